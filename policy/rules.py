@@ -1,0 +1,164 @@
+"""The syntax tree of a policy: rules, patterns and conditions, each with its place in the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from policy.diagnostics import Span
+from policy.vocabulary import Action, Effect
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """`*`: every resource, or every route."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExactName:
+    """`model::a`: the resource of that canonical type with exactly that name."""
+
+    type: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfType:
+    """`model::*`, `model::`, `sql_record::openai_files`: every resource of that canonical type."""
+
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class EveryRecord:
+    """`sql_record::*`: every record of every table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Regex:
+    """`regex:RE`: Python's `re.match` on the subject, anchored at the start and not at the end.
+
+    `valid` is False for a pattern that Python refuses; such a pattern never matches.
+    """
+
+    pattern: str
+    span: Span
+    valid: bool = True
+
+
+ResourcePattern = Everything | ExactName | OfType | EveryRecord | Regex
+
+
+@dataclass(frozen=True, slots=True)
+class ExactPath:
+    """That path, trailing slashes removed."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathPrefix:
+    """`/v1/files*`: every path that starts with `prefix`."""
+
+    prefix: str
+
+
+PathPattern = Everything | ExactPath | PathPrefix | Regex
+
+
+@dataclass(frozen=True, slots=True)
+class HasValue:
+    """`user with VALUE in ATTRIBUTE`, or `not in` if negated."""
+
+    value: str
+    attribute: str
+    negated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IsOwner:
+    """`user is owner`, or `is not` if negated."""
+
+    negated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SharesWithOwner:
+    """`user in owners ATTRIBUTE`, or `not in` if negated."""
+
+    attribute: str
+    negated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IsUnowned:
+    """`resource is unowned`."""
+
+
+@dataclass(frozen=True, slots=True)
+class IsFromConfig:
+    """`resource is from config`: the configuration defines it; nobody created it over HTTP."""
+
+
+@dataclass(frozen=True, slots=True)
+class IsAuthenticated:
+    """`user is authenticated`: the caller presented a valid token."""
+
+
+Condition = HasValue | IsOwner | SharesWithOwner | IsUnowned | IsFromConfig | IsAuthenticated
+
+
+class Clause(StrEnum):
+    """How a rule's conditions combine: `when` needs all of them, `unless` applies unless all of them hold."""
+
+    WHEN = "when"
+    UNLESS = "unless"
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The condition part of a rule; a rule without one has no `Conditions`."""
+
+    clause: Clause
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRule:
+    """One entry of `access_policy`; `index` is its place in the list, from 0."""
+
+    index: int
+    effect: Effect
+    principal: str | None
+    actions: tuple[Action, ...]
+    resource: ResourcePattern
+    conditions: Conditions | None
+    description: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRule:
+    """One entry of `route_policy`; empty `methods` means every method, and GET includes HEAD."""
+
+    index: int
+    effect: Effect
+    paths: tuple[PathPattern, ...]
+    methods: tuple[str, ...]
+    conditions: Conditions | None
+    description: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySet:
+    """Everything that a configuration says about who may do what.
+
+    `access_name` is `access_policy`, or `default_policy` where the file has none. `routes` is None where the file has
+    no `route_policy`: then every route is allowed. `authentication` says whether a provider is configured.
+    """
+
+    authentication: bool
+    access_name: str
+    access: tuple[AccessRule, ...]
+    routes: tuple[RouteRule, ...] | None

@@ -1,0 +1,137 @@
+"""The words of access control: principal, action, resource, owner, decision, obligation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+CONTRACT: Final = 1
+"""Version of the question and answer that server and bundle exchange; both refuse another one."""
+
+RECORD_PREFIX: Final = "sql_record::"
+
+RESOURCE_TYPES: Final = (
+    "model",
+    "shield",
+    "vector_store",
+    "dataset",
+    "scoring_function",
+    "benchmark",
+    "tool",
+    "tool_group",
+    "session",
+    "prompt",
+    "batch",
+    "provider",
+)
+"""Canonical names of the resource types, without the record tables."""
+
+TYPE_SYNONYMS: Final[Mapping[str, str]] = {"vector_db": "vector_store"}
+"""Second spellings of a type; both match in every kind of pattern."""
+
+RECORD_TABLES: Final = (
+    "openai_conversations",
+    "conversation_items",
+    "responses",
+    "openai_files",
+    "chat_completions",
+)
+"""Default names of the record tables; `responses` and `chat_completions` can be renamed in the configuration."""
+
+
+class Action(StrEnum):
+    """What a principal may ask to do with a resource."""
+
+    CREATE = "create"
+    READ = "read"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+class Effect(StrEnum):
+    """What a rule does when it applies."""
+
+    PERMIT = "permit"
+    FORBID = "forbid"
+
+
+class Verdict(StrEnum):
+    """What a decision says."""
+
+    PERMIT = "permit"
+    DENY = "deny"
+
+
+class Origin(StrEnum):
+    """Where a resource comes from: the configuration, or a request."""
+
+    CONFIG = "config"
+    CREATED = "created"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks, or who owned a resource when it was created.
+
+    `issuer` says who vouches for `id`: the same id from two issuers is two principals. `attributes` maps a name
+    (`roles`, `teams`, …) to its values.
+    """
+
+    id: str
+    issuer: str = ""
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Anonymous:
+    """A caller who presented no token: a principal of its own kind, with no attributes, owning nothing."""
+
+
+type_of_record = RECORD_PREFIX.__add__
+"""`type_of_record("openai_files")` is the resource type of that table's records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """What is asked for: a type, every name that it answers to, and its owner if it has one.
+
+    `names` holds the canonical name first; it is empty for a resource that is about to be created without a name.
+    """
+
+    type: str
+    names: tuple[str, ...]
+    owner: Principal | None = None
+    origin: Origin = Origin.CREATED
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a request is addressed to: its method and its normalized path (see `policy.routes.normalize_path`)."""
+
+    method: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class StampOwner:
+    """The obligation to write `owner` on the record that the permitted create makes; `None` writes no owner."""
+
+    owner: Principal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An answer of the policy engine, with everything that explains it; never a bare boolean.
+
+    `rule` is `access_policy[3]`, `source` is `config.yaml:41`; both are None where no rule decided.
+    """
+
+    verdict: Verdict
+    rule: str | None
+    source: str | None
+    description: str | None
+    reason: str
+    revision: str
+    obligations: tuple[StampOwner, ...] = ()

@@ -1,0 +1,99 @@
+# METADATA
+# title: The decision
+# description: How rules combine. The first applicable rule decides; where none applies, the answer is deny.
+# schemas:
+#   - input: schema.input
+package ostiary.decision
+
+import data.ostiary.access
+import data.ostiary.conditions
+import data.ostiary.routes
+import data.ostiary.settings
+
+# METADATA
+# title: The answer to one question
+# description: >-
+#   Holds `route` if a route was asked about, `resource` if a resource was. A malformed question gets neither,
+#   and the server refuses an answer to anything but what it asked.
+# entrypoint: true
+answer := object.union({"contract": settings.contract, "revision": settings.revision}, decisions)
+
+decisions["route"] := route if {
+	is_string(input.route.method)
+	is_string(input.route.path)
+}
+
+decisions["resource"] := resource if {
+	input.action in {"create", "read", "update", "delete"}
+	is_string(input.resource.type)
+	count(input.resource.names) > 0
+}
+
+# METADATA
+# title: May this route be used?
+route := denied("a valid token is required") if {
+	token_required
+} else := permitted("no route policy is configured") if {
+	settings.route_policy == "absent"
+} else := decided("permit", settings.routes[first], []) if {
+	first := min(routes.permit | routes.forbid)
+	first in routes.permit
+} else := decided("deny", settings.routes[first], []) if {
+	first := min(routes.permit | routes.forbid)
+} else := denied("no rule applies")
+
+# METADATA
+# title: May this action be done to this resource?
+resource := permitted("authentication is not configured") if {
+	conditions.authentication_off
+} else := decided("permit", settings.access[first], obligations) if {
+	first := min(access.permit | access.forbid)
+	first in access.permit
+} else := decided("deny", settings.access[first], []) if {
+	first := min(access.permit | access.forbid)
+} else := denied("no rule applies")
+
+# METADATA
+# title: Routes that answer without a token, unless the route policy closes them
+public_paths := {"/v1/health", "/v1/version"}
+
+# METADATA
+# title: The caller must present a token first
+token_required if {
+	not conditions.authenticated
+	not conditions.authentication_off
+	not public_route
+}
+
+public_route if {
+	input.route.method in {"GET", "HEAD"}
+	input.route.path in public_paths
+}
+
+# METADATA
+# title: What the server must do with a permitted create
+default obligations := []
+
+obligations := [{"id": "stamp_owner", "owner": input.principal}] if {
+	input.action == "create"
+	conditions.authenticated
+}
+
+# METADATA
+# title: An answer that a rule determined
+decided(effect, rule, duties) := {
+	"effect": effect,
+	"rule": rule.rule,
+	"source": rule.source,
+	"description": rule.description,
+	"reason": reasons[effect],
+	"obligations": duties,
+}
+
+reasons := {"permit": "the rule permits it", "deny": "the rule forbids it"}
+
+permitted(reason) := object.union(undetermined, {"effect": "permit", "reason": reason})
+
+denied(reason) := object.union(undetermined, {"effect": "deny", "reason": reason})
+
+undetermined := {"rule": null, "source": null, "description": null, "obligations": []}
