@@ -59,22 +59,47 @@ class Findings:
     def __init__(self) -> None:
         self.diagnostics: list[Diagnostic] = []
 
+    @property
+    def has_errors(self) -> bool:
+        """Whether one of the findings stops the load."""
+        return any(found.severity is Severity.ERROR for found in self.diagnostics)
+
+    def add(self, severity: Severity, code: str, span: Span, message: str, hint: str = "") -> None:
+        """Record something whose weight the caller decides."""
+        self.diagnostics.append(Diagnostic(severity, code, message, span, hint))
+
     def error(self, code: str, span: Span, message: str, hint: str = "") -> None:
         """Record something that stops the load."""
-        self.diagnostics.append(Diagnostic(Severity.ERROR, code, message, span, hint))
+        self.add(Severity.ERROR, code, span, message, hint)
 
     def warning(self, code: str, span: Span, message: str, hint: str = "") -> None:
         """Record something that the writer should look at."""
-        self.diagnostics.append(Diagnostic(Severity.WARNING, code, message, span, hint))
+        self.add(Severity.WARNING, code, span, message, hint)
+
+    def extend(self, other: Findings) -> None:
+        """Take over what `other` has found."""
+        self.diagnostics.extend(other.diagnostics)
 
     def raise_errors(self) -> None:
         """Raise `InvalidDocument` with every finding if one of them is an error."""
-        if any(found.severity is Severity.ERROR for found in self.diagnostics):
+        if self.has_errors:
             raise InvalidDocument(self.diagnostics)
 
 
+def visible(text: str) -> str:
+    """`text` with every character that a terminal would obey or hide written as an escape."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def quoted(text: str) -> str:
+    """`text` in backticks for a message: on one line, made visible and cut to 80 characters."""
+    return f"`{visible(text if len(text) <= 80 else text[:79] + '…')}`"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint that names the known word nearest to `word`, or else all the known ones."""
-    choices = sorted(known)
-    close = get_close_matches(word, choices, n=1, cutoff=0.6)
-    return f"did you mean `{close[0]}`?" if close else f"use one of {', '.join(f'`{choice}`' for choice in choices)}"
+    """A hint that names the known word nearest to `word`, whatever its case, or else all the known ones."""
+    choices = {choice.lower(): choice for choice in sorted(known)}
+    close = get_close_matches(word.lower(), choices, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean `{choices[close[0]]}`?"
+    return f"use one of {', '.join(f'`{choice}`' for choice in choices.values())}"

@@ -30,6 +30,12 @@ decisions["resource"] := resource if {
 }
 
 # METADATA
+# title: The answers to many questions, in their order
+# description: For lists in memory. Each question is judged alone, exactly as `answer` judges it.
+# entrypoint: true
+answers := [reply | some question in input.questions; reply := answer with input as question]
+
+# METADATA
 # title: May this route be used?
 route := denied("a valid token is required") if {
 	token_required

@@ -1,0 +1,52 @@
+# `make` alone lists the targets.
+PYTHON ?= python3
+BIN := .venv/bin
+CONFIG ?= examples/multi-tenant/config.yaml
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint opa rego golden nightly lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r target text; do printf '  make %-9s %s\n' "$$target" "$$text"; done
+
+serve: .venv/run.stamp opa ## start OPA and the server on port 8321 (CONFIG=... for another file)
+	@$(BIN)/ostiary run $(CONFIG)
+
+test: .venv/dev.stamp opa lint rego ## run every test against the real OPA
+	@$(BIN)/python -m pytest
+
+lint: .venv/dev.stamp ## formatting, lint, types, directions of imports
+	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy --no-error-summary && $(BIN)/lint-imports --no-logo >/dev/null || { $(BIN)/lint-imports --no-logo; exit 1; }
+
+rego: opa ## format, check and test the hand-written Rego
+	@opa="$$($(PYTHON) -m translators.opa)" && "$$opa" fmt --list --fail rego && "$$opa" check --strict --schema rego/schemas rego && "$$opa" test --coverage --threshold 100 --fail-on-empty --format json rego >/dev/null || { "$$opa" test --verbose rego; exit 1; }
+
+opa: ## obtain OPA (found, or built once per machine) and print its path
+	@$(PYTHON) -m translators.opa
+
+golden: .venv/dev.stamp ## rewrite the golden files from what the code does now
+	@OSTIARY_GOLDEN=rewrite $(BIN)/python -m pytest tests/golden tests/unit -q
+
+nightly: .venv/dev.stamp opa ## the long random checks
+	@OSTIARY_NIGHTLY=1 $(BIN)/python -m pytest tests/equivalence tests/laws --timeout 3600
+
+lock: ## renew the lock files (needs uv)
+	@tools/lock
+
+clean: ## remove the environment and everything made
+	@rm -rf .venv build var *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON to its path"; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "the venv module of Python is needed; on Debian install python3-venv"; exit 1; }
+
+.venv/run.stamp: tools/requirements.txt pyproject.toml | .venv/bin/python
+	@echo "installing what the server needs, by hash"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tools/requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev.stamp: tools/requirements-dev.txt .venv/run.stamp
+	@echo "installing what the tests need, by hash"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tools/requirements-dev.txt
+	@touch $@

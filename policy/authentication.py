@@ -1,0 +1,79 @@
+"""What `server.auth` says beside the policies: whether authentication is configured, and how to take bad patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Environ
+
+from policy.diagnostics import Findings, quoted
+from policy.document import Mapping, Node, Scalar
+from policy.environment import Missing, empty_conditionals, substitute
+from policy.fields import kind_of
+
+
+def is_configured(auth: Mapping, environ: Environ[str, str], findings: Findings) -> bool:
+    """Whether an authentication provider is configured.
+
+    It isn't where `provider_config` is absent or null, or where the environment leaves its `type` without a value.
+    """
+    entry = auth.entries.get("provider_config")
+    if entry is None:
+        return False
+    node = entry.node
+    if isinstance(node, Scalar):
+        if node.value is None or _substituted(node, "provider_config", environ, findings) is None:
+            return False
+        findings.error("not-a-mapping", node.span, f"`provider_config` takes a mapping, not {kind_of(node)}")
+        return True
+    if not isinstance(node, Mapping):
+        findings.error("not-a-mapping", node.span, f"`provider_config` takes a mapping, not {kind_of(node)}")
+        return True
+    kind = node.entries.get("type")
+    if kind is None:
+        findings.error("missing-key", entry.key_span, "`provider_config` has no `type`", "write `type: oauth2_token`")
+        return True
+    return _names_a_provider(kind.node, environ, findings)
+
+
+def lenient_patterns(auth: Mapping, environ: Environ[str, str], findings: Findings) -> bool:
+    """Whether an invalid regular expression is a warning in a `forbid` too; no, unless the file says so."""
+    entry = auth.entries.get("lenient_patterns")
+    if entry is None:
+        return False
+    node = entry.node
+    if isinstance(node, Scalar):
+        value = node.value
+        if isinstance(value, str):
+            value = {"true": True, "false": False, None: False}.get(
+                _substituted(node, "lenient_patterns", environ, findings), value
+            )
+        if isinstance(value, bool):
+            return value
+    findings.error("not-a-boolean", node.span, "`lenient_patterns` takes `true` or `false`")
+    return False
+
+
+def _names_a_provider(node: Node, environ: Environ[str, str], findings: Findings) -> bool:
+    if not isinstance(node, Scalar) or not isinstance(node.value, str):
+        message = f"the `type` of `provider_config` takes a text, not {kind_of(node)}"
+        hint = "remove `provider_config` to go without authentication"
+        findings.error("not-a-text", node.span, message, hint)
+        return True
+    if names := empty_conditionals(node.text):
+        message = f"{quoted(node.text)} is never anything, so authentication is always off"
+        meant = f"${{env.{names[0]}:+oauth2_token}}"
+        findings.warning("empty-conditional", node.span, message, f"write {quoted(meant)}")
+    return _substituted(node, "type", environ, findings) is not None
+
+
+def _substituted(node: Scalar, key: str, environ: Environ[str, str], findings: Findings) -> str | None:
+    """The text that the environment makes of `node`; the text itself after reporting why it can't make one."""
+    try:
+        value = substitute(node.text, environ)
+    except ValueError as error:
+        findings.error("invalid-expression", node.span, str(error))
+        return node.text
+    if isinstance(value, Missing):
+        names = ", ".join(f"`{name}`" for name in value.names)
+        findings.error("missing-variable", node.span, f"`{key}` needs {names}, which the environment lacks")
+        return node.text
+    return value

@@ -1,0 +1,130 @@
+"""From the nodes of a file to the rules of both policies."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from collections.abc import Mapping as Environ
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+from policy.authentication import is_configured, lenient_patterns
+from policy.diagnostics import Findings
+from policy.document import Mapping, Node, Scalar, Sequence, parse_document
+from policy.environment import substitute
+from policy.fields import kind_of, known_keys
+from policy.frames import parse_rules
+from policy.lints import report_skipped_forbids
+from policy.rules import AccessRule, PolicySet, RouteRule
+from policy.scopes import ACCESS, ROUTES, access_rule, route_rule
+from policy.vocabulary import RECORD_TABLES
+
+_POLICIES: Final = (ACCESS.policy, ROUTES.policy)
+_AUTH_KEYS: Final = ("provider_config", *_POLICIES, "lenient_patterns", "require")
+_OLD_FORM: Final = dict.fromkeys(("provider_type", "config"), "write `provider_config` with a `type` in it")
+
+
+def parse_access_policy(
+    node: Node, findings: Findings, lenient: bool = False, tables: Collection[str] = RECORD_TABLES
+) -> tuple[AccessRule, ...]:
+    """The rules of an access policy; those with an error in them are reported and left out.
+
+    `lenient` lets a `forbid` with an invalid pattern pass with a warning; a table that `tables` lacks is warned of.
+    """
+    return parse_rules(node, ACCESS, lambda frame, own: access_rule(frame, lenient, tables, own), findings)
+
+
+def parse_route_policy(node: Node, findings: Findings, lenient: bool = False) -> tuple[RouteRule, ...]:
+    """The rules of a route policy; those with an error in them are reported and left out.
+
+    `lenient` lets a `forbid` with an invalid pattern pass with a warning.
+    """
+    return parse_rules(node, ROUTES, lambda frame, own: route_rule(frame, lenient, own), findings)
+
+
+@cache
+def default_access_policy() -> tuple[AccessRule, ...]:
+    """The rules of the shipped `default.yaml`, which hold where a configuration has no `access_policy`."""
+    text = files("policy").joinpath("default.yaml").read_text(encoding="utf-8")
+    findings = Findings()
+    rules = parse_access_policy(parse_document(text, "default.yaml").entries[ACCESS.policy].node, findings)
+    findings.raise_errors()
+    return rules
+
+
+def read_policies(document: Mapping, environ: Environ[str, str], findings: Findings) -> PolicySet | None:
+    """The policies under `server.auth` of a whole configuration; None if they hold an error, which `findings` gets."""
+    own = Findings()
+    auth = _auth_section(document, own)
+    authentication = is_configured(auth, environ, own)
+    lenient = lenient_patterns(auth, environ, own)
+    tables = {*RECORD_TABLES, *_renamed_tables(document, environ)}
+    access, routes = (auth.entries.get(policy) for policy in _POLICIES)
+    policies = PolicySet(
+        authentication=authentication,
+        access_name=ACCESS.policy if access else "default_policy",
+        access=parse_access_policy(access.node, own, lenient, tables) if access else default_access_policy(),
+        routes=parse_route_policy(routes.node, own, lenient) if routes else None,
+    )
+    if policies.routes is not None and not own.has_errors:
+        report_skipped_forbids(policies.routes, authentication, own)
+    findings.extend(own)
+    return None if own.has_errors else policies
+
+
+def _auth_section(document: Mapping, findings: Findings) -> Mapping:
+    """The mapping `server.auth`, empty where the file has none; policies that stand elsewhere are reported."""
+    _report_misplaced(document, ("auth", *_POLICIES), findings)
+    server = _section(document, "server", findings)
+    _report_misplaced(server, _POLICIES, findings)
+    auth = _section(server, "auth", findings)
+    known_keys(auth, _AUTH_KEYS, "`server.auth`", findings, _OLD_FORM)
+    provider = auth.entries.get("provider_config")
+    if provider is not None and isinstance(provider.node, Mapping):
+        _report_misplaced(provider.node, _POLICIES, findings)
+    return auth
+
+
+def _section(parent: Mapping, key: str, findings: Findings) -> Mapping:
+    entry = parent.entries.get(key)
+    if entry is not None and isinstance(entry.node, Mapping):
+        return entry.node
+    if entry is not None and not (isinstance(entry.node, Scalar) and entry.node.value is None):
+        findings.error("not-a-mapping", entry.node.span, f"`{key}` takes a mapping, not {kind_of(entry.node)}")
+    return Mapping({}, parent.span)
+
+
+def _report_misplaced(mapping: Mapping, keys: Collection[str], findings: Findings) -> None:
+    for key in keys:
+        if key in mapping.entries:
+            home = "server" if key == "auth" else "server.auth"
+            message = f"`{key}` has no effect here: it belongs under `{home}`"
+            findings.error("misplaced-key", mapping.entries[key].key_span, message, "indent it there")
+
+
+def _renamed_tables(document: Mapping, environ: Environ[str, str]) -> Iterator[str]:
+    """The record tables that the configuration names itself."""
+    for section in ("providers", "storage"):
+        if section in document.entries:
+            yield from _table_names(document.entries[section].node, environ)
+
+
+def _table_names(node: Node, environ: Environ[str, str]) -> Iterator[str]:
+    if isinstance(node, Sequence):
+        for item in node.items:
+            yield from _table_names(item, environ)
+    elif isinstance(node, Mapping):
+        for key, entry in node.entries.items():
+            if key == "table_name" and isinstance(entry.node, Scalar):
+                yield from _table_name(entry.node.text, environ)
+            else:
+                yield from _table_names(entry.node, environ)
+
+
+def _table_name(text: str, environ: Environ[str, str]) -> Iterator[str]:
+    try:
+        name = substitute(text, environ)
+    except ValueError:  # reported by whoever reads that section
+        return
+    if isinstance(name, str):
+        yield name

@@ -1,0 +1,78 @@
+"""`regex:RE` in a rule: whether Python takes the pattern, and what is odd about it."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import Final
+
+from policy.diagnostics import Findings, Severity, quoted
+from policy.document import Scalar
+from policy.rules import Regex
+
+REGEX_PREFIX: Final = "regex:"
+
+PATTERN_LIMIT: Final = 8192
+"""Longest regular expression, in characters."""
+
+
+def regex(scalar: Scalar, invalid: Severity, findings: Findings) -> Regex | None:
+    """The pattern behind `regex:`; None after an error. A pattern that Python refuses weighs as much as `invalid`.
+
+    As a warning it becomes a pattern that never matches.
+    """
+    pattern = scalar.text.removeprefix(REGEX_PREFIX)
+    if not pattern:
+        findings.error("empty-value", scalar.span, "the pattern after `regex:` is empty", "`*` matches everything")
+        return None
+    if len(pattern) > PATTERN_LIMIT:
+        message = f"the pattern is {len(pattern):,} characters long, and {PATTERN_LIMIT:,} are the most"
+        findings.error("pattern-too-long", scalar.span, message, "write several rules")
+        return None
+    complaint = fault_of(pattern)
+    if complaint is not None:
+        consequence = "and a `forbid` can't do without it" if invalid is Severity.ERROR else "so it never matches"
+        message = f"{quoted(pattern)} isn't a regular expression of Python ({complaint}), {consequence}"
+        findings.add(invalid, "invalid-pattern", scalar.span, message, "correct the pattern")
+        return None if invalid is Severity.ERROR else Regex(pattern, scalar.span, valid=False)
+    _point_out_doubled_backslash(scalar, pattern, findings)
+    return Regex(pattern, scalar.span)
+
+
+def spelled_out(text: str, star: str) -> str:
+    """The `regex:` that was probably meant by `text`, for a hint.
+
+    Each `*` gets the meaning of `star` and the rest stays literal, unless `text` looks like a pattern without its prefix.
+    """
+    if ".*" in text:
+        return REGEX_PREFIX + text
+    literal = re.sub(r"[.^$+?{}\[\]\\|()]", r"\\\g<0>", text)
+    return f"{REGEX_PREFIX}^{literal.replace('*', star)}{'' if text.endswith('*') else '$'}"
+
+
+def fault_of(pattern: str) -> str | None:
+    """Why Python's `re` refuses `pattern`, in its words; None if it doesn't."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "possible nested set" and the like speak of a Python to come
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            return f"{error.msg} at character {error.pos + 1}" if error.pos is not None else error.msg
+        except RecursionError:
+            return "too deeply nested"
+        except Exception as error:  # noqa: BLE001 - CPython itself fails on some patterns, with SystemError among others
+            return str(error) or "Python fails on it"
+    return None
+
+
+def _point_out_doubled_backslash(scalar: Scalar, pattern: str, findings: Findings) -> None:
+    # A backslash consumes what follows, so pairs are taken from the left: `\d\\.` holds one doubled backslash.
+    if r"\\" not in re.findall(r"\\.", pattern, re.DOTALL):
+        return
+    meant = quoted(REGEX_PREFIX + pattern.replace(r"\\", "\\"))
+    findings.warning(
+        "doubled-backslash",
+        scalar.span,
+        r"`\\` in this pattern matches a backslash, because YAML resolves escapes in double quotes alone",
+        rf"probably {meant} was meant; `\x5c` says that a backslash is",
+    )

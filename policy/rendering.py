@@ -1,0 +1,78 @@
+"""Diagnostics for people, with the line that they are about, and for machines."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from policy.diagnostics import Diagnostic, Severity, visible
+
+LINE_WIDTH: Final = 160
+"""Most characters of a source line that are shown; the part around the place is kept."""
+
+_BOLD: Final = "\x1b[1m"
+_DIM: Final = "\x1b[2m"
+_RESET: Final = "\x1b[0m"
+_COLORS: Final = {Severity.ERROR: "\x1b[1;31m", Severity.WARNING: "\x1b[1;33m"}
+
+# What stands behind such a key may be a secret, and diagnostics end up in logs.
+_SECRET: Final = re.compile(r"([\w-]*(?:key|token|secret|password|credential)[\w-]*[\"']?\s*:\s+)\S.*", re.IGNORECASE)
+
+
+def render(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], color: bool) -> str:
+    """The diagnostics as text, in the order of their places, each once and without a final newline.
+
+    `sources` maps the names of files to their text; a diagnostic about another file is shown without its line.
+    """
+    lines = {name: text.removeprefix("\ufeff").split("\n") for name, text in sources.items()}
+    ordered = sorted(dict.fromkeys(diagnostics), key=lambda found: (found.span, found.message))
+    return "\n".join(_rendered(found, lines.get(found.span.file, []), color) for found in ordered)
+
+
+def as_json(diagnostic: Diagnostic) -> dict[str, str | int]:
+    """The diagnostic as a flat JSON object: severity, code, message, hint, file, line and column."""
+    return {
+        "severity": diagnostic.severity.value,
+        "code": diagnostic.code,
+        "message": diagnostic.message,
+        "hint": diagnostic.hint,
+        "file": diagnostic.span.file,
+        "line": diagnostic.span.line,
+        "column": diagnostic.span.column,
+    }
+
+
+def _rendered(found: Diagnostic, lines: list[str], color: bool) -> str:
+    severity = _painted(f"{found.severity}:", _COLORS[found.severity], color)
+    parts = [f"{_painted(visible(str(found.span)), _BOLD, color)}: {severity} {visible(found.message)}"]
+    margin = " " * len(str(found.span.line))
+    if 0 < found.span.line <= len(lines) and lines[found.span.line - 1].strip():
+        before, after = _excerpt(lines[found.span.line - 1].rstrip("\r"), found.span.column - 1)
+        parts.append(f"{_painted(f' {found.span.line} |', _DIM, color)} {before}{after}")
+        caret = _painted("^", _COLORS[found.severity], color)
+        parts.append(f"{_painted(f' {margin} |', _DIM, color)} {' ' * _width(before)}{caret}")
+    if found.hint:
+        parts.append(f"{_painted(f' {margin} =', _DIM, color)} {visible(found.hint)}")
+    return "\n".join(parts)
+
+
+def _excerpt(line: str, offset: int) -> tuple[str, str]:
+    """What is shown of `line`, in two parts: up to `offset`, and from there on."""
+    line = _SECRET.sub(r"\1***", line)
+    offset = min(offset, len(line))
+    start = max(0, min(offset - LINE_WIDTH // 2, len(line) - LINE_WIDTH))
+    before = ("…" if start else "") + visible(line[start:offset])
+    after = visible(line[offset : start + LINE_WIDTH]) + ("…" if start + LINE_WIDTH < len(line) else "")
+    return before, after.rstrip()
+
+
+def _width(text: str) -> int:
+    """How many columns a terminal needs for `text`."""
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    return len(text) + wide - sum(unicodedata.combining(char) > 0 for char in text)
+
+
+def _painted(text: str, color: str, wanted: bool) -> str:
+    return f"{color}{text}{_RESET}" if wanted else text

@@ -1,0 +1,55 @@
+"""Route policy: the subject that its patterns are compared with, and the patterns themselves."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from policy.diagnostics import Findings, Severity, quoted
+from policy.document import Scalar
+from policy.regexes import REGEX_PREFIX, regex, spelled_out
+from policy.rules import Everything, ExactPath, PathPattern, PathPrefix
+from policy.vocabulary import Route
+
+METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+"""What `methods` may hold; in a rule, HEAD counts as GET."""
+
+PUBLIC_ROUTES: Final = (Route("GET", "/v1/health"), Route("GET", "/v1/version"))
+"""What needs no token even where authentication is configured; the route policy can still close it."""
+
+
+def normalize_path(path: str) -> str:
+    """The subject of route patterns: the percent-decoded `path` without its trailing slashes; `/` stays `/`."""
+    return path.rstrip("/") or "/"
+
+
+def path_pattern(scalar: Scalar, invalid: Severity, findings: Findings) -> PathPattern | None:
+    """The pattern that one entry of `paths` spells; None after an error; `invalid` weighs a broken regex."""
+    text = scalar.text
+    if text == "*":
+        return Everything()
+    if text.startswith(REGEX_PREFIX):
+        return regex(scalar, invalid, findings)
+    if not text.startswith("/"):
+        findings.error("invalid-path", scalar.span, f"the path {quoted(text)} doesn't start with `/`", _remedy(text))
+        return None
+    path, is_prefix = (text[:-1], True) if text.endswith("*") else (text, False)
+    if "*" in path:
+        findings.warning(
+            "literal-star",
+            scalar.span,
+            f"a `*` inside {quoted(text)} is an ordinary character; only one at the end is a wildcard",
+            f"write {quoted(spelled_out(text, '[^/]*'))}",
+        )
+    return PathPrefix(path) if is_prefix else ExactPath(normalize_path(path))
+
+
+def _remedy(text: str) -> str:
+    method, _, path = text.partition(" ")
+    if method.isalpha() and path.startswith("/"):
+        return f"write the path alone, and `methods: [{method.upper()}]` beside `paths`"
+    if "://" in text:
+        _, _, after_host = text.partition("://")[2].partition("/")
+        return f"write the path alone: {quoted('/' + after_host)}"
+    if "*" in text:
+        return f"write {quoted(spelled_out(text, '.*'))}, or `*` for every route"
+    return f"did you mean {quoted('/' + text)}?"

@@ -1,0 +1,89 @@
+"""What stands below `permit` or `forbid`: who, what and which actions; or which routes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from policy.diagnostics import Findings, Severity, did_you_mean, quoted
+from policy.fields import one_or_more_texts, one_text
+from policy.frames import Frame, Shape
+from policy.patterns import resource_pattern
+from policy.regexes import REGEX_PREFIX
+from policy.routes import METHODS, path_pattern
+from policy.rules import AccessRule, Everything, ResourcePattern, RouteRule
+from policy.vocabulary import Action, Effect
+
+_ACCESS_KEYS: Final = ("actions", "principal", "resource")
+_ROUTE_KEYS: Final = ("paths", "methods")
+ACCESS: Final = Shape("access_policy", "an access rule", _ACCESS_KEYS, "route_policy", _ROUTE_KEYS, about_routes=False)
+ROUTES: Final = Shape("route_policy", "a route rule", _ROUTE_KEYS, "access_policy", _ACCESS_KEYS, about_routes=True)
+
+
+def access_rule(frame: Frame, lenient: bool, tables: Collection[str], findings: Findings) -> AccessRule | None:
+    """The access rule that `frame` and its scope make; None after an error that leaves nothing to build on."""
+    actions = tuple(Action(word) for word in _chosen(frame, "actions", tuple(Action), findings))
+    _require(frame, "actions", "write `actions: [read]`, or more of create, read, update, delete", findings)
+    principal = _principal(frame, findings)
+    resource = _resource(frame, lenient, tables, findings)
+    if resource is None:
+        return None
+    return AccessRule(
+        frame.index, frame.effect, principal, actions, resource, frame.conditions, frame.description, frame.span
+    )
+
+
+def route_rule(frame: Frame, lenient: bool, findings: Findings) -> RouteRule:
+    """The route rule that `frame` and its scope make; worth nothing if an error was reported."""
+    _require(frame, "paths", "write `paths: /v1/models`, or a list of paths", findings)
+    entry = frame.scope.entries.get("paths")
+    texts = one_or_more_texts(entry.node, "paths", findings) if entry else ()
+    weight = _weight_of_invalid_pattern(frame, lenient)
+    paths = tuple(path for text in texts if (path := path_pattern(text, weight, findings)) is not None)
+    methods = tuple(
+        dict.fromkeys("GET" if word == "HEAD" else word for word in _chosen(frame, "methods", METHODS, findings))
+    )
+    return RouteRule(frame.index, frame.effect, paths, methods, frame.conditions, frame.description, frame.span)
+
+
+def _weight_of_invalid_pattern(frame: Frame, lenient: bool) -> Severity:
+    """A broken pattern must never widen access: it may go missing from a `permit`, not from a `forbid`."""
+    return Severity.ERROR if frame.effect is Effect.FORBID and not lenient else Severity.WARNING
+
+
+def _resource(frame: Frame, lenient: bool, tables: Collection[str], findings: Findings) -> ResourcePattern | None:
+    entry = frame.scope.entries.get("resource")
+    if entry is None:
+        return Everything()
+    text = one_text(entry.node, "resource", findings)
+    weight = _weight_of_invalid_pattern(frame, lenient)
+    return resource_pattern(text, weight, tables, findings) if text else None
+
+
+def _principal(frame: Frame, findings: Findings) -> str | None:
+    entry = frame.scope.entries.get("principal")
+    scalar = one_text(entry.node, "principal", findings) if entry else None
+    if scalar is None:
+        return None
+    if "*" in scalar.text or scalar.text.startswith(REGEX_PREFIX):
+        message = f"{quoted(scalar.text)} is no pattern: a principal is compared as it is"
+        findings.warning("literal-star", scalar.span, message, "leave `principal` out to mean everyone")
+    return scalar.text
+
+
+def _require(frame: Frame, key: str, hint: str, findings: Findings) -> None:
+    if key not in frame.scope.entries:
+        findings.error("missing-key", frame.effect_span, f"`{frame.effect}` has no `{key}`", hint)
+
+
+def _chosen(frame: Frame, key: str, known: Collection[str], findings: Findings) -> list[str]:
+    """The words of a field that takes known words alone, each once, in the order written."""
+    entry = frame.scope.entries.get(key)
+    words: dict[str, None] = {}
+    for scalar in one_or_more_texts(entry.node, key, findings) if entry else ():
+        if scalar.text in known:
+            words[scalar.text] = None
+        else:
+            message = f"{quoted(scalar.text)} is not one of the {key}"
+            findings.error(f"unknown-{key.removesuffix('s')}", scalar.span, message, did_you_mean(scalar.text, known))
+    return list(words)

@@ -1,0 +1,65 @@
+"""`GET /v1/health`, `GET /v1/health/ready` and `GET /v1/version`."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from server.authz.errors import PolicyUnavailable
+from server.authz.readiness import Readiness
+from server.requests import gate_of
+
+
+class Probe(Protocol):
+    """What readiness is asked of; `server.authz.readiness.ReadinessProbe` is the one."""
+
+    async def check(self) -> Readiness:
+        """The state of the policy engine now; never raises."""
+        ...
+
+
+class Health:
+    """Whether the server serves, for load balancers and for whoever is on call."""
+
+    def __init__(self, probe: Probe, version: str) -> None:
+        self._probe = probe
+        self._version = version
+
+    async def alive(self, request: Request) -> Response:
+        """OK; since the route guard has asked the policy engine by now, that engine answers."""
+        return JSONResponse({"status": "OK"})
+
+    async def ready(self, request: Request) -> Response:
+        """What is in force: 200 if that is what is wanted, else 503 with the same report.
+
+        Without an answer from the policy engine nobody is let in. A caller who has shown a token, or who needs none,
+        then learns why.
+        """
+        gate = gate_of(request.scope)
+        try:
+            await gate.enter()
+        except PolicyUnavailable:
+            if gate.is_stranger:
+                raise
+        readiness = await self._probe.check()
+        ready = readiness.ready and gate.judged
+        return JSONResponse(_report(readiness, ready), 200 if ready else 503)
+
+    async def version(self, request: Request) -> Response:
+        """The version of this server."""
+        return JSONResponse({"version": self._version})
+
+
+def _report(readiness: Readiness, ready: bool) -> dict[str, Any]:
+    return {
+        "status": "ready" if ready else "unavailable",
+        "authentication": readiness.authentication,
+        "policy": {
+            "wanted_revision": readiness.wanted_revision,
+            "live_revision": readiness.live_revision,
+            "age_seconds": None if readiness.age_seconds is None else round(readiness.age_seconds, 3),
+            "reason": readiness.reason,
+        },
+    }

@@ -1,0 +1,76 @@
+"""`GET /v1/providers` and `GET /v1/providers/{provider_id}`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from policy.vocabulary import Action, Origin, Resource
+from server.api.errors import ApiError
+from server.authz.errors import AccessDenied
+from server.inference.provider import Provider
+from server.requests import gate_of
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderEntry:
+    """One provider instance of the configuration; `config` holds no secrets any more."""
+
+    api: str
+    provider_id: str
+    provider_type: str
+    config: Mapping[str, Any]
+    provider: Provider
+
+    @property
+    def resource(self) -> Resource:
+        """What the policy is asked about."""
+        return Resource("provider", (self.provider_id,), None, Origin.CONFIG)
+
+    async def shown(self) -> dict[str, Any]:
+        """The provider as clients see it, with its health now."""
+        health = await self.provider.health()
+        return {
+            "api": self.api,
+            "provider_id": self.provider_id,
+            "provider_type": self.provider_type,
+            "config": self.config,
+            "health": {"status": health.status, "message": health.message},
+        }
+
+
+class Providers:
+    """Shows each caller the providers that it may read."""
+
+    def __init__(self, entries: Sequence[ProviderEntry]) -> None:
+        self._entries = tuple(entries)
+
+    async def list(self, request: Request) -> Response:
+        """All of them; providers are asked about their health only where the caller may read them."""
+        permits = await gate_of(request.scope).readable([entry.resource for entry in self._entries])
+        readable = {permit.resource.names[0] for permit in permits}
+        entries = [entry for entry in self._entries if entry.provider_id in readable]
+        return JSONResponse({"data": await asyncio.gather(*(entry.shown() for entry in entries))})
+
+    async def retrieve(self, request: Request) -> Response:
+        """One of them."""
+        provider_id = request.path_params["provider_id"]
+        entry = next((entry for entry in self._entries if entry.provider_id == provider_id), None)
+        if entry is None:
+            raise _not_found(provider_id)
+        try:
+            await gate_of(request.scope).permit(Action.READ, entry.resource)
+        except AccessDenied:
+            raise _not_found(provider_id) from None
+        return JSONResponse(await entry.shown())
+
+
+def _not_found(provider_id: str) -> ApiError:
+    message = f"the provider `{provider_id}` does not exist, or you have no access to it"
+    return ApiError(HTTPStatus.NOT_FOUND, message, code="provider_not_found", param="provider_id")

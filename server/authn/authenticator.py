@@ -1,0 +1,23 @@
+"""The seam between the door and whoever vouches for a caller."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from policy.vocabulary import Principal
+
+
+class AuthenticationFailed(Exception):
+    """The credential proves nothing: 401. The message is safe to show and never holds any part of the credential."""
+
+
+class IdentityUnavailable(Exception):
+    """Nobody can say now whether the credential is good: 503. The message is safe to show; the log says why."""
+
+
+class Authenticator(Protocol):
+    """Turns a credential into the principal that it proves."""
+
+    async def authenticate(self, token: str) -> Principal:
+        """The principal whom `token` proves; raises `AuthenticationFailed`, `IdentityUnavailable` and nothing else."""
+        ...

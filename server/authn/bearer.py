@@ -1,0 +1,28 @@
+"""The one place where a request may carry its credential: `Authorization: Bearer <token>`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from server.authn.authenticator import AuthenticationFailed
+
+_BEARER: Final = re.compile(rb"(?i:bearer) ([A-Za-z0-9._~+/-]+=*)")
+"""RFC 6750 section 2.1 with one space; a scheme's letters may be of either case (RFC 9110 section 11.1)."""
+
+
+def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The bearer token of a request, given its headers as ASGI gives them; None if it has no `Authorization` at all.
+
+    Raises `AuthenticationFailed` for several such headers, another scheme and anything that isn't exactly one token.
+    """
+    credentials = [value for name, value in headers if name.lower() == b"authorization"]
+    if not credentials:
+        return None
+    if len(credentials) > 1:
+        raise AuthenticationFailed("the request has more than one `Authorization` header")
+    matched = _BEARER.fullmatch(credentials[0])
+    if matched is None:
+        raise AuthenticationFailed("the `Authorization` header is not `Bearer`, one space and one token")
+    return matched[1].decode("ascii")

@@ -1,0 +1,133 @@
+"""Tokens for a first run and for tests, signed with a key that never leaves one directory."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jose import jwk, jws
+from jose.exceptions import JOSEError
+
+from server.authn.claims import MAX_VALUE_LENGTH
+from server.authn.strict import is_plain
+from server.authn.verify import MAX_SUBJECT_LENGTH
+
+DEVELOPMENT_ISSUER: Final = "ostiary-development"
+DEVELOPMENT_AUDIENCE: Final = "ostiary"
+KEY_FILE: Final = "development-key.pem"
+JWKS_FILE: Final = "development-jwks.json"
+
+_ALGORITHM: Final = "RS256"
+
+
+class DevelopmentKeyUnusable(Exception):
+    """The directory's key can't be made, read or trusted; the message says what to do."""
+
+
+def development_jwks(directory: Path) -> Path:
+    """The JWKS file of the directory's development key, which is made if there is none; the directory too.
+
+    Any number of processes may call this at once and end with the same key. Raises `DevelopmentKeyUnusable`.
+    """
+    _load(directory)
+    return directory / JWKS_FILE
+
+
+def issue_token(
+    directory: Path,
+    subject: str,
+    *,
+    roles: Sequence[str] = (),
+    teams: Sequence[str] = (),
+    projects: Sequence[str] = (),
+    namespaces: Sequence[str] = (),
+    lifetime_seconds: int = 3600,
+    issuer: str = DEVELOPMENT_ISSUER,
+    audience: str = DEVELOPMENT_AUDIENCE,
+) -> str:
+    """A JWT for `subject`, valid from now for `lifetime_seconds`, signed with the directory's development key.
+
+    Raises `DevelopmentKeyUnusable`, and ValueError with a sentence for a name that the server would refuse.
+    """
+    if not is_plain(subject, MAX_SUBJECT_LENGTH) or subject.isspace():
+        raise ValueError(f"the subject is not 1 to {MAX_SUBJECT_LENGTH} plain characters")
+    if lifetime_seconds <= 0:
+        raise ValueError(f"the lifetime of `{lifetime_seconds}` seconds is not in the future")
+    attributes = {"roles": roles, "teams": teams, "projects": projects, "namespaces": namespaces}
+    for name, values in attributes.items():
+        if not all(is_plain(value, MAX_VALUE_LENGTH) for value in values):
+            raise ValueError(f"one of the {name} is not 1 to {MAX_VALUE_LENGTH} plain characters")
+    now = int(time.time())
+    claims: dict[str, Any] = {name: list(values) for name, values in attributes.items() if values}
+    claims |= {"iss": issuer, "aud": audience, "sub": subject, "iat": now, "exp": now + lifetime_seconds}
+    pem, kid = _load(directory)
+    return jws.sign(claims, pem, headers={"kid": kid}, algorithm=_ALGORITHM)
+
+
+def _load(directory: Path) -> tuple[str, str]:
+    """The private key as PEM and its name, with the JWKS file brought up to date."""
+    path = directory / KEY_FILE
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            _create(path, _new_private_key())
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise DevelopmentKeyUnusable(f"the key `{path}` is open to other users; delete it and a new one is made")
+        pem = path.read_text("ascii")
+        public = jwk.construct(pem, _ALGORITHM).public_key().to_dict()
+        kid = _thumbprint(public)
+        published = json.dumps({"keys": [{**public, "use": "sig", "kid": kid}]}, indent=2).encode() + b"\n"
+        _publish(directory / JWKS_FILE, published)
+    except OSError as error:
+        raise DevelopmentKeyUnusable(f"the key `{path}` can't be used: {error.strerror}") from None
+    except (ValueError, AttributeError, JOSEError):  # python-jose takes another kind of key for RSA and stumbles later
+        raise DevelopmentKeyUnusable(f"`{path}` is no RSA key as PEM; delete it and a new one is made") from None
+    return pem, kid
+
+
+def _new_private_key() -> bytes:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _create(path: Path, content: bytes) -> None:
+    """Make `path` hold `content`, whole and for the owner alone, unless somebody else made it first."""
+    temporary = _write_beside(path, content, 0o600)
+    try:
+        with suppress(FileExistsError):
+            path.hardlink_to(temporary)
+    finally:
+        temporary.unlink()
+
+
+def _publish(path: Path, content: bytes) -> None:
+    if not path.exists() or path.read_bytes() != content:
+        _write_beside(path, content, 0o644).replace(path)
+
+
+def _write_beside(path: Path, content: bytes, mode: int) -> Path:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    return Path(name)
+
+
+def _thumbprint(public: dict[str, Any]) -> str:
+    """The key's name: its RFC 7638 thumbprint."""
+    members = json.dumps({name: public[name] for name in ("e", "kty", "n")}, separators=(",", ":"), sort_keys=True)
+    return base64.urlsafe_b64encode(hashlib.sha256(members.encode()).digest()).rstrip(b"=").decode()

@@ -1,0 +1,101 @@
+"""`oauth2_token`: JWTs of one issuer, verified with its published keys."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from policy.vocabulary import Principal
+from server.authn.claims import DEFAULT_CLAIMS_MAPPING, map_claims
+from server.authn.endpoint import open_endpoint
+from server.authn.jwks import KeySource
+from server.authn.keys import KeySet
+from server.authn.verify import TokenRules, UnknownKey, verify
+
+MAX_CACHED_TOKENS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class OAuth2Settings:
+    """What the configuration says about the issuer.
+
+    `issuer` None: whoever signs with the published keys is believed about its own name (see `OAuth2Authenticator`).
+    `audience` None: `aud` isn't checked, so tokens made for other services are accepted. `jwks_token` is the bearer
+    token for the key endpoint; `claims_mapping` (claim → attribute) stands in for the default as a whole.
+    """
+
+    jwks_uri: str
+    issuer: str | None = None
+    audience: str | None = None
+    jwks_token: str | None = field(default=None, repr=False)
+    key_recheck_seconds: float = 3600.0
+    tls_cafile: Path | None = None
+    verify_tls: bool = True
+    claims_mapping: Mapping[str, str] = field(default_factory=lambda: DEFAULT_CLAIMS_MAPPING)
+
+
+class OAuth2Authenticator:
+    """Turns a JWT into its principal: `sub`, who vouches for it, and the attributes that the claims mapping makes.
+
+    The principal's issuer is the token's `iss`; where a token has none, which only passes without a configured issuer,
+    it is the address of the keys without its query. So an `iss` that isn't compared still keeps the subjects of several
+    issuers behind one key set apart. `now` gives seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        settings: OAuth2Settings,
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Nothing is fetched yet; raises ValueError, with a sentence, for settings that can't work."""
+        endpoint = open_endpoint(
+            settings.jwks_uri,
+            token=settings.jwks_token,
+            tls_cafile=settings.tls_cafile,
+            verify_tls=settings.verify_tls,
+        )
+        self._rules = TokenRules(settings.issuer, settings.audience)
+        self._mapping = dict(settings.claims_mapping)
+        self._unnamed_issuer = endpoint.address
+        self._source = KeySource(endpoint, settings.key_recheck_seconds, clock)
+        self._now = now
+        self._keys: KeySet | None = None
+        self._verified: OrderedDict[bytes, tuple[Principal, int]] = OrderedDict()
+
+    async def authenticate(self, token: str) -> Principal:
+        """The principal whom `token` proves; raises `AuthenticationFailed`, `IdentityUnavailable` and nothing else."""
+        keys = await self._source.current()
+        try:
+            return self._admit(token, keys)
+        except UnknownKey:
+            refetched = await self._source.refetch()
+            if refetched is keys:
+                raise
+        return self._admit(token, refetched)
+
+    def _admit(self, token: str, keys: KeySet) -> Principal:
+        if keys is not self._keys:
+            self._verified.clear()
+            self._keys = keys
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        now = self._now()
+        principal, expires = self._verified.get(digest, (None, 0))
+        if principal is not None and now < expires:
+            self._verified.move_to_end(digest)
+            return principal
+        verified = verify(token, self._rules, keys, now)
+        principal = Principal(
+            id=verified.subject,
+            issuer=verified.issuer or self._unnamed_issuer,
+            attributes=map_claims(verified.claims, self._mapping),
+        )
+        self._verified[digest] = principal, verified.expires
+        if len(self._verified) > MAX_CACHED_TOKENS:
+            self._verified.popitem(last=False)
+        return principal

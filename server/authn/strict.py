@@ -1,0 +1,63 @@
+"""Reading what strangers wrote: one meaning, or a refusal."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+from typing import Any, Final, TypeGuard
+
+_BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+")
+_UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Control characters, line separators and lone surrogates: what breaks a log line or can't be written as UTF-8."""
+
+
+def decode_base64url(text: str) -> bytes:
+    """The bytes that `text` spells; ValueError unless it is their one spelling: not empty, unpadded, no spare bits."""
+    if not _BASE64URL.fullmatch(text):
+        raise ValueError("not base64url")
+    decoded = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if base64.urlsafe_b64encode(decoded).rstrip(b"=") != text.encode("ascii"):
+        raise ValueError("not canonical base64url")
+    return decoded
+
+
+def read_object(data: bytes) -> dict[str, Any]:
+    """The JSON object in `data`; ValueError for anything else, for repeated keys, for NaN, infinities, wrong UTF-8.
+
+    No error text quotes the data.
+    """
+    try:
+        value = _DECODER.decode(data.decode("utf-8"))
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise ValueError("not one JSON object with distinct keys and finite numbers")  # noqa: TRY004 - wrong content
+    return value
+
+
+def is_plain(value: object, limit: int) -> TypeGuard[str]:
+    """Whether `value` is a text of 1 to `limit` characters, none of them a control character or a lone surrogate."""
+    return isinstance(value, str) and 0 < len(value) <= limit and not _UNSAFE.search(value)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number is too large")
+    return number
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_distinct, parse_float=_finite, parse_constant=_refuse_constant)

@@ -1,0 +1,143 @@
+"""Is this JWT good? All that RFC 8725 asks for; python-jose checks one signature with one key and one algorithm."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from jose.backends.base import Key
+
+from server.authn.authenticator import AuthenticationFailed
+from server.authn.keys import ALGORITHMS, MAX_KID_LENGTH, KeySet
+from server.authn.strict import decode_base64url, is_plain, read_object
+
+MAX_TOKEN_LENGTH: Final = 16 * 1024
+LEEWAY_SECONDS: Final = 60
+MAX_SUBJECT_LENGTH: Final = 256
+MAX_ISSUER_LENGTH: Final = 1024
+LATEST_TIME: Final = 253_402_300_799
+"""The last second of the year 9999; a later `exp` is a mistake or a forgery."""
+
+_THREE_SEGMENTS: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
+_TYPES: Final = frozenset({"jwt", "at+jwt"})
+
+
+class UnknownKey(AuthenticationFailed):
+    """The token names a key that isn't in the set; the issuer may have published it since."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRules:
+    """What a token must say beyond its signature; None: that claim isn't compared.
+
+    Without an `audience`, a token that the issuer made for any other service is accepted here too.
+    """
+
+    issuer: str | None
+    audience: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedToken:
+    """A token that was good when it was verified; `expires` in seconds since 1970, `issuer` None if it names none."""
+
+    subject: str
+    issuer: str | None
+    expires: int
+    claims: Mapping[str, Any]
+
+
+def verify(token: str, rules: TokenRules, keys: KeySet, now: float) -> VerifiedToken:
+    """What `token` says, if it is good at `now` (seconds since 1970).
+
+    A token with `kid` is checked with the key of that name alone, one without only where the set has exactly one key.
+    Keys and addresses in the token itself (`jwk`, `jku`, `x5c`, `x5u`) are never looked at. Raises `UnknownKey` for a
+    `kid` that the set lacks, `AuthenticationFailed` for every other fault whatever its kind, and nothing else.
+    """
+    try:
+        return _verify(token, rules, keys, now)
+    except AuthenticationFailed:
+        raise
+    except Exception:  # noqa: BLE001 - whatever a forged token provokes is a refusal, never a server error
+        refusal = AuthenticationFailed("the token can't be read as a signed JWT")
+    raise refusal  # here and not above: the cause could quote the token
+
+
+def _verify(token: str, rules: TokenRules, keys: KeySet, now: float) -> VerifiedToken:
+    if len(token) > MAX_TOKEN_LENGTH:
+        raise AuthenticationFailed(f"the token is longer than {MAX_TOKEN_LENGTH} characters")
+    segments = _THREE_SEGMENTS.fullmatch(token)
+    if segments is None:
+        raise AuthenticationFailed("the token is not three base64url segments joined by dots")
+    header, payload, signature = map(decode_base64url, segments.groups())
+    verifier = _choose_verifier(read_object(header), keys)
+    signed = token[: segments.end(2)].encode("ascii")
+    if not verifier.verify(signed, signature):
+        raise AuthenticationFailed("the token's signature doesn't fit its issuer's key")
+    return _check_claims(read_object(payload), rules, now)
+
+
+def _choose_verifier(header: dict[str, Any], keys: KeySet) -> Key:
+    kind = header.get("typ", "JWT")
+    if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in _TYPES:
+        raise AuthenticationFailed("the token's `typ` is neither `JWT` nor `at+jwt`")
+    if "crit" in header or "b64" in header:
+        raise AuthenticationFailed("the token asks for extensions that are not supported")
+    algorithm = header.get("alg")
+    if algorithm not in ALGORITHMS:
+        raise AuthenticationFailed(f"the token's `alg` is not one of {', '.join(sorted(ALGORITHMS))}")
+    candidates = keys.keys
+    if "kid" in header:
+        kid = header["kid"]
+        if not is_plain(kid, MAX_KID_LENGTH):
+            raise AuthenticationFailed("the token's `kid` is not the name of a key")
+        candidates = tuple(key for key in keys.keys if key.kid == kid)
+        if not candidates:
+            raise UnknownKey("the token names a key that its issuer doesn't publish")
+    if len(candidates) != 1:
+        raise AuthenticationFailed("the token doesn't single out one of its issuer's keys")
+    verifier = candidates[0].verifiers.get(algorithm)
+    if verifier is None:
+        raise AuthenticationFailed("the token's `alg` is not one that its key is for")
+    return verifier
+
+
+def _check_claims(claims: dict[str, Any], rules: TokenRules, now: float) -> VerifiedToken:
+    expires = _time(claims, "exp")
+    if expires is None:
+        raise AuthenticationFailed("the token has no `exp`")
+    if expires + LEEWAY_SECONDS <= now:
+        raise AuthenticationFailed("the token has expired")
+    for name in ("nbf", "iat"):
+        starts = _time(claims, name)
+        if starts is not None and starts - LEEWAY_SECONDS > now:
+            raise AuthenticationFailed(f"the token's `{name}` lies in the future")
+    issuer, subject = claims.get("iss"), claims.get("sub")
+    if "iss" in claims and not is_plain(issuer, MAX_ISSUER_LENGTH):
+        raise AuthenticationFailed("the token's `iss` is not the name of an issuer")
+    if rules.issuer is not None and issuer != rules.issuer:
+        raise AuthenticationFailed("the token comes from another issuer")
+    if rules.audience is not None and rules.audience not in _audiences(claims):
+        raise AuthenticationFailed("the token is meant for another audience")
+    if not is_plain(subject, MAX_SUBJECT_LENGTH) or subject.isspace():
+        raise AuthenticationFailed("the token's `sub` is not the name of a subject")
+    return VerifiedToken(subject, issuer, expires, claims)
+
+
+def _time(claims: dict[str, Any], name: str) -> int | None:
+    if name not in claims:
+        return None
+    value = claims[name]
+    if type(value) is not int or not 0 <= value <= LATEST_TIME:
+        raise AuthenticationFailed(f"the token's `{name}` is not a whole number of seconds")
+    return value
+
+
+def _audiences(claims: dict[str, Any]) -> list[Any]:
+    audience = claims.get("aud", [])
+    audiences: list[Any] = audience if isinstance(audience, list) else [audience]
+    if not all(isinstance(one, str) for one in audiences):
+        raise AuthenticationFailed("the token's `aud` is neither a text nor a list of texts")
+    return audiences

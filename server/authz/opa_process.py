@@ -1,0 +1,172 @@
+"""OPA as a child process: started, watched, restarted and ended by the server, and never outliving it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from collections import deque
+from pathlib import Path
+from typing import Final
+
+from server.authz.opa_command import ENVIRONMENT, OpaStartFailed, check_version, end_with_parent, run_arguments
+from server.authz.readiness import ReadinessProbe
+from server.authz.runtime_directory import RuntimeDirectory, UnsafeDirectory
+
+_READY_SECONDS: Final = 10.0
+_STOP_SECONDS: Final = 2.0
+_POLL_SECONDS: Final = 0.02
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 5.0
+_LINE_LIMIT: Final = 500
+
+_log = logging.getLogger("ostiary.opa")
+
+
+class OpaProcess:
+    """One OPA that serves `bundle` on the socket in `directory`, which this object takes over.
+
+    While OPA is down, questions to it fail with PolicyUnavailable; it is started again after 0.1 s, then after pauses
+    that double up to 5 s, for ever. It gets no more of the environment than its collector's setting, and what it says
+    goes to the logger `ostiary.opa`.
+
+    On Linux the kernel kills OPA when the thread that started it ends, so not even a kill -9 of the server leaves one
+    behind; start it from the main thread. Other systems have no such thing: there a killed server leaves an OPA that
+    nobody asks any more, and that must be ended by hand.
+    """
+
+    def __init__(self, binary: Path, bundle: Path, directory: RuntimeDirectory, probe: ReadinessProbe) -> None:
+        self.restarts = 0
+        self._binary = binary.absolute()
+        self._bundle = bundle.absolute()
+        self._directory = directory
+        self._probe = probe
+        self._process: Process | None = None
+        self._relay: asyncio.Task[None] | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+        self._last_words: deque[str] = deque(maxlen=5)
+        self._stopped = False
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the OPA that runs now, if one does."""
+        return self._process.pid if self._process is not None and self._process.returncode is None else None
+
+    async def start(self) -> None:
+        """Return when OPA decides by the wanted policy; raises OpaStartFailed, leaving nothing behind."""
+        try:
+            await check_version(self._binary)
+            process = await self._spawn()
+            await self._until_ready(process)
+        except BaseException:
+            await self.stop()
+            raise
+        self._supervisor = asyncio.create_task(self._supervise(process))
+
+    async def stop(self) -> None:
+        """End OPA, gently for 2 s and then for certain, and release the directory; idempotent."""
+        if self._stopped:
+            return
+        self._stopped = True
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._supervisor
+        await self._end()
+        self._directory.release()
+
+    async def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        if self._relay is not None:
+            await self._relay
+
+    async def _spawn(self) -> Process:
+        try:
+            self._directory.remove_socket()
+            self._process = process = await asyncio.create_subprocess_exec(
+                self._binary,
+                *run_arguments(self._directory.socket, self._bundle),
+                stdin=DEVNULL,
+                stdout=PIPE,
+                stderr=STDOUT,
+                cwd=self._directory.path,
+                env=ENVIRONMENT,
+                start_new_session=True,  # Ctrl-C is for the server, which then ends OPA after its last question
+                preexec_fn=end_with_parent(),
+            )
+        except UnsafeDirectory as fault:
+            raise OpaStartFailed(str(fault)) from None
+        except OSError as fault:
+            raise OpaStartFailed(f"`{self._binary}` can't be started: {fault.strerror}; run `make opa`") from None
+        assert process.stdout is not None  # noqa: S101 - asked for above
+        self._relay = asyncio.create_task(self._relay_lines(process.stdout))
+        return process
+
+    async def _until_ready(self, process: Process) -> None:
+        expires = time.monotonic() + _READY_SECONDS
+        while True:
+            readiness = await self._probe.check()
+            if readiness.ready:
+                return
+            if process.returncode is not None:
+                words = " ".join(self._last_words)
+                raise OpaStartFailed(f"opa ended with status {process.returncode} before it was ready: {words}")
+            if time.monotonic() > expires:
+                raise OpaStartFailed(f"opa is not ready after {_READY_SECONDS:.0f} s: {readiness.reason}")
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _supervise(self, process: Process) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            ready_at = time.monotonic()
+            status = await process.wait()
+            if time.monotonic() - ready_at > _LONGEST_PAUSE:
+                pause = _FIRST_PAUSE
+            _log.error("opa ended with status %d; starting it again in %.1f s", status, pause)
+            process, pause = await self._restart(pause)
+
+    async def _restart(self, pause: float) -> tuple[Process, float]:
+        """A ready OPA, after as many tries as it takes, and the pause before the next one."""
+        while True:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            self.restarts += 1
+            try:
+                process = await self._spawn()
+                await self._until_ready(process)
+            except OpaStartFailed as fault:
+                _log.error("%s; trying again in %.1f s", fault, pause)
+                await self._end()
+                continue
+            _log.warning("opa is ready again")
+            return process, pause
+
+    async def _relay_lines(self, stream: asyncio.StreamReader) -> None:
+        """Read without end, so that OPA never blocks on a full pipe; log each line, cut to a sane length."""
+        line = b""
+        while chunk := await stream.read(4096):
+            *lines, line = (line + chunk).split(b"\n")
+            line = line[:_LINE_LIMIT]
+            for text in lines:
+                self._say(text)
+        self._say(line)
+
+    def _say(self, line: bytes) -> None:
+        text = line[:_LINE_LIMIT].decode(errors="replace").strip()
+        if text:
+            text = "".join([character if character.isprintable() else " " for character in text])
+            self._last_words.append(text)
+            _log.warning("opa: %s", text)

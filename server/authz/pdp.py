@@ -1,0 +1,82 @@
+"""The policy decision point as the server sees it: one question in, one answer to the letter out, or nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from server.authz.answer import Answer, read_answer, read_undecided
+from server.authz.breaker import Breaker
+from server.authz.errors import Failure, PolicyUnavailable
+from server.authz.question import MALFORMED, Question, encode
+from server.authz.transport import OpaTransport
+
+_SILENCE: Final = frozenset({Failure.UNREACHABLE, Failure.DEADLINE, Failure.CLOSED})
+"""Failures that say nothing about the question: OPA isn't there, or not fast enough."""
+
+
+class PolicyDecisionPoint:
+    """Asks OPA, and refuses every answer that isn't certainly the wanted policy's.
+
+    `expected_revision` is the only one believed; None believes any, which is for tests of the law itself. `questions`
+    and `failures` count since the start; `live_revision` is the one last seen and `live_since` the
+    `time.monotonic()` of its first answer.
+    """
+
+    def __init__(self, transport: OpaTransport, expected_revision: str | None) -> None:
+        self.expected_revision = expected_revision
+        self.questions = 0
+        self.failures = dict.fromkeys(Failure, 0)
+        self.live_revision: str | None = None
+        self.live_since: float | None = None
+        self._transport = transport
+        self._breaker = Breaker(time.monotonic)
+
+    async def ask(self, question: Question) -> Answer:
+        """The decisions asked for, or PolicyUnavailable: there is no third outcome."""
+        self.questions += 1
+        try:
+            answer = read_answer(await self._exchange(encode(question)), question)
+            self._check_revision(answer.revision)
+        except PolicyUnavailable as failure:
+            self.failures[failure.failure] += 1
+            raise
+        return answer
+
+    async def probe(self, question: Question) -> Answer:
+        """Ask past the breaker and uncounted, which is for readiness; a reply closes the breaker."""
+        answer = read_answer(await self._exchange_probe(encode(question)), question)
+        self._check_revision(answer.revision)
+        return answer
+
+    async def probe_undecided(self) -> None:
+        """Likewise ask what must get no decision at all; raises PolicyUnavailable if it gets one."""
+        self._check_revision(read_undecided(await self._exchange_probe(MALFORMED)))
+
+    async def _exchange_probe(self, body: bytes) -> bytes:
+        reply = await self._transport.exchange(body)
+        self._breaker.succeeded()
+        return reply
+
+    async def _exchange(self, body: bytes) -> bytes:
+        trial = self._breaker.admit()
+        try:
+            reply = await self._transport.exchange(body)
+        except PolicyUnavailable as failure:
+            if failure.failure in _SILENCE:
+                self._breaker.failed(trial)
+            else:
+                self._breaker.succeeded()
+            raise
+        except BaseException:
+            self._breaker.abandoned(trial)
+            raise
+        self._breaker.succeeded()
+        return reply
+
+    def _check_revision(self, revision: str) -> None:
+        if revision != self.live_revision:
+            self.live_revision = revision
+            self.live_since = time.monotonic()
+        if self.expected_revision is not None and revision != self.expected_revision:
+            raise PolicyUnavailable(Failure.REVISION, "opa answers from another policy revision than the wanted one")

@@ -1,0 +1,110 @@
+"""The policy enforcement point: a `Permit`, or an exception."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import uuid4
+
+from policy.vocabulary import Action, Anonymous, Decision, Principal, Resource, Route, Verdict
+from server.authz.answer import Answer
+from server.authz.decision_log import DecisionLog
+from server.authz.decision_record import records_of
+from server.authz.errors import AccessDenied, Failure, PolicyUnavailable
+from server.authz.pdp import PolicyDecisionPoint
+from server.authz.permit import MINT, Permit
+from server.authz.question import Question
+
+QUESTIONS_AT_ONCE: Final = 8
+"""Questions of one list that are under way together: enough to keep OPA busy, few enough to let others through."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """The request that a decision is for: its id, and the caller as authenticated."""
+
+    request_id: str
+    principal: Principal | Anonymous
+
+
+class PolicyEnforcementPoint:
+    """Asks about everything that a request wants, and writes down every decision before anyone acts on it.
+
+    Every method raises PolicyUnavailable where no decision can be had or none can be logged.
+    """
+
+    def __init__(self, pdp: PolicyDecisionPoint, log: DecisionLog) -> None:
+        self._pdp = pdp
+        self._log = log
+
+    async def check_route(self, context: RequestContext, route: Route) -> None:
+        """Return if the caller may use this route, else raise AccessDenied."""
+        await self._decide(context, Question(context.principal, route=route))
+
+    async def permit(self, context: RequestContext, action: Action, resource: Resource) -> Permit:
+        """Leave to do `action` to `resource`, or AccessDenied."""
+        return await self._permit(context, Question(context.principal, action=action, resource=resource))
+
+    async def permit_route_and_access(
+        self, context: RequestContext, route: Route, action: Action, resource: Resource
+    ) -> Permit:
+        """Both in one question; a refusal of the route comes before one of the resource."""
+        return await self._permit(context, Question(context.principal, route, action, resource))
+
+    async def readable(self, context: RequestContext, resources: Sequence[Resource]) -> list[Permit]:
+        """Leave to read each of `resources` that the caller may read, in the same order; one decision for each."""
+        found: list[Permit | None] = [None] * len(resources)
+        left = iter(enumerate(resources))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(QUESTIONS_AT_ONCE, len(resources))):
+                    group.create_task(self._read_each(context, left, found))
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return [permit for permit in found if permit is not None]
+
+    async def _read_each(
+        self, context: RequestContext, left: Iterator[tuple[int, Resource]], found: list[Permit | None]
+    ) -> None:
+        for place, resource in left:
+            try:
+                found[place] = await self.permit(context, Action.READ, resource)
+            except AccessDenied:
+                continue
+
+    async def _permit(self, context: RequestContext, question: Question) -> Permit:
+        decision, decision_id = await self._decide(context, question)
+        action, resource = question.action, question.resource
+        if decision is None or action is None or resource is None:
+            raise PolicyUnavailable(Failure.QUESTION, "a permit needs a question about a resource")
+        return Permit(MINT, question.principal, action, resource, decision, decision_id)
+
+    async def _decide(self, context: RequestContext, question: Question) -> tuple[Decision | None, str]:
+        """The decision about the resource, if there is one, once everything asked for is permitted and logged."""
+        decision_id = str(uuid4())
+        began = time.perf_counter()
+        answer: Answer | str
+        try:
+            answer = await self._pdp.ask(question)
+        except PolicyUnavailable as failure:
+            await self._write(context, decision_id, question, failure.reason, began)
+            raise
+        await self._write(context, decision_id, question, answer, began)
+        for decision in (answer.route, answer.resource):
+            if decision is not None and decision.verdict is not Verdict.PERMIT:
+                raise AccessDenied(decision, decision_id, question)
+        return answer.resource, decision_id
+
+    async def _write(
+        self, context: RequestContext, decision_id: str, question: Question, answer: Answer | str, began: float
+    ) -> None:
+        milliseconds = (time.perf_counter() - began) * 1_000
+        try:
+            for record in records_of(context.request_id, decision_id, question, answer, milliseconds):
+                await self._log.write(record)
+        except PolicyUnavailable as failure:
+            self._pdp.failures[failure.failure] += 1
+            raise

@@ -1,0 +1,37 @@
+"""The proof that the policy engine said yes."""
+
+from __future__ import annotations
+
+from dataclasses import InitVar, dataclass
+from typing import Final, final
+
+from policy.vocabulary import Action, Anonymous, Decision, Principal, Resource
+
+MINT: Final = object()
+"""What makes a permit; for the enforcement point alone, as a test of the import graph sees to."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Leave for `principal` to do `action` to `resource`, and to nothing else.
+
+    Only the enforcement point makes one; code that touches a resource asks for it as an argument. `owner` is to be
+    written on the record that a permitted create makes: None there means a record without an owner.
+    """
+
+    mint: InitVar[object]
+    principal: Principal | Anonymous
+    action: Action
+    resource: Resource
+    decision: Decision
+    decision_id: str
+
+    def __post_init__(self, mint: object) -> None:
+        if mint is not MINT:
+            raise TypeError("a permit is made by the enforcement point alone, from a decision")
+
+    @property
+    def owner(self) -> Principal | None:
+        """Who owns what is created under this permit."""
+        return next((duty.owner for duty in self.decision.obligations), None)

@@ -1,0 +1,85 @@
+"""A question for the policy engine, and its exact form on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from json.encoder import encode_basestring
+from typing import Final
+
+from policy.vocabulary import Action, Anonymous, Principal, Resource, Route
+from server.authz.errors import Failure, PolicyUnavailable
+
+MALFORMED: Final = (
+    b'{"input":{"principal":null,"route":{"method":"GET","path":null},"action":"probe",'
+    b'"resource":{"type":"probe","names":["probe"],"owner":null,"origin":"created"}}}'
+)
+"""A question that the law must leave without any decision: its path is no path and its action no action."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """May `principal` use `route`, and may it do `action` to `resource`? At least one of the two is asked.
+
+    `action` and `resource` come together; a question without both parts right raises ValueError when it is made.
+    """
+
+    principal: Principal | Anonymous
+    route: Route | None = None
+    action: Action | None = None
+    resource: Resource | None = None
+
+    def __post_init__(self) -> None:
+        if (self.action is None) is not (self.resource is None):
+            raise ValueError("an action and a resource are asked together")
+        if self.route is None and self.resource is None:
+            raise ValueError("a question asks for a route, a resource or both")
+
+
+def encode(question: Question) -> bytes:
+    """The body of the request to OPA.
+
+    Every text is checked on the way: one of another type, or one that is no Unicode text (a lone surrogate, which OPA
+    would judge as another character than the one it stands for here), raises PolicyUnavailable. Built piece by piece,
+    since that takes a fifth of the time of building dictionaries for `json.dumps`.
+    """
+    try:
+        return f'{{"input":{{{_input(question)}}}}}'.encode()
+    except (TypeError, AttributeError, UnicodeEncodeError):
+        raise PolicyUnavailable(Failure.QUESTION, "the question holds something that is not text") from None
+
+
+def _input(question: Question) -> str:
+    principal = question.principal
+    text = '"principal":null' if isinstance(principal, Anonymous) else f'"principal":{_principal(principal)}'
+    if question.route is not None:
+        method, path = encode_basestring(question.route.method), encode_basestring(question.route.path)
+        text += f',"route":{{"method":{method},"path":{path}}}'
+    if question.action is not None and question.resource is not None:
+        text += f',"action":{encode_basestring(question.action)},"resource":{_resource(question.resource)}'
+    return text
+
+
+def _resource(resource: Resource) -> str:
+    # A record about to be made has no name yet; its subject is then `type::`, and rules on the whole type see it.
+    names = _texts(resource.names or ("",))
+    owner = "null" if resource.owner is None else _principal(resource.owner)
+    kind, origin = encode_basestring(resource.type), encode_basestring(resource.origin)
+    return f'{{"type":{kind},"names":{names},"owner":{owner},"origin":{origin}}}'
+
+
+def _principal(principal: Principal) -> str:
+    identity, issuer = encode_basestring(principal.id), encode_basestring(principal.issuer)
+    return f'{{"id":{identity},"issuer":{issuer},"attributes":{_attributes(principal.attributes)}}}'
+
+
+def _attributes(attributes: Mapping[str, tuple[str, ...]]) -> str:
+    members = ",".join([f"{encode_basestring(name)}:{_texts(values)}" for name, values in attributes.items()])
+    return f"{{{members}}}"
+
+
+def _texts(values: tuple[str, ...]) -> str:
+    if type(values) is not tuple:
+        # A text is a sequence of texts too: `admin` must not become five roles.
+        raise TypeError
+    return f"[{','.join(map(encode_basestring, values))}]"

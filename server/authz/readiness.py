@@ -1,0 +1,77 @@
+"""Is the policy that is wanted the one in force, and does it keep out whom it must?"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from policy.vocabulary import Anonymous, Route, Verdict
+from server.authz.control_plane import ControlPlane
+from server.authz.errors import Failure, PolicyUnavailable
+from server.authz.pdp import PolicyDecisionPoint
+from server.authz.question import Question
+
+CANARY: Final = Question(Anonymous(), Route("GET", "/canary/that/must/not/sing"))
+"""Nobody without a token may use this route, whatever rules there are: the law itself denies it, not a rule."""
+
+
+class Authentication(StrEnum):
+    """Whether callers are asked who they are."""
+
+    CONFIGURED = "configured"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What is in force now. `reason` is None when the server may serve, else one sentence.
+
+    `age_seconds` counts from the first answer of the live revision.
+    """
+
+    wanted_revision: str | None
+    live_revision: str | None
+    age_seconds: float | None
+    authentication: Authentication
+    reason: str | None
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests can be decided by the wanted policy."""
+        return self.reason is None
+
+
+class ReadinessProbe:
+    """Finds out, each time it is asked, by real questions; it never raises."""
+
+    def __init__(self, pdp: PolicyDecisionPoint, control: ControlPlane, authentication: Authentication) -> None:
+        self._pdp = pdp
+        self._control = control
+        self._authentication = authentication
+
+    async def check(self) -> Readiness:
+        """Ask what must get no decision, ask what must be denied, and ask OPA for its own health."""
+        wanted, live, age = self._pdp.expected_revision, None, None
+        reason, heard = await self._reason()
+        if heard and self._pdp.live_since is not None:
+            live, age = self._pdp.live_revision, time.monotonic() - self._pdp.live_since
+        return Readiness(wanted, live, age, self._authentication, reason)
+
+    async def _reason(self) -> tuple[str | None, bool]:
+        """What keeps the server from serving, and whether OPA named its revision."""
+        healthy = await self._control.healthy()
+        try:
+            await self._pdp.probe_undecided()
+            if self._authentication is Authentication.CONFIGURED:
+                await self._check_canary()
+        except PolicyUnavailable as failure:
+            return failure.reason, failure.failure is Failure.REVISION
+        return (None if healthy else "opa says that it is not healthy"), True
+
+    async def _check_canary(self) -> None:
+        """With authentication off there is nothing that every policy denies, so nothing to ask."""
+        decision = (await self._pdp.probe(CANARY)).route
+        if decision is None or decision.verdict is not Verdict.DENY or decision.rule is not None:
+            raise PolicyUnavailable(Failure.MALFORMED, "opa permits a question that every policy denies")

@@ -1,0 +1,112 @@
+"""The types of the fields that say where something is: URLs, files, directories."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Final
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator
+
+from server.config.fields import Refused, Text, scalar, text
+
+_HOST: Final = re.compile(r"\w(?:[\w.-]*\w)?\.?")
+_FILE: Final = "file://"
+
+
+def base_url(value: str) -> str:
+    """An http or https URL that paths can be appended to; a slash at its end is taken off."""
+    parts = _split(value, ("http", "https"), "an http or https URL with a host")
+    if "?" in value or "#" in value:
+        raise Refused("bad-url", "takes a URL without `?` and `#`: paths are appended to it")
+    return value.rstrip("/") if parts.path else value
+
+
+def jwks_uri(value: str) -> str:
+    """Where keys are published: https, http on this machine, or a file (`file:///…`, `file://~/…`, `file://./…`).
+
+    A file comes back with its absolute path.
+    """
+    if value.startswith(_FILE):
+        return _file_uri(value.removeprefix(_FILE))
+    parts = _split(value, ("http", "https"), "an https or file URL")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        raise Refused("bad-url", "must be encrypted", "use `https://` for a host other than this one")
+    return value
+
+
+def path(value: object) -> object:
+    """A path, `~` expanded; relative ones start at the directory in which the server was started."""
+    return value if isinstance(value, Path) else _expanded(str(text(value)))
+
+
+def readable_file(value: object) -> object:
+    """The path of a file that exists and can be read now."""
+    found = path(value)
+    if not isinstance(found, Path) or value is found:
+        return found
+    described = scalar(value, "a path").described()
+    try:
+        is_file = stat.S_ISREG(found.stat().st_mode)
+    except OSError as error:
+        raise Refused("missing-file", f"names a file that can't be read: {described} ({error.strerror})") from error
+    if not is_file:
+        raise Refused("missing-file", f"must name a file, and {described} is something else")
+    if not os.access(found, os.R_OK):
+        raise Refused("missing-file", f"names a file that can't be read: {described} (Permission denied)")
+    return found
+
+
+def _split(value: str, schemes: tuple[str, ...], expected: str) -> SplitResult:
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in schemes and _is_host(parts.hostname or "") and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or " " in value or "\\" in value:
+        raise Refused("bad-url", f"must be {expected}")
+    if parts.username is not None or parts.password is not None:
+        raise Refused("bad-url", "must not hold a user name or a password", "a URL is shown in logs")
+    return parts
+
+
+def _is_host(host: str) -> bool:
+    return bool(_HOST.fullmatch(host)) or (":" in host and bool(ip_address(host.partition("%")[0])))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _file_uri(rest: str) -> str:
+    rest = rest.removeprefix("localhost")
+    if not rest.startswith(("/", "~/", "./")):
+        raise Refused("bad-url", "must be followed by a path", "write `file:///…`, `file://~/…` or `file://./…`")
+    return _FILE + quote(str(_expanded(unquote(rest)).absolute()))
+
+
+def _expanded(value: str) -> Path:
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:
+        raise Refused("bad-path", "starts with `~`, and nobody knows that home directory") from error
+
+
+BaseUrl = Annotated[Text, AfterValidator(base_url)]
+"""An http or https URL without credentials, query, fragment and final slash."""
+
+JwksUri = Annotated[Text, AfterValidator(jwks_uri)]
+"""An https, loopback http or file URL without credentials."""
+
+FilePath = Annotated[Path, BeforeValidator(path)]
+"""A path; what it names may not exist yet."""
+
+ReadableFile = Annotated[Path, BeforeValidator(readable_file)]
+"""A path of a file that exists."""

@@ -1,0 +1,93 @@
+"""Provider instances that this version serves: an id, a type and that type's own settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, BeforeValidator, Field
+
+from server.config.fields import Secret, Text, one_of, switch
+from server.config.given import Given
+from server.config.locations import BaseUrl, readable_file
+from server.config.shape import Shape
+
+
+def _tls_verify(value: object) -> object:
+    if not isinstance(value, Given):
+        return value
+    looks_like_switch = isinstance(value.literal, bool) or value.text.lower() in ("true", "false")
+    return switch(value) if looks_like_switch else readable_file(value)
+
+
+TlsVerify = Annotated[bool | Path, BeforeValidator(_tls_verify)]
+"""True: the system's CA certificates; a path: that file of CA certificates; false: any certificate is accepted."""
+
+
+class ProviderSettings(Shape):
+    """The `config` of a provider instance."""
+
+
+class ProviderConfig(Shape):
+    """One provider instance. `provider_id` is unique within its API."""
+
+    provider_id: Text
+    provider_type: str
+    config: ProviderSettings
+
+
+class EchoSettings(ProviderSettings):
+    """`inline::echo` has no settings."""
+
+
+class OpenAISettings(ProviderSettings):
+    """`remote::openai`. Without `api_key`, requests carry none."""
+
+    api_key: Secret | None = None
+    base_url: BaseUrl = "https://api.openai.com/v1"
+    tls_verify: TlsVerify = True
+
+
+class VllmSettings(ProviderSettings):
+    """`remote::vllm`. The file may say `url` or `base_url`, with or without `/v1` at its end; one of them is required."""
+
+    base_url: BaseUrl = Field(validation_alias=AliasChoices("url", "base_url"))
+    api_token: Secret | None = None
+    tls_verify: TlsVerify = True
+
+
+class OllamaSettings(ProviderSettings):
+    """`remote::ollama`. The file may say `url` or `base_url`, with or without `/v1` at its end."""
+
+    base_url: BaseUrl = Field(default="http://localhost:11434", validation_alias=AliasChoices("url", "base_url"))
+    tls_verify: TlsVerify = True
+
+
+class EchoProvider(ProviderConfig):
+    """A deterministic provider for first runs and tests: it answers with what it was asked."""
+
+    provider_type: Annotated[Literal["inline::echo"], one_of("inline::echo")]
+    config: EchoSettings = EchoSettings()
+
+
+class OpenAIProvider(ProviderConfig):
+    """OpenAI, or any server that speaks its protocol."""
+
+    provider_type: Annotated[Literal["remote::openai"], one_of("remote::openai")]
+    config: OpenAISettings = OpenAISettings()
+
+
+class VllmProvider(ProviderConfig):
+    """A vLLM server."""
+
+    provider_type: Annotated[Literal["remote::vllm"], one_of("remote::vllm")]
+    config: VllmSettings
+
+
+class OllamaProvider(ProviderConfig):
+    """An Ollama server."""
+
+    provider_type: Annotated[Literal["remote::ollama"], one_of("remote::ollama")]
+    config: OllamaSettings = OllamaSettings()
+
+

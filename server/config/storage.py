@@ -1,0 +1,92 @@
+"""The shapes of `storage`, and of the places in which providers keep things."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, Tag
+
+from server.config.fields import Refused, Text, one_of, whole_number
+from server.config.locations import FilePath
+from server.config.shape import Shape, chosen_by
+
+MOST_QUEUED_WRITES: Final = 10_000_000
+MOST_WRITERS: Final = 64
+
+_TABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+
+
+def _table_name(value: str) -> str:
+    if not _TABLE_NAME.fullmatch(value):
+        raise Refused("wrong-value", "must be a table's name: letters, digits and `_`, at most 63, no digit first")
+    return value
+
+
+TableName = Annotated[Text, AfterValidator(_table_name)]
+"""A name that SQL takes for a table."""
+
+
+class SqliteStore(Shape):
+    """A key-value store in an SQLite file of its own (`kvstore`)."""
+
+    type: Annotated[Literal["sqlite"], one_of("sqlite")]
+    db_path: FilePath
+    namespace: Text | None = None
+
+
+class KvSqliteBackend(Shape):
+    """A backend for keys and values, in an SQLite file."""
+
+    type: Annotated[Literal["kv_sqlite"], one_of("kv_sqlite")]
+    db_path: FilePath
+
+
+class SqlSqliteBackend(Shape):
+    """A backend for tables, in an SQLite file."""
+
+    type: Annotated[Literal["sql_sqlite"], one_of("sql_sqlite")]
+    db_path: FilePath
+
+
+Backend = Annotated[
+    Annotated[KvSqliteBackend, Tag("kv_sqlite")] | Annotated[SqlSqliteBackend, Tag("sql_sqlite")],
+    chosen_by("type", "kv_sqlite", "sql_sqlite"),
+]
+
+
+class Namespace(Shape):
+    """Keys of one kind in a backend for keys and values."""
+
+    backend: Text
+    namespace: Text
+
+
+class Table(Shape):
+    """Records of one kind in a backend for tables."""
+
+    backend: Text
+    table_name: TableName
+
+
+class QueuedTable(Table):
+    """A table that is written in the background."""
+
+    max_write_queue_size: Annotated[int, whole_number(1, MOST_QUEUED_WRITES)] = 10_000
+    num_writers: Annotated[int, whole_number(1, MOST_WRITERS)] = 4
+
+
+class Stores(Shape):
+    """Which backend keeps what; a store that isn't named uses the server's own choice."""
+
+    metadata: Namespace | None = None
+    inference: QueuedTable | None = None
+    conversations: Table | None = None
+    prompts: Namespace | None = None
+
+
+class Storage(Shape):
+    """`storage`: backends by name, and the stores that use them."""
+
+    backends: dict[str, Backend] = {}
+    stores: Stores = Stores()

@@ -1,0 +1,182 @@
+"""Who asks, and may they come in: the two guards between the edge and the handlers, and the gate that they leave open.
+
+A handler reaches the policy through its request's `Gate` alone. Most never need to: `RouteGuard` has asked about the
+route before they run. The handlers of an `AskingRoute` ask on their own, because what they know of the request (the
+resource) fits into the same question; the guard sees to it that none of them answers without having asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
+
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from policy import vocabulary
+from policy.vocabulary import Action, Anonymous, Resource
+from server.api.errors import ApiError, ClientGone, forbidden, unauthenticated
+from server.authn import Authenticator
+from server.authn.bearer import bearer_token
+from server.authz.errors import AccessDenied, PolicyUnavailable
+from server.authz.pep import RequestContext
+from server.authz.permit import Permit
+from server.requests import call_of, gate_of
+
+_ANONYMOUS: Final = Anonymous()
+
+
+class EnforcementPoint(Protocol):
+    """What the door needs of `server.authz.pep.PolicyEnforcementPoint`."""
+
+    async def check_route(self, context: RequestContext, route: vocabulary.Route) -> None:
+        """Return if the caller may use the route; raises AccessDenied or PolicyUnavailable."""
+        ...
+
+    async def permit(self, context: RequestContext, action: Action, resource: Resource) -> Permit:
+        """Leave to act on the resource; raises AccessDenied or PolicyUnavailable."""
+        ...
+
+    async def permit_route_and_access(
+        self, context: RequestContext, route: vocabulary.Route, action: Action, resource: Resource
+    ) -> Permit:
+        """Both in one question."""
+        ...
+
+    async def readable(self, context: RequestContext, resources: Sequence[Resource]) -> list[Permit]:
+        """Leave to read each resource that the caller may read, in order."""
+        ...
+
+
+class Gate:
+    """One request's way to the policy.
+
+    `judged` once the policy has allowed the route; `silent` once it gave no answer. `closed_to_strangers` says that
+    authentication is configured, so that a caller without a token is asked for one where it is refused.
+    """
+
+    __slots__ = ("_context", "_pep", "_route", "closed_to_strangers", "judged", "silent")
+
+    def __init__(
+        self, pep: EnforcementPoint, context: RequestContext, route: vocabulary.Route, *, closed_to_strangers: bool
+    ) -> None:
+        self._pep = pep
+        self._context = context
+        self._route = route
+        self.closed_to_strangers = closed_to_strangers
+        self.judged = False
+        self.silent = False
+
+    @property
+    def is_stranger(self) -> bool:
+        """The caller presented no token where one could be had."""
+        return self.closed_to_strangers and isinstance(self._context.principal, Anonymous)
+
+    async def enter(self) -> None:
+        """Ask about the route, unless that is settled; raises the 401 or 403 of a refusal, or PolicyUnavailable."""
+        if self.judged:
+            return
+        try:
+            await self._pep.check_route(self._context, self._route)
+        except AccessDenied as denied:
+            raise self._refusal(denied) from None
+        except PolicyUnavailable:
+            self.silent = True
+            raise
+        self.judged = True
+
+    async def permit(self, action: Action, resource: Resource) -> Permit:
+        """Leave to act on `resource`, asked together with the route where that is not settled.
+
+        Raises AccessDenied only where the caller may use the route, but may not do this to this resource.
+        """
+        if self.judged:
+            return await self._pep.permit(self._context, action, resource)
+        try:
+            permit = await self._pep.permit_route_and_access(self._context, self._route, action, resource)
+        except AccessDenied:
+            await self.enter()
+            raise
+        except PolicyUnavailable:
+            self.silent = True
+            raise
+        self.judged = True
+        return permit
+
+    async def readable(self, resources: Sequence[Resource]) -> list[Permit]:
+        """Leave to read each of `resources` that the caller may read, in their order."""
+        await self.enter()
+        return await self._pep.readable(self._context, resources)
+
+    def _refusal(self, denied: AccessDenied) -> ApiError:
+        return unauthenticated(denied) if self.is_stranger else forbidden(denied)
+
+
+class AskingRoute(Route):
+    """A route whose handler puts its own question to the gate, route and resource in one."""
+
+
+class Authentication:
+    """Turns the bearer token into a principal; without an authenticator, every caller is anonymous.
+
+    A token that proves nothing is refused here, whatever the policy would say of a caller without one.
+    """
+
+    def __init__(self, app: ASGIApp, authenticator: Authenticator | None, pep: EnforcementPoint) -> None:
+        self.app = app
+        self._authenticator = authenticator
+        self._pep = pep
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with a gate that knows the caller."""
+        if scope["type"] == "http":
+            call = call_of(scope)
+            principal = _ANONYMOUS if self._authenticator is None else await _identify(self._authenticator, scope)
+            context = RequestContext(call.request_id, principal)
+            route = vocabulary.Route(scope["method"], scope["path"])
+            call.gate = Gate(self._pep, context, route, closed_to_strangers=self._authenticator is not None)
+        await self.app(scope, receive, send)
+
+
+async def _identify(authenticator: Authenticator, scope: Scope) -> vocabulary.Principal | Anonymous:
+    token = bearer_token(scope["headers"])
+    return _ANONYMOUS if token is None else await authenticator.authenticate(token)
+
+
+class RouteGuard:
+    """Asks the policy about the route of every request, whether or not there is anything at that path."""
+
+    def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute]) -> None:
+        self.app = app
+        self._asking = [route for route in routes if isinstance(route, AskingRoute)]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what the policy allows; leave the question to the handlers of an `AskingRoute`."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        gate = gate_of(scope)
+        if not any(route.matches(scope)[0] is Match.FULL for route in self._asking):
+            await gate.enter()
+            await self.app(scope, receive, send)
+            return
+
+        async def send_judged(message: Message) -> None:
+            if message["type"] == "http.response.start" and not gate.judged:
+                _check_silence(gate, message)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_judged)
+        except (ClientGone, PolicyUnavailable):
+            raise
+        except Exception:
+            # What is wrong with a request is told to those alone who may make it.
+            await gate.enter()
+            raise
+
+
+def _check_silence(gate: Gate, message: Message) -> None:
+    """The one answer that needs no decision is that there is none."""
+    if not (gate.silent and message["status"] == 503):
+        raise RuntimeError("a handler answered without having asked the policy")

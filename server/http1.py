@@ -1,0 +1,137 @@
+"""HTTP/1.1 as the door speaks it: uvicorn's own protocol, closed where it is open.
+
+uvicorn hands an application the path of the request target and nothing else of it, so an absolute or fragmented target
+can only be seen here. So can a head that never ends, a trailer that poses as a header, and a client that never reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Final
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from server.api.errors import ApiError
+from server.edge import MAX_HEADERS, MAX_PATH
+from server.requests import new_request_id
+
+HEAD_SECONDS: Final = 15.0
+"""How long a client may take to send a request's head, and from connecting to its first one."""
+
+STALL_SECONDS: Final = 30.0
+"""How long a client may leave a full send buffer unread before its connection is cut."""
+
+_METHODS: Final = "GET, HEAD, POST"
+
+
+class DoorProtocol(HttpToolsProtocol):
+    """One connection; for uvicorn's `http=`, together with `ws="none"`."""
+
+    _head_open = True
+    _head_size = 0
+    _head_timer: asyncio.TimerHandle | None = None
+    _stall_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Give the client a time by which its first request must have begun."""
+        super().connection_made(transport)
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clocks."""
+        self._stop_head_timer()
+        self._stop_stall_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has come, and refuse what no reader of ours should have to guess about."""
+        self._unset_keepalive_if_required()
+        head_was_open = self._head_open
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # No upgrade is offered, so the request is answered as it is; what follows it may be in another protocol.
+            self.cycle.keep_alive = False
+        except httptools.HttpParserInvalidMethodError:
+            sentence = f"the request's method is unknown; use {_METHODS}"
+            self._refuse(ApiError(HTTPStatus.METHOD_NOT_ALLOWED, sentence, headers={"Allow": _METHODS}))
+            return
+        except httptools.HttpParserError:
+            self._refuse_malformed("the request is not well-formed HTTP/1.1")
+            return
+        if self._head_open:
+            self._await_head(len(data) if head_was_open else 0)
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        super().on_message_begin()
+        self._head_open = True
+        self._head_size = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; a trailer is dropped, since the application would take it for one."""
+        if self._head_open:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """A head is whole: start the application on it, unless its target is anything but a path and a query."""
+        self._head_open = False
+        self._stop_head_timer()
+        if not self.url.startswith(b"/") or b"#" in self.url:
+            raise ValueError
+        super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        """The send buffer is full: the client must read within a limited time."""
+        super().pause_writing()
+        self._stall_timer = self.loop.call_later(STALL_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        self._stop_stall_timer()
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse in our envelope where uvicorn would in plain text."""
+        self._refuse_malformed(msg)
+
+    def _await_head(self, more: int) -> None:
+        self._head_size += more
+        if self._head_size > MAX_PATH + MAX_HEADERS:
+            self._refuse_malformed(f"the request's head is larger than {MAX_PATH + MAX_HEADERS} bytes")
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _refuse_malformed(self, message: str) -> None:
+        self._refuse(ApiError(HTTPStatus.BAD_REQUEST, message, code="malformed_request"))
+
+    def _refuse(self, error: ApiError) -> None:
+        """Answer and close; in the middle of another answer, only close."""
+        self._stop_head_timer()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.close()
+            return
+        headers = {
+            **(error.headers or {}),
+            "content-type": "application/json",
+            "content-length": str(len(error.body)),
+            "connection": "close",
+            "x-request-id": new_request_id(),
+            "openai-version": "2020-10-01",
+        }
+        lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        self.transport.write("\r\n".join([*lines, "", ""]).encode("ascii") + error.body)
+        self.transport.close()
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _stop_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None

@@ -1,0 +1,211 @@
+"""`inline::echo`: no model at all. It repeats the caller, so that a first run and a test need nothing but the server.
+
+The answer is `echo: ` and the text of the last user message. A token is a word with the blanks behind it. `n`, `stop`,
+`max_tokens` and `max_completion_tokens` do what they do elsewhere; a `tool_choice` that leaves no choice is answered
+with one call of that function, without arguments. Only `id` and `created` differ between two answers to one request.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from json import dumps
+from typing import Any, Final
+from uuid import uuid4
+
+from server.inference.provider import ChatRequest, ChatStream, Fault, Health, HealthStatus, ProviderFailed
+
+Json = dict[str, Any]
+
+MAX_CHOICES: Final = 128
+
+LONGEST: Final = 64 * 1024
+"""Characters of one choice: the caller decides about its length and, with `n`, how often it is made."""
+
+_WORD: Final = re.compile(r"\s*\S+\s*")
+
+
+class Echo:
+    """The provider; keeps nothing."""
+
+    async def start(self) -> None:
+        """Nothing to make ready."""
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    async def health(self) -> Health:
+        """Always well."""
+        return Health(HealthStatus.OK)
+
+    async def complete(self, request: ChatRequest) -> bytes:
+        """The whole answer."""
+        reply = _reply(request)
+        choices = [
+            {"index": index, "message": reply.message(), "logprobs": None, "finish_reason": reply.finish_reason}
+            for index in range(reply.count)
+        ]
+        return _encode({**reply.head("chat.completion"), "choices": choices, "usage": reply.usage})
+
+    async def stream(self, request: ChatRequest) -> ChatStream:
+        """The same answer, a word at a time."""
+        return _EchoStream(_reply(request))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """An answer, before it is known whether it is sent whole or in pieces."""
+
+    model_id: str
+    words: tuple[str, ...]
+    tool: str | None
+    finish_reason: str
+    count: int
+    usage: Json
+    with_usage: bool
+
+    def head(self, kind: str) -> Json:
+        return {
+            "id": f"chatcmpl-{uuid4().hex}",
+            "object": kind,
+            "created": int(time.time()),
+            "model": self.model_id,
+            "system_fingerprint": "echo",
+        }
+
+    def message(self) -> Json:
+        if self.tool is not None:
+            return {"role": "assistant", "content": None, "refusal": None, "tool_calls": [_call(self.tool)]}
+        return {"role": "assistant", "content": "".join(self.words), "refusal": None}
+
+    def deltas(self) -> Iterator[tuple[Json, str | None]]:
+        """What the chunks of one choice add, each with the reason to end if it is the last."""
+        if self.tool is not None:
+            call = {"index": 0, **_call(self.tool)}
+            yield {"role": "assistant", "content": None, "tool_calls": [call]}, None
+        else:
+            yield {"role": "assistant", "content": "", "refusal": None}, None
+            for word in self.words:
+                yield {"content": word}, None
+        yield {}, self.finish_reason
+
+
+class _EchoStream:
+    def __init__(self, reply: _Reply) -> None:
+        self._reply = reply
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        reply = self._reply
+        head = reply.head("chat.completion.chunk")
+        # A chunk has `usage` only where the caller asked for it, and then all of them do.
+        usage = {"usage": None} if reply.with_usage else {}
+        for index in range(reply.count):
+            for delta, reason in reply.deltas():
+                choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
+                yield _event({**head, "choices": [choice], **usage})
+        if reply.with_usage:
+            yield _event({**head, "choices": [], "usage": reply.usage})
+        yield b"data: [DONE]\n\n"
+
+    async def aclose(self) -> None:
+        """Nothing is under way between two pieces."""
+
+
+def _reply(request: ChatRequest) -> _Reply:
+    body = request.body
+    prompt = sum(len(_text(message).split()) for message in body["messages"])
+    count = _whole(body, "n", 1, MAX_CHOICES) or 1
+    tool = _forced_tool(body)
+    words, reason = ((), "tool_calls") if tool is not None else _words(body)
+    completion = count * len(words)
+    return _Reply(
+        model_id=request.model_id,
+        words=words,
+        tool=tool,
+        finish_reason=reason,
+        count=count,
+        usage={"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion},
+        with_usage=(body.get("stream_options") or {}).get("include_usage") is True,
+    )
+
+
+def _words(body: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
+    """The words of the answer, and why it ends there."""
+    said = [_text(message) for message in body["messages"] if message["role"] == "user"]
+    text = f"echo: {said[-1]}" if said and said[-1] else "echo:"
+    text = text[: min((place for stop in _stops(body) if (place := text.find(stop)) >= 0), default=len(text))]
+    words = tuple(_WORD.findall(text[:LONGEST]))
+    limit = _whole(body, "max_completion_tokens", 1) or _whole(body, "max_tokens", 1) or LONGEST
+    return words[:limit], "length" if len(words) > limit or len(text) > LONGEST else "stop"
+
+
+def _text(message: Json) -> str:
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+    return " ".join(text for text in texts if isinstance(text, str))
+
+
+def _stops(body: Mapping[str, Any]) -> list[str]:
+    stops = body.get("stop")
+    if stops is None:
+        return []
+    listed = [stops] if isinstance(stops, str) else stops
+    if not isinstance(listed, list) or not all(isinstance(stop, str) and stop for stop in listed):
+        raise _wrong("stop", "must be a text or a list of texts")
+    return listed
+
+
+def _whole(body: Mapping[str, Any], name: str, least: int, most: int | None = None) -> int | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    if type(value) is not int or value < least or (most is not None and value > most):
+        span = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise _wrong(name, f"must be a whole number {span}")
+    return value
+
+
+def _forced_tool(body: Mapping[str, Any]) -> str | None:
+    """The name of the function that `tool_choice` leaves no choice but to call."""
+    choice = body.get("tool_choice")
+    named = isinstance(choice, dict)
+    if not named and choice != "required":
+        return None
+    tools = body.get("tools")
+    offered = [_function_name(tool) for tool in tools] if isinstance(tools, list) else []
+    if named:
+        wanted = _function_name(choice)
+        if wanted is None or wanted not in offered:
+            raise _wrong("tool_choice", "must name one of `tools`")
+        return wanted
+    if not offered or offered[0] is None:
+        raise _wrong("tool_choice", "needs a function in `tools`")
+    return offered[0]
+
+
+def _function_name(tool: Any) -> str | None:
+    function = tool.get("function") if isinstance(tool, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _wrong(param: str, demand: str) -> ProviderFailed:
+    return ProviderFailed(Fault.REQUEST, f"`{param}` {demand}", code="invalid_value", param=param)
+
+
+def _call(name: str) -> Json:
+    return {"id": f"call_{uuid4().hex}", "type": "function", "function": {"name": name, "arguments": "{}"}}
+
+
+def _event(chunk: Json) -> bytes:
+    return b"data: " + _encode(chunk) + b"\n\n"
+
+
+def _encode(document: Json) -> bytes:
+    return dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

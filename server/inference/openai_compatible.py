@@ -1,0 +1,220 @@
+"""Any server that speaks OpenAI's API: OpenAI itself, vLLM, Ollama."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from json import dumps, loads
+from typing import Any, Final
+
+import aiohttp
+from yarl import URL
+
+from server.inference.events import BrokenStream, EventRelay
+from server.inference.provider import ChatRequest, ChatStream, Health, HealthStatus, ProviderFailed
+from server.inference.upstream import broken, refusal
+
+CONNECT_SECONDS: Final = 10.0
+
+SILENCE_SECONDS: Final = 300.0
+"""How long a provider may say nothing, before its answer or in the middle of it."""
+
+MAX_ANSWER: Final = 32 * 1024 * 1024
+"""Bytes of an answer that is not streamed."""
+
+HEALTH_SECONDS: Final = 10.0
+"""How long a finding about a provider's health is believed."""
+
+_HEALTH_TIMEOUT: Final = aiohttp.ClientTimeout(total=2.0)
+_MAX_REFUSAL: Final = 64 * 1024
+_DRAIN_SECONDS: Final = 0.5
+_IDLE_SECONDS: Final = 4.0  # uvicorn, and so vLLM, closes an idle connection after 5 seconds
+_LARGE: Final = 1024 * 1024
+
+_log: Final = logging.getLogger("ostiary.inference")
+
+
+class OpenAICompatible:
+    """One provider under `base_url` (`https://api.openai.com/v1`), with a session and a TLS context of its own.
+
+    The session follows no redirects, keeps no cookies and reads nothing from the environment: a request goes where the
+    configuration says, or nowhere.
+    """
+
+    def __init__(
+        self,
+        provider_id: str,
+        base_url: str,
+        api_key: str | None,
+        tls: ssl.SSLContext | None = None,
+        *,
+        silence_seconds: float = SILENCE_SECONDS,
+    ) -> None:
+        self._provider_id = provider_id
+        self._chat_url = URL(f"{base_url.rstrip('/')}/chat/completions")
+        self._models_url = URL(f"{base_url.rstrip('/')}/models")
+        self._headers = {"User-Agent": "ostiary", "Accept-Encoding": "identity"}
+        if api_key:
+            self._headers["Authorization"] = f"Bearer {api_key}"
+        self._tls = tls
+        self._silence = silence_seconds
+        self._session: aiohttp.ClientSession | None = None
+        self._health = Health(HealthStatus.ERROR, "it has not been asked yet")
+        self._health_until = 0.0
+        self._health_lock = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Open the session; connections are made when they are needed."""
+        connector = aiohttp.TCPConnector(
+            limit=0, keepalive_timeout=_IDLE_SECONDS, ssl=True if self._tls is None else self._tls
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            headers=self._headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=self._silence),
+            auto_decompress=False,
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Close the session and every connection."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def complete(self, request: ChatRequest) -> bytes:
+        """The provider's answer, with the canonical model name in it."""
+        response = await self._post(request)
+        try:
+            raw = await self._read(response, MAX_ANSWER)
+        finally:
+            response.close()
+        try:
+            completion = loads(raw)
+        except (ValueError, RecursionError):
+            completion = None
+        if type(completion) is not dict or type(completion.get("choices")) is not list:
+            raise broken(self._provider_id, "answered with something other than a chat completion")
+        completion["model"] = request.model_id
+        return _encode(completion)
+
+    async def stream(self, request: ChatRequest) -> ChatStream:
+        """The provider's events, once it has accepted the request."""
+        response = await self._post(request)
+        if response.content_type != "text/event-stream":
+            response.close()
+            raise broken(self._provider_id, "answered with something other than a stream")
+        return _Relayed(response, EventRelay(request.model_id), self._provider_id)
+
+    async def health(self) -> Health:
+        """What the provider said when its models were last listed, which is done at most every ten seconds."""
+        async with self._health_lock:
+            loop = asyncio.get_running_loop()
+            if loop.time() >= self._health_until:
+                self._health = await self._ask_health()
+                self._health_until = loop.time() + HEALTH_SECONDS
+        return self._health
+
+    async def _post(self, request: ChatRequest) -> aiohttp.ClientResponse:
+        """The provider's accepting answer, its body not yet read."""
+        payload = _encode({**request.body, "model": request.provider_model_id})
+        # aiohttp warns of large `bytes`, which it writes in one piece.
+        data = payload if len(payload) < _LARGE else io.BytesIO(payload)
+        headers = {"Content-Type": "application/json"}
+        try:
+            response = await self._open_session.post(
+                self._chat_url, data=data, headers=headers, allow_redirects=False
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError) as fault:
+            raise self._gone(fault) from None
+        if response.status == 200:
+            return response
+        try:
+            body = await self._read(response, _MAX_REFUSAL)
+        finally:
+            response.close()
+        _log.warning("provider %s answered a chat completion with status %d", self._provider_id, response.status)
+        raise refusal(self._provider_id, response.status, response.headers, body)
+
+    async def _read(self, response: aiohttp.ClientResponse, limit: int) -> bytes:
+        parts, size = [], 0
+        try:
+            async for part in response.content.iter_any():
+                parts.append(part)
+                size += len(part)
+                if size > limit:
+                    raise broken(self._provider_id, f"answered with more than {limit} bytes")
+        except (aiohttp.ClientError, TimeoutError, OSError) as fault:
+            raise self._gone(fault) from None
+        return b"".join(parts)
+
+    async def _ask_health(self) -> Health:
+        try:
+            async with self._open_session.get(
+                self._models_url, allow_redirects=False, timeout=_HEALTH_TIMEOUT
+            ) as response:
+                if response.status == 200:
+                    return Health(HealthStatus.OK)
+                return Health(HealthStatus.ERROR, f"it answers with status {response.status}")
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return Health(HealthStatus.ERROR, "it can't be reached")
+
+    @property
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("a provider is used before it is started")
+        return self._session
+
+    def _gone(self, fault: Exception) -> ProviderFailed:
+        return gone(self._provider_id, fault)
+
+
+class _Relayed:
+    """A stream whose provider has accepted the request."""
+
+    def __init__(self, response: aiohttp.ClientResponse, relay: EventRelay, provider_id: str) -> None:
+        self._response = response
+        self._relay = relay
+        self._provider_id = provider_id
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        relay = self._relay
+        try:
+            async for data in self._response.content.iter_any():
+                piece = relay.feed(data)
+                if piece:
+                    yield piece
+                if relay.done:
+                    break
+        except BrokenStream:
+            raise broken(self._provider_id, "sent something other than a chat completion") from None
+        except (aiohttp.ClientError, TimeoutError, OSError) as fault:
+            raise gone(self._provider_id, fault) from None
+        if not relay.done:
+            raise broken(self._provider_id, "ended its answer in the middle")
+        await self._drain()
+
+    async def aclose(self) -> None:
+        """Close the connection, unless the answer was read to its end."""
+        self._response.close()
+
+    async def _drain(self) -> None:
+        """Read the end of the body, so that the connection can be used again."""
+        with suppress(aiohttp.ClientError, TimeoutError, OSError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                async for _ in self._response.content.iter_any():
+                    pass
+
+
+def gone(provider_id: str, fault: Exception) -> ProviderFailed:
+    """The failure that a broken or silent connection stands for; what exactly happened goes to the log alone."""
+    _log.warning("provider %s failed: %s", provider_id, type(fault).__name__)
+    return broken(provider_id, "did not answer in time" if isinstance(fault, TimeoutError) else "could not be reached")
+
+
+def _encode(document: dict[str, Any]) -> bytes:
+    return dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

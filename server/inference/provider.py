@@ -1,0 +1,108 @@
+"""The seam between the server and whoever runs a model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class Fault(StrEnum):
+    """Whose fault a failure is, and so what the caller can do: mend the request, wait, or neither."""
+
+    REQUEST = "request"
+    BUSY = "busy"
+    PROVIDER = "provider"
+
+
+class ProviderFailed(Exception):
+    """A provider did not answer as it should.
+
+    The message is one sentence of ours, safe to show: never a word of the provider's own. `code` and `param` are
+    OpenAI's names for what is wrong, where the provider gave one that is known; `retry_after` is in seconds.
+    """
+
+    def __init__(
+        self,
+        fault: Fault,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.fault = fault
+        self.message = message
+        self.code = code
+        self.param = param
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """What to ask of a model.
+
+    `body` is the caller's, checked to be an object with a list of `messages`; `provider_model_id` is the model's name
+    at the provider, `model_id` the canonical one that answers carry.
+    """
+
+    model_id: str
+    provider_model_id: str
+    body: Mapping[str, Any]
+
+
+class ChatStream(Protocol):
+    """An answer under way: whole server-sent events, in the pieces in which they come, the last being `[DONE]`.
+
+    Iterating raises ProviderFailed if the provider breaks off. `aclose` ends the provider's work at once; it must be
+    called, and may be called twice.
+    """
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The pieces; can be iterated once."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give up what is not yet read."""
+        ...
+
+
+class HealthStatus(StrEnum):
+    """Whether a provider answers."""
+
+    OK = "OK"
+    ERROR = "Error"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`message` says in one sentence what is wrong, and is empty where nothing is."""
+
+    status: HealthStatus
+    message: str = ""
+
+
+class Provider(Protocol):
+    """Runs models; started once in the event loop that will use it."""
+
+    async def start(self) -> None:
+        """Make ready; contacts nobody."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        ...
+
+    async def complete(self, request: ChatRequest) -> bytes:
+        """The whole answer, a `chat.completion` as JSON; raises ProviderFailed. Cancelling it ends the work."""
+        ...
+
+    async def stream(self, request: ChatRequest) -> ChatStream:
+        """Return when the provider has accepted the request; raises ProviderFailed if it does not."""
+        ...
+
+    async def health(self) -> Health:
+        """Whether the provider answers, known to within a few seconds; never raises."""
+        ...

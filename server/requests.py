@@ -1,0 +1,84 @@
+"""What the door knows of one request, from its first byte to its last."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from server.guards import Gate
+
+_KEY: Final = "ostiary.call"
+_CLIENT_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+_VERSION: Final = (b"openai-version", b"2020-10-01")
+
+
+@dataclass(slots=True)
+class Call:
+    """One request: its id, when it began (seconds of `perf_counter`), and its way to the policy once there is one."""
+
+    request_id: str
+    started: float
+    gate: Gate | None = None
+
+
+def call_of(scope: Scope) -> Call:
+    """The call that a scope belongs to; every scope behind `RequestIds` has one."""
+    call: Call = scope[_KEY]
+    return call
+
+
+def gate_of(scope: Scope) -> Gate:
+    """The way to the policy of a request that has passed `RouteGuard`."""
+    gate = call_of(scope).gate
+    if gate is None:
+        raise RuntimeError("a handler ran in front of the route guard")
+    return gate
+
+
+def new_request_id() -> str:
+    """An id that no other request has, and that nobody can guess."""
+    return f"req_{uuid4().hex}"
+
+
+class RequestIds:
+    """Gives every request an id, and every response the headers that clients read.
+
+    `x-request-id` is always ours, so that an id on a support ticket names one request. What the client sent as its own
+    `X-Request-Id` comes back as `x-client-request-id`, if it is short and plain.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with a `Call` in its scope."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        call = scope[_KEY] = Call(new_request_id(), perf_counter())
+
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *_headers(call, scope)]
+            await send(message)
+
+        await self.app(scope, receive, send_named)
+
+
+def _headers(call: Call, scope: Scope) -> list[tuple[bytes, bytes]]:
+    milliseconds = int((perf_counter() - call.started) * 1000)
+    headers = [
+        (b"x-request-id", call.request_id.encode()),
+        _VERSION,
+        (b"openai-processing-ms", str(milliseconds).encode()),
+    ]
+    sent = [value for name, value in scope["headers"] if name == b"x-request-id"]
+    if len(sent) == 1 and _CLIENT_ID.fullmatch(sent[0]):
+        headers.append((b"x-client-request-id", sent[0]))
+    return headers

@@ -1,0 +1,162 @@
+"""What a policy means, in a screen or two of plain Python: the oracle that every other altitude is compared with.
+
+Written from the policy language alone, slow and obvious; shares nothing with the parser, the compiler or the server.
+A principal is `{"id", "issuer", "attributes"}` or None for anonymous, a resource is `{"type", "names", "owner",
+"origin"}`; an answer is (`permit` or `deny`, index of the determining rule or None).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import yaml
+
+DEFAULT_POLICY = [
+    {"permit": {"actions": "read"}, "when": ["user is authenticated", "resource is from config"]},
+    {"forbid": {"actions": ["create", "update", "delete"]}, "when": "resource is from config"},
+    {"permit": {"actions": "create"}, "when": "user is authenticated"},
+    {"permit": {"actions": ["read", "update", "delete"]}, "when": "user is owner"},
+]
+VARIABLE = re.compile(r"\$\{env\.(\w+)(?::([=+]?)([^}]*))?\}")
+HAS_VALUE = re.compile(r'user with (?:"([^"]*)"|(\S+)) (in|not in) (\S+)')
+Answer = tuple[str, int | None]
+
+
+def load(text: str, environ: Mapping[str, str]) -> Any:
+    """The configuration as plain data; a value that its variable leaves empty is absent."""
+
+    def fill(node: Any) -> Any:
+        if isinstance(node, dict):
+            filled = {key: fill(value) for key, value in node.items()}
+            return {key: value for key, value in filled.items() if value is not None or node[key] is None}
+        if isinstance(node, list):
+            return [fill(item) for item in node]
+        return (VARIABLE.sub(variable, node) or None) if isinstance(node, str) and VARIABLE.search(node) else node
+
+    def variable(found: re.Match[str]) -> str:
+        value, default = environ.get(found[1]), found[3] or ""
+        return (default if value else "") if found[2] == "+" else value or default
+
+    return fill(yaml.safe_load(text))
+
+
+def decide_access(config: Any, principal: Any, action: str, resource: Any) -> Answer:
+    """May the principal do this to the resource, and which rule of the access policy says so?"""
+    if principal is None and not authentication_configured(config):
+        return "permit", None
+    owner = principal if action == "create" else resource["owner"]
+    return first_applicable(
+        auth(config).get("access_policy", DEFAULT_POLICY),
+        lambda rule, effect, scope: (
+            scope.get("principal") in (None, principal and principal["id"])
+            and action in listed(scope["actions"])
+            and names_resource(scope.get("resource", "*"), resource)
+            and conditions_hold(rule, effect, principal, owner, resource["origin"])
+        ),
+    )
+
+
+def decide_route(config: Any, principal: Any, method: str, path: str) -> Answer:
+    """May the principal use this route, and which rule of the route policy says so?"""
+    path = path.rstrip("/") or "/"
+    off = principal is None and not authentication_configured(config)
+    public = method in ("GET", "HEAD") and path in ("/v1/health", "/v1/version")
+    if principal is None and not off and not public:
+        return "deny", None
+    if "route_policy" not in auth(config):
+        return "permit", None
+    method = "GET" if method == "HEAD" else method
+    return first_applicable(
+        auth(config)["route_policy"],
+        lambda rule, effect, scope: (
+            not (off and ("when" in rule or "unless" in rule))
+            and method in ["GET" if one == "HEAD" else one for one in listed(scope.get("methods", method))]
+            and any(names_path(pattern, path) for pattern in listed(scope["paths"]))
+            and conditions_hold(rule, effect, principal, None, None)
+        ),
+    )
+
+
+def first_applicable(rules: Any, applies: Callable[[Any, str, Any], bool]) -> Answer:
+    """The first rule that applies decides; none: deny."""
+    for index, rule in enumerate(rules):
+        effect = "permit" if "permit" in rule else "forbid"
+        if applies(rule, effect, rule[effect]):
+            return ("permit" if effect == "permit" else "deny"), index
+    return "deny", None
+
+
+def conditions_hold(rule: Any, effect: str, principal: Any, owner: Any, origin: str | None) -> bool:
+    """`when` needs all of its conditions; `unless` applies unless all of them hold."""
+
+    def holds(condition: str, *, flipped: bool) -> bool:
+        fact, negative, about_principal = read(condition, principal, owner, origin)
+        if negative == flipped:
+            return fact
+        return not fact and not (about_principal and principal is None and effect == "permit")
+
+    if "unless" in rule:
+        return any(holds(condition, flipped=True) for condition in listed(rule["unless"]))
+    return all(holds(condition, flipped=False) for condition in listed(rule.get("when", [])))
+
+
+def read(condition: str, principal: Any, owner: Any, origin: str | None) -> tuple[bool, bool, bool]:
+    """Of one condition: is its positive form a fact, is it negative, does it speak of the principal?"""
+    mine, theirs = (principal or {}).get("attributes", {}), (owner or {}).get("attributes", {})
+    if found := HAS_VALUE.fullmatch(condition):
+        value = found[2] if found[1] is None else found[1]
+        return value in mine.get(found[4], []), found[3] == "not in", True
+    if found := re.fullmatch(r"user (in|not in) owners? (\S+)", condition):
+        return bool({*mine.get(found[2], [])} & {*theirs.get(found[2], [])}), found[1] == "not in", True
+    same = bool(principal and owner) and all(principal[key] == owner[key] for key in ("id", "issuer"))
+    return {
+        "user is owner": (same, False, True),
+        "user is not owner": (same, True, True),
+        "user is authenticated": (principal is not None, False, True),
+        "resource is unowned": (owner is None, False, False),
+        "resource is from config": (origin == "config", False, False),
+    }[condition]
+
+
+def names_resource(pattern: str, resource: Any) -> bool:
+    """Does the pattern match one of the resource's names, under one of the spellings of its type?"""
+    vector = ["vector_db", "vector_store"]
+    spellings = vector if resource["type"] in vector else [resource["type"]]
+    subjects = [f"{kind}::{name}" for kind in spellings for name in resource["names"]]
+    if pattern.startswith("regex:"):
+        return any(matches(pattern, subject) for subject in subjects)
+    if pattern in ("*", "sql_record::*"):
+        return pattern == "*" or resource["type"].startswith("sql_record::")
+    return pattern in subjects or any(pattern in (kind, f"{kind}::", f"{kind}::*") for kind in spellings)
+
+
+def names_path(pattern: str, path: str) -> bool:
+    """Does the pattern of a route rule match the path?"""
+    if pattern.startswith("regex:"):
+        return matches(pattern, path)
+    return path.startswith(pattern[:-1]) if pattern.endswith("*") else path == (pattern.rstrip("/") or "/")
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Python's `re.match`; an invalid pattern never matches."""
+    try:
+        return re.match(pattern.removeprefix("regex:"), subject) is not None
+    except re.error:
+        return False
+
+
+def listed(value: Any) -> list[Any]:
+    """One value or a list of them, as a list."""
+    return value if isinstance(value, list) else [value]
+
+
+def auth(config: Any) -> Any:
+    """The section `server.auth`."""
+    return (config.get("server") or {}).get("auth") or {}
+
+
+def authentication_configured(config: Any) -> bool:
+    """Is there a provider, of a type that no variable left empty?"""
+    return bool((auth(config).get("provider_config") or {}).get("type"))

@@ -1,0 +1,112 @@
+"""Which keys of a JWK Set may verify a token."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from authn_peers import NOW, Signer, base64url, jwk_set
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from server.authn.keys import parse_key_set
+from server.authn.verify import TokenRules, verify
+
+RULES = TokenRules(None, None)
+
+
+def private_members(signer: Signer) -> dict[str, Any]:
+    assert isinstance(signer.private, rsa.RSAPrivateKey)
+    return {"d": base64url(signer.private.private_numbers().d.to_bytes(256, "big"))}
+
+
+UNUSABLE: dict[str, dict[str, Any]] = {
+    "meant for encryption": {"use": "enc"},
+    "use is null": {"use": None},
+    "key_ops without verify": {"key_ops": ["sign"]},
+    "key_ops a text": {"key_ops": "verify"},
+    "alg for encryption": {"alg": "RSA-OAEP"},
+    "alg of another family": {"alg": "ES256"},
+    "alg HS256": {"alg": "HS256"},
+    "alg PS256": {"alg": "PS256"},
+    "alg a list": {"alg": ["RS256"]},
+    "symmetric": {"kty": "oct", "k": "AAAA"},
+    "Ed25519": {"kty": "OKP", "crv": "Ed25519", "x": "AAAA"},
+    "kty missing": {"kty": ...},
+    "kty of the wrong family": {"kty": "EC"},
+    "kty in lower case": {"kty": "rsa"},
+    "kid a number": {"kid": 1},
+    "kid empty": {"kid": ""},
+    "modulus missing": {"n": ...},
+    "modulus a number": {"n": 5},
+    "modulus empty": {"n": ""},
+    "modulus with padding": {"n": "AAAA="},
+    "exponent missing": {"e": ...},
+    "exponent one": {"e": "AQ"},
+    "exponent even": {"e": "Ag"},
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_a_key_that_may_not_verify_is_left_out_and_the_others_stay(
+    name: str, rsa_signer: Signer, ec_signer: Signer
+) -> None:
+    keys = parse_key_set(jwk_set(rsa_signer.jwk(**UNUSABLE[name]), ec_signer)).keys
+    assert [key.kid for key in keys] == ["ec-1"]
+
+
+def test_a_published_private_key_is_left_out(rsa_signer: Signer) -> None:
+    assert parse_key_set(jwk_set(rsa_signer.jwk(**private_members(rsa_signer)))).keys == ()
+
+
+@pytest.mark.parametrize(("bits", "usable"), [(1024, False), (2047, False), (2048, True)])
+def test_an_rsa_key_needs_2048_bits(bits: int, usable: bool) -> None:
+    signer = Signer.rsa("key", bits)
+    assert isinstance(signer.private, rsa.RSAPrivateKey)
+    assert bool(parse_key_set(jwk_set(signer)).keys) is usable
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"crv": "P-384"}, {"crv": "secp256k1"}, {"crv": ...}, {"x": "AAAA"}, {"y": 1}, {"d": "AAAA"}, {"alg": "ES384"}],
+)
+def test_an_ec_key_off_its_curve_is_left_out(changes: dict[str, Any], ec_signer: Signer) -> None:
+    assert parse_key_set(jwk_set(ec_signer.jwk(**changes))).keys == ()
+
+
+@pytest.mark.parametrize("entry", [None, 1, "key", [], {}, {"kty": []}, {"kty": "RSA", "n": {}, "e": []}])
+def test_an_entry_that_is_no_key_is_left_out(entry: Any, rsa_signer: Signer) -> None:
+    assert [key.kid for key in parse_key_set(jwk_set(entry, rsa_signer)).keys] == ["rsa-1"]
+
+
+def test_alg_use_and_key_ops_narrow_what_a_key_verifies(rsa_signer: Signer) -> None:
+    narrow = rsa_signer.jwk(alg="RS512", key_ops=["verify"])
+    (key,) = parse_key_set(jwk_set(narrow)).keys
+    assert set(key.verifiers) == {"RS512"}
+    (key,) = parse_key_set(jwk_set(rsa_signer.jwk(use=...))).keys
+    assert set(key.verifiers) == {"RS256", "RS384", "RS512"}
+
+
+def test_unknown_members_of_a_key_change_nothing(rsa_signer: Signer) -> None:
+    keys = parse_key_set(jwk_set(rsa_signer.jwk(x5c=["AAAA"], x5u="http://127.0.0.1:9/", x5t="AA", more={"a": [1]})))
+    assert verify(rsa_signer.token(), RULES, keys, NOW).subject == "user-1"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"null", b"{}", b'{"keys":{}}', b'{"keys":null}', b'{"keys":[],"keys":[]}', b'{"keys":[NaN]}',
+     b"<html>", b'{"keys":' + b"[" * 50_000],
+)  # fmt: skip
+def test_what_is_no_jwk_set_is_refused(content: bytes) -> None:
+    with pytest.raises(ValueError, match="not a JWK Set"):
+        parse_key_set(content)
+
+
+def test_more_than_100_keys_are_refused(rsa_signer: Signer) -> None:
+    assert len(parse_key_set(jwk_set(*[rsa_signer] * 100)).keys) == 100
+    with pytest.raises(ValueError, match="more than 100 keys"):
+        parse_key_set(jwk_set(*[rsa_signer] * 101))
+
+
+def test_an_empty_set_is_a_set() -> None:
+    assert parse_key_set(json.dumps({"keys": []}).encode()).keys == ()

@@ -1,0 +1,119 @@
+"""When a rule applies: its scope and its conditions as bodies of Rego.
+
+Each test keeps the words of the policy beside its Rego, so that an explanation can name the test that failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from policy.rules import (
+    AccessRule,
+    EveryRecord,
+    Everything,
+    ExactName,
+    ExactPath,
+    OfType,
+    PathPattern,
+    PathPrefix,
+    Regex,
+    ResourcePattern,
+    RouteRule,
+)
+from policy.vocabulary import RECORD_PREFIX, Action
+from translators.conditions import Body, Test, condition_bodies
+from translators.guards import type_guard
+from translators.regex import Translation
+from translators.text import equals_any, raw_literal, string_literal
+
+Dialect = Callable[[Regex], Translation | None]
+"""Translates one pattern of a policy, or answers None for one that never matches."""
+
+
+def access_bodies(rule: AccessRule, dialect: Dialect) -> tuple[Body, ...]:
+    """The bodies under which an access rule applies; none if its pattern never matches."""
+    scope: list[Test] = []
+    if len(rule.actions) < len(Action):
+        wanted = [action for action in Action if action in rule.actions]
+        scope.append(Test(f"action is {' or '.join(wanted)}", (equals_any("input.action", wanted),)))
+    resource = _resource_test(rule.resource, dialect)
+    if resource is None:
+        return ()
+    scope.extend(resource)
+    if rule.principal is not None:
+        literal = string_literal(rule.principal)
+        scope.append(Test(f"principal is {literal}", (f"input.principal.id == {literal}",)))
+    return tuple(tuple(scope) + tail for tail in condition_bodies(rule.conditions, rule.effect))
+
+
+def route_bodies(rule: RouteRule, dialect: Dialect) -> tuple[Body, ...]:
+    """The bodies under which a route rule applies; none if none of its patterns ever matches."""
+    scope: list[Test] = []
+    if rule.methods:
+        methods = sorted({*rule.methods, "HEAD"} if "GET" in rule.methods else rule.methods)
+        scope.append(Test(f"method is {' or '.join(methods)}", (equals_any("input.route.method", methods),)))
+    if rule.conditions is not None:
+        scope.append(Test("authentication is configured", ("not conditions.authentication_off",)))
+    tails = condition_bodies(rule.conditions, rule.effect)
+    return tuple(tuple(scope) + path + tail for path in _path_alternatives(rule.paths, dialect) for tail in tails)
+
+
+def _resource_test(pattern: ResourcePattern, dialect: Dialect) -> tuple[Test, ...] | None:
+    match pattern:
+        case Everything():
+            return ()
+        case OfType(type=kind):
+            return (Test(f"resource is of type {kind}", (equals_any("input.resource.type", [kind]),)),)
+        case EveryRecord():
+            line = f"startswith(input.resource.type, {string_literal(RECORD_PREFIX)})"
+            return (Test("resource is a record", (line,)),)
+        case ExactName(type=kind, name=name):
+            lines = (equals_any("input.resource.type", [kind]), f"{string_literal(name)} in input.resource.names")
+            return (Test(f"resource is {kind}::{name}", lines),)
+        case Regex():
+            return _subject_test(pattern, dialect)
+
+
+def _subject_test(pattern: Regex, dialect: Dialect) -> tuple[Test, ...] | None:
+    translation = dialect(pattern)
+    if translation is None:
+        return None
+    lines = (
+        *type_guard(translation.literal_prefix),
+        "some name in subject.subjects",
+        *_matches(translation, "name"),
+    )
+    return (Test(f"resource matches regex:{pattern.pattern}", lines),)
+
+
+def _path_alternatives(paths: tuple[PathPattern, ...], dialect: Dialect) -> Iterator[Body]:
+    if any(isinstance(path, Everything) for path in paths):
+        yield ()
+        return
+    exact = [path.path for path in paths if isinstance(path, ExactPath)]
+    if exact:
+        yield (Test(f"path is {' or '.join(exact)}", (equals_any("input.route.path", exact),)),)
+    prefixes = [path.prefix for path in paths if isinstance(path, PathPrefix)]
+    if prefixes:
+        yield (Test(f"path starts with {' or '.join(prefixes)}", (_starts_with_any("input.route.path", prefixes),)),)
+    for path in paths:
+        translation = dialect(path) if isinstance(path, Regex) else None
+        if isinstance(path, Regex) and translation is not None:
+            prefix = translation.literal_prefix
+            guard = (_starts_with_any("input.route.path", [prefix]),) if prefix else ()
+            lines = (*guard, *_matches(translation, "input.route.path"))
+            yield (Test(f"path matches regex:{path.pattern}", lines),)
+
+
+def _starts_with_any(reference: str, prefixes: list[str]) -> str:
+    literals = [string_literal(prefix) for prefix in prefixes]
+    if len(literals) == 1:
+        return f"startswith({reference}, {literals[0]})"
+    return f"strings.any_prefix_match({reference}, {{{', '.join(literals)}}})"
+
+
+def _matches(translation: Translation, reference: str) -> Iterator[str]:
+    for pattern in translation.positives:
+        yield f"regex.match({raw_literal(pattern)}, {reference})"
+    for pattern in translation.negatives:
+        yield f"not regex.match({raw_literal(pattern)}, {reference})"

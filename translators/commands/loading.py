@@ -1,0 +1,77 @@
+"""Reading a configuration for a command, and ending with its diagnostics where it can't be used."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from policy.diagnostics import Diagnostic, Findings, InvalidDocument
+from policy.document import read_document
+from policy.parser import read_policies
+from policy.rendering import as_json, render
+from policy.rules import PolicySet
+from translators.compiler import Bundle, compile_policies
+from translators.opa import OpaNotFound
+from translators.session import OpaFailed
+
+WARNINGS = 1
+UNUSABLE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration whose policies compile, with what its writer should look at."""
+
+    path: Path
+    policies: PolicySet
+    bundle: Bundle
+    warnings: tuple[Diagnostic, ...]
+
+
+def load(path: Path) -> Loaded:
+    """Read and compile the policies of a configuration; raises InvalidDocument with every finding."""
+    document = read_document(path)
+    findings = Findings()
+    policies = read_policies(document, os.environ, findings)
+    findings.raise_errors()
+    if policies is None:
+        raise InvalidDocument(findings.diagnostics)
+    try:
+        bundle = compile_policies(policies)
+    except InvalidDocument as invalid:
+        raise InvalidDocument([*findings.diagnostics, *invalid.diagnostics]) from invalid
+    return Loaded(path, policies, bundle, tuple(findings.diagnostics))
+
+
+@contextmanager
+def failures_explained(*, as_json_lines: bool) -> Iterator[None]:
+    """Turn what can go wrong into sentences on standard error and exit code 2."""
+    try:
+        yield
+    except InvalidDocument as invalid:
+        show(invalid.diagnostics, as_json_lines=as_json_lines)
+    except (OpaNotFound, OpaFailed) as failure:
+        sys.stderr.write(json.dumps({"error": str(failure)}) + "\n" if as_json_lines else f"error: {failure}\n")
+    else:
+        return
+    raise typer.Exit(UNUSABLE)
+
+
+def show(diagnostics: Sequence[Diagnostic], *, as_json_lines: bool) -> None:
+    """Write diagnostics to standard error, for people or one JSON object a line."""
+    if as_json_lines:
+        sys.stderr.writelines(json.dumps(as_json(found)) + "\n" for found in diagnostics)
+    elif diagnostics:
+        sys.stderr.write(render(diagnostics, _sources(diagnostics), color=sys.stderr.isatty()) + "\n")
+
+
+def _sources(diagnostics: Iterable[Diagnostic]) -> dict[str, str]:
+    files = {found.span.file for found in diagnostics}
+    return {file: Path(file).read_text(errors="replace") for file in files if Path(file).is_file()}

@@ -1,0 +1,152 @@
+"""Questions as people and files put them, brought into the one form that the law is asked in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from policy.routes import normalize_path
+from policy.vocabulary import RECORD_PREFIX, TYPE_SYNONYMS, Action
+
+Question = dict[str, Any]
+"""The `input` of the law's entrypoint; see `rego/schemas/input.json`."""
+
+
+class UnclearQuestion(Exception):
+    """A question that can't be asked; the message says what is missing or wrong."""
+
+
+def asked(
+    *,
+    principal: str | None,
+    anonymous: bool,
+    attributes: Mapping[str, Sequence[str]],
+    more_attributes: Sequence[str],
+    action: str,
+    resource: str | None,
+    owner: str | None,
+    owner_attributes: Mapping[str, Sequence[str]],
+    route: str | None,
+) -> Question:
+    """The question that a command line asks; raises UnclearQuestion."""
+    if (principal is None) is not anonymous:
+        raise UnclearQuestion("say who asks: either --as ID or --anonymous")
+    if (resource is None) is (route is None):
+        raise UnclearQuestion('say what is asked for: either --resource TYPE::NAME or --route "METHOD PATH"')
+    named = {name: list(values) for name, values in attributes.items() if values}
+    for text in more_attributes:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise UnclearQuestion(f"write --attribute {text} as NAME=VALUE")
+        named.setdefault(name, []).append(value)
+    caller = None if principal is None else {"id": principal, "attributes": named}
+    if route is not None:
+        method, _, path = route.partition(" ")
+        return question({"principal": caller, "route": {"method": method, "path": path.strip()}})
+    kind, separator, name = (resource or "").partition("::")
+    if not separator:
+        raise UnclearQuestion(f"write --resource {resource} as TYPE::NAME")
+    holder = None
+    if owner is not None:
+        holder = {"id": owner, "attributes": {key: list(values) for key, values in owner_attributes.items() if values}}
+    return question({"principal": caller, "action": action, "resource": {"type": kind, "id": name, "owner": holder}})
+
+
+def question(written: Mapping[str, Any]) -> Question:
+    """The question in `{"principal", "action", "resource": {"type", "id", "owner"}}` and/or `{"principal", "route"}`.
+
+    Types are made canonical, paths normalized, and what is left out gets its usual meaning: no issuer; the origin is
+    `config` where there is no owner, unless the resource is to be created. Raises UnclearQuestion for anything malformed: nothing is guessed.
+    """
+    unknown = set(written) - {"id", "principal", "action", "resource", "route"}
+    if unknown:
+        raise UnclearQuestion(f"unknown member `{min(unknown)}`")
+    if "principal" not in written:
+        raise UnclearQuestion("`principal` is missing; write null for an anonymous caller")
+    form: Question = {"principal": _principal(written["principal"], "principal")}
+    if "route" in written:
+        form["route"] = _route(written["route"])
+    if "resource" in written or "action" in written:
+        form["action"] = _action(written.get("action"))
+        form["resource"] = _resource(written.get("resource"), form["action"])
+    if len(form) == 1:
+        raise UnclearQuestion("neither `route` nor `action` and `resource` are given")
+    return form
+
+
+def _principal(written: Any, place: str) -> Question | None:
+    if written is None:
+        return None
+    members = _object(written, place, required={"id"}, optional={"attributes", "issuer"})
+    attributes = members.get("attributes") or {}
+    if not isinstance(attributes, Mapping):
+        raise UnclearQuestion(f"`{place}.attributes` is not an object")
+    for name, values in attributes.items():
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise UnclearQuestion(f"`{place}.attributes.{name}` is not a list of strings")
+    issuer = _text(members.get("issuer", ""), f"{place}.issuer")
+    return {"id": _text(members["id"], f"{place}.id"), "issuer": issuer, "attributes": dict(attributes)}
+
+
+def _route(written: Any) -> Question:
+    members = _object(written, "route", required={"method", "path"})
+    path = _text(members["path"], "route.path")
+    if not path.startswith("/"):
+        raise UnclearQuestion("`route.path` does not start with `/`")
+    return {"method": _text(members["method"], "route.method"), "path": normalize_path(path)}
+
+
+def _action(written: Any) -> str:
+    if written not in list(Action):
+        raise UnclearQuestion(f"`action` is not one of {', '.join(Action)}")
+    return str(written)
+
+
+def _resource(written: Any, action: str) -> Question:
+    members = _object(written, "resource", required={"type"}, optional={"id", "names", "owner", "origin"})
+    names = members.get("names", [members.get("id")])
+    if not isinstance(names, list) or not names:
+        raise UnclearQuestion("`resource.id` is missing")
+    subject_type, names = _canonical(
+        _text(members["type"], "resource.type"), [_text(name, "resource.id") for name in names]
+    )
+    owner = _principal(members.get("owner"), "resource.owner")
+    unowned = owner is None and action != Action.CREATE
+    origin = members.get("origin", "config" if unowned else "created")
+    if origin not in {"config", "created"}:
+        raise UnclearQuestion("`resource.origin` is neither `config` nor `created`")
+    return {"type": subject_type, "names": names, "owner": owner, "origin": origin}
+
+
+def _canonical(kind: str, names: list[str]) -> tuple[str, list[str]]:
+    """A record may be written `sql_record` + `table::id`, as on a command line, or `sql_record::table` + `id`."""
+    if f"{kind}::" == RECORD_PREFIX:
+        tables = {name.partition("::")[0] for name in names}
+        if len(tables) != 1:
+            raise UnclearQuestion("`resource.names` are of several tables")
+        return RECORD_PREFIX + tables.pop(), [name.partition("::")[2] for name in names]
+    return TYPE_SYNONYMS.get(kind, kind), names
+
+
+def _object(
+    written: Any, place: str, *, required: set[str], optional: frozenset[str] | set[str] = frozenset()
+) -> Mapping[str, Any]:
+    if not isinstance(written, Mapping):
+        raise UnclearQuestion(f"`{place}` is not an object")
+    missing = required - set(written)
+    unknown = set(written) - required - optional
+    if missing:
+        raise UnclearQuestion(f"`{place}.{min(missing)}` is missing")
+    if unknown:
+        raise UnclearQuestion(f"unknown member `{place}.{min(unknown)}`")
+    return written
+
+
+def _text(written: Any, place: str) -> str:
+    if not isinstance(written, str):
+        raise UnclearQuestion(f"`{place}` is not a string")
+    try:
+        written.encode()
+    except UnicodeEncodeError as error:
+        raise UnclearQuestion(f"`{place}` holds half of a surrogate pair") from error
+    return written

@@ -1,0 +1,128 @@
+"""A policy set becomes a bundle: the law, the generated rules and the settings that both read."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from policy.diagnostics import Findings
+from policy.rules import AccessRule, PolicySet, Regex, RouteRule
+from policy.vocabulary import CONTRACT
+from translators.bodies import access_bodies, route_bodies
+from translators.conditions import Body
+from translators.modules import CompiledRule, modules
+from translators.regex import Translation, Untranslatable, translate
+
+LAW = Path(__file__).parent.parent / "rego"
+"""The hand-written Rego, which lies beside this package in a checkout and in an installation alike."""
+
+_ROOT = "ostiary"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Everything that OPA loads; `files` maps a path inside the bundle to its bytes, manifest included.
+
+    Equal policies make equal files, byte for byte, on any machine; `revision` is a hash of them.
+    """
+
+    revision: str
+    files: Mapping[str, bytes]
+    access: tuple[CompiledRule, ...]
+    routes: tuple[CompiledRule, ...]
+
+    @cached_property
+    def archive(self) -> bytes:
+        """The bundle as the gzipped tar that OPA reads."""
+        buffer = io.BytesIO()
+        with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as zipped, tarfile.open(fileobj=zipped, mode="w") as tar:
+            for path, content in self.files.items():
+                member = tarfile.TarInfo(f"/{path}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+        return buffer.getvalue()
+
+
+def compile_policies(policies: PolicySet) -> Bundle:
+    """Compile the policies of one configuration.
+
+    Raises InvalidDocument with every pattern that can't be translated exactly.
+    """
+    findings = Findings()
+    access = tuple(_access_rule(rule, policies.access_name, findings) for rule in policies.access)
+    routes = tuple(_route_rule(rule, findings) for rule in policies.routes or ())
+    findings.raise_errors()
+    files = {f"{_ROOT}/{path}": text.encode() for path, text in _law()}
+    for package, title, rules in (("access", "Access rules", access), ("routes", "Route rules", routes)):
+        for name, text in modules(package, title, rules):
+            files[f"{_ROOT}/{package}/{name}"] = text.encode()
+    settings = {
+        "contract": CONTRACT,
+        "authentication": "configured" if policies.authentication else "off",
+        "route_policy": "absent" if policies.routes is None else "present",
+        "access": [_description(rule) for rule in access],
+        "routes": [_description(rule) for rule in routes],
+    }
+    revision = _revision(files, settings)
+    files[f"{_ROOT}/settings/data.json"] = _json({**settings, "revision": revision})
+    files[".manifest"] = _json({"revision": revision, "roots": [_ROOT], "rego_version": 1})
+    return Bundle(revision, dict(sorted(files.items())), access, routes)
+
+
+def _access_rule(rule: AccessRule, policy_name: str, findings: Findings) -> CompiledRule:
+    bodies = access_bodies(rule, lambda pattern: _translate(pattern, findings))
+    return _compiled(rule, policy_name, bodies)
+
+
+def _route_rule(rule: RouteRule, findings: Findings) -> CompiledRule:
+    bodies = route_bodies(rule, lambda pattern: _translate(pattern, findings))
+    return _compiled(rule, "route_policy", bodies)
+
+
+def _compiled(rule: AccessRule | RouteRule, policy_name: str, bodies: tuple[Body, ...]) -> CompiledRule:
+    name = f"{policy_name}[{rule.index}]"
+    return CompiledRule(rule.index, rule.effect, name, rule.span, rule.description or None, bodies)
+
+
+def _translate(pattern: Regex, findings: Findings) -> Translation | None:
+    if not pattern.valid:
+        return None
+    try:
+        return translate(pattern.pattern)
+    except Untranslatable as refusal:
+        place = "" if refusal.position is None else f" at character {refusal.position + 1} of the pattern"
+        findings.error(
+            "untranslatable-pattern",
+            pattern.span,
+            f"the policy engine can't evaluate {refusal.construct}{place} in `regex:{pattern.pattern}`",
+            "write the pattern without it",
+        )
+        return None
+
+
+def _description(rule: CompiledRule) -> dict[str, str | None]:
+    return {"rule": rule.name, "source": rule.source, "description": rule.description}
+
+
+def _law() -> list[tuple[str, str]]:
+    paths = sorted(path for path in (LAW / _ROOT).rglob("*.rego") if not path.name.endswith("_test.rego"))
+    return [(path.relative_to(LAW / _ROOT).as_posix(), path.read_text()) for path in paths]
+
+
+def _revision(files: Mapping[str, bytes], settings: Mapping[str, object]) -> str:
+    digest = hashlib.sha256(_json(settings))
+    for path, content in sorted(files.items()):
+        digest.update(f"\0{path}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()[:16]
+
+
+def _json(document: object) -> bytes:
+    return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,79 @@
+"""Rego modules: one Rego rule for each way in which a rule of the policy applies, with its METADATA."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from policy.diagnostics import Span
+from policy.vocabulary import Effect
+from translators.conditions import Body
+from translators.text import string_literal
+
+RULES_PER_FILE = 200
+"""Files stay short enough to read, and OPA parses METADATA in time that grows with the square of a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRule:
+    """One rule of the policy with its Rego: `name` is `access_policy[3]`, `span` is where it was written."""
+
+    index: int
+    effect: Effect
+    name: str
+    span: Span
+    description: str | None
+    bodies: tuple[Body, ...]
+
+    @property
+    def source(self) -> str:
+        """`config.yaml:41`: the file's name without its directory, so that every machine compiles the same bytes."""
+        return f"{PurePath(self.span.file).name}:{self.span.line}"
+
+    def rego(self) -> str:
+        """The text of the rule, formatted as `opa fmt` would; a comment where nothing can match."""
+        if not self.bodies:
+            return f"# {self.name} ({self.source}) never applies: none of its patterns can match\n"
+        return "\n".join(self._metadata() + self._rule(body) for body in self.bodies)
+
+    def _metadata(self) -> str:
+        title = string_literal(self.description or self.name)
+        source = string_literal(self.source)
+        return f"# METADATA\n# title: {title}\n# custom:\n#   rule: {self.name}\n#   source: {source}\n"
+
+    def _rule(self, body: Body) -> str:
+        head = f"{self.effect} contains {self.index}"
+        lines = [line for test in body for line in test.lines]
+        if not lines:
+            return f"{head}\n"
+        if len(lines) == 1:
+            return f"{head} if {lines[0]}\n"
+        return "\n".join([f"{head} if {{", *(f"\t{line}" for line in lines), "}\n"])
+
+
+def modules(package: str, title: str, rules: Sequence[CompiledRule]) -> Iterator[tuple[str, str]]:
+    """Yield (file name, text) of the modules that hold `rules`; there is always at least one."""
+    for number in range(0, max(len(rules), 1), RULES_PER_FILE):
+        part = rules[number : number + RULES_PER_FILE]
+        blocks = [rule.rego() for rule in part]
+        if number == 0:
+            blocks = [*_empty_sets(rules), *blocks]
+        text = "\n".join([_header(package, title, "".join(blocks), first=number == 0), *blocks])
+        yield f"rules_{number // RULES_PER_FILE:04}.rego", text
+
+
+def _header(package: str, title: str, code: str, *, first: bool) -> str:
+    # Package annotations may stand in one file only.
+    annotation = f"# METADATA\n# scope: package\n# title: {title}\n" if first else ""
+    schemas = "# schemas:\n#   - input: schema.input\n" if first else ""
+    imports = [f"import data.ostiary.{name}\n" for name in ("conditions", "subject") if f"{name}." in code]
+    lines = f"{annotation}{schemas}package ostiary.{package}\n"
+    return lines + (f"\n{''.join(imports)}" if imports else "")
+
+
+def _empty_sets(rules: Sequence[CompiledRule]) -> Iterator[str]:
+    """A set that no rule fills is empty, not undefined: `permit | forbid` needs both."""
+    for effect in Effect:
+        if not any(rule.effect is effect and rule.bodies for rule in rules):
+            yield f"{effect} := set()\n"

@@ -1,0 +1,13 @@
+"""The regex dialect: Python's regular expressions as exact tests for OPA's engine (RE2), or a refusal.
+
+A pattern is read (`reader`) into a tree (`tree`) whose character classes are plain sets (`classes`). Look-ahead at a
+fixed offset becomes a test of its own (`lookahead`). What depends on the rest of the pattern is settled (`endings`,
+with `tails` for `$`), and the tree is written out (`writer`, `spelling`).
+"""
+
+from __future__ import annotations
+
+from translators.regex.refusal import Untranslatable
+from translators.regex.translation import Translation, translate
+
+__all__ = ["Translation", "Untranslatable", "translate"]

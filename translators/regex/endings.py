@@ -1,0 +1,107 @@
+r"""What a part may become once it is known what follows it: `$`, atomic parts and trailing look-ahead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from translators.regex.refusal import Untranslatable
+from translators.regex.tails import (
+    EVERYWHERE,
+    NEWLINE,
+    OTHER,
+    START,
+    WORD,
+    Relation,
+    Tails,
+    at_end,
+    at_newline,
+    reaching,
+    repeated,
+)
+from translators.regex.tree import Anchor, At, Atomic, Chars, Choice, Look, Node, Repeat, Sequence, cannot_fail
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What follows a part, up to the end of the pattern.
+
+    `places` are those (see `tails`) from which it matches. `certain`: it matches whatever the subject is. `counted`: it
+    may begin with further rounds of a counted repetition, fewer in each round.
+    """
+
+    places: int
+    certain: bool
+    counted: bool = False
+
+    def after(self, relation: Relation, *, certain: bool) -> Rest:
+        """The rest as seen from before a part with this relation."""
+        return replace(self, places=reaching(relation, self.places), certain=self.certain and certain)
+
+
+NO_MORE: Final = Rest(EVERYWHERE, certain=True)
+"""The end of the pattern: `re.match` asks for no more."""
+
+
+def settle(node: Node, rest: Rest, tails: Tails) -> Node:
+    """The node without atomic parts and look-ahead, and with every `$` such that it may consume a final newline.
+
+    Exact under `rest` only. Refuses what has no such form.
+    """
+    match node:
+        case Chars():
+            return node
+        case At(anchor, position):
+            return At(_end(rest, position), position) if anchor is Anchor.END else node
+        case Sequence():
+            return _sequence(node, rest, tails)
+        case Choice(branches):
+            return Choice(tuple(_sequence(branch, rest, tails) for branch in branches))
+        case Repeat(body, least, most, position):
+            return Repeat(_sequence(body, _rounds(node, rest, tails), tails), least, most, position)
+        case Atomic(body, construct, position):
+            # Where nothing that follows can fail, the first way in which the body matches is as good as any other.
+            if not rest.certain:
+                raise Untranslatable(construct, position)
+            return _sequence(body, rest, tails)
+        case Look(body, negative, position):
+            # Where nothing that follows can fail, it makes no difference whether the look-ahead consumes.
+            if negative or not rest.certain:
+                raise Untranslatable("look-ahead", position)
+            return _sequence(body, rest, tails)
+
+
+def _sequence(sequence: Sequence, rest: Rest, tails: Tails) -> Sequence:
+    settled: list[Node] = []
+    for item in reversed(sequence.items):
+        node = settle(item, rest, tails)
+        settled.extend(reversed(node.items) if isinstance(node, Sequence) else [node])
+        rest = rest.after(tails.of(item), certain=cannot_fail(item))
+    return Sequence(tuple(reversed(settled)))
+
+
+def _rounds(repeat: Repeat, rest: Rest, tails: Tails) -> Rest:
+    """What follows one round of a repetition: the rounds still to come, then the rest."""
+    if repeat.most in {0, 1}:
+        return rest
+    least = max(repeat.least - 1, 0)
+    most = None if repeat.most is None else repeat.most - 1
+    further = repeated(tails.of(repeat.body), least, most)
+    seen = rest.after(further, certain=least == 0 or cannot_fail(repeat.body))
+    return replace(seen, counted=rest.counted or least > 0 or most is not None)
+
+
+def _end(rest: Rest, position: int | None) -> Anchor:
+    r"""The anchor to write for a `$`: END is going to be `(?:\n?\z)`, which may consume the newline; FINISH is `\z`.
+
+    The consuming form is exact if the rest matches before the final newline just when it matches at the end.
+    """
+    if rest.counted:
+        raise Untranslatable("$ in a counted repetition", position)
+    befores = (START, NEWLINE, WORD, OTHER)
+    verdicts = {(rest.places >> at_end(before) & 1, rest.places >> at_newline(before) & 1) for before in befores}
+    if verdicts in ({(1, 1)}, {(0, 0)}):
+        return Anchor.END
+    if verdicts == {(1, 0)}:
+        return Anchor.FINISH
+    raise Untranslatable("$ before a part that can match there", position)

@@ -1,0 +1,71 @@
+"""Look-ahead at a known offset is a second question about the same subject."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from translators.regex.codepoints import EVERYTHING, only
+from translators.regex.tree import At, Chars, Look, Node, Repeat, Sequence, cannot_fail, fixed_width
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """A pattern that must match from the start of the subject, or must not."""
+
+    node: Sequence
+    negative: bool
+
+
+def separate(sequence: Sequence) -> tuple[Sequence, tuple[Demand, ...]]:
+    """The sequence without the look-ahead that stands at a fixed offset of every match, and what that demands.
+
+    The sequence matches a subject if what is left of it does and every demand is met. Other look-ahead stays.
+    """
+    kept, demands = _separate(sequence.items, ())
+    return Sequence(kept), tuple(demands)
+
+
+def _separate(items: tuple[Node, ...], before: tuple[Node, ...]) -> tuple[tuple[Node, ...], list[Demand]]:
+    """`before` is what precedes the items, of fixed width and without look-ahead."""
+    certain = _certain_after(items)
+    kept: list[Node] = []
+    demands: list[Demand] = []
+    width: int | None = _width(before)
+    for item, trailing in zip(items, certain, strict=True):
+        # A positive one at the very end is simpler still: there it may as well consume.
+        if not isinstance(item, Look) or width is None or (trailing and not item.negative):
+            kept.append(item)
+            step = fixed_width(item)
+            width = None if width is None or step is None else width + step
+            continue
+        preceding = (*before, *kept)
+        lead = _lead(preceding, width)
+        if item.negative:
+            demands.append(Demand(Sequence((*lead, *item.body.items)), negative=True))
+        else:
+            inner, further = _separate(item.body.items, preceding)
+            demands += [Demand(Sequence((*lead, *inner)), negative=False), *further]
+    return tuple(kept), demands
+
+
+def _certain_after(items: tuple[Node, ...]) -> list[bool]:
+    """For each item, whether what follows it can't fail."""
+    certain = [True]
+    for item in reversed(items[1:]):
+        certain.append(certain[-1] and cannot_fail(item))
+    return certain[::-1] if items else []
+
+
+def _width(nodes: tuple[Node, ...]) -> int | None:
+    return fixed_width(Sequence(nodes))
+
+
+def _lead(preceding: tuple[Node, ...], width: int) -> tuple[Node, ...]:
+    """`width` characters: the very ones where the pattern names them, which reads better, else any.
+
+    The pattern itself demands the same of them, so nothing but their number matters here.
+    """
+    chars = [node for node in preceding if not isinstance(node, At | Look)]
+    if all(isinstance(node, Chars) and only(node.ranges) is not None for node in chars):
+        return tuple(chars)
+    return (Repeat(Sequence((Chars(EVERYTHING),)), width, width, None),)

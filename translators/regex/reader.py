@@ -1,0 +1,180 @@
+"""From the text of a Python pattern to a tree whose nodes mean the same on their own.
+
+Python's own parser does the reading. It is private (`re._parser`, the former `sre_parse`) and the only thing that knows
+for certain what a pattern means: octal or back-reference, `{,2}` or literal braces, which flags hold where. A second
+parser written here would differ from it somewhere, and silently; an operation that this module doesn't know is refused.
+The operations are those of CPython 3.11 to 3.14, and the tests pin them.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import deque
+from importlib import import_module
+from typing import Any, Final
+
+from translators.regex.classes import Item, members
+from translators.regex.codepoints import EVERYTHING, NOTHING, Ranges, complement
+from translators.regex.places import places
+from translators.regex.refusal import Untranslatable
+from translators.regex.tree import Anchor, At, Atomic, Chars, Choice, Look, Node, Repeat, Sequence
+
+LONGEST: Final = 8192
+"""Longest pattern, in characters."""
+
+DEEPEST: Final = 200
+"""Most groups within each other; OPA's engine allows 1,000, and Python's stack must bear it."""
+
+_KNOWN_FLAGS: Final = re.IGNORECASE | re.MULTILINE | re.DOTALL | re.VERBOSE | re.ASCII | re.UNICODE
+_NEWLINE: Final = ((0x0A, 0x0A),)
+_SURROGATES: Final = range(0xD800, 0xE000)
+_ANCHORS: Final = {
+    "AT_BEGINNING": Anchor.START,
+    "AT_BEGINNING_STRING": Anchor.START,
+    "AT_END": Anchor.END,
+    "AT_END_STRING": Anchor.FINISH,
+    "AT_BOUNDARY": Anchor.BOUNDARY,
+    "AT_NON_BOUNDARY": Anchor.NOT_BOUNDARY,
+}
+_BY_LINE: Final = {"AT_BEGINNING": Anchor.LINE_START, "AT_END": Anchor.LINE_END}
+_BOUNDARIES: Final = {"AT_BOUNDARY": r"\b", "AT_NON_BOUNDARY": r"\B"}
+_REPEATS: Final = {"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"}
+_REFUSED: Final = {"GROUPREF": "back-reference", "GROUPREF_EXISTS": "conditional group"}
+
+
+def read(pattern: str) -> Sequence:
+    """The tree of a pattern; refuses what Python refuses, what isn't regular, and Unicode word boundaries."""
+    if len(pattern) > LONGEST:
+        raise Untranslatable(f"a pattern of more than {LONGEST:,} characters")
+    parsed, no_limit = _parse(pattern)
+    reader = _Reader(places(pattern), no_limit)
+    tree = Sequence(reader.items(parsed, int(parsed.state.flags), 0))
+    uncertain = [construct for construct, left in reader.places.items() if left]
+    if not uncertain:
+        return tree
+    # The parser moves what all branches begin with in front of them, so `(?:$a|$b)` holds one `$`: no places then.
+    known = {construct: found for construct, found in places(pattern).items() if construct not in uncertain}
+    return Sequence(_Reader(known, no_limit).items(parsed, int(parsed.state.flags), 0))
+
+
+def _parse(pattern: str) -> tuple[Any, int]:
+    """Python's parse tree, and the number that stands for "no limit" in it."""
+    parser: Any = import_module("re._parser")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are about what a pattern may mean to a Python to come
+            re.compile(pattern)
+            parsed = parser.parse(pattern)
+    except re.error as error:
+        raise Untranslatable(f"a pattern that Python refuses ({error.msg})", error.pos) from None
+    except RecursionError:
+        raise Untranslatable(f"nesting of more than {DEEPEST} groups") from None
+    except Exception as error:  # noqa: BLE001 - CPython fails on some patterns with SystemError, OverflowError and others
+        raise Untranslatable(f"a pattern that Python fails on ({error})") from None
+    return parsed, int(parser.MAXREPEAT)
+
+
+class _Reader:
+    """Walks Python's parse tree. `places` holds, for each kind of construct, the offsets not yet met."""
+
+    def __init__(self, places: dict[str, deque[int]], no_limit: int) -> None:
+        self.places = places
+        self.no_limit = no_limit
+
+    def items(self, parsed: Any, flags: int, depth: int) -> tuple[Node, ...]:
+        """The nodes of a parsed sequence under these flags; groups that only group are dissolved."""
+        if depth > DEEPEST:
+            raise Untranslatable(f"nesting of more than {DEEPEST} groups")
+        if flags & ~_KNOWN_FLAGS:
+            raise Untranslatable("a flag other than `i`, `m`, `s`, `x`, `a` and `u`")
+        nodes: list[Node] = []
+        for operation, argument in parsed:
+            node = self._node(operation.name, argument, flags, depth + 1)
+            if isinstance(node, Sequence):
+                nodes.extend(node.items)
+            else:
+                nodes.append(node)
+        return tuple(nodes)
+
+    def _node(self, name: str, argument: Any, flags: int, depth: int) -> Node:
+        if name in {"LITERAL", "NOT_LITERAL", "IN", "ANY", "FAILURE"}:
+            return self._chars(name, argument, flags)
+        if name == "AT":
+            return self._anchor(argument.name, flags)
+        if name == "BRANCH":
+            return Choice(tuple(Sequence(self.items(branch, flags, depth)) for branch in argument[1]))
+        if name == "SUBPATTERN":
+            _, added, removed, body = argument
+            return Sequence(self.items(body, _combined(flags, added, removed), depth))
+        if name in _REPEATS:
+            return self._repeat(name, argument, flags, depth)
+        if name == "ATOMIC_GROUP":
+            position = self._place("atomic group")
+            return Atomic(Sequence(self.items(argument, flags, depth)), "atomic group", position)
+        if name in {"ASSERT", "ASSERT_NOT"}:
+            return self._look(name, argument, flags, depth)
+        construct = _REFUSED.get(name, f"`{name.lower()}`, which this version doesn't know,")
+        raise Untranslatable(construct, self._place(construct))
+
+    def _chars(self, name: str, argument: Any, flags: int) -> Chars:
+        if name == "FAILURE":
+            # `(?!)`: Python before 3.13 leaves the empty look-ahead in the tree.
+            self._place("look-ahead")
+            return Chars(NOTHING)
+        if name == "ANY":
+            return Chars(EVERYTHING if flags & re.DOTALL else complement(_NEWLINE))
+        if name != "IN" and argument in _SURROGATES:
+            # No subject holds one, and text with one in it can't be written to a file.
+            raise Untranslatable("lone surrogate")
+        items: tuple[Item, ...]
+        if name == "IN":
+            items = tuple((kind.name, getattr(value, "name", value)) for kind, value in argument)
+        else:
+            items = (("LITERAL", argument),) if name == "LITERAL" else (("NEGATE", None), ("LITERAL", argument))
+        return Chars(_members(items, flags))
+
+    def _anchor(self, name: str, flags: int) -> At:
+        if name in _BOUNDARIES:
+            position = self._place(_BOUNDARIES[name])
+            if not flags & re.ASCII:
+                raise Untranslatable(f"{_BOUNDARIES[name]} outside (?a)", position)
+            return At(_ANCHORS[name], position)
+        position = self._place("$") if name == "AT_END" else None
+        anchor = _BY_LINE.get(name) if flags & re.MULTILINE else None
+        return At(anchor or _ANCHORS[name], position)
+
+    def _repeat(self, name: str, argument: Any, flags: int, depth: int) -> Node:
+        least, most, parsed = argument
+        body = Sequence(self.items(parsed, flags, depth))
+        repeat = Repeat(body, int(least), None if most == self.no_limit else int(most), self._place("repetition"))
+        if name != "POSSESSIVE_REPEAT":
+            return repeat
+        construct = "possessive quantifier"
+        return Atomic(Sequence((repeat,)), construct, self._place(construct))
+
+    def _look(self, name: str, argument: Any, flags: int, depth: int) -> Node:
+        direction, parsed = argument
+        construct = "look-ahead" if direction > 0 else "look-behind"
+        position = self._place(construct)
+        if direction < 0:
+            raise Untranslatable(construct, position)
+        body = Sequence(self.items(parsed, flags, depth))
+        negative = name == "ASSERT_NOT"
+        return Chars(NOTHING) if negative and not body.items else Look(body, negative, position)
+
+    def _place(self, construct: str) -> int | None:
+        found = self.places.get(construct)
+        return found.popleft() if found else None
+
+
+def _combined(flags: int, added: int, removed: int) -> int:
+    """The flags within a group such as `(?a-i:…)`: of `a` and `u`, the inner one replaces the outer one."""
+    types = int(re.ASCII | re.UNICODE)
+    if added & types:
+        flags &= ~types
+    return (flags | added) & ~removed
+
+
+def _members(items: tuple[Item, ...], flags: int) -> Ranges:
+    return members(items, ignore_case=bool(flags & re.IGNORECASE), ascii_only=bool(flags & re.ASCII))

@@ -1,0 +1,17 @@
+"""How a pattern is refused."""
+
+from __future__ import annotations
+
+
+class Untranslatable(Exception):
+    """A pattern has no exact translation; `str()` is one sentence for the reader.
+
+    `construct` names what stands in the way ("back-reference", "look-behind", …). `position` is its offset in the
+    pattern, in characters from 0, or None where there is no single place or it can't be told for certain.
+    """
+
+    def __init__(self, construct: str, position: int | None = None) -> None:
+        self.construct = construct
+        self.position = position
+        place = "" if position is None else f" at character {position + 1}"
+        super().__init__(f"{construct}{place} has no exact translation")

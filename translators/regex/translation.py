@@ -1,0 +1,76 @@
+"""A Python pattern and what it becomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from translators.regex.endings import NO_MORE, settle
+from translators.regex.literals import exact_text, literal_prefix
+from translators.regex.lookahead import Demand, separate
+from translators.regex.reader import DEEPEST, read
+from translators.regex.refusal import Untranslatable
+from translators.regex.tails import START, Tails, at_end, empty_has_non_boundary
+from translators.regex.tree import Anchor, Sequence, contains
+from translators.regex.writer import write
+
+_NOT_EMPTY: Final = r"\A(?s:.)"
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    r"""Tests for OPA's `regex.match` that together say just what `re.match(pattern, subject)` says.
+
+    All `positives` must match the subject and none of the `negatives` may. Each begins with `\A` and is printable ASCII
+    without a back-quote, so it can stand in a raw string of Rego as it is. `literal_prefix` is text that every
+    matching subject starts with, maybe empty: implied by the tests, it is there for an index. `exact` is the one
+    subject that matches, where the pattern is literal text up to the end without a final newline; else None.
+    """
+
+    positives: tuple[str, ...]
+    negatives: tuple[str, ...]
+    literal_prefix: str
+    exact: str | None
+
+
+def translate(pattern: str) -> Translation:
+    """The exact translation of `re.match(pattern, …)` with a text pattern's default flags.
+
+    Raises `Untranslatable`, and nothing else, for a pattern that has none or that Python doesn't take. Subjects are
+    text without surrogates. Not to be called from several threads at once: warnings of Python's parser are held back.
+    """
+    try:
+        return _translate(pattern)
+    except RecursionError:
+        raise Untranslatable(f"nesting of more than {DEEPEST} groups") from None
+
+
+def _translate(pattern: str) -> Translation:
+    tree = read(pattern)
+    tails = Tails()
+    main, demands = separate(tree)
+    settled = _settled(main, tails)
+    positives = [write(settled)]
+    negatives: list[str] = []
+    for demand in demands:
+        (negatives if demand.negative else positives).append(write(_settled(demand.node, tails)))
+    if contains(tree, Anchor.NOT_BOUNDARY) and not empty_has_non_boundary():
+        positives += _without_empty(tree, demands, tails)
+    return Translation(
+        positives=tuple(dict.fromkeys(positives)),
+        negatives=tuple(dict.fromkeys(negatives)),
+        literal_prefix=literal_prefix(settled),
+        exact=None if demands else exact_text(settled),
+    )
+
+
+def _settled(sequence: Sequence, tails: Tails) -> Sequence:
+    settled = settle(sequence, NO_MORE, tails)
+    return settled if isinstance(settled, Sequence) else Sequence((settled,))
+
+
+def _without_empty(tree: Sequence, demands: tuple[Demand, ...], tails: Tails) -> list[str]:
+    r"""The test that keeps the empty subject out where only the engine's `\B` would let it in."""
+    if any(demand.negative and contains(demand.node, Anchor.NOT_BOUNDARY) for demand in demands):
+        raise Untranslatable(r"\B in a negative look-ahead")
+    return [] if tails.of(tree)[at_end(START)] else [_NOT_EMPTY]

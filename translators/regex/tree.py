@@ -1,0 +1,128 @@
+"""A pattern after reading: flags resolved, captures and greediness gone, since only yes or no is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from translators.regex.codepoints import Ranges
+
+
+class Anchor(Enum):
+    r"""A test that consumes nothing."""
+
+    START = auto()  # `^`, `\A`
+    LINE_START = auto()  # `(?m)^`
+    END = auto()  # `$`: the end, or before a final newline
+    LINE_END = auto()  # `(?m)$`
+    FINISH = auto()  # `\Z`: the end
+    BOUNDARY = auto()  # `(?a)\b`
+    NOT_BOUNDARY = auto()  # `(?a)\B`
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chars:
+    """One character out of a set; the empty set never matches."""
+
+    ranges: Ranges
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class At:
+    """An anchor; `position` is its offset in the pattern, if known, and so for the other nodes."""
+
+    anchor: Anchor
+    position: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sequence:
+    """Items one after the other; none of them is itself a sequence."""
+
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """Any one of the branches."""
+
+    branches: tuple[Sequence, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Repeat:
+    """The body `least` to `most` times; `most` is None where there is no limit."""
+
+    body: Sequence
+    least: int
+    most: int | None
+    position: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Atomic:
+    """A body that, once matched, isn't tried in another way; `construct` is how the pattern asks for it."""
+
+    body: Sequence
+    construct: str
+    position: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """A look-ahead."""
+
+    body: Sequence
+    negative: bool
+    position: int | None
+
+
+Node = Chars | At | Sequence | Choice | Repeat | Atomic | Look
+
+
+def cannot_fail(node: Node) -> bool:
+    """Whether the node matches at every place of every subject, in whatever way."""
+    match node:
+        case Sequence(items):
+            return all(map(cannot_fail, items))
+        case Choice(branches):
+            return any(map(cannot_fail, branches))
+        case Repeat(body, least):
+            return least == 0 or cannot_fail(body)
+        case Atomic(body):
+            return cannot_fail(body)
+        case _:
+            return False
+
+
+def fixed_width(node: Node) -> int | None:
+    """How many characters the node consumes, or None if that varies."""
+    match node:
+        case Chars():
+            return 1
+        case At() | Look():
+            return 0
+        case Sequence(items):
+            widths = [fixed_width(item) for item in items]
+            return None if None in widths else sum(width for width in widths if width is not None)
+        case Choice(branches):
+            first, *others = {fixed_width(branch) for branch in branches}
+            return None if others else first
+        case Repeat(body, least, most):
+            width = fixed_width(body)
+            return 0 if width == 0 else width * least if width is not None and least == most else None
+        case Atomic(body):
+            return fixed_width(body)
+
+
+def contains(node: Node, anchor: Anchor) -> bool:
+    """Whether the anchor stands anywhere in the node."""
+    match node:
+        case At(found):
+            return found is anchor
+        case Sequence(items) | Choice(items):
+            return any(contains(item, anchor) for item in items)
+        case Repeat(body) | Atomic(body) | Look(body):
+            return contains(body, anchor)
+        case Chars():
+            return False

@@ -1,0 +1,102 @@
+"""Asking a real OPA from the command line: one child process on a private Unix socket, for as long as it is needed."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from translators.compiler import Bundle
+from translators.opa import find
+
+_ANSWERS = "/v1/data/ostiary/decision/answers?strict-builtin-errors=true"
+_START_SECONDS = 30.0
+
+
+class OpaFailed(Exception):
+    """OPA didn't start, or didn't answer as it should; the message says what it said."""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=60)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class OpaSession:
+    """A context in which `ask` puts questions to OPA; leaving it ends the process."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+        self._stack = ExitStack()
+
+    def __enter__(self) -> OpaSession:
+        directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="ostiary-")))
+        archive = directory / "bundle.tar.gz"
+        archive.write_bytes(self._bundle.archive)
+        address = directory / "opa.sock"
+        self._complaints = directory / "opa.log"
+        command = [find(), "run", "--server", "--skip-version-check", "--log-level", "error"]
+        with self._complaints.open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - fixed arguments, no shell
+                [*command, "--addr", f"unix://{address}", "--unix-socket-perm", "0600", "--bundle", archive],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
+        self._stack.callback(self._stop)
+        self._connection = _UnixConnection(address)
+        self._await_start(address)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def ask(self, questions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The answers to `questions`, in their order; raises OpaFailed for anything else than one answer each."""
+        body = json.dumps({"input": {"questions": questions}})
+        try:
+            self._connection.request("POST", _ANSWERS, body, {"Content-Type": "application/json"})
+            response = self._connection.getresponse()
+            content = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise OpaFailed(f"OPA did not answer: {error}") from error
+        answers = json.loads(content).get("result") if response.status == http.HTTPStatus.OK else None
+        if not isinstance(answers, list) or len(answers) != len(questions):
+            raise OpaFailed(f"OPA answered {response.status}: {content[:300].decode(errors='replace')}")
+        return answers
+
+    def _await_start(self, address: Path) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise OpaFailed(
+                    f"OPA ended at its start: {self._complaints.read_text(errors='replace').strip()[:2000]}"
+                )
+            if address.exists():
+                return
+            time.sleep(0.01)
+        raise OpaFailed(f"OPA did not start within {_START_SECONDS:.0f} seconds")
+
+    def _stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

@@ -1,0 +1,50 @@
+"""How text from a policy is written into Rego: the only place where user text meets generated code."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+
+# Characters that JSON and YAML let stand but that a reader or a line-based tool would stumble over.
+_INVISIBLE = re.compile("[\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff]")
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_KEYWORDS = frozenset(
+    {"as", "contains", "data", "default", "else", "every", "false", "if", "import", "in", "input", "not", "null"}
+    | {"package", "set", "some", "true", "with", "and", "or"}
+)
+
+
+def string_literal(text: str) -> str:
+    """`text` as a Rego string: one JSON string literal on one line, whatever the text holds.
+
+    Raises ValueError for text that UTF-8 can't carry (lone surrogates).
+    """
+    text.encode()
+    literal = json.dumps(text, ensure_ascii=False)
+    return _INVISIBLE.sub(lambda found: f"\\u{ord(found[0]):04x}", literal)
+
+
+def raw_literal(pattern: str) -> str:
+    """A regular expression as a Rego raw string.
+
+    Raises ValueError where the dialect let through what a raw string can't hold.
+    """
+    if "`" in pattern or not pattern.isprintable():
+        raise ValueError("a raw string holds printable characters without back-quotes")
+    return f"`{pattern}`"
+
+
+def member(name: str) -> str:
+    """Access to a member called `name`, spelled as `opa fmt` spells it."""
+    if _IDENTIFIER.match(name) and name not in _KEYWORDS:
+        return f".{name}"
+    return f"[{string_literal(name)}]"
+
+
+def equals_any(reference: str, values: Iterable[str]) -> str:
+    """A test that `reference` is one of `values`, as `==` where there is one."""
+    literals = [string_literal(value) for value in values]
+    if len(literals) == 1:
+        return f"{reference} == {literals[0]}"
+    return f"{reference} in {{{', '.join(literals)}}}"
