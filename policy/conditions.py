@@ -133,4 +133,5 @@ def _hint(text: str, tokens: list[_Token] | None) -> str:
     if blank := re.fullmatch(r"user with ([^\"']+? [^\"']+?) (not in|in) ([^ ]+)", plain):
         meant = f'user with "{blank[1]}" {blank[2]} {blank[3]}'
         return f"a value that holds blanks needs quotes: {quoted(meant)}"
-    return did_you_mean(text, FORMS)
+    # The nearest spelling must not be the opposite of what was meant.
+    return did_you_mean(text, [form for form in FORMS if (" not " in form) == ("not" in lowered)])

@@ -65,7 +65,7 @@ def kind_of(node: Node) -> str:
     if isinstance(node, Mapping):
         return "a mapping"
     if node.value is None:
-        return "nothing"
+        return "an empty value"
     if isinstance(node.value, bool):
         return "a boolean"
     return "a text" if isinstance(node.value, str) else "a number"
@@ -82,7 +82,8 @@ def _is_usable(scalar: Scalar, key: str, findings: Findings) -> bool:
         message = f"`{key}` holds an environment expression, and a policy says the same in every environment"
         findings.error("environment-in-policy", span, message, "write the value itself")
     elif control := _control_character(text, allowed="\n\t" if key == "description" else ""):
-        findings.error("control-character", span, f"`{key}` holds the control character U+{ord(control):04X}")
+        message = f"`{key}` holds the control character U+{ord(control):04X}"
+        findings.error("control-character", span, message, "write one line of plain text")
     else:
         return True
     return False

@@ -99,7 +99,7 @@ def _report_misplaced(mapping: Mapping, keys: Collection[str], findings: Finding
         if key in mapping.entries:
             home = "server" if key == "auth" else "server.auth"
             message = f"`{key}` has no effect here: it belongs under `{home}`"
-            findings.error("misplaced-key", mapping.entries[key].key_span, message, "indent it there")
+            findings.error("misplaced-key", mapping.entries[key].key_span, message, "move it there")
 
 
 def _renamed_tables(document: Mapping, environ: Environ[str, str]) -> Iterator[str]:

@@ -44,11 +44,11 @@ def _record_pattern(scalar: Scalar, tables: Collection[str], findings: Findings)
         message = f"{quoted(scalar.text)} names no table"
         findings.error("unknown-type", scalar.span, message, "write `sql_record::*` for every record of every table")
         return None
-    if table not in tables:
-        message = f"no table is called {quoted(table)}, so nothing matches unless one is made under that name"
-        findings.warning("unknown-table", scalar.span, message, did_you_mean(table, tables))
     if "*" in table:
         _report_star(scalar, "`sql_record::*` matches every record of every table", findings)
+    elif table not in tables:
+        message = f"no table is called {quoted(table)}, so nothing matches unless one is made under that name"
+        findings.warning("unknown-table", scalar.span, message, did_you_mean(table, tables))
     return _of(scalar, type_of_record(table), name, findings)
 
 
@@ -75,6 +75,7 @@ def _report_type(scalar: Scalar, kind: str, rest: str, tables: Collection[str], 
         message = f"{quoted(kind)} has no type"
         findings.error("incomplete-resource", scalar.span, message, f"write it as {quoted('model::' + kind)}")
     else:
+        message = f"{quoted(kind)} is not a type of resource" if kind else f"{quoted(scalar.text)} names no type"
         in_table = kind in tables or kind in RECORD_TABLES
         hint = f"did you mean {quoted(RECORD_PREFIX + kind + rest)}?" if in_table else did_you_mean(kind, known)
-        findings.error("unknown-type", scalar.span, f"{quoted(kind)} is not a type of resource", hint)
+        findings.error("unknown-type", scalar.span, message, hint)

@@ -18,7 +18,10 @@ _RESET: Final = "\x1b[0m"
 _COLORS: Final = {Severity.ERROR: "\x1b[1;31m", Severity.WARNING: "\x1b[1;33m"}
 
 # What stands behind such a key may be a secret, and diagnostics end up in logs.
-_SECRET: Final = re.compile(r"([\w-]*(?:key|token|secret|password|credential)[\w-]*[\"']?\s*:\s+)\S.*", re.IGNORECASE)
+_SECRET: Final = re.compile(
+    r"((?<![\w-])(?=[\w-]*(?:key|token|secret|password|credential))[\w-]++[\"']?\s*:\s+)\S.*", re.IGNORECASE
+)
+_LOOK_BACK: Final = 4096
 
 
 def render(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], color: bool) -> str:
@@ -26,7 +29,7 @@ def render(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], color:
 
     `sources` maps the names of files to their text; a diagnostic about another file is shown without its line.
     """
-    lines = {name: text.removeprefix("\ufeff").split("\n") for name, text in sources.items()}
+    lines = {name: _lines(text) for name, text in sources.items()}
     ordered = sorted(dict.fromkeys(diagnostics), key=lambda found: (found.span, found.message))
     return "\n".join(_rendered(found, lines.get(found.span.file, []), color) for found in ordered)
 
@@ -48,8 +51,8 @@ def _rendered(found: Diagnostic, lines: list[str], color: bool) -> str:
     severity = _painted(f"{found.severity}:", _COLORS[found.severity], color)
     parts = [f"{_painted(visible(str(found.span)), _BOLD, color)}: {severity} {visible(found.message)}"]
     margin = " " * len(str(found.span.line))
-    if 0 < found.span.line <= len(lines) and lines[found.span.line - 1].strip():
-        before, after = _excerpt(lines[found.span.line - 1].rstrip("\r"), found.span.column - 1)
+    if found.span.line <= len(lines):
+        before, after = _excerpt(lines[found.span.line - 1], found.span.column - 1)
         parts.append(f"{_painted(f' {found.span.line} |', _DIM, color)} {before}{after}")
         caret = _painted("^", _COLORS[found.severity], color)
         parts.append(f"{_painted(f' {margin} |', _DIM, color)} {' ' * _width(before)}{caret}")
@@ -60,12 +63,18 @@ def _rendered(found: Diagnostic, lines: list[str], color: bool) -> str:
 
 def _excerpt(line: str, offset: int) -> tuple[str, str]:
     """What is shown of `line`, in two parts: up to `offset`, and from there on."""
-    line = _SECRET.sub(r"\1***", line)
-    offset = min(offset, len(line))
-    start = max(0, min(offset - LINE_WIDTH // 2, len(line) - LINE_WIDTH))
-    before = ("…" if start else "") + visible(line[start:offset])
-    after = visible(line[offset : start + LINE_WIDTH]) + ("…" if start + LINE_WIDTH < len(line) else "")
+    # A line may be megabytes long: what is far from the place isn't even looked at.
+    first = max(0, offset - _LOOK_BACK)
+    near = _SECRET.sub(r"\1***", line[first : offset + LINE_WIDTH])
+    offset = min(offset - first, len(near))
+    start = max(0, min(offset - LINE_WIDTH // 2, len(near) - LINE_WIDTH))
+    before = ("…" if first + start else "") + visible(near[start:offset])
+    after = visible(near[offset : start + LINE_WIDTH]) + ("…" if start + LINE_WIDTH < len(near) else "")
     return before, after.rstrip()
+
+
+def _lines(text: str) -> list[str]:
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
 
 
 def _width(text: str) -> int:

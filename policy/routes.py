@@ -33,7 +33,7 @@ def path_pattern(scalar: Scalar, invalid: Severity, findings: Findings) -> PathP
         findings.error("invalid-path", scalar.span, f"the path {quoted(text)} doesn't start with `/`", _remedy(text))
         return None
     path, is_prefix = (text[:-1], True) if text.endswith("*") else (text, False)
-    if "*" in path:
+    if "*" in path or ".*" in text:
         findings.warning(
             "literal-star",
             scalar.span,

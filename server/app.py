@@ -1,8 +1,8 @@
 """The map of the house: every route, every guard in its order, and what happens when something goes wrong.
 
 A request comes in from the top of `guards`. The edge refuses what is malformed, authentication turns a token into a
-principal, the route guard asks the policy engine, and a handler answers. `AskingRoute` marks the handlers that ask about
-route and resource in one question of their own. Concrete classes meet in `server.wiring`.
+principal, the route guard asks the policy engine, and a handler answers. `AskingRoute` marks the handlers that ask
+about route and resource in one question of their own. Concrete classes meet in `server.wiring`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from starlette.types import Lifespan
 
 from server.api.chat import ChatCompletions
 from server.api.cors import Cors, CorsPolicy
-from server.api.errors import Envelopes, routing_error
+from server.api.errors import Envelopes, last_resort, routing_error
 from server.api.health import Health
 from server.api.models import Models
 from server.api.providers import Providers
@@ -66,9 +66,8 @@ def create_app(house: House) -> Starlette:
         Middleware(Authentication, house.authenticator, house.enforcement),
         Middleware(RouteGuard, paths),
     ]
-    app = Starlette(
-        routes=paths, middleware=guards, exception_handlers={HTTPException: routing_error}, lifespan=house.lifespan
-    )
+    errors = {HTTPException: routing_error, Exception: last_resort}
+    app = Starlette(routes=paths, middleware=guards, exception_handlers=errors, lifespan=house.lifespan)
     # `/v1/files/` is `/v1/files` already when it gets here; a redirect would be a second meaning.
     app.router.redirect_slashes = False
     return app

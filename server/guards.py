@@ -156,7 +156,8 @@ class RouteGuard:
             await self.app(scope, receive, send)
             return
         gate = gate_of(scope)
-        if not any(route.matches(scope)[0] is Match.FULL for route in self._asking):
+        # Nobody reads the body of a stranger's request before it is known that strangers may send one.
+        if gate.is_stranger or not any(route.matches(scope)[0] is Match.FULL for route in self._asking):
             await gate.enter()
             await self.app(scope, receive, send)
             return

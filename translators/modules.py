@@ -32,9 +32,7 @@ class CompiledRule:
         return f"{PurePath(self.span.file).name}:{self.span.line}"
 
     def rego(self) -> str:
-        """The text of the rule, formatted as `opa fmt` would; a comment where nothing can match."""
-        if not self.bodies:
-            return f"# {self.name} ({self.source}) never applies: none of its patterns can match\n"
+        """The text of the rule, formatted as `opa fmt` would; empty for a rule whose patterns can't match."""
         return "\n".join(self._metadata() + self._rule(body) for body in self.bodies)
 
     def _metadata(self) -> str:
@@ -56,9 +54,14 @@ def modules(package: str, title: str, rules: Sequence[CompiledRule]) -> Iterator
     """Yield (file name, text) of the modules that hold `rules`; there is always at least one."""
     for number in range(0, max(len(rules), 1), RULES_PER_FILE):
         part = rules[number : number + RULES_PER_FILE]
-        blocks = [rule.rego() for rule in part]
+        blocks = [rule.rego() for rule in part if rule.bodies]
         if number == 0:
             blocks = [*_empty_sets(rules), *blocks]
+        # One block of comments: `opa fmt` would move single ones together.
+        if idle := [rule for rule in part if not rule.bodies]:
+            blocks.insert(
+                0, "".join(f"# {rule.name} ({rule.source}) never applies: no pattern matches\n" for rule in idle)
+            )
         text = "\n".join([_header(package, title, "".join(blocks), first=number == 0), *blocks])
         yield f"rules_{number // RULES_PER_FILE:04}.rego", text
 

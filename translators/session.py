@@ -49,7 +49,7 @@ class OpaSession:
         archive.write_bytes(self._bundle.archive)
         address = directory / "opa.sock"
         self._complaints = directory / "opa.log"
-        command = [find(), "run", "--server", "--skip-version-check", "--log-level", "error"]
+        command: list[str | Path] = [find(), "run", "--server", "--skip-version-check", "--log-level", "error"]
         with self._complaints.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - fixed arguments, no shell
                 [*command, "--addr", f"unix://{address}", "--unix-socket-perm", "0600", "--bundle", archive],

@@ -1,1 +1,1 @@
-"""The HTTP surface: thin handlers that read a request, ask the policy through the gate, and answer in OpenAI's shapes."""
+"""The HTTP surface: thin handlers that read a request, ask the policy through the gate, and answer as OpenAI does."""

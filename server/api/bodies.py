@@ -89,7 +89,8 @@ def parse_object(raw: bytes) -> Json:
     except UnicodeDecodeError:
         raise invalid("the body is not UTF-8") from None
     except JSONDecodeError as fault:
-        raise invalid(f"the body is not JSON: {fault.msg.lower()} at line {fault.lineno} column {fault.colno}") from None
+        place = f"line {fault.lineno} column {fault.colno}"
+        raise invalid(f"the body is not JSON: {fault.msg.lower()} at {place}") from None
     except RecursionError:
         raise _too_deep() from None
     except ValueError as fault:

@@ -19,6 +19,7 @@ from server.requests import call_of
 
 _log: Final = logging.getLogger("ostiary.api")
 
+_KINDS: Final = {429: "rate_limit_error"}
 _SOON: Final = {"Retry-After": "1", "x-should-retry": "true"}
 
 
@@ -54,9 +55,6 @@ class ApiError(Exception):
     def response(self) -> Response:
         """The whole answer."""
         return Response(self.body, self.status, self.headers, "application/json")
-
-
-_KINDS: Final = {HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error"}
 
 
 class ClientGone(Exception):
@@ -105,6 +103,14 @@ def answer(error: Exception, request_id: str) -> ApiError:
         case _:
             _log.error("%s: the request failed", request_id, exc_info=error)
             return internal(request_id)
+
+
+async def last_resort(request: Request, error: Exception) -> Response:
+    """The answer to a fault in the guards themselves."""
+    request_id = call_of(request.scope).request_id
+    response = answer(error, request_id).response()
+    response.headers["x-request-id"] = request_id
+    return response
 
 
 def internal(request_id: str) -> ApiError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Protocol
 
 from starlette.requests import Request
@@ -34,15 +35,12 @@ class Health:
     async def ready(self, request: Request) -> Response:
         """What is in force: 200 if that is what is wanted, else 503 with the same report.
 
-        Without an answer from the policy engine nobody is let in. A caller who has shown a token, or who needs none,
-        then learns why.
+        Without an answer from the policy engine nobody is let in, but this caller learns why: it has shown a token, or
+        needs none.
         """
         gate = gate_of(request.scope)
-        try:
+        with suppress(PolicyUnavailable):
             await gate.enter()
-        except PolicyUnavailable:
-            if gate.is_stranger:
-                raise
         readiness = await self._probe.check()
         ready = readiness.ready and gate.judged
         return JSONResponse(_report(readiness, ready), 200 if ready else 503)

@@ -13,6 +13,7 @@ from server.authz.errors import AccessDenied
 from server.inference.catalogue import Catalogue, Model
 from server.requests import gate_of
 
+
 class Models:
     """Shows each caller the models that it may read, under their canonical names.
 

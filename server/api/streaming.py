@@ -50,10 +50,9 @@ class EventStream(Response):
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         except ProviderFailed as failure:
             await _send_error(send, provider_error(failure))
-        except Exception as error:
-            # A status is too late, so the fault is told in the stream, like any other.
+        except Exception:  # noqa: BLE001 - a status is too late, so any fault is told in the stream
             request_id = call_of(scope).request_id
-            _log.exception("%s: the stream failed", request_id, exc_info=error)
+            _log.exception("%s: the stream failed", request_id)
             await _send_error(send, internal(request_id))
 
 

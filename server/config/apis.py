@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import GetCoreSchemaHandler, GetPydanticSchema, Tag
+from pydantic import BeforeValidator, GetCoreSchemaHandler, GetPydanticSchema, Tag
 from pydantic_core import CoreSchema, core_schema
 
-from server.config.fields import Refused, one_of, text
+from server.config.fields import Refused, text, unknown_choice
+from server.config.given import Given
 from server.config.later_providers import AgentsProvider, BedrockProvider, FaissProvider, LlamaGuardProvider
 from server.config.providers import EchoProvider, OllamaProvider, OpenAIProvider, ProviderConfig, VllmProvider
 from server.config.shape import Shape, chosen_by
@@ -15,5 +16,54 @@ from server.config.shape import Shape, chosen_by
 SERVED_APIS: Final = ("inference",)
 """What this version serves."""
 
-_ALL_APIS: Final = ("agents", "inference", "safety", "vector_io")
+_LATER_APIS: Final = ("agents", "safety", "vector_io")
 
+
+def _api(value: object) -> object:
+    word = text(value)
+    if word in _LATER_APIS:
+        raise Refused("not-available", f"`{word}` is not available in this version", whole=True)
+    if word not in SERVED_APIS and isinstance(value, Given):
+        raise unknown_choice(value, (*SERVED_APIS, *_LATER_APIS))
+    return word
+
+
+ApiName = Annotated[Literal["inference"], BeforeValidator(_api)]
+"""The name of an API that this version serves."""
+
+_InferenceProvider = Annotated[
+    Annotated[EchoProvider, Tag("inline::echo")]
+    | Annotated[OllamaProvider, Tag("remote::ollama")]
+    | Annotated[OpenAIProvider, Tag("remote::openai")]
+    | Annotated[VllmProvider, Tag("remote::vllm")],
+    chosen_by("provider_type", "inline::echo", "remote::ollama", "remote::openai", "remote::vllm"),
+]
+_VectorProvider = Annotated[
+    Annotated[FaissProvider, Tag("inline::faiss")], chosen_by("provider_type", "inline::faiss")
+]
+_SafetyProvider = Annotated[
+    Annotated[BedrockProvider, Tag("remote::bedrock")] | Annotated[LlamaGuardProvider, Tag("inline::llama-guard")],
+    chosen_by("provider_type", "inline::llama-guard", "remote::bedrock"),
+]
+_AgentsProvider = Annotated[
+    Annotated[AgentsProvider, Tag("inline::builtin")], chosen_by("provider_type", "inline::builtin")
+]
+
+
+class _Providers(Shape):
+    agents: tuple[_AgentsProvider, ...] = ()
+    inference: tuple[_InferenceProvider, ...] = ()
+    safety: tuple[_SafetyProvider, ...] = ()
+    vector_io: tuple[_VectorProvider, ...] = ()
+
+
+def _by_api(providers: _Providers) -> dict[str, tuple[ProviderConfig, ...]]:
+    return {api: getattr(providers, api) for api in providers.model_fields_set}
+
+
+def _schema(_source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    return core_schema.no_info_after_validator_function(_by_api, handler(_Providers))
+
+
+Providers = Annotated[dict[str, tuple[ProviderConfig, ...]], GetPydanticSchema(_schema)]
+"""Provider instances by API, in the order of the file; each API admits its own provider types only."""

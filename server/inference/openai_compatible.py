@@ -126,9 +126,7 @@ class OpenAICompatible:
         data = payload if len(payload) < _LARGE else io.BytesIO(payload)
         headers = {"Content-Type": "application/json"}
         try:
-            response = await self._open_session.post(
-                self._chat_url, data=data, headers=headers, allow_redirects=False
-            )
+            response = await self._open_session.post(self._chat_url, data=data, headers=headers, allow_redirects=False)
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
             raise self._gone(fault) from None
         if response.status == 200:

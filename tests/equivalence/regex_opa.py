@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from translators.regex import Translation
 
@@ -55,7 +56,7 @@ class RegexJudge:
         rules = f"{name} := [{', '.join(items)}]\n\n{other} := []\n"
         (self.folder / "equivalence.rego").write_text(f"{_LAW}\n{rules}")
 
-    def _ask(self, rule: str, document: object) -> list[list[bool]] | list[list[str]]:
+    def _ask(self, rule: str, document: object) -> Any:
         (self.folder / "input.json").write_text(json.dumps(document))
         command = [self.opa, "eval", "--strict-builtin-errors", "--format=json", "--data=equivalence.rego"]
         command += ["--input=input.json", f"data.equivalence.{rule}"]

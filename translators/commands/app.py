@@ -11,9 +11,9 @@ import typer
 
 from translators.commands.deciding import decide_lines
 from translators.commands.directory import CompiledDirectory
-from translators.commands.explaining import Explanation, explain
-from translators.commands.loading import UNUSABLE, WARNINGS, Loaded, failures_explained, load, show
-from translators.commands.questions import UnclearQuestion, asked
+from translators.commands.explaining import explain
+from translators.commands.loading import WARNINGS, Loaded, failures_explained, load, show
+from translators.commands.questions import asked
 
 app = typer.Typer(no_args_is_help=True, help="Check, compile and question access policies.")
 
@@ -76,7 +76,8 @@ def explain_(
     json_output: Json = False,
 ) -> None:
     """Say who may do what, by which rule, and why the rules before it did not apply."""
-    try:
+    with failures_explained(as_json_lines=json_output):
+        loaded = load(config)
         question = asked(
             principal=principal,
             anonymous=anonymous,
@@ -87,11 +88,9 @@ def explain_(
             owner=owner,
             owner_attributes={"roles": owner_role or [], "teams": owner_team or []},
             route=route,
+            aliases=loaded.aliases,
         )
-    except UnclearQuestion as unclear:
-        raise typer.BadParameter(str(unclear)) from unclear
-    with failures_explained(as_json_lines=json_output):
-        explanation: Explanation = explain(load(config), question)
+        explanation = explain(loaded, question)
     sys.stdout.write(json.dumps(explanation.as_json(), indent=2) + "\n" if json_output else explanation.text())
 
 
@@ -132,6 +131,3 @@ def _say(text: str, loaded: Loaded, *, json_output: bool) -> None:
             }
         )
     sys.stdout.write(f"{text}\n")
-
-
-__all__ = ["UNUSABLE", "app"]

@@ -101,7 +101,7 @@ def _evaluate(bundle: Bundle, rules: Sequence[CompiledRule], question: Question)
             target = Path(scratch) / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-        command = [find(), "eval", "--bundle", scratch, "--stdin-input", "--format", "json"]
+        command: list[str | Path] = [find(), "eval", "--bundle", scratch, "--stdin-input", "--format", "json"]
         done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
             [*command, "--strict-builtin-errors", _QUERY],
             input=json.dumps(question).encode(),

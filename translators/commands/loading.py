@@ -14,9 +14,11 @@ import typer
 
 from policy.diagnostics import Diagnostic, Findings, InvalidDocument
 from policy.document import read_document
+from policy.models import model_aliases
 from policy.parser import read_policies
 from policy.rendering import as_json, render
 from policy.rules import PolicySet
+from translators.commands.questions import Aliases, UnclearQuestion
 from translators.compiler import Bundle, compile_policies
 from translators.opa import OpaNotFound
 from translators.session import OpaFailed
@@ -33,6 +35,7 @@ class Loaded:
     policies: PolicySet
     bundle: Bundle
     warnings: tuple[Diagnostic, ...]
+    aliases: Aliases
 
 
 def load(path: Path) -> Loaded:
@@ -47,7 +50,7 @@ def load(path: Path) -> Loaded:
         bundle = compile_policies(policies)
     except InvalidDocument as invalid:
         raise InvalidDocument([*findings.diagnostics, *invalid.diagnostics]) from invalid
-    return Loaded(path, policies, bundle, tuple(findings.diagnostics))
+    return Loaded(path, policies, bundle, tuple(findings.diagnostics), model_aliases(document, os.environ))
 
 
 @contextmanager
@@ -57,7 +60,7 @@ def failures_explained(*, as_json_lines: bool) -> Iterator[None]:
         yield
     except InvalidDocument as invalid:
         show(invalid.diagnostics, as_json_lines=as_json_lines)
-    except (OpaNotFound, OpaFailed) as failure:
+    except (OpaNotFound, OpaFailed, UnclearQuestion) as failure:
         sys.stderr.write(json.dumps({"error": str(failure)}) + "\n" if as_json_lines else f"error: {failure}\n")
     else:
         return

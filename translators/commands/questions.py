@@ -12,6 +12,10 @@ Question = dict[str, Any]
 """The `input` of the law's entrypoint; see `rego/schemas/input.json`."""
 
 
+Aliases = Mapping[str, tuple[str, ...]]
+"""Any name of a model that the configuration defines, and all of its names."""
+
+
 class UnclearQuestion(Exception):
     """A question that can't be asked; the message says what is missing or wrong."""
 
@@ -27,6 +31,7 @@ def asked(
     owner: str | None,
     owner_attributes: Mapping[str, Sequence[str]],
     route: str | None,
+    aliases: Aliases,
 ) -> Question:
     """The question that a command line asks; raises UnclearQuestion."""
     if (principal is None) is not anonymous:
@@ -42,21 +47,23 @@ def asked(
     caller = None if principal is None else {"id": principal, "attributes": named}
     if route is not None:
         method, _, path = route.partition(" ")
-        return question({"principal": caller, "route": {"method": method, "path": path.strip()}})
+        return question({"principal": caller, "route": {"method": method, "path": path.strip()}}, aliases)
     kind, separator, name = (resource or "").partition("::")
     if not separator:
         raise UnclearQuestion(f"write --resource {resource} as TYPE::NAME")
     holder = None
     if owner is not None:
         holder = {"id": owner, "attributes": {key: list(values) for key, values in owner_attributes.items() if values}}
-    return question({"principal": caller, "action": action, "resource": {"type": kind, "id": name, "owner": holder}})
+    target = {"type": kind, "id": name, "owner": holder}
+    return question({"principal": caller, "action": action, "resource": target}, aliases)
 
 
-def question(written: Mapping[str, Any]) -> Question:
+def question(written: Mapping[str, Any], aliases: Aliases) -> Question:
     """The question in `{"principal", "action", "resource": {"type", "id", "owner"}}` and/or `{"principal", "route"}`.
 
     Types are made canonical, paths normalized, and what is left out gets its usual meaning: no issuer; the origin is
-    `config` where there is no owner, unless the resource is to be created. Raises UnclearQuestion for anything malformed: nothing is guessed.
+    `config` where there is no owner, unless the resource is to be created; a model of the configuration has all of its
+    `aliases`. Raises UnclearQuestion for anything malformed: nothing is guessed.
     """
     unknown = set(written) - {"id", "principal", "action", "resource", "route"}
     if unknown:
@@ -69,6 +76,8 @@ def question(written: Mapping[str, Any]) -> Question:
     if "resource" in written or "action" in written:
         form["action"] = _action(written.get("action"))
         form["resource"] = _resource(written.get("resource"), form["action"])
+        if form["resource"]["type"] == "model" and form["resource"]["origin"] == "config":
+            form["resource"]["names"] = _all_names(form["resource"]["names"], aliases)
     if len(form) == 1:
         raise UnclearQuestion("neither `route` nor `action` and `resource` are given")
     return form
@@ -116,6 +125,11 @@ def _resource(written: Any, action: str) -> Question:
     if origin not in {"config", "created"}:
         raise UnclearQuestion("`resource.origin` is neither `config` nor `created`")
     return {"type": subject_type, "names": names, "owner": owner, "origin": origin}
+
+
+def _all_names(names: list[str], aliases: Aliases) -> list[str]:
+    known = [alias for name in names for alias in aliases.get(name, (name,))]
+    return list(dict.fromkeys(known))
 
 
 def _canonical(kind: str, names: list[str]) -> tuple[str, list[str]]:

@@ -57,8 +57,9 @@ def members(items: tuple[Item, ...], *, ignore_case: bool, ascii_only: bool) -> 
         return plain
     # Ignoring case changes a class's answer for cased characters alone, so Python has to be asked about those few only.
     text, cased = _cased()
-    flags = "ai" if ascii_only else "i"
-    hits = re.findall(f"(?{flags}:[{''.join(map(_spelled, items))}])", text)
+    # The flags are given beside the pattern: CPython's search takes `(?a:\W)` for `\W`, though its match doesn't.
+    flags = re.IGNORECASE | (re.ASCII if ascii_only else re.UNICODE)
+    hits = re.findall(f"[{''.join(map(_spelled, items))}]", text, flags)
     return union((*difference(plain, cased), *((ord(hit), ord(hit)) for hit in hits)))
 
 
