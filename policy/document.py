@@ -16,7 +16,7 @@ from policy.source import checked, read_text, refusal
 DEPTH_LIMIT: Final = 64
 """Deepest nesting of lists and mappings."""
 
-NODE_LIMIT: Final = 500_000
+NODE_LIMIT: Final = 300_000
 """Most nodes in a document, those that aliases repeat counted each time."""
 
 _FINDING_LIMIT: Final = 100
@@ -109,7 +109,8 @@ class _Composer:
         for event in self._events:
             if isinstance(event, yaml.DocumentStartEvent):
                 if root is not None:
-                    raise refusal("several-documents", self._span(event), "a second document starts here")
+                    message, hint = "a second document starts here", "write one document per file"
+                    raise refusal("several-documents", self._span(event), message, hint)
                 root = self._node(next(self._events), depth=1)
         self._findings.raise_errors()
         return root
@@ -213,6 +214,8 @@ def plain_value(text: str) -> str | int | float | bool | None:
     """What YAML 1.1 takes the unquoted `text` for; dates, and numbers of more than 64 characters, stay text."""
     if len(text) > _LONGEST_NUMBER:
         return text
+    if text.isdigit() and text.isascii() and text[0] != "0":
+        return int(text)
     for tag, pattern in yaml.SafeLoader.yaml_implicit_resolvers.get(text[:1], ()):
         if pattern.match(text):
             construct = _CONSTRUCTORS.get(tag)

@@ -42,7 +42,7 @@ def regex(scalar: Scalar, invalid: Severity, findings: Findings) -> Regex | None
 def spelled_out(text: str, star: str) -> str:
     """The `regex:` that was probably meant by `text`, for a hint.
 
-    Each `*` gets the meaning of `star` and the rest stays literal, unless `text` looks like a pattern without its prefix.
+    Each `*` gets the meaning of `star` and the rest stays literal, unless `text` looks like a pattern without a prefix.
     """
     if ".*" in text:
         return REGEX_PREFIX + text

@@ -53,7 +53,7 @@ def _rendered(found: Diagnostic, lines: list[str], color: bool) -> str:
     margin = " " * len(str(found.span.line))
     if found.span.line <= len(lines):
         before, after = _excerpt(lines[found.span.line - 1], found.span.column - 1)
-        parts.append(f"{_painted(f' {found.span.line} |', _DIM, color)} {before}{after}")
+        parts.append(f"{_painted(f' {found.span.line} |', _DIM, color)} {before}{after}".rstrip())
         caret = _painted("^", _COLORS[found.severity], color)
         parts.append(f"{_painted(f' {margin} |', _DIM, color)} {' ' * _width(before)}{caret}")
     if found.hint:

@@ -33,13 +33,12 @@ def path_pattern(scalar: Scalar, invalid: Severity, findings: Findings) -> PathP
         findings.error("invalid-path", scalar.span, f"the path {quoted(text)} doesn't start with `/`", _remedy(text))
         return None
     path, is_prefix = (text[:-1], True) if text.endswith("*") else (text, False)
-    if "*" in path or ".*" in text:
-        findings.warning(
-            "literal-star",
-            scalar.span,
-            f"a `*` inside {quoted(text)} is an ordinary character; only one at the end is a wildcard",
-            f"write {quoted(spelled_out(text, '[^/]*'))}",
-        )
+    if ".*" in text:
+        message = f"{quoted(text)} is no regular expression, and its `.` is an ordinary character"
+        findings.warning("literal-star", scalar.span, message, f"write {quoted(spelled_out(text, '.*'))}")
+    elif "*" in path:
+        message = f"a `*` inside {quoted(text)} is an ordinary character; only one at the end is a wildcard"
+        findings.warning("literal-star", scalar.span, message, f"write {quoted(spelled_out(text, '[^/]*'))}")
     return PathPrefix(path) if is_prefix else ExactPath(normalize_path(path))
 
 

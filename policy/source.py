@@ -18,7 +18,7 @@ _UTF_16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _FORBIDDEN_CHARACTER: Final = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]|\r(?!\n)"
 )
-_INDENTING_TAB: Final = re.compile(r"^ *(\t)\s*?\S", re.MULTILINE)
+_INDENTING_TAB: Final = re.compile(r"^ *(\t)[ \t]*[^ \t\r\n]", re.MULTILINE)
 
 
 def read_text(path: Path, name: str) -> str:

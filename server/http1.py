@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import httptools
+import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server.api.errors import ApiError
@@ -26,8 +28,23 @@ STALL_SECONDS: Final = 30.0
 _METHODS: Final = "GET, HEAD, POST"
 
 
+def door(app: ASGIApp, **options: Any) -> uvicorn.Config:
+    """How uvicorn is to serve `app`; `options` are its own, for what is not the door's business (address, TLS)."""
+    return uvicorn.Config(
+        app,
+        http=DoorProtocol,
+        ws="none",
+        lifespan="on",
+        # Whoever connects is the client: what it says of itself in `X-Forwarded-*` proves nothing.
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        **options,
+    )
+
+
 class DoorProtocol(HttpToolsProtocol):
-    """One connection; for uvicorn's `http=`, together with `ws="none"`."""
+    """One connection."""
 
     _head_open = True
     _head_size = 0

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import stat
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +28,6 @@ _BATCH_LINES: Final = 1_000
 _STANDARD_OUTPUT: Final = 1
 
 _log = logging.getLogger("ostiary.decision_log")
-_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class DecisionLog:
@@ -69,15 +67,11 @@ class DecisionLog:
         """Append to standard output."""
         return cls(_STANDARD_OUTPUT, owned=False)
 
-    async def write(self, record: Mapping[str, str | float | None]) -> None:
-        """Queue one line; waits while the queue is full, and raises PolicyUnavailable if it stays so.
-
-        Everything but printable ASCII is escaped, so that no value can end a line or move a terminal's cursor.
-        """
-        line = _encode(record).replace("\x7f", "\\u007f") + "\n"
+    async def write(self, line: str) -> None:
+        """Queue one line of ASCII; waits while the queue is full, and raises PolicyUnavailable if it stays so."""
         if len(self._lines) >= self._max or self._closing:
             await self._wait_for_room()
-        self._lines.append(line.encode("ascii"))
+        self._lines.append(f"{line}\n".encode("ascii"))
         self._appended += 1
         if not self._wake.is_set():
             self._wake.set()

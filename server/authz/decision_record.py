@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 
 from policy.vocabulary import Decision, Principal, Resource
 from server.authz.answer import Answer
 from server.authz.question import Question
 
-Record = dict[str, str | float | None]
 
-
-def records_of(
+def lines_of(
     request_id: str, decision_id: str, question: Question, answer: Answer | str, milliseconds: float
-) -> Iterator[Record]:
-    """One record for each part of the question; `answer` is the reason as a text where no answer could be had.
+) -> Iterator[str]:
+    """One JSON object for each part of the question; `answer` is the reason as a text where there is no answer.
 
-    Both parts of one question carry its `decision_id`. Times are UTC, RFC 3339, to the millisecond.
+    Both parts of one question carry its `decision_id`. Times are UTC, RFC 3339, to the millisecond. Everything but
+    printable ASCII is escaped, so that no value can end a line or move a terminal's cursor. Built piece by piece, since
+    it is done for every decision: `json.dumps` takes three times as long.
     """
     principal = question.principal if isinstance(question.principal, Principal) else None
-    head: Record = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "request_id": request_id,
-        "decision_id": decision_id,
-        "revision": None if isinstance(answer, str) else answer.revision,
-        "principal": None if principal is None else principal.id,
-        "issuer": None if principal is None else principal.issuer,
-    }
-    spent = round(milliseconds, 3)
-    if question.route is not None:
-        asked: Record = {"route": f"{question.route.method} {question.route.path}"}
-        yield head | asked | _outcome(answer if isinstance(answer, str) else answer.route, spent)
-    if question.action is not None and question.resource is not None:
-        asked = {"action": question.action, "resource": subject(question.resource)}
-        yield head | asked | _outcome(answer if isinstance(answer, str) else answer.resource, spent)
+    identity = "null" if principal is None else _text(principal.id)
+    issuer = "null" if principal is None else _text(principal.issuer)
+    revision = "null" if isinstance(answer, str) else _text(answer.revision)
+    head = (
+        f'{{"time":"{_now()}","request_id":{_text(request_id)},"decision_id":{_text(decision_id)},'
+        f'"revision":{revision},"principal":{identity},"issuer":{issuer}'
+    )
+    route, action, resource = question.route, question.action, question.resource
+    if route is not None:
+        outcome = _outcome(answer if isinstance(answer, str) else answer.route)
+        asked = _text(f"{route.method} {route.path}")
+        yield f'{head},"route":{asked},{outcome},"milliseconds":{milliseconds:.3f}}}'
+    if action is not None and resource is not None:
+        outcome = _outcome(answer if isinstance(answer, str) else answer.resource)
+        asked = f'"action":{_text(action)},"resource":{_text(subject(resource))}'
+        yield f'{head},{asked},{outcome},"milliseconds":{milliseconds:.3f}}}'
 
 
 def subject(resource: Resource) -> str:
@@ -42,21 +45,25 @@ def subject(resource: Resource) -> str:
     return f"{resource.type}::{resource.names[0] if resource.names else ''}"
 
 
-def _outcome(decision: Decision | str | None, milliseconds: float) -> Record:
+def _outcome(decision: Decision | str | None) -> str:
     if isinstance(decision, Decision):
-        return {
-            "effect": decision.verdict,
-            "rule": decision.rule,
-            "source": decision.source,
-            "description": decision.description,
-            "reason": decision.reason,
-            "milliseconds": milliseconds,
-        }
-    return {
-        "effect": "unavailable",
-        "rule": None,
-        "source": None,
-        "description": None,
-        "reason": decision,
-        "milliseconds": milliseconds,
-    }
+        return (
+            f'"effect":{_text(decision.verdict)},"rule":{_text(decision.rule)},"source":{_text(decision.source)},'
+            f'"description":{_text(decision.description)},"reason":{_text(decision.reason)}'
+        )
+    return f'"effect":"unavailable","rule":null,"source":null,"description":null,"reason":{_text(decision)}'
+
+
+def _text(value: str | None) -> str:
+    # JSON lets the delete character stand as it is, the only one that a terminal would obey.
+    return "null" if value is None else encode_basestring_ascii(value).replace("\x7f", "\\u007f")
+
+
+def _now() -> str:
+    second, fraction = divmod(time.time_ns(), 1_000_000_000)
+    return f"{_second(second)}.{fraction // 1_000_000:03d}Z"
+
+
+@lru_cache(maxsize=1)
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
-from uuid import uuid4
 
 from policy.vocabulary import Action, Anonymous, Decision, Principal, Resource, Route, Verdict
 from server.authz.answer import Answer
 from server.authz.decision_log import DecisionLog
-from server.authz.decision_record import records_of
+from server.authz.decision_record import lines_of
 from server.authz.errors import AccessDenied, Failure, PolicyUnavailable
 from server.authz.pdp import PolicyDecisionPoint
 from server.authz.permit import MINT, Permit
@@ -84,7 +84,7 @@ class PolicyEnforcementPoint:
 
     async def _decide(self, context: RequestContext, question: Question) -> tuple[Decision | None, str]:
         """The decision about the resource, if there is one, once everything asked for is permitted and logged."""
-        decision_id = str(uuid4())
+        decision_id = os.urandom(16).hex()
         began = time.perf_counter()
         answer: Answer | str
         try:
@@ -103,8 +103,8 @@ class PolicyEnforcementPoint:
     ) -> None:
         milliseconds = (time.perf_counter() - began) * 1_000
         try:
-            for record in records_of(context.request_id, decision_id, question, answer, milliseconds):
-                await self._log.write(record)
+            for line in lines_of(context.request_id, decision_id, question, answer, milliseconds):
+                await self._log.write(line)
         except PolicyUnavailable as failure:
             self._pdp.failures[failure.failure] += 1
             raise

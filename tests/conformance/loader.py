@@ -27,6 +27,7 @@ from typing import Any
 
 import yaml
 
+from policy.routes import normalize_path
 from policy.vocabulary import RECORD_PREFIX, TYPE_SYNONYMS, Action, Origin
 
 FOLDER = Path(__file__).parent
@@ -72,13 +73,28 @@ class Case:
         return "route" if "route" in self.question else "resource"
 
     @property
+    def engine_question(self) -> dict[str, Any]:
+        """The question as the server puts it to the engine: with the path in the form that route patterns see."""
+        if "route" not in self.question:
+            return self.question
+        route = self.question["route"]
+        return {**self.question, "route": {**route, "path": normalize_path(route["path"])}}
+
+    @property
+    def obligations(self) -> list[dict[str, Any]]:
+        """What the server must do: a create that a rule permits to somebody is stamped with who that is."""
+        stamped = self.question.get("action") == "create" and self.decision == "permit" and self.rule is not None
+        owner = self.question["principal"]
+        return [{"id": "stamp_owner", "owner": owner}] if stamped and owner is not None else []
+
+    @property
     def index(self) -> int | None:
         """The position of the determining rule in its policy."""
         found = _RULE.fullmatch(self.rule or "")
         return int(found[1]) if found else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ConformanceFile:
     """One configuration with its cases; `config` is YAML text, `id` the file's name."""
 

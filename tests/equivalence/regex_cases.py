@@ -207,9 +207,9 @@ def cases(seed: int, pairs: int) -> Iterator[Case]:
 
 
 def _subjects(part: Part, chance: random.Random) -> list[str]:
-    sampled = [part.sample() for _ in range(3)]
-    near = [_mutated(text, chance) for text in (*sampled, *sampled)]
-    noise = ["".join(chance.choices(ALPHABET, k=chance.randint(0, 5))) for _ in range(3)]
+    sampled = [part.sample() for _ in range(2)]
+    near = [_mutated(_mutated(text, chance), chance) for text in (*sampled, *sampled)]
+    noise = ["".join(chance.choices(ALPHABET, k=chance.randint(1, 5))) for _ in range(4)]
     tails = [sampled[0] + "\n", sampled[1] + chance.choice(ALPHABET), "".join(chance.choices("aAb01_ \n", k=4))]
     found = dict.fromkeys((*sampled, *near, *noise, *tails))
     # Beyond this length only the long repetitions go on, and Python's backtracking would never end on others.

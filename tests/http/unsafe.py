@@ -1,0 +1,38 @@
+"""The one fake of the policy engine, for tests that are about something else than decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from policy.vocabulary import Action, Decision, Resource, Route, Verdict
+from server.authz.pep import RequestContext
+from server.authz.permit import MINT, Permit
+
+_DECISION = Decision(Verdict.PERMIT, None, None, None, "unsafe: everything is permitted", "unsafe")
+
+
+class UnsafePermitAll:
+    """Permits everything and asks nobody; keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Route | None, Resource | None]] = []
+
+    async def check_route(self, context: RequestContext, route: Route) -> None:
+        """Yes."""
+        self.asked.append((route, None))
+
+    async def permit(self, context: RequestContext, action: Action, resource: Resource) -> Permit:
+        """Yes."""
+        self.asked.append((None, resource))
+        return Permit(MINT, context.principal, action, resource, _DECISION, "unsafe")
+
+    async def permit_route_and_access(
+        self, context: RequestContext, route: Route, action: Action, resource: Resource
+    ) -> Permit:
+        """Yes to both."""
+        self.asked.append((route, resource))
+        return Permit(MINT, context.principal, action, resource, _DECISION, "unsafe")
+
+    async def readable(self, context: RequestContext, resources: Sequence[Resource]) -> list[Permit]:
+        """All of them."""
+        return [await self.permit(context, Action.READ, resource) for resource in resources]

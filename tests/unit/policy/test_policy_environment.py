@@ -1,0 +1,90 @@
+"""What the environment makes of a text."""
+
+from __future__ import annotations
+
+import pytest
+
+from policy.environment import DISABLED, Missing, empty_conditionals, has_expression, substitute
+
+ENVIRON = {"SET": "value", "EMPTY": "", "TWICE": "${env.SET}", "CLOSED": "a}b", "off": "x", "_1": "under"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain", "plain"),
+        ("", ""),
+        ("${env.SET}", "value"),
+        ("a ${env.SET} b ${env.SET}", "a value b value"),
+        ("${env._1}", "under"),
+        ("${env.off}", "x"),
+        ("${env.SET:=default}", "value"),
+        ("${env.UNSET:=default}", "default"),
+        ("${env.EMPTY:=default}", "default"),
+        ("${env.UNSET:=http://localhost:11434}", "http://localhost:11434"),
+        ("${env.UNSET:=~/.llama/distributions/ollama}/faiss_store.db", "~/.llama/distributions/ollama/faiss_store.db"),
+        ("${env.UNSET:=a:=b:+c}", "a:=b:+c"),
+        ("${env.UNSET:= }", " "),
+        ("${env.UNSET:=}", None),
+        ("${env.EMPTY:=}", None),
+        ("${env.SET:=}", "value"),
+        ("x${env.UNSET:=}y", "xy"),
+        ("${env.SET:+production}", "production"),
+        ("${env.UNSET:+production}", None),
+        ("${env.EMPTY:+production}", None),
+        ("x${env.UNSET:+production}y", "xy"),
+        ("${env.SET:+}", None),
+        ("${env.UNSET:+}", None),
+        ("${env.UNSET:__disabled__}", DISABLED),
+        ("${env.UNSET:=__disabled__}", DISABLED),
+        ("${env.EMPTY:__disabled__}", DISABLED),
+        ("${env.SET:__disabled__}", "value"),
+        ("${env.UNSET:=}${env.UNSET:=}", ""),
+        ("line\n${env.UNSET:=two\nlines}", "line\ntwo\nlines"),
+        ("$SET ${SET} $${env.SET}", "$SET ${SET} $value"),
+    ],
+)
+def test_expressions_are_replaced(text: str, expected: str | None) -> None:
+    assert substitute(text, ENVIRON) == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), [("${env.TWICE}", "${env.SET}"), ("${env.CLOSED}", "a}b")])
+def test_what_a_variable_holds_is_never_expanded_again(text: str, expected: str) -> None:
+    assert substitute(text, ENVIRON) == expected
+
+
+def test_missing_variables_are_named_once_and_in_order() -> None:
+    text = "${env.B}-${env.SET}-${env.A}-${env.B}-${env.EMPTY}-${env.C:=}"
+    assert substitute(text, ENVIRON) == Missing(("B", "A", "EMPTY"))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("${env.1X}", "doesn't start with a variable's name"),
+        ("${env.}", "doesn't start with a variable's name"),
+        ("${env. A}", "doesn't start with a variable's name"),
+        ("${env.A", "isn't closed"),
+        ("${env.A:=x", "isn't closed"),
+        ("${env.SET} ${env.A", "isn't closed"),
+        ("${env.A:-x}", r"a default is written `\${env\.A:=x}`"),
+        ("${env.A-x}", r"a default is written `\${env\.A:=x}`"),
+        ("${env.A:x}", r"a default is written `\${env\.A:=x}`"),
+        ("${env.A:?x}", "has no operator that is known"),
+        ("${env.A:=${env.B}}", "holds another one"),
+        ("${env.A ${env.SET}", "holds another one"),
+    ],
+)
+def test_a_malformed_expression_is_explained(text: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence) as caught:
+        substitute(text, ENVIRON)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_conditional_without_a_value_is_found() -> None:
+    assert empty_conditionals("${env.A:+} ${env.B:+b} ${env.C:=} ${env.D:+}") == ("A", "D")
+
+
+def test_an_expression_is_found_even_if_it_is_malformed() -> None:
+    assert has_expression("x${env.")
+    assert not has_expression("${ENV.A} $env.A")
