@@ -130,6 +130,8 @@ def _hint(text: str, tokens: list[_Token] | None) -> str:
         return 'write the value `not` in quotes: `"not"`, or add the one that is missing'
     if plain.startswith(("user with ", "user in owner", "user not in owner")) and isinstance(tokens[-1], _Quoted):
         return "an attribute's name takes no quotes"
+    if plain.startswith(("user with ", "user in ", "user not in ")) and plain.endswith((" in", " owner", " owners")):
+        return "the attribute's name is missing at the end, as in `user in owners teams`"
     if blank := re.fullmatch(r"user with ([^\"']+? [^\"']+?) (not in|in) ([^ ]+)", plain):
         meant = f'user with "{blank[1]}" {blank[2]} {blank[3]}'
         return f"a value that holds blanks needs quotes: {quoted(meant)}"

@@ -11,12 +11,12 @@ import yaml
 from yaml.constructor import SafeConstructor
 
 from policy.diagnostics import Findings, InvalidDocument, Span, quoted
-from policy.source import checked, read_text, refusal
+from policy.source import checked, place, read_text, refusal
 
 DEPTH_LIMIT: Final = 64
 """Deepest nesting of lists and mappings."""
 
-NODE_LIMIT: Final = 300_000
+NODE_LIMIT: Final = 250_000
 """Most nodes in a document, those that aliases repeat counted each time."""
 
 _FINDING_LIMIT: Final = 100
@@ -82,7 +82,7 @@ def parse_document(text: str, name: str) -> Mapping:
     try:
         root = _Composer(text, name).document()
     except yaml.MarkedYAMLError as error:
-        raise _broken(error, name) from error
+        raise _broken(error, text, name) from error
     except yaml.YAMLError as error:
         raise refusal("invalid-yaml", Span(name, 1, 1), "this isn't valid YAML") from error
     if not isinstance(root, Mapping):
@@ -94,6 +94,15 @@ def parse_document(text: str, name: str) -> Mapping:
 _Start: TypeAlias = yaml.ScalarEvent | yaml.SequenceStartEvent | yaml.MappingStartEvent
 
 
+@dataclass(frozen=True, slots=True)
+class _Anchored:
+    """What an alias stands for: how many values it repeats, and how many levels they take below the first."""
+
+    node: Node
+    size: int
+    height: int
+
+
 class _Composer:
     """Builds the tree from the parser's events, so that every limit holds before memory is spent."""
 
@@ -101,8 +110,9 @@ class _Composer:
         self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.CSafeLoader)
         self._name = name
         self._findings = Findings()
-        self._anchors: dict[str, tuple[Node, int] | None] = {}
+        self._anchors: dict[str, _Anchored | None] = {}
         self._nodes = 0
+        self._deepest = 0
 
     def document(self) -> Node | None:
         root: Node | None = None
@@ -117,29 +127,30 @@ class _Composer:
 
     def _node(self, event: yaml.Event, depth: int) -> Node:
         if isinstance(event, yaml.AliasEvent):
-            return self._aliased(event)
+            return self._aliased(event, depth)
         start = cast(_Start, event)  # the parser yields nothing else where a value is due
-        before = self._nodes
-        self._count(1, event)
-        if start.anchor is not None:
-            self._anchors[start.anchor] = None
         if start.tag is not None:
             self._error("tag", event, "a tag (`!…`) stands here", "remove it: quotes make a text")
-        if isinstance(start, yaml.ScalarEvent):
-            node: Node = self._scalar(start)
-        elif depth > DEPTH_LIMIT:
-            raise refusal("too-deep", self._span(event), f"lists and mappings are nested more than {DEPTH_LIMIT} deep")
-        elif isinstance(start, yaml.SequenceStartEvent):
-            node = self._sequence(start, depth)
-        else:
-            node = self._mapping(start, depth)
-        if start.anchor is not None:
-            self._anchors[start.anchor] = (node, self._nodes - before)
+        self._count(1, depth, event)
+        if start.anchor is None:
+            return self._content(start, depth)
+        before, deepest = self._nodes, self._deepest
+        self._anchors[start.anchor], self._deepest = None, depth
+        node = self._content(start, depth)
+        self._anchors[start.anchor] = _Anchored(node, self._nodes - before + 1, self._deepest - depth)
+        self._deepest = max(deepest, self._deepest)
         return node
 
+    def _content(self, start: _Start, depth: int) -> Node:
+        if isinstance(start, yaml.ScalarEvent):
+            return self._scalar(start)
+        if isinstance(start, yaml.SequenceStartEvent):
+            return self._sequence(start, depth)
+        return self._mapping(start, depth)
+
     def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
-        plain = event.style is None or event.style == ""
-        return Scalar(event.value, plain_value(event.value) if plain else event.value, not plain, self._span(event))
+        quoted = bool(event.style)
+        return Scalar(event.value, event.value if quoted else plain_value(event.value), quoted, self._span(event))
 
     def _sequence(self, start: yaml.Event, depth: int) -> Sequence:
         items = []
@@ -174,7 +185,7 @@ class _Composer:
             return True
         return False
 
-    def _aliased(self, event: yaml.AliasEvent) -> Node:
+    def _aliased(self, event: yaml.AliasEvent, depth: int) -> Node:
         anchor = event.anchor or ""
         if anchor not in self._anchors:
             hint = "a text that starts with `*` needs quotes"
@@ -182,12 +193,14 @@ class _Composer:
         target = self._anchors[anchor]
         if target is None:
             raise refusal("recursive-alias", self._span(event), f"the alias {quoted('*' + anchor)} contains itself")
-        node, size = target
-        self._count(size, event)
-        return node
+        self._count(target.size, depth + target.height, event)
+        return target.node
 
-    def _count(self, nodes: int, event: yaml.Event) -> None:
+    def _count(self, nodes: int, depth: int, event: yaml.Event) -> None:
         self._nodes += nodes
+        self._deepest = max(self._deepest, depth)
+        if depth > DEPTH_LIMIT:
+            raise refusal("too-deep", self._span(event), f"lists and mappings are nested more than {DEPTH_LIMIT} deep")
         if self._nodes > NODE_LIMIT:
             message = f"the document has more than {NODE_LIMIT:,} values, counting what aliases repeat"
             raise refusal("too-many-values", self._span(event), message)
@@ -244,13 +257,17 @@ _YAML_HINTS: Final = (
 )
 
 
-def _broken(error: yaml.MarkedYAMLError, name: str) -> InvalidDocument:
+def _broken(error: yaml.MarkedYAMLError, text: str, name: str) -> InvalidDocument:
     problem = error.problem or "it can't be read"
     story = f"{error.context or ''} {problem}"
     hint = next((hint for fragment, hint in _YAML_HINTS if fragment in story), "")
-    # What never ends is best shown where it starts.
-    mark = error.context_mark if "end of stream" in problem and error.context_mark else error.problem_mark
-    return refusal("invalid-yaml", _span(mark, name), f"this isn't valid YAML: {problem}", hint)
+    marks, end = [error.problem_mark, error.context_mark], len(text.rstrip())
+    # What lacks its end, or its colon, is best shown where it starts.
+    if "expected ':'" in problem:
+        marks.reverse()
+    mark = next((mark for mark in marks if mark is not None and mark.index < end), None)
+    span = _span(mark, name) if mark else place(text, max(0, end - 1), name)
+    return refusal("invalid-yaml", span, f"this isn't valid YAML: {problem}", hint)
 
 
 class _Mark(Protocol):

@@ -118,13 +118,9 @@ def _conditions(item: Mapping, shape: Shape, findings: Findings) -> Conditions |
     if len(written) == 2:
         second = max(item.entries[clause].key_span for clause in written)
         findings.error("two-clauses", second, "a rule has `when` or `unless`, not both", "write two rules")
-    parts = {
-        clause: [
-            condition(text, shape.about_routes, findings)
-            for text in one_or_more_texts(item.entries[clause].node, clause, findings)
-        ]
+    found = [
+        condition(text, shape.about_routes, findings)
         for clause in written
-    }
-    for clause, found in parts.items():
-        return Conditions(clause, tuple(one for one in found if one is not None))
-    return None
+        for text in one_or_more_texts(item.entries[clause].node, clause, findings)
+    ]
+    return Conditions(written[0], tuple(one for one in found if one is not None)) if written else None

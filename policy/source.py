@@ -18,7 +18,7 @@ _UTF_16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _FORBIDDEN_CHARACTER: Final = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]|\r(?!\n)"
 )
-_INDENTING_TAB: Final = re.compile(r"^ *(\t)[ \t]*[^ \t\r\n]", re.MULTILINE)
+_INDENTING_TAB: Final = re.compile(r"^ *(\t)", re.MULTILINE)
 
 
 def read_text(path: Path, name: str) -> str:
@@ -46,7 +46,7 @@ def _decode(content: bytes, name: str) -> str:
         before = content[: error.start].decode("utf-8")
         found = "UTF-16" if content.startswith(_UTF_16_MARKS) else f"the byte 0x{content[error.start]:02x}"
         raise refusal(
-            "not-utf-8", _place(before, len(before), name), f"the file isn't UTF-8: found {found}", "save it as UTF-8"
+            "not-utf-8", place(before, len(before), name), f"the file isn't UTF-8: found {found}", "save it as UTF-8"
         ) from error
 
 
@@ -61,18 +61,18 @@ def checked(text: str, name: str) -> str:
     if found := _FORBIDDEN_CHARACTER.search(text):
         raise refusal(
             "control-character",
-            _place(text, found.start(), name),
+            place(text, found.start(), name),
             f"the file holds the control character U+{ord(found[0]):04X}",
             "remove it, or write it as an escape in double quotes",
         )
     if found := _INDENTING_TAB.search(text):
         raise refusal(
-            "tab", _place(text, found.start(1), name), "a tab indents this line", "YAML indents with spaces alone"
+            "tab", place(text, found.start(1), name), "a tab indents this line", "YAML indents with spaces alone"
         )
     return text
 
 
-def _place(text: str, offset: int, name: str) -> Span:
+def place(text: str, offset: int, name: str) -> Span:
     """The span of the character at `offset`."""
     before = text[:offset]
     return Span(name, before.count("\n") + 1, offset - before.rfind("\n"))

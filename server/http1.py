@@ -13,7 +13,8 @@ from typing import Any, Final
 import httptools
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from server.api.errors import ApiError
 from server.edge import MAX_HEADERS, MAX_PATH
@@ -26,6 +27,7 @@ STALL_SECONDS: Final = 30.0
 """How long a client may leave a full send buffer unread before its connection is cut."""
 
 _METHODS: Final = "GET, HEAD, POST"
+_UPGRADE: Final = frozenset({b"connection", b"http2-settings", b"upgrade"})
 
 
 def door(app: ASGIApp, **options: Any) -> uvicorn.Config:
@@ -50,6 +52,7 @@ class DoorProtocol(HttpToolsProtocol):
     _head_size = 0
     _head_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
+    _running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Give the client a time by which its first request must have begun."""
@@ -60,6 +63,9 @@ class DoorProtocol(HttpToolsProtocol):
         """Stop the clocks."""
         self._stop_head_timer()
         self._stop_stall_timer()
+        if self._running is not None and not self._running.response_complete:
+            # uvicorn tells the request that came last, which is another one where requests are pipelined.
+            _disconnect(self._running)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -68,9 +74,9 @@ class DoorProtocol(HttpToolsProtocol):
         head_was_open = self._head_open
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # No upgrade is offered, so the request is answered as it is; what follows it may be in another protocol.
-            self.cycle.keep_alive = False
+        except httptools.HttpParserUpgrade as offer:
+            self._decline_upgrade(data[offer.args[0] :])
+            return
         except httptools.HttpParserInvalidMethodError:
             sentence = f"the request's method is unknown; use {_METHODS}"
             self._refuse(ApiError(HTTPStatus.METHOD_NOT_ALLOWED, sentence, headers={"Allow": _METHODS}))
@@ -96,9 +102,13 @@ class DoorProtocol(HttpToolsProtocol):
         """A head is whole: start the application on it, unless its target is anything but a path and a query."""
         self._head_open = False
         self._stop_head_timer()
-        if not self.url.startswith(b"/") or b"#" in self.url:
+        if not self.url.startswith(b"/") or b"#" in self.url or self.parser.get_method() == b"CONNECT":
             raise ValueError
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:
         """The send buffer is full: the client must read within a limited time."""
@@ -114,6 +124,17 @@ class DoorProtocol(HttpToolsProtocol):
         """Refuse in our envelope where uvicorn would in plain text."""
         self._refuse_malformed(msg)
 
+    def _should_upgrade(self) -> bool:
+        """Have uvicorn leave every request with such an offer to `_decline_upgrade`."""
+        return True
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Read a request that offers an upgrade again, without the offer: httptools would drop its body."""
+        start = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        lines = [b"%b: %b" % header for header in self.headers if header[0] not in _UPGRADE]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join([start, *lines, b"", rest]))
+
     def _await_head(self, more: int) -> None:
         self._head_size += more
         if self._head_size > MAX_PATH + MAX_HEADERS:
@@ -125,11 +146,16 @@ class DoorProtocol(HttpToolsProtocol):
         self._refuse(ApiError(HTTPStatus.BAD_REQUEST, message, code="malformed_request"))
 
     def _refuse(self, error: ApiError) -> None:
-        """Answer and close; in the middle of another answer, only close."""
+        """Answer and close, but not in the middle of an answer to an earlier request."""
         self._stop_head_timer()
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.transport.close()
-            return
+        running = self._running
+        if running is not None and not running.response_complete:
+            if running.response_started or not running.more_body:
+                running.keep_alive = False
+                self.pipeline.clear()
+                self.flow.pause_reading()
+                return
+            _disconnect(running)
         headers = {
             **(error.headers or {}),
             "content-type": "application/json",
@@ -152,3 +178,9 @@ class DoorProtocol(HttpToolsProtocol):
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
+
+
+def _disconnect(cycle: RequestResponseCycle) -> None:
+    """Tell the application that nobody is there for this request any more."""
+    cycle.disconnected = True
+    cycle.message_event.set()

@@ -93,9 +93,10 @@ def parse_object(raw: bytes) -> Json:
         raise invalid(f"the body is not JSON: {fault.msg.lower()} at {place}") from None
     except RecursionError:
         raise _too_deep() from None
-    except ValueError as fault:
-        # A number with more digits than Python converts, or one of our own refusals below.
-        raise invalid(f"the body is not JSON that has one meaning: {_sentence(fault)}") from None
+    except _Ambiguous as fault:
+        raise invalid(str(fault)) from None
+    except ValueError:
+        raise invalid("the body holds a number with too many digits") from None
     if type(body) is not dict:
         raise invalid("the body is not a JSON object")
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_deeper(body, MAX_DEPTH):
@@ -106,28 +107,24 @@ def parse_object(raw: bytes) -> Json:
 
 
 class _Ambiguous(ValueError):
-    """Valid JSON by the letter, with more than one reading."""
-
-
-def _sentence(fault: ValueError) -> str:
-    return str(fault) if isinstance(fault, _Ambiguous) else "a number is too long"
+    """What some parsers take for JSON, each in its own way."""
 
 
 def _unique(members: list[tuple[str, Any]]) -> Json:
     found = dict(members)
     if len(found) != len(members):
-        raise _Ambiguous("a key comes twice in one object")
+        raise _Ambiguous("a key comes twice in one object of the body")
     return found
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise _Ambiguous(f"`{name}` is not a number")
+    raise _Ambiguous(f"the body holds `{name}`, which is no number of JSON")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if isinf(number):
-        raise _Ambiguous("a number is too large")
+        raise _Ambiguous("the body holds a number that is too large")
     return number
 
 

@@ -74,10 +74,8 @@ class OAuth2Authenticator:
         try:
             return self._admit(token, keys)
         except UnknownKey:
-            refetched = await self._source.refetch()
-            if refetched is keys:
-                raise
-        return self._admit(token, refetched)
+            keys = await self._source.refetch()
+        return self._admit(token, keys)
 
     def _admit(self, token: str, keys: KeySet) -> Principal:
         if keys is not self._keys:

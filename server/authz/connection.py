@@ -56,10 +56,14 @@ class Connection(asyncio.Protocol):
         self._fail(PolicyUnavailable(Failure.DEADLINE, "opa did not answer in time"))
 
     def close(self) -> None:
-        """Close at once, dropping what is unsent; idempotent."""
-        if self._transport is not None:
-            self._transport.abort()
-            self._lost()
+        """Close at once; a question under way fails, and for good. Idempotent."""
+        transport, self._transport = self._transport, None
+        if transport is None:
+            return
+        transport.abort()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(PolicyUnavailable(Failure.CLOSED, "the server closed its connection to opa"))
+        self._on_lost(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -116,7 +120,3 @@ class Connection(asyncio.Protocol):
         if waiter is not None and not waiter.done():
             waiter.set_exception(failure)
         self.close()
-
-    def _lost(self) -> None:
-        self._transport = None
-        self._on_lost(self)

@@ -56,6 +56,7 @@ class OpaTransport:
         self._max = connections
         self._open: set[Connection] = set()
         self._connecting = 0
+        self._closed = False
         self._idle: list[Connection] = []
         self._queue: deque[asyncio.Future[Connection | None]] = deque()
         self._head = _head(address)
@@ -79,7 +80,8 @@ class OpaTransport:
         return await self._ask(await self._acquire(expires), request, expires)
 
     def close(self) -> None:
-        """Close every connection; questions under way fail."""
+        """Close every connection for good; questions under way and later ones fail. Idempotent."""
+        self._closed = True
         for connection in tuple(self._open):
             connection.close()
 
@@ -133,6 +135,8 @@ class OpaTransport:
         connection = None
         self._connecting += 1
         try:
+            if self._closed:
+                raise PolicyUnavailable(Failure.CLOSED, "the server closed its connections to opa")
             async with asyncio.timeout_at(expires):
                 connection = await self._dial()
             if not connection.usable:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, GetCoreSchemaHandler, GetPydanticSchema, Tag
 from pydantic_core import CoreSchema, core_schema
 
-from server.config.fields import Refused, text, unknown_choice
+from server.config.fields import refusal, text, unknown_choice
 from server.config.given import Given
 from server.config.later_providers import AgentsProvider, BedrockProvider, FaissProvider, LlamaGuardProvider
 from server.config.providers import EchoProvider, OllamaProvider, OpenAIProvider, ProviderConfig, VllmProvider
@@ -22,7 +22,7 @@ _LATER_APIS: Final = ("agents", "safety", "vector_io")
 def _api(value: object) -> object:
     word = text(value)
     if word in _LATER_APIS:
-        raise Refused("not-available", f"`{word}` is not available in this version", whole=True)
+        raise refusal("not-available", f"`{word}` is not available in this version", whole=True)
     if word not in SERVED_APIS and isinstance(value, Given):
         raise unknown_choice(value, (*SERVED_APIS, *_LATER_APIS))
     return word
@@ -38,9 +38,7 @@ _InferenceProvider = Annotated[
     | Annotated[VllmProvider, Tag("remote::vllm")],
     chosen_by("provider_type", "inline::echo", "remote::ollama", "remote::openai", "remote::vllm"),
 ]
-_VectorProvider = Annotated[
-    Annotated[FaissProvider, Tag("inline::faiss")], chosen_by("provider_type", "inline::faiss")
-]
+_VectorProvider = Annotated[Annotated[FaissProvider, Tag("inline::faiss")], chosen_by("provider_type", "inline::faiss")]
 _SafetyProvider = Annotated[
     Annotated[BedrockProvider, Tag("remote::bedrock")] | Annotated[LlamaGuardProvider, Tag("inline::llama-guard")],
     chosen_by("provider_type", "inline::llama-guard", "remote::bedrock"),
@@ -62,7 +60,8 @@ def _by_api(providers: _Providers) -> dict[str, tuple[ProviderConfig, ...]]:
 
 
 def _schema(_source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-    return core_schema.no_info_after_validator_function(_by_api, handler(_Providers))
+    as_it_is = core_schema.plain_serializer_function_ser_schema(dict)
+    return core_schema.no_info_after_validator_function(_by_api, handler(_Providers), serialization=as_it_is)
 
 
 Providers = Annotated[dict[str, tuple[ProviderConfig, ...]], GetPydanticSchema(_schema)]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, Tag
+from pydantic import Field, GetCoreSchemaHandler, GetPydanticSchema, Tag
+from pydantic_core import CoreSchema
 
 from server.config.fields import Secret, Switch, Text, not_yet, one_of, whole_number
 from server.config.locations import BaseUrl, JwksUri, ReadableFile
@@ -84,6 +83,14 @@ _AuthProvider = Annotated[
 ]
 
 
+def _any_provider(_source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    return handler(_AuthProvider)
+
+
+ProviderOfIdentity = Annotated[OAuth2Config, GetPydanticSchema(_any_provider)]
+"""What is left once the types that this version lacks are refused."""
+
+
 class AuthConfig(Shape):
     """`server.auth`.
 
@@ -91,7 +98,7 @@ class AuthConfig(Shape):
     rules as nodes of the file, unread.
     """
 
-    provider_config: OAuth2Config | None = None
+    provider_config: ProviderOfIdentity | None = None
     access_policy: Any = Field(default=None, repr=False)
     route_policy: Any = Field(default=None, repr=False)
     lenient_patterns: Switch = False

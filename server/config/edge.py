@@ -1,4 +1,4 @@
-"""The shapes of `server`: address, TLS, CORS, quotas, the decision log."""
+"""The shapes of `server`: address, TLS, CORS, quota, the decision log."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Tag, model_validator
 
 from server.config.auth import AuthConfig
-from server.config.fields import Refused, Switch, Text, not_yet, one_of, text, whole_number
-from server.config.locations import FilePath, ReadableFile, path
+from server.config.fields import Switch, Text, not_yet, one_of, refusal, text, whole_number
+from server.config.locations import ReadableFile, path
 from server.config.shape import Shape
 from server.config.storage import SqliteStore
 
@@ -18,8 +18,102 @@ STDOUT: Final = "stdout"
 LONGEST_PREFLIGHT_SECONDS: Final = 7 * 24 * 3600
 MOST_REQUESTS: Final = 10**12
 
-_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s@*\\]+")
-_METHOD: Final = re.compile(r"[A-Z]+")
-_HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]+")
-# No pattern that names its origins matches one of these: `.invalid` and 192.0.2.0/24 are never anybody's.
-_NOBODY: Final = ("https://a.invalid", "http://ostiary-probe.invalid", "https://ostiary-probe.invalid:8443", "http://192.0.2.1", "null")
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s@*\\A-Z]+")
+_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+# Nobody's origins: a pattern that names the origins it means matches none of them.
+_NOBODY: Final = (
+    "https://a.invalid",
+    "http://ostiary-probe.invalid",
+    "https://ostiary-probe.invalid:8443",
+    "http://192.0.2.1",
+    "null",
+)
+
+
+def _origin(value: str) -> str:
+    if value != "*" and not _ORIGIN.fullmatch(value):
+        hint = "patterns go to `allow_origin_regex`" if "*" in value else ""
+        raise refusal("wrong-value", "takes `*` or origins like `https://app.example.com`, without a path", hint)
+    return value
+
+
+def _token(value: str) -> str:
+    if not _TOKEN.fullmatch(value):
+        raise refusal("wrong-value", "takes names that a header can carry")
+    return value
+
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise refusal("wrong-value", "takes a regular expression, and this is none") from error
+    return value
+
+
+Token = Annotated[Text, AfterValidator(_token)]
+"""The name of a method or of a header, or `*`."""
+
+
+class CorsConfig(Shape):
+    """Which pages of other origins may call. `allow_origin_regex` is matched against the whole origin; `max_age` is in
+    seconds. Credentials need origins that are named, one by one or by a pattern.
+    """
+
+    allow_origins: tuple[Annotated[Text, AfterValidator(_origin)], ...] = ("*",)
+    allow_origin_regex: Annotated[Text, AfterValidator(_pattern)] | None = None
+    allow_methods: tuple[Token, ...] = ("*",)
+    allow_headers: tuple[Token, ...] = ("*",)
+    allow_credentials: Switch = False
+    expose_headers: tuple[Token, ...] = ()
+    max_age: Annotated[int, whole_number(0, LONGEST_PREFLIGHT_SECONDS)] = 600
+
+    @model_validator(mode="after")
+    def _credentials_need_named_origins(self) -> Self:
+        if not self.allow_credentials:
+            return self
+        if "*" in self.allow_origins:
+            hint = "list them in `allow_origins`, which is `*` unless you do"
+            raise refusal("credentials-for-all", "`allow_credentials` needs origins that are named", hint, whole=True)
+        if self.allow_origin_regex and any(re.fullmatch(self.allow_origin_regex, origin) for origin in _NOBODY):
+            sentence = "`allow_credentials` needs origins that are named, and `allow_origin_regex` matches anybody's"
+            raise refusal("credentials-for-all", sentence, "name a domain in it", whole=True)
+        return self
+
+
+def _cors_kind(value: object) -> str:
+    return "object" if isinstance(value, dict | CorsConfig) else "switch"
+
+
+class QuotaConfig(Shape):
+    """How many requests each client may make in a period; None is no limit."""
+
+    kvstore: SqliteStore
+    anonymous_max_requests: Annotated[int, whole_number(1, MOST_REQUESTS)] | None = None
+    authenticated_max_requests: Annotated[int, whole_number(1, MOST_REQUESTS)] | None = None
+    period: Annotated[Literal["day"], one_of("day")] = "day"
+
+
+def _decision_log(value: object) -> object:
+    return STDOUT if value == STDOUT or text(value) == STDOUT else path(value)
+
+
+class ServerConfig(Shape):
+    """The HTTP server.
+
+    `host` and `port` are what it listens on; port 0 is any free one. `tls_certfile` and `tls_keyfile` (PEM), both or
+    neither, switch HTTPS on. `cors` true admits pages from localhost, at any port. `decision_log` is `stdout` or the
+    file to which one JSON line per decision is appended.
+    """
+
+    host: Text = "127.0.0.1"
+    port: Annotated[int, whole_number(0, 65535)] = 8321
+    tls_certfile: ReadableFile | None = None
+    tls_keyfile: ReadableFile | None = None
+    tls_cafile: Annotated[ReadableFile, not_yet("`tls_cafile`, which asks clients for certificates, is")] | None = None
+    cors: Annotated[
+        Annotated[Switch, Tag("switch")] | Annotated[CorsConfig, Tag("object")], Discriminator(_cors_kind)
+    ] = False
+    auth: AuthConfig = AuthConfig()
+    quota: Annotated[QuotaConfig, not_yet("`quota` is")] | None = None
+    decision_log: Annotated[Path | Literal["stdout"], BeforeValidator(_decision_log)] = "stdout"

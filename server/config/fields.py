@@ -1,7 +1,7 @@
 """The types of the fields: how text from a file or from the environment becomes a value of the type that a field has.
 
 A validator gets a `Given` when a file is read, and a ready value when a shape is built in Python. It refuses with the
-end of a sentence whose beginning is the field's name: "must be a whole number".
+end of a sentence whose beginning is the field's name: "takes a whole number".
 """
 
 from __future__ import annotations
@@ -24,16 +24,13 @@ _TRUE: Final = frozenset({"true", "yes", "on", "1"})
 _FALSE: Final = frozenset({"false", "no", "off", "0"})
 
 
-class Refused(PydanticCustomError):
+def refusal(code: str, sentence: str, hint: str = "", *, whole: bool = False) -> PydanticCustomError:
     """What a validator raises: `code` as in `Diagnostic`, `sentence`, and `hint`.
 
-    The sentence begins with the field's name unless `whole` says that it is whole already.
+    The sentence goes on from the field's name, unless `whole` says that it has a beginning already.
     """
-
-    def __new__(cls, code: str, sentence: str, hint: str = "", *, whole: bool = False) -> Refused:
-        """An error that pydantic carries to the place that it is about."""
-        context = {"code": code, "sentence": sentence, "hint": hint, "whole": whole}
-        return super().__new__(cls, "refused", "{sentence}", context)
+    context = {"code": code, "sentence": sentence, "hint": hint, "whole": whole}
+    return PydanticCustomError("refused", "{sentence}", context)
 
 
 def scalar(value: object, expected: str) -> Given:
@@ -41,13 +38,13 @@ def scalar(value: object, expected: str) -> Given:
     if isinstance(value, Given):
         return value
     if value is None:
-        raise Refused("missing-value", "needs a value")
-    raise Refused("wrong-kind", f"must be {expected}, not a {'mapping' if isinstance(value, dict) else 'list'}")
+        raise refusal("missing-value", "needs a value")
+    raise refusal("wrong-kind", f"takes {expected}, not a {'mapping' if isinstance(value, dict) else 'list'}")
 
 
 def refuse(given: Given, expected: str, hint: str = "") -> Never:
     """Refuse a scalar that isn't `expected`, without showing what the environment holds."""
-    raise Refused("wrong-value", f"must be {expected}, not {given.described()}", hint)
+    raise refusal("wrong-value", f"takes {expected}, not {given.described()}", hint)
 
 
 def text(value: object) -> object:
@@ -57,13 +54,13 @@ def text(value: object) -> object:
     given = scalar(value, "text")
     if not isinstance(given.literal, str):
         kind = "a boolean" if isinstance(given.literal, bool) else "a number"
-        raise Refused("not-text", f"must be text, and YAML reads it as {kind}", "write it in quotes")
+        raise refusal("not-text", f"takes text, and YAML reads it as {kind}", "write it in quotes")
     if not given.text:
-        raise Refused("missing-value", "needs a value, and its text is empty")
+        raise refusal("missing-value", "needs a value, and its text is empty")
     if _ODD.search(given.text):
-        raise Refused("control-character", "holds a line break or another control character")
+        raise refusal("control-character", "holds a line break or another control character")
     if given.text != given.text.strip():
-        raise Refused("blank-around", "starts or ends with a blank")
+        raise refusal("blank-around", "starts or ends with a blank")
     return given.text
 
 
@@ -79,10 +76,10 @@ def one_of(*names: str) -> BeforeValidator:
     return BeforeValidator(choose)
 
 
-def unknown_choice(given: Given, names: Iterable[str]) -> Refused:
+def unknown_choice(given: Given, names: Iterable[str]) -> PydanticCustomError:
     """The refusal of a word that isn't one of `names`."""
     word = "" if given.variables else given.text
-    return Refused("unknown-choice", f"can't be {given.described()}", did_you_mean(word, names))
+    return refusal("unknown-choice", f"can't be {given.described()}", did_you_mean(word, names))
 
 
 def whole_number(least: int, most: int) -> BeforeValidator:
@@ -120,15 +117,15 @@ def as_written(value: object) -> object:
     """A value of no particular type: what YAML reads, and text wherever it came out of a substitution."""
     if isinstance(value, dict):
         if any(_SURROGATE.search(key) for key in value):
-            raise Refused("control-character", "holds a key that is no text")
+            raise refusal("control-character", "holds a key that is no text")
         return {key: as_written(inner) for key, inner in value.items()}
     if isinstance(value, tuple):
         return tuple(map(as_written, value))
     literal = value.literal if isinstance(value, Given) else value
     if isinstance(literal, float) and not math.isfinite(literal):
-        raise Refused("wrong-value", "holds a number that JSON has no word for")
+        raise refusal("wrong-value", "holds a number that JSON has no word for")
     if isinstance(literal, str) and _SURROGATE.search(literal):
-        raise Refused("control-character", "holds a character that is no text")
+        raise refusal("control-character", "holds a character that is no text")
     return literal
 
 
@@ -136,7 +133,7 @@ def not_yet(sentence: str) -> AfterValidator:
     """Refuses a well-formed value of a part that this version lacks: "`quota` is not available in this version"."""
 
     def refuse_it(_value: object) -> object:
-        raise Refused("not-available", f"{sentence} not available in this version", whole=True)
+        raise refusal("not-available", f"{sentence} not available in this version", whole=True)
 
     return AfterValidator(refuse_it)
 

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
 
-from server.config.fields import Refused, Text, scalar, text
+from server.config.fields import Text, refusal, scalar, text
 
 _HOST: Final = re.compile(r"\w(?:[\w.-]*\w)?\.?")
 _FILE: Final = "file://"
@@ -22,7 +22,7 @@ def base_url(value: str) -> str:
     """An http or https URL that paths can be appended to; a slash at its end is taken off."""
     parts = _split(value, ("http", "https"), "an http or https URL with a host")
     if "?" in value or "#" in value:
-        raise Refused("bad-url", "takes a URL without `?` and `#`: paths are appended to it")
+        raise refusal("bad-url", "takes a URL without `?` and `#`: paths are appended to it")
     return value.rstrip("/") if parts.path else value
 
 
@@ -35,7 +35,7 @@ def jwks_uri(value: str) -> str:
         return _file_uri(value.removeprefix(_FILE))
     parts = _split(value, ("http", "https"), "an https or file URL")
     if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
-        raise Refused("bad-url", "must be encrypted", "use `https://` for a host other than this one")
+        raise refusal("bad-url", "takes no unencrypted URL", "use `https://` for a host other than this one")
     return value
 
 
@@ -53,11 +53,11 @@ def readable_file(value: object) -> object:
     try:
         is_file = stat.S_ISREG(found.stat().st_mode)
     except OSError as error:
-        raise Refused("missing-file", f"names a file that can't be read: {described} ({error.strerror})") from error
+        raise refusal("missing-file", f"takes a file that can be read, not {described} ({error.strerror})") from error
     if not is_file:
-        raise Refused("missing-file", f"must name a file, and {described} is something else")
+        raise refusal("missing-file", f"takes a file, and {described} is something else")
     if not os.access(found, os.R_OK):
-        raise Refused("missing-file", f"names a file that can't be read: {described} (Permission denied)")
+        raise refusal("missing-file", f"takes a file that can be read, not {described} (Permission denied)")
     return found
 
 
@@ -68,9 +68,9 @@ def _split(value: str, schemes: tuple[str, ...], expected: str) -> SplitResult:
     except ValueError:
         usable = False
     if not usable or " " in value or "\\" in value:
-        raise Refused("bad-url", f"must be {expected}")
+        raise refusal("bad-url", f"takes {expected}")
     if parts.username is not None or parts.password is not None:
-        raise Refused("bad-url", "must not hold a user name or a password", "a URL is shown in logs")
+        raise refusal("bad-url", "takes no URL with a user name or a password in it", "URLs are shown in logs")
     return parts
 
 
@@ -88,7 +88,7 @@ def _is_loopback(host: str) -> bool:
 def _file_uri(rest: str) -> str:
     rest = rest.removeprefix("localhost")
     if not rest.startswith(("/", "~/", "./")):
-        raise Refused("bad-url", "must be followed by a path", "write `file:///…`, `file://~/…` or `file://./…`")
+        raise refusal("bad-url", "takes a file by its path", "write `file:///…`, `file://~/…` or `file://./…`")
     return _FILE + quote(str(_expanded(unquote(rest)).absolute()))
 
 
@@ -96,7 +96,7 @@ def _expanded(value: str) -> Path:
     try:
         return Path(value).expanduser()
     except RuntimeError as error:
-        raise Refused("bad-path", "starts with `~`, and nobody knows that home directory") from error
+        raise refusal("bad-path", "starts with `~`, and nobody knows that home directory") from error
 
 
 BaseUrl = Annotated[Text, AfterValidator(base_url)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
-from server.config.fields import Secret, Text, one_of, switch
+from server.config.fields import Secret, Text, one_of, refusal, switch
 from server.config.given import Given
 from server.config.locations import BaseUrl, readable_file
 from server.config.shape import Shape
@@ -24,14 +24,20 @@ TlsVerify = Annotated[bool | Path, BeforeValidator(_tls_verify)]
 """True: the system's CA certificates; a path: that file of CA certificates; false: any certificate is accepted."""
 
 
+def _without_slash(value: str) -> str:
+    if "/" in value:
+        raise refusal("wrong-value", "takes no `/`, which separates it from the model in a model's name")
+    return value
+
+
 class ProviderSettings(Shape):
     """The `config` of a provider instance."""
 
 
 class ProviderConfig(Shape):
-    """One provider instance. `provider_id` is unique within its API."""
+    """One provider instance. `provider_id` is unique within its API and holds no `/`."""
 
-    provider_id: Text
+    provider_id: Annotated[Text, AfterValidator(_without_slash)]
     provider_type: str
     config: ProviderSettings
 
@@ -49,7 +55,7 @@ class OpenAISettings(ProviderSettings):
 
 
 class VllmSettings(ProviderSettings):
-    """`remote::vllm`. The file may say `url` or `base_url`, with or without `/v1` at its end; one of them is required."""
+    """`remote::vllm`. The file must say `url` or `base_url`, with or without `/v1` at its end."""
 
     base_url: BaseUrl = Field(validation_alias=AliasChoices("url", "base_url"))
     api_token: Secret | None = None
@@ -89,5 +95,3 @@ class OllamaProvider(ProviderConfig):
 
     provider_type: Annotated[Literal["remote::ollama"], one_of("remote::ollama")]
     config: OllamaSettings = OllamaSettings()
-
-

@@ -47,7 +47,7 @@ def chosen_by(key: str, *names: str) -> Discriminator:
         word = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
         return word.text if isinstance(word, Given) else word if isinstance(word, str) else None
 
-    context = {"key": key, "known": " ".join(names)}
+    context: dict[str, int | str | float] = {"key": key, "known": " ".join(names)}
     return Discriminator(
         tag,
         custom_error_type="unknown-member",

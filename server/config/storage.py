@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Tag
+from pydantic import AfterValidator, Field, Tag
 
-from server.config.fields import Refused, Text, one_of, whole_number
+from server.config.fields import Text, one_of, refusal, whole_number
 from server.config.locations import FilePath
 from server.config.shape import Shape, chosen_by
 
@@ -19,7 +19,7 @@ _TABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 def _table_name(value: str) -> str:
     if not _TABLE_NAME.fullmatch(value):
-        raise Refused("wrong-value", "must be a table's name: letters, digits and `_`, at most 63, no digit first")
+        raise refusal("wrong-value", "takes a table's name: letters, digits and `_`, at most 63, no digit first")
     return value
 
 
@@ -88,5 +88,5 @@ class Stores(Shape):
 class Storage(Shape):
     """`storage`: backends by name, and the stores that use them."""
 
-    backends: dict[str, Backend] = {}
+    backends: dict[str, Backend] = Field(default_factory=dict)
     stores: Stores = Stores()

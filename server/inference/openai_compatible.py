@@ -9,12 +9,12 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from json import dumps, loads
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 from yarl import URL
 
-from server.inference.events import BrokenStream, EventRelay
+from server.inference.events import EventRelay
 from server.inference.provider import ChatRequest, ChatStream, Health, HealthStatus, ProviderFailed
 from server.inference.upstream import broken, refusal
 
@@ -95,12 +95,11 @@ class OpenAICompatible:
             response.close()
         try:
             completion = loads(raw)
+            if type(completion) is dict and type(completion.get("choices")) is list:
+                return dumps(completion | {"model": request.model_id}, allow_nan=False, separators=(",", ":")).encode()
         except (ValueError, RecursionError):
-            completion = None
-        if type(completion) is not dict or type(completion.get("choices")) is not list:
-            raise broken(self._provider_id, "answered with something other than a chat completion")
-        completion["model"] = request.model_id
-        return _encode(completion)
+            pass
+        raise broken(self._provider_id, "answered with something other than a chat completion")
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """The provider's events, once it has accepted the request."""
@@ -121,7 +120,8 @@ class OpenAICompatible:
 
     async def _post(self, request: ChatRequest) -> aiohttp.ClientResponse:
         """The provider's accepting answer, its body not yet read."""
-        payload = _encode({**request.body, "model": request.provider_model_id})
+        body = {**request.body, "model": request.provider_model_id}
+        payload = dumps(body, separators=(",", ":")).encode()
         # aiohttp warns of large `bytes`, which it writes in one piece.
         data = payload if len(payload) < _LARGE else io.BytesIO(payload)
         headers = {"Content-Type": "application/json"}
@@ -186,12 +186,12 @@ class _Relayed:
                 piece = relay.feed(data)
                 if piece:
                     yield piece
-                if relay.done:
+                if relay.done or relay.broken:
                     break
-        except BrokenStream:
-            raise broken(self._provider_id, "sent something other than a chat completion") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
             raise gone(self._provider_id, fault) from None
+        if relay.broken:
+            raise broken(self._provider_id, "sent something other than a chat completion")
         if not relay.done:
             raise broken(self._provider_id, "ended its answer in the middle")
         await self._drain()
@@ -212,7 +212,3 @@ def gone(provider_id: str, fault: Exception) -> ProviderFailed:
     """The failure that a broken or silent connection stands for; what exactly happened goes to the log alone."""
     _log.warning("provider %s failed: %s", provider_id, type(fault).__name__)
     return broken(provider_id, "did not answer in time" if isinstance(fault, TimeoutError) else "could not be reached")
-
-
-def _encode(document: dict[str, Any]) -> bytes:
-    return dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

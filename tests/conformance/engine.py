@@ -20,18 +20,17 @@ ANSWER = "/v1/data/ostiary/decision/answer?strict-builtin-errors=true"
 
 _START_SECONDS = 20.0
 
-_LAW = """package ostiary.conformance_test
+_TEST = b"""package ostiary.conformance_test
 
+import data.ostiary.conformance
 import data.ostiary.decision
 
-test_case[name] if {{
-	some name, case in cases
+test_case[name] if {
+	some name, case in conformance
 	answer := decision.answer with input as case.question
 	decided := answer[case.asked]
 	object.filter(decided, object.keys(case.expected)) == case.expected
-}}
-
-cases := {cases}
+}
 """
 
 
@@ -47,7 +46,7 @@ class OpaServer:
         self._folder = tempfile.TemporaryDirectory(prefix="ostiary-")
         folder = Path(self._folder.name)
         address = folder / "opa.sock"
-        command = [self._binary, "run", "--server", "--skip-version-check", "--log-level", "error"]
+        command: list[str | Path] = [self._binary, "run", "--server", "--skip-version-check", "--log-level", "error"]
         command += ["--addr", f"unix://{address}"]
         if self._bundle is not None:
             (folder / "bundle.tar.gz").write_bytes(self._bundle)
@@ -89,8 +88,12 @@ def opa_test(binary: Path, files: Mapping[str, bytes], cases: Iterable[Case], fo
     table = {
         case.id: {"question": case.engine_question, "asked": case.asked, "expected": expected(case)} for case in cases
     }
-    text = _LAW.format(cases=json.dumps(table, ensure_ascii=False))
-    for path, content in {**files, "ostiary/conformance_test.rego": text.encode()}.items():
+    beside = {
+        "ostiary/conformance_test.rego": _TEST,
+        # As data, since text in Rego may not hold everything that a question may hold.
+        "ostiary/conformance/data.json": json.dumps(table).encode(),
+    }
+    for path, content in {**files, **beside}.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
     done = subprocess.run(

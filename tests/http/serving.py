@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from json import dumps, loads
+from typing import Any
 
 import uvicorn
 import uvloop
@@ -29,12 +31,24 @@ class Address:
         """The address as a URL without a path."""
         return f"http://{self.host}:{self.port}"
 
-    def exchange(self, request: bytes, *, timeout: float = 10.0) -> bytes:
+    def get(self, target: str, *headers: str, method: str = "GET") -> Answer:
+        """The answer to a request without a body; `target` goes out as it is."""
+        lines = [f"{method} {target} HTTP/1.1", "Host: here", *headers, "", ""]
+        return parsed(self.exchange("\r\n".join(lines).encode("latin-1"), head_only=method == "HEAD"))
+
+    def post(self, target: str, body: Any, *headers: str, kind: str = "application/json") -> Answer:
+        """The answer to a body: bytes as they are, anything else as JSON."""
+        raw = body if isinstance(body, bytes) else dumps(body).encode()
+        sizes = [f"Content-Length: {len(raw)}", *([f"Content-Type: {kind}"] if kind else [])]
+        lines = [f"POST {target} HTTP/1.1", "Host: here", *sizes, *headers, "", ""]
+        return parsed(self.exchange("\r\n".join(lines).encode("latin-1") + raw))
+
+    def exchange(self, request: bytes, *, head_only: bool = False, timeout: float = 10.0) -> bytes:
         """What comes back for exactly these bytes, until the server closes or one whole answer has come."""
         with socket.create_connection((self.host, self.port), timeout=timeout) as connection:
             connection.sendall(request)
             answer = b""
-            while not is_whole(answer):
+            while not is_whole(answer, head_only):
                 part = connection.recv(65536)
                 if not part:
                     break
@@ -42,11 +56,11 @@ class Address:
             return answer
 
 
-def is_whole(answer: bytes) -> bool:
-    """Whether `answer` holds a head and as much body as it announces."""
+def is_whole(answer: bytes, head_only: bool) -> bool:
+    """Whether `answer` holds a head, and as much body as that announces unless it is for a HEAD request."""
     head, found, body = answer.partition(b"\r\n\r\n")
-    if not found:
-        return False
+    if not found or head_only:
+        return bool(found)
     lines = head.lower().split(b"\r\n")
     if b"transfer-encoding: chunked" in lines:
         return body.endswith(b"0\r\n\r\n")
@@ -83,3 +97,49 @@ async def _serve_on(listener: socket.socket, server: uvicorn.Server, ready: Futu
 
     server.startup = startup  # type: ignore[method-assign]  # uvicorn tells nobody when it is ready
     await server.serve([listener])
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer taken apart; header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body, which must be JSON."""
+        return loads(self.body)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error of an envelope, which must be one to the letter."""
+        document = self.json
+        assert document.keys() == {"error"}
+        error: dict[str, Any] = document["error"]
+        assert error.keys() == {"message", "type", "param", "code"}
+        assert isinstance(error["message"], str) and error["message"]
+        assert self.headers["content-type"] == "application/json"
+        return error
+
+
+def parsed(raw: bytes) -> Answer:
+    """The one answer in `raw`."""
+    head, _, body = raw.partition(b"\r\n\r\n")
+    status, *lines = head.decode("latin-1").split("\r\n")
+    pairs = [line.split(": ", 1) for line in lines]
+    headers = {name.lower(): value for name, value in pairs}
+    assert len(headers) == len(pairs), "a header comes twice"
+    if headers.get("transfer-encoding") == "chunked":
+        body = _dechunked(body)
+    return Answer(int(status.split(" ")[1]), headers, body)
+
+
+def _dechunked(body: bytes) -> bytes:
+    whole = b""
+    while body:
+        size, _, rest = body.partition(b"\r\n")
+        length = int(size, 16)
+        whole, body = whole + rest[:length], rest[length + 2 :]
+    return whole

@@ -13,7 +13,7 @@ from pathlib import Path
 import typer
 
 from policy.diagnostics import Diagnostic, Findings, InvalidDocument
-from policy.document import read_document
+from policy.document import Mapping, read_document
 from policy.models import model_aliases
 from policy.parser import read_policies
 from policy.rendering import as_json, render
@@ -40,16 +40,24 @@ class Loaded:
 
 def load(path: Path) -> Loaded:
     """Read and compile the policies of a configuration; raises InvalidDocument with every finding."""
-    document = read_document(path)
-    findings = Findings()
-    policies = read_policies(document, os.environ, findings)
+    document, findings = read_document(path), Findings()
+    loaded = compiled(path, document, findings)
     findings.raise_errors()
-    if policies is None:
+    if loaded is None:
         raise InvalidDocument(findings.diagnostics)
+    return loaded
+
+
+def compiled(path: Path, document: Mapping, findings: Findings) -> Loaded | None:
+    """The policies of a document, compiled; None if they can't be, and `findings` then says why."""
+    policies = read_policies(document, os.environ, findings)
+    if policies is None:
+        return None
     try:
         bundle = compile_policies(policies)
     except InvalidDocument as invalid:
-        raise InvalidDocument([*findings.diagnostics, *invalid.diagnostics]) from invalid
+        findings.diagnostics.extend(invalid.diagnostics)
+        return None
     return Loaded(path, policies, bundle, tuple(findings.diagnostics), model_aliases(document, os.environ))
 
 

@@ -26,7 +26,7 @@ LONGEST: Final = 8192
 DEEPEST: Final = 200
 """Most groups within each other; OPA's engine allows 1,000, and Python's stack must bear it."""
 
-_KNOWN_FLAGS: Final = re.IGNORECASE | re.MULTILINE | re.DOTALL | re.VERBOSE | re.ASCII | re.UNICODE
+_KNOWN_FLAGS: Final = int(re.IGNORECASE | re.MULTILINE | re.DOTALL | re.VERBOSE | re.ASCII | re.UNICODE)
 _NEWLINE: Final = ((0x0A, 0x0A),)
 _SURROGATES: Final = range(0xD800, 0xE000)
 _ANCHORS: Final = {

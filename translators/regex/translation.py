@@ -12,7 +12,7 @@ from translators.regex.reader import DEEPEST, read
 from translators.regex.refusal import Untranslatable
 from translators.regex.tails import START, Tails, at_end, empty_has_non_boundary
 from translators.regex.tree import Anchor, Sequence, contains
-from translators.regex.writer import write
+from translators.regex.writer import LONGEST_TEXT, write
 
 _NOT_EMPTY: Final = r"\A(?s:.)"
 
@@ -52,8 +52,13 @@ def _translate(pattern: str) -> Translation:
     settled = _settled(main, tails)
     positives = [write(settled)]
     negatives: list[str] = []
+    length = len(positives[0])
     for demand in demands:
-        (negatives if demand.negative else positives).append(write(_settled(demand.node, tails)))
+        test = write(_settled(demand.node, tails))
+        (negatives if demand.negative else positives).append(test)
+        length += len(test)
+        if length > LONGEST_TEXT:
+            raise Untranslatable("a pattern that becomes too large")
     if contains(tree, Anchor.NOT_BOUNDARY) and not empty_has_non_boundary():
         positives += _without_empty(tree, demands, tails)
     return Translation(

@@ -11,7 +11,7 @@ from translators.regex.spelling import char_class
 from translators.regex.tree import Anchor, At, Chars, Choice, Node, Repeat, Sequence
 
 LONGEST_TEXT: Final = 65_536
-"""Longest pattern that is written, in characters."""
+"""Longest translation of a pattern, in characters, all its tests together."""
 
 MOST_STATES: Final = 20_000
 """Most characters to match or decide about, repetitions written out: the engine's work grows with them."""
@@ -91,7 +91,7 @@ def _joined(pieces: list[_Piece], separator: str, binding: _Binding) -> _Piece:
 def _repeat(body: _Piece, least: int, most: int | None, position: int | None) -> _Piece:
     if most == 0:
         return _Piece("", _Binding.SEQUENCE, 1, 1)
-    copies = (least + 1 if most is None else most) * body.states + 1
+    copies = (max(least, 1) if most is None else most) * body.states + 1
     if copies > MOST_STATES:
         raise Untranslatable("a repetition that becomes too large", position)
     if (least, most) == (1, 1):
@@ -101,7 +101,7 @@ def _repeat(body: _Piece, least: int, most: int | None, position: int | None) ->
     atom = body.bound(_Binding.ATOM)
     if len(parts) * len(atom) > LONGEST_TEXT:
         raise Untranslatable("a repetition that becomes too large", position)
-    text = "".join(atom + _quantifier(low, high) for low, high in parts)
+    text = "".join(body.bound(_Binding.SEQUENCE) if part == (1, 1) else atom + _quantifier(*part) for part in parts)
     widest = max(low if high is None else high for low, high in parts)
     product = body.product * (widest if widest > 1 else 1)
     return _Piece(text, _Binding.SEQUENCE, product, copies)

@@ -276,3 +276,32 @@ test_missing_rule_sets_never_permit if {
 	answer.resource.effect == "deny"
 	answer.route.effect == "deny"
 }
+
+test_many_questions_are_answered_in_their_order_each_alone if {
+	questions := [
+		asks(alice, to("read")),
+		asks(alice, {"action": "read"}),
+		asks(null, route("GET", "/v1/files")),
+		asks(null, object.union(route("GET", "/v1/health"), to("create"))),
+		asks(alice, to("create")),
+	]
+	got := decision.answers with input as {"questions": questions}
+		with data.ostiary.settings as settings
+		with data.ostiary.access.permit as {3}
+		with data.ostiary.access.forbid as set()
+		with data.ostiary.routes.permit as set()
+		with data.ostiary.routes.forbid as {1}
+	every answer in got { object.filter(answer, ["contract", "revision"]) == {"contract": 1, "revision": "r1"} }
+	[object.remove(answer, ["contract", "revision"]) | some answer in got] == [
+		{"resource": permit_by("access_policy", 3, [])},
+		{},
+		{"route": without_a_rule("deny", "a valid token is required")},
+		{"route": deny_by("route_policy", 1), "resource": permit_by("access_policy", 3, [])},
+		{"resource": permit_by("access_policy", 3, [{"id": "stamp_owner", "owner": alice}])},
+	]
+}
+
+test_no_questions_get_no_answers[name] if {
+	some name, question in {"an empty list": {"questions": []}, "not asked": {}, "a question alone": asks(alice, to("read"))}
+	decision.answers == [] with input as question with data.ostiary.settings as settings
+}

@@ -30,8 +30,8 @@ def test_a_request_without_the_header_is_anonymous(headers: list[tuple[bytes, by
     "value",
     [
         b"", b"Bearer", b"Bearer ", b"Bearer  x", b" Bearer x", b"Bearer x ", b"Bearer\tx", b"Bearer x y",
-        b"Bearer x,y", b"Bearer x, Bearer y", b"Bearer =", b"Bearer x=y", b"Bearer x\n", b"Bearer \xff", b"Bearer x\x00",
-        b"Bearerx", b"Basic dXNlcjpwYXNz", b"Token x", b"x", b'Bearer token="x"',
+        b"Bearer x,y", b"Bearer x, Bearer y", b"Bearer =", b"Bearer x=y", b"Bearer x\n", b"Bearer \xff",
+        b"Bearer x\x00", b"Bearerx", b"Basic dXNlcjpwYXNz", b"Token x", b"x", b'Bearer token="x"',
     ],
 )  # fmt: skip
 def test_any_other_form_of_the_header_is_refused_and_not_quoted(value: bytes) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from authn_peers import AUDIENCE, ISSUER, NOW, KeyServer, Signer, claims, jwk_set, key_server, private_ca
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from policy.vocabulary import Principal
@@ -159,6 +159,7 @@ fuzz = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCh
 
 
 @fuzz
+@example(token="\ud800")
 @given(
     token=st.text() | st.from_regex(r"[\w.=+/-]*", fullmatch=True) | st.binary().map(lambda raw: raw.decode("latin-1"))
 )

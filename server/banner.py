@@ -1,0 +1,60 @@
+"""What is in force, said once at the start, to the person who started it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from server.config import Config
+
+AUTHENTICATION_OFF = """
+  !! AUTHENTICATION IS OFF: every caller is anonymous, every access question is permitted, and rules
+  !! with conditions are skipped. Configure `server.auth.provider_config` before anyone else can reach this server.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """How many rules there are, what the access policy is called, and the directory of the Rego."""
+
+    access_rules: int
+    access_name: str
+    route_rules: int
+    rego: Path
+
+
+def banner(path: Path, config: Config, policies: Policies, revision: str, host: str, port: int) -> str:
+    """The text that `ostiary run` prints once requests can be decided."""
+    address = f"{'https' if config.server.tls_certfile else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+    facts = "".join(f"  {name:<15} {value}\n" for name, value in _facts(path, config, policies, revision))
+    loud = "" if config.server.auth.provider_config else AUTHENTICATION_OFF
+    attempts = "".join(f"  {line}\n" for line in _attempts(path, config, address))
+    return (
+        f"\nOstiary {version('ostiary')} serves on {address}\n\n{facts}{loud}\nTry in another terminal:\n{attempts}\n"
+    )
+
+
+def _facts(path: Path, config: Config, policies: Policies, revision: str) -> Iterator[tuple[str, str]]:
+    yield "configuration", str(path)
+    for api, providers in config.providers.items():
+        yield api, ", ".join(f"{provider.provider_id} ({provider.provider_type})" for provider in providers)
+    yield "models", ", ".join(model.names[0] for model in config.models) or "none"
+    provider = config.server.auth.provider_config
+    yield "authentication", "OFF" if provider is None else f"{provider.type}, issuer {provider.issuer or 'any'}"
+    default = " (the default policy)" if policies.access_name == "default_policy" else ""
+    yield "policy", f"{policies.access_rules} access rules{default}, {policies.route_rules} route rules"
+    yield "revision", revision
+    yield "rego", f"{policies.rego} (try: opa inspect -a {policies.rego})"
+    yield "decision log", str(config.server.decision_log)
+
+
+def _attempts(path: Path, config: Config, address: str) -> Iterator[str]:
+    name = config.models[0].names[0] if config.models else "some-model"
+    bearer = ""
+    if config.server.auth.provider_config is not None:
+        bearer = ' -H "Authorization: Bearer $TOKEN"'
+        yield "TOKEN=$(.venv/bin/ostiary token --subject user-1 --role developer --team ml)"
+    yield f"curl {address}/v1/models{bearer}"
+    yield f".venv/bin/ostiary policy explain {path} --as user-1 --role developer --resource model::{name}"

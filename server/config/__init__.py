@@ -1,0 +1,21 @@
+"""The configuration: what operators write in `config.yaml`, checked to the letter before anything starts."""
+
+from server.config.auth import AuthConfig, JwksConfig, OAuth2Config
+from server.config.edge import CorsConfig, ServerConfig
+from server.config.load import load_config, read_config
+from server.config.models import ModelConfig
+from server.config.providers import ProviderConfig
+from server.config.shapes import Config
+
+__all__ = [
+    "AuthConfig",
+    "Config",
+    "CorsConfig",
+    "JwksConfig",
+    "ModelConfig",
+    "OAuth2Config",
+    "ProviderConfig",
+    "ServerConfig",
+    "load_config",
+    "read_config",
+]

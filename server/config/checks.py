@@ -1,0 +1,133 @@
+"""What no field can know by itself: ids that are used twice, names that lead nowhere, halves of a pair.
+
+The checks read the tree rather than the shapes, so that they speak up beside mistakes of other kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+from pydantic_core import PydanticCustomError
+
+from policy.diagnostics import Findings, did_you_mean, quoted
+from policy.models import model_names
+from server.config.apis import SERVED_APIS
+from server.config.fields import switch
+from server.config.given import UNRESOLVED, Given
+from server.config.reading import PROVIDER_CONFIG, Path, Reading
+
+_AUTH: Final = PROVIDER_CONFIG[:-1]
+_TLS_PAIR: Final = ("tls_certfile", "tls_keyfile")
+
+
+def check(reading: Reading, findings: Findings) -> None:
+    """Add to the findings what is wrong between fields."""
+    _provider_ids(reading, findings)
+    _apis(reading, findings)
+    _models(reading, findings)
+    _stores(reading, findings)
+    _tls(reading, findings)
+    _authentication(reading, findings)
+
+
+def _provider_ids(reading: Reading, findings: Findings) -> None:
+    for api in reading.mapping(("providers",)):
+        lines: dict[str, int] = {}
+        for path, provider in reading.entries(("providers", api)):
+            given = provider.get("provider_id")
+            if not isinstance(given, Given):
+                continue
+            span = reading.span((*path, "provider_id"))
+            if given.text in lines:
+                message = f"{given.described()} is the `provider_id` in line {lines[given.text]} already"
+                findings.error("duplicate-id", span, message, f"give each provider of `{api}` its own")
+            lines.setdefault(given.text, span.line)
+
+
+def _apis(reading: Reading, findings: Findings) -> None:
+    apis = reading.find(("apis",))
+    if not isinstance(apis, tuple) or not all(isinstance(api, Given) for api in apis):
+        return
+    listed = {api.text for api in apis if isinstance(api, Given)}
+    for api in SERVED_APIS:
+        if api not in listed and reading.find(("providers", api)):
+            message = f"`{api}` has providers, and `apis` leaves it out"
+            findings.error("unlisted-api", reading.span(("providers", api)), message, "list it there")
+
+
+def _models(reading: Reading, findings: Findings) -> None:
+    known = [provider.get("provider_id") for _, provider in reading.entries(("providers", "inference"))]
+    lines: dict[str, int] = {}
+    for path, model in reading.entries(("models",)):
+        provider_id, model_id = model.get("provider_id"), model.get("model_id")
+        if isinstance(provider_id, Given):
+            _model_provider((*path, "provider_id"), provider_id, known, reading, findings)
+        if isinstance(provider_id, Given) and isinstance(model_id, Given):
+            parts = (provider_id, model_id, model.get("provider_model_id"))
+            _model_name((*path, "model_id"), parts, lines, reading, findings)
+
+
+def _model_provider(path: Path, wanted: Given, known: Sequence[object], reading: Reading, findings: Findings) -> None:
+    ids = [given.text for given in known if isinstance(given, Given)]
+    if wanted.text in ids or UNRESOLVED in known:
+        return
+    shown = [given.text for given in known if isinstance(given, Given) and not given.variables]
+    hint = did_you_mean("" if wanted.variables else wanted.text, shown) if shown else ""
+    message = f"no provider of `inference` is called {wanted.described()}"
+    findings.error("unknown-provider", reading.span(path), message, hint or "add it under `providers`")
+
+
+def _model_name(
+    path: Path, parts: tuple[Given, Given, object], lines: dict[str, int], reading: Reading, findings: Findings
+) -> None:
+    """`lines` says for each name so far in which line its model stands."""
+    provider_id, model_id, own = parts
+    if own is UNRESOLVED:
+        return
+    span = reading.span(path)
+    names = model_names(provider_id.text, model_id.text, own.text if isinstance(own, Given) else None)
+    taken = next((name for name in names if name in lines), None)
+    if taken is not None:
+        from_environment = any(isinstance(part, Given) and part.variables for part in parts)
+        which = "a name" if from_environment else f"the name {quoted(taken)}"
+        message = f"this model shares {which} with the model in line {lines[taken]}"
+        findings.error("ambiguous-model", span, message, "give one of them another `model_id`")
+    for name in names:
+        lines.setdefault(name, span.line)
+
+
+def _stores(reading: Reading, findings: Findings) -> None:
+    backends = reading.mapping(("storage", "backends"))
+    for store in reading.mapping(("storage", "stores")):
+        path: Path = ("storage", "stores", store, "backend")
+        wanted = reading.find(path)
+        if isinstance(wanted, Given) and wanted.text not in backends:
+            hint = did_you_mean("" if wanted.variables else wanted.text, backends) if backends else ""
+            message = f"no backend is called {wanted.described()}"
+            findings.error("unknown-backend", reading.span(path), message, hint or "add it under `storage.backends`")
+
+
+def _tls(reading: Reading, findings: Findings) -> None:
+    server = reading.mapping(("server",))
+    given = [key for key in _TLS_PAIR if server.get(key) is not None]
+    if len(given) == 1:
+        lacking = next(key for key in _TLS_PAIR if key not in given)
+        message = f"`{given[0]}` needs `{lacking}` beside it"
+        findings.error("half-a-pair", reading.span(("server", given[0])), message, "HTTPS takes both, HTTP neither")
+
+
+def _authentication(reading: Reading, findings: Findings) -> None:
+    auth = reading.mapping(_AUTH)
+    provider = reading.mapping(PROVIDER_CONFIG)
+    required: object = False
+    with suppress(PydanticCustomError):
+        required = isinstance(auth.get("require"), Given) and switch(auth["require"])
+    if required and auth.get("provider_config") is None:
+        message = "`require` asks for authentication, and no provider is configured in this environment"
+        hint = "set the variable in `provider_config.type`, or write a `provider_config`"
+        findings.error("authentication-required", reading.span((*_AUTH, "require")), message, hint)
+    if provider.get("type") is not None and provider.get("audience") is None:
+        message = "without `audience`, tokens that were made for other services are accepted"
+        findings.warning("no-audience", reading.span((*PROVIDER_CONFIG, "type")), message, "set `audience`")

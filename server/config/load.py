@@ -1,0 +1,54 @@
+"""From a file to a `Config`, or to everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Environ
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from policy.diagnostics import Diagnostic, Findings, InvalidDocument, Severity
+from policy.document import Mapping, read_document
+from server.config.checks import check
+from server.config.reading import read
+from server.config.sentences import explain
+from server.config.shapes import Config
+
+
+def load_config(path: Path, environ: Environ[str, str]) -> Config:
+    """The configuration in the file at `path`, its variables taken from `environ`.
+
+    Raises `InvalidDocument` with everything that is wrong with the file, except inside its policies.
+    """
+    findings = Findings()
+    config = read_config(read_document(path), environ, findings)
+    if config is None:
+        raise InvalidDocument(findings.diagnostics)
+    return config
+
+
+def read_config(document: Mapping, environ: Environ[str, str], findings: Findings) -> Config | None:
+    """The configuration that `document` holds; None if it holds an error, which `findings` gets.
+
+    A place of which `findings` knows an error already gets no second one: call `policy.parser.read_policies` first, and
+    what both notice is reported once.
+    """
+    own = Findings()
+    reading = read(document, environ, own)
+    config: Config | None = None
+    try:
+        config = Config.model_validate(reading.tree)
+    except ValidationError as error:
+        own.diagnostics += explain(error, reading)
+    check(reading, own)
+    for diagnostic in own.diagnostics:
+        if not _known(diagnostic, findings):
+            findings.diagnostics.append(diagnostic)
+    return None if own.has_errors else config
+
+
+def _known(diagnostic: Diagnostic, findings: Findings) -> bool:
+    return any(
+        known.span == diagnostic.span and (known.severity is Severity.ERROR or known.code == diagnostic.code)
+        for known in findings.diagnostics
+    )

@@ -1,0 +1,47 @@
+"""The shapes of what the configuration registers: models and shields."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticUseDefault
+
+from policy.models import model_names
+from server.config.fields import Anything, Text, one_of
+from server.config.shape import Shape
+
+
+def _null_is_the_default(value: object) -> object:
+    if value is None:
+        raise PydanticUseDefault
+    return value
+
+
+class ModelConfig(Shape):
+    """A model and the provider instance that runs it.
+
+    `provider_model_id` is what the provider calls it: `model_id`, unless the file says otherwise.
+    """
+
+    model_id: Text
+    provider_id: Text
+    provider_model_id: Annotated[Text, BeforeValidator(_null_is_the_default)] = Field(
+        default_factory=lambda valid: str(valid["model_id"])
+    )
+    model_type: Annotated[Literal["embedding", "llm"], one_of("embedding", "llm")] = "llm"
+    metadata: dict[str, Anything] = Field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that requests and rules may use, the canonical `provider_id/provider_model_id` first."""
+        return model_names(self.provider_id, self.model_id, self.provider_model_id)
+
+
+class ShieldConfig(Shape):
+    """A shield and the safety provider that runs it; it is known by `shield_id` or by `provider_shield_id`."""
+
+    provider_id: Text
+    shield_id: Text | None = None
+    provider_shield_id: Text | None = None
+    params: dict[str, Anything] = Field(default_factory=dict)

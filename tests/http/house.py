@@ -1,0 +1,86 @@
+"""The whole application, with only what a test is not about replaced."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+
+from policy.vocabulary import Principal
+from server.api.chat import ChatCompletions
+from server.api.cors import CorsPolicy
+from server.api.health import Health
+from server.api.models import Models
+from server.api.providers import ProviderEntry, Providers
+from server.app import House, create_app
+from server.authn import AuthenticationFailed, Authenticator, IdentityUnavailable
+from server.authz.readiness import Authentication, Readiness
+from server.guards import EnforcementPoint
+from server.inference.catalogue import Catalogue, Model
+from server.inference.echo import Echo
+from server.inference.provider import Provider
+from tests.http.unsafe import UnsafePermitAll
+
+CREATED = 1_700_000_000
+
+MODELS = (
+    Model("llama", "echo", "llama3.2", "llm", {"context": 8192}),
+    Model("meta/llama", "echo", "meta/llama-3", "llm", {}),
+    Model("minilm", "echo", "minilm", "embedding", {}),
+)
+
+
+class AlwaysReady:
+    """A policy engine in the best of health."""
+
+    async def check(self) -> Readiness:
+        """Ready."""
+        return Readiness("r1", "r1", 12.3456, Authentication.OFF, None)
+
+
+class ByToken:
+    """Knows callers by their tokens alone; `down` stands for an identity provider that does not answer."""
+
+    async def authenticate(self, token: str) -> Principal:
+        """The principal named like the token."""
+        if token == "down":
+            raise IdentityUnavailable("the keys of the token's issuer can't be fetched now")
+        if token == "bad":
+            raise AuthenticationFailed("the token is not valid")
+        return Principal(token, "issuer", {"roles": (token,)})
+
+
+def house(
+    *,
+    enforcement: EnforcementPoint | None = None,
+    authenticator: Authenticator | None = None,
+    cors: CorsPolicy | None = None,
+    models: tuple[Model, ...] = MODELS,
+    providers: Mapping[str, Provider] | None = None,
+) -> Starlette:
+    """The application over `providers` (an `Echo` where none are given), permitting everything unless told otherwise."""
+    served = {"echo": Echo()} if providers is None else providers
+    catalogue = Catalogue(models, served)
+    entries = [ProviderEntry("inference", name, "inline::echo", {}, provider) for name, provider in served.items()]
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        for provider in served.values():
+            await provider.start()
+        yield
+        for provider in served.values():
+            await provider.close()
+
+    return create_app(
+        House(
+            enforcement=enforcement or UnsafePermitAll(),
+            authenticator=authenticator,
+            cors=cors,
+            health=Health(AlwaysReady(), "1.2.3"),
+            models=Models(catalogue, CREATED),
+            providers=Providers(entries),
+            chat=ChatCompletions(catalogue),
+            lifespan=lifespan,
+        )
+    )

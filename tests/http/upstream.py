@@ -1,0 +1,255 @@
+"""A small real server that speaks OpenAI's wire format, and that fails in every way the name of a model asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from json import dumps
+from typing import Any
+
+from aiohttp import web
+
+SECRET = "upstream-secret-canary"
+"""Is in everything that this server says and that no caller may see."""
+
+TEXT = ["Hello", ", ", "wörld"]
+
+
+@dataclass
+class Upstream:
+    """The running server, and what has reached it."""
+
+    url: str = ""
+    asked: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
+    left: threading.Event = field(default_factory=threading.Event)
+    """Set when a client has gone in the middle of an answer."""
+    ports: set[int] = field(default_factory=set)
+    """The client's ports: one for each connection."""
+    go_on: threading.Event = field(default_factory=threading.Event)
+    """`gated` streams wait for it after their first chunk."""
+
+    @property
+    def body(self) -> Any:
+        """The last request's body."""
+        return self.asked[-1][2]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The last request's headers."""
+        return self.asked[-1][1]
+
+
+@contextmanager
+def upstream() -> Iterator[Upstream]:
+    """The server on loopback, in a thread of its own."""
+    server, ready, stop = Upstream(), Future[str](), threading.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(_run(server, ready, stop)))
+    thread.start()
+    try:
+        server.url = ready.result(timeout=10)
+        yield server
+    finally:
+        server.go_on.set()
+        stop.set()
+        thread.join(timeout=10)
+
+
+async def _run(server: Upstream, ready: Future[str], stop: threading.Event) -> None:
+    app = web.Application(client_max_size=64 * 1024 * 1024)
+    app.router.add_post("/v1/chat/completions", partial(_chat, server))
+    app.router.add_get("/v1/models", partial(_models, server))
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    ready.set_result(f"http://{host}:{port}")
+    await asyncio.to_thread(stop.wait)
+    await runner.cleanup()
+
+
+async def _models(server: Upstream, request: web.Request) -> web.Response:
+    server.asked.append((request.path, dict(request.headers), None))
+    return web.json_response({"object": "list", "data": []})
+
+
+async def _chat(server: Upstream, request: web.Request) -> web.StreamResponse:
+    body = await request.json()
+    server.asked.append((request.path, dict(request.headers), body))
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    server.ports.add(peer[1] if peer else 0)
+    name = body["model"]
+    if name in STATUSES:
+        status, error, headers = STATUSES[name]
+        return web.json_response(error, status=status, headers=headers)
+    try:
+        if name in ANSWERS:
+            return await ANSWERS[name](server, request, body)
+        return await _stream(server, request, body) if body.get("stream") else _whole(body)
+    except (asyncio.CancelledError, ConnectionError):
+        server.left.set()
+        raise
+
+
+def _error(message: str, **more: Any) -> dict[str, Any]:
+    return {"error": {"message": f"{message} {SECRET}", "type": "x", "param": None, "code": None, **more}}
+
+
+STATUSES: dict[str, tuple[int, dict[str, Any], dict[str, str]]] = {
+    "status-400": (400, _error("bad", code="invalid_value", param="messages[0].content"), {}),
+    "status-400-odd": (400, _error("bad", code=SECRET, param=f"`{SECRET}`"), {}),
+    "status-400-length": (400, {"object": "error", "message": "This model's maximum context length is 5", "code": 400}, {}),
+    "status-401": (401, _error("wrong key"), {}),
+    "status-403": (403, _error("no"), {}),
+    "status-404": (404, _error("no such model"), {}),
+    "status-422": (422, {"detail": [SECRET]}, {}),
+    "status-429": (429, _error("slow down"), {"Retry-After": "7"}),
+    "status-429-odd": (429, _error("slow down"), {"Retry-After": SECRET}),
+    "status-429-quota": (429, _error("no money", code="insufficient_quota"), {}),
+    "status-500": (500, _error("boom"), {}),
+    "status-503": (503, _error("later"), {"Retry-After": "9"}),
+    "redirect": (307, _error("elsewhere"), {"Location": "http://127.0.0.1:9/"}),
+}
+
+
+def _whole(body: dict[str, Any]) -> web.Response:
+    message = {"role": "assistant", "content": "".join(TEXT)}
+    choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+    document = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": body["model"], "choices": choices}
+    return web.json_response({**document, "usage": {"prompt_tokens": 1, "completion_tokens": 3, "total_tokens": 4}})
+
+
+def chunk(model: str, delta: dict[str, Any], reason: str | None = None) -> bytes:
+    """One event of a stream."""
+    choice = {"index": 0, "delta": delta, "finish_reason": reason}
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": model}
+    return f"data: {dumps({**head, 'choices': [choice]})}\n\n".encode()
+
+
+async def _head(request: web.Request, **headers: str) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8", **headers})
+    await response.prepare(request)
+    return response
+
+
+async def _stream(server: Upstream, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    response = await _head(request)
+    await response.write(chunk(body["model"], {"role": "assistant", "content": ""}))
+    for text in TEXT:
+        await response.write(chunk(body["model"], {"content": text}))
+    await response.write(chunk(body["model"], {}, "stop"))
+    await response.write(b"data: [DONE]\n\n")
+    return response
+
+
+async def _gated(server: Upstream, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    response = await _head(request)
+    await response.write(chunk(body["model"], {"role": "assistant", "content": "first"}))
+    while not server.go_on.is_set():
+        await asyncio.sleep(0.01)
+    await response.write(chunk(body["model"], {"content": "second"}) + b"data: [DONE]\n\n")
+    return response
+
+
+async def _sleepy(server: Upstream, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def _silent(server: Upstream, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    response = await _head(request)
+    await response.write(chunk(body["model"], {"content": "first"}))
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def _dies(server: Upstream, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    response = await _head(request)
+    await response.write(chunk(body["model"], {"content": "first"}) + b'data: {"id":"half')
+    assert request.transport is not None
+    request.transport.close()
+    return response
+
+
+async def _stops(server: Upstream, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    response = await _head(request)
+    await response.write(chunk(body["model"], {"content": "first"}))
+    return response
+
+
+async def _garbage(server: Upstream, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    response = await _head(request)
+    await response.write(chunk(body["model"], {"content": "first"}) + f"data: {SECRET}\n\n".encode())
+    await response.write(b"data: [DONE]\n\n")
+    return response
+
+
+async def _errs(server: Upstream, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    response = await _head(request)
+    await response.write(chunk(body["model"], {"content": "first"}) + f"data: {dumps(_error('boom'))}\n\n".encode())
+    return response
+
+
+async def _endless_event(server: Upstream, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    response = await _head(request)
+    await response.write(b"data: ")
+    while True:
+        await response.write(b"x" * 65536)
+
+
+async def _endless_stream(server: Upstream, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    response = await _head(request)
+    piece = chunk(body["model"], {"content": "x" * 1000}) * 60
+    while True:
+        await response.write(piece)
+
+
+async def _lingers(server: Upstream, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    response = await _stream(server, request, body)
+    await asyncio.Event().wait()
+    return response
+
+
+def _answering(text: str, content_type: str = "application/json") -> Callable[..., Awaitable[web.Response]]:
+    async def answer(server: Upstream, request: web.Request, body: dict[str, Any]) -> web.Response:
+        return web.Response(text=text, content_type=content_type)
+
+    return answer
+
+
+async def _cookie(server: Upstream, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    response = _whole(body)
+    response.set_cookie("session", "of-another-tenant")
+    return response
+
+
+async def _huge(server: Upstream, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    while True:
+        await response.write(b" " * 1024 * 1024)
+
+
+ANSWERS: dict[str, Callable[[Upstream, web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]] = {
+    "gated": _gated,
+    "sleepy": _sleepy,
+    "silent": _silent,
+    "dies": _dies,
+    "stops": _stops,
+    "garbage": _garbage,
+    "errs": _errs,
+    "endless-event": _endless_event,
+    "endless-stream": _endless_stream,
+    "lingers": _lingers,
+    "html": _answering(f"<html>{SECRET}</html>", "text/html"),
+    "list": _answering("[]"),
+    "no-choices": _answering(dumps(_error("odd"))),
+    "nan": _answering('{"choices":[],"x":NaN}'),
+    "cookie": _cookie,
+    "huge": _huge,
+}

@@ -1,0 +1,183 @@
+"""The decision point: what a good answer becomes, and what a dead OPA costs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from authz_peers import (
+    ALICE,
+    BOTH,
+    CREATE,
+    PERMITTED,
+    READ,
+    Peer,
+    answer,
+    answering,
+    decision,
+    reply,
+    scripted,
+    stamp,
+    transport_to,
+)
+
+from policy.vocabulary import Decision, StampOwner, Verdict
+from server.authz.answer import Answer, read_answer
+from server.authz.breaker import FAILURES_TO_OPEN, LONGEST_PAUSE, SHORTEST_PAUSE, Breaker
+from server.authz.errors import Failure, PolicyUnavailable
+from server.authz.pdp import PolicyDecisionPoint
+from server.authz.transport import UnixAddress
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_good_answer_becomes_decisions_with_everything_that_explains_them() -> None:
+    body = answer(
+        route=decision(effect="deny", rule=None, source=None, reason="no rule applies"),
+        resource=decision(description="models for all"),
+    )
+    assert read_answer(body, BOTH) == Answer(
+        "r1",
+        Decision(Verdict.DENY, None, None, None, "no rule applies", "r1"),
+        Decision(Verdict.PERMIT, "access_policy[0]", "config.yaml:41", "models for all", "the rule permits it", "r1"),
+    )
+
+
+def test_a_permitted_create_carries_the_caller_as_the_owner_to_stamp() -> None:
+    answered = read_answer(answer(resource=decision(obligations=[stamp()])), CREATE)
+    assert answered.resource is not None
+    assert answered.resource.obligations == (StampOwner(ALICE),)
+
+
+def test_a_denied_create_carries_no_obligation() -> None:
+    answered = read_answer(answer(resource=decision(effect="deny")), CREATE)
+    assert answered.resource is not None
+    assert answered.resource.obligations == ()
+
+
+def test_the_breaker_opens_after_failures_in_a_row_and_lets_one_trial_through_after_each_longer_pause() -> None:
+    clock = Clock()
+    breaker = Breaker(clock)
+    for _ in range(FAILURES_TO_OPEN):
+        breaker.failed(breaker.admit())
+    pause = SHORTEST_PAUSE
+    for _ in range(6):
+        with pytest.raises(PolicyUnavailable) as caught:
+            breaker.admit()
+        assert caught.value.failure is Failure.BREAKER
+        clock.now += pause
+        assert breaker.admit() is True
+        with pytest.raises(PolicyUnavailable):
+            breaker.admit()
+        breaker.failed(trial=True)
+        pause = min(2 * pause, LONGEST_PAUSE)
+    clock.now += pause
+    assert breaker.admit() is True
+    breaker.succeeded()
+    assert breaker.admit() is False
+
+
+def test_the_breaker_counts_failures_in_a_row_alone() -> None:
+    breaker = Breaker(Clock())
+    for _ in range(10):
+        for _ in range(FAILURES_TO_OPEN - 1):
+            breaker.failed(breaker.admit())
+        breaker.succeeded()
+
+
+def test_questions_asked_before_the_breaker_opened_neither_prolong_the_pause_nor_end_the_trial() -> None:
+    clock = Clock()
+    breaker = Breaker(clock)
+    for _ in range(FAILURES_TO_OPEN + 5):
+        breaker.failed(trial=False)
+    clock.now += SHORTEST_PAUSE
+    assert breaker.admit() is True
+    breaker.failed(trial=False)
+    with pytest.raises(PolicyUnavailable):
+        breaker.admit()
+
+
+def test_an_abandoned_trial_lets_the_next_question_be_one() -> None:
+    clock = Clock()
+    breaker = Breaker(clock)
+    for _ in range(FAILURES_TO_OPEN):
+        breaker.failed(trial=False)
+    clock.now += SHORTEST_PAUSE
+    breaker.abandoned(breaker.admit())
+    assert breaker.admit() is True
+
+
+async def mute(peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+
+
+def test_a_silent_opa_costs_three_deadlines_and_then_next_to_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with scripted(mute, tmp_path / "s") as peer, transport_to(peer.address, deadline=0.05) as transport:
+            pdp = PolicyDecisionPoint(transport, "r1")
+            failures = []
+            began = time.perf_counter()
+            for _ in range(100):
+                with pytest.raises(PolicyUnavailable) as caught:
+                    await pdp.ask(READ)
+                failures.append(caught.value.failure)
+            assert failures == [Failure.DEADLINE] * 3 + [Failure.BREAKER] * 97
+            assert time.perf_counter() - began < 1
+            assert (pdp.questions, pdp.failures[Failure.DEADLINE], pdp.failures[Failure.BREAKER]) == (100, 3, 97)
+
+    asyncio.run(main())
+
+
+def test_decisions_come_back_by_themselves_when_opa_does(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with transport_to(UnixAddress(tmp_path / "s")) as transport:
+            pdp = PolicyDecisionPoint(transport, "r1")
+            for _ in range(5):
+                with pytest.raises(PolicyUnavailable):
+                    await pdp.ask(READ)
+            async with scripted(answering(reply(PERMITTED)), tmp_path / "s"):
+                await asyncio.sleep(SHORTEST_PAUSE)
+                assert (await pdp.ask(READ)).revision == "r1"
+                await pdp.ask(READ)
+
+    asyncio.run(main())
+
+
+def test_a_probe_passes_the_open_breaker_and_closes_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with transport_to(UnixAddress(tmp_path / "s")) as transport:
+            pdp = PolicyDecisionPoint(transport, "r1")
+            for _ in range(5):
+                with pytest.raises(PolicyUnavailable):
+                    await pdp.ask(READ)
+            async with scripted(answering(reply(PERMITTED)), tmp_path / "s"):
+                await pdp.probe(READ)
+                await pdp.ask(READ)
+            assert pdp.questions == 6
+
+    asyncio.run(main())
+
+
+def test_answers_that_break_the_contract_do_not_open_the_breaker(tmp_path: Path) -> None:
+    async def main() -> None:
+        bad = [reply(b"{}")] * 10
+        async with (
+            scripted(answering(*bad, reply(PERMITTED)), tmp_path / "s") as peer,
+            transport_to(peer.address) as transport,
+        ):
+            pdp = PolicyDecisionPoint(transport, "r1")
+            for _ in bad:
+                with pytest.raises(PolicyUnavailable):
+                    await pdp.ask(READ)
+            assert (await pdp.ask(READ)).resource is not None
+            assert pdp.failures[Failure.MALFORMED] == len(bad)
+
+    asyncio.run(main())

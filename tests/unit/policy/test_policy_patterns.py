@@ -1,0 +1,273 @@
+"""What `resource` and `paths` may hold."""
+
+from __future__ import annotations
+
+import json
+import warnings
+
+import pytest
+from policy_texts import access_rules, codes, read_auth, route_rules
+
+from policy.regexes import PATTERN_LIMIT, fault_of
+from policy.routes import normalize_path
+from policy.rules import (
+    EveryRecord,
+    Everything,
+    ExactName,
+    ExactPath,
+    OfType,
+    PathPattern,
+    PathPrefix,
+    Regex,
+    ResourcePattern,
+)
+from policy.vocabulary import RECORD_TABLES, RESOURCE_TYPES
+
+
+def resource(text: str) -> tuple[ResourcePattern, list[str]]:
+    rules, found = access_rules(f"- permit: {{actions: read, resource: {json.dumps(text)}}}")
+    return rules[0].resource, codes(found)
+
+
+def path(text: str) -> tuple[PathPattern, list[str]]:
+    rules, found = route_rules(f"- permit: {{paths: {json.dumps(text)}}}")
+    return rules[0].paths[0], codes(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("*", Everything()),
+        ("model::a", ExactName("model", "a")),
+        ("model::provider/a:latest", ExactName("model", "provider/a:latest")),
+        ("model::a::b", ExactName("model", "a::b")),
+        ("model:::a", ExactName("model", ":a")),
+        ("model::*", OfType("model")),
+        ("model::", OfType("model")),
+        ("vector_db::v", ExactName("vector_store", "v")),
+        ("vector_store::v", ExactName("vector_store", "v")),
+        ("vector_db::*", OfType("vector_store")),
+        ("sql_record::*", EveryRecord()),
+        ("sql_record::", EveryRecord()),
+        ("sql_record::openai_files", OfType("sql_record::openai_files")),
+        ("sql_record::openai_files::", OfType("sql_record::openai_files")),
+        ("sql_record::openai_files::*", OfType("sql_record::openai_files")),
+        ("sql_record::openai_files::file-1", ExactName("sql_record::openai_files", "file-1")),
+        ("sql_record::responses::a::b", ExactName("sql_record::responses", "a::b")),
+    ],
+)
+def test_a_resource_pattern_means_what_it_says(text: str, expected: ResourcePattern) -> None:
+    assert resource(text) == (expected, [])
+
+
+@pytest.mark.parametrize("kind", RESOURCE_TYPES)
+def test_every_type_can_be_named(kind: str) -> None:
+    assert resource(f"{kind}::*") == (OfType(kind), [])
+
+
+@pytest.mark.parametrize("table", RECORD_TABLES)
+def test_every_table_can_be_named(table: str) -> None:
+    assert resource(f"sql_record::{table}") == (OfType(f"sql_record::{table}"), [])
+
+
+def test_no_resource_means_every_resource() -> None:
+    rules, _ = access_rules("- permit: {actions: read}")
+    assert rules[0].resource == Everything()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("model::a*", ExactName("model", "a*")),
+        ("model::*a", ExactName("model", "*a")),
+        ("model::**", ExactName("model", "**")),
+        ("sql_record::openai_files::file-*", ExactName("sql_record::openai_files", "file-*")),
+        ("sql_record::*::*", OfType("sql_record::*")),
+    ],
+)
+def test_any_other_star_is_a_character_and_said_to_be_one(text: str, expected: ResourcePattern) -> None:
+    assert resource(text) == (expected, ["literal-star"])
+
+
+def test_an_unknown_table_is_only_a_warning() -> None:
+    assert resource("sql_record::notes::*") == (OfType("sql_record::notes"), ["unknown-table"])
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "hint"),
+    [
+        ("model", "incomplete-resource", "write `model::*` for all of them"),
+        ("vector_db", "incomplete-resource", "write `vector_db::*` for all of them"),
+        ("sql_record", "incomplete-resource", "write `sql_record::*` for all of them"),
+        ("llama", "incomplete-resource", "write it as `model::llama`"),
+        ("modle::a", "unknown-type", "did you mean `model`?"),
+        ("MODEL::a", "unknown-type", "did you mean `model`?"),
+        ("openai_files::*", "unknown-type", "did you mean `sql_record::openai_files::*`?"),
+        ("sql_record::::x", "unknown-type", "write `sql_record::*` for every record of every table"),
+        ("REGEX:model::a", "unknown-type", None),
+        ("*::a", "unknown-type", None),
+    ],
+)
+def test_a_resource_without_a_known_type_is_an_error(text: str, code: str, hint: str | None) -> None:
+    policies, found = read_auth(f"access_policy: [{{permit: {{actions: read, resource: {json.dumps(text)}}}}}]")
+    assert policies is None
+    assert codes(found) == [code]
+    if hint is not None:
+        assert found[0].hint == hint
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("*", Everything()),
+        ("/", ExactPath("/")),
+        ("///", ExactPath("/")),
+        ("/v1/chat/completions", ExactPath("/v1/chat/completions")),
+        ("/v1/files/", ExactPath("/v1/files")),
+        ("/v1/files*", PathPrefix("/v1/files")),
+        ("/v1/files/*", PathPrefix("/v1/files/")),
+        ("/*", PathPrefix("/")),
+    ],
+)
+def test_a_path_pattern_means_what_it_says(text: str, expected: PathPattern) -> None:
+    assert path(text) == (expected, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("/v1/*/content", ExactPath("/v1/*/content")),
+        ("/v1/*/content*", PathPrefix("/v1/*/content")),
+        ("/v1/.*", PathPrefix("/v1/.")),
+    ],
+)
+def test_a_star_inside_a_path_is_a_character_and_said_to_be_one(text: str, expected: PathPattern) -> None:
+    assert path(text) == (expected, ["literal-star"])
+
+
+@pytest.mark.parametrize(
+    "text", ["v1/files", "files*", "GET /v1/files", "http://host/v1", "**", "Regex:/v1", "//"[:0] + "?"]
+)
+def test_a_path_starts_with_a_slash(text: str) -> None:
+    policies, found = read_auth(f"route_policy: [{{permit: {{paths: {json.dumps(text)}}}}}]")
+    assert policies is None
+    assert codes(found) == ["invalid-path"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "normal"),
+    [("/v1/files/", "/v1/files"), ("/v1/files///", "/v1/files"), ("/v1/files", "/v1/files"), ("/", "/"), ("//", "/"),
+     ("", "/"), ("/a//b/", "/a//b"), ("/a b/", "/a b")],
+)  # fmt: skip
+def test_trailing_slashes_are_removed(raw: str, normal: str) -> None:
+    assert normalize_path(raw) == normal
+    assert normalize_path(normal) == normal
+
+
+def test_a_regex_keeps_its_text_and_its_place() -> None:
+    pattern, found = resource(r"regex:model::(llama|mistral)-3\.\d+-.*")
+    assert isinstance(pattern, Regex)
+    assert (pattern.pattern, pattern.valid, found) == (r"model::(llama|mistral)-3\.\d+-.*", True, [])
+    assert (pattern.span.line, pattern.span.column) == (4, 43)
+    assert path("regex:^/v1/(files|models)(/.*)?$")[1] == []
+
+
+INVALID = [
+    "(",
+    "[",
+    "a**",
+    "(?<n>a)",
+    r"\p{L}",
+    r"(?P<n>a)(?P<n>b)",
+    "(?<=a+)b",
+    r"\1",
+    "a{99999999999999}",
+    "x(?i)y",
+    "(" * 4000,
+]
+
+
+@pytest.mark.parametrize("pattern", INVALID)
+def test_an_invalid_pattern_in_a_permit_is_a_warning_and_never_matches(pattern: str) -> None:
+    found, warned = resource(f"regex:{pattern}")
+    assert isinstance(found, Regex)
+    assert not found.valid
+    assert warned == ["invalid-pattern"]
+    in_path, warned = path(f"regex:{pattern}")
+    assert isinstance(in_path, Regex)
+    assert not in_path.valid
+    assert warned == ["invalid-pattern"]
+
+
+@pytest.mark.parametrize("pattern", INVALID)
+def test_an_invalid_pattern_in_a_forbid_stops_the_load(pattern: str) -> None:
+    text = json.dumps(f"regex:{pattern}")
+    policies, found = read_auth(
+        f"access_policy: [{{forbid: {{actions: read, resource: {text}}}}}]\n"
+        f"route_policy: [{{forbid: {{paths: [/v1, {text}]}}}}]"
+    )
+    assert policies is None
+    assert codes(found) == ["invalid-pattern", "invalid-pattern"]
+    assert {one.severity for one in found} == {"error"}
+
+
+def test_lenient_patterns_turn_that_into_a_warning() -> None:
+    policies, found = read_auth(
+        "lenient_patterns: true\n"
+        "access_policy: [{forbid: {actions: read, resource: 'regex:('}}]\n"
+        "route_policy: [{forbid: {paths: [/v1, 'regex:(']}}]"
+    )
+    assert policies is not None
+    assert policies.routes is not None
+    assert [
+        isinstance(one, Regex) and one.valid for one in (policies.access[0].resource, policies.routes[0].paths[1])
+    ] == [
+        False,
+        False,
+    ]
+    assert codes(found) == ["invalid-pattern", "invalid-pattern"]
+    assert {one.severity for one in found} == {"warning"}
+
+
+@pytest.mark.parametrize("effect", ["permit", "forbid"])
+def test_a_pattern_that_is_too_long_is_an_error(effect: str) -> None:
+    longest = "a" * PATTERN_LIMIT
+    policies, _ = read_auth(f"access_policy: [{{{effect}: {{actions: read, resource: 'regex:{longest}'}}}}]")
+    assert policies is not None
+    policies, found = read_auth(
+        f"lenient_patterns: true\naccess_policy: [{{{effect}: {{actions: read, resource: 'regex:{longest}a'}}}}]"
+    )
+    assert policies is None
+    assert codes(found) == ["pattern-too-long"]
+
+
+def test_patterns_make_python_warn_nobody() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert fault_of("[[a]&&[b]]") is None
+
+
+@pytest.mark.parametrize(
+    "pattern", ["((a)*+)*+", "(?:a|(b))*+c", "(" * 4000 + ")" * 4000, "a{4294967295}", "[\U0010ffff-\x00]"]
+)
+def test_no_pattern_makes_the_parser_fail(pattern: str) -> None:
+    assert fault_of(pattern) is None or isinstance(fault_of(pattern), str)
+
+
+@pytest.mark.parametrize(
+    ("written", "warned"),
+    [
+        (r"regex:model::.*-3\\.\\d+-.*", True),
+        (r"'regex:model::.*-3\\.\\d+-.*'", True),
+        (r'"regex:model::.*-3\\.\\d+-.*"', False),
+        (r"regex:model::.*-3\.\d+-.*", False),
+        (r"regex:model::\d\\.x", True),
+        (r"regex:model::[\\]", True),
+        (r"regex:model::\x5c", False),
+    ],
+)
+def test_a_doubled_backslash_is_pointed_out(written: str, warned: bool) -> None:
+    rules, found = access_rules(f"- permit:\n    actions: read\n    resource: {written}")
+    assert codes(found) == (["doubled-backslash"] if warned else [])
+    assert isinstance(rules[0].resource, Regex)
+    assert rules[0].resource.valid
