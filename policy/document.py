@@ -198,7 +198,8 @@ class _Composer:
 
     def _count(self, nodes: int, depth: int, event: yaml.Event) -> None:
         self._nodes += nodes
-        self._deepest = max(self._deepest, depth)
+        if depth > self._deepest:
+            self._deepest = depth
         if depth > DEPTH_LIMIT:
             raise refusal("too-deep", self._span(event), f"lists and mappings are nested more than {DEPTH_LIMIT} deep")
         if self._nodes > NODE_LIMIT:

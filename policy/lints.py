@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeAlias
 
 from policy.diagnostics import Findings, quoted
-from policy.routes import PUBLIC_ROUTES
+from policy.routes import METHODS, PUBLIC_ROUTES
 from policy.rules import (
     Clause,
     Condition,
@@ -19,50 +22,106 @@ from policy.rules import (
 )
 from policy.vocabulary import Effect
 
+_ALL_METHODS: Final = tuple(method for method in METHODS if method != "HEAD")
+
 
 def report_skipped_forbids(rules: Sequence[RouteRule], authentication: bool, findings: Findings) -> None:
-    """Warn of each conditional `forbid` that a caller without an identity escapes into a later, open `permit`.
+    """Warn of each conditional `forbid` that a caller without an identity escapes into a wider, open `permit`.
 
     While authentication isn't configured, every conditional rule is skipped; while it is, only the public routes are
     open to a caller without a token.
     """
+    unconditional = _Unconditional(rules)
     for rule in rules:
-        if rule.effect is not Effect.FORBID or rule.conditions is None:
+        if rule.effect is Effect.PERMIT or rule.conditions is None:
             continue
         if not authentication:
-            opening = _opening(rule, rule.paths, rules)
-            if opening is not None:
-                message = f"without authentication this rule is skipped, and {_name(opening)} opens its paths"
-                _warn(rule, message, findings)
+            story, paths, methods = "without authentication this rule is skipped", rule.paths, rule.methods
         elif _escaped_by_anonymous(rule):
-            public = [ExactPath(route.path) for route in PUBLIC_ROUTES if not rule.methods or "GET" in rule.methods]
-            shared = [path for path in public if any(_covers(pattern, path) for pattern in rule.paths)]
-            opening = _opening(rule, shared, rules)
+            story, paths, methods = "a caller without a token escapes this rule", _public_paths(rule), ("GET",)
+        else:
+            continue
+        for path in paths:
+            opening = unconditional.opening(rule.index, path, methods or _ALL_METHODS)
             if opening is not None:
-                paths = ", ".join(quoted(path.path) for path in shared)
-                message = f"a caller without a token escapes this rule, and {_name(opening)} opens {paths}"
-                _warn(rule, message, findings)
+                message = (
+                    f"{story}, and `route_policy[{opening.index}]` (line {opening.span.line}) opens {_shown(path)}"
+                )
+                hint = "forbid without a condition, or permit with one"
+                findings.warning("conditional-forbid-skipped", rule.span, message, hint)
 
 
-def _warn(rule: RouteRule, message: str, findings: Findings) -> None:
-    hint = "forbid without a condition, or permit with one"
-    findings.warning("conditional-forbid-skipped", rule.span, message, hint)
+class _Unconditional:
+    """The unconditional rules, found by what they cover: policies may have thousands of them."""
+
+    def __init__(self, rules: Sequence[RouteRule]) -> None:
+        self._rules = rules
+        self._indexes: dict[tuple[str, _Key], list[int]] = defaultdict(list)
+        self._prefix_lengths: set[int] = set()
+        for rule in rules:
+            for path in rule.paths if rule.conditions is None else ():
+                if isinstance(path, PathPrefix):
+                    self._prefix_lengths.add(len(path.prefix))
+                for method in rule.methods or _ALL_METHODS:
+                    self._indexes[method, _key(path)].append(rule.index)
+
+    def opening(self, index: int, path: PathPattern, methods: Sequence[str]) -> RouteRule | None:
+        """The permit that decides about all of `path` for one of `methods` once the rule at `index` is skipped."""
+        for method in methods:
+            later = [found for key in self._wider(path) if (found := self._first_after(index, method, key)) is not None]
+            if later and self._rules[min(later)].effect is Effect.PERMIT:
+                return self._rules[min(later)]
+        return None
+
+    def _first_after(self, index: int, method: str, key: _Key) -> int | None:
+        indexes = self._indexes.get((method, key), [])
+        place = bisect_right(indexes, index)
+        return indexes[place] if place < len(indexes) else None
+
+    def _wider(self, path: PathPattern) -> Iterator[_Key]:
+        """What covers every path of `path`; a regex is taken to be covered by itself and by everything alone."""
+        yield Everything()
+        yield _key(path)
+        text = path.path if isinstance(path, ExactPath) else path.prefix if isinstance(path, PathPrefix) else ""
+        yield from (PathPrefix(text[:length]) for length in self._prefix_lengths if 0 < length <= len(text))
 
 
-def _name(rule: RouteRule) -> str:
-    return f"`route_policy[{rule.index}]` (line {rule.span.line})"
+_Key: TypeAlias = Everything | ExactPath | PathPrefix | str
 
 
-def _opening(forbid: RouteRule, paths: Sequence[PathPattern], rules: Sequence[RouteRule]) -> RouteRule | None:
-    """The first unconditional permit that decides about one of `paths` once `forbid` is skipped."""
-    later = [rule for rule in rules[forbid.index + 1 :] if rule.conditions is None and _share_methods(rule, forbid)]
-    for path in paths:
-        for rule in later:
-            if rule.effect is Effect.PERMIT and any(_overlap(path, pattern) for pattern in rule.paths):
-                return rule
-            if any(_covers(pattern, path) for pattern in rule.paths):
-                break
-    return None
+def _key(path: PathPattern) -> _Key:
+    return path.pattern if isinstance(path, Regex) else path
+
+
+def _shown(path: PathPattern) -> str:
+    match path:
+        case Everything():
+            return "every path"
+        case ExactPath(text):
+            return quoted(text)
+        case PathPrefix(text):
+            return quoted(text + "*")
+        case Regex(pattern):
+            return quoted("regex:" + pattern)
+
+
+def _public_paths(rule: RouteRule) -> list[ExactPath]:
+    """The public routes that `rule` is about; a regex isn't tried."""
+    if rule.methods and "GET" not in rule.methods:
+        return []
+    public = [ExactPath(route.path) for route in PUBLIC_ROUTES]
+    return [path for path in public if any(_is_about(pattern, path.path) for pattern in rule.paths)]
+
+
+def _is_about(pattern: PathPattern, path: str) -> bool:
+    match pattern:
+        case Everything():
+            return True
+        case ExactPath(text):
+            return path == text
+        case PathPrefix(prefix):
+            return path.startswith(prefix)
+    return False
 
 
 def _escaped_by_anonymous(rule: RouteRule) -> bool:
@@ -75,23 +134,3 @@ def _escaped_by_anonymous(rule: RouteRule) -> bool:
 
 def _holds_for_anonymous(condition: Condition) -> bool:
     return isinstance(condition, HasValue) and condition.negated
-
-
-def _share_methods(one: RouteRule, other: RouteRule) -> bool:
-    return not one.methods or not other.methods or bool(set(one.methods) & set(other.methods))
-
-
-def _overlap(one: PathPattern, other: PathPattern) -> bool:
-    return _covers(one, other) or _covers(other, one)
-
-
-def _covers(wide: PathPattern, narrow: PathPattern) -> bool:
-    """Whether every path of `narrow` is one of `wide`; a regex is taken to cover nothing but itself."""
-    match wide, narrow:
-        case Everything(), _:
-            return True
-        case PathPrefix(prefix), ExactPath(text) | PathPrefix(text):
-            return text.startswith(prefix)
-        case Regex(pattern), Regex(other):
-            return pattern == other
-    return wide == narrow

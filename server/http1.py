@@ -26,6 +26,9 @@ HEAD_SECONDS: Final = 15.0
 STALL_SECONDS: Final = 30.0
 """How long a client may leave a full send buffer unread before its connection is cut."""
 
+MAX_UNREAD: Final = 32 * 1024 * 1024
+"""Bytes of a body that are taken after it was answered, so that a client that sends first and reads then gets there."""
+
 _METHODS: Final = "GET, HEAD, POST"
 _UPGRADE: Final = frozenset({b"connection", b"http2-settings", b"upgrade"})
 
@@ -50,6 +53,7 @@ class DoorProtocol(HttpToolsProtocol):
 
     _head_open = True
     _head_size = 0
+    _unread = 0
     _head_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
     _running: RequestResponseCycle | None = None
@@ -92,6 +96,7 @@ class DoorProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._head_open = True
         self._head_size = 0
+        self._unread = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; a trailer is dropped, since the application would take it for one."""
@@ -105,6 +110,14 @@ class DoorProtocol(HttpToolsProtocol):
         if not self.url.startswith(b"/") or b"#" in self.url or self.parser.get_method() == b"CONNECT":
             raise ValueError
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Hand a piece of a body on, or drop it if the application has answered already."""
+        super().on_body(body)
+        if self.cycle.response_complete:
+            self._unread += len(body)
+            if self._unread > MAX_UNREAD:
+                self.transport.abort()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle

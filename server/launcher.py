@@ -39,6 +39,7 @@ def run(
     from server.authz.runtime_directory import UnsafeDirectory
     from server.serving import PortInUse
 
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         _run(config, port)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from policy.rules import (
     Clause,
@@ -43,18 +43,19 @@ def condition_bodies(conditions: Conditions | None, effect: Effect) -> tuple[Bod
 
 @dataclass(frozen=True, slots=True)
 class _Literal:
+    """A condition or its opposite; `holds` and `fails` are the Rego for the one and the other."""
+
     meaning: str
-    positive: str
+    holds: str
+    fails: str
     negated: bool
     about_principal: bool
 
     def inverted(self) -> _Literal:
-        return _Literal(self.meaning, self.positive, not self.negated, self.about_principal)
+        return replace(self, negated=not self.negated)
 
     def test(self) -> Test:
-        if self.negated:
-            return Test(f"not: {self.meaning}", (f"not {self.positive}",))
-        return Test(self.meaning, (self.positive,))
+        return Test(f"not: {self.meaning}", (self.fails,)) if self.negated else Test(self.meaning, (self.holds,))
 
 
 def _guarded(literals: list[_Literal], effect: Effect) -> Body:
@@ -68,16 +69,22 @@ def _guarded(literals: list[_Literal], effect: Effect) -> Body:
 def _condition(condition: Condition) -> _Literal:
     match condition:
         case HasValue(value=value, attribute=attribute, negated=negated):
-            positive = f"{string_literal(value)} in input.principal.attributes{member(attribute)}"
-            return _Literal(f"user with {value} in {attribute}", positive, negated, about_principal=True)
+            # The bare test can be indexed, but its negation would be undefined for an absent attribute.
+            holds = f"{string_literal(value)} in input.principal.attributes{member(attribute)}"
+            fails = f"not conditions.has_value({string_literal(value)}, {string_literal(attribute)})"
+            return _Literal(f"user with {value} in {attribute}", holds, fails, negated, about_principal=True)
         case IsOwner(negated=negated):
-            return _Literal("user is owner", "conditions.user_is_owner", negated, about_principal=True)
+            return _literal("user is owner", "user_is_owner", negated=negated)
         case SharesWithOwner(attribute=attribute, negated=negated):
-            positive = f"conditions.shares_with_owner({string_literal(attribute)})"
-            return _Literal(f"user in owners {attribute}", positive, negated, about_principal=True)
+            call = f"shares_with_owner({string_literal(attribute)})"
+            return _literal(f"user in owners {attribute}", call, negated=negated)
         case IsUnowned():
-            return _Literal("resource is unowned", "conditions.unowned", negated=False, about_principal=False)
+            return _literal("resource is unowned", "unowned", about_principal=False)
         case IsFromConfig():
-            return _Literal("resource is from config", "conditions.from_config", negated=False, about_principal=False)
+            return _literal("resource is from config", "from_config", about_principal=False)
         case IsAuthenticated():
-            return _Literal("user is authenticated", "conditions.authenticated", negated=False, about_principal=True)
+            return _literal("user is authenticated", "authenticated")
+
+
+def _literal(meaning: str, name: str, *, negated: bool = False, about_principal: bool = True) -> _Literal:
+    return _Literal(meaning, f"conditions.{name}", f"not conditions.{name}", negated, about_principal)

@@ -78,8 +78,7 @@ async def _part(receive: Receive) -> tuple[bytes, bool]:
 
 
 def _too_large() -> ApiError:
-    # The rest of the body is not worth reading, so the connection can't be used again.
-    return ApiError(413, f"the body is larger than {MAX_BODY} bytes", headers={"Connection": "close"})
+    return ApiError(413, f"the body is larger than {MAX_BODY} bytes")
 
 
 def parse_object(raw: bytes) -> Json:

@@ -9,6 +9,7 @@ import time
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections import deque
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import Final
 
 from server.authz.opa_command import ENVIRONMENT, OpaStartFailed, check_version, end_with_parent, run_arguments
@@ -90,8 +91,13 @@ class OpaProcess:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+        await self._end_relay()
+
+    async def _end_relay(self) -> None:
+        """Hear what OPA said last; not for long, since something that it left behind might keep the pipe open."""
         if self._relay is not None:
-            await self._relay
+            await asyncio.wait([self._relay], timeout=_STOP_SECONDS)
+            self._relay.cancel()
 
     async def _spawn(self) -> Process:
         try:
@@ -109,9 +115,10 @@ class OpaProcess:
             )
         except UnsafeDirectory as fault:
             raise OpaStartFailed(str(fault)) from None
-        except OSError as fault:
-            raise OpaStartFailed(f"`{self._binary}` can't be started: {fault.strerror}; run `make opa`") from None
+        except (OSError, SubprocessError) as fault:
+            raise OpaStartFailed(f"`{self._binary}` can't be started: {fault}; run `make opa`") from None
         assert process.stdout is not None  # noqa: S101 - asked for above
+        self._last_words.clear()
         self._relay = asyncio.create_task(self._relay_lines(process.stdout))
         return process
 
@@ -122,7 +129,8 @@ class OpaProcess:
             if readiness.ready:
                 return
             if process.returncode is not None:
-                words = " ".join(self._last_words)
+                await self._end_relay()
+                words = " ".join(self._last_words) or "it said nothing"
                 raise OpaStartFailed(f"opa ended with status {process.returncode} before it was ready: {words}")
             if time.monotonic() > expires:
                 raise OpaStartFailed(f"opa is not ready after {_READY_SECONDS:.0f} s: {readiness.reason}")

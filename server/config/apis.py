@@ -56,7 +56,7 @@ class _Providers(Shape):
 
 
 def _by_api(providers: _Providers) -> dict[str, tuple[ProviderConfig, ...]]:
-    return {api: getattr(providers, api) for api in providers.model_fields_set}
+    return {api: getattr(providers, api) for api in _Providers.model_fields if api in providers.model_fields_set}
 
 
 def _schema(_source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -65,4 +65,4 @@ def _schema(_source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
 
 
 Providers = Annotated[dict[str, tuple[ProviderConfig, ...]], GetPydanticSchema(_schema)]
-"""Provider instances by API, in the order of the file; each API admits its own provider types only."""
+"""Provider instances by API, those of an API in the order of the file; each API admits its own provider types."""

@@ -116,8 +116,6 @@ def secret(value: object) -> object:
 def as_written(value: object) -> object:
     """A value of no particular type: what YAML reads, and text wherever it came out of a substitution."""
     if isinstance(value, dict):
-        if any(_SURROGATE.search(key) for key in value):
-            raise refusal("control-character", "holds a key that is no text")
         return {key: as_written(inner) for key, inner in value.items()}
     if isinstance(value, tuple):
         return tuple(map(as_written, value))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from policy.diagnostics import Diagnostic, Findings, InvalidDocument, Severity
+from policy.diagnostics import Findings, InvalidDocument, Severity
 from policy.document import Mapping, read_document
 from server.config.checks import check
 from server.config.reading import read
@@ -41,14 +41,16 @@ def read_config(document: Mapping, environ: Environ[str, str], findings: Finding
     except ValidationError as error:
         own.diagnostics += explain(error, reading)
     check(reading, own)
-    for diagnostic in own.diagnostics:
-        if not _known(diagnostic, findings):
-            findings.diagnostics.append(diagnostic)
+    _merge(own, findings)
     return None if own.has_errors else config
 
 
-def _known(diagnostic: Diagnostic, findings: Findings) -> bool:
-    return any(
-        known.span == diagnostic.span and (known.severity is Severity.ERROR or known.code == diagnostic.code)
-        for known in findings.diagnostics
-    )
+def _merge(own: Findings, findings: Findings) -> None:
+    """Add what is new: nothing to a place that has an error, and no warning of a kind that the place has."""
+    wrong = {known.span for known in findings.diagnostics if known.severity is Severity.ERROR}
+    warned = {(known.span, known.code) for known in findings.diagnostics}
+    for diagnostic in own.diagnostics:
+        if diagnostic.span in wrong or (diagnostic.span, diagnostic.code) in warned:
+            continue
+        findings.diagnostics.append(diagnostic)
+        warned.add((diagnostic.span, diagnostic.code))

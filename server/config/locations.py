@@ -87,7 +87,7 @@ def _is_loopback(host: str) -> bool:
 
 def _file_uri(rest: str) -> str:
     rest = rest.removeprefix("localhost")
-    if not rest.startswith(("/", "~/", "./")):
+    if not rest.startswith(("/", "~/", "./")) or "%00" in rest:
         raise refusal("bad-url", "takes a file by its path", "write `file:///…`, `file://~/…` or `file://./…`")
     return _FILE + quote(str(_expanded(unquote(rest)).absolute()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -16,6 +17,9 @@ from server.config.given import UNRESOLVED, Given
 from server.config.reading import Path, Reading
 from server.config.shape import UnknownKey
 
+FINDING_LIMIT: Final = 100
+"""Most mistakes that are explained; a file with more has another problem."""
+
 _HOMES: Final = {
     "auth": "it belongs under `server`",
     "access_policy": "it belongs under `server.auth`",
@@ -27,9 +31,9 @@ _REPLACED: Final = dict.fromkeys(
 
 
 def explain(error: ValidationError, reading: Reading) -> list[Diagnostic]:
-    """One diagnostic for each mistake; values that are unresolved are reported already and get none."""
-    found = [_explained(detail, reading) for detail in error.errors(include_url=False)]
-    return [diagnostic for diagnostic in found if diagnostic is not None]
+    """One diagnostic for each mistake, up to a hundred; what is unresolved is reported already and gets none."""
+    found = (_explained(detail, reading) for detail in error.errors(include_url=False))
+    return list(islice((diagnostic for diagnostic in found if diagnostic is not None), FINDING_LIMIT))
 
 
 def label(path: Path) -> str:

@@ -132,11 +132,11 @@ class OpenAICompatible:
         if response.status == 200:
             return response
         try:
-            body = await self._read(response, _MAX_REFUSAL)
+            said = await self._read(response, _MAX_REFUSAL)
         finally:
             response.close()
         _log.warning("provider %s answered a chat completion with status %d", self._provider_id, response.status)
-        raise refusal(self._provider_id, response.status, response.headers, body)
+        raise refusal(self._provider_id, response.status, response.headers, said)
 
     async def _read(self, response: aiohttp.ClientResponse, limit: int) -> bytes:
         parts, size = [], 0

@@ -1,4 +1,4 @@
-"""A real OPA for tests: as a server on a private Unix socket, and as `opa test`."""
+"""A real OPA for tests, as a server on a private Unix socket and as `opa test`, and the bundles that it judges by."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
+from urllib.parse import quote
 
-from tests.conformance.loader import Case
+from policy.diagnostics import Findings
+from policy.document import parse_document
+from policy.parser import read_policies
+from tests.conformance.loader import CONFIG_NAME, Case
+from translators.compiler import Bundle, compile_policies
 
 ANSWER = "/v1/data/ostiary/decision/answer?strict-builtin-errors=true"
 """Where the server asks its questions."""
+
+NOTHING_SET: Mapping[str, str] = {}
 
 _START_SECONDS = 20.0
 
@@ -35,13 +42,13 @@ test_case[name] if {
 
 
 class OpaServer:
-    """A context in which a real OPA answers; it serves `bundle`, or starts empty and takes what `put` gives it."""
+    """A context in which a real OPA answers; it serves `bundle`, or starts empty."""
 
     def __init__(self, binary: Path, bundle: bytes | None = None) -> None:
         self._binary = binary
         self._bundle = bundle
 
-    def __enter__(self) -> OpaServer:
+    def __enter__(self) -> Self:
         # Not below pytest's folders: the path of a Unix socket may hold about 100 characters.
         self._folder = tempfile.TemporaryDirectory(prefix="ostiary-")
         folder = Path(self._folder.name)
@@ -81,6 +88,39 @@ class OpaServer:
         response = self._connection.getresponse()
         text = response.read()
         return response.status, json.loads(text) if text else None
+
+
+class LiveOpa(OpaServer):
+    """An OPA whose policies are exchanged through its REST interface, which takes a few milliseconds."""
+
+    def __init__(self, binary: Path) -> None:
+        super().__init__(binary)
+        self._loaded: Mapping[str, bytes] = {}
+
+    def load(self, bundle: Bundle) -> None:
+        """Put what differs from the last bundle in force, and nothing else."""
+        files = {path: content for path, content in bundle.files.items() if path != ".manifest"}
+        for path in self._loaded.keys() - files.keys():
+            self._send("DELETE", path, b"")
+        for path, content in files.items():
+            if self._loaded.get(path) != content:
+                self._send("PUT", path, content)
+        self._loaded = files
+
+    def _send(self, method: str, path: str, content: bytes) -> None:
+        folder, _, name = path.rpartition("/")
+        data = name == "data.json"
+        target = f"/v1/data/{folder}" if data else f"/v1/policies/{quote(path, safe='')}"
+        status, answer = self.request(method, target, content, "application/json" if data else "text/plain")
+        assert status in (http.HTTPStatus.OK, http.HTTPStatus.NO_CONTENT), answer
+
+
+def compile_config(text: str, environ: Mapping[str, str] = NOTHING_SET) -> Bundle:
+    """The bundle of a configuration, which must be free of errors."""
+    findings = Findings()
+    policies = read_policies(parse_document(text, CONFIG_NAME), environ, findings)
+    assert policies is not None, findings.diagnostics
+    return compile_policies(policies)
 
 
 def opa_test(binary: Path, files: Mapping[str, bytes], cases: Iterable[Case], folder: Path) -> dict[str, bool]:

@@ -10,13 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from policy.diagnostics import Findings
-from policy.document import parse_document
-from policy.parser import read_policies
-from tests.conformance.engine import OpaServer, expected, opa_test
+from tests.conformance.engine import OpaServer, compile_config, expected, opa_test
 from tests.conformance.loader import CONFIG_NAME, Case, ConformanceFile, conformance_files
 from tests.reference import model
-from translators.compiler import Bundle, compile_policies
+from translators.compiler import Bundle
 
 DEFAULT = Path(__file__).parents[2] / "policy" / "default.yaml"
 CASES = [pytest.param(file, case, id=f"{file.id}: {case.id}") for file in conformance_files() for case in file.cases]
@@ -25,10 +22,7 @@ CASES = [pytest.param(file, case, id=f"{file.id}: {case.id}") for file in confor
 @cache
 def compiled(file: ConformanceFile) -> Bundle:
     """The bundle of a conformance file's configuration."""
-    findings = Findings()
-    policies = read_policies(parse_document(file.config, CONFIG_NAME), file.environ, findings)
-    assert policies is not None, findings.diagnostics
-    return compile_policies(policies)
+    return compile_config(file.config, file.environ)
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,7 @@ def house(
     models: tuple[Model, ...] = MODELS,
     providers: Mapping[str, Provider] | None = None,
 ) -> Starlette:
-    """The application over `providers` (an `Echo` where none are given), permitting everything unless told otherwise."""
+    """The application over `providers` (an `Echo` if none are given), permitting everything unless told otherwise."""
     served = {"echo": Echo()} if providers is None else providers
     catalogue = Catalogue(models, served)
     entries = [ProviderEntry("inference", name, "inline::echo", {}, provider) for name, provider in served.items()]

@@ -24,6 +24,8 @@ ROUTES = [
     "/v1/nothing",
 ]
 
+CHAT = b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+
 
 @pytest.fixture(scope="module")
 def enforcement() -> UnsafePermitAll:
@@ -114,7 +116,7 @@ def test_a_percent_sign_starts_an_escape_or_is_refused(
 
 @pytest.mark.parametrize(
     "target",
-    ["/v1/providers/a%2fb", "/v1%2fmodels", "/v1%2Fmodels/x", "/v1/models%2fx", "/v1/chat%2fcompletions", "/%2fv1/models"],
+    ["/v1/providers/a%2fb", "/v1%2fmodels", "/v1%2Fmodels/x", "/v1/models%2fx", "/v1/chat%2fx", "/%2fv1/models"],
 )
 def test_an_escaped_slash_is_part_of_a_model_id_or_refused(
     address: Address, enforcement: UnsafePermitAll, target: str
@@ -169,9 +171,7 @@ def test_the_path_that_is_judged_is_the_path_that_is_routed(
     "target",
     ["http://evil/v1/models", "HTTP://evil/v1/models", "//evil/v1/models", "/v1/models#x", "*", "v1/models", "evil:80"],
 )
-def test_a_target_is_a_path_and_a_query_or_refused(
-    address: Address, enforcement: UnsafePermitAll, target: str
-) -> None:
+def test_a_target_is_a_path_and_a_query_or_refused(address: Address, enforcement: UnsafePermitAll, target: str) -> None:
     refused(address, enforcement, target)
 
 
@@ -328,15 +328,15 @@ def test_a_websocket_is_not_opened_and_its_request_is_judged_like_any_other(
 
 def test_a_body_sent_with_an_offer_to_upgrade_is_read(address: Address) -> None:
     body = {"model": "llama", "messages": [{"role": "user", "content": "hi"}]}
-    answer = address.post("/v1/chat/completions", body, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: A")
+    offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: A")
+    answer = address.post("/v1/chat/completions", body, *offer)
     assert answer.json["choices"][0]["message"]["content"] == "echo: hi"
 
 
 def test_a_trailer_is_no_header(address: Address) -> None:
-    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     body = b'{"model":"llama","messages":[{"role":"user","content":"hi"}]}'
     chunks = b"%x\r\n%b\r\n0\r\nContent-Encoding: gzip\r\nX-Request-Id: mine\r\n\r\n" % (len(body), body)
-    answer = parsed(address.exchange(head.encode() + chunks))
+    answer = parsed(address.exchange(CHAT + b"Transfer-Encoding: chunked\r\n\r\n" + chunks))
     assert answer.status == 200
     assert "x-client-request-id" not in answer.headers
 
@@ -353,15 +353,14 @@ def test_two_requests_on_one_connection_get_two_answers_in_order(address: Addres
 
 def test_a_malformed_request_behind_a_good_one_spoils_no_answer(address: Address) -> None:
     body = b'{"model":"llama","stream":true,"messages":[{"role":"user","content":"hi"}]}'
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    head = CHAT + b"Content-Length: %d\r\n\r\n" % len(body)
     with socket.create_connection((address.host, address.port), timeout=10) as connection:
-        connection.sendall(head % len(body) + body + b"\x00garbage\r\n\r\n")
+        connection.sendall(head + body + b"\x00garbage\r\n\r\n")
         received = b"".join(iter(lambda: connection.recv(65536), b""))
     assert parsed(received).body.endswith(b"data: [DONE]\n\n")
     assert b"malformed" not in received
 
 
 def test_a_body_that_breaks_its_framing_is_refused(address: Address) -> None:
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked"
-    answer = parsed(address.exchange(head + b"\r\n\r\nzz\r\n{}\r\n0\r\n\r\n"))
+    answer = parsed(address.exchange(CHAT + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n"))
     assert (answer.status, answer.error["code"]) == (400, "malformed_request")

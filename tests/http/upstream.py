@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
@@ -26,12 +27,21 @@ class Upstream:
 
     url: str = ""
     asked: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
+    arrived: threading.Event = field(default_factory=threading.Event)
+    """Set when a chat has come in."""
     left: threading.Event = field(default_factory=threading.Event)
     """Set when a client has gone in the middle of an answer."""
     ports: set[int] = field(default_factory=set)
     """The client's ports: one for each connection."""
     go_on: threading.Event = field(default_factory=threading.Event)
     """`gated` streams wait for it after their first chunk."""
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.asked.clear()
+        self.ports.clear()
+        for event in (self.arrived, self.left, self.go_on):
+            event.clear()
 
     @property
     def body(self) -> Any:
@@ -45,10 +55,10 @@ class Upstream:
 
 
 @contextmanager
-def upstream() -> Iterator[Upstream]:
-    """The server on loopback, in a thread of its own."""
+def upstream(tls: ssl.SSLContext | None = None) -> Iterator[Upstream]:
+    """The server on loopback, in a thread of its own; over TLS if there is a context for it."""
     server, ready, stop = Upstream(), Future[str](), threading.Event()
-    thread = threading.Thread(target=lambda: asyncio.run(_run(server, ready, stop)))
+    thread = threading.Thread(target=lambda: asyncio.run(_run(server, ready, stop, tls)))
     thread.start()
     try:
         server.url = ready.result(timeout=10)
@@ -59,16 +69,16 @@ def upstream() -> Iterator[Upstream]:
         thread.join(timeout=10)
 
 
-async def _run(server: Upstream, ready: Future[str], stop: threading.Event) -> None:
+async def _run(server: Upstream, ready: Future[str], stop: threading.Event, tls: ssl.SSLContext | None) -> None:
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_post("/v1/chat/completions", partial(_chat, server))
     app.router.add_get("/v1/models", partial(_models, server))
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
     host, port = runner.addresses[0][:2]
-    ready.set_result(f"http://{host}:{port}")
+    ready.set_result(f"{'https' if tls else 'http'}://{host}:{port}")
     await asyncio.to_thread(stop.wait)
     await runner.cleanup()
 
@@ -81,6 +91,7 @@ async def _models(server: Upstream, request: web.Request) -> web.Response:
 async def _chat(server: Upstream, request: web.Request) -> web.StreamResponse:
     body = await request.json()
     server.asked.append((request.path, dict(request.headers), body))
+    server.arrived.set()
     peer = request.transport.get_extra_info("peername") if request.transport else None
     server.ports.add(peer[1] if peer else 0)
     name = body["model"]
@@ -103,7 +114,7 @@ def _error(message: str, **more: Any) -> dict[str, Any]:
 STATUSES: dict[str, tuple[int, dict[str, Any], dict[str, str]]] = {
     "status-400": (400, _error("bad", code="invalid_value", param="messages[0].content"), {}),
     "status-400-odd": (400, _error("bad", code=SECRET, param=f"`{SECRET}`"), {}),
-    "status-400-length": (400, {"object": "error", "message": "This model's maximum context length is 5", "code": 400}, {}),
+    "status-400-length": (400, {"message": "This model's maximum context length is 5", "code": 400}, {}),
     "status-401": (401, _error("wrong key"), {}),
     "status-403": (403, _error("no"), {}),
     "status-404": (404, _error("no such model"), {}),
@@ -120,8 +131,9 @@ STATUSES: dict[str, tuple[int, dict[str, Any], dict[str, str]]] = {
 def _whole(body: dict[str, Any]) -> web.Response:
     message = {"role": "assistant", "content": "".join(TEXT)}
     choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
-    document = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": body["model"], "choices": choices}
-    return web.json_response({**document, "usage": {"prompt_tokens": 1, "completion_tokens": 3, "total_tokens": 4}})
+    head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": body["model"]}
+    usage = {"prompt_tokens": 1, "completion_tokens": 3, "total_tokens": 4}
+    return web.json_response({**head, "choices": choices, "usage": usage})
 
 
 def chunk(model: str, delta: dict[str, Any], reason: str | None = None) -> bytes:
@@ -150,8 +162,7 @@ async def _stream(server: Upstream, request: web.Request, body: dict[str, Any]) 
 async def _gated(server: Upstream, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
     response = await _head(request)
     await response.write(chunk(body["model"], {"role": "assistant", "content": "first"}))
-    while not server.go_on.is_set():
-        await asyncio.sleep(0.01)
+    await asyncio.to_thread(server.go_on.wait)
     await response.write(chunk(body["model"], {"content": "second"}) + b"data: [DONE]\n\n")
     return response
 

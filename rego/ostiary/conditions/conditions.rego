@@ -10,6 +10,13 @@ package ostiary.conditions
 authenticated if is_object(input.principal)
 
 # METADATA
+# title: user with VALUE in ATTRIBUTE
+# description: >-
+#   For negations. OPA evaluates the arguments of a call before `not`, so that `not "x" in input.…` would be undefined
+#   for an absent attribute, where the language says that it holds.
+has_value(value, attribute) if value in input.principal.attributes[attribute]
+
+# METADATA
 # title: Authentication isn't configured
 # description: >-
 #   The bundle says so, and nobody is named. A request without a token while authentication is configured never

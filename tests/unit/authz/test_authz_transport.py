@@ -1,9 +1,8 @@
-"""The pool of connections: kept, bounded, never mixing two questions up."""
+"""One connection to OPA: kept alive, read to the letter, never mixing two questions up."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ from authz_peers import (
     transport_to,
 )
 
-from server.authz.errors import Failure, PolicyUnavailable
-from server.authz.transport import OpaTransport, TcpAddress
+from server.authz.errors import PolicyUnavailable
+from server.authz.transport import TcpAddress
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -36,14 +35,6 @@ def run(request: pytest.FixtureRequest) -> Run:
 @pytest.fixture(params=["unix", "tcp"])
 def socket(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
     return tmp_path / "s" if request.param == "unix" else None
-
-
-async def counting(peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answers each request with its own body, a little later."""
-    while True:
-        body = (await peer.request(reader)).split(b"\r\n\r\n", 1)[1]
-        await asyncio.sleep(0.002)
-        writer.write(reply(body))
 
 
 @pytest.mark.parametrize("size", [1, 7, 4096])
@@ -78,59 +69,6 @@ def test_a_thousand_questions_one_after_the_other_use_one_connection(run: Run, s
             for _ in range(1000):
                 await opa.exchange(b"{}")
             assert (peer.connections, len(peer.requests)) == (1, 1000)
-
-    run(main())
-
-
-def test_every_question_gets_its_own_answer_over_a_bounded_number_of_connections(run: Run, socket: Path | None) -> None:
-    async def main() -> None:
-        async with (
-            scripted(counting, socket) as peer,
-            transport_to(peer.address, connections=4, deadline=10) as opa,
-        ):
-            bodies = [b'{"n":%d}' % number for number in range(200)]
-            assert await asyncio.gather(*[opa.exchange(body) for body in bodies]) == bodies
-            assert peer.most_open == 4
-            assert peer.connections == 4
-
-    run(main())
-
-
-def test_waiting_for_a_connection_counts_towards_the_deadline(run: Run, socket: Path | None) -> None:
-    async def mute(peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-
-    async def main() -> None:
-        async with (
-            scripted(mute, socket) as peer,
-            transport_to(peer.address, connections=1, deadline=0.1) as opa,
-        ):
-            began = time.perf_counter()
-            outcomes = await asyncio.gather(*[opa.exchange(b"{}") for _ in range(5)], return_exceptions=True)
-            assert time.perf_counter() - began < 0.19
-            failures = [outcome.failure for outcome in outcomes if isinstance(outcome, PolicyUnavailable)]
-            assert failures == [Failure.DEADLINE] * 5
-
-    run(main())
-
-
-def test_a_freed_place_is_given_to_the_one_that_waits(run: Run, socket: Path | None) -> None:
-    """The first question breaks the only connection; the second one needs a new one, and gets it."""
-
-    async def break_the_first(peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await peer.request(reader)
-        writer.write(reply(PERMITTED, "500 Internal Server Error") if len(peer.requests) == 1 else reply(PERMITTED))
-        await reader.read()
-
-    async def main() -> None:
-        async with (
-            scripted(break_the_first, socket) as peer,
-            transport_to(peer.address, connections=1, deadline=5) as opa,
-        ):
-            outcomes = await asyncio.gather(opa.exchange(b"{}"), opa.exchange(b"{}"), return_exceptions=True)
-            assert isinstance(outcomes[0], PolicyUnavailable)
-            assert outcomes[1] == PERMITTED
-            assert peer.connections == 2
 
     run(main())
 
@@ -250,24 +188,6 @@ def test_bytes_that_nobody_asked_for_end_the_connection_instead_of_answering_the
     run(main())
 
 
-def test_cancelled_waiters_lose_no_connection(run: Run, socket: Path | None) -> None:
-    async def main() -> None:
-        async with (
-            scripted(counting, socket) as peer,
-            transport_to(peer.address, connections=2, deadline=5) as opa,
-        ):
-            for _ in range(20):
-                tasks = [asyncio.create_task(opa.exchange(b"%d" % number)) for number in range(10)]
-                await asyncio.sleep(0.003)
-                for task in tasks[::2]:
-                    task.cancel()
-                outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-                assert outcomes[1::2] == [b"%d" % number for number in range(1, 10, 2)]
-            assert peer.most_open <= 3  # one that was closed here may still be open there
-
-    run(main())
-
-
 def test_one_path_one_method_and_a_token_over_tcp_only_if_there_is_one(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,24 +213,3 @@ def test_one_path_one_method_and_a_token_over_tcp_only_if_there_is_one(
 def test_a_token_that_is_no_header_value_is_refused(token: str) -> None:
     with pytest.raises(ValueError, match="printable ascii"):
         TcpAddress("127.0.0.1", 8181, token)
-
-
-def test_closing_fails_the_questions_under_way_and_those_that_wait(run: Run, socket: Path | None) -> None:
-    async def one_answer(peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await peer.request(reader)
-        writer.write(reply(PERMITTED))
-        await peer.request(reader)
-        await reader.read()
-
-    async def main() -> None:
-        async with scripted(one_answer, socket) as peer:
-            opa = OpaTransport(peer.address, deadline=5, connections=1)
-            await opa.exchange(b"{}")
-            asking = [asyncio.create_task(opa.exchange(b"{}")) for _ in range(3)]
-            await peer.until(lambda: len(peer.requests) == 2)
-            opa.close()
-            outcomes = await asyncio.gather(*asking, return_exceptions=True)
-            assert [type(outcome) for outcome in outcomes] == [PolicyUnavailable] * 3
-            assert (peer.connections, len(peer.requests)) == (1, 2)
-
-    run(main())

@@ -150,7 +150,7 @@ def test_aliases_do_not_nest_deeper_than_lists_may() -> None:
         return "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, links))
 
     parse_document(chain(DEPTH_LIMIT - 2), "c.yaml")
-    assert refusal(chain(DEPTH_LIMIT - 1)) == ("too-deep", DEPTH_LIMIT - 1, 11)
+    assert refusal(chain(DEPTH_LIMIT - 1)) == ("too-deep", DEPTH_LIMIT - 1, 12)
 
 
 def test_the_node_limit_counts_what_aliases_repeat() -> None:

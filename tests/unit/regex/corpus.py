@@ -179,6 +179,7 @@ REFUSED = (
     Refused("(?:a?+b)*", "possessive quantifier", 4),
     Refused("(?>a|ab)c", "atomic group", 0),
     Refused("(?:(?>a*)b)?", "atomic group", 3),
+    Refused("(?:(?>a|ab)){2}", "atomic group", 3),
     Refused("a$\n", "$ before a part that can match there", 1),
     Refused(r"x(?:a$|b)\s", "$ before a part that can match there", 5),
     Refused("(?:^|a$)^", "$ before a part that can match there", 6),
