@@ -24,6 +24,9 @@ from policy.vocabulary import Effect
 
 _ALL_METHODS: Final = tuple(method for method in METHODS if method != "HEAD")
 
+_Key: TypeAlias = Everything | ExactPath | PathPrefix | str
+"""A pattern without its place in the file; a regex is its text."""
+
 
 def report_skipped_forbids(rules: Sequence[RouteRule], authentication: bool, findings: Findings) -> None:
     """Warn of each conditional `forbid` that a caller without an identity escapes into a wider, open `permit`.
@@ -44,9 +47,8 @@ def report_skipped_forbids(rules: Sequence[RouteRule], authentication: bool, fin
         for path in paths:
             opening = unconditional.opening(rule.index, path, methods or _ALL_METHODS)
             if opening is not None:
-                message = (
-                    f"{story}, and `route_policy[{opening.index}]` (line {opening.span.line}) opens {_shown(path)}"
-                )
+                name = f"`route_policy[{opening.index}]` (line {opening.span.line})"
+                message = f"{story}, and {name} opens {_shown(path)}"
                 hint = "forbid without a condition, or permit with one"
                 findings.warning("conditional-forbid-skipped", rule.span, message, hint)
 
@@ -86,9 +88,6 @@ class _Unconditional:
         yield from (PathPrefix(text[:length]) for length in self._prefix_lengths if 0 < length <= len(text))
 
 
-_Key: TypeAlias = Everything | ExactPath | PathPrefix | str
-
-
 def _key(path: PathPattern) -> _Key:
     return path.pattern if isinstance(path, Regex) else path
 
@@ -105,12 +104,12 @@ def _shown(path: PathPattern) -> str:
             return quoted("regex:" + pattern)
 
 
-def _public_paths(rule: RouteRule) -> list[ExactPath]:
+def _public_paths(rule: RouteRule) -> tuple[PathPattern, ...]:
     """The public routes that `rule` is about; a regex isn't tried."""
     if rule.methods and "GET" not in rule.methods:
-        return []
-    public = [ExactPath(route.path) for route in PUBLIC_ROUTES]
-    return [path for path in public if any(_is_about(pattern, path.path) for pattern in rule.paths)]
+        return ()
+    public = [route.path for route in PUBLIC_ROUTES]
+    return tuple(ExactPath(path) for path in public if any(_is_about(pattern, path) for pattern in rule.paths))
 
 
 def _is_about(pattern: PathPattern, path: str) -> bool:

@@ -113,7 +113,7 @@ def _description(rule: CompiledRule) -> dict[str, str | None]:
 
 def _law() -> list[tuple[str, str]]:
     paths = sorted(path for path in (LAW / _ROOT).rglob("*.rego") if not path.name.endswith("_test.rego"))
-    return [(path.relative_to(LAW / _ROOT).as_posix(), path.read_text()) for path in paths]
+    return [(path.relative_to(LAW / _ROOT).as_posix(), path.read_text(encoding="utf-8")) for path in paths]
 
 
 def _revision(files: Mapping[str, bytes], settings: Mapping[str, object]) -> str:

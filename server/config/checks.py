@@ -121,6 +121,7 @@ def _tls(reading: Reading, findings: Findings) -> None:
 def _authentication(reading: Reading, findings: Findings) -> None:
     auth = reading.mapping(_AUTH)
     provider = reading.mapping(PROVIDER_CONFIG)
+    kind = provider.get("type")
     required: object = False
     with suppress(PydanticCustomError):
         required = isinstance(auth.get("require"), Given) and switch(auth["require"])
@@ -128,6 +129,6 @@ def _authentication(reading: Reading, findings: Findings) -> None:
         message = "`require` asks for authentication, and no provider is configured in this environment"
         hint = "set the variable in `provider_config.type`, or write a `provider_config`"
         findings.error("authentication-required", reading.span((*_AUTH, "require")), message, hint)
-    if provider.get("type") is not None and provider.get("audience") is None:
+    if isinstance(kind, Given) and kind.text == "oauth2_token" and provider.get("audience") is None:
         message = "without `audience`, tokens that were made for other services are accepted"
         findings.warning("no-audience", reading.span((*PROVIDER_CONFIG, "type")), message, "set `audience`")

@@ -7,17 +7,17 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
-from server.config.fields import Secret, Text, one_of, refusal, switch
-from server.config.given import Given
+from server.config.fields import Secret, Text, one_of, refusal, scalar, switch
 from server.config.locations import BaseUrl, readable_file
 from server.config.shape import Shape
 
 
 def _tls_verify(value: object) -> object:
-    if not isinstance(value, Given):
+    if isinstance(value, bool | Path):
         return value
-    looks_like_switch = isinstance(value.literal, bool) or value.text.lower() in ("true", "false")
-    return switch(value) if looks_like_switch else readable_file(value)
+    given = scalar(value, "`true`, `false` or the path of a file")
+    says_whether = isinstance(given.literal, bool) or given.text.lower() in ("true", "false")
+    return switch(given) if says_whether else readable_file(given)
 
 
 TlsVerify = Annotated[bool | Path, BeforeValidator(_tls_verify)]

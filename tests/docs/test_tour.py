@@ -131,7 +131,6 @@ def test_the_log_names_rule_place_description_and_revision(tour: Tour, blocks: l
     assert record["rule"] == "access_policy[0]"
     assert record["source"] == f"config.yaml:{place}"
     assert record["description"] == "research models are for the research team"
-    assert record["principal"] == "user-1"
     assert re.fullmatch(r"[0-9a-f]{16}", record["revision"])
 
 

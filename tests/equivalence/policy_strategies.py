@@ -119,7 +119,7 @@ route_scopes = st.fixed_dictionaries(
 )
 access_policies = st.lists(rules(access_scopes, about_the_resource), min_size=1, max_size=12)
 route_policies = st.lists(rules(route_scopes, about_the_caller), min_size=1, max_size=8)
-mostly = st.sampled_from([True, True, True, True, False])
+mostly = st.sampled_from([True, True, True, False])
 
 
 @st.composite

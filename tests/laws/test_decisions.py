@@ -37,10 +37,12 @@ def live(opa_binary: Path) -> Iterator[LiveOpa]:
         yield opa
 
 
-def holds_always(live: LiveOpa, law: Law) -> None:
+def holds_always(live: LiveOpa, law: Law, policies: int = 25) -> None:
     """Check `law(auth section, question, answer)` on random policies and questions."""
 
-    @settings(max_examples=25, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=policies, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+    )
     @given(text=configurations(), asked=st.lists(questions(), min_size=10, max_size=10))
     def checked(text: str, asked: list[dict[str, Any]]) -> None:
         live.load(compile_config(text))
@@ -96,7 +98,7 @@ def test_what_follows_the_determining_rule_is_irrelevant(live: LiveOpa) -> None:
                 assert (decision["effect"], index_of(decision)) == (answer[part]["effect"], place)
         live.load(compile_config(yaml.safe_dump({"server": {"auth": auth}}, sort_keys=False, allow_unicode=True)))
 
-    holds_always(live, law)
+    holds_always(live, law, policies=8)
 
 
 def test_every_permit_needs_a_rule_or_a_reason(live: LiveOpa) -> None:

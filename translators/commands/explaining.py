@@ -146,7 +146,7 @@ def _why_not(report: RuleReport) -> str:
 def _rule_lines(rule: CompiledRule) -> Iterator[str]:
     """The rule as it stands in the file: its first line and what is indented below it."""
     path = Path(rule.span.file)
-    lines = path.read_text().splitlines() if path.is_file() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     for number, line in enumerate(lines[rule.span.line - 1 :]):
         indent = len(line) - len(line.lstrip())
         if number and line.strip() and indent < rule.span.column - 1:

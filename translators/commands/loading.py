@@ -85,4 +85,4 @@ def show(diagnostics: Sequence[Diagnostic], *, as_json_lines: bool) -> None:
 
 def _sources(diagnostics: Iterable[Diagnostic]) -> dict[str, str]:
     files = {found.span.file for found in diagnostics}
-    return {file: Path(file).read_text(errors="replace") for file in files if Path(file).is_file()}
+    return {file: Path(file).read_text(encoding="utf-8", errors="replace") for file in files if Path(file).is_file()}

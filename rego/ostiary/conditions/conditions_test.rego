@@ -35,6 +35,29 @@ test_not_authenticated[name] if {
 	not conditions.authenticated with input as question
 }
 
+test_has_value[name] if {
+	some name, principal in {
+		"one of several": alice,
+		"the only one": colleague,
+		"repeated": object.union(bare, {"attributes": {"teams": ["infra", "infra"]}}),
+	}
+	conditions.has_value("infra", "teams") with input as reads(principal, null)
+}
+
+test_has_no_value[name] if {
+	some name, principal in {
+		"another value": stranger,
+		"the value in another attribute": object.union(bare, {"attributes": {"roles": ["infra"]}}),
+		"an empty attribute": object.union(bare, {"attributes": {"teams": []}}),
+		"an absent attribute": bare,
+		"absent attributes": {"id": "bob", "issuer": ""},
+		"a text that holds the value": object.union(bare, {"attributes": {"teams": "infra"}}),
+		"another case": object.union(bare, {"attributes": {"teams": ["Infra"]}}),
+		"anonymous": null,
+	}
+	not conditions.has_value("infra", "teams") with input as reads(principal, null)
+}
+
 test_authentication_is_off_for_nobody if {
 	conditions.authentication_off with input as reads(null, null) with data.ostiary.settings.authentication as "off"
 }

@@ -185,11 +185,11 @@ def test_a_provider_without_a_type_is_no_way_to_switch_authentication_off() -> N
     ]
     assert errors(with_server(head + "\n    type:")) == ["5:12: `type` needs a value"]
     assert errors(with_server(head + "\n    type: none")) == [
-        "5:11: `type` can't be `none`; use one of `custom`, `github_token`, `kubernetes`, `oauth2_token`"
+        "5:13: `type` can't be `none`; use one of `custom`, `github_token`, `kubernetes`, `oauth2_token`"
     ]
     assert errors(with_server("auth: {provider_config: []}")) == ["2:27: `provider_config` takes a mapping, not a list"]
     [error] = errors(with_server(head + "\n    type: ${env.TYPE}"))
-    assert error.startswith("5:11: the environment lacks `TYPE`")
+    assert error.startswith("5:13: the environment lacks `TYPE`")
 
 
 def test_a_key_endpoint_is_required() -> None:
