@@ -26,6 +26,9 @@ HEAD_SECONDS: Final = 15.0
 STALL_SECONDS: Final = 30.0
 """How long a client may leave a full send buffer unread before its connection is cut."""
 
+MAX_WAITING: Final = 8
+"""Requests that are taken while another one on the same connection is being answered."""
+
 MAX_UNREAD: Final = 32 * 1024 * 1024
 """Bytes of a body that are taken after it was answered, so that a client that sends first and reads then gets there."""
 
@@ -110,6 +113,9 @@ class DoorProtocol(HttpToolsProtocol):
         if not self.url.startswith(b"/") or b"#" in self.url or self.parser.get_method() == b"CONNECT":
             raise ValueError
         super().on_headers_complete()
+        if len(self.pipeline) <= MAX_WAITING:
+            # uvicorn stops reading until the running answer is complete, and so wouldn't see the client go.
+            self.flow.resume_reading()
 
     def on_body(self, body: bytes) -> None:
         """Hand a piece of a body on, or drop it if the application has answered already."""

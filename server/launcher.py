@@ -35,7 +35,7 @@ def run(
 ) -> None:
     """Check and compile CONFIG, start OPA as a child process, and serve until Ctrl-C."""
     # Here and not above, so that the commands that start no server don't wait for it to be imported.
-    from server.authz.opa_process import OpaStartFailed
+    from server.authz.opa_command import OpaStartFailed
     from server.authz.runtime_directory import UnsafeDirectory
     from server.serving import PortInUse
 

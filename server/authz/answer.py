@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from json import JSONDecoder
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from policy.vocabulary import CONTRACT, Action, Decision, Principal, StampOwner, Verdict
 from server.authz.errors import Failure, PolicyUnavailable
@@ -125,9 +125,5 @@ def _unique(members: list[tuple[str, Any]]) -> Json:
     return found
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(constant)
-
-
-_DECODER: Final = JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)
+_DECODER: Final = JSONDecoder(object_pairs_hook=_unique)
 _VERDICTS: Final = {str(verdict): verdict for verdict in Verdict}

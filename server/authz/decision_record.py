@@ -55,8 +55,7 @@ def _outcome(decision: Decision | str | None) -> str:
 
 
 def _text(value: str | None) -> str:
-    # JSON lets the delete character stand as it is, the only one that a terminal would obey.
-    return "null" if value is None else encode_basestring_ascii(value).replace("\x7f", "\\u007f")
+    return "null" if value is None else encode_basestring_ascii(value)
 
 
 def _now() -> str:

@@ -42,7 +42,7 @@ def label(path: Path) -> str:
     if not names:
         return "the configuration"
     after = path[len(path) - path[::-1].index(names[-1]) :]
-    return f"`{names[-1]}{''.join(f'[{step}]' for step in after)}`"
+    return quoted(names[-1] + "".join(f"[{step}]" for step in after))
 
 
 def _explained(detail: ErrorDetails, reading: Reading) -> Diagnostic | None:
@@ -92,7 +92,7 @@ def _unknown_key(path: Path, stand_in: object, reading: Reading) -> Diagnostic:
     parent, key = path[:-1], str(path[-1])
     span = reading.places[path].key_span or reading.places[path].node.span
     if not isinstance(stand_in, UnknownKey):
-        return _error(span, "repeated-key", f"{label(parent)} has {quoted(key)} under its other name already", "")
+        return _error(span, "repeated-key", f"{label(parent)} has {quoted(key)} under its other name already")
     message = f"{quoted(key)} is not a key of {label(parent)}"
     if parent == ("server", "auth") and key in _REPLACED:
         return _error(span, "misplaced-key", message, _REPLACED[key])
@@ -105,7 +105,7 @@ def _unknown_key(path: Path, stand_in: object, reading: Reading) -> Diagnostic:
 def _refused(path: Path, context: dict[str, Any], reading: Reading) -> Diagnostic:
     sentence = context["sentence"] if context["whole"] else f"{label(path)} {context['sentence']}"
     node = reading.places[path].node
-    if context["code"] == "missing-value" and isinstance(node, Scalar) and has_expression(node.text):
+    if reading.at(path) is None and isinstance(node, Scalar) and has_expression(node.text):
         sentence = f"{label(path)} needs a value, and {quoted(node.text)} gives none"
     return _error(reading.span(path), context["code"], sentence, context["hint"])
 

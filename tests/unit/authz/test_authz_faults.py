@@ -70,6 +70,9 @@ WIRE: dict[str, tuple[Script, Failure]] = {
     "closes within the chunks": (answering_then_closing(chunked(PERMITTED, 50, b"")), Failure.CLOSED),
     "says no length": (answering_then_closing(ENDLESS), Failure.CLOSED),
     "two answers": (answering(reply(PERMITTED) * 2), Failure.MALFORMED),
+    "an answer after an empty one": (answering(reply(b"") + reply(PERMITTED)), Failure.MALFORMED),
+    "an empty answer after one": (answering(reply(PERMITTED) + reply(b"")), Failure.MALFORMED),
+    "an interim answer before one": (answering(b"HTTP/1.1 100 Continue\r\n\r\n" + reply(PERMITTED)), Failure.MALFORMED),
     "bytes after the answer": (answering(reply(PERMITTED) + b"{}"), Failure.MALFORMED),
     "not http": (answering(b"SSH-2.0-OpenSSH_9.9\r\n"), Failure.MALFORMED),
     "length and chunks": (

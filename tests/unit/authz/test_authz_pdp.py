@@ -136,6 +136,26 @@ def test_a_silent_opa_costs_three_deadlines_and_then_next_to_nothing(tmp_path: P
     asyncio.run(main())
 
 
+def test_a_trial_that_nobody_waits_for_any_more_does_not_keep_the_breaker_open(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with scripted(mute, tmp_path / "s") as peer, transport_to(peer.address, deadline=0.05) as transport:
+            pdp = PolicyDecisionPoint(transport, "r1")
+            for _ in range(3):
+                with pytest.raises(PolicyUnavailable):
+                    await pdp.ask(READ)
+            await asyncio.sleep(SHORTEST_PAUSE)
+            trial = asyncio.create_task(pdp.ask(READ))
+            await asyncio.sleep(0.01)
+            trial.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await trial
+            with pytest.raises(PolicyUnavailable) as caught:
+                await pdp.ask(READ)
+            assert caught.value.failure is Failure.DEADLINE
+
+    asyncio.run(main())
+
+
 def test_decisions_come_back_by_themselves_when_opa_does(tmp_path: Path) -> None:
     async def main() -> None:
         async with transport_to(UnixAddress(tmp_path / "s")) as transport:

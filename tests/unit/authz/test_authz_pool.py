@@ -19,7 +19,7 @@ from authz_peers import (
 )
 
 from server.authz.errors import Failure, PolicyUnavailable
-from server.authz.transport import OpaTransport
+from server.authz.transport import OpaTransport, UnixAddress
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -92,6 +92,54 @@ def test_a_freed_place_is_given_to_the_one_that_waits(run: Run, socket: Path | N
             assert isinstance(outcomes[0], PolicyUnavailable)
             assert outcomes[1] == PERMITTED
             assert peer.connections == 2
+
+    run(main())
+
+
+def test_a_connection_given_to_one_that_gave_up_goes_to_the_next(run: Run, socket: Path | None) -> None:
+    async def main() -> None:
+        async with (
+            scripted(counting, socket) as peer,
+            transport_to(peer.address, connections=1, deadline=5) as opa,
+        ):
+
+            async def first() -> None:
+                await opa.exchange(b"1")
+                second.cancel()  # which was given the connection just now, and has not run since
+
+            tasks = [asyncio.create_task(first())]
+            await peer.until(lambda: bool(peer.requests))
+            second = asyncio.create_task(opa.exchange(b"2"))
+            third = asyncio.create_task(opa.exchange(b"3"))
+            await asyncio.gather(*tasks)
+            async with asyncio.timeout(2):
+                assert await third == b"3"
+                assert await opa.exchange(b"4") == b"4"
+            assert second.cancelled()
+            assert (peer.connections, len(peer.requests)) == (1, 3)
+
+    run(main())
+
+
+def test_those_who_wait_for_a_connection_that_can_not_be_made_fail_as_soon_as_it_does(
+    run: Run, socket: Path | None
+) -> None:
+    async def closing_at_once(peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        return
+
+    async def main() -> None:
+        errors: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+        async with scripted(closing_at_once, socket) as peer:
+            pass
+        for address in (peer.address, UnixAddress(Path("/nonexistent"))):
+            async with transport_to(address, connections=1, deadline=5) as opa, asyncio.timeout(2):
+                outcomes = await asyncio.gather(*[opa.exchange(b"{}") for _ in range(5)], return_exceptions=True)
+                assert [type(outcome) for outcome in outcomes] == [PolicyUnavailable] * 5
+        async with scripted(closing_at_once, socket) as peer, transport_to(peer.address, connections=1) as opa:
+            outcomes = await asyncio.gather(*[opa.exchange(b"{}") for _ in range(5)], return_exceptions=True)
+            assert all(isinstance(outcome, PolicyUnavailable) for outcome in outcomes)
+        assert errors == []
 
     run(main())
 

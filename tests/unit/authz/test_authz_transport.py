@@ -95,6 +95,25 @@ def test_a_kept_alive_connection_that_was_closed_before_any_byte_is_replaced_onc
     run(main())
 
 
+def test_the_second_try_is_not_made_on_another_connection_of_the_same_age(run: Run, socket: Path | None) -> None:
+    """As after a restart of OPA: every kept-alive connection is dead, whether or not that is known here."""
+
+    async def one_answer_each(peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await peer.request(reader)
+        await peer.until(lambda: len(peer.requests) >= 2)
+        writer.write(reply(PERMITTED))
+        await peer.request(reader)
+
+    async def main() -> None:
+        async with scripted(one_answer_each, socket) as peer, transport_to(peer.address) as opa:
+            await asyncio.gather(opa.exchange(b"{}"), opa.exchange(b"{}"))
+            assert peer.connections == 2
+            assert await opa.exchange(b"{}") == PERMITTED
+            assert peer.connections == 3
+
+    run(main())
+
+
 def test_the_second_try_is_the_last(run: Run, socket: Path | None) -> None:
     async def answer_the_first_alone(peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:

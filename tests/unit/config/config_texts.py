@@ -55,3 +55,9 @@ def with_models(*models: str, providers: tuple[str, ...] = ("ollama",)) -> str:
 def with_server(settings: str) -> str:
     """A configuration that has these lines under `server`."""
     return "server:\n" + "".join(f"  {line}\n" for line in dedent(settings).strip().splitlines())
+
+
+def one_error(text: str, **environ: str) -> str:
+    """The sentence of the only error, without its place."""
+    [error] = errors(text, **environ)
+    return error.split(": ", 1)[1]

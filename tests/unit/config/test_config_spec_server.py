@@ -1,0 +1,252 @@
+"""The examples of the specification that are about the server and its shields: C12 to C18, K, Q, T, S."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from config_texts import errors, load, warnings, with_provider, with_server
+
+from policy.diagnostics import Findings
+from policy.document import parse_document
+from policy.parser import read_policies
+from server.config import CorsConfig
+from server.config.providers import VllmSettings
+
+SPEC = Path(__file__).parent / "spec"
+C14 = (SPEC / "c14.yaml").read_text(encoding="utf-8")
+NOT_HERE = "is not available in this version"
+
+
+def tls_files(folder: Path) -> tuple[Path, Path]:
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    certificate.touch()
+    key.touch()
+    return certificate, key
+
+
+def test_c12_tls_files_port_and_cors(tmp_path: Path) -> None:
+    certificate, key = tls_files(tmp_path)
+    server = load(with_server(f"port: 8321\ntls_certfile: {certificate}\ntls_keyfile: {key}\ncors: true")).server
+    assert (server.port, server.tls_certfile, server.tls_keyfile, server.cors) == (8321, certificate, key, True)
+
+
+def test_c12_a_missing_file_stops_the_start(tmp_path: Path) -> None:
+    certificate, _ = tls_files(tmp_path)
+    missing = tmp_path / "none.pem"
+    assert errors(with_server(f"tls_certfile: {certificate}\ntls_keyfile: {missing}")) == [
+        f"3:16: `tls_keyfile` takes a file that can be read, not `{missing}` (No such file or directory)"
+    ]
+
+
+def test_c12_half_a_pair_stops_the_start(tmp_path: Path) -> None:
+    certificate, key = tls_files(tmp_path)
+    assert errors(with_server(f"tls_certfile: {certificate}")) == [
+        "2:17: `tls_certfile` needs `tls_keyfile` beside it; HTTPS takes both, HTTP neither"
+    ]
+    assert errors(with_server(f"tls_keyfile: {key}")) == [
+        "2:16: `tls_keyfile` needs `tls_certfile` beside it; HTTPS takes both, HTTP neither"
+    ]
+
+
+def test_c13_cors_fields_as_listed_and_the_others_at_their_defaults() -> None:
+    text = """
+        server:
+          cors:
+            allow_origins: ["https://myapp.com", "https://app.example.com"]
+            allow_methods: ["GET", "POST", "PUT", "DELETE"]
+            allow_headers: ["Content-Type", "Authorization"]
+            allow_credentials: true
+            max_age: 3600
+        """
+    assert load(text).server.cors == CorsConfig(
+        allow_origins=("https://myapp.com", "https://app.example.com"),
+        allow_origin_regex=None,
+        allow_methods=("GET", "POST", "PUT", "DELETE"),
+        allow_headers=("Content-Type", "Authorization"),
+        allow_credentials=True,
+        expose_headers=(),
+        max_age=3600,
+    )
+
+
+def test_c14_set_authentication_is_oauth2() -> None:
+    auth = load(C14, AUTH_PROVIDER="yes", KEYCLOAK_URL="https://sso.example.com").server.auth
+    provider = auth.provider_config
+    assert provider is not None
+    assert provider.jwks.uri == "https://sso.example.com/realms/llamastack/protocol/openid-connect/certs"
+    assert (provider.issuer, provider.audience) == ("https://sso.example.com/realms/llamastack", "llama-stack")
+
+
+def test_c14_unset_the_provider_is_dropped_with_its_variables_and_loudly() -> None:
+    assert load(text).server.auth.provider_config is None
+    assert warnings(text) == [
+        "4:13: authentication is off: `${env.AUTH_PROVIDER:+oauth2_token}` is nothing in this environment"
+    ]
+
+
+def test_c14_both_readers_of_the_file_agree_whether_authentication_is_on() -> None:
+    document = parse_document((SPEC / "c14.yaml").read_text(encoding="utf-8"), "config.yaml")
+    for environ in ({}, {"AUTH_PROVIDER": ""}, {"AUTH_PROVIDER": "x", "KEYCLOAK_URL": "https://sso.example.com"}):
+        policies = read_policies(document, environ, Findings())
+        config = load((SPEC / "c14.yaml").read_text(encoding="utf-8"), **environ)
+        assert policies is not None
+        assert policies.authentication == (config.server.auth.provider_config is not None)
+
+
+def test_c14_a_set_provider_needs_its_variables() -> None:
+    assert errors(text, AUTH_PROVIDER="yes") == [
+        "7:14: the environment lacks `KEYCLOAK_URL`; set it, or write a default: `${env.NAME:=default}`"
+    ]
+
+
+def test_c15_kubernetes_keys_with_token_period_and_private_ca(tmp_path: Path) -> None:
+    certificate, _ = tls_files(tmp_path)
+    text = f"""
+        server:
+          auth:
+            provider_config:
+              type: "oauth2_token"
+              jwks:
+                uri: "https://kubernetes.default.svc:8443/openid/v1/jwks"
+                token: "${{env.TOKEN:+}}"
+                key_recheck_period: 3600
+              tls_cafile: "{certificate}"
+              issuer: "https://kubernetes.default.svc"
+              audience: "https://kubernetes.default.svc"
+        """
+    provider = load(text).server.auth.provider_config
+    assert provider is not None
+    assert (provider.jwks.token, provider.jwks.key_recheck_period) == (None, 3600)
+    assert (provider.tls_cafile, provider.verify_tls) == (certificate, True)
+    provider = load(text.replace(":+}", "}"), TOKEN="eyJ0").server.auth.provider_config
+    assert provider is not None
+    assert provider.jwks.token is not None
+    assert provider.jwks.token.get_secret_value() == "eyJ0"
+
+
+@pytest.mark.parametrize(
+    ("row", "provider"),
+    [
+        (
+            "c16",
+            "{type: kubernetes, api_server_url: 'https://kubernetes.default.svc',"
+            " claims_mapping: {username: roles, groups: roles, uid: uid_attr}, verify_tls: true}",
+        ),
+        ("c17", "{type: github_token, github_api_base_url: 'https://api.github.com'}"),
+        ("c18", "{type: custom, endpoint: 'https://auth.example.com/validate'}"),
+    ],
+)
+def test_c16_to_c18_are_refused_by_name_and_nothing_else_is_wrong(row: str, provider: str) -> None:
+    kind = provider.split(",")[0].removeprefix("{type: ")
+    assert errors(with_server(f"auth:\n  provider_config: {provider}")) == [
+        f"3:29: authentication by `{kind}` {NOT_HERE}"
+    ], row
+
+
+def test_k1_cors_true_is_the_switch_for_localhost() -> None:
+    assert load(with_server("cors: true")).server.cors is True
+    assert load(with_server("cors: false")).server.cors is False
+    assert load("version: 2\n").server.cors is False
+
+
+def test_k2_all_seven_fields_and_all_seven_defaults() -> None:
+    assert load(with_server("cors: {}")).server.cors == CorsConfig(
+        allow_origins=("*",),
+        allow_origin_regex=None,
+        allow_methods=("*",),
+        allow_headers=("*",),
+        allow_credentials=False,
+        expose_headers=(),
+        max_age=600,
+    )
+    text = r"""
+        server:
+          cors:
+            allow_origins: ["https://myapp.com", "https://staging.myapp.com"]
+            allow_credentials: true
+            allow_methods: ["GET", "POST", "PUT", "DELETE"]
+            allow_headers: ["Content-Type", "Authorization"]
+            allow_origin_regex: "https://.*\\.example\\.com" # Optional regex pattern
+            expose_headers: ["X-Total-Count"]
+            max_age: 86400
+        """
+    cors = load(text).server.cors
+    assert isinstance(cors, CorsConfig)
+    assert cors.allow_origin_regex == r"https://.*\.example\.com"
+    assert (cors.expose_headers, cors.max_age, cors.allow_credentials) == (("X-Total-Count",), 86400, True)
+
+
+QUOTA = """
+quota:
+  kvstore:
+    type: sqlite
+    db_path: ./quotas.db
+  anonymous_max_requests: 100
+  authenticated_max_requests: 1000
+  period: day
+"""
+
+
+def test_q1_a_quota_is_well_formed_and_refused_by_name() -> None:
+    assert errors(with_server(QUOTA)) == [f"2:3: `quota` {NOT_HERE}"]
+    assert errors(with_server(QUOTA.replace("day", "week"))) == ["8:13: `period` can't be `week`; use one of `day`"]
+    assert errors(with_server(QUOTA.replace("type: sqlite", "type: redis"))) == [
+        "4:13: `type` can't be `redis`; use one of `sqlite`"
+    ]
+
+
+def test_q2_a_quota_with_a_custom_provider_is_refused_for_both() -> None:
+    auth = "auth:\n  provider_config:\n    type: custom\n    endpoint: https://auth.example.com/validate\n"
+    assert errors(with_server("port: 8321\n" + auth + QUOTA)) == [
+        f"5:13: authentication by `custom` {NOT_HERE}",
+        f"8:3: `quota` {NOT_HERE}",
+    ]
+
+
+def test_t1_a_provider_may_name_its_own_ca_file(tmp_path: Path) -> None:
+    certificate, _ = tls_files(tmp_path)
+    text = "url: https://vllm.example.com\ntls_verify: {}"
+    for written, meant in (("true", True), ("false", False), (str(certificate), certificate)):
+        config = load(with_provider(text.format(written), "remote::vllm"))
+        settings = config.providers["inference"][0].config
+        assert isinstance(settings, VllmSettings)
+        assert settings.tls_verify == meant
+
+
+def test_s1_a_bedrock_shield_is_refused_for_its_provider_and_for_itself() -> None:
+    text = """\
+        providers:
+          safety:
+          - provider_id: bedrock
+            provider_type: remote::bedrock
+            config:
+              aws_access_key_id: ${env.AWS_ACCESS_KEY_ID}
+              aws_secret_access_key: ${env.AWS_SECRET_ACCESS_KEY}
+        shields:
+        - provider_id: bedrock
+          params:
+            guardrailVersion: ${env.GUARDRAIL_VERSION}
+          provider_shield_id: ${env.GUARDRAIL_ID}
+        """
+    environ = {
+        "AWS_ACCESS_KEY_ID": "123456",
+        "AWS_SECRET_ACCESS_KEY": "s3cret",
+        "GUARDRAIL_VERSION": "1",
+        "GUARDRAIL_ID": "abc",
+    }
+    assert errors(text, **environ) == [f"4:20: safety: `remote::bedrock` {NOT_HERE}", f"9:3: a shield {NOT_HERE}"]
+
+
+def test_s2_llama_guard_is_refused_and_both_models_stand() -> None:
+    text = (SPEC / "s2.yaml").read_text(encoding="utf-8")
+    environ = {"INFERENCE_MODEL": "llama3.2:3b", "SAFETY_MODEL": "llama-guard:3b"}
+    assert errors(text, **environ) == [f"4:20: safety: `inline::llama-guard` {NOT_HERE}", f"27:3: a shield {NOT_HERE}"]
+    served = text.split("shields:")[0].replace(text[text.index("  safety:") : text.index("  inference:")], "")
+    config = load(served, **environ)
+    assert [model.names[0] for model in config.models] == ["vllm-0/llama3.2:3b", "vllm-1/llama-guard:3b"]
+    urls = [provider.config for provider in config.providers["inference"]]
+    assert [url.base_url for url in urls if isinstance(url, VllmSettings)] == [
+        "http://localhost:8000",
+        "http://localhost:8001",
+    ]
