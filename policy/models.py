@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping as TextMapping
 from typing import Final
 
@@ -18,21 +19,21 @@ def model_names(provider_id: str, model_id: str, provider_model_id: str | None) 
 
 
 def model_aliases(document: Mapping, environ: TextMapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Every name of every model under `models:`, with all names of that model.
+    """Every name that belongs to one model under `models:`, with all names of that model.
 
     Leaves out what can't be read; saying what is wrong with it is the configuration's business.
     """
     entry = document.entries.get("models")
     models = entry.node.items if entry is not None and isinstance(entry.node, Sequence) else ()
-    aliases: dict[str, tuple[str, ...]] = {}
+    named: list[tuple[str, ...]] = []
     for model in models:
         fields = model.entries if isinstance(model, Mapping) else {}
         texts = {name: _text(fields[name].node, environ) for name in _FIELDS if name in fields}
         provider_id, model_id = texts.get("provider_id"), texts.get("model_id")
         if provider_id and model_id and DISABLED not in texts.values():
-            names = model_names(provider_id, model_id, texts.get("provider_model_id"))
-            aliases.update(dict.fromkeys(names, names))
-    return aliases
+            named.append(model_names(provider_id, model_id, texts.get("provider_model_id")))
+    uses = Counter(name for names in named for name in names)
+    return {name: names for names in named for name in names if uses[name] == 1}
 
 
 def _text(node: Node, environ: TextMapping[str, str]) -> str | None:

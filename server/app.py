@@ -42,8 +42,9 @@ class House:
 
 
 def routes(house: House) -> list[BaseRoute]:
-    """Every path that there is."""
+    """Every path that there is; the one that most requests are for is compared first."""
     return [
+        AskingRoute("/v1/chat/completions", house.chat.create, methods=["POST"], name="chat.completions.create"),
         Route("/v1/health", house.health.alive, name="health"),
         AskingRoute("/v1/health/ready", house.health.ready, name="health.ready"),
         Route("/v1/version", house.health.version, name="version"),
@@ -51,7 +52,6 @@ def routes(house: House) -> list[BaseRoute]:
         AskingRoute("/v1/models/{model_id:path}", house.models.retrieve, name="models.retrieve"),
         Route("/v1/providers", house.providers.list, name="providers.list"),
         AskingRoute("/v1/providers/{provider_id}", house.providers.retrieve, name="providers.retrieve"),
-        AskingRoute("/v1/chat/completions", house.chat.create, methods=["POST"], name="chat.completions.create"),
     ]
 
 

@@ -90,7 +90,8 @@ def _decoded(raw: bytes) -> str:
 def use_path(scope: Scope, path: str) -> None:
     """Make `path` the only path that anything behind the guard can see."""
     scope["path"] = path
-    scope["raw_path"] = quote(path, safe="/:@!$&'()*+,;=~").encode("ascii")
+    if scope["raw_path"] != path.encode():
+        scope["raw_path"] = quote(path, safe="/:@!$&'()*+,;=~").encode("ascii")
     # Starlette's router takes this off the path before it matches.
     scope["root_path"] = ""
 

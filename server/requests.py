@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from os import urandom
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
-from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -43,7 +43,7 @@ def gate_of(scope: Scope) -> Gate:
 
 def new_request_id() -> str:
     """An id that no other request has, and that nobody can guess."""
-    return f"req_{uuid4().hex}"
+    return f"req_{urandom(16).hex()}"
 
 
 class RequestIds:

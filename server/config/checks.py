@@ -59,14 +59,14 @@ def _apis(reading: Reading, findings: Findings) -> None:
 
 def _models(reading: Reading, findings: Findings) -> None:
     known = [provider.get("provider_id") for _, provider in reading.entries(("providers", "inference"))]
-    lines: dict[str, int] = {}
+    taken: dict[str, tuple[int, bool]] = {}
     for path, model in reading.entries(("models",)):
         provider_id, model_id = model.get("provider_id"), model.get("model_id")
         if isinstance(provider_id, Given):
             _model_provider((*path, "provider_id"), provider_id, known, reading, findings)
         if isinstance(provider_id, Given) and isinstance(model_id, Given):
             parts = (provider_id, model_id, model.get("provider_model_id"))
-            _model_name((*path, "model_id"), parts, lines, reading, findings)
+            _model_name((*path, "model_id"), parts, taken, reading, findings)
 
 
 def _model_provider(path: Path, wanted: Given, known: Sequence[object], reading: Reading, findings: Findings) -> None:
@@ -80,22 +80,34 @@ def _model_provider(path: Path, wanted: Given, known: Sequence[object], reading:
 
 
 def _model_name(
-    path: Path, parts: tuple[Given, Given, object], lines: dict[str, int], reading: Reading, findings: Findings
+    path: Path,
+    parts: tuple[Given, Given, object],
+    taken: dict[str, tuple[int, bool]],
+    reading: Reading,
+    findings: Findings,
 ) -> None:
-    """`lines` says for each name so far in which line its model stands."""
+    """`taken` says for each name so far in which line its model stands, and whether it is a bare `model_id`.
+
+    Two providers may have a model of one `model_id`. Rules about that name are about both of them, and requests have to
+    say which one they mean.
+    """
     provider_id, model_id, own = parts
     if own is UNRESOLVED:
         return
     span = reading.span(path)
     names = model_names(provider_id.text, model_id.text, own.text if isinstance(own, Given) else None)
-    taken = next((name for name in names if name in lines), None)
-    if taken is not None:
+    shared = next((name for name in names if name in taken), None)
+    if shared is not None:
+        line, bare = taken[shared]
         from_environment = any(isinstance(part, Given) and part.variables for part in parts)
-        which = "a name" if from_environment else f"the name {quoted(taken)}"
-        message = f"this model shares {which} with the model in line {lines[taken]}"
-        findings.error("ambiguous-model", span, message, "give one of them another `model_id`")
+        which = "a name" if from_environment else f"the name {quoted(shared)}"
+        message = f"this model shares {which} with the model in line {line}"
+        if bare and shared == model_id.text:
+            findings.warning("shared-model-id", span, message, "requests have to name the provider too")
+        else:
+            findings.error("ambiguous-model", span, message, "give one of them another `model_id`")
     for name in names:
-        lines.setdefault(name, span.line)
+        taken.setdefault(name, (span.line, name == model_id.text))
 
 
 def _stores(reading: Reading, findings: Findings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,13 +40,14 @@ class Model:
 class Catalogue:
     """Finds models by name for those who ask, and hands out who runs them to those with a permit.
 
-    No two models share a name; the configuration sees to that.
+    A bare `model_id` that two providers share finds neither of them: nothing is guessed.
     """
 
     def __init__(self, models: Iterable[Model], providers: Mapping[str, Provider]) -> None:
         self.models = tuple(models)
         self._providers = providers
-        self._by_name = {name: model for model in self.models for name in model.resource.names}
+        uses = Counter(name for model in self.models for name in model.resource.names)
+        self._by_name = {name: model for model in self.models for name in model.resource.names if uses[name] == 1}
 
     def find(self, name: str) -> Model | None:
         """The model of that name, which may be any of its names; nothing else is looked up."""

@@ -8,7 +8,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from json import dumps, loads
+from json import JSONEncoder, loads
 from typing import Final
 
 import aiohttp
@@ -35,6 +35,7 @@ _DRAIN_SECONDS: Final = 0.5
 _IDLE_SECONDS: Final = 4.0  # uvicorn, and so vLLM, closes an idle connection after 5 seconds
 _LARGE: Final = 1024 * 1024
 
+_encode: Final = JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 _log: Final = logging.getLogger("ostiary.inference")
 
 
@@ -96,7 +97,7 @@ class OpenAICompatible:
         try:
             completion = loads(raw)
             if type(completion) is dict and type(completion.get("choices")) is list:
-                return dumps(completion | {"model": request.model_id}, allow_nan=False, separators=(",", ":")).encode()
+                return _encode(completion | {"model": request.model_id}).encode()
         except (ValueError, RecursionError):
             pass
         raise broken(self._provider_id, "answered with something other than a chat completion")
@@ -121,7 +122,7 @@ class OpenAICompatible:
     async def _post(self, request: ChatRequest) -> aiohttp.ClientResponse:
         """The provider's accepting answer, its body not yet read."""
         body = {**request.body, "model": request.provider_model_id}
-        payload = dumps(body, separators=(",", ":")).encode()
+        payload = _encode(body).encode()
         # aiohttp warns of large `bytes`, which it writes in one piece.
         data = payload if len(payload) < _LARGE else io.BytesIO(payload)
         headers = {"Content-Type": "application/json"}

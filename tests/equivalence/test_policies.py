@@ -19,8 +19,8 @@ from tests.equivalence.policy_strategies import configurations, questions
 from tests.reference import model
 
 NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"
-DECISIONS = 50_000 if NIGHTLY else 2_400
-QUESTIONS = 20
+DECISIONS = 50_000 if NIGHTLY else 4_800
+QUESTIONS = 30
 """Questions for each policy; each yields a decision about a route and one about a resource."""
 
 

@@ -77,9 +77,7 @@ def test_no_other_page_may(local: Address, origin: str) -> None:
     answer = local.get("/v1/models", f"Origin: {origin}")
     assert ALLOWED not in answer.headers
     assert "Origin" in answer.headers["vary"]
-    preflight = local.get(
-        "/v1/models", f"Origin: {origin}", "Access-Control-Request-Method: GET", method="OPTIONS"
-    )
+    preflight = local.get("/v1/models", f"Origin: {origin}", "Access-Control-Request-Method: GET", method="OPTIONS")
     assert preflight.status == 400
     assert "origin" in preflight.error["message"]
     assert ALLOWED not in preflight.headers

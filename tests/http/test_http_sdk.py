@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import openai
 import pytest
 from openai import OpenAI
+from openai.types.chat import ChatCompletionToolParam, ChatCompletionUserMessageParam
 
 from server.inference.catalogue import Model
 from server.inference.echo import Echo
@@ -15,8 +16,11 @@ from tests.http.house import CREATED, MODELS, ByToken, house
 from tests.http.serving import serving
 from tests.http.upstream import SECRET, TEXT, Upstream, upstream
 
-HELLO = {"role": "user", "content": "hello there"}
-WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+HELLO: ChatCompletionUserMessageParam = {"role": "user", "content": "hello there"}
+WEATHER: ChatCompletionToolParam = {
+    "type": "function",
+    "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}},
+}
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +63,13 @@ def test_no_other_name_leads_to_a_model(client: OpenAI, server: Upstream, name: 
     with pytest.raises(openai.NotFoundError) as retrieved:
         client.models.retrieve(name)
     with pytest.raises(openai.NotFoundError) as chatted:
-        client.chat.completions.create(model=name, messages=[HELLO])  # type: ignore[list-item]
+        client.chat.completions.create(model=name, messages=[HELLO])
     assert retrieved.value.code == chatted.value.code == "model_not_found"
     assert server.asked == []
 
 
 def test_a_chat_is_answered(client: OpenAI) -> None:
-    answer = client.chat.completions.create(model="llama", messages=[HELLO])  # type: ignore[list-item]
+    answer = client.chat.completions.create(model="llama", messages=[HELLO])
     assert answer.choices[0].message.content == "echo: hello there"
     assert (answer.model, answer.choices[0].finish_reason) == ("echo/llama3.2", "stop")
     assert answer.usage is not None and answer.usage.total_tokens == 5
@@ -74,7 +78,7 @@ def test_a_chat_is_answered(client: OpenAI) -> None:
 
 @pytest.mark.parametrize(("model", "text"), [("llama", "echo: hello there"), ("p/m", "".join(TEXT))])
 def test_a_chat_streams(client: OpenAI, model: str, text: str) -> None:
-    with client.chat.completions.create(model=model, messages=[HELLO], stream=True) as chunks:  # type: ignore[list-item]
+    with client.chat.completions.create(model=model, messages=[HELLO], stream=True) as chunks:
         found = list(chunks)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in found) == text
     assert found[0].choices[0].delta.role == "assistant"
@@ -85,7 +89,7 @@ def test_a_chat_streams(client: OpenAI, model: str, text: str) -> None:
 def test_the_accumulating_helper_is_content(client: OpenAI) -> None:
     with client.chat.completions.stream(
         model="llama",
-        messages=[HELLO],  # type: ignore[list-item]
+        messages=[HELLO],
         stream_options={"include_usage": True},
     ) as stream:
         final = stream.get_final_completion()
@@ -96,8 +100,8 @@ def test_the_accumulating_helper_is_content(client: OpenAI) -> None:
 def test_a_tool_call_streams(client: OpenAI) -> None:
     with client.chat.completions.stream(
         model="llama",
-        messages=[HELLO],  # type: ignore[list-item]
-        tools=[WEATHER],  # type: ignore[list-item]
+        messages=[HELLO],
+        tools=[WEATHER],
         tool_choice="required",
     ) as stream:
         choice = stream.get_final_completion().choices[0]
@@ -119,7 +123,7 @@ def test_an_error_is_the_exception_that_it_should_be(
     client: OpenAI, model: str, kind: type[openai.APIStatusError], code: str, stream: bool
 ) -> None:
     with pytest.raises(kind) as failure:
-        client.chat.completions.create(model=model, messages=[HELLO], stream=stream)  # type: ignore[call-overload]
+        client.chat.completions.create(model=model, messages=[HELLO], stream=stream)
     assert failure.value.code == code
     assert failure.value.request_id is not None and failure.value.request_id.startswith("req_")
     assert SECRET not in str(failure.value)
@@ -128,13 +132,13 @@ def test_an_error_is_the_exception_that_it_should_be(
 def test_an_error_in_a_stream_is_an_exception(client: OpenAI) -> None:
     with (
         pytest.raises(openai.APIError, match="ended its answer in the middle"),
-        client.chat.completions.create(model="p/stops", messages=[HELLO], stream=True) as chunks,  # type: ignore[list-item]
+        client.chat.completions.create(model="p/stops", messages=[HELLO], stream=True) as chunks,
     ):
         list(chunks)
 
 
 def test_a_bad_key_is_an_authentication_error(url: str) -> None:
-    with OpenAI(base_url=url, api_key="bad", max_retries=2) as made, pytest.raises(openai.AuthenticationError) as failure:
+    with OpenAI(base_url=url, api_key="bad") as made, pytest.raises(openai.AuthenticationError) as failure:
         made.models.list()
     assert failure.value.code == "invalid_api_key"
 

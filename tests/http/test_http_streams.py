@@ -55,8 +55,8 @@ class Client:
         self.socket.settimeout(10)
         self.socket.connect((address.host, address.port))
         raw = dumps(body(model, stream=stream)).encode()
-        head = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(raw)}\r\n\r\n"
-        self.socket.sendall(head.encode() + raw)
+        lines = [f"POST {CHAT} HTTP/1.1", "Host: a", "Content-Type: application/json", f"Content-Length: {len(raw)}"]
+        self.socket.sendall("\r\n".join([*lines, "", ""]).encode() + raw)
         self.received = b""
 
     def __enter__(self) -> Self:

@@ -131,7 +131,6 @@ def test_a_model_is_not_blamed_for_a_provider_id_that_is_missing_itself() -> Non
     [
         ("{model_id: m, provider_id: a}", "{model_id: m, provider_id: a}", "a/m"),
         ("{model_id: m, provider_id: a}", "{model_id: n, provider_id: a, provider_model_id: m}", "a/m"),
-        ("{model_id: m, provider_id: a}", "{model_id: m, provider_id: b}", "m"),
         ("{model_id: x, provider_id: a, provider_model_id: m}", "{model_id: a/m, provider_id: b}", "a/m"),
     ],
 )
@@ -143,10 +142,32 @@ def test_two_models_share_no_name(first: str, second: str, shared: str) -> None:
     ]
 
 
+def test_two_providers_may_have_a_model_of_one_model_id() -> None:
+    models = ("{model_id: m, provider_id: a}", "{model_id: m, provider_id: b}")
+    assert errors(with_models(*models, providers=("a", "b"))) == []
+
+
 def test_a_shared_name_from_the_environment_is_not_shown() -> None:
     text = with_models("{model_id: '${env.A}', provider_id: ollama}", "{model_id: '${env.B}', provider_id: ollama}")
     assert errors(text, A="canary", B="canary") == [
         "6:14: this model shares a name with the model in line 5; give one of them another `model_id`"
+    ]
+
+
+def test_a_model_is_not_blamed_for_a_name_whose_variable_is_missing() -> None:
+    text = with_models(
+        "{model_id: a, provider_id: ollama}", "{model_id: a, provider_id: ollama, provider_model_id: '${env.NOPE}'}"
+    )
+    assert [error.split("; ")[0] for error in errors(text)] == ["6:57: the environment lacks `NOPE`"]
+
+
+def test_hints_neither_show_nor_guess_what_the_environment_holds() -> None:
+    text = with_models("{model_id: a, provider_id: canary-2}", providers=("'${env.ID}'", "local"))
+    assert errors(text, ID="canary-1") == ["6:30: no provider of `inference` is called `canary-2`; use one of `local`"]
+    text = with_models("{model_id: a, provider_id: '${env.ID}', model_type: '${env.TYPE}'}", providers=("local",))
+    assert errors(text, ID="locale", TYPE="lm") == [
+        "5:30: no provider of `inference` is called the value of `ID`; use one of `local`",
+        "5:55: `model_type` can't be the value of `TYPE`; use one of `embedding`, `llm`",
     ]
 
 
@@ -267,3 +288,8 @@ def test_what_both_readers_notice_is_reported_once(auth: str) -> None:
     assert read_config(document, {}, findings) is None
     spans = [found.span for found in findings.diagnostics]
     assert len(spans) == len(set(spans)) >= before
+
+
+def test_a_key_with_control_characters_stays_on_its_line_in_messages() -> None:
+    [error] = errors('storage: {backends: {"a\\e[31m\\n": {type: kv_sqlite}}}')
+    assert error == "1:22: `a\\x1b[31m\\n` has no `db_path`"

@@ -141,3 +141,9 @@ def test_shapes_can_be_built_in_python_and_never_change() -> None:
     assert "sk-1" not in repr(settings)
     with pytest.raises(ValueError, match="frozen"):
         model.model_id = "c"
+
+
+def test_a_secret_that_a_conditional_leaves_empty_is_not_shown() -> None:
+    assert one_error(with_provider("api_key: ${env.A:+sk-canary}${env.B:=}")) == (
+        "`api_key` needs a value, and its text is empty"
+    )

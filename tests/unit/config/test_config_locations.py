@@ -27,7 +27,7 @@ def test_a_base_url_loses_its_final_slash_alone(url: str, meant: str) -> None:
 @pytest.mark.parametrize(
     "url",
     ["localhost:11434", "ftp://a", "http://", "http:///v1", "//a", "file:///etc/passwd", "http://a:99999", "http://a:0",
-     "http://a b", "http://[::1", "http://[zz]", r"http://a\b", "HTTP:a", "http://a.%2e/"],
+     "http://a b", "http://[::1", "http://[zz]", r"http://a\b", r"http://a/b\c", "HTTP:a", "http://a.%2e/"],
 )  # fmt: skip
 def test_what_is_no_http_url_is_refused(url: str) -> None:
     text = with_provider(f"url: '{url}'", "remote::ollama")

@@ -58,6 +58,7 @@ def test_c1_without_inference_model_names_the_variable() -> None:
 
 def test_c2_two_instances_of_one_type_work() -> None:
     config = load(with_models(providers=("ollama", "second")).replace("models:\n", ""))
+    assert list(config.providers) == ["inference"]
     assert [provider.provider_id for provider in config.providers["inference"]] == ["ollama", "second"]
 
 

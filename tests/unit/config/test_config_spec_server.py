@@ -79,23 +79,23 @@ def test_c14_set_authentication_is_oauth2() -> None:
 
 
 def test_c14_unset_the_provider_is_dropped_with_its_variables_and_loudly() -> None:
-    assert load(text).server.auth.provider_config is None
-    assert warnings(text) == [
+    assert load(C14).server.auth.provider_config is None
+    assert warnings(C14) == [
         "4:13: authentication is off: `${env.AUTH_PROVIDER:+oauth2_token}` is nothing in this environment"
     ]
 
 
 def test_c14_both_readers_of_the_file_agree_whether_authentication_is_on() -> None:
-    document = parse_document((SPEC / "c14.yaml").read_text(encoding="utf-8"), "config.yaml")
+    document = parse_document(C14, "config.yaml")
     for environ in ({}, {"AUTH_PROVIDER": ""}, {"AUTH_PROVIDER": "x", "KEYCLOAK_URL": "https://sso.example.com"}):
         policies = read_policies(document, environ, Findings())
-        config = load((SPEC / "c14.yaml").read_text(encoding="utf-8"), **environ)
+        config = load(C14, **environ)
         assert policies is not None
         assert policies.authentication == (config.server.auth.provider_config is not None)
 
 
 def test_c14_a_set_provider_needs_its_variables() -> None:
-    assert errors(text, AUTH_PROVIDER="yes") == [
+    assert errors(C14, AUTH_PROVIDER="yes") == [
         "7:14: the environment lacks `KEYCLOAK_URL`; set it, or write a default: `${env.NAME:=default}`"
     ]
 

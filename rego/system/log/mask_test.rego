@@ -1,0 +1,25 @@
+package system.log_test
+
+import data.system.log
+
+test_attributes_of_one_question_are_left_out if {
+	log.mask == {
+		"/input/principal/attributes",
+		"/input/resource/owner/attributes",
+		"/result/resource/obligations",
+	} with input as {"input": {"principal": {"id": "a"}}}
+}
+
+test_attributes_of_every_question_are_left_out if {
+	log.mask == {
+		"/input/principal/attributes",
+		"/input/resource/owner/attributes",
+		"/result/resource/obligations",
+		"/input/questions/0/principal/attributes",
+		"/input/questions/1/principal/attributes",
+		"/input/questions/0/resource/owner/attributes",
+		"/input/questions/1/resource/owner/attributes",
+		"/result/0/resource/obligations",
+		"/result/1/resource/obligations",
+	} with input as {"input": {"questions": [{"principal": null}, {"principal": null}]}}
+}

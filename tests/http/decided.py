@@ -1,0 +1,104 @@
+"""The application as a configuration describes it, with a real OPA and the policies of that configuration."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+from starlette.applications import Starlette
+
+from policy.diagnostics import Findings
+from policy.document import parse_document
+from policy.parser import read_policies
+from policy.vocabulary import Action, Resource, Route
+from server import wiring
+from server.authn import Authenticator
+from server.authz.pep import RequestContext
+from server.authz.permit import Permit
+from server.authz.readiness import Authentication, Readiness
+from server.config import Config, read_config
+from tests.http.serving import Address, serving
+from tests.system.opa_world import World, world
+from translators.compiler import compile_policies
+
+
+class RealPolicy:
+    """The enforcement point and the readiness of a world that lives in the server's event loop."""
+
+    world: World
+    loop: asyncio.AbstractEventLoop
+
+    async def check_route(self, context: RequestContext, route: Route) -> None:
+        """Ask OPA."""
+        await self.world.pep.check_route(context, route)
+
+    async def permit(self, context: RequestContext, action: Action, resource: Resource) -> Permit:
+        """Ask OPA."""
+        return await self.world.pep.permit(context, action, resource)
+
+    async def permit_route_and_access(
+        self, context: RequestContext, route: Route, action: Action, resource: Resource
+    ) -> Permit:
+        """Ask OPA."""
+        return await self.world.pep.permit_route_and_access(context, route, action, resource)
+
+    async def readable(self, context: RequestContext, resources: Sequence[Resource]) -> list[Permit]:
+        """Ask OPA."""
+        return await self.world.pep.readable(context, resources)
+
+    async def check(self) -> Readiness:
+        """Ask OPA about itself."""
+        return await self.world.probe.check()
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The running server, and what its decision log says."""
+
+    address: Address
+    policy: RealPolicy
+
+    def log(self, request_id: str) -> list[dict[str, Any]]:
+        """The decisions that were made for a request."""
+        records = asyncio.run_coroutine_threadsafe(self.policy.world.records(), self.policy.loop).result(timeout=5)
+        return [record for record in records if record["request_id"] == request_id]
+
+
+def read(text: str) -> Config:
+    """A configuration that has no errors."""
+    findings = Findings()
+    config = read_config(parse_document(dedent(text), "config.yaml"), {}, findings)
+    assert config is not None, findings.diagnostics
+    return config
+
+
+@contextmanager
+def decided(
+    text: str, opa: Path, folder: Path, *, authenticator: Authenticator | None, start: bool = True
+) -> Iterator[Decided]:
+    """The server with the configuration `text`; `start=False` leaves OPA out."""
+    policies = read_policies(parse_document(dedent(text), "config.yaml"), {}, Findings())
+    assert policies is not None
+    bundle = compile_policies(policies)
+    archive = folder / "bundle.tar.gz"
+    archive.write_bytes(bundle.archive)
+    policy = RealPolicy()
+    app = wiring.build(read(text), policy, authenticator, policy)
+    providers = app.router.lifespan_context
+    authentication = Authentication.OFF if authenticator is None else Authentication.CONFIGURED
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        made = world(opa, folder, archive, revision=bundle.revision, authentication=authentication, start=start)
+        async with made as policy.world, providers(app):
+            policy.loop = asyncio.get_running_loop()
+            yield
+
+    app.router.lifespan_context = lifespan
+    with serving(app) as address:
+        yield Decided(address, policy)

@@ -1,0 +1,165 @@
+"""From a configuration to an application: which provider is called where, over which TLS, for whose origin."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from server import wiring
+from tests.http.decided import read
+from tests.http.house import AlwaysReady
+from tests.http.serving import Address, serving
+from tests.http.unsafe import UnsafePermitAll
+from tests.http.upstream import Upstream, upstream
+
+CHAT = "/v1/chat/completions"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Upstream]:
+    with upstream() as running:
+        yield running
+
+
+@contextmanager
+def built(provider: str, cors: str = "false") -> Iterator[Address]:
+    """The server with one provider, `p`, and one model of it, `m`."""
+    config = read(f"""
+        version: 2
+        apis: [inference]
+        providers:
+          inference: [{{provider_id: p, {provider}}}]
+        models: [{{model_id: alias, provider_id: p, provider_model_id: m, metadata: {{context: 5}}}}]
+        server: {{cors: {cors}}}
+    """)
+    with serving(wiring.build(config, UnsafePermitAll(), None, AlwaysReady())) as address:
+        yield address
+
+
+def chat(address: Address) -> int:
+    return address.post(CHAT, {"model": "alias", "messages": [{"role": "user", "content": "hi"}]}).status
+
+
+@pytest.mark.parametrize(
+    ("provider", "key"),
+    [
+        ("provider_type: remote::openai, config: {base_url: URL/v1, api_key: k1}", "k1"),
+        ("provider_type: remote::openai, config: {base_url: URL/v1}", None),
+        ("provider_type: remote::vllm, config: {url: URL, api_token: k2}", "k2"),
+        ("provider_type: remote::vllm, config: {url: URL/v1}", None),
+        ("provider_type: remote::ollama, config: {url: URL}", None),
+        ("provider_type: remote::ollama, config: {base_url: URL/v1/}", None),
+    ],
+)
+def test_each_kind_of_provider_is_called_as_it_wants(server: Upstream, provider: str, key: str | None) -> None:
+    server.forget()
+    with built(provider.replace("URL", server.url)) as address:
+        assert chat(address) == 200
+        shown = address.get("/v1/providers").json["data"][0]
+    path, headers, body = server.asked[0]
+    assert (path, body["model"]) == ("/v1/chat/completions", "m")
+    assert headers.get("Authorization") == (None if key is None else f"Bearer {key}")
+    assert "k1" not in str(shown)
+    assert "k2" not in str(shown)
+    assert shown["config"].get("api_key", shown["config"].get("api_token")) == (None if key is None else "********")
+
+
+def test_a_model_shows_its_metadata(server: Upstream) -> None:
+    with built("provider_type: inline::echo") as address:
+        assert address.get("/v1/models/alias").json["custom_metadata"] == {
+            "provider_id": "p",
+            "model_type": "llm",
+            "context": 5,
+        }
+
+
+@pytest.mark.parametrize(
+    ("cors", "origin", "allowed"),
+    [
+        ("false", "http://localhost:3000", None),
+        ("true", "http://localhost:3000", "http://localhost:3000"),
+        ("true", "https://app.example", None),
+        ("{}", "https://app.example", "*"),
+        ("{allow_origins: ['https://app.example']}", "https://app.example", "https://app.example"),
+        ("{allow_origins: ['https://app.example']}", "https://other.example", None),
+        ("{allow_origins: [], allow_origin_regex: 'https://a.*'}", "https://app.example", "https://app.example"),
+    ],
+)
+def test_cors_is_what_the_configuration_says(cors: str, origin: str, allowed: str | None) -> None:
+    with built("provider_type: inline::echo", cors) as address:
+        assert address.get("/v1/health", f"Origin: {origin}").headers.get("access-control-allow-origin") == allowed
+
+
+def test_a_provider_over_tls_has_one_context_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate = _certificate(tmp_path)
+    inbound = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    inbound.load_cert_chain(certificate)
+    made: list[ssl.SSLContext] = []
+    create = ssl.create_default_context
+
+    def counted(cafile: Path | None = None) -> ssl.SSLContext:
+        made.append(create(cafile=cafile))
+        return made[-1]
+
+    monkeypatch.setattr(ssl, "create_default_context", counted)
+    with upstream(inbound) as server:
+        settings = f"config: {{url: '{server.url}', tls_verify: '{certificate}'}}"
+        with built(f"provider_type: remote::vllm, {settings}") as address:
+            assert [chat(address) for _ in range(3)] == [200, 200, 200]
+            assert address.get("/v1/providers").json["data"][0]["config"]["tls_verify"] == str(certificate)
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(("verify", "status"), [("true", 502), ("false", 200)])
+def test_an_unknown_certificate_is_believed_only_where_the_configuration_says_so(
+    tmp_path: Path, verify: str, status: int
+) -> None:
+    inbound = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    inbound.load_cert_chain(_certificate(tmp_path))
+    with (
+        upstream(inbound) as server,
+        built(f"provider_type: remote::vllm, config: {{url: '{server.url}', tls_verify: {verify}}}") as address,
+    ):
+        assert chat(address) == status
+
+
+def test_an_address_without_tls_needs_no_context(server: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssl, "create_default_context", None)
+    with built(f"provider_type: remote::ollama, config: {{url: '{server.url}'}}") as address:
+        assert chat(address) == 200
+
+
+def _certificate(folder: Path) -> Path:
+    """A key and a self-signed certificate for 127.0.0.1, in one PEM file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "upstream")])
+    now = datetime.datetime.now(datetime.UTC)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(address, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = folder / "upstream.pem"
+    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    return path

@@ -1,0 +1,35 @@
+"""The names of models, as rules and requests use them."""
+
+from __future__ import annotations
+
+from policy.document import parse_document
+from policy.models import model_aliases, model_names
+
+CONFIG = """
+models:
+  - {model_id: llama3.2, provider_id: ollama, provider_model_id: null}
+  - {model_id: my-llama, provider_id: vllm, provider_model_id: llama-3-2-3b}
+  - {model_id: twice, provider_id: a}
+  - {model_id: twice, provider_id: b}
+  - {model_id: "${env.MODEL:__disabled__}", provider_id: ollama}
+  - {model_id: 7}
+"""
+
+
+def test_the_canonical_name_comes_first_and_no_name_twice() -> None:
+    assert model_names("ollama", "llama3.2", None) == ("ollama/llama3.2", "llama3.2")
+    assert model_names("vllm", "my-llama", "llama-3-2-3b") == ("vllm/llama-3-2-3b", "vllm/my-llama", "my-llama")
+
+
+def test_every_unambiguous_name_leads_to_all_names() -> None:
+    aliases = model_aliases(parse_document(CONFIG, "config.yaml"), {})
+    assert aliases["my-llama"] == aliases["vllm/llama-3-2-3b"] == ("vllm/llama-3-2-3b", "vllm/my-llama", "my-llama")
+    assert aliases["llama3.2"] == ("ollama/llama3.2", "llama3.2")
+    assert "twice" not in aliases
+    assert aliases["b/twice"] == ("b/twice", "twice")
+    assert "ollama/__disabled__" not in aliases
+
+
+def test_a_model_switched_on_by_the_environment_has_its_names() -> None:
+    aliases = model_aliases(parse_document(CONFIG, "config.yaml"), {"MODEL": "m"})
+    assert aliases["m"] == ("ollama/m", "m")
