@@ -19,7 +19,7 @@ lint: .venv/dev.stamp ## formatting, lint, types, directions of imports
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy --no-error-summary && $(BIN)/lint-imports --no-logo >/dev/null || { $(BIN)/lint-imports --no-logo; exit 1; }
 
 rego: opa ## format, check and test the hand-written Rego
-	@opa="$$($(PYTHON) -m translators.opa)" && "$$opa" fmt --list --fail rego && "$$opa" check --strict --schema rego/schemas rego && "$$opa" test --coverage --threshold 100 --fail-on-empty --format json rego >/dev/null || { "$$opa" test --verbose rego; exit 1; }
+	@opa="$$($(PYTHON) -m translators.opa)" && "$$opa" fmt --list --fail rego && "$$opa" check --strict --schema rego/schemas --capabilities rego/capabilities.json rego && "$$opa" test --coverage --threshold 100 --fail-on-empty --format json rego >/dev/null || { "$$opa" test --verbose rego; exit 1; }
 
 opa: ## obtain OPA (found, or built once per machine) and print its path
 	@$(PYTHON) -m translators.opa

@@ -1,4 +1,6 @@
-"""What `server.auth` says beside the policies: whether authentication is configured, and how to take bad patterns."""
+"""What `server.auth` says beside the policies: whether authentication is configured, how to take bad patterns, and
+where the guardrails are.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from policy.diagnostics import Findings, quoted
 from policy.document import Mapping, Node, Scalar
 from policy.environment import Missing, empty_conditionals, substitute
 from policy.fields import kind_of
+from policy.rules import Guardrails
 
 
 def is_configured(auth: Mapping, environ: Environ[str, str], findings: Findings) -> bool:
@@ -50,6 +53,18 @@ def lenient_patterns(auth: Mapping, environ: Environ[str, str], findings: Findin
             return value
     findings.error("not-a-boolean", node.span, "`lenient_patterns` takes `true` or `false`")
     return False
+
+
+def guardrails(auth: Mapping, findings: Findings) -> Guardrails | None:
+    """The directory of hand-written Rego, if there is one."""
+    entry = auth.entries.get("guardrails")
+    if entry is None:
+        return None
+    node = entry.node
+    if isinstance(node, Scalar) and isinstance(node.value, str) and node.value.strip():
+        return Guardrails(node.value, node.span)
+    findings.error("not-a-text", node.span, "`guardrails` takes the path of a directory with Rego files")
+    return None
 
 
 def _names_a_provider(node: Node, environ: Environ[str, str], findings: Findings) -> bool:

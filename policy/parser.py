@@ -8,19 +8,19 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-from policy.authentication import is_configured, lenient_patterns
+from policy.authentication import guardrails, is_configured, lenient_patterns
 from policy.diagnostics import Findings
 from policy.document import Mapping, Node, Scalar, Sequence, parse_document
 from policy.environment import substitute
 from policy.fields import kind_of, known_keys
 from policy.frames import parse_rules
-from policy.lints import report_skipped_forbids
+from policy.lints import report_lints
 from policy.rules import AccessRule, PolicySet, RouteRule
 from policy.scopes import ACCESS, ROUTES, access_rule, route_rule
 from policy.vocabulary import RECORD_TABLES
 
 _POLICIES: Final = (ACCESS.policy, ROUTES.policy)
-_AUTH_KEYS: Final = ("provider_config", *_POLICIES, "lenient_patterns", "require")
+_AUTH_KEYS: Final = ("provider_config", *_POLICIES, "guardrails", "lenient_patterns", "require")
 _OLD_FORM: Final = dict.fromkeys(("provider_type", "config"), "write `provider_config` with a `type` in it")
 
 
@@ -65,9 +65,10 @@ def read_policies(document: Mapping, environ: Environ[str, str], findings: Findi
         access_name=ACCESS.policy if access else "default_policy",
         access=parse_access_policy(access.node, own, lenient, tables) if access else default_access_policy(),
         routes=parse_route_policy(routes.node, own, lenient) if routes else None,
+        guardrails=guardrails(auth, own),
     )
-    if policies.routes is not None and not own.has_errors:
-        report_skipped_forbids(policies.routes, authentication, own)
+    if not own.has_errors:
+        report_lints(policies, auth, document, environ, own)
     findings.extend(own)
     return None if own.has_errors else policies
 

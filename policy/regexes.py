@@ -65,9 +65,14 @@ def fault_of(pattern: str) -> str | None:
     return None
 
 
-def _point_out_doubled_backslash(scalar: Scalar, pattern: str, findings: Findings) -> None:
+def has_doubled_backslash(pattern: str) -> bool:
+    r"""Whether `\\` stands in the pattern and matches a backslash."""
     # A backslash consumes what follows, so pairs are taken from the left: `\d\\.` holds one doubled backslash.
-    if r"\\" not in re.findall(r"\\.", pattern, re.DOTALL):
+    return r"\\" in re.findall(r"\\.", pattern, re.DOTALL)
+
+
+def _point_out_doubled_backslash(scalar: Scalar, pattern: str, findings: Findings) -> None:
+    if not has_doubled_backslash(pattern):
         return
     meant = quoted(REGEX_PREFIX + pattern.replace(r"\\", "\\"))
     findings.warning(

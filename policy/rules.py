@@ -151,6 +151,14 @@ class RouteRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Guardrails:
+    """A directory of hand-written Rego whose denials override every permit; relative to the configuration's own."""
+
+    directory: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class PolicySet:
     """Everything that a configuration says about who may do what.
 
@@ -162,3 +170,4 @@ class PolicySet:
     access_name: str
     access: tuple[AccessRule, ...]
     routes: tuple[RouteRule, ...] | None
+    guardrails: Guardrails | None = None

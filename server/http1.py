@@ -43,6 +43,8 @@ def door(app: ASGIApp, **options: Any) -> uvicorn.Config:
         http=DoorProtocol,
         ws="none",
         lifespan="on",
+        # Longer than clients and proxies keep an idle connection, so that none sends into one that is being closed.
+        timeout_keep_alive=75,
         # Whoever connects is the client: what it says of itself in `X-Forwarded-*` proves nothing.
         proxy_headers=False,
         server_header=False,

@@ -6,6 +6,7 @@ Each test keeps the words of the policy beside its Rego, so that an explanation 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from policy.rules import (
     AccessRule,
@@ -21,28 +22,30 @@ from policy.rules import (
     RouteRule,
 )
 from policy.vocabulary import RECORD_PREFIX, Action
-from translators.conditions import Body, Test, condition_bodies
+from translators.conditions import Body, Listing, Test, about_the_caller, condition_bodies
 from translators.guards import type_guard
-from translators.regex import Translation
+from translators.regex import Start, Translation, starts
 from translators.text import equals_any, raw_literal, string_literal
 
 Dialect = Callable[[Regex], Translation | None]
 """Translates one pattern of a policy, or answers None for one that never matches."""
+
+_RESOURCE_TYPE: Final = "input.resource.type"
+_LISTED_TYPE: Final = "input.type"
 
 
 def access_bodies(rule: AccessRule, dialect: Dialect) -> tuple[Body, ...]:
     """The bodies under which an access rule applies; none if its pattern never matches."""
     scope: list[Test] = []
     if len(rule.actions) < len(Action):
-        wanted = [action for action in Action if action in rule.actions]
-        scope.append(Test(f"action is {' or '.join(wanted)}", (equals_any("input.action", wanted),)))
+        scope.append(_action_test([action for action in Action if action in rule.actions]))
     resource = _resource_test(rule.resource, dialect)
     if resource is None:
         return ()
     scope.extend(resource)
     if rule.principal is not None:
         literal = string_literal(rule.principal)
-        scope.append(Test(f"principal is {literal}", (f"input.principal.id == {literal}",)))
+        scope.append(about_the_caller(f"principal is {literal}", f"input.principal.id == {literal}"))
     return tuple(tuple(scope) + tail for tail in condition_bodies(rule.conditions, rule.effect))
 
 
@@ -58,20 +61,33 @@ def route_bodies(rule: RouteRule, dialect: Dialect) -> tuple[Body, ...]:
     return tuple(tuple(scope) + path + tail for path in _path_alternatives(rule.paths, dialect) for tail in tails)
 
 
+def _action_test(wanted: list[Action]) -> Test:
+    # A record that is to be created isn't in any list.
+    listed = [action for action in wanted if action is not Action.CREATE]
+    listings = (Listing((equals_any("input.action", listed),)),) if listed else ()
+    return Test(f"action is {' or '.join(wanted)}", (equals_any("input.action", wanted),), listings)
+
+
 def _resource_test(pattern: ResourcePattern, dialect: Dialect) -> tuple[Test, ...] | None:
     match pattern:
         case Everything():
             return ()
         case OfType(type=kind):
-            return (Test(f"resource is of type {kind}", (equals_any("input.resource.type", [kind]),)),)
+            return (_type_test(f"resource is of type {kind}", lambda reference: equals_any(reference, [kind])),)
         case EveryRecord():
-            line = f"startswith(input.resource.type, {string_literal(RECORD_PREFIX)})"
-            return (Test("resource is a record", (line,)),)
+            prefix = string_literal(RECORD_PREFIX)
+            return (_type_test("resource is a record", lambda reference: f"startswith({reference}, {prefix})"),)
         case ExactName(type=kind, name=name):
-            lines = (equals_any("input.resource.type", [kind]), f"{string_literal(name)} in input.resource.names")
-            return (Test(f"resource is {kind}::{name}", lines),)
+            literal = string_literal(name)
+            lines = (equals_any(_RESOURCE_TYPE, [kind]), f"{literal} in input.resource.names")
+            listing = Listing((equals_any(_LISTED_TYPE, [kind]),), (f"records.name_is({literal})",))
+            return (Test(f"resource is {kind}::{name}", lines, (listing,)),)
         case Regex():
             return _subject_test(pattern, dialect)
+
+
+def _type_test(meaning: str, line: Callable[[str], str]) -> Test:
+    return Test(meaning, (line(_RESOURCE_TYPE),), (Listing((line(_LISTED_TYPE),)),))
 
 
 def _subject_test(pattern: Regex, dialect: Dialect) -> tuple[Test, ...] | None:
@@ -79,11 +95,19 @@ def _subject_test(pattern: Regex, dialect: Dialect) -> tuple[Test, ...] | None:
     if translation is None:
         return None
     lines = (
-        *type_guard(translation.literal_prefix),
+        *type_guard(translation.literal_prefix, _RESOURCE_TYPE),
         "some name in subject.subjects",
         *_matches(translation, "name"),
     )
-    return (Test(f"resource matches regex:{pattern.pattern}", lines),)
+    listings = tuple(map(_listed_subject, starts(pattern.pattern)))
+    return (Test(f"resource matches regex:{pattern.pattern}", lines, listings),)
+
+
+def _listed_subject(start: Start) -> Listing:
+    """What a list asks in place of a pattern: how the subject begins and, where that isn't enough, the rest later."""
+    beginning = (f"records.subject_starts_with({string_literal(start.text)})",) if start.text else ()
+    rest = () if start.complete else ("records.undecided",)
+    return Listing(type_guard(start.text, _LISTED_TYPE), beginning + rest)
 
 
 def _path_alternatives(paths: tuple[PathPattern, ...], dialect: Dialect) -> Iterator[Body]:

@@ -16,7 +16,8 @@ from policy.diagnostics import Findings
 from policy.rules import AccessRule, PolicySet, Regex, RouteRule
 from policy.vocabulary import CONTRACT
 from translators.bodies import access_bodies, route_bodies
-from translators.conditions import Body
+from translators.conditions import Body, Listing
+from translators.listings import listings
 from translators.modules import CompiledRule, modules
 from translators.regex import Translation, Untranslatable, translate
 
@@ -50,8 +51,8 @@ class Bundle:
         return buffer.getvalue()
 
 
-def compile_policies(policies: PolicySet) -> Bundle:
-    """Compile the policies of one configuration.
+def compile_policies(policies: PolicySet, guardrails: Mapping[str, bytes] | None = None) -> Bundle:
+    """Compile the policies of one configuration; `guardrails` are files as `read_guardrails` gives them.
 
     Raises InvalidDocument with every pattern that can't be translated exactly.
     """
@@ -60,13 +61,15 @@ def compile_policies(policies: PolicySet) -> Bundle:
     routes = tuple(_route_rule(rule, findings) for rule in policies.routes or ())
     findings.raise_errors()
     files = {f"{_ROOT}/{path}": text.encode() for path, text in _law()}
+    files.update(guardrails or {})
     for package, title, rules in (("access", "Access rules", access), ("routes", "Route rules", routes)):
-        for name, text in modules(package, title, rules):
+        for name, text in modules(package, title, rules, filtered=package == "access"):
             files[f"{_ROOT}/{package}/{name}"] = text.encode()
     settings = {
         "contract": CONTRACT,
         "authentication": "configured" if policies.authentication else "off",
         "route_policy": "absent" if policies.routes is None else "present",
+        "guardrails": "present" if guardrails else "absent",
         "access": [_description(rule) for rule in access],
         "routes": [_description(rule) for rule in routes],
     }
@@ -78,7 +81,7 @@ def compile_policies(policies: PolicySet) -> Bundle:
 
 def _access_rule(rule: AccessRule, policy_name: str, findings: Findings) -> CompiledRule:
     bodies = access_bodies(rule, lambda pattern: _translate(pattern, findings))
-    return _compiled(rule, policy_name, bodies)
+    return _compiled(rule, policy_name, bodies, listings(bodies))
 
 
 def _route_rule(rule: RouteRule, findings: Findings) -> CompiledRule:
@@ -86,9 +89,11 @@ def _route_rule(rule: RouteRule, findings: Findings) -> CompiledRule:
     return _compiled(rule, "route_policy", bodies)
 
 
-def _compiled(rule: AccessRule | RouteRule, policy_name: str, bodies: tuple[Body, ...]) -> CompiledRule:
+def _compiled(
+    rule: AccessRule | RouteRule, policy_name: str, bodies: tuple[Body, ...], filters: tuple[Listing, ...] = ()
+) -> CompiledRule:
     name = f"{policy_name}[{rule.index}]"
-    return CompiledRule(rule.index, rule.effect, name, rule.span, rule.description or None, bodies)
+    return CompiledRule(rule.index, rule.effect, name, rule.span, rule.description or None, bodies, filters)
 
 
 def _translate(pattern: Regex, findings: Findings) -> Translation | None:

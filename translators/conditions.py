@@ -20,11 +20,33 @@ from translators.text import member, string_literal
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """What is left to test where the caller and the type of record are known and the record isn't.
+
+    `lines` are tests in Rego that such a question decides; `facts` are expressions in Rego, each of which yields what
+    must be true of the record (see `rego/ostiary/records`).
+    """
+
+    lines: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Test:
-    """One thing that must hold: `meaning` in the words of the policy, `lines` in Rego."""
+    """One thing that must hold: `meaning` in the words of the policy, `lines` in Rego.
+
+    `listings` say together, as alternatives, when it holds for a stored record: never, where there is none of them. A
+    test of a route has none.
+    """
 
     meaning: str
     lines: tuple[str, ...]
+    listings: tuple[Listing, ...] = ()
+
+
+def about_the_caller(meaning: str, line: str) -> Test:
+    """A test that is the same whether the record is known or not."""
+    return Test(meaning, (line,), (Listing((line,)),))
 
 
 Body = tuple[Test, ...]
@@ -43,26 +65,35 @@ def condition_bodies(conditions: Conditions | None, effect: Effect) -> tuple[Bod
 
 @dataclass(frozen=True, slots=True)
 class _Literal:
-    """A condition or its opposite; `holds` and `fails` are the Rego for the one and the other."""
+    """A condition or its opposite; `holds` and `fails` are the Rego for the one and the other.
+
+    `fact` is the Rego for what it says of a record that isn't known; None if it speaks of the caller alone.
+    """
 
     meaning: str
     holds: str
     fails: str
     negated: bool
     about_principal: bool
+    fact: str | None
 
     def inverted(self) -> _Literal:
         return replace(self, negated=not self.negated)
 
     def test(self) -> Test:
-        return Test(f"not: {self.meaning}", (self.fails,)) if self.negated else Test(self.meaning, (self.holds,))
+        meaning = f"not: {self.meaning}" if self.negated else self.meaning
+        line = self.fails if self.negated else self.holds
+        if self.fact is None:
+            return about_the_caller(meaning, line)
+        fact = f"records.negated({self.fact})" if self.negated else self.fact
+        return Test(meaning, (line,), (Listing(facts=(fact,)),))
 
 
 def _guarded(literals: list[_Literal], effect: Effect) -> Body:
     """In a permit, a negated condition about an anonymous principal doesn't hold (policy-language, section 5)."""
     tests = [literal.test() for literal in literals]
     if effect is Effect.PERMIT and any(literal.negated and literal.about_principal for literal in literals):
-        tests.insert(0, Test("user is authenticated", ("conditions.authenticated",)))
+        tests.insert(0, about_the_caller("user is authenticated", "conditions.authenticated"))
     return tuple(tests)
 
 
@@ -72,19 +103,24 @@ def _condition(condition: Condition) -> _Literal:
             # The bare test can be indexed, but its negation would be undefined for an absent attribute.
             holds = f"{string_literal(value)} in input.principal.attributes{member(attribute)}"
             fails = f"not conditions.has_value({string_literal(value)}, {string_literal(attribute)})"
-            return _Literal(f"user with {value} in {attribute}", holds, fails, negated, about_principal=True)
+            return _Literal(f"user with {value} in {attribute}", holds, fails, negated, about_principal=True, fact=None)
         case IsOwner(negated=negated):
-            return _literal("user is owner", "user_is_owner", negated=negated)
+            return _about_the_record("user is owner", "user_is_owner", negated=negated)
         case SharesWithOwner(attribute=attribute, negated=negated):
             call = f"shares_with_owner({string_literal(attribute)})"
-            return _literal(f"user in owners {attribute}", call, negated=negated)
+            return _about_the_record(f"user in owners {attribute}", call, negated=negated)
         case IsUnowned():
-            return _literal("resource is unowned", "unowned", about_principal=False)
+            return _about_the_record("resource is unowned", "unowned", about_principal=False)
         case IsFromConfig():
-            return _literal("resource is from config", "from_config", about_principal=False)
+            return _about_the_record("resource is from config", "from_config", about_principal=False)
         case IsAuthenticated():
-            return _literal("user is authenticated", "authenticated")
+            call = "conditions.authenticated"
+            return _Literal(
+                "user is authenticated", call, f"not {call}", negated=False, about_principal=True, fact=None
+            )
 
 
-def _literal(meaning: str, name: str, *, negated: bool = False, about_principal: bool = True) -> _Literal:
-    return _Literal(meaning, f"conditions.{name}", f"not conditions.{name}", negated, about_principal)
+def _about_the_record(meaning: str, name: str, *, negated: bool = False, about_principal: bool = True) -> _Literal:
+    """A condition that has the same name among the conditions and among the facts about a record."""
+    call, fact = f"conditions.{name}", f"records.{name}"
+    return _Literal(meaning, call, f"not {call}", negated, about_principal, fact)

@@ -6,17 +6,17 @@ from policy.vocabulary import RECORD_PREFIX, TYPE_SYNONYMS
 from translators.text import equals_any, string_literal
 
 
-def type_guard(prefix: str) -> tuple[str, ...]:
-    """The test on the resource's type that follows from the literal text with which every match starts.
+def type_guard(prefix: str, reference: str) -> tuple[str, ...]:
+    """The test on the type at `reference` that follows from the literal text with which every match starts.
 
     Exact, because a subject is `type::name`: a prefix that holds the separator fixes the type. No guard otherwise.
     """
     if prefix.startswith(RECORD_PREFIX):
         table, separator, _ = prefix.removeprefix(RECORD_PREFIX).partition("::")
         if separator:
-            return (equals_any("input.resource.type", [RECORD_PREFIX + table]),)
-        return (f"startswith(input.resource.type, {string_literal(RECORD_PREFIX)})",)
+            return (equals_any(reference, [RECORD_PREFIX + table]),)
+        return (f"startswith({reference}, {string_literal(RECORD_PREFIX)})",)
     kind, separator, _ = prefix.partition("::")
     if separator:
-        return (equals_any("input.resource.type", [TYPE_SYNONYMS.get(kind, kind)]),)
+        return (equals_any(reference, [TYPE_SYNONYMS.get(kind, kind)]),)
     return ()

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Final
 
 from policy.diagnostics import Span
 from policy.vocabulary import Effect
-from translators.conditions import Body
-from translators.text import string_literal
+from translators.conditions import Body, Listing
+from translators.text import string_literal, without_literals
 
 RULES_PER_FILE = 200
 """Files stay short enough to read, and OPA parses METADATA in time that grows with the square of a file."""
 
+_LAW: Final = ("conditions", "records", "subject")
+"""The packages of the law that generated rules call."""
+
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
-    """One rule of the policy with its Rego: `name` is `access_policy[3]`, `span` is where it was written."""
+    """One rule of the policy with its Rego: `name` is `access_policy[3]`, `span` is where it was written.
+
+    `bodies` say when it applies to a question about one resource or route, `filters` when it applies to a stored record
+    that isn't known yet.
+    """
 
     index: int
     effect: Effect
@@ -25,6 +33,7 @@ class CompiledRule:
     span: Span
     description: str | None
     bodies: tuple[Body, ...]
+    filters: tuple[Listing, ...]
 
     @property
     def source(self) -> str:
@@ -33,30 +42,33 @@ class CompiledRule:
 
     def rego(self) -> str:
         """The text of the rule, formatted as `opa fmt` would; empty for a rule whose patterns can't match."""
-        return "\n".join(self._metadata() + self._rule(body) for body in self.bodies)
+        head = f"{self.effect} contains {self.index}"
+        bodies = [[line for test in body for line in test.lines] for body in self.bodies]
+        return "\n".join(self._metadata() + _rule(head, lines) for lines in bodies)
+
+    def filter_rego(self) -> str:
+        """The rule for lists of records, formatted likewise; empty if it never decides about a stored record."""
+        return "\n".join(_rule(self._filter_head(listing.facts), listing.lines) for listing in self.filters)
 
     def _metadata(self) -> str:
         title = string_literal(self.description or self.name)
         source = string_literal(self.source)
         return f"# METADATA\n# title: {title}\n# custom:\n#   rule: {self.name}\n#   source: {source}\n"
 
-    def _rule(self, body: Body) -> str:
-        head = f"{self.effect} contains {self.index}"
-        lines = [line for test in body for line in test.lines]
-        if not lines:
-            return f"{head}\n"
-        if len(lines) == 1:
-            return f"{head} if {lines[0]}\n"
-        return "\n".join([f"{head} if {{", *(f"\t{line}" for line in lines), "}\n"])
+    def _filter_head(self, facts: Iterable[str]) -> str:
+        return f'filter contains {{"rule": {self.index}, "effect": "{self.effect}", "where": [{", ".join(facts)}]}}'
 
 
-def modules(package: str, title: str, rules: Sequence[CompiledRule]) -> Iterator[tuple[str, str]]:
-    """Yield (file name, text) of the modules that hold `rules`; there is always at least one."""
+def modules(package: str, title: str, rules: Sequence[CompiledRule], *, filtered: bool) -> Iterator[tuple[str, str]]:
+    """Yield (file name, text) of the modules that hold `rules`; there is always at least one.
+
+    `filtered`: lists are asked about them, so they get a set of filters too.
+    """
     for number in range(0, max(len(rules), 1), RULES_PER_FILE):
         part = rules[number : number + RULES_PER_FILE]
-        blocks = [rule.rego() for rule in part if rule.bodies]
+        blocks = [text for rule in part for text in (rule.rego(), rule.filter_rego()) if text]
         if number == 0:
-            blocks = [*_empty_sets(rules), *blocks]
+            blocks = [*_empty_sets(rules, filtered=filtered), *blocks]
         # One block of comments: `opa fmt` would move single ones together.
         if idle := [rule for rule in part if not rule.bodies]:
             blocks.insert(
@@ -66,17 +78,28 @@ def modules(package: str, title: str, rules: Sequence[CompiledRule]) -> Iterator
         yield f"rules_{number // RULES_PER_FILE:04}.rego", text
 
 
+def _rule(head: str, lines: Sequence[str]) -> str:
+    if not lines:
+        return f"{head}\n"
+    if len(lines) == 1:
+        return f"{head} if {lines[0]}\n"
+    return "\n".join([f"{head} if {{", *(f"\t{line}" for line in lines), "}\n"])
+
+
 def _header(package: str, title: str, code: str, *, first: bool) -> str:
     # Package annotations may stand in one file only.
     annotation = f"# METADATA\n# scope: package\n# title: {title}\n" if first else ""
     schemas = "# schemas:\n#   - input: schema.input\n" if first else ""
-    imports = [f"import data.ostiary.{name}\n" for name in ("conditions", "subject") if f"{name}." in code]
+    bare = without_literals(code)
+    imports = [f"import data.ostiary.{name}\n" for name in _LAW if f"{name}." in bare]
     lines = f"{annotation}{schemas}package ostiary.{package}\n"
     return lines + (f"\n{''.join(imports)}" if imports else "")
 
 
-def _empty_sets(rules: Sequence[CompiledRule]) -> Iterator[str]:
+def _empty_sets(rules: Sequence[CompiledRule], *, filtered: bool) -> Iterator[str]:
     """A set that no rule fills is empty, not undefined: `permit | forbid` needs both."""
     for effect in Effect:
         if not any(rule.effect is effect and rule.bodies for rule in rules):
             yield f"{effect} := set()\n"
+    if filtered and not any(rule.filters for rule in rules):
+        yield "filter := set()\n"

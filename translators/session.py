@@ -59,6 +59,7 @@ class OpaSession:
             )
         self._stack.callback(self._stop)
         self._connection = _UnixConnection(address)
+        self._stack.callback(self._connection.close)
         self._await_start(address)
         return self
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 # Characters that JSON and YAML let stand but that a reader or a line-based tool would stumble over.
 _INVISIBLE = re.compile("[\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff]")
+_LITERAL_OR_COMMENT = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`|#[^\n]*')
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _KEYWORDS = frozenset(
     {"as", "contains", "data", "default", "else", "every", "false", "if", "import", "in", "input", "not", "null"}
@@ -33,6 +34,11 @@ def raw_literal(pattern: str) -> str:
     if "`" in pattern or not pattern.isprintable():
         raise ValueError("a raw string holds printable characters without back-quotes")
     return f"`{pattern}`"
+
+
+def without_literals(code: str) -> str:
+    """Rego without the contents of its strings and without its comments: what is left is ours, never a user's."""
+    return _LITERAL_OR_COMMENT.sub("", code)
 
 
 def member(name: str) -> str:

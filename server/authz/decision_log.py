@@ -82,7 +82,9 @@ class DecisionLog:
         await self._until(lambda: self._written >= wanted)
 
     async def close(self) -> None:
-        """Write what is queued and release the sink; says in the server's log how many lines could not be written."""
+        """Write what is queued and release the sink; the server's log tells how many lines were lost. Idempotent."""
+        if self._closing:
+            return
         self._closing = True
         self._hurry.set()
         self._wake.set()

@@ -73,8 +73,7 @@ class OpaProcess:
         self._stopped = True
         if self._supervisor is not None:
             self._supervisor.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._supervisor
+            await asyncio.wait([self._supervisor])
         await self._end()
         self._directory.release()
 

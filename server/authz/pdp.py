@@ -18,9 +18,8 @@ _SILENCE: Final = frozenset({Failure.UNREACHABLE, Failure.DEADLINE, Failure.CLOS
 class PolicyDecisionPoint:
     """Asks OPA, and refuses every answer that isn't certainly the wanted policy's.
 
-    `expected_revision` is the only one believed; None believes any, which is for tests of the law itself. `questions`
-    and `failures` count since the start; `live_revision` is the one last seen and `live_since` the
-    `time.monotonic()` of its first answer.
+    `expected_revision` is the only one believed; None believes any. `questions` and `failures` count since the start,
+    `live_revision` is the revision seen last, and `live_since` the `time.monotonic()` of its first answer.
     """
 
     def __init__(self, transport: OpaTransport, expected_revision: str | None) -> None:

@@ -94,12 +94,13 @@ ProviderOfIdentity = Annotated[OAuth2Config, GetPydanticSchema(_any_provider)]
 class AuthConfig(Shape):
     """`server.auth`.
 
-    `provider_config` None: authentication is off, which `require` forbids. `access_policy` and `route_policy` hold the
-    rules as nodes of the file, unread.
+    `provider_config` None: authentication is off, which `require` forbids. `access_policy`, `route_policy` and
+    `guardrails` hold nodes of the file, unread.
     """
 
     provider_config: ProviderOfIdentity | None = None
     access_policy: Any = Field(default=None, repr=False)
     route_policy: Any = Field(default=None, repr=False)
+    guardrails: Any = Field(default=None, repr=False)
     lenient_patterns: Switch = False
     require: Switch = False

@@ -151,16 +151,28 @@ def configurations(draw: st.DrawFn) -> str:
     return yaml.safe_dump({"version": 2, "server": {"auth": auth}}, sort_keys=False, allow_unicode=True)
 
 
+routes = st.fixed_dictionaries({"method": st.sampled_from([*METHODS, "get"]), "path": st.sampled_from(PATHS)})
+public_routes = st.fixed_dictionaries(
+    {"method": st.sampled_from(["GET", "GET", "HEAD", "POST"]), "path": st.sampled_from(["/v1/health", "/v1/version"])}
+)
+
+
 @st.composite
-def questions(draw: st.DrawFn) -> dict[str, Any]:
-    """A question about a route and a resource at once, as the engine is asked."""
-    principal = draw(principals) if draw(mostly) else None
-    owner = draw(st.one_of(st.none(), principals, st.just(principal)))
+def questions(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """One question about a route and a resource, asked by somebody and by nobody, as the engine is asked."""
+    principal = draw(principals)
     resource = {
         "type": draw(st.sampled_from(TYPES)),
         "names": draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True)),
-        "owner": owner,
+        "owner": draw(st.one_of(st.none(), principals, principals, st.just(principal))),
         "origin": draw(st.sampled_from(["created", "config"])),
     }
-    route = {"method": draw(st.sampled_from([*METHODS, "get"])), "path": draw(st.sampled_from(PATHS))}
-    return {"principal": principal, "route": route, "action": draw(st.sampled_from(ACTIONS)), "resource": resource}
+    access = {"action": draw(st.sampled_from(ACTIONS)), "resource": resource}
+    return [
+        {"principal": principal, "route": draw(routes), **access},
+        {"principal": None, "route": draw(routes | public_routes), **access},
+    ]
+
+
+rounds = st.lists(questions(), min_size=15, max_size=15).map(lambda pairs: [one for pair in pairs for one in pair])
+"""Thirty questions for one policy."""

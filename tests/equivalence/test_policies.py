@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, Phase, given, settings
 
 from policy.routes import normalize_path
 from tests.conformance.engine import LiveOpa, compile_config
-from tests.equivalence.policy_strategies import configurations, questions
+from tests.equivalence.policy_strategies import configurations, rounds
 from tests.reference import model
 
 NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"
 DECISIONS = 50_000 if NIGHTLY else 4_800
-QUESTIONS = 30
-"""Questions for each policy; each yields a decision about a route and one about a resource."""
+DECISIONS_FOR_EACH_POLICY = 60
+"""Thirty questions, each with a decision about a route and one about a resource."""
 
 
 @pytest.fixture(scope="module")
@@ -35,21 +34,23 @@ def test_opa_decides_as_the_reference_model_does(live: LiveOpa) -> None:
     outcomes: Counter[str] = Counter()
 
     @settings(
-        max_examples=DECISIONS // (2 * QUESTIONS),
+        max_examples=DECISIONS // DECISIONS_FOR_EACH_POLICY,
         derandomize=not NIGHTLY,
         database=None,
         deadline=None,
+        # Shrinking takes minutes; the message alone shows the policy and the one question.
+        phases=[Phase.generate, Phase.shrink] if NIGHTLY else [Phase.generate],
         print_blob=NIGHTLY,
         suppress_health_check=list(HealthCheck),
     )
-    @given(text=configurations(), asked=st.lists(questions(), min_size=QUESTIONS, max_size=QUESTIONS))
+    @given(text=configurations(), asked=rounds)
     def law(text: str, asked: list[dict[str, Any]]) -> None:
         live.load(compile_config(text))
         config = model.load(text, {})
         for question in asked:
             answer = live.ask(normalized(question))
             for part, expected in judged(config, question).items():
-                assert summary(answer[part]) == expected, json.dumps({"question": question, "answer": answer})
+                assert summary(answer[part]) == expected, f"{text}\n{json.dumps(question)}\n{json.dumps(answer)}"
                 outcomes[f"{part}: {expected[0]}, {'no rule' if expected[1] is None else 'rule'}"] += 1
 
     law()
@@ -61,7 +62,7 @@ def test_opa_decides_as_the_reference_model_does(live: LiveOpa) -> None:
 
 def test_a_batch_is_answered_as_its_questions_are_alone(live: LiveOpa) -> None:
     @settings(max_examples=10, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(text=configurations(), asked=st.lists(questions(), min_size=1, max_size=QUESTIONS))
+    @given(text=configurations(), asked=rounds)
     def law(text: str, asked: list[dict[str, Any]]) -> None:
         live.load(compile_config(text))
         path = "/v1/data/ostiary/decision/answers?strict-builtin-errors=true"

@@ -22,7 +22,7 @@ CHAT = "/v1/chat/completions"
 GOOD = {"model": "llama", "messages": [{"role": "user", "content": "hi"}]}
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=40)
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12)
 
 
 @pytest.fixture(scope="module")

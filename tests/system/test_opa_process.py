@@ -44,6 +44,12 @@ def bundle(tmp_path: Path) -> Path:
     return write_bundle(tmp_path / "bundle.tar.gz")
 
 
+def suspend(pid: int) -> None:
+    """Return when every thread of this child has stopped."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+
+
 def environment_of(pid: int) -> list[bytes]:
     return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
 
@@ -227,8 +233,7 @@ def test_an_opa_that_hangs_is_unavailable_within_the_deadline_and_is_ended_for_c
         async with world(opa_binary, tmp_path, bundle) as here:
             pid = here.opa.pid
             assert pid is not None
-            os.kill(pid, signal.SIGSTOP)
-            os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+            suspend(pid)
             with pytest.raises(PolicyUnavailable) as caught:
                 await here.pep.permit(CALLER, Action.READ, LLAMA)
             assert caught.value.failure is Failure.DEADLINE

@@ -55,7 +55,8 @@ class Explanation:
         return "\n".join(self._paragraphs()) + "\n"
 
     def _paragraphs(self) -> Iterator[str]:
-        by = f" by {self.decision['rule']} at {self.decision['source']}" if self.decision["rule"] else ""
+        place = f" at {self.decision['source']}" if self.determining is not None else ""
+        by = f" by {self.decision['rule']}{place}" if self.decision["rule"] else ""
         yield f"{self.decision['effect']}{by}: {self.decision['reason']}"
         if self.decision["description"]:
             yield f"  {self.decision['description']}"

@@ -20,6 +20,7 @@ from policy.rendering import as_json, render
 from policy.rules import PolicySet
 from translators.commands.questions import Aliases, UnclearQuestion
 from translators.compiler import Bundle, compile_policies
+from translators.guardrails import read_guardrails
 from translators.opa import OpaNotFound
 from translators.session import OpaFailed
 
@@ -54,7 +55,7 @@ def compiled(path: Path, document: Mapping, findings: Findings) -> Loaded | None
     if policies is None:
         return None
     try:
-        bundle = compile_policies(policies)
+        bundle = compile_policies(policies, read_guardrails(policies.guardrails))
     except InvalidDocument as invalid:
         findings.diagnostics.extend(invalid.diagnostics)
         return None

@@ -2,12 +2,14 @@
 
 A pattern is read (`reader`) into a tree (`tree`) whose character classes are plain sets (`classes`). Look-ahead at a
 fixed offset becomes a test of its own (`lookahead`). What depends on the rest of the pattern is settled (`endings`,
-with `tails` for `$`), and the tree is written out (`writer`, `spelling`).
+with `tails` for `$`), and the tree is written out (`writer`, `spelling`). For lists of records, `starts` says how the
+matching subjects begin.
 """
 
 from __future__ import annotations
 
 from translators.regex.refusal import Untranslatable
+from translators.regex.starts import Start, starts
 from translators.regex.translation import Translation, translate
 
-__all__ = ["Translation", "Untranslatable", "translate"]
+__all__ = ["Start", "Translation", "Untranslatable", "starts", "translate"]

@@ -14,14 +14,12 @@ from collections import deque
 from importlib import import_module
 from typing import Any, Final
 
+from policy.regexes import PATTERN_LIMIT
 from translators.regex.classes import Item, members
 from translators.regex.codepoints import EVERYTHING, NOTHING, Ranges, complement
 from translators.regex.places import places
 from translators.regex.refusal import Untranslatable
 from translators.regex.tree import Anchor, At, Atomic, Chars, Choice, Look, Node, Repeat, Sequence
-
-LONGEST: Final = 8192
-"""Longest pattern, in characters."""
 
 DEEPEST: Final = 200
 """Most groups within each other; OPA's engine allows 1,000, and Python's stack must bear it."""
@@ -45,8 +43,8 @@ _REFUSED: Final = {"GROUPREF": "back-reference", "GROUPREF_EXISTS": "conditional
 
 def read(pattern: str) -> Sequence:
     """The tree of a pattern; refuses what Python refuses, what isn't regular, and Unicode word boundaries."""
-    if len(pattern) > LONGEST:
-        raise Untranslatable(f"a pattern of more than {LONGEST:,} characters")
+    if len(pattern) > PATTERN_LIMIT:
+        raise Untranslatable(f"a pattern of more than {PATTERN_LIMIT:,} characters")
     parsed, no_limit = _parse(pattern)
     reader = _Reader(places(pattern), no_limit)
     tree = Sequence(reader.items(parsed, int(parsed.state.flags), 0))

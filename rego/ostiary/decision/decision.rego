@@ -37,7 +37,9 @@ answers := [reply | some question in input.questions; reply := answer with input
 
 # METADATA
 # title: May this route be used?
-route := denied("a valid token is required") if {
+route := vetoed if {
+	count(vetoes) > 0
+} else := denied("a valid token is required") if {
 	token_required
 } else := permitted("no route policy is configured") if {
 	settings.route_policy == "absent"
@@ -50,7 +52,9 @@ route := denied("a valid token is required") if {
 
 # METADATA
 # title: May this action be done to this resource?
-resource := permitted("authentication is not configured") if {
+resource := vetoed if {
+	count(vetoes) > 0
+} else := permitted("authentication is not configured") if {
 	conditions.authentication_off
 } else := decided("permit", settings.access[first], obligations) if {
 	first := min(access.permit | access.forbid)
@@ -101,5 +105,20 @@ reasons := {"permit": "the rule permits it", "deny": "the rule forbids it"}
 permitted(reason) := object.union(undetermined, {"effect": "permit", "reason": reason})
 
 denied(reason) := object.union(undetermined, {"effect": "deny", "reason": reason})
+
+# METADATA
+# title: What a security team's own Rego denies, whatever the rules permit
+# description: >-
+#   A guardrail is `deny contains {"reason": "…"} if {…}` in the package `ostiary.guardrails`.
+vetoes contains veto if some veto in data.ostiary.guardrails.deny
+
+vetoed := {
+	"effect": "deny",
+	"rule": "guardrails",
+	"source": "guardrails",
+	"description": concat("; ", sort([veto.reason | some veto in vetoes])),
+	"reason": "a guardrail forbids it",
+	"obligations": [],
+}
 
 undetermined := {"rule": null, "source": null, "description": null, "obligations": []}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from authz_peers import ALICE, BOTH, READ, answer, decision
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy.vocabulary import Action, Anonymous, Principal, Resource, Route
@@ -60,6 +60,7 @@ def test_a_question_without_an_answer_is_logged_as_unavailable() -> None:
     assert (record["action"], record["resource"]) == ("create", "prompt::")
 
 
+@settings(deadline=None)  # how long an example takes is the machine's affair
 @given(st.text(max_size=50), st.text(max_size=50), st.text(max_size=50))
 def test_no_value_can_end_a_line_or_move_a_cursor(principal: str, name: str, path: str) -> None:
     question = Question(
@@ -87,6 +88,7 @@ def test_lines_reach_the_file_in_order_and_only_its_owner_may_read_them(tmp_path
         await log.flush()
         assert path.read_text().splitlines() == [str(number) for number in range(5000)]
         await log.write("last")
+        await log.close()
         await log.close()
 
     asyncio.run(main())

@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy.vocabulary import Action, Anonymous, Origin, Principal, Resource, Route
@@ -40,6 +40,7 @@ def plain(principal: Principal | Anonymous | None) -> Any:
     return {"id": principal.id, "issuer": principal.issuer, "attributes": attributes}
 
 
+@settings(deadline=None)  # how long an example takes is the machine's affair
 @given(questions)
 def test_a_question_is_the_json_that_the_schema_of_the_law_describes(question: Question) -> None:
     sent = json.loads(encode(question))

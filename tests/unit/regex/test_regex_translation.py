@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from policy.regexes import PATTERN_LIMIT
 from tests.equivalence.regex_opa import RegexJudge
 from translators.regex import Translation, Untranslatable, translate
-from translators.regex.reader import LONGEST, _Reader
+from translators.regex.reader import _Reader
 from translators.regex.writer import LONGEST_TEXT
 
 
@@ -31,6 +32,7 @@ from translators.regex.writer import LONGEST_TEXT
         ("(ab){2,}c", "abab"),
         ("a+b", "a"),
         ("(?:ab*)+c", "a"),
+        ("(?:ab?){2}c", "a"),
         ("a?b", ""),
         ("a{0}b", "b"),
         ("(?i)model", ""),
@@ -75,11 +77,11 @@ def test_exact_is_the_only_subject_that_matches(pattern: str, exact: str | None)
 @pytest.mark.parametrize(
     "pattern",
     [
-        "$" * LONGEST,
-        "a|" * (LONGEST // 2),
-        "a?" * (LONGEST // 2),
-        "(?=a)" * (LONGEST // 5),
-        "a(?!b)" * (LONGEST // 6),
+        "$" * PATTERN_LIMIT,
+        "a|" * (PATTERN_LIMIT // 2),
+        "a?" * (PATTERN_LIMIT // 2),
+        "(?=a)" * (PATTERN_LIMIT // 5),
+        "a(?!b)" * (PATTERN_LIMIT // 6),
         "(?:" * 190 + "$" + ")*" * 190,
         "(?i)" + "".join(f"[{chr(first)}{chr(first + 40)}]" for first in range(0x3B1, 0x600)),
         r"[^\Wa]" * 6,

@@ -1,0 +1,63 @@
+"""Conditions about callers, held against the claims that callers come with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as Environ
+from typing import TypeAlias
+
+from policy.claims import DEFAULT_CLAIMS, Claims, read_claims
+from policy.diagnostics import Findings, did_you_mean, quoted
+from policy.document import Mapping, Scalar
+from policy.lints.places import Places
+from policy.rules import AccessRule, Condition, HasValue, RouteRule, SharesWithOwner
+
+Written: TypeAlias = Sequence[tuple[AccessRule | RouteRule, Places]]
+"""Every rule of the file, with the places of its policy."""
+
+_ROLES = "roles"
+
+
+def report_unknown_attributes(written: Written, auth: Mapping, environ: Environ[str, str], findings: Findings) -> None:
+    """Warn of each attribute that conditions ask for and no claim becomes, where it is first asked for."""
+    claims = read_claims(auth, environ)
+    if claims is None:
+        return
+    told: set[str] = set(claims.attributes)
+    for _, _, condition, scalar in _conditions(written):
+        if not isinstance(condition, HasValue | SharesWithOwner) or condition.attribute in told:
+            continue
+        told.add(condition.attribute)
+        message = f"no caller has the attribute {quoted(condition.attribute)}, because no claim of a token becomes it"
+        hint = f"{did_you_mean(condition.attribute, claims.attributes)}, or map a claim to it in `claims_mapping`"
+        findings.warning("unknown-attribute", scalar.span, message, hint.replace("?, or", " or"))
+
+
+def report_subject_as_role(written: Written, auth: Mapping, environ: Environ[str, str], findings: Findings) -> None:
+    """Warn once if whoever is called like a role that rules ask for holds that role."""
+    claims = read_claims(auth, environ)
+    if claims is None or claims.subject is None or claims.mapping.get(claims.subject) != _ROLES:
+        return
+    for rule, places, condition, _ in _conditions(written):
+        if isinstance(condition, HasValue) and condition.attribute == _ROLES:
+            name = quoted(condition.value)
+            message = (
+                f"the claim `{claims.subject}` becomes a role, so whoever is called {name} holds the role {name}, "
+                f"which {places.named(rule)} asks for"
+            )
+            findings.warning("subject-is-role", claims.span, message, f"write {_mapping_without_subject(claims)}")
+            return
+
+
+def _mapping_without_subject(claims: Claims) -> str:
+    if claims.is_default:
+        others = ", ".join(f"{claim}: {name}" for claim, name in DEFAULT_CLAIMS.items() if claim != claims.subject)
+        return f"`claims_mapping: {{{others}}}`"
+    return f"`{claims.subject}: subjects`, and ask for `user with NAME in subjects` where a caller is meant"
+
+
+def _conditions(written: Written) -> Iterator[tuple[AccessRule | RouteRule, Places, Condition, Scalar]]:
+    for rule, places in written:
+        conditions = rule.conditions.conditions if rule.conditions else ()
+        for condition, scalar in zip(conditions, places.conditions(rule), strict=True):
+            yield rule, places, condition, scalar

@@ -1,0 +1,45 @@
+"""Patterns in permits that match more than they seem to.
+
+In a `forbid` a pattern that matches more errs on the safe side, and advice to narrow it would be bad advice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from policy.diagnostics import Findings, Span, quoted
+from policy.lints.expressions import may_end_in_mid_word
+from policy.lints.places import Places
+from policy.regexes import REGEX_PREFIX, has_doubled_backslash
+from policy.rules import AccessRule, PathPrefix, Regex, RouteRule
+from policy.vocabulary import Effect
+
+
+def report_wide_resources(rules: Sequence[AccessRule], places: Places, findings: Findings) -> None:
+    """Warn of each regular expression for resources whose end is open."""
+    for rule in rules:
+        if rule.effect is Effect.PERMIT and isinstance(rule.resource, Regex):
+            for scalar in places.scope(rule, "resource"):
+                _report_open_end(rule.resource, scalar.span, findings)
+
+
+def report_wide_paths(rules: Sequence[RouteRule], places: Places, findings: Findings) -> None:
+    """Warn of each path whose end is open: a regular expression, or a prefix that ends within a word."""
+    for rule in rules:
+        if rule.effect is Effect.FORBID:
+            continue
+        for path, scalar in zip(rule.paths, places.scope(rule, "paths"), strict=True):
+            if isinstance(path, Regex):
+                _report_open_end(path, scalar.span, findings)
+            elif isinstance(path, PathPrefix) and path.prefix[-1].isalnum():
+                message = f"{quoted(scalar.text)} also matches {quoted(path.prefix + '_admin')}, not only what is below"
+                hint = f"write {quoted(path.prefix)} and {quoted(path.prefix + '/*')}"
+                findings.warning("wide-prefix", scalar.span, message, hint)
+
+
+def _report_open_end(regex: Regex, span: Span, findings: Findings) -> None:
+    # A doubled backslash has been pointed out; once it is corrected, the pattern may end elsewhere.
+    if regex.valid and not has_doubled_backslash(regex.pattern) and may_end_in_mid_word(regex):
+        message = f"{quoted(REGEX_PREFIX + regex.pattern)} also matches longer names, since nothing marks its end"
+        hint = "end it with `$`, or with `.*` if anything may follow"
+        findings.warning("unanchored-regex", span, message, hint)

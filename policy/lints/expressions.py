@@ -1,0 +1,94 @@
+"""What a regular expression's text says about the start and the end of its matches.
+
+Python's own parser does the reading. It is private, and the only thing that knows for certain what a pattern means.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from enum import Enum, auto
+from functools import lru_cache
+from importlib import import_module
+from typing import Any, Final
+
+from policy.rules import Regex
+
+_REPEATS: Final = {"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"}
+_STARTS: Final = {"AT_BEGINNING", "AT_BEGINNING_STRING"}
+
+_Items = Sequence[tuple[Any, Any]]
+"""A part of Python's parse tree: operations, each with its arguments."""
+
+
+class _End(Enum):
+    """How a part of a pattern may end."""
+
+    MID_WORD = auto()  # with a letter, a digit or a character out of a class
+    SETTLED = auto()  # with an anchor, a separator, or with anything at all
+    EMPTY = auto()  # it may match nothing, so that what stands in front of it counts
+
+
+def literal_start(regex: Regex) -> str:
+    """The text with which every match of a valid pattern starts; it may be empty."""
+    items, flags = _parsed(regex.pattern)
+    start = ""
+    for operation, argument in items if not flags & re.IGNORECASE else ():
+        if str(operation) == "LITERAL":
+            start += chr(argument)
+        elif str(argument) not in _STARTS:
+            break
+    return start
+
+
+def may_end_in_mid_word(regex: Regex) -> bool:
+    """Whether a match may end in a letter, a digit or a class of characters, and nothing says that it ends there.
+
+    Not so for a pattern that ends in `$`, in `.*` or in a character that separates words: there the writer has said
+    what may follow.
+    """
+    try:
+        return _End.MID_WORD in _ends(_parsed(regex.pattern)[0])
+    except RecursionError:
+        return False
+
+
+@lru_cache(maxsize=64)
+def _parsed(pattern: str) -> tuple[_Items, int]:
+    parser: Any = import_module("re._parser")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are about what a pattern may mean to a Python to come
+        tree = parser.parse(pattern)
+    return tree.data, int(tree.state.flags)
+
+
+def _ends(items: _Items) -> set[_End]:
+    found: set[_End] = set()
+    for operation, argument in reversed(items):
+        ends = _ends_of(str(operation), argument)
+        found |= ends - {_End.EMPTY}
+        if _End.EMPTY not in ends:
+            return found
+    return found | {_End.EMPTY}
+
+
+def _ends_of(operation: str, argument: Any) -> set[_End]:
+    match operation:
+        case "LITERAL":
+            return {_End.MID_WORD if chr(argument).isalnum() else _End.SETTLED}
+        case "IN" | "NOT_LITERAL":
+            return {_End.MID_WORD}
+        case "SUBPATTERN":
+            return _ends(argument[3])
+        case "ATOMIC_GROUP":
+            return _ends(argument)
+        case "BRANCH":
+            return set().union(*map(_ends, argument[1]))
+        case "AT" if str(argument) in _STARTS:
+            return {_End.EMPTY}
+    if operation in _REPEATS:
+        least, _, body = argument
+        anything = [str(inner) for inner, _ in body] == ["ANY"]
+        return _ends(body) | ({_End.EMPTY} if least == 0 and not anything else set())
+    return {_End.SETTLED}

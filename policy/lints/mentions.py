@@ -1,0 +1,58 @@
+"""Resources that the configuration serves and no rule is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from policy import document as yaml
+from policy.diagnostics import Findings
+from policy.lints.places import Places
+from policy.lints.regions import type_of
+from policy.rules import AccessRule, EveryRecord
+from policy.vocabulary import RECORD_PREFIX, type_of_record
+
+_TYPES_OF_APIS: Final[Mapping[str, tuple[str, ...]]] = {
+    "inference": ("model",),
+    "safety": ("shield",),
+    "vector_io": ("vector_store",),
+    # Without `responses`, whose table may have another name.
+    "agents": (type_of_record("openai_conversations"), type_of_record("conversation_items")),
+}
+_TYPES_OF_SECTIONS: Final[Mapping[str, str]] = {"models": "model", "shields": "shield"}
+
+
+def report_unmentioned_types(
+    rules: Sequence[AccessRule], places: Places, document: yaml.Mapping, findings: Findings
+) -> None:
+    """Warn once of the types that `apis`, `models` and `shields` bring along while no rule mentions them.
+
+    Silent if a rule may be about any type.
+    """
+    mentioned = {type_of(rule.resource) for rule in rules}
+    if None in mentioned:
+        return
+    records = any(isinstance(rule.resource, EveryRecord) for rule in rules)
+    missing = [
+        kind
+        for kind in dict.fromkeys(_served(document))
+        if kind not in mentioned and not (records and kind.startswith(RECORD_PREFIX))
+    ]
+    if missing:
+        names = ", ".join(f"`{kind}`" for kind in missing)
+        message = f"this server has resources of type {names}, and no rule mentions them, so nobody can use them"
+        findings.warning("unmentioned-type", places.span, message, f"add a rule for `{missing[0]}::*`")
+
+
+def _served(document: yaml.Mapping) -> Iterator[str]:
+    for api in _items(document, "apis"):
+        if isinstance(api, yaml.Scalar):
+            yield from _TYPES_OF_APIS.get(api.text, ())
+    for section, kind in _TYPES_OF_SECTIONS.items():
+        if _items(document, section):
+            yield kind
+
+
+def _items(document: yaml.Mapping, key: str) -> tuple[yaml.Node, ...]:
+    entry = document.entries.get(key)
+    return entry.node.items if entry is not None and isinstance(entry.node, yaml.Sequence) else ()

@@ -1,0 +1,54 @@
+"""Where the parts of a policy's rules stand in the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from policy.diagnostics import Span
+from policy.document import Mapping, Node, Scalar, Sequence
+from policy.rules import AccessRule, RouteRule
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The nodes of one policy, which holds no error; `span` is the place of its key, `name` the key."""
+
+    name: str
+    span: Span
+    items: tuple[Node, ...]
+
+    @classmethod
+    def of(cls, auth: Mapping, name: str) -> Places | None:
+        """The places of the policy called `name`; None where `auth` has none."""
+        entry = auth.entries.get(name)
+        if entry is None or not isinstance(entry.node, Sequence):
+            return None
+        return cls(name, entry.key_span, entry.node.items)
+
+    def short(self, rule: AccessRule | RouteRule) -> str:
+        """`access_policy[3]`, for a sentence."""
+        return f"`{self.name}[{rule.index}]`"
+
+    def named(self, rule: AccessRule | RouteRule) -> str:
+        """`access_policy[3]` (line 41), for a sentence."""
+        return f"{self.short(rule)} (line {rule.span.line})"
+
+    def scope(self, rule: AccessRule | RouteRule, key: str) -> tuple[Scalar, ...]:
+        """The texts of a key below `permit` or `forbid`, in their order."""
+        return _texts(_below(self.items[rule.index], rule.effect, key))
+
+    def conditions(self, rule: AccessRule | RouteRule) -> tuple[Scalar, ...]:
+        """The texts of `when` or `unless`: one for each of the rule's conditions, in their order."""
+        return _texts(_below(self.items[rule.index], rule.conditions.clause)) if rule.conditions else ()
+
+
+def _below(node: Node | None, *keys: str) -> Node | None:
+    for key in keys:
+        entry = node.entries.get(key) if isinstance(node, Mapping) else None
+        node = entry.node if entry else None
+    return node
+
+
+def _texts(node: Node | None) -> tuple[Scalar, ...]:
+    items = node.items if isinstance(node, Sequence) else (node,)
+    return tuple(item for item in items if isinstance(item, Scalar))

@@ -1,0 +1,59 @@
+package ostiary.decision_test
+
+import data.ostiary.decision
+
+open_policy := {
+	"contract": 1,
+	"revision": "r",
+	"authentication": "configured",
+	"route_policy": "absent",
+	"access": [{"rule": "access_policy[0]", "source": "config.yaml:1", "description": null}],
+	"routes": [],
+}
+
+wanted := {
+	"principal": {"id": "ann", "issuer": "", "attributes": {}},
+	"route": {"method": "DELETE", "path": "/v1/files/x"},
+	"action": "delete",
+	"resource": {"type": "model", "names": ["m"], "owner": null, "origin": "config"},
+}
+
+test_without_guardrails_the_rules_decide if {
+	answer := decision.answer with input as wanted
+		with data.ostiary.settings as open_policy
+		with data.ostiary.access.permit as {0}
+		with data.ostiary.access.forbid as set()
+	answer.route.effect == "permit"
+	answer.resource.effect == "permit"
+}
+
+test_a_guardrail_overrides_every_permit if {
+	answer := decision.answer with input as wanted
+		with data.ostiary.settings as open_policy
+		with data.ostiary.access.permit as {0}
+		with data.ostiary.access.forbid as set()
+		with data.ostiary.guardrails.deny as {{"reason": "frozen"}, {"reason": "audit"}}
+	answer.resource == {
+		"effect": "deny",
+		"rule": "guardrails",
+		"source": "guardrails",
+		"description": "audit; frozen",
+		"reason": "a guardrail forbids it",
+		"obligations": [],
+	}
+	answer.route == answer.resource
+}
+
+test_a_guardrail_holds_while_authentication_is_off if {
+	answer := decision.answer with input as object.union(wanted, {"principal": null})
+		with data.ostiary.settings as object.union(open_policy, {"authentication": "off"})
+		with data.ostiary.guardrails.deny as {{"reason": "frozen"}}
+	answer.resource.effect == "deny"
+}
+
+test_a_guardrail_without_a_reason_denies_too if {
+	answer := decision.answer with input as wanted
+		with data.ostiary.settings as open_policy
+		with data.ostiary.guardrails.deny as {"no object"}
+	answer.resource.effect == "deny"
+}

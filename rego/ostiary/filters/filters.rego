@@ -1,0 +1,70 @@
+# METADATA
+# title: Record filters
+# description: >-
+#   Which records of a type may the caller read, update or delete? One answer for a whole list: clauses that the store
+#   compares with each record, of which the first applicable one decides, as among rules; where none applies, deny.
+# schemas:
+#   - input: schema.input
+package ostiary.filters
+
+import data.ostiary.access
+import data.ostiary.conditions
+import data.ostiary.records
+import data.ostiary.settings
+
+# METADATA
+# title: The answer to one question
+# description: Holds `clauses`, in their order. A malformed question gets none, and neither does a bundle with holes.
+# entrypoint: true
+answer := object.union({"contract": settings.contract, "revision": settings.revision}, decided)
+
+decided["clauses"] := array.concat(guards, clauses) if {
+	well_formed
+	every written in access.filter { settings.access[written.rule].rule }
+}
+
+# METADATA
+# title: Somebody, or explicitly nobody, asks about stored records of a type
+# description: What is to be created isn't stored.
+well_formed if {
+	input.action in {"read", "update", "delete"}
+	is_string(input.type)
+	is_string(input.principal.id)
+	is_string(input.principal.issuer)
+	is_object(input.principal.attributes)
+}
+
+well_formed if {
+	input.action in {"read", "update", "delete"}
+	is_string(input.type)
+	is_null(input.principal)
+}
+
+# METADATA
+# title: Guardrails judge each record by itself
+guards := [] if {
+	settings.guardrails == "absent"
+} else := [{"rule": "guardrails", "effect": "forbid", "where": [records.undecided]}]
+
+# METADATA
+# title: The clauses of all rules, in the order of the rules
+clauses := [{"rule": null, "effect": "permit", "where": []}] if {
+	conditions.authentication_off
+} else := [clause |
+	some index in sort(object.keys(possible))
+	some clause in possible[index]
+]
+
+# METADATA
+# title: What each rule says of a record, without what the question has decided
+possible[written.rule] contains clause if {
+	some written in access.filter
+	not impossible(written)
+	clause := {
+		"rule": settings.access[written.rule].rule,
+		"effect": written.effect,
+		"where": [fact | some fact in written.where; is_object(fact)],
+	}
+}
+
+impossible(written) if false in written.where

@@ -1,0 +1,70 @@
+# METADATA
+# title: Facts about a record that isn't known yet
+# description: >-
+#   For lists. What `conditions` asks about one record, this says about any record of a type: true or false where the
+#   question decides it, else a fact that the store looks up in each record. Nothing here is ever undefined, since a
+#   forbid with an undefined fact would be lost.
+# schemas:
+#   - input: schema.input
+package ostiary.records
+
+import data.ostiary.conditions
+
+# METADATA
+# title: The record's name
+name_is(name) := {"fact": "name_is", "holds": true, "name": name}
+
+# METADATA
+# title: The beginning of the record's subject
+# description: Under one of the spellings of its type, as for a single record.
+subject_starts_with(prefix) := true if {
+	some spelling in spellings
+	startswith(spelling, prefix)
+} else := {"fact": "name_starts_with", "holds": true, "prefix": trim_prefix(prefix, spelling)} if {
+	some spelling in spellings
+	startswith(prefix, spelling)
+} else := false
+
+spellings contains concat("", [input.type, "::"])
+
+spellings contains "vector_db::" if input.type == "vector_store"
+
+# METADATA
+# title: What only the question about the record itself tells
+# description: A regular expression on its name, which databases spell in ways of their own.
+undecided := {"fact": "undecided", "holds": true}
+
+# METADATA
+# title: user is owner
+default user_is_owner := false
+
+user_is_owner := {
+	"fact": "owner_is",
+	"holds": true,
+	"id": input.principal.id,
+	"issuer": input.principal.issuer,
+} if {
+	conditions.authenticated
+}
+
+# METADATA
+# title: user in owners ATTRIBUTE
+shares_with_owner(attribute) := fact if {
+	values := {value | some value in input.principal.attributes[attribute]}
+	count(values) > 0
+	fact := {"fact": "owner_shares", "holds": true, "attribute": attribute, "values": values}
+} else := false
+
+# METADATA
+# title: resource is unowned
+unowned := {"fact": "unowned", "holds": true}
+
+# METADATA
+# title: resource is from config
+from_config := {"fact": "from_config", "holds": true}
+
+# METADATA
+# title: The opposite of a fact
+negated(fact) := object.union(fact, {"holds": false}) if {
+	is_object(fact)
+} else := fact == false

@@ -1,0 +1,63 @@
+"""The texts with which the subjects of a pattern start: as much of a pattern as a database can be asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from translators.regex.codepoints import only
+from translators.regex.reader import read
+from translators.regex.tree import Anchor, At, Chars, Choice, Node, Sequence, cannot_fail
+
+_MOST: Final = 16
+"""How many starts a pattern is spelled out into."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A text at the beginning of subjects; `complete`: whatever begins with it matches the pattern."""
+
+    text: str
+    complete: bool
+
+
+def starts(pattern: str) -> tuple[Start, ...]:
+    """Every subject that `re.match` accepts begins with one of these texts, which may be empty.
+
+    Raises `Untranslatable` for what is no pattern; call it for a pattern that `translate` took. Not to be called from
+    several threads at once, for the reason that `translate` gives.
+    """
+    left = [*reversed(read(pattern).items)]
+    while left and isinstance(left[-1], At) and left[-1].anchor is Anchor.START:
+        left.pop()
+    found: dict[str, bool] = {}
+    for start in _spelled_out([], left, _MOST):
+        found[start.text] = found.get(start.text, False) or start.complete
+    enough = [text for text, complete in found.items() if complete]
+    return tuple(
+        Start(text, complete)
+        for text, complete in found.items()
+        if not any(text.startswith(shorter) and text != shorter for shorter in enough)
+    )
+
+
+def _spelled_out(chars: list[str], left: list[Node], most: int) -> list[Start]:
+    """The starts of `chars` followed by a match of all nodes of `left`, which is in reverse; at most `most` of them."""
+    while left:
+        match left[-1]:
+            case Chars(ranges) if (point := only(ranges)) is not None:
+                left.pop()
+                chars.append(chr(point))
+            case Sequence(items):
+                left[-1:] = reversed(items)
+            case Choice(branches) if len(branches) <= most:
+                share = most // len(branches)
+                return [
+                    start
+                    for branch in branches
+                    for start in _spelled_out([*chars], [*left[:-1], *reversed(branch.items)], share)
+                ]
+            case _:
+                break
+    # What can't fail matches the empty text at any place, and `re.match` doesn't ask for the end of the subject.
+    return [Start("".join(chars), all(map(cannot_fail, left)))]
