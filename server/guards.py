@@ -94,8 +94,10 @@ class Gate:
             return await self._pep.permit(self._context, action, resource)
         try:
             permit = await self._pep.permit_route_and_access(self._context, self._route, action, resource)
-        except AccessDenied:
-            await self.enter()
+        except AccessDenied as denied:
+            if denied.of_route:
+                raise self._refusal(denied) from None
+            self.judged = True
             raise
         except PolicyUnavailable:
             self.silent = True

@@ -7,6 +7,7 @@ can only be seen here. So can a head that never ends, a trailer that poses as a 
 from __future__ import annotations
 
 import asyncio
+import logging
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ MAX_WAITING: Final = 8
 MAX_UNREAD: Final = 32 * 1024 * 1024
 """Bytes of a body that are taken after it was answered, so that a client that sends first and reads then gets there."""
 
+_log: Final = logging.getLogger("ostiary.edge")
 _METHODS: Final = "GET, HEAD, POST"
 _UPGRADE: Final = frozenset({b"connection", b"http2-settings", b"upgrade"})
 
@@ -177,12 +179,14 @@ class DoorProtocol(HttpToolsProtocol):
                 self.flow.pause_reading()
                 return
             _disconnect(running)
+        request_id = new_request_id()
+        _log.info("%s: malformed request: %s", request_id, error.message)
         headers = {
             **(error.headers or {}),
             "content-type": "application/json",
             "content-length": str(len(error.body)),
             "connection": "close",
-            "x-request-id": new_request_id(),
+            "x-request-id": request_id,
             "openai-version": "2020-10-01",
         }
         lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"]

@@ -94,7 +94,7 @@ def home() -> Path:
 
 
 def _run(path: Path, port: int | None) -> None:
-    from server import serving
+    from server import serving, wiring
     from server.banner import Policies, banner
 
     config, loaded = _read(path)
@@ -109,8 +109,8 @@ def _run(path: Path, port: int | None) -> None:
     rego = directory.path / "policy"
     CompiledDirectory(rego).write(loaded.bundle)
     policies = Policies(len(loaded.bundle.access), loaded.policies.access_name, len(loaded.bundle.routes), rego)
-    plan = serving.Plan(
-        config, loaded.bundle.archive, loaded.bundle.revision, opa, serving.authenticator(config.server.auth)
+    plan = wiring.Plan(
+        config, loaded.bundle.archive, loaded.bundle.revision, opa, wiring.authenticator(config.server.auth)
     )
 
     def announce() -> None:

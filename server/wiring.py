@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,17 @@ from server.api.models import Models
 from server.api.providers import ProviderEntry, Providers
 from server.app import House, create_app
 from server.authn import Authenticator
-from server.config import Config, CorsConfig, ModelConfig, ProviderConfig
+from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
+from server.authz.control_plane import ControlPlane
+from server.authz.decision_log import DecisionLog
+from server.authz.opa_process import OpaProcess
+from server.authz.pdp import PolicyDecisionPoint
+from server.authz.pep import PolicyEnforcementPoint
+from server.authz.readiness import Authentication, ReadinessProbe
+from server.authz.runtime_directory import RuntimeDirectory
+from server.authz.transport import OpaTransport, UnixAddress
+from server.config import AuthConfig, Config, CorsConfig, ModelConfig, ProviderConfig
+from server.config.edge import STDOUT
 from server.config.providers import EchoProvider, OllamaProvider, OpenAIProvider, VllmProvider
 from server.guards import EnforcementPoint
 from server.inference.catalogue import Catalogue, Model
@@ -29,6 +40,69 @@ from server.inference.openai_compatible import OpenAICompatible
 from server.inference.provider import Provider
 
 _MASK: Final = "********"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be served: the configuration, the bundle's archive and revision, the OPA to run, who vouches."""
+
+    config: Config
+    archive: bytes
+    revision: str
+    opa: Path
+    authenticator: Authenticator | None
+
+
+def authenticator(config: AuthConfig) -> Authenticator | None:
+    """Who turns tokens into principals; None where authentication is not configured."""
+    provider = config.provider_config
+    if provider is None:
+        return None
+    token = provider.jwks.token
+    mapping = {} if provider.claims_mapping is None else {"claims_mapping": provider.claims_mapping}
+    return OAuth2Authenticator(
+        OAuth2Settings(
+            jwks_uri=provider.jwks.uri,
+            issuer=provider.issuer,
+            audience=provider.audience,
+            jwks_token=None if token is None else token.get_secret_value(),
+            key_recheck_seconds=provider.jwks.key_recheck_period,
+            tls_cafile=provider.tls_cafile,
+            verify_tls=provider.verify_tls,
+            **mapping,
+        )
+    )
+
+
+@asynccontextmanager
+async def decisions(
+    plan: Plan, directory: RuntimeDirectory
+) -> AsyncIterator[tuple[PolicyEnforcementPoint, ReadinessProbe]]:
+    """OPA as a child process with the plan's bundle, and who asks it; all of it ends with the context.
+
+    Raises OpaStartFailed.
+    """
+    bundle = directory.path / "bundle.tar.gz"
+    bundle.write_bytes(plan.archive)
+    address = UnixAddress(directory.socket)
+    state = Authentication.OFF if plan.authenticator is None else Authentication.CONFIGURED
+    async with AsyncExitStack() as stack:
+        transport = OpaTransport(address)
+        stack.callback(transport.close)
+        pdp = PolicyDecisionPoint(transport, plan.revision)
+        control = ControlPlane(address)
+        stack.push_async_callback(control.close)
+        probe = ReadinessProbe(pdp, control, state)
+        opa = OpaProcess(plan.opa, bundle, directory, probe)
+        await opa.start()
+        stack.push_async_callback(opa.stop)
+        log = _decision_log(plan.config.server.decision_log)
+        stack.push_async_callback(log.close)
+        yield PolicyEnforcementPoint(pdp, log), probe
+
+
+def _decision_log(sink: Path | str) -> DecisionLog:
+    return DecisionLog.to_stdout() if sink == STDOUT else DecisionLog.to_file(Path(sink))
 
 
 def build(

@@ -48,7 +48,8 @@ class CompiledRule:
 
     def filter_rego(self) -> str:
         """The rule for lists of records, formatted likewise; empty if it never decides about a stored record."""
-        return "\n".join(_rule(self._filter_head(listing.facts), listing.lines) for listing in self.filters)
+        rules = [_rule(self._filter_head(listing.facts), listing.lines) for listing in self.filters]
+        return "\n".join(self._metadata() + rule for rule in rules)
 
     def _metadata(self) -> str:
         title = string_literal(self.description or self.name)

@@ -31,7 +31,7 @@ def report_wide_paths(rules: Sequence[RouteRule], places: Places, findings: Find
         for path, scalar in zip(rule.paths, places.scope(rule, "paths"), strict=True):
             if isinstance(path, Regex):
                 _report_open_end(path, scalar.span, findings)
-            elif isinstance(path, PathPrefix) and path.prefix[-1].isalnum():
+            elif isinstance(path, PathPrefix) and path.prefix[-1].isalnum() and "*" not in path.prefix:
                 message = f"{quoted(scalar.text)} also matches {quoted(path.prefix + '_admin')}, not only what is below"
                 hint = f"write {quoted(path.prefix)} and {quoted(path.prefix + '/*')}"
                 findings.warning("wide-prefix", scalar.span, message, hint)

@@ -32,14 +32,7 @@ class _End(Enum):
 
 def literal_start(regex: Regex) -> str:
     """The text with which every match of a valid pattern starts; it may be empty."""
-    items, flags = _parsed(regex.pattern)
-    start = ""
-    for operation, argument in items if not flags & re.IGNORECASE else ():
-        if str(operation) == "LITERAL":
-            start += chr(argument)
-        elif str(argument) not in _STARTS:
-            break
-    return start
+    return _read(regex.pattern)[0]
 
 
 def may_end_in_mid_word(regex: Regex) -> bool:
@@ -48,19 +41,31 @@ def may_end_in_mid_word(regex: Regex) -> bool:
     Not so for a pattern that ends in `$`, in `.*` or in a character that separates words: there the writer has said
     what may follow.
     """
-    try:
-        return _End.MID_WORD in _ends(_parsed(regex.pattern)[0])
-    except RecursionError:
-        return False
+    return _read(regex.pattern)[1]
 
 
-@lru_cache(maxsize=64)
-def _parsed(pattern: str) -> tuple[_Items, int]:
+@lru_cache(maxsize=16_384)
+def _read(pattern: str) -> tuple[str, bool]:
+    """The literal start, and whether a match may end in mid-word."""
     parser: Any = import_module("re._parser")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they are about what a pattern may mean to a Python to come
-        tree = parser.parse(pattern)
-    return tree.data, int(tree.state.flags)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are about what a pattern may mean to a Python to come
+            tree = parser.parse(pattern)
+        start = "" if tree.state.flags & re.IGNORECASE else _literal_start(tree.data)
+        return start, _End.MID_WORD in _ends(tree.data)
+    except RecursionError:
+        return "", False
+
+
+def _literal_start(items: _Items) -> str:
+    start = ""
+    for operation, argument in items:
+        if str(operation) == "LITERAL":
+            start += chr(argument)
+        elif str(argument) not in _STARTS:
+            break
+    return start
 
 
 def _ends(items: _Items) -> set[_End]:

@@ -6,7 +6,6 @@ of which one of them doesn't. A case is a set of facts, and it follows from a se
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final, TypeAlias
 
 from policy.rules import (
@@ -22,22 +21,28 @@ from policy.rules import (
 )
 from policy.vocabulary import Effect
 
-Fact: TypeAlias = tuple[Condition, bool]
-"""A condition without its `not`, and whether it holds."""
+Fact: TypeAlias = tuple[str, str, str, bool]
+"""A condition without its `not`: its kind, an attribute and a value, where it has them, and whether it holds.
+
+Plain texts rather than the conditions themselves, because facts are looked up a hundred thousand times.
+"""
 
 Case: TypeAlias = frozenset[Fact]
 
-_AUTHENTICATED: Final[Fact] = (IsAuthenticated(), True)
+_AUTHENTICATED: Final[Fact] = ("authenticated", "", "", True)
+_OWNED: Final[Fact] = ("unowned", "", "", False)
+_NOT_OWNER: Final[Fact] = ("owner", "", "", False)
+_ABOUT_RESOURCE: Final = {"unowned", "config"}
 
 
-def cases(conditions: Conditions | None, effect: Effect) -> tuple[Case, ...]:
+def cases_of(conditions: Conditions | None, effect: Effect) -> tuple[Case, ...]:
     """The cases in which a rule applies, as far as its conditions go; one empty case if it has none."""
     if conditions is None:
         return (frozenset(),)
     facts = [_fact(condition) for condition in conditions.conditions]
     if conditions.clause is Clause.WHEN:
         return (_guarded(facts, effect),)
-    return tuple(_guarded([(condition, not holds)], effect) for condition, holds in facts)
+    return tuple(_guarded([_opposite(fact)], effect) for fact in facts)
 
 
 def consequences(case: Case, named: bool) -> frozenset[Fact] | None:
@@ -46,23 +51,38 @@ def consequences(case: Case, named: bool) -> frozenset[Fact] | None:
     `named` says that the rule names its principal.
     """
     known = set(case) | ({_AUTHENTICATED} if named else set())
-    for condition, holds in case:
-        if holds and isinstance(condition, HasValue | IsOwner | SharesWithOwner):
+    for kind, _, _, holds in case:
+        if holds and kind in {"value", "owner", "shared"}:
             known.add(_AUTHENTICATED)
-        if holds and isinstance(condition, IsOwner | SharesWithOwner):
-            known.add((IsUnowned(), False))
-        if holds and isinstance(condition, IsUnowned):
-            known.add((IsOwner(negated=False), False))
-    return None if any((condition, not holds) in known for condition, holds in known) else frozenset(known)
+        if holds and kind in {"owner", "shared"}:
+            known.add(_OWNED)
+        if holds and kind == "unowned":
+            known.add(_NOT_OWNER)
+    return None if any(_opposite(fact) in known for fact in known) else frozenset(known)
 
 
 def _fact(condition: Condition) -> Fact:
-    if isinstance(condition, HasValue | IsOwner | SharesWithOwner):
-        return replace(condition, negated=False), not condition.negated
-    return condition, True
+    match condition:
+        case HasValue(value, attribute, negated):
+            return "value", attribute, value, not negated
+        case SharesWithOwner(attribute, negated):
+            return "shared", attribute, "", not negated
+        case IsOwner(negated):
+            return "owner", "", "", not negated
+        case IsUnowned():
+            return "unowned", "", "", True
+        case IsFromConfig():
+            return "config", "", "", True
+        case IsAuthenticated():
+            return _AUTHENTICATED
+
+
+def _opposite(fact: Fact) -> Fact:
+    kind, attribute, value, holds = fact
+    return kind, attribute, value, not holds
 
 
 def _guarded(facts: list[Fact], effect: Effect) -> Case:
     """In a permit, a negated condition about an anonymous principal doesn't hold (policy-language, section 5)."""
-    negated = any(not holds and not isinstance(condition, IsUnowned | IsFromConfig) for condition, holds in facts)
+    negated = any(not holds and kind not in _ABOUT_RESOURCE for kind, _, _, holds in facts)
     return frozenset([*facts, _AUTHENTICATED] if negated and effect is Effect.PERMIT else facts)

@@ -6,7 +6,7 @@ that certainly contains it; patterns whose relation isn't obvious are taken to b
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -28,11 +28,14 @@ from policy.vocabulary import RECORD_PREFIX, RESOURCE_TYPES, TYPE_SYNONYMS, Acti
 
 ANY_METHOD: Final = "*"
 
-Key: TypeAlias = Everything | EveryRecord | OfType | ExactName | ExactPath | PathPrefix | str
-"""A pattern without its place in the file; a regex is its text."""
+Key: TypeAlias = tuple[str, str, str | None]
+"""An action or a method, a pattern without its place in the file, and a principal."""
 
-ALL_ACCESS: Final[tuple[Hashable, ...]] = tuple((action, Everything(), None) for action in Action)
-ALL_ROUTES: Final[tuple[Hashable, ...]] = ((ANY_METHOD, Everything()),)
+_EVERYTHING: Final = "*"
+_EVERY_RECORD: Final = f"of {RECORD_PREFIX}*"
+
+ALL_ACCESS: Final[tuple[Key, ...]] = tuple((action.value, _EVERYTHING, None) for action in Action)
+ALL_ROUTES: Final[tuple[Key, ...]] = ((ANY_METHOD, _EVERYTHING, None),)
 """The regions that together contain every question."""
 
 
@@ -40,8 +43,8 @@ ALL_ROUTES: Final[tuple[Hashable, ...]] = ((ANY_METHOD, Everything()),)
 class Region:
     """`key` names it; `wider` are the keys of all regions that contain it, its own included."""
 
-    key: Hashable
-    wider: tuple[Hashable, ...]
+    key: Key
+    wider: tuple[Key, ...]
 
 
 def access_regions(rule: AccessRule) -> tuple[Region, ...]:
@@ -52,7 +55,7 @@ def access_regions(rule: AccessRule) -> tuple[Region, ...]:
     principals = dict.fromkeys((rule.principal, None))
     return tuple(
         Region((action, own, rule.principal), tuple((action, key, who) for key in patterns for who in principals))
-        for action in rule.actions
+        for action in map(str, rule.actions)
     )
 
 
@@ -66,16 +69,19 @@ class RouteRegions:
         """The regions of one rule; patterns that never match have none."""
         paths = [path for path in rule.paths if not (isinstance(path, Regex) and not path.valid)]
         return tuple(
-            Region((method, _key(path)), tuple((one, key) for key in self._wider(path) for one in _methods(method)))
+            Region(
+                (method, _key(path), None),
+                tuple((one, key, None) for key in self._wider(path) for one in _methods(method)),
+            )
             for method in rule.methods or (ANY_METHOD,)
             for path in paths
         )
 
-    def _wider(self, path: PathPattern) -> Iterator[Key]:
-        yield Everything()
+    def _wider(self, path: PathPattern) -> Iterator[str]:
+        yield _EVERYTHING
         yield _key(path)
         text = _start_of_path(path)
-        yield from (PathPrefix(text[:length]) for length in self._lengths if 0 < length <= len(text))
+        yield from (_key(PathPrefix(text[:length])) for length in self._lengths if 0 < length <= len(text))
 
 
 def type_of(pattern: ResourcePattern) -> str | None:
@@ -101,20 +107,32 @@ def _type_of_start(start: str) -> str | None:
     return canonical if canonical in RESOURCE_TYPES else None
 
 
-def _key(pattern: ResourcePattern | PathPattern) -> Key:
-    if not isinstance(pattern, Regex):
-        return pattern
-    return Everything() if pattern.pattern in (".*", "^.*") else pattern.pattern
+def _key(pattern: ResourcePattern | PathPattern) -> str:
+    match pattern:
+        case Everything() | Regex(pattern=".*" | "^.*"):
+            return _EVERYTHING
+        case EveryRecord():
+            return _EVERY_RECORD
+        case OfType(kind):
+            return f"of {kind}"
+        case ExactName(kind, name):
+            return f"is {kind}::{name}"
+        case ExactPath(path):
+            return f"is {path}"
+        case PathPrefix(prefix):
+            return f"below {prefix}"
+        case Regex(text):
+            return f"matches {text}"
 
 
-def _wider_resources(pattern: ResourcePattern) -> Iterator[Key]:
-    yield Everything()
+def _wider_resources(pattern: ResourcePattern) -> Iterator[str]:
+    yield _EVERYTHING
     yield _key(pattern)
     kind = type_of(pattern)
     if kind is not None and kind.startswith(RECORD_PREFIX.removesuffix("::")):
-        yield EveryRecord()
+        yield _EVERY_RECORD
     if kind is not None and not isinstance(pattern, EveryRecord):
-        yield OfType(kind)
+        yield _key(OfType(kind))
 
 
 def _methods(method: str) -> tuple[str, ...]:

@@ -24,30 +24,30 @@ class Answer:
     resource: Decision | None
 
 
-class _Malformed(Exception):
+class Malformed(Exception):
     """The answer breaks the contract; the message says where, in words of the contract alone."""
 
 
 def read_answer(body: bytes, question: Question) -> Answer:
     """The answer in `body`, or PolicyUnavailable: nothing is defaulted, converted or overlooked."""
     try:
-        result = _result(body, {"contract", "revision"} | _parts(question))
-        revision = _revision(result)
+        result = members_of(body, {"contract", "revision"} | _parts(question))
+        revision = revision_of(result)
         route, resource = result.get("route"), result.get("resource")
         return Answer(
             revision,
             None if question.route is None else _decision(route, revision, None),
             None if question.resource is None else _decision(resource, revision, question),
         )
-    except _Malformed as fault:
+    except Malformed as fault:
         raise PolicyUnavailable(Failure.MALFORMED, f"the answer breaks the contract: {fault}") from None
 
 
 def read_undecided(body: bytes) -> str:
     """The revision in the answer to `question.MALFORMED`, which must hold no decision; else PolicyUnavailable."""
     try:
-        return _revision(_result(body, {"contract", "revision"}))
-    except _Malformed as fault:
+        return revision_of(members_of(body, {"contract", "revision"}))
+    except Malformed as fault:
         raise PolicyUnavailable(Failure.MALFORMED, f"the answer to a probe breaks the contract: {fault}") from None
 
 
@@ -57,42 +57,44 @@ def _parts(question: Question) -> set[str]:
     return {"route"} if question.resource is None else {"route", "resource"}
 
 
-def _result(body: bytes, keys: set[str]) -> Json:
+def members_of(body: bytes, keys: set[str]) -> Json:
+    """The `result` in `body`, which must hold exactly `keys`; raises Malformed."""
     try:
         document = _DECODER.decode(body.decode())
     except (ValueError, RecursionError):
-        raise _Malformed("it is not JSON") from None
+        raise Malformed("it is not JSON") from None
     if type(document) is not dict or document.keys() != {"result"}:
-        raise _Malformed("it is not an object with a `result` and nothing else")
+        raise Malformed("it is not an object with a `result` and nothing else")
     result = document["result"]
     if type(result) is not dict or result.keys() != keys:
-        raise _Malformed("`result` does not hold exactly what was asked for")
+        raise Malformed("`result` does not hold exactly what was asked for")
     return result
 
 
-def _revision(result: Json) -> str:
+def revision_of(result: Json) -> str:
+    """The revision of a `result` of our contract version; raises Malformed."""
     contract, revision = result["contract"], result["revision"]
     if type(contract) is not int or contract != CONTRACT:
-        raise _Malformed(f"`contract` is not {CONTRACT}")
+        raise Malformed(f"`contract` is not {CONTRACT}")
     if type(revision) is not str or not revision:
-        raise _Malformed("`revision` is not a text")
+        raise Malformed("`revision` is not a text")
     return revision
 
 
 def _decision(part: Any, revision: str, question: Question | None) -> Decision:
     if type(part) is not dict or part.keys() != _DECISION_KEYS:
-        raise _Malformed("a decision does not hold exactly its six members")
+        raise Malformed("a decision does not hold exactly its six members")
     verdict = _VERDICTS.get(part["effect"]) if type(part["effect"]) is str else None
     if verdict is None:
-        raise _Malformed("`effect` is neither `permit` nor `deny`")
+        raise Malformed("`effect` is neither `permit` nor `deny`")
     rule, source, description, reason = part["rule"], part["source"], part["description"], part["reason"]
     if type(reason) is not str or not reason:
-        raise _Malformed("`reason` is not a text")
+        raise Malformed("`reason` is not a text")
     if rule is None:
         if source is not None or description is not None:
-            raise _Malformed("`source` or `description` without a `rule`")
+            raise Malformed("`source` or `description` without a `rule`")
     elif type(rule) is not str or type(source) is not str or not (description is None or type(description) is str):
-        raise _Malformed("`rule`, `source` or `description` is not a text")
+        raise Malformed("`rule`, `source` or `description` is not a text")
     duty = _duty(question) if verdict is Verdict.PERMIT else None
     _check_obligations(part["obligations"], duty)
     return Decision(verdict, rule, source, description, reason, revision, () if duty is None else (StampOwner(duty),))
@@ -107,15 +109,15 @@ def _duty(question: Question | None) -> Principal | None:
 
 def _check_obligations(obligations: Any, owner: Principal | None) -> None:
     if type(obligations) is not list:
-        raise _Malformed("`obligations` is not a list")
+        raise Malformed("`obligations` is not a list")
     if owner is None:
         if obligations:
-            raise _Malformed("an obligation where none may be")
+            raise Malformed("an obligation where none may be")
         return
     attributes = {name: list(values) for name, values in owner.attributes.items()}
     stamp = {"id": owner.id, "issuer": owner.issuer, "attributes": attributes}
     if obligations != [{"id": "stamp_owner", "owner": stamp}]:
-        raise _Malformed("`obligations` is not to stamp the caller as the owner")
+        raise Malformed("`obligations` is not to stamp the caller as the owner")
 
 
 def _unique(members: list[tuple[str, Any]]) -> Json:

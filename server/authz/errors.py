@@ -40,11 +40,13 @@ class PolicyUnavailable(Exception):
 class AccessDenied(Exception):
     """The policy engine said no.
 
-    `decision` is the one that refused, `decision_id` what the caller may be told, `question` what had been asked.
+    `decision` is the one that refused, about the route if `of_route`, else about the resource; `decision_id` is what
+    the caller may be told, `question` what had been asked.
     """
 
-    def __init__(self, decision: Decision, decision_id: str, question: Question) -> None:
+    def __init__(self, decision: Decision, decision_id: str, question: Question, *, of_route: bool) -> None:
         super().__init__(f"decision `{decision_id}`: {decision.reason}")
         self.decision = decision
         self.decision_id = decision_id
         self.question = question
+        self.of_route = of_route

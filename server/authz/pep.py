@@ -95,7 +95,7 @@ class PolicyEnforcementPoint:
         await self._write(context, decision_id, question, answer, began)
         for decision in (answer.route, answer.resource):
             if decision is not None and decision.verdict is not Verdict.PERMIT:
-                raise AccessDenied(decision, decision_id, question)
+                raise AccessDenied(decision, decision_id, question, of_route=decision is answer.route)
         return answer.resource, decision_id
 
     async def _write(

@@ -36,6 +36,19 @@ class Question:
             raise ValueError("a question asks for a route, a resource or both")
 
 
+@dataclass(frozen=True, slots=True)
+class ListQuestion:
+    """To which stored records of `type` may `principal` do `action`? No record is stored that is to be created."""
+
+    principal: Principal | Anonymous
+    action: Action
+    type: str
+
+    def __post_init__(self) -> None:
+        if self.action is Action.CREATE:
+            raise ValueError("a list holds no records that are to be created")
+
+
 def encode(question: Question) -> bytes:
     """The body of the request to OPA.
 
@@ -50,14 +63,26 @@ def encode(question: Question) -> bytes:
 
 
 def _input(question: Question) -> str:
-    principal = question.principal
-    text = '"principal":null' if isinstance(principal, Anonymous) else f'"principal":{_principal(principal)}'
+    text = _caller(question.principal)
     if question.route is not None:
         method, path = encode_basestring(question.route.method), encode_basestring(question.route.path)
         text += f',"route":{{"method":{method},"path":{path}}}'
     if question.action is not None and question.resource is not None:
         text += f',"action":{encode_basestring(question.action)},"resource":{_resource(question.resource)}'
     return text
+
+
+def encode_list(question: ListQuestion) -> bytes:
+    """The body of the request to OPA, as strict as `encode`."""
+    try:
+        kind, action = encode_basestring(question.type), encode_basestring(question.action)
+        return f'{{"input":{{{_caller(question.principal)},"action":{action},"type":{kind}}}}}'.encode()
+    except (TypeError, AttributeError, UnicodeEncodeError):
+        raise PolicyUnavailable(Failure.QUESTION, "the question holds something that is not text") from None
+
+
+def _caller(principal: Principal | Anonymous) -> str:
+    return '"principal":null' if isinstance(principal, Anonymous) else f'"principal":{_principal(principal)}'
 
 
 def _resource(resource: Resource) -> str:

@@ -102,17 +102,21 @@ class LiveOpa(OpaServer):
         files = {path: content for path, content in bundle.files.items() if path != ".manifest"}
         for path in self._loaded.keys() - files.keys():
             self._send("DELETE", path, b"")
-        for path, content in files.items():
-            if self._loaded.get(path) != content:
-                self._send("PUT", path, content)
+        waiting = {path for path, content in files.items() if self._loaded.get(path) != content}
+        while waiting:
+            # OPA refuses a module that calls a function of one which isn't there yet.
+            refusals = {path: self._send("PUT", path, files[path]) for path in sorted(waiting)}
+            refused = {path for path, refusal in refusals.items() if refusal is not None}
+            assert refused != waiting, refusals
+            waiting = refused
         self._loaded = files
 
-    def _send(self, method: str, path: str, content: bytes) -> None:
+    def _send(self, method: str, path: str, content: bytes) -> Any:
         folder, _, name = path.rpartition("/")
         data = name == "data.json"
         target = f"/v1/data/{folder}" if data else f"/v1/policies/{quote(path, safe='')}"
         status, answer = self.request(method, target, content, "application/json" if data else "text/plain")
-        assert status in (http.HTTPStatus.OK, http.HTTPStatus.NO_CONTENT), answer
+        return None if status in (http.HTTPStatus.OK, http.HTTPStatus.NO_CONTENT) else answer
 
 
 def compile_config(text: str, environ: Mapping[str, str] = NOTHING_SET) -> Bundle:

@@ -33,12 +33,13 @@ def starts(pattern: str) -> tuple[Start, ...]:
     found: dict[str, bool] = {}
     for start in _spelled_out([], left, _MOST):
         found[start.text] = found.get(start.text, False) or start.complete
-    enough = [text for text, complete in found.items() if complete]
-    return tuple(
-        Start(text, complete)
-        for text, complete in found.items()
-        if not any(text.startswith(shorter) and text != shorter for shorter in enough)
-    )
+    spelled = [Start(text, complete) for text, complete in found.items()]
+    return tuple(start for start in spelled if not any(_includes(other, start) for other in spelled))
+
+
+def _includes(wider: Start, start: Start) -> bool:
+    """Whether `start` says nothing that `wider` doesn't say already."""
+    return wider.text != start.text and start.text.startswith(wider.text) and wider.complete >= start.complete
 
 
 def _spelled_out(chars: list[str], left: list[Node], most: int) -> list[Start]:

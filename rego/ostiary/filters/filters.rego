@@ -18,7 +18,7 @@ import data.ostiary.settings
 # entrypoint: true
 answer := object.union({"contract": settings.contract, "revision": settings.revision}, decided)
 
-decided["clauses"] := array.concat(guards, clauses) if {
+decided.clauses := array.concat(guards, clauses) if {
 	well_formed
 	every written in access.filter { settings.access[written.rule].rule }
 }

@@ -17,7 +17,7 @@ name_is(name) := {"fact": "name_is", "holds": true, "name": name}
 # METADATA
 # title: The beginning of the record's subject
 # description: Under one of the spellings of its type, as for a single record.
-subject_starts_with(prefix) := true if {
+subject_starts_with(prefix) if {
 	some spelling in spellings
 	startswith(spelling, prefix)
 } else := {"fact": "name_starts_with", "holds": true, "prefix": trim_prefix(prefix, spelling)} if {

@@ -130,7 +130,8 @@ def test_a_resource_without_a_known_type_is_an_error(text: str, code: str, hint:
     ],
 )
 def test_a_path_pattern_means_what_it_says(text: str, expected: PathPattern) -> None:
-    assert path(text) == (expected, [])
+    pattern, found = path(text)
+    assert (pattern, set(found) - {"wide-prefix"}) == (expected, set())
 
 
 @pytest.mark.parametrize(

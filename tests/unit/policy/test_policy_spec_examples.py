@@ -27,6 +27,15 @@ from policy.rules import (
 )
 
 
+# What is true of the examples: `/v1/files*` isn't only what is below, and without a mapping a subject is a role too.
+WARNINGS = {
+    "R0": ["wide-prefix", "wide-prefix"],
+    "R2": ["subject-is-role", "wide-prefix", "wide-prefix"],
+    "R3": ["subject-is-role", "wide-prefix"],
+    "R4": ["subject-is-role"],
+}
+
+
 def summary(rule: AccessRule) -> tuple[str, str | None, str, ResourcePattern | str]:
     resource = rule.resource.pattern if isinstance(rule.resource, Regex) else rule.resource
     return rule.effect.value, rule.principal, " ".join(rule.actions), resource
@@ -153,7 +162,7 @@ def test_route_examples(name: str, expected: list[tuple[list[PathPattern | str],
     policies, found = read_auth(ROUTES[name])
     assert policies is not None
     assert policies.routes is not None
-    assert found == []
+    assert codes(found) == WARNINGS.get(name, [])
     assert [(paths(rule), rule.conditions) for rule in policies.routes] == expected
 
 
@@ -161,7 +170,7 @@ def test_r5_has_both_policies() -> None:
     policies, found = read_auth(R5)
     assert policies is not None
     assert policies.routes is not None
-    assert found == []
+    assert codes(found) == ["subject-is-role"]
     assert paths(policies.routes[0]) == [ExactPath("/v1/chat/completions")]
     assert policies.access[0].resource == ExactName("model", "llama-3-2-3b")
     assert policies.access[0].conditions == policies.routes[0].conditions == when("developer")
