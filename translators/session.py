@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import http.client
 import json
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +22,7 @@ from translators.opa import find
 
 _ANSWERS = "/v1/data/ostiary/decision/answers?strict-builtin-errors=true"
 _START_SECONDS = 30.0
+_PR_SET_PDEATHSIG = 1
 
 
 class OpaFailed(Exception):
@@ -34,6 +38,12 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
+
+
+def _end_with_parent() -> None:
+    """On Linux, let the kernel end OPA even where the command is killed with no chance to."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class OpaSession:
@@ -56,6 +66,7 @@ class OpaSession:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
+                preexec_fn=_end_with_parent,
             )
         self._stack.callback(self._stop)
         self._connection = _UnixConnection(address)

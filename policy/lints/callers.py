@@ -29,8 +29,9 @@ def report_unknown_attributes(written: Written, auth: Mapping, environ: Environ[
             continue
         told.add(condition.attribute)
         message = f"no caller has the attribute {quoted(condition.attribute)}, because no claim of a token becomes it"
-        hint = f"{did_you_mean(condition.attribute, claims.attributes)}, or map a claim to it in `claims_mapping`"
-        findings.warning("unknown-attribute", scalar.span, message, hint.replace("?, or", " or"))
+        known = did_you_mean(condition.attribute, claims.attributes)
+        hint = f"{known}{' if not,' if known.endswith('?') else ', or'} map a claim to it in `claims_mapping`"
+        findings.warning("unknown-attribute", scalar.span, message, hint)
 
 
 def report_subject_as_role(written: Written, auth: Mapping, environ: Environ[str, str], findings: Findings) -> None:

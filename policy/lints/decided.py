@@ -41,7 +41,7 @@ def _report(
     for position, (rule, cases) in enumerate(zip(rules, all_cases, strict=True)):
         regions = regions_of(rule)
         if not cases:
-            message = "no caller can meet the conditions of this rule, so it never applies"
+            message = "the conditions of this rule can't be met, so it never applies"
             findings.warning("never-applies", rule.span, message, "correct them, or remove the rule")
         elif (deciding := earlier.deciding(regions, cases.values())) is not None:
             _report_shadowed(rule, deciding, places, findings)

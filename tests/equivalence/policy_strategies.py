@@ -139,8 +139,8 @@ route_policies = st.lists(rules(route_scopes, about_the_caller), min_size=1, max
 
 
 @st.composite
-def configurations(draw: st.DrawFn) -> str:
-    """A whole configuration as the text of a YAML file; most have both policies and authentication."""
+def auth_sections(draw: st.DrawFn) -> dict[str, Any]:
+    """The section `server.auth`; most have both policies and authentication."""
     auth: dict[str, Any] = {}
     if draw(mostly):
         auth["provider_config"] = {"type": "oauth2_token", "jwks": {"uri": "https://issuer.example/jwks"}}
@@ -148,31 +148,84 @@ def configurations(draw: st.DrawFn) -> str:
         auth["route_policy"] = draw(route_policies)
     if draw(mostly):
         auth["access_policy"] = draw(access_policies)
-    return yaml.safe_dump({"version": 2, "server": {"auth": auth}}, sort_keys=False, allow_unicode=True)
+    return auth
 
 
-routes = st.fixed_dictionaries({"method": st.sampled_from([*METHODS, "get"]), "path": st.sampled_from(PATHS)})
-public_routes = st.fixed_dictionaries(
-    {"method": st.sampled_from(["GET", "GET", "HEAD", "POST"]), "path": st.sampled_from(["/v1/health", "/v1/version"])}
+def scope_of(rule: dict[str, Any]) -> dict[str, Any]:
+    """What stands below `permit` or `forbid`."""
+    scope: dict[str, Any] = rule["permit"] if "permit" in rule else rule["forbid"]
+    return scope
+
+
+def one_of(value: Any) -> st.SearchStrategy[Any]:
+    """One of the values of a field that takes one or a list."""
+    return st.sampled_from(value if isinstance(value, list) else [value])
+
+
+@st.composite
+def aimed_access(draw: st.DrawFn, policy: list[dict[str, Any]]) -> dict[str, Any]:
+    """An action on a resource that one of the rules may be about."""
+    scope = scope_of(draw(st.sampled_from(policy)))
+    pattern = scope.get("resource", "*")
+    kinds = [kind for kind in TYPES if kind in pattern.replace("vector_db", "vector_store")]
+    name = pattern.rpartition("::")[2]
+    names = [name, *NAMES] if name in NAMES else NAMES
+    return {
+        "action": draw(one_of(scope["actions"])),
+        "type": draw(st.sampled_from(kinds or TYPES)),
+        "names": draw(
+            st.lists(st.sampled_from(names[:4]) | st.sampled_from(NAMES), min_size=1, max_size=3, unique=True)
+        ),
+    }
+
+
+anything = st.fixed_dictionaries(
+    {
+        "action": st.sampled_from(ACTIONS),
+        "type": st.sampled_from(TYPES),
+        "names": st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True),
+    }
+)
+anywhere = st.fixed_dictionaries({"method": st.sampled_from([*METHODS, "get"]), "path": st.sampled_from(PATHS)})
+public = st.fixed_dictionaries(
+    {"method": st.sampled_from(METHODS), "path": st.sampled_from(["/v1/health", "/v1/version"])}
 )
 
 
 @st.composite
-def questions(draw: st.DrawFn) -> list[dict[str, Any]]:
+def aimed_route(draw: st.DrawFn, policy: list[dict[str, Any]]) -> dict[str, str]:
+    """A route that one of the rules may be about."""
+    scope = scope_of(draw(st.sampled_from(policy)))
+    pattern = draw(one_of(scope["paths"]))
+    path = draw(st.sampled_from(PATHS))
+    if pattern.startswith("/"):
+        path = pattern[:-1] + draw(st.sampled_from(["", "a", "/x"])) if pattern.endswith("*") else pattern
+    return {"method": draw(one_of(scope.get("methods", METHODS))), "path": path or "/"}
+
+
+@st.composite
+def questions(draw: st.DrawFn, auth: dict[str, Any]) -> list[dict[str, Any]]:
     """One question about a route and a resource, asked by somebody and by nobody, as the engine is asked."""
     principal = draw(principals)
+    access = draw(aimed_access(auth["access_policy"]) | anything if "access_policy" in auth else anything)
+    route = aimed_route(auth["route_policy"]) | anywhere if "route_policy" in auth else anywhere
     resource = {
-        "type": draw(st.sampled_from(TYPES)),
-        "names": draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True)),
+        "type": access["type"],
+        "names": access["names"],
         "owner": draw(st.one_of(st.none(), principals, principals, st.just(principal))),
         "origin": draw(st.sampled_from(["created", "config"])),
     }
-    access = {"action": draw(st.sampled_from(ACTIONS)), "resource": resource}
+    asked = {"action": access["action"], "resource": resource}
     return [
-        {"principal": principal, "route": draw(routes), **access},
-        {"principal": None, "route": draw(routes | public_routes), **access},
+        {"principal": principal, "route": draw(route), **asked},
+        {"principal": None, "route": draw(route | public), **asked},
     ]
 
 
-rounds = st.lists(questions(), min_size=15, max_size=15).map(lambda pairs: [one for pair in pairs for one in pair])
-"""Thirty questions for one policy."""
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[str, list[dict[str, Any]]]:
+    """A whole configuration as the text of a YAML file, and thirty questions for it."""
+    auth = draw(auth_sections())
+    pairs = [draw(questions(auth)) for _ in range(15)]
+    text = yaml.safe_dump({"version": 2, "server": {"auth": auth}}, sort_keys=False, allow_unicode=True)
+    return text, [question for pair in pairs for question in pair]

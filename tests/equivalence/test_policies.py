@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from policy.routes import normalize_path
 from tests.conformance.engine import LiveOpa, compile_config
-from tests.equivalence.policy_strategies import configurations, rounds
+from tests.equivalence.policy_strategies import worlds
 from tests.reference import model
 
 NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"
@@ -43,8 +43,9 @@ def test_opa_decides_as_the_reference_model_does(live: LiveOpa) -> None:
         print_blob=NIGHTLY,
         suppress_health_check=list(HealthCheck),
     )
-    @given(text=configurations(), asked=rounds)
-    def law(text: str, asked: list[dict[str, Any]]) -> None:
+    @given(world=worlds())
+    def law(world: tuple[str, list[dict[str, Any]]]) -> None:
+        text, asked = world
         live.load(compile_config(text))
         config = model.load(text, {})
         for question in asked:
@@ -54,6 +55,7 @@ def test_opa_decides_as_the_reference_model_does(live: LiveOpa) -> None:
                 outcomes[f"{part}: {expected[0]}, {'no rule' if expected[1] is None else 'rule'}"] += 1
 
     law()
+    print(outcomes)
     assert outcomes.total() >= DECISIONS
     # Every kind of outcome is common, or else the strategies have drifted from what they are for.
     assert len(outcomes) == 8, outcomes
@@ -62,8 +64,9 @@ def test_opa_decides_as_the_reference_model_does(live: LiveOpa) -> None:
 
 def test_a_batch_is_answered_as_its_questions_are_alone(live: LiveOpa) -> None:
     @settings(max_examples=10, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(text=configurations(), asked=rounds)
-    def law(text: str, asked: list[dict[str, Any]]) -> None:
+    @given(world=worlds())
+    def law(world: tuple[str, list[dict[str, Any]]]) -> None:
+        text, asked = world
         live.load(compile_config(text))
         path = "/v1/data/ostiary/decision/answers?strict-builtin-errors=true"
         status, answer = live.request("POST", path, json.dumps({"input": {"questions": asked}}).encode())

@@ -16,7 +16,7 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.conformance.engine import LiveOpa, compile_config
-from tests.equivalence.policy_strategies import configurations, rounds
+from tests.equivalence.policy_strategies import worlds
 
 POLICIES = {"route": "route_policy", "resource": "access_policy"}
 PACKAGES = {"route": "routes", "resource": "access"}
@@ -47,8 +47,9 @@ def holds_always(live: LiveOpa, law: Law, policies: int = 10) -> None:
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(text=configurations(), asked=rounds)
-    def checked(text: str, asked: list[dict[str, Any]]) -> None:
+    @given(world=worlds())
+    def checked(world: tuple[str, list[dict[str, Any]]]) -> None:
+        text, asked = world
         live.load(compile_config(text))
         for question in asked:
             law(yaml.safe_load(text)["server"]["auth"], question, live.ask(question))

@@ -26,7 +26,6 @@ from policy.rules import (
     SharesWithOwner,
 )
 
-
 # What is true of the examples: `/v1/files*` isn't only what is below, and without a mapping a subject is a role too.
 WARNINGS = {
     "R0": ["wide-prefix", "wide-prefix"],
