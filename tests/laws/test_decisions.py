@@ -36,7 +36,7 @@ def live(opa_binary: Path) -> Iterator[LiveOpa]:
         yield opa
 
 
-def holds_always(live: LiveOpa, law: Law, policies: int = 10) -> None:
+def holds_always(live: LiveOpa, law: Law, policies: int = 15, questions: int = 20) -> None:
     """Check `law(auth section, question, answer)` on random policies and questions."""
 
     @settings(
@@ -51,7 +51,7 @@ def holds_always(live: LiveOpa, law: Law, policies: int = 10) -> None:
     def checked(world: tuple[str, list[dict[str, Any]]]) -> None:
         text, asked = world
         live.load(compile_config(text))
-        for question in asked:
+        for question in asked[:questions]:
             law(yaml.safe_load(text)["server"]["auth"], question, live.ask(question))
 
     checked()
@@ -103,7 +103,7 @@ def test_what_follows_the_determining_rule_is_irrelevant(live: LiveOpa) -> None:
                 assert (decision["effect"], index_of(decision)) == (answer[part]["effect"], place)
         live.load(compile_config(yaml.safe_dump({"server": {"auth": auth}}, sort_keys=False, allow_unicode=True)))
 
-    holds_always(live, law, policies=4)
+    holds_always(live, law, policies=5, questions=8)
 
 
 def test_every_permit_needs_a_rule_or_a_reason(live: LiveOpa) -> None:

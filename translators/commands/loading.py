@@ -70,18 +70,28 @@ def failures_explained(*, as_json_lines: bool) -> Iterator[None]:
     except InvalidDocument as invalid:
         show(invalid.diagnostics, as_json_lines=as_json_lines)
     except (OpaNotFound, OpaFailed, UnclearQuestion) as failure:
-        sys.stderr.write(json.dumps({"error": str(failure)}) + "\n" if as_json_lines else f"error: {failure}\n")
+        _complain(str(failure), as_json_lines=as_json_lines)
+    except OSError as failure:
+        if failure.filename is None:  # a reader that went away, for one, is not about a file
+            raise
+        _complain(f"cannot write `{failure.filename}`: {failure.strerror}", as_json_lines=as_json_lines)
     else:
         return
     raise typer.Exit(UNUSABLE)
 
 
 def show(diagnostics: Sequence[Diagnostic], *, as_json_lines: bool) -> None:
-    """Write diagnostics to standard error, for people or one JSON object a line."""
+    """Write diagnostics to standard error in the order of their places, for people or one JSON object a line."""
     if as_json_lines:
-        sys.stderr.writelines(json.dumps(as_json(found)) + "\n" for found in diagnostics)
+        ordered = sorted(dict.fromkeys(diagnostics), key=lambda found: (found.span, found.message))
+        sys.stderr.writelines(json.dumps(as_json(found)) + "\n" for found in ordered)
     elif diagnostics:
-        sys.stderr.write(render(diagnostics, _sources(diagnostics), color=sys.stderr.isatty()) + "\n")
+        color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        sys.stderr.write(render(diagnostics, _sources(diagnostics), color=color) + "\n")
+
+
+def _complain(sentence: str, *, as_json_lines: bool) -> None:
+    sys.stderr.write(json.dumps({"error": sentence}) + "\n" if as_json_lines else f"error: {sentence}\n")
 
 
 def _sources(diagnostics: Iterable[Diagnostic]) -> dict[str, str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from policy.routes import normalize_path
-from policy.vocabulary import RECORD_PREFIX, TYPE_SYNONYMS, Action
+from policy.diagnostics import did_you_mean, quoted
+from policy.routes import METHODS, normalize_path
+from policy.vocabulary import RECORD_PREFIX, RESOURCE_TYPES, TYPE_SYNONYMS, Action
 
 Question = dict[str, Any]
 """The `input` of the law's entrypoint; see `rego/schemas/input.json`."""
@@ -16,8 +17,17 @@ Aliases = Mapping[str, tuple[str, ...]]
 """Any name of a model that the configuration defines, and all of its names."""
 
 
+_RECORD: Final = RECORD_PREFIX.removesuffix("::")
+_ONLY_ABOUT_RESOURCES: Final = "--action, --owner, --owner-role and --owner-team"
+
+
 class UnclearQuestion(Exception):
-    """A question that can't be asked; the message says what is missing or wrong."""
+    """A question that can't be asked: `message` says what is missing or wrong; `hint`, which may be empty, what to do."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        self.message = message
+        self.hint = hint
+        super().__init__(f"{message}; {hint}" if hint else message)
 
 
 def asked(
@@ -26,36 +36,80 @@ def asked(
     anonymous: bool,
     attributes: Mapping[str, Sequence[str]],
     more_attributes: Sequence[str],
-    action: str,
+    action: str | None,
     resource: str | None,
     owner: str | None,
     owner_attributes: Mapping[str, Sequence[str]],
     route: str | None,
     aliases: Aliases,
 ) -> Question:
-    """The question that a command line asks; raises UnclearQuestion."""
-    if (principal is None) is not anonymous:
-        raise UnclearQuestion("say who asks: either --as ID or --anonymous")
+    """The question that a command line asks, `action` read if it isn't given; raises UnclearQuestion."""
     if (resource is None) is (route is None):
         raise UnclearQuestion('say what is asked for: either --resource TYPE::NAME or --route "METHOD PATH"')
+    caller = _asking(principal, anonymous, attributes, more_attributes)
+    holding = {key: list(values) for key, values in owner_attributes.items() if values}
+    if route is not None:
+        if action is not None or owner is not None or holding:
+            raise UnclearQuestion(f"{_ONLY_ABOUT_RESOURCES} say nothing about a route", "leave them out")
+        return question({"principal": caller, "route": named_route(route)}, aliases)
+    if owner is None and holding:
+        raise UnclearQuestion("--owner-role and --owner-team need an owner", "add --owner ID")
+    holder = None if owner is None else {"id": owner, "attributes": holding}
+    target = {**named_resource(resource or ""), "owner": holder}
+    return question({"principal": caller, "action": named_action(action or Action.READ), "resource": target}, aliases)
+
+
+def _asking(
+    principal: str | None,
+    anonymous: bool,
+    attributes: Mapping[str, Sequence[str]],
+    more_attributes: Sequence[str],
+) -> Question | None:
+    if (principal is None) is not anonymous:
+        raise UnclearQuestion("say who asks: either --as ID or --anonymous")
     named = {name: list(values) for name, values in attributes.items() if values}
     for text in more_attributes:
         name, separator, value = text.partition("=")
         if not separator or not name:
-            raise UnclearQuestion(f"write --attribute {text} as NAME=VALUE")
+            raise UnclearQuestion(f"--attribute takes NAME=VALUE, not {quoted(text)}")
         named.setdefault(name, []).append(value)
-    caller = None if principal is None else {"id": principal, "attributes": named}
-    if route is not None:
-        method, _, path = route.partition(" ")
-        return question({"principal": caller, "route": {"method": method, "path": path.strip()}}, aliases)
-    kind, separator, name = (resource or "").partition("::")
-    if not separator:
-        raise UnclearQuestion(f"write --resource {resource} as TYPE::NAME")
-    holder = None
-    if owner is not None:
-        holder = {"id": owner, "attributes": {key: list(values) for key, values in owner_attributes.items() if values}}
-    target = {"type": kind, "id": name, "owner": holder}
-    return question({"principal": caller, "action": action, "resource": target}, aliases)
+    if principal is None and named:
+        raise UnclearQuestion("an anonymous caller has no roles, teams or other attributes", "write --as ID")
+    return None if principal is None else {"id": principal, "attributes": named}
+
+
+def named_resource(text: str) -> dict[str, str]:
+    """The type and id that `type::name` spells; raises UnclearQuestion, also for a type that doesn't exist."""
+    kind, separator, name = text.partition("::")
+    if kind not in (*RESOURCE_TYPES, *TYPE_SYNONYMS, _RECORD):
+        if not separator:
+            raise UnclearQuestion(f"{quoted(text)} has no type", f"write it as {quoted('model::' + text)}")
+        raise UnclearQuestion(
+            f"{quoted(kind)} is not a type of resource", did_you_mean(kind, [*RESOURCE_TYPES, *TYPE_SYNONYMS, _RECORD])
+        )
+    if kind == _RECORD and not all(name.partition("::")):
+        raise UnclearQuestion(f"{quoted(text)} names no record", "write it as `sql_record::TABLE::ID`")
+    if not name:
+        raise UnclearQuestion(f"{quoted(text)} names no resource", f"write it as `{kind}::NAME`")
+    return {"type": kind, "id": name}
+
+
+def named_route(text: str) -> dict[str, str]:
+    """The method and path that `METHOD /path` spells; raises UnclearQuestion."""
+    method, _, path = text.partition(" ")
+    path = path.strip()
+    if not path.startswith("/"):
+        raise UnclearQuestion(f"{quoted(text)} is no route", "write a method and a path, such as `GET /v1/files`")
+    if method not in METHODS:
+        raise UnclearQuestion(f"{quoted(method)} is no method", did_you_mean(method, METHODS))
+    return {"method": method, "path": path}
+
+
+def named_action(text: str) -> str:
+    """The action of that name; raises UnclearQuestion."""
+    if text not in list(Action):
+        raise UnclearQuestion(f"{quoted(text)} is no action", did_you_mean(text, Action))
+    return text
 
 
 def question(written: Mapping[str, Any], aliases: Aliases) -> Question:

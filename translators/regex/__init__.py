@@ -9,7 +9,7 @@ matching subjects begin.
 from __future__ import annotations
 
 from translators.regex.refusal import Untranslatable
-from translators.regex.starts import Start, starts
+from translators.regex.starts import Start
 from translators.regex.translation import Translation, translate
 
-__all__ = ["Start", "Translation", "Untranslatable", "starts", "translate"]
+__all__ = ["Start", "Translation", "Untranslatable", "translate"]

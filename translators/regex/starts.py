@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from translators.regex.codepoints import only
-from translators.regex.reader import read
 from translators.regex.tree import Anchor, At, Chars, Choice, Node, Sequence, cannot_fail
 
 _MOST: Final = 16
@@ -21,13 +20,9 @@ class Start:
     complete: bool
 
 
-def starts(pattern: str) -> tuple[Start, ...]:
-    """Every subject that `re.match` accepts begins with one of these texts, which may be empty.
-
-    Raises `Untranslatable` for what is no pattern; call it for a pattern that `translate` took. Not to be called from
-    several threads at once, for the reason that `translate` gives.
-    """
-    left = [*reversed(read(pattern).items)]
+def starts(tree: Sequence) -> tuple[Start, ...]:
+    """Every subject that the pattern matches begins with one of these texts, which may be empty."""
+    left = [*reversed(tree.items)]
     while left and isinstance(left[-1], At) and left[-1].anchor is Anchor.START:
         left.pop()
     found: dict[str, bool] = {}

@@ -10,6 +10,7 @@ from translators.regex.literals import exact_text, literal_prefix
 from translators.regex.lookahead import Demand, separate
 from translators.regex.reader import DEEPEST, read
 from translators.regex.refusal import Untranslatable
+from translators.regex.starts import Start, starts
 from translators.regex.tails import START, Tails, at_end, empty_has_non_boundary
 from translators.regex.tree import Anchor, Sequence, contains
 from translators.regex.writer import LONGEST_TEXT, write
@@ -24,13 +25,15 @@ class Translation:
     All `positives` must match the subject and none of the `negatives` may. Each begins with `\A` and is printable ASCII
     without a back-quote, so it can stand in a raw string of Rego as it is. `literal_prefix` is text that every
     matching subject starts with, maybe empty: implied by the tests, it is there for an index. `exact` is the one
-    subject that matches, where the pattern is literal text up to the end without a final newline; else None.
+    subject that matches, where the pattern is literal text up to the end without a final newline; else None. Every
+    matching subject begins with one of `starts`.
     """
 
     positives: tuple[str, ...]
     negatives: tuple[str, ...]
     literal_prefix: str
     exact: str | None
+    starts: tuple[Start, ...]
 
 
 def translate(pattern: str) -> Translation:
@@ -66,6 +69,7 @@ def _translate(pattern: str) -> Translation:
         negatives=tuple(dict.fromkeys(negatives)),
         literal_prefix=literal_prefix(settled),
         exact=None if demands else exact_text(settled),
+        starts=starts(tree),
     )
 
 

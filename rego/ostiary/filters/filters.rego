@@ -24,21 +24,25 @@ decided.clauses := array.concat(guards, clauses) if {
 }
 
 # METADATA
-# title: Somebody, or explicitly nobody, asks about stored records of a type
+# title: Somebody, or explicitly nobody, asks about records of a type that is stored
 # description: What is to be created isn't stored.
 well_formed if {
 	input.action in {"read", "update", "delete"}
-	is_string(input.type)
+	listed
+	caller
+}
+
+listed if startswith(input.type, "sql_record::")
+
+listed if input.type in settings.listed_types
+
+caller if {
 	is_string(input.principal.id)
 	is_string(input.principal.issuer)
 	is_object(input.principal.attributes)
 }
 
-well_formed if {
-	input.action in {"read", "update", "delete"}
-	is_string(input.type)
-	is_null(input.principal)
-}
+caller if is_null(input.principal)
 
 # METADATA
 # title: Guardrails judge each record by itself

@@ -9,6 +9,7 @@ settings := {
 	"revision": "r1",
 	"authentication": "configured",
 	"guardrails": "absent",
+	"listed_types": ["batch", "prompt"],
 	"access": [{"rule": sprintf("access_policy[%d]", [i])} | some i in numbers.range(0, 11)],
 }
 
@@ -130,6 +131,9 @@ test_a_malformed_question_gets_no_clauses[name] if {
 		"a create by nobody": object.union(lists(null), {"action": "create"}),
 		"no type": object.remove(lists(alice), ["type"]),
 		"a type that is null": object.union(lists(alice), {"type": null}),
+		"a type that is not stored": object.union(lists(alice), {"type": "model"}),
+		"a stored type in capitals": object.union(lists(alice), {"type": "Prompt"}),
+		"records without a table": object.union(lists(alice), {"type": "sql_record"}),
 		"nobody without a type": object.remove(lists(null), ["type"]),
 		"a question about one resource": {
 			"principal": alice,
@@ -157,6 +161,14 @@ test_a_missing_set_of_rules_spoils_the_answer if {
 		with data.ostiary.settings as settings
 		with data.ostiary.access as {"permit": {0}}
 	answer == {"contract": 1, "revision": "r1"}
+}
+
+test_other_listed_types_are_listed_too[type] if {
+	some type in ["batch", "prompt", "sql_record::x"]
+	answer := filters.answer with input as object.union(lists(alice), {"type": type})
+		with data.ostiary.settings as settings
+		with data.ostiary.access.filter as {written(0, "permit", [])}
+	answer.clauses == [clause(0, "permit", [])]
 }
 
 test_no_answer_without_settings if {

@@ -97,7 +97,7 @@ def test_no_pattern_takes_long_or_becomes_large(pattern: str) -> None:
     try:
         translation = translate(pattern)
     except Untranslatable:
-        translation = Translation((), (), "", None)
+        translation = Translation((), (), "", None, ())
     assert time.process_time() - started < 3
     assert sum(map(len, (*translation.positives, *translation.negatives))) <= LONGEST_TEXT
 

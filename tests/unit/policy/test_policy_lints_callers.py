@@ -1,0 +1,135 @@
+"""Attributes that nobody has, subjects that are roles, permits for everyone, and resources that no rule is about."""
+
+from __future__ import annotations
+
+import pytest
+from policy_texts import codes, read, read_auth
+
+from policy.claims import DEFAULT_CLAIMS
+from policy.diagnostics import Diagnostic
+from server.authn.claims import DEFAULT_CLAIMS_MAPPING
+
+ROLES = "access_policy: [{permit: {actions: read}, when: user with admin in roles}]"
+
+
+def found(auth: str, **environ: str) -> list[Diagnostic]:
+    policies, diagnostics = read_auth(auth, environ)
+    assert policies is not None, diagnostics
+    return diagnostics
+
+
+def asking_for(attribute: str, provider: str = "") -> list[Diagnostic]:
+    condition = f"user in owners {attribute}"
+    return found(f"{provider}\naccess_policy: [{{permit: {{actions: read}}, when: {condition}}}]")
+
+
+def test_the_default_mapping_is_the_one_that_tokens_are_read_with() -> None:
+    assert DEFAULT_CLAIMS == DEFAULT_CLAIMS_MAPPING
+
+
+@pytest.mark.parametrize("attribute", ["roles", "teams", "projects", "namespaces"])
+def test_the_attributes_of_the_default_mapping_are_known(attribute: str) -> None:
+    assert asking_for(attribute) == []
+    assert asking_for(attribute, "provider_config: {type: custom}") == []
+    assert asking_for(attribute, "provider_config: {type: oauth2_token, claims_mapping: }") == []
+
+
+def test_an_attribute_that_no_claim_becomes_is_pointed_out_once() -> None:
+    (only,) = asking_for("team")
+    assert (only.code, only.hint) == (
+        "unknown-attribute",
+        "did you mean `teams`? if not, map a claim to it in `claims_mapping`",
+    )
+    rule = "{permit: {paths: /v1/models}, when: user with a in team}"
+    (only,) = found(f"route_policy: [{rule}, {rule.replace('permit', 'forbid')}]".replace("/v1/models", "/v1/a"))[:1]
+    assert only.span.line == 3
+    assert codes(
+        found(f"route_policy: [{rule}]\naccess_policy: [{{permit: {{actions: read}}, when: user in owners team}}]")
+    ) == ["unknown-attribute"]
+
+
+def test_a_mapping_of_ones_own_replaces_the_default() -> None:
+    provider = "provider_config: {type: oauth2_token, claims_mapping: {groups: departments, realm.roles: roles}}"
+    assert asking_for("departments", provider) == []
+    assert asking_for("roles", provider) == []
+    assert codes(asking_for("teams", provider)) == ["unknown-attribute"]
+
+
+@pytest.mark.parametrize("mapping", ["{groups: '${env.ATTRIBUTE:=teams}'}", "[groups]", "{groups: [teams]}"])
+def test_nothing_is_said_of_a_mapping_that_varies_or_is_malformed(mapping: str) -> None:
+    assert asking_for("anything", f"provider_config: {{type: oauth2_token, claims_mapping: {mapping}}}") == []
+
+
+def test_a_subject_that_is_a_role_is_pointed_out_with_the_mapping_to_write() -> None:
+    (only,) = found(f"provider_config: {{type: oauth2_token}}\n{ROLES}")
+    assert only.code == "subject-is-role"
+    assert "`access_policy[0]` (line 4)" in only.message
+    assert only.hint.startswith("write `claims_mapping: {roles: roles, groups: teams, ")
+    hint = only.hint.removeprefix("write `").removesuffix("`")
+    assert found(f"provider_config: {{type: oauth2_token, {hint}}}\n{ROLES}") == []
+
+
+@pytest.mark.parametrize(
+    ("provider", "expected"),
+    [
+        ("{type: oauth2_token}", True),
+        ("{type: '${env.PROVIDER:+oauth2_token}'}", True),
+        ("{type: oauth2_token, claims_mapping: {sub: roles}}", True),
+        ("{type: kubernetes, claims_mapping: {username: roles, groups: roles}}", True),
+        ("{type: oauth2_token, claims_mapping: {sub: subjects, groups: roles}}", False),
+        ("{type: oauth2_token, claims_mapping: {groups: roles}}", False),
+        ("{type: custom}", False),
+        ("{type: '${env.UNSET:+oauth2_token}'}", False),
+    ],
+)
+def test_whether_the_subject_is_a_role(provider: str, expected: bool) -> None:
+    assert codes(found(f"provider_config: {provider}\n{ROLES}", PROVIDER="1")) == ["subject-is-role"] * expected
+
+
+def test_it_does_not_matter_where_no_rule_asks_for_roles() -> None:
+    rule = ROLES.replace("in roles", "in teams")
+    assert found(f"provider_config: {{type: oauth2_token}}\n{rule}") == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("permit: {actions: [read, update]}", True),
+        ("permit: {actions: delete, resource: 'prompt::*'}", True),
+        ("permit: {actions: [create, read]}", False),
+        ("permit: {actions: delete, principal: ann}", False),
+        ("permit: {actions: delete}, when: user is owner", False),
+        ("permit: {actions: delete}, unless: user with guest in roles", False),
+        ("forbid: {actions: delete}", False),
+    ],
+)
+def test_a_permit_for_everyone_to_change_things(rule: str, expected: bool) -> None:
+    assert codes(found(f"access_policy: [{{{rule}}}]")) == ["unguarded-change"] * expected
+
+
+@pytest.mark.parametrize(
+    ("served", "resource", "missing"),
+    [
+        ("models: [{model_id: a}]", "prompt::*", "`model`"),
+        ("apis: [inference, vector_io]", "model::a", "`vector_store`"),
+        ("apis: [inference, vector_io]", "regex:vector_db::.*", "`model`"),
+        ("apis: [agents]", "sql_record::openai_conversations", "`sql_record::conversation_items`"),
+        ("apis: [agents]", "sql_record::*", None),
+        ("apis: [inference]", "model::*", None),
+        ("apis: [inference]", "*", None),
+        ("apis: [inference]", "regex:.*::a$", None),
+        ("apis: [unheard_of]", "model::*", None),
+        ("models: []", "prompt::*", None),
+        ("version: 2", "prompt::*", None),
+    ],
+)
+def test_a_type_that_is_served_and_that_no_rule_mentions(served: str, resource: str, missing: str | None) -> None:
+    policy = f"server: {{auth: {{access_policy: [{{permit: {{actions: read, resource: '{resource}'}}}}]}}}}"
+    policies, diagnostics = read(f"{served}\n{policy}\n")
+    assert policies is not None
+    assert codes(diagnostics) == (["unmentioned-type"] if missing else [])
+    assert missing is None or f"of type {missing}, and no rule" in diagnostics[0].message
+
+
+def test_the_default_policy_is_not_looked_at() -> None:
+    assert read("apis: [inference]\nserver: {auth: {provider_config: {type: oauth2_token}}}\n")[1] == []
