@@ -4,7 +4,7 @@ BIN := .venv/bin
 CONFIG ?= examples/multi-tenant/config.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint opa rego golden nightly lock clean
+.PHONY: help serve test lint opa rego golden nightly mutants lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r target text; do printf '  make %-9s %s\n' "$$target" "$$text"; done
@@ -29,6 +29,9 @@ golden: .venv/dev.stamp ## rewrite the golden files from what the code does now
 
 nightly: .venv/dev.stamp opa ## the long random checks
 	@OSTIARY_NIGHTLY=1 $(BIN)/python -m pytest tests/equivalence tests/laws --timeout 3600
+
+mutants: .venv/dev.stamp opa ## make deliberate mistakes and show which check notices each
+	@OSTIARY_OPA="$$($(PYTHON) -m translators.opa)" $(BIN)/python -m tests.mutation.run
 
 lock: ## renew the lock files (needs uv)
 	@tools/lock

@@ -34,7 +34,7 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as fault:
         raise PortInUse(
-            f"port {port} of {host} can't be used: {fault.strerror}; choose another `server.port`"
+            f"port {port} of {host} can't be used: {os.strerror(fault.errno or 0)}; choose another `server.port`"
         ) from None
 
 

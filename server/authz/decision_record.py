@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 
-from policy.vocabulary import Decision, Principal, Resource
+from policy.vocabulary import Anonymous, Decision, Principal, Resource
 from server.authz.answer import Answer
-from server.authz.question import Question
+from server.authz.question import ListQuestion, Question
+from server.authz.clauses import RecordFilter
 
 
 def lines_of(
@@ -21,14 +22,7 @@ def lines_of(
     printable ASCII is escaped, so that no value can end a line or move a terminal's cursor. Built piece by piece, since
     it is done for every decision: `json.dumps` takes three times as long.
     """
-    principal = question.principal if isinstance(question.principal, Principal) else None
-    identity = "null" if principal is None else _text(principal.id)
-    issuer = "null" if principal is None else _text(principal.issuer)
-    revision = "null" if isinstance(answer, str) else _text(answer.revision)
-    head = (
-        f'{{"time":"{_now()}","request_id":{_text(request_id)},"decision_id":{_text(decision_id)},'
-        f'"revision":{revision},"principal":{identity},"issuer":{issuer}'
-    )
+    head = _head(request_id, decision_id, question.principal, None if isinstance(answer, str) else answer.revision)
     route, action, resource = question.route, question.action, question.resource
     if route is not None:
         outcome = _outcome(answer if isinstance(answer, str) else answer.route)
@@ -40,9 +34,35 @@ def lines_of(
         yield f'{head},{asked},{outcome},"milliseconds":{milliseconds:.3f}}}'
 
 
+def line_of_list(
+    request_id: str, decision_id: str, question: ListQuestion, answer: RecordFilter | str, milliseconds: float
+) -> str:
+    """One JSON object for a list question, like those of `lines_of`, with the effect `filter`."""
+    head = _head(request_id, decision_id, question.principal, None if isinstance(answer, str) else answer.revision)
+    asked = f'"action":{_text(question.action)},"resource":{_text(f"{question.type}::*")}'
+    outcome = _outcome(answer) if isinstance(answer, str) else _outcome_of_list(answer)
+    return f'{head},{asked},{outcome},"milliseconds":{milliseconds:.3f}}}'
+
+
 def subject(resource: Resource) -> str:
     """`type::name`, with the canonical name; nothing after the colons for what is yet to be named."""
     return f"{resource.type}::{resource.names[0] if resource.names else ''}"
+
+
+def _head(request_id: str, decision_id: str, caller: Principal | Anonymous, revision: str | None) -> str:
+    principal = caller if isinstance(caller, Principal) else None
+    identity = "null" if principal is None else _text(principal.id)
+    issuer = "null" if principal is None else _text(principal.issuer)
+    return (
+        f'{{"time":"{_now()}","request_id":{_text(request_id)},"decision_id":{_text(decision_id)},'
+        f'"revision":{_text(revision)},"principal":{identity},"issuer":{issuer}'
+    )
+
+
+def _outcome_of_list(answer: RecordFilter) -> str:
+    """No rule has decided yet: how many clauses are going to, for each record by itself."""
+    reason = f"clauses that decide each record: {len(answer.clauses)}"
+    return f'"effect":"filter","rule":null,"source":null,"description":null,"reason":{_text(reason)}'
 
 
 def _outcome(decision: Decision | str | None) -> str:

@@ -8,8 +8,9 @@ from typing import Final
 from server.authz.answer import Answer, read_answer, read_undecided
 from server.authz.breaker import Breaker
 from server.authz.errors import Failure, PolicyUnavailable
-from server.authz.question import MALFORMED, Question, encode
-from server.authz.transport import OpaTransport
+from server.authz.question import MALFORMED, ListQuestion, Question, encode, encode_list
+from server.authz.clauses import RecordFilter, read_filter
+from server.authz.transport import Entrypoint, OpaTransport
 
 _SILENCE: Final = frozenset({Failure.UNREACHABLE, Failure.DEADLINE, Failure.CLOSED})
 """Failures that say nothing about the question: OPA isn't there, or not fast enough."""
@@ -42,6 +43,17 @@ class PolicyDecisionPoint:
             raise
         return answer
 
+    async def filter(self, question: ListQuestion) -> RecordFilter:
+        """What decides about each record of a list, or PolicyUnavailable."""
+        self.questions += 1
+        try:
+            found = read_filter(await self._exchange(encode_list(question), Entrypoint.FILTER), question)
+            self._check_revision(found.revision)
+        except PolicyUnavailable as failure:
+            self.failures[failure.failure] += 1
+            raise
+        return found
+
     async def probe(self, question: Question) -> Answer:
         """Ask past the breaker and uncounted, which is for readiness; a reply closes the breaker."""
         answer = read_answer(await self._exchange_probe(encode(question)), question)
@@ -57,10 +69,10 @@ class PolicyDecisionPoint:
         self._breaker.succeeded()
         return reply
 
-    async def _exchange(self, body: bytes) -> bytes:
+    async def _exchange(self, body: bytes, entrypoint: Entrypoint = Entrypoint.DECISION) -> bytes:
         trial = self._breaker.admit()
         try:
-            reply = await self._transport.exchange(body)
+            reply = await self._transport.exchange(body, entrypoint)
         except PolicyUnavailable as failure:
             if failure.failure in _SILENCE:
                 self._breaker.failed(trial)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from policy.vocabulary import Action, Anonymous, Decision, Principal, Resource, Route, Verdict
-from server.authz.answer import Answer
 from server.authz.decision_log import DecisionLog
-from server.authz.decision_record import lines_of
+from server.authz.decision_record import line_of_list, lines_of
 from server.authz.errors import AccessDenied, Failure, PolicyUnavailable
 from server.authz.pdp import PolicyDecisionPoint
-from server.authz.permit import MINT, Permit
-from server.authz.question import Question
+from server.authz.permit import MINT, ListPermit, Permit
+from server.authz.question import ListQuestion, Question
 
 QUESTIONS_AT_ONCE: Final = 8
 """Questions of one list that are under way together: enough to keep OPA busy, few enough to let others through."""
@@ -54,6 +53,19 @@ class PolicyEnforcementPoint:
         """Both in one question; a refusal of the route comes before one of the resource."""
         return await self._permit(context, Question(context.principal, route, action, resource))
 
+    async def permit_list(self, context: RequestContext, action: Action, kind: str) -> ListPermit:
+        """Leave to do `action` to those stored records of the type `kind` that the filter in it permits."""
+        question = ListQuestion(context.principal, action, kind)
+        decision_id = os.urandom(16).hex()
+        began = time.perf_counter()
+        try:
+            answer = await self._pdp.filter(question)
+        except PolicyUnavailable as failure:
+            await self._write([line_of_list(context.request_id, decision_id, question, failure.reason, _since(began))])
+            raise
+        await self._write([line_of_list(context.request_id, decision_id, question, answer, _since(began))])
+        return ListPermit(MINT, question.principal, action, kind, answer, decision_id)
+
     async def readable(self, context: RequestContext, resources: Sequence[Resource]) -> list[Permit]:
         """Leave to read each of `resources` that the caller may read, in the same order; one decision for each."""
         found: list[Permit | None] = [None] * len(resources)
@@ -86,25 +98,26 @@ class PolicyEnforcementPoint:
         """The decision about the resource, if there is one, once everything asked for is permitted and logged."""
         decision_id = os.urandom(16).hex()
         began = time.perf_counter()
-        answer: Answer | str
         try:
             answer = await self._pdp.ask(question)
         except PolicyUnavailable as failure:
-            await self._write(context, decision_id, question, failure.reason, began)
+            await self._write(lines_of(context.request_id, decision_id, question, failure.reason, _since(began)))
             raise
-        await self._write(context, decision_id, question, answer, began)
+        await self._write(lines_of(context.request_id, decision_id, question, answer, _since(began)))
         for decision in (answer.route, answer.resource):
             if decision is not None and decision.verdict is not Verdict.PERMIT:
                 raise AccessDenied(decision, decision_id, question, of_route=decision is answer.route)
         return answer.resource, decision_id
 
-    async def _write(
-        self, context: RequestContext, decision_id: str, question: Question, answer: Answer | str, began: float
-    ) -> None:
-        milliseconds = (time.perf_counter() - began) * 1_000
+    async def _write(self, lines: Iterable[str]) -> None:
         try:
-            for line in lines_of(context.request_id, decision_id, question, answer, milliseconds):
+            for line in lines:
                 await self._log.write(line)
         except PolicyUnavailable as failure:
             self._pdp.failures[failure.failure] += 1
             raise
+
+
+def _since(began: float) -> float:
+    """Milliseconds since that reading of the clock."""
+    return (time.perf_counter() - began) * 1_000

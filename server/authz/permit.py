@@ -6,6 +6,7 @@ from dataclasses import InitVar, dataclass
 from typing import Final, final
 
 from policy.vocabulary import Action, Anonymous, Decision, Principal, Resource
+from server.authz.clauses import RecordFilter
 
 MINT: Final = object()
 """What makes a permit; for the enforcement point alone, as a test of the import graph sees to."""
@@ -28,10 +29,33 @@ class Permit:
     decision_id: str
 
     def __post_init__(self, mint: object) -> None:
-        if mint is not MINT:
-            raise TypeError("a permit is made by the enforcement point alone, from a decision")
+        _check(mint)
 
     @property
     def owner(self) -> Principal | None:
         """Who owns what is created under this permit."""
         return next((duty.owner for duty in self.decision.obligations), None)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ListPermit:
+    """Leave for `principal` to do `action` to those stored records of `type` that `filter` permits, and to no other.
+
+    Only the enforcement point makes one. A record that the filter leaves undecided needs a permit of its own.
+    """
+
+    mint: InitVar[object]
+    principal: Principal | Anonymous
+    action: Action
+    type: str
+    filter: RecordFilter
+    decision_id: str
+
+    def __post_init__(self, mint: object) -> None:
+        _check(mint)
+
+
+def _check(mint: object) -> None:
+    if mint is not MINT:
+        raise TypeError("a permit is made by the enforcement point alone, from a decision")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from tests.reference import model
+
 IDS = ["ann", "ben", 'o"brien', "système", "back\\slash", "`", "user:with:colons"]
 ISSUERS = ["", "https://a.example", "https://b.example"]
 ATTRIBUTES = ["roles", "teams", "cost-größe"]
@@ -29,11 +31,13 @@ ACTIONS = ["create", "read", "update", "delete"]
 def questions(chance: random.Random, auth: dict[str, Any]) -> list[dict[str, Any]]:
     """One question about a route and a resource, asked by somebody and by nobody, as the engine is asked."""
     caller = principal(chance)
+    action, kind, name = chance.choice(ACTIONS), chance.choice(TYPES), chance.choice(NAMES)
     if "access_policy" in auth and chance.random() < 0.8:
-        action, kind, names = aimed_access(chance, scope_of(chance.choice(auth["access_policy"])), caller)
-    else:
-        action, kind, names = chance.choice(ACTIONS), chance.choice(TYPES), [chance.choice(NAMES)]
-    names = list(dict.fromkeys([*names, *chance.sample(NAMES, chance.randrange(3))]))
+        rule = chance.choice(auth["access_policy"])
+        action = chance.choice(listed(scope_of(rule)["actions"]))
+        kind, name = chance.choice(matched(scope_of(rule)) or [(kind, name)])
+        aim_caller(chance, rule, caller)
+    names = list(dict.fromkeys([name, *chance.sample(NAMES, chance.randrange(3))]))
     chance.shuffle(names)
     resource = {
         "type": kind,
@@ -42,11 +46,28 @@ def questions(chance: random.Random, auth: dict[str, Any]) -> list[dict[str, Any
         "origin": chance.choice(["created", "config"]),
     }
     asked = {"action": action, "resource": resource}
-    anonymous = public_route(chance) if chance.random() < 0.5 else route(chance, auth)
+    anonymous = public_route(chance) if chance.random() < 0.5 else route(chance, auth, {"attributes": {}})
     return [
-        {"principal": caller, "route": route(chance, auth), **asked},
+        {"principal": caller, "route": route(chance, auth, caller), **asked},
         {"principal": None, "route": anonymous, **asked},
     ]
+
+
+def matched(scope: dict[str, Any]) -> list[tuple[str, str]]:
+    """Types and names that the scope of a rule is about; the reference model helps to aim, and judges later."""
+    pattern = scope.get("resource", "*")
+    pairs = [(kind, name) for kind in TYPES for name in NAMES]
+    return [(kind, name) for kind, name in pairs if model.names_resource(pattern, {"type": kind, "names": [name]})]
+
+
+def aim_caller(chance: random.Random, rule: dict[str, Any], caller: dict[str, Any]) -> None:
+    """Give the caller, often, the id that a rule names and a value that it asks for."""
+    if "principal" in scope_of(rule) and chance.random() < 0.8:
+        caller["id"] = scope_of(rule)["principal"]
+    for condition in listed(rule.get("when", [])) + listed(rule.get("unless", [])):
+        found = model.HAS_VALUE.fullmatch(condition)
+        if found and chance.random() < 0.5:
+            caller["attributes"].setdefault(found[4], []).append(found[1] or found[2])
 
 
 def principal(chance: random.Random) -> dict[str, Any]:
@@ -63,27 +84,16 @@ def values(chance: random.Random) -> list[str]:
     return [chance.choice(chance.choice([VALUES[:4], VALUES])) for _ in range(chance.randrange(4))]
 
 
-def aimed_access(chance: random.Random, scope: dict[str, Any], caller: dict[str, Any]) -> tuple[str, str, list[str]]:
-    """Action, type and name that the scope of a rule may be about; the caller becomes the one it names."""
-    if "principal" in scope and chance.random() < 0.7:
-        caller["id"] = scope["principal"]
-    pattern = scope.get("resource", "*")
-    kinds = [kind for kind in TYPES if kind in pattern.replace("vector_db", "vector_store")]
-    name = pattern.rpartition("::")[2]
-    names = [name] if name in NAMES else [chance.choice(NAMES)]
-    return chance.choice(listed(scope["actions"])), chance.choice(kinds or TYPES), names
-
-
-def route(chance: random.Random, auth: dict[str, Any]) -> dict[str, str]:
-    """A route, mostly one that a rule of the route policy may be about."""
+def route(chance: random.Random, auth: dict[str, Any], caller: dict[str, Any]) -> dict[str, str]:
+    """A route, mostly one that a rule of the route policy is about."""
     method, path = chance.choice([*METHODS, "get"]), chance.choice(PATHS)
     if "route_policy" in auth and chance.random() < 0.8:
-        scope = scope_of(chance.choice(auth["route_policy"]))
-        method = chance.choice(listed(scope.get("methods", METHODS)))
-        pattern = chance.choice(listed(scope["paths"]))
-        if pattern.startswith("/"):
-            path = pattern[:-1] + chance.choice(["", "a", "/x"]) if pattern.endswith("*") else pattern
-    return {"method": method, "path": path or "/"}
+        rule = chance.choice(auth["route_policy"])
+        method = chance.choice(listed(scope_of(rule).get("methods", METHODS)))
+        pattern = chance.choice(listed(scope_of(rule)["paths"]))
+        path = chance.choice([path for path in PATHS if model.names_path(pattern, path)] or [path])
+        aim_caller(chance, rule, caller)
+    return {"method": method, "path": path}
 
 
 def public_route(chance: random.Random) -> dict[str, str]:

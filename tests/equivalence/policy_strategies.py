@@ -30,6 +30,8 @@ RESOURCE_REGEXES = [
     ".*::a",
     "[^:]+::a$",
     "vector_db::.*",
+    "vector_db::(a|b)$",
+    "vector_db::[^:]*",
     "vector_store::a$",
     r"vector_\w+::[a-z]+$",
     "(?:model|tool)::[a-z]+$",
@@ -81,8 +83,9 @@ shared = st.builds(
     st.sampled_from(["owner", "owners"]),
     st.sampled_from(ATTRIBUTES),
 )
-fixed = st.sampled_from(["user is owner", "user is not owner", "resource is unowned", "resource is from config"])
-about_the_resource = about_the_caller | shared | fixed
+owned = st.sampled_from(["user is owner", "user is not owner"])
+unowned = st.sampled_from(["resource is unowned", "resource is from config"])
+about_the_resource = about_the_caller | shared | owned | unowned
 
 
 @st.composite
@@ -120,7 +123,7 @@ def access_scopes(draw: st.DrawFn) -> dict[str, Any]:
 route_scopes = st.fixed_dictionaries(
     {"paths": some(PATH_PATTERNS + [f"regex:{regex}" for regex in PATH_REGEXES])}, optional={"methods": some(METHODS)}
 )
-access_policies = st.lists(rules(access_scopes(), about_the_resource), min_size=1, max_size=12)
+access_policies = st.lists(rules(access_scopes(), about_the_resource), min_size=2, max_size=12)
 route_policies = st.lists(rules(route_scopes, about_the_caller), min_size=1, max_size=8)
 
 
@@ -139,9 +142,9 @@ def auth_sections(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def worlds(draw: st.DrawFn) -> tuple[str, list[dict[str, Any]]]:
-    """A whole configuration as the text of a YAML file, and sixty questions for it."""
+    """A whole configuration as the text of a YAML file, and thirty questions for it."""
     auth = draw(auth_sections())
     text = yaml.safe_dump({"version": 2, "server": {"auth": auth}}, sort_keys=False, allow_unicode=True)
     # Drawn one by one, the questions would cost more time than asking them, and come out more alike.
     chance = random.Random(draw(st.integers(0, 2**63)))  # noqa: S311 - repeatable on purpose
-    return text, [question for _ in range(30) for question in questions(chance, auth)]
+    return text, [question for _ in range(15) for question in questions(chance, auth)]

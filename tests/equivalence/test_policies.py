@@ -19,8 +19,8 @@ from tests.reference import model
 
 NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"
 DECISIONS = 50_000 if NIGHTLY else 9_600
-DECISIONS_FOR_EACH_POLICY = 120
-"""Sixty questions, each with a decision about a route and one about a resource."""
+DECISIONS_FOR_EACH_POLICY = 60
+"""Thirty questions, each with a decision about a route and one about a resource."""
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,13 @@ import typer
 from translators.commands.deciding import decide_lines
 from translators.commands.directory import CompiledDirectory
 from translators.commands.explaining import explain
-from translators.commands.loading import WARNINGS, Loaded, failures_explained, load, show
+from translators.commands.junit import write_junit
+from translators.commands.loading import FAILED, Loaded, failures_explained, load, show
+from translators.commands.matrix import matrix
+from translators.commands.matrix_files import write_csv, write_html
+from translators.commands.matrix_text import show_matrix
 from translators.commands.questions import asked
+from translators.commands.testing import read_files, run_cases
 
 app = typer.Typer(no_args_is_help=True, help="Check, compile and question access policies.")
 
@@ -31,7 +36,7 @@ def check(config: Config, *, strict: Strict = False, json_output: Json = False) 
     show(loaded.warnings, as_json_lines=json_output)
     _say(_summary(loaded), loaded, json_output=json_output)
     if strict and loaded.warnings:
-        raise typer.Exit(WARNINGS)
+        raise typer.Exit(FAILED)
 
 
 @app.command(name="compile")
@@ -55,7 +60,7 @@ def compile_(
     _say(f"{output} is {'not current' if stale else 'current'}", loaded, json_output=json_output)
     if stale:
         sys.stderr.writelines(f"{path}\n" for path in stale)
-        raise typer.Exit(WARNINGS)
+        raise typer.Exit(FAILED)
 
 
 @app.command(name="explain")
@@ -99,6 +104,57 @@ def decide(config: Config) -> None:
     """Answer questions, one JSON object a line, from standard input to standard output."""
     with failures_explained(as_json_lines=False):
         decide_lines(load(config), sys.stdin.buffer, sys.stdout)
+
+
+@app.command(name="test")
+def test_(
+    config: Config,
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Files with cases; see docs/policy-commands.md.")
+    ],
+    *,
+    require_coverage: Annotated[
+        bool, typer.Option("--require-coverage", help="Fail, with exit code 1, if a rule decided no case.")
+    ] = False,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Also write a JUnit report for a build server.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Put the cases of each FILE to OPA, and say which decisions differ and which rules decided none."""
+    with failures_explained(as_json_lines=json_output):
+        loaded = load(config)
+        report = run_cases(loaded, read_files(files, loaded.aliases))
+        if junit is not None:
+            write_junit(report, junit)
+    sys.stdout.write(json.dumps(report.as_json(), indent=2) + "\n" if json_output else report.text())
+    if report.failures or (require_coverage and report.uncovered):
+        raise typer.Exit(FAILED)
+
+
+@app.command(name="matrix")
+def matrix_(
+    config: Config,
+    *,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write the table as CSV instead.")
+    ] = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write the table as one HTML page instead.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Show who may do what: the callers and patterns that the policies of CONFIG name, decided by OPA."""
+    with failures_explained(as_json_lines=json_output):
+        table = matrix(load(config))
+        if csv_file is not None:
+            write_csv(table, csv_file)
+        if html_file is not None:
+            write_html(table, html_file, config.name)
+    if json_output:
+        sys.stdout.write(json.dumps(table.as_json(), indent=2) + "\n")
+    elif csv_file is None and html_file is None:
+        show_matrix(table)
 
 
 def _summary(loaded: Loaded) -> str:

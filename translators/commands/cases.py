@@ -64,6 +64,11 @@ class Case:
     rule: tuple[str | None, ...]
     reason: str | None
 
+    @property
+    def asked(self) -> str:
+        """`route` or `resource`: the part of the answer that the case is about."""
+        return "route" if "route" in self.question else "resource"
+
 
 def read_cases(path: Path, aliases: Aliases) -> tuple[Case, ...]:
     """The cases of one file; raises InvalidDocument with everything that is wrong with it."""

@@ -24,8 +24,11 @@ from translators.guardrails import read_guardrails
 from translators.opa import OpaNotFound
 from translators.session import OpaFailed
 
-WARNINGS = 1
+FAILED = 1
+"""Exit code: warnings under `--strict`, a directory that isn't current, a policy test that failed."""
+
 UNUSABLE = 2
+"""Exit code: a file can't be used, or OPA can't be asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ _ONLY_ABOUT_RESOURCES: Final = "--action, --owner, --owner-role and --owner-team
 
 
 class UnclearQuestion(Exception):
-    """A question that can't be asked: `message` says what is missing or wrong; `hint`, which may be empty, what to do."""
+    """A question that can't be asked: `message` says what is wrong, and `hint`, which may be empty, what to do."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         self.message = message

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections import deque
+from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
@@ -143,13 +144,18 @@ class _Reader:
         return At(anchor or _ANCHORS[name], position)
 
     def _repeat(self, name: str, argument: Any, flags: int, depth: int) -> Node:
-        least, most, parsed = argument
+        least, parsed_most, parsed = argument
         body = Sequence(self.items(parsed, flags, depth))
-        repeat = Repeat(body, int(least), None if most == self.no_limit else int(most), self._place("repetition"))
+        most = None if parsed_most == self.no_limit else int(parsed_most)
+        position = self._place("repetition")
         if name != "POSSESSIVE_REPEAT":
-            return repeat
-        construct = "possessive quantifier"
-        return Atomic(Sequence((repeat,)), construct, self._place(construct))
+            return Repeat(body, int(least), most, position)
+        # Documented as `(?>x{m,n})`; CPython moreover never tries an earlier round in another way for the sake of a
+        # later one, so each round is atomic too. That matters for a body that can match in more than one way.
+        possessive = partial(Atomic, construct="possessive quantifier", position=self._place("possessive quantifier"))
+        if not all(isinstance(item, Chars | At) for item in body.items):
+            body = Sequence((possessive(body),))
+        return possessive(Sequence((Repeat(body, int(least), most, position),)))
 
     def _look(self, name: str, argument: Any, flags: int, depth: int) -> Node:
         direction, parsed = argument

@@ -28,6 +28,7 @@ decided.clauses := array.concat(guards, clauses) if {
 # description: What is to be created isn't stored.
 well_formed if {
 	input.action in {"read", "update", "delete"}
+	is_string(input.type)
 	listed
 	caller
 }

@@ -142,6 +142,8 @@ TRANSLATED = (
     _t("(?>a|ab).*", r"\A(?:a(?:|b)[^\n]*)"),
     _t("(?>a|ab)(?:b*){2}", r"\A(?:a(?:|b)(?:b*){2})"),
     _t("(?>a|ab)(?:x|)", r"\A(?:a(?:|b)(?:x|))"),
+    _t("(?:ab?)++", r"\A(?:(?:ab?)+)"),
+    _t("(?:ab){2}+", r"\A(?:(?:ab){2})", "abab", "aba"),
     _t("x|a{2,3}+", r"\A(?:x|a{2,3})"),
     # Look-ahead
     _t("^(?!secret)model", r"\A(?:model)", "secret", negatives=(r"\A(?:secret)",)),
@@ -183,6 +185,7 @@ REFUSED = (
     Refused("x(?:a|(?=b)c)d", "look-ahead", 6),
     Refused("(?!(?!a)b)", "look-ahead", 3),
     Refused("a++b", "possessive quantifier", 1),
+    Refused("(?:ab?){2}+", "possessive quantifier", 7),
     Refused("(?:a?+b)*", "possessive quantifier", 4),
     Refused("(?>a|ab)c", "atomic group", 0),
     Refused("(?:(?>a*)b)?", "atomic group", 3),

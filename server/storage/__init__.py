@@ -1,0 +1,1 @@
+"""Stored records, and who may see which of them."""

@@ -1,0 +1,230 @@
+"""Clauses of the policy engine as one SQL expression, so that a list holds what a question about each record permits.
+
+The expression is `CASE WHEN … THEN … ELSE 'deny' END` over the columns `id`, `owner_principal`, `owner_issuer`,
+`access_attributes` (JSON text: attribute → list of values) and `origin`. Whatever comes from the policy or the caller
+is a bound parameter. Every comparison is true or false and never NULL, which under a negation would pass for "no".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from policy.vocabulary import Effect, Origin
+from server.authz.clauses import (
+    Atom,
+    Clause,
+    Fact,
+    FromConfig,
+    NameIs,
+    NameStartsWith,
+    OwnerIs,
+    OwnerShares,
+    RecordFilter,
+    Undecided,
+    Unowned,
+)
+
+
+class RowVerdict(StrEnum):
+    """What the expression says of a row; `ask` where only a question about that record tells."""
+
+    PERMIT = "permit"
+    DENY = "deny"
+    ASK = "ask"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a database spells what the expression needs.
+
+    `parameter` takes a number, `same` two expressions that may be NULL, `elements` a parameter that holds a JSON list,
+    `shared` the parameters of an attribute's name and of a JSON list of values.
+    """
+
+    parameter: str
+    same: str
+    elements: str
+    shared: str
+
+
+SQLITE: Final = Dialect(
+    parameter="?{}",
+    same="{} IS {}",
+    elements="(SELECT value FROM json_each({}))",
+    shared=(
+        "EXISTS (SELECT 1 FROM json_each(access_attributes) AS held,"
+        " json_each(CASE held.type WHEN 'array' THEN held.value ELSE '[]' END) AS owned"
+        " WHERE held.key = {} AND owned.value IN (SELECT value FROM json_each({})))"
+    ),
+)
+
+POSTGRESQL: Final = Dialect(
+    parameter="CAST(${} AS text)",
+    same="{} IS NOT DISTINCT FROM {}",
+    elements="(SELECT jsonb_array_elements_text(CAST({} AS jsonb)))",
+    shared=(
+        "EXISTS (SELECT 1 FROM jsonb_each(CAST(access_attributes AS jsonb)) AS held,"
+        " jsonb_array_elements_text(CASE jsonb_typeof(held.value) WHEN 'array' THEN held.value ELSE '[]' END) AS owned"
+        " WHERE held.key = {} AND owned.value IN (SELECT jsonb_array_elements_text(CAST({} AS jsonb))))"
+    ),
+)
+"""Not yet run against a server by any test."""
+
+
+@dataclass(frozen=True, slots=True)
+class SqlFilter:
+    """A filter for the `WHERE` and, where `ask` is among `outcomes`, the `SELECT` of one statement.
+
+    `verdict` yields a RowVerdict for a row. `condition` holds for every row that is permitted, for none that is denied
+    and, of those with the verdict `ask`, for all that a question may permit; an index on `id`, the owner or `origin`
+    can answer it. Both refer to `parameters` by their numbers, and `condition` refers to each of them.
+    """
+
+    verdict: str
+    condition: str
+    parameters: tuple[str, ...]
+    outcomes: frozenset[RowVerdict]
+
+
+def compile_filter(record_filter: RecordFilter, dialect: Dialect, first_parameter: int = 1) -> SqlFilter:
+    """The filter in SQL; its parameters are numbered from `first_parameter` on."""
+    clauses = list(_reached(record_filter.clauses))
+    branches, otherwise = _branches(clauses)
+    parameters = _Parameters(dialect, first_parameter)
+    outcomes = frozenset((otherwise, *(verdict for _, verdict in branches)))
+    if not branches:
+        condition = "1 = 0" if otherwise is RowVerdict.DENY else "1 = 1"
+        return SqlFilter(f"'{otherwise}'", condition, (), outcomes)
+    whens = [f" WHEN {_condition(where, parameters)} THEN '{verdict}'" for where, verdict in branches]
+    verdict = f"CASE{''.join(whens)} ELSE '{otherwise}' END"
+    condition = f"{verdict} <> '{RowVerdict.DENY}'"
+    candidates = _candidates(clauses, parameters)
+    if candidates is not None:
+        condition = f"({candidates}) AND {condition}"
+    return SqlFilter(verdict, condition, tuple(parameters.values), outcomes)
+
+
+def _reached(clauses: Iterable[Clause]) -> Iterator[Clause]:
+    """The clauses up to the first one that applies to every row."""
+    for clause in clauses:
+        yield clause
+        if not clause.where:
+            return
+
+
+Branch = tuple[tuple[Atom, ...], RowVerdict]
+
+
+def _branches(clauses: Iterable[Clause]) -> tuple[list[Branch], RowVerdict]:
+    """What to test in turn, with what then follows, and what follows where no test holds."""
+    tests: list[tuple[tuple[Atom, ...], Effect, RowVerdict]] = []
+    # Clauses that may apply to any row: whatever differs from their effect is a question from then on.
+    doubts: set[RowVerdict] = set()
+    otherwise = RowVerdict.DENY
+    for clause in clauses:
+        known = tuple(atom for atom in clause.where if not isinstance(atom.fact, Undecided))
+        decided = len(known) == len(clause.where)
+        if known:
+            verdict = _doubted(_VERDICTS[clause.effect], doubts) if decided else RowVerdict.ASK
+            tests.append((known, clause.effect, verdict))
+        elif decided:
+            otherwise = _VERDICTS[clause.effect]
+        else:
+            doubts.add(_VERDICTS[clause.effect])
+    return _needed(tests, _doubted(otherwise, doubts))
+
+
+def _doubted(verdict: RowVerdict, doubts: set[RowVerdict]) -> RowVerdict:
+    return verdict if doubts <= {verdict} else RowVerdict.ASK
+
+
+def _needed(
+    tests: list[tuple[tuple[Atom, ...], Effect, RowVerdict]], otherwise: RowVerdict
+) -> tuple[list[Branch], RowVerdict]:
+    """The tests on which something depends, seen from the last one."""
+    branches: list[Branch] = []
+    later = {otherwise}
+    for known, effect, verdict in reversed(tests):
+        # Whether an undecided clause applies makes no difference where everything after it says the same.
+        settled = _VERDICTS[effect] if later == {_VERDICTS[effect]} else verdict
+        if later != {settled}:
+            branches.append((known, settled))
+            later.add(settled)
+    return branches[::-1], otherwise
+
+
+class _Parameters:
+    """The values to bind, each once; a value's number is its place, counted from `first`."""
+
+    def __init__(self, dialect: Dialect, first: int) -> None:
+        self.dialect = dialect
+        self.values: dict[str, int] = {}
+        self._first = first
+
+    def text(self, value: str) -> str:
+        """The placeholder of a text."""
+        return self.dialect.parameter.format(self.values.setdefault(value, self._first + len(self.values)))
+
+    def texts(self, values: Iterable[str]) -> str:
+        """The placeholder of a list of texts, as JSON: however many there are, they are one parameter."""
+        return self.text(json.dumps(list(values), ensure_ascii=False))
+
+
+def _condition(where: Iterable[Atom], parameters: _Parameters) -> str:
+    tests = [(_test(atom.fact, parameters), atom.holds) for atom in where]
+    return " AND ".join(test if holds else f"NOT {test}" for test, holds in tests)
+
+
+def _test(fact: Fact, parameters: _Parameters) -> str:
+    """An expression that is true or false for every row, in parentheses."""
+    same = parameters.dialect.same
+    match fact:
+        case NameIs(name):
+            return f"({same.format('id', parameters.text(name))})"
+        case NameStartsWith(prefix):
+            text = parameters.text(prefix)
+            return f"({same.format(f'substr(id, 1, length({text}))', text)})"
+        case OwnerIs(identity, issuer):
+            principal = same.format("owner_principal", parameters.text(identity))
+            return f"({principal} AND {same.format('owner_issuer', parameters.text(issuer))})"
+        case OwnerShares(attribute, values):
+            shared = parameters.dialect.shared.format(parameters.text(attribute), parameters.texts(values))
+            return f"(owner_principal IS NOT NULL AND {shared})"
+        case Unowned():
+            return "(owner_principal IS NULL)"
+        case FromConfig():
+            return f"({same.format('origin', parameters.text(Origin.CONFIG.value))})"
+        case Undecided():
+            raise ValueError("what is undecided is no test of a row")
+
+
+def _candidates(clauses: Iterable[Clause], parameters: _Parameters) -> str | None:
+    """A condition on indexed columns that holds for every row to which a permit may apply; None if there is none."""
+    facts = [_indexed(clause) for clause in clauses if clause.effect is Effect.PERMIT]
+    if None in facts:
+        return None
+    names = [fact.name for fact in facts if isinstance(fact, NameIs)]
+    terms = [f"id IN {parameters.dialect.elements.format(parameters.texts(names))}"] if names else []
+    for fact in dict.fromkeys(facts):
+        match fact:
+            case OwnerIs(identity, issuer):
+                owner, vouching = parameters.text(identity), parameters.text(issuer)
+                terms.append(f"(owner_principal = {owner} AND owner_issuer = {vouching})")
+            case Unowned():
+                terms.append("owner_principal IS NULL")
+            case FromConfig():
+                terms.append(f"origin = {parameters.text(Origin.CONFIG.value)}")
+    return " OR ".join(terms)
+
+
+def _indexed(clause: Clause) -> Fact | None:
+    """The fact of a clause that leaves the fewest rows, among those that an index answers."""
+    facts = {type(atom.fact): atom.fact for atom in clause.where if atom.holds}
+    return next((facts[kind] for kind in (NameIs, OwnerIs, FromConfig, Unowned) if kind in facts), None)
+
+
+_VERDICTS: Final = {Effect.PERMIT: RowVerdict.PERMIT, Effect.FORBID: RowVerdict.DENY}

@@ -1,0 +1,146 @@
+"""Random policies about stored records, random lists under them, and rows that really lie in SQLite."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from hypothesis import strategies as st
+
+from server.storage.record_filter import RowVerdict, SqlFilter
+from tests.equivalence.policy_questions import ATTRIBUTES, IDS, NAMES, principal
+from tests.equivalence.policy_strategies import about_the_resource, mostly, rules, some
+
+RECORDS = 12
+"""Records in each list."""
+
+TYPES = ["sql_record::openai_files", "sql_record::responses", "vector_store", "prompt", "batch"]
+SPELLINGS = [*TYPES, "vector_db", "model"]
+ACTIONS = ["read", "read", "read", "update", "delete", "create"]
+ODD_NAMES = [
+    *["'", "''", "' OR 1=1 --", '"', '"; DROP TABLE records; --', "a%", "%", "a_", "_", "\\", "\\'", "a\\", "?1", ":a", "$1"],
+    *["", " ", "a ", " a", "ab", "aa", "Aa", "tmp-1", "tmp-", "TMP-1", "a\tb", "a\n", "a\nb", "ß", "SS", "ﬁ", "é", "e\u0301"],
+    *["İ", "i\u0307", "😀", "😀x", "\u202e", "\ufeff", "\U0010ffff", "null", "0", "1", "01", "1.0", "{}", '["a"]', "x::y", "::"],
+]
+POOL = [*NAMES, *ODD_NAMES]
+IN_PATTERNS = [name for name in POOL if name.strip() and name.isprintable()]
+REGEXES = [
+    *["sql_record::", "sql_record::openai_files::a", "sql_record::openai_files::tmp-.*", "sql_record::(openai_files|x)::.*"],
+    *["sql_record::(openai_files|responses)::[ab]", r"sql_record::\w+::[ab]$", "sql_record::openai_files::a$", "sql_rec"],
+    *["prompt::.*", "prompt::(a|b)$", r"(?i)prompt::a\Z", "prompt::(?!a)", "(prompt|batch)::a", "prompt::a|batch::b$"],
+    *["vector_db::.*", "vector_db::a", "vector_store::a$", "vector_(db|store)::(a|b)", r"vector_\w+::[a-z]+$", "vector_db::.+"],
+    *[".*::a", ".*", "[^:]+::a$", "(?!model)", "(?!vector_db)", "^^batch::", "batch::a?$", "batch::(?:a|b|)b*", "b", "(?s).*b$"],
+]
+names = st.sampled_from(IN_PATTERNS)
+patterns = st.one_of(
+    st.builds("{}::{}".format, st.sampled_from(SPELLINGS), names | st.sampled_from(["*", "", "a"])),
+    st.sampled_from(["*", "sql_record::*", "sql_record::openai_files", "sql_record::openai_files::*"]),
+    st.sampled_from(REGEXES).map("regex:{}".format),
+    st.builds("regex:{}::{}{}".format, st.sampled_from(SPELLINGS), names.map(re.escape), st.sampled_from(["", ".*", "$", r"\Z"])),
+)
+
+
+@st.composite
+def scopes(draw: st.DrawFn) -> dict[str, Any]:
+    """Some actions, mostly to read, often on some records, seldom by one principal."""
+    scope: dict[str, Any] = {"actions": draw(some(ACTIONS, most=4).map(_distinct))}
+    if draw(mostly):
+        scope["resource"] = draw(patterns)
+    if not draw(mostly) and not draw(mostly):
+        scope["principal"] = draw(st.sampled_from(IDS))
+    return scope
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> str:
+    """A configuration as the text of a YAML file; most have an access policy and authentication."""
+    auth: dict[str, Any] = {}
+    if draw(mostly):
+        auth["provider_config"] = {"type": "oauth2_token", "jwks": {"uri": "https://issuer.example/jwks"}}
+    if draw(mostly) or draw(mostly):
+        auth["access_policy"] = draw(st.lists(rules(scopes(), about_the_resource), min_size=1, max_size=8))
+    return yaml.safe_dump({"version": 2, "server": {"auth": auth}}, sort_keys=False, allow_unicode=True)
+
+
+@dataclass(frozen=True)
+class List:
+    """Who wants to do what to the records of which type; a record is the `resource` of the question about it alone."""
+
+    principal: dict[str, Any] | None
+    action: str
+    type: str
+    records: tuple[dict[str, Any], ...]
+
+    def questions(self) -> list[dict[str, Any]]:
+        """The question about each record."""
+        return [{"principal": self.principal, "action": self.action, "resource": record} for record in self.records]
+
+
+def random_list(chance: random.Random) -> List:
+    """A list whose records are owned by nobody, by the caller, by the caller's namesake or colleague, or by a stranger."""
+    caller = principal(chance) if chance.random() < 0.8 else None
+    kind = chance.choice(TYPES)
+    records = tuple(_record(chance, kind, caller) for _ in range(RECORDS))
+    return List(caller, chance.choice(["read", "read", "read", "update", "delete"]), kind, records)
+
+
+def _record(chance: random.Random, kind: str, caller: dict[str, Any] | None) -> dict[str, Any]:
+    other = principal(chance)
+    colleague = {**other, "attributes": {**other["attributes"], **_one_of(chance, (caller or other)["attributes"])}}
+    namesake = {**other, "id": (caller or other)["id"]}
+    return {
+        "type": kind,
+        "names": [chance.choice(chance.choice([POOL, NAMES, ["a", "b"]]))],
+        "owner": chance.choice([None, caller, caller, namesake, colleague, other]),
+        "origin": chance.choice(["created", "created", "created", "config"]),
+    }
+
+
+def _one_of(chance: random.Random, attributes: dict[str, list[str]]) -> dict[str, list[str]]:
+    name = chance.choice(ATTRIBUTES)
+    return {name: attributes[name]} if name in attributes else {}
+
+
+def _distinct(value: Any) -> Any:
+    return list(dict.fromkeys(value)) if isinstance(value, list) else value
+
+
+class Rows:
+    """A table of records in SQLite, with the columns that a filter reads."""
+
+    def __init__(self) -> None:
+        self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        self.connection.execute(
+            "CREATE TABLE records (place INTEGER PRIMARY KEY, id TEXT NOT NULL, owner_principal TEXT, owner_issuer TEXT,"
+            " access_attributes TEXT, origin TEXT NOT NULL) STRICT"
+        )
+
+    def replace(self, records: Sequence[dict[str, Any]]) -> None:
+        """Keep these records and no others; those that somebody owns say so as the store would."""
+        self.connection.execute("DELETE FROM records")
+        self.connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", map(_row, range(len(records)), records))
+
+    def judge(self, found: SqlFilter) -> list[RowVerdict]:
+        """The verdict on each record."""
+        # As in the statement of a list: the verdict is selected beside a condition that uses every parameter.
+        statement = f"SELECT {found.verdict}, {found.condition} FROM records ORDER BY place"
+        return [RowVerdict(verdict) for verdict, _ in self.connection.execute(statement, found.parameters)]
+
+    def select(self, found: SqlFilter) -> list[int]:
+        """The places of the records that the condition holds for."""
+        statement = f"SELECT place FROM records WHERE {found.condition} ORDER BY place"
+        return [place for (place,) in self.connection.execute(statement, found.parameters)]
+
+
+def _row(place: int, record: dict[str, Any]) -> tuple[Any, ...]:
+    owner = record["owner"]
+    if owner is None:
+        return place, record["names"][0], None, None, None, record["origin"]
+    attributes = json.dumps(owner["attributes"], ensure_ascii=place % 2 == 0)
+    return place, record["names"][0], owner["id"], owner["issuer"], attributes, record["origin"]

@@ -1,0 +1,145 @@
+"""A list holds exactly the records that a question about each of them permits: `list == filter(check)`.
+
+On policies that nobody wrote, three must agree about every record: the filter of one list question, as SQL over rows
+that really lie in SQLite, the real OPA asked about the record itself, and the reference model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from policy.vocabulary import RESOURCE_TYPES, Action, Anonymous, Principal
+from server.authz.clauses import RecordFilter, Undecided, read_filter
+from server.authz.errors import PolicyUnavailable
+from server.authz.question import ListQuestion, encode_list
+from server.storage.record_filter import SQLITE, RowVerdict, compile_filter
+from tests.conformance.engine import LiveOpa, compile_config
+from tests.conformance.loader import ConformanceFile, conformance_files
+from tests.laws.record_lists import TYPES, List, Rows, policies, random_list
+from tests.reference import model
+from translators.listings import LISTED_TYPES
+
+NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"
+POLICIES = 3_000 if NIGHTLY else 120
+LISTS = 6
+"""Lists under each policy."""
+
+FILTER = "/v1/data/ostiary/filters/answer?strict-builtin-errors=true"
+ANSWERS = "/v1/data/ostiary/decision/answers?strict-builtin-errors=true"
+
+
+@pytest.fixture(scope="module")
+def live(opa_binary: Path) -> Iterator[LiveOpa]:
+    with LiveOpa(opa_binary) as opa:
+        yield opa
+
+
+@pytest.mark.timeout(3_000 if NIGHTLY else 120)
+def test_list_is_filter_of_check(live: LiveOpa) -> None:
+    rows, seen = Rows(), Counter[str]()
+
+    @settings(
+        max_examples=POLICIES,
+        derandomize=not NIGHTLY,
+        database=None,
+        deadline=None,
+        print_blob=NIGHTLY,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(text=policies(), seed=st.integers(0, 2**63))
+    def law(text: str, seed: int) -> None:
+        live.load(compile_config(text))
+        config, chance = model.load(text, {}), random.Random(seed)
+        for _ in range(LISTS):
+            wanted = random_list(chance)
+            checked = decisions(live, wanted)
+            assert checked == [judged(config, question) for question in wanted.questions()]
+            seen.update(listed(live, rows, wanted, checked))
+
+    law()
+    # Everything that a filter can say is common, or else the strategies have drifted from what they are for.
+    assert len(seen) == 13, seen
+    assert min(seen.values()) >= POLICIES // 6, seen
+
+
+@pytest.mark.parametrize("file", conformance_files(), ids=lambda file: file.id)
+def test_every_record_of_a_conformance_case_is_listed_as_it_is_decided(live: LiveOpa, file: ConformanceFile) -> None:
+    live.load(compile_config(file.config, file.environ))
+    for case in file.cases:
+        question = case.question
+        if case.asked == "resource" and question["action"] != "create" and question["resource"]["type"] in TYPES:
+            # A stored record has one name.
+            names = question["resource"]["names"]
+            records = tuple({**question["resource"], "names": [name]} for name in names)
+            wanted = List(question["principal"], question["action"], question["resource"]["type"], records)
+            checked = decisions(live, wanted)
+            assert len(names) > 1 or checked == [case.decision]
+            listed(live, Rows(), wanted, checked)
+
+
+def test_guardrails_leave_every_record_to_its_own_question(live: LiveOpa) -> None:
+    guardrail = b'package ostiary.guardrails\n\ndeny contains {"reason": "x"} if "a" in input.resource.names\n'
+    bundle = compile_config("{server: {auth: {access_policy: [{permit: {actions: read}}]}}}")
+    assert bundle.files
+    seen = Counter[str]()
+    live.load(compile_config(GUARDED, guardrails={"ostiary/guardrails/a.rego": guardrail}))
+    for seed in range(20):
+        wanted = random_list(random.Random(seed))
+        seen.update(listed(live, Rows(), wanted, decisions(live, wanted)))
+    assert seen["permit"] == 0
+    assert seen["ask: permit"] > 0
+    assert seen["ask: deny"] > 0
+
+
+def listed(live: LiveOpa, rows: Rows, wanted: List, checked: list[str]) -> Iterator[str]:
+    """Check that the filter of `wanted` says what was decided; yields words for what it says."""
+    record_filter = asked(live, wanted)
+    found = compile_filter(record_filter, SQLITE)
+    rows.replace(wanted.records)
+    verdicts, selected = rows.judge(found), rows.select(found)
+    facts = [atom for clause in record_filter.clauses for atom in clause.where]
+    for place, (verdict, decided) in enumerate(zip(verdicts, checked, strict=True)):
+        context = json.dumps({"question": wanted.questions()[place], "filter": repr(record_filter)})
+        assert verdict in found.outcomes, context
+        if verdict is RowVerdict.ASK:
+            assert any(isinstance(atom.fact, Undecided) for atom in facts), context
+            assert place in selected or decided == "deny", context
+        else:
+            assert verdict == decided, context
+            assert (place in selected) is (decided == "permit"), context
+        yield f"ask: {decided}" if verdict is RowVerdict.ASK else verdict
+    yield from {f"{'' if atom.holds else 'not '}{type(atom.fact).__name__}" for atom in facts}
+
+
+def asked(live: LiveOpa, wanted: List) -> RecordFilter:
+    """The answer to the list question, read as the server reads it."""
+    caller: Principal | Anonymous = Anonymous()
+    if wanted.principal is not None:
+        attributes = {name: tuple(values) for name, values in wanted.principal["attributes"].items()}
+        caller = Principal(wanted.principal["id"], wanted.principal["issuer"], attributes)
+    question = ListQuestion(caller, Action(wanted.action), wanted.type)
+    status, answer = live.request("POST", FILTER, encode_list(question))
+    assert status == 200, answer
+    return read_filter(json.dumps(answer).encode(), question)
+
+
+def decisions(live: LiveOpa, wanted: List) -> list[str]:
+    """What OPA says of each record when it is asked about it."""
+    status, answer = live.request("POST", ANSWERS, json.dumps({"input": {"questions": wanted.questions()}}).encode())
+    assert status == 200, answer
+    return [reply["resource"]["effect"] for reply in answer["result"]]
+
+
+def judged(config: Any, question: dict[str, Any]) -> str:
+    """What the reference model says of one record."""
+    return model.decide_access(config, question["principal"], question["action"], question["resource"])[0]

@@ -1,0 +1,85 @@
+"""Makes each deliberate mistake in a copy of the project and shows which check noticed it; `make mutants`.
+
+Goldens are left out on purpose: they notice every change of text, and would hide what the cases don't.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.mutation.mistakes import MISTAKES, Mistake
+
+ROOT = Path(__file__).parent.parent.parent
+CHECKS = (
+    ("Rego tests", ["opa", "test", "rego"]),
+    ("conformance", ["tests/conformance/test_altitudes.py", "-k", "rest"]),
+    ("compiler tests", ["tests/unit/translators"]),
+    ("random policies", ["tests/equivalence/test_policies.py"]),
+    ("laws", ["tests/laws"]),
+)
+
+
+def copy_of_project(folder: Path) -> Path:
+    copy = folder / "project"
+    for name in ("policy", "translators", "server", "rego", "tests", "examples"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    return copy
+
+
+def noticed_by(copy: Path) -> str | None:
+    """The first check that fails in the copy."""
+    for name, arguments in CHECKS:
+        pytest = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+        command = [os.environ["OSTIARY_OPA"], *arguments[1:]] if arguments[0] == "opa" else [*pytest, *arguments]
+        if subprocess.run(command, cwd=copy, capture_output=True, check=False).returncode:
+            return name
+    return None
+
+
+def made(mistake: Mistake, copy: Path) -> None:
+    path = copy / mistake.file
+    text = path.read_text()
+    if text.count(mistake.old) != 1:
+        raise SystemExit(f"`{mistake.name}`: its text stands {text.count(mistake.old)} times in {mistake.file}")
+    path.write_text(text.replace(mistake.old, mistake.new))
+
+
+def results(wanted: str) -> Iterator[tuple[Mistake, str | None]]:
+    with tempfile.TemporaryDirectory(prefix="ostiary-mutants-") as folder:
+        copy = copy_of_project(Path(folder))
+        code = "import translators; print(translators.__file__)"
+        found = subprocess.run(
+            [sys.executable, "-c", code], cwd=copy, check=True, capture_output=True, text=True
+        ).stdout
+        if not found.startswith(str(copy)):
+            raise SystemExit(f"the copy isn't what is tested, but {found.strip()}")
+        if (broken := noticed_by(copy)) is not None:
+            raise SystemExit(f"without any mistake, {broken} fail")
+        for mistake in MISTAKES:
+            if wanted in mistake.name:
+                original = (copy / mistake.file).read_text()
+                made(mistake, copy)
+                yield mistake, noticed_by(copy)
+                (copy / mistake.file).write_text(original)
+
+
+def main() -> int:
+    """Print the table; 1 if a mistake went unnoticed."""
+    survivors = 0
+    for mistake, check in results(sys.argv[1] if len(sys.argv) > 1 else ""):
+        survivors += check is None
+        sys.stdout.write(f"{check or 'NOT NOTICED':<16} {mistake.name} ({mistake.file})\n")
+        sys.stdout.flush()
+    sys.stdout.write(f"{survivors} of {len(MISTAKES)} mistakes went unnoticed\n")
+    return min(survivors, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
