@@ -116,9 +116,9 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class StampOwner:
-    """The obligation to write `owner` on the record that the permitted create makes; `None` writes no owner."""
+    """The obligation to write `owner` on the record that the permitted create makes; without one, it has no owner."""
 
-    owner: Principal | None
+    owner: Principal
 
 
 @dataclass(frozen=True, slots=True)

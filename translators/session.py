@@ -71,7 +71,7 @@ class OpaSession:
         self._stack.callback(self._stop)
         self._connection = _UnixConnection(address)
         self._stack.callback(self._connection.close)
-        self._await_start(address)
+        self._await_start()
         return self
 
     def __exit__(
@@ -93,16 +93,21 @@ class OpaSession:
             raise OpaFailed(f"OPA answered {response.status}: {content[:300].decode(errors='replace')}")
         return answers
 
-    def _await_start(self, address: Path) -> None:
+    def _await_start(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 raise OpaFailed(
                     f"OPA ended at its start: {self._complaints.read_text(errors='replace').strip()[:2000]}"
                 )
-            if address.exists():
+            try:
+                # The socket is there a moment before OPA listens to it.
+                self._connection.connect()
+            except (FileNotFoundError, ConnectionRefusedError):
+                self._connection.close()
+                time.sleep(0.01)
+            else:
                 return
-            time.sleep(0.01)
         raise OpaFailed(f"OPA did not start within {_START_SECONDS:.0f} seconds")
 
     def _stop(self) -> None:

@@ -133,7 +133,7 @@ def _case(entry: Any, named: Mapping[str, Any], where: str) -> Case:
         if field not in entry:
             raise InvalidConformanceFile(f"{where}: `{field}` is missing")
     rule = entry["rule"]
-    if rule is not None and not _RULE.fullmatch(rule):
+    if rule is not None and not _RULE.fullmatch(str(rule)):
         raise InvalidConformanceFile(f"{where}: `{rule}` is not a rule")
     if entry["decision"] not in ("permit", "deny"):
         raise InvalidConformanceFile(f"{where}: `{entry['decision']}` is not a decision")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ def test_opa_decides_as_the_reference_model_does(live: LiveOpa) -> None:
     outcomes: Counter[str] = Counter()
 
     @settings(
-        max_examples=DECISIONS // DECISIONS_FOR_EACH_POLICY,
+        max_examples=math.ceil(DECISIONS / DECISIONS_FOR_EACH_POLICY),
         derandomize=not NIGHTLY,
         database=None,
         deadline=None,

@@ -8,14 +8,16 @@ import re
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import yaml
 from hypothesis import strategies as st
 
 from server.storage.record_filter import RowVerdict, SqlFilter
-from tests.equivalence.policy_questions import ATTRIBUTES, IDS, NAMES, principal
-from tests.equivalence.policy_strategies import about_the_resource, mostly, rules, some
+from tests.equivalence.policy_questions import ATTRIBUTES, IDS, NAMES, aim_caller, listed, principal, scope_of
+from tests.equivalence.policy_strategies import about_the_caller, mostly, owned, rules, shared, some, unowned
+from tests.reference import model
 
 RECORDS = 12
 """Records in each list."""
@@ -24,32 +26,36 @@ TYPES = ["sql_record::openai_files", "sql_record::responses", "vector_store", "p
 SPELLINGS = [*TYPES, "vector_db", "model"]
 ACTIONS = ["read", "read", "read", "update", "delete", "create"]
 ODD_NAMES = [
-    *["'", "''", "' OR 1=1 --", '"', '"; DROP TABLE records; --', "a%", "%", "a_", "_", "\\", "\\'", "a\\", "?1", ":a", "$1"],
-    *["", " ", "a ", " a", "ab", "aa", "Aa", "tmp-1", "tmp-", "TMP-1", "a\tb", "a\n", "a\nb", "ß", "SS", "ﬁ", "é", "e\u0301"],
-    *["İ", "i\u0307", "😀", "😀x", "\u202e", "\ufeff", "\U0010ffff", "null", "0", "1", "01", "1.0", "{}", '["a"]', "x::y", "::"],
+    *["'", "''", "' OR 1=1 --", '"', '"; DROP TABLE records; --', "a%", "%", "a_", "_", "\\", "\\'", "a\\", "?1", ":a"],
+    *["$1", "", " ", "a ", " a", "ab", "aa", "Aa", "tmp-1", "tmp-", "TMP-1", "a\tb", "a\n", "null", "0", "1", "01"],
+    *["1.0", "{}", '["a"]', "::", "ß", "SS", "ﬁ", "é", "e\u0301", "İ", "i\u0307", "😀", "😀x", "\u202e", "\ufeff"],
+    "\U0010ffff",
 ]
 POOL = [*NAMES, *ODD_NAMES]
 IN_PATTERNS = [name for name in POOL if name.strip() and name.isprintable()]
 REGEXES = [
-    *["sql_record::", "sql_record::openai_files::a", "sql_record::openai_files::tmp-.*", "sql_record::(openai_files|x)::.*"],
-    *["sql_record::(openai_files|responses)::[ab]", r"sql_record::\w+::[ab]$", "sql_record::openai_files::a$", "sql_rec"],
-    *["prompt::.*", "prompt::(a|b)$", r"(?i)prompt::a\Z", "prompt::(?!a)", "(prompt|batch)::a", "prompt::a|batch::b$"],
-    *["vector_db::.*", "vector_db::a", "vector_store::a$", "vector_(db|store)::(a|b)", r"vector_\w+::[a-z]+$", "vector_db::.+"],
-    *[".*::a", ".*", "[^:]+::a$", "(?!model)", "(?!vector_db)", "^^batch::", "batch::a?$", "batch::(?:a|b|)b*", "b", "(?s).*b$"],
+    *["sql_record::", "sql_rec", "sql_record::openai_files::a", "sql_record::openai_files::tmp-.*"],
+    *["sql_record::(openai_files|x)::.*", "sql_record::(openai_files|responses)::[ab]", r"sql_record::\w+::[ab]$"],
+    *["sql_record::openai_files::a$", "prompt::.*", "prompt::(a|b)$", r"(?i)prompt::a\Z", "prompt::(?!a)"],
+    *["(prompt|batch)::a", "prompt::a|batch::b$", "^^batch::", "batch::a?$", "batch::(?:a|b|)b*"],
+    *["vector_db::.*", "vector_db::a", "vector_store::a$", "vector_(db|store)::(a|b)", r"vector_\w+::[a-z]+$"],
+    *["vector_db::.+", ".*::a", ".*", "[^:]+::a$", "(?!model)", "(?!vector_db)", "b", "(?s).*b$"],
 ]
+ENDS = ["", ".*", "$", r"\Z"]
+CONDITIONS = shared | shared | owned | unowned | about_the_caller
 names = st.sampled_from(IN_PATTERNS)
 patterns = st.one_of(
     st.builds("{}::{}".format, st.sampled_from(SPELLINGS), names | st.sampled_from(["*", "", "a"])),
     st.sampled_from(["*", "sql_record::*", "sql_record::openai_files", "sql_record::openai_files::*"]),
     st.sampled_from(REGEXES).map("regex:{}".format),
-    st.builds("regex:{}::{}{}".format, st.sampled_from(SPELLINGS), names.map(re.escape), st.sampled_from(["", ".*", "$", r"\Z"])),
+    st.builds("regex:{}::{}{}".format, st.sampled_from(SPELLINGS), names.map(re.escape), st.sampled_from(ENDS)),
 )
 
 
 @st.composite
 def scopes(draw: st.DrawFn) -> dict[str, Any]:
     """Some actions, mostly to read, often on some records, seldom by one principal."""
-    scope: dict[str, Any] = {"actions": draw(some(ACTIONS, most=4).map(_distinct))}
+    scope: dict[str, Any] = {"actions": draw(some(ACTIONS, most=4))}
     if draw(mostly):
         scope["resource"] = draw(patterns)
     if not draw(mostly) and not draw(mostly):
@@ -64,7 +70,7 @@ def policies(draw: st.DrawFn) -> str:
     if draw(mostly):
         auth["provider_config"] = {"type": "oauth2_token", "jwks": {"uri": "https://issuer.example/jwks"}}
     if draw(mostly) or draw(mostly):
-        auth["access_policy"] = draw(st.lists(rules(scopes(), about_the_resource), min_size=1, max_size=8))
+        auth["access_policy"] = draw(st.lists(rules(scopes(), CONDITIONS), min_size=1, max_size=8))
     return yaml.safe_dump({"version": 2, "server": {"auth": auth}}, sort_keys=False, allow_unicode=True)
 
 
@@ -82,22 +88,39 @@ class List:
         return [{"principal": self.principal, "action": self.action, "resource": record} for record in self.records]
 
 
-def random_list(chance: random.Random) -> List:
-    """A list whose records are owned by nobody, by the caller, by the caller's namesake or colleague, or by a stranger."""
-    caller = principal(chance) if chance.random() < 0.8 else None
-    kind = chance.choice(TYPES)
-    records = tuple(_record(chance, kind, caller) for _ in range(RECORDS))
-    return List(caller, chance.choice(["read", "read", "read", "update", "delete"]), kind, records)
+def random_list(chance: random.Random, policy: Sequence[dict[str, Any]]) -> List:
+    """A list that one of the rules, often, is about; its records are owned by nobody, the caller or somebody alike."""
+    caller, kind, matching = principal(chance), chance.choice(TYPES), POOL
+    action = chance.choice(["read", "update", "delete"])
+    if policy and chance.random() < 0.9:
+        rule = chance.choice(policy)
+        aim_caller(chance, rule, caller)
+        action = chance.choice([each for each in listed(scope_of(rule)["actions"]) if each != "create"] or [action])
+        kind, matching = chance.choice(_matched(scope_of(rule)) or [(kind, matching)])
+    asking = caller if chance.random() < 0.85 else None
+    return List(asking, action, kind, tuple(_record(chance, kind, caller, matching) for _ in range(RECORDS)))
 
 
-def _record(chance: random.Random, kind: str, caller: dict[str, Any] | None) -> dict[str, Any]:
+def _matched(scope: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """Types and their names that a scope is about; the reference model helps to aim, and judges later."""
+    pattern = scope.get("resource", "*")
+    found = [(kind, [name for name in POOL if _is_named(pattern, kind, name)]) for kind in TYPES]
+    return [(kind, matching) for kind, matching in found if matching]
+
+
+@cache
+def _is_named(pattern: str, kind: str, name: str) -> bool:
+    return model.names_resource(pattern, {"type": kind, "names": [name]})
+
+
+def _record(chance: random.Random, kind: str, caller: dict[str, Any], matching: list[str]) -> dict[str, Any]:
     other = principal(chance)
-    colleague = {**other, "attributes": {**other["attributes"], **_one_of(chance, (caller or other)["attributes"])}}
-    namesake = {**other, "id": (caller or other)["id"]}
+    colleague = {**other, "attributes": {**other["attributes"], **_one_of(chance, caller["attributes"])}}
+    namesake = {**other, "id": caller["id"]}
     return {
         "type": kind,
-        "names": [chance.choice(chance.choice([POOL, NAMES, ["a", "b"]]))],
-        "owner": chance.choice([None, caller, caller, namesake, colleague, other]),
+        "names": [chance.choice(chance.choice([matching, matching, POOL, NAMES]))],
+        "owner": chance.choice([None, caller, namesake, colleague, other]),
         "origin": chance.choice(["created", "created", "created", "config"]),
     }
 
@@ -107,40 +130,38 @@ def _one_of(chance: random.Random, attributes: dict[str, list[str]]) -> dict[str
     return {name: attributes[name]} if name in attributes else {}
 
 
-def _distinct(value: Any) -> Any:
-    return list(dict.fromkeys(value)) if isinstance(value, list) else value
-
-
 class Rows:
     """A table of records in SQLite, with the columns that a filter reads."""
 
     def __init__(self) -> None:
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
         self.connection.execute(
-            "CREATE TABLE records (place INTEGER PRIMARY KEY, id TEXT NOT NULL, owner_principal TEXT, owner_issuer TEXT,"
-            " access_attributes TEXT, origin TEXT NOT NULL) STRICT"
+            "CREATE TABLE records (place INTEGER PRIMARY KEY, id TEXT NOT NULL, origin TEXT NOT NULL,"
+            " owner_principal TEXT, owner_issuer TEXT, access_attributes TEXT) STRICT"
         )
 
     def replace(self, records: Sequence[dict[str, Any]]) -> None:
         """Keep these records and no others; those that somebody owns say so as the store would."""
         self.connection.execute("DELETE FROM records")
-        self.connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", map(_row, range(len(records)), records))
+        self.connection.executemany(
+            "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", map(_row, range(len(records)), records)
+        )
 
     def judge(self, found: SqlFilter) -> list[RowVerdict]:
         """The verdict on each record."""
         # As in the statement of a list: the verdict is selected beside a condition that uses every parameter.
-        statement = f"SELECT {found.verdict}, {found.condition} FROM records ORDER BY place"
+        statement = f"SELECT {found.verdict}, {found.condition} FROM records ORDER BY place"  # noqa: S608 - it is under test
         return [RowVerdict(verdict) for verdict, _ in self.connection.execute(statement, found.parameters)]
 
     def select(self, found: SqlFilter) -> list[int]:
         """The places of the records that the condition holds for."""
-        statement = f"SELECT place FROM records WHERE {found.condition} ORDER BY place"
+        statement = f"SELECT place FROM records WHERE {found.condition} ORDER BY place"  # noqa: S608 - likewise
         return [place for (place,) in self.connection.execute(statement, found.parameters)]
 
 
 def _row(place: int, record: dict[str, Any]) -> tuple[Any, ...]:
     owner = record["owner"]
     if owner is None:
-        return place, record["names"][0], None, None, None, record["origin"]
+        return place, record["names"][0], record["origin"], None, None, None
     attributes = json.dumps(owner["attributes"], ensure_ascii=place % 2 == 0)
-    return place, record["names"][0], owner["id"], owner["issuer"], attributes, record["origin"]
+    return place, record["names"][0], record["origin"], owner["id"], owner["issuer"], attributes

@@ -201,8 +201,14 @@ MISTAKES = (
     Mistake(
         "no rule permits",
         DECISION,
-        "resource := vetoed if {\n\tcount(vetoes) > 0\n} else := permitted",
-        'resource := vetoed if {\n\tcount(vetoes) > 0\n} else := permitted("open") if {\n\tcount(access.permit | access.forbid) == 0\n} else := permitted',
+        "first := min(access.permit | access.forbid)\n} else := denied",
+        "first := min(access.permit | access.forbid)\n} else := permitted",
+    ),
+    Mistake(
+        "no route rule permits",
+        DECISION,
+        "first := min(routes.permit | routes.forbid)\n} else := denied",
+        "first := min(routes.permit | routes.forbid)\n} else := permitted",
     ),
     Mistake(
         "guardrails don't hold for resources",

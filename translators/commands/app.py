@@ -20,12 +20,27 @@ from translators.commands.matrix_text import show_matrix
 from translators.commands.questions import asked
 from translators.commands.testing import read_files, run_cases
 
-app = typer.Typer(no_args_is_help=True, help="Check, compile and question access policies.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Check, compile, test and question access policies.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The configuration file, such as config.yaml.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON for machines.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Let warnings fail, with exit code 1.")]
-Values = Annotated[list[str] | None, typer.Option()]
+Roles = Annotated[list[str] | None, typer.Option("--role", metavar="ROLE", help="A role of theirs; may be repeated.")]
+Teams = Annotated[list[str] | None, typer.Option("--team", metavar="TEAM", help="A team of theirs; may be repeated.")]
+Attributes = Annotated[
+    list[str] | None,
+    typer.Option("--attribute", metavar="NAME=VALUE", help="A value of another attribute; may be repeated."),
+]
+OwnerRoles = Annotated[
+    list[str] | None, typer.Option("--owner-role", metavar="ROLE", help="A role of the owner; may be repeated.")
+]
+OwnerTeams = Annotated[
+    list[str] | None, typer.Option("--owner-team", metavar="TEAM", help="A team of the owner; may be repeated.")
+]
 
 
 @app.command()
@@ -44,7 +59,9 @@ def compile_(
     config: Config,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the bundle is written.")],
     *,
-    check_only: Annotated[bool, typer.Option("--check", help="Only say whether DIR is current.")] = False,
+    check_only: Annotated[
+        bool, typer.Option("--check", help="Only say whether DIR is current; exit code 1 if not.")
+    ] = False,
     json_output: Json = False,
 ) -> None:
     """Write the Rego of CONFIG's policies, and the bundle that OPA loads, into DIR."""
@@ -69,15 +86,21 @@ def explain_(
     *,
     principal: Annotated[str | None, typer.Option("--as", metavar="ID", help="Who asks.")] = None,
     anonymous: Annotated[bool, typer.Option("--anonymous", help="Nobody is named: no token was presented.")] = False,
-    role: Values = None,
-    team: Values = None,
-    attribute: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Any other attribute.")] = None,
-    action: Annotated[str, typer.Option(help="create, read, update or delete.")] = "read",
-    resource: Annotated[str | None, typer.Option(metavar="TYPE::NAME", help="What is asked for.")] = None,
-    owner: Annotated[str | None, typer.Option(metavar="ID", help="Who owns the resource.")] = None,
-    owner_role: Values = None,
-    owner_team: Values = None,
-    route: Annotated[str | None, typer.Option(metavar='"METHOD PATH"', help="Ask about a route instead.")] = None,
+    role: Roles = None,
+    team: Teams = None,
+    attribute: Attributes = None,
+    action: Annotated[
+        str | None, typer.Option(metavar="ACTION", help="create, read, update or delete; read by default.")
+    ] = None,
+    resource: Annotated[
+        str | None, typer.Option(metavar="TYPE::NAME", help="What is asked for, such as model::llama.")
+    ] = None,
+    owner: Annotated[str | None, typer.Option(metavar="ID", help="Who owns the resource; nobody by default.")] = None,
+    owner_role: OwnerRoles = None,
+    owner_team: OwnerTeams = None,
+    route: Annotated[
+        str | None, typer.Option(metavar='"METHOD PATH"', help='Ask about a route instead, such as "GET /v1/files".')
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Say who may do what, by which rule, and why the rules before it did not apply."""
@@ -101,7 +124,10 @@ def explain_(
 
 @app.command()
 def decide(config: Config) -> None:
-    """Answer questions, one JSON object a line, from standard input to standard output."""
+    """Answer questions, one JSON object a line, from standard input to standard output.
+
+    The forms of both are described in docs/policy-commands.md.
+    """
     with failures_explained(as_json_lines=False):
         decide_lines(load(config), sys.stdin.buffer, sys.stdout)
 
@@ -109,9 +135,7 @@ def decide(config: Config) -> None:
 @app.command(name="test")
 def test_(
     config: Config,
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Files with cases; see docs/policy-commands.md.")
-    ],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files with cases; see docs/policy-commands.md.")],
     *,
     require_coverage: Annotated[
         bool, typer.Option("--require-coverage", help="Fail, with exit code 1, if a rule decided no case.")

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ class Explanation:
         if self.earlier:
             yield from ("", "Did not apply:", *(f"  {_why_not(report)}" for report in self.earlier))
         if self.shadowed:
-            yield from ("", "Applies too, but comes later:")
+            yield from ("", "Applies too, but comes later:" if self.determining else "Applies, but does not decide:")
             yield from (f"  {report.rule.name} ({report.rule.source}) {report.rule.effect}" for report in self.shadowed)
 
 
@@ -80,7 +81,8 @@ def explain(loaded: Loaded, question: Question) -> Explanation:
     reports = [_report(rule, {tuple(test) for test in value["holds"]}) for rule in rules]
     determining = next((rule for rule in rules if rule.name == decision["rule"]), None)
     if determining is None:
-        return Explanation(decision, value["answer"]["revision"], None, (), tuple(_idle(reports)), ())
+        applicable = tuple(report for report in reports if report.applies)
+        return Explanation(decision, value["answer"]["revision"], None, (), tuple(_idle(reports)), applicable)
     position = determining.index
     return Explanation(
         decision,
@@ -141,12 +143,18 @@ def _why_not(report: RuleReport) -> str:
     place = f"{report.rule.name} ({report.rule.source})"
     if not report.failed:
         return f"{place}: its pattern can match nothing"
-    return f"{place}: {', and '.join(' and '.join(tests) for tests in report.failed)} does not hold"
+    failed = dict.fromkeys(meaning for tests in report.failed for meaning in tests)
+    return f"{place}: {', '.join(_failure(meaning) for meaning in failed)}"
+
+
+def _failure(meaning: str) -> str:
+    positive = meaning.removeprefix("not: ")
+    return f'"{positive}" does not hold' if positive == meaning else f'"{positive}" holds'
 
 
 def _rule_lines(rule: CompiledRule) -> Iterator[str]:
     """The rule as it stands in the file: its first line and what is indented below it."""
-    path = Path(rule.span.file)
+    path = files("policy").joinpath("default.yaml") if rule.name.startswith("default_policy") else Path(rule.span.file)
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     for number, line in enumerate(lines[rule.span.line - 1 :]):
         indent = len(line) - len(line.lstrip())

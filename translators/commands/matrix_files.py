@@ -34,7 +34,10 @@ _OFF: Final = "Authentication is off: every access question of an anonymous call
 
 
 def write_csv(matrix: Matrix, path: Path) -> None:
-    """One line for each caller, one column for each thing to do; raises OSError."""
+    """One line for each caller, one column for each thing to do; raises OSError.
+
+    Every text starts with a word of ours, so that no spreadsheet takes a name of the policy for a formula.
+    """
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["caller", *(f"{column.verb} {column.pattern}" for column in matrix.columns)])
@@ -86,12 +89,18 @@ def _heading(group: list[Column]) -> str:
 
 def _cell(cell: Cell) -> str:
     kind = cell.text if cell.text in {"yes", "no"} else "some"
-    reasons = "; ".join(
-        f"{relation + ': ' if relation else ''}{decision['rule'] or decision['reason']}"
-        + (f" ({decision['source']})" if decision["source"] else "")
+    return f'<td class="{kind}" title="{_text(_reasons(cell))}">{_text(cell.text)}</td>'
+
+
+def _reasons(cell: Cell) -> str:
+    """The rule for each relation, or once if it is the same for all."""
+    reasons = {
+        relation: f"{decision['rule']} ({decision['source']})" if decision["rule"] else decision["reason"]
         for relation, decision in cell.decisions
-    )
-    return f'<td class="{kind}" title="{_text(reasons)}">{_text(cell.text)}</td>'
+    }
+    if len(set(reasons.values())) == 1:
+        return next(iter(reasons.values()))
+    return "; ".join(f"{relation}: {reason}" for relation, reason in reasons.items())
 
 
 def _text(text: str) -> str:

@@ -30,8 +30,8 @@ from translators.regex.tree import Sequence as Items
 _NAMES: Final = ("example", "another", "x", "0")
 _CHARACTERS: Final = "xa1-_/.:X "
 _VARIANTS: Final = 6
-_LONGEST_COMPARED: Final = 24
-"""Longest sample that is held against other regular expressions: Python may take time exponential in it."""
+_LONGEST_COMPARED: Final = 64
+"""Longest text that is held against a regular expression which it wasn't made for: Python may take exponential time."""
 
 Named = tuple[str, str]
 """The type of a resource, as the law knows it, and its name."""
