@@ -10,6 +10,7 @@ from typing import Final, Protocol, TypeAlias, cast
 import yaml
 from yaml.constructor import SafeConstructor
 
+from policy.collecting import collector_at_rest
 from policy.diagnostics import Findings, InvalidDocument, Span, quoted
 from policy.source import checked, place, read_text, refusal
 
@@ -72,6 +73,7 @@ def read_document(path: Path, name: str | None = None) -> Mapping:
     return parse_document(read_text(path, name), name)
 
 
+@collector_at_rest()
 def parse_document(text: str, name: str) -> Mapping:
     """The tree of one YAML document whose top level is a mapping; diagnostics call it `name`.
 

@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Final
 
 from policy.authentication import guardrails, is_configured, lenient_patterns
+from policy.collecting import collector_at_rest
 from policy.diagnostics import Findings
 from policy.document import Mapping, Node, Scalar, Sequence, parse_document
 from policy.environment import substitute
@@ -52,6 +53,7 @@ def default_access_policy() -> tuple[AccessRule, ...]:
     return rules
 
 
+@collector_at_rest()
 def read_policies(document: Mapping, environ: Environ[str, str], findings: Findings) -> PolicySet | None:
     """The policies under `server.auth` of a whole configuration; None if they hold an error, which `findings` gets."""
     own = Findings()

@@ -5,49 +5,50 @@ A rule is reported only if for each of its actions, paths and cases one earlier 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from policy.diagnostics import Findings
 from policy.lints.implication import Case, Fact, cases_of, consequences
 from policy.lints.places import Places
-from policy.lints.regions import ALL_ACCESS, ALL_ROUTES, Key, Region, RouteRegions, access_regions
+from policy.lints.reaches import ALL_ACTIONS, ALL_METHODS, EVERYWHERE, Key, Reach, RouteReaches, access_reach
 from policy.rules import AccessRule, RouteRule
 
 _Rule: TypeAlias = AccessRule | RouteRule
+_ALWAYS: Final[Case] = frozenset()
 _SomeRule = TypeVar("_SomeRule", AccessRule, RouteRule)
 
 
 def report_idle_access_rules(rules: Sequence[AccessRule], places: Places, findings: Findings) -> None:
     """Warn of the rules of an access policy that never decide."""
-    _report(rules, access_regions, ALL_ACCESS, places, findings)
+    _report(rules, access_reach, ALL_ACTIONS, places, findings)
 
 
 def report_idle_route_rules(rules: Sequence[RouteRule], places: Places, findings: Findings) -> None:
     """Warn of the rules of a route policy that never decide."""
-    _report(rules, RouteRegions(rules).of, ALL_ROUTES, places, findings)
+    _report(rules, RouteReaches(rules).of, ALL_METHODS, places, findings)
 
 
 def _report(
     rules: Sequence[_SomeRule],
-    regions_of: Callable[[_SomeRule], tuple[Region, ...]],
-    everything: Sequence[Key],
+    reach_of: Callable[[_SomeRule], Reach],
+    all_verbs: Sequence[str],
     places: Places,
     findings: Findings,
 ) -> None:
     all_cases = [_possible_cases(rule) for rule in rules]
     earlier = _Earlier(fact for cases in all_cases for case in cases for fact in case)
     for position, (rule, cases) in enumerate(zip(rules, all_cases, strict=True)):
-        regions = regions_of(rule)
+        reach = reach_of(rule)
         if not cases:
             message = "the conditions of this rule can't be met, so it never applies"
             findings.warning("never-applies", rule.span, message, "correct them, or remove the rule")
-        elif (deciding := earlier.deciding(regions, cases.values())) is not None:
+        elif (deciding := earlier.deciding(reach, cases.values())) is not None:
             _report_shadowed(rule, deciding, places, findings)
         else:
-            earlier.add(rule, regions, cases)
-            if earlier.leaves_nothing_of(everything):
+            earlier.add(rule, reach, cases)
+            if earlier.leaves_nothing_of(all_verbs):
                 _report_unreachable(rule, rules[position + 1 :], places, findings)
                 return
 
@@ -60,43 +61,54 @@ def _possible_cases(rule: _Rule) -> dict[Case, frozenset[Fact]]:
 
 
 class _Earlier:
-    """The rules met so far, found by region and by one of the facts that a case needs: policies may be long."""
+    """The rules met so far, found by place and by one of the facts that a case needs: policies may be long."""
 
     def __init__(self, facts: Iterable[Fact]) -> None:
         self._frequency = Counter(facts)
-        self._found: dict[tuple[Key, Fact | None], dict[Case, _Rule]] = defaultdict(dict)
+        self._places: set[Key] = set()
+        self._found: dict[tuple[Key, Fact | None], dict[tuple[str, Case], _Rule]] = {}
 
-    def add(self, rule: _Rule, regions: Iterable[Region], cases: Iterable[Case]) -> None:
+    def add(self, rule: _Rule, reach: Reach, cases: Iterable[Case]) -> None:
         """Remember a rule; among equal ones the first is kept."""
-        rarest = {case: min(case, key=self._order, default=None) for case in cases}
-        for region in regions:
-            for case, fact in rarest.items():
-                self._found[region.key, fact].setdefault(case, rule)
+        for case in cases:
+            rarest = min(case, key=self._order, default=None)
+            for place in reach.places:
+                self._places.add(place.key)
+                found = self._found.setdefault((place.key, rarest), {})
+                for verb, *_ in reach.verbs:
+                    found.setdefault((verb, case), rule)
 
-    def deciding(self, regions: Iterable[Region], certain: Collection[frozenset[Fact]]) -> list[_Rule] | None:
-        """The rules that decide in every region and case, in their order; None if anything is left."""
-        found: dict[int, _Rule] = {}
-        for region in regions:
+    def deciding(self, reach: Reach, certain: Collection[frozenset[Fact]]) -> list[_Rule] | None:
+        """The rules that decide at every place, for every verb, in every case, in their order; None if any is left."""
+        deciding: dict[int, _Rule] = {}
+        for place in reach.places:
+            near = [key for key in place.wider if key in self._places]
+            if not near:
+                return None
             for facts in certain:
-                rule = self._first(region, facts)
-                if rule is None:
-                    return None
-                found[rule.index] = rule
-        return [found[index] for index in sorted(found)] or None
+                fitting = self._fitting(near, facts)
+                for verbs in reach.verbs:
+                    rules = [rule for verb, rule in fitting if verb in verbs]
+                    if not rules:
+                        return None
+                    first = min(rules, key=lambda rule: rule.index)
+                    deciding[first.index] = first
+        return [deciding[index] for index in sorted(deciding)] or None
 
-    def leaves_nothing_of(self, everything: Sequence[Key]) -> bool:
+    def leaves_nothing_of(self, all_verbs: Sequence[str]) -> bool:
         """Whether every question has been decided."""
-        return all((key, None) in self._found for key in everything)
+        decided = self._found.get((EVERYWHERE, None), {})
+        return all((verb, _ALWAYS) in decided for verb in all_verbs)
 
-    def _first(self, region: Region, facts: frozenset[Fact]) -> _Rule | None:
-        fitting = (
-            rule
-            for key in region.wider
+    def _fitting(self, near: Sequence[Key], facts: frozenset[Fact]) -> list[tuple[str, _Rule]]:
+        """The rules at these places that have a case which follows from `facts`, each with one of its verbs."""
+        return [
+            (verb, rule)
+            for key in near
             for fact in (None, *facts)
-            for case, rule in self._found.get((key, fact), {}).items()
+            for (verb, case), rule in self._found.get((key, fact), {}).items()
             if case <= facts
-        )
-        return min(fitting, key=lambda rule: rule.index, default=None)
+        ]
 
     def _order(self, fact: Fact) -> tuple[int, Fact]:
         return self._frequency[fact], fact

@@ -8,7 +8,7 @@ from typing import Final
 from policy import document as yaml
 from policy.diagnostics import Findings
 from policy.lints.places import Places
-from policy.lints.regions import type_of
+from policy.lints.reaches import type_of
 from policy.rules import AccessRule, EveryRecord
 from policy.vocabulary import RECORD_PREFIX, type_of_record
 

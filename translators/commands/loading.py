@@ -12,6 +12,7 @@ from pathlib import Path
 
 import typer
 
+from policy.collecting import collector_at_rest
 from policy.diagnostics import Diagnostic, Findings, InvalidDocument
 from policy.document import Mapping, read_document
 from policy.models import model_aliases
@@ -52,6 +53,7 @@ def load(path: Path) -> Loaded:
     return loaded
 
 
+@collector_at_rest()
 def compiled(path: Path, document: Mapping, findings: Findings) -> Loaded | None:
     """The policies of a document, compiled; None if they can't be, and `findings` then says why."""
     policies = read_policies(document, os.environ, findings)

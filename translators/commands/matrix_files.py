@@ -61,7 +61,8 @@ def _page(matrix: Matrix, config: str) -> Iterator[str]:
         numbers = [number for number, column in enumerate(matrix.columns) if column.about == about]
         if numbers:
             yield f"<h2>{heading}</h2>"
-            yield f"<p>{_LEGEND}</p>" if about == "resource" else ""
+            if about == "resource":
+                yield f"<p>{_LEGEND}</p>"
             yield from _table(matrix, numbers)
     if matrix.left_out:
         yield "<h2>Not shown</h2>\n<ul>"

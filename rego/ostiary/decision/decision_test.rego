@@ -302,6 +302,10 @@ test_many_questions_are_answered_in_their_order_each_alone if {
 }
 
 test_no_questions_get_no_answers[name] if {
-	some name, question in {"an empty list": {"questions": []}, "not asked": {}, "a question alone": asks(alice, to("read"))}
+	some name, question in {
+		"an empty list": {"questions": []},
+		"not asked": {},
+		"a question alone": asks(alice, to("read")),
+	}
 	decision.answers == [] with input as question with data.ostiary.settings as settings
 }

@@ -1,7 +1,7 @@
-"""What rules are about, cut into regions that can be compared.
+"""What rules are about, in a form that can be compared.
 
-A region is one action on one pattern for one principal, or one method on one path pattern. `wider` names every region
-that certainly contains it; patterns whose relation isn't obvious are taken to be unrelated.
+A reach is verbs times places. A verb is an action or a method; a place is one pattern for one principal, or one path
+pattern. Both name everything that certainly contains them; patterns whose relation isn't obvious count as unrelated.
 """
 
 from __future__ import annotations
@@ -26,56 +26,59 @@ from policy.rules import (
 )
 from policy.vocabulary import RECORD_PREFIX, RESOURCE_TYPES, TYPE_SYNONYMS, Action
 
-ANY_METHOD: Final = "*"
+Key: TypeAlias = tuple[str, str | None]
+"""A pattern without its place in the file, and the principal that it is limited to."""
 
-Key: TypeAlias = tuple[str, str, str | None]
-"""An action or a method, a pattern without its place in the file, and a principal."""
-
+_ANY_METHOD: Final = "*"
 _EVERYTHING: Final = "*"
 _EVERY_RECORD: Final = f"of {RECORD_PREFIX}*"
 
-ALL_ACCESS: Final[tuple[Key, ...]] = tuple((action.value, _EVERYTHING, None) for action in Action)
-ALL_ROUTES: Final[tuple[Key, ...]] = ((ANY_METHOD, _EVERYTHING, None),)
-"""The regions that together contain every question."""
+EVERYWHERE: Final[Key] = (_EVERYTHING, None)
+"""The place that contains all others."""
+
+ALL_ACTIONS: Final = tuple(map(str, Action))
+ALL_METHODS: Final = (_ANY_METHOD,)
+"""The verbs that together contain all others."""
 
 
 @dataclass(frozen=True, slots=True)
-class Region:
-    """`key` names it; `wider` are the keys of all regions that contain it, its own included."""
+class Place:
+    """`key` names it; `wider` are the keys of all places that contain it, its own included."""
 
     key: Key
     wider: tuple[Key, ...]
 
 
-def access_regions(rule: AccessRule) -> tuple[Region, ...]:
-    """The regions of an access rule; none if its pattern never matches."""
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a rule is about; each verb comes with the verbs that contain it, itself first."""
+
+    verbs: tuple[tuple[str, ...], ...]
+    places: tuple[Place, ...]
+
+
+def access_reach(rule: AccessRule) -> Reach:
+    """The reach of an access rule; it has no places if the rule's pattern never matches."""
+    verbs = tuple((str(action),) for action in rule.actions)
     if isinstance(rule.resource, Regex) and not rule.resource.valid:
-        return ()
-    own, patterns = _key(rule.resource), tuple(_wider_resources(rule.resource))
-    principals = dict.fromkeys((rule.principal, None))
-    return tuple(
-        Region((action, own, rule.principal), tuple((action, key, who) for key in patterns for who in principals))
-        for action in map(str, rule.actions)
-    )
+        return Reach(verbs, ())
+    principals = (None,) if rule.principal is None else (rule.principal, None)
+    wider = tuple((pattern, who) for pattern in _wider_resources(rule.resource) for who in principals)
+    return Reach(verbs, (Place((_key(rule.resource), rule.principal), wider),))
 
 
-class RouteRegions:
-    """The regions of route rules; it knows the lengths of all prefixes, so that finding wider ones is cheap."""
+class RouteReaches:
+    """The reaches of route rules; it knows the lengths of all prefixes, so that finding wider ones is cheap."""
 
     def __init__(self, rules: Sequence[RouteRule]) -> None:
         self._lengths = {len(path.prefix) for rule in rules for path in rule.paths if isinstance(path, PathPrefix)}
 
-    def of(self, rule: RouteRule) -> tuple[Region, ...]:
-        """The regions of one rule; patterns that never match have none."""
+    def of(self, rule: RouteRule) -> Reach:
+        """The reach of one rule; patterns that never match have no place in it."""
+        verbs = tuple((method, _ANY_METHOD) for method in rule.methods) or ((_ANY_METHOD,),)
         paths = [path for path in rule.paths if not (isinstance(path, Regex) and not path.valid)]
-        return tuple(
-            Region(
-                (method, _key(path), None),
-                tuple((one, key, None) for key in self._wider(path) for one in _methods(method)),
-            )
-            for method in rule.methods or (ANY_METHOD,)
-            for path in paths
-        )
+        places = (Place((_key(path), None), tuple((key, None) for key in self._wider(path))) for path in paths)
+        return Reach(verbs, tuple(places))
 
     def _wider(self, path: PathPattern) -> Iterator[str]:
         yield _EVERYTHING
@@ -133,10 +136,6 @@ def _wider_resources(pattern: ResourcePattern) -> Iterator[str]:
         yield _EVERY_RECORD
     if kind is not None and not isinstance(pattern, EveryRecord):
         yield _key(OfType(kind))
-
-
-def _methods(method: str) -> tuple[str, ...]:
-    return (method,) if method == ANY_METHOD else (method, ANY_METHOD)
 
 
 def _start_of_path(path: PathPattern) -> str:
