@@ -22,7 +22,13 @@ from translators.opa import OpaNotFound, find
 if TYPE_CHECKING:
     from server.config import Config
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="An OpenAI-compatible server in which a policy engine decides everything.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 app.add_typer(policy_commands, name="policy")
 
 HOME_VARIABLE = "OSTIARY_HOME"
@@ -56,8 +62,8 @@ def token(
     subject: Annotated[str, typer.Option(help="Who the token is for.")],
     role: Annotated[list[str] | None, typer.Option(help="A role of theirs; may be repeated.")] = None,
     team: Annotated[list[str] | None, typer.Option(help="A team of theirs; may be repeated.")] = None,
-    project: Annotated[list[str] | None, typer.Option()] = None,
-    namespace: Annotated[list[str] | None, typer.Option()] = None,
+    project: Annotated[list[str] | None, typer.Option(help="A project of theirs; may be repeated.")] = None,
+    namespace: Annotated[list[str] | None, typer.Option(help="A namespace of theirs; may be repeated.")] = None,
     seconds: Annotated[int, typer.Option(help="How long it is valid.")] = 3600,
 ) -> None:
     """Print a token that is signed with the development key, which is made on first use."""

@@ -11,16 +11,6 @@ from server.authn.strict import is_plain
 MAX_VALUES: Final = 1000
 MAX_VALUE_LENGTH: Final = 256
 
-DEFAULT_CLAIMS_MAPPING: Final[Mapping[str, str]] = {
-    "sub": "roles",
-    "roles": "roles",
-    "groups": "teams",
-    "teams": "teams",
-    "projects": "projects",
-    "namespaces": "namespaces",
-}
-"""Claim → attribute, where the configuration has no mapping of its own; one that it has replaces this as a whole."""
-
 
 def map_claims(claims: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """The attributes that `mapping` (claim → attribute) makes of `claims`.

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from policy.claims import DEFAULT_CLAIMS
 from policy.vocabulary import Principal
-from server.authn.claims import DEFAULT_CLAIMS_MAPPING, map_claims
+from server.authn.claims import map_claims
 from server.authn.endpoint import open_endpoint
 from server.authn.jwks import KeySource
 from server.authn.keys import KeySet
@@ -36,7 +37,7 @@ class OAuth2Settings:
     key_recheck_seconds: float = 3600.0
     tls_cafile: Path | None = None
     verify_tls: bool = True
-    claims_mapping: Mapping[str, str] = field(default_factory=lambda: DEFAULT_CLAIMS_MAPPING)
+    claims_mapping: Mapping[str, str] = field(default_factory=lambda: DEFAULT_CLAIMS)
 
 
 class OAuth2Authenticator:

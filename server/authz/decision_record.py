@@ -9,8 +9,8 @@ from json.encoder import encode_basestring_ascii
 
 from policy.vocabulary import Anonymous, Decision, Principal, Resource
 from server.authz.answer import Answer
-from server.authz.question import ListQuestion, Question
 from server.authz.clauses import RecordFilter
+from server.authz.question import ListQuestion, Question
 
 
 def lines_of(

@@ -7,9 +7,9 @@ from typing import Final
 
 from server.authz.answer import Answer, read_answer, read_undecided
 from server.authz.breaker import Breaker
+from server.authz.clauses import RecordFilter, read_filter
 from server.authz.errors import Failure, PolicyUnavailable
 from server.authz.question import MALFORMED, ListQuestion, Question, encode, encode_list
-from server.authz.clauses import RecordFilter, read_filter
 from server.authz.transport import Entrypoint, OpaTransport
 
 _SILENCE: Final = frozenset({Failure.UNREACHABLE, Failure.DEADLINE, Failure.CLOSED})

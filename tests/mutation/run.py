@@ -27,7 +27,7 @@ CHECKS = (
 
 def copy_of_project(folder: Path) -> Path:
     copy = folder / "project"
-    for name in ("policy", "translators", "server", "rego", "tests", "examples"):
+    for name in ("policy", "translators", "server", "rego", "tests", "examples", "docs"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", copy)
     return copy

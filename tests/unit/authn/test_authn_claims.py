@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from policy.claims import DEFAULT_CLAIMS
 from server.authn import AuthenticationFailed
-from server.authn.claims import DEFAULT_CLAIMS_MAPPING, map_claims
+from server.authn.claims import map_claims
 
 
 def test_the_default_makes_the_subject_and_roles_roles_and_groups_and_teams_teams() -> None:
@@ -20,7 +21,7 @@ def test_the_default_makes_the_subject_and_roles_roles_and_groups_and_teams_team
         "namespaces": ["a", "b"],
         "email": "not@mapped.example",
     }
-    assert map_claims(claims, DEFAULT_CLAIMS_MAPPING) == {
+    assert map_claims(claims, DEFAULT_CLAIMS) == {
         "roles": ("system:serviceaccount:ns:sa", "developer", "admin"),
         "teams": ("system:authenticated", "ml"),
         "projects": ("one",),

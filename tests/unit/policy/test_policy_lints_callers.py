@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 from policy_texts import codes, read, read_auth
 
-from policy.claims import DEFAULT_CLAIMS
 from policy.diagnostics import Diagnostic
-from server.authn.claims import DEFAULT_CLAIMS_MAPPING
 
 ROLES = "access_policy: [{permit: {actions: read}, when: user with admin in roles}]"
 
@@ -21,10 +19,6 @@ def found(auth: str, **environ: str) -> list[Diagnostic]:
 def asking_for(attribute: str, provider: str = "") -> list[Diagnostic]:
     condition = f"user in owners {attribute}"
     return found(f"{provider}\naccess_policy: [{{permit: {{actions: read}}, when: {condition}}}]")
-
-
-def test_the_default_mapping_is_the_one_that_tokens_are_read_with() -> None:
-    assert DEFAULT_CLAIMS == DEFAULT_CLAIMS_MAPPING
 
 
 @pytest.mark.parametrize("attribute", ["roles", "teams", "projects", "namespaces"])
