@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from json import JSONDecoder
 from typing import Any, Final
@@ -31,16 +32,18 @@ class Malformed(Exception):
 def read_answer(body: bytes, question: Question) -> Answer:
     """The answer in `body`, or PolicyUnavailable: nothing is defaulted, converted or overlooked."""
     try:
-        result = members_of(body, {"contract", "revision"} | _parts(question))
-        revision = revision_of(result)
-        route, resource = result.get("route"), result.get("resource")
-        return Answer(
-            revision,
-            None if question.route is None else _decision(route, revision, None),
-            None if question.resource is None else _decision(resource, revision, question),
-        )
+        return _answer(_result(body), question)
     except Malformed as fault:
         raise PolicyUnavailable(Failure.MALFORMED, f"the answer breaks the contract: {fault}") from None
+
+
+def read_answers(body: bytes, questions: Sequence[Question]) -> list[Answer]:
+    """The answers in `body` to questions that were asked together, one for each, or PolicyUnavailable."""
+    try:
+        results = _one_for_each(_result(body), questions)
+        return [_answer(result, question) for result, question in zip(results, questions, strict=True)]
+    except Malformed as fault:
+        raise PolicyUnavailable(Failure.MALFORMED, f"the answers break the contract: {fault}") from None
 
 
 def read_undecided(body: bytes) -> str:
@@ -51,6 +54,23 @@ def read_undecided(body: bytes) -> str:
         raise PolicyUnavailable(Failure.MALFORMED, f"the answer to a probe breaks the contract: {fault}") from None
 
 
+def _one_for_each(results: Any, questions: Sequence[Question]) -> list[Any]:
+    if type(results) is not list or len(results) != len(questions):
+        raise Malformed("`result` is not a list with one answer for each question")
+    return results
+
+
+def _answer(result: Any, question: Question) -> Answer:
+    members = _exactly(result, {"contract", "revision"} | _parts(question))
+    revision = revision_of(members)
+    route, resource = members.get("route"), members.get("resource")
+    return Answer(
+        revision,
+        None if question.route is None else _decision(route, revision, None),
+        None if question.resource is None else _decision(resource, revision, question),
+    )
+
+
 def _parts(question: Question) -> set[str]:
     if question.route is None:
         return {"resource"}
@@ -59,13 +79,20 @@ def _parts(question: Question) -> set[str]:
 
 def members_of(body: bytes, keys: set[str]) -> Json:
     """The `result` in `body`, which must hold exactly `keys`; raises Malformed."""
+    return _exactly(_result(body), keys)
+
+
+def _result(body: bytes) -> Any:
     try:
         document = _DECODER.decode(body.decode())
     except (ValueError, RecursionError):
         raise Malformed("it is not JSON") from None
     if type(document) is not dict or document.keys() != {"result"}:
         raise Malformed("it is not an object with a `result` and nothing else")
-    result = document["result"]
+    return document["result"]
+
+
+def _exactly(result: Any, keys: set[str]) -> Json:
     if type(result) is not dict or result.keys() != keys:
         raise Malformed("`result` does not hold exactly what was asked for")
     return result

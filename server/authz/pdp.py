@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Final
 
-from server.authz.answer import Answer, read_answer, read_undecided
+from server.authz.answer import Answer, read_answer, read_answers, read_undecided
 from server.authz.breaker import Breaker
 from server.authz.clauses import RecordFilter, read_filter
 from server.authz.errors import Failure, PolicyUnavailable
-from server.authz.question import MALFORMED, ListQuestion, Question, encode, encode_list
+from server.authz.question import MALFORMED, ListQuestion, Question, encode, encode_list, encode_many
 from server.authz.transport import Entrypoint, OpaTransport
 
 _SILENCE: Final = frozenset({Failure.UNREACHABLE, Failure.DEADLINE, Failure.CLOSED})
 """Failures that say nothing about the question: OPA isn't there, or not fast enough."""
+
+
+MOST_TOGETHER: Final = 100
+"""Questions of one request: their answers stay within the transport's limit, and their time within its deadline."""
 
 
 class PolicyDecisionPoint:
@@ -42,6 +47,18 @@ class PolicyDecisionPoint:
             self.failures[failure.failure] += 1
             raise
         return answer
+
+    async def ask_many(self, questions: Sequence[Question]) -> list[Answer]:
+        """The answers to up to `MOST_TOGETHER` questions, in their order, or PolicyUnavailable for all of them."""
+        self.questions += len(questions)
+        try:
+            answers = read_answers(await self._exchange(encode_many(questions), Entrypoint.DECISIONS), questions)
+            for answer in answers:
+                self._check_revision(answer.revision)
+        except PolicyUnavailable as failure:
+            self.failures[failure.failure] += 1
+            raise
+        return answers
 
     async def filter(self, question: ListQuestion) -> RecordFilter:
         """What decides about each record of a list, or PolicyUnavailable."""

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from itertools import repeat
 
 from policy.vocabulary import Action, Anonymous, Decision, Principal, Resource, Route, Verdict
+from server.authz.answer import Answer
 from server.authz.decision_log import DecisionLog
 from server.authz.decision_record import line_of_list, lines_of
 from server.authz.errors import AccessDenied, Failure, PolicyUnavailable
-from server.authz.pdp import PolicyDecisionPoint
+from server.authz.pdp import MOST_TOGETHER, PolicyDecisionPoint
 from server.authz.permit import MINT, ListPermit, Permit
 from server.authz.question import ListQuestion, Question
-
-QUESTIONS_AT_ONCE: Final = 8
-"""Questions of one list that are under way together: enough to keep OPA busy, few enough to let others through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +65,32 @@ class PolicyEnforcementPoint:
 
     async def readable(self, context: RequestContext, resources: Sequence[Resource]) -> list[Permit]:
         """Leave to read each of `resources` that the caller may read, in the same order; one decision for each."""
-        found: list[Permit | None] = [None] * len(resources)
-        left = iter(enumerate(resources))
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(QUESTIONS_AT_ONCE, len(resources))):
-                    group.create_task(self._read_each(context, left, found))
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
-        return [permit for permit in found if permit is not None]
+        found: list[Permit] = []
+        for first in range(0, len(resources), MOST_TOGETHER):
+            found += await self._readable(context, resources[first : first + MOST_TOGETHER])
+        return found
 
-    async def _read_each(
-        self, context: RequestContext, left: Iterator[tuple[int, Resource]], found: list[Permit | None]
-    ) -> None:
-        for place, resource in left:
-            try:
-                found[place] = await self.permit(context, Action.READ, resource)
-            except AccessDenied:
-                continue
+    async def _readable(self, context: RequestContext, resources: Sequence[Resource]) -> list[Permit]:
+        questions = [Question(context.principal, None, Action.READ, resource) for resource in resources]
+        ids = [os.urandom(16).hex() for _ in resources]
+        began = time.perf_counter()
+
+        def lines(answers: Iterable[Answer | str]) -> Iterator[str]:
+            milliseconds = _since(began)
+            for question, decision_id, answer in zip(questions, ids, answers, strict=False):
+                yield from lines_of(context.request_id, decision_id, question, answer, milliseconds)
+
+        try:
+            answers = await self._pdp.ask_many(questions)
+        except PolicyUnavailable as failure:
+            await self._write(lines(repeat(failure.reason)))
+            raise
+        await self._write(lines(answers))
+        return [
+            Permit(MINT, context.principal, Action.READ, resource, answer.resource, decision_id)
+            for resource, decision_id, answer in zip(resources, ids, answers, strict=True)
+            if answer.resource is not None and answer.resource.verdict is Verdict.PERMIT
+        ]
 
     async def _permit(self, context: RequestContext, question: Question) -> Permit:
         decision, decision_id = await self._decide(context, question)

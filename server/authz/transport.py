@@ -26,6 +26,7 @@ class Entrypoint(StrEnum):
     """The only paths that are ever asked. Without strict errors a failing built-in under `not` would count as true."""
 
     DECISION = "/v1/data/ostiary/decision/answer?strict-builtin-errors=true"
+    DECISIONS = "/v1/data/ostiary/decision/answers?strict-builtin-errors=true"
     FILTER = "/v1/data/ostiary/filters/answer?strict-builtin-errors=true"
 
 
