@@ -14,6 +14,7 @@ from policy.diagnostics import Findings, InvalidDocument
 from policy.document import parse_document
 from policy.parser import read_policies
 from translators.compiler import Bundle, compile_policies
+from translators.modules import RULES_PER_FILE
 
 CONFIG = """
 server:
@@ -79,3 +80,32 @@ def test_a_pattern_without_an_exact_translation_is_refused_with_its_place() -> N
     (found,) = refused.value.diagnostics
     assert (found.code, found.span.line) == ("untranslatable-pattern", 6)
     assert "back-reference" in found.message
+
+
+def many(count: int) -> Bundle:
+    rules = "".join(
+        f"      - permit: {{actions: [read], resource: 'model::m{number}'}}\n        description: rule {number}\n"
+        for number in range(count)
+    )
+    text = f"server:\n  auth:\n    provider_config: {{type: oauth2_token}}\n    access_policy:\n{rules}"
+    policies = read_policies(parse_document(text, "config.yaml"), {}, Findings())
+    assert policies is not None
+    return compile_policies(policies)
+
+
+@pytest.mark.parametrize("count", [RULES_PER_FILE - 1, RULES_PER_FILE, RULES_PER_FILE + 1, 2 * RULES_PER_FILE + 1])
+def test_no_rule_is_lost_between_files(count: int, tmp_path: Path, opa_binary: Path) -> None:
+    bundle = many(count)
+    files = [name for name in bundle.files if name.startswith("ostiary/access/")]
+    assert len(files) == -(-count // RULES_PER_FILE)
+    archive = tmp_path / "bundle.tar.gz"
+    archive.write_bytes(bundle.archive)
+    names = [f"m{number}" for number in range(count)]
+    question = {"principal": None, "action": "read", "resource": {"type": "model", "names": names}}
+    done = subprocess.run(
+        [opa_binary, "eval", "--bundle", archive, "--stdin-input", "--format", "raw", "data.ostiary.access.permit"],
+        input=json.dumps(question).encode(),
+        capture_output=True,
+        check=True,
+    )
+    assert sorted(json.loads(done.stdout)) == list(range(count))
