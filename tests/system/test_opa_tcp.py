@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
-from opa_world import write_bundle
+from opa_world import LAW, write_bundle
 
 from policy.vocabulary import Action, Origin, Principal, Resource
 from server.authz.control_plane import ControlPlane
@@ -20,37 +23,42 @@ from server.authz.question import Question
 from server.authz.readiness import Authentication, Readiness, ReadinessProbe
 from server.authz.transport import OpaTransport, TcpAddress
 
-LOCK = """package system.authz
-
-default allow := false
-
-allow if input.identity == "s3cret"
-"""
+TOKEN = "the-servers-own-token-long-enough-to-be-one"
+TOKENS = {"ostiary_tokens": {"server": TOKEN, "operator": "the-operators-token-long-enough-to-be-one"}}
 QUESTION = Question(Principal("alice"), None, Action.READ, Resource("model", ("llama",), None, Origin.CONFIG))
 
 
-@pytest.fixture
-def port(opa_binary: Path, tmp_path: Path) -> Iterator[int]:
-    """Where a locked OPA listens."""
+@contextlib.contextmanager
+def locked(opa: Path, folder: Path, *options: str) -> Iterator[int]:
+    """Where an OPA listens that is locked by the real lock; what it says goes to `opa.log`."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
-    (tmp_path / "lock.rego").write_text(LOCK)
-    bundle = write_bundle(tmp_path / "bundle.tar.gz")
-    process = subprocess.Popen(
-        [
-            str(opa_binary),
-            *("run", "--server", "--addr", f"127.0.0.1:{port}", "--skip-version-check", "--log-level", "error"),
-            *("--authentication", "token", "--authorization", "basic"),
-            *("--set", "bundles.main.resource=" + bundle.as_uri(), str(tmp_path / "lock.rego")),
-        ],
-        env=ENVIRONMENT,
-        stderr=subprocess.DEVNULL,
-    )
+    (folder / "tokens.json").write_text(json.dumps(TOKENS))
+    bundle = write_bundle(folder / "bundle.tar.gz")
+    with (folder / "opa.log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                str(opa),
+                *("run", "--server", "--addr", f"127.0.0.1:{port}", "--skip-version-check", "--log-level", "error"),
+                *("--authentication", "token", "--authorization", "basic", *options),
+                *("--set", "bundles.main.resource=" + bundle.as_uri()),
+                *(str(LAW / "system/authz/authz.rego"), str(LAW / "system/log/mask.rego"), str(folder / "tokens.json")),
+            ],
+            env=ENVIRONMENT,
+            stderr=log,
+        )
     try:
         yield port
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def port(opa_binary: Path, tmp_path: Path) -> Iterator[int]:
+    """Where a locked OPA listens."""
+    with locked(opa_binary, tmp_path) as port:
+        yield port
 
 
 async def readiness_over(address: TcpAddress) -> tuple[Readiness, PolicyDecisionPoint, OpaTransport]:
@@ -70,7 +78,7 @@ async def readiness_over(address: TcpAddress) -> tuple[Readiness, PolicyDecision
 
 def test_decisions_over_tcp_with_the_token(port: int) -> None:
     async def main() -> None:
-        readiness, pdp, transport = await readiness_over(TcpAddress("127.0.0.1", port, "s3cret"))
+        readiness, pdp, transport = await readiness_over(TcpAddress("127.0.0.1", port, TOKEN))
         assert (readiness.ready, readiness.reason, readiness.live_revision) == (True, None, "r1")
         answer = await pdp.ask(QUESTION)
         assert answer.resource is not None
@@ -91,3 +99,57 @@ def test_no_decisions_without_it(token: str | None, port: int) -> None:
         transport.close()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/health", 200),
+        ("GET", "/metrics", 200),
+        ("POST", "/v1/data/ostiary/decision/answer?strict-builtin-errors=true", 200),
+        ("POST", "/v1/data/ostiary/decision/answer?explain=full", 401),
+        ("POST", "/v1/data/ostiary/settings", 401),
+        ("POST", "/v1/query", 401),
+        ("GET", "/v1/data", 401),
+        ("GET", "/v1/policies", 401),
+        ("PUT", "/v1/policies/mine", 401),
+        ("PUT", "/v1/data/ostiary_tokens", 401),
+        ("PATCH", "/v1/data", 401),
+    ],
+)
+def test_the_servers_token_opens_what_it_needs_and_nothing_else(port: int, method: str, path: str, status: int) -> None:
+    async def main() -> int:
+        _, _, transport = await readiness_over(TcpAddress("127.0.0.1", port, TOKEN))
+        transport.close()
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            headers = {"Authorization": f"Bearer {TOKEN}"}
+            answer = await client.request(method, path, headers=headers, json={"input": {"principal": None}})
+            return answer.status_code
+
+    assert asyncio.run(main()) == status
+
+
+def test_opas_own_decision_log_leaves_attributes_and_tokens_out(opa_binary: Path, tmp_path: Path) -> None:
+    caller = Principal("alice", "https://issuer.example", {"roles": ("canary-role",)})
+    owned = Resource("prompt", ("p",), Principal("bob", "", {"teams": ("canary-team",)}))
+    questions = [
+        Question(caller, None, Action.READ, owned),
+        Question(caller, None, Action.CREATE, Resource("prompt", ("p",))),
+    ]
+
+    async def main(port: int) -> None:
+        _, pdp, transport = await readiness_over(TcpAddress("127.0.0.1", port, TOKEN))
+        for question in questions:
+            with contextlib.suppress(PolicyUnavailable):  # OPA adds its own decision id, which isn't in the contract
+                await pdp.ask(question)
+        with contextlib.suppress(PolicyUnavailable):
+            await pdp.ask_many(questions)
+        transport.close()
+
+    with locked(opa_binary, tmp_path, "--set", "decision_logs.console=true", "--log-level", "info") as port:
+        asyncio.run(main(port))
+    log = (tmp_path / "opa.log").read_text()
+    assert log.count("Decision Log") >= 3
+    assert "alice" in log
+    assert "canary" not in log
+    assert TOKEN not in log
