@@ -10,7 +10,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from server.authz.errors import Failure, PolicyUnavailable
 
-MAX_ANSWER: Final = 256 * 1024
+MAX_ANSWER: Final = 1024 * 1024
 """Bytes of one answer, its head included; a decision takes some 300."""
 
 

@@ -17,7 +17,7 @@ _SILENCE: Final = frozenset({Failure.UNREACHABLE, Failure.DEADLINE, Failure.CLOS
 """Failures that say nothing about the question: OPA isn't there, or not fast enough."""
 
 
-MOST_TOGETHER: Final = 100
+MOST_TOGETHER: Final = 200
 """Questions of one request: their answers stay within the transport's limit, and their time within its deadline."""
 
 

@@ -58,7 +58,7 @@ async def closing_at_once(peer: Peer, reader: asyncio.StreamReader, writer: asyn
 
 SHORT = b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n" + PERMITTED
 ENDLESS = b"HTTP/1.1 200 OK\r\n\r\n" + PERMITTED
-BIG = answer(resource=decision(reason="x" * 300_000))
+BIG = answer(resource=decision(reason="x" * 1_100_000))
 
 WIRE: dict[str, tuple[Script, Failure]] = {
     "silent": (silent, Failure.DEADLINE),
@@ -89,7 +89,7 @@ WIRE: dict[str, tuple[Script, Failure]] = {
     "status 302": (answering(reply(b"", "302 Found", "Location: /elsewhere\r\n")), Failure.STATUS),
     "a big body": (answering(reply(BIG)), Failure.TOO_LARGE),
     "a big body in chunks": (answering(chunked(BIG, 4000)), Failure.TOO_LARGE),
-    "a big head": (answering(reply(PERMITTED, headers=f"X: {'x' * 300_000}\r\n")), Failure.TOO_LARGE),
+    "a big head": (answering(reply(PERMITTED, headers=f"X: {'x' * 1_100_000}\r\n")), Failure.TOO_LARGE),
     "compressed": (answering(reply(gzip.compress(PERMITTED), headers="Content-Encoding: gzip\r\n")), Failure.MALFORMED),
 }  # fmt: skip
 

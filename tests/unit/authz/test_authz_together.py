@@ -10,6 +10,7 @@ import pytest
 from authz_peers import PERMITTED, READ, answering, decision, reply, scripted, transport_to
 
 from server.authz.answer import read_answers
+from server.authz.connection import MAX_ANSWER
 from server.authz.errors import Failure, PolicyUnavailable
 from server.authz.pdp import MOST_TOGETHER, PolicyDecisionPoint
 from server.authz.question import encode, encode_many
@@ -72,4 +73,4 @@ def test_one_answer_of_another_revision_answers_none(tmp_path: Path) -> None:
 
 def test_a_full_request_of_long_answers_is_within_the_limit() -> None:
     long = {**GOOD, "resource": {**GOOD["resource"], "description": "x" * 2_000}}
-    assert len(together(*[long] * MOST_TOGETHER)) < 256 * 1024
+    assert len(together(*[long] * MOST_TOGETHER)) < MAX_ANSWER
