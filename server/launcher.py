@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import ssl
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import typer
 from policy.diagnostics import Findings, InvalidDocument
 from policy.document import read_document
 from translators.commands import app as policy_commands
-from translators.commands.directory import CompiledDirectory
+from translators.commands.directory import ARCHIVE, CompiledDirectory
 from translators.commands.loading import UNUSABLE, Loaded, compiled, show
 from translators.opa import OpaNotFound, find
 
@@ -41,6 +42,7 @@ def run(
 ) -> None:
     """Check and compile CONFIG, start OPA as a child process, and serve until Ctrl-C."""
     # Here and not above, so that the commands that start no server don't wait for it to be imported.
+    from server.authn.development import DevelopmentKeyUnusable
     from server.authz.opa_command import OpaStartFailed
     from server.authz.runtime_directory import UnsafeDirectory
     from server.serving import PortInUse
@@ -52,8 +54,16 @@ def run(
     except InvalidDocument as invalid:
         show(invalid.diagnostics, as_json_lines=False)
         raise typer.Exit(UNUSABLE) from None
-    except (OpaNotFound, OpaStartFailed, PortInUse, UnsafeDirectory) as failure:
+    except (DevelopmentKeyUnusable, OpaNotFound, OpaStartFailed, PortInUse, UnsafeDirectory) as failure:
         sys.stderr.write(f"error: {failure}\n")
+        raise typer.Exit(UNUSABLE) from None
+    except ssl.SSLError as failure:
+        sys.stderr.write(f"error: a certificate or key of the configuration can't be used: {failure.reason}\n")
+        raise typer.Exit(UNUSABLE) from None
+    except OSError as failure:
+        if failure.filename is None:  # nothing of the configuration
+            raise
+        sys.stderr.write(f"error: `{failure.filename}` can't be opened: {failure.strerror}; choose another path\n")
         raise typer.Exit(UNUSABLE) from None
 
 
@@ -115,9 +125,8 @@ def _run(path: Path, port: int | None) -> None:
     rego = directory.path / "policy"
     CompiledDirectory(rego).write(loaded.bundle)
     policies = Policies(len(loaded.bundle.access), loaded.policies.access_name, len(loaded.bundle.routes), rego)
-    plan = wiring.Plan(
-        config, loaded.bundle.archive, loaded.bundle.revision, opa, wiring.authenticator(config.server.auth)
-    )
+    authenticator = wiring.authenticator(config.server.auth)
+    plan = wiring.Plan(config, rego / ARCHIVE, loaded.bundle.revision, opa, authenticator)
 
     def announce() -> None:
         sys.stderr.write(banner(path, config, policies, loaded.bundle.revision, address, number))

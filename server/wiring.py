@@ -44,10 +44,10 @@ _MASK: Final = "********"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be served: the configuration, the bundle's archive and revision, the OPA to run, who vouches."""
+    """What is to be served: the configuration, the bundle's file and revision, the OPA to run, who vouches."""
 
     config: Config
-    archive: bytes
+    bundle: Path
     revision: str
     opa: Path
     authenticator: Authenticator | None
@@ -82,8 +82,6 @@ async def decisions(
 
     Raises OpaStartFailed.
     """
-    bundle = directory.path / "bundle.tar.gz"
-    bundle.write_bytes(plan.archive)
     address = UnixAddress(directory.socket)
     state = Authentication.OFF if plan.authenticator is None else Authentication.CONFIGURED
     async with AsyncExitStack() as stack:
@@ -93,7 +91,7 @@ async def decisions(
         control = ControlPlane(address)
         stack.push_async_callback(control.close)
         probe = ReadinessProbe(pdp, control, state)
-        opa = OpaProcess(plan.opa, bundle, directory, probe)
+        opa = OpaProcess(plan.opa, plan.bundle, directory, probe)
         await opa.start()
         stack.push_async_callback(opa.stop)
         log = _decision_log(plan.config.server.decision_log)

@@ -137,6 +137,26 @@ def test_an_opa_that_is_none_is_one_sentence(tmp_path: Path, environ: dict[str, 
     assert said == "error: OSTIARY_OPA is `/bin/true`, which is not OPA 1.22.2 or newer\n"
 
 
+def test_a_decision_log_that_cannot_be_written_is_one_sentence(tmp_path: Path, environ: dict[str, str]) -> None:
+    (tmp_path / "file").touch()
+    said = refusal(written(tmp_path, OPEN.replace("LOG", str(tmp_path / "file" / "log"))), environ, "--port", "0")
+    assert said.splitlines()[-1].startswith(f"error: `{tmp_path}/file")
+
+
+def test_a_development_key_that_cannot_be_made_is_one_sentence(tmp_path: Path, environ: dict[str, str]) -> None:
+    (tmp_path / "home").touch()
+    home = {**environ, "AUTH_PROVIDER": "1", "OSTIARY_HOME": str(tmp_path / "home")}
+    said = refusal(written(tmp_path, OPEN + AUTH), home, "--port", "0")
+    assert said.splitlines()[-1].startswith(f"error: the key `{tmp_path}/home/development-key.pem` can't be used")
+
+
+def test_a_certificate_that_is_none_is_one_sentence(tmp_path: Path, environ: dict[str, str]) -> None:
+    (tmp_path / "x.pem").write_text("no certificate")
+    text = OPEN + f"  tls_certfile: {tmp_path}/x.pem\n  tls_keyfile: {tmp_path}/x.pem\n"
+    said = refusal(written(tmp_path, text), environ, "--port", "0")
+    assert said.splitlines()[-1].startswith("error: a certificate or key of the configuration can't be used")
+
+
 def test_without_authentication_the_banner_is_loud_and_everything_answers(
     tmp_path: Path, environ: dict[str, str]
 ) -> None:
