@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from policy.diagnostics import Span
-from policy.document import Mapping, Node, Scalar
+from policy.document import Mapping, Node, Scalar, Sequence
 from policy.environment import has_expression, substitute
 
 DEFAULT_CLAIMS: Final[TextMapping[str, str]] = {
@@ -20,8 +20,22 @@ DEFAULT_CLAIMS: Final[TextMapping[str, str]] = {
 }
 """Claim → attribute, where the configuration has no mapping of its own; one that it has replaces this as a whole."""
 
-_SUBJECT_CLAIMS: Final[TextMapping[str, str]] = {"oauth2_token": "sub", "kubernetes": "username"}
+_DEFAULTS: Final[TextMapping[str, TextMapping[str, str]]] = {
+    "oauth2_token": DEFAULT_CLAIMS,
+    "kubernetes": {"username": "roles", "groups": "roles"},
+    "github_token": {"login": "roles", "organizations": "teams"},
+}
+_SUBJECT_CLAIMS: Final[TextMapping[str, str]] = {
+    "oauth2_token": "sub",
+    "kubernetes": "username",
+    "github_token": "login",
+}
 """The claim that names the caller, by the type of provider."""
+
+
+def default_claims(provider_type: str) -> TextMapping[str, str]:
+    """Claim → attribute for a provider of that type whose configuration has no mapping."""
+    return _DEFAULTS.get(provider_type, DEFAULT_CLAIMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +64,42 @@ def read_claims(auth: Mapping, environ: TextMapping[str, str]) -> Claims | None:
         return Claims(DEFAULT_CLAIMS, True, None, auth.span)
     provider = entry.node
     kind = provider.entries.get("type")
-    subject = _SUBJECT_CLAIMS.get(_text(kind.node, environ) or "") if kind else None
-    written = provider.entries.get("claims_mapping")
-    if written is None or (isinstance(written.node, Scalar) and written.node.value is None):
-        return Claims(DEFAULT_CLAIMS, True, subject, entry.key_span)
-    if not isinstance(written.node, Mapping):
+    name = (_text(kind.node, environ) if kind else None) or "oauth2_token"
+    if name not in _DEFAULTS:
+        return None  # such callers come with attributes of any name
+    found: dict[str, str] = {}
+    is_default, span = True, entry.key_span
+    for place in _issuers(provider):
+        written = place.entries.get("claims_mapping")
+        if written is None or (isinstance(written.node, Scalar) and written.node.value is None):
+            found |= _DEFAULTS[name]
+            continue
+        mapping = _mapping(written.node)
+        if mapping is None:
+            return None
+        found |= mapping
+        is_default, span = False, written.key_span
+    return Claims(found, is_default, _SUBJECT_CLAIMS[name], span)
+
+
+def _issuers(provider: Mapping) -> list[Mapping]:
+    """The mappings that may hold a `claims_mapping`: the provider itself, or each entry of its `issuers`."""
+    listed = provider.entries.get("issuers")
+    if listed is None or not isinstance(listed.node, Sequence):
+        return [provider]
+    return [item for item in listed.node.items if isinstance(item, Mapping)] or [provider]
+
+
+def _mapping(node: Node) -> dict[str, str] | None:
+    """The mapping as it stands; None where it varies or is malformed."""
+    if not isinstance(node, Mapping):
         return None
     mapping: dict[str, str] = {}
-    for claim, target in written.node.entries.items():
+    for claim, target in node.entries.items():
         if not isinstance(target.node, Scalar) or has_expression(target.node.text):
             return None
         mapping[claim] = target.node.text
-    return Claims(mapping, False, subject, written.key_span)
+    return mapping
 
 
 def _text(node: Node, environ: TextMapping[str, str]) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Environ
 from typing import TypeAlias
 
-from policy.claims import DEFAULT_CLAIMS, Claims, read_claims
+from policy.claims import Claims, read_claims
 from policy.diagnostics import Findings, did_you_mean, quoted
 from policy.document import Mapping, Scalar
 from policy.lints.places import Places
@@ -52,7 +52,7 @@ def report_subject_as_role(written: Written, auth: Mapping, environ: Environ[str
 
 def _mapping_without_subject(claims: Claims) -> str:
     if claims.is_default:
-        others = ", ".join(f"{claim}: {name}" for claim, name in DEFAULT_CLAIMS.items() if claim != claims.subject)
+        others = ", ".join(f"{claim}: {name}" for claim, name in claims.mapping.items() if claim != claims.subject)
         return f"`claims_mapping: {{{others}}}`"
     return f"`{claims.subject}: subjects`, and ask for `user with NAME in subjects` where a caller is meant"
 

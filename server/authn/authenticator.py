@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from starlette.types import Scope
+
 from policy.vocabulary import Principal
 
 
@@ -16,8 +18,15 @@ class IdentityUnavailable(Exception):
 
 
 class Authenticator(Protocol):
-    """Turns a credential into the principal that it proves."""
+    """Turns a credential into the principal that it proves. Belongs to the event loop that first uses it."""
 
-    async def authenticate(self, token: str) -> Principal:
-        """The principal whom `token` proves; raises `AuthenticationFailed`, `IdentityUnavailable` and nothing else."""
+    async def authenticate(self, token: str, request: Scope, /) -> Principal:
+        """The principal whom `token` proves; raises `AuthenticationFailed`, `IdentityUnavailable` and nothing else.
+
+        `request` is what the token came with, for those who judge it too: its path, query and headers.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
         ...

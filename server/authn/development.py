@@ -5,12 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import stat
-import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +17,9 @@ from jose import jwk, jws
 from jose.exceptions import JOSEError
 
 from server.authn.claims import MAX_VALUE_LENGTH
+from server.authn.kept_files import create_once, publish
+from server.authn.registered_claims import MAX_SUBJECT_LENGTH, is_name
 from server.authn.strict import is_plain
-from server.authn.verify import MAX_SUBJECT_LENGTH
 
 DEVELOPMENT_ISSUER: Final = "ostiary-development"
 DEVELOPMENT_AUDIENCE: Final = "ostiary"
@@ -60,7 +58,7 @@ def issue_token(
 
     Raises `DevelopmentKeyUnusable`, and ValueError with a sentence for a name that the server would refuse.
     """
-    if not is_plain(subject, MAX_SUBJECT_LENGTH) or subject.isspace():
+    if not is_name(subject):
         raise ValueError(f"the subject is not 1 to {MAX_SUBJECT_LENGTH} plain characters")
     if lifetime_seconds <= 0:
         raise ValueError(f"the lifetime of `{lifetime_seconds}` seconds is not in the future")
@@ -81,14 +79,14 @@ def _load(directory: Path) -> tuple[str, str]:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
-            _create(path, _new_private_key())
+            create_once(path, _new_private_key())
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise DevelopmentKeyUnusable(f"the key `{path}` is open to other users; delete it and a new one is made")
         pem = path.read_text("ascii")
         public = jwk.construct(pem, _ALGORITHM).public_key().to_dict()
         kid = _thumbprint(public)
         published = json.dumps({"keys": [{**public, "use": "sig", "kid": kid}]}, indent=2).encode() + b"\n"
-        _publish(directory / JWKS_FILE, published)
+        publish(directory / JWKS_FILE, published)
     except OSError as error:
         raise DevelopmentKeyUnusable(f"the key `{path}` can't be used: {error.strerror}") from None
     except (ValueError, AttributeError, JOSEError):  # python-jose takes another kind of key for RSA and stumbles later
@@ -100,31 +98,6 @@ def _new_private_key() -> bytes:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def _create(path: Path, content: bytes) -> None:
-    """Make `path` hold `content`, whole and for the owner alone, unless somebody else made it first."""
-    temporary = _write_beside(path, content, 0o600)
-    try:
-        with suppress(FileExistsError):
-            path.hardlink_to(temporary)
-    finally:
-        temporary.unlink()
-
-
-def _publish(path: Path, content: bytes) -> None:
-    if not path.exists() or path.read_bytes() != content:
-        _write_beside(path, content, 0o644).replace(path)
-
-
-def _write_beside(path: Path, content: bytes, mode: int) -> Path:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, mode)
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-    return Path(name)
 
 
 def _thumbprint(public: dict[str, Any]) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Final
 
 from server.authn.authenticator import IdentityUnavailable
-from server.authn.endpoint import Endpoint, EndpointFailed
+from server.authn.endpoint import Endpoint
+from server.authn.exchange import ExchangeFailed
 from server.authn.keys import KeySet, parse_key_set
 
 MAX_STALE_SECONDS: Final = 24 * 3600.0
@@ -82,7 +83,7 @@ class KeySource:
         try:
             content = await self._endpoint.read()
             keys = self._keys if self._keys is not None and content == self._content else parse_key_set(content)
-        except (EndpointFailed, ValueError) as failure:
+        except (ExchangeFailed, ValueError) as failure:
             self._failed_at = self._clock()
             _log.warning("the keys at `%s` could not be read: %s", self._endpoint.address, failure)
             return

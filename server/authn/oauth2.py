@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from starlette.types import Scope
+
 from policy.claims import DEFAULT_CLAIMS
 from policy.vocabulary import Principal
 from server.authn.claims import map_claims
 from server.authn.endpoint import open_endpoint
 from server.authn.jwks import KeySource
 from server.authn.keys import KeySet
-from server.authn.verify import TokenRules, UnknownKey, verify
+from server.authn.registered_claims import TokenRules
+from server.authn.verify import UnknownKey, verify
 
 MAX_CACHED_TOKENS: Final = 10_000
 
@@ -69,7 +72,7 @@ class OAuth2Authenticator:
         self._keys: KeySet | None = None
         self._verified: OrderedDict[bytes, tuple[Principal, int]] = OrderedDict()
 
-    async def authenticate(self, token: str) -> Principal:
+    async def authenticate(self, token: str, _request: Scope, /) -> Principal:
         """The principal whom `token` proves; raises `AuthenticationFailed`, `IdentityUnavailable` and nothing else."""
         keys = await self._source.current()
         try:
@@ -77,6 +80,9 @@ class OAuth2Authenticator:
         except UnknownKey:
             keys = await self._source.refetch()
         return self._admit(token, keys)
+
+    async def close(self) -> None:
+        """Nothing stays open between two readings of the keys."""
 
     def _admit(self, token: str, keys: KeySet) -> Principal:
         if keys is not self._keys:

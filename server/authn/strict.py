@@ -26,13 +26,25 @@ def read_object(data: bytes) -> dict[str, Any]:
 
     No error text quotes the data.
     """
-    try:
-        value = _DECODER.decode(data.decode("utf-8"))
-    except (ValueError, RecursionError):
-        value = None
+    value = _read(data)
     if not isinstance(value, dict):
         raise ValueError("not one JSON object with distinct keys and finite numbers")  # noqa: TRY004 - wrong content
     return value
+
+
+def read_list(data: bytes) -> list[Any]:
+    """The JSON array in `data`, read as strictly as an object."""
+    value = _read(data)
+    if not isinstance(value, list):
+        raise ValueError("not one JSON array of plain JSON")  # noqa: TRY004 - wrong content
+    return value
+
+
+def _read(data: bytes) -> object:
+    try:
+        return _DECODER.decode(data.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
 
 
 def is_plain(value: object, limit: int) -> TypeGuard[str]:

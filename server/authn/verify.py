@@ -11,14 +11,10 @@ from jose.backends.base import Key
 
 from server.authn.authenticator import AuthenticationFailed
 from server.authn.keys import ALGORITHMS, MAX_KID_LENGTH, KeySet
+from server.authn.registered_claims import TokenRules, check_issuer_and_audience, check_times, subject_of
 from server.authn.strict import decode_base64url, is_plain, read_object
 
 MAX_TOKEN_LENGTH: Final = 16 * 1024
-LEEWAY_SECONDS: Final = 60
-MAX_SUBJECT_LENGTH: Final = 256
-MAX_ISSUER_LENGTH: Final = 1024
-LATEST_TIME: Final = 253_402_300_799
-"""The last second of the year 9999; a later `exp` is a mistake or a forgery."""
 
 _THREE_SEGMENTS: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 _TYPES: Final = frozenset({"jwt", "at+jwt"})
@@ -26,17 +22,6 @@ _TYPES: Final = frozenset({"jwt", "at+jwt"})
 
 class UnknownKey(AuthenticationFailed):
     """The token names a key that isn't in the set; the issuer may have published it since."""
-
-
-@dataclass(frozen=True, slots=True)
-class TokenRules:
-    """What a token must say beyond its signature; None: that claim isn't compared.
-
-    Without an `audience`, a token that the issuer made for any other service is accepted here too.
-    """
-
-    issuer: str | None
-    audience: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,39 +90,10 @@ def _choose_verifier(header: dict[str, Any], keys: KeySet) -> Key:
 
 
 def _check_claims(claims: dict[str, Any], rules: TokenRules, now: float) -> VerifiedToken:
-    expires = _time(claims, "exp")
+    expires = check_times(claims, now)
     if expires is None:
         raise AuthenticationFailed("the token has no `exp`")
-    if expires + LEEWAY_SECONDS <= now:
-        raise AuthenticationFailed("the token has expired")
-    for name in ("nbf", "iat"):
-        starts = _time(claims, name)
-        if starts is not None and starts - LEEWAY_SECONDS > now:
-            raise AuthenticationFailed(f"the token's `{name}` lies in the future")
-    issuer, subject = claims.get("iss"), claims.get("sub")
-    if "iss" in claims and not is_plain(issuer, MAX_ISSUER_LENGTH):
-        raise AuthenticationFailed("the token's `iss` is not the name of an issuer")
-    if rules.issuer is not None and issuer != rules.issuer:
+    issuer = check_issuer_and_audience(claims, rules)
+    if rules.issuer is not None and issuer is None:
         raise AuthenticationFailed("the token comes from another issuer")
-    if rules.audience is not None and rules.audience not in _audiences(claims):
-        raise AuthenticationFailed("the token is meant for another audience")
-    if not is_plain(subject, MAX_SUBJECT_LENGTH) or subject.isspace():
-        raise AuthenticationFailed("the token's `sub` is not the name of a subject")
-    return VerifiedToken(subject, issuer, expires, claims)
-
-
-def _time(claims: dict[str, Any], name: str) -> int | None:
-    if name not in claims:
-        return None
-    value = claims[name]
-    if type(value) is not int or not 0 <= value <= LATEST_TIME:
-        raise AuthenticationFailed(f"the token's `{name}` is not a whole number of seconds")
-    return value
-
-
-def _audiences(claims: dict[str, Any]) -> list[Any]:
-    audience = claims.get("aud", [])
-    audiences: list[Any] = audience if isinstance(audience, list) else [audience]
-    if not all(isinstance(one, str) for one in audiences):
-        raise AuthenticationFailed("the token's `aud` is neither a text nor a list of texts")
-    return audiences
+    return VerifiedToken(subject_of(claims), issuer, expires, claims)

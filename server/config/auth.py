@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, GetCoreSchemaHandler, GetPydanticSchema, Tag
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetPydanticSchema, SecretStr, Tag
 from pydantic_core import CoreSchema
 
-from server.config.fields import Secret, Switch, Text, not_yet, one_of, whole_number
-from server.config.locations import BaseUrl, JwksUri, ReadableFile
+from server.config.fields import Secret, Switch, Text, one_of, refusal, whole_number
+from server.config.locations import FilePath, JwksUri, ReadableFile, SecureUrl
 from server.config.shape import Shape, chosen_by
 
 LONGEST_RECHECK_SECONDS: Final = 7 * 24 * 3600
+LONGEST_BELIEF_SECONDS: Final = 3600
+SHORTEST_NAME_KEY: Final = 32
+
+Recheck = Annotated[int, whole_number(0, LONGEST_BELIEF_SECONDS)]
+"""Seconds for which a good answer about a token is believed."""
+
+
+def _long_enough(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < SHORTEST_NAME_KEY:
+        raise refusal("wrong-value", f"takes at least {SHORTEST_NAME_KEY} characters, made at random")
+    return value
 
 
 class JwksConfig(Shape):
@@ -25,61 +36,98 @@ class JwksConfig(Shape):
 
 
 class IntrospectionConfig(Shape):
-    """Where tokens can be asked about (RFC 7662)."""
+    """Where tokens can be asked about (RFC 7662), and as which client.
 
-    url: BaseUrl
-    client_id: Text
-    client_secret: Secret
-
-
-class OAuth2Config(Shape):
-    """`oauth2_token`: tokens signed with published keys.
-
-    Without `issuer` or `audience`, the token's `iss` or `aud` isn't compared. `claims_mapping` (claim → attribute)
-    replaces the default as a whole; None is the default. `tls_cafile` and `verify_tls` are about the key endpoint.
+    A good answer is believed for `recheck_period` seconds; 0 asks about every request. The client's secret goes into
+    the `Authorization` header, or with `send_secret_in_body` into the form.
     """
 
-    type: Annotated[Literal["oauth2_token"], one_of("oauth2_token")]
-    jwks: JwksConfig
-    issuer: Text | None = None
+    url: SecureUrl
+    client_id: Text
+    client_secret: Secret
+    send_secret_in_body: Switch = False
+    recheck_period: Recheck = 60
+
+
+class IssuerConfig(Shape):
+    """One issuer of tokens: signed with its published keys, or judged by its introspection endpoint, or either.
+
+    With both, signed tokens are judged by the keys and all others by the endpoint. Without `audience`, the token's
+    `aud` isn't compared. `claims_mapping` (claim → attribute) replaces the default as a whole; None is the default.
+    `tls_cafile` and `verify_tls` are about both endpoints.
+    """
+
+    issuer: Text
+    jwks: JwksConfig | None = None
+    introspection: IntrospectionConfig | None = None
     audience: Text | None = None
     claims_mapping: dict[str, Text] | None = None
     tls_cafile: ReadableFile | None = None
     verify_tls: Switch = True
-    introspection: Annotated[IntrospectionConfig, not_yet("`introspection` is")] | None = None
+
+
+class OAuth2Config(IssuerConfig):
+    """`oauth2_token`: tokens of one issuer, or of each in the list `issuers`.
+
+    Without an `issuer`, the token's `iss` isn't compared.
+    """
+
+    type: Annotated[Literal["oauth2_token"], one_of("oauth2_token")]
+    issuer: Text | None = None  # type: ignore[assignment]  # one issuer may go without a name, several may not
+    issuers: tuple[IssuerConfig, ...] = ()
 
 
 class KubernetesConfig(Shape):
     """`kubernetes`: tokens that a Kubernetes API server reviews."""
 
-    type: Annotated[Literal["kubernetes"], one_of("kubernetes"), not_yet("authentication by `kubernetes` is")]
-    api_server_url: BaseUrl
+    type: Annotated[Literal["kubernetes"], one_of("kubernetes")]
+    api_server_url: SecureUrl
     claims_mapping: dict[str, Text] | None = None
     tls_cafile: ReadableFile | None = None
     verify_tls: Switch = True
+    recheck_period: Recheck = 60
 
 
 class GitHubConfig(Shape):
     """`github_token`: tokens that GitHub, or a GitHub Enterprise server, answers for."""
 
-    type: Annotated[Literal["github_token"], one_of("github_token"), not_yet("authentication by `github_token` is")]
-    github_api_base_url: BaseUrl = "https://api.github.com"
+    type: Annotated[Literal["github_token"], one_of("github_token")]
+    github_api_base_url: SecureUrl = "https://api.github.com"
     claims_mapping: dict[str, Text] | None = None
+    tls_cafile: ReadableFile | None = None
+    verify_tls: Switch = True
+    recheck_period: Recheck = 60
 
 
 class CustomConfig(Shape):
-    """`custom`: tokens that an endpoint of the operator's own judges."""
+    """`custom`: tokens that an endpoint of the operator's own judges.
 
-    type: Annotated[Literal["custom"], one_of("custom"), not_yet("authentication by `custom` is")]
-    endpoint: BaseUrl
+    Callers whom it does not name are named by a hash of their token with `name_key`; several servers need the same key.
+    """
+
+    type: Annotated[Literal["custom"], one_of("custom")]
+    endpoint: SecureUrl
+    name_key: Annotated[Secret, AfterValidator(_long_enough)] | None = None
+    tls_cafile: ReadableFile | None = None
+    verify_tls: Switch = True
+    recheck_period: Recheck = 60
+
+
+class ApiKeyConfig(Shape):
+    """`api_key`: keys that `ostiary key create` made, in the SQLite file `db_path` (default: the user's own)."""
+
+    type: Annotated[Literal["api_key"], one_of("api_key")]
+    db_path: FilePath | None = None
+    recheck_period: Recheck = 5
 
 
 _AuthProvider = Annotated[
-    Annotated[CustomConfig, Tag("custom")]
+    Annotated[ApiKeyConfig, Tag("api_key")]
+    | Annotated[CustomConfig, Tag("custom")]
     | Annotated[GitHubConfig, Tag("github_token")]
     | Annotated[KubernetesConfig, Tag("kubernetes")]
     | Annotated[OAuth2Config, Tag("oauth2_token")],
-    chosen_by("type", "custom", "github_token", "kubernetes", "oauth2_token"),
+    chosen_by("type", "api_key", "custom", "github_token", "kubernetes", "oauth2_token"),
 ]
 
 
@@ -87,8 +135,11 @@ def _any_provider(_source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
     return handler(_AuthProvider)
 
 
-ProviderOfIdentity = Annotated[OAuth2Config, GetPydanticSchema(_any_provider)]
-"""What is left once the types that this version lacks are refused."""
+# A union that a discriminator chooses from can't be hashed, as `… | None` below needs it.
+ProviderOfIdentity = Annotated[
+    ApiKeyConfig | CustomConfig | GitHubConfig | KubernetesConfig | OAuth2Config, GetPydanticSchema(_any_provider)
+]
+"""Who vouches for callers."""
 
 
 class AuthConfig(Shape):

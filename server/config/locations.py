@@ -39,6 +39,15 @@ def jwks_uri(value: str) -> str:
     return value
 
 
+def secure_url(value: str) -> str:
+    """A base URL to which credentials are sent: https, or http on this machine."""
+    url = base_url(value)
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        raise refusal("bad-url", "takes no unencrypted URL", "use `https://` for a host other than this one")
+    return url
+
+
 def path(value: object) -> object:
     """A path, `~` expanded; relative ones start at the directory in which the server was started."""
     return value if isinstance(value, Path) else _expanded(str(text(value)))
@@ -101,6 +110,9 @@ def _expanded(value: str) -> Path:
 
 BaseUrl = Annotated[Text, AfterValidator(base_url)]
 """An http or https URL without credentials, query, fragment and final slash."""
+
+SecureUrl = Annotated[Text, AfterValidator(secure_url)]
+"""A base URL that is https, or http on this machine."""
 
 JwksUri = Annotated[Text, AfterValidator(jwks_uri)]
 """An https, loopback http or file URL without credentials."""

@@ -18,6 +18,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from starlette.types import Scope
+
+from policy.vocabulary import Principal
+from server.authn import Authenticator
+
+NO_REQUEST: Scope = {"path": "/v1/models", "query_string": b"", "headers": []}
 
 NOW = 1_800_000_000
 ISSUER = "https://issuer.example"
@@ -25,6 +31,11 @@ AUDIENCE = "ostiary"
 
 HASHES = {"256": hashes.SHA256, "384": hashes.SHA384, "512": hashes.SHA512}
 CURVES = {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1, "P-521": ec.SECP521R1}
+
+
+async def ask(identity: Authenticator, token: str) -> Principal:
+    """Whom the token proves, when it comes with a request that says nothing."""
+    return await identity.authenticate(token, NO_REQUEST)
 
 
 def base64url(data: bytes) -> str:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from authn_peers import Signer
+from authn_peers import Signer, ask
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 from policy.vocabulary import Principal
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[3]
 def identify(
     jwks: Path, token: str, issuer: str = DEVELOPMENT_ISSUER, audience: str = DEVELOPMENT_AUDIENCE
 ) -> Principal:
-    return asyncio.run(OAuth2Authenticator(OAuth2Settings(jwks.as_uri(), issuer, audience)).authenticate(token))
+    return asyncio.run(ask(OAuth2Authenticator(OAuth2Settings(jwks.as_uri(), issuer, audience)), token))
 
 
 def test_a_token_proves_its_subject_to_the_same_code_as_any_other(tmp_path: Path) -> None:

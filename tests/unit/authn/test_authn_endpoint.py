@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from authn_peers import KeyServer, answer, key_server, private_ca
 
-from server.authn import endpoint as endpoint_module
-from server.authn.endpoint import MAX_BYTES, Endpoint, EndpointFailed, open_endpoint
+from server.authn import exchange
+from server.authn.endpoint import MAX_BYTES, Endpoint, open_endpoint
+from server.authn.exchange import ExchangeFailed
 
 SECRET = "jwks-bearer-secret"
 
@@ -100,7 +101,7 @@ def no_http(handler: BaseHTTPRequestHandler) -> None:
 )
 def test_any_answer_but_a_small_plain_200_fails(server: KeyServer, behaviour: object, reason: str) -> None:
     server.behaviour = behaviour
-    with pytest.raises(EndpointFailed, match=reason) as failure:
+    with pytest.raises(ExchangeFailed, match=reason) as failure:
         read(server.url, SECRET)
     assert len(server.requests) == 1
     assert SECRET not in "".join(traceback.format_exception(failure.value))
@@ -115,11 +116,11 @@ def test_a_slow_or_dripping_answer_is_given_up_after_the_whole_time(
         while not server.released.wait(0.02):
             handler.wfile.write(b" ")
 
-    monkeypatch.setattr(endpoint_module, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(exchange, "TIMEOUT_SECONDS", 0.2)
     for behaviour in (server.publish_when_released, drip):
         server.behaviour = behaviour
         started = time.monotonic()
-        with pytest.raises(EndpointFailed, match=r"within 0.2 seconds"):
+        with pytest.raises(ExchangeFailed, match=r"within 0.2 seconds"):
             read(server.url)
         assert time.monotonic() - started < 4
 
@@ -127,7 +128,7 @@ def test_a_slow_or_dripping_answer_is_given_up_after_the_whole_time(
 def test_a_closed_port_fails(server: KeyServer) -> None:
     with key_server() as gone:
         url = gone.url
-    with pytest.raises(EndpointFailed, match="connection failed"):
+    with pytest.raises(ExchangeFailed, match="connection failed"):
         read(url)
 
 
@@ -135,9 +136,9 @@ def test_a_private_ca_is_trusted_when_named_and_refused_otherwise(tmp_path: Path
     ca_file, context = private_ca(tmp_path)
     with key_server(context) as server:
         server.content = b"content"
-        with pytest.raises(EndpointFailed, match="CERTIFICATE_VERIFY_FAILED"):
+        with pytest.raises(ExchangeFailed, match="CERTIFICATE_VERIFY_FAILED"):
             read(server.url, SECRET)
-        with pytest.raises(EndpointFailed, match=r"[Hh]ostname mismatch"):
+        with pytest.raises(ExchangeFailed, match=r"[Hh]ostname mismatch"):
             read(server.url.replace("127.0.0.1", "localhost"), SECRET, tls_cafile=ca_file)
         assert server.requests == []
         assert read(server.url, SECRET, tls_cafile=ca_file) == b"content"
@@ -180,7 +181,7 @@ def test_a_file_that_is_none_or_too_large_fails(tmp_path: Path) -> None:
         ("pipe", "regular file"),
         (".", "regular file|directory"),
     ):
-        with pytest.raises(EndpointFailed, match=reason):
+        with pytest.raises(ExchangeFailed, match=reason):
             read(f"file://{tmp_path}/{name}")
 
 
@@ -228,5 +229,5 @@ def test_secrets_in_the_settings_are_refused_without_being_quoted() -> None:
 def test_an_unusable_ca_file_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "empty.crt").touch()
     for name in ("missing.crt", "empty.crt"):
-        with pytest.raises(ValueError, match=f"`tls_cafile` `.*{name}`"):
+        with pytest.raises(ValueError, match=f"the CA certificates in `.*{name}`"):
             endpoint("https://host/k", tls_cafile=tmp_path / name)

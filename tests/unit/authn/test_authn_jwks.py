@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from authn_peers import NOW, KeyServer, Signer, answer, claims, jwk_set
+from authn_peers import NOW, KeyServer, Signer, answer, ask, claims, jwk_set
 
 from server.authn import AuthenticationFailed, IdentityUnavailable
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
@@ -49,7 +49,7 @@ def test_many_callers_at_the_start_cause_one_fetch(server: KeyServer, clock: Clo
     async def scenario() -> None:
         identity = authenticator(server, clock)
         tokens = [rsa_signer.token(claims(sub=f"user-{number}")) for number in range(50)]
-        found = await asyncio.gather(*map(identity.authenticate, tokens))
+        found = await asyncio.gather(*(ask(identity, token) for token in tokens))
         assert [principal.id for principal in found] == [f"user-{number}" for number in range(50)]
 
     server.content = jwk_set(rsa_signer)
@@ -64,7 +64,7 @@ def test_keys_are_fetched_again_only_when_the_period_has_passed(
         identity = authenticator(server, clock)
         for seconds, fetches in ((0, 1), (HOUR - 1, 1), (1, 2), (HOUR - 1, 2), (1, 3)):
             clock.seconds += seconds
-            await identity.authenticate(rsa_signer.token())
+            await ask(identity, rsa_signer.token())
             assert len(server.requests) == fetches
 
     server.content = jwk_set(rsa_signer)
@@ -77,13 +77,13 @@ def test_a_removed_key_stops_validating_after_the_period_cached_tokens_included(
     async def scenario() -> None:
         identity = authenticator(server, clock)
         old, new = rsa_signer.token(), second_signer.token()
-        await identity.authenticate(old)
+        await ask(identity, old)
         server.content = jwk_set(second_signer)
-        await identity.authenticate(old)
+        await ask(identity, old)
         clock.seconds += HOUR
         with pytest.raises(AuthenticationFailed):
-            await identity.authenticate(old)
-        assert (await identity.authenticate(new)).id == "user-1"
+            await ask(identity, old)
+        assert (await ask(identity, new)).id == "user-1"
 
     server.content = jwk_set(rsa_signer, second_signer)
     asyncio.run(scenario())
@@ -94,11 +94,11 @@ def test_a_new_key_is_found_at_its_first_token(
 ) -> None:
     async def scenario() -> None:
         identity = authenticator(server, clock)
-        await identity.authenticate(rsa_signer.token())
+        await ask(identity, rsa_signer.token())
         server.content = jwk_set(rsa_signer, second_signer)
-        found = await asyncio.gather(*(identity.authenticate(second_signer.token()) for _ in range(20)))
+        found = await asyncio.gather(*(ask(identity, second_signer.token()) for _ in range(20)))
         assert {principal.id for principal in found} == {"user-1"}
-        await identity.authenticate(rsa_signer.token())
+        await ask(identity, rsa_signer.token())
 
     server.content = jwk_set(rsa_signer)
     asyncio.run(scenario())
@@ -110,17 +110,17 @@ def test_a_flood_of_unknown_kids_causes_one_fetch_per_window(
 ) -> None:
     async def flood(identity: OAuth2Authenticator, label: str) -> None:
         tokens = [second_signer.token(kid=f"{label}-{number}") for number in range(100)]
-        results = await asyncio.gather(*map(identity.authenticate, tokens), return_exceptions=True)
+        results = await asyncio.gather(*(ask(identity, token) for token in tokens), return_exceptions=True)
         assert all(isinstance(result, AuthenticationFailed) for result in results)
 
     async def scenario() -> None:
         identity = authenticator(server, clock)
-        await identity.authenticate(rsa_signer.token())
+        await ask(identity, rsa_signer.token())
         for seconds, fetches in ((0, 2), (59, 2), (1, 3), (59, 3)):
             clock.seconds += seconds
             await flood(identity, f"at-{clock.seconds}")
             assert len(server.requests) == fetches
-            await identity.authenticate(rsa_signer.token())
+            await ask(identity, rsa_signer.token())
 
     server.content = jwk_set(rsa_signer)
     asyncio.run(scenario())
@@ -133,7 +133,7 @@ def test_a_forged_token_under_a_known_kid_causes_no_fetch(
         identity = authenticator(server, clock)
         for _ in range(20):
             with pytest.raises(AuthenticationFailed):
-                await identity.authenticate(second_signer.token(kid="rsa-1", jwk=second_signer.jwk(), jku=server.url))
+                await ask(identity, second_signer.token(kid="rsa-1", jwk=second_signer.jwk(), jku=server.url))
 
     server.content = jwk_set(rsa_signer)
     asyncio.run(scenario())
@@ -145,11 +145,11 @@ def test_a_failing_refetch_refuses_the_token_and_keeps_the_keys(
 ) -> None:
     async def scenario() -> None:
         identity = authenticator(server, clock)
-        await identity.authenticate(rsa_signer.token())
+        await ask(identity, rsa_signer.token())
         server.behaviour = fails
         with pytest.raises(AuthenticationFailed):
-            await identity.authenticate(second_signer.token())
-        await identity.authenticate(rsa_signer.token(claims(sub="user-2")))
+            await ask(identity, second_signer.token())
+        await ask(identity, rsa_signer.token(claims(sub="user-2")))
 
     server.content = jwk_set(rsa_signer)
     asyncio.run(scenario())
@@ -162,12 +162,12 @@ def test_without_any_keys_nobody_is_identified_and_the_endpoint_is_not_hammered(
         identity, token = authenticator(server, clock), rsa_signer.token()
         for seconds, fetches in ((0, 1), (0, 1), (4.9, 1), (0.1, 2), (4.9, 2)):
             clock.seconds += seconds
-            results = await asyncio.gather(*(identity.authenticate(token) for _ in range(10)), return_exceptions=True)
+            results = await asyncio.gather(*(ask(identity, token) for _ in range(10)), return_exceptions=True)
             assert all(isinstance(result, IdentityUnavailable) for result in results)
             assert len(server.requests) == fetches
         server.behaviour = server.publish
         clock.seconds += 0.1
-        assert (await identity.authenticate(token)).id == "user-1"
+        assert (await ask(identity, token)).id == "user-1"
         assert not [part for part in token.split(".") if part in caplog.text]
 
     server.content, server.behaviour = jwk_set(rsa_signer), fails
@@ -181,14 +181,14 @@ def test_the_last_good_keys_serve_for_24_hours_of_outage_and_no_longer(
 ) -> None:
     async def scenario() -> None:
         identity, token = authenticator(server, clock), rsa_signer.token()
-        await identity.authenticate(token)
+        await ask(identity, token)
         server.behaviour = fails
         for _ in range(23):
             clock.seconds += HOUR
-            assert (await identity.authenticate(token)).id == "user-1"
+            assert (await ask(identity, token)).id == "user-1"
         clock.seconds += HOUR
         with pytest.raises(IdentityUnavailable):
-            await identity.authenticate(token)
+            await ask(identity, token)
 
     server.content = jwk_set(rsa_signer)
     asyncio.run(scenario())
@@ -200,10 +200,10 @@ def test_an_answer_that_is_no_key_set_counts_as_an_outage(
 ) -> None:
     async def scenario() -> None:
         identity = authenticator(server, clock)
-        await identity.authenticate(rsa_signer.token())
+        await ask(identity, rsa_signer.token())
         server.content = content
         clock.seconds += HOUR
-        assert (await identity.authenticate(rsa_signer.token())).id == "user-1"
+        assert (await ask(identity, rsa_signer.token())).id == "user-1"
         assert len(server.requests) == 2
 
     server.content = jwk_set(rsa_signer)
@@ -216,14 +216,14 @@ def test_a_set_without_a_usable_key_withdraws_the_last_good_ones(
 ) -> None:
     async def scenario() -> None:
         identity, token = authenticator(server, clock), rsa_signer.token()
-        await identity.authenticate(token)
+        await ask(identity, token)
         server.content = jwk_set(*remaining)
         clock.seconds += HOUR
         with pytest.raises(IdentityUnavailable):
-            await identity.authenticate(token)
+            await ask(identity, token)
         server.content = jwk_set(rsa_signer)
         clock.seconds += 5
-        assert (await identity.authenticate(token)).id == "user-1"
+        assert (await ask(identity, token)).id == "user-1"
 
     server.content = jwk_set(rsa_signer)
     asyncio.run(scenario())
@@ -234,18 +234,18 @@ def test_a_recheck_is_waited_for_but_a_retry_after_an_outage_holds_nobody_up(
 ) -> None:
     async def scenario() -> None:
         identity, token = authenticator(server, clock), rsa_signer.token()
-        await identity.authenticate(token)
+        await ask(identity, token)
         server.arrived.clear()
         server.behaviour = fails
         clock.seconds += HOUR
-        await identity.authenticate(token)
+        await ask(identity, token)
         await arrival(server)
         server.behaviour = server.publish_when_released
         clock.seconds += 5
-        await identity.authenticate(token)  # would wait for ever if it waited for the retry
+        await ask(identity, token)  # would wait for ever if it waited for the retry
         await arrival(server)
         clock.seconds += 5
-        await identity.authenticate(token)
+        await ask(identity, token)
         assert len(server.requests) == 3
         server.released.set()
 
@@ -258,9 +258,9 @@ def test_a_caller_who_hangs_up_does_not_end_the_fetch_for_the_others(
 ) -> None:
     async def scenario() -> None:
         identity, token = authenticator(server, clock), rsa_signer.token()
-        first = asyncio.create_task(identity.authenticate(token))
+        first = asyncio.create_task(ask(identity, token))
         await arrival(server)
-        second = asyncio.create_task(identity.authenticate(token))
+        second = asyncio.create_task(ask(identity, token))
         await asyncio.sleep(0)
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -280,21 +280,21 @@ def test_a_key_file_is_read_again_after_the_period_and_for_an_unknown_kid(
         path = tmp_path / "jwks.json"
         identity = OAuth2Authenticator(OAuth2Settings(path.as_uri()), now=lambda: NOW, clock=clock)
         with pytest.raises(IdentityUnavailable):
-            await identity.authenticate(rsa_signer.token())
+            await ask(identity, rsa_signer.token())
         path.write_bytes(jwk_set(rsa_signer))
         clock.seconds += 5
-        assert (await identity.authenticate(rsa_signer.token())).id == "user-1"
+        assert (await ask(identity, rsa_signer.token())).id == "user-1"
         path.write_bytes(jwk_set(second_signer))
-        assert (await identity.authenticate(rsa_signer.token())).id == "user-1"
-        assert (await identity.authenticate(second_signer.token())).id == "user-1"
+        assert (await ask(identity, rsa_signer.token())).id == "user-1"
+        assert (await ask(identity, second_signer.token())).id == "user-1"
         with pytest.raises(AuthenticationFailed):
-            await identity.authenticate(rsa_signer.token())
+            await ask(identity, rsa_signer.token())
         path.write_bytes(jwk_set(rsa_signer))
         clock.seconds += HOUR
         with pytest.raises(AuthenticationFailed):
-            await identity.authenticate(second_signer.token())
+            await ask(identity, second_signer.token())
         path.unlink()
         clock.seconds += HOUR
-        assert (await identity.authenticate(rsa_signer.token())).id == "user-1"
+        assert (await ask(identity, rsa_signer.token())).id == "user-1"
 
     asyncio.run(scenario())

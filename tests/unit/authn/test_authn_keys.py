@@ -10,7 +10,8 @@ from authn_peers import NOW, Signer, base64url, jwk_set
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from server.authn.keys import parse_key_set
-from server.authn.verify import TokenRules, verify
+from server.authn.registered_claims import TokenRules
+from server.authn.verify import verify
 
 RULES = TokenRules(None, None)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from authn_peers import AUDIENCE, ISSUER, NOW, KeyServer, Signer, claims, jwk_set, key_server, private_ca
+from authn_peers import AUDIENCE, ISSUER, NOW, KeyServer, Signer, ask, claims, jwk_set, key_server, private_ca
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -38,7 +38,7 @@ def verifications(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def identify(identity: Authenticator, *tokens: str) -> list[Principal]:
     async def one_after_the_other() -> list[Principal]:
-        return [await identity.authenticate(token) for token in tokens]
+        return [await ask(identity, token) for token in tokens]
 
     return asyncio.run(one_after_the_other())
 

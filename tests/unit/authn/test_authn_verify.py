@@ -11,7 +11,8 @@ from authn_peers import AUDIENCE, ISSUER, NOW, Signer, claims, jwk_set
 
 from server.authn import AuthenticationFailed
 from server.authn.keys import parse_key_set
-from server.authn.verify import TokenRules, UnknownKey, verify
+from server.authn.registered_claims import TokenRules
+from server.authn.verify import UnknownKey, verify
 
 RULES = TokenRules(ISSUER, AUDIENCE)
 

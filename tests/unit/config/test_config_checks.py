@@ -202,29 +202,46 @@ def test_required_authentication_must_be_on() -> None:
 def test_a_provider_without_a_type_is_no_way_to_switch_authentication_off() -> None:
     head = "auth:\n  provider_config:\n    jwks: {uri: 'https://a'}"
     assert errors(with_server(head)) == [
-        "3:5: `provider_config` has no `type`; use one of `custom`, `github_token`, `kubernetes`, `oauth2_token`"
+        "3:5: `provider_config` has no `type`; use one of `api_key`, `custom`, `github_token`, `kubernetes`,"
+        " `oauth2_token`"
     ]
     assert errors(with_server(head + "\n    type:")) == ["5:12: `type` needs a value"]
     assert errors(with_server(head + "\n    type: none")) == [
-        "5:13: `type` can't be `none`; use one of `custom`, `github_token`, `kubernetes`, `oauth2_token`"
+        "5:13: `type` can't be `none`; use one of `api_key`, `custom`, `github_token`, `kubernetes`, `oauth2_token`"
     ]
     assert errors(with_server("auth: {provider_config: []}")) == ["2:27: `provider_config` takes a mapping, not a list"]
     [error] = errors(with_server(head + "\n    type: ${env.TYPE}"))
     assert error.startswith("5:13: the environment lacks `TYPE`")
 
 
-def test_a_key_endpoint_is_required() -> None:
+def test_somebody_must_vouch_for_tokens() -> None:
     text = with_server("auth: {provider_config: {type: oauth2_token, audience: a}}")
-    assert errors(text) == ["2:10: `provider_config` has no `jwks`"]
+    assert errors(text) == [
+        "2:10: `provider_config` has no `jwks`; write in `jwks` where the keys are, or in `introspection` where tokens"
+        " can be asked about"
+    ]
+    asked = "introspection: {url: 'https://a', client_id: b, client_secret: c}"
+    assert errors(text.replace("audience: a", f"audience: a, {asked}")) == []
+    assert errors(text.replace("audience: a", f"audience: a, {asked.replace('https', 'http')}")) == [
+        "2:82: `url` takes no unencrypted URL; use `https://` for a host other than this one"
+    ]
 
 
-def test_introspection_is_refused_by_name() -> None:
-    inner = "{url: 'https://a', client_id: b, client_secret: c}"
-    text = with_server(
-        f"auth: {{provider_config: {{type: oauth2_token, jwks: {{uri: 'https://a'}}, introspection: {inner}}}}}"
-    )
-    [error] = errors(text)
-    assert error.endswith(": `introspection` is not available in this version")
+def test_several_issuers_each_have_a_name_and_somebody_who_vouches() -> None:
+    first = "{issuer: 'https://a', audience: x, jwks: {uri: 'https://a/keys'}}"
+    head = "auth:\n  provider_config:\n    type: oauth2_token\n    issuers:\n"
+    assert errors(with_server(f"{head}      - {first}\n      - {first.replace('https://a', 'https://b')}")) == []
+    assert errors(with_server(f"{head}      - {first}\n      - {first}")) == [
+        "7:20: `https://a` is the `issuer` in line 6 already; list each issuer once"
+    ]
+    assert errors(with_server(f"{head}      - {first.replace('issuer', 'isuer')}"))[0].startswith("6:11: ")
+    [lacking] = errors(with_server(f"{head}      - {{issuer: 'https://a', audience: x}}"))
+    assert lacking.startswith("6:11: this issuer has no `jwks`; ")
+    [beside] = errors(with_server(f"{head}      - {first}\n    audience: y"))
+    assert beside == "7:17: `audience` has no effect beside `issuers`; move it into one of them"
+    assert warnings(with_server(f"{head}      - {first.replace('audience: x, ', '')}")) == [
+        "6:20: without `audience`, tokens that were made for other services are accepted; set `audience`"
+    ]
 
 
 def test_client_certificates_are_refused_by_name() -> None:

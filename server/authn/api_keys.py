@@ -1,0 +1,51 @@
+"""`api_key`: keys that `ostiary key create` made."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import re
+import time
+from collections.abc import Callable
+from typing import Final
+
+from starlette.types import Scope
+
+from policy.vocabulary import Principal
+from server.authn.authenticator import AuthenticationFailed
+from server.authn.exchange import ExchangeFailed
+from server.authn.key_store import KeyStore, KeyStoreUnusable, hash_of
+from server.authn.remembered import Vouched
+
+ISSUER: Final = "ostiary-keys"
+"""Who vouches for the principals of keys."""
+
+_FORM: Final = re.compile(r"ost_([a-z0-9]{12})_([A-Za-z0-9_-]{43})")
+_NO_HASH: Final = bytes(32)
+
+
+class ApiKeyValidator:
+    """Looks a key up by its id and compares its secret's hash, in the same time whether or not there is such an id."""
+
+    service: Final = "the store of keys"
+
+    def __init__(self, store: KeyStore, now: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._now = now
+
+    async def validate(self, token: str, request: Scope) -> Vouched:
+        """Whose key it is; raises `AuthenticationFailed`, `ExchangeFailed` and nothing else."""
+        form = _FORM.fullmatch(token)
+        if form is None:
+            raise AuthenticationFailed("the token is not an API key")
+        try:
+            key = await asyncio.to_thread(self._store.find, form[1])
+        except KeyStoreUnusable as failure:
+            raise ExchangeFailed(str(failure)) from None
+        fits = hmac.compare_digest(hash_of(form[2]), _NO_HASH if key is None else key.secret_hash)
+        if key is None or not fits or not key.is_good(self._now()):
+            raise AuthenticationFailed("the API key is not valid")
+        return Vouched(Principal(key.principal, ISSUER, key.attributes), key.expires_at)
+
+    async def close(self) -> None:
+        """Nothing is open between two lookups."""

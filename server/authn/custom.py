@@ -1,0 +1,98 @@
+"""`custom`: tokens that an endpoint of the operator's own judges."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from json import JSONEncoder
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from starlette.types import Scope
+
+from policy.vocabulary import Principal
+from server.authn.authenticator import AuthenticationFailed
+from server.authn.claims import MAX_VALUE_LENGTH, MAX_VALUES
+from server.authn.exchange import Exchange, ExchangeFailed
+from server.authn.registered_claims import is_name
+from server.authn.remembered import Vouched
+from server.authn.strict import is_plain, read_object
+
+_SECRET_HEADERS: Final = frozenset(
+    {b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"api-key", b"x-goog-api-key"}
+)
+_REFUSALS: Final = frozenset({400, 401, 403, 404, 422})
+_encode: Final = JSONEncoder(separators=(",", ":")).encode
+
+
+class CustomValidator:
+    """Sends the endpoint a token, and the path, query and plain headers that it came with; never method or body.
+
+    The endpoint answers 200 with `principal` and `attributes`, or with `access_attributes`, both lists of texts by
+    name. Who is not named gets a name from the token; who has no attributes has that name as the namespace. `name` is
+    the function that makes it. A refusal is 400, 401, 403, 404 or 422.
+    """
+
+    service: Final = "the authentication endpoint"
+
+    def __init__(self, endpoint: str, name: Callable[[str], str], context: ssl.SSLContext) -> None:
+        self._endpoint = endpoint
+        self._name = name
+        self._exchange = Exchange(context)
+
+    async def validate(self, token: str, request: Scope) -> Vouched:
+        """Who the endpoint says it is; raises `AuthenticationFailed`, `ExchangeFailed` and nothing else."""
+        question = _encode({"api_key": token, "request": _described(request)}).encode()
+        reply = await self._exchange.send("POST", self._endpoint, {"content-type": "application/json"}, question)
+        if reply.status in _REFUSALS:
+            raise AuthenticationFailed("the authentication endpoint does not accept the token")
+        if reply.status != 200:
+            raise ExchangeFailed(f"the answer's status was {reply.status}")
+        return Vouched(self._principal(reply.content, token))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._exchange.close()
+
+    def _principal(self, content: bytes, token: str) -> Principal:
+        try:
+            answer = read_object(content)
+        except ValueError:
+            raise ExchangeFailed("the answer is not a JSON object") from None
+        found = answer.get("principal")
+        if found is not None and not is_name(found):
+            raise ExchangeFailed("the answer's `principal` is not the name of a principal")
+        given = answer.get("attributes")
+        attributes = _attributes(answer.get("access_attributes") if given is None else given)
+        name = self._name(token)
+        return Principal(found or name, self._endpoint, attributes or {"namespaces": (name,)})
+
+
+def _described(request: Scope) -> dict[str, Any]:
+    headers: dict[str, str] = {}
+    for name, value in request["headers"]:
+        if name not in _SECRET_HEADERS:
+            text, key = value.decode("latin-1"), name.decode("latin-1")
+            headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    query = request["query_string"].decode("latin-1")
+    return {"path": request["path"], "headers": headers, "params": parse_qs(query, keep_blank_values=True)}
+
+
+def _attributes(given: object) -> Mapping[str, tuple[str, ...]]:
+    """The attributes of an answer. A text where a list is expected is refused: it must not become its letters."""
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise ExchangeFailed("the answer's attributes are not an object of lists")
+    found: dict[str, tuple[str, ...]] = {}
+    for name, values in given.items():
+        if values is None or values == []:
+            continue
+        if not isinstance(values, list) or not all(is_plain(value, MAX_VALUE_LENGTH) for value in values):
+            raise ExchangeFailed("the answer has an attribute that is not a list of plain texts")
+        if not is_plain(name, MAX_VALUE_LENGTH):
+            raise ExchangeFailed("the answer has an attribute without a plain name")
+        found[name] = tuple(dict.fromkeys(values))
+    if sum(map(len, found.values())) > MAX_VALUES:
+        raise ExchangeFailed(f"the answer has more than {MAX_VALUES} attribute values")
+    return found

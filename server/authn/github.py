@@ -1,0 +1,106 @@
+"""`github_token`: personal access tokens and OAuth tokens that GitHub, or a GitHub Enterprise server, answers for."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Any, Final
+
+from starlette.types import Scope
+
+from policy.vocabulary import Principal
+from server.authn.authenticator import AuthenticationFailed
+from server.authn.claims import MAX_VALUES, map_claims
+from server.authn.exchange import Exchange, ExchangeFailed, Reply
+from server.authn.registered_claims import is_name
+from server.authn.remembered import Vouched
+from server.authn.strict import read_list, read_object
+
+ORGANIZATIONS: Final = "organizations"
+"""The claim that holds the logins of the user's organizations; they are asked for only where it is mapped."""
+
+_PAGE: Final = 100
+_HEADERS: Final = {"accept": "application/vnd.github+json", "x-github-api-version": "2022-11-28"}
+
+
+class GitHubValidator:
+    """Asks GitHub whose token it is.
+
+    The principal is the user's `login`, its issuer the API's address; the claims are the texts and numbers that
+    `GET /user` answers, and `organizations`. GitHub tells a token only of those organizations that it may see: without
+    the scope `read:org` there may be none, so no `forbid` should rest on them.
+    """
+
+    service: Final = "GitHub"
+
+    def __init__(self, api_base_url: str, mapping: Mapping[str, str], context: ssl.SSLContext) -> None:
+        self._url = api_base_url
+        self._mapping = dict(mapping)
+        self._exchange = Exchange(context)
+
+    async def validate(self, token: str, request: Scope) -> Vouched:
+        """Who GitHub says it is; raises `AuthenticationFailed`, `ExchangeFailed` and nothing else."""
+        reply = await self._get("/user", token)
+        if reply.status in (401, 403):
+            raise AuthenticationFailed("GitHub does not accept the token")
+        user = _user(_content(reply))
+        login = user.get("login")
+        if not is_name(login):
+            raise ExchangeFailed("the answer is not a GitHub user")
+        claims: dict[str, Any] = user
+        if ORGANIZATIONS in self._mapping:
+            claims = claims | {ORGANIZATIONS: await self._organizations(token)}
+        return Vouched(Principal(login, self._url, map_claims(claims, self._mapping)))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._exchange.close()
+
+    async def _organizations(self, token: str) -> list[str]:
+        found: list[str] = []
+        for page in range(1, 2 + MAX_VALUES // _PAGE):
+            reply = await self._get(f"/user/orgs?per_page={_PAGE}&page={page}", token)
+            if reply.status in (403, 404):
+                return found
+            listed = _logins(_content(reply))
+            found += listed
+            if len(listed) < _PAGE:
+                return found
+        raise AuthenticationFailed(f"the token's user has more than {MAX_VALUES} organizations")
+
+    async def _get(self, path: str, token: str) -> Reply:
+        reply = await self._exchange.send("GET", self._url + path, _HEADERS | {"authorization": f"Bearer {token}"})
+        # 403 is also how GitHub says that it has been asked too often, which says nothing about the token.
+        if reply.status == 429 or (
+            reply.status == 403
+            and (reply.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in reply.headers)
+        ):
+            raise ExchangeFailed("the limit of requests is reached")
+        return reply
+
+
+def _content(reply: Reply) -> bytes:
+    if reply.status != 200:
+        raise ExchangeFailed(f"the answer's status was {reply.status}")
+    return reply.content
+
+
+def _user(content: bytes) -> dict[str, Any]:
+    """The user's members as claims: numbers as texts, and nothing that is neither."""
+    try:
+        user = read_object(content)
+    except ValueError:
+        raise ExchangeFailed("the answer is not a GitHub user") from None
+    return {
+        name: value if isinstance(value, str) else str(value)
+        for name, value in user.items()
+        if isinstance(value, str) or type(value) is int
+    }
+
+
+def _logins(content: bytes) -> list[str]:
+    try:
+        listed = read_list(content)
+        return [organization["login"] for organization in listed]
+    except (ValueError, TypeError, KeyError):
+        raise ExchangeFailed("the answer is not a list of organizations") from None

@@ -1,0 +1,34 @@
+"""Small files that several processes may make at once: each appears whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+
+def create_once(path: Path, content: bytes) -> None:
+    """Make `path` hold `content`, for the owner alone, unless somebody else made it first; raises OSError."""
+    temporary = _write_beside(path, content, 0o600)
+    try:
+        with suppress(FileExistsError):
+            path.hardlink_to(temporary)
+    finally:
+        temporary.unlink()
+
+
+def publish(path: Path, content: bytes) -> None:
+    """Make `path` hold `content`, for all to read; raises OSError."""
+    if not path.exists() or path.read_bytes() != content:
+        _write_beside(path, content, 0o644).replace(path)
+
+
+def _write_beside(path: Path, content: bytes, mode: int) -> Path:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    return Path(name)

@@ -1,0 +1,128 @@
+"""API keys at rest: who each is for and when it ends, and of its secret nothing but a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import sqlite3
+import string
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from server.authn.claims import MAX_VALUE_LENGTH
+from server.authn.registered_claims import is_name
+from server.authn.strict import is_plain
+
+KEYS_FILE: Final = "api-keys.db"
+
+_ID_LETTERS: Final = string.ascii_lowercase + string.digits
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS api_keys (
+    id TEXT PRIMARY KEY,
+    secret_hash BLOB NOT NULL,
+    principal TEXT NOT NULL,
+    attributes TEXT NOT NULL CHECK (json_valid(attributes)),
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    revoked_at INTEGER
+) STRICT
+"""
+_COLUMNS: Final = "id, secret_hash, principal, attributes, created_at, expires_at, revoked_at"
+
+
+class KeyStoreUnusable(Exception):
+    """The keys can't be read or written; the message says what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """One key as it is kept. Times are in seconds since 1970; None: it never ends, it isn't revoked."""
+
+    id: str
+    secret_hash: bytes
+    principal: str
+    attributes: Mapping[str, tuple[str, ...]]
+    created_at: int
+    expires_at: int | None
+    revoked_at: int | None
+
+    def is_good(self, now: float) -> bool:
+        """Whether it is neither revoked nor over at `now`."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+def hash_of(secret: str) -> bytes:
+    """What is kept of a secret. It has 256 random bits, so nobody can try them all, and a fast hash is enough."""
+    return hashlib.sha256(secret.encode("ascii")).digest()
+
+
+class KeyStore:
+    """The keys in one SQLite file, which is made for its owner alone; every method raises KeyStoreUnusable.
+
+    Any number of processes may use the file at once. `now` is in seconds since 1970.
+    """
+
+    def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._now = now
+
+    def create(self, principal: str, attributes: Mapping[str, tuple[str, ...]], expires_at: int | None) -> str:
+        """The new key, `ost_<id>_<secret>`, which is kept nowhere; raises ValueError for a name no caller can have."""
+        if not is_name(principal):
+            raise ValueError("the principal is not the name of a principal: 1 to 256 plain characters")
+        for name, values in attributes.items():
+            if not is_plain(name, MAX_VALUE_LENGTH) or not all(is_plain(value, MAX_VALUE_LENGTH) for value in values):
+                raise ValueError(f"one of the attributes is not 1 to {MAX_VALUE_LENGTH} plain characters")
+        if expires_at is not None and expires_at <= self._now():
+            raise ValueError("the key would be over before it is used")
+        identity = "".join(secrets.choice(_ID_LETTERS) for _ in range(12))
+        secret = secrets.token_urlsafe(32)
+        kept = json.dumps({name: list(values) for name, values in attributes.items() if values})
+        row = (identity, hash_of(secret), principal, kept, int(self._now()), expires_at)
+        with self._open() as database:
+            database.execute(f"INSERT INTO api_keys ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, NULL)", row)  # noqa: S608
+        return f"ost_{identity}_{secret}"
+
+    def find(self, identity: str) -> ApiKey | None:
+        """The key of that id, good or not."""
+        with self._open() as database:
+            row = database.execute(f"SELECT {_COLUMNS} FROM api_keys WHERE id = ?", (identity,)).fetchone()  # noqa: S608
+        return None if row is None else _key(row)
+
+    def all(self) -> list[ApiKey]:
+        """Every key, the oldest first."""
+        with self._open() as database:
+            rows = database.execute(f"SELECT {_COLUMNS} FROM api_keys ORDER BY created_at, id").fetchall()  # noqa: S608
+        return [_key(row) for row in rows]
+
+    def revoke(self, identity: str) -> bool:
+        """End the key now; False if there is none of that id. A key that is revoked already stays as it is."""
+        with self._open() as database:
+            changed = database.execute(
+                "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?", (int(self._now()), identity)
+            )
+            return changed.rowcount > 0
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            if not self._path.exists():
+                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._path.touch(mode=0o600)
+            with closing(sqlite3.connect(self._path, timeout=5.0)) as database, database:
+                database.execute(_SCHEMA)
+                yield database
+        except (sqlite3.Error, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise KeyStoreUnusable(f"the keys in `{self._path}` can't be used: {reason}") from None
+
+
+def _key(row: tuple[str, bytes, str, str, int, int | None, int | None]) -> ApiKey:
+    identity, secret_hash, principal, attributes, created_at, expires_at, revoked_at = row
+    named = {name: tuple(values) for name, values in json.loads(attributes).items()}
+    return ApiKey(identity, secret_hash, principal, named, created_at, expires_at, revoked_at)

@@ -1,0 +1,67 @@
+"""`kubernetes`: tokens that a Kubernetes API server reviews (SelfSubjectReview, authentication.k8s.io/v1)."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Any, Final
+
+from starlette.types import Scope
+
+from policy.vocabulary import Principal
+from server.authn.authenticator import AuthenticationFailed
+from server.authn.claims import map_claims
+from server.authn.exchange import Exchange, ExchangeFailed
+from server.authn.registered_claims import is_name
+from server.authn.remembered import Vouched
+from server.authn.strict import read_object
+
+REVIEW_PATH: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+
+_REVIEW: Final = b'{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}'
+_NOBODY: Final = "system:anonymous"
+
+
+class KubernetesValidator:
+    """Asks the API server who the bearer of a token is.
+
+    The principal is `userInfo.username`, its issuer the API server's address; the claims are the members of `userInfo`:
+    `username`, `uid`, `groups` and, by a path with dots, `extra`.
+    """
+
+    service: Final = "the Kubernetes API server"
+
+    def __init__(self, api_server_url: str, mapping: Mapping[str, str], context: ssl.SSLContext) -> None:
+        self._issuer = api_server_url
+        self._url = api_server_url + REVIEW_PATH
+        self._mapping = dict(mapping)
+        self._exchange = Exchange(context)
+
+    async def validate(self, token: str, request: Scope) -> Vouched:
+        """Who the API server says it is; raises `AuthenticationFailed`, `ExchangeFailed` and nothing else."""
+        headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        reply = await self._exchange.send("POST", self._url, headers, _REVIEW)
+        if reply.status in (401, 403):
+            raise AuthenticationFailed("the Kubernetes API server does not accept the token")
+        if reply.status not in (200, 201):
+            raise ExchangeFailed(f"the answer's status was {reply.status}")
+        user = _user(reply.content)
+        name = user.get("username")
+        if not is_name(name) or name == _NOBODY:
+            raise AuthenticationFailed("the Kubernetes API server names nobody for the token")
+        return Vouched(Principal(name, self._issuer, map_claims(user, self._mapping)))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._exchange.close()
+
+
+def _user(content: bytes) -> Mapping[str, Any]:
+    try:
+        status = read_object(content).get("status")
+    except ValueError:
+        status = None
+    user = status.get("userInfo") if isinstance(status, dict) else None
+    if not isinstance(user, dict):
+        raise ExchangeFailed("the answer is not a SelfSubjectReview")
+    return user

@@ -1,0 +1,40 @@
+"""Names for callers whom nobody names: keyed hashes of their tokens, so that no token can be found from its name."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from pathlib import Path
+from typing import Final
+
+from server.authn.kept_files import create_once
+
+KEY_FILE: Final = "pseudonym-key"
+_KEY_BYTES: Final = 32
+
+
+class PseudonymKeyUnusable(Exception):
+    """The key can't be made or read; the message says what to do."""
+
+
+def pseudonym(key: bytes, token: str) -> str:
+    """`token-` and 32 hexadecimal digits: the same for the same token and key, and for no other."""
+    return f"token-{hmac.new(key, token.encode('utf-8', 'surrogatepass'), hashlib.sha256).hexdigest()[:32]}"
+
+
+def kept_key(directory: Path) -> bytes:
+    """The directory's key, made if there is none: names outlive a restart. Raises PseudonymKeyUnusable."""
+    path = directory / KEY_FILE
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            create_once(path, secrets.token_bytes(_KEY_BYTES))
+        key, mode = path.read_bytes(), path.stat().st_mode
+    except OSError as error:
+        raise PseudonymKeyUnusable(f"the key `{path}` can't be used: {error.strerror}") from None
+    if len(key) != _KEY_BYTES or mode & 0o077:
+        raise PseudonymKeyUnusable(
+            f"the key `{path}` is not {_KEY_BYTES} bytes for its owner alone; delete it and a new one is made"
+        )
+    return key
