@@ -4,6 +4,7 @@ from server.config.auth import AuthConfig, JwksConfig, OAuth2Config
 from server.config.edge import CorsConfig, ServerConfig
 from server.config.load import load_config, read_config
 from server.config.models import ModelConfig
+from server.config.opa import OpaConfig
 from server.config.providers import ProviderConfig
 from server.config.shapes import Config
 
@@ -14,6 +15,7 @@ __all__ = [
     "JwksConfig",
     "ModelConfig",
     "OAuth2Config",
+    "OpaConfig",
     "ProviderConfig",
     "ServerConfig",
     "load_config",

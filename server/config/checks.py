@@ -6,20 +6,27 @@ The checks read the tree rather than the shapes, so that they speak up beside mi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final
-
-from pydantic_core import PydanticCustomError
 
 from policy.diagnostics import Findings, did_you_mean, quoted
 from policy.models import model_names
 from server.config.apis import SERVED_APIS
-from server.config.fields import switch
 from server.config.given import UNRESOLVED, Given
-from server.config.reading import PROVIDER_CONFIG, Path, Reading
+from server.config.identity_checks import check_authentication
+from server.config.reading import Path, Reading
 
-_AUTH: Final = PROVIDER_CONFIG[:-1]
-_TLS_PAIR: Final = ("tls_certfile", "tls_keyfile")
+_QUOTA_STORE: Final[Path] = ("server", "quota", "kvstore")
+_OF_KEYS: Final[tuple[Path, ...]] = (
+    ("storage", "stores", "metadata"),
+    ("storage", "stores", "prompts"),
+    _QUOTA_STORE,
+)
+"""The stores that hold keys and values; the others are tables."""
+
+_PAIRS: Final[tuple[tuple[Path, tuple[str, str], str], ...]] = (
+    (("server",), ("tls_certfile", "tls_keyfile"), "HTTPS takes both, HTTP neither"),
+    (("server", "opa"), ("url", "token"), "an OPA elsewhere takes both, one that the server starts neither"),
+)
 
 
 def check(reading: Reading, findings: Findings) -> None:
@@ -28,8 +35,8 @@ def check(reading: Reading, findings: Findings) -> None:
     _apis(reading, findings)
     _models(reading, findings)
     _stores(reading, findings)
-    _tls(reading, findings)
-    _authentication(reading, findings)
+    _pairs(reading, findings)
+    check_authentication(reading, findings)
 
 
 def _provider_ids(reading: Reading, findings: Findings) -> None:
@@ -111,36 +118,34 @@ def _model_name(
 
 
 def _stores(reading: Reading, findings: Findings) -> None:
+    stores: list[Path] = [("storage", "stores", store) for store in reading.mapping(("storage", "stores"))]
+    for store in [*stores, _QUOTA_STORE]:
+        _backend((*store, "backend"), store in _OF_KEYS, reading, findings)
+
+
+def _backend(path: Path, holds_keys: bool, reading: Reading, findings: Findings) -> None:
+    """What stands at `path` names a backend of the right kind: for keys and values, or for tables."""
     backends = reading.mapping(("storage", "backends"))
-    for store in reading.mapping(("storage", "stores")):
-        path: Path = ("storage", "stores", store, "backend")
-        wanted = reading.find(path)
-        if isinstance(wanted, Given) and wanted.text not in backends:
-            hint = did_you_mean("" if wanted.variables else wanted.text, backends) if backends else ""
-            message = f"no backend is called {wanted.described()}"
-            findings.error("unknown-backend", reading.span(path), message, hint or "add it under `storage.backends`")
+    wanted = reading.find(path)
+    if not isinstance(wanted, Given):
+        return
+    if wanted.text not in backends:
+        hint = did_you_mean("" if wanted.variables else wanted.text, backends) if backends else ""
+        message = f"no backend is called {wanted.described()}"
+        findings.error("unknown-backend", reading.span(path), message, hint or "add it under `storage.backends`")
+        return
+    kind = reading.find(("storage", "backends", wanted.text, "type"))
+    if isinstance(kind, Given) and kind.text.partition("_")[0] != ("kv" if holds_keys else "sql"):
+        message = f"the backend {wanted.described()} is of type `{kind.text}`"
+        hint = f"this store takes a backend whose type starts with `{'kv_' if holds_keys else 'sql_'}`"
+        findings.error("wrong-backend", reading.span(path), message, hint)
 
 
-def _tls(reading: Reading, findings: Findings) -> None:
-    server = reading.mapping(("server",))
-    given = [key for key in _TLS_PAIR if server.get(key) is not None]
-    if len(given) == 1:
-        lacking = next(key for key in _TLS_PAIR if key not in given)
-        message = f"`{given[0]}` needs `{lacking}` beside it"
-        findings.error("half-a-pair", reading.span(("server", given[0])), message, "HTTPS takes both, HTTP neither")
-
-
-def _authentication(reading: Reading, findings: Findings) -> None:
-    auth = reading.mapping(_AUTH)
-    provider = reading.mapping(PROVIDER_CONFIG)
-    kind = provider.get("type")
-    required: object = False
-    with suppress(PydanticCustomError):
-        required = isinstance(auth.get("require"), Given) and switch(auth["require"])
-    if required and auth.get("provider_config") is None:
-        message = "`require` asks for authentication, and no provider is configured in this environment"
-        hint = "set the variable in `provider_config.type`, or write a `provider_config`"
-        findings.error("authentication-required", reading.span((*_AUTH, "require")), message, hint)
-    if isinstance(kind, Given) and kind.text == "oauth2_token" and provider.get("audience") is None:
-        message = "without `audience`, tokens that were made for other services are accepted"
-        findings.warning("no-audience", reading.span((*PROVIDER_CONFIG, "type")), message, "set `audience`")
+def _pairs(reading: Reading, findings: Findings) -> None:
+    for parent, pair, hint in _PAIRS:
+        block = reading.mapping(parent)
+        given = [key for key in pair if block.get(key) is not None]
+        if len(given) == 1:
+            lacking = next(key for key in pair if key not in given)
+            message = f"`{given[0]}` needs `{lacking}` beside it"
+            findings.error("half-a-pair", reading.span((*parent, given[0])), message, hint)

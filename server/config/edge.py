@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from ipaddress import ip_network
+from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Tag, model_validator
 
 from server.config.auth import AuthConfig
-from server.config.fields import Switch, Text, not_yet, one_of, refusal, text, whole_number
-from server.config.locations import ReadableFile, path
+from server.config.decision_log import DecisionLogSetting
+from server.config.fields import Switch, Text, not_yet, refusal, whole_number
+from server.config.locations import ReadableFile
+from server.config.opa import OpaConfig
+from server.config.quota import QuotaConfig
 from server.config.shape import Shape
-from server.config.storage import SqliteStore
+from server.config.tracing import TracingConfig
 
-STDOUT: Final = "stdout"
 LONGEST_PREFLIGHT_SECONDS: Final = 7 * 24 * 3600
-MOST_REQUESTS: Final = 10**12
+MOST_CONCURRENT: Final = 1_000_000
+MOST_WORKERS: Final = 256
 
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s@*\\A-Z]+")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -49,6 +52,13 @@ def _pattern(value: str) -> str:
     except (re.error, RecursionError, OverflowError) as error:
         raise refusal("wrong-value", "takes a regular expression, and this is none") from error
     return value
+
+
+def _network(value: str) -> str:
+    try:
+        return str(ip_network(value))
+    except ValueError as error:
+        raise refusal("wrong-value", "takes addresses like `10.1.2.3`, or networks like `10.0.0.0/8`") from error
 
 
 Token = Annotated[Text, AfterValidator(_token)]
@@ -85,29 +95,20 @@ def _cors_kind(value: object) -> str:
     return "object" if isinstance(value, dict | CorsConfig) else "switch"
 
 
-class QuotaConfig(Shape):
-    """How many requests each client may make in a period; None is no limit."""
-
-    kvstore: SqliteStore
-    anonymous_max_requests: Annotated[int, whole_number(1, MOST_REQUESTS)] | None = None
-    authenticated_max_requests: Annotated[int, whole_number(1, MOST_REQUESTS)] | None = None
-    period: Annotated[Literal["day"], one_of("day")] = "day"
-
-
-def _decision_log(value: object) -> object:
-    return STDOUT if value == STDOUT or text(value) == STDOUT else path(value)
-
-
 class ServerConfig(Shape):
     """The HTTP server.
 
-    `host` and `port` are what it listens on; port 0 is any free one. `tls_certfile` and `tls_keyfile` (PEM), both or
-    neither, switch HTTPS on. `cors` true admits pages from localhost, at any port. `decision_log` is `stdout` or the
-    file to which one JSON line per decision is appended.
+    `host` and `port` are what it listens on; port 0 is any free one. `workers` processes share it. `tls_certfile` and
+    `tls_keyfile` (PEM), both or neither, switch HTTPS on. `cors` true admits pages from localhost, at any port.
+    `decision_log` is `stdout` or the file, rotated or not, to which one JSON line per decision is appended.
+    `tracing` is the collector to which spans go; without it none are made. `trusted_proxies` are believed about whom
+    they forward for; no caller has more than `max_concurrent_requests`.
     """
 
     host: Text = "127.0.0.1"
     port: Annotated[int, whole_number(0, 65535)] = 8321
+    workers: Annotated[int, whole_number(1, MOST_WORKERS)] = 1
+    opa: OpaConfig = OpaConfig()
     tls_certfile: ReadableFile | None = None
     tls_keyfile: ReadableFile | None = None
     tls_cafile: Annotated[ReadableFile, not_yet("`tls_cafile`, which asks clients for certificates, is")] | None = None
@@ -115,5 +116,8 @@ class ServerConfig(Shape):
         Annotated[Switch, Tag("switch")] | Annotated[CorsConfig, Tag("object")], Discriminator(_cors_kind)
     ] = False
     auth: AuthConfig = AuthConfig()
-    quota: Annotated[QuotaConfig, not_yet("`quota` is")] | None = None
-    decision_log: Annotated[Path | Literal["stdout"], BeforeValidator(_decision_log)] = "stdout"
+    quota: QuotaConfig | None = None
+    trusted_proxies: tuple[Annotated[Text, AfterValidator(_network)], ...] = ()
+    max_concurrent_requests: Annotated[int, whole_number(1, MOST_CONCURRENT)] | None = None
+    tracing: TracingConfig | None = None
+    decision_log: DecisionLogSetting = "stdout"

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
+from urllib.parse import quote, urlencode
 
 from pydantic import AfterValidator, Field, Tag
 
-from server.config.fields import Text, one_of, refusal, whole_number
+from server.config.fields import Secret, Switch, Text, one_of, refusal, whole_number
 from server.config.locations import FilePath
 from server.config.shape import Shape, chosen_by
 
 MOST_QUEUED_WRITES: Final = 10_000_000
 MOST_WRITERS: Final = 64
+
+SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
+"""How a connection to PostgreSQL is protected, in libpq's words."""
 
 _TABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
@@ -49,9 +53,60 @@ class SqlSqliteBackend(Shape):
     db_path: FilePath
 
 
+class PostgresBackend(Shape):
+    """A PostgreSQL database; `host` may be the directory of its socket."""
+
+    host: Text = "localhost"
+    port: Annotated[int, whole_number(1, 65535)] = 5432
+    db: Text = "ostiary"
+    user: Text
+    password: Secret | None = None
+    ssl_mode: Annotated[SslMode, one_of(*get_args(SslMode))] = "prefer"
+
+    @property
+    def url(self) -> str:
+        """The address with its credentials, for drivers alone."""
+        password = "" if self.password is None else self.password.get_secret_value()
+        query = urlencode({"host": self.host, "port": self.port, "sslmode": self.ssl_mode})
+        return f"postgresql://{quote(self.user, safe='')}:{quote(password, safe='')}@/{quote(self.db, safe='')}?{query}"
+
+
+class KvPostgresBackend(PostgresBackend):
+    """A backend for keys and values, in PostgreSQL."""
+
+    type: Annotated[Literal["kv_postgres"], one_of("kv_postgres")]
+
+
+class SqlPostgresBackend(PostgresBackend):
+    """A backend for tables, in PostgreSQL."""
+
+    type: Annotated[Literal["sql_postgres"], one_of("sql_postgres")]
+
+
+class KvRedisBackend(Shape):
+    """A backend for keys and values, in Valkey or Redis."""
+
+    type: Annotated[Literal["kv_redis"], one_of("kv_redis")]
+    host: Text = "localhost"
+    port: Annotated[int, whole_number(1, 65535)] = 6379
+    password: Secret | None = None
+    tls: Switch = False
+
+    @property
+    def url(self) -> str:
+        """The address with its credentials, for drivers alone."""
+        login = "" if self.password is None else f":{quote(self.password.get_secret_value(), safe='')}@"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'rediss' if self.tls else 'redis'}://{login}{host}:{self.port}"
+
+
 Backend = Annotated[
-    Annotated[KvSqliteBackend, Tag("kv_sqlite")] | Annotated[SqlSqliteBackend, Tag("sql_sqlite")],
-    chosen_by("type", "kv_sqlite", "sql_sqlite"),
+    Annotated[KvPostgresBackend, Tag("kv_postgres")]
+    | Annotated[KvRedisBackend, Tag("kv_redis")]
+    | Annotated[KvSqliteBackend, Tag("kv_sqlite")]
+    | Annotated[SqlPostgresBackend, Tag("sql_postgres")]
+    | Annotated[SqlSqliteBackend, Tag("sql_sqlite")],
+    chosen_by("type", "kv_postgres", "kv_redis", "kv_sqlite", "sql_postgres", "sql_sqlite"),
 ]
 
 

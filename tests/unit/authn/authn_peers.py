@@ -8,13 +8,9 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
 
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
@@ -169,42 +165,6 @@ def key_server(context: ssl.SSLContext | None = None) -> Iterator[KeyServer]:
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-def private_ca(directory: Path) -> tuple[Path, ssl.SSLContext]:
-    """The file of a new CA's certificate, and a server context with a certificate of that CA for 127.0.0.1."""
-    ca_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    ca_name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a private CA")])
-    server_name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "keys")])
-    ca = _certificate(ca_name, ca_key.public_key()).issuer_name(ca_name)
-    ca = ca.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    identifier = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
-    ca = ca.add_extension(identifier, critical=False).add_extension(_key_usage(), critical=True)
-    server = _certificate(server_name, server_key.public_key()).issuer_name(ca_name)
-    addresses = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
-    server = server.add_extension(addresses, critical=False).add_extension(authority, critical=False)
-    pem = serialization.Encoding.PEM
-    ca_file, chain = directory / "ca.crt", directory / "server.pem"
-    ca_file.write_bytes(ca.sign(ca_key, hashes.SHA256()).public_bytes(pem))
-    private = server_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    chain.write_bytes(private + server.sign(ca_key, hashes.SHA256()).public_bytes(pem))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain)
-    return ca_file, context
-
-
-def _certificate(name: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder().subject_name(name).public_key(public)
-    builder = builder.serial_number(x509.random_serial_number())
-    return builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(hours=1))
-
-
-def _key_usage() -> x509.KeyUsage:
-    names = ["digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"]
-    names += ["key_cert_sign", "crl_sign", "encipher_only", "decipher_only"]
-    return x509.KeyUsage(**{name: name in ("key_cert_sign", "crl_sign") for name in names})
 
 
 def _integer(value: int, size: int | None = None) -> str:

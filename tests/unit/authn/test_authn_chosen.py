@@ -10,7 +10,6 @@ from urllib.parse import parse_qs
 
 import pytest
 from authn_peers import Signer, ask, claims, encode, jwk_set
-from authn_services import Asked, service
 
 from policy.diagnostics import Findings
 from policy.document import parse_document
@@ -20,6 +19,7 @@ from server.authn import AuthenticationFailed, Authenticator
 from server.authn.api_keys import ISSUER as OF_KEYS
 from server.authn.key_store import KeyStore, KeyStoreUnusable
 from server.config import read_config
+from tests.identity.services import Asked, service
 
 A, B = "https://a.example", "https://b.example"
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from authn_services import service
 from starlette.types import Scope
 
 from policy.vocabulary import Principal
@@ -18,6 +17,7 @@ from server.authn.custom import CustomValidator
 from server.authn.pseudonyms import PseudonymKeyUnusable, kept_key, pseudonym
 from server.authn.remembered import Remembering
 from server.tls import client_context
+from tests.identity.services import service
 
 KEY = b"k" * 32
 REQUEST: Scope = {

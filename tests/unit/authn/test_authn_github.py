@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from authn_peers import ask
-from authn_services import Asked, service
 
 from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed, IdentityUnavailable
 from server.authn.github import GitHubValidator
 from server.authn.remembered import Remembering
 from server.tls import client_context
+from tests.identity.services import Asked, service
 
 GOOD = "good-token"
 MAPPING = {"login": "roles", "organizations": "teams"}

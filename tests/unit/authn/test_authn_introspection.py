@@ -9,7 +9,6 @@ from urllib.parse import parse_qs
 
 import pytest
 from authn_peers import AUDIENCE, ISSUER, NOW, ask
-from authn_services import Asked, service
 
 from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed, IdentityUnavailable
@@ -17,6 +16,7 @@ from server.authn.introspection import IntrospectionSettings, IntrospectionValid
 from server.authn.registered_claims import TokenRules
 from server.authn.remembered import Remembering
 from server.tls import client_context
+from tests.identity.services import Asked, service
 
 OPAQUE = "opaque"
 MAPPING = {"realm_access.roles": "roles", "scope": "scopes"}

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from authn_peers import ask, private_ca
-from authn_services import Asked, service
+from authn_peers import ask
 
 from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed, IdentityUnavailable
 from server.authn.kubernetes import KubernetesValidator
 from server.authn.remembered import Remembering
 from server.tls import client_context
+from tests.identity.services import Asked, private_ca, service
 
 MAPPING = {"username": "roles", "groups": "roles", "uid": "uid_attr"}
 ACCOUNT = "system:serviceaccount:llama-stack:llama-stack-auth"

@@ -13,6 +13,7 @@ from policy.parser import read_policies
 from server.config import CorsConfig
 from server.config.auth import CustomConfig, GitHubConfig, KubernetesConfig, OAuth2Config
 from server.config.providers import VllmSettings
+from server.config.storage import KvPostgresBackend, KvRedisBackend, Namespace, SqliteStore
 
 SPEC = Path(__file__).parent / "spec"
 C14 = (SPEC / "c14.yaml").read_text(encoding="utf-8")
@@ -201,17 +202,54 @@ quota:
 """
 
 
-def test_q1_a_quota_is_well_formed_and_refused_by_name() -> None:
-    assert errors(with_server(QUOTA)) == [f"2:3: `quota` {NOT_HERE}"]
-    assert errors(with_server(QUOTA.replace("day", "week"))) == ["8:13: `period` can't be `week`; use one of `day`"]
+def test_q1_a_quota_as_printed() -> None:
+    quota = load(with_server(QUOTA)).server.quota
+    assert quota is not None
+    assert quota.kvstore == SqliteStore(type="sqlite", db_path=Path("quotas.db"))
+    assert (quota.anonymous_max_requests, quota.authenticated_max_requests, quota.period) == (100, 1000, "day")
+    assert errors(with_server(QUOTA.replace("day", "week"))) == [
+        "8:13: `period` can't be `week`; use one of `day`, `hour`, `minute`"
+    ]
     assert errors(with_server(QUOTA.replace("type: sqlite", "type: redis"))) == [
         "4:13: `type` can't be `redis`; use one of `sqlite`"
     ]
 
 
-def test_q2_a_quota_with_a_custom_provider_is_refused_for_the_quota_alone() -> None:
+def test_q2_a_quota_with_a_custom_provider() -> None:
     auth = "auth:\n  provider_config:\n    type: custom\n    endpoint: https://auth.example.com/validate\n"
-    assert errors(with_server("port: 8321\n" + auth + QUOTA)) == [f"8:3: `quota` {NOT_HERE}"]
+    server = load(with_server("port: 8321\n" + auth + QUOTA)).server
+    assert isinstance(server.auth.provider_config, CustomConfig)
+    assert server.quota is not None
+
+
+@pytest.mark.parametrize(
+    ("backend", "url"),
+    [
+        (
+            "{type: kv_postgres, host: db.example, user: o/s, password: 'p@ss', db: d, ssl_mode: require}",
+            "postgresql://o%2Fs:p%40ss@/d?host=db.example&port=5432&sslmode=require",
+        ),
+        ("{type: kv_redis, host: cache.example, password: 'p@ss', tls: true}", "rediss://:p%40ss@cache.example:6379"),
+        ("{type: kv_redis, host: '::1'}", "redis://[::1]:6379"),
+    ],
+)
+def test_a_quota_may_be_shared_by_several_servers(backend: str, url: str) -> None:
+    quota = "quota: {kvstore: {backend: shared, namespace: quota}, anonymous_max_requests: 5, period: minute}"
+    config = load(f"storage: {{backends: {{shared: {backend}}}}}\n" + with_server(quota))
+    assert config.server.quota is not None
+    assert config.server.quota.kvstore == Namespace(backend="shared", namespace="quota")
+    found = config.storage.backends["shared"]
+    assert isinstance(found, KvPostgresBackend | KvRedisBackend)
+    assert found.url == url
+    assert "p@ss" not in repr(config)
+
+
+def test_a_quota_is_not_kept_in_a_table_or_nowhere() -> None:
+    quota = with_server("quota: {kvstore: {backend: one, namespace: quota}}")
+    assert errors("storage: {backends: {one: {type: sql_sqlite, db_path: a.db}}}\n" + quota) == [
+        "3:30: the backend `one` is of type `sql_sqlite`; this store takes a backend whose type starts with `kv_`"
+    ]
+    assert errors(quota) == ["2:30: no backend is called `one`; add it under `storage.backends`"]
 
 
 def test_t1_a_provider_may_name_its_own_ca_file(tmp_path: Path) -> None:

@@ -1,0 +1,72 @@
+"""The shapes of `server.decision_log`: where the decisions are written down."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import BeforeValidator, Discriminator, Tag
+
+from server.config.fields import refusal, refuse, scalar, text, whole_number
+from server.config.locations import path
+from server.config.shape import Shape
+
+STDOUT: Final = "stdout"
+LEAST_BYTES: Final = 64 * 1024
+MOST_BYTES: Final = 2**50
+MOST_KEPT: Final = 1000
+
+_SIZE: Final = re.compile(r"(0|[1-9][0-9]{0,17}) ?(|kB|KB|MB|GB|KiB|MiB|GiB)")
+_UNITS: Final = {
+    "": 1,
+    "kB": 1000,
+    "KB": 1000,
+    "MB": 1000**2,
+    "GB": 1000**3,
+    "KiB": 1024,
+    "MiB": 1024**2,
+    "GiB": 1024**3,
+}
+
+
+def _size(value: object) -> object:
+    if isinstance(value, int):
+        return value
+    expected = "a number of bytes, or one like `100MB` or `1GiB`, from 64KiB to 1024TiB"
+    given = scalar(value, expected)
+    found = _SIZE.fullmatch(given.text)
+    if found is None or not LEAST_BYTES <= int(found[1]) * _UNITS[found[2]] <= MOST_BYTES:
+        refuse(given, expected)
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def _file(value: object) -> object:
+    if not isinstance(value, Path) and text(value) == STDOUT:
+        raise refusal("wrong-value", "takes a file, for standard output isn't rotated", "write `decision_log: stdout`")
+    return path(value)
+
+
+def _sink(value: object) -> object:
+    return STDOUT if value == STDOUT or text(value) == STDOUT else path(value)
+
+
+class RotatedLog(Shape):
+    """A file that is renamed to `NAME.1` before it grows over `rotate_at` bytes, while `NAME.1` becomes `NAME.2`, and
+    so on: `keep` files besides the one that is written to.
+    """
+
+    path: Annotated[Path, BeforeValidator(_file)]
+    rotate_at: Annotated[int, BeforeValidator(_size)]
+    keep: Annotated[int, whole_number(1, MOST_KEPT)] = 5
+
+
+def _kind(value: object) -> str:
+    return "object" if isinstance(value, dict | RotatedLog) else "sink"
+
+
+DecisionLogSetting = Annotated[
+    Annotated[Path | Literal["stdout"], BeforeValidator(_sink), Tag("sink")] | Annotated[RotatedLog, Tag("object")],
+    Discriminator(_kind),
+]
+"""`stdout`, a file, or a file that is rotated."""

@@ -1,0 +1,38 @@
+"""The shape of `server.quota`: how much each caller may use in a period."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Discriminator, Tag
+
+from server.config.fields import one_of, whole_number
+from server.config.shape import Shape
+from server.config.storage import Namespace, SqliteStore
+
+MOST_REQUESTS: Final = 10**12
+
+Most = Annotated[int, whole_number(1, MOST_REQUESTS)]
+"""The most that may be used in a period."""
+
+
+def _store_kind(value: object) -> str:
+    is_named = isinstance(value, Namespace) or (isinstance(value, dict) and "backend" in value)
+    return "backend" if is_named else "file"
+
+
+class QuotaConfig(Shape):
+    """How many requests and tokens each caller may use in a period; None is no limit.
+
+    `kvstore` is an SQLite file of its own, or a namespace of a backend for keys and values under `storage`, which
+    several servers may share. Without authentication, the anonymous numbers hold for everyone.
+    """
+
+    kvstore: Annotated[
+        Annotated[SqliteStore, Tag("file")] | Annotated[Namespace, Tag("backend")], Discriminator(_store_kind)
+    ]
+    anonymous_max_requests: Most | None = None
+    authenticated_max_requests: Most | None = None
+    anonymous_max_tokens: Most | None = None
+    authenticated_max_tokens: Most | None = None
+    period: Annotated[Literal["minute", "hour", "day"], one_of("minute", "hour", "day")] = "day"

@@ -1,0 +1,28 @@
+"""The shape of `server.tracing`: where spans go."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import AfterValidator
+
+from server.config.fields import Text, refusal
+from server.config.locations import BaseUrl
+from server.config.shape import Shape
+
+_TRACES: Final = "/v1/traces"
+
+
+def _endpoint(value: str) -> str:
+    if value.endswith(_TRACES):
+        raise refusal("bad-url", "takes the collector's base URL", f"leave out `{_TRACES}`, which is appended")
+    return value
+
+
+class TracingConfig(Shape):
+    """An OpenTelemetry collector that takes OTLP over HTTP at `endpoint` (`/v1/traces` is appended), and the name by
+    which it knows this server.
+    """
+
+    endpoint: Annotated[BaseUrl, AfterValidator(_endpoint)]
+    service_name: Text = "ostiary"

@@ -1,0 +1,63 @@
+"""The seam between the quota and the store that counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class CountersUnavailable(Exception):
+    """Nothing can be counted now, so nothing may be used; the message is for the operator's log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What somebody has used in a period, the units just taken included."""
+
+    requests: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """What is to be taken of `key`'s share in the period that starts at `window` (seconds since 1970).
+
+    It is taken whole, and only if no more than `most_requests` and `most_tokens` are used then; None is no limit.
+    """
+
+    key: str
+    window: int
+    requests: int
+    tokens: int
+    most_requests: int | None
+    most_tokens: int | None
+
+
+class Counters(Protocol):
+    """Counts for every server that shares the store. A period that has begun hides the ones before it."""
+
+    async def start(self) -> None:
+        """Open the store, and make in it what is missing; raises CountersUnavailable."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the store."""
+        ...
+
+    async def take(self, units: Units) -> tuple[bool, Used]:
+        """Whether the units were taken, and what is used now; raises CountersUnavailable.
+
+        Atomic: of any number of takers at once, no more get their units than the limits allow. A clock that jumps back
+        gives nothing back: the later period stays in force.
+        """
+        ...
+
+    async def give_back(self, key: str, window: int, tokens: int) -> None:
+        """Correct the tokens used in that period, if it is still in force: a positive number gives some back, a
+        negative one takes more, whatever the limit says. Never below zero; raises CountersUnavailable.
+        """
+        ...
+
+    async def forget(self, before: int) -> None:
+        """Remove what was counted in periods that started before then; raises CountersUnavailable."""
+        ...

@@ -1,0 +1,99 @@
+"""Counting in PostgreSQL: for any number of servers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import asyncpg
+
+from server.quota.counters import CountersUnavailable, Units, Used
+
+_CONNECTIONS: Final = 8
+_SECONDS: Final = 5.0
+
+# The lock keeps servers that start together from making the table at the same time.
+_SCHEMA: Final = """
+SELECT pg_advisory_xact_lock(7289140255511);
+CREATE TABLE IF NOT EXISTS ostiary_quota (
+    key text PRIMARY KEY,
+    "window" bigint NOT NULL,
+    requests bigint NOT NULL,
+    tokens bigint NOT NULL
+);
+"""
+_TAKE: Final = """
+INSERT INTO ostiary_quota AS kept (key, "window", requests, tokens)
+SELECT $1::text, $2::bigint, $3::bigint, $4::bigint
+WHERE ($5::bigint IS NULL OR $3 <= $5) AND ($6::bigint IS NULL OR $4 <= $6)
+ON CONFLICT (key) DO UPDATE SET
+    "window" = greatest(excluded."window", kept."window"),
+    requests = excluded.requests + CASE WHEN excluded."window" > kept."window" THEN 0 ELSE kept.requests END,
+    tokens = excluded.tokens + CASE WHEN excluded."window" > kept."window" THEN 0 ELSE kept.tokens END
+WHERE ($5 IS NULL
+       OR excluded.requests + CASE WHEN excluded."window" > kept."window" THEN 0 ELSE kept.requests END <= $5)
+  AND ($6 IS NULL
+       OR excluded.tokens + CASE WHEN excluded."window" > kept."window" THEN 0 ELSE kept.tokens END <= $6)
+RETURNING requests, tokens
+"""
+_USED: Final = 'SELECT requests, tokens FROM ostiary_quota WHERE key = $1 AND "window" >= $2'
+_GIVE_BACK: Final = 'UPDATE ostiary_quota SET tokens = greatest(0, tokens - $3) WHERE key = $1 AND "window" = $2'
+_FORGET: Final = 'DELETE FROM ostiary_quota WHERE "window" < $1'
+
+
+class PostgresCounters:
+    """Counts in the table `ostiary_quota` of the database at `url` (`postgresql://…`)."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+
+    async def start(self) -> None:
+        """Connect, and make the table if it is missing; raises CountersUnavailable."""
+        async with _reported():
+            self._pool = await asyncpg.create_pool(
+                self._url, min_size=1, max_size=_CONNECTIONS, timeout=_SECONDS, command_timeout=_SECONDS
+            )
+            async with self._opened.acquire() as connection, connection.transaction():
+                await connection.execute(_SCHEMA)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._pool is not None:
+            await self._pool.close()
+
+    async def take(self, units: Units) -> tuple[bool, Used]:
+        """Whether the units were taken, and what is used now; raises CountersUnavailable."""
+        limits = units.most_requests, units.most_tokens
+        async with _reported():
+            row = await self._opened.fetchrow(_TAKE, units.key, units.window, units.requests, units.tokens, *limits)
+            if row is not None:
+                return True, Used(*row)
+            row = await self._opened.fetchrow(_USED, units.key, units.window)
+        return False, Used(*row) if row is not None else Used(0, 0)
+
+    async def give_back(self, key: str, window: int, tokens: int) -> None:
+        """Correct the tokens used in that period; raises CountersUnavailable."""
+        async with _reported():
+            await self._opened.execute(_GIVE_BACK, key, window, tokens)
+
+    async def forget(self, before: int) -> None:
+        """Remove what was counted in periods that started before then; raises CountersUnavailable."""
+        async with _reported():
+            await self._opened.execute(_FORGET, before)
+
+    @property
+    def _opened(self) -> asyncpg.Pool[asyncpg.Record]:
+        if self._pool is None:
+            raise RuntimeError("the quota's store is used before it is started")
+        return self._pool
+
+
+@asynccontextmanager
+async def _reported() -> AsyncIterator[None]:
+    try:
+        yield
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        # The texts of such errors may hold the address; what kind it is says enough.
+        raise CountersUnavailable(f"the quotas in PostgreSQL can't be used ({type(error).__name__})") from None

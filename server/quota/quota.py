@@ -1,0 +1,155 @@
+"""Who has used how much of what, and who has to wait."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
+
+from policy.vocabulary import Anonymous, Principal
+from server.quota.counters import Counters, CountersUnavailable, Units, Used
+
+PERIODS: Final = {"minute": 60, "hour": 3600, "day": 24 * 3600}
+"""Seconds of each period; all start at whole multiples since 1970, so a day is a day in UTC."""
+
+_SWEEP_SECONDS: Final = 3600.0
+
+_log: Final = logging.getLogger("ostiary.quota")
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The most that one caller may use in a period; None is no limit."""
+
+    requests: int | None = None
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a caller stands: what may be used, what is used, and in how many seconds the period ends."""
+
+    key: str
+    window: int
+    limit: Limit
+    used: Used
+    resets_in: int
+
+    @property
+    def requests_left(self) -> int | None:
+        """How many requests may still be made; None where there is no limit."""
+        return None if self.limit.requests is None else max(0, self.limit.requests - self.used.requests)
+
+    @property
+    def tokens_left(self) -> int | None:
+        """How many tokens may still be used; None where there is no limit."""
+        return None if self.limit.tokens is None else max(0, self.limit.tokens - self.used.tokens)
+
+
+class QuotaExceeded(Exception):
+    """The caller has used its share of the period."""
+
+    def __init__(self, standing: Standing) -> None:
+        super().__init__("Quota exceeded")
+        self.standing = standing
+
+
+class Quota:
+    """Counts each caller's requests and tokens in fixed periods of `period` seconds.
+
+    A principal is counted by its issuer and id, whatever its tokens and addresses; who is anonymous by its address.
+    `now` is in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        counters: Counters,
+        period: int,
+        *,
+        anonymous: Limit,
+        authenticated: Limit,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._counters = counters
+        self._period = period
+        self._anonymous = anonymous
+        self._authenticated = authenticated
+        self._now = now
+
+    def limit_of(self, caller: Principal | Anonymous) -> Limit:
+        """What the caller may use where nothing else is said."""
+        return self._authenticated if isinstance(caller, Principal) else self._anonymous
+
+    async def take(self, caller: Principal | Anonymous, address: str, limit: Limit) -> Standing | None:
+        """One request of the caller's share; None where there is no limit to keep.
+
+        Raises QuotaExceeded where the share is used up, and CountersUnavailable.
+        """
+        if limit.requests is None and limit.tokens is None:
+            return None
+        key, window = _key(caller, address), self._window()
+        # A caller without tokens left is stopped here: each of its requests would be refused later.
+        taken, used = await self._counters.take(Units(key, window, 1, 0, limit.requests, _least(limit.tokens)))
+        standing = self._standing(key, window, limit, used)
+        if not taken:
+            raise QuotaExceeded(standing)
+        return standing
+
+    async def reserve(self, standing: Standing, tokens: int) -> Standing:
+        """So many tokens of the caller's share, before it is known how many are used.
+
+        Raises QuotaExceeded where fewer are left, and CountersUnavailable.
+        """
+        units = Units(standing.key, standing.window, 0, tokens, None, standing.limit.tokens)
+        taken, used = await self._counters.take(units)
+        now = self._standing(standing.key, standing.window, standing.limit, used)
+        if not taken:
+            raise QuotaExceeded(now)
+        return now
+
+    async def settle(self, standing: Standing, reserved: int, used: int) -> None:
+        """Give back what was reserved and not used; a store that can't be reached keeps the reservation."""
+        if reserved != used:
+            with suppress(CountersUnavailable):
+                await self._counters.give_back(standing.key, standing.window, reserved - used)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The store open, and swept of periods that are over; raises CountersUnavailable."""
+        await self._counters.start()
+        sweeper = asyncio.create_task(self._sweep())
+        try:
+            yield
+        finally:
+            sweeper.cancel()
+            await asyncio.wait([sweeper])
+            await self._counters.close()
+
+    async def _sweep(self) -> None:
+        while True:
+            try:
+                await self._counters.forget(self._window() - self._period)
+            except CountersUnavailable as failure:
+                _log.warning("%s", failure)
+            await asyncio.sleep(_SWEEP_SECONDS)
+
+    def _window(self) -> int:
+        return int(self._now()) // self._period * self._period
+
+    def _standing(self, key: str, window: int, limit: Limit, used: Used) -> Standing:
+        return Standing(key, window, limit, used, max(1, window + self._period - int(self._now())))
+
+
+def _least(tokens: int | None) -> int | None:
+    return None if tokens is None else tokens - 1
+
+
+def _key(caller: Principal | Anonymous, address: str) -> str:
+    """A name of fixed length, so that nobody's id or address is kept."""
+    who = f"principal\n{caller.issuer}\n{caller.id}" if isinstance(caller, Principal) else f"address\n{address}"
+    return hashlib.sha256(who.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,153 @@
+"""Counting in an SQLite file: for one server, or several processes on one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from server.quota.counters import CountersUnavailable, Units, Used
+
+_Result = TypeVar("_Result")
+
+_BUSY_SECONDS: Final = 5.0
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS quota (
+    key TEXT PRIMARY KEY,
+    window INTEGER NOT NULL,
+    requests INTEGER NOT NULL,
+    tokens INTEGER NOT NULL
+) STRICT, WITHOUT ROWID
+"""
+# `window >` and not `<>`: a clock that jumps back finds the later period still in force.
+_TAKE: Final = """
+INSERT INTO quota (key, window, requests, tokens)
+SELECT :key, :window, :requests, :tokens
+WHERE (:most_requests IS NULL OR :requests <= :most_requests) AND (:most_tokens IS NULL OR :tokens <= :most_tokens)
+   OR EXISTS (SELECT 1 FROM quota WHERE key = :key)
+ON CONFLICT (key) DO UPDATE SET
+    window = max(excluded.window, quota.window),
+    requests = excluded.requests + iif(excluded.window > quota.window, 0, quota.requests),
+    tokens = excluded.tokens + iif(excluded.window > quota.window, 0, quota.tokens)
+WHERE (:most_requests IS NULL
+       OR excluded.requests + iif(excluded.window > quota.window, 0, quota.requests) <= :most_requests)
+  AND (:most_tokens IS NULL
+       OR excluded.tokens + iif(excluded.window > quota.window, 0, quota.tokens) <= :most_tokens)
+RETURNING requests, tokens
+"""
+_USED: Final = "SELECT requests, tokens FROM quota WHERE key = :key AND window >= :window"
+_GIVE_BACK: Final = "UPDATE quota SET tokens = max(0, tokens - :tokens) WHERE key = :key AND window = :window"
+_FORGET: Final = "DELETE FROM quota WHERE window < :before"
+
+
+class SqliteCounters:
+    """Counts in the file at `path`, which is made if there is none.
+
+    One thread writes; what waits for it when it is free is written in one transaction, so that the cost of a commit is
+    shared by everyone who waits.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, "quota")
+        self._database: sqlite3.Connection | None = None
+        self._waiting: list[tuple[Units, asyncio.Future[tuple[bool, Used]]]] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Open the file, and make in it what is missing; raises CountersUnavailable."""
+        await self._run(self._open)
+
+    async def close(self) -> None:
+        """Write what waits, and close the file."""
+        if self._writer is not None:
+            await self._writer
+        if self._database is not None:
+            await self._run(self._database.close)
+        self._thread.shutdown()
+
+    async def take(self, units: Units) -> tuple[bool, Used]:
+        """Whether the units were taken, and what is used now; raises CountersUnavailable."""
+        taken: asyncio.Future[tuple[bool, Used]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((units, taken))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write())
+        return await taken
+
+    async def give_back(self, key: str, window: int, tokens: int) -> None:
+        """Correct the tokens used in that period; raises CountersUnavailable."""
+        await self._run(lambda: self._execute(_GIVE_BACK, {"key": key, "window": window, "tokens": tokens}))
+
+    async def forget(self, before: int) -> None:
+        """Remove what was counted in periods that started before then; raises CountersUnavailable."""
+        await self._run(lambda: self._execute(_FORGET, {"before": before}))
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                results = await self._run(partial(self._take_all, [units for units, _ in batch]))
+            except CountersUnavailable as failure:
+                for _, taken in batch:
+                    if not taken.done():
+                        taken.set_exception(failure)
+                continue
+            for (_, taken), result in zip(batch, results, strict=True):
+                if not taken.done():
+                    taken.set_result(result)
+
+    async def _run(self, work: Callable[[], _Result]) -> _Result:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except (sqlite3.Error, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise CountersUnavailable(f"the quotas in `{self._path}` can't be used: {reason}") from None
+
+    def _open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        database = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        self._database = database
+        database.execute("PRAGMA journal_mode = WAL")
+        # A lost second of counting after a power failure is worth less than a disk's time in every request.
+        database.execute("PRAGMA synchronous = NORMAL")
+        database.execute(_SCHEMA)
+
+    def _take_all(self, batch: list[Units]) -> list[tuple[bool, Used]]:
+        database = self._opened
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            results = [_take(database, units) for units in batch]
+        except BaseException:
+            database.execute("ROLLBACK")
+            raise
+        database.execute("COMMIT")
+        return results
+
+    def _execute(self, statement: str, values: dict[str, Any]) -> None:
+        self._opened.execute(statement, values)
+
+    @property
+    def _opened(self) -> sqlite3.Connection:
+        if self._database is None:
+            raise RuntimeError("the quota's store is used before it is started")
+        return self._database
+
+
+def _take(database: sqlite3.Connection, units: Units) -> tuple[bool, Used]:
+    values = {
+        "key": units.key,
+        "window": units.window,
+        "requests": units.requests,
+        "tokens": units.tokens,
+        "most_requests": units.most_requests,
+        "most_tokens": units.most_tokens,
+    }
+    row = database.execute(_TAKE, values).fetchone()
+    if row is not None:
+        return True, Used(*row)
+    used = database.execute(_USED, {"key": units.key, "window": units.window}).fetchone()
+    return False, Used(*used) if used is not None else Used(0, 0)

@@ -1,0 +1,87 @@
+"""Counting in Valkey or Redis: for any number of servers, gone when the store forgets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import RedisError
+
+from server.quota.counters import CountersUnavailable, Units, Used
+
+_CONNECTIONS: Final = 16
+_SECONDS: Final = 5.0
+_PREFIX: Final = "ostiary:quota:"
+
+# Each key is a hash of window, requests and tokens that ends by itself; a script runs as one step.
+_TAKE: Final = """
+local window, requests, tokens = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local most_requests, most_tokens = tonumber(ARGV[4]), tonumber(ARGV[5])
+local kept = redis.call('HMGET', KEYS[1], 'window', 'requests', 'tokens')
+local used_requests, used_tokens = 0, 0
+if kept[1] and tonumber(kept[1]) >= window then
+    window, used_requests, used_tokens = tonumber(kept[1]), tonumber(kept[2]), tonumber(kept[3])
+end
+if (most_requests >= 0 and used_requests + requests > most_requests)
+    or (most_tokens >= 0 and used_tokens + tokens > most_tokens) then
+    return {0, used_requests, used_tokens}
+end
+redis.call('HSET', KEYS[1], 'window', window, 'requests', used_requests + requests, 'tokens', used_tokens + tokens)
+redis.call('EXPIRE', KEYS[1], tonumber(ARGV[6]))
+return {1, used_requests + requests, used_tokens + tokens}
+"""
+_GIVE_BACK: Final = """
+local kept = redis.call('HMGET', KEYS[1], 'window', 'tokens')
+if kept[1] and tonumber(kept[1]) == tonumber(ARGV[1]) then
+    redis.call('HSET', KEYS[1], 'tokens', math.max(0, tonumber(kept[2]) - tonumber(ARGV[2])))
+end
+"""
+_NO_LIMIT: Final = -1
+
+
+class ValkeyCounters:
+    """Counts at `url` (`redis://…`, `rediss://…`); each count is kept for `seconds`, the length of two periods."""
+
+    def __init__(self, url: str, seconds: int) -> None:
+        # A pool that waits: the other kind opens a connection for everyone who comes at once.
+        limits = {"timeout": _SECONDS, "socket_timeout": _SECONDS, "socket_connect_timeout": _SECONDS}
+        pool = BlockingConnectionPool.from_url(url, max_connections=_CONNECTIONS, **limits)
+        self._client: Any = Redis.from_pool(pool)
+        self._take = self._client.register_script(_TAKE)
+        self._give_back = self._client.register_script(_GIVE_BACK)
+        self._seconds = seconds
+
+    async def start(self) -> None:
+        """See that the store answers; raises CountersUnavailable."""
+        async with _reported():
+            await self._client.ping()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+
+    async def take(self, units: Units) -> tuple[bool, Used]:
+        """Whether the units were taken, and what is used now; raises CountersUnavailable."""
+        limits = [_NO_LIMIT if most is None else most for most in (units.most_requests, units.most_tokens)]
+        arguments = [units.window, units.requests, units.tokens, *limits, self._seconds]
+        async with _reported():
+            taken, requests, tokens = await self._take(keys=[_PREFIX + units.key], args=arguments)
+        return taken == 1, Used(requests, tokens)
+
+    async def give_back(self, key: str, window: int, tokens: int) -> None:
+        """Correct the tokens used in that period; raises CountersUnavailable."""
+        async with _reported():
+            await self._give_back(keys=[_PREFIX + key], args=[window, tokens])
+
+    async def forget(self, before: int) -> None:
+        """Nothing: each count ends by itself."""
+
+
+@asynccontextmanager
+async def _reported() -> AsyncIterator[None]:
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise CountersUnavailable(f"the quotas in Valkey can't be used ({type(error).__name__})") from None

@@ -1,0 +1,48 @@
+"""Which quota a configuration asks for; beside `server.wiring`, the one place that names the classes that count."""
+
+from __future__ import annotations
+
+from server.addresses import ClientAddresses
+from server.config import Config
+from server.config.quota import QuotaConfig
+from server.config.storage import KvPostgresBackend, KvRedisBackend, KvSqliteBackend, SqliteStore
+from server.quota.counters import Counters
+from server.quota.quota import PERIODS, Limit, Quota
+from server.quota.sqlite import SqliteCounters
+from server.toll import Tolls, Turnstile
+
+
+def tolls(config: Config) -> Tolls:
+    """What callers pay at the door."""
+    server = config.server
+    quota = None if server.quota is None else _quota(server.quota, config)
+    return Tolls(quota, Turnstile(server.max_concurrent_requests), ClientAddresses(server.trusted_proxies))
+
+
+def _quota(config: QuotaConfig, whole: Config) -> Quota:
+    return Quota(
+        _counters(config, whole),
+        PERIODS[config.period],
+        anonymous=Limit(config.anonymous_max_requests, config.anonymous_max_tokens),
+        authenticated=Limit(config.authenticated_max_requests, config.authenticated_max_tokens),
+    )
+
+
+def _counters(config: QuotaConfig, whole: Config) -> Counters:
+    # Drivers are imported where they are used: a server that counts in a file needn't wait for them.
+    store = config.kvstore
+    if isinstance(store, SqliteStore):
+        return SqliteCounters(store.db_path)
+    backend = whole.storage.backends[store.backend]
+    match backend:
+        case KvSqliteBackend():
+            return SqliteCounters(backend.db_path)
+        case KvPostgresBackend():
+            from server.quota.postgres import PostgresCounters
+
+            return PostgresCounters(backend.url)
+        case KvRedisBackend():
+            from server.quota.valkey import ValkeyCounters
+
+            return ValkeyCounters(backend.url, 2 * PERIODS[config.period])
+    raise ValueError(f"the backend `{store.backend}` is for tables; a quota takes one for keys and values")

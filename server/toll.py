@@ -1,0 +1,109 @@
+"""What a request costs its caller: one unit of the quota, and a place among the caller's requests at this moment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from policy.vocabulary import Anonymous, Principal
+from server.addresses import ClientAddresses
+from server.quota.quota import Quota, QuotaExceeded, Standing
+
+FREE: Final = frozenset({"/metrics", "/v1/health", "/v1/health/ready", "/v1/version"})
+"""The paths that cost nothing: a probe must not be stopped by a quota."""
+
+
+class TooManyAtOnce(Exception):
+    """The caller has as many requests under way as it may have."""
+
+
+class Toll:
+    """One request's way to the quota."""
+
+    __slots__ = ("_address", "_caller", "_quota", "standing")
+
+    def __init__(self, quota: Quota, caller: Principal | Anonymous, address: str) -> None:
+        self._quota = quota
+        self._caller = caller
+        self._address = address
+        self.standing: Standing | None = None
+
+    async def pay(self) -> None:
+        """Take the request out of the caller's share; raises QuotaExceeded and CountersUnavailable."""
+        try:
+            self.standing = await self._quota.take(self._caller, self._address, self._quota.limit_of(self._caller))
+        except QuotaExceeded as exceeded:
+            self.standing = exceeded.standing
+            raise
+
+
+class Turnstile:
+    """Lets each caller have at most `most` requests under way, streams included; None lets any number in.
+
+    Counted in this process: with several workers a caller has that many places in each.
+    """
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._inside: Counter[tuple[str, str]] = Counter()
+
+    @contextmanager
+    def passing(self, caller: Principal | Anonymous, address: str) -> Iterator[None]:
+        """A place for as long as the context lasts; raises TooManyAtOnce where there is none left."""
+        if self._most is None:
+            yield
+            return
+        key = (caller.issuer, caller.id) if isinstance(caller, Principal) else ("", address)
+        if self._inside[key] >= self._most:
+            raise TooManyAtOnce
+        self._inside[key] += 1
+        try:
+            yield
+        finally:
+            self._inside[key] -= 1
+            if not self._inside[key]:
+                del self._inside[key]
+
+
+def quota_headers(standing: Standing) -> list[tuple[bytes, bytes]]:
+    """What OpenAI's clients read of a quota; the times are durations such as `6m0s`."""
+    headers = []
+    for kind, most, left in (
+        (b"requests", standing.limit.requests, standing.requests_left),
+        (b"tokens", standing.limit.tokens, standing.tokens_left),
+    ):
+        if most is not None:
+            headers += [
+                (b"x-ratelimit-limit-" + kind, b"%d" % most),
+                (b"x-ratelimit-remaining-" + kind, b"%d" % (left or 0)),
+                (b"x-ratelimit-reset-" + kind, _duration(standing.resets_in)),
+            ]
+    return headers
+
+
+def _duration(seconds: int) -> bytes:
+    hours, rest = divmod(seconds, 3600)
+    minutes, seconds = divmod(rest, 60)
+    if hours:
+        return b"%dh%dm%ds" % (hours, minutes, seconds)
+    return b"%dm%ds" % (minutes, seconds) if minutes else b"%ds" % seconds
+
+
+class Tolls:
+    """What the door asks of callers: `quota` None asks for nothing but a place."""
+
+    def __init__(self, quota: Quota | None, turnstile: Turnstile, addresses: ClientAddresses) -> None:
+        self.quota = quota
+        self.turnstile = turnstile
+        self.addresses = addresses
+
+    def toll(self, path: str, caller: Principal | Anonymous, address: str) -> Toll | None:
+        """The way to the quota of a request to that path; None where it is free."""
+        return None if self.quota is None or path in FREE else Toll(self.quota, caller, address)
+
+
+def free() -> Tolls:
+    """No quota, and no limit on requests under way."""
+    return Tolls(None, Turnstile(None), ClientAddresses(()))

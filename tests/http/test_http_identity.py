@@ -1,0 +1,245 @@
+"""Every kind of authentication provider from its configuration to an answer, against a real server of its kind."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from server.authenticators import authenticator
+from server.authn.key_store import KeyStore
+from tests.http.decided import Decided, decided, read
+from tests.identity.services import Asked, Service, private_ca, service
+
+CONFIG = """
+    version: 2
+    apis: [inference]
+    providers:
+      inference:
+      - {provider_id: echo, provider_type: inline::echo}
+    models:
+    - {model_id: model-1, provider_id: echo}
+    - {model_id: model-2, provider_id: echo}
+    server:
+      auth:
+        provider_config: PROVIDER
+        access_policy: POLICY
+"""
+P1 = """
+        - permit:
+            principal: user-1
+            actions: [create, read, delete]
+          description: user-1 has full access to all resources
+        - permit:
+            principal: user-2
+            actions: [read]
+            resource: model::model-1
+          description: user-2 has read access to model-1 only
+"""
+
+
+@contextmanager
+def guarded(provider: str, policy: str, opa: Path, folder: Path) -> Iterator[Decided]:
+    """The server with that `provider_config` (flow style) and that policy."""
+    text = CONFIG.replace("PROVIDER", provider).replace("POLICY", policy)
+    with decided(text, opa, folder, authenticator=authenticator(read(text).server.auth)) as running:
+        yield running
+
+
+def models(running: Decided, token: str | None) -> list[str] | int:
+    """The models that the bearer sees, or the status of a refusal."""
+    answer = running.address.get("/v1/models", *([] if token is None else [f"Authorization: Bearer {token}"]))
+    if answer.status != 200:
+        assert answer.error["message"]
+        assert token is None or token not in answer.body.decode()
+        return answer.status
+    return sorted(model["id"] for model in answer.json["data"])
+
+
+def test_c17_p1_two_github_users(opa_binary: Path, tmp_path: Path) -> None:
+    def github(asked: Asked) -> tuple[int, Any]:
+        user = {"Bearer one": "user-1", "Bearer two": "user-2", "Bearer three": "user-3"}.get(
+            asked.headers["authorization"]
+        )
+        if user is None:
+            return 401, {"message": "Bad credentials"}
+        return 200, {"login": user, "id": 1} if asked.target == "/user" else []
+
+    with service(github) as api:
+        provider = f"{{type: github_token, github_api_base_url: '{api.url}'}}"
+        with guarded(provider, P1, opa_binary, tmp_path) as running:
+            assert models(running, "one") == ["echo/model-1", "echo/model-2"]
+            assert models(running, "two") == ["echo/model-1"]
+            assert models(running, "three") == []
+            assert models(running, "four") == 401
+            assert models(running, None) == 401
+            asked = len(api.asked)
+            assert models(running, "one") == ["echo/model-1", "echo/model-2"]
+            assert len(api.asked) == asked, "a good answer is remembered"
+
+
+def test_c16_p2_service_accounts_reviewed_by_a_kubernetes_api_server(opa_binary: Path, tmp_path: Path) -> None:
+    account = "system:serviceaccount:my-namespace:my-serviceaccount"
+
+    def cluster(asked: Asked) -> tuple[int, Any]:
+        if asked.headers["authorization"] != "Bearer sa-token":
+            return 401, {"kind": "Status", "code": 401}
+        user = {"username": account, "uid": "u-1", "groups": ["system:authenticated"]}
+        return 201, {"kind": "SelfSubjectReview", "status": {"userInfo": user}}
+
+    ca_file, context = private_ca(tmp_path)
+    policy = f"""
+        - permit:
+            principal: {account}
+            actions: [read]
+            resource: model::model-1
+        - permit:
+            actions: [read]
+            resource: model::model-2
+          when: user with u-1 in uid_attr
+"""
+    with service(cluster, context) as api:
+        provider = (
+            f"{{type: kubernetes, api_server_url: '{api.url}', tls_cafile: '{ca_file}', verify_tls: true, "
+            "claims_mapping: {username: roles, groups: roles, uid: uid_attr}}"
+        )
+        with guarded(provider, policy, opa_binary, tmp_path) as running:
+            assert models(running, "sa-token") == ["echo/model-1", "echo/model-2"]
+            assert models(running, "other") == 401
+
+
+PRINTED = {
+    "access_attributes": {
+        "roles": ["admin", "user"],
+        "teams": ["ml-team", "nlp-team"],
+        "projects": ["llama-3", "project-x"],
+        "namespaces": ["research"],
+    },
+    "message": "Authentication successful",
+}
+BY_ATTRIBUTES = """
+        - permit: {actions: [read], resource: "model::model-1"}
+          when: [user with admin in roles, user with nlp-team in teams, user with research in namespaces]
+        - permit: {actions: [read], resource: "model::model-2"}
+          when: user with project-x in projects
+"""
+
+
+def test_c18_an_endpoint_of_ones_own_as_printed(
+    opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OSTIARY_HOME", str(tmp_path / "home"))
+    with service(lambda asked: (200, PRINTED)) as endpoint:
+        provider = f"{{type: custom, endpoint: '{endpoint.url}/validate'}}"
+        with guarded(provider, BY_ATTRIBUTES, opa_binary, tmp_path) as running:
+            assert models(running, "any-token") == ["echo/model-1", "echo/model-2"]
+    (asked,) = endpoint.asked
+    assert asked.target == "/validate"
+    assert b'"path":"/v1/models"' in asked.body
+    assert b'"authorization"' not in asked.body
+
+
+@pytest.mark.parametrize(
+    ("reply", "status"),
+    [
+        (lambda asked: (401, {}), 401),
+        (lambda asked: (403, {}), 401),
+        (lambda asked: (500, {}), 503),
+        (lambda asked: (302, b"", {"location": "http://127.0.0.1:1/"}), 503),
+        (lambda asked: (200, b"<html></html>"), 503),
+        (lambda asked: (200, {"access_attributes": {"roles": "admin"}}), 503),
+        (lambda asked: (200, b"x" * 300_000), 503),
+    ],
+)
+def test_case_17_a_refusal_is_401_and_anything_odd_503_with_a_wait(
+    reply: Callable[[Asked], Any],
+    status: int,
+    opa_binary: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OSTIARY_HOME", str(tmp_path / "home"))
+    with service(reply) as endpoint:
+        provider = f"{{type: custom, endpoint: '{endpoint.url}'}}"
+        with guarded(provider, BY_ATTRIBUTES, opa_binary, tmp_path) as running:
+            assert models(running, "a-token") == status
+            answer = running.address.get("/v1/models", "Authorization: Bearer another-token")
+            if status == 503:
+                assert answer.error["code"] == "identity_unavailable"
+                assert (answer.headers["retry-after"], answer.headers["x-should-retry"]) == ("1", "true")
+            else:
+                assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+
+
+def test_an_unreachable_service_is_503_and_served_again_once_it_is_back(opa_binary: Path, tmp_path: Path) -> None:
+    answers: list[tuple[int, Any]] = [(500, {})]
+    with service(lambda asked: answers[-1]) as endpoint:
+        provider = f"{{type: custom, endpoint: '{endpoint.url}', name_key: '{'k' * 32}'}}"
+        with guarded(provider, BY_ATTRIBUTES, opa_binary, tmp_path) as running:
+            assert models(running, "a-token") == 503
+            answers.append((200, PRINTED))
+            assert models(running, "a-token") == ["echo/model-1", "echo/model-2"]
+
+
+def test_introspection_decides_about_opaque_tokens(opa_binary: Path, tmp_path: Path) -> None:
+    def endpoint(asked: Asked) -> tuple[int, Any]:
+        assert asked.headers["authorization"] == f"Basic {base64.b64encode(b'client:secret').decode()}"
+        good = parse_qs(asked.body.decode())["token"] == ["opaque"]
+        return 200, {"active": True, "sub": "user-2", "aud": "ostiary", "exp": 4_000_000_000} if good else {
+            "active": False
+        }
+
+    with service(endpoint) as issuer:
+        provider = (
+            "{type: oauth2_token, issuer: 'https://issuer.example', audience: ostiary, introspection: "
+            f"{{url: '{issuer.url}/introspect', client_id: client, client_secret: secret}}}}"
+        )
+        with guarded(provider, P1, opa_binary, tmp_path) as running:
+            assert models(running, "opaque") == ["echo/model-1"]
+            assert [models(running, "other") for _ in range(3)] == [401] * 3
+            assert len(issuer.asked) == 2
+
+
+def test_a_key_of_the_command_line_is_good_until_it_is_revoked(opa_binary: Path, tmp_path: Path) -> None:
+    store = KeyStore(tmp_path / "keys.db")
+    key = store.create("user-2", {"roles": ("developer",)}, None)
+    provider = f"{{type: api_key, db_path: '{tmp_path / 'keys.db'}', recheck_period: 0}}"
+    with guarded(provider, P1, opa_binary, tmp_path) as running:
+        assert models(running, key) == ["echo/model-1"]
+        assert models(running, key[:-1] + ("A" if key[-1] != "A" else "B")) == 401
+        store.revoke(key.split("_")[1])
+        assert models(running, key) == 401
+
+
+def test_t1_one_tls_context_serves_every_question_to_a_service(
+    opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[ssl.SSLContext] = []
+    initialise = ssl.SSLContext.__new__
+
+    def counting(cls: type[ssl.SSLContext], *arguments: object, **options: object) -> ssl.SSLContext:
+        made.append(initialise(cls, *arguments, **options))
+        return made[-1]
+
+    def judge(asked: Asked) -> tuple[int, Any]:
+        return 200, {"principal": "user-1"}
+
+    ca_file, context = private_ca(tmp_path)
+    endpoint: Service
+    with service(judge, context) as endpoint:
+        monkeypatch.setattr(ssl.SSLContext, "__new__", counting)
+        provider = (
+            f"{{type: custom, endpoint: '{endpoint.url}', tls_cafile: '{ca_file}', name_key: '{'k' * 32}', "
+            "recheck_period: 0}"
+        )
+        with guarded(provider, P1, opa_binary, tmp_path) as running:
+            for number in range(5):
+                assert models(running, f"token-{number}") == ["echo/model-1", "echo/model-2"]
+        assert len(endpoint.asked) == 5
+        assert len(made) == 1

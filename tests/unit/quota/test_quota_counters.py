@@ -1,0 +1,238 @@
+"""Counting in each store: atomic, in periods, never lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from server.quota.counters import Counters, CountersUnavailable, Units, Used
+from server.quota.postgres import PostgresCounters
+from server.quota.sqlite import SqliteCounters
+from server.quota.valkey import ValkeyCounters
+
+MANY = 10_000 if os.environ.get("OSTIARY_NIGHTLY") else 2_000
+WINDOW = 86_400 * 20_000
+
+Make = Callable[[], Counters]
+
+
+@pytest.fixture(params=["sqlite", "postgres", "valkey"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+    """Makes counters that share one store; each call is another server's."""
+    if request.param == "sqlite":
+        return lambda: SqliteCounters(tmp_path / "var" / "quotas.db")
+    if request.param == "postgres":
+        url = request.getfixturevalue("postgres_url")
+        return lambda: PostgresCounters(url)
+    url = request.getfixturevalue("valkey_url")
+    return lambda: ValkeyCounters(url, 2 * 86_400)
+
+
+@asynccontextmanager
+async def opened(*counters: Counters) -> AsyncIterator[None]:
+    await asyncio.gather(*(counter.start() for counter in counters))
+    try:
+        yield
+    finally:
+        for counter in counters:
+            await counter.close()
+
+
+def run(scenario: Awaitable[None]) -> None:
+    async def awaited() -> None:
+        await scenario
+
+    asyncio.run(awaited())
+
+
+def units(
+    key: str, most: int | None, *, window: int = WINDOW, tokens: int = 0, most_tokens: int | None = None
+) -> Units:
+    return Units(key, window, 0 if tokens else 1, tokens, None if tokens else most, most_tokens)
+
+
+def new_key() -> str:
+    return secrets.token_hex(8)
+
+
+def test_the_share_is_used_up_and_stays_so(make: Make) -> None:
+    async def scenario() -> None:
+        counters, key = make(), new_key()
+        async with opened(counters):
+            for number in (1, 2, 3):
+                assert await counters.take(units(key, 3)) == (True, Used(number, 0))
+            for _ in range(3):
+                assert await counters.take(units(key, 3)) == (False, Used(3, 0))
+            assert await counters.take(units(new_key(), 3)) == (True, Used(1, 0))
+            assert await counters.take(units(key, None)) == (True, Used(4, 0))
+
+    run(scenario())
+
+
+def test_a_share_of_nothing_is_never_given(make: Make) -> None:
+    async def scenario() -> None:
+        counters, key = make(), new_key()
+        async with opened(counters):
+            assert await counters.take(units(key, 0)) == (False, Used(0, 0))
+            assert await counters.take(units(key, None, tokens=11, most_tokens=10)) == (False, Used(0, 0))
+            assert await counters.take(units(key, None, tokens=10, most_tokens=10)) == (True, Used(0, 10))
+
+    run(scenario())
+
+
+def test_no_unit_is_lost_or_given_twice_among_several_servers(make: Make) -> None:
+    async def scenario() -> None:
+        servers, key, most = [make() for _ in range(3)], new_key(), MANY // 2
+        async with opened(*servers):
+            taken = await asyncio.gather(
+                *(servers[number % 3].take(units(key, most)) for number in range(MANY)),
+            )
+            assert sum(1 for given, _ in taken if given) == most
+            assert sorted(used.requests for given, used in taken if given) == list(range(1, most + 1))
+
+    run(scenario())
+
+
+def test_a_new_period_starts_at_nothing_and_an_old_one_does_not_come_back(make: Make) -> None:
+    async def scenario() -> None:
+        counters, key = make(), new_key()
+        async with opened(counters):
+            assert await counters.take(units(key, 1)) == (True, Used(1, 0))
+            assert (await counters.take(units(key, 1)))[0] is False
+            assert await counters.take(units(key, 1, window=WINDOW + 60)) == (True, Used(1, 0))
+            # The clock jumps back, or another server's is late.
+            assert await counters.take(units(key, 1)) == (False, Used(1, 0))
+            await counters.forget(WINDOW + 60)
+            assert await counters.take(units(key, 1, window=WINDOW + 60)) == (False, Used(1, 0))
+
+    run(scenario())
+
+
+def test_tokens_are_reserved_and_given_back_and_never_fall_below_nothing(make: Make) -> None:
+    async def scenario() -> None:
+        counters, key = make(), new_key()
+        async with opened(counters):
+            assert await counters.take(units(key, None, tokens=60, most_tokens=100)) == (True, Used(0, 60))
+            assert await counters.take(units(key, None, tokens=60, most_tokens=100)) == (False, Used(0, 60))
+            await counters.give_back(key, WINDOW, 50)
+            assert await counters.take(units(key, None, tokens=60, most_tokens=100)) == (True, Used(0, 70))
+            await counters.give_back(key, WINDOW, -200)
+            assert (await counters.take(units(key, None, tokens=1, most_tokens=100)))[1] == Used(0, 270)
+            await counters.give_back(key, WINDOW, 10_000)
+            assert await counters.take(units(key, None, tokens=1, most_tokens=100)) == (True, Used(0, 1))
+            await counters.give_back(key, WINDOW - 60, 1)
+            assert (await counters.take(units(key, None, tokens=1, most_tokens=100)))[1] == Used(0, 2)
+            await counters.give_back(new_key(), WINDOW, 5)
+
+    run(scenario())
+
+
+def test_periods_that_are_over_are_forgotten(tmp_path: Path, postgres_url: str) -> None:
+    async def scenario() -> None:
+        sqlite, postgres, key = SqliteCounters(tmp_path / "quotas.db"), PostgresCounters(postgres_url), new_key()
+        async with opened(sqlite, postgres):
+            for counters in (sqlite, postgres):
+                await counters.take(units(key, 1))
+                await counters.forget(WINDOW)
+                assert (await counters.take(units(key, 1)))[0] is False
+                await counters.forget(WINDOW + 1)
+                assert (await counters.take(units(key, 1)))[0] is True
+
+    run(scenario())
+
+
+def test_a_count_in_valkey_ends_by_itself(valkey_url: str) -> None:
+    async def scenario() -> None:
+        counters, key = ValkeyCounters(valkey_url, 120), new_key()
+        async with opened(counters):
+            await counters.take(units(key, 1))
+            assert 0 < await counters._client.ttl(f"ostiary:quota:{key}") <= 120
+
+    run(scenario())
+
+
+def test_counts_outlive_a_restart(make: Make) -> None:
+    async def scenario() -> None:
+        key = new_key()
+        for number in (1, 2):
+            counters = make()
+            async with opened(counters):
+                assert await counters.take(units(key, 5)) == (True, Used(number, 0))
+
+    run(scenario())
+
+
+def test_a_store_that_is_out_of_reach_gives_nothing(tmp_path: Path) -> None:
+    (tmp_path / "none.db").write_bytes(b"this is no database, whatever its name says" * 100)
+    (tmp_path / "file").touch()
+    out_of_reach: list[Counters] = [
+        SqliteCounters(tmp_path / "none.db"),
+        SqliteCounters(tmp_path / "file" / "quotas.db"),
+        PostgresCounters("postgresql://user:secret-canary@127.0.0.1:1/none"),
+        ValkeyCounters("redis://:secret-canary@127.0.0.1:1", 60),
+    ]
+
+    async def start(counters: Counters) -> None:
+        try:
+            await counters.start()
+        finally:
+            await counters.close()
+
+    for counters in out_of_reach:
+        with pytest.raises(CountersUnavailable, match="can't be used") as failure:
+            run(start(counters))
+        assert "secret-canary" not in str(failure.value)
+
+
+def test_a_locked_file_fails_those_who_wait_and_serves_those_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sqlite3
+
+    from server.quota import sqlite as module
+
+    monkeypatch.setattr(module, "_BUSY_SECONDS", 0.1)
+
+    async def scenario() -> None:
+        counters, key = SqliteCounters(tmp_path / "quotas.db"), new_key()
+        async with opened(counters):
+            other = sqlite3.connect(tmp_path / "quotas.db", isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(CountersUnavailable, match="locked"):
+                await counters.take(units(key, 1))
+            other.execute("ROLLBACK")
+            other.close()
+            assert await counters.take(units(key, 1)) == (True, Used(1, 0))
+
+    run(scenario())
+
+
+def test_a_database_that_goes_away_gives_nothing_until_it_is_back(postgres_url: str) -> None:
+    async def scenario() -> None:
+        counters, key = PostgresCounters(postgres_url), new_key()
+        async with opened(counters):
+            await counters.take(units(key, 5))
+            admin = await asyncpg.connect(postgres_url)
+            await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+            results = await asyncio.gather(*(counters.take(units(key, 5)) for _ in range(3)), return_exceptions=True)
+            assert all(isinstance(result, tuple | CountersUnavailable) for result in results)
+            for _ in range(3):
+                try:
+                    given, used = await counters.take(units(key, 50))
+                except CountersUnavailable:
+                    continue
+                assert given
+                assert used.requests >= 2
+                break
+            else:
+                raise AssertionError("the store did not come back")
+            await admin.close()
+
+    run(scenario())
