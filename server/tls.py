@@ -1,4 +1,4 @@
-"""TLS contexts for connections that this server opens: made once for each endpoint, when its client is made."""
+"""TLS contexts, for the connections that this server opens and for those that it takes."""
 
 from __future__ import annotations
 
@@ -22,3 +22,33 @@ def client_context(cafile: Path | None, *, verify: bool) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+class ServerTls:
+    """The certificate that this server shows, from TLS 1.2 on; with `cafile` it asks every client for one, too.
+
+    `context` stays the same object for as long as the server listens. Raises what a bad certificate or key raises.
+    """
+
+    def __init__(self, certfile: Path, keyfile: Path, cafile: Path | None) -> None:
+        self._certfile = certfile
+        self._keyfile = keyfile
+        self._cafile = cafile
+        self.context = self._made()
+
+    def reload(self) -> None:
+        """Show the certificate that the files hold now; raises what a bad one raises, and then shows the old one.
+
+        Connections that are open keep theirs. The authorities for clients stay those of the start.
+        """
+        self._made()
+        self.context.load_cert_chain(self._certfile, self._keyfile)
+
+    def _made(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self._certfile, self._keyfile)
+        if self._cafile is not None:
+            context.load_verify_locations(self._cafile)
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context

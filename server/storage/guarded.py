@@ -1,0 +1,178 @@
+"""The only way for a handler to reach a record: every step needs a decision, and the owner comes from the decision."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from policy.vocabulary import Action, Resource
+from server.authz.errors import AccessDenied
+from server.authz.permit import ListPermit, Permit
+from server.storage.database import Writing
+from server.storage.record_filter import RowVerdict, compile_filter
+from server.storage.records import Draft, Page, Record, Records
+
+_TRIES: Final = 5
+"""How often a change is tried again that another request's change got ahead of."""
+
+
+class NotFound(Exception):
+    """There is no such record, or the caller may not know that there is: the two are one answer."""
+
+    def __init__(self, identity: str) -> None:
+        super().__init__(identity)
+        self.identity = identity
+
+
+class Contended(Exception):
+    """Others keep changing the record; the request may be made again."""
+
+
+class Asking(Protocol):
+    """One request's way to the policy (`server.guards.Gate`)."""
+
+    async def enter(self) -> None:
+        """Ask about the route, unless that is settled."""
+        ...
+
+    async def permit(self, action: Action, resource: Resource) -> Permit:
+        """Leave to act on the resource; raises AccessDenied."""
+        ...
+
+    async def listing(self, action: Action, kind: str) -> ListPermit:
+        """Leave to act on those records of the type that its filter permits."""
+        ...
+
+    async def readable(self, resources: Sequence[Resource]) -> list[Permit]:
+        """Leave to read each of the resources that the caller may read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A full page: as many records as were wanted, or all that there are; `has_more` is exact."""
+
+    records: tuple[Record, ...]
+    has_more: bool
+
+
+class GuardedStore:
+    """Records of the resource type `kind`, for callers who pass their gate.
+
+    Besides what its methods name, they raise PolicyUnavailable where no decision can be had, and DatabaseUnavailable.
+    """
+
+    def __init__(self, records: Records, kind: str) -> None:
+        self._records = records
+        self._kind = kind
+
+    async def permit_create(self, gate: Asking) -> Permit:
+        """Leave to make a record, before it is known what is in it; raises AccessDenied."""
+        return await gate.permit(Action.CREATE, Resource(self._kind, ()))
+
+    async def create(
+        self,
+        permit: Permit,
+        draft: Draft,
+        beside: Callable[[Writing], Awaitable[None]] | None = None,
+    ) -> Record:
+        """Make the record, owned as the decision says; what `beside` writes is in the same transaction.
+
+        Raises AlreadyThere for an id that exists, whoever's it is, and ParentGone.
+        """
+        if permit.action is not Action.CREATE or permit.resource.type != self._kind:
+            raise ValueError("the permit is for something else")
+        async with self._records.database.writing() as transaction:
+            record = await self._records.insert(transaction, draft, permit.owner)
+            if beside is not None:
+                await beside(transaction)
+        return record
+
+    async def insert_in(self, transaction: Writing, permit: Permit, draft: Draft) -> Record:
+        """The same within a transaction that somebody else ends."""
+        if permit.action is not Action.CREATE or permit.resource.type != self._kind:
+            raise ValueError("the permit is for something else")
+        return await self._records.insert(transaction, draft, permit.owner)
+
+    async def get(self, gate: Asking, identity: str, parent: str | None = None) -> Record:
+        """The record; NotFound where there is none that the caller may read (or none of that parent)."""
+        return await self._held(gate, identity, parent, Action.READ)
+
+    async def permit(self, gate: Asking, identity: str, action: Action, parent: str | None = None) -> Record:
+        """The record, once the caller may do `action` to it; raises NotFound, and AccessDenied where it may be read."""
+        return await self._held(gate, identity, parent, action)
+
+    async def update(
+        self, gate: Asking, identity: str, change: Callable[[Record], Record], parent: str | None = None
+    ) -> Record:
+        """The record after `change`, which may alter its body, facet and end and nothing else.
+
+        Raises NotFound, AccessDenied where the record may be read, and Contended.
+        """
+        for _ in range(_TRIES):
+            record = await self._held(gate, identity, parent, Action.UPDATE)
+            changed = change(record)
+            async with self._records.database.writing() as transaction:
+                version = await self._records.change(
+                    transaction, record, changed.body, changed.facet, changed.expires_at
+                )
+            if version is not None:
+                kept = replace(record, body=changed.body, facet=changed.facet, expires_at=changed.expires_at)
+                return replace(kept, version=version)
+        raise Contended
+
+    async def delete(self, gate: Asking, identity: str, parent: str | None = None) -> Record:
+        """The record that is gone now, with what belonged to it; raises NotFound, AccessDenied where it may be read."""
+        record = await self._held(gate, identity, parent, Action.DELETE)
+        async with self._records.database.writing() as transaction:
+            if not await self._records.remove(transaction, identity):
+                raise NotFound(identity)
+        return record
+
+    async def page(self, gate: Asking, page: Page) -> Listed:
+        """The records of the page that the caller may read, in full pages."""
+        listing = await gate.listing(Action.READ, self._kind)
+        permitted = compile_filter(listing.filter, self._records.database.dialect)
+        found: list[Record] = []
+        wanted = replace(page, limit=page.limit + 1)
+        backwards = page.before is not None and page.after is None
+        while True:
+            rows = await self._records.page(permitted, wanted)
+            kept = await self._kept(gate, rows)
+            found = [*kept, *found] if backwards else [*found, *kept]
+            if len(found) > page.limit or len(rows) < wanted.limit:
+                break
+            # Some of the page were not permitted after all: go on behind its last row.
+            wanted = replace(wanted, before=rows[0][0]) if backwards else replace(wanted, after=rows[-1][0])
+        has_more = len(found) > page.limit
+        records = found[-page.limit :] if backwards else found[: page.limit]
+        return Listed(tuple(records), has_more)
+
+    async def _kept(self, gate: Asking, rows: Sequence[tuple[Record, RowVerdict]]) -> list[Record]:
+        """Those of the rows that are permitted; the undecided ones are asked about together."""
+        undecided = {record.id: self._resource(record) for record, verdict in rows if verdict is RowVerdict.ASK}
+        permits = await gate.readable(list(undecided.values())) if undecided else []
+        permitted = {permit.resource.names[0] for permit in permits}
+        return [
+            record
+            for record, verdict in rows
+            if verdict is RowVerdict.PERMIT or (verdict is RowVerdict.ASK and record.id in permitted)
+        ]
+
+    async def _held(self, gate: Asking, identity: str, parent: str | None, action: Action) -> Record:
+        record = await self._records.find(identity)
+        if record is None or record.parent != parent:
+            await gate.enter()
+            raise NotFound(identity)
+        resource = self._resource(record)
+        try:
+            await gate.permit(action, resource)
+        except AccessDenied:
+            if action is Action.READ or not await gate.readable([resource]):
+                raise NotFound(identity) from None
+            raise
+        return record
+
+    def _resource(self, record: Record) -> Resource:
+        return Resource(self._kind, (record.id,), record.owner, record.origin)

@@ -1,0 +1,92 @@
+"""Records in PostgreSQL: for any number of servers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import lru_cache
+from typing import Any, Final
+
+import asyncpg
+
+from server.storage.database import AlreadyThere, DatabaseUnavailable, ParentGone, Row, Value
+from server.storage.record_filter import POSTGRESQL, Dialect
+
+_CONNECTIONS: Final = 16
+_SECONDS: Final = 10.0
+_PARAMETER: Final = re.compile(r"\?([1-9][0-9]*)")
+
+
+class PostgresDatabase:
+    """The database at `url` (`postgresql://…`, which may hold credentials and is never shown)."""
+
+    kind: Final = "postgresql"
+    dialect: Final[Dialect] = POSTGRESQL
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+
+    async def start(self) -> None:
+        """Connect; raises DatabaseUnavailable."""
+        with _reported():
+            self._pool = await asyncpg.create_pool(
+                self._url, min_size=1, max_size=_CONNECTIONS, timeout=_SECONDS, command_timeout=_SECONDS
+            )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._pool is not None:
+            await self._pool.close()
+
+    async def read(self, statement: str, *values: Value) -> list[Row]:
+        """The rows of a statement that changes nothing; raises DatabaseUnavailable."""
+        with _reported():
+            return [tuple(row) for row in await self._opened.fetch(spelled(statement), *values)]
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[_Transaction]:
+        """A transaction on a connection of its own."""
+        with _reported():
+            async with self._opened.acquire() as connection, connection.transaction():
+                yield _Transaction(connection)
+
+    async def script(self, statements: str) -> None:
+        """Several statements without parameters, in a transaction of their own; raises DatabaseUnavailable."""
+        with _reported():
+            async with self._opened.acquire() as connection, connection.transaction():
+                await connection.execute(statements)
+
+    @property
+    def _opened(self) -> asyncpg.Pool[asyncpg.Record]:
+        if self._pool is None:
+            raise RuntimeError("a database is used before it is started")
+        return self._pool
+
+
+class _Transaction:
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def run(self, statement: str, *values: Value) -> list[Row]:
+        return [tuple(row) for row in await self._connection.fetch(spelled(statement), *values)]
+
+
+@lru_cache(maxsize=1024)
+def spelled(statement: str) -> str:
+    """The statement with PostgreSQL's parameters."""
+    return _PARAMETER.sub(r"$\1", statement)
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    try:
+        yield
+    except asyncpg.UniqueViolationError:
+        raise AlreadyThere from None
+    except asyncpg.ForeignKeyViolationError:
+        raise ParentGone from None
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        # The texts of such errors may hold addresses and values; what kind it is says enough.
+        raise DatabaseUnavailable(f"the records in PostgreSQL can't be used ({type(error).__name__})") from None

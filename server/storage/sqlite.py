@@ -1,0 +1,122 @@
+"""Records in an SQLite file: for one server, or several processes on one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sqlite3
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import aiosqlite
+
+from server.storage.database import AlreadyThere, DatabaseUnavailable, ParentGone, Row, Value
+from server.storage.record_filter import SQLITE, Dialect
+
+_BUSY_MILLISECONDS: Final = 5_000
+_READERS: Final = 2
+
+
+class SqliteDatabase:
+    """The file at `path`: one connection writes, others read beside it (write-ahead log)."""
+
+    kind: Final = "sqlite"
+    dialect: Final[Dialect] = SQLITE
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: aiosqlite.Connection | None = None
+        self._readers: list[aiosqlite.Connection] = []
+        self._next: Iterator[aiosqlite.Connection] = iter(())
+        self._turn = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Open the file, which is made for its owner alone if there is none; raises DatabaseUnavailable."""
+        with self.reported():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            if not self._path.exists():
+                self._path.touch(mode=0o600)
+            self._writer = await self._connected()
+            # A power failure may take the last second with it, and nothing else does; a killed process loses nothing.
+            await self._writer.execute_fetchall("PRAGMA synchronous = NORMAL")
+            self._readers = [await self._connected() for _ in range(_READERS)]
+            for reader in self._readers:
+                await reader.execute_fetchall("PRAGMA query_only = ON")
+        self._next = itertools.cycle(self._readers)
+
+    async def close(self) -> None:
+        """Close the file."""
+        for connection in (*self._readers, self._writer):
+            if connection is not None:
+                await connection.close()
+
+    async def read(self, statement: str, *values: Value) -> list[Row]:
+        """The rows of a statement that changes nothing; raises DatabaseUnavailable."""
+        with self.reported():
+            return _rows(await next(self._next).execute_fetchall(statement, values))
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[_Transaction]:
+        """A transaction; those of one process wait for each other."""
+        async with self._turn:
+            connection = self._opened
+            with self.reported():
+                await connection.execute_fetchall("BEGIN IMMEDIATE")
+            try:
+                yield _Transaction(self, connection)
+                with self.reported():
+                    await connection.execute_fetchall("COMMIT")
+            except BaseException:
+                # A full disk has rolled back already.
+                with suppress(sqlite3.Error):
+                    await asyncio.shield(connection.execute_fetchall("ROLLBACK"))
+                raise
+
+    async def script(self, statements: str) -> None:
+        """Several statements without parameters, in a transaction of their own; raises DatabaseUnavailable."""
+        async with self._turn:
+            with self.reported():
+                await self._opened.executescript(f"BEGIN IMMEDIATE;\n{statements}\nCOMMIT;")
+
+    async def _connected(self) -> aiosqlite.Connection:
+        connection = await aiosqlite.connect(self._path, isolation_level=None)
+        for setting in ("journal_mode = WAL", "foreign_keys = ON", f"busy_timeout = {_BUSY_MILLISECONDS}"):
+            await connection.execute_fetchall(f"PRAGMA {setting}")
+        return connection
+
+    @property
+    def _opened(self) -> aiosqlite.Connection:
+        if self._writer is None:
+            raise RuntimeError("a database is used before it is started")
+        return self._writer
+
+    @contextmanager
+    def reported(self) -> Iterator[None]:
+        """Turns what SQLite raises into what a database may raise."""
+        try:
+            yield
+        except sqlite3.IntegrityError as error:
+            if error.sqlite_errorname in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"):
+                raise AlreadyThere from None
+            if error.sqlite_errorname == "SQLITE_CONSTRAINT_FOREIGNKEY":
+                raise ParentGone from None
+            raise
+        except (sqlite3.OperationalError, sqlite3.DatabaseError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise DatabaseUnavailable(f"the records in `{self._path}` can't be used: {reason}") from None
+
+
+class _Transaction:
+    def __init__(self, database: SqliteDatabase, connection: aiosqlite.Connection) -> None:
+        self._database = database
+        self._connection = connection
+
+    async def run(self, statement: str, *values: Value) -> list[Row]:
+        with self._database.reported():
+            return _rows(await self._connection.execute_fetchall(statement, values))
+
+
+def _rows(found: Iterable[sqlite3.Row]) -> list[Row]:
+    return [tuple(row) for row in found]
