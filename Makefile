@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= examples/multi-tenant/config.yaml
+SCENARIO ?= chat
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint opa rego golden nightly mutants lock clean
+.PHONY: help serve test lint opa rego golden nightly compose mutants bench profile lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r target text; do printf '  make %-9s %s\n' "$$target" "$$text"; done
@@ -27,11 +28,22 @@ opa: ## obtain OPA (found, or built once per machine) and print its path
 golden: .venv/dev.stamp ## rewrite the golden files from what the code does now
 	@OSTIARY_GOLDEN=rewrite $(BIN)/python -m pytest tests/golden tests/unit -q
 
-nightly: .venv/dev.stamp opa ## the long random checks
-	@OSTIARY_NIGHTLY=1 $(BIN)/python -m pytest tests/equivalence tests/laws --timeout 3600
+nightly: .venv/dev.stamp opa ## the long checks: random ones, and the containers
+	@tools/engine/obtain
+	@OSTIARY_NIGHTLY=1 $(BIN)/python -m pytest tests/equivalence tests/laws tests/http/test_http_jam.py tests/http/test_http_stream_ends.py tests/system/test_many_streams.py tests/system/test_compose.py tests/system/test_kills.py --timeout 3600
+
+compose: .venv/dev.stamp opa ## run compose.yaml for real, on the Docker that is there or on an engine made for it
+	@tools/engine/obtain
+	@OSTIARY_NIGHTLY=1 $(BIN)/python -m pytest tests/system/test_compose.py
 
 mutants: .venv/dev.stamp opa ## make deliberate mistakes and show which check notices each
 	@OSTIARY_OPA="$$($(PYTHON) -m translators.opa)" $(BIN)/python -m tests.mutation.run
+
+bench: .venv/dev.stamp opa ## measure what a request costs, and rewrite the tables of docs/performance.md
+	@OSTIARY_OPA="$$($(PYTHON) -m translators.opa)" $(BIN)/python -m bench --write docs/performance.md
+
+profile: .venv/dev.stamp opa ## show where the server's processor time goes (SCENARIO=stream for another one than chat)
+	@OSTIARY_OPA="$$($(PYTHON) -m translators.opa)" $(BIN)/python -m bench.profile $(SCENARIO)
 
 lock: ## renew the lock files (needs uv)
 	@tools/lock

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import warnings
 from typing import Final
 
 from policy.diagnostics import Findings, Severity, quoted
 from policy.document import Scalar
+from policy.expressions import fault_of
 from policy.rules import Regex
 
 REGEX_PREFIX: Final = "regex:"
@@ -48,21 +48,6 @@ def spelled_out(text: str, star: str) -> str:
         return REGEX_PREFIX + text
     literal = re.sub(r"[.^$+?{}\[\]\\|()]", r"\\\g<0>", text)
     return f"{REGEX_PREFIX}^{literal.replace('*', star)}{'' if text.endswith('*') else '$'}"
-
-
-def fault_of(pattern: str) -> str | None:
-    """Why Python's `re` refuses `pattern`, in its words; None if it doesn't."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # "possible nested set" and the like speak of a Python to come
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            return f"{error.msg} at character {error.pos + 1}" if error.pos is not None else error.msg
-        except RecursionError:
-            return "too deeply nested"
-        except Exception as error:  # noqa: BLE001 - CPython itself fails on some patterns, with SystemError among others
-            return str(error) or "Python fails on it"
-    return None
 
 
 def has_doubled_backslash(pattern: str) -> bool:

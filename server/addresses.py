@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
 from starlette.types import Scope
 
 _IPV6_HOST_BITS: Final = 64
+_REMEMBERED: Final = 4096
 _UNKNOWN: Final = "unknown"
 
 
@@ -20,6 +22,7 @@ class ClientAddresses:
     def __init__(self, trusted: Iterable[str]) -> None:
         """`trusted` holds addresses and networks; raises ValueError for one that is neither."""
         self._trusted = tuple(ip_network(network) for network in trusted)
+        self._direct = lru_cache(_REMEMBERED)(lambda host: _shown(_parsed(host)))
 
     def of(self, scope: Scope) -> str:
         """The address: of an IPv6 caller the network of 64 bits, which is one household or machine.
@@ -27,6 +30,8 @@ class ClientAddresses:
         `unknown` where there is none, as on a Unix socket; all of those count as one caller.
         """
         client = scope.get("client")
+        if client and not self._trusted:
+            return self._direct(client[0])
         address = _parsed(client[0]) if client else None
         if address is None or not self._is_trusted(address):
             return _shown(address)

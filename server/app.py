@@ -7,7 +7,10 @@ about route and resource in one question of their own. Concrete classes meet in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,17 +22,33 @@ from server.api.chat import ChatCompletions
 from server.api.cors import Cors, CorsPolicy
 from server.api.errors import Envelopes, last_resort, routing_error
 from server.api.health import Health
+from server.api.metrics import MetricsPage
 from server.api.models import Models
 from server.api.providers import Providers
 from server.authn import Authenticator
+from server.draining import DrainGuard, Ending
 from server.edge import EdgeGuard
 from server.guards import AskingRoute, Authentication, EnforcementPoint, RouteGuard
 from server.requests import RequestIds
+from server.telemetry.metrics import Metrics
+from server.telemetry.observation import Observation, RequestSpans
+from server.toll import Tolls, free
+
+
+class Collection(Protocol):
+    """What serves one kind of stored records."""
+
+    def routes(self) -> list[BaseRoute]:
+        """Its paths, each an `AskingRoute`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """Everything that the application is made of; `cors` is None where no other origin may call."""
+    """Everything that the application is made of.
+
+    `cors` is None where no other origin may call, `spans` where traces are not exported.
+    """
 
     enforcement: EnforcementPoint
     authenticator: Authenticator | None
@@ -38,7 +57,12 @@ class House:
     models: Models
     providers: Providers
     chat: ChatCompletions
+    ending: Ending
     lifespan: Lifespan[Starlette]
+    metrics: Metrics
+    spans: RequestSpans | None = None
+    tolls: Tolls = field(default_factory=free)
+    collections: Sequence[Collection] = ()
 
 
 def routes(house: House) -> list[BaseRoute]:
@@ -48,10 +72,12 @@ def routes(house: House) -> list[BaseRoute]:
         Route("/v1/health", house.health.alive, name="health"),
         AskingRoute("/v1/health/ready", house.health.ready, name="health.ready"),
         Route("/v1/version", house.health.version, name="version"),
-        Route("/v1/models", house.models.list, name="models.list"),
+        Route("/metrics", MetricsPage(house.metrics).show, name="metrics"),
+        AskingRoute("/v1/models", house.models.list, name="models.list"),
         AskingRoute("/v1/models/{model_id:path}", house.models.retrieve, name="models.retrieve"),
         Route("/v1/providers", house.providers.list, name="providers.list"),
         AskingRoute("/v1/providers/{provider_id}", house.providers.retrieve, name="providers.retrieve"),
+        *chain.from_iterable(collection.routes() for collection in house.collections),
     ]
 
 
@@ -60,10 +86,12 @@ def create_app(house: House) -> Starlette:
     paths = routes(house)
     guards = [
         Middleware(RequestIds),
+        Middleware(Observation, paths, house.metrics, house.spans),
         Middleware(EdgeGuard),
         *([] if house.cors is None else [Middleware(Cors, house.cors)]),
         Middleware(Envelopes),
-        Middleware(Authentication, house.authenticator, house.enforcement),
+        Middleware(DrainGuard, house.ending),
+        Middleware(Authentication, house.authenticator, house.enforcement, house.tolls),
         Middleware(RouteGuard, paths),
     ]
     errors = {HTTPException: routing_error, Exception: last_resort}

@@ -8,6 +8,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 from server.config import Config
+from server.config.auth import (
+    ApiKeyConfig,
+    CustomConfig,
+    GitHubConfig,
+    KubernetesConfig,
+    OAuth2Config,
+    ProviderOfIdentity,
+)
+from server.config.decision_log import DecisionLogSetting, RotatedLog
 
 AUTHENTICATION_OFF = """
   !! AUTHENTICATION IS OFF: every caller is anonymous, every access question is permitted, and rules
@@ -42,19 +51,55 @@ def _facts(path: Path, config: Config, policies: Policies, revision: str) -> Ite
         yield api, ", ".join(f"{provider.provider_id} ({provider.provider_type})" for provider in providers)
     yield "models", ", ".join(model.names[0] for model in config.models) or "none"
     provider = config.server.auth.provider_config
-    yield "authentication", "OFF" if provider is None else f"{provider.type}, issuer {provider.issuer or 'any'}"
+    yield "authentication", "OFF" if provider is None else f"{provider.type}, {_who_vouches(provider)}"
     default = " (the default policy)" if policies.access_name == "default_policy" else ""
     yield "policy", f"{policies.access_rules} access rules{default}, {policies.route_rules} route rules"
     yield "revision", revision
     yield "rego", f"{policies.rego} (try: opa inspect -a {policies.rego})"
-    yield "decision log", str(config.server.decision_log)
+    opa = config.server.opa.url
+    yield "decided by", "its own OPA" if opa is None else f"the OPA at {opa}, once that is ready"
+    if config.server.workers > 1:
+        yield "workers", str(config.server.workers)
+    yield "decision log", _log_place(config.server.decision_log)
+
+
+def _who_vouches(provider: ProviderOfIdentity) -> str:
+    match provider:
+        case OAuth2Config():
+            names = [issuer.issuer or "any" for issuer in provider.issuers or (provider,)]
+            return f"issuer{'s' if len(names) > 1 else ''} {', '.join(names)}"
+        case KubernetesConfig():
+            return provider.api_server_url
+        case GitHubConfig():
+            return provider.github_api_base_url
+        case CustomConfig():
+            return provider.endpoint
+        case ApiKeyConfig():
+            return "keys of `ostiary key create`"
+
+
+def _log_place(setting: DecisionLogSetting) -> str:
+    if isinstance(setting, RotatedLog):
+        return f"{setting.path}, rotated at {setting.rotate_at} bytes, {setting.keep} kept"
+    return str(setting)
 
 
 def _attempts(path: Path, config: Config, address: str) -> Iterator[str]:
     name = config.models[0].names[0] if config.models else "some-model"
     bearer = ""
-    if config.server.auth.provider_config is not None:
+    provider = config.server.auth.provider_config
+    if provider is not None:
         bearer = ' -H "Authorization: Bearer $TOKEN"'
-        yield "TOKEN=$(.venv/bin/ostiary token --subject user-1 --role developer --team ml)"
+        yield f"TOKEN={_a_token(provider)}"
     yield f"curl {address}/v1/models{bearer}"
     yield f".venv/bin/ostiary policy explain {path} --as user-1 --role developer --resource model::{name}"
+
+
+def _a_token(provider: ProviderOfIdentity) -> str:
+    match provider:
+        case OAuth2Config():
+            return "$(.venv/bin/ostiary token --subject user-1 --role developer --team ml)"
+        case ApiKeyConfig():
+            keys = "" if provider.db_path is None else f" --keys {provider.db_path}"
+            return f"$(.venv/bin/ostiary key create --principal user-1 --role developer --team ml{keys})"
+    return "..."

@@ -30,6 +30,8 @@ _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\\\\]")
 _SLASHED_IDS: Final = "/v1/models/"
 """The one place where an escaped slash is part of an id, since model ids hold slashes and clients escape them."""
 
+_HOST: Final = re.compile(rb"[A-Za-z0-9._~%!$&'()*+;=:\[\]-]*")
+
 _ONCE: Final = frozenset({b"authorization", b"content-length", b"content-type", b"host", b"transfer-encoding"})
 
 
@@ -106,8 +108,10 @@ def check_headers(scope: Scope) -> None:
             if name in seen:
                 raise _malformed(f"the header `{name.decode('ascii')}` comes twice")
             seen.add(name)
-            if name == b"transfer-encoding" and value.lower() != b"chunked":
-                raise _malformed("the only transfer encoding is `chunked`")
+            if name == b"transfer-encoding" and (value.lower() != b"chunked" or scope["http_version"] == "1.0"):
+                raise _malformed("the only transfer encoding is `chunked`, and HTTP/1.0 has none")
+            if name == b"host" and not _HOST.fullmatch(value):
+                raise _malformed("the header `host` is not a name or an address")
     if size > MAX_HEADERS:
         raise _malformed(f"headers and query are larger than {MAX_HEADERS} bytes")
     if b"host" not in seen and scope["http_version"] != "1.0":

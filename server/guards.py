@@ -20,8 +20,9 @@ from server.authn import Authenticator
 from server.authn.bearer import bearer_token
 from server.authz.errors import AccessDenied, PolicyUnavailable
 from server.authz.pep import RequestContext
-from server.authz.permit import Permit
+from server.authz.permit import ListPermit, Permit
 from server.requests import call_of, gate_of
+from server.toll import Toll, Tolls
 
 _ANONYMOUS: Final = Anonymous()
 
@@ -43,8 +44,14 @@ class EnforcementPoint(Protocol):
         """Both in one question."""
         ...
 
-    async def readable(self, context: RequestContext, resources: Sequence[Resource]) -> list[Permit]:
-        """Leave to read each resource that the caller may read, in order."""
+    async def readable(
+        self, context: RequestContext, resources: Sequence[Resource], route: vocabulary.Route | None = None
+    ) -> list[Permit]:
+        """Leave to read each resource that the caller may read, in order; AccessDenied if it may not use the route."""
+        ...
+
+    async def permit_list(self, context: RequestContext, action: Action, kind: str) -> ListPermit:
+        """Leave to act on those stored records of a type that its filter permits."""
         ...
 
 
@@ -55,14 +62,21 @@ class Gate:
     authentication is configured, so that a caller without a token is asked for one where it is refused.
     """
 
-    __slots__ = ("_context", "_pep", "_route", "closed_to_strangers", "judged", "silent")
+    __slots__ = ("_context", "_pep", "_route", "closed_to_strangers", "judged", "silent", "toll")
 
     def __init__(
-        self, pep: EnforcementPoint, context: RequestContext, route: vocabulary.Route, *, closed_to_strangers: bool
+        self,
+        pep: EnforcementPoint,
+        context: RequestContext,
+        route: vocabulary.Route,
+        toll: Toll | None = None,
+        *,
+        closed_to_strangers: bool,
     ) -> None:
         self._pep = pep
         self._context = context
         self._route = route
+        self.toll = toll
         self.closed_to_strangers = closed_to_strangers
         self.judged = False
         self.silent = False
@@ -73,7 +87,10 @@ class Gate:
         return self.closed_to_strangers and isinstance(self._context.principal, Anonymous)
 
     async def enter(self) -> None:
-        """Ask about the route, unless that is settled; raises the 401 or 403 of a refusal, or PolicyUnavailable."""
+        """Ask about the route and pay its toll, unless that is settled.
+
+        Raises the 401 or 403 of a refusal, PolicyUnavailable, QuotaExceeded and CountersUnavailable.
+        """
         if self.judged:
             return
         try:
@@ -83,12 +100,13 @@ class Gate:
         except PolicyUnavailable:
             self.silent = True
             raise
-        self.judged = True
+        await self._settle()
 
     async def permit(self, action: Action, resource: Resource) -> Permit:
         """Leave to act on `resource`, asked together with the route where that is not settled.
 
-        Raises AccessDenied only where the caller may use the route, but may not do this to this resource.
+        Raises AccessDenied only where the caller may use the route, but may not do this to this resource; else what
+        `enter` raises.
         """
         if self.judged:
             return await self._pep.permit(self._context, action, resource)
@@ -97,18 +115,41 @@ class Gate:
         except AccessDenied as denied:
             if denied.of_route:
                 raise self._refusal(denied) from None
-            self.judged = True
+            await self._settle()
             raise
         except PolicyUnavailable:
             self.silent = True
             raise
-        self.judged = True
+        await self._settle()
         return permit
 
     async def readable(self, resources: Sequence[Resource]) -> list[Permit]:
-        """Leave to read each of `resources` that the caller may read, in their order."""
+        """Leave to read each of `resources` that the caller may read, in their order.
+
+        The route is asked about together with them where that is not settled. Raises what `enter` raises.
+        """
+        if self.judged:
+            return await self._pep.readable(self._context, resources)
+        try:
+            permits = await self._pep.readable(self._context, resources, self._route)
+        except AccessDenied as denied:
+            raise self._refusal(denied) from None
+        except PolicyUnavailable:
+            self.silent = True
+            raise
+        await self._settle()
+        return permits
+
+    async def listing(self, action: Action, kind: str) -> ListPermit:
+        """Leave to act on those stored records of the type `kind` that its filter permits."""
         await self.enter()
-        return await self._pep.readable(self._context, resources)
+        return await self._pep.permit_list(self._context, action, kind)
+
+    async def _settle(self) -> None:
+        """The policy allows the route, so what it costs is due."""
+        self.judged = True
+        if self.toll is not None:
+            await self.toll.pay()
 
     def _refusal(self, denied: AccessDenied) -> ApiError:
         return unauthenticated(denied) if self.is_stranger else forbidden(denied)
@@ -121,28 +162,35 @@ class AskingRoute(Route):
 class Authentication:
     """Turns the bearer token into a principal; without an authenticator, every caller is anonymous.
 
-    A token that proves nothing is refused here, whatever the policy would say of a caller without one.
+    A token that proves nothing is refused here, whatever the policy would say of a caller without one; so is who has
+    too many requests under way.
     """
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator | None, pep: EnforcementPoint) -> None:
+    def __init__(self, app: ASGIApp, authenticator: Authenticator | None, pep: EnforcementPoint, tolls: Tolls) -> None:
         self.app = app
         self._authenticator = authenticator
         self._pep = pep
+        self._tolls = tolls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with a gate that knows the caller."""
-        if scope["type"] == "http":
-            call = call_of(scope)
-            principal = _ANONYMOUS if self._authenticator is None else await _identify(self._authenticator, scope)
-            context = RequestContext(call.request_id, principal)
-            route = vocabulary.Route(scope["method"], scope["path"])
-            call.gate = Gate(self._pep, context, route, closed_to_strangers=self._authenticator is not None)
-        await self.app(scope, receive, send)
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        call, tolls = call_of(scope), self._tolls
+        principal = _ANONYMOUS if self._authenticator is None else await _identify(self._authenticator, scope)
+        context = RequestContext(call.request_id, principal)
+        route = vocabulary.Route(scope["method"], scope["path"])
+        address = tolls.addresses.of(scope)
+        toll = tolls.toll(route.path, principal, address)
+        call.gate = Gate(self._pep, context, route, toll, closed_to_strangers=self._authenticator is not None)
+        with tolls.turnstile.passing(principal, address):
+            await self.app(scope, receive, send)
 
 
 async def _identify(authenticator: Authenticator, scope: Scope) -> vocabulary.Principal | Anonymous:
     token = bearer_token(scope["headers"])
-    return _ANONYMOUS if token is None else await authenticator.authenticate(token)
+    return _ANONYMOUS if token is None else await authenticator.authenticate(token, scope)
 
 
 class RouteGuard:
@@ -150,7 +198,9 @@ class RouteGuard:
 
     def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute]) -> None:
         self.app = app
-        self._asking = [route for route in routes if isinstance(route, AskingRoute)]
+        asking = [route for route in routes if isinstance(route, AskingRoute)]
+        self._plain = {route.path: route.methods or set() for route in asking if not route.param_convertors}
+        self._others = [route for route in asking if route.param_convertors]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what the policy allows; leave the question to the handlers of an `AskingRoute`."""
@@ -159,7 +209,7 @@ class RouteGuard:
             return
         gate = gate_of(scope)
         # Nobody reads the body of a stranger's request before it is known that strangers may send one.
-        if gate.is_stranger or not any(route.matches(scope)[0] is Match.FULL for route in self._asking):
+        if gate.is_stranger or not self._is_asking(scope):
             await gate.enter()
             await self.app(scope, receive, send)
             return
@@ -177,6 +227,12 @@ class RouteGuard:
             # What is wrong with a request is told to those alone who may make it.
             await gate.enter()
             raise
+
+    def _is_asking(self, scope: Scope) -> bool:
+        # Most paths have no parameters, and need no regular expression to be compared with.
+        if scope["method"] in self._plain.get(scope["path"], ()):
+            return True
+        return any(route.matches(scope)[0] is Match.FULL for route in self._others)
 
 
 def _check_silence(gate: Gate, message: Message) -> None:

@@ -1,7 +1,8 @@
 """HTTP/1.1 as the door speaks it: uvicorn's own protocol, closed where it is open.
 
 uvicorn hands an application the path of the request target and nothing else of it, so an absolute or fragmented target
-can only be seen here. So can a head that never ends, a trailer that poses as a header, and a client that never reads.
+can only be seen here. So can a head that never ends, a trailer that poses as a header, requests by the thousand in one
+packet, and a client that never reads.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import httptools
 import uvicorn
@@ -30,11 +31,24 @@ STALL_SECONDS: Final = 30.0
 MAX_WAITING: Final = 8
 """Requests that are taken while another one on the same connection is being answered."""
 
+MAX_PIPELINED: Final = 64
+"""Requests that may arrive in one piece behind one that is being answered; a connection with more is closed."""
+
+MAX_HEADER_LINES: Final = 1000
+"""Headers of one request: reading more of them, however short, would keep others waiting."""
+
 MAX_UNREAD: Final = 32 * 1024 * 1024
 """Bytes of a body that are taken after it was answered, so that a client that sends first and reads then gets there."""
 
+UNREAD_SECONDS: Final = 30.0
+"""How long a client may go on with such a body."""
+
+MAX_FRAMING: Final = 32 * 1024
+"""Bytes that are taken in a row without a byte of a request: extensions of chunks, trailers, empty lines."""
+
 _log: Final = logging.getLogger("ostiary.edge")
 _METHODS: Final = "GET, HEAD, POST"
+_VERSIONS: Final = frozenset({"1.0", "1.1"})
 _UPGRADE: Final = frozenset({b"connection", b"http2-settings", b"upgrade"})
 
 
@@ -60,19 +74,26 @@ class DoorProtocol(HttpToolsProtocol):
 
     _head_open = True
     _head_size = 0
+    _body_open = False
     _unread = 0
+    _framing = 0
+    _heard = False
+    _complaint = "the request is not well-formed HTTP/1.1"
     _head_timer: asyncio.TimerHandle | None = None
+    _unread_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
     _running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Give the client a time by which its first request must have begun."""
         super().connection_made(transport)
+        self._parts: list[bytes] = []
         self._head_timer = self.loop.call_later(HEAD_SECONDS, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clocks."""
         self._stop_head_timer()
+        self._stop_unread_timer()
         self._stop_stall_timer()
         if self._running is not None and not self._running.response_complete:
             # uvicorn tells the request that came last, which is another one where requests are pipelined.
@@ -82,7 +103,7 @@ class DoorProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse what has come, and refuse what no reader of ours should have to guess about."""
         self._unset_keepalive_if_required()
-        head_was_open = self._head_open
+        self._heard = False
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
@@ -93,10 +114,14 @@ class DoorProtocol(HttpToolsProtocol):
             self._refuse(ApiError(HTTPStatus.METHOD_NOT_ALLOWED, sentence, headers={"Allow": _METHODS}))
             return
         except httptools.HttpParserError:
-            self._refuse_malformed("the request is not well-formed HTTP/1.1")
+            self._refuse_malformed(self._complaint)
             return
+        if self._parts:
+            self._hand_on()
         if self._head_open:
-            self._await_head(len(data) if head_was_open else 0)
+            self._await_head(0 if self._heard else len(data))
+        elif not self._heard:
+            self._await_sense(len(data))
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -104,30 +129,68 @@ class DoorProtocol(HttpToolsProtocol):
         self._head_open = True
         self._head_size = 0
         self._unread = 0
+        self._framing = 0
+        self._heard = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; a trailer is dropped, since the application would take it for one."""
         if self._head_open:
             super().on_header(name, value)
+            if len(self.headers) > MAX_HEADER_LINES:
+                self._stop_parsing(f"the request has more than {MAX_HEADER_LINES} headers")
 
     def on_headers_complete(self) -> None:
         """A head is whole: start the application on it, unless its target is anything but a path and a query."""
         self._head_open = False
+        self._heard = True
         self._stop_head_timer()
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self._stop_parsing(f"more than {MAX_PIPELINED} requests came at once")
+        if self.parser.get_http_version() not in _VERSIONS:
+            self._stop_parsing("the request's version is neither HTTP/1.1 nor HTTP/1.0")
         if not self.url.startswith(b"/") or b"#" in self.url or self.parser.get_method() == b"CONNECT":
-            raise ValueError
+            self._stop_parsing("the request's target is something other than a path and a query")
         super().on_headers_complete()
+        self._body_open = True
         if len(self.pipeline) <= MAX_WAITING:
             # uvicorn stops reading until the running answer is complete, and so wouldn't see the client go.
             self.flow.resume_reading()
 
     def on_body(self, body: bytes) -> None:
-        """Hand a piece of a body on, or drop it if the application has answered already."""
+        """Keep a piece of a body: of those that a client sends byte by byte, thousands come at once."""
+        self._parts.append(body)
+
+    def on_message_complete(self) -> None:
+        """A body is whole."""
+        if self._parts:
+            self._hand_on()
+        self._body_open = False
+        self._heard = True
+        self._stop_unread_timer()
+        super().on_message_complete()
+
+    def _hand_on(self) -> None:
+        """Give the application what has come of a body, or drop it if it has answered already."""
+        body = b"".join(self._parts)
+        self._parts.clear()
+        self._heard = True
+        self._framing = 0
         super().on_body(body)
         if self.cycle.response_complete:
             self._unread += len(body)
             if self._unread > MAX_UNREAD:
                 self.transport.abort()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, and give the client a time by which the body of this one must have come."""
+        super().on_response_complete()
+        if self.transport.is_closing() or not self._body_open or not self.cycle.response_complete:
+            return
+        if self.expect_100_continue:
+            # Whether the client now sends the body or its next request, nobody can tell.
+            self.transport.close()
+        else:
+            self._unread_timer = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
@@ -158,12 +221,25 @@ class DoorProtocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.data_received(b"\r\n".join([start, *lines, b"", rest]))
 
+    def _stop_parsing(self, complaint: str) -> NoReturn:
+        """To be called by what the parser calls: `data_received` then refuses."""
+        self._complaint = complaint
+        raise ValueError
+
     def _await_head(self, more: int) -> None:
         self._head_size += more
         if self._head_size > MAX_PATH + MAX_HEADERS:
             self._refuse_malformed(f"the request's head is larger than {MAX_PATH + MAX_HEADERS} bytes")
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _await_sense(self, more: int) -> None:
+        """Bytes have come that belong to nothing."""
+        self._framing += more
+        if self._framing > MAX_FRAMING:
+            self._refuse_malformed(f"more than {MAX_FRAMING} bytes have come between two of the request")
+        elif not self._body_open and (self._running is None or self._running.response_complete):
+            self._await_head(0)
 
     def _refuse_malformed(self, message: str) -> None:
         self._refuse(ApiError(HTTPStatus.BAD_REQUEST, message, code="malformed_request"))
@@ -179,6 +255,10 @@ class DoorProtocol(HttpToolsProtocol):
                 self.flow.pause_reading()
                 return
             _disconnect(running)
+        elif self._body_open and self.cycle.response_complete:
+            # The request has had its answer, and a second one might be taken for that to another.
+            self.transport.close()
+            return
         request_id = new_request_id()
         _log.info("%s: malformed request: %s", request_id, error.message)
         headers = {
@@ -198,6 +278,11 @@ class DoorProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _stop_unread_timer(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def _stop_stall_timer(self) -> None:
         if self._stall_timer is not None:

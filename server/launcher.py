@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import gc
 import os
-import ssl
 import sys
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from socket import socket
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from policy.diagnostics import Findings, InvalidDocument
 from policy.document import read_document
+from server.home import home
+from server.key_commands import app as key_commands
 from translators.commands import app as policy_commands
 from translators.commands.directory import ARCHIVE, CompiledDirectory
 from translators.commands.loading import UNUSABLE, Loaded, compiled, show
@@ -22,6 +26,7 @@ from translators.opa import OpaNotFound, find
 
 if TYPE_CHECKING:
     from server.config import Config
+    from server.engine import OwnOpa, Plan
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,40 +36,37 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(policy_commands, name="policy")
-
-HOME_VARIABLE = "OSTIARY_HOME"
+app.add_typer(key_commands, name="key")
 
 
 @app.command()
 def run(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The configuration file.")],
-    port: Annotated[int | None, typer.Option(help="Listen here instead of on `server.port`.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Listen here instead of on `server.port`.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="So many processes instead of `server.workers`.")
+    ] = None,
 ) -> None:
     """Check and compile CONFIG, start OPA as a child process, and serve until Ctrl-C."""
     # Here and not above, so that the commands that start no server don't wait for it to be imported.
-    from server.authn.development import DevelopmentKeyUnusable
-    from server.authz.opa_command import OpaStartFailed
-    from server.authz.runtime_directory import UnsafeDirectory
-    from server.serving import PortInUse
+    from server.starting import log_to_stderr, start_failure
 
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    log_to_stderr()
     try:
-        _run(config, port)
+        _run(config, port, workers)
     except InvalidDocument as invalid:
         show(invalid.diagnostics, as_json_lines=False)
-        raise typer.Exit(UNUSABLE) from None
-    except (DevelopmentKeyUnusable, OpaNotFound, OpaStartFailed, PortInUse, UnsafeDirectory) as failure:
-        sys.stderr.write(f"error: {failure}\n")
-        raise typer.Exit(UNUSABLE) from None
-    except ssl.SSLError as failure:
-        sys.stderr.write(f"error: a certificate or key of the configuration can't be used: {failure.reason}\n")
-        raise typer.Exit(UNUSABLE) from None
-    except OSError as failure:
-        if failure.filename is None:  # nothing of the configuration
+    except Exception as fault:
+        from server.authn.development import DevelopmentKeyUnusable
+
+        told = isinstance(fault, DevelopmentKeyUnusable | OpaNotFound)
+        sentence = str(fault) if told else start_failure(fault)
+        if sentence is None:
             raise
-        sys.stderr.write(f"error: `{failure.filename}` can't be opened: {failure.strerror}; choose another path\n")
-        raise typer.Exit(UNUSABLE) from None
+        sys.stderr.write(f"error: {sentence}\n")
+    else:
+        return
+    raise typer.Exit(UNUSABLE)
 
 
 @app.command()
@@ -98,42 +100,68 @@ def token(
 def _make_development_key(config: Config) -> None:
     """Make the development key if it is the one that the configuration trusts."""
     from server.authn.development import JWKS_FILE, development_jwks
+    from server.config.auth import OAuth2Config
 
     provider = config.server.auth.provider_config
-    if provider is not None and provider.jwks.uri == f"file://{home() / JWKS_FILE}":
-        development_jwks(home())
+    if isinstance(provider, OAuth2Config):
+        key_sets = [issuer.jwks for issuer in (provider, *provider.issuers) if issuer.jwks is not None]
+        if any(jwks.uri == f"file://{home() / JWKS_FILE}" for jwks in key_sets):
+            development_jwks(home())
 
 
-def home() -> Path:
-    """The user's directory for the development key: `OSTIARY_HOME`, or `~/.ostiary`."""
-    return Path(os.environ.get(HOME_VARIABLE) or "~/.ostiary").expanduser()
+def _run(path: Path, port: int | None, workers: int | None) -> None:
+    gc.disable()  # a start makes many objects and drops few; `settled` switches it on again
+    import uvloop
 
-
-def _run(path: Path, port: int | None) -> None:
-    from server import serving, wiring
+    from server import engine, starting
+    from server.authz.transport import UnixAddress
     from server.banner import Policies, banner
 
     config, loaded = _read(path)
-    if port is not None:
-        config = config.model_copy(update={"server": config.server.model_copy(update={"port": port})})
+    config = _overridden(config, port, workers)
     show(loaded.warnings, as_json_lines=False)
-    opa = find()
-    _make_development_key(config)
-    listener = serving.listen(config.server.host, config.server.port)
+    elsewhere = engine.opa_elsewhere(config.server.opa)
+    binary = find() if elsewhere is None else None
+    listener = starting.listen(config.server.host, config.server.port)
     address, number = listener.getsockname()[:2]
-    directory = serving.runtime_directory(number)
-    rego = directory.path / "policy"
-    CompiledDirectory(rego).write(loaded.bundle)
-    policies = Policies(len(loaded.bundle.access), loaded.policies.access_name, len(loaded.bundle.routes), rego)
-    authenticator = wiring.authenticator(config.server.auth)
-    plan = wiring.Plan(config, rego / ARCHIVE, loaded.bundle.revision, opa, authenticator)
+    with closing(starting.runtime_directory(number)) as directory:
+        rego = directory.path / "policy"
+        CompiledDirectory(rego).write(loaded.bundle)
+        policies = Policies(len(loaded.bundle.access), loaded.policies.access_name, len(loaded.bundle.routes), rego)
+        own = None if binary is None else engine.OwnOpa(binary, rego / ARCHIVE, directory)
+        plan = engine.Plan(config, loaded.bundle.revision, elsewhere or UnixAddress(directory.socket))
 
-    def announce() -> None:
-        sys.stderr.write(banner(path, config, policies, loaded.bundle.revision, address, number))
-        sys.stderr.flush()
+        def announce() -> None:
+            sys.stderr.write(banner(path, config, policies, loaded.bundle.revision, address, number))
+            sys.stderr.flush()
 
-    with asyncio.Runner(loop_factory=serving.loop_factory) as runner:
-        runner.run(serving.serve(plan, directory, listener, announce))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(plan, own, listener, directory.path, announce))
+
+
+async def _serve(
+    plan: Plan, own: OwnOpa | None, listener: socket, directory: Path, announce: Callable[[], None]
+) -> None:
+    from server.engine import engine_at_work
+
+    async with engine_at_work(plan, own) as ready:
+        _make_development_key(plan.config)
+        # Imported here: it takes as long as OPA needs to get ready.
+        if plan.config.server.workers == 1:
+            from server.serving import serve
+
+            await serve(plan, ready, listener, announce)
+        else:
+            from server.workers import supervise
+
+            await supervise(plan, ready, listener, directory, announce)
+
+
+def _overridden(config: Config, port: int | None, workers: int | None) -> Config:
+    """The configuration with what the command line says instead."""
+    said = {"port": port, "workers": workers}
+    changes = {name: value for name, value in said.items() if value is not None}
+    return config.model_copy(update={"server": config.server.model_copy(update=changes)})
 
 
 def _read(path: Path) -> tuple[Config, Loaded]:
@@ -141,8 +169,11 @@ def _read(path: Path) -> tuple[Config, Loaded]:
     from server.config import read_config
 
     document, findings = read_document(path), Findings()
-    loaded = compiled(path, document, findings)
     config = read_config(document, os.environ, findings)
+    # Whoever gave an OPA elsewhere its bundle has checked the guardrails. They are part of the revision, so that others
+    # than these never decide.
+    elsewhere = config is not None and config.server.opa.location is not None
+    loaded = compiled(path, document, findings, check_guardrails=not elsewhere)
     findings.raise_errors()
     if loaded is None or config is None:
         raise InvalidDocument(findings.diagnostics)

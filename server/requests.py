@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.toll import quota_headers
+
 if TYPE_CHECKING:
     from server.guards import Gate
 
@@ -20,11 +22,17 @@ _VERSION: Final = (b"openai-version", b"2020-10-01")
 
 @dataclass(slots=True)
 class Call:
-    """One request: its id, when it began (seconds of `perf_counter`), and its way to the policy once there is one."""
+    """One request: its id, when it began (seconds of `perf_counter`), and its way to the policy once there is one.
+
+    `status` is that of the answer, or 0 until that has begun. `send_piece` takes the pieces of a body past the guards,
+    which look at nothing but its head: for a stream, being handed from guard to guard would cost more than being sent.
+    """
 
     request_id: str
     started: float
+    send_piece: Send
     gate: Gate | None = None
+    status: int = 0
 
 
 def call_of(scope: Scope) -> Call:
@@ -61,10 +69,11 @@ class RequestIds:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        call = scope[_KEY] = Call(new_request_id(), perf_counter())
+        call = scope[_KEY] = Call(new_request_id(), perf_counter(), send)
 
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
+                call.status = message["status"]
                 message["headers"] = [*message["headers"], *_headers(call, scope)]
             await send(message)
 
@@ -78,6 +87,8 @@ def _headers(call: Call, scope: Scope) -> list[tuple[bytes, bytes]]:
         _VERSION,
         (b"openai-processing-ms", str(milliseconds).encode()),
     ]
+    if call.gate is not None and call.gate.toll is not None and call.gate.toll.standing is not None:
+        headers += quota_headers(call.gate.toll.standing)
     sent = [value for name, value in scope["headers"] if name == b"x-request-id"]
     if len(sent) == 1 and _CLIENT_ID.fullmatch(sent[0]):
         headers.append((b"x-client-request-id", sent[0]))

@@ -1,80 +1,64 @@
-"""From a checked configuration and its bundle to a server that serves, and back to nothing left behind."""
+"""From a plan to a server that serves, and back to nothing left behind."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import signal
 import socket
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
-import uvicorn
-import uvloop
+from collections.abc import Callable
 
 from server import wiring
-from server.authz.runtime_directory import RuntimeDirectory
+from server.api.open_streams import OpenStreams
+from server.authenticators import authenticator
+from server.authz.readiness import ReadinessProbe
+from server.draining import LAST_SECONDS, DrainingServer, Ending
+from server.engine import Plan, Ready
+from server.guards import EnforcementPoint
 from server.http1 import door
-
-_GRACE_SECONDS = 10
-
-loop_factory = uvloop.new_event_loop
+from server.starting import settled
 
 
-class PortInUse(Exception):
-    """The address can't be listened on; the message says what to do."""
+def on_signals(stop: Callable[[], None]) -> None:
+    """Have SIGINT and SIGTERM call `stop`."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on the address; raises PortInUse."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as fault:
-        raise PortInUse(
-            f"port {port} of {host} can't be used: {os.strerror(fault.errno or 0)}; choose another `server.port`"
-        ) from None
+async def serve(plan: Plan, ready: Ready, listener: socket.socket, announce: Callable[[], None]) -> None:
+    """Serve from this one process until SIGINT or SIGTERM; `announce` is called when it begins.
+
+    With an OPA of its own it begins once requests can be decided. Raises OpaStartFailed.
+    """
+    telemetry = wiring.measured(plan.config)
+    async with wiring.decisions(plan, telemetry) as (pep, probe):
+        await ready()
+        await serve_door(plan, pep, probe, telemetry, listener, announce)
 
 
-def runtime_directory(port: int) -> RuntimeDirectory:
-    """The private directory of the server on this port; a killed server's is taken over. Raises UnsafeDirectory."""
-    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-    return RuntimeDirectory.claim(base / f"ostiary-{os.geteuid()}-{port}")
-
-
-async def serve(
-    plan: wiring.Plan, directory: RuntimeDirectory, listener: socket.socket, announce: Callable[[], None]
+async def serve_door(
+    plan: Plan,
+    pep: EnforcementPoint,
+    probe: ReadinessProbe,
+    telemetry: wiring.Telemetry,
+    listener: socket.socket,
+    announce: Callable[[], None],
 ) -> None:
-    """Serve until SIGINT or SIGTERM; `announce` is called once requests can be decided. Raises OpaStartFailed."""
-    async with wiring.decisions(plan, directory) as (pep, probe):
-        app = wiring.build(plan.config, pep, plan.authenticator, probe)
-        settings = plan.config.server
-        server = _Server(
-            door(
-                app,
-                log_config=None,
-                timeout_graceful_shutdown=_GRACE_SECONDS,
-                ssl_certfile=settings.tls_certfile,
-                ssl_keyfile=settings.tls_keyfile,
-            )
-        )
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, server.stop)
+    """What each process that serves does; raises what a bad certificate or key raises."""
+    settings, ending, streams = plan.config.server, Ending(), OpenStreams()
+    app = wiring.build(plan.config, pep, authenticator(settings.auth), probe, telemetry, ending, streams)
+    config = door(
+        app,
+        log_config=None,
+        timeout_graceful_shutdown=int(LAST_SECONDS),
+        ssl_certfile=settings.tls_certfile,
+        ssl_keyfile=settings.tls_keyfile,
+    )
+
+    def begun() -> None:
         announce()
-        await server.serve(sockets=[listener])
+        settled()
 
-
-class _Server(uvicorn.Server):
-    """uvicorn, without its own signal handlers: it would raise the signal again in the middle of our clean-up."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    def stop(self) -> None:
-        """End gently; the second time at once."""
-        self.force_exit = self.should_exit
-        self.should_exit = True
+    server = DrainingServer(config, ending, streams.end_all, begun, shared=settings.workers > 1)
+    on_signals(server.stop)
+    await server.serve(sockets=[listener])

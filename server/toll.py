@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 from policy.vocabulary import Anonymous, Principal
@@ -13,6 +13,8 @@ from server.quota.quota import Quota, QuotaExceeded, Standing
 
 FREE: Final = frozenset({"/metrics", "/v1/health", "/v1/health/ready", "/v1/version"})
 """The paths that cost nothing: a probe must not be stopped by a quota."""
+
+_OPEN: Final = nullcontext()
 
 
 class TooManyAtOnce(Exception):
@@ -49,14 +51,14 @@ class Turnstile:
         self._most = most
         self._inside: Counter[tuple[str, str]] = Counter()
 
+    def passing(self, caller: Principal | Anonymous, address: str) -> AbstractContextManager[None]:
+        """A place for as long as the context lasts; entering raises TooManyAtOnce where there is none left."""
+        return _OPEN if self._most is None else self._counted(self._most, caller, address)
+
     @contextmanager
-    def passing(self, caller: Principal | Anonymous, address: str) -> Iterator[None]:
-        """A place for as long as the context lasts; raises TooManyAtOnce where there is none left."""
-        if self._most is None:
-            yield
-            return
+    def _counted(self, most: int, caller: Principal | Anonymous, address: str) -> Iterator[None]:
         key = (caller.issuer, caller.id) if isinstance(caller, Principal) else ("", address)
-        if self._inside[key] >= self._most:
+        if self._inside[key] >= most:
             raise TooManyAtOnce
         self._inside[key] += 1
         try:

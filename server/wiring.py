@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import SecretStr
 from starlette.applications import Starlette
@@ -18,101 +20,139 @@ from server.api.chat import ChatCompletions
 from server.api.cors import CorsPolicy
 from server.api.health import Health, Probe
 from server.api.models import Models
+from server.api.open_streams import OpenStreams
 from server.api.providers import ProviderEntry, Providers
 from server.app import House, create_app
 from server.authn import Authenticator
-from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
-from server.authz.control_plane import ControlPlane
 from server.authz.decision_log import DecisionLog
-from server.authz.opa_process import OpaProcess
+from server.authz.log_sink import Rotation
 from server.authz.pdp import PolicyDecisionPoint
 from server.authz.pep import PolicyEnforcementPoint
-from server.authz.readiness import Authentication, ReadinessProbe
-from server.authz.runtime_directory import RuntimeDirectory
-from server.authz.transport import OpaTransport, UnixAddress
-from server.config import AuthConfig, Config, CorsConfig, ModelConfig, ProviderConfig
-from server.config.edge import STDOUT
+from server.authz.readiness import ReadinessProbe
+from server.authz.transport import OpaTransport
+from server.config import Config, CorsConfig, ModelConfig, ProviderConfig
+from server.config.decision_log import DecisionLogSetting, RotatedLog
 from server.config.providers import EchoProvider, OllamaProvider, OpenAIProvider, VllmProvider
+from server.draining import Ending
+from server.engine import Plan, asking
 from server.guards import EnforcementPoint
 from server.inference.catalogue import Catalogue, Model
 from server.inference.echo import Echo
 from server.inference.openai_compatible import OpenAICompatible
 from server.inference.provider import Provider
+from server.lifespan import Opened, Resource, closed, started
+from server.quotas import tolls
+from server.reading.reader import Reader
+from server.stores import Stores
+from server.telemetry.gauges import Sample
+from server.telemetry.metrics import Metrics
+from server.telemetry.shared import SHARED_DIRECTORY
+
+if TYPE_CHECKING:
+    from server.telemetry.spans import Tracing
 
 _MASK: Final = "********"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be served: the configuration, the bundle's file and revision, the OPA to run, who vouches."""
+class Telemetry:
+    """How one process is watched; `tracing` is None where there is no collector."""
 
-    config: Config
-    bundle: Path
-    revision: str
-    opa: Path
-    authenticator: Authenticator | None
-
-
-def authenticator(config: AuthConfig) -> Authenticator | None:
-    """Who turns tokens into principals; None where authentication is not configured."""
-    provider = config.provider_config
-    if provider is None:
-        return None
-    token = provider.jwks.token
-    mapping = {} if provider.claims_mapping is None else {"claims_mapping": provider.claims_mapping}
-    return OAuth2Authenticator(
-        OAuth2Settings(
-            jwks_uri=provider.jwks.uri,
-            issuer=provider.issuer,
-            audience=provider.audience,
-            jwks_token=None if token is None else token.get_secret_value(),
-            key_recheck_seconds=provider.jwks.key_recheck_period,
-            tls_cafile=provider.tls_cafile,
-            verify_tls=provider.verify_tls,
-            **mapping,
-        )
-    )
+    metrics: Metrics
+    tracing: Tracing | None
 
 
 @asynccontextmanager
-async def decisions(
-    plan: Plan, directory: RuntimeDirectory
-) -> AsyncIterator[tuple[PolicyEnforcementPoint, ReadinessProbe]]:
-    """OPA as a child process with the plan's bundle, and who asks it; all of it ends with the context.
+async def decisions(plan: Plan, telemetry: Telemetry) -> AsyncIterator[tuple[PolicyEnforcementPoint, ReadinessProbe]]:
+    """Who decides and logs each decision; all of it is closed with the context."""
 
-    Raises OpaStartFailed.
-    """
-    address = UnixAddress(directory.socket)
-    state = Authentication.OFF if plan.authenticator is None else Authentication.CONFIGURED
-    async with AsyncExitStack() as stack:
-        transport = OpaTransport(address)
-        stack.callback(transport.close)
-        pdp = PolicyDecisionPoint(transport, plan.revision)
-        control = ControlPlane(address)
-        stack.push_async_callback(control.close)
-        probe = ReadinessProbe(pdp, control, state)
-        opa = OpaProcess(plan.opa, plan.bundle, directory, probe)
-        await opa.start()
-        stack.push_async_callback(opa.stop)
+    def decision_point(transport: OpaTransport, revision: str) -> PolicyDecisionPoint:
+        return _decision_point(transport, revision, telemetry)
+
+    async with asking(plan, decision_point) as (pdp, probe), AsyncExitStack() as stack:
         log = _decision_log(plan.config.server.decision_log)
         stack.push_async_callback(log.close)
+        telemetry.metrics.watch(lambda: sample(pdp, log))
         yield PolicyEnforcementPoint(pdp, log), probe
 
 
-def _decision_log(sink: Path | str) -> DecisionLog:
-    return DecisionLog.to_stdout() if sink == STDOUT else DecisionLog.to_file(Path(sink))
+def measured(config: Config) -> Telemetry:
+    """What this process counts in, and its way to the collector if there is one."""
+    release, to = version("ostiary"), config.server.tracing
+    metrics = Metrics(release, os.environ.get(SHARED_DIRECTORY) if config.server.workers > 1 else None)
+    if to is None:
+        return Telemetry(metrics, None)
+    # Here and not above: whoever has no collector needn't wait for it to be imported.
+    from server.telemetry.spans import Tracing
+
+    return Telemetry(metrics, Tracing(to.endpoint, to.service_name, release))
+
+
+def _decision_point(transport: OpaTransport, revision: str, telemetry: Telemetry) -> PolicyDecisionPoint:
+    if telemetry.tracing is None:
+        return PolicyDecisionPoint(transport, revision, telemetry.metrics)
+    from server.telemetry.traced import TracedDecisionPoint
+
+    return TracedDecisionPoint(transport, revision, telemetry.metrics, telemetry.tracing)
+
+
+def sample(pdp: PolicyDecisionPoint, log: DecisionLog) -> Sample:
+    """How things stand now."""
+    return Sample(
+        breaker_open=pdp.breaker_open,
+        breaker_openings=pdp.breaker_openings,
+        wanted_revision=pdp.expected_revision,
+        live_revision=pdp.live_revision,
+        log_lines_waiting=log.lines_waiting,
+        log_write_failures=log.write_failures,
+    )
+
+
+def _decision_log(setting: DecisionLogSetting) -> DecisionLog:
+    match setting:
+        case RotatedLog(path=path, rotate_at=size, keep=keep):
+            return DecisionLog.to_file(path, Rotation(size, keep))
+        case Path():
+            return DecisionLog.to_file(setting)
+        case _:
+            return DecisionLog.to_stdout()
 
 
 def build(
-    config: Config, enforcement: EnforcementPoint, authenticator: Authenticator | None, probe: Probe
+    config: Config,
+    enforcement: EnforcementPoint,
+    authenticator: Authenticator | None,
+    probe: Probe,
+    telemetry: Telemetry | None = None,
+    ending: Ending | None = None,
+    streams: OpenStreams | None = None,
 ) -> Starlette:
     """The application that `config` describes; it opens nothing until its lifespan begins.
 
-    `authenticator` is None where authentication is not configured: then every caller is anonymous.
+    `authenticator` is None where authentication is not configured: then every caller is anonymous. `telemetry`
+    is what the enforcement point counts in. `ending` tells the door when to take no more requests; None means never.
+    `streams` is where the streams that are being sent can be ended.
     """
-    entries = tuple(_entry(api, provider) for api, listed in config.providers.items() for provider in listed)
+    telemetry = measured(config) if telemetry is None else telemetry
+    reader, tracing = Reader(), telemetry.tracing
+    streams = OpenStreams() if streams is None else streams
+    telemetry.metrics.watch_streams(streams.count)
+    entries = tuple(
+        _entry(api, provider, reader, tracing) for api, listed in config.providers.items() for provider in listed
+    )
     inference = {entry.provider_id: entry.provider for entry in entries if entry.api == "inference"}
     catalogue = Catalogue(map(_model, config.models), inference)
+    paid = tolls(config)
+    stores = Stores(config)
+    resources: list[Resource] = [
+        partial(closed, tracing),
+        partial(closed, reader),
+        partial(closed, authenticator),
+        *([] if paid.quota is None else [paid.quota.running]),
+        stores.running,
+        *(partial(started, entry.provider) for entry in entries),
+        telemetry.metrics.sampling,
+    ]
     return create_app(
         House(
             enforcement=enforcement,
@@ -121,36 +161,31 @@ def build(
             health=Health(probe, version("ostiary")),
             models=Models(catalogue, created=int(time.time())),
             providers=Providers(entries),
-            chat=ChatCompletions(catalogue),
-            lifespan=_Lifespan([entry.provider for entry in entries]),
+            chat=ChatCompletions(catalogue, reader, streams),
+            ending=Ending() if ending is None else ending,
+            lifespan=Opened(resources),
+            tolls=paid,
+            collections=(),
+            metrics=telemetry.metrics,
+            spans=tracing,
         )
     )
 
 
-class _Lifespan:
-    """Starts the providers in the event loop that serves, and closes them when it stops."""
-
-    def __init__(self, providers: Sequence[Provider]) -> None:
-        self._providers = providers
-
-    @asynccontextmanager
-    async def __call__(self, app: Starlette) -> AsyncIterator[None]:
-        async with AsyncExitStack() as started:
-            for provider in self._providers:
-                await provider.start()
-                started.push_async_callback(provider.close)
-            yield
-
-
-def _entry(api: str, provider: ProviderConfig) -> ProviderEntry:
+def _entry(api: str, provider: ProviderConfig, reader: Reader, tracing: Tracing | None) -> ProviderEntry:
     settings = _masked(provider.config.model_dump())
-    return ProviderEntry(api, provider.provider_id, provider.provider_type, settings, _provider(provider))
+    made = _provider(provider, reader)
+    if tracing is not None:
+        from server.telemetry.traced import TracedProvider
+
+        made = TracedProvider(provider.provider_id, made, tracing)
+    return ProviderEntry(api, provider.provider_id, provider.provider_type, settings, made)
 
 
-def _provider(config: ProviderConfig) -> Provider:
+def _provider(config: ProviderConfig, reader: Reader) -> Provider:
     match config:
         case EchoProvider():
-            return Echo()
+            return Echo(reader)
         case OpenAIProvider(provider_id=name, config=settings):
             key = settings.api_key
         case VllmProvider(provider_id=name, config=settings):

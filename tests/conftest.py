@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.postgres import running_postgres
 
 ROOT = Path(__file__).parent.parent
 
@@ -19,3 +22,25 @@ def opa_binary() -> Path:
         return Path(configured)
     lines = subprocess.run(["make", "-s", "opa"], cwd=ROOT, check=True, capture_output=True, text=True).stdout  # noqa: S607 - make on PATH is the project's own entry
     return Path(lines.splitlines()[-1])
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A real PostgreSQL, as asyncpg takes its address: that of DATABASE_URL if set, else one of the tests' own.
+
+    The whole session shares one database, so a test works in a schema or with names of its own.
+    """
+    configured = os.environ.get("DATABASE_URL")
+    if configured:
+        yield configured
+        return
+    with running_postgres() as url:
+        yield url
+
+
+@pytest.fixture(autouse=True, scope="session")
+def home_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or writes the directory of the person who runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OSTIARY_HOME", str(tmp_path_factory.mktemp("home")))
+        yield

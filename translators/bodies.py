@@ -84,7 +84,7 @@ def _resource_test(pattern: ResourcePattern, dialect: Dialect) -> tuple[Test, ..
         case ExactName(type=kind, name=name):
             literal = string_literal(name)
             lines = (equals_any(_RESOURCE_TYPE, [kind]), f"{literal} in input.resource.names")
-            listing = Listing((equals_any(_LISTED_TYPE, [kind]),), (f"records.name_is({literal})",))
+            listing = Listing((equals_any(_LISTED_TYPE, [kind]),), (("name_is", name),))
             return (Test(f"resource is {kind}::{name}", lines, (listing,) if may_be_listed(kind) else ()),)
         case Regex():
             return _subject_test(pattern, dialect)
@@ -105,8 +105,8 @@ def _subject_test(pattern: Regex, dialect: Dialect) -> tuple[Test, ...] | None:
 
 def _listed_subject(start: Start) -> Listing:
     """What a list asks in place of a pattern: how the subject begins and, where that isn't enough, the rest later."""
-    beginning = (f"records.subject_starts_with({string_literal(start.text)})",) if start.text else ()
-    rest = () if start.complete else ("records.undecided",)
+    beginning = (("subject_starts_with", start.text),) if start.text else ()
+    rest = () if start.complete else (("undecided",),)
     return Listing(type_guard(start.text, _LISTED_TYPE), beginning + rest)
 
 

@@ -18,17 +18,22 @@ from policy.rules import (
 from policy.vocabulary import Effect
 from translators.text import member, string_literal
 
+Fact = tuple[str, ...]
+"""What must be true of a record, by its name in `rego/ostiary/records`, with its operands: `("name_is", "file-7")`.
+
+The first member of a fact that must not be true is `not`.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
     """What is left to test where the caller and the type of record are known and the record isn't.
 
-    `lines` are tests in Rego that such a question decides; `facts` are expressions in Rego, each of which yields what
-    must be true of the record (see `rego/ostiary/records`).
+    `lines` are tests in Rego that such a question decides; `facts` are for the record to tell.
     """
 
     lines: tuple[str, ...] = ()
-    facts: tuple[str, ...] = ()
+    facts: tuple[Fact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ def condition_bodies(conditions: Conditions | None, effect: Effect) -> tuple[Bod
 class _Literal:
     """A condition or its opposite; `holds` and `fails` are the Rego for the one and the other.
 
-    `fact` is the Rego for what it says of a record that isn't known; None if it speaks of the caller alone.
+    `fact` is what it says of a record that isn't known; None if it speaks of the caller alone.
     """
 
     meaning: str
@@ -75,7 +80,7 @@ class _Literal:
     fails: str
     negated: bool
     about_principal: bool
-    fact: str | None
+    fact: Fact | None
 
     def inverted(self) -> _Literal:
         return replace(self, negated=not self.negated)
@@ -85,7 +90,7 @@ class _Literal:
         line = self.fails if self.negated else self.holds
         if self.fact is None:
             return about_the_caller(meaning, line)
-        fact = f"records.negated({self.fact})" if self.negated else self.fact
+        fact = ("not", *self.fact) if self.negated else self.fact
         return Test(meaning, (line,), (Listing(facts=(fact,)),))
 
 
@@ -105,14 +110,13 @@ def _condition(condition: Condition) -> _Literal:
             fails = f"not conditions.has_value({string_literal(value)}, {string_literal(attribute)})"
             return _Literal(f"user with {value} in {attribute}", holds, fails, negated, about_principal=True, fact=None)
         case IsOwner(negated=negated):
-            return _about_the_record("user is owner", "user_is_owner", negated=negated)
+            return _about_the_record("user is owner", ("user_is_owner",), negated=negated)
         case SharesWithOwner(attribute=attribute, negated=negated):
-            call = f"shares_with_owner({string_literal(attribute)})"
-            return _about_the_record(f"user in owners {attribute}", call, negated=negated)
+            return _about_the_record(f"user in owners {attribute}", ("shares_with_owner", attribute), negated=negated)
         case IsUnowned():
-            return _about_the_record("resource is unowned", "unowned", about_principal=False)
+            return _about_the_record("resource is unowned", ("unowned",), about_principal=False)
         case IsFromConfig():
-            return _about_the_record("resource is from config", "from_config", about_principal=False)
+            return _about_the_record("resource is from config", ("from_config",), about_principal=False)
         case IsAuthenticated():
             call = "conditions.authenticated"
             return _Literal(
@@ -120,7 +124,9 @@ def _condition(condition: Condition) -> _Literal:
             )
 
 
-def _about_the_record(meaning: str, name: str, *, negated: bool = False, about_principal: bool = True) -> _Literal:
+def _about_the_record(meaning: str, fact: Fact, *, negated: bool = False, about_principal: bool = True) -> _Literal:
     """A condition that has the same name among the conditions and among the facts about a record."""
-    call, fact = f"conditions.{name}", f"records.{name}"
+    name, *operands = fact
+    arguments = f"({', '.join(map(string_literal, operands))})" if operands else ""
+    call = f"conditions.{name}{arguments}"
     return _Literal(meaning, call, f"not {call}", negated, about_principal, fact)

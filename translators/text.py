@@ -10,6 +10,7 @@ from collections.abc import Iterable
 _INVISIBLE = re.compile("[\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff]")
 _LITERAL_OR_COMMENT = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`|#[^\n]*')
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_JSON = json.JSONEncoder(ensure_ascii=False)
 _KEYWORDS = frozenset(
     {"as", "contains", "data", "default", "else", "every", "false", "if", "import", "in", "input", "not", "null"}
     | {"package", "set", "some", "true", "with", "and", "or"}
@@ -22,7 +23,7 @@ def string_literal(text: str) -> str:
     Raises ValueError for text that UTF-8 can't carry (lone surrogates).
     """
     text.encode()
-    literal = json.dumps(text, ensure_ascii=False)
+    literal = _JSON.encode(text)
     return _INVISIBLE.sub(lambda found: f"\\u{ord(found[0]):04x}", literal)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from policy.lints.expressions import literal_start
+from policy.expressions import literal_start
 from policy.rules import (
     AccessRule,
     EveryRecord,

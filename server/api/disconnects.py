@@ -9,6 +9,7 @@ from typing import Self
 from starlette.types import Receive
 
 from server.api.errors import ClientGone
+from server.api.interruptions import Interruptible
 
 
 class WhileConnected:
@@ -19,14 +20,11 @@ class WhileConnected:
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._gone = False
+        self._block = Interruptible(ClientGone())
 
     async def __aenter__(self) -> Self:
         """Start listening."""
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a request is handled outside of a task")
-        self._task = task
+        self._block.__enter__()
         self._listener = asyncio.create_task(self._listen())
         return self
 
@@ -35,12 +33,9 @@ class WhileConnected:
     ) -> None:
         """Stop listening."""
         self._listener.cancel()
-        # A cancellation from elsewhere, such as a shutdown, goes its way.
-        if self._gone and self._task.uncancel() == 0 and isinstance(error, asyncio.CancelledError):
-            raise ClientGone from None
+        self._block.__exit__(kind, error, trace)
 
     async def _listen(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             continue
-        self._gone = True
-        self._task.cancel()
+        self._block.interrupt()

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from json import dumps
-from typing import Final
+from typing import Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from server.api.faults import log_fault
 from server.authn import AuthenticationFailed, IdentityUnavailable
 from server.authz.errors import AccessDenied, PolicyUnavailable
+from server.quota.counters import CountersUnavailable
+from server.quota.quota import QuotaExceeded
 from server.requests import call_of
+from server.storage.database import AlreadyThere, DatabaseUnavailable
+from server.storage.guarded import Contended, NotFound
+from server.toll import TooManyAtOnce
 
 _log: Final = logging.getLogger("ostiary.api")
 
@@ -72,6 +78,11 @@ def model_not_found(name: str) -> ApiError:
     return ApiError(HTTPStatus.NOT_FOUND, message, code="model_not_found", param="model")
 
 
+def not_found(identity: str) -> ApiError:
+    """What a missing record and one that the caller may not read have in common: this, to the byte."""
+    return ApiError(HTTPStatus.NOT_FOUND, f"there is no `{identity}`, or you have no access to it", code="not_found")
+
+
 def forbidden(denied: AccessDenied) -> ApiError:
     """A refusal that may be known: it names the decision, so that an operator can explain it, and never the rule."""
     message = f"the policy does not allow this request; to learn why, quote decision `{denied.decision_id}`"
@@ -86,23 +97,71 @@ def unauthenticated(denied: AccessDenied) -> ApiError:
 
 def answer(error: Exception, request_id: str) -> ApiError:
     """What the caller is told about `error`; one that nobody expected is logged here and told nothing about."""
-    match error:
-        case ApiError():
-            return error
-        case AccessDenied():
-            return forbidden(error)
-        case PolicyUnavailable():
-            _log.warning("%s: no decision could be had: %s", request_id, error.reason)
-            sentence = "the policy engine gave no decision, so nothing is allowed; try again"
-            return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, code="policy_unavailable", headers=_SOON)
-        case AuthenticationFailed():
-            challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
-            return ApiError(HTTPStatus.UNAUTHORIZED, str(error), code="invalid_api_key", headers=challenge)
-        case IdentityUnavailable():
-            return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, str(error), code="identity_unavailable", headers=_SOON)
-        case _:
-            _log.error("%s: the request failed", request_id, exc_info=error)
-            return internal(request_id)
+    for kind in type(error).__mro__:
+        told = _TOLD.get(kind)
+        if told is not None:
+            return told(error, request_id)
+    log_fault(_log, f"{request_id}: the request failed", error)
+    return internal(request_id)
+
+
+def _policy_unavailable(error: PolicyUnavailable, request_id: str) -> ApiError:
+    _log.warning("%s: no decision could be had: %s", request_id, error.reason)
+    sentence = "the policy engine gave no decision, so nothing is allowed; try again"
+    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, code="policy_unavailable", headers=_SOON)
+
+
+def _bad_token(error: AuthenticationFailed, _request_id: str) -> ApiError:
+    challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+    return ApiError(HTTPStatus.UNAUTHORIZED, str(error), code="invalid_api_key", headers=challenge)
+
+
+def _identity_unavailable(error: IdentityUnavailable, _request_id: str) -> ApiError:
+    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, str(error), code="identity_unavailable", headers=_SOON)
+
+
+def _quota_exceeded(error: QuotaExceeded, _request_id: str) -> ApiError:
+    wait = {"Retry-After": str(error.standing.resets_in), "x-should-retry": "false"}
+    return ApiError(HTTPStatus.TOO_MANY_REQUESTS, str(error), code="insufficient_quota", headers=wait)
+
+
+def _too_many_at_once(_error: TooManyAtOnce, _request_id: str) -> ApiError:
+    sentence = "too many of your requests are under way; wait until one of them is answered"
+    return ApiError(HTTPStatus.TOO_MANY_REQUESTS, sentence, code="rate_limit_exceeded", headers=_SOON)
+
+
+def _quota_unavailable(error: CountersUnavailable, request_id: str) -> ApiError:
+    _log.warning("%s: nothing could be counted: %s", request_id, error)
+    sentence = "the quota can't be counted now, so nothing is allowed; try again"
+    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, code="quota_unavailable", headers=_SOON)
+
+
+def _storage_unavailable(error: DatabaseUnavailable, request_id: str) -> ApiError:
+    _log.warning("%s: %s", request_id, error)
+    sentence = "the records can't be reached now, and nothing was changed; try again"
+    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, code="storage_unavailable", headers=_SOON)
+
+
+def _conflict(_error: Exception, _request_id: str) -> ApiError:
+    sentence = "another request has made or changed this at the same time; read it again"
+    return ApiError(HTTPStatus.CONFLICT, sentence, code="conflict", headers={"x-should-retry": "false"})
+
+
+_TOLD: Final[Mapping[type, Callable[[Any, str], ApiError]]] = {
+    ApiError: lambda error, _request_id: error,
+    AccessDenied: lambda error, _request_id: forbidden(error),
+    NotFound: lambda error, _request_id: not_found(error.identity),
+    AlreadyThere: _conflict,
+    Contended: _conflict,
+    PolicyUnavailable: _policy_unavailable,
+    AuthenticationFailed: _bad_token,
+    IdentityUnavailable: _identity_unavailable,
+    QuotaExceeded: _quota_exceeded,
+    TooManyAtOnce: _too_many_at_once,
+    CountersUnavailable: _quota_unavailable,
+    DatabaseUnavailable: _storage_unavailable,
+}
+"""What callers are told about each kind of failure; a kind stands for those derived from it."""
 
 
 async def last_resort(request: Request, error: Exception) -> Response:
@@ -140,19 +199,12 @@ class Envelopes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and answer for it if that raises."""
-        started = False
-
-        async def send_watched(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
         try:
-            await self.app(scope, receive, send_watched)
+            await self.app(scope, receive, send)
         except ClientGone:
             return
         except Exception as error:
-            if started or scope["type"] != "http":
+            if scope["type"] != "http" or call_of(scope).status:
                 raise
             response = answer(error, call_of(scope).request_id).response()
             await response(scope, receive, send)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Protocol
 
 from starlette.requests import Request
@@ -39,11 +39,18 @@ class Health:
         needs none.
         """
         gate = gate_of(request.scope)
-        with suppress(PolicyUnavailable):
+        silence = None
+        try:
             await gate.enter()
+        except PolicyUnavailable as failure:
+            silence = failure.reason
         readiness = await self._probe.check()
+        if readiness.reason is None and silence is not None:
+            readiness = replace(readiness, reason=silence)
         ready = readiness.ready and gate.judged
-        return JSONResponse(_report(readiness, ready), 200 if ready else 503)
+        if ready:
+            return JSONResponse(_report(readiness, ready))
+        return JSONResponse(_report(readiness, ready), 503, {"Retry-After": "1"})
 
     async def version(self, request: Request) -> Response:
         """The version of this server."""

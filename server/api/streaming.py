@@ -11,50 +11,80 @@ from starlette.types import Receive, Scope, Send
 from server.api.disconnects import WhileConnected
 from server.api.errors import ApiError, internal
 from server.api.failures import provider_error
-from server.inference.provider import ChatStream, ProviderFailed
+from server.api.faults import log_fault
+from server.api.open_streams import OpenStreams, StreamEnded
+from server.api.slices import send_piece
+from server.inference.provider import DONE, ChatRequest, ChatStream, Provider, ProviderFailed
 from server.requests import call_of
 
 _HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
+
+_ENDED: Final = ApiError(
+    503, "the server is shutting down and has ended this stream; send the request again", code="server_ending"
+)
 
 _log: Final = logging.getLogger("ostiary.api")
 
 
 class EventStream(Response):
-    """Relays a provider's events as they come.
+    """Asks a provider for a stream, and relays its events as they come.
 
-    The head goes out at once. If the provider breaks off, an `error` event is the last one; if the client goes, the
+    What the provider refuses is an ApiError, since no byte is sent before it accepts; then the head goes out at once.
+    If the provider breaks off, or the server stops, an `error` event is the last one; if the client goes, the
     provider's work is ended. A client that does not read holds up its own stream alone: no more than a send buffer and
-    one piece are kept for it, and `DoorProtocol` cuts it off in the end.
+    one piece are kept for it, its provider has to wait, and `DoorProtocol` cuts it off in the end.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: ChatStream) -> None:
+    def __init__(self, provider: Provider, chat: ChatRequest, streams: OpenStreams) -> None:
         super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
-        self._events = events
+        self._provider = provider
+        self._chat = chat
+        self._streams = streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events to their end."""
+        """Send the events to their end; raises ApiError if there are none."""
+        events: ChatStream | None = None
         try:
             async with WhileConnected(receive):
+                events = await self._accepted()
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                await self._relay(scope, send)
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                call = call_of(scope)
+                send = call.send_piece
+                error = await self._relay(events, send, call.request_id)
+                if error is not None:
+                    await events.aclose()
+                    await send_piece(send, b"data: %b\n\n" % error.body, more=False)
         finally:
-            await self._events.aclose()
+            # After the last byte, since the provider may take its time to end.
+            if events is not None:
+                await events.aclose()
 
-    async def _relay(self, scope: Scope, send: Send) -> None:
+    async def _accepted(self) -> ChatStream:
         try:
-            async for piece in self._events:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            return await self._provider.stream(self._chat)
         except ProviderFailed as failure:
-            await _send_error(send, provider_error(failure))
-        except Exception:  # noqa: BLE001 - a status is too late, so any fault is told in the stream
-            request_id = call_of(scope).request_id
-            _log.exception("%s: the stream failed", request_id)
-            await _send_error(send, internal(request_id))
+            raise provider_error(failure) from None
 
-
-async def _send_error(send: Send, error: ApiError) -> None:
-    await send({"type": "http.response.body", "body": b"data: %b\n\n" % error.body, "more_body": True})
+    async def _relay(self, events: ChatStream, send: Send, request_id: str) -> ApiError | None:
+        """Send everything up to the end, or return why there is no end."""
+        pieces = aiter(events)
+        try:
+            with self._streams.one_more() as stream:
+                while True:
+                    with stream:
+                        piece = await anext(pieces)
+                    more = not piece.endswith(DONE)
+                    await send_piece(send, piece, more=more)
+                    if not more:
+                        await anext(pieces, None)
+                        return None
+        except ProviderFailed as failure:
+            return provider_error(failure)
+        except StreamEnded:
+            return _ENDED
+        except Exception as fault:  # noqa: BLE001 - a status is too late, so any fault is told in the stream
+            log_fault(_log, f"{request_id}: the stream failed", fault)
+            return internal(request_id)

@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from json import JSONDecoder
 from typing import Any, Final
 
-from policy.vocabulary import CONTRACT, Action, Decision, Principal, StampOwner, Verdict
+from policy.vocabulary import (
+    CONTRACT,
+    Action,
+    Anonymous,
+    Decision,
+    Principal,
+    Resource,
+    Route,
+    StampOwner,
+    Verdict,
+)
 from server.authz.errors import Failure, PolicyUnavailable
 from server.authz.question import Question
 
 Json = dict[str, Any]
 
+_SHORT: Final = 2048
+"""Bytes; hardly a decision takes more."""
+_DECISION_ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 _DECISION_KEYS: Final = {"effect", "rule", "source", "description", "reason", "obligations"}
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One decision for each part of the question, both made by the policy `revision`."""
+    """One decision for each part of the question, both made by the policy `revision`.
+
+    `decision_id` is the one in OPA's own decision log; None where that is off.
+    """
 
     revision: str
     route: Decision | None
     resource: Decision | None
+    decision_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What OPA says in its envelope."""
+
+    result: Any
+    decision_id: str | None
 
 
 class Malformed(Exception):
@@ -32,16 +59,33 @@ class Malformed(Exception):
 def read_answer(body: bytes, question: Question) -> Answer:
     """The answer in `body`, or PolicyUnavailable: nothing is defaulted, converted or overlooked."""
     try:
-        return _answer(_result(body), question)
+        if len(body) <= _SHORT and question.action is not Action.CREATE:
+            return _read_plain(body, question.route is not None, question.resource is not None)
+        reply = read_reply(body)
+        return _answer(reply.result, reply.decision_id, question)
     except Malformed as fault:
         raise PolicyUnavailable(Failure.MALFORMED, f"the answer breaks the contract: {fault}") from None
 
 
+@lru_cache(maxsize=512)
+def _read_plain(body: bytes, of_route: bool, of_resource: bool) -> Answer:
+    """The answer to a question that makes nobody an owner: then these three say all that there is to compare.
+
+    OPA is asked each time, but of the many answers that are equal to the byte only one has to be taken apart.
+    """
+    reply = read_reply(body)
+    return _answer(reply.result, reply.decision_id, _PLAIN[of_route, of_resource])
+
+
 def read_answers(body: bytes, questions: Sequence[Question]) -> list[Answer]:
-    """The answers in `body` to questions that were asked together, one for each, or PolicyUnavailable."""
+    """The answers in `body` to questions that were asked together, one for each, or PolicyUnavailable.
+
+    OPA counts them as one decision, so they have one id.
+    """
     try:
-        results = _one_for_each(_result(body), questions)
-        return [_answer(result, question) for result, question in zip(results, questions, strict=True)]
+        reply = read_reply(body)
+        results = _one_for_each(reply.result, questions)
+        return [_answer(result, reply.decision_id, asked) for result, asked in zip(results, questions, strict=True)]
     except Malformed as fault:
         raise PolicyUnavailable(Failure.MALFORMED, f"the answers break the contract: {fault}") from None
 
@@ -49,7 +93,7 @@ def read_answers(body: bytes, questions: Sequence[Question]) -> list[Answer]:
 def read_undecided(body: bytes) -> str:
     """The revision in the answer to `question.MALFORMED`, which must hold no decision; else PolicyUnavailable."""
     try:
-        return revision_of(members_of(body, {"contract", "revision"}))
+        return revision_of(exactly(read_reply(body).result, {"contract", "revision"}))
     except Malformed as fault:
         raise PolicyUnavailable(Failure.MALFORMED, f"the answer to a probe breaks the contract: {fault}") from None
 
@@ -60,14 +104,15 @@ def _one_for_each(results: Any, questions: Sequence[Question]) -> list[Any]:
     return results
 
 
-def _answer(result: Any, question: Question) -> Answer:
-    members = _exactly(result, {"contract", "revision"} | _parts(question))
+def _answer(result: Any, decision_id: str | None, question: Question) -> Answer:
+    members = exactly(result, {"contract", "revision"} | _parts(question))
     revision = revision_of(members)
     route, resource = members.get("route"), members.get("resource")
     return Answer(
         revision,
         None if question.route is None else _decision(route, revision, None),
         None if question.resource is None else _decision(resource, revision, question),
+        decision_id,
     )
 
 
@@ -77,22 +122,22 @@ def _parts(question: Question) -> set[str]:
     return {"route"} if question.resource is None else {"route", "resource"}
 
 
-def members_of(body: bytes, keys: set[str]) -> Json:
-    """The `result` in `body`, which must hold exactly `keys`; raises Malformed."""
-    return _exactly(_result(body), keys)
-
-
-def _result(body: bytes) -> Any:
+def read_reply(body: bytes) -> Reply:
+    """OPA's envelope: a `result`, and a `decision_id` if its own decision log is on; raises Malformed."""
     try:
         document = _DECODER.decode(body.decode())
     except (ValueError, RecursionError):
         raise Malformed("it is not JSON") from None
-    if type(document) is not dict or document.keys() != {"result"}:
+    if type(document) is not dict or not document.keys() - {"decision_id"} == {"result"}:
         raise Malformed("it is not an object with a `result` and nothing else")
-    return document["result"]
+    decision_id = document.get("decision_id")
+    if "decision_id" in document and (type(decision_id) is not str or not _DECISION_ID.fullmatch(decision_id)):
+        raise Malformed("`decision_id` is not a short plain text")
+    return Reply(document["result"], decision_id)
 
 
-def _exactly(result: Any, keys: set[str]) -> Json:
+def exactly(result: Any, keys: set[str]) -> Json:
+    """The members of a `result` that must hold exactly `keys`; raises Malformed."""
     if type(result) is not dict or result.keys() != keys:
         raise Malformed("`result` does not hold exactly what was asked for")
     return result
@@ -156,3 +201,12 @@ def _unique(members: list[tuple[str, Any]]) -> Json:
 
 _DECODER: Final = JSONDecoder(object_pairs_hook=_unique)
 _VERDICTS: Final = {str(verdict): verdict for verdict in Verdict}
+_PLAIN: Final = {
+    (of_route, of_resource): Question(
+        Anonymous(),
+        Route("GET", "/") if of_route else None,
+        Action.READ if of_resource else None,
+        Resource("any", ("",)) if of_resource else None,
+    )
+    for of_route, of_resource in ((True, True), (True, False), (False, True))
+}

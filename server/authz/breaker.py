@@ -15,15 +15,22 @@ LONGEST_PAUSE: Final = 1.0
 class Breaker:
     """Opens after `FAILURES_TO_OPEN` failures in a row; then one question after each pause is let through as a trial.
 
-    `clock` counts seconds. Pauses double from `SHORTEST_PAUSE` to `LONGEST_PAUSE` while the trials fail.
+    `clock` counts seconds. Pauses double from `SHORTEST_PAUSE` to `LONGEST_PAUSE` while the trials fail. `openings`
+    counts how often it has opened.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
+        self.openings = 0
         self._clock = clock
         self._failures = 0
         self._pause = SHORTEST_PAUSE
         self._open_until: float | None = None
         self._on_trial = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether questions fail at once."""
+        return self._open_until is not None
 
     def admit(self) -> bool:
         """Whether the question that may now be asked is the trial; raises PolicyUnavailable if none may be.
@@ -53,6 +60,7 @@ class Breaker:
             return  # asked before the breaker opened: says nothing new
         self._failures += 1
         if self._failures >= FAILURES_TO_OPEN:
+            self.openings += self._open_until is None
             self._open_until = self._clock() + self._pause
 
     def abandoned(self, trial: bool) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from policy.vocabulary import Effect, Principal
-from server.authz.answer import Malformed, members_of, revision_of
+from server.authz.answer import Malformed, exactly, read_reply, revision_of
 from server.authz.errors import Failure, PolicyUnavailable
 from server.authz.question import ListQuestion
 
@@ -82,17 +82,22 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class RecordFilter:
-    """What decides about each record: the first clause that applies to it, and where none does, deny."""
+    """What decides about each record: the first clause that applies to it, and where none does, deny.
+
+    `decision_id` is the one in OPA's own decision log; None where that is off.
+    """
 
     revision: str
     clauses: tuple[Clause, ...]
+    decision_id: str | None = None
 
 
 def read_filter(body: bytes, question: ListQuestion) -> RecordFilter:
     """The clauses in `body`, or PolicyUnavailable: nothing is defaulted, converted or overlooked."""
     try:
-        result = members_of(body, {"contract", "revision", "clauses"})
-        return RecordFilter(revision_of(result), _clauses(result["clauses"], question))
+        reply = read_reply(body)
+        result = exactly(reply.result, {"contract", "revision", "clauses"})
+        return RecordFilter(revision_of(result), _clauses(result["clauses"], question), reply.decision_id)
     except Malformed as fault:
         raise PolicyUnavailable(Failure.MALFORMED, f"the answer breaks the contract: {fault}") from None
 

@@ -61,17 +61,22 @@ def _head(request_id: str, decision_id: str, caller: Principal | Anonymous, revi
 
 def _outcome_of_list(answer: RecordFilter) -> str:
     """No rule has decided yet: how many clauses are going to, for each record by itself."""
-    reason = f"clauses that decide each record: {len(answer.clauses)}"
-    return f'"effect":"filter","rule":null,"source":null,"description":null,"reason":{_text(reason)}'
+    return _said("filter", None, None, None, f"clauses that decide each record: {len(answer.clauses)}")
 
 
 def _outcome(decision: Decision | str | None) -> str:
     if isinstance(decision, Decision):
-        return (
-            f'"effect":{_text(decision.verdict)},"rule":{_text(decision.rule)},"source":{_text(decision.source)},'
-            f'"description":{_text(decision.description)},"reason":{_text(decision.reason)}'
-        )
-    return f'"effect":"unavailable","rule":null,"source":null,"description":null,"reason":{_text(decision)}'
+        return _said(decision.verdict, decision.rule, decision.source, decision.description, decision.reason)
+    return _said("unavailable", None, None, None, decision)
+
+
+@lru_cache(maxsize=512)
+def _said(effect: str, rule: str | None, source: str | None, description: str | None, reason: str | None) -> str:
+    """Kept, because a policy has few rules and they say the same again and again."""
+    return (
+        f'"effect":{_text(effect)},"rule":{_text(rule)},"source":{_text(source)},'
+        f'"description":{_text(description)},"reason":{_text(reason)}'
+    )
 
 
 def _text(value: str | None) -> str:

@@ -21,6 +21,7 @@ class Failure(StrEnum):
     TOO_LARGE = "too_large"
     MALFORMED = "malformed"
     REVISION = "revision"
+    VERSION = "version"
     BREAKER = "breaker"
     DECISION_LOG = "decision_log"
 

@@ -11,9 +11,11 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
-OLDEST: Final = (1, 22, 2)
+Version: TypeAlias = tuple[int, int, int]
+
+OLDEST: Final[Version] = (1, 22, 2)
 """Older ones index rules otherwise, or can be talked out of checking a bundle's signature."""
 
 ENVIRONMENT: Final = {"GOGC": "400"}
@@ -30,7 +32,6 @@ class OpaStartFailed(Exception):
 
 async def check_version(binary: Path) -> None:
     """Return if `binary` is an OPA that is new enough, else raise OpaStartFailed."""
-    wanted = ".".join(map(str, OLDEST))
     try:
         process = await asyncio.create_subprocess_exec(
             binary, "version", stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, env=ENVIRONMENT
@@ -47,14 +48,19 @@ async def check_version(binary: Path) -> None:
     found = re.match(rb"Version: (\d{1,6})\.(\d{1,6})\.(\d{1,6})", output)
     if found is None:
         raise OpaStartFailed(f"`{binary}` does not say which version of opa it is; run `make opa`")
-    version = tuple(map(int, found.groups()))
+    version = (int(found[1]), int(found[2]), int(found[3]))
     if version < OLDEST:
-        seen = ".".join(map(str, version))
+        seen, wanted = written(version), written(OLDEST)
         raise OpaStartFailed(f"`{binary}` is opa {seen}, which is too old; run `make opa` for {wanted} or newer")
 
 
-def run_arguments(socket: Path, bundle: Path) -> tuple[str, ...]:
-    """A server on a private socket with one bundle, that calls nobody and logs errors alone."""
+def written(version: Version) -> str:
+    """A version as people write it."""
+    return ".".join(map(str, version))
+
+
+def run_arguments(socket: Path, *bundles: Path) -> tuple[str, ...]:
+    """A server on a private socket with these bundles, that calls nobody and logs errors alone."""
     return (
         "run",
         "--server",
@@ -64,7 +70,8 @@ def run_arguments(socket: Path, bundle: Path) -> tuple[str, ...]:
         *("--log-format", "json"),
         *("--shutdown-grace-period", "1"),
         "--skip-version-check",
-        *("--bundle", str(bundle)),
+        "--bundle",
+        *map(str, bundles),
     )
 
 

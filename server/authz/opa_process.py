@@ -8,11 +8,17 @@ import logging
 import time
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections import deque
+from collections.abc import AsyncIterator
 from pathlib import Path
 from subprocess import SubprocessError
 from typing import Final
 
+from server.authz import companion
+from server.authz.companion import Companion
+from server.authz.decision_log import DecisionLog
+from server.authz.errors import PolicyUnavailable
 from server.authz.opa_command import ENVIRONMENT, OpaStartFailed, check_version, end_with_parent, run_arguments
+from server.authz.opa_log import ARGUMENTS, LONGEST_EVENT, event, write_mask
 from server.authz.readiness import ReadinessProbe
 from server.authz.runtime_directory import RuntimeDirectory, UnsafeDirectory
 
@@ -31,20 +37,29 @@ class OpaProcess:
 
     While OPA is down, questions to it fail with PolicyUnavailable; it is started again after 0.1 s, then after pauses
     that double up to 5 s, for ever. It gets no more of the environment than its collector's setting, and what it says
-    goes to the logger `ostiary.opa`.
+    goes to the logger `ostiary.opa`. With `events` it keeps a decision log of its own, which goes there; while that
+    can't be written, OPA has to wait.
 
-    On Linux the kernel kills OPA when the thread that started it ends, so not even a kill -9 of the server leaves one
-    behind; start it from the main thread. Other systems have no such thing: there a killed server leaves an OPA that
-    nobody asks any more, and that must be ended by hand.
+    Not even a kill -9 of the server leaves an OPA behind. On Linux the kernel kills it when the thread that started it
+    ends, so start it from the main thread; elsewhere a `Companion` does.
     """
 
-    def __init__(self, binary: Path, bundle: Path, directory: RuntimeDirectory, probe: ReadinessProbe) -> None:
+    def __init__(
+        self,
+        binary: Path,
+        bundle: Path,
+        directory: RuntimeDirectory,
+        probe: ReadinessProbe,
+        events: DecisionLog | None = None,
+    ) -> None:
         self.restarts = 0
         self._binary = binary.absolute()
         self._bundle = bundle.absolute()
         self._directory = directory
         self._probe = probe
+        self._events = events
         self._process: Process | None = None
+        self._companion: Companion | None = None
         self._relay: asyncio.Task[None] | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._last_words: deque[str] = deque(maxlen=5)
@@ -57,14 +72,30 @@ class OpaProcess:
 
     async def start(self) -> None:
         """Return when OPA decides by the wanted policy; raises OpaStartFailed, leaving nothing behind."""
-        try:
+        await self.begin()
+        await self.ready()
+
+    async def begin(self) -> None:
+        """The first half: return when OPA was started."""
+        async with self._nothing_left_behind():
             await check_version(self._binary)
-            process = await self._spawn()
+            await self._spawn()
+
+    async def ready(self) -> None:
+        """The second half: return when OPA decides by the wanted policy, and watch over it from now on."""
+        async with self._nothing_left_behind():
+            process = self._process
+            assert process is not None  # noqa: S101 - `begin` has started it
             await self._until_ready(process)
+        self._supervisor = asyncio.create_task(self._supervise(process))
+
+    @contextlib.asynccontextmanager
+    async def _nothing_left_behind(self) -> AsyncIterator[None]:
+        try:
+            yield
         except BaseException:
             await self.stop()
             raise
-        self._supervisor = asyncio.create_task(self._supervise(process))
 
     async def stop(self) -> None:
         """End OPA, gently for 2 s and then for certain, and release the directory; idempotent."""
@@ -75,7 +106,7 @@ class OpaProcess:
             self._supervisor.cancel()
             await asyncio.wait([self._supervisor])
         await self._end()
-        self._directory.release()
+        self._directory.close()
 
     async def _end(self) -> None:
         process, self._process = self._process, None
@@ -90,7 +121,14 @@ class OpaProcess:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+        await self._dismiss_companion()
         await self._end_relay()
+
+    async def _dismiss_companion(self) -> None:
+        """OPA has ended, and its process id may soon be somebody else's."""
+        dismissed, self._companion = self._companion, None
+        if dismissed is not None:
+            await dismissed.dismiss()
 
     async def _end_relay(self) -> None:
         """Hear what OPA said last; not for long, since something that it left behind might keep the pipe open."""
@@ -98,12 +136,18 @@ class OpaProcess:
             await asyncio.wait([self._relay], timeout=_STOP_SECONDS)
             self._relay.cancel()
 
+    def _arguments(self) -> tuple[str, ...]:
+        if self._events is None:
+            return run_arguments(self._directory.socket, self._bundle)
+        mask = write_mask(self._directory.path)
+        return (*run_arguments(self._directory.socket, self._bundle, mask), *ARGUMENTS)
+
     async def _spawn(self) -> Process:
         try:
             self._directory.remove_socket()
             self._process = process = await asyncio.create_subprocess_exec(
                 self._binary,
-                *run_arguments(self._directory.socket, self._bundle),
+                *self._arguments(),
                 stdin=DEVNULL,
                 stdout=PIPE,
                 stderr=STDOUT,
@@ -112,6 +156,8 @@ class OpaProcess:
                 start_new_session=True,  # Ctrl-C is for the server, which then ends OPA after its last question
                 preexec_fn=end_with_parent(),
             )
+            if companion.NEEDED:
+                self._companion = await Companion.of(process.pid)
         except UnsafeDirectory as fault:
             raise OpaStartFailed(str(fault)) from None
         except (OSError, SubprocessError) as fault:
@@ -140,6 +186,7 @@ class OpaProcess:
         while True:
             ready_at = time.monotonic()
             status = await process.wait()
+            await self._dismiss_companion()
             if time.monotonic() - ready_at > _LONGEST_PAUSE:
                 pause = _FIRST_PAUSE
             _log.error("opa ended with status %d; starting it again in %.1f s", status, pause)
@@ -164,12 +211,22 @@ class OpaProcess:
     async def _relay_lines(self, stream: asyncio.StreamReader) -> None:
         """Read without end, so that OPA never blocks on a full pipe; log each line, cut to a sane length."""
         line = b""
-        while chunk := await stream.read(4096):
+        while chunk := await stream.read(65536):
             *lines, line = (line + chunk).split(b"\n")
-            line = line[:_LINE_LIMIT]
+            line = line[: _LINE_LIMIT if self._events is None else LONGEST_EVENT]
             for text in lines:
-                self._say(text)
+                await self._hear(text)
         self._say(line)
+
+    async def _hear(self, line: bytes) -> None:
+        text = None if self._events is None else event(line)
+        if text is None or self._events is None:
+            self._say(line)
+            return
+        while True:
+            with contextlib.suppress(PolicyUnavailable):
+                await self._events.write([text])
+                return
 
     def _say(self, line: bytes) -> None:
         text = line[:_LINE_LIMIT].decode(errors="replace").strip()

@@ -10,6 +10,7 @@ from server.authz.answer import Answer, read_answer, read_answers, read_undecide
 from server.authz.breaker import Breaker
 from server.authz.clauses import RecordFilter, read_filter
 from server.authz.errors import Failure, PolicyUnavailable
+from server.authz.observer import Effect, Kind, Observer, Unobserved, effect_of
 from server.authz.question import MALFORMED, ListQuestion, Question, encode, encode_list, encode_many
 from server.authz.transport import Entrypoint, OpaTransport
 
@@ -25,16 +26,21 @@ class PolicyDecisionPoint:
     """Asks OPA, and refuses every answer that isn't certainly the wanted policy's.
 
     `expected_revision` is the only one believed; None believes any. `questions` and `failures` count since the start,
-    `live_revision` is the revision seen last, and `live_since` the `time.monotonic()` of its first answer.
+    `live_revision` is the revision seen last, and `live_since` the `time.monotonic()` of its first answer. `observer`
+    is told of everything but probes. `unfit` says why no decision is asked for, if this OPA may not decide.
     """
 
-    def __init__(self, transport: OpaTransport, expected_revision: str | None) -> None:
+    def __init__(
+        self, transport: OpaTransport, expected_revision: str | None, observer: Observer | None = None
+    ) -> None:
         self.expected_revision = expected_revision
+        self.unfit: str | None = None
         self.questions = 0
         self.failures = dict.fromkeys(Failure, 0)
         self.live_revision: str | None = None
         self.live_since: float | None = None
         self._transport = transport
+        self._observer = Unobserved() if observer is None else observer
         self._breaker = Breaker(time.monotonic)
 
     async def ask(self, question: Question) -> Answer:
@@ -44,8 +50,10 @@ class PolicyDecisionPoint:
             answer = read_answer(await self._exchange(encode(question)), question)
             self._check_revision(answer.revision)
         except PolicyUnavailable as failure:
-            self.failures[failure.failure] += 1
+            self.no_decision(failure)
+            self._undecided(question)
             raise
+        self._decided(answer)
         return answer
 
     async def ask_many(self, questions: Sequence[Question]) -> list[Answer]:
@@ -56,8 +64,12 @@ class PolicyDecisionPoint:
             for answer in answers:
                 self._check_revision(answer.revision)
         except PolicyUnavailable as failure:
-            self.failures[failure.failure] += 1
+            self.no_decision(failure)
+            for question in questions:
+                self._undecided(question)
             raise
+        for answer in answers:
+            self._decided(answer)
         return answers
 
     async def filter(self, question: ListQuestion) -> RecordFilter:
@@ -67,8 +79,10 @@ class PolicyDecisionPoint:
             found = read_filter(await self._exchange(encode_list(question), Entrypoint.FILTER), question)
             self._check_revision(found.revision)
         except PolicyUnavailable as failure:
-            self.failures[failure.failure] += 1
+            self.no_decision(failure)
+            self._observer.decided(Kind.LIST, Effect.UNAVAILABLE)
             raise
+        self._observer.decided(Kind.LIST, Effect.FILTER)
         return found
 
     async def probe(self, question: Question) -> Answer:
@@ -81,16 +95,47 @@ class PolicyDecisionPoint:
         """Likewise ask what must get no decision at all; raises PolicyUnavailable if it gets one."""
         self._check_revision(read_undecided(await self._exchange_probe(MALFORMED)))
 
+    def no_decision(self, failure: PolicyUnavailable) -> None:
+        """Count a question that nobody may act on, whether OPA or the decision log is to blame."""
+        self.failures[failure.failure] += 1
+        self._observer.unavailable(failure.failure)
+
+    @property
+    def breaker_open(self) -> bool:
+        """Whether OPA has been silent for so long that it is not asked."""
+        return self._breaker.is_open
+
+    @property
+    def breaker_openings(self) -> int:
+        """How often that has begun."""
+        return self._breaker.openings
+
+    def _decided(self, answer: Answer) -> None:
+        if answer.route is not None:
+            self._observer.decided(Kind.ROUTE, effect_of(answer.route.verdict))
+        if answer.resource is not None:
+            self._observer.decided(Kind.RESOURCE, effect_of(answer.resource.verdict))
+
+    def _undecided(self, question: Question) -> None:
+        if question.route is not None:
+            self._observer.decided(Kind.ROUTE, Effect.UNAVAILABLE)
+        if question.resource is not None:
+            self._observer.decided(Kind.RESOURCE, Effect.UNAVAILABLE)
+
     async def _exchange_probe(self, body: bytes) -> bytes:
         reply = await self._transport.exchange(body)
         self._breaker.succeeded()
         return reply
 
     async def _exchange(self, body: bytes, entrypoint: Entrypoint = Entrypoint.DECISION) -> bytes:
+        if self.unfit is not None:
+            raise PolicyUnavailable(Failure.VERSION, self.unfit)
         trial = self._breaker.admit()
+        began = time.perf_counter()
         try:
             reply = await self._transport.exchange(body, entrypoint)
         except PolicyUnavailable as failure:
+            self._observer.answered(time.perf_counter() - began)
             if failure.failure in _SILENCE:
                 self._breaker.failed(trial)
             else:
@@ -99,6 +144,7 @@ class PolicyDecisionPoint:
         except BaseException:
             self._breaker.abandoned(trial)
             raise
+        self._observer.answered(time.perf_counter() - began)
         self._breaker.succeeded()
         return reply
 

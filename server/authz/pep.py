@@ -29,7 +29,8 @@ class RequestContext:
 class PolicyEnforcementPoint:
     """Asks about everything that a request wants, and writes down every decision before anyone acts on it.
 
-    Every method raises PolicyUnavailable where no decision can be had or none can be logged.
+    Every method raises PolicyUnavailable where no decision can be had or none can be logged. A decision's id is that of
+    OPA's own decision log where that is on; what was asked together carries one id.
     """
 
     def __init__(self, pdp: PolicyDecisionPoint, log: DecisionLog) -> None:
@@ -53,43 +54,56 @@ class PolicyEnforcementPoint:
     async def permit_list(self, context: RequestContext, action: Action, kind: str) -> ListPermit:
         """Leave to do `action` to those stored records of the type `kind` that the filter in it permits."""
         question = ListQuestion(context.principal, action, kind)
-        decision_id = os.urandom(16).hex()
         began = time.perf_counter()
         try:
             answer = await self._pdp.filter(question)
         except PolicyUnavailable as failure:
-            await self._write([line_of_list(context.request_id, decision_id, question, failure.reason, _since(began))])
+            await self._write([line_of_list(context.request_id, _new_id(), question, failure.reason, _since(began))])
             raise
+        decision_id = answer.decision_id or _new_id()
         await self._write([line_of_list(context.request_id, decision_id, question, answer, _since(began))])
         return ListPermit(MINT, question.principal, action, kind, answer, decision_id)
 
-    async def readable(self, context: RequestContext, resources: Sequence[Resource]) -> list[Permit]:
-        """Leave to read each of `resources` that the caller may read, in the same order; one decision for each."""
+    async def readable(
+        self, context: RequestContext, resources: Sequence[Resource], route: Route | None = None
+    ) -> list[Permit]:
+        """Leave to read each of `resources` that the caller may read, in the same order; one decision for each.
+
+        With a `route` that is asked about too, before them and together with the first of them; AccessDenied if the
+        caller may not use it.
+        """
+        questions = [Question(context.principal, None, Action.READ, resource) for resource in resources]
+        if route is not None:
+            questions.insert(0, Question(context.principal, route))
         found: list[Permit] = []
-        for first in range(0, len(resources), MOST_TOGETHER):
-            found += await self._readable(context, resources[first : first + MOST_TOGETHER])
+        for first in range(0, len(questions), MOST_TOGETHER):
+            found += await self._readable(context, questions[first : first + MOST_TOGETHER])
         return found
 
-    async def _readable(self, context: RequestContext, resources: Sequence[Resource]) -> list[Permit]:
-        questions = [Question(context.principal, None, Action.READ, resource) for resource in resources]
-        ids = [os.urandom(16).hex() for _ in resources]
+    async def _readable(self, context: RequestContext, questions: Sequence[Question]) -> list[Permit]:
         began = time.perf_counter()
 
-        def lines(answers: Iterable[Answer | str]) -> Iterator[str]:
+        def lines(decision_id: str, answers: Iterable[Answer | str]) -> Iterator[str]:
             milliseconds = _since(began)
-            for question, decision_id, answer in zip(questions, ids, answers, strict=False):
+            for question, answer in zip(questions, answers, strict=False):
                 yield from lines_of(context.request_id, decision_id, question, answer, milliseconds)
 
         try:
             answers = await self._pdp.ask_many(questions)
         except PolicyUnavailable as failure:
-            await self._write(lines(repeat(failure.reason)))
+            await self._write(lines(_new_id(), repeat(failure.reason)))
             raise
-        await self._write(lines(answers))
+        decision_id = answers[0].decision_id or _new_id()
+        await self._write(lines(decision_id, answers))
+        route = answers[0].route
+        if route is not None and route.verdict is not Verdict.PERMIT:
+            raise AccessDenied(route, decision_id, questions[0], of_route=True)
         return [
-            Permit(MINT, context.principal, Action.READ, resource, answer.resource, decision_id)
-            for resource, decision_id, answer in zip(resources, ids, answers, strict=True)
-            if answer.resource is not None and answer.resource.verdict is Verdict.PERMIT
+            Permit(MINT, context.principal, Action.READ, question.resource, answer.resource, decision_id)
+            for question, answer in zip(questions, answers, strict=True)
+            if question.resource is not None
+            and answer.resource is not None
+            and answer.resource.verdict is Verdict.PERMIT
         ]
 
     async def _permit(self, context: RequestContext, question: Question) -> Permit:
@@ -101,13 +115,13 @@ class PolicyEnforcementPoint:
 
     async def _decide(self, context: RequestContext, question: Question) -> tuple[Decision | None, str]:
         """The decision about the resource, if there is one, once everything asked for is permitted and logged."""
-        decision_id = os.urandom(16).hex()
         began = time.perf_counter()
         try:
             answer = await self._pdp.ask(question)
         except PolicyUnavailable as failure:
-            await self._write(lines_of(context.request_id, decision_id, question, failure.reason, _since(began)))
+            await self._write(lines_of(context.request_id, _new_id(), question, failure.reason, _since(began)))
             raise
+        decision_id = answer.decision_id or _new_id()
         await self._write(lines_of(context.request_id, decision_id, question, answer, _since(began)))
         for decision in (answer.route, answer.resource):
             if decision is not None and decision.verdict is not Verdict.PERMIT:
@@ -116,11 +130,14 @@ class PolicyEnforcementPoint:
 
     async def _write(self, lines: Iterable[str]) -> None:
         try:
-            for line in lines:
-                await self._log.write(line)
+            await self._log.write(lines)
         except PolicyUnavailable as failure:
-            self._pdp.failures[failure.failure] += 1
+            self._pdp.no_decision(failure)
             raise
+
+
+def _new_id() -> str:
+    return os.urandom(16).hex()
 
 
 def _since(began: float) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,11 +12,16 @@ from typing import Final
 from policy.vocabulary import Anonymous, Route, Verdict
 from server.authz.control_plane import ControlPlane
 from server.authz.errors import Failure, PolicyUnavailable
+from server.authz.opa_command import OLDEST, Version, written
 from server.authz.pdp import PolicyDecisionPoint
 from server.authz.question import Question
 
 CANARY: Final = Question(Anonymous(), Route("GET", "/canary/that/must/not/sing"))
 """Nobody without a token may use this route, whatever rules there are: the law itself denies it, not a rule."""
+
+_WATCH_SECONDS: Final = 1.0
+
+_log = logging.getLogger("ostiary.opa")
 
 
 class Authentication(StrEnum):
@@ -62,6 +69,10 @@ class ReadinessProbe:
     async def _reason(self) -> tuple[str | None, bool]:
         """What keeps the server from serving, and whether OPA named its revision."""
         healthy = await self._control.healthy()
+        if healthy:
+            self._pdp.unfit = _unfit(await self._control.too_old())
+        if self._pdp.unfit is not None:
+            return self._pdp.unfit, False
         try:
             await self._pdp.probe_undecided()
             if self._authentication is Authentication.CONFIGURED:
@@ -75,3 +86,23 @@ class ReadinessProbe:
         decision = (await self._pdp.probe(CANARY)).route
         if decision is None or decision.verdict is not Verdict.DENY or decision.rule is not None:
             raise PolicyUnavailable(Failure.MALFORMED, "opa permits a question that every policy denies")
+
+
+def _unfit(too_old: Version | None) -> str | None:
+    if too_old is None:
+        return None
+    return f"opa is version {written(too_old)}, which is too old; run {written(OLDEST)} or newer"
+
+
+async def watch(probe: ReadinessProbe, where: str) -> None:
+    """Log whenever an OPA that somebody else runs at `where` gets ready, or stops being so, for ever."""
+    known: str | None = ""
+    while True:
+        readiness = await probe.check()
+        if readiness.reason != known:
+            if readiness.ready:
+                _log.warning("opa at %s is ready, revision %s", where, readiness.live_revision)
+            else:
+                _log.error("not ready: %s; requests get 503 until opa at %s is", readiness.reason, where)
+            known = readiness.reason
+        await asyncio.sleep(_WATCH_SECONDS)

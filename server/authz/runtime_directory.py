@@ -28,7 +28,7 @@ class RuntimeDirectory:
     def __init__(self, path: Path, lock: int, temporary: bool) -> None:
         self.path = path
         self.socket = path / _SOCKET
-        self._lock = lock
+        self._lock: int | None = lock
         self._temporary = temporary
 
     @classmethod
@@ -36,7 +36,7 @@ class RuntimeDirectory:
         """Make or take over `wanted`, and remove the socket that a killed server left there.
 
         None, or a path too long for a socket, means a new directory under `XDG_RUNTIME_DIR`, or else under the system's
-        directory for temporary files; it is removed by `release`. Raises UnsafeDirectory.
+        directory for temporary files; it is removed by `close`. Raises UnsafeDirectory.
         """
         temporary = wanted is None or len(os.fsencode(wanted.absolute() / _SOCKET)) > MAX_SOCKET_PATH
         path = _make_temporary() if temporary or wanted is None else wanted.absolute()
@@ -63,13 +63,19 @@ class RuntimeDirectory:
         except FileNotFoundError:
             return
 
-    def release(self) -> None:
-        """Remove the socket, and the directory if it was a temporary one; let another server have its place."""
+    def close(self) -> None:
+        """Remove the socket, and the directory if it was a temporary one; let another server have its place.
+
+        Idempotent.
+        """
+        lock, self._lock = self._lock, None
+        if lock is None:
+            return
         if self._temporary:
             shutil.rmtree(self.path, ignore_errors=True)
         else:
             self.socket.unlink(missing_ok=True)
-        os.close(self._lock)
+        os.close(lock)
 
 
 def _make_temporary() -> Path:

@@ -15,6 +15,7 @@ from typing import Final
 
 from server.authz.connection import ClosedUnanswered, Connection
 from server.authz.errors import Failure, PolicyUnavailable
+from server.telemetry.trace_context import CURRENT
 
 DEADLINE: Final = 0.25
 """Seconds for one question, everything included: waiting for a connection, making one, and the answer."""
@@ -50,6 +51,11 @@ class TcpAddress:
             if not text.isascii() or not text.isprintable() or " " in text or not text:
                 raise ValueError("the host and the token of opa are printable ascii without blanks")
 
+    @property
+    def authority_host(self) -> str:
+        """The host as URLs and `Host` headers have it: an IPv6 address in brackets."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
 
 class OpaTransport:
     """Carries questions to one OPA; belongs to the event loop that first uses it."""
@@ -74,7 +80,8 @@ class OpaTransport:
         which is how a restarted OPA looks from here.
         """
         expires = asyncio.get_running_loop().time() + self._deadline
-        request = self._heads[entrypoint] % len(body) + body
+        trace = CURRENT.get()
+        request = self._heads[entrypoint] % (len(body), b"" if trace is None else trace.line) + body
         connection = self._idle.pop() if self._idle else await self._acquire(expires)
         kept_alive = connection.answered > 0
         try:
@@ -181,10 +188,10 @@ class OpaTransport:
 
 
 def _head(address: UnixAddress | TcpAddress, entrypoint: Entrypoint) -> bytes:
-    """Everything before the body, with a place for its length."""
+    """Everything before the body, with a place for its length and one for further header lines."""
     host, authorization = "opa", ""
     if isinstance(address, TcpAddress):
-        host = f"{address.host}:{address.port}"
+        host = f"{address.authority_host}:{address.port}"
         authorization = f"Authorization: Bearer {address.token}\r\n" if address.token else ""
     head = f"POST {entrypoint} HTTP/1.1\r\nHost: {host}\r\n{authorization}Content-Type: application/json\r\n"
-    return head.replace("%", "%%").encode("ascii") + b"Content-Length: %d\r\n\r\n"
+    return head.replace("%", "%%").encode("ascii") + b"Content-Length: %d\r\n%b\r\n"

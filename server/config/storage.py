@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 from urllib.parse import quote, urlencode
 
-from pydantic import AfterValidator, Field, Tag
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetPydanticSchema, Tag
+from pydantic_core import CoreSchema
 
 from server.config.fields import Secret, Switch, Text, one_of, refusal, whole_number
-from server.config.locations import FilePath
+from server.config.locations import BaseUrl, FilePath
 from server.config.shape import Shape, chosen_by
 
 MOST_QUEUED_WRITES: Final = 10_000_000
@@ -18,12 +19,12 @@ MOST_WRITERS: Final = 64
 SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 """How a connection to PostgreSQL is protected, in libpq's words."""
 
-_TABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_TABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 
 
 def _table_name(value: str) -> str:
     if not _TABLE_NAME.fullmatch(value):
-        raise refusal("wrong-value", "takes a table's name: letters, digits and `_`, at most 63, no digit first")
+        raise refusal("wrong-value", "takes a table's name: letters, digits and `_`, at most 40, no digit first")
     return value
 
 
@@ -132,16 +133,48 @@ class QueuedTable(Table):
 
 
 class Stores(Shape):
-    """Which backend keeps what; a store that isn't named uses the server's own choice."""
+    """Which backend keeps what; a store that isn't named lies in an SQLite file in the user's directory."""
 
     metadata: Namespace | None = None
     inference: QueuedTable | None = None
     conversations: Table | None = None
     prompts: Namespace | None = None
+    files: Table | None = None
+
+
+class LocalBlobs(Shape):
+    """The bytes of files in a directory."""
+
+    type: Annotated[Literal["local"], one_of("local")]
+    path: FilePath
+
+
+class S3Blobs(Shape):
+    """The bytes of files in a bucket of S3, or of a server that speaks like it at `endpoint`."""
+
+    type: Annotated[Literal["s3"], one_of("s3")]
+    bucket: Text
+    prefix: Text = "files"
+    region: Text = "us-east-1"
+    endpoint: BaseUrl | None = None
+    access_key_id: Secret | None = None
+    secret_access_key: Secret | None = None
+
+
+Blobs = Annotated[
+    Annotated[LocalBlobs, Tag("local")] | Annotated[S3Blobs, Tag("s3")], chosen_by("type", "local", "s3")
+]
+
+
+def _any_blobs(_source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    return handler(Blobs)
 
 
 class Storage(Shape):
-    """`storage`: backends by name, and the stores that use them."""
+    """`storage`: backends by name, the stores that use them, and where the bytes of files are (None: the user's
+    directory).
+    """
 
     backends: dict[str, Backend] = Field(default_factory=dict)
     stores: Stores = Stores()
+    blobs: Annotated[LocalBlobs | S3Blobs, GetPydanticSchema(_any_blobs)] | None = None

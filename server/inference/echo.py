@@ -15,9 +15,9 @@ from json import dumps
 from typing import Any, Final
 from uuid import uuid4
 
-from server.inference.provider import ChatRequest, ChatStream, Fault, Health, HealthStatus, ProviderFailed
-
-Json = dict[str, Any]
+from server.inference.provider import ChatRequest, ChatStream, Fault, Health, HealthStatus, Pieces, ProviderFailed
+from server.reading.reader import Reader
+from server.reading.strict import Document, Json, Refused, Why
 
 MAX_CHOICES: Final = 128
 
@@ -28,7 +28,10 @@ _WORD: Final = re.compile(r"\s*\S+\s*")
 
 
 class Echo:
-    """The provider; keeps nothing."""
+    """The provider; keeps nothing. `reader` reads what is to be repeated."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
 
     async def start(self) -> None:
         """Nothing to make ready."""
@@ -40,18 +43,26 @@ class Echo:
         """Always well."""
         return Health(HealthStatus.OK)
 
-    async def complete(self, request: ChatRequest) -> bytes:
+    async def complete(self, request: ChatRequest) -> Pieces:
         """The whole answer."""
-        reply = _reply(request)
+        reply = await self._reply(request)
         choices = [
             {"index": index, "message": reply.message(), "logprobs": None, "finish_reason": reply.finish_reason}
             for index in range(reply.count)
         ]
-        return _encode({**reply.head("chat.completion"), "choices": choices, "usage": reply.usage})
+        return [_encode({**reply.head("chat.completion"), "choices": choices, "usage": reply.usage})]
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """The same answer, a word at a time."""
-        return _EchoStream(_reply(request))
+        return _EchoStream(await self._reply(request))
+
+    async def _reply(self, request: ChatRequest) -> _Reply:
+        try:
+            found = await self._reader.look(request.payload, look_for_reply)
+        except Refused as refusal:
+            fault = Fault.BUSY if refusal.why is Why.BUSY else Fault.REQUEST
+            raise ProviderFailed(fault, refusal.message, code=refusal.code, param=refusal.param) from None
+        return _Reply(request.model_id, **found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +70,7 @@ class _Reply:
     """An answer, before it is known whether it is sent whole or in pieces."""
 
     model_id: str
-    words: tuple[str, ...]
+    words: list[str]
     tool: str | None
     finish_reason: str
     count: int
@@ -113,30 +124,30 @@ class _EchoStream:
         """Nothing is under way between two pieces."""
 
 
-def _reply(request: ChatRequest) -> _Reply:
-    body = request.body
+def look_for_reply(document: Document) -> Json:
+    """Everything of a reply but the model's name; raises Refused. May run in a reading process."""
+    body = document.members
     prompt = sum(len(_text(message).split()) for message in body["messages"])
     count = _whole(body, "n", 1, MAX_CHOICES) or 1
     tool = _forced_tool(body)
-    words, reason = ((), "tool_calls") if tool is not None else _words(body)
+    words, reason = ([], "tool_calls") if tool is not None else _words(body)
     completion = count * len(words)
-    return _Reply(
-        model_id=request.model_id,
-        words=words,
-        tool=tool,
-        finish_reason=reason,
-        count=count,
-        usage={"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion},
-        with_usage=(body.get("stream_options") or {}).get("include_usage") is True,
-    )
+    return {
+        "words": words,
+        "tool": tool,
+        "finish_reason": reason,
+        "count": count,
+        "usage": {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion},
+        "with_usage": (body.get("stream_options") or {}).get("include_usage") is True,
+    }
 
 
-def _words(body: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
+def _words(body: Mapping[str, Any]) -> tuple[list[str], str]:
     """The words of the answer, and why it ends there."""
     said = [_text(message) for message in body["messages"] if message["role"] == "user"]
     text = f"echo: {said[-1]}" if said and said[-1] else "echo:"
     text = text[: min((place for stop in _stops(body) if (place := text.find(stop)) >= 0), default=len(text))]
-    words = tuple(_WORD.findall(text[:LONGEST]))
+    words = _WORD.findall(text[:LONGEST])
     limit = _whole(body, "max_completion_tokens", 1) or _whole(body, "max_tokens", 1) or LONGEST
     return words[:limit], "length" if len(words) > limit or len(text) > LONGEST else "stop"
 
@@ -195,8 +206,8 @@ def _function_name(tool: Any) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _wrong(param: str, demand: str) -> ProviderFailed:
-    return ProviderFailed(Fault.REQUEST, f"`{param}` {demand}", code="invalid_value", param=param)
+def _wrong(param: str, demand: str) -> Refused:
+    return Refused(f"`{param}` {demand}", param, "invalid_value")
 
 
 def _call(name: str) -> Json:

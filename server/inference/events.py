@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from json import dumps, loads
 from typing import Final
 
-DONE: Final = b"data: [DONE]\n\n"
+from server.inference.provider import DONE
+from server.inference.renaming import SMALL, NotAnAnswer, Renaming
 
-MAX_EVENT: Final = 1024 * 1024
+MAX_EVENT: Final = 16 * 1024 * 1024
 """Bytes of one event, so that a provider that never ends one does not fill the memory."""
 
-
-class _NoChunk(Exception):
-    """The provider sent something other than a chunk of a chat completion."""
+_DATA: Final = b"data: "
+_END: Final = b"\n\n"
+_PING: Final = b": ping\n\n"
+_MARK: Final = b"\xef\xbb\xbf"
 
 
 class EventRelay:
     """Takes bytes as they arrive and gives back the whole events among them, with the canonical model name in each.
 
-    Parsing a chunk costs more than passing it on. So the first one is parsed to see how the provider spells the member
-    `model`; in those that spell it the same way, exactly once, it is replaced as text.
+    Parsing a chunk costs more than passing it on, and the chunks of one answer differ in their choices alone. So a
+    chunk is parsed if it is not of the form of the one that was parsed last, or may hold an error.
 
     `done` is set by the event `[DONE]`, `broken` by anything that is no chunk; after either, nothing more is to be fed.
     """
@@ -27,73 +28,92 @@ class EventRelay:
     def __init__(self, model_id: str) -> None:
         self.done = False
         self.broken = False
-        self._model_id = model_id
-        self._held = [b""]
-        self._size = 0
-        self._member: bytes | None = None
-        self._renamed_member = b""
+        self._renaming = Renaming(model_id)
+        self._held = bytearray()
+        self._after_return = False
+        self._begun = False
+        # What a chunk begins and ends with, and what it is to begin and end with instead.
+        self._form: tuple[bytes, bytes, bytes, bytes] | None = None
+
+    @property
+    def is_heavy(self) -> bool:
+        """The event that has begun is so large that what is fed next had better be fed in a thread."""
+        return len(self._held) > SMALL
 
     def feed(self, data: bytes) -> bytes:
         """The events that `data` completes, up to the one that ends the stream."""
-        whole: list[bytes] = []
+        passed: list[bytes | memoryview] = []
         try:
             for event in self._cut(data):
-                whole.append(self._passed(event))
+                if self._form is not None:
+                    begin, end, new_begin, new_end = self._form
+                    if event.startswith(begin) and event.endswith(end):
+                        middle = event[len(begin) : -len(end)]
+                        if b'"model"' not in middle and b'"error"' not in middle and b"\n" not in middle:
+                            passed += (new_begin, middle, new_end)
+                            continue
+                self._pass(event, passed)
                 if self.done:
                     break
-        except _NoChunk:
+        except NotAnAnswer:
             self.broken = True
-        return b"".join(whole)
+        return b"".join(passed)
 
-    def _passed(self, event: bytes) -> bytes:
+    def finish(self) -> bytes:
+        """What is left when the provider has closed its answer: some don't end their last line."""
+        return self.feed(_END) if bytes(self._held[:32]).rstrip() == DONE.rstrip() else b""
+
+    def _pass(self, event: bytes, passed: list[bytes | memoryview]) -> None:
+        if not self._begun:
+            self._begun = True
+            event = event.removeprefix(_MARK)
         payload = _payload(event)
-        if payload == b"[DONE]":
+        if payload.rstrip() == b"[DONE]":
             self.done = True
-            return DONE
-        if payload:
-            return b"data: %b\n\n" % self._renamed(payload)
-        return b": ping\n\n" if event.startswith(b":") else b""
+            passed.append(DONE)
+        elif payload:
+            passed += (_DATA, *self._renaming.apply(payload), _END)
+            self._learn(payload)
+        elif event.startswith(b":"):
+            passed.append(_PING)
+
+    def _learn(self, payload: bytes) -> None:
+        form = self._renaming.form(payload)
+        if form is not None:
+            begin, end, new_begin, new_end = form
+            self._form = _DATA + begin, end, _DATA + new_begin, new_end + _END
 
     def _cut(self, data: bytes) -> list[bytes]:
         """The events that end in `data`, without their ends; what has begun is held back."""
-        self._held.append(data)
-        self._size += len(data)
-        events: list[bytes] = []
-        # Without a line's end no event ends; what is held is not looked at again and again.
-        if b"\n" in data:
-            *events, rest = b"".join(self._held).replace(b"\r\n", b"\n").split(b"\n\n")
-            self._held, self._size = [rest], len(rest)
-        self.broken = self._size > MAX_EVENT
+        if self._after_return or b"\r" in data:
+            data = self._with_plain_ends(data)
+        held = self._held
+        if held:
+            ends = _END in data or (held.endswith(b"\n") and data.startswith(b"\n"))
+            held += data
+            if not ends:
+                # What is held is not looked at again and again.
+                self.broken = len(held) > MAX_EVENT
+                return []
+            data = bytes(held)
+            held.clear()
+        *events, rest = data.split(_END)
+        if rest:
+            held += rest
+            self.broken = len(held) > MAX_EVENT
         return events
 
-    def _renamed(self, payload: bytes) -> bytes:
-        member = self._member
-        if member is not None and payload.count(member) == 1 and b'"error"' not in payload:
-            return payload.replace(member, self._renamed_member)
-        try:
-            chunk = loads(payload)
-            # A provider's own error says too much and means too little; the caller gets one of ours.
-            if type(chunk) is not dict or chunk.get("error") is not None:
-                raise _NoChunk
-            self._learn(payload, chunk.get("model"))
-            chunk["model"] = self._model_id
-            return dumps(chunk, allow_nan=False, separators=(",", ":")).encode()
-        except (ValueError, RecursionError):
-            raise _NoChunk from None
-
-    def _learn(self, payload: bytes, model: object) -> None:
-        if type(model) is not str:
-            return
-        for colon in (":", ": "):
-            member = f'"model"{colon}{dumps(model, ensure_ascii=False)}'.encode()
-            if payload.count(member) == 1:
-                self._member = member
-                self._renamed_member = f'"model":{dumps(self._model_id)}'.encode()
+    def _with_plain_ends(self, data: bytes) -> bytes:
+        """`data` with `\\n` at the end of each line, whichever of the three ends a line may have it has."""
+        if self._after_return and data.startswith(b"\n"):
+            data = data[1:]
+        self._after_return = data.endswith(b"\r")
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def _payload(event: bytes) -> bytes:
     """The data of an event; empty for a comment."""
-    if event.startswith(b"data: ") and b"\n" not in event:
-        return event[6:]
+    if event.startswith(_DATA) and b"\n" not in event:
+        return event[len(_DATA) :]
     lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
     return b"\n".join(lines)

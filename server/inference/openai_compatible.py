@@ -8,15 +8,17 @@ import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from json import JSONEncoder, loads
 from typing import Final
 
 import aiohttp
 from yarl import URL
 
+from server.inference.connections import Connector, cut, cut_on_failure
 from server.inference.events import EventRelay
-from server.inference.provider import ChatRequest, ChatStream, Health, HealthStatus, ProviderFailed
+from server.inference.provider import ChatRequest, ChatStream, Health, HealthStatus, Pieces, ProviderFailed
+from server.inference.renaming import SMALL, NotAnAnswer, Renaming
 from server.inference.upstream import broken, refusal
+from server.telemetry.trace_context import outgoing_headers
 
 CONNECT_SECONDS: Final = 10.0
 
@@ -34,8 +36,9 @@ _MAX_REFUSAL: Final = 64 * 1024
 _DRAIN_SECONDS: Final = 0.5
 _IDLE_SECONDS: Final = 4.0  # uvicorn, and so vLLM, closes an idle connection after 5 seconds
 _LARGE: Final = 1024 * 1024
+_READ_AHEAD: Final = 64 * 1024
+_JSON: Final = {"Content-Type": "application/json"}
 
-_encode: Final = JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 _log: Final = logging.getLogger("ostiary.inference")
 
 
@@ -70,14 +73,13 @@ class OpenAICompatible:
 
     async def start(self) -> None:
         """Open the session; connections are made when they are needed."""
-        connector = aiohttp.TCPConnector(
-            limit=0, keepalive_timeout=_IDLE_SECONDS, ssl=True if self._tls is None else self._tls
-        )
+        connector = Connector(limit=0, keepalive_timeout=_IDLE_SECONDS, ssl=True if self._tls is None else self._tls)
         self._session = aiohttp.ClientSession(
             connector=connector,
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=self._silence),
+            read_bufsize=_READ_AHEAD,
             auto_decompress=False,
             trust_env=False,
         )
@@ -87,26 +89,25 @@ class OpenAICompatible:
         if self._session is not None:
             await self._session.close()
 
-    async def complete(self, request: ChatRequest) -> bytes:
+    async def complete(self, request: ChatRequest) -> Pieces:
         """The provider's answer, with the canonical model name in it."""
         response = await self._post(request)
         try:
-            raw = await self._read(response, MAX_ANSWER)
+            parts = await self._read(response, MAX_ANSWER)
         finally:
-            response.close()
+            cut(response)
         try:
-            completion = loads(raw)
-            if type(completion) is dict and type(completion.get("choices")) is list:
-                return _encode(completion | {"model": request.model_id}).encode()
-        except (ValueError, RecursionError):
-            pass
-        raise broken(self._provider_id, "answered with something other than a chat completion")
+            if len(parts) == 1:
+                return _renamed(parts, request.model_id)
+            return await asyncio.to_thread(_renamed, parts, request.model_id)
+        except NotAnAnswer:
+            raise broken(self._provider_id, "answered with something other than a chat completion") from None
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """The provider's events, once it has accepted the request."""
         response = await self._post(request)
         if response.content_type != "text/event-stream":
-            response.close()
+            cut(response)
             raise broken(self._provider_id, "answered with something other than a stream")
         return _Relayed(response, EventRelay(request.model_id), self._provider_id)
 
@@ -121,13 +122,14 @@ class OpenAICompatible:
 
     async def _post(self, request: ChatRequest) -> aiohttp.ClientResponse:
         """The provider's accepting answer, its body not yet read."""
-        body = {**request.body, "model": request.provider_model_id}
-        payload = _encode(body).encode()
         # aiohttp warns of large `bytes`, which it writes in one piece.
-        data = payload if len(payload) < _LARGE else io.BytesIO(payload)
-        headers = {"Content-Type": "application/json"}
+        data = request.payload if len(request.payload) < _LARGE else io.BytesIO(request.payload)
+        session, headers = self._open_session, _JSON | outgoing_headers()
         try:
-            response = await self._open_session.post(self._chat_url, data=data, headers=headers, allow_redirects=False)
+            # aiohttp's own clock stands still while a provider does not read what it is sent.
+            with cut_on_failure():
+                async with asyncio.timeout(self._silence):
+                    response = await session.post(self._chat_url, data=data, headers=headers, allow_redirects=False)
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
             raise self._gone(fault) from None
         if response.status == 200:
@@ -135,21 +137,25 @@ class OpenAICompatible:
         try:
             said = await self._read(response, _MAX_REFUSAL)
         finally:
-            response.close()
+            cut(response)
         _log.warning("provider %s answered a chat completion with status %d", self._provider_id, response.status)
-        raise refusal(self._provider_id, response.status, response.headers, said)
+        raise refusal(self._provider_id, response.status, response.headers, b"".join(said))
 
-    async def _read(self, response: aiohttp.ClientResponse, limit: int) -> bytes:
-        parts, size = [], 0
+    async def _read(self, response: aiohttp.ClientResponse, limit: int) -> list[bytes]:
+        """The body in parts, none of which is small but the last: a list of crumbs would be larger than they are."""
+        parts, held, size = list[bytes](), bytearray(), 0
         try:
-            async for part in response.content.iter_any():
-                parts.append(part)
-                size += len(part)
+            async for data in response.content.iter_any():
+                held += data
+                size += len(data)
                 if size > limit:
                     raise broken(self._provider_id, f"answered with more than {limit} bytes")
+                if len(held) > SMALL:
+                    parts.append(bytes(held))
+                    held.clear()
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
             raise self._gone(fault) from None
-        return b"".join(parts)
+        return [*parts, bytes(held)]
 
     async def _ask_health(self) -> Health:
         try:
@@ -181,32 +187,44 @@ class _Relayed:
         self._provider_id = provider_id
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        relay = self._relay
+        relay, content = self._relay, self._response.content
         try:
-            async for data in self._response.content.iter_any():
-                piece = relay.feed(data)
+            while data := await content.readany():
+                piece = await asyncio.to_thread(relay.feed, data) if relay.is_heavy else relay.feed(data)
                 if piece:
                     yield piece
-                if relay.done or relay.broken:
-                    break
+                if relay.done:
+                    return
+                if relay.broken:
+                    raise broken(self._provider_id, "sent something other than a chat completion")
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
             raise gone(self._provider_id, fault) from None
-        if relay.broken:
-            raise broken(self._provider_id, "sent something other than a chat completion")
-        if not relay.done:
+        last = relay.finish()
+        if not last:
             raise broken(self._provider_id, "ended its answer in the middle")
-        await self._drain()
+        yield last
 
     async def aclose(self) -> None:
-        """Close the connection, unless the answer was read to its end."""
-        self._response.close()
+        """Close the connection, unless the answer is read to its end, or comes to it within a moment."""
+        try:
+            if self._relay.done:
+                await self._read_end()
+        finally:
+            cut(self._response)
 
-    async def _drain(self) -> None:
+    async def _read_end(self) -> None:
         """Read the end of the body, so that the connection can be used again."""
+        content = self._response.content
+        if content.at_eof():
+            return
         with suppress(aiohttp.ClientError, TimeoutError, OSError):
             async with asyncio.timeout(_DRAIN_SECONDS):
-                async for _ in self._response.content.iter_any():
+                while await content.readany():
                     pass
+
+
+def _renamed(parts: list[bytes], model_id: str) -> Pieces:
+    return Renaming(model_id).apply(b"".join(parts))
 
 
 def gone(provider_id: str, fault: Exception) -> ProviderFailed:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Final, Protocol
+
+DONE: Final = b"data: [DONE]\n\n"
+"""The last event of a stream."""
+
+Pieces = Sequence[bytes | memoryview]
+"""A text that may be large, cut where that saved a copy."""
 
 
 class Fault(StrEnum):
@@ -44,20 +50,19 @@ class ProviderFailed(Exception):
 class ChatRequest:
     """What to ask of a model.
 
-    `body` is the caller's, checked to be an object with a list of `messages`; `provider_model_id` is the model's name
-    at the provider, `model_id` the canonical one that answers carry.
+    `payload` is the caller's body to the byte, but for the name of the model, which is the provider's own. It is JSON
+    with a single meaning: an object with a list of `messages`. `model_id` is the canonical name that answers carry.
     """
 
     model_id: str
-    provider_model_id: str
-    body: Mapping[str, Any]
+    payload: bytes
 
 
 class ChatStream(Protocol):
-    """An answer under way: whole server-sent events, in the pieces in which they come, the last being `[DONE]`.
+    """An answer under way: whole server-sent events, in the pieces in which they come; the last piece ends with `DONE`.
 
-    Iterating raises ProviderFailed if the provider breaks off. `aclose` ends the provider's work at once; it must be
-    called, and may be called twice.
+    Iterating raises ProviderFailed if the provider breaks off. `aclose` ends the provider's work at once if there is
+    any left; it must be called, and may be called twice.
     """
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -95,7 +100,7 @@ class Provider(Protocol):
         """Let go of every connection."""
         ...
 
-    async def complete(self, request: ChatRequest) -> bytes:
+    async def complete(self, request: ChatRequest) -> Pieces:
         """The whole answer, a `chat.completion` as JSON; raises ProviderFailed. Cancelling it ends the work."""
         ...
 

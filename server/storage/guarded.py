@@ -67,6 +67,11 @@ class GuardedStore:
         self._records = records
         self._kind = kind
 
+    @property
+    def table(self) -> str:
+        """The table's name."""
+        return self._records.name
+
     async def permit_create(self, gate: Asking) -> Permit:
         """Leave to make a record, before it is known what is in it; raises AccessDenied."""
         return await gate.permit(Action.CREATE, Resource(self._kind, ()))

@@ -82,7 +82,7 @@ class Records:
 
     def __init__(self, database: Database, name: str) -> None:
         self.database = database
-        self._name = name
+        self.name = name
         self._find = f"SELECT {_COLUMNS} FROM {name} WHERE id = ?1"  # noqa: S608 - a checked name
         self._insert = f"INSERT INTO {name} ({_COLUMNS}) VALUES ({', '.join(f'?{n}' for n in range(1, 13))})"  # noqa: S608
         self._change = (
@@ -153,7 +153,7 @@ class Records:
         backwards = page.before is not None and page.after is None
         direction = "ASC" if forwards is not backwards else "DESC"
         statement = (
-            f"SELECT {_COLUMNS}, {permitted.verdict} FROM {self._name} WHERE {' AND '.join(where)} "  # noqa: S608
+            f"SELECT {_COLUMNS}, {permitted.verdict} FROM {self.name} WHERE {' AND '.join(where)} "  # noqa: S608
             f"ORDER BY ordering {direction}, id {direction} LIMIT {bound(page.limit)}"
         )
         rows = await self.database.read(statement, *values)

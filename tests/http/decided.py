@@ -19,7 +19,7 @@ from policy.vocabulary import Action, Resource, Route
 from server import wiring
 from server.authn import Authenticator
 from server.authz.pep import RequestContext
-from server.authz.permit import Permit
+from server.authz.permit import ListPermit, Permit
 from server.authz.readiness import Authentication, Readiness
 from server.config import Config, read_config
 from tests.http.serving import Address, serving
@@ -47,9 +47,15 @@ class RealPolicy:
         """Ask OPA."""
         return await self.world.pep.permit_route_and_access(context, route, action, resource)
 
-    async def readable(self, context: RequestContext, resources: Sequence[Resource]) -> list[Permit]:
+    async def readable(
+        self, context: RequestContext, resources: Sequence[Resource], route: Route | None = None
+    ) -> list[Permit]:
         """Ask OPA."""
-        return await self.world.pep.readable(context, resources)
+        return await self.world.pep.readable(context, resources, route)
+
+    async def permit_list(self, context: RequestContext, action: Action, kind: str) -> ListPermit:
+        """Ask OPA."""
+        return await self.world.pep.permit_list(context, action, kind)
 
     async def check(self) -> Readiness:
         """Ask OPA about itself."""

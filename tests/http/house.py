@@ -6,20 +6,25 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
+from starlette.types import Scope
 
 from policy.vocabulary import Principal
 from server.api.chat import ChatCompletions
 from server.api.cors import CorsPolicy
 from server.api.health import Health
 from server.api.models import Models
+from server.api.open_streams import OpenStreams
 from server.api.providers import ProviderEntry, Providers
 from server.app import House, create_app
 from server.authn import AuthenticationFailed, Authenticator, IdentityUnavailable
 from server.authz.readiness import Authentication, Readiness
+from server.draining import Ending
 from server.guards import EnforcementPoint
 from server.inference.catalogue import Catalogue, Model
 from server.inference.echo import Echo
 from server.inference.provider import Provider
+from server.reading.reader import Reader
+from server.telemetry.metrics import Metrics
 from tests.http.unsafe import UnsafePermitAll
 
 CREATED = 1_700_000_000
@@ -42,13 +47,16 @@ class AlwaysReady:
 class ByToken:
     """Knows callers by their tokens alone; `down` stands for an identity provider that does not answer."""
 
-    async def authenticate(self, token: str) -> Principal:
+    async def authenticate(self, token: str, request: Scope, /) -> Principal:
         """The principal named like the token."""
         if token == "down":
             raise IdentityUnavailable("the keys of the token's issuer can't be fetched now")
         if token == "bad":
             raise AuthenticationFailed("the token is not valid")
         return Principal(token, "issuer", {"roles": (token,)})
+
+    async def close(self) -> None:
+        """There is nothing to close."""
 
 
 def house(
@@ -58,9 +66,11 @@ def house(
     cors: CorsPolicy | None = None,
     models: tuple[Model, ...] = MODELS,
     providers: Mapping[str, Provider] | None = None,
+    streams: OpenStreams | None = None,
 ) -> Starlette:
     """The application over `providers` (an `Echo` if none are given), permitting everything unless told otherwise."""
-    served = {"echo": Echo()} if providers is None else providers
+    reader = Reader()
+    served = {"echo": Echo(reader)} if providers is None else providers
     catalogue = Catalogue(models, served)
     entries = [ProviderEntry("inference", name, "inline::echo", {}, provider) for name, provider in served.items()]
 
@@ -71,6 +81,7 @@ def house(
         yield
         for provider in served.values():
             await provider.close()
+        await reader.close()
 
     return create_app(
         House(
@@ -80,7 +91,9 @@ def house(
             health=Health(AlwaysReady(), "1.2.3"),
             models=Models(catalogue, CREATED),
             providers=Providers(entries),
-            chat=ChatCompletions(catalogue),
+            chat=ChatCompletions(catalogue, reader, streams or OpenStreams()),
+            ending=Ending(),
             lifespan=lifespan,
+            metrics=Metrics("1.2.3"),
         )
     )

@@ -9,90 +9,24 @@ from json import dumps, loads
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from starlette.requests import Request
 
-from server.api.bodies import MAX_BODY, MAX_DEPTH, parse_object
-from server.api.errors import ApiError
+from server.api.bodies import MAX_BODY, read_body
+from server.api.errors import ClientGone
 from server.http1 import MAX_UNREAD
+from server.reading.reader import LARGE, PROCESSES, Reader
 from tests.http.house import house
 from tests.http.serving import Address, parsed, serving
+from tests.unit.reading import looks
 
 CHAT = "/v1/chat/completions"
 GOOD = {"model": "llama", "messages": [{"role": "user", "content": "hi"}]}
-
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12)
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[Address]:
     with serving(house()) as running:
         yield running
-
-
-@given(st.dictionaries(st.text(), VALUES), st.booleans())
-def test_a_body_means_what_json_says(body: dict[str, Any], escaped: bool) -> None:
-    assert parse_object(dumps(body, ensure_ascii=escaped).encode()) == body
-
-
-@given(st.binary())
-def test_any_bytes_are_a_body_or_a_400(raw: bytes) -> None:
-    try:
-        assert isinstance(parse_object(raw), dict)
-    except ApiError as refusal:
-        assert refusal.status == 400
-
-
-@pytest.mark.parametrize(
-    ("raw", "sentence"),
-    [
-        (b'{"model":"a","model":"b"}', "a key comes twice"),
-        (b'{"a":[{"x":1,"\\u0078":2}]}', "a key comes twice"),
-        (b'{"a":NaN}', "`NaN`"),
-        (b'{"a":[-Infinity]}', "`-Infinity`"),
-        (b'{"a":1e400}', "too large"),
-        (b'{"a":-1e999}', "too large"),
-        (b'{"a":' + b"1" * 5000 + b"}", "too many digits"),
-        (b'{"a":"\\ud800"}', "surrogate"),
-        (b'{"a":"\\udc00\\ud800"}', "surrogate"),
-        (b'{"\\udfff":1}', "surrogate"),
-        (b'{"a":"\xed\xa0\x80"}', "not UTF-8"),
-        (b"\xff\xfe{\x00}\x00", "not UTF-8"),
-        (b'\xef\xbb\xbf{"a":1}', "not JSON"),
-        (b'{"a":1} x', "not JSON"),
-        (b'{"a":1}{"a":2}', "not JSON"),
-        (b'{"a":1,}', "not JSON"),
-        (b"{'a':1}", "not JSON"),
-        (b'{"a":01}', "not JSON"),
-        (b'{"a":"\n"}', "not JSON"),
-        (b'{"a":"\x00"}', "not JSON"),
-        (b'{"a":1', "not JSON"),
-        (b"", "not JSON"),
-        (b"[]", "not a JSON object"),
-        (b'"model"', "not a JSON object"),
-        (b"null", "not a JSON object"),
-        (b'{"a":' + b"[" * 10_000 + b"]" * 10_000 + b"}", "levels deep"),
-        (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "levels deep"),
-        (b'{"a":' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}", "levels deep"),
-    ],
-)
-def test_what_has_no_single_meaning_is_refused(raw: bytes, sentence: str) -> None:
-    with pytest.raises(ApiError) as refusal:
-        parse_object(raw)
-    assert refusal.value.status == 400
-    assert sentence in refusal.value.message
-    assert len(refusal.value.message) < 200
-
-
-def test_the_deepest_body_is_read() -> None:
-    depth = MAX_DEPTH - 1
-    assert parse_object(b'{"a":' + b"[" * depth + b"]" * depth + b"}")
-    assert parse_object(b'{"a":[' + b",".join([b"[]"] * 10 * MAX_DEPTH) + b"]}")
-
-
-def test_both_halves_of_a_character_are_one_character() -> None:
-    assert parse_object(b'{"a":"\\ud83d\\ude00"}') == {"a": "😀"}
 
 
 @pytest.mark.parametrize(
@@ -156,22 +90,6 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_harms_nobody(address: Ad
     assert address.get("/v1/health").status == 200
 
 
-def test_others_are_served_while_a_large_body_is_read(address: Address) -> None:
-    hard = b'{"model":"llama","messages":' + b"[" * 60 + b"{}," * 3_000_000 + b"{}" + b"]" * 60 + b"}"
-
-    async def served_meanwhile() -> int:
-        hard_one = asyncio.create_task(asyncio.to_thread(address.post, CHAT, hard))
-        served = 0
-        while not hard_one.done():
-            await asyncio.to_thread(address.get, "/v1/health")
-            served += 1
-        assert (await hard_one).status == 400
-        return served
-
-    # Most of the time goes into parsing; had that held up the event loop, there would be one.
-    assert asyncio.run(served_meanwhile()) > 2
-
-
 @pytest.mark.parametrize(
     ("change", "param", "code"),
     [
@@ -213,3 +131,28 @@ def test_a_body_sent_in_single_bytes_is_one_body(address: Address) -> None:
             connection.sendall(bytes([byte]))
         answer = parsed(connection.recv(65536))
     assert loads(answer.body)["choices"][0]["message"]["content"] == "echo: hi"
+
+
+def test_a_body_is_not_read_on_when_its_client_has_left() -> None:
+    async def run() -> None:
+        reader, left = Reader(), asyncio.Event()
+        parts = [{"type": "http.request", "body": b'{"a":"' + b"x" * LARGE + b'"}', "more_body": False}]
+
+        async def receive() -> dict[str, Any]:
+            if parts:
+                return parts.pop()
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        headers = [(b"content-type", b"application/json")]
+        request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+        reading = asyncio.create_task(read_body(request, reader, looks.linger))
+        asyncio.get_running_loop().call_later(0.2, left.set)
+        with pytest.raises(ClientGone):
+            await reading
+        # Its process is gone too, else there would soon be none left.
+        for _ in range(2 * PROCESSES):
+            assert (await reader.look(b'{"a":"' + b"x" * LARGE + b'"}', looks.count))["members"] == 1
+        await reader.close()
+
+    asyncio.run(run())

@@ -264,3 +264,14 @@ def test_head_is_answered_like_get_without_a_body(address: Address, enforcement:
 def test_no_header_changes_what_is_asked(address: Address, enforcement: UnsafePermitAll, header: str) -> None:
     assert address.get("/v1/version", header).json == {"version": "1.2.3"}
     assert enforcement.asked == [(Route("GET", "/v1/version"), None)]
+
+
+@pytest.mark.parametrize("method", ["DELETE", "GET"])
+def test_neither_a_query_nor_a_form_changes_the_method(
+    address: Address, enforcement: UnsafePermitAll, method: str
+) -> None:
+    assert address.get(f"/v1/version?_method={method}&method={method}").status == 200
+    form = f"_method={method}".encode()
+    answer = address.post("/v1/version", form, kind="application/x-www-form-urlencoded")
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+    assert enforcement.asked == [(Route("GET", "/v1/version"), None), (Route("POST", "/v1/version"), None)]

@@ -10,6 +10,7 @@ import pytest
 
 from server.inference.echo import Echo
 from server.inference.provider import ChatRequest, ChatStream
+from server.reading.reader import Reader
 from tests.http.house import MODELS, ByToken, house
 from tests.http.serving import Address, Answer, serving
 
@@ -47,7 +48,7 @@ def address() -> Iterator[Address]:
 
 @pytest.fixture(scope="module")
 def broken() -> Iterator[Address]:
-    with serving(house(providers={"echo": Broken()}, models=MODELS)) as running:
+    with serving(house(providers={"echo": Broken(Reader())}, models=MODELS)) as running:
         yield running
 
 

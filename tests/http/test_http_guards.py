@@ -19,6 +19,7 @@ from server.api.errors import Envelopes, invalid
 from server.edge import EdgeGuard
 from server.guards import AskingRoute, Authentication, RouteGuard
 from server.requests import RequestIds, gate_of
+from server.toll import free
 from tests.http.house import house
 from tests.http.serving import Address, serving
 from tests.http.unsafe import UnsafePermitAll
@@ -66,7 +67,7 @@ def address(enforcement: UnsafePermitAll) -> Iterator[Address]:
         Middleware(RequestIds),
         Middleware(EdgeGuard),
         Middleware(Envelopes),
-        Middleware(Authentication, None, enforcement),
+        Middleware(Authentication, None, enforcement, free()),
         Middleware(RouteGuard, routes),
     ]
     with serving(Starlette(routes=routes, middleware=guards, lifespan=nothing)) as running:

@@ -12,6 +12,7 @@ from openai.types.chat import ChatCompletionToolParam, ChatCompletionUserMessage
 from server.inference.catalogue import Model
 from server.inference.echo import Echo
 from server.inference.openai_compatible import OpenAICompatible
+from server.reading.reader import Reader
 from tests.http.house import CREATED, MODELS, ByToken, house
 from tests.http.serving import serving
 from tests.http.upstream import SECRET, TEXT, Upstream, upstream
@@ -34,7 +35,7 @@ def url(server: Upstream) -> Iterator[str]:
     provider = OpenAICompatible("p", f"{server.url}/v1", "sk-key", silence_seconds=1.0)
     names = ("m", "status-400", "status-429", "status-500", "stops")
     models = MODELS + tuple(Model(name, "p", name, "llm", {}) for name in names)
-    app = house(models=models, providers={"echo": Echo(), "p": provider}, authenticator=ByToken())
+    app = house(models=models, providers={"echo": Echo(Reader()), "p": provider}, authenticator=ByToken())
     with serving(app) as address:
         yield f"{address.url}/v1"
 
@@ -95,6 +96,21 @@ def test_the_accumulating_helper_is_content(client: OpenAI) -> None:
         final = stream.get_final_completion()
     assert final.choices[0].message.content == "echo: hello there"
     assert final.usage is not None and final.usage.completion_tokens == 3
+
+
+def test_the_accumulating_helper_is_content_with_a_provider_too(client: OpenAI) -> None:
+    with client.chat.completions.stream(model="p/m", messages=[HELLO]) as stream:
+        final = stream.get_final_completion()
+    assert (final.model, final.choices[0].message.content) == ("p/m", "".join(TEXT))
+    assert final.choices[0].finish_reason == "stop"
+
+
+def test_an_error_in_a_stream_reaches_the_accumulating_helper(client: OpenAI) -> None:
+    with (
+        pytest.raises(openai.APIError, match="ended its answer in the middle"),
+        client.chat.completions.stream(model="p/stops", messages=[HELLO]) as stream,
+    ):
+        stream.get_final_completion()
 
 
 def test_a_tool_call_streams(client: OpenAI) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from json import dumps, loads
-from typing import Any, Self
 
 import pytest
 
@@ -15,9 +13,8 @@ from server.inference.catalogue import Model
 from server.inference.openai_compatible import OpenAICompatible
 from tests.http.house import house
 from tests.http.serving import Address, parsed, serving
+from tests.http.stream_client import CHAT, Client, body, events
 from tests.http.upstream import ANSWERS, SECRET, STATUSES, TEXT, Upstream, upstream
-
-CHAT = "/v1/chat/completions"
 
 
 @pytest.fixture(scope="module")
@@ -39,51 +36,6 @@ def server(running: tuple[Upstream, Address]) -> Upstream:
 @pytest.fixture
 def address(running: tuple[Upstream, Address]) -> Address:
     return running[1]
-
-
-def body(model: str, *, stream: bool = True) -> dict[str, Any]:
-    return {"model": f"{model}-here", "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
-
-
-class Client:
-    """A client that reads when it is told to."""
-
-    def __init__(self, address: Address, model: str, *, stream: bool = True, buffer: int | None = None) -> None:
-        self.socket = socket.socket()
-        if buffer is not None:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-        self.socket.settimeout(10)
-        self.socket.connect((address.host, address.port))
-        raw = dumps(body(model, stream=stream)).encode()
-        lines = [f"POST {CHAT} HTTP/1.1", "Host: a", "Content-Type: application/json", f"Content-Length: {len(raw)}"]
-        self.socket.sendall("\r\n".join([*lines, "", ""]).encode() + raw)
-        self.received = b""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.socket.close()
-
-    def read_until(self, mark: bytes) -> bytes:
-        """Everything so far, which then holds `mark`."""
-        while mark not in self.received:
-            part = self.socket.recv(65536)
-            assert part, f"closed before {mark!r}"
-            self.received += part
-        return self.received
-
-    def read_to_end(self) -> bytes:
-        """Everything, until the server closes."""
-        while part := self.socket.recv(65536):
-            self.received += part
-        return self.received
-
-
-def events(raw: bytes) -> list[Any]:
-    *found, rest = raw.split(b"\n\n")
-    assert rest == b""
-    return [None if event == b"data: [DONE]" else loads(event.removeprefix(b"data: ")) for event in found]
 
 
 def test_a_stream_has_the_head_and_the_events_of_one(address: Address, server: Upstream) -> None:

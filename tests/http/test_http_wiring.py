@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from server import wiring
+from tests.http.certificate import certificate
 from tests.http.decided import read
 from tests.http.house import AlwaysReady
 from tests.http.serving import Address, serving
@@ -101,9 +96,9 @@ def test_cors_is_what_the_configuration_says(cors: str, origin: str, allowed: st
 
 
 def test_a_provider_over_tls_has_one_context_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    certificate = _certificate(tmp_path)
+    pem = certificate(tmp_path)
     inbound = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    inbound.load_cert_chain(certificate)
+    inbound.load_cert_chain(pem)
     made: list[ssl.SSLContext] = []
     create = ssl.create_default_context
 
@@ -113,10 +108,10 @@ def test_a_provider_over_tls_has_one_context_made_once(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(ssl, "create_default_context", counted)
     with upstream(inbound) as server:
-        settings = f"config: {{url: '{server.url}', tls_verify: '{certificate}'}}"
+        settings = f"config: {{url: '{server.url}', tls_verify: '{pem}'}}"
         with built(f"provider_type: remote::vllm, {settings}") as address:
             assert [chat(address) for _ in range(3)] == [200, 200, 200]
-            assert address.get("/v1/providers").json["data"][0]["config"]["tls_verify"] == str(certificate)
+            assert address.get("/v1/providers").json["data"][0]["config"]["tls_verify"] == str(pem)
     assert len(made) == 1
 
 
@@ -125,7 +120,7 @@ def test_an_unknown_certificate_is_believed_only_where_the_configuration_says_so
     tmp_path: Path, verify: str, status: int
 ) -> None:
     inbound = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    inbound.load_cert_chain(_certificate(tmp_path))
+    inbound.load_cert_chain(certificate(tmp_path))
     with (
         upstream(inbound) as server,
         built(f"provider_type: remote::vllm, config: {{url: '{server.url}', tls_verify: {verify}}}") as address,
@@ -137,29 +132,3 @@ def test_an_address_without_tls_needs_no_context(server: Upstream, monkeypatch: 
     monkeypatch.setattr(ssl, "create_default_context", None)
     with built(f"provider_type: remote::ollama, config: {{url: '{server.url}'}}") as address:
         assert chat(address) == 200
-
-
-def _certificate(folder: Path) -> Path:
-    """A key and a self-signed certificate for 127.0.0.1, in one PEM file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "upstream")])
-    now = datetime.datetime.now(datetime.UTC)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(address, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path = folder / "upstream.pem"
-    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
-    return path

@@ -33,6 +33,10 @@ class UnsafePermitAll:
         self.asked.append((route, resource))
         return Permit(MINT, context.principal, action, resource, _DECISION, "unsafe")
 
-    async def readable(self, context: RequestContext, resources: Sequence[Resource]) -> list[Permit]:
+    async def readable(
+        self, context: RequestContext, resources: Sequence[Resource], route: Route | None = None
+    ) -> list[Permit]:
         """All of them."""
+        if route is not None:
+            await self.check_route(context, route)
         return [await self.permit(context, Action.READ, resource) for resource in resources]

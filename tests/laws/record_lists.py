@@ -1,7 +1,8 @@
-"""Random policies about stored records, random lists under them, and rows that really lie in SQLite."""
+"""Random policies about stored records, random lists under them, and rows that really lie in a database."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import re
@@ -11,10 +12,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import asyncpg
 import yaml
 from hypothesis import strategies as st
 
-from server.storage.record_filter import RowVerdict, SqlFilter
+from server.storage.record_filter import POSTGRESQL, SQLITE, RowVerdict, SqlFilter
 from tests.equivalence.policy_questions import ATTRIBUTES, IDS, NAMES, aim_caller, listed, principal, scope_of
 from tests.equivalence.policy_strategies import about_the_caller, mostly, owned, rules, shared, some, unowned
 from tests.reference import model
@@ -39,6 +41,7 @@ REGEXES = [
     *["sql_record::openai_files::a$", "prompt::.*", "prompt::(a|b)$", r"(?i)prompt::a\Z", "prompt::(?!a)"],
     *["(prompt|batch)::a", "prompt::a|batch::b$", "^^batch::", "batch::a?$", "batch::(?:a|b|)b*"],
     *["vector_db::.*", "vector_db::a", "vector_store::a$", "vector_(db|store)::(a|b)", r"vector_\w+::[a-z]+$"],
+    *[r"prompt::a\x00b", r"(?:prompt|batch)::(?:a|\x00)", r"sql_record::openai_files::[\x00-a]$"],
     *["vector_db::.+", ".*::a", ".*", "[^:]+::a$", "(?!model)", "(?!vector_db)", "b", "(?s).*b$"],
 ]
 ENDS = ["", ".*", "$", r"\Z"]
@@ -130,38 +133,83 @@ def _one_of(chance: random.Random, attributes: dict[str, list[str]]) -> dict[str
     return {name: attributes[name]} if name in attributes else {}
 
 
-class Rows:
-    """A table of records in SQLite, with the columns that a filter reads."""
+_TABLE = (
+    "TABLE records (place INTEGER PRIMARY KEY, id TEXT NOT NULL, origin TEXT NOT NULL,"
+    " owner_principal TEXT, owner_issuer TEXT, access_attributes TEXT NOT NULL)"
+)
+"""With the columns that a filter reads."""
+
+
+class SqliteRows:
+    """Records in SQLite."""
+
+    dialect = SQLITE
 
     def __init__(self) -> None:
-        self.connection = sqlite3.connect(":memory:", isolation_level=None)
-        self.connection.execute(
-            "CREATE TABLE records (place INTEGER PRIMARY KEY, id TEXT NOT NULL, origin TEXT NOT NULL,"
-            " owner_principal TEXT, owner_issuer TEXT, access_attributes TEXT) STRICT"
-        )
+        self._connection = sqlite3.connect(":memory:", isolation_level=None)
+        self._connection.execute(f"CREATE {_TABLE} STRICT")
 
     def replace(self, records: Sequence[dict[str, Any]]) -> None:
         """Keep these records and no others; those that somebody owns say so as the store would."""
-        self.connection.execute("DELETE FROM records")
-        self.connection.executemany(
-            "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", map(_row, range(len(records)), records)
-        )
+        self._connection.execute("DELETE FROM records")
+        rows = map(_row, range(len(records)), records)
+        self._connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", rows)
 
-    def judge(self, found: SqlFilter) -> list[RowVerdict]:
-        """The verdict on each record."""
-        # As in the statement of a list: the verdict is selected beside a condition that uses every parameter.
-        statement = f"SELECT {found.verdict}, {found.condition} FROM records ORDER BY place"  # noqa: S608 - it is under test
-        return [RowVerdict(verdict) for verdict, _ in self.connection.execute(statement, found.parameters)]
+    def judge(self, found: SqlFilter) -> list[tuple[RowVerdict, bool]]:
+        """Of each record the verdict, and whether the condition selects it."""
+        selected = {place for (place,) in self._connection.execute(_selecting(found), found.parameters)}
+        verdicts = self._connection.execute(_judging(found), found.parameters)
+        return [(RowVerdict(verdict), place in selected) for place, verdict, _ in verdicts]
 
-    def select(self, found: SqlFilter) -> list[int]:
-        """The places of the records that the condition holds for."""
-        statement = f"SELECT place FROM records WHERE {found.condition} ORDER BY place"  # noqa: S608 - likewise
-        return [place for (place,) in self.connection.execute(statement, found.parameters)]
+    def close(self) -> None:
+        """Forget the records."""
+        self._connection.close()
+
+
+class PostgresRows:
+    """The same in PostgreSQL, over asyncpg as in the server."""
+
+    dialect = POSTGRESQL
+
+    def __init__(self, url: str) -> None:
+        self._runner = asyncio.Runner()
+        self._connection = self._runner.run(asyncpg.connect(url, statement_cache_size=0))
+        self._runner.run(self._connection.execute(f"CREATE TEMPORARY {_TABLE}"))
+
+    def replace(self, records: Sequence[dict[str, Any]]) -> None:
+        """Keep these records and no others; those that somebody owns say so as the store would."""
+        self._runner.run(self._connection.execute("TRUNCATE records"))
+        rows = list(map(_row, range(len(records)), records))
+        self._runner.run(self._connection.executemany("INSERT INTO records VALUES ($1, $2, $3, $4, $5, $6)", rows))
+
+    def judge(self, found: SqlFilter) -> list[tuple[RowVerdict, bool]]:
+        """Of each record the verdict, and whether the condition selects it."""
+        chosen = self._runner.run(self._connection.fetch(_selecting(found), *found.parameters))
+        verdicts = self._runner.run(self._connection.fetch(_judging(found), *found.parameters))
+        selected = {place for (place,) in chosen}
+        return [(RowVerdict(verdict), place in selected) for place, verdict, _ in verdicts]
+
+    def close(self) -> None:
+        """Forget the records, which nobody else has seen."""
+        self._runner.run(self._connection.close())
+        self._runner.close()
+
+
+Rows = SqliteRows | PostgresRows
+
+
+def _selecting(found: SqlFilter) -> str:
+    return f"SELECT place FROM records WHERE {found.condition}"  # noqa: S608 - it is under test
+
+
+def _judging(found: SqlFilter) -> str:
+    # As in the statement of a list: the verdict is selected beside a condition that uses every parameter.
+    return f"SELECT place, {found.verdict}, {found.condition} FROM records ORDER BY place"  # noqa: S608 - likewise
 
 
 def _row(place: int, record: dict[str, Any]) -> tuple[Any, ...]:
     owner = record["owner"]
     if owner is None:
-        return place, record["names"][0], record["origin"], None, None, None
+        return place, record["names"][0], record["origin"], None, None, "{}"
     attributes = json.dumps(owner["attributes"], ensure_ascii=place % 2 == 0)
     return place, record["names"][0], record["origin"], owner["id"], owner["issuer"], attributes

@@ -1,7 +1,7 @@
 """A list holds exactly the records that a question about each of them permits: `list == filter(check)`.
 
-On policies that nobody wrote, three must agree about every record: the filter of one list question, as SQL over rows
-that really lie in SQLite, the real OPA asked about the record itself, and the reference model.
+On policies that nobody wrote, all must agree about every record: the filter of one list question, as SQL over rows that
+really lie in SQLite and in PostgreSQL, the real OPA asked about the record itself, and the reference model.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import json
 import os
 import random
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,10 @@ from policy.vocabulary import RESOURCE_TYPES, Action, Anonymous, Principal
 from server.authz.clauses import RecordFilter, Undecided, read_filter
 from server.authz.errors import PolicyUnavailable
 from server.authz.question import ListQuestion, encode_list
-from server.storage.record_filter import SQLITE, RowVerdict, compile_filter
+from server.storage.record_filter import RowVerdict, compile_filter
 from tests.conformance.engine import LiveOpa, compile_config
 from tests.conformance.loader import ConformanceFile, conformance_files
-from tests.laws.record_lists import TYPES, List, Rows, policies, random_list
+from tests.laws.record_lists import TYPES, List, PostgresRows, Rows, SqliteRows, policies, random_list
 from tests.reference import model
 from translators.compiler import compile_policies
 from translators.listings import LISTED_TYPES
@@ -53,9 +53,15 @@ def live(opa_binary: Path) -> Iterator[LiveOpa]:
         yield opa
 
 
+@pytest.fixture(scope="module")
+def databases(postgres_url: str) -> Iterator[list[Rows]]:
+    with closing(SqliteRows()) as sqlite, closing(PostgresRows(postgres_url)) as postgres:
+        yield [sqlite, postgres]
+
+
 @pytest.mark.timeout(3_000 if NIGHTLY else 120)
-def test_list_is_filter_of_check(live: LiveOpa) -> None:
-    rows, seen = Rows(), Counter[str]()
+def test_list_is_filter_of_check(live: LiveOpa, databases: list[Rows]) -> None:
+    seen = Counter[str]()
 
     @settings(
         max_examples=POLICIES,
@@ -73,7 +79,7 @@ def test_list_is_filter_of_check(live: LiveOpa) -> None:
             wanted = random_list(chance, model.auth(config).get("access_policy", []))
             checked = decisions(live, wanted)
             assert checked == [judged(config, question) for question in wanted.questions()]
-            seen.update(listed(live, rows, wanted, checked))
+            seen.update(listed(live, databases, wanted, checked))
 
     law()
     # Everything that a filter can say is common, or else the strategies have drifted from what they are for.
@@ -82,7 +88,9 @@ def test_list_is_filter_of_check(live: LiveOpa) -> None:
 
 
 @pytest.mark.parametrize("file", conformance_files(), ids=lambda file: file.id)
-def test_every_record_of_a_conformance_case_is_listed_as_it_is_decided(live: LiveOpa, file: ConformanceFile) -> None:
+def test_every_record_of_a_conformance_case_is_listed_as_it_is_decided(
+    live: LiveOpa, databases: list[Rows], file: ConformanceFile
+) -> None:
     live.load(compile_config(file.config, file.environ))
     for case in file.cases:
         question = case.question
@@ -93,10 +101,12 @@ def test_every_record_of_a_conformance_case_is_listed_as_it_is_decided(live: Liv
             wanted = List(question["principal"], question["action"], question["resource"]["type"], records)
             checked = decisions(live, wanted)
             assert len(names) > 1 or checked == [case.decision]
-            listed(live, Rows(), wanted, checked)
+            Counter(listed(live, databases, wanted, checked))
 
 
-def test_guardrails_leave_every_record_that_a_rule_permits_to_its_own_question(live: LiveOpa) -> None:
+def test_guardrails_leave_every_record_that_a_rule_permits_to_its_own_question(
+    live: LiveOpa, databases: list[Rows]
+) -> None:
     config = "{server: {auth: {access_policy: [{permit: {actions: read}, unless: resource is from config}]}}}"
     found = read_policies(parse_document(config, "config.yaml"), {}, Findings())
     assert found is not None
@@ -105,7 +115,7 @@ def test_guardrails_leave_every_record_that_a_rule_permits_to_its_own_question(l
     chance = random.Random(0)  # noqa: S311 - repeatable on purpose
     for _ in range(100):
         wanted = random_list(chance, [])
-        seen.update(listed(live, Rows(), wanted, decisions(live, wanted)))
+        seen.update(listed(live, databases, wanted, decisions(live, wanted)))
     assert seen["permit"] == 0
     assert min(seen["ask: permit"], seen["ask: deny"], seen["deny"]) >= 10, seen
 
@@ -120,24 +130,33 @@ def test_lists_of_what_is_not_stored_are_not_answered(live: LiveOpa) -> None:
     assert answered == {*LISTED_TYPES, "sql_record::anything"}
 
 
-def listed(live: LiveOpa, rows: Rows, wanted: List, checked: list[str]) -> Iterator[str]:
-    """Check that the filter of `wanted` says what was decided; yields words for what it says."""
+def listed(live: LiveOpa, databases: list[Rows], wanted: List, checked: list[str]) -> Iterator[str]:
+    """Check that the filter of `wanted` says what was decided, in each database; yields words for what it says."""
     record_filter = asked(live, wanted)
-    found = compile_filter(record_filter, SQLITE)
-    rows.replace(wanted.records)
-    verdicts, selected = rows.judge(found), rows.select(found)
     facts = [atom for clause in record_filter.clauses for atom in clause.where]
-    for place, (verdict, decided) in enumerate(zip(verdicts, checked, strict=True)):
+    everywhere = [verdicts(rows, record_filter, wanted.records) for rows in databases]
+    assert all(others == everywhere[0] for others in everywhere), repr(record_filter)
+    for place, ((verdict, selected), decided) in enumerate(zip(everywhere[0], checked, strict=True)):
         context = json.dumps({"question": wanted.questions()[place], "filter": repr(record_filter)})
-        assert verdict in found.outcomes, context
         if verdict is RowVerdict.ASK:
             assert any(isinstance(atom.fact, Undecided) for atom in facts), context
-            assert place in selected or decided == "deny", context
+            assert selected or decided == "deny", context
         else:
             assert verdict == decided, context
-            assert (place in selected) is (decided == "permit"), context
+            assert selected is (decided == "permit"), context
         yield f"ask: {decided}" if verdict is RowVerdict.ASK else verdict
     yield from {f"{'' if atom.holds else 'not '}{type(atom.fact).__name__}" for atom in facts}
+
+
+def verdicts(
+    rows: Rows, record_filter: RecordFilter, records: Sequence[dict[str, Any]]
+) -> list[tuple[RowVerdict, bool]]:
+    """Of each record the verdict of the filter, and whether a list would select it."""
+    found = compile_filter(record_filter, rows.dialect)
+    rows.replace(records)
+    judged_rows = rows.judge(found)
+    assert {verdict for verdict, _ in judged_rows} <= found.outcomes
+    return judged_rows
 
 
 def asked(live: LiveOpa, wanted: List) -> RecordFilter:

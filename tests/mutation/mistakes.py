@@ -213,14 +213,14 @@ MISTAKES = (
     Mistake(
         "guardrails don't hold for resources",
         DECISION,
-        "resource := vetoed if {\n\tcount(vetoes) > 0",
-        "resource := vetoed if {\n\tcount(vetoes) > 9",
+        "resource := vetoed if {\n\tsome _ in data.ostiary.guardrails.deny",
+        "resource := vetoed if {\n\tsome _ in data.ostiary.guardrails.denied",
     ),
     Mistake(
         "guardrails don't hold for routes",
         DECISION,
-        "route := vetoed if {\n\tcount(vetoes) > 0",
-        "route := vetoed if {\n\tcount(vetoes) > 9",
+        "route := vetoed if {\n\tsome _ in data.ostiary.guardrails.deny",
+        "route := vetoed if {\n\tsome _ in data.ostiary.guardrails.denied",
     ),
     Mistake("public routes need a token", DECISION, "\tnot public_route\n", ""),
     Mistake("every method of a public route is public", DECISION, '\tinput.route.method in {"GET", "HEAD"}\n', ""),

@@ -166,6 +166,24 @@ def test_a_list_holds_what_each_caller_may_read_in_order_with_a_decision_for_eac
     run(test)
 
 
+def test_the_route_of_a_list_is_asked_about_together_with_it(run: Callable[[Test], None]) -> None:
+    async def test(here: World) -> None:
+        models = [Resource("model", ("p/a", "a"), None, Origin.CONFIG), SECRET]
+        permits = await here.pep.readable(AS_ALICE, models, CHAT)
+        assert [permit.resource for permit in permits] == models[:1]
+        route, *others = await here.records()
+        assert route["route"] == "POST /v1/chat/completions"
+        assert [record["effect"] for record in others] == ["permit", "deny"]
+        assert {record["decision_id"] for record in others} == {route["decision_id"]}
+        assert await here.pep.readable(AS_ALICE, [], CHAT) == []
+        with pytest.raises(AccessDenied) as caught:
+            await here.pep.readable(AS_ALICE, models, Route("GET", "/v1/admin"))
+        assert caught.value.of_route
+        assert caught.value.decision.rule == "route_policy[0]"
+
+    run(test)
+
+
 def test_without_authentication_everything_is_asked_and_permitted_without_an_owner(
     opa_binary: Path, tmp_path: Path
 ) -> None:

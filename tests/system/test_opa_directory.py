@@ -68,10 +68,10 @@ def test_a_stale_socket_is_removed_and_nothing_else_with_its_name(tmp_path: Path
         stale.bind(str(run / "opa.sock"))
     claimed = RuntimeDirectory.claim(run)
     assert not claimed.socket.exists()
-    claimed.release()
+    claimed.close()
     (run / "opa.sock").write_text("precious")
     with pytest.raises(UnsafeDirectory, match="not a socket"):
         RuntimeDirectory.claim(run)
     assert (run / "opa.sock").read_text() == "precious"
     (run / "opa.sock").unlink()
-    RuntimeDirectory.claim(run).release()
+    RuntimeDirectory.claim(run).close()

@@ -14,9 +14,6 @@ from translators.commands.directory import CompiledDirectory
 from translators.commands.explaining import explain
 from translators.commands.junit import write_junit
 from translators.commands.loading import FAILED, Loaded, failures_explained, load, show
-from translators.commands.matrix import matrix
-from translators.commands.matrix_files import write_csv, write_html
-from translators.commands.matrix_text import show_matrix
 from translators.commands.questions import asked
 from translators.commands.testing import read_files, run_cases
 
@@ -169,6 +166,11 @@ def matrix_(
     json_output: Json = False,
 ) -> None:
     """Show who may do what: the callers and patterns that the policies of CONFIG name, decided by OPA."""
+    # Here and not above, so that `ostiary run` doesn't wait for what draws tables.
+    from translators.commands.matrix import matrix
+    from translators.commands.matrix_files import write_csv, write_html
+    from translators.commands.matrix_text import show_matrix
+
     with failures_explained(as_json_lines=json_output):
         table = matrix(load(config))
         if csv_file is not None:

@@ -54,13 +54,16 @@ def load(path: Path) -> Loaded:
 
 
 @collector_at_rest()
-def compiled(path: Path, document: Mapping, findings: Findings) -> Loaded | None:
-    """The policies of a document, compiled; None if they can't be, and `findings` then says why."""
+def compiled(path: Path, document: Mapping, findings: Findings, *, check_guardrails: bool = True) -> Loaded | None:
+    """The policies of a document, compiled; None if they can't be, and `findings` then says why.
+
+    `check_guardrails` false is for guardrails that were checked elsewhere: to check them takes OPA on this machine.
+    """
     policies = read_policies(document, os.environ, findings)
     if policies is None:
         return None
     try:
-        bundle = compile_policies(policies, read_guardrails(policies.guardrails))
+        bundle = compile_policies(policies, read_guardrails(policies.guardrails, checked=check_guardrails))
     except InvalidDocument as invalid:
         findings.diagnostics.extend(invalid.diagnostics)
         return None

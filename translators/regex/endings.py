@@ -19,7 +19,7 @@ from translators.regex.tails import (
     reaching,
     repeated,
 )
-from translators.regex.tree import Anchor, At, Atomic, Chars, Choice, Look, Node, Repeat, Sequence, cannot_fail
+from translators.regex.tree import Anchor, At, Atomic, Choice, Look, Node, Repeat, Sequence, cannot_fail
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,11 @@ def settle(node: Node, rest: Rest, tails: Tails) -> Node:
 
     Exact under `rest` only. Refuses what has no such form.
     """
+    if tails.settled(node):
+        return node
     match node:
-        case Chars():
-            return node
-        case At(anchor, position):
-            return At(_end(rest, position), position) if anchor is Anchor.END else node
+        case At(_, position):
+            return At(_end(rest, position), position)
         case Sequence():
             return _sequence(node, rest, tails)
         case Choice(branches):
@@ -69,15 +69,20 @@ def settle(node: Node, rest: Rest, tails: Tails) -> Node:
             if negative or not rest.certain:
                 raise Untranslatable("look-ahead", position)
             return _sequence(body, rest, tails)
+        case _:
+            raise AssertionError(node)
 
 
 def _sequence(sequence: Sequence, rest: Rest, tails: Tails) -> Sequence:
+    items = sequence.items
+    first = next((place for place, item in enumerate(items) if not tails.settled(item)), len(items))
     settled: list[Node] = []
-    for item in reversed(sequence.items):
+    # What follows a part matters to nothing in front of the first of these, so it isn't worked out there.
+    for item in reversed(items[first:]):
         node = settle(item, rest, tails)
         settled.extend(reversed(node.items) if isinstance(node, Sequence) else [node])
         rest = rest.after(tails.of(item), certain=cannot_fail(item))
-    return Sequence(tuple(reversed(settled)))
+    return Sequence((*items[:first], *reversed(settled)))
 
 
 def _rounds(repeat: Repeat, rest: Rest, tails: Tails) -> Rest:

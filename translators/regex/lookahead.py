@@ -27,6 +27,8 @@ def separate(sequence: Sequence) -> tuple[Sequence, tuple[Demand, ...]]:
 
 def _separate(items: tuple[Node, ...], before: tuple[Node, ...]) -> tuple[tuple[Node, ...], list[Demand]]:
     """`before` is what precedes the items, of fixed width and without look-ahead."""
+    if not any(isinstance(item, Look) for item in items):
+        return items, []
     certain = _certain_after(items)
     kept: list[Node] = []
     demands: list[Demand] = []

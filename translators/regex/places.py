@@ -28,6 +28,7 @@ _TOKEN: Final = re.compile(
     | (?P<close>\))
     | (?P<quantifier>(?:[*+?]|\{(?!\})[0-9]*,?[0-9]*\})(?P<mode>[?+]?))
     | (?P<end>\$)
+    | (?P<plain>[A-Za-z0-9_:/-]+)
     | (?P<blank>[ \t\n\r\v\f]|\#(?:\\[\s\S]|[^\\\n])*\n?)
     | (?P<other>[\s\S])
     """,

@@ -1,20 +1,20 @@
 """From the text of a Python pattern to a tree whose nodes mean the same on their own.
 
-Python's own parser does the reading. It is private (`re._parser`, the former `sre_parse`) and the only thing that knows
-for certain what a pattern means: octal or back-reference, `{,2}` or literal braces, which flags hold where. A second
-parser written here would differ from it somewhere, and silently; an operation that this module doesn't know is refused.
+Python's own parser does the reading (`policy.expressions`), the only thing that knows for certain what a pattern means:
+octal or back-reference, `{,2}` or literal braces, which flags hold where. A second parser written here would differ
+from it somewhere, and silently; an operation that this module doesn't know is refused.
 The operations are those of CPython 3.11 to 3.14, and the tests pin them.
 """
 
 from __future__ import annotations
 
 import re
-import warnings
 from collections import deque
-from functools import partial
+from functools import lru_cache, partial
 from importlib import import_module
 from typing import Any, Final
 
+from policy.expressions import parse_tree
 from policy.regexes import PATTERN_LIMIT
 from translators.regex.classes import Item, members
 from translators.regex.codepoints import EVERYTHING, NOTHING, Ranges, complement
@@ -25,8 +25,14 @@ from translators.regex.tree import Anchor, At, Atomic, Chars, Choice, Look, Node
 DEEPEST: Final = 200
 """Most groups within each other; OPA's engine allows 1,000, and Python's stack must bear it."""
 
-_KNOWN_FLAGS: Final = int(re.IGNORECASE | re.MULTILINE | re.DOTALL | re.VERBOSE | re.ASCII | re.UNICODE)
-_NEWLINE: Final = ((0x0A, 0x0A),)
+# As plain numbers: `&` of an enum's members costs as much as all else that is done for a character.
+_IGNORECASE: Final = int(re.IGNORECASE)
+_MULTILINE: Final = int(re.MULTILINE)
+_DOTALL: Final = int(re.DOTALL)
+_ASCII: Final = int(re.ASCII)
+_UNICODE: Final = int(re.UNICODE)
+_KNOWN_FLAGS: Final = _IGNORECASE | _MULTILINE | _DOTALL | int(re.VERBOSE) | _ASCII | _UNICODE
+_NOT_NEWLINE: Final = complement(((0x0A, 0x0A),))
 _SURROGATES: Final = range(0xD800, 0xE000)
 _ANCHORS: Final = {
     "AT_BEGINNING": Anchor.START,
@@ -59,19 +65,15 @@ def read(pattern: str) -> Sequence:
 
 def _parse(pattern: str) -> tuple[Any, int]:
     """Python's parse tree, and the number that stands for "no limit" in it."""
-    parser: Any = import_module("re._parser")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they are about what a pattern may mean to a Python to come
-            re.compile(pattern)
-            parsed = parser.parse(pattern)
+        parsed = parse_tree(pattern)
     except re.error as error:
         raise Untranslatable(f"a pattern that Python refuses ({error.msg})", error.pos) from None
     except RecursionError:
         raise Untranslatable(f"nesting of more than {DEEPEST} groups") from None
     except Exception as error:  # noqa: BLE001 - CPython fails on some patterns with SystemError, OverflowError and others
         raise Untranslatable(f"a pattern that Python fails on ({error})") from None
-    return parsed, int(parser.MAXREPEAT)
+    return parsed, int(import_module("re._parser").MAXREPEAT)
 
 
 class _Reader:
@@ -97,7 +99,9 @@ class _Reader:
         return tuple(nodes)
 
     def _node(self, name: str, argument: Any, flags: int, depth: int) -> Node:
-        if name in {"LITERAL", "NOT_LITERAL", "IN", "ANY", "FAILURE"}:
+        if name == "LITERAL":
+            return _literal(argument, flags & (_IGNORECASE | _ASCII))
+        if name in {"NOT_LITERAL", "IN", "ANY", "FAILURE"}:
             return self._chars(name, argument, flags)
         if name == "AT":
             return self._anchor(argument.name, flags)
@@ -122,25 +126,24 @@ class _Reader:
             self._place("look-ahead")
             return Chars(NOTHING)
         if name == "ANY":
-            return Chars(EVERYTHING if flags & re.DOTALL else complement(_NEWLINE))
-        if name != "IN" and argument in _SURROGATES:
-            # No subject holds one, and text with one in it can't be written to a file.
-            raise Untranslatable("lone surrogate")
+            return Chars(EVERYTHING if flags & _DOTALL else _NOT_NEWLINE)
+        if name != "IN":
+            _refuse_surrogate(argument)
         items: tuple[Item, ...]
         if name == "IN":
             items = tuple((kind.name, getattr(value, "name", value)) for kind, value in argument)
         else:
-            items = (("LITERAL", argument),) if name == "LITERAL" else (("NEGATE", None), ("LITERAL", argument))
+            items = (("NEGATE", None), ("LITERAL", argument))
         return Chars(_members(items, flags))
 
     def _anchor(self, name: str, flags: int) -> At:
         if name in _BOUNDARIES:
             position = self._place(_BOUNDARIES[name])
-            if not flags & re.ASCII:
+            if not flags & _ASCII:
                 raise Untranslatable(f"{_BOUNDARIES[name]} outside (?a)", position)
             return At(_ANCHORS[name], position)
         position = self._place("$") if name == "AT_END" else None
-        anchor = _BY_LINE.get(name) if flags & re.MULTILINE else None
+        anchor = _BY_LINE.get(name) if flags & _MULTILINE else None
         return At(anchor or _ANCHORS[name], position)
 
     def _repeat(self, name: str, argument: Any, flags: int, depth: int) -> Node:
@@ -172,13 +175,26 @@ class _Reader:
         return found.popleft() if found else None
 
 
+@lru_cache(maxsize=4096)
+def _literal(point: int, flags: int) -> Chars:
+    """A character that stands for itself; most of what patterns consist of, so that each is made once."""
+    _refuse_surrogate(point)
+    return Chars(_members((("LITERAL", point),), flags))
+
+
+def _refuse_surrogate(point: int) -> None:
+    # No subject holds one, and text with one in it can't be written to a file.
+    if point in _SURROGATES:
+        raise Untranslatable("lone surrogate")
+
+
 def _combined(flags: int, added: int, removed: int) -> int:
     """The flags within a group such as `(?a-i:…)`: of `a` and `u`, the inner one replaces the outer one."""
-    types = int(re.ASCII | re.UNICODE)
+    types = _ASCII | _UNICODE
     if added & types:
         flags &= ~types
     return (flags | added) & ~removed
 
 
 def _members(items: tuple[Item, ...], flags: int) -> Ranges:
-    return members(items, ignore_case=bool(flags & re.IGNORECASE), ascii_only=bool(flags & re.ASCII))
+    return members(items, ignore_case=bool(flags & _IGNORECASE), ascii_only=bool(flags & _ASCII))

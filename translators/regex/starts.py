@@ -41,7 +41,7 @@ def _spelled_out(chars: list[str], left: list[Node], most: int) -> list[Start]:
     """The starts of `chars` followed by a match of all nodes of `left`, which is in reverse; at most `most` of them."""
     while left:
         match left[-1]:
-            case Chars(ranges) if (point := only(ranges)) is not None:
+            case Chars(ranges) if point := only(ranges):  # neither several nor NUL, which PostgreSQL has no text for
                 left.pop()
                 chars.append(chr(point))
             case Sequence(items):

@@ -48,10 +48,31 @@ def empty_has_non_boundary() -> bool:
 
 
 class Tails:
-    """The relations of the nodes of one tree, each worked out once."""
+    """What there is to know about the nodes of one tree, each worked out once."""
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[Node, Relation]] = {}
+        self._settled: dict[int, tuple[Node, bool]] = {}
+
+    def settled(self, node: Node) -> bool:
+        """Whether the node holds no `$`, no atomic part and no look-ahead: it is the same whatever follows it."""
+        if isinstance(node, Chars):
+            return True
+        known = self._settled.get(id(node))
+        if known is None:
+            known = self._settled[id(node)] = (node, self._look_for_endings(node))
+        return known[1]
+
+    def _look_for_endings(self, node: Node) -> bool:
+        match node:
+            case At(anchor):
+                return anchor is not Anchor.END
+            case Sequence(parts) | Choice(parts):
+                return all(map(self.settled, parts))
+            case Repeat(body):
+                return self.settled(body)
+            case _:
+                return False
 
     def of(self, node: Node) -> Relation:
         """The node's relation."""

@@ -121,7 +121,7 @@ def contains(node: Node, anchor: Anchor) -> bool:
         case At(found):
             return found is anchor
         case Sequence(items) | Choice(items):
-            return any(contains(item, anchor) for item in items)
+            return any(contains(item, anchor) for item in items if not isinstance(item, Chars))
         case Repeat(body) | Atomic(body) | Look(body):
             return contains(body, anchor)
         case Chars():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 
+from translators.regex.codepoints import Ranges
 from translators.regex.refusal import Untranslatable
 from translators.regex.spelling import char_class
 from translators.regex.tree import Anchor, At, Chars, Choice, Node, Repeat, Sequence
@@ -64,7 +66,7 @@ def write(sequence: Sequence) -> str:
 def _piece(node: Node) -> _Piece:
     match node:
         case Chars(ranges):
-            return _Piece(char_class(ranges), _Binding.ATOM, 1, 1)
+            return _char_piece(ranges)
         case At(anchor):
             return _Piece(_ANCHORS[anchor], _Binding.SEQUENCE, 1, 1)
         case Sequence(items):
@@ -78,6 +80,11 @@ def _piece(node: Node) -> _Piece:
             return _repeat(_piece(body), least, most, position)
         case _:
             raise AssertionError(node)
+
+
+@lru_cache(maxsize=4096)
+def _char_piece(ranges: Ranges) -> _Piece:
+    return _Piece(char_class(ranges), _Binding.ATOM, 1, 1)
 
 
 def _joined(pieces: list[_Piece], separator: str, binding: _Binding) -> _Piece:

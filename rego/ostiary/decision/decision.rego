@@ -38,28 +38,34 @@ answers := [reply | some question in input.questions; reply := answer with input
 # METADATA
 # title: May this route be used?
 route := vetoed if {
-	count(vetoes) > 0
+	some _ in data.ostiary.guardrails.deny
 } else := denied("a valid token is required") if {
 	token_required
 } else := permitted("no route policy is configured") if {
 	settings.route_policy == "absent"
-} else := decided("permit", settings.routes[first], []) if {
+} else := object.union(
+	settings.routes[first],
+	{"effect": "permit", "reason": "the rule permits it", "obligations": []},
+) if {
 	first := min(routes.permit | routes.forbid)
 	first in routes.permit
-} else := decided("deny", settings.routes[first], []) if {
+} else := object.union(settings.routes[first], forbidden) if {
 	first := min(routes.permit | routes.forbid)
 } else := denied("no rule applies")
 
 # METADATA
 # title: May this action be done to this resource?
 resource := vetoed if {
-	count(vetoes) > 0
+	some _ in data.ostiary.guardrails.deny
 } else := permitted("authentication is not configured") if {
 	conditions.authentication_off
-} else := decided("permit", settings.access[first], obligations) if {
+} else := object.union(
+	settings.access[first],
+	{"effect": "permit", "reason": "the rule permits it", "obligations": obligations},
+) if {
 	first := min(access.permit | access.forbid)
 	first in access.permit
-} else := decided("deny", settings.access[first], []) if {
+} else := object.union(settings.access[first], forbidden) if {
 	first := min(access.permit | access.forbid)
 } else := denied("no rule applies")
 
@@ -90,17 +96,11 @@ obligations := [{"id": "stamp_owner", "owner": input.principal}] if {
 }
 
 # METADATA
-# title: An answer that a rule determined
-decided(effect, rule, duties) := {
-	"effect": effect,
-	"rule": rule.rule,
-	"source": rule.source,
-	"description": rule.description,
-	"reason": reasons[effect],
-	"obligations": duties,
-}
-
-reasons := {"permit": "the rule permits it", "deny": "the rule forbids it"}
+# title: An answer that a forbid determined
+# description: >-
+#   It goes with the settings of the rule: its name, source and description. For a permit the same stands in the rules
+#   above, since a call of a function costs as much there as the whole choice of a rule.
+forbidden := {"effect": "deny", "reason": "the rule forbids it", "obligations": []}
 
 permitted(reason) := object.union(undetermined, {"effect": "permit", "reason": reason})
 

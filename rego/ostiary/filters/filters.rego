@@ -18,9 +18,9 @@ import data.ostiary.settings
 # entrypoint: true
 answer := object.union({"contract": settings.contract, "revision": settings.revision}, decided)
 
-decided.clauses := array.concat(guards, clauses) if {
+decided["clauses"] := array.concat(guards, clauses) if {
 	well_formed
-	every written in access.filter { settings.access[written.rule].rule }
+	every written in access.permit_where | access.forbid_where { settings.access[written[0]].rule }
 }
 
 # METADATA
@@ -55,21 +55,20 @@ guards := [] if {
 # title: The clauses of all rules, in the order of the rules
 clauses := [{"rule": null, "effect": "permit", "where": []}] if {
 	conditions.authentication_off
-} else := [clause |
-	some index in sort(object.keys(possible))
-	some clause in possible[index]
+} else := [{"rule": settings.access[index].rule, "effect": effect, "where": where} |
+	some [index, effect, where] in sort(permits | forbids)
 ]
 
+permits := {[index, "permit", left(tests)] | some [index, tests] in access.permit_where}
+
+forbids := {[index, "forbid", left(tests)] | some [index, tests] in access.forbid_where}
+
 # METADATA
-# title: What each rule says of a record, without what the question has decided
-possible[written.rule] contains clause if {
-	some written in access.filter
-	not impossible(written)
-	clause := {
-		"rule": settings.access[written.rule].rule,
-		"effect": written.effect,
-		"where": [fact | some fact in written.where; is_object(fact)],
-	}
+# title: What is left to know about the record, without what the question has decided
+# description: Undefined if one of the tests can't hold, and then the rule has nothing to say.
+left(tests) := [fact | some fact in facts; is_object(fact)] if {
+	facts := [records.fact(test) | some test in tests]
+	not impossible(facts)
 }
 
-impossible(written) if false in written.where
+impossible(facts) if false in facts

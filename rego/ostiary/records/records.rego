@@ -11,6 +11,33 @@ package ostiary.records
 import data.ostiary.conditions
 
 # METADATA
+# title: What a test of a rule says of the record
+# description: Rules for lists write their tests by name. The server refuses a fact of no known form.
+default fact(_) := {"fact": "unknown", "holds": true}
+
+fact(["user_is_owner"]) := user_is_owner
+
+fact(["shares_with_owner", attribute]) := shares_with_owner(attribute)
+
+fact(["unowned"]) := unowned
+
+fact(["from_config"]) := from_config
+
+fact(["name_is", name]) := name_is(name)
+
+fact(["subject_starts_with", prefix]) := subject_starts_with(prefix)
+
+fact(["undecided"]) := undecided
+
+fact(["not", "user_is_owner"]) := negated(user_is_owner)
+
+fact(["not", "shares_with_owner", attribute]) := negated(shares_with_owner(attribute))
+
+fact(["not", "unowned"]) := negated(unowned)
+
+fact(["not", "from_config"]) := negated(from_config)
+
+# METADATA
 # title: The record's name
 name_is(name) := {"fact": "name_is", "holds": true, "name": name}
 

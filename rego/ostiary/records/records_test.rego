@@ -100,6 +100,41 @@ test_what_only_the_record_tells if {
 	records.undecided == {"fact": "undecided", "holds": true}
 }
 
+test_each_test_of_a_rule_is_a_fact_and_its_opposite[name] if {
+	some name in ["user_is_owner", "unowned", "from_config"]
+	fact := records.fact([name]) with input as lists(alice, "prompt")
+	fact == records[name] with input as lists(alice, "prompt")
+	opposite := records.fact(["not", name]) with input as lists(alice, "prompt")
+	opposite == object.union(fact, {"holds": false})
+}
+
+test_tests_have_operands if {
+	records.fact(["name_is", "p-1"]) == records.name_is("p-1")
+	records.fact(["undecided"]) == records.undecided
+	shared := records.shares_with_owner("teams") with input as lists(alice, "prompt")
+	shares := records.fact(["shares_with_owner", "teams"]) with input as lists(alice, "prompt")
+	shares == shared
+	differs := records.fact(["not", "shares_with_owner", "teams"]) with input as lists(alice, "prompt")
+	differs == object.union(shared, {"holds": false})
+	begins := records.fact(["subject_starts_with", "prompt::a"]) with input as lists(alice, "prompt")
+	begins == records.subject_starts_with("prompt::a") with input as lists(alice, "prompt")
+}
+
+test_what_is_no_test_is_no_known_fact[name] if {
+	some name, test in {
+		"unknown": ["user_is_tall"],
+		"the opposite of unknown": ["not", "user_is_tall"],
+		"no name": [],
+		"a name alone": "user_is_owner",
+		"an operand too many": ["user_is_owner", "x"],
+		"an operand too few": ["shares_with_owner"],
+		"twice turned around": ["not", "not", "unowned"],
+		"nothing": null,
+	}
+	fact := records.fact(test) with input as lists(alice, "prompt")
+	fact == {"fact": "unknown", "holds": true}
+}
+
 test_negated if {
 	records.negated(true) == false
 	records.negated(false) == true
@@ -114,8 +149,10 @@ test_no_fact_is_ever_undefined[name] if {
 		records.shares_with_owner("teams"),
 		records.negated(records.shares_with_owner("teams")),
 		records.subject_starts_with("prompt::"),
+		records.fact(["user_is_owner"]),
+		records.fact(["not", "user_is_owner"]),
 	] with input as question
-	count(facts) == 5
+	count(facts) == 7
 }
 
 test_the_odd_share_nothing_as_for_a_single_record[name] if {

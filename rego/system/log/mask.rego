@@ -24,3 +24,11 @@ mask contains sprintf("/input/questions/%d/resource/owner/attributes", [place]) 
 }
 
 mask contains sprintf("/result/%d/resource/obligations", [place]) if some place, _ in input.input.questions
+
+# METADATA
+# title: What the clauses of a list compare, which repeats the caller's attributes
+mask contains sprintf("/result/clauses/%d/where/%d/values", [place, fact]) if {
+	some place, clause in input.result.clauses
+	some fact, compared in clause.where
+	compared.values
+}

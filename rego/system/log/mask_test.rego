@@ -23,3 +23,18 @@ test_attributes_of_every_question_are_left_out if {
 		"/result/1/resource/obligations",
 	} with input as {"input": {"questions": [{"principal": null}, {"principal": null}]}}
 }
+
+test_attributes_in_the_clauses_of_a_list_are_left_out if {
+	log.mask == {
+		"/input/principal/attributes",
+		"/input/resource/owner/attributes",
+		"/result/resource/obligations",
+		"/result/clauses/1/where/1/values",
+	} with input as {
+		"input": {"principal": {"id": "a"}, "action": "read", "type": "prompt"},
+		"result": {"clauses": [
+			{"where": []},
+			{"where": [{"fact": "unowned"}, {"fact": "owner_shares", "attribute": "teams", "values": ["ml"]}]},
+		]},
+	}
+}

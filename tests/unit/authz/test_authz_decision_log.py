@@ -7,8 +7,12 @@ import errno
 import json
 import os
 import re
+import signal
 import stat
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,9 +26,17 @@ from server.authz.answer import read_answer
 from server.authz.decision_log import DecisionLog
 from server.authz.decision_record import lines_of
 from server.authz.errors import Failure, PolicyUnavailable
+from server.authz.log_journal import HALF, Journal
+from server.authz.log_sink import LogFile
 from server.authz.question import Question
 
 ANSWER = read_answer(answer(route=decision(rule="route_policy[1]"), resource=decision(effect="deny")), BOTH)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when the log's thread has made `condition` true."""
+    while not condition():  # noqa: ASYNC110 - a thread has no way to set the event
+        await asyncio.sleep(0.001)
 
 
 def test_a_question_about_route_and_resource_makes_two_lines_with_one_decision_id() -> None:
@@ -83,11 +95,12 @@ def test_lines_reach_the_file_in_order_and_only_its_owner_may_read_them(tmp_path
 
     async def main() -> None:
         log = DecisionLog.to_file(path)
-        for number in range(5000):
-            await log.write(str(number))
+        for number in range(0, 5000, 2):
+            await log.write([str(number), str(number + 1)])
         await log.flush()
+        assert log.lines_waiting == 0
         assert path.read_text().splitlines() == [str(number) for number in range(5000)]
-        await log.write("last")
+        await log.write(["last"])
         await log.close()
         await log.close()
 
@@ -95,6 +108,19 @@ def test_lines_reach_the_file_in_order_and_only_its_owner_may_read_them(tmp_path
     assert path.read_text().splitlines()[-1] == "last"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_lines_are_written_without_anybody_waiting_for_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        log = DecisionLog.to_file(tmp_path / "log")
+        for number in range(3):
+            await log.write([str(number)])
+            await until(lambda: not log.lines_waiting)
+        assert (tmp_path / "log").read_text() == "0\n1\n2\n"
+        await log.close()
+
+    asyncio.run(asyncio.wait_for(main(), 20))
 
 
 def test_writing_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,9 +135,10 @@ def test_writing_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.
     async def main() -> None:
         log = DecisionLog.to_file(tmp_path / "log")
         monkeypatch.setattr(os, "write", slow)
-        await log.write("first")
-        await asyncio.to_thread(writing.wait, 20)
-        await log.write("second")
+        await log.write(["first"])
+        await until(writing.is_set)
+        await log.write(["second"])
+        assert log.lines_waiting == 2
         go_on.set()
         await log.close()
 
@@ -119,33 +146,35 @@ def test_writing_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.
     assert (tmp_path / "log").read_text() == "first\nsecond\n"
 
 
-def test_a_full_queue_makes_the_next_decision_wait_and_loses_nothing(
+def test_a_full_journal_makes_the_next_decision_wait_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_on = threading.Event()
     write = os.write
+    lines = [f"{number} {'x' * 100_000}" for number in range(60)]
 
     def blocked(descriptor: int, data: memoryview) -> int:
         assert go_on.wait(20)
         return write(descriptor, data)
 
     async def main() -> None:
-        log = DecisionLog.to_file(tmp_path / "log", max_lines=10)
+        log = DecisionLog.to_file(tmp_path / "log")
         monkeypatch.setattr(os, "write", blocked)
+        monkeypatch.setattr(decision_log, "PATIENCE_SECONDS", 20)
 
         async def fill() -> None:
-            for number in range(200):
-                await log.write(str(number))
+            for line in lines:
+                await log.write([line])
 
         filling = asyncio.create_task(fill())
-        done, _ = await asyncio.wait([filling], timeout=0.1)
+        done, _ = await asyncio.wait([filling], timeout=0.2)
         assert not done
         go_on.set()
         await filling
         await log.close()
 
     asyncio.run(main())
-    assert (tmp_path / "log").read_text().split() == [str(number) for number in range(200)]
+    assert (tmp_path / "log").read_text().splitlines() == lines
 
 
 def test_a_disk_that_stays_full_ends_decisions_and_one_that_recovers_gets_every_line_whole(
@@ -155,69 +184,193 @@ def test_a_disk_that_stays_full_ends_decisions_and_one_that_recovers_gets_every_
     write = os.write
 
     def partly(descriptor: int, data: memoryview) -> int:
-        if full:
+        if full and len(data) < 5:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(descriptor, data[:3])
 
     async def main() -> None:
         nonlocal full
         monkeypatch.setattr(decision_log, "PATIENCE_SECONDS", 0.2)
-        log = DecisionLog.to_file(tmp_path / "log", max_lines=10)
+        log = DecisionLog.to_file(tmp_path / "log")
         monkeypatch.setattr(os, "write", partly)
         accepted = []
         with pytest.raises(PolicyUnavailable) as caught:
-            for number in range(1000):
-                await log.write(f"line {number}")
+            for number in range(10_000):
+                await log.write([f"line {number}"])
                 accepted.append(f"line {number}")
+                await asyncio.sleep(0.001)
         assert caught.value.failure is Failure.DECISION_LOG
-        assert len(accepted) < 1000
+        assert log.write_failures >= 1
+        assert (tmp_path / "log").read_text() == ""  # half a line was taken back
+        with pytest.raises(PolicyUnavailable):
+            await log.write(["refused at once now"])
         full = False
         monkeypatch.setattr(decision_log, "PATIENCE_SECONDS", 20)
+        await log.write(["again"])
         await log.flush()
-        assert (tmp_path / "log").read_text().splitlines() == accepted
+        assert (tmp_path / "log").read_text().splitlines() == [*accepted, "again"]
         await log.close()
 
     asyncio.run(main())
     assert [record.getMessage() for record in caplog.records] == [
-        f"the decision log can't be written: {os.strerror(errno.ENOSPC)}"
+        f"the decision log can't be written: {os.strerror(errno.ENOSPC)}",
+        "the decision log is written again",
     ]
 
 
-def test_closing_with_a_dead_sink_says_how_much_is_lost(
+@pytest.mark.parametrize("harm", ["a closed descriptor", "a directory that is gone", "a read-only file system"])
+def test_a_log_that_was_taken_away_comes_back_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    path = tmp_path / "var" / "log"
+    write, broken = os.write, harm == "a read-only file system"
+
+    def read_only(descriptor: int, data: memoryview) -> int:
+        if broken:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return write(descriptor, data)
+
+    async def main() -> None:
+        nonlocal broken
+        file = LogFile(path)
+        log = DecisionLog(file, Journal.in_memory())
+        await log.write(["first"])
+        if harm == "a closed descriptor":
+            await log.flush()
+            assert file._descriptor is not None
+            os.close(file._descriptor)
+        elif harm == "a directory that is gone":
+            await log.flush()
+            path.unlink()
+            path.parent.rmdir()
+        else:
+            monkeypatch.setattr(os, "write", read_only)
+            await until(lambda: log.write_failures > 0)
+            broken = False
+        await log.write(["second"])
+        await log.flush()
+        await log.close()
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+    wanted = "second\n" if harm == "a directory that is gone" else "first\nsecond\n"
+    assert path.read_text() == wanted
+
+
+def test_what_a_dead_sink_did_not_take_is_written_by_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def dead(descriptor: int, data: memoryview) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async def die() -> None:
+        log = DecisionLog.to_file(tmp_path / "log")
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", dead)
+            patch.setattr(decision_log, "PATIENCE_SECONDS", 0.2)
+            for number in range(3):
+                await log.write([f'{{"line":{number}}}'])
+            await log.close()
+            with pytest.raises(PolicyUnavailable):
+                await log.write(["too late"])
+
+    async def live() -> None:
+        log = DecisionLog.to_file(tmp_path / "log")
+        assert (tmp_path / "log").read_text() == '{"line":0}\n{"line":1}\n{"line":2}\n'
+        await log.close()
+
+    asyncio.run(die())
+    assert caplog.records[-1].getMessage() == "3 lines of the decision log are left for the next start to write"
+    asyncio.run(live())
+    assert caplog.records[-1].getMessage() == "3 lines that a killed server left are in the decision log now"
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+def test_closing_a_dead_stream_says_how_much_is_lost(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def dead(descriptor: int, data: memoryview) -> int:
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
     async def main() -> None:
-        log = DecisionLog.to_file(tmp_path / "log")
-        monkeypatch.setattr(os, "write", dead)
-        for number in range(3):
-            await log.write(str(number))
-        await log.close()
-        with pytest.raises(PolicyUnavailable):
-            await log.write("too late")
+        log = DecisionLog.to_stdout()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", dead)
+            patch.setattr(decision_log, "PATIENCE_SECONDS", 0.2)
+            await log.write(["lost"])
+            await log.close()
 
     asyncio.run(main())
-    assert caplog.records[-1].getMessage() == "3 lines of the decision log could not be written"
+    assert caplog.records[-1].getMessage() == "1 lines of the decision log could not be written"
 
 
-def test_a_line_that_a_killed_server_left_torn_does_not_spoil_the_next(tmp_path: Path) -> None:
-    (tmp_path / "log").write_text('whole\n{"time":"2026')
-
+def test_a_line_that_is_larger_than_the_journal_ends_the_decision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def main() -> None:
+        monkeypatch.setattr(decision_log, "PATIENCE_SECONDS", 0.1)
         log = DecisionLog.to_file(tmp_path / "log")
-        await log.write("next")
+        with pytest.raises(PolicyUnavailable):
+            await log.write(["x" * HALF])
+        await log.write(["next"])
         await log.close()
 
     asyncio.run(main())
-    assert (tmp_path / "log").read_text() == 'whole\n{"time":"2026\nnext\n'
+    assert (tmp_path / "log").read_text() == "next\n"
+
+
+KILLED = """
+import asyncio, sys
+from pathlib import Path
+from server.authz.decision_log import DecisionLog
+
+async def main():
+    log = DecisionLog.to_file(Path(sys.argv[1]))
+    for number in range(10**9):
+        await log.write(['{"line":%d,"of":"%s","filling":"%s"}' % (number, sys.argv[2], "x" * (number % 700))])
+        print(number, flush=True)
+        if number % 7 == 0:
+            await asyncio.sleep(0.0005)
+
+asyncio.run(main())
+"""
+
+
+def test_no_acknowledged_line_is_lost_or_doubled_by_kill_9(tmp_path: Path) -> None:
+    path, acknowledged = tmp_path / "log", {}
+    for life in range(8):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(path), str(life)], stdout=subprocess.PIPE, text=True
+        )
+        assert writer.stdout is not None
+        seen = [writer.stdout.readline() for _ in range(50 + 137 * life)]
+        writer.send_signal(signal.SIGKILL)
+        seen += writer.stdout.readlines()
+        writer.stdout.close()
+        writer.wait()
+        acknowledged[str(life)] = int(seen[-1])
+
+    async def start() -> None:
+        await DecisionLog.to_file(path).close()
+
+    asyncio.run(start())
+    assert [file.name for file in tmp_path.iterdir()] == ["log"]
+    found: dict[str, list[int]] = {life: [] for life in acknowledged}
+    for line in path.read_text().splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue  # the piece at which a writer was killed
+        found[record["of"]].append(record["line"])
+    for life, last in acknowledged.items():
+        # One more may have been in the journal when the acknowledgement was on its way.
+        assert found[life] == list(range(len(found[life])))
+        assert len(found[life]) - 1 in (last, last + 1)
 
 
 def test_standard_output_is_a_sink_and_stays_open(capfd: pytest.CaptureFixture[str]) -> None:
     async def main() -> None:
         log = DecisionLog.to_stdout()
-        await log.write("a line")
+        await log.write(["a line"])
         await log.close()
 
     asyncio.run(main())

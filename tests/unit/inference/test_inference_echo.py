@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from json import loads
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from json import dumps, loads
 from typing import Any
 
 import pytest
@@ -12,17 +14,30 @@ from hypothesis import strategies as st
 
 from server.inference.echo import LONGEST, Echo
 from server.inference.provider import ChatRequest, Fault, HealthStatus, ProviderFailed
+from server.reading.reader import Reader
 
 Json = dict[str, Any]
 TOOLS = [{"type": "function", "function": {"name": name}} for name in ("weather", "time")]
 
 
 def request(content: Any = "hello  big world", **body: Any) -> ChatRequest:
-    return ChatRequest("echo/m", "m", {"messages": [{"role": "user", "content": content}], **body})
+    messages = [{"role": "user", "content": content}]
+    return ChatRequest("echo/m", dumps({"model": "m", "messages": messages, **body}).encode())
+
+
+@asynccontextmanager
+async def echo() -> AsyncIterator[Echo]:
+    reader = Reader()
+    yield Echo(reader)
+    await reader.close()
 
 
 def complete(asked: ChatRequest) -> Json:
-    answer: Json = loads(asyncio.run(Echo().complete(asked)))
+    async def ask() -> bytes:
+        async with echo() as made:
+            return b"".join(await made.complete(asked))
+
+    answer: Json = loads(asyncio.run(ask()))
     return answer
 
 
@@ -34,7 +49,8 @@ def said(answer: Json) -> str:
 
 def chunks(asked: ChatRequest) -> list[Json]:
     async def collect() -> bytes:
-        return b"".join([piece async for piece in await Echo().stream(asked)])
+        async with echo() as made:
+            return b"".join([piece async for piece in await made.stream(asked)])
 
     *events, done, rest = asyncio.run(collect()).split(b"\n\n")
     assert (done, rest) == (b"data: [DONE]", b"")
@@ -164,4 +180,4 @@ def test_a_wrong_parameter_is_the_requests_fault(body: Json, param: str) -> None
 
 
 def test_it_is_always_well() -> None:
-    assert asyncio.run(Echo().health()).status is HealthStatus.OK
+    assert asyncio.run(Echo(Reader()).health()).status is HealthStatus.OK

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.inference.events import DONE, MAX_EVENT, EventRelay
+from server.inference.events import MAX_EVENT, EventRelay
+from server.inference.provider import DONE
 
 
 def chunk(content: str, model: str = "upstream", separators: tuple[str, str] = (",", ":")) -> bytes:
@@ -22,8 +23,13 @@ def event(payload: bytes, newline: bytes = b"\n") -> bytes:
 
 
 def relayed(pieces: list[bytes], model_id: str = "p/m") -> tuple[bytes, bool]:
+    """What comes out up to the end of the stream, and whether there was one."""
     relay = EventRelay(model_id)
-    return b"".join([relay.feed(piece) for piece in pieces]), relay.done
+    out = b""
+    for piece in pieces:
+        if not relay.done:
+            out += relay.feed(piece)
+    return out, relay.done
 
 
 def broken_after(data: bytes) -> bytes:
@@ -36,7 +42,7 @@ def broken_after(data: bytes) -> bytes:
 @given(
     st.lists(st.text(max_size=12), min_size=1, max_size=6),
     st.lists(st.integers(0, 2_000), max_size=8),
-    st.sampled_from([b"\n", b"\r\n"]),
+    st.sampled_from([b"\n", b"\r\n", b"\r"]),
     st.sampled_from([(",", ":"), (", ", ": ")]),
     st.text(min_size=1, max_size=8),
 )
@@ -60,10 +66,37 @@ def test_an_event_is_passed_on_when_it_is_whole_and_not_before() -> None:
     assert relay.feed(whole[-1:]).endswith(b"\n\n")
 
 
-def test_only_the_name_changes_in_a_chunk_that_spells_it_as_the_first_did() -> None:
-    odd = chunk("b").replace(b'"id":', b'"id" :  ')
-    out, _ = relayed([event(chunk("a")), event(odd)])
-    assert event(odd.replace(b'"upstream"', b'"p/m"')) in out
+@pytest.mark.parametrize("newline", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_events_that_come_a_byte_at_a_time_are_the_same_events(newline: bytes, mark: bytes) -> None:
+    whole = mark + event(chunk("a"), newline) + b": wait" + 2 * newline + event(chunk("b"), newline)
+    whole += event(b"[DONE]", newline)
+    out, done = relayed([whole[at : at + 1] for at in range(len(whole))])
+    assert (out, done) == relayed([whole])
+    named = [event(chunk(text).replace(b"upstream", b"p/m")) for text in "ab"]
+    assert out == named[0] + b": ping\n\n" + named[1] + DONE
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        b'{"id" :  "x","model":"NAME","choices":[{"delta":{"content":"b"}}]}',
+        b'{"choices":[],"model":"NAME","usage":{"total_tokens":1}}',
+        b'{"usage":null,"x":{"model":"upstream","error":null},"model":"NAME","choices":[{"model":"upstream"}]}',
+        b'{"id":"x","model":"NAME","choices":[{"delta":{"content":"\\"model\\":\\"upstream\\""},"error":null}]}',
+        b'{"choices":[{"delta":{}}],"id":"x","model":"NAME"}',
+    ],
+)
+def test_only_the_name_changes_in_a_chunk(form: bytes) -> None:
+    sent, renamed = form.replace(b"NAME", b"upstream"), form.replace(b"NAME", b"p/m")
+    for before in (chunk("a"), sent):
+        out, _ = relayed([event(before), event(sent), event(sent)])
+        assert out.endswith(event(renamed) * 2)
+
+
+def test_a_chunk_without_a_name_gets_one() -> None:
+    out, _ = relayed([event(chunk("a")), event(b'{"choices":[]}')])
+    assert out.endswith(event(b'{"model":"p/m","choices":[]}'))
 
 
 def test_a_text_that_looks_like_the_member_is_left_alone() -> None:
@@ -79,8 +112,8 @@ def test_a_chunk_under_another_name_gets_the_canonical_one_too() -> None:
 
 
 def test_data_of_several_lines_is_one_payload() -> None:
-    out, _ = relayed([b'event: x\ndata: {"a":\ndata:1}\n\n'])
-    assert loads(out.removeprefix(b"data: ")) == {"a": 1, "model": "p/m"}
+    out, _ = relayed([b'event: x\ndata: {"choices":\ndata:[]}\n\n'])
+    assert loads(out.removeprefix(b"data: ")) == {"choices": [], "model": "p/m"}
 
 
 def test_comments_become_pings_and_nothing_follows_the_end() -> None:
@@ -105,8 +138,16 @@ def test_an_error_inside_a_chunk_that_names_the_model_breaks_the_stream() -> Non
 
 def test_an_event_without_an_end_is_not_collected_for_ever() -> None:
     relay = EventRelay("p/m")
-    for _ in range(MAX_EVENT // 1000):
-        relay.feed(b"x" * 1000)
+    for _ in range(MAX_EVENT // 4096):
+        relay.feed(b"data: x\n" * 512)
     assert not relay.broken
-    relay.feed(b"x" * 1000)
+    assert relay.is_heavy
+    relay.feed(b"x")
     assert relay.broken
+
+
+@pytest.mark.parametrize(("held", "last"), [(b"data: [DONE]", DONE), (b"data: [DONE]\n", DONE), (b"data: {", b"")])
+def test_an_answer_that_closes_behind_its_last_line_is_whole_if_that_is_the_end(held: bytes, last: bytes) -> None:
+    relay = EventRelay("p/m")
+    relay.feed(event(chunk("a")) + held)
+    assert (relay.finish(), relay.done) == (last, last == DONE)

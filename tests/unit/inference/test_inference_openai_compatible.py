@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
-from json import loads
+from json import dumps, loads
 from typing import Any
 
 import pytest
@@ -41,13 +41,13 @@ async def provider(server: Upstream, *, key: str | None = KEY, silence: float = 
 
 def chat(model: str = "m", **body: Any) -> ChatRequest:
     messages = [{"role": "user", "content": "grüß dich"}]
-    return ChatRequest("p/canonical", model, {"model": "alias", "messages": messages, **body})
+    return ChatRequest("p/canonical", dumps({"model": model, "messages": messages, **body}).encode())
 
 
 def complete(server: Upstream, asked: ChatRequest, **options: Any) -> Any:
     async def run() -> bytes:
         async with provider(server, **options) as made:
-            return await made.complete(asked)
+            return b"".join(await made.complete(asked))
 
     return loads(asyncio.run(run()))
 

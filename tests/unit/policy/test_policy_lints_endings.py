@@ -8,7 +8,7 @@ import pytest
 from policy_texts import access_rules, codes, route_rules
 
 from policy.diagnostics import Span
-from policy.lints.expressions import literal_start, may_end_in_mid_word
+from policy.expressions import literal_start, may_end_in_mid_word
 from policy.rules import Regex
 
 PLACE = Span("config.yaml", 1, 1)

@@ -8,7 +8,8 @@ import warnings
 import pytest
 from policy_texts import access_rules, codes, read_auth, route_rules
 
-from policy.regexes import PATTERN_LIMIT, fault_of
+from policy.expressions import fault_of
+from policy.regexes import PATTERN_LIMIT
 from policy.routes import normalize_path
 from policy.rules import (
     EveryRecord,

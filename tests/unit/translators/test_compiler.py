@@ -93,7 +93,7 @@ def many(count: int) -> Bundle:
     return compile_policies(policies)
 
 
-@pytest.mark.parametrize("count", [RULES_PER_FILE - 1, RULES_PER_FILE, RULES_PER_FILE + 1, 2 * RULES_PER_FILE + 1])
+@pytest.mark.parametrize("count", [RULES_PER_FILE, RULES_PER_FILE + 1, 2 * RULES_PER_FILE + 1])
 def test_no_rule_is_lost_between_files(count: int, tmp_path: Path, opa_binary: Path) -> None:
     bundle = many(count)
     files = [name for name in bundle.files if name.startswith("ostiary/access/")]

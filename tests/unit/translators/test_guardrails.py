@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from policy.diagnostics import InvalidDocument, Span
+from policy.diagnostics import Findings, InvalidDocument, Span
+from policy.document import read_document
 from policy.rules import Guardrails
-from translators.commands.loading import load
+from translators.commands.loading import compiled, load
 from translators.guardrails import read_guardrails
+from translators.opa import OpaNotFound
 from translators.session import OpaSession
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -89,6 +91,17 @@ def test_a_bad_guardrail_is_refused_with_its_place(tmp_path: Path, text: str, co
 def test_a_directory_without_guardrails_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidDocument, match="holds no Rego files"):
         read_guardrails(Guardrails("nowhere", Span(str(tmp_path / "config.yaml"), 3, 17)))
+
+
+def test_guardrails_that_were_checked_elsewhere_take_no_opa(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = EXAMPLE / "config.yaml"
+    checked = load(config).bundle
+    monkeypatch.setenv("OSTIARY_OPA", "/nowhere")
+    unchecked = compiled(config, read_document(config), Findings(), check_guardrails=False)
+    assert unchecked is not None
+    assert unchecked.bundle == checked
+    with pytest.raises(OpaNotFound):
+        load(config)
 
 
 def test_the_capabilities_leave_out_what_reaches_outside(opa_binary: Path) -> None:

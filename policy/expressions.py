@@ -1,6 +1,7 @@
-"""What a regular expression's text says about the start and the end of its matches.
+"""What a regular expression says about the start and the end of its matches, and whether it is one.
 
 Python's own parser does the reading. It is private, and the only thing that knows for certain what a pattern means.
+Reading is what a policy of many patterns takes longest for, so that each is read once here.
 """
 
 from __future__ import annotations
@@ -8,12 +9,16 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, Final
 
 from policy.rules import Regex
+
+_UNUSUAL: Final = re.compile(r"\(\?|[*+?}]\+")
+"""Found in every pattern with an extension group or a possessive quantifier."""
 
 _REPEATS: Final = {"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"}
 _STARTS: Final = {"AT_BEGINNING", "AT_BEGINNING_STRING"}
@@ -30,9 +35,33 @@ class _End(Enum):
     EMPTY = auto()  # it may match nothing, so that what stands in front of it counts
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    fault: str | None
+    start: str = ""
+    mid_word: bool = False
+
+
+def parse_tree(pattern: str) -> Any:
+    """Python's own parse tree of `pattern`; raises what `re.compile` raises for a pattern that Python doesn't take."""
+    parser: Any = import_module("re._parser")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "possible nested set" and the like speak of a Python to come
+        if _UNUSUAL.search(pattern):
+            # The parser takes some that Python then refuses, as with a look-behind of no fixed width. To compile the
+            # others too would take three times as long and find nothing.
+            re.compile(pattern)
+        return parser.parse(pattern)
+
+
+def fault_of(pattern: str) -> str | None:
+    """Why Python's `re` refuses `pattern`, in its words; None if it doesn't."""
+    return _read(pattern).fault
+
+
 def literal_start(regex: Regex) -> str:
     """The text with which every match of a valid pattern starts; it may be empty."""
-    return _read(regex.pattern)[0]
+    return _read(regex.pattern).start
 
 
 def may_end_in_mid_word(regex: Regex) -> bool:
@@ -41,21 +70,24 @@ def may_end_in_mid_word(regex: Regex) -> bool:
     Not so for a pattern that ends in `$`, in `.*` or in a character that separates words: there the writer has said
     what may follow.
     """
-    return _read(regex.pattern)[1]
+    return _read(regex.pattern).mid_word
 
 
 @lru_cache(maxsize=16_384)
-def _read(pattern: str) -> tuple[str, bool]:
-    """The literal start, and whether a match may end in mid-word."""
-    parser: Any = import_module("re._parser")
+def _read(pattern: str) -> _Reading:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they are about what a pattern may mean to a Python to come
-            tree = parser.parse(pattern)
-        start = "" if tree.state.flags & re.IGNORECASE else _literal_start(tree.data)
-        return start, _End.MID_WORD in _ends(tree.data)
+        tree = parse_tree(pattern)
+    except re.error as error:
+        return _Reading(f"{error.msg} at character {error.pos + 1}" if error.pos is not None else error.msg)
     except RecursionError:
-        return "", False
+        return _Reading("too deeply nested")
+    except Exception as error:  # noqa: BLE001 - CPython itself fails on some patterns, with SystemError among others
+        return _Reading(str(error) or "Python fails on it")
+    try:
+        start = "" if tree.state.flags & re.IGNORECASE else _literal_start(tree.data)
+        return _Reading(None, start, _End.MID_WORD in _ends(tree.data))
+    except RecursionError:
+        return _Reading(None)
 
 
 def _literal_start(items: _Items) -> str:

@@ -1,0 +1,96 @@
+"""Processes of their own for everything that is measured, and what the kernel says that they cost."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_SERVES: Final = re.compile(r"serves on \S+:(\d+)\s")
+_LOOK_SECONDS: Final = 0.005
+_END_SECONDS: Final = 20.0
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+_ROOT: Final = Path(__file__).parent.parent
+
+
+class NotStarted(Exception):
+    """A process ended before it was ready; the message is what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Processor seconds and resident bytes, of the server's own processes and of its OPA."""
+
+    server: float
+    opa: float
+    server_bytes: int
+    opa_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A process and its children, listening on 127.0.0.1:`port`."""
+
+    pid: int
+    port: int
+
+    def cost(self) -> Cost:
+        """What they have cost since they started, and hold now."""
+        seconds, size = {True: 0.0, False: 0.0}, {True: 0, False: 0}
+        for stat in _tree(self.pid):
+            # Fields as in proc(5), those before the name's bracket cut off; the name of a binary is the file's.
+            name, _, rest = stat.partition("(")[2].rpartition(")")
+            fields = rest.split()
+            is_opa = name.startswith("opa")
+            seconds[is_opa] += (int(fields[11]) + int(fields[12])) / _TICKS
+            size[is_opa] += int(fields[21]) * _PAGE
+        return Cost(seconds[False], seconds[True], size[False], size[True])
+
+
+@contextmanager
+def running(arguments: Sequence[str], said: Path, environment: Mapping[str, str] | None = None) -> Iterator[Running]:
+    """`python -m ARGUMENTS`, once it has said `serves on …:PORT`; ended at the end. Raises NotStarted.
+
+    What it says goes to the file `said`: a pipe that nobody empties would hold it up.
+    """
+    with said.open("w") as sink:
+        process = subprocess.Popen(  # noqa: S603 - our own programs
+            [sys.executable, "-m", *arguments], cwd=_ROOT, env=environment, stdout=sink, stderr=subprocess.STDOUT
+        )
+    try:
+        while (found := _SERVES.search(said.read_text())) is None:
+            if process.poll() is not None:
+                raise NotStarted(f"`{arguments[0]}` did not start: {said.read_text()}")
+            time.sleep(_LOOK_SECONDS)
+        yield Running(process.pid, int(found[1]))
+    finally:
+        process.terminate()
+        process.wait(_END_SECONDS)
+
+
+def _tree(root: int) -> list[str]:
+    """The `stat` lines of a process and everything below it."""
+    stats: dict[int, str] = {}
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            stat = path.read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        pid = int(path.parent.name)
+        stats[pid] = stat
+        children.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(pid)
+    found, waiting = [], [root]
+    while waiting:
+        pid = waiting.pop()
+        found.append(stats[pid])
+        waiting += children.get(pid, [])
+    return found

@@ -1,0 +1,50 @@
+"""What is asked of a server: the same bytes for every server that is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from json import dumps
+
+from bench.client import Load
+from bench.policies import CLOSED_PATH, FAST, HIDDEN
+from bench.tokens import Tokens
+from bench.upstream import PACED
+
+_QUESTION = "Explain in one sentence why a door that everyone must pass has to be nearly free. " * 4
+
+
+def scenarios(tokens: Tokens) -> Mapping[str, Load]:
+    """Each scenario by the name that it has in the tables."""
+    done = b"data: [DONE]"
+    return {
+        "health": Load(_gets("/v1/health", tokens.good), 200, b'"OK"'),
+        "models": Load(_gets("/v1/models", tokens.good), 200, b"bench/tiny"),
+        "chat": Load(_chats(FAST, tokens.good), 200, b'"chat.completion"'),
+        "stream": Load(_chats(FAST, tokens.good, stream=True), 200, done),
+        "paced stream": Load(_chats(PACED, tokens.good, stream=True), 200, done),
+        "refused route": Load(_gets(CLOSED_PATH, tokens.good), 403),
+        "refused model": Load(_chats(HIDDEN, tokens.good), 404),
+        "forged token": Load(_gets("/v1/models", tokens.forged), 401),
+        "no token": Load(_gets("/v1/models", [""]), 401),
+    }
+
+
+def _gets(path: str, tokens: Sequence[str]) -> list[bytes]:
+    return [f"GET {path} HTTP/1.1\r\n{_headers(token)}\r\n".encode() for token in tokens]
+
+
+def _chats(model: str, tokens: Sequence[str], *, stream: bool = False) -> list[bytes]:
+    messages = [{"role": "system", "content": "You are brief."}, {"role": "user", "content": _QUESTION}]
+    body = dumps({"model": f"bench/{model}", "messages": messages, "temperature": 0.7, "stream": stream}).encode()
+    start = "POST /v1/chat/completions HTTP/1.1\r\n"
+    framing = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    return [f"{start}{_headers(token)}{framing}\r\n".encode() + body for token in tokens]
+
+
+def _headers(token: str) -> str:
+    """The headers that OpenAI's client sends, or as good as."""
+    authorization = f"Authorization: Bearer {token}\r\n" if token else ""
+    return (
+        "Host: 127.0.0.1\r\nAccept: application/json\r\nUser-Agent: OpenAI/Python 2.0\r\n"
+        f"X-Stainless-Lang: python\r\nX-Stainless-Retry-Count: 0\r\n{authorization}"
+    )

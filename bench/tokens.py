@@ -1,0 +1,57 @@
+"""Who calls: an issuer made for one run, its users' tokens, and forged ones."""
+
+from __future__ import annotations
+
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from json import dumps
+from os import urandom
+from typing import Final
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jose import jwk, jws
+
+ISSUER: Final = "bench"
+AUDIENCE: Final = "ostiary"
+ALGORITHM: Final = "RS256"
+
+_KID: Final = "bench-key"
+_LIFETIME: Final = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """`good` ones belong to developers; each of `forged` claims the same, over a signature that fits no key."""
+
+    jwks: bytes
+    good: Sequence[str]
+    forged: Sequence[str]
+
+
+def make(users: int = 16, forgeries: int = 512) -> Tokens:
+    """A new key, and tokens for an hour."""
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    public = jwk.construct(pem, ALGORITHM).public_key().to_dict()
+    good = [_token(pem, f"user-{index}") for index in range(users)]
+    forged = [_forged(good[index % users]) for index in range(forgeries)]
+    return Tokens(dumps({"keys": [{**public, "use": "sig", "kid": _KID}]}).encode(), good, forged)
+
+
+def _token(pem: str, subject: str) -> str:
+    now = int(time.time())
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": subject, "iat": now, "exp": now + _LIFETIME}
+    claims |= {"roles": ["developer"], "teams": ["ml", "search"]}
+    return jws.sign(claims, pem, headers={"kid": _KID}, algorithm=ALGORITHM)
+
+
+def _forged(token: str) -> str:
+    signed, _, signature = token.rpartition(".")
+    # As long as a real one, or its length alone would give it away.
+    made_up = urlsafe_b64encode(b"\0" + urandom(len(signature) * 3 // 4 - 1)).rstrip(b"=").decode()
+    return f"{signed}.{made_up}"

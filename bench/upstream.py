@@ -1,0 +1,103 @@
+"""A model provider that costs next to nothing, and the issuer's keys, on one port.
+
+`python -m bench.upstream JWKS` says where it serves. Answers are made beforehand. A stream is `CHUNKS` chunks and
+`[DONE]`, each handed to the kernel by itself; the model `PACED` waits between them, so that no reader can find two of
+them together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from json import dumps
+from pathlib import Path
+from typing import Any, Final, cast
+
+import uvloop
+
+CHUNKS: Final = 20
+PACED: Final = "paced"
+PACE_SECONDS: Final = 0.002
+
+_LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+_STREAM: Final = re.compile(rb'"stream": ?true')
+
+
+def _event(delta: dict[str, Any], reason: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+    head = {"id": "chatcmpl-bench", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": "fast"}
+    return _framed(f"data: {dumps({**head, 'choices': [choice]}, separators=(',', ':'))}\n\n")
+
+
+def _framed(text: str) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(text), text.encode())
+
+
+def _answer(kind: str, body: bytes) -> bytes:
+    return f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+
+
+def _completion() -> bytes:
+    message = {"role": "assistant", "content": "word " * CHUNKS, "refusal": None}
+    choices = [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}]
+    head = {"id": "chatcmpl-bench", "object": "chat.completion", "created": 1_700_000_000, "model": "fast"}
+    usage = {"prompt_tokens": 100, "completion_tokens": CHUNKS, "total_tokens": 100 + CHUNKS}
+    return _answer("application/json", dumps({**head, "choices": choices, "usage": usage}).encode())
+
+
+_WHOLE: Final = _completion()
+_HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+_PIECES: Final = (
+    _HEAD + _event({"role": "assistant", "content": ""}),
+    *[_event({"content": "word "})] * (CHUNKS - 2),
+    _event({}, "stop"),
+    _framed("data: [DONE]\n\n"),
+    b"0\r\n\r\n",
+)
+
+
+class _Upstream(asyncio.Protocol):
+    """One connection; requests on it come one after the other."""
+
+    def __init__(self, keys: bytes) -> None:
+        self._keys = keys
+        self._request = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._request += data
+        end = self._request.find(b"\r\n\r\n")
+        length = _LENGTH.search(self._request, 0, max(end, 0))
+        if end < 0 or len(self._request) < end + 4 + (int(length[1]) if length else 0):
+            return
+        request = bytes(self._request)
+        self._request.clear()
+        if request.startswith(b"GET"):
+            self._transport.write(_answer("application/json", self._keys))
+        elif _STREAM.search(request, end):
+            self._go_on(0, PACE_SECONDS if PACED.encode() in request else 0.0)
+        else:
+            self._transport.write(_WHOLE)
+
+    def _go_on(self, index: int, pause: float) -> None:
+        if self._transport.is_closing():
+            return
+        self._transport.write(_PIECES[index])
+        if index + 1 < len(_PIECES):
+            # What is written in one turn of the loop leaves in one piece; so each has a turn of its own.
+            asyncio.get_running_loop().call_later(pause, self._go_on, index + 1, pause)
+
+
+async def _serve(keys: bytes) -> None:
+    server = await asyncio.get_running_loop().create_server(lambda: _Upstream(keys), "127.0.0.1", 0)
+    sys.stdout.write(f"serves on 127.0.0.1:{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(Path(sys.argv[1]).read_bytes()))

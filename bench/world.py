@@ -1,0 +1,62 @@
+"""Everything that a run needs, each in a process of its own on loopback: upstream, ceiling, and the real server."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import tokens
+from bench.policies import Kind, configuration
+from bench.processes import Running, running
+from translators import opa
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Where things are; `folder` holds every file of the run."""
+
+    folder: Path
+    callers: tokens.Tokens
+    upstream: Running
+    bare: Running
+
+    def home(self, rules: int, kind: Kind) -> Path:
+        """Everything that the server with those policies writes is in here."""
+        return self.folder / f"{rules}-{kind}"
+
+    @contextmanager
+    def server(self, rules: int, kind: Kind = Kind.NAMES, *, sampled: Path | None = None) -> Iterator[Running]:
+        """`ostiary run` with that many rules in each policy, its decision log in a file.
+
+        `sampled` is where `bench.sampler` is to write what it sees of it.
+        """
+        folder = self.home(rules, kind)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        config = folder / "config.yaml"
+        log = folder / "decisions.jsonl"
+        config.write_text(configuration(rules, kind, upstream=self.upstream.port, log=log))
+        environment = {**os.environ, "XDG_RUNTIME_DIR": str(folder), "OSTIARY_OPA": str(opa.find())}
+        program = ["server.launcher"] if sampled is None else ["bench.sampler", str(sampled)]
+        with running([*program, "run", str(config), "--port", "0"], folder / "said", environment) as server:
+            yield server
+        log.unlink()
+
+
+@contextmanager
+def world() -> Iterator[World]:
+    """A new world, with nothing left of it at the end. Raises OpaNotFound and NotStarted."""
+    # Short, since a Unix socket's path has little room.
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        callers = tokens.make()
+        keys = folder / "jwks.json"
+        keys.write_bytes(callers.jwks)
+        with (
+            running(["bench.upstream", str(keys)], folder / "upstream") as upstream,
+            running(["bench.bare", str(keys), str(upstream.port)], folder / "bare") as bare,
+        ):
+            yield World(folder, callers, upstream, bare)

@@ -1,0 +1,54 @@
+"""Connections to providers that end when they are given up.
+
+aiohttp closes a connection gently: what is not yet sent is sent first. To a provider that does not read, that is never.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final
+
+import aiohttp
+from aiohttp.tracing import Trace
+
+_given: Final = ContextVar[asyncio.Transport | None]("ostiary.connection", default=None)
+
+
+class Connector(aiohttp.TCPConnector):
+    """Keeps in mind which connection the current task was given."""
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - as aiohttp has it
+    ) -> aiohttp.connector.Connection:
+        """A connection, new or used before."""
+        connection = await super().connect(req, traces, timeout)
+        _given.set(connection.transport)
+        return connection
+
+
+@contextmanager
+def cut_on_failure() -> Iterator[None]:
+    """Cut the connection over which the block has sent a request, if the block fails."""
+    try:
+        yield
+    except BaseException:
+        transport = _given.get()
+        if transport is not None:
+            transport.abort()
+        raise
+    finally:
+        _given.set(None)
+
+
+def cut(response: aiohttp.ClientResponse) -> None:
+    """Cut the connection of a response, unless the response is read to its end; can be called twice."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+    response.close()

@@ -1,0 +1,185 @@
+"""Putting the canonical name of a model into an answer, without touching another byte of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from json import JSONDecoder, dumps
+from typing import Final, NoReturn
+
+SMALL: Final = 64 * 1024
+"""Bytes of a text that is parsed whole, which takes well under a millisecond."""
+
+_WINDOW: Final = 64 * 1024
+"""Bytes that are looked at in one go, which keeps every other thread waiting."""
+
+_BLANK: Final = rb"[ \t\n\r]*"
+_SCALAR: Final = rb"(?:-?[0-9][0-9.eE+-]*|true|false|null)"
+_NAMED: Final = rb'"model"%b:%b("[^"\\]*")' % (_BLANK, _BLANK)
+_CHOICES: Final = rb'"choices"%b:%b\[' % (_BLANK, _BLANK)
+_COMMA: Final = rb"%b,%b" % (_BLANK, _BLANK)
+_MEMBERS: Final = rb'(?:"[a-z_]+"%b:%b(?:"[^"\\]*"|%b))' % (_BLANK, _BLANK, _SCALAR)
+_PLAIN_BEGIN: Final = re.compile(rb"\{%b%b" % (_BLANK, _CHOICES))
+_NAMED_BEGIN: Final = re.compile(
+    rb"\{%b(?:%b%b)*?%b%b(?:%b%b)*?%b" % (_BLANK, _MEMBERS, _COMMA, _NAMED, _COMMA, _MEMBERS, _COMMA, _CHOICES)
+)
+_NAMED_END: Final = re.compile(
+    rb"\](?:%b%b)*?%b%b(?:%b%b)*%b\}\Z" % (_COMMA, _MEMBERS, _COMMA, _NAMED, _COMMA, _MEMBERS, _BLANK)
+)
+_OPEN: Final = re.compile(rb"%b\{%b" % (_BLANK, _BLANK))
+_COLON: Final = re.compile(rb"%b:%b" % (_BLANK, _BLANK))
+_PLAIN: Final = re.compile(_SCALAR)
+_NEXT: Final = re.compile(rb"%b(?:,%b(?=\")|(\})%b\Z)" % (_BLANK, _BLANK, _BLANK))
+_IN_STRING: Final = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_FLAT_PART: Final = rb'[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+"'
+_FLAT: Final = re.compile(rb"(?:%b|[{\[](?:%b)*+[}\]])*+" % (_FLAT_PART, _FLAT_PART), re.DOTALL)
+
+
+class NotAnAnswer(Exception):
+    """A text is neither a chat completion nor a chunk of one."""
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+_decode: Final = JSONDecoder(parse_constant=_refuse_constant).decode
+
+
+class Renaming:
+    """Gives chat completions, and chunks of them, the name `model_id`."""
+
+    def __init__(self, model_id: str) -> None:
+        self._name = dumps(model_id).encode()
+
+    def form(self, text: bytes) -> tuple[bytes, bytes, bytes, bytes] | None:
+        """What `text`, an answer, has in front of its choices and behind them, and what it is to have there instead.
+
+        An answer with the same before its choices and behind them, and no more members, is to be changed in the same
+        way. None if the name is found in neither, which holds for every answer with objects before and behind.
+        """
+        named = _NAMED_BEGIN.match(text)
+        if named is not None and named[0].count(b'"model"') == 1:
+            return named[0], b"}", self._put(named), b"}"
+        plain, named = _PLAIN_BEGIN.match(text), _NAMED_END.match(text, text.rfind(b"]"))
+        if plain is not None and named is not None and named[0].count(b'"model"') == 1:
+            return plain[0], named[0], plain[0], self._put(named)
+        return None
+
+    def apply(self, text: bytes) -> list[bytes | memoryview]:
+        """`text` with the name in it, in pieces: nothing that is large is copied. Raises NotAnAnswer.
+
+        A text of more than `SMALL` bytes is checked no further than is needed to find its members. That may take a
+        while, but never keeps another thread waiting for more than some milliseconds.
+        """
+        if len(text) <= SMALL:
+            _check(text)
+            form = self.form(text)
+            if form is not None and text.count(b'"model"') == 1:
+                begin, end, new_begin, new_end = form
+                return [new_begin + text[len(begin) : -len(end)] + new_end]
+        return self._spliced(text)
+
+    def _put(self, found: re.Match[bytes]) -> bytes:
+        """What was found, with the name in the place of the one in it."""
+        start, end = (place - found.start() for place in found.span(1))
+        return found[0][:start] + self._name + found[0][end:]
+
+    def _spliced(self, text: bytes) -> list[bytes | memoryview]:
+        view, pieces, done = memoryview(text), list[bytes | memoryview](), 0
+        is_answer = False
+        for name, start, end in _members(text):
+            if name == b'"model"':
+                pieces += (view[done:start], self._name)
+                done = end
+            elif name == b'"choices"':
+                is_answer = text.startswith(b"[", start)
+            elif name == b'"error"' and text[start : start + 4] != b"null":
+                raise NotAnAnswer
+        if not is_answer:
+            raise NotAnAnswer
+        if not pieces:
+            done = text.index(b"{") + 1
+            pieces += (view[:done], b'"model":%b,' % self._name)
+        pieces.append(view[done:])
+        return pieces if len(text) > SMALL else [b"".join(pieces)]
+
+
+def _check(text: bytes) -> None:
+    try:
+        answer = _decode(text.decode())
+    except (ValueError, RecursionError):
+        raise NotAnAnswer from None
+    # A provider's own error says too much and means too little; the caller gets one of ours.
+    if type(answer) is not dict or type(answer.get("choices")) is not list or answer.get("error") is not None:
+        raise NotAnAnswer
+
+
+def _members(text: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """The members of the object that `text` is: their names as they are spelled, and the span of their values."""
+    opening = _OPEN.match(text)
+    if opening is None:
+        raise NotAnAnswer
+    place = opening.end()
+    while True:
+        name_end = _string_end(text, place)
+        colon = _COLON.match(text, name_end)
+        if colon is None:
+            raise NotAnAnswer
+        end = _value_end(text, colon.end())
+        yield text[place:name_end], colon.end(), end
+        following = _NEXT.match(text, end)
+        if following is None:
+            raise NotAnAnswer
+        if following[1]:
+            return
+        place = following.end()
+
+
+def _value_end(text: bytes, start: int) -> int:
+    match text[start : start + 1]:
+        case b'"':
+            return _string_end(text, start)
+        case b"{" | b"[":
+            return _nested_end(text, start)
+    plain = _PLAIN.match(text, start)
+    if plain is None:
+        raise NotAnAnswer
+    return plain.end()
+
+
+def _string_end(text: bytes, start: int) -> int:
+    """Behind the quotation mark that closes the one at `start`."""
+    if not text.startswith(b'"', start):
+        raise NotAnAnswer
+    place = start + 1
+    while place < len(text):
+        place = _reach(_IN_STRING, text, place)
+        if text.startswith(b'"', place):
+            return place + 1
+        if text.startswith(b"\\", place):
+            place += 2
+    raise NotAnAnswer
+
+
+def _nested_end(text: bytes, start: int) -> int:
+    """Behind the bracket that closes the one at `start`."""
+    depth, place = 0, start
+    while place < len(text):
+        match text[place : place + 1]:
+            case b'"':
+                place = _string_end(text, place)
+            case b"{" | b"[":
+                depth, place = depth + 1, place + 1
+            case b"}" | b"]":
+                depth, place = depth - 1, place + 1
+                if depth == 0:
+                    return place
+        place = _reach(_FLAT, text, place)
+    raise NotAnAnswer
+
+
+def _reach(pattern: re.Pattern[bytes], text: bytes, place: int) -> int:
+    """Where a pattern that always matches stops, at most a window away."""
+    found = pattern.match(text, place, place + _WINDOW)
+    return place if found is None else found.end()

@@ -1,0 +1,54 @@
+"""Whose turn it is where only so many can be served at once."""
+
+from __future__ import annotations
+
+import asyncio
+from heapq import heappop, heappush
+from itertools import count
+from typing import Final
+
+
+class NoRoom(Exception):
+    """Too much waits already."""
+
+
+class Turns:
+    """Lets `places` in at once, and of those that wait the smallest first.
+
+    So whoever brings little waits for no more than the end of what is being done, however much others bring. What waits
+    may have a total size of `room`.
+    """
+
+    def __init__(self, places: int, room: int) -> None:
+        self._free = places
+        self._room = room
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._numbers: Final = count()
+
+    async def begin(self, size: int) -> None:
+        """Return when it is the caller's turn, who has to `end` it; raises NoRoom."""
+        if self._free:
+            self._free -= 1
+            return
+        if size > self._room:
+            raise NoRoom
+        turn = asyncio.get_running_loop().create_future()
+        heappush(self._waiting, (size, next(self._numbers), turn))
+        self._room -= size
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.end()
+            raise
+        finally:
+            self._room += size
+
+    def end(self) -> None:
+        """Let the next one in."""
+        while self._waiting:
+            *_, turn = heappop(self._waiting)
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1

@@ -1,0 +1,67 @@
+"""What a start needs before there is anything to serve: an address, a private directory, and sentences for failures."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import socket
+import ssl
+import sys
+import tempfile
+from pathlib import Path
+
+from server.authz.opa_command import OpaStartFailed
+from server.authz.runtime_directory import RuntimeDirectory, UnsafeDirectory
+
+
+class PortInUse(Exception):
+    """The address can't be listened on; the message says what to do."""
+
+
+class WorkerFailed(Exception):
+    """A worker can't begin to serve; it has said why, and the message says no more than that."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens on the address; raises PortInUse."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as fault:
+        raise PortInUse(
+            f"port {port} of {host} can't be used: {os.strerror(fault.errno or 0)}; choose another `server.port`"
+        ) from None
+
+
+def runtime_directory(port: int) -> RuntimeDirectory:
+    """The private directory of the server on this port; a killed server's is taken over. Raises UnsafeDirectory."""
+    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+    return RuntimeDirectory.claim(base / f"ostiary-{os.geteuid()}-{port}")
+
+
+def log_to_stderr(*, with_process: bool = False) -> None:
+    """What the server has to say goes to standard error; `with_process` tells workers apart."""
+    process = " [%(process)d]" if with_process else ""
+    form = f"%(asctime)s{process} %(levelname)s %(name)s: %(message)s"
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.basicConfig(level=logging.INFO, format=form, stream=sys.stderr)
+
+
+def settled() -> None:
+    """End what `gc.disable` began at the start: what was made until now stays, and is not looked through again."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
+def start_failure(fault: Exception) -> str | None:
+    """What keeps a server from starting, in one sentence; None if that is a fault of ours."""
+    match fault:
+        case OpaStartFailed() | PortInUse() | UnsafeDirectory() | WorkerFailed():
+            return str(fault)
+        case ssl.SSLError():
+            return f"a certificate or key of the configuration can't be used: {fault.reason}"
+        case OSError(filename=name) if name is not None:
+            return f"`{name}` can't be opened: {fault.strerror}; choose another path"
+    return None

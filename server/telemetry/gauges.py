@@ -1,0 +1,129 @@
+"""What is not counted as it happens, but looked at whenever somebody wants to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What is looked at now and then instead of being counted as it happens."""
+
+    breaker_open: bool
+    breaker_openings: int
+    wanted_revision: str | None
+    live_revision: str | None
+    log_lines_waiting: int
+    log_write_failures: int
+
+
+class Gauges:
+    """What is sampled. Workers add up, except where the largest value is what there is to know."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._streams = Gauge(
+            "ostiary_streams_open",
+            "Streamed answers under way.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._breaker = Gauge(
+            "ostiary_opa_breaker_open",
+            "1 while the policy engine is not asked because it did not answer.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._openings = _Growing(
+            Counter("ostiary_opa_breaker_openings", "How often that has begun.", registry=registry)
+        )
+        self._waiting = Gauge(
+            "ostiary_decision_log_lines_waiting",
+            "Lines of the decision log that are not written yet.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._write_failures = _Growing(
+            Counter("ostiary_decision_log_write_failures", "Failed attempts to write the log.", registry=registry)
+        )
+        self._revisions = Gauge(
+            "ostiary_policy_revision",
+            "1 for the policy revision that is wanted, and for the one that answered last.",
+            ["state", "revision"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._in_force: dict[str, str | None] = {"wanted": None, "live": None}
+        self._process = _Process(registry)
+
+    def sample(self, streams: int, sample: Sample | None) -> None:
+        """Bring them up to date; without a `sample`, what is known without one."""
+        self._process.sample()
+        self._streams.set(streams)
+        if sample is None:
+            return
+        self._breaker.set(sample.breaker_open)
+        self._waiting.set(sample.log_lines_waiting)
+        self._openings.reach(sample.breaker_openings)
+        self._write_failures.reach(sample.log_write_failures)
+        self._show_revision("wanted", sample.wanted_revision)
+        self._show_revision("live", sample.live_revision)
+
+    def _show_revision(self, state: str, revision: str | None) -> None:
+        """The series of an earlier revision stays, with the value 0: files of several workers can't forget one."""
+        before = self._in_force[state]
+        if before is not None and before != revision:
+            self._revisions.labels(state, before).set(0)
+        if revision is not None:
+            self._revisions.labels(state, revision).set(1)
+        self._in_force[state] = revision
+
+
+class _Growing:
+    """A counter of something that is counted elsewhere, from zero."""
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter = counter
+        self._reached = 0.0
+
+    def reach(self, total: float) -> None:
+        if total > self._reached:
+            self._counter.inc(total - self._reached)
+            self._reached = total
+
+
+class _Process:
+    """The usual `process_…` metrics, which prometheus-client has for a single process alone."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._collector = ProcessCollector(registry=None)
+        self._cpu = _Growing(Counter("process_cpu_seconds", "User and system CPU time.", registry=registry))
+        self._gauges = {
+            "process_resident_memory_bytes": Gauge(
+                "process_resident_memory_bytes", "Resident memory.", registry=registry, multiprocess_mode="livesum"
+            ),
+            "process_open_fds": Gauge(
+                "process_open_fds", "Open file descriptors.", registry=registry, multiprocess_mode="livesum"
+            ),
+            "process_max_fds": Gauge(
+                "process_max_fds",
+                "Most file descriptors that one process may open.",
+                registry=registry,
+                multiprocess_mode="livemin",
+            ),
+            "process_start_time_seconds": Gauge(
+                "process_start_time_seconds",
+                "When the last process started, in seconds since the epoch.",
+                registry=registry,
+                multiprocess_mode="livemax",
+            ),
+        }
+
+    def sample(self) -> None:
+        for metric in self._collector.collect():
+            for sample in metric.samples:
+                if sample.name == "process_cpu_seconds_total":
+                    self._cpu.reach(sample.value)
+                elif gauge := self._gauges.get(sample.name):
+                    gauge.set(sample.value)

@@ -1,0 +1,161 @@
+"""What Prometheus is told: counters, histograms and gauges, with labels from small sets alone.
+
+One process counts in memory. Several workers count in files of one directory, and each of them answers for all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from threading import Lock
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+    values,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+
+from policy.vocabulary import CONTRACT
+from server.authz.errors import Failure
+from server.authz.observer import EFFECTS, Effect, Kind
+from server.telemetry.gauges import Gauges, Sample
+
+SAMPLE_SECONDS: Final = 1.0
+"""How old the gauges of another worker may be."""
+
+OTHER: Final = "other"
+
+_METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+_REQUEST_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_QUESTION_BUCKETS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
+
+
+class Metrics:
+    """Everything that is measured; a `server.authz.observer.Observer` of the policy decision point.
+
+    `version` is the server's; `shared` is the directory in which workers count, which `SHARED_DIRECTORY` names as well.
+    Counting is cheap and never fails a request; it may be done in any thread.
+    """
+
+    def __init__(self, version: str, shared: str | None = None) -> None:
+        if shared is None:
+            values.ValueClass = values.MutexValue  # a stray variable in the environment means nothing here
+        # They would be a second series for each, which says when the process started.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no types
+        self.shared = shared
+        registry = CollectorRegistry()
+        self._exposed = registry
+        if shared is not None:
+            self._exposed = CollectorRegistry()
+            MultiProcessCollector(self._exposed, shared)  # type: ignore[no-untyped-call]  # it has no types
+        self._gauges = Gauges(registry)
+        self._look: Callable[[], Sample] | None = None
+        self._count_streams: Callable[[], int] = int
+        self._looking = Lock()
+        self._requests = Counter(
+            "ostiary_http_requests", "Requests by outcome.", ["route", "method", "status"], registry=registry
+        )
+        self._durations = Histogram(
+            "ostiary_http_request_duration_seconds",
+            "Time from a request's head to the last byte of its answer.",
+            ["route"],
+            registry=registry,
+            buckets=_REQUEST_BUCKETS,
+        )
+        self._outcomes: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        decisions = Counter("ostiary_decisions", "Decisions by kind and effect.", ["kind", "effect"], registry=registry)
+        self._decisions = {pair: decisions.labels(*pair) for pair in EFFECTS}
+        self._questions = Histogram(
+            "ostiary_opa_question_duration_seconds",
+            "Time that the policy engine took for a question, answered or not.",
+            registry=registry,
+            buckets=_QUESTION_BUCKETS,
+        )
+        failures = Counter(
+            "ostiary_policy_unavailable", "Questions without a decision, by reason.", ["reason"], registry=registry
+        )
+        self._failures = {failure: failures.labels(str(failure)) for failure in Failure}
+        build = Gauge(
+            "ostiary_build_info",
+            "1, for the running version and the contract with its policy bundle.",
+            ["version", "contract"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        build.labels(version, str(CONTRACT)).set(1)
+
+    def served(self, route: str, method: str, status: int, seconds: float) -> None:
+        """A request for the route template `route` ended; `seconds` is how long it took."""
+        outcome = self._outcomes.get((route, method, status)) or self._outcome(route, method, status)
+        outcome[0].inc()
+        outcome[1].observe(seconds)
+
+    def _outcome(self, route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+        known = method if method in _METHODS else OTHER
+        outcome = self._requests.labels(route, known, str(status)), self._durations.labels(route)
+        if known == method:
+            self._outcomes[route, method, status] = outcome
+        return outcome
+
+    def answered(self, seconds: float) -> None:
+        """A question took that long."""
+        self._questions.observe(seconds)
+
+    def decided(self, kind: Kind, effect: Effect, count: int = 1) -> None:
+        """So many decisions were made."""
+        self._decisions[kind, effect].inc(count)
+
+    def unavailable(self, failure: Failure) -> None:
+        """A question got no decision."""
+        self._failures[failure].inc()
+
+    def watch(self, look: Callable[[], Sample]) -> None:
+        """Take the gauges from `look` from now on."""
+        self._look = look
+
+    def watch_streams(self, count: Callable[[], int]) -> None:
+        """Take the number of open streams from `count` from now on."""
+        self._count_streams = count
+
+    def sample(self) -> None:
+        """Bring the gauges up to date."""
+        with self._looking:
+            self._gauges.sample(self._count_streams(), None if self._look is None else self._look())
+
+    @asynccontextmanager
+    async def sampling(self) -> AsyncIterator[None]:
+        """Bring the gauges up to date again and again where another process may be asked for them."""
+        if self.shared is None:
+            yield
+            return
+        task = asyncio.create_task(self._keep_sampling())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _keep_sampling(self) -> None:
+        while True:
+            await asyncio.to_thread(self.sample)
+            await asyncio.sleep(SAMPLE_SECONDS)
+
+    def text(self) -> bytes:
+        """Prometheus' text format 0.0.4; reads files, so not for the event loop."""
+        self.sample()
+        return generate_latest(self._exposed)
+
+    def openmetrics(self) -> bytes:
+        """OpenMetrics 1.0.0, likewise."""
+        self.sample()
+        text: bytes = generate_openmetrics(self._exposed)  # type: ignore[no-untyped-call]  # likewise
+        return text

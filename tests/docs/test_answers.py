@@ -1,0 +1,29 @@
+"""`docs/answers.md` says what the code does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from server import http1
+from server.inference import events, openai_compatible, renaming
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "answers.md").read_text()
+MB = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        f"| time to connect to a provider | {openai_compatible.CONNECT_SECONDS:.0f} s |",
+        f"before its answer or in the middle of it | {openai_compatible.SILENCE_SECONDS:.0f} s |",
+        f"| one event of a stream | {events.MAX_EVENT // MB} MB |",
+        f"| an answer that is not streamed | {openai_compatible.MAX_ANSWER // MB} MB |",
+        f"is silent for {openai_compatible.SILENCE_SECONDS:.0f} s",
+        f"after {http1.STALL_SECONDS:.0f} s the client is cut off",
+        f"of more than {renaming.SMALL // 1024} KB",
+    ],
+)
+def test_the_page_names_the_limit(row: str) -> None:
+    assert row in PAGE

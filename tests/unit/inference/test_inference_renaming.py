@@ -1,0 +1,187 @@
+"""The name in an answer: replaced where it is, whatever else looks like it, and nothing else changed."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from json import dumps, loads
+from time import perf_counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.inference import renaming
+from server.inference.renaming import SMALL, NotAnAnswer, Renaming
+
+NAME = 'p/"ü"'
+
+names = st.sampled_from(["id", "object", "created", "usage", 'a"model', "models", "x\\", "error_code", "Model"])
+texts = st.text(max_size=8) | st.sampled_from(['"model":"m"', "\\", '\\"', '"}', '],"model":"m"}', "[DONE]", "\u2028"])
+leaves = texts | st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=False, allow_infinity=False)
+values = st.recursive(
+    leaves,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(names | st.sampled_from(["model", "error", "choices"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> dict[str, Any]:
+    members = [(name, draw(values)) for name in draw(st.lists(names, max_size=4, unique=True))]
+    members.append(("choices", draw(st.lists(values, max_size=3))))
+    if draw(st.booleans()):
+        members.append(("model", draw(leaves)))
+    if draw(st.booleans()):
+        members.append(("error", None))
+    return dict(draw(st.permutations(members)))
+
+
+def renamed(text: bytes, name: str = NAME) -> bytes:
+    return b"".join(Renaming(name).apply(text))
+
+
+@given(answers(), st.sampled_from([(",", ":"), (", ", ": "), (" ,\r\n", "\t: ")]), st.booleans(), st.booleans())
+def test_any_answer_gets_the_name_and_keeps_the_rest(
+    answer: dict[str, Any], separators: tuple[str, str], ascii_only: bool, large: bool
+) -> None:
+    text = dumps(answer, separators=separators, ensure_ascii=ascii_only).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        if large:
+            patch.setattr(renaming, "SMALL", 0)
+        out = renamed(text)
+    assert loads(out) == {**answer, "model": NAME}
+    if "model" in answer:
+        before = text[: _common(text, out)]
+        after = text[len(text) - _common(text[::-1], out[::-1]) :]
+        assert len(before) + len(after) + len(dumps(answer["model"]).encode()) >= len(text)
+
+
+def _common(one: bytes, other: bytes) -> int:
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+@given(answers(), answers())
+def test_an_answer_of_the_form_of_another_is_changed_as_that_one(one: dict[str, Any], other: dict[str, Any]) -> None:
+    made = Renaming(NAME)
+    form = made.form(dumps(one).encode())
+    text = dumps(other).encode()
+    if form is None:
+        return
+    begin, end, new_begin, new_end = form
+    middle = text[len(begin) : -len(end)]
+    if text.startswith(begin) and text.endswith(end) and b'"model"' not in middle:
+        assert new_begin + middle + new_end == b"".join(made.apply(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"id":"x","object":"chat.completion.chunk","created":1,"model":"m","choices":[]}',
+        '{"id": "x", "model": "m", "service_tier": null, "ok": true, "n": -1.5e+3, "choices": [{}], "usage": {"a": 1}}',
+        '{"choices":[{"delta":{}}],"created":1,"id":"x","model":"m","object":"chat.completion.chunk"}',
+    ],
+    ids=["OpenAI, vLLM, Ollama", "with blanks", "llama.cpp"],
+)
+def test_the_form_that_servers_send_is_known(text: str) -> None:
+    form = Renaming("p/m").form(text.encode())
+    assert form is not None
+    out = renamed(text.encode(), "p/m")
+    assert (out.startswith(form[2]), out.endswith(form[3]), (form[2] + form[3]).count(b"p/m")) == (True, True, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"id":"x","usage":{"model":"m"},"choices":[]}',
+        '{"object":"model","model":"m","choices":[]}',
+        '{"model":"a","model":"b","choices":[]}',
+        '{"choices":[],"model":"m","usage":{}}',
+        '{"choices":["],\\"model\\":\\"m\\"}"]}',
+        "[]",
+        "",
+    ],
+)
+def test_a_form_is_not_made_of_what_only_looks_like_one(text: str) -> None:
+    assert Renaming("p/m").form(text.encode()) is None
+
+
+def test_a_name_that_comes_twice_is_replaced_twice() -> None:
+    assert renamed(b'{"model":"a","choices":[],"model":"b"}', "p/m").count(b'"p/m"') == 2
+
+
+NO_ANSWERS = [
+    b"",
+    b"nonsense",
+    b"[]",
+    b'"text"',
+    b"{}",
+    b'{"model":"m"}',
+    b'{"choices":{}}',
+    b'{"choices":null}',
+    b'{"choices":[],"error":{"message":"key sk-1 is wrong"}}',
+    b'{"error":"no","choices":[]}',
+    b'{"choices":[]',
+    b'{"choices":[',
+    b'{"choices":[]}}',
+    b'{"choices":[]} {}',
+    b'{"choices":[],}',
+    b'{"choices":[] "model":"m"}',
+    b'{choices:[],"model":"m"}',
+    b'{"choices"=[]}',
+    b'{"model":"m,"choices":[]}',
+    b'{"model":bad,"choices":[]}',
+    b'{"choices":["\\"]}',
+]
+
+
+@pytest.mark.parametrize("text", NO_ANSWERS)
+@pytest.mark.parametrize("large", [False, True])
+def test_what_is_no_answer_is_refused(text: bytes, large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if large:
+        monkeypatch.setattr(renaming, "SMALL", -1)
+    with pytest.raises(NotAnAnswer):
+        renamed(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b'{"choices":[],"x":NaN}', b'{"choices":[Infinity]}', b'{"choices":["\xff"]}', b'{"choices":' + b"[" * 60_000],
+)
+def test_what_is_no_json_is_refused_in_a_small_text(text: bytes) -> None:
+    with pytest.raises(NotAnAnswer):
+        renamed(text)
+
+
+def _large(content: str, size: int) -> bytes:
+    choices = [{"message": {"content": content}} for _ in range(size // (len(dumps(content)) + 30))]
+    return dumps({"id": "x", "choices": choices, "created": 1, "model": "m", "usage": {"total_tokens": 1}}).encode()
+
+
+@pytest.mark.parametrize(
+    "content", ["x" * 1_000_000, 'say \\"model\\": "m" [{' * 9, ""], ids=["long", "quoted", "many"]
+)
+def test_a_large_answer_is_renamed(content: str) -> None:
+    text = _large(content, 8_000_000)
+    assert len(text) > SMALL
+    assert renamed(text) == text.replace(b'"model": "m", "usage"', b'"model": %b, "usage"' % dumps(NAME).encode())
+
+
+def test_the_loop_goes_round_while_a_large_answer_is_renamed() -> None:
+    text = _large("", 8_000_000)
+
+    async def longest_and_whole() -> tuple[float, float]:
+        work = asyncio.create_task(asyncio.to_thread(Renaming(NAME).apply, text))
+        rounds = [perf_counter()]
+        while not work.done():
+            await asyncio.sleep(0)
+            rounds.append(perf_counter())
+        await work
+        return max(end - start for start, end in pairwise(rounds)), rounds[-1] - rounds[0]
+
+    longest, whole = asyncio.run(longest_and_whole())
+    assert longest < whole / 2
