@@ -16,6 +16,7 @@ import httptools
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn._types import ASGI3Application
+from uvicorn.config import LifespanType
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from server.api.errors import ApiError
@@ -52,13 +53,13 @@ _VERSIONS: Final = frozenset({"1.0", "1.1"})
 _UPGRADE: Final = frozenset({b"connection", b"http2-settings", b"upgrade"})
 
 
-def door(app: ASGIApp, **options: Any) -> uvicorn.Config:
+def door(app: ASGIApp, *, lifespan: LifespanType = "on", **options: Any) -> uvicorn.Config:
     """How uvicorn is to serve `app`; `options` are its own, for what is not the door's business (address, TLS)."""
     return uvicorn.Config(
         app,
         http=DoorProtocol,
         ws="none",
-        lifespan="on",
+        lifespan=lifespan,
         # Longer than clients and proxies keep an idle connection, so that none sends into one that is being closed.
         timeout_keep_alive=75,
         # Whoever connects is the client: what it says of itself in `X-Forwarded-*` proves nothing.

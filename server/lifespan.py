@@ -10,7 +10,6 @@ from starlette.applications import Starlette
 
 from server.inference.provider import Provider
 
-
 Resource = Callable[[], AbstractAsyncContextManager[object]]
 """Something to be opened."""
 

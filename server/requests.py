@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import urandom
 from time import perf_counter
@@ -17,7 +18,15 @@ if TYPE_CHECKING:
 
 _KEY: Final = "ostiary.call"
 _CLIENT_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
-_VERSION: Final = (b"openai-version", b"2020-10-01")
+_ALWAYS: Final = (
+    (b"openai-version", b"2020-10-01"),
+    # Answers hold what one caller may see, and are data: no cache keeps them, no browser runs or guesses at them.
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+_NOT_KEPT: Final = (b"cache-control", b"no-store")
+_HTTPS_ONLY: Final = (b"strict-transport-security", b"max-age=31536000")
 
 
 @dataclass(slots=True)
@@ -74,19 +83,24 @@ class RequestIds:
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
                 call.status = message["status"]
-                message["headers"] = [*message["headers"], *_headers(call, scope)]
+                message["headers"] = [*message["headers"], *_headers(call, scope, message["headers"])]
             await send(message)
 
         await self.app(scope, receive, send_named)
 
 
-def _headers(call: Call, scope: Scope) -> list[tuple[bytes, bytes]]:
+def _headers(call: Call, scope: Scope, own: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """What every answer carries beside its `own` headers."""
     milliseconds = int((perf_counter() - call.started) * 1000)
     headers = [
         (b"x-request-id", call.request_id.encode()),
-        _VERSION,
         (b"openai-processing-ms", str(milliseconds).encode()),
+        *_ALWAYS,
     ]
+    if not any(name == b"cache-control" for name, _ in own):
+        headers.append(_NOT_KEPT)
+    if scope["scheme"] == "https":
+        headers.append(_HTTPS_ONLY)
     if call.gate is not None and call.gate.toll is not None and call.gate.toll.standing is not None:
         headers += quota_headers(call.gate.toll.standing)
     sent = [value for name, value in scope["headers"] if name == b"x-request-id"]

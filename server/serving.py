@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
+import ssl
 from collections.abc import Callable
+from typing import Final
 
 from server import wiring
 from server.api.open_streams import OpenStreams
 from server.authenticators import authenticator
 from server.authz.readiness import ReadinessProbe
+from server.config.edge import ServerConfig
 from server.draining import LAST_SECONDS, DrainingServer, Ending
 from server.engine import Plan, Ready
 from server.guards import EnforcementPoint
 from server.http1 import door
 from server.starting import settled
+from server.tls import ServerTls
+
+_log: Final = logging.getLogger("ostiary.serving")
 
 
 def on_signals(stop: Callable[[], None]) -> None:
@@ -44,15 +51,17 @@ async def serve_door(
     listener: socket.socket,
     announce: Callable[[], None],
 ) -> None:
-    """What each process that serves does; raises what a bad certificate or key raises."""
+    """What each process that serves does; raises whatever `start_failure` has a sentence for."""
     settings, ending, streams = plan.config.server, Ending(), OpenStreams()
     app = wiring.build(plan.config, pep, authenticator(settings.auth), probe, telemetry, ending, streams)
+    tls = _tls(settings)
     config = door(
         app,
+        # Opened here and not by uvicorn, which would tell what fails in a traceback.
+        lifespan="off",
         log_config=None,
         timeout_graceful_shutdown=int(LAST_SECONDS),
-        ssl_certfile=settings.tls_certfile,
-        ssl_keyfile=settings.tls_keyfile,
+        ssl_context_factory=None if tls is None else lambda _config, _default: tls.context,
     )
 
     def begun() -> None:
@@ -61,4 +70,22 @@ async def serve_door(
 
     server = DrainingServer(config, ending, streams.end_all, begun, shared=settings.workers > 1)
     on_signals(server.stop)
-    await server.serve(sockets=[listener])
+    if tls is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, tls)
+    async with app.router.lifespan_context(app):
+        await server.serve(sockets=[listener])
+
+
+def _tls(settings: ServerConfig) -> ServerTls | None:
+    certfile, keyfile = settings.tls_certfile, settings.tls_keyfile
+    return None if certfile is None or keyfile is None else ServerTls(certfile, keyfile, settings.tls_cafile)
+
+
+def _reload(tls: ServerTls) -> None:
+    try:
+        tls.reload()
+    except (ssl.SSLError, OSError) as fault:
+        reason = fault.reason if isinstance(fault, ssl.SSLError) else fault.strerror
+        _log.error("the certificate or key can't be used (%s); the old one stays", reason)
+    else:
+        _log.info("the certificate was read again")

@@ -11,8 +11,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from server.authn.pseudonyms import PseudonymKeyUnusable
 from server.authz.opa_command import OpaStartFailed
 from server.authz.runtime_directory import RuntimeDirectory, UnsafeDirectory
+from server.quota.counters import CountersUnavailable
+from server.storage.database import DatabaseUnavailable
+from server.storage.schema import SchemaMismatch
+from server.tls import UnusableAuthorities
 
 
 class PortInUse(Exception):
@@ -58,7 +63,9 @@ def settled() -> None:
 def start_failure(fault: Exception) -> str | None:
     """What keeps a server from starting, in one sentence; None if that is a fault of ours."""
     match fault:
-        case OpaStartFailed() | PortInUse() | UnsafeDirectory() | WorkerFailed():
+        case OpaStartFailed() | PortInUse() | UnsafeDirectory() | WorkerFailed() | SchemaMismatch():
+            return str(fault)
+        case CountersUnavailable() | DatabaseUnavailable() | PseudonymKeyUnusable() | UnusableAuthorities():
             return str(fault)
         case ssl.SSLError():
             return f"a certificate or key of the configuration can't be used: {fault.reason}"

@@ -6,17 +6,21 @@ import ssl
 from pathlib import Path
 
 
+class UnusableAuthorities(ValueError):
+    """A file of CA certificates can't be used; the message says which and why."""
+
+
 def client_context(cafile: Path | None, *, verify: bool) -> ssl.SSLContext:
     """A context that trusts the authorities in `cafile` (PEM), or the system's where it is None.
 
     `verify` false trusts everybody. Reading the certificates takes longer than a request, so nobody makes a context per
-    connection; changed certificates are read at the next start. Raises ValueError, with a sentence, for a bad file.
+    connection; changed certificates are read at the next start. Raises UnusableAuthorities for a bad file.
     """
     try:
         context = ssl.create_default_context(cafile=cafile)
     except OSError as error:
         reason = error.strerror or "there are none"
-        raise ValueError(f"the CA certificates in `{cafile}` can't be used: {reason}") from None
+        raise UnusableAuthorities(f"the CA certificates in `{cafile}` can't be used: {reason}") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not verify:
         context.check_hostname = False

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import pickle
+import signal
 import socket
 import sys
 import time
@@ -92,6 +93,12 @@ class Worker:
                 pause = _FIRST_PAUSE
             _log.error("a worker ended with status %d; starting another in %.1f s", status, pause)
             pause = await self._restart(pause)
+
+    def reload(self) -> None:
+        """Tell it to read its certificate again."""
+        if self._process is not None and not self._ending:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGHUP)
 
     def end(self) -> None:
         """Tell it to end gently; the second time at once."""
@@ -186,7 +193,12 @@ async def _watch(workers: list[Worker], listener: socket.socket, announce: Calla
             worker.end()
         ended.set()
 
+    def reload() -> None:
+        for worker in workers:
+            worker.reload()
+
     on_signals(stop)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
     watching = [asyncio.create_task(worker.watch()) for worker in workers]
     announce()
     settled()

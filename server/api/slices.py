@@ -31,8 +31,10 @@ class JsonInPieces(Response):
 
     def __init__(self, pieces: Pieces) -> None:
         super().__init__()
-        self.headers["content-length"] = str(sum(map(len, pieces)))
-        self._pieces = pieces
+        size = sum(map(len, pieces))
+        self.headers["content-length"] = str(size)
+        # Sending costs more than copying where there is little to copy.
+        self._pieces = pieces if size > SLICE else (b"".join(pieces),)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""

@@ -52,7 +52,8 @@ class Journal:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            os.posix_fallocate(lock, 0, 2 * HALF)
+            with open(lock, "wb", closefd=False) as file:
+                file.write(bytes(2 * HALF))
             return cls(mmap.mmap(lock, 2 * HALF), path, lock)
         except OSError as fault:
             path.unlink(missing_ok=True)

@@ -149,3 +149,8 @@ def _pairs(reading: Reading, findings: Findings) -> None:
             lacking = next(key for key in pair if key not in given)
             message = f"`{given[0]}` needs `{lacking}` beside it"
             findings.error("half-a-pair", reading.span((*parent, given[0])), message, hint)
+    server = reading.mapping(("server",))
+    if "tls_cafile" in server and server.get("tls_certfile") is None:
+        message = "`tls_cafile` asks clients for certificates, which takes HTTPS"
+        hint = "add `tls_certfile` and `tls_keyfile`"
+        findings.error("half-a-pair", reading.span(("server", "tls_cafile")), message, hint)

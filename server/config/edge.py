@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Discriminator, Tag, model_validator
 
 from server.config.auth import AuthConfig
 from server.config.decision_log import DecisionLogSetting
-from server.config.fields import Switch, Text, not_yet, refusal, whole_number
+from server.config.fields import Switch, Text, refusal, whole_number
 from server.config.locations import ReadableFile
 from server.config.opa import OpaConfig
 from server.config.quota import QuotaConfig
@@ -99,10 +99,10 @@ class ServerConfig(Shape):
     """The HTTP server.
 
     `host` and `port` are what it listens on; port 0 is any free one. `workers` processes share it. `tls_certfile` and
-    `tls_keyfile` (PEM), both or neither, switch HTTPS on. `cors` true admits pages from localhost, at any port.
-    `decision_log` is `stdout` or the file, rotated or not, to which one JSON line per decision is appended.
-    `tracing` is the collector to which spans go; without it none are made. `trusted_proxies` are believed about whom
-    they forward for; no caller has more than `max_concurrent_requests`.
+    `tls_keyfile` (PEM), both or neither, switch HTTPS on; `tls_cafile` asks clients for certificates. `cors` true
+    admits pages from localhost, at any port. `decision_log` is `stdout` or the file, rotated or not, to which one JSON
+    line per decision is appended. `tracing` is the collector to which spans go; without it none are made.
+    `trusted_proxies` are believed about whom they forward for; no caller has more than `max_concurrent_requests`.
     """
 
     host: Text = "127.0.0.1"
@@ -111,7 +111,7 @@ class ServerConfig(Shape):
     opa: OpaConfig = OpaConfig()
     tls_certfile: ReadableFile | None = None
     tls_keyfile: ReadableFile | None = None
-    tls_cafile: Annotated[ReadableFile, not_yet("`tls_cafile`, which asks clients for certificates, is")] | None = None
+    tls_cafile: ReadableFile | None = None
     cors: Annotated[
         Annotated[Switch, Tag("switch")] | Annotated[CorsConfig, Tag("object")], Discriminator(_cors_kind)
     ] = False

@@ -189,7 +189,7 @@ class _Relayed:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         relay, content = self._relay, self._response.content
         try:
-            while data := await content.readany():
+            while data := await content.read(_READ_AHEAD):
                 piece = await asyncio.to_thread(relay.feed, data) if relay.is_heavy else relay.feed(data)
                 if piece:
                     yield piece

@@ -72,7 +72,6 @@ POSTGRESQL: Final = Dialect(
         " WHERE held.key = {} AND owned.value IN (SELECT jsonb_array_elements_text(CAST({} AS jsonb))))"
     ),
 )
-"""Not yet run against a server by any test."""
 
 
 @dataclass(frozen=True, slots=True)

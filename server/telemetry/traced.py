@@ -43,7 +43,8 @@ class TracedDecisionPoint(PolicyDecisionPoint):
 
     async def ask_many(self, questions: Sequence[Question]) -> list[Answer]:
         """As without a span."""
-        with self._tracing.step("policy decisions", {_QUESTION: "resources"}) as span:
+        asked = "resources" if questions[0].route is None else "route resources"
+        with self._tracing.step("policy decisions", {_QUESTION: asked}) as span:
             answers = await super().ask_many(questions)
             span.set_attribute("ostiary.questions", len(questions))
         return answers

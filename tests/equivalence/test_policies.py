@@ -1,4 +1,8 @@
-"""Policies that nobody wrote: the reference model and the real OPA must agree on each decision and on its rule."""
+"""Policies that nobody wrote: the reference model and the real OPA must agree on each decision and on its rule.
+
+So must SQL, wherever a record that can be stored is asked about: the filter of a list, over that record in SQLite. That
+OPA's index of rules changes no answer is in `test_index`.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from policy.routes import normalize_path
+from policy.vocabulary import RECORD_PREFIX
+from server.storage.record_filter import RowVerdict
 from tests.conformance.engine import LiveOpa, compile_config
 from tests.equivalence.policy_strategies import worlds
+from tests.laws.record_lists import List, asked, verdicts
 from tests.reference import model
+from tests.rows import SqliteRows
+from translators.listings import LISTED_TYPES
 
 NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"
 DECISIONS = 50_000 if NIGHTLY else 9_600
@@ -32,7 +41,7 @@ def live(opa_binary: Path) -> Iterator[LiveOpa]:
 
 @pytest.mark.timeout(1_200 if NIGHTLY else 120)
 def test_opa_decides_as_the_reference_model_does(live: LiveOpa) -> None:
-    outcomes: Counter[str] = Counter()
+    outcomes, by_sql, rows = Counter[str](), Counter[str](), SqliteRows()
 
     @settings(
         max_examples=math.ceil(DECISIONS / DECISIONS_FOR_EACH_POLICY),
@@ -54,12 +63,19 @@ def test_opa_decides_as_the_reference_model_does(live: LiveOpa) -> None:
             for part, expected in judged(config, question).items():
                 assert summary(answer[part]) == expected, f"{text}\n{json.dumps(question)}\n{json.dumps(answer)}"
                 outcomes[f"{part}: {expected[0]}, {'no rule' if expected[1] is None else 'rule'}"] += 1
+            if can_be_stored(question):
+                verdict = judged_by_sql(live, rows, question)
+                effect = answer["resource"]["effect"]
+                assert verdict in (effect, RowVerdict.ASK), f"{text}\n{json.dumps(question)}\n{json.dumps(answer)}"
+                by_sql[f"{verdict}: {effect}"] += 1
 
     law()
+    rows.close()
     assert outcomes.total() >= DECISIONS
     # Every kind of outcome is common, or else the strategies have drifted from what they are for.
     assert len(outcomes) == 8, outcomes
     assert min(outcomes.values()) >= DECISIONS // 200, outcomes
+    assert min(by_sql["permit: permit"], by_sql["deny: deny"]) >= DECISIONS // 100, by_sql
 
 
 def test_a_batch_is_answered_as_its_questions_are_alone(live: LiveOpa) -> None:
@@ -78,6 +94,22 @@ def test_a_batch_is_answered_as_its_questions_are_alone(live: LiveOpa) -> None:
 def normalized(question: dict[str, Any]) -> dict[str, Any]:
     """The question with its path as the server sends it."""
     return {**question, "route": {**question["route"], "path": normalize_path(question["route"]["path"])}}
+
+
+def can_be_stored(question: dict[str, Any]) -> bool:
+    """Whether the question is about one record that a list might show: those have one name."""
+    resource = question["resource"]
+    stored = resource["type"] in LISTED_TYPES or resource["type"].startswith(RECORD_PREFIX)
+    return stored and question["action"] != "create" and len(resource["names"]) == 1
+
+
+def judged_by_sql(live: LiveOpa, rows: SqliteRows, question: dict[str, Any]) -> RowVerdict:
+    """What the filter of a list says of the one record."""
+    resource = question["resource"]
+    wanted = List(question["principal"], question["action"], resource["type"], (resource,))
+    ((verdict, selected),) = verdicts(rows, asked(live, wanted), wanted.records)
+    assert selected or verdict is not RowVerdict.PERMIT
+    return verdict
 
 
 def judged(config: Any, question: dict[str, Any]) -> dict[str, tuple[str, int | None, Any]]:

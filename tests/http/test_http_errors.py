@@ -99,6 +99,20 @@ def test_a_plain_id_of_the_clients_comes_back_beside_ours(address: Address, sent
     assert answer.headers["x-request-id"] != sent
 
 
+@pytest.mark.parametrize("target", ["/v1/health", "/v1/models", "/v1/nothing", "/v1/models/..", "/metrics"])
+@pytest.mark.parametrize("token", ["alice", "bad"])
+def test_no_answer_is_kept_guessed_at_or_shown_in_somebody_elses_page(
+    address: Address, target: str, token: str
+) -> None:
+    headers = address.get(target, f"Authorization: Bearer {token}").headers
+    assert headers["cache-control"] == "no-store"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert "server" not in headers
+    assert "strict-transport-security" not in headers
+
+
 @pytest.mark.parametrize("sent", ["", "a" * 129, "a b", "a\x1b[31m", "<script>", "a,b", "é", '"'])
 def test_an_odd_id_of_the_clients_does_not_come_back(address: Address, sent: str) -> None:
     answer = address.get("/v1/health", f"X-Request-Id: {sent}")

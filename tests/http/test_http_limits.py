@@ -163,6 +163,19 @@ def test_small_extensions_in_every_chunk_are_no_flood(address: Address) -> None:
     assert parsed(address.exchange(CHUNKED + chunks + b"0\r\n\r\n")).status == 200
 
 
+def test_large_extensions_are_no_flood_while_the_body_goes_on(address: Address) -> None:
+    body = b'{"model":"llama","messages":[{"role":"user","content":"hi"}]}'
+    with connect(address) as connection:
+        connection.sendall(CHUNKED)
+        for byte in (body[:1], body[1:2], body[2:]):
+            connection.sendall(b"%x;" % len(byte) + b"a" * 30_000)
+            time.sleep(0.05)
+            connection.sendall(b"\r\n%b\r\n" % byte)
+            time.sleep(0.05)
+        connection.sendall(b"0\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
 def test_empty_lines_without_an_end_are_refused(address: Address) -> None:
     with connect(address) as connection:
         connection.sendall(HEALTH)

@@ -190,9 +190,9 @@ def test_failures_are_marked_with_their_kind_alone(tmp_path: Path, spans: Collec
 def test_a_list_is_one_span_however_long_it_is(tmp_path: Path, spans: Collector) -> None:
     with running(tmp_path, EXPORTED.replace("COLLECTOR", spans.url)) as (house, _opa, _server):
         assert house.address.get("/v1/models").status == 200
-    found = by_name(spans.until(3))
-    assert found.keys() == {"GET /v1/models", "policy decision", "policy decisions"}
-    assert found["policy decisions"].attributes == {"ostiary.question": "resources", "ostiary.questions": 1}
+    found = by_name(spans.until(2))
+    assert found.keys() == {"GET /v1/models", "policy decisions"}
+    assert found["policy decisions"].attributes == {"ostiary.question": "route resources", "ostiary.questions": 2}
 
 
 def test_the_question_for_a_filter_is_a_span_too(tmp_path: Path, spans: Collector) -> None:

@@ -18,6 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+_PEM = serialization.Encoding.PEM
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -96,27 +98,39 @@ def service(
         server.server_close()
 
 
+class Authority:
+    """A new CA, whose certificate lies in `directory`; issues certificates for 127.0.0.1, to servers and clients."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(exist_ok=True)
+        self.certificate = directory / "ca.crt"
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a private CA")])
+        self._identifier = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+        own = _certificate(self._name, self._key.public_key()).issuer_name(self._name)
+        own = own.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        own = own.add_extension(self._identifier, critical=False).add_extension(_key_usage(), critical=True)
+        self.certificate.write_bytes(own.sign(self._key, hashes.SHA256()).public_bytes(_PEM))
+
+    def issue(self, path: Path) -> Path:
+        """A new key and its certificate, in one PEM file."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a holder")])
+        issued = _certificate(name, key.public_key()).issuer_name(self._name)
+        addresses = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+        authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._identifier)
+        issued = issued.add_extension(addresses, critical=False).add_extension(authority, critical=False)
+        private = key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        path.write_bytes(private + issued.sign(self._key, hashes.SHA256()).public_bytes(_PEM))
+        return path
+
+
 def private_ca(directory: Path) -> tuple[Path, ssl.SSLContext]:
     """The file of a new CA's certificate, and a server context with a certificate of that CA for 127.0.0.1."""
-    ca_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    ca_name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a private CA")])
-    server_name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "keys")])
-    ca = _certificate(ca_name, ca_key.public_key()).issuer_name(ca_name)
-    ca = ca.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    identifier = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
-    ca = ca.add_extension(identifier, critical=False).add_extension(_key_usage(), critical=True)
-    server = _certificate(server_name, server_key.public_key()).issuer_name(ca_name)
-    addresses = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
-    server = server.add_extension(addresses, critical=False).add_extension(authority, critical=False)
-    pem = serialization.Encoding.PEM
-    ca_file, chain = directory / "ca.crt", directory / "server.pem"
-    ca_file.write_bytes(ca.sign(ca_key, hashes.SHA256()).public_bytes(pem))
-    private = server_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    chain.write_bytes(private + server.sign(ca_key, hashes.SHA256()).public_bytes(pem))
+    authority = Authority(directory)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain)
-    return ca_file, context
+    context.load_cert_chain(authority.issue(directory / "server.pem"))
+    return authority.certificate, context
 
 
 def _certificate(name: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:

@@ -1,25 +1,27 @@
-"""Random policies about stored records, random lists under them, and rows that really lie in a database."""
+"""Random policies about stored records, and random lists of records under them."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import re
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import asyncpg
 import yaml
 from hypothesis import strategies as st
 
-from server.storage.record_filter import POSTGRESQL, SQLITE, RowVerdict, SqlFilter
+from policy.vocabulary import Action, Anonymous, Principal
+from server.authz.clauses import RecordFilter, read_filter
+from server.authz.question import ListQuestion, encode_list
+from server.storage.record_filter import RowVerdict, compile_filter
+from tests.conformance.engine import LiveOpa
 from tests.equivalence.policy_questions import ATTRIBUTES, IDS, NAMES, aim_caller, listed, principal, scope_of
 from tests.equivalence.policy_strategies import about_the_caller, mostly, owned, rules, shared, some, unowned
 from tests.reference import model
+from tests.rows import Row, Rows
 
 RECORDS = 12
 """Records in each list."""
@@ -44,6 +46,7 @@ REGEXES = [
     *[r"prompt::a\x00b", r"(?:prompt|batch)::(?:a|\x00)", r"sql_record::openai_files::[\x00-a]$"],
     *["vector_db::.+", ".*::a", ".*", "[^:]+::a$", "(?!model)", "(?!vector_db)", "b", "(?s).*b$"],
 ]
+FILTER = "/v1/data/ostiary/filters/answer?strict-builtin-errors=true"
 ENDS = ["", ".*", "$", r"\Z"]
 CONDITIONS = shared | shared | owned | unowned | about_the_caller
 names = st.sampled_from(IN_PATTERNS)
@@ -133,83 +136,38 @@ def _one_of(chance: random.Random, attributes: dict[str, list[str]]) -> dict[str
     return {name: attributes[name]} if name in attributes else {}
 
 
-_TABLE = (
-    "TABLE records (place INTEGER PRIMARY KEY, id TEXT NOT NULL, origin TEXT NOT NULL,"
-    " owner_principal TEXT, owner_issuer TEXT, access_attributes TEXT NOT NULL)"
-)
-"""With the columns that a filter reads."""
-
-
-class SqliteRows:
-    """Records in SQLite."""
-
-    dialect = SQLITE
-
-    def __init__(self) -> None:
-        self._connection = sqlite3.connect(":memory:", isolation_level=None)
-        self._connection.execute(f"CREATE {_TABLE} STRICT")
-
-    def replace(self, records: Sequence[dict[str, Any]]) -> None:
-        """Keep these records and no others; those that somebody owns say so as the store would."""
-        self._connection.execute("DELETE FROM records")
-        rows = map(_row, range(len(records)), records)
-        self._connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", rows)
-
-    def judge(self, found: SqlFilter) -> list[tuple[RowVerdict, bool]]:
-        """Of each record the verdict, and whether the condition selects it."""
-        selected = {place for (place,) in self._connection.execute(_selecting(found), found.parameters)}
-        verdicts = self._connection.execute(_judging(found), found.parameters)
-        return [(RowVerdict(verdict), place in selected) for place, verdict, _ in verdicts]
-
-    def close(self) -> None:
-        """Forget the records."""
-        self._connection.close()
-
-
-class PostgresRows:
-    """The same in PostgreSQL, over asyncpg as in the server."""
-
-    dialect = POSTGRESQL
-
-    def __init__(self, url: str) -> None:
-        self._runner = asyncio.Runner()
-        self._connection = self._runner.run(asyncpg.connect(url, statement_cache_size=0))
-        self._runner.run(self._connection.execute(f"CREATE TEMPORARY {_TABLE}"))
-
-    def replace(self, records: Sequence[dict[str, Any]]) -> None:
-        """Keep these records and no others; those that somebody owns say so as the store would."""
-        self._runner.run(self._connection.execute("TRUNCATE records"))
-        rows = list(map(_row, range(len(records)), records))
-        self._runner.run(self._connection.executemany("INSERT INTO records VALUES ($1, $2, $3, $4, $5, $6)", rows))
-
-    def judge(self, found: SqlFilter) -> list[tuple[RowVerdict, bool]]:
-        """Of each record the verdict, and whether the condition selects it."""
-        chosen = self._runner.run(self._connection.fetch(_selecting(found), *found.parameters))
-        verdicts = self._runner.run(self._connection.fetch(_judging(found), *found.parameters))
-        selected = {place for (place,) in chosen}
-        return [(RowVerdict(verdict), place in selected) for place, verdict, _ in verdicts]
-
-    def close(self) -> None:
-        """Forget the records, which nobody else has seen."""
-        self._runner.run(self._connection.close())
-        self._runner.close()
-
-
-Rows = SqliteRows | PostgresRows
-
-
-def _selecting(found: SqlFilter) -> str:
-    return f"SELECT place FROM records WHERE {found.condition}"  # noqa: S608 - it is under test
-
-
-def _judging(found: SqlFilter) -> str:
-    # As in the statement of a list: the verdict is selected beside a condition that uses every parameter.
-    return f"SELECT place, {found.verdict}, {found.condition} FROM records ORDER BY place"  # noqa: S608 - likewise
-
-
-def _row(place: int, record: dict[str, Any]) -> tuple[Any, ...]:
+def _row(place: int, record: dict[str, Any]) -> Row:
+    """The record as the store keeps it."""
     owner = record["owner"]
-    if owner is None:
-        return place, record["names"][0], record["origin"], None, None, "{}"
-    attributes = json.dumps(owner["attributes"], ensure_ascii=place % 2 == 0)
-    return place, record["names"][0], record["origin"], owner["id"], owner["issuer"], attributes
+    # Whether JSON escapes its characters makes no difference.
+    attributes = {} if owner is None else owner["attributes"]
+    return {
+        "id": record["names"][0],
+        "origin": record["origin"],
+        "owner_principal": None if owner is None else owner["id"],
+        "owner_issuer": None if owner is None else owner["issuer"],
+        "access_attributes": json.dumps(attributes, ensure_ascii=place % 2 == 0),
+    }
+
+
+def verdicts(
+    rows: Rows, record_filter: RecordFilter, records: Sequence[dict[str, Any]]
+) -> list[tuple[RowVerdict, bool]]:
+    """Of each record the verdict of the filter, and whether a list would select it."""
+    found = compile_filter(record_filter, rows.dialect)
+    rows.replace([_row(place, record) for place, record in enumerate(records)])
+    judged_rows = rows.judge(found)
+    assert {verdict for verdict, _ in judged_rows} <= found.outcomes
+    return judged_rows
+
+
+def asked(live: LiveOpa, wanted: List) -> RecordFilter:
+    """The answer to the list question, read as the server reads it."""
+    caller: Principal | Anonymous = Anonymous()
+    if wanted.principal is not None:
+        attributes = {name: tuple(values) for name, values in wanted.principal["attributes"].items()}
+        caller = Principal(wanted.principal["id"], wanted.principal["issuer"], attributes)
+    question = ListQuestion(caller, Action(wanted.action), wanted.type)
+    status, answer = live.request("POST", FILTER, encode_list(question))
+    assert status == 200, answer
+    return read_filter(json.dumps(answer).encode(), question)

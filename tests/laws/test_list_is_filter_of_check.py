@@ -10,7 +10,7 @@ import json
 import os
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,15 @@ from hypothesis import strategies as st
 from policy.diagnostics import Findings
 from policy.document import parse_document
 from policy.parser import read_policies
-from policy.vocabulary import RESOURCE_TYPES, Action, Anonymous, Principal
-from server.authz.clauses import RecordFilter, Undecided, read_filter
+from policy.vocabulary import RESOURCE_TYPES
+from server.authz.clauses import Undecided
 from server.authz.errors import PolicyUnavailable
-from server.authz.question import ListQuestion, encode_list
-from server.storage.record_filter import RowVerdict, compile_filter
+from server.storage.record_filter import RowVerdict
 from tests.conformance.engine import LiveOpa, compile_config
 from tests.conformance.loader import ConformanceFile, conformance_files
-from tests.laws.record_lists import TYPES, List, PostgresRows, Rows, SqliteRows, policies, random_list
+from tests.laws.record_lists import TYPES, List, asked, policies, random_list, verdicts
 from tests.reference import model
+from tests.rows import PostgresRows, Rows, SqliteRows
 from translators.compiler import compile_policies
 from translators.listings import LISTED_TYPES
 
@@ -39,7 +39,6 @@ POLICIES = 3_000 if NIGHTLY else 160
 LISTS = 6
 """Lists under each policy."""
 
-FILTER = "/v1/data/ostiary/filters/answer?strict-builtin-errors=true"
 GUARDRAIL = b"""package ostiary.guardrails
 
 deny contains {"reason": "frozen"} if "a" in input.resource.names
@@ -146,29 +145,6 @@ def listed(live: LiveOpa, databases: list[Rows], wanted: List, checked: list[str
             assert selected is (decided == "permit"), context
         yield f"ask: {decided}" if verdict is RowVerdict.ASK else verdict
     yield from {f"{'' if atom.holds else 'not '}{type(atom.fact).__name__}" for atom in facts}
-
-
-def verdicts(
-    rows: Rows, record_filter: RecordFilter, records: Sequence[dict[str, Any]]
-) -> list[tuple[RowVerdict, bool]]:
-    """Of each record the verdict of the filter, and whether a list would select it."""
-    found = compile_filter(record_filter, rows.dialect)
-    rows.replace(records)
-    judged_rows = rows.judge(found)
-    assert {verdict for verdict, _ in judged_rows} <= found.outcomes
-    return judged_rows
-
-
-def asked(live: LiveOpa, wanted: List) -> RecordFilter:
-    """The answer to the list question, read as the server reads it."""
-    caller: Principal | Anonymous = Anonymous()
-    if wanted.principal is not None:
-        attributes = {name: tuple(values) for name, values in wanted.principal["attributes"].items()}
-        caller = Principal(wanted.principal["id"], wanted.principal["issuer"], attributes)
-    question = ListQuestion(caller, Action(wanted.action), wanted.type)
-    status, answer = live.request("POST", FILTER, encode_list(question))
-    assert status == 200, answer
-    return read_filter(json.dumps(answer).encode(), question)
 
 
 def decisions(live: LiveOpa, wanted: List) -> list[str]:

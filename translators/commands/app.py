@@ -147,7 +147,7 @@ def test_(
         loaded = load(config)
         report = run_cases(loaded, read_files(files, loaded.aliases))
         if junit is not None:
-            write_junit(report, junit)
+            write_junit(report, junit, require_coverage=require_coverage)
     sys.stdout.write(json.dumps(report.as_json(), indent=2) + "\n" if json_output else report.text())
     if report.failures or (require_coverage and report.uncovered):
         raise typer.Exit(FAILED)

@@ -24,12 +24,12 @@ from policy.rules import (
 from policy.vocabulary import RECORD_PREFIX, RECORD_TABLES, RESOURCE_TYPES, TYPE_SYNONYMS
 from translators.regex.codepoints import Ranges, holds
 from translators.regex.reader import read
-from translators.regex.tree import Atomic, Chars, Choice, Node, Repeat
+from translators.regex.tree import Atomic, Chars, Choice, Look, Node, Repeat
 from translators.regex.tree import Sequence as Items
 
 _NAMES: Final = ("example", "another", "x", "0")
 _CHARACTERS: Final = "xa1-_/.:X "
-_VARIANTS: Final = 6
+_VARIANTS: Final = 9
 _LONGEST_COMPARED: Final = 64
 """Longest text that is held against a regular expression which it wasn't made for: Python may take exponential time."""
 
@@ -177,9 +177,9 @@ def _texts(regex: Regex) -> tuple[str, ...]:
 def _text(node: Node, variant: int) -> str:
     match node:
         case Chars(ranges):
-            return _character(ranges)
+            return _character(ranges, variant)
         case Items(items):
-            return "".join(_text(item, variant) for item in items)
+            return _text_of_all(items, variant)
         case Choice(branches):
             return _text(branches[variant % len(branches)], variant)
         case Repeat(body, least, most):
@@ -190,6 +190,20 @@ def _text(node: Node, variant: int) -> str:
     return ""
 
 
-def _character(ranges: Ranges) -> str:
-    typical = next((char for char in _CHARACTERS if holds(ranges, ord(char))), None)
-    return typical or next((chr(first) for first, _ in ranges if chr(first).isprintable()), "")
+def _text_of_all(items: Sequence[Node], variant: int) -> str:
+    text = ""
+    for item in reversed(items):
+        if isinstance(item, Look) and not item.negative:
+            # It looks at what follows: its text takes the place of that, stands somewhere behind it, or leads to it.
+            ahead = _text(item.body, variant)
+            text = (ahead + text[len(ahead) :], text + ahead, ahead + text)[variant % 3]
+        else:
+            text = _text(item, variant) + text
+    return text
+
+
+def _character(ranges: Ranges, variant: int) -> str:
+    # The last variants begin elsewhere, in case a look-ahead excludes what the others have.
+    start = max(variant - 5, 0)
+    typical = (char for char in _CHARACTERS[start:] + _CHARACTERS[:start] if holds(ranges, ord(char)))
+    return next(typical, None) or next((chr(first) for first, _ in ranges if chr(first).isprintable()), "")

@@ -14,7 +14,7 @@ _MOST: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A text at the beginning of subjects; `complete`: whatever begins with it matches the pattern."""
+    """A text without NUL at the beginning of subjects; `complete`: whatever begins with it matches the pattern."""
 
     text: str
     complete: bool

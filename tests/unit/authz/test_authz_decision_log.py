@@ -6,7 +6,6 @@ import asyncio
 import errno
 import json
 import os
-import re
 import signal
 import stat
 import subprocess
@@ -16,78 +15,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from authz_peers import ALICE, BOTH, READ, answer, decision
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from policy.vocabulary import Action, Anonymous, Principal, Resource, Route
 from server.authz import decision_log
-from server.authz.answer import read_answer
 from server.authz.decision_log import DecisionLog
-from server.authz.decision_record import lines_of
 from server.authz.errors import Failure, PolicyUnavailable
 from server.authz.log_journal import HALF, Journal
 from server.authz.log_sink import LogFile
-from server.authz.question import Question
-
-ANSWER = read_answer(answer(route=decision(rule="route_policy[1]"), resource=decision(effect="deny")), BOTH)
 
 
 async def until(condition: Callable[[], bool]) -> None:
     """Return when the log's thread has made `condition` true."""
     while not condition():  # noqa: ASYNC110 - a thread has no way to set the event
         await asyncio.sleep(0.001)
-
-
-def test_a_question_about_route_and_resource_makes_two_lines_with_one_decision_id() -> None:
-    route, resource = [json.loads(line) for line in lines_of("req_1", "d1", BOTH, ANSWER, 1.23456)]
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", route.pop("time"))
-    resource.pop("time")
-    shared = {
-        "request_id": "req_1",
-        "decision_id": "d1",
-        "revision": "r1",
-        "principal": "alice",
-        "issuer": "https://issuer.example",
-        "source": "config.yaml:41",
-        "description": None,
-        "reason": "the rule permits it",
-        "milliseconds": 1.235,
-    }
-    assert route == shared | {"route": "GET /v1/models", "effect": "permit", "rule": "route_policy[1]"}
-    assert resource == shared | {
-        "action": "read",
-        "resource": "model::ollama/llama",
-        "effect": "deny",
-        "rule": "access_policy[0]",
-    }
-
-
-def test_a_question_without_an_answer_is_logged_as_unavailable() -> None:
-    question = Question(Anonymous(), action=Action.CREATE, resource=Resource("prompt", ()))
-    (line,) = lines_of("req_1", "d1", question, "opa can't be reached", 250)
-    record = json.loads(line)
-    assert (record["effect"], record["reason"]) == ("unavailable", "opa can't be reached")
-    assert (record["principal"], record["issuer"], record["revision"], record["rule"]) == (None, None, None, None)
-    assert (record["action"], record["resource"]) == ("create", "prompt::")
-
-
-@settings(deadline=None)  # how long an example takes is the machine's affair
-@given(st.text(max_size=50), st.text(max_size=50), st.text(max_size=50))
-def test_no_value_can_end_a_line_or_move_a_cursor(principal: str, name: str, path: str) -> None:
-    question = Question(
-        Principal(principal + "\n\x1b[2J\x7f\u2028"), Route("GET", path), Action.READ, Resource("model", (name,))
-    )
-    for line in lines_of("req\r\n", "d", question, ANSWER, 0):
-        assert line.isascii()
-        assert line.isprintable()
-        assert json.loads(line)["principal"] == principal + "\n\x1b[2J\x7f\u2028"
-
-
-def test_attributes_stay_out_of_the_log() -> None:
-    (line,) = lines_of("req_1", "d1", READ, read_answer(answer(resource=decision()), READ), 0)
-    assert "developer" in dict(ALICE.attributes)["roles"]
-    assert "developer" not in line
 
 
 def test_lines_reach_the_file_in_order_and_only_its_owner_may_read_them(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def test_a_store_names_a_backend_that_exists() -> None:
     assert errors(text) == [
         "5:25: no backend is called `kv_defalt`; did you mean `kv_default`?",
         "6:30: no backend is called `sql_default`; did you mean `kv_default`?",
-        "6:55: `table_name` takes a table's name: letters, digits and `_`, at most 63, no digit first",
+        "6:55: `table_name` takes a table's name: letters, digits and `_`, at most 40, no digit first",
     ]
 
 
@@ -244,9 +244,11 @@ def test_several_issuers_each_have_a_name_and_somebody_who_vouches() -> None:
     ]
 
 
-def test_client_certificates_are_refused_by_name() -> None:
+def test_client_certificates_are_asked_for_over_https_alone() -> None:
     [error] = errors(with_server(f"tls_cafile: {Path(__file__)}"))
-    assert error == "2:15: `tls_cafile`, which asks clients for certificates, is not available in this version"
+    assert error == (
+        "2:15: `tls_cafile` asks clients for certificates, which takes HTTPS; add `tls_certfile` and `tls_keyfile`"
+    )
 
 
 def test_a_missing_audience_is_a_warning() -> None:

@@ -40,6 +40,8 @@ from translators.regex import Start, Untranslatable, translate
         ("ab.|a", ["a"], True),
         ("ab|a.", ["ab", "a"], None),
         ("(?i)prompt", [""], False),
+        (r"prompt::a\x00b", ["prompt::a"], False),
+        (r"prompt::(?:ab|\0)c", ["prompt::abc", "prompt::"], None),
         ("(a|b|c|d)(e|f|g|h)(i|j)", [""], False),
         ("(aa|bb|cc|dd)(ee|ff|gg|hh)(ii|jj)", None, False),
     ],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import random
-import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -23,14 +22,13 @@ from server.authz.clauses import (
     Undecided,
     Unowned,
 )
-from server.storage.record_filter import SQLITE, RowVerdict, SqlFilter, compile_filter
+from server.storage.record_filter import RowVerdict, compile_filter
+from tests.rows import Row, Rows
 
 PERMIT, FORBID = Effect.PERMIT, Effect.FORBID
 MINE = Atom(OwnerIs("ann", "https://a.example"), holds=True)
 TEAM = Atom(OwnerShares("teams", ("ml", "infra")), holds=True)
 UNKNOWN = Atom(Undecided(), holds=True)
-
-Row = dict[str, Any]
 
 
 def row(name: str = "a", owner: str | None = None, issuer: str | None = "", attributes: Any = None, **more: Any) -> Row:
@@ -76,27 +74,10 @@ def random_clauses(chance: random.Random) -> RecordFilter:
     return clauses(*[(chance.choice([PERMIT, FORBID]), chance.sample(atoms, count)) for count in counts])
 
 
-def table(rows: Iterable[Row]) -> sqlite3.Connection:
-    """The rows in SQLite, in their order."""
-    connection = sqlite3.connect(":memory:")
-    connection.execute(
-        "CREATE TABLE records (place INTEGER PRIMARY KEY, id TEXT, origin TEXT,"
-        " owner_principal TEXT, owner_issuer TEXT, access_attributes TEXT) STRICT"
-    )
-    columns = ":id, :origin, :owner_principal, :owner_issuer, :access_attributes"
-    connection.executemany(f"INSERT INTO records VALUES (NULL, {columns})", rows)  # noqa: S608 - a constant
-    return connection
-
-
-def judged(connection: sqlite3.Connection, found: SqlFilter) -> list[tuple[RowVerdict, bool]]:
-    """Of each row, the verdict and whether the condition holds."""
-    statement = f"SELECT {found.verdict}, {found.condition} FROM records ORDER BY place"  # noqa: S608 - under test
-    return [(RowVerdict(verdict), bool(held)) for verdict, held in connection.execute(statement, found.parameters)]
-
-
-def verdict_on(one: Row, *written: tuple[Effect, Iterable[Atom]]) -> RowVerdict:
+def verdict_on(rows: Rows, one: Row, *written: tuple[Effect, Iterable[Atom]]) -> RowVerdict:
     """The verdict on a single row."""
-    return judged(table([one]), compile_filter(clauses(*written), SQLITE))[0][0]
+    rows.replace([one])
+    return rows.judge(compile_filter(clauses(*written), rows.dialect))[0][0]
 
 
 def possible(record_filter: RecordFilter, one: Row) -> set[RowVerdict]:

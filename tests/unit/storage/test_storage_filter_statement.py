@@ -6,10 +6,11 @@ import random
 import re
 
 import pytest
-from filter_rows import FORBID, MINE, PERMIT, ROWS, TEAM, UNKNOWN, clauses, judged, random_clauses, row, table
+from filter_rows import FORBID, MINE, PERMIT, ROWS, TEAM, UNKNOWN, clauses, random_clauses, row
 
 from server.authz.clauses import Atom, FromConfig, NameIs, NameStartsWith, OwnerIs, OwnerShares, Unowned
 from server.storage.record_filter import POSTGRESQL, SQLITE, Dialect, SqlFilter, compile_filter
+from tests.rows import Rows, SqliteRows
 
 HOSTILE = [
     "' OR 1=1 --",
@@ -77,15 +78,12 @@ def test_no_text_of_a_policy_or_a_caller_becomes_sql(dialect: Dialect, text: str
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_text_is_compared_and_nothing_else(text: str) -> None:
-    own = row(text, text, text, {text: [text]})
+def test_hostile_text_is_compared_and_nothing_else(rows: Rows, text: str) -> None:
     for fact in (NameIs(text), NameStartsWith(text), OwnerIs(text, text), OwnerShares(text, (text,))):
         for effect, holds_, expected in ((PERMIT, True, "permit"), (PERMIT, False, "deny")):
-            connection = table([own, row("harmless", "ann", "", {"teams": ["ml"]})])
-            found = compile_filter(clauses((effect, [Atom(fact, holds_)])), SQLITE)
-            (mine, _), (other, _) = judged(connection, found)
+            rows.replace([row(text, text, text, {text: [text]}), row("harmless", "ann", "", {"teams": ["ml"]})])
+            (mine, _), (other, _) = rows.judge(compile_filter(clauses((effect, [Atom(fact, holds_)])), rows.dialect))
             assert (mine == expected, other == expected) == (True, False)
-            assert connection.execute("SELECT count(*) FROM records").fetchone() == (2,)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +97,9 @@ def test_hostile_text_is_compared_and_nothing_else(text: str) -> None:
     ],
 )
 def test_the_condition_is_answered_from_an_index(where: list[Atom], index: str) -> None:
-    connection = table(ROWS)
+    sqlite = SqliteRows()
+    connection = sqlite.connection
+    sqlite.replace(ROWS)
     connection.execute("CREATE INDEX by_id ON records (id, origin)")
     connection.execute("CREATE INDEX by_owner ON records (owner_principal, owner_issuer, place)")
     connection.execute("CREATE INDEX by_origin ON records (origin)")
@@ -108,18 +108,19 @@ def test_the_condition_is_answered_from_an_index(where: list[Atom], index: str) 
     plan = [detail for *_, detail in connection.execute(statement, found.parameters)]
     assert any(f"SEARCH records USING INDEX {index} " in step for step in plan), plan
     assert not any("SCAN records" in step for step in plan), plan
+    sqlite.close()
 
 
-def test_thousands_of_clauses_are_one_statement_for_sqlite() -> None:
+def test_thousands_of_clauses_are_one_statement(rows: Rows) -> None:
     many = clauses(*[(PERMIT if i % 2 else FORBID, [Atom(NameIs(f"n{i}"), holds=True)]) for i in range(5_000)])
-    found = compile_filter(many, SQLITE)
-    connection = table([row("n4998"), row("n4999"), row("n5000")])
-    assert [verdict for verdict, _ in judged(connection, found)] == ["deny", "permit", "deny"]
+    rows.replace([row("n4998"), row("n4999"), row("n5000")])
+    found = compile_filter(many, rows.dialect)
+    assert [verdict for verdict, _ in rows.judge(found)] == ["deny", "permit", "deny"]
 
 
-def test_a_caller_with_thousands_of_values_binds_one_list() -> None:
+def test_a_caller_with_thousands_of_values_binds_one_list(rows: Rows) -> None:
     values = tuple(f"team-{number}" for number in range(40_000))
-    found = compile_filter(clauses((PERMIT, [Atom(OwnerShares("teams", values), holds=True)])), SQLITE)
+    found = compile_filter(clauses((PERMIT, [Atom(OwnerShares("teams", values), holds=True)])), rows.dialect)
     assert len(found.parameters) == 2
-    owned = table([row("a", "ben", "", {"teams": ["x", "team-39999"]}), row("a", "ben", "", {"teams": ["team-40000"]})])
-    assert [verdict for verdict, _ in judged(owned, found)] == ["permit", "deny"]
+    rows.replace([row("a", "ben", "", {"teams": ["x", "team-39999"]}), row("a", "ben", "", {"teams": ["team-40000"]})])
+    assert [verdict for verdict, _ in rows.judge(found)] == ["permit", "deny"]

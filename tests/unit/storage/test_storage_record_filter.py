@@ -6,6 +6,7 @@ import random
 import sqlite3
 from collections import Counter
 
+import asyncpg
 import pytest
 from filter_rows import (
     FORBID,
@@ -15,26 +16,26 @@ from filter_rows import (
     TEAM,
     UNKNOWN,
     clauses,
-    judged,
     possible,
     random_clauses,
     row,
-    table,
     verdict_on,
 )
 
 from policy.vocabulary import Effect
 from server.authz.clauses import Atom
 from server.storage.record_filter import SQLITE, RowVerdict, compile_filter
+from tests.rows import Rows
 
 
-def test_the_first_applicable_clause_decides_in_every_row() -> None:
+def test_the_first_applicable_clause_decides_in_every_row(rows: Rows) -> None:
     chance = random.Random(7)  # noqa: S311 - repeatable on purpose
-    connection, seen = table(ROWS), Counter[tuple[str, int]]()
+    seen = Counter[tuple[str, int]]()
+    rows.replace(ROWS)
     for _ in range(3_000):
         record_filter = random_clauses(chance)
-        found = compile_filter(record_filter, SQLITE)
-        for one, (verdict, selected) in zip(ROWS, judged(connection, found), strict=True):
+        found = compile_filter(record_filter, rows.dialect)
+        for one, (verdict, selected) in zip(ROWS, rows.judge(found), strict=True):
             expected = possible(record_filter, one)
             assert verdict in found.outcomes
             if verdict is RowVerdict.ASK:
@@ -94,25 +95,25 @@ def test_what_no_row_can_change_is_a_constant(
     ],
 )
 def test_attributes_are_shared_only_where_a_list_of_the_owner_holds_the_value(
-    stored: str | None, *, shared: bool
+    rows: Rows, stored: str | None, *, shared: bool
 ) -> None:
     owned = {**row("a", "ben"), "access_attributes": stored}
     expected = RowVerdict.PERMIT if shared else RowVerdict.DENY
-    assert verdict_on(owned, (PERMIT, [TEAM])) is expected
-    assert verdict_on(owned, (FORBID, [Atom(TEAM.fact, holds=False)]), (PERMIT, [])) is expected
+    assert verdict_on(rows, owned, (PERMIT, [TEAM])) is expected
+    assert verdict_on(rows, owned, (FORBID, [Atom(TEAM.fact, holds=False)]), (PERMIT, [])) is expected
 
 
-def test_attributes_without_an_owner_are_nobodys() -> None:
-    assert verdict_on({**row(), "access_attributes": '{"teams": ["ml"]}'}, (PERMIT, [TEAM])) is RowVerdict.DENY
+def test_attributes_without_an_owner_are_nobodys(rows: Rows) -> None:
+    assert verdict_on(rows, {**row(), "access_attributes": '{"teams": ["ml"]}'}, (PERMIT, [TEAM])) is RowVerdict.DENY
 
 
 @pytest.mark.parametrize("column", ["owner_principal", "owner_issuer"])
-def test_half_an_owner_is_not_the_caller(column: str) -> None:
+def test_half_an_owner_is_not_the_caller(rows: Rows, column: str) -> None:
     half = {**row("a", "ann", "https://a.example"), column: None}
-    assert verdict_on(half, (PERMIT, [MINE])) is RowVerdict.DENY
-    assert verdict_on(half, (FORBID, [Atom(MINE.fact, holds=False)]), (PERMIT, [])) is RowVerdict.DENY
+    assert verdict_on(rows, half, (PERMIT, [MINE])) is RowVerdict.DENY
+    assert verdict_on(rows, half, (FORBID, [Atom(MINE.fact, holds=False)]), (PERMIT, [])) is RowVerdict.DENY
 
 
-def test_attributes_that_are_no_json_fail_the_statement() -> None:
-    with pytest.raises(sqlite3.OperationalError, match="malformed JSON"):
-        verdict_on({**row("a", "ben"), "access_attributes": "{teams"}, (PERMIT, [TEAM]))
+def test_attributes_that_are_no_json_fail_the_statement(rows: Rows) -> None:
+    with pytest.raises((sqlite3.OperationalError, asyncpg.DataError), match=r"malformed JSON|invalid input syntax"):
+        verdict_on(rows, {**row("a", "ben"), "access_attributes": "{teams"}, (PERMIT, [TEAM]))

@@ -38,6 +38,12 @@ def regex(pattern: str) -> Regex:
         r"[^:]+::[^a-z]\Z",
         "^model::x{2,5}y+?(?:z|)$",
         "model::(?>a|b)c",
+        "model::(?=ab)a.$",
+        "model::(?=.*-chat)llama.*",
+        "(?=model::a)(?=.*z$).*",
+        "model::(?!x).+",
+        "model::(?!x|a|1)[a-z0-9-]",
+        "model::a(?=b)b",
     ],
 )
 def test_a_resource_for_a_regular_expression(pattern: str) -> None:
@@ -48,7 +54,7 @@ def test_a_resource_for_a_regular_expression(pattern: str) -> None:
     assert any(re.match(pattern, f"{spelling}::{name}") for spelling in spellings)
 
 
-@pytest.mark.parametrize("pattern", ["file::x", "a{30}b", "model::(?=ab)a.$", "^$", "model$", "(?!x)x", r"\d+::a"])
+@pytest.mark.parametrize("pattern", ["file::x", "a{30}b", "model::(?=ab)b", "^$", "model$", "(?!x)x", r"\d+::a"])
 def test_a_regular_expression_that_no_resource_matches_has_no_sample(pattern: str) -> None:
     assert sample_resource(regex(pattern), []) is None
 

@@ -161,6 +161,19 @@ def test_a_build_server_can_read_the_report(folder: Path) -> None:
     assert failed[0].text == r"everyone lists\nmodels <b>&"
 
 
+def test_junit_shows_a_rule_that_decided_nothing_where_that_fails(folder: Path) -> None:
+    cases, report = written(folder, ROUTE, LLAMA, MODEL), folder / "report.xml"
+    strict = ("test", folder / "config.yaml", cases, "--require-coverage", "--junit", report)
+    assert ostiary(*strict).returncode == 1
+    root = ElementTree.parse(report).getroot()  # noqa: S314 - our own file
+    assert root.attrib == {"tests": "7", "failures": "1", "errors": "0"}
+    coverage = root[1]
+    assert coverage.attrib == {"name": "coverage", "tests": "4", "failures": "1", "errors": "0"}
+    failed = [rule for rule in coverage if len(rule)]
+    assert [(rule.get("name"), rule.get("line")) for rule in failed] == [("access_policy[2]", "13")]
+    assert failed[0][0].get("message") == "access_policy[2] (config.yaml:13) was never decisive"
+
+
 def test_what_is_wrong_with_a_file_is_reported_together_with_its_places(folder: Path) -> None:
     text = """\
 about: 3
