@@ -77,7 +77,7 @@ def _frame(index: int, item: Node, shape: Shape, findings: Findings) -> Frame | 
     effect = _effect(item, findings)
     moves = dict.fromkeys(shape.scope_keys, f"indent it below `{effect or 'permit'}`")
     known_keys(item, _RULE_KEYS, shape.rule, findings, moves)
-    conditions = _conditions(item, shape, findings)
+    conditions = conditions_of(item, shape.about_routes, findings)
     text = item.entries.get("description")
     words = description(text.node, findings) if text else ""
     if effect is None:
@@ -113,13 +113,14 @@ def _scope(entry: Entry, effect: Effect, shape: Shape, findings: Findings) -> Ma
     return None
 
 
-def _conditions(item: Mapping, shape: Shape, findings: Findings) -> Conditions | None:
+def conditions_of(item: Mapping, about_routes: bool, findings: Findings) -> Conditions | None:
+    """What stands under `when` or `unless`; None where neither is written."""
     written = [clause for clause in Clause if clause in item.entries]
     if len(written) == 2:
         second = max(item.entries[clause].key_span for clause in written)
         findings.error("two-clauses", second, "a rule has `when` or `unless`, not both", "write two rules")
     found = [
-        condition(text, shape.about_routes, findings)
+        condition(text, about_routes, findings)
         for clause in written
         for text in one_or_more_texts(item.entries[clause].node, clause, findings)
     ]

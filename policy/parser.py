@@ -15,6 +15,7 @@ from policy.document import Mapping, Node, Scalar, Sequence, parse_document
 from policy.environment import substitute
 from policy.fields import kind_of, known_keys
 from policy.frames import parse_rules
+from policy.limits import read_limits
 from policy.lints import report_lints
 from policy.rules import AccessRule, PolicySet, RouteRule
 from policy.scopes import ACCESS, ROUTES, access_rule, route_rule
@@ -68,6 +69,7 @@ def read_policies(document: Mapping, environ: Environ[str, str], findings: Findi
         access=parse_access_policy(access.node, own, lenient, tables) if access else default_access_policy(),
         routes=parse_route_policy(routes.node, own, lenient) if routes else None,
         guardrails=guardrails(auth, own),
+        limits=read_limits(_section(document, "server", Findings()), own),
     )
     if not own.has_errors:
         report_lints(policies, auth, document, environ, own)

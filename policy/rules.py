@@ -163,7 +163,8 @@ class PolicySet:
     """Everything that a configuration says about who may do what.
 
     `access_name` is `access_policy`, or `default_policy` where the file has none. `routes` is None where the file has
-    no `route_policy`: then every route is allowed. `authentication` says whether a provider is configured.
+    no `route_policy`: then every route is allowed. `authentication` says whether a provider is configured. `limits` are
+    the rules of `server.quota.limits`: the first that applies says which limit a caller has on every route.
     """
 
     authentication: bool
@@ -171,3 +172,4 @@ class PolicySet:
     access: tuple[AccessRule, ...]
     routes: tuple[RouteRule, ...] | None
     guardrails: Guardrails | None = None
+    limits: tuple[RouteRule, ...] = ()

@@ -122,6 +122,16 @@ class StampOwner:
 
 
 @dataclass(frozen=True, slots=True)
+class UseLimit:
+    """The obligation to keep a limit of the quota; `index` is its place in `server.quota.limits`."""
+
+    index: int
+
+
+Obligation = StampOwner | UseLimit
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """An answer of the policy engine, with everything that explains it; never a bare boolean.
 
@@ -134,4 +144,4 @@ class Decision:
     description: str | None
     reason: str
     revision: str
-    obligations: tuple[StampOwner, ...] = ()
+    obligations: tuple[Obligation, ...] = ()

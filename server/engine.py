@@ -79,16 +79,14 @@ async def asking(
 
 @asynccontextmanager
 async def engine_at_work(plan: Plan, own: OwnOpa | None) -> AsyncIterator[Ready]:
-    """An OPA that is started here, and ended with the context; with `own` None, somebody else's, which is watched.
+    """An OPA that is started here, and ended with the context; nothing with `own` None, when it is somebody else's.
 
     Raises OpaStartFailed. Somebody else's may come later, and is not waited for: until then there are no decisions.
     """
+    if own is None:
+        yield _at_once
+        return
     async with asking(plan) as (_, probe), AsyncExitStack() as stack:
-        if own is None:
-            watching = asyncio.create_task(watch(probe, _where(plan.opa)))
-            stack.push_async_callback(_ended, watching)
-            yield _at_once
-            return
         events = DecisionLog.to_stderr() if plan.config.server.opa.decision_log else None
         if events is not None:
             stack.push_async_callback(events.close)
@@ -98,14 +96,19 @@ async def engine_at_work(plan: Plan, own: OwnOpa | None) -> AsyncIterator[Ready]
         yield opa.ready
 
 
+@asynccontextmanager
+async def watched(plan: Plan, probe: ReadinessProbe) -> AsyncIterator[None]:
+    """Keep looking at somebody else's OPA, as each process that asks it has to: it may come, go and change."""
+    if isinstance(plan.opa, UnixAddress):
+        yield
+        return
+    watching = asyncio.create_task(watch(probe, f"{plan.opa.authority_host}:{plan.opa.port}"))
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+
+
 async def _at_once() -> None:
     return
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])
-
-
-def _where(address: UnixAddress | TcpAddress) -> str:
-    return str(address.path) if isinstance(address, UnixAddress) else f"{address.authority_host}:{address.port}"

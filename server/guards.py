@@ -149,7 +149,7 @@ class Gate:
         """The policy allows the route, so what it costs is due."""
         self.judged = True
         if self.toll is not None:
-            await self.toll.pay()
+            await self.toll.pay(self._context.limit)
 
     def _refusal(self, denied: AccessDenied) -> ApiError:
         return unauthenticated(denied) if self.is_stranger else forbidden(denied)

@@ -25,6 +25,7 @@ def _quota(config: QuotaConfig, whole: Config) -> Quota:
         PERIODS[config.period],
         anonymous=Limit(config.anonymous_max_requests, config.anonymous_max_tokens),
         authenticated=Limit(config.authenticated_max_requests, config.authenticated_max_tokens),
+        named=[Limit(limit.max_requests, limit.max_tokens) for limit in config.limits],
     )
 
 

@@ -16,7 +16,7 @@ from server.authenticators import authenticator
 from server.authz.readiness import ReadinessProbe
 from server.config.edge import ServerConfig
 from server.draining import LAST_SECONDS, DrainingServer, Ending
-from server.engine import Plan, Ready
+from server.engine import Plan, Ready, watched
 from server.guards import EnforcementPoint
 from server.http1 import door
 from server.starting import settled
@@ -73,6 +73,7 @@ async def serve_door(
     if tls is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, tls)
     async with app.router.lifespan_context(app):
+        async with watched(plan, probe):
         await server.serve(sockets=[listener])
 
 

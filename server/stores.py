@@ -12,19 +12,27 @@ from server.config import Config
 from server.config.storage import (
     KvPostgresBackend,
     KvSqliteBackend,
+    LocalBlobs,
     Namespace,
+    S3Blobs,
     SqlPostgresBackend,
     SqlSqliteBackend,
     Table,
 )
 from server.home import home
+from server.storage.blobs import Blobs
+from server.storage.blobs_local import DirectoryBlobs
+from server.storage.claims import Claims
 from server.storage.database import Database
+from server.storage.file_store import FileStore
 from server.storage.guarded import GuardedStore
+from server.storage.janitor import Janitor
 from server.storage.records import Records
 from server.storage.schema import bring_up_to_date
 from server.storage.sqlite import SqliteDatabase
 
 RECORDS_FILE: Final = "records.db"
+FILES_FOLDER: Final = "files"
 
 _NO_NAME: Final = re.compile(r"[^A-Za-z0-9_]+")
 
@@ -37,7 +45,12 @@ class Stores:
         self._databases: dict[str, Database] = {}
         self._tables: list[tuple[Database, str, str | None]] = []
         named = config.storage.stores
-        self.files = self._store(named.files, "openai_files")
+        files = self._table(named.files, "openai_files")
+        claims = Claims(self._table_of(files.database, f"{files.name}_claims"))
+        self._blobs = _blobs(config.storage.blobs)
+        self.files = GuardedStore(files, type_of_record(files.name))
+        self.file_store = FileStore(self.files, claims, self._blobs)
+        self.janitor = Janitor(files, claims, self._blobs)
         self.conversations = self._store(named.conversations, "openai_conversations")
         self.items = self._store(named.conversations, "conversation_items", belonging_to=self.conversations)
         self.completions = self._store(named.inference, "chat_completions")
@@ -45,13 +58,17 @@ class Stores:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Every database open, and every table up to date; raises DatabaseUnavailable and SchemaMismatch."""
+        """Every database open, every table up to date, and the janitor at work; raises DatabaseUnavailable and
+        SchemaMismatch.
+        """
         async with AsyncExitStack() as opened:
+            opened.push_async_callback(self._blobs.close)
             for database in self._databases.values():
                 opened.push_async_callback(database.close)
                 await database.start()
             for database, table, parent in self._tables:
                 await bring_up_to_date(database, table, parent)
+            await opened.enter_async_context(self.janitor.running())
             yield
 
     def _store(
@@ -63,15 +80,23 @@ class Stores:
         belonging_to: GuardedStore | None = None,
     ) -> GuardedStore:
         """The store that is configured so; `default` is its table's name where the configuration has none."""
+        records = self._table(named, default, belonging_to)
+        return GuardedStore(records, type_of_record(records.name) if kind is None else kind)
+
+    def _table(
+        self, named: Table | Namespace | None, default: str, belonging_to: GuardedStore | None = None
+    ) -> Records:
         table = default
         if belonging_to is None and isinstance(named, Table):
             table = named.table_name
         elif isinstance(named, Namespace):
             table = _NO_NAME.sub("_", f"kv_{named.namespace}")[:40]
         database = self._database(None if named is None else named.backend)
-        records = Records(database, table)
-        self._tables.append((database, table, None if belonging_to is None else belonging_to.table))
-        return GuardedStore(records, type_of_record(table) if kind is None else kind)
+        return self._table_of(database, table, None if belonging_to is None else belonging_to.table)
+
+    def _table_of(self, database: Database, table: str, parent: str | None = None) -> Records:
+        self._tables.append((database, table, parent))
+        return Records(database, table)
 
     def _database(self, backend: str | None) -> Database:
         """The database of a backend, once for all the stores in it; None is the server's own choice."""
@@ -93,3 +118,18 @@ class Stores:
 
                 return PostgresDatabase(backend.url)
         raise ValueError(f"the backend `{name}` keeps counters, and no records")
+
+
+def _blobs(config: LocalBlobs | S3Blobs | None) -> Blobs:
+    match config:
+        case None:
+            return DirectoryBlobs(home() / FILES_FOLDER)
+        case LocalBlobs(path=path):
+            return DirectoryBlobs(path)
+        case S3Blobs():
+            # Here and not above, as for PostgreSQL.
+            from server.storage.blobs_s3 import BucketBlobs
+
+            pair = (config.access_key_id, config.secret_access_key)
+            keys = None if pair[0] is None or pair[1] is None else (pair[0], pair[1])
+            return BucketBlobs(config.bucket, config.prefix, config.region, config.endpoint, keys)

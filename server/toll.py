@@ -32,10 +32,14 @@ class Toll:
         self._address = address
         self.standing: Standing | None = None
 
-    async def pay(self) -> None:
-        """Take the request out of the caller's share; raises QuotaExceeded and CountersUnavailable."""
+    async def pay(self, limit: int | None) -> None:
+        """Take the request out of the caller's share; `limit` is the one that the policy names, if it names one.
+
+        Raises QuotaExceeded and CountersUnavailable.
+        """
         try:
-            self.standing = await self._quota.take(self._caller, self._address, self._quota.limit_of(self._caller))
+            share = self._quota.limit_of(self._caller, limit)
+            self.standing = await self._quota.take(self._caller, self._address, share)
         except QuotaExceeded as exceeded:
             self.standing = exceeded.standing
             raise

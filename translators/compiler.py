@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from policy.diagnostics import Findings
+from policy.limits import NAME as LIMITS
 from policy.rules import AccessRule, PolicySet, Regex, RouteRule
 from policy.vocabulary import CONTRACT
 from translators.bodies import access_bodies, route_bodies
@@ -58,11 +59,12 @@ def compile_policies(policies: PolicySet, guardrails: Mapping[str, bytes] | None
     """
     findings = Findings()
     access = tuple(_access_rule(rule, policies.access_name, findings) for rule in policies.access)
-    routes = tuple(_route_rule(rule, findings) for rule in policies.routes or ())
+    routes = tuple(_route_rule(rule, "route_policy", findings) for rule in policies.routes or ())
+    limits = tuple(_route_rule(rule, LIMITS, findings) for rule in policies.limits)
     findings.raise_errors()
     files = {f"{_ROOT}/{path}": text.encode() for path, text in _law()}
     files.update(guardrails or {})
-    for package, title, rules in (("access", "Access rules", access), ("routes", "Route rules", routes)):
+    for package, title, rules in _packages(access, routes, limits):
         for name, text in modules(package, title, rules, filtered=package == "access"):
             files[f"{_ROOT}/{package}/{name}"] = text.encode()
     settings = {
@@ -80,14 +82,22 @@ def compile_policies(policies: PolicySet, guardrails: Mapping[str, bytes] | None
     return Bundle(revision, dict(sorted(files.items())), access, routes)
 
 
+def _packages(
+    access: tuple[CompiledRule, ...], routes: tuple[CompiledRule, ...], limits: tuple[CompiledRule, ...]
+) -> list[tuple[str, str, tuple[CompiledRule, ...]]]:
+    """What is generated: the package's name, its title and its rules. Without limits, there is no such package."""
+    packages = [("access", "Access rules", access), ("routes", "Route rules", routes)]
+    return [*packages, ("limits", "Limits of the quota", limits)] if limits else packages
+
+
 def _access_rule(rule: AccessRule, policy_name: str, findings: Findings) -> CompiledRule:
     bodies = access_bodies(rule, lambda pattern: _translate(pattern, findings))
     return _compiled(rule, policy_name, bodies, listings(bodies))
 
 
-def _route_rule(rule: RouteRule, findings: Findings) -> CompiledRule:
+def _route_rule(rule: RouteRule, policy_name: str, findings: Findings) -> CompiledRule:
     bodies = route_bodies(rule, lambda pattern: _translate(pattern, findings))
-    return _compiled(rule, "route_policy", bodies)
+    return _compiled(rule, policy_name, bodies)
 
 
 def _compiled(

@@ -41,7 +41,7 @@ class EventStream(Response):
         super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
         self._provider = provider
-        self._chat = chat
+        self._chat: ChatRequest | None = chat
         self._streams = streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,8 +63,12 @@ class EventStream(Response):
                 await events.aclose()
 
     async def _accepted(self) -> ChatStream:
+        # A stream may last for hours; the request, which may be large, is not kept for it.
+        chat, self._chat = self._chat, None
+        if chat is None:
+            raise RuntimeError("a stream is sent once")
         try:
-            return await self._provider.stream(self._chat)
+            return await self._provider.stream(chat)
         except ProviderFailed as failure:
             raise provider_error(failure) from None
 

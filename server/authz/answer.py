@@ -14,10 +14,12 @@ from policy.vocabulary import (
     Action,
     Anonymous,
     Decision,
+    Obligation,
     Principal,
     Resource,
     Route,
     StampOwner,
+    UseLimit,
     Verdict,
 )
 from server.authz.errors import Failure, PolicyUnavailable
@@ -167,9 +169,28 @@ def _decision(part: Any, revision: str, question: Question | None) -> Decision:
             raise Malformed("`source` or `description` without a `rule`")
     elif type(rule) is not str or type(source) is not str or not (description is None or type(description) is str):
         raise Malformed("`rule`, `source` or `description` is not a text")
+    duties = _obligations(part["obligations"], question, verdict)
+    return Decision(verdict, rule, source, description, reason, revision, duties)
+
+
+def _obligations(listed: Any, question: Question | None, verdict: Verdict) -> tuple[Obligation, ...]:
+    """What must be done: a route may bring a limit, a permitted create must bring its owner, and that is all."""
+    if type(listed) is not list:
+        raise Malformed("`obligations` is not a list")
+    if question is None and verdict is Verdict.PERMIT and listed:
+        return (_limit(listed),)
     duty = _duty(question) if verdict is Verdict.PERMIT else None
-    _check_obligations(part["obligations"], duty)
-    return Decision(verdict, rule, source, description, reason, revision, () if duty is None else (StampOwner(duty),))
+    _check_owner(listed, duty)
+    return () if duty is None else (StampOwner(duty),)
+
+
+def _limit(listed: list[Any]) -> UseLimit:
+    only = listed[0] if len(listed) == 1 else None
+    if type(only) is not dict or only.keys() != {"id", "limit"} or only["id"] != "use_limit":
+        raise Malformed("`obligations` of a route is not to keep one limit")
+    if type(only["limit"]) is not int or only["limit"] < 0:
+        raise Malformed("`limit` is not the place of a limit")
+    return UseLimit(only["limit"])
 
 
 def _duty(question: Question | None) -> Principal | None:
@@ -179,9 +200,7 @@ def _duty(question: Question | None) -> Principal | None:
     return question.principal
 
 
-def _check_obligations(obligations: Any, owner: Principal | None) -> None:
-    if type(obligations) is not list:
-        raise Malformed("`obligations` is not a list")
+def _check_owner(obligations: list[Any], owner: Principal | None) -> None:
     if owner is None:
         if obligations:
             raise Malformed("an obligation where none may be")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
-from policy.vocabulary import Action, Anonymous, Decision, Principal, Resource, Route, Verdict
+from policy.vocabulary import Action, Anonymous, Decision, Principal, Resource, Route, UseLimit, Verdict
 from server.authz.answer import Answer
 from server.authz.decision_log import DecisionLog
 from server.authz.decision_record import line_of_list, lines_of
@@ -18,12 +18,17 @@ from server.authz.permit import MINT, ListPermit, Permit
 from server.authz.question import ListQuestion, Question
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestContext:
-    """The request that a decision is for: its id, and the caller as authenticated."""
+    """The request that decisions are for: its id, and the caller as authenticated.
+
+    `limit` is the limit of the quota that the policy has named for it (its place in `server.quota.limits`), once it has
+    permitted the route; None where it names none.
+    """
 
     request_id: str
     principal: Principal | Anonymous
+    limit: int | None = None
 
 
 class PolicyEnforcementPoint:
@@ -98,6 +103,7 @@ class PolicyEnforcementPoint:
         route = answers[0].route
         if route is not None and route.verdict is not Verdict.PERMIT:
             raise AccessDenied(route, decision_id, questions[0], of_route=True)
+        _take_duties(context, route)
         return [
             Permit(MINT, context.principal, Action.READ, question.resource, answer.resource, decision_id)
             for question, answer in zip(questions, answers, strict=True)
@@ -123,6 +129,7 @@ class PolicyEnforcementPoint:
             raise
         decision_id = answer.decision_id or _new_id()
         await self._write(lines_of(context.request_id, decision_id, question, answer, _since(began)))
+        _take_duties(context, answer.route)
         for decision in (answer.route, answer.resource):
             if decision is not None and decision.verdict is not Verdict.PERMIT:
                 raise AccessDenied(decision, decision_id, question, of_route=decision is answer.route)
@@ -134,6 +141,11 @@ class PolicyEnforcementPoint:
         except PolicyUnavailable as failure:
             self._pdp.no_decision(failure)
             raise
+
+
+def _take_duties(context: RequestContext, route: Decision | None) -> None:
+    if route is not None and route.obligations:
+        context.limit = next((duty.index for duty in route.obligations if isinstance(duty, UseLimit)), None)
 
 
 def _new_id() -> str:

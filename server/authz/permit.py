@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import InitVar, dataclass
 from typing import Final, final
 
-from policy.vocabulary import Action, Anonymous, Decision, Principal, Resource
+from policy.vocabulary import Action, Anonymous, Decision, Principal, Resource, StampOwner
 from server.authz.clauses import RecordFilter
 
 MINT: Final = object()
@@ -34,7 +34,7 @@ class Permit:
     @property
     def owner(self) -> Principal | None:
         """Who owns what is created under this permit."""
-        return next((duty.owner for duty in self.decision.obligations), None)
+        return next((duty.owner for duty in self.decision.obligations if isinstance(duty, StampOwner)), None)
 
 
 @final

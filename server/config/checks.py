@@ -25,6 +25,11 @@ _OF_KEYS: Final[tuple[Path, ...]] = (
 
 _PAIRS: Final[tuple[tuple[Path, tuple[str, str], str], ...]] = (
     (("server",), ("tls_certfile", "tls_keyfile"), "HTTPS takes both, HTTP neither"),
+    (
+        ("storage", "blobs"),
+        ("access_key_id", "secret_access_key"),
+        "a bucket takes both, and neither where the machine has credentials of its own",
+    ),
     (("server", "opa"), ("url", "token"), "an OPA elsewhere takes both, one that the server starts neither"),
 )
 

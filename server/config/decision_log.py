@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Discriminator, Tag
 
-from server.config.fields import refusal, refuse, scalar, text, whole_number
+from server.config.fields import refusal, text, whole_number
 from server.config.locations import path
 from server.config.shape import Shape
+from server.config.sizes import size
 
 STDOUT: Final = "stdout"
 LEAST_BYTES: Final = 64 * 1024
 MOST_BYTES: Final = 2**50
 MOST_KEPT: Final = 1000
 
-_SIZE: Final = re.compile(r"(0|[1-9][0-9]{0,17}) ?(|kB|KB|MB|GB|KiB|MiB|GiB)")
-_UNITS: Final = {
-    "": 1,
-    "kB": 1000,
-    "KB": 1000,
-    "MB": 1000**2,
-    "GB": 1000**3,
-    "KiB": 1024,
-    "MiB": 1024**2,
-    "GiB": 1024**3,
-}
-
-
-def _size(value: object) -> object:
-    if isinstance(value, int):
-        return value
-    expected = "a number of bytes, or one like `100MB` or `1GiB`, from 64KiB to 1024TiB"
-    given = scalar(value, expected)
-    found = _SIZE.fullmatch(given.text)
-    if found is None or not LEAST_BYTES <= int(found[1]) * _UNITS[found[2]] <= MOST_BYTES:
-        refuse(given, expected)
-    return int(found[1]) * _UNITS[found[2]]
+_BYTES: Final = size(LEAST_BYTES, MOST_BYTES, "from 64KiB to 1024TiB")
 
 
 def _file(value: object) -> object:
@@ -57,7 +36,7 @@ class RotatedLog(Shape):
     """
 
     path: Annotated[Path, BeforeValidator(_file)]
-    rotate_at: Annotated[int, BeforeValidator(_size)]
+    rotate_at: Annotated[int, _BYTES]
     keep: Annotated[int, whole_number(1, MOST_KEPT)] = 5
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Discriminator, Tag
 
-from server.config.fields import one_of, whole_number
+from server.config.fields import Anything, one_of, whole_number
 from server.config.shape import Shape
 from server.config.storage import Namespace, SqliteStore
 
@@ -21,11 +21,25 @@ def _store_kind(value: object) -> str:
     return "backend" if is_named else "file"
 
 
+class LimitConfig(Shape):
+    """A limit of its own for some callers: whom, the policy engine decides from `when` or `unless`.
+
+    Those two and `description` are the policy's, and are left to `policy.limits`.
+    """
+
+    when: Anything = None
+    unless: Anything = None
+    description: Anything = None
+    max_requests: Most | None = None
+    max_tokens: Most | None = None
+
+
 class QuotaConfig(Shape):
     """How many requests and tokens each caller may use in a period; None is no limit.
 
     `kvstore` is an SQLite file of its own, or a namespace of a backend for keys and values under `storage`, which
-    several servers may share. Without authentication, the anonymous numbers hold for everyone.
+    several servers may share. Without authentication, the anonymous numbers hold for everyone. The first of `limits`
+    that applies to a caller stands in for the numbers of its kind.
     """
 
     kvstore: Annotated[
@@ -35,4 +49,5 @@ class QuotaConfig(Shape):
     authenticated_max_requests: Most | None = None
     anonymous_max_tokens: Most | None = None
     authenticated_max_tokens: Most | None = None
+    limits: tuple[LimitConfig, ...] = ()
     period: Annotated[Literal["minute", "hour", "day"], one_of("minute", "hour", "day")] = "day"

@@ -12,9 +12,11 @@ from pydantic_core import CoreSchema
 from server.config.fields import Secret, Switch, Text, one_of, refusal, whole_number
 from server.config.locations import BaseUrl, FilePath
 from server.config.shape import Shape, chosen_by
+from server.config.sizes import size
 
 MOST_QUEUED_WRITES: Final = 10_000_000
 MOST_WRITERS: Final = 64
+MOST_FILE_BYTES: Final = 64 * 1024**3
 
 SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 """How a connection to PostgreSQL is protected, in libpq's words."""
@@ -171,10 +173,11 @@ def _any_blobs(_source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
 
 
 class Storage(Shape):
-    """`storage`: backends by name, the stores that use them, and where the bytes of files are (None: the user's
-    directory).
+    """`storage`: backends by name, the stores that use them, where the bytes of files are (None: the user's
+    directory), and how many of them one file may have.
     """
 
     backends: dict[str, Backend] = Field(default_factory=dict)
     stores: Stores = Stores()
     blobs: Annotated[LocalBlobs | S3Blobs, GetPydanticSchema(_any_blobs)] | None = None
+    max_file_bytes: Annotated[int, size(1, MOST_FILE_BYTES, "from 1 to 64GiB")] = 512 * 1024 * 1024

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -63,6 +63,7 @@ class Quota:
     """Counts each caller's requests and tokens in fixed periods of `period` seconds.
 
     A principal is counted by its issuer and id, whatever its tokens and addresses; who is anonymous by its address.
+    `named` are the limits that the policy can name, in the order of `server.quota.limits`.
     `now` is in seconds since 1970.
     """
 
@@ -73,16 +74,23 @@ class Quota:
         *,
         anonymous: Limit,
         authenticated: Limit,
+        named: Sequence[Limit] = (),
         now: Callable[[], float] = time.time,
     ) -> None:
         self._counters = counters
         self._period = period
         self._anonymous = anonymous
         self._authenticated = authenticated
+        self._named = tuple(named)
         self._now = now
 
-    def limit_of(self, caller: Principal | Anonymous) -> Limit:
-        """What the caller may use where nothing else is said."""
+    def limit_of(self, caller: Principal | Anonymous, index: int | None) -> Limit:
+        """What the caller may use: the limit at that place of those that the policy can name, or else its kind's own.
+
+        A place that there is none at gives nothing: policy and configuration are not of one make then.
+        """
+        if index is not None:
+            return self._named[index] if index < len(self._named) else Limit(0, 0)
         return self._authenticated if isinstance(caller, Principal) else self._anonymous
 
     async def take(self, caller: Principal | Anonymous, address: str, limit: Limit) -> Standing | None:

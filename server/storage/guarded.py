@@ -11,10 +11,13 @@ from server.authz.errors import AccessDenied
 from server.authz.permit import ListPermit, Permit
 from server.storage.database import Writing
 from server.storage.record_filter import RowVerdict, compile_filter
-from server.storage.records import Draft, Page, Record, Records
+from server.storage.records import Draft, Page, Record, Records, Stored
 
 _TRIES: Final = 5
 """How often a change is tried again that another request's change got ahead of."""
+
+_MOST_AT_ONCE: Final = 500
+"""Records that are read together where each needs a question of its own."""
 
 
 class NotFound(Exception):
@@ -86,10 +89,8 @@ class GuardedStore:
 
         Raises AlreadyThere for an id that exists, whoever's it is, and ParentGone.
         """
-        if permit.action is not Action.CREATE or permit.resource.type != self._kind:
-            raise ValueError("the permit is for something else")
         async with self._records.database.writing() as transaction:
-            record = await self._records.insert(transaction, draft, permit.owner)
+            record = await self.insert_in(transaction, permit, draft)
             if beside is not None:
                 await beside(transaction)
         return record
@@ -103,6 +104,17 @@ class GuardedStore:
     async def get(self, gate: Asking, identity: str, parent: str | None = None) -> Record:
         """The record; NotFound where there is none that the caller may read (or none of that parent)."""
         return await self._held(gate, identity, parent, Action.READ)
+
+    async def readable(self, gate: Asking, identities: Sequence[str]) -> dict[str, Record]:
+        """Those of the records that there are and that the caller may read, by their ids."""
+        found = {stored.id: stored for stored in await self._records.find_all(identities)}
+        # As many questions as ids: what is asked must not tell which of them there are.
+        asked = [
+            self._resource(found[identity]) if identity in found else self._nothing(identity) for identity in identities
+        ]
+        permits = await gate.readable(asked) if asked else []
+        names = [permit.resource.names[0] for permit in permits]
+        return {name: found[name].record for name in names if name in found}
 
     async def permit(self, gate: Asking, identity: str, action: Action, parent: str | None = None) -> Record:
         """The record, once the caller may do `action` to it; raises NotFound, and AccessDenied where it may be read."""
@@ -127,12 +139,23 @@ class GuardedStore:
                 return replace(kept, version=version)
         raise Contended
 
-    async def delete(self, gate: Asking, identity: str, parent: str | None = None) -> Record:
-        """The record that is gone now, with what belonged to it; raises NotFound, AccessDenied where it may be read."""
+    async def delete(
+        self,
+        gate: Asking,
+        identity: str,
+        parent: str | None = None,
+        beside: Callable[[Writing], Awaitable[None]] | None = None,
+    ) -> Record:
+        """The record that is gone now, with what belonged to it; what `beside` writes is in the same transaction.
+
+        Raises NotFound, AccessDenied where it may be read.
+        """
         record = await self._held(gate, identity, parent, Action.DELETE)
         async with self._records.database.writing() as transaction:
             if not await self._records.remove(transaction, identity):
                 raise NotFound(identity)
+            if beside is not None:
+                await beside(transaction)
         return record
 
     async def page(self, gate: Asking, page: Page) -> Listed:
@@ -141,23 +164,25 @@ class GuardedStore:
         permitted = compile_filter(listing.filter, self._records.database.dialect)
         found: list[Record] = []
         wanted = replace(page, limit=page.limit + 1)
-        backwards = page.before is not None and page.after is None
         while True:
             rows = await self._records.page(permitted, wanted)
             kept = await self._kept(gate, rows)
-            found = [*kept, *found] if backwards else [*found, *kept]
+            found = [*kept, *found] if page.is_backwards else [*found, *kept]
             if len(found) > page.limit or len(rows) < wanted.limit:
                 break
-            # Some of the page were not permitted after all: go on behind its last row.
-            wanted = replace(wanted, before=rows[0][0]) if backwards else replace(wanted, after=rows[-1][0])
-        has_more = len(found) > page.limit
-        records = found[-page.limit :] if backwards else found[: page.limit]
-        return Listed(tuple(records), has_more)
+            # Some of them were not permitted after all: go on behind the last row, in larger steps.
+            more = min(2 * wanted.limit, max(_MOST_AT_ONCE, wanted.limit))
+            if page.is_backwards:
+                wanted = replace(wanted, limit=more, before=rows[0][0])
+            else:
+                wanted = replace(wanted, limit=more, after=rows[-1][0])
+        records = found[-page.limit :] if page.is_backwards else found[: page.limit]
+        return Listed(tuple(records), len(found) > page.limit)
 
     async def _kept(self, gate: Asking, rows: Sequence[tuple[Record, RowVerdict]]) -> list[Record]:
         """Those of the rows that are permitted; the undecided ones are asked about together."""
-        undecided = {record.id: self._resource(record) for record, verdict in rows if verdict is RowVerdict.ASK}
-        permits = await gate.readable(list(undecided.values())) if undecided else []
+        undecided = [self._resource(record) for record, verdict in rows if verdict is RowVerdict.ASK]
+        permits = await gate.readable(undecided) if undecided else []
         permitted = {permit.resource.names[0] for permit in permits}
         return [
             record
@@ -166,18 +191,23 @@ class GuardedStore:
         ]
 
     async def _held(self, gate: Asking, identity: str, parent: str | None, action: Action) -> Record:
-        record = await self._records.find(identity)
-        if record is None or record.parent != parent:
-            await gate.enter()
-            raise NotFound(identity)
-        resource = self._resource(record)
+        found = await self._records.find(identity)
+        if found is not None and found.parent != parent:
+            found = None
+        # Of what isn't there the same is asked as of what is somebody else's: how long it takes must not tell.
+        resource = self._nothing(identity) if found is None else self._resource(found)
         try:
             await gate.permit(action, resource)
         except AccessDenied:
-            if action is Action.READ or not await gate.readable([resource]):
+            if action is Action.READ or not await gate.readable([resource]) or found is None:
                 raise NotFound(identity) from None
             raise
-        return record
+        if found is None:
+            raise NotFound(identity)
+        return found.record
 
-    def _resource(self, record: Record) -> Resource:
+    def _resource(self, record: Record | Stored) -> Resource:
         return Resource(self._kind, (record.id,), record.owner, record.origin)
+
+    def _nothing(self, identity: str) -> Resource:
+        return Resource(self._kind, (identity,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
 from typing import Any, Final
 
@@ -15,6 +15,13 @@ from server.storage.record_filter import POSTGRESQL, Dialect
 
 _CONNECTIONS: Final = 16
 _SECONDS: Final = 10.0
+_SCRIPTS: Final = "SELECT pg_advisory_xact_lock(7289140255512)"
+"""Servers that start together change the schema one after the other."""
+
+_OURS: Final = (asyncpg.CheckViolationError, asyncpg.RaiseError, asyncpg.DataError)
+"""What a check, a trigger or a value raises: a fault of this server, which trying again won't mend."""
+
+_LOST: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 _PARAMETER: Final = re.compile(r"\?([1-9][0-9]*)")
 
 
@@ -42,21 +49,35 @@ class PostgresDatabase:
 
     async def read(self, statement: str, *values: Value) -> list[Row]:
         """The rows of a statement that changes nothing; raises DatabaseUnavailable."""
-        with _reported():
-            return [tuple(row) for row in await self._opened.fetch(spelled(statement), *values)]
+        async with self._connected() as connection:
+            return await connection.run(statement, *values)
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[_Transaction]:
+    async def writing(self) -> AsyncIterator[_Connection]:
         """A transaction on a connection of its own."""
-        with _reported():
-            async with self._opened.acquire() as connection, connection.transaction():
-                yield _Transaction(connection)
+        async with self._connected() as connection:
+            await connection.begin()
+            try:
+                yield connection
+            except BaseException:
+                await connection.roll_back()
+                raise
+            await connection.commit()
 
     async def script(self, statements: str) -> None:
         """Several statements without parameters, in a transaction of their own; raises DatabaseUnavailable."""
+        async with self.writing() as connection:
+            await connection.script(f"{_SCRIPTS};\n{statements}")
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[_Connection]:
         with _reported():
-            async with self._opened.acquire() as connection, connection.transaction():
-                await connection.execute(statements)
+            connection = await self._opened.acquire(timeout=_SECONDS)
+        try:
+            yield _Connection(connection)
+        finally:
+            with suppress(*_LOST):
+                await self._opened.release(connection, timeout=_SECONDS)
 
     @property
     def _opened(self) -> asyncpg.Pool[asyncpg.Record]:
@@ -65,12 +86,31 @@ class PostgresDatabase:
         return self._pool
 
 
-class _Transaction:
+class _Connection:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self._transaction = connection.transaction()
+
+    async def begin(self) -> None:
+        with _reported():
+            await self._transaction.start()
+
+    async def commit(self) -> None:
+        with _reported():
+            await self._transaction.commit()
+
+    async def roll_back(self) -> None:
+        # A lost connection has rolled back already.
+        with suppress(*_LOST):
+            await self._transaction.rollback()
 
     async def run(self, statement: str, *values: Value) -> list[Row]:
-        return [tuple(row) for row in await self._connection.fetch(spelled(statement), *values)]
+        with _reported():
+            return [tuple(row) for row in await self._connection.fetch(spelled(statement), *values)]
+
+    async def script(self, statements: str) -> None:
+        with _reported():
+            await self._connection.execute(statements)
 
 
 @lru_cache(maxsize=1024)
@@ -87,6 +127,8 @@ def _reported() -> Iterator[None]:
         raise AlreadyThere from None
     except asyncpg.ForeignKeyViolationError:
         raise ParentGone from None
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    except _OURS:
+        raise
+    except _LOST as error:
         # The texts of such errors may hold addresses and values; what kind it is says enough.
         raise DatabaseUnavailable(f"the records in PostgreSQL can't be used ({type(error).__name__})") from None

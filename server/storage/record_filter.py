@@ -79,14 +79,16 @@ class SqlFilter:
     """A filter for the `WHERE` and, where `ask` is among `outcomes`, the `SELECT` of one statement.
 
     `verdict` yields a RowVerdict for a row. `condition` holds for every row that is permitted, for none that is denied
-    and, of those with the verdict `ask`, for all that a question may permit; an index on `id`, the owner or `origin`
-    can answer it. Both refer to `parameters` by their numbers, and `condition` refers to each of them.
+    and, of those with the verdict `ask`, for all that a question may permit. Where `candidates` are given, at least one
+    of them holds for each of those rows, and an index on `id`, the owner or `origin` answers each. All of them refer to
+    `parameters` by their numbers, and `condition` refers to each of these.
     """
 
     verdict: str
     condition: str
     parameters: tuple[str, ...]
     outcomes: frozenset[RowVerdict]
+    candidates: tuple[str, ...] = ()
 
 
 def compile_filter(record_filter: RecordFilter, dialect: Dialect, first_parameter: int = 1) -> SqlFilter:
@@ -102,9 +104,9 @@ def compile_filter(record_filter: RecordFilter, dialect: Dialect, first_paramete
     verdict = f"CASE{''.join(whens)} ELSE '{otherwise}' END"
     condition = f"{verdict} <> '{RowVerdict.DENY}'"
     candidates = _candidates(clauses, parameters)
-    if candidates is not None:
-        condition = f"({candidates}) AND {condition}"
-    return SqlFilter(verdict, condition, tuple(parameters.values), outcomes)
+    if candidates:
+        condition = f"({' OR '.join(candidates)}) AND {condition}"
+    return SqlFilter(verdict, condition, tuple(parameters.values), outcomes, candidates)
 
 
 def _reached(clauses: Iterable[Clause]) -> Iterator[Clause]:
@@ -201,11 +203,11 @@ def _test(fact: Fact, parameters: _Parameters) -> str:
             raise ValueError("what is undecided is no test of a row")
 
 
-def _candidates(clauses: Iterable[Clause], parameters: _Parameters) -> str | None:
-    """A condition on indexed columns that holds for every row to which a permit may apply; None if there is none."""
+def _candidates(clauses: Iterable[Clause], parameters: _Parameters) -> tuple[str, ...]:
+    """Conditions on indexed columns, one of which holds for every row to which a permit may apply; () if unknown."""
     facts = [_indexed(clause) for clause in clauses if clause.effect is Effect.PERMIT]
     if None in facts:
-        return None
+        return ()
     names = [fact.name for fact in facts if isinstance(fact, NameIs)]
     terms = [f"id IN {parameters.dialect.elements.format(parameters.texts(names))}"] if names else []
     for fact in dict.fromkeys(facts):
@@ -214,10 +216,11 @@ def _candidates(clauses: Iterable[Clause], parameters: _Parameters) -> str | Non
                 owner, vouching = parameters.text(identity), parameters.text(issuer)
                 terms.append(f"(owner_principal = {owner} AND owner_issuer = {vouching})")
             case Unowned():
-                terms.append("owner_principal IS NULL")
+                # Whoever vouches for nobody is nobody too; said so, the index has these rows by their age.
+                terms.append("(owner_principal IS NULL AND owner_issuer IS NULL)")
             case FromConfig():
                 terms.append(f"origin = {parameters.text(Origin.CONFIG.value)}")
-    return " OR ".join(terms)
+    return tuple(terms)
 
 
 def _indexed(clause: Clause) -> Fact | None:

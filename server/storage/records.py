@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from policy.vocabulary import Origin, Principal
 from server.storage.database import Database, Row, Value, Writing
 from server.storage.record_filter import RowVerdict, SqlFilter
+from server.storage.schema import check_name
+from server.storage.selecting import statement_of
 
 Json: TypeAlias = dict[str, Any]
 
@@ -18,6 +20,7 @@ _COLUMNS: Final = (
     "id, parent, ordering, created_at, owner_principal, owner_issuer, access_attributes, origin, facet, expires_at, "
     "version, body"
 )
+_MOST_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +46,22 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What is to become a record: everything but its owner, which only a decision knows."""
+    """What is to become a record: everything but its owner, which only a decision knows, and its age.
+
+    `lifetime` is how many seconds it exists; None is for good.
+    """
 
     id: str
     body: Mapping[str, Any]
     parent: str | None = None
     facet: str = ""
-    expires_at: int | None = None
+    lifetime: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which part of a list is wanted: at most `limit` records after `after`, of one parent, of one facet, newest first
-    or oldest first. `matching` are members of the body's `metadata` that must be so.
+    """Which part of a list is wanted: at most `limit` records after `after` or before `before`, of one parent, of one
+    facet, newest first or oldest first. `matching` are members of the body's `metadata` that must be so.
     """
 
     limit: int
@@ -65,6 +71,11 @@ class Page:
     parent: str | None = None
     facet: str | None = None
     matching: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_backwards(self) -> bool:
+        """Whether it is the records next to `before` that are wanted."""
+        return self.before is not None and self.after is None
 
 
 _last_ordering = 0
@@ -77,38 +88,88 @@ def next_ordering() -> int:
     return _last_ordering
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A row as it was found: what a question about it needs, and the record once the answer is yes.
+
+    What the record holds is read no earlier: how long that takes would tell a stranger that it is there.
+    """
+
+    row: Row
+
+    @property
+    def id(self) -> str:
+        """The record's id."""
+        identity: str = self.row[0]
+        return identity
+
+    @property
+    def parent(self) -> str | None:
+        """The id of the record that it belongs to."""
+        parent: str | None = self.row[1]
+        return parent
+
+    @property
+    def owner(self) -> Principal | None:
+        """Whose it is."""
+        return _owner(*self.row[4:7])
+
+    @property
+    def origin(self) -> Origin:
+        """Where it comes from."""
+        return Origin(self.row[7])
+
+    @property
+    def record(self) -> Record:
+        """All of it."""
+        return _record(self.row)
+
+
 class Records:
-    """The table `name` of a database; the name comes from the configuration's shapes and is letters and digits."""
+    """The table `name` of a database; `server.storage.schema.check_name` says which names there are."""
 
     def __init__(self, database: Database, name: str) -> None:
+        check_name(name)
         self.database = database
         self.name = name
-        self._find = f"SELECT {_COLUMNS} FROM {name} WHERE id = ?1"  # noqa: S608 - a checked name
-        self._insert = f"INSERT INTO {name} ({_COLUMNS}) VALUES ({', '.join(f'?{n}' for n in range(1, 13))})"  # noqa: S608
+        self._select = f'SELECT {_COLUMNS} FROM "{name}" WHERE id'  # noqa: S608 - a checked name
+        places = ", ".join(f"?{number}" for number in range(1, 14))
+        self._insert = f'INSERT INTO "{name}" ({_COLUMNS}, labels) VALUES ({places})'  # noqa: S608 - likewise
         self._change = (
-            f"UPDATE {name} SET body = ?2, facet = ?3, expires_at = ?4, version = version + 1 "  # noqa: S608
-            "WHERE id = ?1 AND version = ?5 RETURNING version"
+            f'UPDATE "{name}" SET body = ?2, labels = ?3, facet = ?4, expires_at = ?5, version = version + 1 '  # noqa: S608 - likewise
+            "WHERE id = ?1 AND version = ?6 RETURNING version"
         )
-        self._remove = f"DELETE FROM {name} WHERE id = ?1 RETURNING id"  # noqa: S608
-        self._expired = f"SELECT id FROM {name} WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2"  # noqa: S608
+        self._remove = f'DELETE FROM "{name}" WHERE id = ?1 RETURNING id'  # noqa: S608 - likewise
+        self._expired = f'SELECT id FROM "{name}" WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2'  # noqa: S608 - likewise
 
-    async def find(self, identity: str) -> Record | None:
-        """The record of that id."""
-        rows = await self.database.read(self._find, identity)
-        return _record(rows[0]) if rows else None
+    async def find(self, identity: str) -> Stored | None:
+        """The row of that id."""
+        return next(iter(await self.find_all([identity])), None)
+
+    async def find_all(self, identities: Sequence[str]) -> list[Stored]:
+        """The rows of those ids that there are, in no order."""
+        # PostgreSQL knows no NUL, so no record is called so anywhere.
+        wanted = [identity for identity in dict.fromkeys(identities) if "\0" not in identity]
+        found = []
+        for first in range(0, len(wanted), _MOST_AT_ONCE):
+            some = wanted[first : first + _MOST_AT_ONCE]
+            places = ", ".join(f"?{number}" for number in range(1, len(some) + 1))
+            found += [Stored(row) for row in await self.database.read(f"{self._select} IN ({places})", *some)]
+        return found
 
     async def insert(self, transaction: Writing, draft: Draft, owner: Principal | None) -> Record:
         """The new record; raises AlreadyThere, and ParentGone."""
         ordering = next_ordering()
+        created_at = ordering // 1_000_000
         record = Record(
             draft.id,
             draft.parent,
             ordering,
-            ordering // 1_000_000,
+            created_at,
             owner,
             Origin.CREATED,
             draft.facet,
-            draft.expires_at,
+            None if draft.lifetime is None else created_at + draft.lifetime,
             1,
             dict(draft.body),
         )
@@ -119,7 +180,9 @@ class Records:
         self, transaction: Writing, record: Record, body: Json, facet: str, expires_at: int | None
     ) -> int | None:
         """The new version; None if the record has changed or gone since it was read."""
-        rows = await transaction.run(self._change, record.id, _encoded(body), facet, expires_at, record.version)
+        rows = await transaction.run(
+            self._change, record.id, _encoded(body), _labels(body), facet, expires_at, record.version
+        )
         return int(rows[0][0]) if rows else None
 
     async def remove(self, transaction: Writing, identity: str) -> bool:
@@ -132,40 +195,10 @@ class Records:
 
     async def page(self, permitted: SqlFilter, page: Page) -> list[tuple[Record, RowVerdict]]:
         """Up to `page.limit` records that are permitted or need a question of their own, in the page's order."""
-        values: list[Value] = [*permitted.parameters]
-        where = [f"({permitted.condition})"]
-
-        def bound(value: Value) -> str:
-            values.append(value)
-            return f"?{len(values)}"
-
-        if page.parent is not None:
-            where.append(f"parent = {bound(page.parent)}")
-        if page.facet is not None:
-            where.append(f"facet = {bound(page.facet)}")
-        where += [self._matching(bound(name), bound(value)) for name, value in page.matching]
-        forwards = not page.newest_first
-        for cursor, follows in ((page.after, forwards), (page.before, not forwards)):
-            if cursor is not None:
-                sign = ">" if follows else "<"
-                where.append(f"(ordering, id) {sign} ({bound(cursor.ordering)}, {bound(cursor.id)})")
-        # From the far end where only `before` is given: the records next to the cursor are wanted.
-        backwards = page.before is not None and page.after is None
-        direction = "ASC" if forwards is not backwards else "DESC"
-        statement = (
-            f"SELECT {_COLUMNS}, {permitted.verdict} FROM {self.name} WHERE {' AND '.join(where)} "  # noqa: S608
-            f"ORDER BY ordering {direction}, id {direction} LIMIT {bound(page.limit)}"
-        )
+        statement, values = statement_of(self.database.kind, self.name, _COLUMNS, permitted, page)
         rows = await self.database.read(statement, *values)
         found = [(_record(row[:-1]), RowVerdict(row[-1])) for row in rows]
-        return found[::-1] if backwards else found
-
-    def _matching(self, name: str, value: str) -> str:
-        if self.database.kind == "sqlite":
-            # A path could not hold every name that a key of metadata may have.
-            member = f"member.key = {name} AND member.value = {value}"
-            return f"EXISTS (SELECT 1 FROM json_each(body, '$.metadata') AS member WHERE {member})"  # noqa: S608
-        return f"(CAST(body AS json) -> 'metadata' ->> CAST({name} AS text)) = CAST({value} AS text)"
+        return found[::-1] if page.is_backwards else found
 
 
 def _values(record: Record) -> tuple[Value, ...]:
@@ -184,24 +217,35 @@ def _values(record: Record) -> tuple[Value, ...]:
         record.expires_at,
         record.version,
         _encoded(record.body),
+        _labels(record.body),
     )
 
 
 def _record(row: Row) -> Record:
     identity, parent, ordering, created_at, owner, issuer, attributes, origin, facet, expires_at, version, body = row
-    named = {name: tuple(values) for name, values in json.loads(attributes).items()}
     return Record(
         identity,
         parent,
         ordering,
         created_at,
-        None if owner is None else Principal(owner, issuer, named),
+        _owner(owner, issuer, attributes),
         Origin(origin),
         facet,
         expires_at,
         version,
         json.loads(body),
     )
+
+
+def _owner(identity: str | None, issuer: str, attributes: str) -> Principal | None:
+    if identity is None:
+        return None
+    return Principal(identity, issuer, {name: tuple(values) for name, values in json.loads(attributes).items()})
+
+
+def _labels(body: Mapping[str, Any]) -> str:
+    """What lists can be narrowed by, on its own: a body may be megabytes that nobody wants to look through."""
+    return _encoded(body.get("metadata") or {})
 
 
 def _encoded(value: Mapping[str, Any]) -> str:

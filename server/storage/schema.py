@@ -11,7 +11,7 @@ from typing import Final
 
 from server.storage.database import AlreadyThere, Database, DatabaseUnavailable
 
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 _FILE: Final = re.compile(r"(?P<number>[0-9]{4})_(?P<name>[a-z_]+)\.(?P<kind>[a-z]+)\.sql")
 
 _LEDGER: Final = """
@@ -44,6 +44,12 @@ class Migration:
         return hashlib.sha256(self.template.encode()).hexdigest()
 
 
+def check_name(table: str) -> None:
+    """Raise ValueError for what may not become part of a statement as the name of a table."""
+    if not _NAME.fullmatch(table):
+        raise ValueError("a table's name is at most 40 letters, digits and `_`, and no digit comes first")
+
+
 def migrations(kind: str) -> list[Migration]:
     """All that there are for that kind of database, in their order."""
     found = []
@@ -61,10 +67,9 @@ async def bring_up_to_date(database: Database, table: str, parent: str | None = 
     and SchemaMismatch for a table that a newer or another version made.
     """
     for name in filter(None, (table, parent)):
-        if not _NAME.fullmatch(name):
-            raise ValueError("a table's name is letters, digits and `_`")
+        check_name(name)
     await database.script(_LEDGER)
-    references = "" if parent is None else f"NOT NULL REFERENCES {parent} (id) ON DELETE CASCADE"
+    references = "" if parent is None else f'NOT NULL REFERENCES "{parent}" (id) ON DELETE CASCADE'
     known = migrations(database.kind)
     applied = {int(number): checksum for number, checksum in await database.read(_APPLIED, table)}
     for migration in known:

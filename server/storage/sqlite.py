@@ -15,7 +15,9 @@ import aiosqlite
 from server.storage.database import AlreadyThere, DatabaseUnavailable, ParentGone, Row, Value
 from server.storage.record_filter import SQLITE, Dialect
 
-_BUSY_MILLISECONDS: Final = 5_000
+_BUSY_SECONDS: Final = 5.0
+"""How long to wait for another process that writes."""
+
 _READERS: Final = 2
 
 
@@ -34,21 +36,26 @@ class SqliteDatabase:
 
     async def start(self) -> None:
         """Open the file, which is made for its owner alone if there is none; raises DatabaseUnavailable."""
-        with self.reported():
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            if not self._path.exists():
+        try:
+            with self.reported():
+                self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._path.touch(mode=0o600)
-            self._writer = await self._connected()
-            # A power failure may take the last second with it, and nothing else does; a killed process loses nothing.
-            await self._writer.execute_fetchall("PRAGMA synchronous = NORMAL")
-            self._readers = [await self._connected() for _ in range(_READERS)]
-            for reader in self._readers:
-                await reader.execute_fetchall("PRAGMA query_only = ON")
+                self._writer = await self._connected()
+                # A power failure may take the last second with it, and nothing else does; a killed process loses
+                # nothing.
+                await self._writer.execute_fetchall("PRAGMA synchronous = NORMAL")
+                for _ in range(_READERS):
+                    self._readers.append(await self._connected())
+                    await self._readers[-1].execute_fetchall("PRAGMA query_only = ON")
+        except BaseException:
+            await self.close()
+            raise
         self._next = itertools.cycle(self._readers)
 
     async def close(self) -> None:
         """Close the file."""
-        for connection in (*self._readers, self._writer):
+        connections, self._readers, self._writer = [*self._readers, self._writer], [], None
+        for connection in connections:
             if connection is not None:
                 await connection.close()
 
@@ -60,30 +67,39 @@ class SqliteDatabase:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[_Transaction]:
         """A transaction; those of one process wait for each other."""
-        async with self._turn:
-            connection = self._opened
+        async with self._turn, self._undone_on_failure() as connection:
             with self.reported():
                 await connection.execute_fetchall("BEGIN IMMEDIATE")
-            try:
-                yield _Transaction(self, connection)
-                with self.reported():
-                    await connection.execute_fetchall("COMMIT")
-            except BaseException:
-                # A full disk has rolled back already.
-                with suppress(sqlite3.Error):
-                    await asyncio.shield(connection.execute_fetchall("ROLLBACK"))
-                raise
+            yield _Transaction(self, connection)
+            with self.reported():
+                await connection.execute_fetchall("COMMIT")
 
     async def script(self, statements: str) -> None:
         """Several statements without parameters, in a transaction of their own; raises DatabaseUnavailable."""
-        async with self._turn:
+        async with self._turn, self._undone_on_failure() as connection:
             with self.reported():
-                await self._opened.executescript(f"BEGIN IMMEDIATE;\n{statements}\nCOMMIT;")
+                await connection.executescript(f"BEGIN IMMEDIATE;\n{statements}\nCOMMIT;")
+
+    @asynccontextmanager
+    async def _undone_on_failure(self) -> AsyncIterator[aiosqlite.Connection]:
+        connection = self._opened
+        try:
+            yield connection
+        except BaseException:
+            # What was begun may be waiting for its turn still, after a cancellation: the end of it comes behind that.
+            # Where nothing was begun, or a full disk has ended it already, there is nothing to end.
+            with suppress(sqlite3.Error, ValueError):
+                await asyncio.shield(connection.execute_fetchall("ROLLBACK"))
+            raise
 
     async def _connected(self) -> aiosqlite.Connection:
-        connection = await aiosqlite.connect(self._path, isolation_level=None)
-        for setting in ("journal_mode = WAL", "foreign_keys = ON", f"busy_timeout = {_BUSY_MILLISECONDS}"):
-            await connection.execute_fetchall(f"PRAGMA {setting}")
+        connection = await aiosqlite.connect(self._path, isolation_level=None, timeout=_BUSY_SECONDS)
+        try:
+            await connection.execute_fetchall("PRAGMA journal_mode = WAL")
+            await connection.execute_fetchall("PRAGMA foreign_keys = ON")
+        except BaseException:
+            await connection.close()
+            raise
         return connection
 
     @property
@@ -102,8 +118,9 @@ class SqliteDatabase:
                 raise AlreadyThere from None
             if error.sqlite_errorname == "SQLITE_CONSTRAINT_FOREIGNKEY":
                 raise ParentGone from None
+            # A check or a trigger: a fault of ours, which trying again won't mend.
             raise
-        except (sqlite3.OperationalError, sqlite3.DatabaseError, OSError) as error:
+        except (sqlite3.Error, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise DatabaseUnavailable(f"the records in `{self._path}` can't be used: {reason}") from None
 

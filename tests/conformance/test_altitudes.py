@@ -13,6 +13,7 @@ import yaml
 from tests.conformance.engine import OpaServer, compile_config, expected, opa_test
 from tests.conformance.loader import CONFIG_NAME, Case, ConformanceFile, conformance_files
 from tests.reference import model
+from tests.reference.configuration import auth, load
 from translators.compiler import Bundle
 
 DEFAULT = Path(__file__).parents[2] / "policy" / "default.yaml"
@@ -47,7 +48,7 @@ def test_there_are_enough_cases() -> None:
 
 @pytest.mark.parametrize(("file", "case"), CASES)
 def test_the_reference_model_decides_as_the_case_says(file: ConformanceFile, case: Case) -> None:
-    config, question = model.load(file.config, file.environ), case.question
+    config, question = load(file.config, file.environ), case.question
     principal = question["principal"]
     if case.asked == "route":
         answer = model.decide_route(config, principal, question["route"]["method"], question["route"]["path"])
@@ -87,7 +88,7 @@ def explanation_in_the_file(file: ConformanceFile, case: Case, source: str | Non
     if policy == "default_policy":
         text, rules = DEFAULT.read_text(), yaml.safe_load(DEFAULT.read_text())["access_policy"]
     else:
-        text, rules = file.config, model.auth(model.load(file.config, file.environ))[policy]
+        text, rules = file.config, auth(load(file.config, file.environ))[policy]
     rule = rules[case.index]
     assert text.splitlines()[int(line) - 1].lstrip().startswith("- permit:" if "permit" in rule else "- forbid:")
     return rule.get("description"), name == (DEFAULT.name if policy == "default_policy" else CONFIG_NAME)

@@ -24,6 +24,7 @@ from tests.conformance.engine import LiveOpa, compile_config
 from tests.equivalence.policy_strategies import worlds
 from tests.laws.record_lists import List, asked, verdicts
 from tests.reference import model
+from tests.reference.configuration import load
 from tests.rows import SqliteRows
 from translators.listings import LISTED_TYPES
 
@@ -57,7 +58,7 @@ def test_opa_decides_as_the_reference_model_does(live: LiveOpa) -> None:
     def law(world: tuple[str, list[dict[str, Any]]]) -> None:
         text, asked = world
         live.load(compile_config(text))
-        config = model.load(text, {})
+        config = load(text, {})
         for question in asked:
             answer = live.ask(normalized(question))
             for part, expected in judged(config, question).items():

@@ -219,3 +219,40 @@ def test_a_place_is_given_back_whatever_happens() -> None:
             raise RuntimeError
     with turnstile.passing(caller, "192.0.2.1"):
         pass
+
+
+BY_ROLE = (
+    ECHO
+    + """
+    server:
+      auth:
+        provider_config: {type: custom, endpoint: "https://auth.example.com/validate"}
+      quota:
+        kvstore: {type: sqlite, db_path: FOLDER/quotas.db}
+        authenticated_max_requests: 1
+        limits:
+        - when: user with alice in roles
+          max_requests: 3
+          description: alice pays for more
+        - unless: user with carol not in roles
+          max_requests: 2
+        - when: user with alice in roles
+          max_requests: 1000
+        period: day
+"""
+)
+
+
+def test_the_policy_names_the_limit_of_a_role_and_the_first_that_applies_holds(
+    opa_binary: Path, tmp_path: Path
+) -> None:
+    with decided(BY_ROLE.replace("FOLDER", str(tmp_path)), opa_binary, tmp_path, authenticator=ByToken()) as running:
+        assert models(running.address, ALICE).headers["x-ratelimit-limit-requests"] == "3"
+        assert statuses(running.address, 3, ALICE) == [200, 200, 429]
+        assert statuses(running.address, 2, BOB) == [200, 429]
+        assert statuses(running.address, 3, "Authorization: Bearer carol") == [200, 200, 429]
+        body = {"model": "open", "messages": [{"role": "user", "content": "x"}]}
+        spent = running.address.post("/v1/chat/completions", body, ALICE)
+        assert spent.status == 429
+        fresh = running.address.post("/v1/chat/completions", body, "Authorization: Bearer dave")
+        assert (fresh.status, fresh.headers["x-ratelimit-limit-requests"]) == (200, "1")

@@ -30,6 +30,7 @@ from tests.conformance.engine import LiveOpa, compile_config
 from tests.conformance.loader import ConformanceFile, conformance_files
 from tests.laws.record_lists import TYPES, List, asked, policies, random_list, verdicts
 from tests.reference import model
+from tests.reference.configuration import auth, load
 from tests.rows import PostgresRows, Rows, SqliteRows
 from translators.compiler import compile_policies
 from translators.listings import LISTED_TYPES
@@ -73,9 +74,9 @@ def test_list_is_filter_of_check(live: LiveOpa, databases: list[Rows]) -> None:
     @given(text=policies(), seed=st.integers(0, 2**63))
     def law(text: str, seed: int) -> None:
         live.load(compile_config(text))
-        config, chance = model.load(text, {}), random.Random(seed)  # noqa: S311 - repeatable on purpose
+        config, chance = load(text, {}), random.Random(seed)  # noqa: S311 - repeatable on purpose
         for _ in range(LISTS):
-            wanted = random_list(chance, model.auth(config).get("access_policy", []))
+            wanted = random_list(chance, auth(config).get("access_policy", []))
             checked = decisions(live, wanted)
             assert checked == [judged(config, question) for question in wanted.questions()]
             seen.update(listed(live, databases, wanted, checked))

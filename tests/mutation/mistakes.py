@@ -1,21 +1,8 @@
-"""Deliberate mistakes in the compiler and in the law, each of which the suite must notice.
-
-A mistake is `old` replaced by `new` in one file; `old` stands there exactly once. The names say what a slip of the pen
-would have done.
-"""
+"""Deliberate mistakes in the compiler and in the law, each of which the suite must notice."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    name: str
-    file: str
-    old: str
-    new: str
-
+from tests.mutation.mistake import Mistake
 
 BODIES = "translators/bodies.py"
 CONDITIONS = "translators/conditions.py"
@@ -145,7 +132,7 @@ MISTAKES = (
         'holds = f"{string_literal(value)} in input.principal.attributes{member(attribute)}"',
         'holds = f"{string_literal(attribute)} in input.principal.attributes{member(value)}"',
     ),
-    Mistake("a string is pasted", TEXT, "literal = json.dumps(text, ensure_ascii=False)", "literal = f'\"{text}\"'"),
+    Mistake("a string is pasted", TEXT, "literal = _JSON.encode(text)", "literal = f'\"{text}\"'"),
     Mistake("an attribute is always a word", TEXT, "if _IDENTIFIER.match(name) and name not in _KEYWORDS:", "if name:"),
     Mistake(
         "the index is off by one",

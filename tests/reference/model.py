@@ -1,4 +1,4 @@
-"""What a policy means, in a screen or two of plain Python: the oracle that every other altitude is compared with.
+"""What a policy means, on one screen of plain Python: the oracle that every other altitude is compared with.
 
 Written from the policy language alone, slow and obvious; shares nothing with the parser, the compiler or the server.
 A principal is `{"id", "issuer", "attributes"}` or None for anonymous, a resource is `{"type", "names", "owner",
@@ -8,10 +8,9 @@ A principal is `{"id", "issuer", "attributes"}` or None for anonymous, a resourc
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from typing import Any
 
-import yaml
+from tests.reference.configuration import auth, authentication_configured
 
 DEFAULT_POLICY = [
     {"permit": {"actions": "read"}, "when": ["user is authenticated", "resource is from config"]},
@@ -19,73 +18,48 @@ DEFAULT_POLICY = [
     {"permit": {"actions": "create"}, "when": "user is authenticated"},
     {"permit": {"actions": ["read", "update", "delete"]}, "when": "user is owner"},
 ]
-VARIABLE = re.compile(r"\$\{env\.(\w+)(?::([=+]?)([^}]*))?\}")
 HAS_VALUE = re.compile(r'user with (?:"([^"]*)"|(\S+)) (in|not in) (\S+)')
-Answer = tuple[str, int | None]
+SHARES = re.compile(r"user (in|not in) owners? (\S+)")
 
 
-def load(text: str, environ: Mapping[str, str]) -> Any:
-    """The configuration as plain data; a value that its variable leaves empty is absent."""
-
-    def fill(node: Any) -> Any:
-        if isinstance(node, dict):
-            filled = {key: fill(value) for key, value in node.items()}
-            return {key: value for key, value in filled.items() if value is not None or node[key] is None}
-        if isinstance(node, list):
-            return [fill(item) for item in node]
-        return (VARIABLE.sub(variable, node) or None) if isinstance(node, str) and VARIABLE.search(node) else node
-
-    def variable(found: re.Match[str]) -> str:
-        value, default = environ.get(found[1]), found[3] or ""
-        return (default if value else "") if found[2] == "+" else value or default
-
-    return fill(yaml.safe_load(text))
-
-
-def decide_access(config: Any, principal: Any, action: str, resource: Any) -> Answer:
+def decide_access(config: Any, principal: Any, action: str, resource: Any) -> tuple[str, int | None]:
     """May the principal do this to the resource, and which rule of the access policy says so?"""
     if principal is None and not authentication_configured(config):
         return "permit", None
     owner = principal if action == "create" else resource["owner"]
-    return first_applicable(
-        auth(config).get("access_policy", DEFAULT_POLICY),
-        lambda rule, effect, scope: (
+    for index, (effect, scope, rule) in enumerate(rules(auth(config).get("access_policy", DEFAULT_POLICY))):
+        if (
             scope.get("principal") in (None, principal and principal["id"])
             and action in listed(scope["actions"])
             and names_resource(scope.get("resource", "*"), resource)
             and conditions_hold(rule, effect, principal, owner, resource["origin"])
-        ),
-    )
+        ):
+            return effect, index
+    return "deny", None
 
 
-def decide_route(config: Any, principal: Any, method: str, path: str) -> Answer:
+def decide_route(config: Any, principal: Any, method: str, path: str) -> tuple[str, int | None]:
     """May the principal use this route, and which rule of the route policy says so?"""
-    path = path.rstrip("/") or "/"
+    path, method = path.rstrip("/") or "/", "GET" if method == "HEAD" else method
     off = principal is None and not authentication_configured(config)
-    public = method in ("GET", "HEAD") and path in ("/v1/health", "/v1/version")
-    if principal is None and not off and not public:
+    if principal is None and not off and (method, path) not in [("GET", "/v1/health"), ("GET", "/v1/version")]:
         return "deny", None
     if "route_policy" not in auth(config):
         return "permit", None
-    method = "GET" if method == "HEAD" else method
-    return first_applicable(
-        auth(config)["route_policy"],
-        lambda rule, effect, scope: (
+    for index, (effect, scope, rule) in enumerate(rules(auth(config)["route_policy"])):
+        if (
             not (off and ("when" in rule or "unless" in rule))
             and method in ["GET" if one == "HEAD" else one for one in listed(scope.get("methods", method))]
             and any(names_path(pattern, path) for pattern in listed(scope["paths"]))
             and conditions_hold(rule, effect, principal, None, None)
-        ),
-    )
-
-
-def first_applicable(rules: Any, applies: Callable[[Any, str, Any], bool]) -> Answer:
-    """The first rule that applies decides; none: deny."""
-    for index, rule in enumerate(rules):
-        effect = "permit" if "permit" in rule else "forbid"
-        if applies(rule, effect, rule[effect]):
-            return ("permit" if effect == "permit" else "deny"), index
+        ):
+            return effect, index
     return "deny", None
+
+
+def rules(policy: Any) -> list[tuple[str, Any, Any]]:
+    """Of each rule what it decides, its scope, and the whole of it."""
+    return [("permit", rule["permit"], rule) if "permit" in rule else ("deny", rule["forbid"], rule) for rule in policy]
 
 
 def conditions_hold(rule: Any, effect: str, principal: Any, owner: Any, origin: str | None) -> bool:
@@ -108,7 +82,7 @@ def read(condition: str, principal: Any, owner: Any, origin: str | None) -> tupl
     if found := HAS_VALUE.fullmatch(condition):
         value = found[2] if found[1] is None else found[1]
         return value in mine.get(found[4], []), found[3] == "not in", True
-    if found := re.fullmatch(r"user (in|not in) owners? (\S+)", condition):
+    if found := SHARES.fullmatch(condition):
         return bool({*mine.get(found[2], [])} & {*theirs.get(found[2], [])}), found[1] == "not in", True
     same = bool(principal and owner) and all(principal[key] == owner[key] for key in ("id", "issuer"))
     return {
@@ -150,13 +124,3 @@ def matches(pattern: str, subject: str) -> bool:
 def listed(value: Any) -> list[Any]:
     """One value or a list of them, as a list."""
     return value if isinstance(value, list) else [value]
-
-
-def auth(config: Any) -> Any:
-    """The section `server.auth`."""
-    return (config.get("server") or {}).get("auth") or {}
-
-
-def authentication_configured(config: Any) -> bool:
-    """Is there a provider, of a type that no variable left empty?"""
-    return bool((auth(config).get("provider_config") or {}).get("type"))

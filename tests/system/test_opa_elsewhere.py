@@ -104,9 +104,9 @@ def test_the_server_comes_first_and_serves_as_soon_and_as_long_as_opa_does(
                 assert eventually(lambda: status(server) == 200)
                 assert httpx.get(f"{server.address}/v1/models").status_code == 200
                 assert eventually(lambda: readiness(server) == (200, None))
+                assert server.has_said(f"opa at 127.0.0.1:{port} is ready, revision ")
             assert eventually(lambda: status(server) == 503)
         assert server.has_said(f"not ready: opa can't be reached; requests get 503 until opa at 127.0.0.1:{port} is")
-        assert server.has_said(f"opa at 127.0.0.1:{port} is ready, revision ")
         assert TOKEN not in server.banner
 
 

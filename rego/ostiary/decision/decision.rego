@@ -41,11 +41,11 @@ route := vetoed if {
 	some _ in data.ostiary.guardrails.deny
 } else := denied("a valid token is required") if {
 	token_required
-} else := permitted("no route policy is configured") if {
+} else := object.union(permitted("no route policy is configured"), {"obligations": limits}) if {
 	settings.route_policy == "absent"
 } else := object.union(
 	settings.routes[first],
-	{"effect": "permit", "reason": "the rule permits it", "obligations": []},
+	{"effect": "permit", "reason": "the rule permits it", "obligations": limits},
 ) if {
 	first := min(routes.permit | routes.forbid)
 	first in routes.permit
@@ -84,6 +84,15 @@ token_required if {
 public_route if {
 	input.route.method in {"GET", "HEAD"}
 	input.route.path in public_paths
+}
+
+# METADATA
+# title: Which limit of the quota the server must keep
+# description: The first of `server.quota.limits` that applies, by its place in the list; none where none applies.
+default limits := []
+
+limits := [{"id": "use_limit", "limit": min(data.ostiary.limits.permit)}] if {
+	count(data.ostiary.limits.permit) > 0
 }
 
 # METADATA

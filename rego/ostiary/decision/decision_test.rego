@@ -177,7 +177,7 @@ test_a_token_is_required[name] if {
 test_a_token_is_required_without_a_route_policy_too if {
 	answer := decision.answer with input as asks(null, route("GET", "/v1/files"))
 		with data.ostiary.settings as no_route_policy
-		with data.ostiary.routes.permit as set()
+		with data.ostiary.routes as {"permit": set(), "forbid": set()}
 		with data.ostiary.routes.forbid as set()
 	answer.route == without_a_rule("deny", "a valid token is required")
 }
@@ -191,7 +191,7 @@ test_public_routes_need_no_token[name] if {
 	}
 	answer := decision.answer with input as asks(null, route(case.method, case.path))
 		with data.ostiary.settings as settings
-		with data.ostiary.routes.permit as {2}
+		with data.ostiary.routes as {"permit": {2}, "forbid": set()}
 		with data.ostiary.routes.forbid as set()
 	answer.route == permit_by("route_policy", 2, [])
 }
@@ -200,7 +200,7 @@ test_the_route_policy_can_close_public_routes[path] if {
 	some path in ["/v1/health", "/v1/version"]
 	answer := decision.answer with input as asks(null, route("GET", path))
 		with data.ostiary.settings as settings
-		with data.ostiary.routes.permit as {2}
+		with data.ostiary.routes as {"permit": {2}, "forbid": set()}
 		with data.ostiary.routes.forbid as {1}
 	answer.route == deny_by("route_policy", 1)
 }
@@ -217,7 +217,7 @@ test_every_route_is_allowed_without_a_route_policy[name] if {
 	}
 	answer := decision.answer with input as asks(case.principal, route("GET", case.path))
 		with data.ostiary.settings as case.settings
-		with data.ostiary.routes.permit as set()
+		with data.ostiary.routes as {"permit": set(), "forbid": set()}
 		with data.ostiary.routes.forbid as set()
 	answer.route == without_a_rule("permit", "no route policy is configured")
 }
@@ -289,7 +289,7 @@ test_many_questions_are_answered_in_their_order_each_alone if {
 		with data.ostiary.settings as settings
 		with data.ostiary.access.permit as {3}
 		with data.ostiary.access.forbid as set()
-		with data.ostiary.routes.permit as set()
+		with data.ostiary.routes as {"permit": set(), "forbid": set()}
 		with data.ostiary.routes.forbid as {1}
 	every answer in got { object.filter(answer, ["contract", "revision"]) == {"contract": 1, "revision": "r1"} }
 	[object.remove(answer, ["contract", "revision"]) | some answer in got] == [
@@ -308,4 +308,38 @@ test_no_questions_get_no_answers[name] if {
 		"a question alone": asks(alice, to("read")),
 	}
 	decision.answers == [] with input as question with data.ostiary.settings as settings
+}
+
+test_the_first_limit_that_applies_is_an_obligation_of_the_route if {
+	answer := decision.answer with input as asks(alice, route("GET", "/v1/models"))
+		with data.ostiary.settings as no_route_policy
+		with data.ostiary.limits.permit as {1, 3}
+	answer.route.obligations == [{"id": "use_limit", "limit": 1}]
+	answer.route.effect == "permit"
+}
+
+test_a_rule_that_permits_the_route_carries_the_limit_too if {
+	answer := decision.answer with input as asks(alice, route("GET", "/v1/models"))
+		with data.ostiary.settings as settings
+		with data.ostiary.routes as {"permit": {2}, "forbid": set()}
+		with data.ostiary.limits.permit as {0}
+	answer.route == permit_by("route_policy", 2, [{"id": "use_limit", "limit": 0}])
+}
+
+test_where_no_limit_applies_there_is_none if {
+	every applying in [set(), null] {
+		answer := decision.answer with input as asks(alice, route("GET", "/v1/models"))
+			with data.ostiary.settings as no_route_policy
+			with data.ostiary.limits.permit as applying
+		answer.route.obligations == []
+	}
+}
+
+test_a_refused_route_has_no_limit if {
+	answer := decision.answer with input as asks(alice, route("GET", "/v1/models"))
+		with data.ostiary.settings as settings
+		with data.ostiary.routes as {"permit": set(), "forbid": set()}
+		with data.ostiary.limits.permit as {0}
+	answer.route.obligations == []
+	answer.route.effect == "deny"
 }

@@ -17,6 +17,7 @@ from policy.document import parse_document
 from policy.parser import read_policies
 from tests.equivalence.policy_strategies import rules, some
 from tests.reference import model
+from tests.reference.configuration import load
 
 IDLE = {"shadowed-rule", "unreachable-rule", "never-applies"}
 DEVELOPER = "user with developer in roles"
@@ -121,7 +122,7 @@ def test_a_rule_that_is_said_never_to_decide_never_does() -> None:
         nonlocal deciding
         auth = {"provider_config": provider, "access_policy": access_policy, "route_policy": route_policy}
         text = yaml.safe_dump({"server": {"auth": auth}}, sort_keys=False)
-        config, found = model.load(text, {}), told(text)
+        config, found = load(text, {}), told(text)
         access_rules = {model.decide_access(config, *question)[1] for question in ACCESS_QUESTIONS}
         route_rules = {model.decide_route(config, *question)[1] for question in ROUTE_QUESTIONS}
         assert not access_rules & found["access_policy"].keys(), text
