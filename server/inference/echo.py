@@ -62,7 +62,7 @@ class Echo:
         except Refused as refusal:
             fault = Fault.BUSY if refusal.why is Why.BUSY else Fault.REQUEST
             raise ProviderFailed(fault, refusal.message, code=refusal.code, param=refusal.param) from None
-        return _Reply(request.model_id, **found)
+        return _Reply(request.model_id, request.answer_id or f"chatcmpl-{uuid4().hex}", **found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,7 @@ class _Reply:
     """An answer, before it is known whether it is sent whole or in pieces."""
 
     model_id: str
+    answer_id: str
     words: list[str]
     tool: str | None
     finish_reason: str
@@ -79,7 +80,7 @@ class _Reply:
 
     def head(self, kind: str) -> Json:
         return {
-            "id": f"chatcmpl-{uuid4().hex}",
+            "id": self.answer_id,
             "object": kind,
             "created": int(time.time()),
             "model": self.model_id,

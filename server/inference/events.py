@@ -17,7 +17,7 @@ _MARK: Final = b"\xef\xbb\xbf"
 
 
 class EventRelay:
-    """Takes bytes as they arrive and gives back the whole events among them, with the canonical model name in each.
+    """Takes bytes as they arrive and gives back the whole events among them, each named as `Renaming` does it.
 
     Parsing a chunk costs more than passing it on, and the chunks of one answer differ in their choices alone. So a
     chunk is parsed if it is not of the form of the one that was parsed last, or may hold an error.
@@ -25,10 +25,10 @@ class EventRelay:
     `done` is set by the event `[DONE]`, `broken` by anything that is no chunk; after either, nothing more is to be fed.
     """
 
-    def __init__(self, model_id: str) -> None:
+    def __init__(self, model_id: str, answer_id: str | None = None) -> None:
         self.done = False
         self.broken = False
-        self._renaming = Renaming(model_id)
+        self._renaming = Renaming(model_id, answer_id)
         self._held = bytearray()
         self._after_return = False
         self._begun = False

@@ -98,8 +98,8 @@ class OpenAICompatible:
             cut(response)
         try:
             if len(parts) == 1:
-                return _renamed(parts, request.model_id)
-            return await asyncio.to_thread(_renamed, parts, request.model_id)
+                return _renamed(parts, request)
+            return await asyncio.to_thread(_renamed, parts, request)
         except NotAnAnswer:
             raise broken(self._provider_id, "answered with something other than a chat completion") from None
 
@@ -109,7 +109,7 @@ class OpenAICompatible:
         if response.content_type != "text/event-stream":
             cut(response)
             raise broken(self._provider_id, "answered with something other than a stream")
-        return _Relayed(response, EventRelay(request.model_id), self._provider_id)
+        return _Relayed(response, EventRelay(request.model_id, request.answer_id), self._provider_id)
 
     async def health(self) -> Health:
         """What the provider said when its models were last listed, which is done at most every ten seconds."""
@@ -223,8 +223,8 @@ class _Relayed:
                     pass
 
 
-def _renamed(parts: list[bytes], model_id: str) -> Pieces:
-    return Renaming(model_id).apply(b"".join(parts))
+def _renamed(parts: list[bytes], request: ChatRequest) -> Pieces:
+    return Renaming(request.model_id, request.answer_id).apply(b"".join(parts))
 
 
 def gone(provider_id: str, fault: Exception) -> ProviderFailed:

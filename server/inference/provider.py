@@ -51,11 +51,13 @@ class ChatRequest:
     """What to ask of a model.
 
     `payload` is the caller's body to the byte, but for the name of the model, which is the provider's own. It is JSON
-    with a single meaning: an object with a list of `messages`. `model_id` is the canonical name that answers carry.
+    with a single meaning: an object with a list of `messages`. `model_id` is the canonical name that answers carry, and
+    `answer_id` their id; None leaves that to the provider.
     """
 
     model_id: str
     payload: bytes
+    answer_id: str | None = None
 
 
 class ChatStream(Protocol):

@@ -1,4 +1,4 @@
-"""Putting the canonical name of a model into an answer, without touching another byte of it."""
+"""Putting the canonical name of a model, and an id of ours, into an answer without touching another byte of it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ _NAMED_BEGIN: Final = re.compile(
 _NAMED_END: Final = re.compile(
     rb"\](?:%b%b)*?%b%b(?:%b%b)*%b\}\Z" % (_COMMA, _MEMBERS, _COMMA, _NAMED, _COMMA, _MEMBERS, _BLANK)
 )
+_IDENTIFIED: Final = re.compile(rb'"id"%b:%b("[^"\\]*")' % (_BLANK, _BLANK))
 _OPEN: Final = re.compile(rb"%b\{%b" % (_BLANK, _BLANK))
 _COLON: Final = re.compile(rb"%b:%b" % (_BLANK, _BLANK))
 _PLAIN: Final = re.compile(_SCALAR)
@@ -47,10 +48,11 @@ _decode: Final = JSONDecoder(parse_constant=_refuse_constant).decode
 
 
 class Renaming:
-    """Gives chat completions, and chunks of them, the name `model_id`."""
+    """Gives chat completions, and chunks of them, the name `model_id`, and the id `answer_id` unless that is None."""
 
-    def __init__(self, model_id: str) -> None:
+    def __init__(self, model_id: str, answer_id: str | None = None) -> None:
         self._name = dumps(model_id).encode()
+        self._identity = None if answer_id is None else dumps(answer_id).encode()
 
     def form(self, text: bytes) -> tuple[bytes, bytes, bytes, bytes] | None:
         """What `text`, an answer, has in front of its choices and behind them, and what it is to have there instead.
@@ -60,11 +62,27 @@ class Renaming:
         """
         named = _NAMED_BEGIN.match(text)
         if named is not None and named[0].count(b'"model"') == 1:
-            return named[0], b"}", self._put(named), b"}"
+            return self._identified(named[0], b"}", self._put(named), b"}")
         plain, named = _PLAIN_BEGIN.match(text), _NAMED_END.match(text, text.rfind(b"]"))
         if plain is not None and named is not None and named[0].count(b'"model"') == 1:
-            return plain[0], named[0], plain[0], self._put(named)
+            return self._identified(plain[0], named[0], plain[0], self._put(named))
         return None
+
+    def _identified(
+        self, begin: bytes, end: bytes, new_begin: bytes, new_end: bytes
+    ) -> tuple[bytes, bytes, bytes, bytes] | None:
+        """The form with our id in it; None if the provider's is not found once."""
+        identity = self._identity
+        if identity is None:
+            return begin, end, new_begin, new_end
+
+        def put(found: re.Match[bytes]) -> bytes:
+            start, stop = (place - found.start() for place in found.span(1))
+            return found[0][:start] + identity + found[0][stop:]
+
+        new_begin, before = _IDENTIFIED.subn(put, new_begin)
+        new_end, behind = _IDENTIFIED.subn(put, new_end)
+        return (begin, end, new_begin, new_end) if before + behind == 1 else None
 
     def apply(self, text: bytes) -> list[bytes | memoryview]:
         """`text` with the name in it, in pieces: nothing that is large is copied. Raises NotAnAnswer.
@@ -88,20 +106,26 @@ class Renaming:
     def _spliced(self, text: bytes) -> list[bytes | memoryview]:
         view, pieces, done = memoryview(text), list[bytes | memoryview](), 0
         is_answer = False
+        given = {b'"model"': self._name}
+        if self._identity is not None:
+            given[b'"id"'] = self._identity
+        missing = dict(given)
         for name, start, end in _members(text):
-            if name == b'"model"':
-                pieces += (view[done:start], self._name)
+            if name in given:
+                pieces += (view[done:start], given[name])
                 done = end
+                missing.pop(name, None)
             elif name == b'"choices"':
                 is_answer = text.startswith(b"[", start)
             elif name == b'"error"' and text[start : start + 4] != b"null":
                 raise NotAnAnswer
         if not is_answer:
             raise NotAnAnswer
-        if not pieces:
-            done = text.index(b"{") + 1
-            pieces += (view[:done], b'"model":%b,' % self._name)
         pieces.append(view[done:])
+        if missing:
+            first = text.index(b"{") + 1
+            added = b"".join(b"%b:%b," % member for member in missing.items())
+            pieces[:1] = (pieces[0][:first], added, pieces[0][first:])
         return pieces if len(text) > SMALL else [b"".join(pieces)]
 
 

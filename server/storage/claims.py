@@ -46,7 +46,7 @@ class Claims:
             raise ClaimLost("an upload stood still for longer than its claim lasts")
 
     async def condemn(self, transaction: Writing, key: str, *, at_once: bool = False) -> None:
-        """Its record goes with `transaction`, and the caller removes the blob after it; `at_once` leaves it to others."""
+        """Its record goes with `transaction`, and the caller removes the blob then; `at_once` leaves that to others."""
         lifetime = 0 if at_once else LEASE_SECONDS
         await self._records.insert(transaction, Draft(_UNWANTED + key, {}, lifetime=lifetime), None)
 

@@ -37,8 +37,8 @@ answers := [reply | some question in input.questions; reply := answer with input
 
 # METADATA
 # title: May this route be used?
-route := vetoed if {
-	some _ in data.ostiary.guardrails.deny
+route := vetoed(route_vetoes) if {
+	count(route_vetoes) > 0
 } else := denied("a valid token is required") if {
 	token_required
 } else := object.union(permitted("no route policy is configured"), {"obligations": limits}) if {
@@ -55,8 +55,8 @@ route := vetoed if {
 
 # METADATA
 # title: May this action be done to this resource?
-resource := vetoed if {
-	some _ in data.ostiary.guardrails.deny
+resource := vetoed(data.ostiary.guardrails.deny) if {
+	count(data.ostiary.guardrails.deny) > 0
 } else := permitted("authentication is not configured") if {
 	conditions.authentication_off
 } else := object.union(
@@ -116,12 +116,15 @@ permitted(reason) := object.union(undetermined, {"effect": "permit", "reason": r
 denied(reason) := object.union(undetermined, {"effect": "deny", "reason": reason})
 
 # METADATA
-# title: What a security team's own Rego denies, whatever the rules permit
+# title: What a security team's own Rego denies of the route, whatever the rules permit
 # description: >-
-#   A guardrail is `deny contains {"reason": "…"} if {…}` in the package `ostiary.guardrails`.
-vetoes contains veto if some veto in data.ostiary.guardrails.deny
+#   A guardrail is `deny contains {"reason": "…"} if {…}` in the package `ostiary.guardrails`. A route is judged as if it
+#   were asked about alone: a denial of the resource must not show in the answer about the route.
+route_vetoes := vetoes if {
+	vetoes := data.ostiary.guardrails.deny with input as object.remove(input, {"action", "resource"})
+}
 
-vetoed := {
+vetoed(vetoes) := {
 	"effect": "deny",
 	"rule": "guardrails",
 	"source": "guardrails",

@@ -1,0 +1,84 @@
+"""A PostgreSQL that goes and comes back: one clear error without its address, and no restart of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+import asyncpg
+import pytest
+
+from server.storage import postgres
+from server.storage.database import DatabaseUnavailable
+from server.storage.postgres import PostgresDatabase, spelled
+from server.storage.records import Draft, Records
+from server.storage.schema import bring_up_to_date
+from tests.databases import empty_schema, opened
+
+
+def test_an_address_at_which_nobody_is_stops_the_start_and_is_not_told() -> None:
+    async def start() -> None:
+        async with opened(lambda: PostgresDatabase("postgresql://me:secret@127.0.0.1:1/db")):
+            pytest.fail("nobody listens there")
+
+    with pytest.raises(DatabaseUnavailable) as failed:
+        asyncio.run(start())
+    assert str(failed.value).startswith("the records in PostgreSQL can't be used (")
+    assert "secret" not in str(failed.value) and "127.0.0.1" not in str(failed.value)
+    assert failed.value.__suppress_context__
+
+
+def test_lost_connections_are_errors_once_and_then_new_ones(postgres_url: str) -> None:
+    async def lose(url: str) -> None:
+        name = f"ostiary_{secrets.token_hex(4)}"
+        mine = f"{url}&application_name={name}"
+        async with opened(lambda: PostgresDatabase(mine)) as database:
+            await bring_up_to_date(database, "things")
+            things = Records(database, "things")
+            outside = await asyncpg.connect(postgres_url)
+            ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1"
+            with pytest.raises(DatabaseUnavailable):
+                async with database.writing() as transaction:
+                    await things.insert(transaction, Draft("a", {}), None)
+                    await outside.fetch(ending, name)
+                    await things.insert(transaction, Draft("b", {}), None)
+            async with asyncio.timeout(20):
+                while True:
+                    try:
+                        assert await database.read("SELECT id FROM things") == []
+                        break
+                    except DatabaseUnavailable:
+                        await asyncio.sleep(0.01)
+            await outside.fetch(ending, name)
+            with pytest.raises(DatabaseUnavailable):
+                await asyncio.gather(*(database.read("SELECT pg_sleep(0.1)") for _ in range(3)), kill(outside, name))
+            async with database.writing() as transaction:
+                await things.insert(transaction, Draft("a", {}), None)
+            await outside.close()
+
+    async def kill(outside: asyncpg.Connection[asyncpg.Record], name: str) -> None:
+        query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND query ~ 'sleep'"
+        async with asyncio.timeout(20):
+            while not await outside.fetch(query, name):
+                await asyncio.sleep(0.01)
+
+    with empty_schema(postgres_url) as url:
+        asyncio.run(lose(url))
+
+
+def test_who_waits_too_long_for_a_connection_is_told_so(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def exhaust(url: str) -> None:
+        async with opened(lambda: PostgresDatabase(url)) as database:
+            async with database.writing():
+                with pytest.raises(DatabaseUnavailable, match="TimeoutError"):
+                    await database.read("SELECT 1")
+            assert await database.read("SELECT 1") == [(1,)]
+
+    monkeypatch.setattr(postgres, "_CONNECTIONS", 1)
+    monkeypatch.setattr(postgres, "_SECONDS", 0.5)
+    with empty_schema(postgres_url) as url:
+        asyncio.run(exhaust(url))
+
+
+def test_parameters_are_spelled_as_postgresql_wants_them() -> None:
+    assert spelled("a = ?1 AND b = ?12 OR c = CAST($3 AS text)") == "a = $1 AND b = $12 OR c = CAST($3 AS text)"
