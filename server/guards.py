@@ -199,7 +199,9 @@ class RouteGuard:
     def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute]) -> None:
         self.app = app
         asking = [route for route in routes if isinstance(route, AskingRoute)]
-        self._plain = {route.path: route.methods or set() for route in asking if not route.param_convertors}
+        self._plain = {
+            (route.path, method) for route in asking if not route.param_convertors for method in route.methods or ()
+        }
         self._others = [route for route in asking if route.param_convertors]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -230,7 +232,7 @@ class RouteGuard:
 
     def _is_asking(self, scope: Scope) -> bool:
         # Most paths have no parameters, and need no regular expression to be compared with.
-        if scope["method"] in self._plain.get(scope["path"], ()):
+        if (scope["path"], scope["method"]) in self._plain:
             return True
         return any(route.matches(scope)[0] is Match.FULL for route in self._others)
 

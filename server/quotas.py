@@ -23,9 +23,9 @@ def _quota(config: QuotaConfig, whole: Config) -> Quota:
     return Quota(
         _counters(config, whole),
         PERIODS[config.period],
-        anonymous=Limit(config.anonymous_max_requests, config.anonymous_max_tokens),
-        authenticated=Limit(config.authenticated_max_requests, config.authenticated_max_tokens),
-        named=[Limit(limit.max_requests, limit.max_tokens) for limit in config.limits],
+        anonymous=Limit(config.anonymous_max_requests, config.max_tokens_per_period),
+        authenticated=Limit(config.authenticated_max_requests, config.max_tokens_per_period),
+        named=[Limit(limit.max_requests, limit.max_tokens_per_period) for limit in config.limits],
     )
 
 

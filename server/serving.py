@@ -72,8 +72,7 @@ async def serve_door(
     on_signals(server.stop)
     if tls is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, tls)
-    async with app.router.lifespan_context(app):
-        async with watched(plan, probe):
+    async with app.router.lifespan_context(app), watched(plan, probe):
         await server.serve(sockets=[listener])
 
 

@@ -5,31 +5,39 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from hashlib import sha256
 from typing import Final
 
 from policy.vocabulary import type_of_record
 from server.config import Config
 from server.config.storage import (
+    QUEUED_WRITES,
+    WRITERS,
     KvPostgresBackend,
     KvSqliteBackend,
     LocalBlobs,
     Namespace,
+    QueuedTable,
     S3Blobs,
     SqlPostgresBackend,
     SqlSqliteBackend,
     Table,
 )
 from server.home import home
+from server.storage.annex import Annex
 from server.storage.blobs import Blobs
 from server.storage.blobs_local import DirectoryBlobs
+from server.storage.chats import Chats
 from server.storage.claims import Claims
 from server.storage.database import Database
 from server.storage.file_store import FileStore
 from server.storage.guarded import GuardedStore
 from server.storage.janitor import Janitor
+from server.storage.prompts import Prompts
 from server.storage.records import Records
-from server.storage.schema import bring_up_to_date
+from server.storage.schema import LONGEST_NAME, bring_up_to_date
 from server.storage.sqlite import SqliteDatabase
+from server.storage.write_queue import WriteQueue
 
 RECORDS_FILE: Final = "records.db"
 FILES_FOLDER: Final = "files"
@@ -53,13 +61,18 @@ class Stores:
         self.janitor = Janitor(files, claims, self._blobs)
         self.conversations = self._store(named.conversations, "openai_conversations")
         self.items = self._store(named.conversations, "conversation_items", belonging_to=self.conversations)
-        self.completions = self._store(named.inference, "chat_completions")
-        self.prompts = self._store(named.prompts, "prompts", kind="prompt")
+        answers = self._table(named.inference, "chat_completions")
+        self._writes = _write_queue(named.inference)
+        self.chats = Chats(
+            GuardedStore(answers, type_of_record(answers.name)), self._annex(answers, "messages"), self._writes
+        )
+        prompts = self._table(named.prompts, "prompts")
+        self.prompts = Prompts(GuardedStore(prompts, "prompt"), self._annex(prompts, "versions"))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Every database open, every table up to date, and the janitor at work; raises DatabaseUnavailable and
-        SchemaMismatch.
+        """Every database open, every table up to date, the janitor at work, and what is to be written in the background
+        written in the end; raises DatabaseUnavailable and SchemaMismatch.
         """
         async with AsyncExitStack() as opened:
             opened.push_async_callback(self._blobs.close)
@@ -69,6 +82,7 @@ class Stores:
             for database, table, parent in self._tables:
                 await bring_up_to_date(database, table, parent)
             await opened.enter_async_context(self.janitor.running())
+            await opened.enter_async_context(self._writes.running())
             yield
 
     def _store(
@@ -98,6 +112,13 @@ class Stores:
         self._tables.append((database, table, parent))
         return Records(database, table)
 
+    def _annex(self, records: Records, parts: str) -> Annex:
+        """A table beside that of `records`, by a name that no other one has and that is no longer than one may be."""
+        name = f"{records.name}_{parts}"
+        if len(name) > LONGEST_NAME:
+            name = f"t{sha256(records.name.encode()).hexdigest()[:24]}_{parts}"
+        return Annex(self._table_of(records.database, name, records.name))
+
     def _database(self, backend: str | None) -> Database:
         """The database of a backend, once for all the stores in it; None is the server's own choice."""
         key = "" if backend is None else backend
@@ -118,6 +139,12 @@ class Stores:
 
                 return PostgresDatabase(backend.url)
         raise ValueError(f"the backend `{name}` keeps counters, and no records")
+
+
+def _write_queue(config: QueuedTable | None) -> WriteQueue:
+    if config is None:
+        return WriteQueue(QUEUED_WRITES, WRITERS)
+    return WriteQueue(config.max_write_queue_size, config.num_writers)
 
 
 def _blobs(config: LocalBlobs | S3Blobs | None) -> Blobs:

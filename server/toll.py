@@ -21,6 +21,23 @@ class TooManyAtOnce(Exception):
     """The caller has as many requests under way as it may have."""
 
 
+class Reservation:
+    """Tokens that are set aside for one request; what is not settled has been used."""
+
+    __slots__ = ("_settled", "_toll", "reserved")
+
+    def __init__(self, toll: Toll, reserved: int) -> None:
+        self._toll = toll
+        self.reserved = reserved
+        self._settled = False
+
+    async def settle(self, used: int) -> None:
+        """So many tokens were used in truth; only the first such word counts."""
+        if not self._settled:
+            self._settled = True
+            await self._toll.settle(self.reserved, used)
+
+
 class Toll:
     """One request's way to the quota."""
 
@@ -43,6 +60,40 @@ class Toll:
         except QuotaExceeded as exceeded:
             self.standing = exceeded.standing
             raise
+
+    @property
+    def may_count_tokens(self) -> bool:
+        """Whether somebody's tokens are limited."""
+        return self._quota.counts_tokens
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether this caller's tokens are limited, which is known once it has paid."""
+        return self.standing is not None and self.standing.limit.tokens is not None
+
+    async def reserve(self, least: int, most: int) -> Reservation:
+        """`most` tokens of the caller's share, or what is left of it if that is at least `least`.
+
+        Only where its tokens are counted. Raises QuotaExceeded and CountersUnavailable.
+        """
+        standing = self._standing
+        tokens = max(least, min(most, standing.tokens_left or 0))
+        try:
+            self.standing = await self._quota.reserve(standing, tokens)
+        except QuotaExceeded as exceeded:
+            self.standing = exceeded.standing
+            raise
+        return Reservation(self, tokens)
+
+    async def settle(self, reserved: int, used: int) -> None:
+        """What was reserved turns into what was used."""
+        self.standing = await self._quota.settle(self._standing, reserved, used)
+
+    @property
+    def _standing(self) -> Standing:
+        if self.standing is None:
+            raise RuntimeError("tokens are reserved before the request is paid for")
+        return self.standing
 
 
 class Turnstile:

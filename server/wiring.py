@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 
 from server.api.chat import ChatCompletions
 from server.api.cors import CorsPolicy
+from server.api.files import Files
 from server.api.health import Health, Probe
 from server.api.models import Models
 from server.api.open_streams import OpenStreams
@@ -165,7 +166,7 @@ def build(
             ending=Ending() if ending is None else ending,
             lifespan=Opened(resources),
             tolls=paid,
-            collections=(),
+            collections=(Files(stores.file_store, config.storage.max_file_bytes),),
             metrics=telemetry.metrics,
             spans=tracing,
         )

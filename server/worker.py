@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
+import signal
 import socket
 import sys
 
@@ -32,6 +33,7 @@ async def work(plan: Plan, listener: socket.socket, parent: socket.socket) -> No
 def main() -> None:
     """Take the order from the parent and carry it out; both sockets are inherited."""
     parent, listener = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a certificate to read again, if there ever is
     log_to_stderr(with_process=True)
     with parent, listener, parent.makefile("rb") as orders:
         plan: Plan = pickle.load(orders)  # noqa: S301 - from our own parent, over a socket that has no name

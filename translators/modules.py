@@ -49,12 +49,17 @@ class CompiledRule:
     def filter_rego(self) -> str:
         """The rule for lists of records, formatted likewise; empty if it never decides about a stored record."""
         rules = [_rule(self._filter_head(listing), listing.lines) for listing in self.filters]
-        return "\n".join(self._metadata() + rule for rule in rules)
+        # A comment, since OPA would take longer for the YAML of a second METADATA than for the rule.
+        caption = f"# For lists: {self._title}, {self.name}, {string_literal(self.source)}\n"
+        return "\n".join(caption + rule for rule in rules)
+
+    @property
+    def _title(self) -> str:
+        return string_literal(self.description or self.name)
 
     def _metadata(self) -> str:
-        title = string_literal(self.description or self.name)
         source = string_literal(self.source)
-        return f"# METADATA\n# title: {title}\n# custom:\n#   rule: {self.name}\n#   source: {source}\n"
+        return f"# METADATA\n# title: {self._title}\n# custom:\n#   rule: {self.name}\n#   source: {source}\n"
 
     def _filter_head(self, listing: Listing) -> str:
         # Nothing in it but literals: OPA would take half as long again to load references or objects.

@@ -5,17 +5,15 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from policy.vocabulary import Action
 from server.api.bodies import read_body
-from server.api.chat_body import ChatBody, look_at_chat
+from server.api.chat_body import ChatBody
 from server.api.disconnects import WhileConnected
-from server.api.errors import invalid, model_not_found
+from server.api.errors import invalid
 from server.api.failures import provider_error
+from server.api.models import reached
 from server.api.open_streams import OpenStreams
 from server.api.slices import JsonInPieces
 from server.api.streaming import EventStream
-from server.authz.errors import AccessDenied
-from server.authz.permit import Permit
 from server.inference.catalogue import Catalogue
 from server.inference.provider import ChatRequest, Provider, ProviderFailed
 from server.reading.reader import Reader
@@ -43,20 +41,11 @@ class ChatCompletions:
 
     async def _read(self, request: Request) -> tuple[Provider, ChatRequest, bool]:
         """Who is asked what, and whether as a stream; of the caller's own body nothing is kept."""
-        raw, found = await read_body(request, self._reader, look_at_chat)
+        gate = gate_of(request.scope)
+        raw, found = await read_body(request, self._reader, look_for(gate))
         body = ChatBody(raw, **found)
-        permit = await self._permit(request, body.model)
-        model = self._catalogue.model(permit)
+        model, provider = await reached(self._catalogue, gate_of(request.scope), body.model)
         if model.kind != "llm":
             raise invalid(f"the model `{body.model}` does not chat; it makes embeddings", "model", "invalid_value")
         chat = ChatRequest(model.name, body.naming(model.provider_model_id))
-        return self._catalogue.provider(permit), chat, body.stream
-
-    async def _permit(self, request: Request, name: str) -> Permit:
-        model = self._catalogue.find(name)
-        if model is None:
-            raise model_not_found(name)
-        try:
-            return await gate_of(request.scope).permit(Action.READ, model.resource)
-        except AccessDenied:
-            raise model_not_found(name) from None
+        return provider, chat, body.stream

@@ -7,30 +7,59 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from json import dumps
-from typing import Final
+from typing import Final, TypedDict
 
-from server.reading.strict import Document, Json, Refused
+from server.api.metadata import metadata_of
+from server.reading.strict import Document, Json, Refused, Why
 
 LONGEST_NAME: Final = 512
 """Characters of a model's name; a longer one is nobody's, and isn't worth repeating."""
 
+MOST_STORED: Final = 512 * 1024
+"""Bytes of a body that is to be stored."""
+
 _READ_HERE: Final = frozenset({"model", "messages", "stream", "stream_options", "store"})
+
+
+Edit = tuple[int, int, str]
+"""A place in a body (its first byte, and the one behind its last), and the text that is to be there instead."""
+
+
+class Stored(TypedDict):
+    """What a body wants stored: its metadata, and its messages, which are told as a place in its bytes.
+
+    `edits` are places too, and what the provider is to read there: it is not asked to store anything.
+    """
+
+    metadata: dict[str, str]
+    messages: tuple[int, int]
+    edits: list[tuple[int, int, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class ChatBody:
-    """A checked body: the model that it names, where in its bytes that name is, and whether it asks for a stream."""
+    """A checked body: the model that it names, where in its bytes that name is, and whether it asks for a stream.
+
+    `stored` is None where it wants nothing stored.
+    """
 
     raw: bytes
     model: str
     start: int
     end: int
     stream: bool
+    stored: Stored | None = None
 
     def naming(self, model: str) -> bytes:
-        """The body to the byte, but for the model's name."""
-        view = memoryview(self.raw)
-        return b"".join((view[: self.start], dumps(model).encode(), view[self.end :]))
+        """The body to the byte, but for the model's name and the edits of what is stored."""
+        edits = [(self.start, self.end, dumps(model))]
+        if self.stored is not None:
+            edits = sorted([*edits, *((start, end, text) for start, end, text in self.stored["edits"])])
+        view, pieces, done = memoryview(self.raw), list[bytes | memoryview](), 0
+        for start, end, text in edits:
+            pieces += (view[done:start], text.encode())
+            done = end
+        return b"".join((*pieces, view[done:]))
 
 
 def look_at_chat(document: Document) -> Json:
@@ -38,7 +67,17 @@ def look_at_chat(document: Document) -> Json:
     body = document.members
     _check(body)
     start, end = document.span("model")
-    return {"model": body["model"], "start": start, "end": end, "stream": body.get("stream") is True}
+    told = {"model": body["model"], "start": start, "end": end, "stream": body.get("stream") is True}
+    return {**told, "stored": _stored(document)} if body.get("store") else told
+
+
+def _stored(document: Document) -> Stored:
+    if len(document.raw) > MOST_STORED:
+        raise Refused(f"a chat that is to be stored may have {MOST_STORED} bytes and no more", why=Why.TOO_COMPLEX)
+    edits = [(*document.span("store"), "false")]
+    if "metadata" in document.members:
+        edits.append((*document.span("metadata"), "null"))
+    return {"metadata": metadata_of(document.members), "messages": document.span("messages"), "edits": edits}
 
 
 def _check(body: Json) -> None:
@@ -52,8 +91,8 @@ def _check(body: Json) -> None:
         raise _wrong("stream", "must be true or false")
     if not isinstance(body.get("stream_options", {}), dict | None):
         raise _wrong("stream_options", "must be an object")
-    if body.get("store"):
-        raise Refused("chat completions are not stored here; leave out `store`", "store", "unsupported_parameter")
+    if not isinstance(body.get("store", False), bool | None):
+        raise _wrong("store", "must be true or false")
 
 
 def _check_model(body: Json) -> None:

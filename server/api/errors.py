@@ -11,6 +11,7 @@ from typing import Any, Final
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.api.faults import log_fault
@@ -19,6 +20,7 @@ from server.authz.errors import AccessDenied, PolicyUnavailable
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import QuotaExceeded
 from server.requests import call_of
+from server.storage.blobs import BlobMissing, BlobsFull, BlobsUnavailable
 from server.storage.database import AlreadyThere, DatabaseUnavailable
 from server.storage.guarded import Contended, NotFound
 from server.toll import TooManyAtOnce
@@ -142,6 +144,23 @@ def _storage_unavailable(error: DatabaseUnavailable, request_id: str) -> ApiErro
     return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, code="storage_unavailable", headers=_SOON)
 
 
+def _blobs_unavailable(error: BlobsUnavailable, request_id: str) -> ApiError:
+    _log.warning("%s: %s", request_id, error)
+    sentence = "the bytes of files can't be kept or fetched now, and nothing was changed; try again"
+    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, code="storage_unavailable", headers=_SOON)
+
+
+def _blobs_full(error: BlobsFull, request_id: str) -> ApiError:
+    _log.error("%s: %s", request_id, error)
+    sentence = "there is no room for this file, and nothing of it was kept"
+    return ApiError(HTTPStatus.INSUFFICIENT_STORAGE, sentence, code="storage_full", headers={"x-should-retry": "false"})
+
+
+def _blob_missing(error: BlobMissing, request_id: str) -> ApiError:
+    _log.error("%s: %s", request_id, error)
+    return internal(request_id)
+
+
 def _conflict(_error: Exception, _request_id: str) -> ApiError:
     sentence = "another request has made or changed this at the same time; read it again"
     return ApiError(HTTPStatus.CONFLICT, sentence, code="conflict", headers={"x-should-retry": "false"})
@@ -160,6 +179,9 @@ _TOLD: Final[Mapping[type, Callable[[Any, str], ApiError]]] = {
     TooManyAtOnce: _too_many_at_once,
     CountersUnavailable: _quota_unavailable,
     DatabaseUnavailable: _storage_unavailable,
+    BlobsUnavailable: _blobs_unavailable,
+    BlobsFull: _blobs_full,
+    BlobMissing: _blob_missing,
 }
 """What callers are told about each kind of failure; a kind stands for those derived from it."""
 
@@ -183,12 +205,18 @@ async def routing_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
+        allowed = ", ".join(sorted(_methods(request)))
         sentence = f"`{request.method}` is not a method of this path; use {allowed}"
         return ApiError(error.status_code, sentence, headers={"Allow": allowed}).response()
     if error.status_code == HTTPStatus.NOT_FOUND:
         return ApiError(error.status_code, f"there is nothing at `{request.scope['path']}`").response()
     return ApiError(error.status_code, error.detail, headers=error.headers).response()
+
+
+def _methods(request: Request) -> set[str]:
+    """Every method of a path; each route knows only its own."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return {method for route in routes for method in route.methods}
 
 
 class Envelopes:

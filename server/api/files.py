@@ -57,7 +57,7 @@ class Files:
     def routes(self) -> list[BaseRoute]:
         """The paths of files."""
         return [
-            AskingRoute("/v1/files", self.list, methods=["GET"], name="files.list"),
+            AskingRoute("/v1/files", self.page, methods=["GET"], name="files.list"),
             AskingRoute("/v1/files", self.create, methods=["POST"], name="files.create"),
             AskingRoute("/v1/files/{file_id}", self.retrieve, methods=["GET"], name="files.retrieve"),
             AskingRoute("/v1/files/{file_id}", self.delete, methods=["DELETE"], name="files.delete"),
@@ -73,7 +73,7 @@ class Files:
             record = await upload.keep(permit, described, form.purpose, form.lifetime)
         return _answer(shown(record))
 
-    async def list(self, request: Request) -> Response:
+    async def page(self, request: Request) -> Response:
         """A page of them, newest first unless asked otherwise."""
         query = wanted(request, default=MOST_LISTED, most=MOST_LISTED)
         purpose = one_of_query(request, "purpose")

@@ -21,7 +21,10 @@ LONGEST_HEADER: Final = 4 * 1024
 
 _MOST_BOUNDARIES: Final = 16
 _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
-_NAMES: Final = frozenset({b"name", b"filename"})
+_DISPOSITION: Final = re.compile(
+    rb'form-data(?:[ \t]*;[ \t]*[^\s;="]+=(?:"(?:[^"\\]|\\.)*"|[^\s;"]*))*[ \t]*', re.IGNORECASE
+)
+_QUOTED: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 # It would put a line in the log for each broken form that somebody sends.
 logging.getLogger("python_multipart.multipart").setLevel(logging.CRITICAL)
@@ -124,10 +127,7 @@ class _Head:
         self.value.clear()
 
     def read(self) -> PartBegins:
-        disposition = self.headers.get(b"content-disposition", b"")
-        kind, options = parse_options_header(disposition)
-        if kind != b"form-data" or b"name" not in options or any(_count(disposition, name) > 1 for name in _NAMES):
-            raise _malformed("a part does not say in its `Content-Disposition` what it is called")
+        options = _named(self.headers.get(b"content-disposition", b""))
         if self.headers.get(b"content-transfer-encoding", b"binary").lower() not in (b"7bit", b"8bit", b"binary"):
             raise _malformed("a part has a `Content-Transfer-Encoding`; send it as it is")
         filename = options.get(b"filename")
@@ -139,10 +139,14 @@ class _Head:
         )
 
 
-def _count(disposition: bytes, name: bytes) -> int:
-    """How often a parameter is given, whatever is inside quotes."""
-    bare = re.sub(rb'"(?:[^"\\]|\\.)*"', b'""', disposition)
-    return len(re.findall(rb";[ \t]*%b[ \t]*=" % name, bare, re.IGNORECASE))
+def _named(disposition: bytes) -> dict[bytes, bytes]:
+    """The parameters, each of which is there once; `name` is one of them."""
+    if _DISPOSITION.fullmatch(disposition):
+        _, options = parse_options_header(disposition)
+        names = [part.partition(b"=")[0].strip().lower() for part in _QUOTED.sub(b"", disposition).split(b";")]
+        if b"name" in options and len(names) == len({*names}):
+            return options
+    raise _malformed("a part does not say in its `Content-Disposition` what it is called")
 
 
 def _text(value: bytes) -> str:

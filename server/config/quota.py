@@ -31,7 +31,7 @@ class LimitConfig(Shape):
     unless: Anything = None
     description: Anything = None
     max_requests: Most | None = None
-    max_tokens: Most | None = None
+    max_tokens_per_period: Most | None = None
 
 
 class QuotaConfig(Shape):
@@ -47,7 +47,6 @@ class QuotaConfig(Shape):
     ]
     anonymous_max_requests: Most | None = None
     authenticated_max_requests: Most | None = None
-    anonymous_max_tokens: Most | None = None
-    authenticated_max_tokens: Most | None = None
+    max_tokens_per_period: Most | None = None
     limits: tuple[LimitConfig, ...] = ()
     period: Annotated[Literal["minute", "hour", "day"], one_of("minute", "hour", "day")] = "day"

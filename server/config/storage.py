@@ -16,6 +16,9 @@ from server.config.sizes import size
 
 MOST_QUEUED_WRITES: Final = 10_000_000
 MOST_WRITERS: Final = 64
+
+QUEUED_WRITES: Final = 10_000
+WRITERS: Final = 4
 MOST_FILE_BYTES: Final = 64 * 1024**3
 
 SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
@@ -130,8 +133,8 @@ class Table(Shape):
 class QueuedTable(Table):
     """A table that is written in the background."""
 
-    max_write_queue_size: Annotated[int, whole_number(1, MOST_QUEUED_WRITES)] = 10_000
-    num_writers: Annotated[int, whole_number(1, MOST_WRITERS)] = 4
+    max_write_queue_size: Annotated[int, whole_number(1, MOST_QUEUED_WRITES)] = QUEUED_WRITES
+    num_writers: Annotated[int, whole_number(1, MOST_WRITERS)] = WRITERS
 
 
 class Stores(Shape):
@@ -163,9 +166,7 @@ class S3Blobs(Shape):
     secret_access_key: Secret | None = None
 
 
-Blobs = Annotated[
-    Annotated[LocalBlobs, Tag("local")] | Annotated[S3Blobs, Tag("s3")], chosen_by("type", "local", "s3")
-]
+Blobs = Annotated[Annotated[LocalBlobs, Tag("local")] | Annotated[S3Blobs, Tag("s3")], chosen_by("type", "local", "s3")]
 
 
 def _any_blobs(_source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -1,23 +1,25 @@
-"""The models that are served, by every name that they answer to."""
+"""The models that are served: those of the configuration, and those that were registered over HTTP."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from policy.models import model_names
 from policy.vocabulary import Action, Origin, Resource
-from server.authz.permit import Permit
+from server.authz.errors import AccessDenied
 from server.inference.provider import Provider
+from server.storage.guarded import Asking, NotFound
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model from the configuration; `kind` is `llm` or `embedding`.
+    """A model; `kind` is `llm` or `embedding`.
 
     Its canonical name is `provider_id/provider_model_id`. It also answers to `provider_id/model_id` and `model_id`.
+    `created` is in seconds since 1970; None for a model that the configuration defines.
     """
 
     model_id: str
@@ -25,40 +27,125 @@ class Model:
     provider_model_id: str
     kind: str
     metadata: Mapping[str, Any]
-    resource: Resource = field(init=False)
+    created: int | None = None
+    names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         names = model_names(self.provider_id, self.model_id, self.provider_model_id)
-        object.__setattr__(self, "resource", Resource("model", names, None, Origin.CONFIG))
+        object.__setattr__(self, "names", names)
 
     @property
     def name(self) -> str:
         """The canonical name."""
-        return self.resource.names[0]
+        return self.names[0]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPage:
+    """A full page of models: as many as were wanted, or all that there are; `has_more` is exact."""
+
+    models: Sequence[Model]
+    has_more: bool
+
+
+class Registered(Protocol):
+    """Where models are that were registered over HTTP (`server.inference.registered.RegisteredModels`)."""
+
+    async def get(self, gate: Asking, name: str) -> Model:
+        """The model of that name, for callers who may read it; raises NotFound."""
+        ...
+
+    async def page(self, gate: Asking, limit: int, after: str | None) -> ModelPage:
+        """Those that the caller may read, oldest first, behind the one called `after`; raises NotFound for that."""
+        ...
+
+    async def delete(self, gate: Asking, name: str) -> Model:
+        """The model that is gone now; raises NotFound, and AccessDenied where it may be read."""
+        ...
+
+
+class DefinedByConfiguration(Exception):
+    """The policy would allow the change; it is to be made in the configuration."""
+
+
+class ProviderGone(Exception):
+    """The model was registered when its provider was configured, and that isn't any more."""
 
 
 class Catalogue:
-    """Finds models by name for those who ask, and hands out who runs them to those with a permit.
+    """Gives each caller the models that it may read; what is not registered is not served.
 
-    A bare `model_id` that two providers share finds neither of them: nothing is guessed.
+    A bare `model_id` that two providers of the configuration share finds neither of them: nothing is guessed. Besides
+    what its methods name, they raise what the gate raises about the route, PolicyUnavailable and DatabaseUnavailable.
     """
 
-    def __init__(self, models: Iterable[Model], providers: Mapping[str, Provider]) -> None:
-        self.models = tuple(models)
+    def __init__(self, models: Iterable[Model], providers: Mapping[str, Provider], registered: Registered) -> None:
+        self._configured = {model.name: model for model in models}
+        self._resources = {
+            model.name: Resource("model", model.names, None, Origin.CONFIG) for model in self._configured.values()
+        }
+        uses = Counter(name for model in self._configured.values() for name in model.names)
+        self._by_name = {
+            name: model for model in self._configured.values() for name in model.names if uses[name] == 1
+        }
         self._providers = providers
-        uses = Counter(name for model in self.models for name in model.resource.names)
-        self._by_name = {name: model for model in self.models for name in model.resource.names if uses[name] == 1}
+        self._registered = registered
 
-    def find(self, name: str) -> Model | None:
-        """The model of that name, which may be any of its names; nothing else is looked up."""
-        return self._by_name.get(name)
+    @property
+    def configured(self) -> Sequence[Model]:
+        """The models of the configuration, in its order."""
+        return tuple(self._configured.values())
 
-    def model(self, permit: Permit) -> Model:
-        """The model that a permit to read is for."""
-        if permit.action is not Action.READ or permit.resource.type != "model":
-            raise ValueError("a permit to read a model is needed")
-        return self._by_name[permit.resource.names[0]]
+    async def get(self, gate: Asking, name: str) -> Model:
+        """The model of that name, which may be any of its names; NotFound if there is none that the caller may read."""
+        model = self._by_name.get(name)
+        if model is None:
+            return await self._registered.get(gate, name)
+        try:
+            permit = await gate.permit(Action.READ, self._resources[model.name])
+        except AccessDenied:
+            raise NotFound(name) from None
+        return self._configured[permit.resource.names[0]]
 
-    def provider(self, permit: Permit) -> Provider:
-        """Who runs the model that a permit to read is for."""
-        return self._providers[self.model(permit).provider_id]
+    async def page(self, gate: Asking, limit: int, after: str | None) -> ModelPage:
+        """The models that the caller may read, behind the one called `after`: the configuration's in its order, then
+        the registered ones by age. Raises NotFound for a cursor that is none of them.
+        """
+        permits = await gate.readable(tuple(self._resources.values()))
+        models = [self._configured[permit.resource.names[0]] for permit in permits]
+        behind = None if after is None else self._by_name.get(after)
+        if behind is not None:
+            if behind not in models:
+                raise NotFound(behind.name)
+            models, after = models[models.index(behind) + 1 :], None
+        elif after is not None:
+            models = []
+        room = limit - len(models)
+        if room < 0:
+            return ModelPage(models[:limit], has_more=True)
+        page = await self._registered.page(gate, max(room, 1), after)
+        return ModelPage([*models, *page.models[:room]], page.has_more or len(page.models) > room)
+
+    async def delete(self, gate: Asking, name: str) -> Model:
+        """The model that is gone now.
+
+        Raises NotFound, AccessDenied where the caller may read it, and DefinedByConfiguration.
+        """
+        model = self._by_name.get(name)
+        if model is None:
+            return await self._registered.delete(gate, name)
+        resource = self._resources[model.name]
+        try:
+            await gate.permit(Action.DELETE, resource)
+        except AccessDenied:
+            if not await gate.readable([resource]):
+                raise NotFound(name) from None
+            raise
+        raise DefinedByConfiguration
+
+    def provider(self, model: Model) -> Provider:
+        """Who runs the model; raises ProviderGone."""
+        provider = self._providers.get(model.provider_id)
+        if provider is None:
+            raise ProviderGone
+        return provider

@@ -230,4 +230,5 @@ def _renamed(parts: list[bytes], request: ChatRequest) -> Pieces:
 def gone(provider_id: str, fault: Exception) -> ProviderFailed:
     """The failure that a broken or silent connection stands for; what exactly happened goes to the log alone."""
     _log.warning("provider %s failed: %s", provider_id, type(fault).__name__)
-    return broken(provider_id, "did not answer in time" if isinstance(fault, TimeoutError) else "could not be reached")
+    did = "did not answer in time" if isinstance(fault, TimeoutError) else "could not be reached"
+    return broken(provider_id, did, spent=not isinstance(fault, aiohttp.ClientConnectorError))

@@ -26,7 +26,8 @@ class ProviderFailed(Exception):
     """A provider did not answer as it should.
 
     The message is one sentence of ours, safe to show: never a word of the provider's own. `code` and `param` are
-    OpenAI's names for what is wrong, where the provider gave one that is known; `retry_after` is in seconds.
+    OpenAI's names for what is wrong, where the provider gave one that is known; `retry_after` is in seconds. `spent`
+    if it may have worked before it failed.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class ProviderFailed(Exception):
         code: str | None = None,
         param: str | None = None,
         retry_after: int | None = None,
+        spent: bool = False,
     ) -> None:
         super().__init__(message)
         self.fault = fault
@@ -44,6 +46,7 @@ class ProviderFailed(Exception):
         self.code = code
         self.param = param
         self.retry_after = retry_after
+        self.spent = spent
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ class Renaming:
         if self._identity is not None:
             given[b'"id"'] = self._identity
         missing = dict(given)
-        for name, start, end in _members(text):
+        for name, start, end in members(text):
             if name in given:
                 pieces += (view[done:start], given[name])
                 done = end
@@ -139,7 +139,7 @@ def _check(text: bytes) -> None:
         raise NotAnAnswer
 
 
-def _members(text: bytes) -> Iterator[tuple[bytes, int, int]]:
+def members(text: bytes) -> Iterator[tuple[bytes, int, int]]:
     """The members of the object that `text` is: their names as they are spelled, and the span of their values."""
     opening = _OPEN.match(text)
     if opening is None:

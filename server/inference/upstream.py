@@ -47,12 +47,12 @@ def refusal(provider_id: str, status: int, headers: Mapping[str, str], body: byt
             code=_code_and_param(body)[0] or "rate_limit_exceeded",
             retry_after=int(wait) if _SECONDS.fullmatch(wait) else None,
         )
-    return broken(provider_id, f"answered with status {status}")
+    return broken(provider_id, f"answered with status {status}", spent=False)
 
 
-def broken(provider_id: str, did: str) -> ProviderFailed:
+def broken(provider_id: str, did: str, *, spent: bool = True) -> ProviderFailed:
     """A failure that the caller can do nothing about."""
-    return ProviderFailed(Fault.PROVIDER, f"the provider `{provider_id}` {did}", code="server_error")
+    return ProviderFailed(Fault.PROVIDER, f"the provider `{provider_id}` {did}", code="server_error", spent=spent)
 
 
 def _code_and_param(body: bytes) -> tuple[str | None, str | None]:

@@ -12,10 +12,11 @@ class CountersUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What somebody has used in a period, the units just taken included."""
+    """What somebody has used, the units just taken included, in the period that is in force: it starts at `window`."""
 
     requests: int
     tokens: int
+    window: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,9 @@ from server.quota.counters import CountersUnavailable, Units, Used
 _CONNECTIONS: Final = 8
 _SECONDS: Final = 5.0
 
+# The last is what asyncpg raises where the server ends a connection at the moment in which it is used.
+_FAULTS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
 # The lock keeps servers that start together from making the table at the same time.
 _SCHEMA: Final = """
 SELECT pg_advisory_xact_lock(7289140255511);
@@ -35,9 +38,9 @@ WHERE ($5 IS NULL
        OR excluded.requests + CASE WHEN excluded."window" > kept."window" THEN 0 ELSE kept.requests END <= $5)
   AND ($6 IS NULL
        OR excluded.tokens + CASE WHEN excluded."window" > kept."window" THEN 0 ELSE kept.tokens END <= $6)
-RETURNING requests, tokens
+RETURNING requests, tokens, "window"
 """
-_USED: Final = 'SELECT requests, tokens FROM ostiary_quota WHERE key = $1 AND "window" >= $2'
+_USED: Final = 'SELECT requests, tokens, "window" FROM ostiary_quota WHERE key = $1 AND "window" >= $2'
 _GIVE_BACK: Final = 'UPDATE ostiary_quota SET tokens = greatest(0, tokens - $3) WHERE key = $1 AND "window" = $2'
 _FORGET: Final = 'DELETE FROM ostiary_quota WHERE "window" < $1'
 
@@ -71,7 +74,7 @@ class PostgresCounters:
             if row is not None:
                 return True, Used(*row)
             row = await self._opened.fetchrow(_USED, units.key, units.window)
-        return False, Used(*row) if row is not None else Used(0, 0)
+        return False, Used(*row) if row is not None else Used(0, 0, units.window)
 
     async def give_back(self, key: str, window: int, tokens: int) -> None:
         """Correct the tokens used in that period; raises CountersUnavailable."""
@@ -94,6 +97,6 @@ class PostgresCounters:
 async def _reported() -> AsyncIterator[None]:
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    except (*_FAULTS, OSError, TimeoutError) as error:
         # The texts of such errors may hold the address; what kind it is says enough.
         raise CountersUnavailable(f"the quotas in PostgreSQL can't be used ({type(error).__name__})") from None

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from policy.vocabulary import Anonymous, Principal
@@ -35,7 +35,6 @@ class Standing:
     """Where a caller stands: what may be used, what is used, and in how many seconds the period ends."""
 
     key: str
-    window: int
     limit: Limit
     used: Used
     resets_in: int
@@ -84,6 +83,11 @@ class Quota:
         self._named = tuple(named)
         self._now = now
 
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether anybody's tokens are limited."""
+        return any(limit.tokens is not None for limit in (self._anonymous, self._authenticated, *self._named))
+
     def limit_of(self, caller: Principal | Anonymous, index: int | None) -> Limit:
         """What the caller may use: the limit at that place of those that the policy can name, or else its kind's own.
 
@@ -100,31 +104,28 @@ class Quota:
         """
         if limit.requests is None and limit.tokens is None:
             return None
-        key, window = _key(caller, address), self._window()
         # A caller without tokens left is stopped here: each of its requests would be refused later.
-        taken, used = await self._counters.take(Units(key, window, 1, 0, limit.requests, _least(limit.tokens)))
-        standing = self._standing(key, window, limit, used)
-        if not taken:
-            raise QuotaExceeded(standing)
-        return standing
+        units = Units(_key(caller, address), self._window(), 1, 0, limit.requests, _least(limit.tokens))
+        return await self._taken(units, limit)
 
     async def reserve(self, standing: Standing, tokens: int) -> Standing:
         """So many tokens of the caller's share, before it is known how many are used.
 
         Raises QuotaExceeded where fewer are left, and CountersUnavailable.
         """
-        units = Units(standing.key, standing.window, 0, tokens, None, standing.limit.tokens)
-        taken, used = await self._counters.take(units)
-        now = self._standing(standing.key, standing.window, standing.limit, used)
-        if not taken:
-            raise QuotaExceeded(now)
-        return now
+        units = Units(standing.key, self._window(), 0, tokens, None, standing.limit.tokens)
+        return await self._taken(units, standing.limit)
 
-    async def settle(self, standing: Standing, reserved: int, used: int) -> None:
-        """Give back what was reserved and not used; a store that can't be reached keeps the reservation."""
-        if reserved != used:
+    async def settle(self, standing: Standing, reserved: int, used: int) -> Standing:
+        """Where the caller stands once what was `reserved` is what was `used`, be that less or more.
+
+        A store that can't be reached keeps the reservation.
+        """
+        rest, held = reserved - used, standing.used
+        if rest:
             with suppress(CountersUnavailable):
-                await self._counters.give_back(standing.key, standing.window, reserved - used)
+                await self._counters.give_back(standing.key, held.window, rest)
+        return replace(standing, used=replace(held, tokens=max(0, held.tokens - rest)))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -149,8 +150,12 @@ class Quota:
     def _window(self) -> int:
         return int(self._now()) // self._period * self._period
 
-    def _standing(self, key: str, window: int, limit: Limit, used: Used) -> Standing:
-        return Standing(key, window, limit, used, max(1, window + self._period - int(self._now())))
+    async def _taken(self, units: Units, limit: Limit) -> Standing:
+        taken, used = await self._counters.take(units)
+        standing = Standing(units.key, limit, used, max(1, used.window + self._period - int(self._now())))
+        if not taken:
+            raise QuotaExceeded(standing)
+        return standing
 
 
 def _least(tokens: int | None) -> int | None:

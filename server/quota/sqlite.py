@@ -37,9 +37,9 @@ WHERE (:most_requests IS NULL
        OR excluded.requests + iif(excluded.window > quota.window, 0, quota.requests) <= :most_requests)
   AND (:most_tokens IS NULL
        OR excluded.tokens + iif(excluded.window > quota.window, 0, quota.tokens) <= :most_tokens)
-RETURNING requests, tokens
+RETURNING requests, tokens, window
 """
-_USED: Final = "SELECT requests, tokens FROM quota WHERE key = :key AND window >= :window"
+_USED: Final = "SELECT requests, tokens, window FROM quota WHERE key = :key AND window >= :window"
 _GIVE_BACK: Final = "UPDATE quota SET tokens = max(0, tokens - :tokens) WHERE key = :key AND window = :window"
 _FORGET: Final = "DELETE FROM quota WHERE window < :before"
 
@@ -150,4 +150,4 @@ def _take(database: sqlite3.Connection, units: Units) -> tuple[bool, Used]:
     if row is not None:
         return True, Used(*row)
     used = database.execute(_USED, {"key": units.key, "window": units.window}).fetchone()
-    return False, Used(*used) if used is not None else Used(0, 0)
+    return False, Used(*used) if used is not None else Used(0, 0, units.window)

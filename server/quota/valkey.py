@@ -26,11 +26,11 @@ if kept[1] and tonumber(kept[1]) >= window then
 end
 if (most_requests >= 0 and used_requests + requests > most_requests)
     or (most_tokens >= 0 and used_tokens + tokens > most_tokens) then
-    return {0, used_requests, used_tokens}
+    return {0, used_requests, used_tokens, window}
 end
 redis.call('HSET', KEYS[1], 'window', window, 'requests', used_requests + requests, 'tokens', used_tokens + tokens)
 redis.call('EXPIRE', KEYS[1], tonumber(ARGV[6]))
-return {1, used_requests + requests, used_tokens + tokens}
+return {1, used_requests + requests, used_tokens + tokens, window}
 """
 _GIVE_BACK: Final = """
 local kept = redis.call('HMGET', KEYS[1], 'window', 'tokens')
@@ -67,8 +67,8 @@ class ValkeyCounters:
         limits = [_NO_LIMIT if most is None else most for most in (units.most_requests, units.most_tokens)]
         arguments = [units.window, units.requests, units.tokens, *limits, self._seconds]
         async with _reported():
-            taken, requests, tokens = await self._take(keys=[_PREFIX + units.key], args=arguments)
-        return taken == 1, Used(requests, tokens)
+            taken, *used = await self._take(keys=[_PREFIX + units.key], args=arguments)
+        return taken == 1, Used(*used)
 
     async def give_back(self, key: str, window: int, tokens: int) -> None:
         """Correct the tokens used in that period; raises CountersUnavailable."""

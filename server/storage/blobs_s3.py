@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from server.storage.blobs import PIECE, BlobMissing, BlobsUnavailable, checked
 
 if TYPE_CHECKING:
-    from obstore import AsyncWritableFile, Bytes
+    from obstore import AsyncWritableFile, BytesStream
 
 _PART: Final = 8 * 1024 * 1024
 """Bytes that are sent at a time; S3 takes 10,000 of such parts."""
@@ -69,7 +69,7 @@ class BucketBlobs:
         """Start to read a blob; raises BlobMissing and BlobsUnavailable."""
         with _reported(self._name):
             found = await obstore.get_async(self._store, checked(key))
-            return BucketReading(self._name, found.meta["size"], aiter(found.stream(min_chunk_size=PIECE)))
+            return BucketReading(self._name, found.meta["size"], found.stream(min_chunk_size=PIECE))
 
     async def delete(self, key: str) -> None:
         """Remove the blob; there may be none. Raises BlobsUnavailable."""
@@ -108,7 +108,7 @@ class BucketWriting:
 class BucketReading:
     """An object that is being fetched."""
 
-    def __init__(self, name: str, size: int, pieces: AsyncIterator[Bytes]) -> None:
+    def __init__(self, name: str, size: int, pieces: BytesStream) -> None:
         self._name = name
         self._pieces = pieces
         self.size = size
@@ -116,7 +116,7 @@ class BucketReading:
     async def read(self) -> bytes:
         """The next piece, or nothing at the end; raises BlobsUnavailable."""
         with _reported(self._name):
-            return bytes(await anext(self._pieces, b""))
+            return await anext(self._pieces, b"")
 
     async def close(self) -> None:
         """Its connection is closed when nothing refers to it."""

@@ -60,24 +60,41 @@ class Listed:
     has_more: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Records that go by several names, their ids among them.
+
+    `of` tells the names from a record's id and its facet: the id first, or none at all for a record that is not served
+    now, which is then like one that isn't there. `table` has a row for each name: its id is the name, its parent the
+    record.
+    """
+
+    table: str
+    of: Callable[[str, str], tuple[str, ...]]
+
+
 class GuardedStore:
-    """Records of the resource type `kind`, for callers who pass their gate.
+    """Records of the resource type `kind`, for callers who pass their gate; they go by their ids unless `names` says
+    more.
 
     Besides what its methods name, they raise PolicyUnavailable where no decision can be had, and DatabaseUnavailable.
     """
 
-    def __init__(self, records: Records, kind: str) -> None:
+    def __init__(self, records: Records, kind: str, names: Names | None = None) -> None:
         self._records = records
         self._kind = kind
+        self._names = names
 
     @property
     def table(self) -> str:
         """The table's name."""
         return self._records.name
 
-    async def permit_create(self, gate: Asking) -> Permit:
-        """Leave to make a record, before it is known what is in it; raises AccessDenied."""
-        return await gate.permit(Action.CREATE, Resource(self._kind, ()))
+    async def permit_create(self, gate: Asking, *names: str) -> Permit:
+        """Leave to make a record: one with these names, the id first, or one of which nothing is known yet; raises
+        AccessDenied.
+        """
+        return await gate.permit(Action.CREATE, Resource(self._kind, names))
 
     async def create(
         self,
@@ -97,7 +114,8 @@ class GuardedStore:
 
     async def insert_in(self, transaction: Writing, permit: Permit, draft: Draft) -> Record:
         """The same within a transaction that somebody else ends."""
-        if permit.action is not Action.CREATE or permit.resource.type != self._kind:
+        asked = permit.resource
+        if permit.action is not Action.CREATE or asked.type != self._kind or draft.id not in (asked.names or (draft.id,)):
             raise ValueError("the permit is for something else")
         return await self._records.insert(transaction, draft, permit.owner)
 
@@ -121,9 +139,15 @@ class GuardedStore:
         return await self._held(gate, identity, parent, action)
 
     async def update(
-        self, gate: Asking, identity: str, change: Callable[[Record], Record], parent: str | None = None
+        self,
+        gate: Asking,
+        identity: str,
+        change: Callable[[Record], Record],
+        parent: str | None = None,
+        beside: Callable[[Writing], Awaitable[None]] | None = None,
     ) -> Record:
-        """The record after `change`, which may alter its body, facet and end and nothing else.
+        """The record after `change`, which may alter its body, facet and end and nothing else; what `beside` writes is
+        in the same transaction.
 
         Raises NotFound, AccessDenied where the record may be read, and Contended.
         """
@@ -134,6 +158,8 @@ class GuardedStore:
                 version = await self._records.change(
                     transaction, record, changed.body, changed.facet, changed.expires_at
                 )
+                if version is not None and beside is not None:
+                    await beside(transaction)
             if version is not None:
                 kept = replace(record, body=changed.body, facet=changed.facet, expires_at=changed.expires_at)
                 return replace(kept, version=version)
@@ -152,7 +178,8 @@ class GuardedStore:
         """
         record = await self._held(gate, identity, parent, Action.DELETE)
         async with self._records.database.writing() as transaction:
-            if not await self._records.remove(transaction, identity):
+            # The decision was about this record. Whoever chose the same id meanwhile has made another one.
+            if not await self._records.remove_this(transaction, record):
                 raise NotFound(identity)
             if beside is not None:
                 await beside(transaction)
@@ -161,7 +188,8 @@ class GuardedStore:
     async def page(self, gate: Asking, page: Page) -> Listed:
         """The records of the page that the caller may read, in full pages."""
         listing = await gate.listing(Action.READ, self._kind)
-        permitted = compile_filter(listing.filter, self._records.database.dialect)
+        names = None if self._names is None else self._names.table
+        permitted = compile_filter(listing.filter, self._records.database.dialect, names=names)
         found: list[Record] = []
         wanted = replace(page, limit=page.limit + 1)
         while True:
@@ -181,6 +209,7 @@ class GuardedStore:
 
     async def _kept(self, gate: Asking, rows: Sequence[tuple[Record, RowVerdict]]) -> list[Record]:
         """Those of the rows that are permitted; the undecided ones are asked about together."""
+        rows = [(record, verdict) for record, verdict in rows if self._goes_by(record)]
         undecided = [self._resource(record) for record, verdict in rows if verdict is RowVerdict.ASK]
         permits = await gate.readable(undecided) if undecided else []
         permitted = {permit.resource.names[0] for permit in permits}
@@ -192,7 +221,7 @@ class GuardedStore:
 
     async def _held(self, gate: Asking, identity: str, parent: str | None, action: Action) -> Record:
         found = await self._records.find(identity)
-        if found is not None and found.parent != parent:
+        if found is not None and (found.parent != parent or not self._goes_by(found)):
             found = None
         # Of what isn't there the same is asked as of what is somebody else's: how long it takes must not tell.
         resource = self._nothing(identity) if found is None else self._resource(found)
@@ -207,7 +236,10 @@ class GuardedStore:
         return found.record
 
     def _resource(self, record: Record | Stored) -> Resource:
-        return Resource(self._kind, (record.id,), record.owner, record.origin)
+        return Resource(self._kind, self._goes_by(record), record.owner, record.origin)
+
+    def _goes_by(self, record: Record | Stored) -> tuple[str, ...]:
+        return (record.id,) if self._names is None else self._names.of(record.id, record.facet)
 
     def _nothing(self, identity: str) -> Resource:
         return Resource(self._kind, (identity,))

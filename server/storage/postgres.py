@@ -21,7 +21,7 @@ _SCRIPTS: Final = "SELECT pg_advisory_xact_lock(7289140255512)"
 _OURS: Final = (asyncpg.CheckViolationError, asyncpg.RaiseError, asyncpg.DataError)
 """What a check, a trigger or a value raises: a fault of this server, which trying again won't mend."""
 
-_LOST: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+_LOST: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 _PARAMETER: Final = re.compile(r"\?([1-9][0-9]*)")
 
 

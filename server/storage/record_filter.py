@@ -91,11 +91,17 @@ class SqlFilter:
     candidates: tuple[str, ...] = ()
 
 
-def compile_filter(record_filter: RecordFilter, dialect: Dialect, first_parameter: int = 1) -> SqlFilter:
-    """The filter in SQL; its parameters are numbered from `first_parameter` on."""
+def compile_filter(
+    record_filter: RecordFilter, dialect: Dialect, first_parameter: int = 1, *, names: str | None = None
+) -> SqlFilter:
+    """The filter in SQL; its parameters are numbered from `first_parameter` on.
+
+    A record goes by its `id`; or, where `names` is the (checked) name of a table, by the `id` of each row in that whose
+    `parent` is the record: what a rule says of one of them holds for the record.
+    """
     clauses = list(_reached(record_filter.clauses))
     branches, otherwise = _branches(clauses)
-    parameters = _Parameters(dialect, first_parameter)
+    parameters = _Parameters(dialect, first_parameter, names)
     outcomes = frozenset((otherwise, *(verdict for _, verdict in branches)))
     if not branches:
         condition = "1 = 0" if otherwise is RowVerdict.DENY else "1 = 1"
@@ -161,10 +167,11 @@ def _needed(
 class _Parameters:
     """The values to bind, each once; a value's number is its place, counted from `first`."""
 
-    def __init__(self, dialect: Dialect, first: int) -> None:
+    def __init__(self, dialect: Dialect, first: int, names: str | None) -> None:
         self.dialect = dialect
         self.values: dict[str, int] = {}
         self._first = first
+        self._names = names
 
     def text(self, value: str) -> str:
         """The placeholder of a text."""
@@ -173,6 +180,10 @@ class _Parameters:
     def texts(self, values: Iterable[str]) -> str:
         """The placeholder of a list of texts, as JSON: however many there are, they are one parameter."""
         return self.text(json.dumps(list(values), ensure_ascii=False))
+
+    def named(self, test: str) -> str:
+        """A test of the column `id`, made of every name of the record."""
+        return test if self._names is None else f'id IN (SELECT parent FROM "{self._names}" WHERE {test})'  # noqa: S608 - a checked name
 
 
 def _condition(where: Iterable[Atom], parameters: _Parameters) -> str:
@@ -185,10 +196,10 @@ def _test(fact: Fact, parameters: _Parameters) -> str:
     same = parameters.dialect.same
     match fact:
         case NameIs(name):
-            return f"({same.format('id', parameters.text(name))})"
+            return f"({parameters.named(same.format('id', parameters.text(name)))})"
         case NameStartsWith(prefix):
             text = parameters.text(prefix)
-            return f"({same.format(f'substr(id, 1, length({text}))', text)})"
+            return f"({parameters.named(same.format(f'substr(id, 1, length({text}))', text))})"
         case OwnerIs(identity, issuer):
             principal = same.format("owner_principal", parameters.text(identity))
             return f"({principal} AND {same.format('owner_issuer', parameters.text(issuer))})"
@@ -209,7 +220,8 @@ def _candidates(clauses: Iterable[Clause], parameters: _Parameters) -> tuple[str
     if None in facts:
         return ()
     names = [fact.name for fact in facts if isinstance(fact, NameIs)]
-    terms = [f"id IN {parameters.dialect.elements.format(parameters.texts(names))}"] if names else []
+    elements = parameters.dialect.elements
+    terms = [parameters.named(f"id IN {elements.format(parameters.texts(names))}")] if names else []
     for fact in dict.fromkeys(facts):
         match fact:
             case OwnerIs(identity, issuer):

@@ -120,6 +120,18 @@ class Stored:
         return Origin(self.row[7])
 
     @property
+    def facet(self) -> str:
+        """What lists of its kind can be narrowed by."""
+        facet: str = self.row[8]
+        return facet
+
+    @property
+    def expires_at(self) -> int | None:
+        """When its time is over."""
+        expires_at: int | None = self.row[9]
+        return expires_at
+
+    @property
     def record(self) -> Record:
         """All of it."""
         return _record(self.row)
@@ -137,9 +149,10 @@ class Records:
         self._insert = f'INSERT INTO "{name}" ({_COLUMNS}, labels) VALUES ({places})'  # noqa: S608 - likewise
         self._change = (
             f'UPDATE "{name}" SET body = ?2, labels = ?3, facet = ?4, expires_at = ?5, version = version + 1 '  # noqa: S608 - likewise
-            "WHERE id = ?1 AND version = ?6 RETURNING version"
+            "WHERE id = ?1 AND ordering = ?7 AND version = ?6 RETURNING version"
         )
         self._remove = f'DELETE FROM "{name}" WHERE id = ?1 RETURNING id'  # noqa: S608 - likewise
+        self._remove_this = f'DELETE FROM "{name}" WHERE id = ?1 AND ordering = ?2 RETURNING id'  # noqa: S608 - likewise
         self._expired = f'SELECT id FROM "{name}" WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2'  # noqa: S608 - likewise
 
     async def find(self, identity: str) -> Stored | None:
@@ -147,7 +160,7 @@ class Records:
         return next(iter(await self.find_all([identity])), None)
 
     async def find_all(self, identities: Sequence[str]) -> list[Stored]:
-        """The rows of those ids that there are, in no order."""
+        """The rows of those ids that there are, in no order; a record whose time is over is none."""
         # PostgreSQL knows no NUL, so no record is called so anywhere.
         wanted = [identity for identity in dict.fromkeys(identities) if "\0" not in identity]
         found = []
@@ -155,7 +168,8 @@ class Records:
             some = wanted[first : first + _MOST_AT_ONCE]
             places = ", ".join(f"?{number}" for number in range(1, len(some) + 1))
             found += [Stored(row) for row in await self.database.read(f"{self._select} IN ({places})", *some)]
-        return found
+        now = int(time.time())
+        return [row for row in found if row.expires_at is None or row.expires_at > now]
 
     async def insert(self, transaction: Writing, draft: Draft, owner: Principal | None) -> Record:
         """The new record; raises AlreadyThere, and ParentGone."""
@@ -181,13 +195,17 @@ class Records:
     ) -> int | None:
         """The new version; None if the record has changed or gone since it was read."""
         rows = await transaction.run(
-            self._change, record.id, _encoded(body), _labels(body), facet, expires_at, record.version
+            self._change, record.id, _encoded(body), _labels(body), facet, expires_at, record.version, record.ordering
         )
         return int(rows[0][0]) if rows else None
 
     async def remove(self, transaction: Writing, identity: str) -> bool:
         """Whether there was such a record; what belonged to it has gone with it."""
         return bool(await transaction.run(self._remove, identity))
+
+    async def remove_this(self, transaction: Writing, record: Record) -> bool:
+        """The same for this very record, and not for another one that has got its id since."""
+        return bool(await transaction.run(self._remove_this, record.id, record.ordering))
 
     async def expired(self, now: int, limit: int) -> list[str]:
         """The ids of records whose time is over."""

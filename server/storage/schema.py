@@ -11,7 +11,10 @@ from typing import Final
 
 from server.storage.database import AlreadyThere, Database, DatabaseUnavailable
 
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
+LONGEST_NAME: Final = 40
+"""Characters of a table's name."""
+
+_NAME: Final = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{LONGEST_NAME - 1}}}")
 _FILE: Final = re.compile(r"(?P<number>[0-9]{4})_(?P<name>[a-z_]+)\.(?P<kind>[a-z]+)\.sql")
 
 _LEDGER: Final = """

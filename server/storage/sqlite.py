@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -40,6 +41,7 @@ class SqliteDatabase:
             with self.reported():
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._path.touch(mode=0o600)
+                self._check_access()
                 self._writer = await self._connected()
                 # A power failure may take the last second with it, and nothing else does; a killed process loses
                 # nothing.
@@ -91,6 +93,10 @@ class SqliteDatabase:
             with suppress(sqlite3.Error, ValueError):
                 await asyncio.shield(connection.execute_fetchall("ROLLBACK"))
             raise
+
+    def _check_access(self) -> None:
+        if not (self._path.is_file() and os.access(self._path, os.R_OK | os.W_OK)):
+            raise DatabaseUnavailable(f"`{self._path}` is no file that can be read and written")
 
     async def _connected(self) -> aiosqlite.Connection:
         connection = await aiosqlite.connect(self._path, isolation_level=None, timeout=_BUSY_SECONDS)

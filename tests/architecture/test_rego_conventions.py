@@ -7,6 +7,7 @@ file's compiled policy.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from functools import cache
@@ -26,6 +27,9 @@ LONGEST_LINE = 120
 LONGEST_FILE = 500
 EXACT_UNDER_NOT = {"equal"}
 """`not input.x == "a"` is true for an absent `x`; any other call under `not` would be undefined (measured)."""
+
+CAPTION = re.compile(r'# For lists: ".+", (access|default)_policy\[\d+\], "(config|default)\.yaml:\d+"')
+"""What stands above a rule for lists, whose METADATA are those of the rule for one record, above it."""
 
 Node = dict[str, Any]
 
@@ -136,10 +140,15 @@ def test_every_generated_rule_has_its_title_and_its_source(sources: dict[str, Pa
         annotated = {
             entry["location"]["row"]: entry["annotations"] for entry in json.loads(done.stdout).get("annotations", [])
         }
+        lines = path.read_text().splitlines()
         for rule in parsed(opa_binary, path)["rules"]:
+            row = rule["location"]["row"]
             if not rule["head"].get("key"):
                 continue  # an empty set stands for no rule
-            annotation = annotated[rule["location"]["row"]]
+            if rule["head"]["name"].endswith("_where"):
+                assert CAPTION.fullmatch(lines[row - 2]), f"{name}:{row}"
+                continue
+            annotation = annotated[row]
             assert annotation["title"], name
             assert annotation["custom"]["source"].startswith((f"{CONFIG_NAME}:", "default.yaml:")), name
 

@@ -200,14 +200,14 @@ MISTAKES = (
     Mistake(
         "guardrails don't hold for resources",
         DECISION,
-        "resource := vetoed if {\n\tsome _ in data.ostiary.guardrails.deny",
-        "resource := vetoed if {\n\tsome _ in data.ostiary.guardrails.denied",
+        "resource := vetoed(data.ostiary.guardrails.deny) if {\n\tcount(data.ostiary.guardrails.deny)",
+        "resource := vetoed(data.ostiary.guardrails.deny) if {\n\tcount(data.ostiary.guardrails.denied)",
     ),
     Mistake(
         "guardrails don't hold for routes",
         DECISION,
-        "route := vetoed if {\n\tsome _ in data.ostiary.guardrails.deny",
-        "route := vetoed if {\n\tsome _ in data.ostiary.guardrails.denied",
+        "vetoes := data.ostiary.guardrails.deny with",
+        "vetoes := data.ostiary.guardrails.denied with",
     ),
     Mistake("public routes need a token", DECISION, "\tnot public_route\n", ""),
     Mistake("every method of a public route is public", DECISION, '\tinput.route.method in {"GET", "HEAD"}\n', ""),

@@ -125,6 +125,14 @@ def test_a_parent_that_is_killed_leaves_neither_workers_nor_opa(tmp_path: Path, 
         assert gone(everything)
 
 
+def test_a_signal_about_certificates_disturbs_nobody_who_has_none(tmp_path: Path, environ: dict[str, str]) -> None:
+    with running(written(tmp_path, TWO), environ) as server:
+        workers = server.workers
+        server.signal(signal.SIGHUP)
+        assert all(models(server) == 200 for _ in range(20))
+        assert server.workers == workers
+
+
 def test_each_worker_says_by_itself_whether_it_is_ready(tmp_path: Path, environ: dict[str, str]) -> None:
     with running(written(tmp_path, TWO), environ) as server:
         os.kill(server.opa, signal.SIGSTOP)

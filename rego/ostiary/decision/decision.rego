@@ -118,8 +118,8 @@ denied(reason) := object.union(undetermined, {"effect": "deny", "reason": reason
 # METADATA
 # title: What a security team's own Rego denies of the route, whatever the rules permit
 # description: >-
-#   A guardrail is `deny contains {"reason": "…"} if {…}` in the package `ostiary.guardrails`. A route is judged as if it
-#   were asked about alone: a denial of the resource must not show in the answer about the route.
+#   A guardrail is `deny contains {"reason": "…"} if {…}` in the package `ostiary.guardrails`. A route is judged as if
+#   it were asked about alone: a denial of the resource must not show in the answer about the route.
 route_vetoes := vetoes if {
 	vetoes := data.ostiary.guardrails.deny with input as object.remove(input, {"action", "resource"})
 }

@@ -1,0 +1,77 @@
+"""Models that were registered over HTTP: records like others, but for their several names."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Final
+
+from policy.models import model_names
+from server.authz.permit import Permit
+from server.inference.catalogue import Model, ModelPage
+from server.storage.database import AlreadyThere, Writing
+from server.storage.guarded import Asking, GuardedStore, Names
+from server.storage.records import Draft, Page, Record, Records
+
+_KIND: Final = "model"
+
+
+class RegisteredModels:
+    """The models in the table `models`; `names` belongs to it and holds every name of each, so that none has two
+    meanings. `taken` are the names in the configuration, which wins: a model that has one of them since is not served.
+
+    A record's id is the canonical name, its facet the `model_id`: the other names follow from these, and what is asked
+    about a model needs nothing of what it holds. Besides what they name, methods raise what a GuardedStore raises.
+    """
+
+    def __init__(self, models: Records, names: Records, taken: Container[str]) -> None:
+        self._names = names
+        self._taken = taken
+        self._store = GuardedStore(models, _KIND, Names(names.name, self._names_of))
+
+    async def get(self, gate: Asking, name: str) -> Model:
+        """The model of that name, for callers who may read it; raises NotFound."""
+        return _model(await self._record(gate, name))
+
+    async def page(self, gate: Asking, limit: int, after: str | None) -> ModelPage:
+        """Those that the caller may read, oldest first, behind the one called `after`; raises NotFound for that."""
+        cursor = None if after is None else await self._record(gate, after)
+        listed = await self._store.page(gate, Page(limit, after=cursor, newest_first=False))
+        return ModelPage([_model(record) for record in listed.records], listed.has_more)
+
+    async def permit_create(self, gate: Asking, model: Model) -> Permit:
+        """Leave to register the model; raises AccessDenied."""
+        return await self._store.permit_create(gate, *model.names)
+
+    async def create(self, permit: Permit, model: Model) -> Model:
+        """The registered model, owned as the decision says; AlreadyThere if one of its names is another model's."""
+        if any(name in self._taken for name in model.names):
+            raise AlreadyThere
+        body = {"model_type": model.kind, "metadata": dict(model.metadata)}
+
+        async def name_it(transaction: Writing) -> None:
+            for name in model.names:
+                await self._names.insert(transaction, Draft(name, {}, parent=model.name), None)
+
+        return _model(await self._store.create(permit, Draft(model.name, body, facet=model.model_id), name_it))
+
+    async def delete(self, gate: Asking, name: str) -> Model:
+        """The model that is gone now, with its names; raises NotFound, and AccessDenied where it may be read."""
+        return _model(await self._store.delete(gate, await self._canonical(name)))
+
+    async def _record(self, gate: Asking, name: str) -> Record:
+        return await self._store.get(gate, await self._canonical(name))
+
+    async def _canonical(self, name: str) -> str:
+        found = await self._names.find(name)
+        return name if found is None or found.parent is None else found.parent
+
+    def _names_of(self, canonical: str, model_id: str) -> tuple[str, ...]:
+        provider_id, _, own = canonical.partition("/")
+        names = model_names(provider_id, model_id, own)
+        return () if any(name in self._taken for name in names) else names
+
+
+def _model(record: Record) -> Model:
+    provider_id, _, own = record.id.partition("/")
+    body = record.body
+    return Model(record.facet, provider_id, own, body["model_type"], body["metadata"], record.created_at)

@@ -1,0 +1,160 @@
+"""Writes that are made in the background, as many as are configured at a time, and none of them forgotten.
+
+Whoever is going to have something to write takes a place first, and does what it costs only then: a database that can't
+keep up slows down those who have not begun, and loses nothing of those who have. A write that the database refuses is
+tried again and again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final, TypeAlias
+
+from server.storage.database import AlreadyThere, DatabaseUnavailable
+
+ROOM_SECONDS: Final = 5.0
+"""How long a place is waited for."""
+
+WAIT_SECONDS: Final = 2.0
+"""How long anybody waits for what is written."""
+
+RETRY_SECONDS: Final = 600.0
+"""How long a write is tried again, and so how long a database may be away before anything is lost."""
+
+FLUSH_SECONDS: Final = 10.0
+"""How long a server that ends goes on writing."""
+
+MOST_BYTES: Final = 256 * 1024 * 1024
+"""Bytes that may wait to be written before there are no more places."""
+
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 5.0
+
+_log: Final = logging.getLogger("ostiary.storage")
+
+Write: TypeAlias = Callable[[], Awaitable[object]]
+"""Writes in one transaction; may be called again if it raises DatabaseUnavailable."""
+
+
+class Place:
+    """Room for one write, which whoever has it must `fill` or `leave`."""
+
+    def __init__(self, queue: WriteQueue) -> None:
+        self._queue = queue
+        self._held = True
+
+    def fill(self, write: Write, size: int) -> asyncio.Future[None]:
+        """Have it written, `size` being the bytes that wait; what comes back is done once nobody tries any more."""
+        if not self._held:
+            raise ValueError("a place holds one write")
+        self._held = False
+        return self._queue.put(write, size)
+
+    def leave(self) -> None:
+        """Give the place to somebody else, unless it is filled."""
+        if self._held:
+            self._held = False
+            self._queue.free()
+
+
+class WriteQueue:
+    """At most `most` writes that are waiting or are going to come, and `writers` that make them."""
+
+    def __init__(self, most: int, writers: int) -> None:
+        self._places = asyncio.Semaphore(most)
+        self._writers = writers
+        self._waiting: asyncio.Queue[tuple[Write, int, asyncio.Future[None]]] = asyncio.Queue()
+        self._bytes = 0
+        self._light = asyncio.Event()
+        self._light.set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Writers at work; in the end they write what is waiting, which may take `FLUSH_SECONDS`."""
+        tasks = [asyncio.create_task(self._write_all()) for _ in range(self._writers)]
+        try:
+            yield
+        finally:
+            try:
+                async with asyncio.timeout(FLUSH_SECONDS):
+                    await self._waiting.join()
+            except TimeoutError:
+                _log.error("the server ends, and stored answers that still waited for their database are lost")
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def reserve(self) -> Place:
+        """A place; raises DatabaseUnavailable if there is none for a while."""
+        try:
+            async with asyncio.timeout(ROOM_SECONDS):
+                await self._light.wait()
+                await self._places.acquire()
+        except TimeoutError:
+            raise DatabaseUnavailable("more waits to be written than the database keeps up with") from None
+        return Place(self)
+
+    def put(self, write: Write, size: int) -> asyncio.Future[None]:
+        """For a `Place`."""
+        done = asyncio.get_running_loop().create_future()
+        self._weigh(size)
+        self._waiting.put_nowait((write, size, done))
+        return done
+
+    def free(self) -> None:
+        """For a `Place`."""
+        self._places.release()
+
+    def _weigh(self, size: int) -> None:
+        self._bytes += size
+        if self._bytes > MOST_BYTES:
+            self._light.clear()
+        else:
+            self._light.set()
+
+    async def _write_all(self) -> None:
+        while True:
+            write, size, done = await self._waiting.get()
+            try:
+                await _written(write)
+            finally:
+                self._weigh(-size)
+                self.free()
+                self._waiting.task_done()
+                if not done.done():
+                    done.set_result(None)
+
+
+async def until_written(done: asyncio.Future[None]) -> None:
+    """Return when the write is made, or takes longer than anybody should wait for it."""
+    await asyncio.wait([done], timeout=WAIT_SECONDS)
+
+
+async def _written(write: Write) -> None:
+    clock = asyncio.get_running_loop().time
+    until, pause, tried = clock() + RETRY_SECONDS, _FIRST_PAUSE, False
+    while not await _is_settled(write, tried=tried, last=clock() > until):
+        tried = True
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+async def _is_settled(write: Write, *, tried: bool, last: bool) -> bool:
+    """Try once; False if it had better be tried again."""
+    try:
+        await write()
+    except DatabaseUnavailable as fault:
+        if last:
+            _log.error("a stored answer is lost, since its database was away for too long: %s", fault)
+        else:
+            _log.warning("a stored answer waits for its database: %s", fault)
+        return last
+    except Exception as fault:  # noqa: BLE001 - one write that can't be made must not end the others
+        # A database that went away in the end of a transaction may have made it.
+        if not (tried and isinstance(fault, AlreadyThere)):
+            # What the fault says may hold what was to be written.
+            _log.error("a stored answer is lost, since it can't be written (%s)", type(fault).__name__)
+    return True

@@ -1,0 +1,179 @@
+"""A server that keeps files in a real database, with a real OPA in front of it; and forms to send to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+
+from tests.http.decided import Decided, decided
+from tests.http.house import ByToken
+from tests.http.serving import Answer
+
+FILES = "/v1/files"
+BOUNDARY = "a-boundary-of-our-own"
+
+CONFIG = """
+    version: 2
+    apis: [inference]
+    storage:
+      backends:
+        sql: BACKEND
+      stores:
+        files: {backend: sql, table_name: TABLE}
+      blobs: BLOBS
+      max_file_bytes: MOST
+    server:
+      auth:
+        provider_config: {type: oauth2_token, jwks: {uri: "https://issuer.example/keys"}}
+        route_policy:
+        - forbid: {paths: /v1/files*}
+          when: user with stranger in roles
+        - permit: {paths: "*"}
+        access_policy:
+        - forbid: {actions: [create]}
+          when: user with reader in roles
+        - permit: {actions: [read]}
+          when: user with reader in roles
+        - permit: {actions: [read, update, delete]}
+          when: user is owner
+        - permit: {actions: [create]}
+"""
+"""`stranger` may not use the routes, `reader` may read everything and change nothing, others have what they make."""
+
+
+def bearer(name: str) -> str:
+    """The header of whoever is called so."""
+    return f"Authorization: Bearer {name}"
+
+
+ALICE, BOB, READER, STRANGER = map(bearer, ("alice", "bob", "reader", "stranger"))
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """The running server, the folder of its blobs, and the table of its files."""
+
+    house: Decided
+    blobs: Path
+    table: str
+    database: str
+
+    def upload(self, form: bytes, caller: str = ALICE, *headers: str, boundary: str = BOUNDARY) -> Answer:
+        """The answer to a form."""
+        kind = f'multipart/form-data; boundary="{boundary}"'
+        return self.house.address.post(FILES, form, caller, *headers, kind=kind)
+
+    def kept(self, content: bytes = b"hello", caller: str = ALICE, **about: str) -> str:
+        """The id of a new file."""
+        answer = self.upload(form_of(content, **about), caller)
+        assert answer.status == 200, answer.body
+        return str(answer.json["id"])
+
+    def get(self, path: str, caller: str = ALICE, method: str = "GET") -> Answer:
+        """The answer to a request for a file, or a part of it."""
+        return self.house.address.get(f"{FILES}{path}", caller, method=method)
+
+    def on_disk(self) -> list[str]:
+        """The names of everything in the folder."""
+        return sorted(path.name for path in self.blobs.rglob("*") if path.is_file())
+
+    def rows(self, suffix: str = "") -> list[tuple[Any, ...]]:
+        """Id and owner of everything in the table, or in the one beside it."""
+        statement = f"SELECT id, owner_principal FROM {self.table}{suffix} ORDER BY id"  # noqa: S608 - the test's own
+        return asyncio.run(_rows(self.database, statement))
+
+    def run(self, statement: str) -> None:
+        """Change something behind the server's back."""
+        asyncio.run(_rows(self.database, statement))
+
+
+async def _rows(database: str, statement: str) -> list[tuple[Any, ...]]:
+    if not database.startswith("postgresql:"):
+        import sqlite3
+
+        with sqlite3.connect(database) as connection:
+            found = connection.execute(statement).fetchall()
+        connection.close()
+        return found
+    opened = await asyncpg.connect(database)
+    try:
+        return [tuple(row) for row in await opened.fetch(statement)]
+    finally:
+        await opened.close()
+
+
+@contextmanager
+def keeping(
+    opa: Path,
+    folder: Path,
+    postgres: str | None = None,
+    *,
+    start: bool = True,
+    most: str = "200KB",
+    blobs: str | None = None,
+    like: Keeping | None = None,
+) -> Iterator[Keeping]:
+    """The server over SQLite, or PostgreSQL at that address; `like` another one, it keeps in the same places."""
+    place, table = folder / "blobs", f"files_{token_hex(6)}"
+    database = postgres or str(folder / "files.db")
+    if like is not None:
+        place, table, database = like.blobs, like.table, like.database
+    text = (
+        CONFIG.replace("BACKEND", _backend(database))
+        .replace("TABLE", table)
+        .replace("BLOBS", blobs or f"{{type: local, path: {place}}}")
+        .replace("MOST", most)
+    )
+    runtime = folder / token_hex(4)
+    runtime.mkdir()
+    with decided(text, opa, runtime, authenticator=ByToken(), start=start) as house:
+        yield Keeping(house, place, table, database)
+
+
+def _backend(database: str) -> str:
+    if not database.startswith("postgresql:"):
+        return f"{{type: sql_sqlite, db_path: {database}}}"
+    parts = urlsplit(database)
+    query = parse_qs(parts.query)
+    host = query.get("host", [parts.hostname or "localhost"])[0]
+    password = f", password: {parts.password}" if parts.password else ""
+    return (
+        f"{{type: sql_postgres, host: {host}, port: {parts.port or 5432}, db: {parts.path[1:]}, "
+        f"user: {parts.username}{password}}}"
+    )
+
+
+def form_of(content: bytes, filename: str = "notes.txt", purpose: str = "assistants", **fields: str) -> bytes:
+    """A form as clients send it; `fields` go in beside the purpose, `expires_after` as seconds."""
+    if "expires_after" in fields:
+        fields |= {"expires_after[anchor]": "created_at", "expires_after[seconds]": fields.pop("expires_after")}
+    kind = fields.pop("kind", "text/plain")
+    named = {"purpose": purpose, **fields}
+    return parts_of([*(field(name, value) for name, value in named.items()), file(content, filename, kind)])
+
+
+def field(name: str, value: str) -> tuple[str, bytes]:
+    """A plain part."""
+    return f'Content-Disposition: form-data; name="{name}"', value.encode()
+
+
+def file(
+    content: bytes, filename: str = "notes.txt", kind: str = "text/plain", name: str = "file"
+) -> tuple[str, bytes]:
+    """A part with a file."""
+    disposition = f'Content-Disposition: form-data; name="{name}"; filename="{filename}"'
+    return f"{disposition}\r\nContent-Type: {kind}", content
+
+
+def parts_of(parts: Sequence[tuple[str, bytes]], boundary: str = BOUNDARY) -> bytes:
+    """A form of these parts, each a head and a content."""
+    pieces = [f"--{boundary}\r\n{head}\r\n\r\n".encode() + content + b"\r\n" for head, content in parts]
+    return b"".join([*pieces, f"--{boundary}--\r\n".encode()])
