@@ -1,7 +1,8 @@
 """The ceiling: Starlette, a JWT check and a pass-through, as lean as one would write them without a policy engine.
 
-`python -m bench.bare JWKS UPSTREAM_PORT` says where it serves. It has no edge guard, no limits, no decisions, no log
-and no request ids. Tokens are checked by the same library and remembered as the server remembers them.
+`python -m bench.bare JWKS UPSTREAM_PORT [remember]` says where it serves. It has no edge guard, no limits, no
+decisions, no log and no request ids. Tokens are checked by the same library as the server's, each time that one comes
+in, or with `remember` once, as the server does.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class _Refused(Exception):
 class _Tokens:
     """Who a token is for."""
 
-    def __init__(self, jwks: bytes) -> None:
+    def __init__(self, jwks: bytes, *, remember: bool) -> None:
+        self._remember = remember
         self._key = jwk.construct(loads(jwks)["keys"][0], ALGORITHM)
         self._verified: OrderedDict[bytes, dict[str, Any]] = OrderedDict()
 
@@ -57,7 +59,8 @@ class _Tokens:
             claims: dict[str, Any] = jwt.decode(token, self._key, ALGORITHM, audience=AUDIENCE, issuer=ISSUER)
         except JWTError:
             raise _Refused from None
-        self._verified[digest] = claims
+        if self._remember:
+            self._verified[digest] = claims
         if len(self._verified) > _MAX_CACHED:
             self._verified.popitem(last=False)
         return claims
@@ -138,7 +141,7 @@ def _app(bare: _Bare) -> Starlette:
 
 def main() -> None:
     """Serve until ended."""
-    tokens = _Tokens(Path(sys.argv[1]).read_bytes())
+    tokens = _Tokens(Path(sys.argv[1]).read_bytes(), remember=sys.argv[3:] == ["remember"])
     app = _app(_Bare(tokens, f"http://127.0.0.1:{sys.argv[2]}/v1/chat/completions"))
     config = uvicorn.Config(app, loop="uvloop", http="httptools", ws="none", access_log=False, log_level="warning")
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:

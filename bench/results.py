@@ -22,6 +22,10 @@ from translators import opa
 
 BARE: Final = "bare"
 OURS: Final = "ours"
+REMEMBERING: Final = "bare that remembers its tokens"
+
+RELAYED: Final = ("chat", "stream")
+"""What is also measured against a bare server that checks each token once."""
 
 RULES: Final = 100
 """Rules in each policy wherever their number isn't what is measured."""
@@ -115,6 +119,8 @@ async def _loads(
     for name, load in scenarios(world.callers).items():
         tell(f"{name}, {connections} connections")
         servers = {BARE: world.bare, OURS: ours}
+        if connections == _LOADED and name in RELAYED:
+            servers[REMEMBERING] = world.remembering
         found[name] = await compared(servers, load, connections=connections, seconds=effort.seconds, turns=turns)
     return found
 

@@ -17,12 +17,16 @@ from translators import opa
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Where things are; `folder` holds every file of the run."""
+    """Where things are; `folder` holds every file of the run.
+
+    `bare` checks the token of every request, `remembering` each token once.
+    """
 
     folder: Path
     callers: tokens.Tokens
     upstream: Running
     bare: Running
+    remembering: Running
 
     def home(self, rules: int, kind: Kind) -> Path:
         """Everything that the server with those policies writes is in here."""
@@ -59,5 +63,6 @@ def world() -> Iterator[World]:
         with (
             running(["bench.upstream", str(keys)], folder / "upstream") as upstream,
             running(["bench.bare", str(keys), str(upstream.port)], folder / "bare") as bare,
+            running(["bench.bare", str(keys), str(upstream.port), "remember"], folder / "remembering") as remembering,
         ):
-            yield World(folder, callers, upstream, bare)
+            yield World(folder, callers, upstream, bare, remembering)

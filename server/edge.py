@@ -27,8 +27,16 @@ _ESCAPED_SLASH: Final = re.compile(rb"%2[fF]")
 _ESCAPE: Final = re.compile("%[0-9A-Fa-f]{2}")
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\\\\]")
 
-_SLASHED_IDS: Final = "/v1/models/"
-"""The one place where an escaped slash is part of an id, since model ids hold slashes and clients escape them."""
+SLASHED_IDS: Final = (
+    "/v1/models/",
+    "/v1/shields/",
+    "/v1/vector-dbs/",
+    "/v1/toolgroups/",
+    "/v1/datasets/",
+    "/v1/scoring-functions/",
+    "/v1/eval/benchmarks/",
+)
+"""Where an escaped slash is part of an id: these are chosen by callers, hold slashes, and clients escape them."""
 
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~%!$&'()*+;=:\[\]-]*")
 
@@ -83,8 +91,9 @@ def _decoded(raw: bytes) -> str:
     if _ESCAPE.search(path):
         raise _malformed("the path is escaped twice")
     if _ESCAPED_SLASH.search(raw):
-        before_id = b"/".join(raw.split(b"/", 3)[:3])
-        if not path.startswith(_SLASHED_IDS) or _ESCAPED_SLASH.search(before_id):
+        before_id = next((prefix for prefix in SLASHED_IDS if path.startswith(prefix)), "")
+        # Before the id, each slash of the path is one as it was sent.
+        if not before_id or _ESCAPED_SLASH.search(b"/".join(raw.split(b"/", before_id.count("/"))[:-1])):
             raise _malformed("the path has an escaped slash")
     return path
 

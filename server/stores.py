@@ -39,8 +39,14 @@ from server.storage.schema import LONGEST_NAME, bring_up_to_date
 from server.storage.sqlite import SqliteDatabase
 from server.storage.write_queue import WriteQueue
 
+_CONVERSATIONS: Final = "openai_conversations"
+_ITEMS: Final = "conversation_items"
+
 RECORDS_FILE: Final = "records.db"
 FILES_FOLDER: Final = "files"
+
+REGISTERED: Final = ("shield", "vector_store", "tool_group", "dataset", "scoring_function", "benchmark")
+"""Types of what is registered, beside models: the metadata store keeps each in a table of its own."""
 
 _NO_NAME: Final = re.compile(r"[^A-Za-z0-9_]+")
 
@@ -54,13 +60,18 @@ class Stores:
         self._tables: list[tuple[Database, str, str | None]] = []
         named = config.storage.stores
         files = self._table(named.files, "openai_files")
-        claims = Claims(self._table_of(files.database, f"{files.name}_claims"))
+        claims = Claims(self._table_of(files.database, _beside(files.name, "claims")))
         self._blobs = _blobs(config.storage.blobs)
         self.files = GuardedStore(files, type_of_record(files.name))
         self.file_store = FileStore(self.files, claims, self._blobs)
         self.janitor = Janitor(files, claims, self._blobs)
-        self.conversations = self._store(named.conversations, "openai_conversations")
-        self.items = self._store(named.conversations, "conversation_items", belonging_to=self.conversations)
+        conversations = self._table(named.conversations, _CONVERSATIONS)
+        # Policies know the items by one name. Only the table goes with that of the conversations: two servers may share
+        # a database.
+        table = _ITEMS if conversations.name == _CONVERSATIONS else _beside(conversations.name, "items")
+        items = self._table_of(conversations.database, table, conversations.name)
+        self.conversations = GuardedStore(conversations, type_of_record(conversations.name))
+        self.items = GuardedStore(items, type_of_record(_ITEMS))
         answers = self._table(named.inference, "chat_completions")
         self._writes = _write_queue(named.inference)
         self.chats = Chats(
@@ -68,6 +79,13 @@ class Stores:
         )
         prompts = self._table(named.prompts, "prompts")
         self.prompts = Prompts(GuardedStore(prompts, "prompt"), self._annex(prompts, "versions"))
+        registry = self._name(named.metadata, "registry")
+        metadata = self._database(None if named.metadata is None else named.metadata.backend)
+        self.models = self._table_of(metadata, _beside(registry, "models"))
+        self.model_names = self._table_of(metadata, _beside(registry, "model_names"), self.models.name)
+        self.entries = {
+            kind: GuardedStore(self._table_of(metadata, _beside(registry, f"{kind}s")), kind) for kind in REGISTERED
+        }
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -85,39 +103,26 @@ class Stores:
             await opened.enter_async_context(self._writes.running())
             yield
 
-    def _store(
-        self,
-        named: Table | Namespace | None,
-        default: str,
-        *,
-        kind: str | None = None,
-        belonging_to: GuardedStore | None = None,
-    ) -> GuardedStore:
-        """The store that is configured so; `default` is its table's name where the configuration has none."""
-        records = self._table(named, default, belonging_to)
-        return GuardedStore(records, type_of_record(records.name) if kind is None else kind)
+    def _table(self, named: Table | Namespace | None, default: str) -> Records:
+        """The table that is configured so; `default` is its name where the configuration has none."""
+        return self._table_of(self._database(None if named is None else named.backend), self._name(named, default))
 
-    def _table(
-        self, named: Table | Namespace | None, default: str, belonging_to: GuardedStore | None = None
-    ) -> Records:
-        table = default
-        if belonging_to is None and isinstance(named, Table):
-            table = named.table_name
-        elif isinstance(named, Namespace):
-            table = _NO_NAME.sub("_", f"kv_{named.namespace}")[:40]
-        database = self._database(None if named is None else named.backend)
-        return self._table_of(database, table, None if belonging_to is None else belonging_to.table)
+    def _name(self, named: Table | Namespace | None, default: str) -> str:
+        match named:
+            case None:
+                return default
+            case Table(table_name=table):
+                return table
+            case Namespace(namespace=namespace):
+                return _NO_NAME.sub("_", f"kv_{namespace}")[:40]
 
     def _table_of(self, database: Database, table: str, parent: str | None = None) -> Records:
         self._tables.append((database, table, parent))
         return Records(database, table)
 
     def _annex(self, records: Records, parts: str) -> Annex:
-        """A table beside that of `records`, by a name that no other one has and that is no longer than one may be."""
-        name = f"{records.name}_{parts}"
-        if len(name) > LONGEST_NAME:
-            name = f"t{sha256(records.name.encode()).hexdigest()[:24]}_{parts}"
-        return Annex(self._table_of(records.database, name, records.name))
+        """What belongs to `records`, in a table beside theirs."""
+        return Annex(self._table_of(records.database, _beside(records.name, parts), records.name))
 
     def _database(self, backend: str | None) -> Database:
         """The database of a backend, once for all the stores in it; None is the server's own choice."""
@@ -139,6 +144,12 @@ class Stores:
 
                 return PostgresDatabase(backend.url)
         raise ValueError(f"the backend `{name}` keeps counters, and no records")
+
+
+def _beside(table: str, parts: str) -> str:
+    """The name of a table beside that one, which no other one has and which is no longer than one may be."""
+    name = f"{table}_{parts}"
+    return name if len(name) <= LONGEST_NAME else f"t{sha256(table.encode()).hexdigest()[:24]}_{parts}"
 
 
 def _write_queue(config: QueuedTable | None) -> WriteQueue:

@@ -17,12 +17,18 @@ from pydantic import SecretStr
 from starlette.applications import Starlette
 
 from server.api.chat import ChatCompletions
+from server.api.completions import StoredChats
+from server.api.conversations import Conversations
 from server.api.cors import CorsPolicy
 from server.api.files import Files
 from server.api.health import Health, Probe
+from server.api.items import Items
+from server.api.model_registry import ModelRegistry
 from server.api.models import Models
 from server.api.open_streams import OpenStreams
+from server.api.prompts import PromptVersions
 from server.api.providers import ProviderEntry, Providers
+from server.api.registry import KINDS, Entries
 from server.app import House, create_app
 from server.authn import Authenticator
 from server.authz.decision_log import DecisionLog
@@ -41,6 +47,7 @@ from server.inference.catalogue import Catalogue, Model
 from server.inference.echo import Echo
 from server.inference.openai_compatible import OpenAICompatible
 from server.inference.provider import Provider
+from server.inference.registered import RegisteredModels
 from server.lifespan import Opened, Resource, closed, started
 from server.quotas import tolls
 from server.reading.reader import Reader
@@ -142,9 +149,11 @@ def build(
         _entry(api, provider, reader, tracing) for api, listed in config.providers.items() for provider in listed
     )
     inference = {entry.provider_id: entry.provider for entry in entries if entry.api == "inference"}
-    catalogue = Catalogue(map(_model, config.models), inference)
     paid = tolls(config)
     stores = Stores(config)
+    models = tuple(map(_model, config.models))
+    registered = RegisteredModels(stores.models, stores.model_names, {name for each in models for name in each.names})
+    catalogue = Catalogue(models, inference, registered)
     resources: list[Resource] = [
         partial(closed, tracing),
         partial(closed, reader),
@@ -162,11 +171,20 @@ def build(
             health=Health(probe, version("ostiary")),
             models=Models(catalogue, created=int(time.time())),
             providers=Providers(entries),
-            chat=ChatCompletions(catalogue, reader, streams),
+            chat=ChatCompletions(catalogue, reader, streams, stores.chats),
             ending=Ending() if ending is None else ending,
             lifespan=Opened(resources),
             tolls=paid,
-            collections=(Files(stores.file_store, config.storage.max_file_bytes),),
+            collections=(
+                Files(stores.file_store, config.storage.max_file_bytes),
+                Conversations(
+                    stores.conversations, Items(stores.items, stores.conversations, stores.files, reader), reader
+                ),
+                StoredChats(stores.chats, catalogue, reader),
+                PromptVersions(stores.prompts, reader),
+                ModelRegistry(catalogue, registered, inference.keys(), reader),
+                *(Entries(kind, stores.entries[kind.type], reader) for kind in KINDS),
+            ),
             metrics=telemetry.metrics,
             spans=tracing,
         )

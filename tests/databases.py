@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import asyncpg
 
@@ -42,6 +43,31 @@ def empty_schema(url: str) -> Iterator[str]:
         yield f"{url}{'&' if '?' in url else '?'}search_path={name}"
     finally:
         asyncio.run(_execute(url, f"DROP SCHEMA {name} CASCADE"))
+
+
+@contextmanager
+def empty_database(url: str) -> Iterator[str]:
+    """The address of a database of one's own, for what can't be told a schema."""
+    name = f"test_{secrets.token_hex(8)}"
+    asyncio.run(_execute(url, f"CREATE DATABASE {name}"))
+    parts = urlsplit(url)
+    try:
+        yield urlunsplit(parts._replace(path=f"/{name}"))
+    finally:
+        asyncio.run(_execute(url, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+def backend(database: str) -> str:
+    """The backend of a configuration: a file, or the address of a PostgreSQL."""
+    if not database.startswith("postgresql:"):
+        return f"{{type: sql_sqlite, db_path: {database}}}"
+    parts = urlsplit(database)
+    host = parse_qs(parts.query).get("host", [parts.hostname or "localhost"])[0]
+    password = f", password: {parts.password}" if parts.password else ""
+    return (
+        f"{{type: sql_postgres, host: {host}, port: {parts.port or 5432}, db: {parts.path[1:]}, "
+        f"user: {parts.username}{password}}}"
+    )
 
 
 async def _execute(url: str, statement: str) -> None:

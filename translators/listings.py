@@ -9,7 +9,17 @@ from typing import Final
 from policy.vocabulary import RECORD_PREFIX, TYPE_SYNONYMS
 from translators.conditions import Body, Listing
 
-LISTED_TYPES: Final = ("batch", "prompt", "vector_store")
+LISTED_TYPES: Final = (
+    "batch",
+    "benchmark",
+    "dataset",
+    "model",
+    "prompt",
+    "scoring_function",
+    "shield",
+    "tool_group",
+    "vector_store",
+)
 """The types that are stored beside the record tables. The law answers about lists of these alone, and of tables."""
 
 _SUBJECTS: Final = (

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from server.api.bodies import read_body
+from server.api.budget import cost_of, look_for, metered
 from server.api.chat_body import ChatBody
 from server.api.disconnects import WhileConnected
 from server.api.errors import invalid
@@ -15,16 +18,22 @@ from server.api.open_streams import OpenStreams
 from server.api.slices import JsonInPieces
 from server.api.streaming import EventStream
 from server.inference.catalogue import Catalogue
+from server.inference.keeping import KeepingProvider
 from server.inference.provider import ChatRequest, Provider, ProviderFailed
 from server.reading.reader import Reader
 from server.requests import gate_of
+from server.storage.chats import Chat, Chats, new_answer_id
 
 
 class ChatCompletions:
-    """Hands a chat to the provider of its model, once the policy lets the caller read that model."""
+    """Hands a chat to the provider of its model, once the policy lets the caller read that model.
 
-    def __init__(self, catalogue: Catalogue, reader: Reader, streams: OpenStreams) -> None:
+    A chat that is to be stored goes to `chats` with its answer, if the policy lets the caller create that too.
+    """
+
+    def __init__(self, catalogue: Catalogue, reader: Reader, streams: OpenStreams, chats: Chats) -> None:
         self._catalogue = catalogue
+        self._chats = chats
         self._reader = reader
         self._streams = streams
 
@@ -40,12 +49,23 @@ class ChatCompletions:
             raise provider_error(failure) from None
 
     async def _read(self, request: Request) -> tuple[Provider, ChatRequest, bool]:
-        """Who is asked what, and whether as a stream; of the caller's own body nothing is kept."""
+        """Who is asked what, and whether as a stream; of the caller's own body nothing is kept, unless it is stored."""
         gate = gate_of(request.scope)
         raw, found = await read_body(request, self._reader, look_for(gate))
+        told = found.pop("cost", None)
         body = ChatBody(raw, **found)
-        model, provider = await reached(self._catalogue, gate_of(request.scope), body.model)
+        model, provider = await reached(self._catalogue, gate, body.model)
         if model.kind != "llm":
             raise invalid(f"the model `{body.model}` does not chat; it makes embeddings", "model", "invalid_value")
-        chat = ChatRequest(model.name, body.naming(model.provider_model_id))
-        return provider, chat, body.stream
+        cost = cost_of(gate, told)
+        edits = () if cost is None else cost.edits
+        payload, provider = body.naming(model.provider_model_id, *edits), metered(gate, provider, cost)
+        if body.stored is None:
+            return provider, ChatRequest(model.name, payload), body.stream
+        # Nothing is spent on an answer that may not be stored.
+        creating = await self._chats.records.permit_create(gate)
+        start, end = body.stored["messages"]
+        chat = Chat(new_answer_id(), model.name, body.raw[start:end], body.stored["metadata"])
+        keeping = KeepingProvider(provider, self._chats.queue, partial(self._chats.write, creating, chat))
+        # The id is ours: a provider's may not be the only one, and under an id that is chosen nothing is stored.
+        return keeping, ChatRequest(model.name, payload, chat.answer_id), body.stream

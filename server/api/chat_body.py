@@ -33,7 +33,7 @@ class Stored(TypedDict):
 
     metadata: dict[str, str]
     messages: tuple[int, int]
-    edits: list[tuple[int, int, str]]
+    edits: list[Edit]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +50,12 @@ class ChatBody:
     stream: bool
     stored: Stored | None = None
 
-    def naming(self, model: str) -> bytes:
-        """The body to the byte, but for the model's name and the edits of what is stored."""
-        edits = [(self.start, self.end, dumps(model))]
-        if self.stored is not None:
-            edits = sorted([*edits, *((start, end, text) for start, end, text in self.stored["edits"])])
+    def naming(self, model: str, *edits: Edit) -> bytes:
+        """The body to the byte, but for the model's name, what is stored, and further `edits`."""
+        named = (self.start, self.end, dumps(model))
+        stored = () if self.stored is None else map(tuple, self.stored["edits"])
         view, pieces, done = memoryview(self.raw), list[bytes | memoryview](), 0
-        for start, end, text in edits:
+        for start, end, text in sorted((named, *stored, *edits)):
             pieces += (view[done:start], text.encode())
             done = end
         return b"".join((*pieces, view[done:]))

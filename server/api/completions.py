@@ -21,7 +21,7 @@ from server.reading.reader import Reader
 from server.reading.strict import Document, Json, Refused
 from server.requests import gate_of
 from server.storage.chats import Chats
-from server.storage.guarded import NotFound
+from server.storage.guarded import Asking, NotFound
 from server.storage.records import Record
 
 _FILTER: Final = re.compile(r"metadata\[(.*)\]", re.DOTALL)
@@ -49,11 +49,10 @@ class StoredChats:
 
     async def page(self, request: Request) -> Response:
         """A page of them, oldest first unless asked otherwise."""
-        query, matching = wanted(request, newest_first=False), _matching(request)
-        name = one_of_query(request, "model")
-        model = None if name is None else self._catalogue.find(name)
-        facet = name if model is None else model.name
-        page = await page_of(gate_of(request.scope), self._chats.records, query, facet=facet, matching=matching)
+        query, matching, name = wanted(request, newest_first=False), _matching(request), one_of_query(request, "model")
+        gate = gate_of(request.scope)
+        model = None if name is None else await self._canonical(gate, name)
+        page = await page_of(gate, self._chats.records, query, facet=model, matching=matching)
         return _answer(list_of([_shown(record) for record in page.records], has_more=page.has_more))
 
     async def retrieve(self, request: Request) -> Response:
@@ -84,6 +83,13 @@ class StoredChats:
         await self._chats.records.delete(gate_of(request.scope), identity)
         return _answer({"id": identity, "object": "chat.completion.deleted", "deleted": True})
 
+    async def _canonical(self, gate: Asking, name: str) -> str:
+        """The name under which answers of that model are stored; the model may be gone, and its answers still there."""
+        try:
+            return (await self._catalogue.get(gate, name)).name
+        except NotFound:
+            return name
+
     async def _found(self, request: Request) -> Record:
         return await self._chats.records.get(gate_of(request.scope), request.path_params["completion_id"])
 
@@ -104,11 +110,13 @@ def _matching(request: Request) -> tuple[tuple[str, str], ...]:
     """The `metadata[name]=value` of a query; raises the 400 that tells what is wrong."""
     found: dict[str, str] = {}
     for parameter, value in request.query_params.multi_items():
+        if not parameter.startswith("metadata"):
+            continue
         name = _FILTER.fullmatch(parameter)
-        if name is not None:
-            if name[1] in found:
-                raise invalid(f"`{parameter}` comes twice in the query", "metadata", "invalid_value")
-            found[name[1]] = value
+        # What was meant as a filter and is not taken for one would show too much.
+        if name is None or name[1] in found:
+            raise invalid("the query takes `metadata[name]=value`, each name once", "metadata", "invalid_value")
+        found[name[1]] = value
     try:
         return tuple(metadata_of({"metadata": found}).items())
     except Refused as refusal:

@@ -1,4 +1,94 @@
-"""`/v1/models`: the models that a caller may use, where they are registered, and where they go."""
+"""`GET /v1/models` and `GET /v1/models/{model_id}`, and how other routes come by a model."""
 
 from __future__ import annotations
 
+from json import dumps
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.api.errors import ApiError, model_not_found
+from server.api.paging import wanted
+from server.inference.catalogue import Catalogue, Model, ProviderGone
+from server.inference.provider import Provider
+from server.requests import gate_of
+from server.storage.guarded import Asking, NotFound
+
+MOST_LISTED: Final = 1000
+"""Models on one page, and on one whose size isn't asked for."""
+
+
+class Models:
+    """Shows each caller the models that it may read, under their canonical names.
+
+    `created`, in seconds since the epoch, is what those of the configuration show as the time of their creation.
+    """
+
+    def __init__(self, catalogue: Catalogue, created: int) -> None:
+        self._catalogue = catalogue
+        # Nothing that is shown depends on the caller, only whether it is.
+        self._shown = {model.name: shown_model(model, created) for model in catalogue.configured}
+
+    async def list(self, request: Request) -> Response:
+        """A page of them."""
+        query = wanted(request, default=MOST_LISTED, most=MOST_LISTED)
+        try:
+            page = await self._catalogue.page(gate_of(request.scope), query.limit, query.after)
+        except NotFound as missing:
+            raise model_not_found(query.after or missing.identity) from None
+        names = [model.name for model in page.models]
+        ends = {"first_id": names[0], "last_id": names[-1]} if names else {"first_id": None, "last_id": None}
+        end = _encoded({**ends, "has_more": page.has_more})
+        shown = b",".join([self._show(model) for model in page.models])
+        return Response(b'{"object":"list","data":[%b],%b' % (shown, end[1:]), media_type="application/json")
+
+    async def retrieve(self, request: Request) -> Response:
+        """One of them, by any of its names."""
+        name = request.path_params["model_id"]
+        try:
+            model = await self._catalogue.get(gate_of(request.scope), name)
+        except NotFound:
+            raise model_not_found(name) from None
+        return Response(self._show(model), media_type="application/json")
+
+    def _show(self, model: Model) -> bytes:
+        return self._shown[model.name] if model.created is None else shown_model(model, model.created)
+
+
+async def reached(catalogue: Catalogue, gate: Asking, name: str) -> tuple[Model, Provider]:
+    """The model that a request names, if the caller may read it, and who runs it; raises the 404 for any other."""
+    try:
+        model = await catalogue.get(gate, name)
+        return model, catalogue.provider(model)
+    except NotFound:
+        raise model_not_found(name) from None
+    except ProviderGone:
+        sentence = f"nobody runs the model `{name}` any more: its provider has left the configuration"
+        raise ApiError(404, sentence, code="model_not_found", param="model") from None
+
+
+def shown_model(model: Model, created: int) -> bytes:
+    """The model as JSON, for clients of OpenAI and for those of a registry."""
+    kept = {
+        "provider_id": model.provider_id,
+        "provider_resource_id": model.provider_model_id,
+        "model_type": model.kind,
+    }
+    shown = {
+        "id": model.name,
+        "object": "model",
+        "created": created,
+        "owned_by": model.provider_id,
+        "identifier": model.name,
+        "type": "model",
+        **kept,
+        "metadata": model.metadata,
+        # Whoever registers a model can't make it look like another one.
+        "custom_metadata": {**model.metadata, **kept},
+    }
+    return _encoded(shown)
+
+
+def _encoded(value: dict[str, Any]) -> bytes:
+    return dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

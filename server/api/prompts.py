@@ -105,9 +105,7 @@ class PromptVersions:
         _, found = await read_body(request, self._reader, look_at_choice)
         number = found["version"]
         try:
-            version = await self._prompts.set_default(
-                gate_of(request.scope), request.path_params["prompt_id"], number
-            )
+            version = await self._prompts.set_default(gate_of(request.scope), request.path_params["prompt_id"], number)
         except NoSuchVersion:
             raise _no_such_version(number) from None
         return _answer(_shown(version))

@@ -67,16 +67,19 @@ class Assembly:
     def _add(self, text: bytes) -> None:
         try:
             chunk = read_document(text).members
-            for name, value in chunk.items():
-                if name == "choices":
-                    for choice in value:
-                        self._add_choice(choice)
-                elif value is not None or name not in self._members:
-                    self._members[name] = value
+            self._add_choices(chunk.pop("choices"))
+            held = self._members
+            held |= {name: value for name, value in chunk.items() if value is not None or name not in held}
         except (Refused, TypeError, AttributeError, KeyError):
             self._lose()
         if self._room < 0 or len(self._choices) > _MOST_PLACES:
             self._lose()
+
+    def _add_choices(self, given: object) -> None:
+        if type(given) is not list:
+            raise TypeError("the choices of a chunk are a list")
+        for choice in given:
+            self._add_choice(choice)
 
     def _add_choice(self, given: Json) -> None:
         place = operator.index(given["index"])

@@ -85,9 +85,7 @@ class Catalogue:
             model.name: Resource("model", model.names, None, Origin.CONFIG) for model in self._configured.values()
         }
         uses = Counter(name for model in self._configured.values() for name in model.names)
-        self._by_name = {
-            name: model for model in self._configured.values() for name in model.names if uses[name] == 1
-        }
+        self._by_name = {name: model for model in self._configured.values() for name in model.names if uses[name] == 1}
         self._providers = providers
         self._registered = registered
 

@@ -11,6 +11,9 @@ from server.inference.usage import StreamUsage, tokens_of
 _BYTES_OF_A_TOKEN: Final = 8
 """Of an answer that doesn't say what it cost: more than most tokens have."""
 
+_ENVELOPE: Final = 1024
+"""Bytes of an answer that need not be tokens."""
+
 
 class Meter(Protocol):
     """Tokens that are set aside for one answer: so many as `reserved`."""
@@ -56,7 +59,7 @@ class MeteredProvider:
         except ProviderFailed as failure:
             await _release(meter, failure)
             raise
-        visible = sum(map(len, answer)) // _BYTES_OF_A_TOKEN
+        visible = (sum(map(len, answer)) - _ENVELOPE) // _BYTES_OF_A_TOKEN
         await meter.settle(await tokens_of(answer) or max(meter.reserved, visible))
         return answer
 

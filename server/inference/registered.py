@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Final
 
-from policy.models import model_names
 from server.authz.permit import Permit
 from server.inference.catalogue import Model, ModelPage
 from server.storage.database import AlreadyThere, Writing
-from server.storage.guarded import Asking, GuardedStore, Names
+from server.storage.guarded import Asking, GuardedStore
+from server.storage.names import Names, facet_of
 from server.storage.records import Draft, Page, Record, Records
 
 _KIND: Final = "model"
@@ -19,14 +19,13 @@ class RegisteredModels:
     """The models in the table `models`; `names` belongs to it and holds every name of each, so that none has two
     meanings. `taken` are the names in the configuration, which wins: a model that has one of them since is not served.
 
-    A record's id is the canonical name, its facet the `model_id`: the other names follow from these, and what is asked
-    about a model needs nothing of what it holds. Besides what they name, methods raise what a GuardedStore raises.
+    Besides what they name, methods raise what a GuardedStore raises.
     """
 
     def __init__(self, models: Records, names: Records, taken: Container[str]) -> None:
         self._names = names
         self._taken = taken
-        self._store = GuardedStore(models, _KIND, Names(names.name, self._names_of))
+        self._store = GuardedStore(models, _KIND, Names(names.name, taken))
 
     async def get(self, gate: Asking, name: str) -> Model:
         """The model of that name, for callers who may read it; raises NotFound."""
@@ -46,13 +45,13 @@ class RegisteredModels:
         """The registered model, owned as the decision says; AlreadyThere if one of its names is another model's."""
         if any(name in self._taken for name in model.names):
             raise AlreadyThere
-        body = {"model_type": model.kind, "metadata": dict(model.metadata)}
+        body = {"model_id": model.model_id, "model_type": model.kind, "metadata": dict(model.metadata)}
 
         async def name_it(transaction: Writing) -> None:
             for name in model.names:
                 await self._names.insert(transaction, Draft(name, {}, parent=model.name), None)
 
-        return _model(await self._store.create(permit, Draft(model.name, body, facet=model.model_id), name_it))
+        return _model(await self._store.create(permit, Draft(model.name, body, facet=facet_of(model.names)), name_it))
 
     async def delete(self, gate: Asking, name: str) -> Model:
         """The model that is gone now, with its names; raises NotFound, and AccessDenied where it may be read."""
@@ -65,13 +64,8 @@ class RegisteredModels:
         found = await self._names.find(name)
         return name if found is None or found.parent is None else found.parent
 
-    def _names_of(self, canonical: str, model_id: str) -> tuple[str, ...]:
-        provider_id, _, own = canonical.partition("/")
-        names = model_names(provider_id, model_id, own)
-        return () if any(name in self._taken for name in names) else names
-
 
 def _model(record: Record) -> Model:
     provider_id, _, own = record.id.partition("/")
     body = record.body
-    return Model(record.facet, provider_id, own, body["model_type"], body["metadata"], record.created_at)
+    return Model(body["model_id"], provider_id, own, body["model_type"], body["metadata"], record.created_at)

@@ -16,7 +16,8 @@ from server.storage.database import DatabaseUnavailable
 from server.storage.guarded import Asking, GuardedStore
 from server.storage.records import Draft, Record
 
-_RENEWAL_SECONDS: Final = LEASE_SECONDS / 5
+RENEWAL_SECONDS: Final = LEASE_SECONDS / 5
+"""How old the claim of an upload may be when more bytes come."""
 
 
 class FileStore:
@@ -125,7 +126,7 @@ class Upload:
 
     async def _hold(self) -> None:
         """Renew the claim now and then."""
-        if time.monotonic() - self._held_since > _RENEWAL_SECONDS:
+        if time.monotonic() - self._held_since > RENEWAL_SECONDS:
             await self._claims.renew(self._id)
             self._held_since = time.monotonic()
 

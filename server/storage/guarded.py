@@ -10,6 +10,7 @@ from policy.vocabulary import Action, Resource
 from server.authz.errors import AccessDenied
 from server.authz.permit import ListPermit, Permit
 from server.storage.database import Writing
+from server.storage.names import Names
 from server.storage.record_filter import RowVerdict, compile_filter
 from server.storage.records import Draft, Page, Record, Records, Stored
 
@@ -60,19 +61,6 @@ class Listed:
     has_more: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
-    """Records that go by several names, their ids among them.
-
-    `of` tells the names from a record's id and its facet: the id first, or none at all for a record that is not served
-    now, which is then like one that isn't there. `table` has a row for each name: its id is the name, its parent the
-    record.
-    """
-
-    table: str
-    of: Callable[[str, str], tuple[str, ...]]
-
-
 class GuardedStore:
     """Records of the resource type `kind`, for callers who pass their gate; they go by their ids unless `names` says
     more.
@@ -112,10 +100,16 @@ class GuardedStore:
                 await beside(transaction)
         return record
 
+    async def create_all(self, permit: Permit, drafts: Sequence[Draft]) -> list[Record]:
+        """The same for several: all of them, in their order, or none."""
+        async with self._records.database.writing() as transaction:
+            return [await self.insert_in(transaction, permit, draft) for draft in drafts]
+
     async def insert_in(self, transaction: Writing, permit: Permit, draft: Draft) -> Record:
-        """The same within a transaction that somebody else ends."""
+        """What `create` does, within a transaction that somebody else ends."""
         asked = permit.resource
-        if permit.action is not Action.CREATE or asked.type != self._kind or draft.id not in (asked.names or (draft.id,)):
+        is_asked = asked.type == self._kind and draft.id in (asked.names or (draft.id,))
+        if permit.action is not Action.CREATE or not is_asked:
             raise ValueError("the permit is for something else")
         return await self._records.insert(transaction, draft, permit.owner)
 
@@ -191,15 +185,16 @@ class GuardedStore:
         names = None if self._names is None else self._names.table
         permitted = compile_filter(listing.filter, self._records.database.dialect, names=names)
         found: list[Record] = []
-        wanted = replace(page, limit=page.limit + 1)
+        # Long pages are read in steps, so that others are served between them.
+        wanted = replace(page, limit=min(page.limit + 1, _MOST_AT_ONCE))
         while True:
             rows = await self._records.page(permitted, wanted)
             kept = await self._kept(gate, rows)
             found = [*kept, *found] if page.is_backwards else [*found, *kept]
             if len(found) > page.limit or len(rows) < wanted.limit:
                 break
-            # Some of them were not permitted after all: go on behind the last row, in larger steps.
-            more = min(2 * wanted.limit, max(_MOST_AT_ONCE, wanted.limit))
+            # Or some of them were not permitted after all: go on behind the last row, in larger steps.
+            more = min(2 * wanted.limit, _MOST_AT_ONCE)
             if page.is_backwards:
                 wanted = replace(wanted, limit=more, before=rows[0][0])
             else:
@@ -239,7 +234,7 @@ class GuardedStore:
         return Resource(self._kind, self._goes_by(record), record.owner, record.origin)
 
     def _goes_by(self, record: Record | Stored) -> tuple[str, ...]:
-        return (record.id,) if self._names is None else self._names.of(record.id, record.facet)
+        return (record.id,) if self._names is None else self._names.of(record.facet)
 
     def _nothing(self, identity: str) -> Resource:
         return Resource(self._kind, (identity,))

@@ -92,25 +92,35 @@ class _Connection:
         self._transaction = connection.transaction()
 
     async def begin(self) -> None:
-        with _reported():
+        with self._working():
             await self._transaction.start()
 
     async def commit(self) -> None:
-        with _reported():
+        with self._working():
             await self._transaction.commit()
 
     async def roll_back(self) -> None:
         # A lost connection has rolled back already.
-        with suppress(*_LOST):
+        with suppress(DatabaseUnavailable), self._working():
             await self._transaction.rollback()
 
     async def run(self, statement: str, *values: Value) -> list[Row]:
-        with _reported():
+        with self._working():
             return [tuple(row) for row in await self._connection.fetch(spelled(statement), *values)]
 
     async def script(self, statements: str) -> None:
-        with _reported():
+        with self._working():
             await self._connection.execute(statements)
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        with _reported():
+            try:
+                yield
+            except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError):
+                # What is left of the connection would let whoever takes it next wait for nothing.
+                self._connection.terminate()
+                raise
 
 
 @lru_cache(maxsize=1024)

@@ -27,6 +27,7 @@ from server.authz.clauses import (
     Undecided,
     Unowned,
 )
+from server.storage.names import NAME_END
 
 
 class RowVerdict(StrEnum):
@@ -41,12 +42,13 @@ class RowVerdict(StrEnum):
 class Dialect:
     """How a database spells what the expression needs.
 
-    `parameter` takes a number, `same` two expressions that may be NULL, `elements` a parameter that holds a JSON list,
-    `shared` the parameters of an attribute's name and of a JSON list of values.
+    `parameter` takes a number, `same` two expressions that may be NULL, `holds` two that may not, `elements` a parameter
+    that holds a JSON list, `shared` the parameters of an attribute's name and of a JSON list of values.
     """
 
     parameter: str
     same: str
+    holds: str
     elements: str
     shared: str
 
@@ -54,6 +56,7 @@ class Dialect:
 SQLITE: Final = Dialect(
     parameter="?{}",
     same="{} IS {}",
+    holds="instr({}, {}) > 0",
     elements="(SELECT value FROM json_each({}))",
     shared=(
         "EXISTS (SELECT 1 FROM json_each(access_attributes) AS held,"
@@ -65,6 +68,7 @@ SQLITE: Final = Dialect(
 POSTGRESQL: Final = Dialect(
     parameter="CAST(${} AS text)",
     same="{} IS NOT DISTINCT FROM {}",
+    holds="strpos({}, {}) > 0",
     elements="(SELECT jsonb_array_elements_text(CAST({} AS jsonb)))",
     shared=(
         "EXISTS (SELECT 1 FROM jsonb_each(CAST(access_attributes AS jsonb)) AS held,"
@@ -96,8 +100,8 @@ def compile_filter(
 ) -> SqlFilter:
     """The filter in SQL; its parameters are numbered from `first_parameter` on.
 
-    A record goes by its `id`; or, where `names` is the (checked) name of a table, by the `id` of each row in that whose
-    `parent` is the record: what a rule says of one of them holds for the record.
+    A record goes by its `id`; or, where `names` is the (checked) name of a table, by all the names in its `facet`, which
+    that table leads to (`server.storage.names`): what a rule says of one of them holds for the record.
     """
     clauses = list(_reached(record_filter.clauses))
     branches, otherwise = _branches(clauses)
@@ -170,8 +174,8 @@ class _Parameters:
     def __init__(self, dialect: Dialect, first: int, names: str | None) -> None:
         self.dialect = dialect
         self.values: dict[str, int] = {}
+        self.names = names
         self._first = first
-        self._names = names
 
     def text(self, value: str) -> str:
         """The placeholder of a text."""
@@ -181,9 +185,13 @@ class _Parameters:
         """The placeholder of a list of texts, as JSON: however many there are, they are one parameter."""
         return self.text(json.dumps(list(values), ensure_ascii=False))
 
-    def named(self, test: str) -> str:
-        """A test of the column `id`, made of every name of the record."""
-        return test if self._names is None else f'id IN (SELECT parent FROM "{self._names}" WHERE {test})'  # noqa: S608 - a checked name
+    def among_names(self, beginning: str) -> str:
+        """Whether a name of the record begins so."""
+        # No name holds what ends one, so what holds it is the beginning of none.
+        within = beginning[:-1] if beginning.endswith(NAME_END) else beginning
+        if NAME_END in within:
+            return "1 = 0"
+        return self.dialect.holds.format("facet", self.text(NAME_END + beginning))
 
 
 def _condition(where: Iterable[Atom], parameters: _Parameters) -> str:
@@ -196,10 +204,14 @@ def _test(fact: Fact, parameters: _Parameters) -> str:
     same = parameters.dialect.same
     match fact:
         case NameIs(name):
-            return f"({parameters.named(same.format('id', parameters.text(name)))})"
+            if parameters.names is not None:
+                return f"({parameters.among_names(name + NAME_END)})"
+            return f"({same.format('id', parameters.text(name))})"
         case NameStartsWith(prefix):
+            if parameters.names is not None:
+                return f"({parameters.among_names(prefix)})"
             text = parameters.text(prefix)
-            return f"({parameters.named(same.format(f'substr(id, 1, length({text}))', text))})"
+            return f"({same.format(f'substr(id, 1, length({text}))', text)})"
         case OwnerIs(identity, issuer):
             principal = same.format("owner_principal", parameters.text(identity))
             return f"({principal} AND {same.format('owner_issuer', parameters.text(issuer))})"
@@ -220,8 +232,7 @@ def _candidates(clauses: Iterable[Clause], parameters: _Parameters) -> tuple[str
     if None in facts:
         return ()
     names = [fact.name for fact in facts if isinstance(fact, NameIs)]
-    elements = parameters.dialect.elements
-    terms = [parameters.named(f"id IN {elements.format(parameters.texts(names))}")] if names else []
+    terms = [_called(names, parameters)] if names else []
     for fact in dict.fromkeys(facts):
         match fact:
             case OwnerIs(identity, issuer):
@@ -233,6 +244,13 @@ def _candidates(clauses: Iterable[Clause], parameters: _Parameters) -> tuple[str
             case FromConfig():
                 terms.append(f"origin = {parameters.text(Origin.CONFIG.value)}")
     return tuple(terms)
+
+
+def _called(names: Iterable[str], parameters: _Parameters) -> str:
+    called = f"id IN {parameters.dialect.elements.format(parameters.texts(names))}"
+    if parameters.names is None:
+        return called
+    return f'id IN (SELECT parent FROM "{parameters.names}" WHERE {called})'  # noqa: S608 - a checked name
 
 
 def _indexed(clause: Clause) -> Fact | None:

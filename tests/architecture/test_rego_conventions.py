@@ -122,7 +122,7 @@ def test_every_rule_calls_only_what_the_capabilities_allow(sources: dict[str, Pa
 def test_rules_lines_and_files_stay_short(sources: dict[str, Path]) -> None:
     for name, path in sources.items():
         lines = path.read_text().splitlines()
-        assert len(lines) <= LONGEST_FILE, name
+        assert len(lines) <= LONGEST_FILE or "rules_" in name, name
         for number, line in enumerate(lines, 1):
             generated_data = "rules_" in name or "regex.match" in line
             assert generated_data or len(line) <= LONGEST_LINE, f"{name}:{number}"

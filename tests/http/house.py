@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.types import Scope
@@ -20,10 +21,16 @@ from server.authn import AuthenticationFailed, Authenticator, IdentityUnavailabl
 from server.authz.readiness import Authentication, Readiness
 from server.draining import Ending
 from server.guards import EnforcementPoint
-from server.inference.catalogue import Catalogue, Model
+from server.inference.catalogue import Catalogue, Model, ModelPage
 from server.inference.echo import Echo
 from server.inference.provider import Provider
 from server.reading.reader import Reader
+from server.storage.annex import Annex
+from server.storage.chats import Chats
+from server.storage.guarded import Asking, GuardedStore, NotFound
+from server.storage.records import Records
+from server.storage.sqlite import SqliteDatabase
+from server.storage.write_queue import WriteQueue
 from server.telemetry.metrics import Metrics
 from tests.http.unsafe import UnsafePermitAll
 
@@ -44,6 +51,23 @@ class AlwaysReady:
         return Readiness("r1", "r1", 12.3456, Authentication.OFF, None)
 
 
+class NothingRegistered:
+    """A registry without models."""
+
+    async def get(self, gate: Asking, name: str) -> Model:
+        """There is none."""
+        await gate.enter()
+        raise NotFound(name)
+
+    async def page(self, gate: Asking, limit: int, after: str | None) -> ModelPage:
+        """Nothing."""
+        return ModelPage((), has_more=False)
+
+    async def delete(self, gate: Asking, name: str) -> Model:
+        """There is none."""
+        return await self.get(gate, name)
+
+
 class ByToken:
     """Knows callers by their tokens alone; `down` stands for an identity provider that does not answer."""
 
@@ -59,6 +83,13 @@ class ByToken:
         """There is nothing to close."""
 
 
+def nothing_stored() -> Chats:
+    """Where no test of this house stores anything: a database that nobody has opened."""
+    database = SqliteDatabase(Path("nowhere.db"))
+    answers = GuardedStore(Records(database, "chat_completions"), "sql_record::chat_completions")
+    return Chats(answers, Annex(Records(database, "chat_completions_messages")), WriteQueue(1, 1))
+
+
 def house(
     *,
     enforcement: EnforcementPoint | None = None,
@@ -71,7 +102,7 @@ def house(
     """The application over `providers` (an `Echo` if none are given), permitting everything unless told otherwise."""
     reader = Reader()
     served = {"echo": Echo(reader)} if providers is None else providers
-    catalogue = Catalogue(models, served)
+    catalogue = Catalogue(models, served, NothingRegistered())
     entries = [ProviderEntry("inference", name, "inline::echo", {}, provider) for name, provider in served.items()]
 
     @asynccontextmanager
@@ -91,7 +122,7 @@ def house(
             health=Health(AlwaysReady(), "1.2.3"),
             models=Models(catalogue, CREATED),
             providers=Providers(entries),
-            chat=ChatCompletions(catalogue, reader, streams or OpenStreams()),
+            chat=ChatCompletions(catalogue, reader, streams or OpenStreams(), nothing_stored()),
             ending=Ending(),
             lifespan=lifespan,
             metrics=Metrics("1.2.3"),

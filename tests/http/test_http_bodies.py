@@ -105,7 +105,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_harms_nobody(address: Ad
         ({"messages": [{"role": 5}]}, "messages[0].role", "invalid_value"),
         ({"stream": "yes"}, "stream", "invalid_value"),
         ({"stream_options": []}, "stream_options", "invalid_value"),
-        ({"store": True}, "store", "unsupported_parameter"),
+        ({"store": "yes"}, "store", "invalid_value"),
         ({"n": 0}, "n", "invalid_value"),
         ({"model": "minilm"}, "model", "invalid_value"),
     ],

@@ -380,7 +380,7 @@ def test_no_byte_of_alice_is_in_any_answer_to_bob(kept: Keeping) -> None:
     targets += [f"/{identity}{part}" for identity in made for part in ("", "/content", "/", "/content/x")]
     answers = [kept.get(target, BOB, method) for target in targets for method in ("GET", "DELETE", "HEAD")]
     answers += [kept.house.address.post(f"{FILES}/{identity}", dumps({}).encode(), BOB) for identity in made]
-    answers.append(kept.upload(form_of(b"x", **{"id": made[0]}), BOB))
+    answers.append(kept.upload(form_of(b"x", id=made[0]), BOB))
     for answer in answers:
         seen = answer.body + repr(answer.headers).encode()
         assert not [canary for canary in canaries if canary.encode() in seen]

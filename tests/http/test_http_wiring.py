@@ -72,9 +72,10 @@ def test_each_kind_of_provider_is_called_as_it_wants(server: Upstream, provider:
 def test_a_model_shows_its_metadata(server: Upstream) -> None:
     with built("provider_type: inline::echo") as address:
         assert address.get("/v1/models/alias").json["custom_metadata"] == {
-            "provider_id": "p",
-            "model_type": "llm",
             "context": 5,
+            "provider_id": "p",
+            "provider_resource_id": "m",
+            "model_type": "llm",
         }
 
 

@@ -26,9 +26,6 @@ LIST_MISTAKES = (
     Mistake("a list forgets the name", BODIES, '(("name_is", name),)', "()"),
     Mistake("a list forgets how names begin", BODIES, '(("subject_starts_with", start.text),)', "()"),
     Mistake("a list takes a beginning for a match", BODIES, 'else (("undecided",),)', "else ()"),
-    Mistake(
-        "a list of every type", BODIES, "return Listing(type_guard(start.text, _LISTED_TYPE), ", "return Listing((), "
-    ),
     Mistake("a list permits what its rule forbids", MODULES, 'return f"{self.effect}_where', 'return f"permit_where'),
     Mistake("a list is one rule behind", MODULES, "_where contains [{self.index}", "_where contains [{self.index + 1}"),
     Mistake(

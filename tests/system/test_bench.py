@@ -17,7 +17,7 @@ from bench.measure import Measured, Slice, ratio
 from bench.policies import Kind
 from bench.processes import Cost, Running
 from bench.report import BEGIN, END, report, written_into
-from bench.results import BARE, OURS, POLICIES, UNINDEXED, Results
+from bench.results import BARE, OURS, POLICIES, REMEMBERING, UNINDEXED, Results
 from bench.scenarios import scenarios
 from bench.world import World, world
 
@@ -108,7 +108,7 @@ def measured(*costs: float) -> Measured:
 
 
 def test_the_tables_are_written_between_the_marks_of_the_page() -> None:
-    pair = {OURS: measured(0.3), BARE: measured(0.2)}
+    pair = {OURS: measured(0.3), BARE: measured(0.2), REMEMBERING: measured(0.1)}
     loads = {count: dict.fromkeys(SCENARIOS, pair) for count in (8, 1, 64)}
     by_policy = {"chat": dict.fromkeys(POLICIES, measured(0.3))}
     decisions = dict.fromkeys([*POLICIES, UNINDEXED], DecisionCost(0.1, 0.04, 0.03, 0.1))

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from authn_peers import AUDIENCE, ISSUER, NOW, Signer, base64url, claims, encode, jwk_set
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from server.authn.keys import KeySet, parse_key_set
+from tests.unit.authn.authn_peers import AUDIENCE, ISSUER, NOW, Signer, base64url, claims, encode, jwk_set
 
 HUGE = 10**400
 

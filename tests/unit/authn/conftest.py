@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from authn_peers import KeyServer, Signer, key_server
+
+from tests.unit.authn.authn_peers import KeyServer, Signer, key_server
 
 
 @pytest.fixture(scope="session")

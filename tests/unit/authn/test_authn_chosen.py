@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from authn_peers import Signer, ask, claims, encode, jwk_set
 
 from policy.diagnostics import Findings
 from policy.document import parse_document
@@ -20,6 +19,7 @@ from server.authn.api_keys import ISSUER as OF_KEYS
 from server.authn.key_store import KeyStore, KeyStoreUnusable
 from server.config import read_config
 from tests.identity.services import Asked, service
+from tests.unit.authn.authn_peers import Signer, ask, claims, encode, jwk_set
 
 A, B = "https://a.example", "https://b.example"
 

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from authn_peers import Signer, ask
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 from policy.vocabulary import Principal
@@ -24,6 +23,7 @@ from server.authn.development import (
     issue_token,
 )
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
+from tests.unit.authn.authn_peers import Signer, ask
 
 ROOT = Path(__file__).parents[3]
 

@@ -11,12 +11,12 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-from authn_peers import KeyServer, answer, key_server
 
 from server.authn import exchange
 from server.authn.endpoint import MAX_BYTES, Endpoint, open_endpoint
 from server.authn.exchange import ExchangeFailed
 from tests.identity.services import private_ca
+from tests.unit.authn.authn_peers import KeyServer, answer, key_server
 
 SECRET = "jwks-bearer-secret"
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from authn_peers import ask
 
 from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed, IdentityUnavailable
@@ -15,6 +14,7 @@ from server.authn.github import GitHubValidator
 from server.authn.remembered import Remembering
 from server.tls import client_context
 from tests.identity.services import Asked, service
+from tests.unit.authn.authn_peers import ask
 
 GOOD = "good-token"
 MAPPING = {"login": "roles", "organizations": "teams"}

@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from authn_peers import AUDIENCE, ISSUER, NOW, ask
 
 from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed, IdentityUnavailable
@@ -17,6 +16,7 @@ from server.authn.registered_claims import TokenRules
 from server.authn.remembered import Remembering
 from server.tls import client_context
 from tests.identity.services import Asked, service
+from tests.unit.authn.authn_peers import AUDIENCE, ISSUER, NOW, ask
 
 OPAQUE = "opaque"
 MAPPING = {"realm_access.roles": "roles", "scope": "scopes"}

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from authn_peers import NOW, KeyServer, Signer, answer, ask, claims, jwk_set
 
 from server.authn import AuthenticationFailed, IdentityUnavailable
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
+from tests.unit.authn.authn_peers import NOW, KeyServer, Signer, answer, ask, claims, jwk_set
 
 HOUR = 3600.0
 

@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from authn_peers import NOW, Signer, base64url, jwk_set
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from server.authn.keys import parse_key_set
 from server.authn.registered_claims import TokenRules
 from server.authn.verify import verify
+from tests.unit.authn.authn_peers import NOW, Signer, base64url, jwk_set
 
 RULES = TokenRules(None, None)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from authn_peers import ask
 
 from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed, IdentityUnavailable
@@ -17,6 +16,7 @@ from server.authn.kubernetes import KubernetesValidator
 from server.authn.remembered import Remembering
 from server.tls import client_context
 from tests.identity.services import Asked, private_ca, service
+from tests.unit.authn.authn_peers import ask
 
 MAPPING = {"username": "roles", "groups": "roles", "uid": "uid_attr"}
 ACCOUNT = "system:serviceaccount:llama-stack:llama-stack-auth"

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from authn_peers import AUDIENCE, ISSUER, NOW, KeyServer, Signer, ask, claims, jwk_set, key_server
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed, Authenticator, oauth2
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
 from tests.identity.services import private_ca
+from tests.unit.authn.authn_peers import AUDIENCE, ISSUER, NOW, KeyServer, Signer, ask, claims, jwk_set, key_server
 
 
 @pytest.fixture

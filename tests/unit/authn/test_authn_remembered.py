@@ -6,13 +6,13 @@ import asyncio
 from dataclasses import dataclass, field
 
 import pytest
-from authn_peers import NOW, ask
 from starlette.types import Scope
 
 from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed, IdentityUnavailable, remembered
 from server.authn.exchange import ExchangeFailed
 from server.authn.remembered import MAX_REMEMBERED, REFUSAL_SECONDS, Remembering, Vouched
+from tests.unit.authn.authn_peers import NOW, ask
 
 
 @dataclass

@@ -6,13 +6,13 @@ import traceback
 from collections.abc import Callable
 
 import pytest
-from authn_attacks import ATTACKS, SINGLE_OUT, World, with_claims, with_header
-from authn_peers import AUDIENCE, ISSUER, NOW, Signer, claims, jwk_set
 
 from server.authn import AuthenticationFailed
 from server.authn.keys import parse_key_set
 from server.authn.registered_claims import TokenRules
 from server.authn.verify import UnknownKey, verify
+from tests.unit.authn.authn_attacks import ATTACKS, SINGLE_OUT, World, with_claims, with_header
+from tests.unit.authn.authn_peers import AUDIENCE, ISSUER, NOW, Signer, claims, jwk_set
 
 RULES = TokenRules(ISSUER, AUDIENCE)
 

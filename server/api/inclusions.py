@@ -1,0 +1,44 @@
+"""What of an item is shown only to those who ask for it with `include`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+Json = dict[str, Any]
+
+INCLUDABLE: Final = (
+    "code_interpreter_call.outputs",
+    "computer_call_output.output.image_url",
+    "file_search_call.results",
+    "message.input_image.image_url",
+    "message.output_text.logprobs",
+    "reasoning.encrypted_content",
+    "web_search_call.action.sources",
+    "web_search_call.results",
+)
+"""Each begins with the type of the items that it is about."""
+
+_INSTEAD: Final[dict[str, Any]] = {"message.output_text.logprobs": []}
+"""What is shown otherwise, where that isn't null."""
+
+
+def shown_of(item: Json, included: frozenset[str]) -> Json:
+    """The item without what wasn't asked for."""
+    for name in INCLUDABLE:
+        kind, *path, last = name.split(".")
+        if kind == item["type"] and name not in included:
+            item = _without(item, path, last, _INSTEAD.get(name))
+    return item
+
+
+def _without(holder: Json, path: list[str], last: str, instead: Any) -> Json:
+    """`holder` with `instead` for the member `last` of what `path` leads to: members, or parts of a message by type."""
+    if not path:
+        return {**holder, last: instead} if last in holder else holder
+    first, *rest = path
+    content = holder.get("content")
+    if holder["type"] == "message" and type(content) is list:
+        parts = [_without(part, rest, last, instead) if part["type"] == first else part for part in content]
+        return {**holder, "content": parts}
+    inner = holder.get(first)
+    return {**holder, first: _without(inner, rest, last, instead)} if type(inner) is dict else holder

@@ -1,0 +1,379 @@
+"""What goes wrong under files: disks, databases, buckets, the server's own death. Nothing is half there afterwards."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from secrets import token_bytes
+from typing import Any
+
+import pytest
+
+from server.storage import blobs_local, claims, file_store, janitor
+from server.storage.database import DatabaseUnavailable
+from server.storage.postgres import PostgresDatabase
+from server.storage.sqlite import SqliteDatabase
+from tests.http.files_house import ALICE, BOUNDARY, FILES, Keeping, form_of, keeping
+from tests.http.files_server import files_server
+from tests.http.serving import Address, Answer
+from tests.s3 import running_s3
+
+NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"
+KIND = f"multipart/form-data; boundary={BOUNDARY}"
+CONTENT = b"z" * 190_000
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def postgres(request: pytest.FixtureRequest) -> str | None:
+    return None if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def restless_janitor() -> Iterator[None]:
+    """The janitor looks all the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(janitor, "SWEEP_SECONDS", 0.1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def kept(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory, postgres: str | None) -> Iterator[Keeping]:
+    with keeping(opa_binary, tmp_path_factory.mktemp("faults"), postgres) as running:
+        yield running
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Return when it holds; fail if it never does."""
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def is_tidy(kept: Keeping) -> bool:
+    """Whether there is a blob for each record, a record for each blob, and nothing else."""
+    return kept.on_disk() == [row[0] for row in kept.rows()] and kept.rows("_claims") == []
+
+
+def end_all_claims(kept: Keeping) -> None:
+    """As if their time were over."""
+    kept.run(f"UPDATE {kept.table}_claims SET expires_at = 0")  # noqa: S608 - the test's own
+
+
+def wait_until_tidy(kept: Keeping) -> None:
+    """Return when the janitor has seen to everything that is left; nothing may be under way."""
+    end_all_claims(kept)
+    wait_until(lambda: is_tidy(kept))
+
+
+class Failing:
+    """Fails the n-th call of what it stands before."""
+
+    def __init__(self, number: int, fault: Exception) -> None:
+        self.calls = 0
+        self._number = number
+        self._fault = fault
+
+    def count(self) -> None:
+        self.calls += 1
+        if self.calls == self._number:
+            raise self._fault
+
+
+@pytest.mark.parametrize("step", ["create", "write", "finish"])
+@pytest.mark.parametrize(
+    ("number", "status", "code"),
+    [
+        (errno.ENOSPC, 507, "storage_full"),
+        (errno.EDQUOT, 507, "storage_full"),
+        (errno.EROFS, 503, "storage_unavailable"),
+        (errno.EIO, 503, "storage_unavailable"),
+    ],
+)
+def test_a_disk_that_refuses_is_one_clear_error(
+    kept: Keeping, monkeypatch: pytest.MonkeyPatch, step: str, number: int, status: int, code: str
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    before = kept.on_disk()
+    with monkeypatch.context() as patch:
+        patch.setattr(blobs_local._Output, step, refuse)
+        answer = kept.upload(form_of(CONTENT))
+    assert (answer.status, answer.error["code"]) == (status, code)
+    assert kept.on_disk() == before
+    wait_until_tidy(kept)
+    assert kept.upload(form_of(b"x")).status == 200
+
+
+@pytest.mark.parametrize("number", range(1, 5))
+def test_a_write_that_fails_at_any_place_leaves_nothing(
+    kept: Keeping, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    failing, write = Failing(number, OSError(errno.ENOSPC, "")), os.write
+
+    def refuse(descriptor: int, piece: memoryview) -> int:
+        if not threading.current_thread().name.startswith("blobs"):
+            return write(descriptor, piece)  # the decision log writes too
+        failing.count()
+        return write(descriptor, piece[:50_000])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", refuse)
+        assert kept.upload(form_of(CONTENT)).status == 507
+    assert failing.calls == number
+    assert is_tidy(kept)
+
+
+def test_a_disk_that_takes_little_at_a_time_gets_everything(kept: Keeping, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda descriptor, piece: write(descriptor, piece[:1000]))
+        made = kept.kept(CONTENT)
+    assert kept.get(f"/{made}/content").body == CONTENT
+
+
+SCENARIOS: dict[str, Callable[[Keeping, str], Answer]] = {
+    "upload": lambda kept, _: kept.upload(form_of(CONTENT)),
+    "get": lambda kept, made: kept.get(f"/{made}"),
+    "content": lambda kept, made: kept.get(f"/{made}/content"),
+    "list": lambda kept, made: kept.get(f"?after={made}"),
+    "delete": lambda kept, made: kept.get(f"/{made}", method="DELETE"),
+}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_database_that_fails_at_any_call_leaves_nothing_half_done(
+    kept: Keeping, monkeypatch: pytest.MonkeyPatch, scenario: str, moment: str
+) -> None:
+    """`after` is the worst: what was written is written, and nobody is told."""
+    failed = [_failed_once(kept, monkeypatch, scenario, moment, number) for number in range(1, 5)]
+    assert any(status == 503 for _, status in failed)
+    wait_until_tidy(kept)
+    for made, _ in failed:
+        there = kept.get(f"/{made}/content")
+        assert there.body == b"hello" if there.status == 200 else (scenario, there.status) == ("delete", 404)
+    for identity, _ in kept.rows():
+        assert kept.get(f"/{identity}/content").status == 200
+
+
+def _failed_once(
+    kept: Keeping, monkeypatch: pytest.MonkeyPatch, scenario: str, moment: str, number: int
+) -> tuple[str, int]:
+    """A file, and the status of what was done to it while the call of that number failed."""
+    made = kept.kept()
+    failing = Failing(number, DatabaseUnavailable("the test says so"))
+    kind = PostgresDatabase if kept.database.startswith("postgresql:") else SqliteDatabase
+    read, writing = kind.read, kind.writing
+
+    async def failing_read(self: Any, statement: str, *values: Any) -> Any:
+        if "expires_at <=" not in statement:  # the janitor's own question
+            failing.count()
+        return await read(self, statement, *values)
+
+    @asynccontextmanager
+    async def failing_writing(self: Any) -> Any:
+        if moment == "before":
+            failing.count()
+        async with writing(self) as transaction:
+            yield transaction
+        if moment == "after":
+            failing.count()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "read", failing_read)
+        patch.setattr(kind, "writing", failing_writing)
+        answer = SCENARIOS[scenario](kept, made)
+    if answer.status != 200:
+        assert (answer.status, answer.error["code"]) == (503, "storage_unavailable")
+    return made, answer.status
+
+
+def test_bytes_that_are_gone_are_an_error_of_ours(kept: Keeping) -> None:
+    missing, cut = kept.kept(), kept.kept()
+    for path in kept.blobs.rglob("file-*"):
+        if path.name == missing:
+            path.unlink()
+        elif path.name == cut:
+            path.write_bytes(b"h")
+    for identity in (missing, cut):
+        answer = kept.get(f"/{identity}/content")
+        assert (answer.status, answer.error["code"]) == (500, "server_error")
+        assert kept.get(f"/{identity}", method="DELETE").status == 200
+    wait_until_tidy(kept)
+
+
+def test_the_janitor_takes_files_whose_time_is_over(kept: Keeping) -> None:
+    over, lasting = kept.kept(expires_after="3600"), kept.kept(expires_after="3600")
+    kept.run(f"UPDATE {kept.table} SET expires_at = created_at WHERE id = '{over}'")  # noqa: S608 - the test's own
+    wait_until(lambda: over not in kept.on_disk())
+    wait_until_tidy(kept)
+    assert kept.get(f"/{lasting}/content").status == 200
+
+
+def test_an_upload_that_goes_on_is_safe_from_the_janitor(kept: Keeping) -> None:
+    """It lasts longer than a claim, and pieces come often enough to renew it."""
+    form = form_of(CONTENT)
+    head = f"POST {FILES} HTTP/1.1\r\nHost: a\r\n{ALICE}\r\nContent-Type: {KIND}\r\nContent-Length: {len(form)}\r\n"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(claims, "LEASE_SECONDS", 2)
+        patch.setattr(file_store, "RENEWAL_SECONDS", 0.2)
+        patch.setattr(file_store, "PIECE", 10_000)
+        with socket.create_connection((kept.house.address.host, kept.house.address.port), timeout=30) as connection:
+            connection.sendall(head.encode() + b"Connection: close\r\n\r\n")
+            for start in range(0, len(form), 10_000):
+                connection.sendall(form[start : start + 10_000])
+                time.sleep(0.2)
+            assert b" 200 " in connection.recv(65536)[:20]
+    assert is_tidy(kept)
+
+
+def test_an_upload_that_lost_its_claim_is_not_kept(kept: Keeping, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish = blobs_local._Output.finish
+
+    def late(output: Any) -> None:
+        end_all_claims(kept)
+        wait_until(lambda: kept.rows("_claims") == [])
+        finish(output)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(blobs_local._Output, "finish", late)
+        answer = kept.upload(form_of(CONTENT))
+    assert (answer.status, answer.error["code"]) in ((503, "storage_unavailable"), (500, "server_error"))
+    assert is_tidy(kept)
+
+
+def test_files_in_a_bucket_do_all_that_files_do(opa_binary: Path, tmp_path: Path) -> None:
+    with running_s3() as bucket, keeping(opa_binary, tmp_path, blobs=bucket.config("one"), most="20MB") as kept:
+        large = token_bytes(9_000_000)
+        made = [kept.kept(b"hello"), kept.kept(large)]
+        assert bucket.names() == sorted(f"one/{identity}" for identity in made)
+        assert [kept.get(f"/{identity}/content").body for identity in made] == [b"hello", large]
+        assert kept.get(f"/{made[1]}", method="DELETE").status == 200
+        assert kept.upload(form_of(large)[:-10]).status == 400
+        assert (bucket.names(), kept.rows("_claims")) == ([f"one/{made[0]}"], [])
+        bucket.process.kill()
+        bucket.process.wait()
+        for answer in (kept.upload(form_of(b"x")), kept.get(f"/{made[0]}/content")):
+            assert (answer.status, answer.error["code"]) == (503, "storage_unavailable")
+            assert b"canary" not in answer.body
+        assert kept.get(f"/{made[0]}").status == 200
+
+
+CONFIG = """
+version: 2
+apis: [inference]
+storage:
+  backends:
+    sql: {type: sql_sqlite, db_path: FOLDER/files.db}
+  stores:
+    files: {backend: sql, table_name: files}
+  blobs: {type: local, path: FOLDER/blobs}
+"""
+
+
+def like(folder: Path) -> Keeping:
+    """What is kept in `folder`, without a server."""
+    return Keeping(None, folder / "blobs", "files", str(folder / "files.db"))  # type: ignore[arg-type]
+
+
+def test_a_disk_that_is_really_full_is_one_clear_error(tmp_path: Path) -> None:
+    kept = like(tmp_path)
+    with files_server(CONFIG.replace("FOLDER", str(tmp_path)), most_bytes=2_000_000) as (address, _):
+        answer = address.post(FILES, form_of(b"x" * 5_000_000), kind=KIND)
+        assert (answer.status, answer.error["code"]) == (507, "storage_full")
+        assert answer.headers["x-should-retry"] == "false"
+        assert kept.on_disk() == []
+        assert address.post(FILES, form_of(b"x"), kind=KIND).status == 200
+    assert is_tidy(kept)
+
+
+def test_a_folder_that_is_none_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "blobs").write_text("in the way")
+    with files_server(CONFIG.replace("FOLDER", str(tmp_path))) as (address, _):
+        for _ in range(2):
+            answer = address.post(FILES, form_of(b"x"), kind=KIND)
+            assert (answer.status, answer.error["code"]) == (503, "storage_unavailable")
+        assert address.get("/v1/health").status == 200
+        (tmp_path / "blobs").unlink()
+        assert address.post(FILES, form_of(b"x"), kind=KIND).status == 200
+
+
+def test_a_server_that_is_killed_in_the_middle_of_an_upload_leaves_only_what_is_removed(tmp_path: Path) -> None:
+    kept, config = like(tmp_path), CONFIG.replace("FOLDER", str(tmp_path))
+    with files_server(config) as (address, process):
+        done = address.post(FILES, form_of(b"done"), kind=KIND).json["id"]
+        with socket.create_connection((address.host, address.port), timeout=30) as connection:
+            head = f"POST {FILES} HTTP/1.1\r\nHost: a\r\nContent-Type: {KIND}\r\nContent-Length: 5000000\r\n\r\n"
+            connection.sendall(head.encode() + form_of(b"y" * 1_000_000)[:-30])
+            wait_until(lambda: any(name.endswith(".part") for name in kept.on_disk()))
+            process.kill()
+            process.wait()
+    assert [row[0] for row in kept.rows()] == [done]
+    assert len(kept.on_disk()) == 2 and len(kept.rows("_claims")) == 1
+    end_all_claims(kept)
+    with files_server(config) as (address, _):
+        wait_until(lambda: is_tidy(kept))
+        assert address.get(f"{FILES}/{done}/content").body == b"done"
+
+
+class Client:
+    """Uploads and deletes until the server is gone, and remembers what it was told."""
+
+    def __init__(self, address: Address, kept: dict[str, bytes], deleted: set[str], in_doubt: set[str]) -> None:
+        self._address = address
+        self._kept = kept
+        self._deleted = deleted
+        self._in_doubt = in_doubt
+
+    def work(self) -> None:
+        mine: list[str] = []
+        with suppress(OSError, IndexError, ValueError):
+            while True:
+                content = token_bytes(random.randint(1, 400_000))  # noqa: S311 - no secret
+                answer = self._address.post(FILES, form_of(content), kind=KIND)
+                self._kept[answer.json["id"]] = content
+                mine.append(answer.json["id"])
+                if len(mine) % 3 == 0:
+                    gone = mine.pop()
+                    self._in_doubt.add(gone)
+                    assert self._address.get(f"{FILES}/{gone}", method="DELETE").status == 200
+                    self._deleted.add(gone)
+
+
+@pytest.mark.timeout(600)
+def test_a_server_that_is_killed_at_any_moment_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
+    kept, config = like(tmp_path), CONFIG.replace("FOLDER", str(tmp_path))
+    contents: dict[str, bytes] = {}
+    deleted: set[str] = set()
+    in_doubt: set[str] = set()
+    for _ in range(20 if NIGHTLY else 2):
+        with files_server(config) as (address, process):
+            clients = [Client(address, contents, deleted, in_doubt) for _ in range(4)]
+            threads = [threading.Thread(target=client.work) for client in clients]
+            for thread in threads:
+                thread.start()
+            wait_until(lambda: len(contents) >= 4)
+            time.sleep(random.uniform(0.1, 0.6))  # noqa: S311 - any moment will do
+            process.kill()
+            for thread in threads:
+                thread.join()
+    end_all_claims(kept)
+    with files_server(config) as (address, _):
+        wait_until(lambda: is_tidy(kept))
+        for identity, content in contents.items():
+            answer = address.get(f"{FILES}/{identity}/content")
+            if identity in deleted or (identity in in_doubt and answer.status == 404):
+                assert answer.status == 404
+            else:
+                assert answer.body == content
+        for identity, _ in kept.rows():
+            assert address.get(f"{FILES}/{identity}/content").status == 200

@@ -1,0 +1,196 @@
+"""A streamed answer put together again is the answer that would have come in one piece."""
+
+from __future__ import annotations
+
+import asyncio
+from json import dumps, loads
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.inference.assembly import Assembly
+from server.inference.echo import Echo
+from server.inference.provider import DONE, ChatRequest
+from server.reading.reader import Reader
+
+Json = dict[str, Any]
+
+MOST = 100_000
+HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "p/m"}
+WEATHER = {"type": "function", "function": {"name": "weather"}}
+
+
+def event(*choices: Json, **more: Any) -> bytes:
+    return b"data: %b\n\n" % dumps({**HEAD, "choices": [*choices], **more}, ensure_ascii=False).encode()
+
+
+def saying(index: int = 0, reason: str | None = None, **delta: Any) -> Json:
+    return {"index": index, "delta": delta, "finish_reason": reason}
+
+
+def assembled(*pieces: bytes, most: int = MOST) -> Json | None:
+    assembly = Assembly(most)
+    for piece in pieces:
+        assembly.feed(piece)
+    return assembly.finish()
+
+
+def message(*choices: Json) -> Json:
+    """The message that these choices, each of a chunk of its own, come to."""
+    answer = assembled(*map(event, choices), DONE)
+    assert answer is not None
+    found: Json = answer["choices"][0]["message"]
+    return found
+
+
+@given(
+    st.text(max_size=60),
+    st.integers(1, 3),
+    st.booleans(),
+    st.sampled_from([{}, {"tools": [WEATHER], "tool_choice": "required"}, {"max_tokens": 1}, {"stop": "b"}]),
+    st.booleans(),
+)
+def test_a_stream_of_ours_comes_to_the_whole_answer(
+    text: str, count: int, usage: bool, options: Json, in_one_piece: bool
+) -> None:
+    async def both() -> tuple[bytes, list[bytes]]:
+        reader = Reader()
+        echo = Echo(reader)
+        body = {"model": "m", "messages": [{"role": "user", "content": text}], "n": count, **options}
+        whole = await echo.complete(ChatRequest("p/m", dumps(body).encode(), "chatcmpl-ours"))
+        body |= {"stream": True, "stream_options": {"include_usage": usage}}
+        request = ChatRequest("p/m", dumps(body).encode(), "chatcmpl-ours")
+        pieces = [piece async for piece in await echo.stream(request)]
+        await reader.close()
+        return b"".join(whole), pieces
+
+    answer, pieces = asyncio.run(both())
+    if in_one_piece:
+        pieces = [b"".join(pieces)]
+    found, wanted = assembled(*pieces), loads(answer)
+    assert found is not None
+    for one in (found, wanted):
+        del one["created"]
+        for choice in one["choices"]:
+            for call in choice["message"].get("tool_calls", ()):
+                del call["id"]
+    assert found.pop("usage", None) == (wanted["usage"] if usage else None)
+    del wanted["usage"]
+    assert found == wanted
+
+
+def test_what_providers_repeat_is_not_said_twice() -> None:
+    first = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": ""}}
+    again = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"a":'}}
+    empty = {"index": 0, "id": "", "function": {"name": "", "arguments": "1}"}}
+    other = {"index": 1, "id": "call_2", "type": "function", "function": {"name": "time", "arguments": "{}"}}
+    found = message(
+        saying(role="assistant", content=None, tool_calls=[first]),
+        saying(role="assistant", tool_calls=[again]),
+        saying(role="assistant", tool_calls=[empty, other]),
+    )
+    assert found["role"] == "assistant"
+    assert found["tool_calls"] == [
+        {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"a":1}'}},
+        {"id": "call_2", "type": "function", "function": {"name": "time", "arguments": "{}"}},
+    ]
+
+
+def test_other_texts_of_a_message_grow_too() -> None:
+    found = message(saying(reasoning_content="I th"), saying(reasoning_content="ink", refusal="n"), saying(refusal="o"))
+    assert found == {"role": "assistant", "content": None, "reasoning_content": "I think", "refusal": "no"}
+
+
+def test_log_probabilities_are_appended() -> None:
+    chunks = [event({**saying(content=word), "logprobs": {"content": [{"token": word}]}}) for word in ("a", "b")]
+    answer = assembled(*chunks, event({**saying(), "logprobs": None}), DONE)
+    assert answer is not None
+    assert answer["choices"][0]["logprobs"] == {"content": [{"token": "a"}, {"token": "b"}]}
+
+
+def test_what_is_said_about_the_answer_is_kept_and_its_last_word_counts() -> None:
+    answer = assembled(
+        event(saying(content="a"), usage=None, system_fingerprint="f"),
+        event(saying(reason="stop"), usage=None, service_tier="default"),
+        event(usage={"total_tokens": 3}, system_fingerprint=None),
+        DONE,
+    )
+    assert answer == {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "p/m",
+        "usage": {"total_tokens": 3},
+        "system_fingerprint": "f",
+        "service_tier": "default",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "a", "refusal": None},
+                "finish_reason": "stop",
+            }
+        ],
+    }
+
+
+def test_pings_are_no_part_of_it() -> None:
+    answer = assembled(event(saying(content="a")) + b": ping\n\n", event(saying(content="b")), DONE)
+    assert answer is not None
+    assert answer["choices"][0]["message"]["content"] == "ab"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"data: nonsense\n\n",
+        b'data: {"choices":[{"index":0,"delta":{"content":"\\ud800"}}]}\n\n',
+        b'data: {"choices":[{"index":0,"delta":{"content":"a","content":"b"}}]}\n\n',
+        b'data: {"choices":[],"usage":{"total_tokens":NaN}}\n\n',
+        b"data: %b\n\n" % (b'{"choices":' + b"[" * 3000 + b"]" * 3000 + b"}"),
+        b'data: {"choices":{}}\n\n',
+        b'data: {"choices":[1]}\n\n',
+        b'data: {"choices":[null]}\n\n',
+        b'data: {"choices":[{"delta":{}}]}\n\n',
+        b'data: {"choices":[{"index":"0","delta":{}}]}\n\n',
+        b'data: {"choices":[{"index":0,"delta":[1]}]}\n\n',
+        b'data: {"choices":[{"index":0,"delta":"a"}]}\n\n',
+        b'data: {"choices":[{"index":0,"logprobs":"a"}]}\n\n',
+        b"data: []\n\n",
+    ],
+)
+def test_what_is_no_chunk_is_not_stored(odd: bytes) -> None:
+    assert assembled(event(saying(content="a")), odd, event(saying(content="b")), DONE) is None
+
+
+def test_nothing_at_all_is_no_answer() -> None:
+    assert assembled(DONE) is None
+    assert assembled() is None
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        event(saying(content="x" * 101)),
+        event(saying(content="ü" * 51)),
+        event(*(saying(index) for index in range(200))),
+        event(saying(annotations=["note"] * 20)),
+        event(saying(tool_calls=[{"index": index} for index in range(200)])),
+    ],
+)
+def test_an_answer_that_is_too_large_is_not_kept_in_the_memory(chunk: bytes) -> None:
+    assembly = Assembly(100)
+    assembly.feed(chunk)
+    assembly.feed(b": ping\n\n" * 10_000)
+    assembly.feed(event(saying(content="y")))
+    assert assembly.finish() is None
+    held = [value for value in vars(assembly).values() if isinstance(value, list | dict | bytes)]
+    assert not any(held)
+
+
+def test_a_long_answer_in_many_chunks_is_read_as_it_comes() -> None:
+    words = [f"word{number} " for number in range(20_000)]
+    answer = assembled(*(event(saying(content=word)) for word in words), DONE, most=10**6)
+    assert answer is not None
+    assert answer["choices"][0]["message"]["content"] == "".join(words)

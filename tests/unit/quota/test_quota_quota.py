@@ -1,0 +1,142 @@
+"""Who is counted as whom, in which period, and what a reservation becomes."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from policy.vocabulary import Anonymous, Principal
+from server.quota.counters import CountersUnavailable
+from server.quota.quota import Limit, Quota, QuotaExceeded, Standing
+from server.quota.sqlite import SqliteCounters
+
+DAY = 86_400
+ALICE = Principal("alice", "https://issuer.example")
+
+
+class Clock:
+    """Seconds since 1970, as the test wants them."""
+
+    def __init__(self) -> None:
+        self.now = 20_000.0 * DAY + 100
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def run(folder: Path, scenario: Callable[[Quota, Clock], Awaitable[None]], **limits: Limit) -> None:
+    async def running() -> None:
+        clock = Clock()
+        given = {"anonymous": Limit(), "authenticated": Limit(tokens=100)} | limits
+        quota = Quota(SqliteCounters(folder / "quotas.db"), DAY, now=clock, **given)
+        async with quota.running():
+            await scenario(quota, clock)
+
+    asyncio.run(running())
+
+
+async def entered(quota: Quota, caller: Principal | Anonymous = ALICE, address: str = "192.0.2.1") -> Standing:
+    standing = await quota.take(caller, address, quota.limit_of(caller, None))
+    assert standing is not None
+    return standing
+
+
+async def refused(asking: Awaitable[Standing | None]) -> Standing:
+    with pytest.raises(QuotaExceeded) as exceeded:
+        await asking
+    return exceeded.value.standing
+
+
+def test_what_is_reserved_becomes_what_is_used(tmp_path: Path) -> None:
+    async def scenario(quota: Quota, clock: Clock) -> None:
+        standing = await quota.reserve(await entered(quota), 60)
+        assert standing.tokens_left == 40
+        assert (await quota.settle(standing, 60, 10)).tokens_left == 90
+        standing = await entered(quota)
+        assert standing.tokens_left == 90
+        standing = await quota.reserve(standing, 90)
+        # More was used than was reserved: it is owed, and stops what comes next.
+        assert (await quota.settle(standing, 90, 500)).tokens_left == 0
+        assert (await refused(entered(quota))).used.tokens == 510
+
+    run(tmp_path, scenario)
+
+
+def test_more_than_is_left_is_not_reserved_and_nothing_is_taken(tmp_path: Path) -> None:
+    async def scenario(quota: Quota, clock: Clock) -> None:
+        standing = await quota.reserve(await entered(quota), 60)
+        assert (await refused(quota.reserve(standing, 41))).tokens_left == 40
+        assert (await quota.reserve(standing, 40)).tokens_left == 0
+        assert (await refused(entered(quota))).used.requests == 1
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("used", [10, 90])
+def test_a_clock_that_jumps_back_changes_nothing_about_a_reservation(tmp_path: Path, used: int) -> None:
+    async def scenario(quota: Quota, clock: Clock) -> None:
+        await entered(quota)
+        clock.now -= 3 * DAY
+        standing = await quota.reserve(await entered(quota), 60)
+        assert standing.used.requests == 2
+        clock.now -= DAY
+        await quota.settle(standing, 60, used)
+        assert (await entered(quota)).tokens_left == 100 - used
+        clock.now += 4 * DAY
+        assert (await entered(quota)).tokens_left == 100 - used
+
+    run(tmp_path, scenario)
+
+
+def test_a_reservation_of_a_period_that_is_over_gives_nothing_to_the_next(tmp_path: Path) -> None:
+    async def scenario(quota: Quota, clock: Clock) -> None:
+        old = await quota.reserve(await entered(quota), 60)
+        clock.now += DAY
+        new = await quota.reserve(await entered(quota), 50)
+        await quota.settle(old, 60, 0)
+        assert (await quota.settle(new, 50, 50)).tokens_left == 50
+        assert (await entered(quota)).tokens_left == 50
+
+    run(tmp_path, scenario)
+
+
+def test_a_store_that_is_lost_keeps_the_reservation(tmp_path: Path) -> None:
+    async def scenario(quota: Quota, clock: Clock) -> None:
+        standing = await quota.reserve(await entered(quota), 60)
+        with closing(sqlite3.connect(tmp_path / "quotas.db")) as database:
+            database.execute("ALTER TABLE quota RENAME TO away")
+            await quota.settle(standing, 60, 0)
+            with pytest.raises(CountersUnavailable):
+                await entered(quota)
+            database.execute("ALTER TABLE away RENAME TO quota")
+        assert (await entered(quota)).tokens_left == 40
+
+    run(tmp_path, scenario)
+
+
+def test_the_same_name_from_two_issuers_an_address_and_another_are_four_callers(tmp_path: Path) -> None:
+    async def scenario(quota: Quota, clock: Clock) -> None:
+        other = Principal("alice", "https://other.example")
+        for caller, address in (
+            (ALICE, "192.0.2.1"),
+            (other, "192.0.2.1"),
+            (Anonymous(), "192.0.2.1"),
+            (Anonymous(), "192.0.2.2"),
+        ):
+            assert (await entered(quota, caller, address)).used.requests == 1
+        assert (await entered(quota, ALICE, "192.0.2.9")).used.requests == 2
+        assert (await entered(quota, Principal("192.0.2.1", ""))).used.requests == 1
+
+    run(tmp_path, scenario, anonymous=Limit(5, 5), authenticated=Limit(5, 5))
+
+
+def test_a_limit_that_the_configuration_does_not_have_gives_nothing(tmp_path: Path) -> None:
+    async def scenario(quota: Quota, clock: Clock) -> None:
+        await refused(quota.take(ALICE, "", quota.limit_of(ALICE, 0)))
+
+    run(tmp_path, scenario)

@@ -1,0 +1,260 @@
+"""What holds of bytes wherever they are kept: in a directory, and in a bucket of a real server that speaks like S3."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from secrets import token_bytes, token_hex
+from typing import TypeVar
+
+import pytest
+from pydantic import SecretStr
+
+from server.storage.blobs import PIECE, BlobMissing, Blobs, BlobsFull, BlobsUnavailable
+from server.storage.blobs_local import DirectoryBlobs
+from server.storage.blobs_s3 import BucketBlobs
+from tests.s3 import BUCKET, Bucket, running_s3
+
+T = TypeVar("T")
+KEYS = (SecretStr("k"), SecretStr("canary-of-s3"))
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Bucket]:
+    with running_s3() as running:
+        yield running
+
+
+class Place:
+    """Blobs, and all that is really there."""
+
+    def __init__(self, make: Callable[[], Blobs], names: Callable[[], list[str]]) -> None:
+        self.make = make
+        self.names = names
+
+    def run(self, scenario: Callable[[Blobs], Awaitable[T]]) -> T:
+        """What the scenario returns, in an event loop of its own."""
+
+        async def whole() -> T:
+            blobs = self.make()
+            try:
+                return await scenario(blobs)
+            finally:
+                await blobs.close()
+
+        return asyncio.run(whole())
+
+
+@pytest.fixture(params=["directory", "bucket"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "directory":
+        folder = tmp_path / "somewhere" / "blobs"
+        return Place(
+            lambda: DirectoryBlobs(folder), lambda: sorted(path.name for path in folder.rglob("*") if path.is_file())
+        )
+    bucket: Bucket = request.getfixturevalue("bucket")
+    prefix = token_hex(4)
+    return Place(
+        lambda: BucketBlobs(BUCKET, prefix, "us-east-1", bucket.url, KEYS),
+        lambda: [key.rpartition("/")[2] for key in bucket.names() if f"{prefix}/" in key],
+    )
+
+
+def key() -> str:
+    return f"file-{token_hex(24)}"
+
+
+async def written(blobs: Blobs, name: str, content: bytes, piece: int = PIECE) -> None:
+    writing = await blobs.begin(name)
+    for start in range(0, len(content), piece):
+        await writing.write(content[start : start + piece])
+    await writing.finish()
+
+
+async def read(blobs: Blobs, name: str) -> bytes:
+    reading = await blobs.open(name)
+    try:
+        pieces = [piece async for piece in _pieces(reading.read)]
+        assert sum(map(len, pieces)) == reading.size
+        return b"".join(pieces)
+    finally:
+        await reading.close()
+
+
+async def _pieces(more: Callable[[], Awaitable[bytes]]):  # type: ignore[no-untyped-def]
+    while piece := await more():
+        yield piece
+
+
+@pytest.mark.parametrize("size", [1, 1000, PIECE, 3 * PIECE + 1, 9 * 1024 * 1024 + 17])
+def test_what_is_written_comes_back(place: Place, size: int) -> None:
+    content, name = token_bytes(size), key()
+
+    async def scenario(blobs: Blobs) -> bytes:
+        await written(blobs, name, content)
+        return await read(blobs, name)
+
+    assert place.run(scenario) == content
+    assert place.names() == [name]
+
+
+def test_nobody_sees_a_blob_that_is_not_finished(place: Place) -> None:
+    name = key()
+
+    async def scenario(blobs: Blobs) -> None:
+        writing = await blobs.begin(name)
+        await writing.write(b"x" * 9 * 1024 * 1024)
+        with pytest.raises(BlobMissing):
+            await blobs.open(name)
+        await writing.abandon()
+        with pytest.raises(BlobMissing):
+            await blobs.open(name)
+
+    place.run(scenario)
+    assert place.names() == []
+
+
+def test_what_is_abandoned_before_its_first_byte_leaves_nothing(place: Place) -> None:
+    async def scenario(blobs: Blobs) -> None:
+        writing = await blobs.begin(key())
+        await writing.abandon()
+
+    place.run(scenario)
+    assert place.names() == []
+
+
+def test_what_is_deleted_is_gone_and_may_be_deleted_again(place: Place) -> None:
+    name = key()
+
+    async def scenario(blobs: Blobs) -> None:
+        await written(blobs, name, b"x")
+        await blobs.delete(name)
+        await blobs.delete(name)
+        with pytest.raises(BlobMissing):
+            await blobs.open(name)
+
+    place.run(scenario)
+    assert place.names() == []
+
+
+def test_deleting_does_not_take_the_bytes_from_who_is_reading(place: Place) -> None:
+    name, content = key(), token_bytes(2 * PIECE)
+
+    async def scenario(blobs: Blobs) -> bytes:
+        await written(blobs, name, content)
+        reading = await blobs.open(name)
+        first = await reading.read()
+        await blobs.delete(name)
+        rest = [piece async for piece in _pieces(reading.read)]
+        await reading.close()
+        return b"".join([first, *rest])
+
+    assert place.run(scenario) == content
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "x", "../" + key(), key() + "/x", key().upper(), "file-" + "0" * 47, key() + "\n", "file-/../../x"]
+)
+def test_only_a_key_of_ours_is_one(place: Place, wrong: str) -> None:
+    async def scenario(blobs: Blobs) -> None:
+        for use in (blobs.begin, blobs.open, blobs.delete):
+            with pytest.raises(ValueError, match="the key of a blob"):
+                await use(wrong)
+
+    place.run(scenario)
+    assert place.names() == []
+
+
+def test_a_bucket_that_nobody_serves_is_unavailable_and_no_secret_is_told() -> None:
+    async def scenario() -> list[str]:
+        blobs = BucketBlobs(BUCKET, "p", "us-east-1", "http://127.0.0.1:9", KEYS)
+        told = []
+        for use in (lambda: written(blobs, key(), b"x"), lambda: blobs.open(key()), lambda: blobs.delete(key())):
+            with pytest.raises(BlobsUnavailable) as caught:
+                await use()
+            told.append(str(caught.value))
+        return told
+
+    assert all("canary" not in sentence and BUCKET in sentence for sentence in asyncio.run(scenario()))
+
+
+def test_a_bucket_that_does_not_exist_is_unavailable(bucket: Bucket) -> None:
+    async def scenario() -> None:
+        blobs = BucketBlobs("no-such-bucket", "p", "us-east-1", bucket.url, KEYS)
+        with pytest.raises(BlobsUnavailable):
+            await written(blobs, key(), b"x")
+
+    asyncio.run(scenario())
+
+
+def test_a_directory_and_its_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+    folder, name = tmp_path / "blobs", key()
+    asyncio.run(written(DirectoryBlobs(folder), name, b"x"))
+    modes = {path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())}
+    assert modes == {0o700}
+    assert (folder / name[5:7] / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_no_link_is_followed(tmp_path: Path) -> None:
+    folder, name = tmp_path / "blobs", key()
+    shard = folder / name[5:7]
+    shard.mkdir(parents=True)
+    (tmp_path / "secret").write_text("secret")
+    (shard / name).symlink_to(tmp_path / "secret")
+    with pytest.raises(BlobsUnavailable):
+        asyncio.run(DirectoryBlobs(folder).open(name))
+
+
+def test_a_directory_that_can_not_be_made_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BlobsUnavailable, match="Not a directory"):
+        asyncio.run(DirectoryBlobs(tmp_path / "file" / "blobs").begin(key()))
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, BlobsFull), (errno.EIO, BlobsUnavailable)])
+def test_what_the_disk_refuses_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
+) -> None:
+    def refuse(_descriptor: int, _piece: memoryview) -> int:
+        raise OSError(number, os.strerror(number))
+
+    async def scenario() -> None:
+        blobs = DirectoryBlobs(tmp_path)
+        writing = await blobs.begin(key())
+        with monkeypatch.context() as patch, pytest.raises(BlobsUnavailable) as caught:
+            patch.setattr(os, "write", refuse)
+            await writing.write(b"x")
+        assert type(caught.value) is kind
+        await writing.abandon()
+        await blobs.close()
+
+    asyncio.run(scenario())
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_being_cut_off_in_the_middle_of_a_write_leaves_nothing_open(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        blobs = DirectoryBlobs(tmp_path)
+        for _ in range(20):
+            writing = await blobs.begin(key())
+            task = asyncio.create_task(writing.write(b"x" * 5_000_000))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await writing.abandon()
+        for _ in range(20):
+            task = asyncio.create_task(blobs.begin(key()))  # type: ignore[arg-type]
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await blobs.close()
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    asyncio.run(scenario())
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
