@@ -48,7 +48,7 @@ MAX_FRAMING: Final = 32 * 1024
 """Bytes that are taken in a row without a byte of a request: extensions of chunks, trailers, empty lines."""
 
 _log: Final = logging.getLogger("ostiary.edge")
-_METHODS: Final = "GET, HEAD, POST"
+_METHODS: Final = "DELETE, GET, HEAD, POST, PUT"
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
 _UPGRADE: Final = frozenset({b"connection", b"http2-settings", b"upgrade"})
 

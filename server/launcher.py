@@ -117,6 +117,7 @@ def _run(path: Path, port: int | None, workers: int | None) -> None:
     from server.authz.transport import UnixAddress
     from server.banner import Policies, banner
 
+    starting.raise_file_limit()
     config, loaded = _read(path)
     config = _overridden(config, port, workers)
     show(loaded.warnings, as_json_lines=False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
+import resource
 import socket
 import ssl
 import sys
@@ -37,6 +39,14 @@ def listen(host: str, port: int) -> socket.socket:
         raise PortInUse(
             f"port {port} of {host} can't be used: {os.strerror(fault.errno or 0)}; choose another `server.port`"
         ) from None
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as the system grants: each stream takes two, and the usual limit is for 500 of them."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    # Some systems refuse what they say is allowed; then the usual limit has to do.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def runtime_directory(port: int) -> RuntimeDirectory:

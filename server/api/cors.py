@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -12,6 +13,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from server.api.errors import ApiError
+
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s@,\\A-Z]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,10 @@ class Cors(CORSMiddleware):
             expose_headers=policy.expose_headers,
             max_age=policy.max_age,
         )
+
+    def is_allowed_origin(self, origin: str) -> bool:
+        """Whether pages of that origin may call; what no browser sends is nobody's, whatever a pattern lets through."""
+        return (self.allow_all_origins or _ORIGIN.fullmatch(origin) is not None) and super().is_allowed_origin(origin)
 
     def preflight_response(self, request_headers: Headers) -> Response:
         """Allow, or refuse with 400."""

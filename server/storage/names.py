@@ -14,8 +14,8 @@ NAME_END: Final = "\x1f"
 class Names:
     """The records of a table go by the names in their facets, the first of which is the id.
 
-    `table` has a row for each name: its id is the name, its parent the record. A record is not served, and like one that
-    isn't there, while one of its names is in `taken`.
+    `table` has a row for each name: its id is the name, its parent the record. While one of its names is in `taken`, a
+    record is not served, and is like one that isn't there.
     """
 
     table: str

@@ -42,8 +42,8 @@ class RowVerdict(StrEnum):
 class Dialect:
     """How a database spells what the expression needs.
 
-    `parameter` takes a number, `same` two expressions that may be NULL, `holds` two that may not, `elements` a parameter
-    that holds a JSON list, `shared` the parameters of an attribute's name and of a JSON list of values.
+    `parameter` takes a number, `same` two expressions that may be NULL, `holds` two that may not, `elements` a
+    parameter that holds a JSON list, `shared` the parameters of an attribute's name and of a JSON list of values.
     """
 
     parameter: str
@@ -100,8 +100,8 @@ def compile_filter(
 ) -> SqlFilter:
     """The filter in SQL; its parameters are numbered from `first_parameter` on.
 
-    A record goes by its `id`; or, where `names` is the (checked) name of a table, by all the names in its `facet`, which
-    that table leads to (`server.storage.names`): what a rule says of one of them holds for the record.
+    A record goes by its `id`; or, where `names` is the (checked) name of a table, by all the names in its `facet`,
+    which are in that table too (`server.storage.names`): what a rule says of one of them holds for the record.
     """
     clauses = list(_reached(record_filter.clauses))
     branches, otherwise = _branches(clauses)
@@ -185,13 +185,10 @@ class _Parameters:
         """The placeholder of a list of texts, as JSON: however many there are, they are one parameter."""
         return self.text(json.dumps(list(values), ensure_ascii=False))
 
-    def among_names(self, beginning: str) -> str:
-        """Whether a name of the record begins so."""
-        # No name holds what ends one, so what holds it is the beginning of none.
-        within = beginning[:-1] if beginning.endswith(NAME_END) else beginning
-        if NAME_END in within:
-            return "1 = 0"
-        return self.dialect.holds.format("facet", self.text(NAME_END + beginning))
+    def among_names(self, text: str, end: str) -> str:
+        """Whether a name of the record begins so, with `end` behind it."""
+        # No name holds what stands around one, so what holds it is the beginning of none.
+        return "1 = 0" if NAME_END in text else self.dialect.holds.format("facet", self.text(NAME_END + text + end))
 
 
 def _condition(where: Iterable[Atom], parameters: _Parameters) -> str:
@@ -205,11 +202,11 @@ def _test(fact: Fact, parameters: _Parameters) -> str:
     match fact:
         case NameIs(name):
             if parameters.names is not None:
-                return f"({parameters.among_names(name + NAME_END)})"
+                return f"({parameters.among_names(name, NAME_END)})"
             return f"({same.format('id', parameters.text(name))})"
         case NameStartsWith(prefix):
             if parameters.names is not None:
-                return f"({parameters.among_names(prefix)})"
+                return f"({parameters.among_names(prefix, '')})"
             text = parameters.text(prefix)
             return f"({same.format(f'substr(id, 1, length({text}))', text)})"
         case OwnerIs(identity, issuer):

@@ -52,7 +52,7 @@ class OpaServer:
         # Not below pytest's folders: the path of a Unix socket may hold about 100 characters.
         self._folder = tempfile.TemporaryDirectory(prefix="ostiary-")
         folder = Path(self._folder.name)
-        address = folder / "opa.sock"
+        address = self.address = folder / "opa.sock"
         command: list[str | Path] = [self._binary, "run", "--server", "--skip-version-check", "--log-level", "error"]
         command += ["--addr", f"unix://{address}"]
         if self._bundle is not None:

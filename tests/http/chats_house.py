@@ -147,8 +147,19 @@ def chatting(
     prompts, database = f"kv_{space}", postgres or str(folder / "records.db")
     if like is not None:
         chats, prompts, database = like.chats, like.prompts, like.database
+    text = config_of(database, chats, prompts, upstream=upstream, queue=queue)
+    runtime = folder / token_hex(4)
+    runtime.mkdir()
+    with decided(text, opa, runtime, authenticator=ByToken(), start=start) as house:
+        yield Chatting(house, database, chats, prompts)
+
+
+def config_of(
+    database: str, chats: str, prompts: str, *, upstream: str = "http://127.0.0.1:9", queue: int = 100
+) -> str:
+    """The configuration of a server that keeps in these tables."""
     models = [f"- {{model_id: {name}, provider_id: far, provider_model_id: {name}}}" for name in FAR]
-    text = (
+    return (
         CONFIG.replace("SQL", _backend("sql", database))
         .replace("KV", _backend("kv", database))
         .replace("CHATS", chats)
@@ -157,10 +168,6 @@ def chatting(
         .replace("QUEUE", str(queue))
         .replace("URL", upstream)
     )
-    runtime = folder / token_hex(4)
-    runtime.mkdir()
-    with decided(text, opa, runtime, authenticator=ByToken(), start=start) as house:
-        yield Chatting(house, database, chats, prompts)
 
 
 def _backend(kind: str, database: str) -> str:

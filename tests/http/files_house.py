@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,3 +179,46 @@ def parts_of(parts: Sequence[tuple[str, bytes]], boundary: str = BOUNDARY) -> by
     """A form of these parts, each a head and a content."""
     pieces = [f"--{boundary}\r\n{head}\r\n\r\n".encode() + content + b"\r\n" for head, content in parts]
     return b"".join([*pieces, f"--{boundary}--\r\n".encode()])
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Return when it holds; fail if it never does."""
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def is_tidy(kept: Keeping) -> bool:
+    """Whether there is a blob for each record, a record for each blob, and nothing else."""
+    return kept.on_disk() == [row[0] for row in kept.rows()] and kept.rows("_claims") == []
+
+
+def end_all_claims(kept: Keeping) -> None:
+    """As if their time were over."""
+    kept.run(f"UPDATE {kept.table}_claims SET expires_at = 0")  # noqa: S608 - the test's own
+
+
+def wait_until_tidy(kept: Keeping) -> None:
+    """Return when the janitor has seen to everything that is left; nothing may be under way."""
+    end_all_claims(kept)
+    wait_until(lambda: is_tidy(kept))
+
+
+@contextmanager
+def unchanged(kept: Keeping) -> Iterator[None]:
+    """What is done meanwhile must leave nothing behind, neither on the disk nor in the database."""
+    before = (kept.on_disk(), kept.rows())
+    yield
+    wait_until(lambda: (kept.on_disk(), kept.rows(), kept.rows("_claims")) == (*before, []))
+
+
+def until_closed(connection: socket.socket) -> bytes:
+    """What comes until the server closes, however it does."""
+    received = b""
+    try:
+        while part := connection.recv(65536):
+            received += part
+    except ConnectionError:
+        pass
+    return received

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from server.api.chat_body import MOST_STORED
-from server.inference.keeping import MOST_ANSWERED
+from server.inference import keeping
 from server.storage import write_queue
 from tests.http.chats_house import ALICE, BOB, CHATS, READER, Chatting, chatting
 from tests.http.stream_client import events
@@ -139,8 +139,8 @@ def test_no_policy_engine_no_answer_and_nothing_spent(
 def test_both_decisions_are_logged_under_the_request(kept: Chatting) -> None:
     answer = kept.chat()
     log = kept.house.log(answer.headers["x-request-id"])
-    asked = [(line["action"], line["resource"]["type"]) for line in log if line.get("resource")]
-    assert asked == [("read", "model"), ("create", f"sql_record::{kept.chats}")]
+    asked = [(line["action"], line["resource"]) for line in log if line.get("resource")]
+    assert asked == [("read", "model::echo/small-1"), ("create", f"sql_record::{kept.chats}::")]
 
 
 @pytest.mark.parametrize("model", ["dies", "stops", "garbage", "errs"])
@@ -232,9 +232,12 @@ def test_every_message_that_may_be_stored_comes_back(kept: Chatting, text: str) 
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_answer_that_is_too_large_goes_to_its_caller_alone(kept: Chatting, stream: bool) -> None:
+def test_an_answer_that_is_too_large_goes_to_its_caller_alone(
+    kept: Chatting, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "MOST_ANSWERED", 2_000)
     before = stored_ids(kept)
-    answer = kept.chat(text="x " * 30_000, n=MOST_ANSWERED // 50_000, stream=stream)
+    answer = kept.chat(text="hello " * 400, stream=stream)
     assert answer.status == 200
     identity = (events(answer.body)[0] if stream else answer.json)["id"]
     assert kept.ask("GET", f"{CHATS}/{identity}").status == 404

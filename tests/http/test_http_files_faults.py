@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from secrets import token_bytes
 from typing import Any
@@ -20,9 +19,19 @@ from server.storage import blobs_local, claims, file_store, janitor
 from server.storage.database import DatabaseUnavailable
 from server.storage.postgres import PostgresDatabase
 from server.storage.sqlite import SqliteDatabase
-from tests.http.files_house import ALICE, BOUNDARY, FILES, Keeping, form_of, keeping
-from tests.http.files_server import files_server
-from tests.http.serving import Address, Answer
+from tests.http.files_house import (
+    ALICE,
+    BOUNDARY,
+    FILES,
+    Keeping,
+    end_all_claims,
+    form_of,
+    is_tidy,
+    keeping,
+    wait_until,
+    wait_until_tidy,
+)
+from tests.http.serving import Answer
 from tests.s3 import running_s3
 
 NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"
@@ -47,30 +56,6 @@ def restless_janitor() -> Iterator[None]:
 def kept(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory, postgres: str | None) -> Iterator[Keeping]:
     with keeping(opa_binary, tmp_path_factory.mktemp("faults"), postgres) as running:
         yield running
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Return when it holds; fail if it never does."""
-    until = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
-def is_tidy(kept: Keeping) -> bool:
-    """Whether there is a blob for each record, a record for each blob, and nothing else."""
-    return kept.on_disk() == [row[0] for row in kept.rows()] and kept.rows("_claims") == []
-
-
-def end_all_claims(kept: Keeping) -> None:
-    """As if their time were over."""
-    kept.run(f"UPDATE {kept.table}_claims SET expires_at = 0")  # noqa: S608 - the test's own
-
-
-def wait_until_tidy(kept: Keeping) -> None:
-    """Return when the janitor has seen to everything that is left; nothing may be under way."""
-    end_all_claims(kept)
-    wait_until(lambda: is_tidy(kept))
 
 
 class Failing:
@@ -224,7 +209,7 @@ def test_an_upload_that_goes_on_is_safe_from_the_janitor(kept: Keeping) -> None:
     form = form_of(CONTENT)
     head = f"POST {FILES} HTTP/1.1\r\nHost: a\r\n{ALICE}\r\nContent-Type: {KIND}\r\nContent-Length: {len(form)}\r\n"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(claims, "LEASE_SECONDS", 2)
+        patch.setattr(claims, "LEASE_SECONDS", 3)
         patch.setattr(file_store, "RENEWAL_SECONDS", 0.2)
         patch.setattr(file_store, "PIECE", 10_000)
         with socket.create_connection((kept.house.address.host, kept.house.address.port), timeout=30) as connection:
@@ -266,114 +251,3 @@ def test_files_in_a_bucket_do_all_that_files_do(opa_binary: Path, tmp_path: Path
             assert (answer.status, answer.error["code"]) == (503, "storage_unavailable")
             assert b"canary" not in answer.body
         assert kept.get(f"/{made[0]}").status == 200
-
-
-CONFIG = """
-version: 2
-apis: [inference]
-storage:
-  backends:
-    sql: {type: sql_sqlite, db_path: FOLDER/files.db}
-  stores:
-    files: {backend: sql, table_name: files}
-  blobs: {type: local, path: FOLDER/blobs}
-"""
-
-
-def like(folder: Path) -> Keeping:
-    """What is kept in `folder`, without a server."""
-    return Keeping(None, folder / "blobs", "files", str(folder / "files.db"))  # type: ignore[arg-type]
-
-
-def test_a_disk_that_is_really_full_is_one_clear_error(tmp_path: Path) -> None:
-    kept = like(tmp_path)
-    with files_server(CONFIG.replace("FOLDER", str(tmp_path)), most_bytes=2_000_000) as (address, _):
-        answer = address.post(FILES, form_of(b"x" * 5_000_000), kind=KIND)
-        assert (answer.status, answer.error["code"]) == (507, "storage_full")
-        assert answer.headers["x-should-retry"] == "false"
-        assert kept.on_disk() == []
-        assert address.post(FILES, form_of(b"x"), kind=KIND).status == 200
-    assert is_tidy(kept)
-
-
-def test_a_folder_that_is_none_is_one_clear_error(tmp_path: Path) -> None:
-    (tmp_path / "blobs").write_text("in the way")
-    with files_server(CONFIG.replace("FOLDER", str(tmp_path))) as (address, _):
-        for _ in range(2):
-            answer = address.post(FILES, form_of(b"x"), kind=KIND)
-            assert (answer.status, answer.error["code"]) == (503, "storage_unavailable")
-        assert address.get("/v1/health").status == 200
-        (tmp_path / "blobs").unlink()
-        assert address.post(FILES, form_of(b"x"), kind=KIND).status == 200
-
-
-def test_a_server_that_is_killed_in_the_middle_of_an_upload_leaves_only_what_is_removed(tmp_path: Path) -> None:
-    kept, config = like(tmp_path), CONFIG.replace("FOLDER", str(tmp_path))
-    with files_server(config) as (address, process):
-        done = address.post(FILES, form_of(b"done"), kind=KIND).json["id"]
-        with socket.create_connection((address.host, address.port), timeout=30) as connection:
-            head = f"POST {FILES} HTTP/1.1\r\nHost: a\r\nContent-Type: {KIND}\r\nContent-Length: 5000000\r\n\r\n"
-            connection.sendall(head.encode() + form_of(b"y" * 1_000_000)[:-30])
-            wait_until(lambda: any(name.endswith(".part") for name in kept.on_disk()))
-            process.kill()
-            process.wait()
-    assert [row[0] for row in kept.rows()] == [done]
-    assert len(kept.on_disk()) == 2 and len(kept.rows("_claims")) == 1
-    end_all_claims(kept)
-    with files_server(config) as (address, _):
-        wait_until(lambda: is_tidy(kept))
-        assert address.get(f"{FILES}/{done}/content").body == b"done"
-
-
-class Client:
-    """Uploads and deletes until the server is gone, and remembers what it was told."""
-
-    def __init__(self, address: Address, kept: dict[str, bytes], deleted: set[str], in_doubt: set[str]) -> None:
-        self._address = address
-        self._kept = kept
-        self._deleted = deleted
-        self._in_doubt = in_doubt
-
-    def work(self) -> None:
-        mine: list[str] = []
-        with suppress(OSError, IndexError, ValueError):
-            while True:
-                content = token_bytes(random.randint(1, 400_000))  # noqa: S311 - no secret
-                answer = self._address.post(FILES, form_of(content), kind=KIND)
-                self._kept[answer.json["id"]] = content
-                mine.append(answer.json["id"])
-                if len(mine) % 3 == 0:
-                    gone = mine.pop()
-                    self._in_doubt.add(gone)
-                    assert self._address.get(f"{FILES}/{gone}", method="DELETE").status == 200
-                    self._deleted.add(gone)
-
-
-@pytest.mark.timeout(600)
-def test_a_server_that_is_killed_at_any_moment_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
-    kept, config = like(tmp_path), CONFIG.replace("FOLDER", str(tmp_path))
-    contents: dict[str, bytes] = {}
-    deleted: set[str] = set()
-    in_doubt: set[str] = set()
-    for _ in range(20 if NIGHTLY else 2):
-        with files_server(config) as (address, process):
-            clients = [Client(address, contents, deleted, in_doubt) for _ in range(4)]
-            threads = [threading.Thread(target=client.work) for client in clients]
-            for thread in threads:
-                thread.start()
-            wait_until(lambda: len(contents) >= 4)
-            time.sleep(random.uniform(0.1, 0.6))  # noqa: S311 - any moment will do
-            process.kill()
-            for thread in threads:
-                thread.join()
-    end_all_claims(kept)
-    with files_server(config) as (address, _):
-        wait_until(lambda: is_tidy(kept))
-        for identity, content in contents.items():
-            answer = address.get(f"{FILES}/{identity}/content")
-            if identity in deleted or (identity in in_doubt and answer.status == 404):
-                assert answer.status == 404
-            else:
-                assert answer.body == content
-        for identity, _ in kept.rows():
-            assert address.get(f"{FILES}/{identity}/content").status == 200

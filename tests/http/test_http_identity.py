@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import ssl
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,8 +16,10 @@ from urllib.parse import parse_qs
 import pytest
 
 from server.authenticators import authenticator
+from server.authn import exchange
 from server.authn.key_store import KeyStore
 from tests.http.decided import Decided, decided, read
+from tests.http.upstream import upstream
 from tests.identity.services import Asked, Service, private_ca, service
 
 CONFIG = """
@@ -217,7 +222,7 @@ def test_a_key_of_the_command_line_is_good_until_it_is_revoked(opa_binary: Path,
         assert models(running, key) == 401
 
 
-def test_t1_one_tls_context_serves_every_question_to_a_service(
+def test_t1_one_tls_context_for_each_outbound_endpoint_made_once(
     opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[ssl.SSLContext] = []
@@ -227,19 +232,76 @@ def test_t1_one_tls_context_serves_every_question_to_a_service(
         made.append(initialise(cls, *arguments, **options))
         return made[-1]
 
-    def judge(asked: Asked) -> tuple[int, Any]:
-        return 200, {"principal": "user-1"}
-
     ca_file, context = private_ca(tmp_path)
     endpoint: Service
-    with service(judge, context) as endpoint:
+    with service(lambda asked: (200, {"principal": "user-1"}), context) as endpoint, upstream(context) as far:
         monkeypatch.setattr(ssl.SSLContext, "__new__", counting)
         provider = (
             f"{{type: custom, endpoint: '{endpoint.url}', tls_cafile: '{ca_file}', name_key: '{'k' * 32}', "
             "recheck_period: 0}"
         )
-        with guarded(provider, P1, opa_binary, tmp_path) as running:
+        text = CONFIG.replace("PROVIDER", provider).replace("POLICY", P1)
+        vllm = f'{{url: "{far.url}", tls_verify: "{ca_file}"}}'
+        text = text.replace("provider_type: inline::echo", f"provider_type: remote::vllm, config: {vllm}")
+        with decided(text, opa_binary, tmp_path, authenticator=authenticator(read(text).server.auth)) as running:
+            body = {"model": "model-1", "messages": [{"role": "user", "content": "x"}]}
             for number in range(5):
-                assert models(running, f"token-{number}") == ["echo/model-1", "echo/model-2"]
-        assert len(endpoint.asked) == 5
-        assert len(made) == 1
+                bearer = f"Authorization: Bearer token-{number}"
+                assert running.address.post("/v1/chat/completions", body, bearer).status == 200
+        assert (len(endpoint.asked), len(far.asked)) == (5, 5)
+        # One for the endpoint that judges tokens, one for the provider of models.
+        assert len(made) == 2
+
+
+def test_case_17_an_endpoint_that_is_slow_is_unavailable_and_holds_nobody_else_up(
+    opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "TIMEOUT_SECONDS", 1.0)
+    with service(lambda asked: (200, PRINTED)) as endpoint, ThreadPoolExecutor(1) as another:
+        provider = f"{{type: custom, endpoint: '{endpoint.url}', name_key: '{'k' * 32}'}}"
+        with guarded(provider, BY_ATTRIBUTES, opa_binary, tmp_path) as running:
+            assert models(running, "known") == ["echo/model-1", "echo/model-2"]
+            endpoint.go_on.clear()
+            slow = another.submit(models, running, "slow")
+            while len(endpoint.asked) < 2:
+                assert models(running, "known") == ["echo/model-1", "echo/model-2"]
+            assert slow.result() == 503
+            endpoint.go_on.set()
+
+
+def test_case_18_a_missing_key_and_a_wrong_one_cost_the_same_steps_and_look_alike(
+    opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[tuple[int, int]] = []
+    compare = hmac.compare_digest
+
+    def counting(one: bytes, other: bytes) -> bool:
+        compared.append((len(one), len(other)))
+        return compare(one, other)
+
+    monkeypatch.setattr(hmac, "compare_digest", counting)
+    store = KeyStore(tmp_path / "keys.db")
+    good = store.create("user-2", {}, None)
+    secret = store.create("user-3", {}, None).split("_", 2)[2]
+    identity = good.split("_")[1]
+    revoked = store.create("user-4", {}, None)
+    store.revoke(revoked.split("_")[1])
+    provider = f"{{type: api_key, db_path: '{tmp_path / 'keys.db'}'}}"
+    with guarded(provider, P1, opa_binary, tmp_path) as running:
+        answers = []
+        for number, key in enumerate((f"ost_{identity}_{'A' * 43}", f"ost_{'a' * 12}_{secret}", revoked)):
+            answers.append(running.address.get("/v1/models", f"Authorization: Bearer {key}"))
+            assert compared == [(32, 32)] * (number + 1)
+        assert {answer.status for answer in answers} == {401}
+        assert len({answer.body for answer in answers}) == 1
+        assert models(running, good) == ["echo/model-1"]
+
+
+def test_a_remembered_key_is_refused_once_it_is_over(opa_binary: Path, tmp_path: Path) -> None:
+    store = KeyStore(tmp_path / "keys.db")
+    key = store.create("user-2", {}, int(time.time()) + 3)
+    provider = f"{{type: api_key, db_path: '{tmp_path / 'keys.db'}', recheck_period: 3600}}"
+    with guarded(provider, P1, opa_binary, tmp_path) as running:
+        deadline = time.monotonic() + 30
+        while models(running, key) != 401:
+            assert time.monotonic() < deadline

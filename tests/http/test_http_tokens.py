@@ -230,7 +230,7 @@ def test_case_14_a_token_counts_in_its_one_place_and_form_alone(issued: Issued) 
         ([f"Authorization: {token}"], 401),
         ([f"Authorization: Basic {token}"], 401),
         ([f"Authorization: Bearer  {token}"], 401),
-        ([f"Authorization: Bearer\t{token}"], 400),
+        ([f"Authorization: Bearer\t{token}"], 401),
         ([f"Authorization: Bearer {token} x"], 401),
         ([f"Authorization: Bearer {token},Bearer {token}"], 401),
         ([f"Authorization: Bearer {token}", f"Authorization: Bearer {token}"], 400),

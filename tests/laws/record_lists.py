@@ -26,8 +26,8 @@ from tests.rows import Row, Rows
 RECORDS = 12
 """Records in each list."""
 
-TYPES = ["sql_record::openai_files", "sql_record::responses", "vector_store", "prompt", "batch"]
-SPELLINGS = [*TYPES, "vector_db", "model"]
+TYPES = ["sql_record::openai_files", "sql_record::responses", "vector_store", "prompt", "batch", "model", "shield"]
+SPELLINGS = [*TYPES, "vector_db", "tool"]
 ACTIONS = ["read", "read", "read", "update", "delete", "create"]
 ODD_NAMES = [
     *["'", "''", "' OR 1=1 --", '"', '"; DROP TABLE records; --', "a%", "%", "a_", "_", "\\", "\\'", "a\\", "?1", ":a"],

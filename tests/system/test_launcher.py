@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -170,3 +171,15 @@ def test_a_killed_opa_is_503_and_then_service_again(tmp_path: Path, environ: dic
         if answer.status_code == 503:
             assert answer.headers["retry-after"]
             assert answer.json()["error"]["code"] == "policy_unavailable"
+
+
+def test_the_server_opens_as_many_files_as_the_system_grants(tmp_path: Path, environ: dict[str, str]) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, hard), hard))
+    try:
+        with running(written(tmp_path, OPEN), environ) as server:
+            limits = Path(f"/proc/{server.process.pid}/limits").read_text()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    (line,) = [line for line in limits.splitlines() if line.startswith("Max open files")]
+    assert line.split()[3] == line.split()[4] == str(hard)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
+from filter_rows import FACTS, FORBID, PERMIT, clauses, holds, row
 
 from policy.vocabulary import Action, Anonymous, Decision, Effect, Principal, Resource, StampOwner, Verdict
 from server.authz.clauses import Atom, Fact, NameIs, NameStartsWith, RecordFilter, Undecided
@@ -20,7 +21,6 @@ from server.storage.record_filter import RowVerdict, compile_filter
 from server.storage.records import Draft, Page, Records
 from server.storage.schema import bring_up_to_date
 from tests.databases import Make, opened
-from filter_rows import FACTS, FORBID, PERMIT, clauses, holds, row
 
 ANN, BEN = Principal("ann", "https://a.example"), Principal("ben", "", {"teams": ("infra",), "roles": ("ml",)})
 RECORDS = {

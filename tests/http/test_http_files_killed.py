@@ -1,0 +1,139 @@
+"""Servers that keep files and meet a full disk, or death: what is left, and what the next one makes of it."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from secrets import token_bytes
+
+import pytest
+
+from tests.http.files_house import (
+    BOUNDARY,
+    FILES,
+    Keeping,
+    end_all_claims,
+    form_of,
+    is_tidy,
+    wait_until,
+)
+from tests.http.files_server import files_server
+from tests.http.serving import Address
+
+NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"
+KIND = f"multipart/form-data; boundary={BOUNDARY}"
+
+CONFIG = """
+version: 2
+apis: [inference]
+storage:
+  backends:
+    sql: {type: sql_sqlite, db_path: FOLDER/files.db}
+  stores:
+    files: {backend: sql, table_name: files}
+  blobs: {type: local, path: FOLDER/blobs}
+"""
+
+
+def like(folder: Path) -> Keeping:
+    """What is kept in `folder`, without a server."""
+    return Keeping(None, folder / "blobs", "files", str(folder / "files.db"))  # type: ignore[arg-type]
+
+
+def test_a_disk_that_is_really_full_is_one_clear_error(tmp_path: Path) -> None:
+    kept = like(tmp_path)
+    with files_server(CONFIG.replace("FOLDER", str(tmp_path)), most_bytes=2_000_000) as (address, _):
+        answer = address.post(FILES, form_of(b"x" * 5_000_000), kind=KIND)
+        assert (answer.status, answer.error["code"]) == (507, "storage_full")
+        assert answer.headers["x-should-retry"] == "false"
+        assert kept.on_disk() == []
+        assert address.post(FILES, form_of(b"x"), kind=KIND).status == 200
+    assert is_tidy(kept)
+
+
+def test_a_folder_that_is_none_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "blobs").write_text("in the way")
+    with files_server(CONFIG.replace("FOLDER", str(tmp_path))) as (address, _):
+        for _ in range(2):
+            answer = address.post(FILES, form_of(b"x"), kind=KIND)
+            assert (answer.status, answer.error["code"]) == (503, "storage_unavailable")
+        assert address.get("/v1/health").status == 200
+        (tmp_path / "blobs").unlink()
+        assert address.post(FILES, form_of(b"x"), kind=KIND).status == 200
+
+
+def test_a_server_that_is_killed_in_the_middle_of_an_upload_leaves_only_what_is_removed(tmp_path: Path) -> None:
+    kept, config = like(tmp_path), CONFIG.replace("FOLDER", str(tmp_path))
+    with files_server(config) as (address, process):
+        done = address.post(FILES, form_of(b"done"), kind=KIND).json["id"]
+        with socket.create_connection((address.host, address.port), timeout=30) as connection:
+            head = f"POST {FILES} HTTP/1.1\r\nHost: a\r\nContent-Type: {KIND}\r\nContent-Length: 5000000\r\n\r\n"
+            connection.sendall(head.encode() + form_of(b"y" * 1_000_000)[:-30])
+            wait_until(lambda: any(name.endswith(".part") for name in kept.on_disk()))
+            process.kill()
+            process.wait()
+    assert [row[0] for row in kept.rows()] == [done]
+    assert len(kept.on_disk()) == 2 and len(kept.rows("_claims")) == 1
+    end_all_claims(kept)
+    with files_server(config) as (address, _):
+        wait_until(lambda: is_tidy(kept))
+        assert address.get(f"{FILES}/{done}/content").body == b"done"
+
+
+class Client:
+    """Uploads and deletes until the server is gone, and remembers what it was told."""
+
+    def __init__(self, address: Address, kept: dict[str, bytes], deleted: set[str], in_doubt: set[str]) -> None:
+        self._address = address
+        self._kept = kept
+        self._deleted = deleted
+        self._in_doubt = in_doubt
+
+    def work(self) -> None:
+        mine: list[str] = []
+        with suppress(OSError, IndexError, ValueError):
+            while True:
+                content = token_bytes(random.randint(1, 400_000))  # noqa: S311 - no secret
+                answer = self._address.post(FILES, form_of(content), kind=KIND)
+                self._kept[answer.json["id"]] = content
+                mine.append(answer.json["id"])
+                if len(mine) % 3 == 0:
+                    gone = mine.pop()
+                    self._in_doubt.add(gone)
+                    assert self._address.get(f"{FILES}/{gone}", method="DELETE").status == 200
+                    self._deleted.add(gone)
+
+
+@pytest.mark.timeout(600)
+def test_a_server_that_is_killed_at_any_moment_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
+    kept, config = like(tmp_path), CONFIG.replace("FOLDER", str(tmp_path))
+    contents: dict[str, bytes] = {}
+    deleted: set[str] = set()
+    in_doubt: set[str] = set()
+    for _ in range(20 if NIGHTLY else 2):
+        with files_server(config) as (address, process):
+            clients = [Client(address, contents, deleted, in_doubt) for _ in range(4)]
+            threads = [threading.Thread(target=client.work) for client in clients]
+            for thread in threads:
+                thread.start()
+            wait_until(lambda: len(contents) >= 4)
+            time.sleep(random.uniform(0.1, 0.6))  # noqa: S311 - any moment will do
+            process.kill()
+            for thread in threads:
+                thread.join()
+    end_all_claims(kept)
+    with files_server(config) as (address, _):
+        wait_until(lambda: is_tidy(kept))
+        for identity, content in contents.items():
+            answer = address.get(f"{FILES}/{identity}/content")
+            if identity in deleted or (identity in in_doubt and answer.status == 404):
+                assert answer.status == 404
+            else:
+                assert answer.body == content
+        for identity, _ in kept.rows():
+            assert address.get(f"{FILES}/{identity}/content").status == 200

@@ -1,0 +1,214 @@
+"""All pages of a list together are the records that may be read one by one: in order, none twice, none left out.
+
+The real guarded store over the real databases, with policies and records that nobody thought of, and a real OPA.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from policy.vocabulary import Anonymous, Principal, Route
+from server.authz.decision_log import DecisionLog
+from server.authz.pdp import PolicyDecisionPoint
+from server.authz.pep import PolicyEnforcementPoint, RequestContext
+from server.authz.transport import OpaTransport, UnixAddress
+from server.guards import Gate
+from server.storage.guarded import GuardedStore, NotFound
+from server.storage.records import Page, Record, Records
+from server.storage.schema import bring_up_to_date
+from tests.conformance.engine import LiveOpa, compile_config
+from tests.databases import Make, empty_postgres, empty_sqlite, opened
+from tests.laws.record_lists import List, policies, random_list
+from tests.reference import configuration
+
+NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"
+POLICIES = 1_500 if NIGHTLY else 40
+INSERT = (
+    "INSERT INTO things (id, ordering, created_at, owner_principal, owner_issuer, access_attributes, origin, facet, "
+    "version, labels, body) VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, '', 1, '{}', '{}')"
+)
+
+
+@dataclass(frozen=True)
+class World:
+    """A policy engine, the databases, and the loop in which they are used."""
+
+    runner: asyncio.Runner
+    pep: PolicyEnforcementPoint
+    tables: Sequence[Records]
+
+
+@pytest.fixture(scope="module")
+def live(opa_binary: Path) -> Iterator[LiveOpa]:
+    with LiveOpa(opa_binary) as opa:
+        yield opa
+
+
+@pytest.fixture(scope="module")
+def world(live: LiveOpa, postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("pages")
+    with empty_sqlite(folder) as sqlite, empty_postgres(postgres_url) as postgres, asyncio.Runner() as runner:
+        made = standing(live, folder, sqlite, postgres)
+        pep, tables = runner.run(anext(made))
+        yield World(runner, pep, tables)
+        runner.run(made.aclose())
+
+
+async def standing(
+    live: LiveOpa, folder: Path, *makes: Make
+) -> AsyncIterator[tuple[PolicyEnforcementPoint, list[Records]]]:
+    """All that is used, until it is closed."""
+    async with AsyncExitStack() as stack:
+        tables = []
+        for make in makes:
+            database = await stack.enter_async_context(opened(make))
+            await bring_up_to_date(database, "things")
+            tables.append(Records(database, "things"))
+        transport = OpaTransport(UnixAddress(live.address))
+        stack.callback(transport.close)
+        log = DecisionLog.to_file(folder / "decisions.jsonl")
+        stack.push_async_callback(log.close)
+        yield PolicyEnforcementPoint(PolicyDecisionPoint(transport, None), log), tables
+
+
+@pytest.mark.timeout(3_000 if NIGHTLY else 120)
+def test_all_pages_together_are_what_may_be_read(live: LiveOpa, world: World) -> None:
+    seen = Counter[str]()
+
+    @settings(
+        max_examples=POLICIES,
+        derandomize=not NIGHTLY,
+        database=None,
+        deadline=None,
+        print_blob=NIGHTLY,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(text=policies(), seed=st.integers(0, 2**63))
+    def law(text: str, seed: int) -> None:
+        live.load(compile_config(text))
+        chance = random.Random(seed)  # noqa: S311 - repeatable on purpose
+        wanted = random_list(chance, configuration.auth(configuration.load(text, {})).get("access_policy", []))
+        rows = list(rows_of(chance, wanted))
+        found = [world.runner.run(checked(world.pep, table, wanted, rows, seed)) for table in world.tables]
+        assert found[0] == found[1]
+        seen["none" if not found[0] else "all" if len(found[0]) == len(rows) else "some"] += 1
+
+    law()
+    assert min(seen[word] for word in ("none", "some", "all")) >= POLICIES // 20, seen
+
+
+def rows_of(chance: random.Random, wanted: List) -> Iterator[tuple[Any, ...]]:
+    """The records of the list as rows: each under a name of its own, some of them of the same microsecond."""
+    taken: set[str] = set()
+    for record in wanted.records * 2:
+        name = record["names"][0]
+        while name in taken:
+            name += chance.choice("01ab")
+        if "\0" in name:
+            continue
+        taken.add(name)
+        owner = record["owner"]
+        yield (
+            name,
+            chance.randrange(8),
+            None if owner is None else owner["id"],
+            None if owner is None else owner["issuer"],
+            "{}" if owner is None else json.dumps(owner["attributes"], ensure_ascii=False),
+            record["origin"],
+        )
+
+
+async def checked(
+    pep: PolicyEnforcementPoint, table: Records, wanted: List, rows: list[tuple[Any, ...]], seed: int
+) -> list[str]:
+    """The ids that the caller may read, oldest first, once each way of listing them has yielded the same."""
+    chance = random.Random(seed)  # noqa: S311 - repeatable on purpose
+    async with filled(table, rows):
+        store = GuardedStore(table, wanted.type)
+        records = {name: record for name, *_ in rows if (record := await read(store, pep, wanted, name)) is not None}
+        oldest_first = sorted(records, key=lambda name: (records[name].ordering, name.encode()))
+        for newest_first in (False, True):
+            expected = oldest_first[::-1] if newest_first else oldest_first
+            for limit in {1, chance.randrange(2, 8), 100}:
+                assert await forwards(store, pep, wanted, limit, newest_first) == expected
+            assert await backwards(store, pep, wanted, chance.randrange(1, 5), newest_first, records, expected)
+        return oldest_first
+
+
+@asynccontextmanager
+async def filled(table: Records, rows: list[tuple[Any, ...]]) -> AsyncIterator[None]:
+    """The table with these rows in it."""
+    async with table.database.writing() as transaction:
+        for row in rows:
+            await transaction.run(INSERT, *row)
+    try:
+        yield
+    finally:
+        async with table.database.writing() as transaction:
+            await transaction.run("DELETE FROM things")
+
+
+async def read(store: GuardedStore, pep: PolicyEnforcementPoint, wanted: List, name: str) -> Record | None:
+    """The record, if the caller may read it."""
+    try:
+        return await store.get(gate(pep, wanted), name)
+    except NotFound:
+        return None
+
+
+async def forwards(
+    store: GuardedStore, pep: PolicyEnforcementPoint, wanted: List, limit: int, newest_first: bool
+) -> list[str]:
+    """The ids on all pages, one after the other."""
+    ids: list[str] = []
+    after = None
+    while True:
+        listed = await store.page(gate(pep, wanted), Page(limit, after=after, newest_first=newest_first))
+        ids += [record.id for record in listed.records]
+        if not listed.has_more:
+            return ids
+        # Full pages, and no page too many.
+        assert len(listed.records) == limit
+        after = listed.records[-1]
+
+
+async def backwards(
+    store: GuardedStore,
+    pep: PolicyEnforcementPoint,
+    wanted: List,
+    limit: int,
+    newest_first: bool,
+    records: dict[str, Record],
+    expected: list[str],
+) -> bool:
+    """Whether each page before each record is what lies before it."""
+    for place, name in enumerate(expected):
+        page = Page(limit, before=records[name], newest_first=newest_first)
+        listed = await store.page(gate(pep, wanted), page)
+        if [record.id for record in listed.records] != expected[max(0, place - limit) : place]:
+            return False
+        if listed.has_more is not (place > limit):
+            return False
+    return True
+
+
+def gate(pep: PolicyEnforcementPoint, wanted: List) -> Gate:
+    """The gate of a request by the caller, for a route that is open to nobody too."""
+    caller: Principal | Anonymous = Anonymous()
+    if wanted.principal is not None:
+        attributes = {name: tuple(values) for name, values in wanted.principal["attributes"].items()}
+        caller = Principal(wanted.principal["id"], wanted.principal["issuer"], attributes)
+    return Gate(pep, RequestContext("req_1", caller), Route("GET", "/v1/health"), closed_to_strangers=False)

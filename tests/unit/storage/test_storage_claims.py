@@ -1,0 +1,200 @@
+"""What keeps blobs from being forgotten: claims, on both databases, with several janitors at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import pytest
+
+from server.storage import claims as claims_module
+from server.storage.blobs_local import DirectoryBlobs
+from server.storage.claims import ClaimLost, Claims
+from server.storage.database import Database
+from server.storage.file_store import FileStore
+from server.storage.guarded import GuardedStore
+from server.storage.janitor import Janitor
+from server.storage.postgres import PostgresDatabase
+from server.storage.records import Draft, Records
+from server.storage.schema import bring_up_to_date
+from server.storage.sqlite import SqliteDatabase
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Files, their claims and their bytes."""
+
+    database: Database
+    files: Records
+    claims: Claims
+    blobs: DirectoryBlobs
+    folder: Path
+
+    async def claimed(self) -> list[str]:
+        """The ids of all claims."""
+        rows = await self.database.read(f'SELECT id FROM "{self.files.name}_c" ORDER BY id')  # noqa: S608 - the test's own
+        return [row[0] for row in rows]
+
+    def on_disk(self) -> list[str]:
+        """The names of all blobs, whole or not."""
+        return sorted(path.name for path in self.folder.rglob("*") if path.is_file())
+
+
+Scenario = Callable[[World], Awaitable[None]]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Scenario], None]:
+    """Runs a scenario in a world of its own."""
+
+    def make() -> Database:
+        if request.param == "sqlite":
+            return SqliteDatabase(tmp_path / "records.db")
+        return PostgresDatabase(request.getfixturevalue("postgres_url"))
+
+    @asynccontextmanager
+    async def world() -> AsyncIterator[World]:
+        database, name = make(), f"f{token_hex(6)}"
+        await database.start()
+        for table in (name, f"{name}_c"):
+            await bring_up_to_date(database, table)
+        blobs = DirectoryBlobs(tmp_path / "blobs")
+        try:
+            claims = Claims(Records(database, f"{name}_c"))
+            yield World(database, Records(database, name), claims, blobs, tmp_path / "blobs")
+        finally:
+            await blobs.close()
+            await database.close()
+
+    async def whole(scenario: Scenario) -> None:
+        async with world() as made:
+            await scenario(made)
+
+    return lambda scenario: asyncio.run(whole(scenario))
+
+
+def key() -> str:
+    return f"file-{token_hex(24)}"
+
+
+@pytest.fixture
+def _over_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims_module, "LEASE_SECONDS", 0)
+
+
+def test_nobody_takes_a_claim_whose_time_is_not_over(run: Callable[[Scenario], None]) -> None:
+    async def scenario(world: World) -> None:
+        name = key()
+        await world.claims.begin(name)
+        assert await world.claims.take_over(10) == []
+        await world.claims.renew(name)
+        assert await world.claims.take_over(10) == []
+        assert await world.claimed() == [f"writing:{name}"]
+
+    run(scenario)
+
+
+def test_each_claim_is_given_to_one_alone(run: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(world: World) -> None:
+        names = [key() for _ in range(20)]
+        with monkeypatch.context() as patch:
+            patch.setattr(claims_module, "LEASE_SECONDS", 0)
+            for name in names:
+                await world.claims.begin(name)
+        taken = await asyncio.gather(*(world.claims.take_over(100) for _ in range(5)))
+        assert sorted(name for some in taken for name in some) == sorted(names)
+
+    run(scenario)
+
+
+@pytest.mark.usefixtures("_over_at_once")
+def test_who_lost_a_claim_can_neither_renew_nor_settle_it(run: Callable[[Scenario], None]) -> None:
+    async def scenario(world: World) -> None:
+        name = key()
+        await world.claims.begin(name)
+        assert await world.claims.take_over(10) == [name]
+        with pytest.raises(ClaimLost):
+            await world.claims.renew(name)
+        with pytest.raises(ClaimLost):
+            async with world.database.writing() as transaction:
+                await world.files.insert(transaction, Draft(name, {}), None)
+                await world.claims.settle(transaction, name)
+        assert await world.files.find(name) is None
+        assert await world.claims.take_over(10) == [name], "it is given again until it is forgotten"
+        await world.claims.forget(name)
+        assert await world.claimed() == []
+
+    run(scenario)
+
+
+def test_a_settled_claim_is_gone_with_the_transaction_that_makes_the_record(run: Callable[[Scenario], None]) -> None:
+    async def scenario(world: World) -> None:
+        name = key()
+        await world.claims.begin(name)
+        async with world.database.writing() as transaction:
+            await world.files.insert(transaction, Draft(name, {}), None)
+            await world.claims.settle(transaction, name)
+        assert await world.claimed() == []
+        assert await world.files.find(name) is not None
+
+    run(scenario)
+
+
+def test_several_janitors_remove_everything_once_and_nothing_else(run: Callable[[Scenario], None]) -> None:
+    async def scenario(world: World) -> None:
+        over, lasting = [key() for _ in range(130)], [key() for _ in range(3)]
+        for name in (*over, *lasting):
+            writing = await world.blobs.begin(name)
+            await writing.write(b"x")
+            await writing.finish()
+        async with world.database.writing() as transaction:
+            for name in over:
+                await world.files.insert(transaction, Draft(name, {}, lifetime=0), None)
+            for name in lasting:
+                await world.files.insert(transaction, Draft(name, {}, lifetime=3600), None)
+        janitors = [Janitor(world.files, world.claims, world.blobs) for _ in range(3)]
+        gone = await asyncio.gather(*(janitor.sweep() for janitor in janitors))
+        gone.append(await janitors[0].sweep())
+        assert sum(gone) == len(over)
+        assert world.on_disk() == sorted(lasting)
+        assert await world.claimed() == []
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_an_upload_that_is_cut_off_anywhere_leaves_nothing(run: Callable[[Scenario], None], pieces: int) -> None:
+    async def scenario(world: World) -> None:
+        store = FileStore(GuardedStore(world.files, "sql_record::x"), world.claims, world.blobs)
+
+        async def upload(started: asyncio.Event) -> None:
+            async with store.uploading() as incoming:
+                for _ in range(pieces):
+                    await incoming.write(b"x" * 300_000)
+                started.set()
+                await asyncio.Event().wait()
+
+        started = asyncio.Event()
+        task: asyncio.Task[Any] = asyncio.create_task(upload(started))
+        await started.wait()
+        assert len(world.on_disk()) == len(await world.claimed()) == 1
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (world.on_disk(), await world.claimed()) == ([], [])
+        for steps in range(12):
+            task = asyncio.create_task(upload(asyncio.Event()))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await Janitor(world.files, world.claims, world.blobs).sweep()
+        assert world.on_disk() == []
+
+    run(scenario)
