@@ -26,6 +26,7 @@ def _quota(config: QuotaConfig, whole: Config) -> Quota:
         anonymous=Limit(config.anonymous_max_requests, config.max_tokens_per_period),
         authenticated=Limit(config.authenticated_max_requests, config.max_tokens_per_period),
         named=[Limit(limit.max_requests, limit.max_tokens_per_period) for limit in config.limits],
+        namespace=config.kvstore.namespace or "",
     )
 
 

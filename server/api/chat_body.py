@@ -18,6 +18,7 @@ LONGEST_NAME: Final = 512
 MOST_STORED: Final = 512 * 1024
 """Bytes of a body that is to be stored."""
 
+_SWITCH: Final = (bool, type(None))
 _READ_HERE: Final = frozenset({"model", "messages", "stream", "stream_options", "store"})
 
 
@@ -52,10 +53,12 @@ class ChatBody:
 
     def naming(self, model: str, *edits: Edit) -> bytes:
         """The body to the byte, but for the model's name, what is stored, and further `edits`."""
-        named = (self.start, self.end, dumps(model))
+        view, name = memoryview(self.raw), dumps(model)
+        if self.stored is None and not edits:
+            return b"".join((view[: self.start], name.encode(), view[self.end :]))
         stored = () if self.stored is None else map(tuple, self.stored["edits"])
-        view, pieces, done = memoryview(self.raw), list[bytes | memoryview](), 0
-        for start, end, text in sorted((named, *stored, *edits)):
+        pieces, done = list[bytes | memoryview](), 0
+        for start, end, text in sorted(((self.start, self.end, name), *stored, *edits)):
             pieces += (view[done:start], text.encode())
             done = end
         return b"".join((*pieces, view[done:]))
@@ -86,11 +89,11 @@ def _check(body: Json) -> None:
             raise _wrong(name, f"is written `{name.casefold()}`")
     _check_model(body)
     _check_messages(body)
-    if not isinstance(body.get("stream", False), bool | None):
+    if not isinstance(body.get("stream"), _SWITCH):
         raise _wrong("stream", "must be true or false")
     if not isinstance(body.get("stream_options", {}), dict | None):
         raise _wrong("stream_options", "must be an object")
-    if not isinstance(body.get("store", False), bool | None):
+    if not isinstance(body.get("store"), _SWITCH):
         raise _wrong("store", "must be true or false")
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from json import dumps
 from typing import Final
 
 from policy.vocabulary import Anonymous, Principal
@@ -62,8 +63,8 @@ class Quota:
     """Counts each caller's requests and tokens in fixed periods of `period` seconds.
 
     A principal is counted by its issuer and id, whatever its tokens and addresses; who is anonymous by its address.
-    `named` are the limits that the policy can name, in the order of `server.quota.limits`.
-    `now` is in seconds since 1970.
+    `named` are the limits that the policy can name, in the order of `server.quota.limits`. Quotas of another
+    `namespace` may count in the same store. `now` is in seconds since 1970.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Quota:
         anonymous: Limit,
         authenticated: Limit,
         named: Sequence[Limit] = (),
+        namespace: str = "",
         now: Callable[[], float] = time.time,
     ) -> None:
         self._counters = counters
@@ -81,6 +83,7 @@ class Quota:
         self._anonymous = anonymous
         self._authenticated = authenticated
         self._named = tuple(named)
+        self._namespace = namespace
         self._now = now
 
     @property
@@ -105,7 +108,7 @@ class Quota:
         if limit.requests is None and limit.tokens is None:
             return None
         # A caller without tokens left is stopped here: each of its requests would be refused later.
-        units = Units(_key(caller, address), self._window(), 1, 0, limit.requests, _least(limit.tokens))
+        units = Units(self._key(caller, address), self._window(), 1, 0, limit.requests, _least(limit.tokens))
         return await self._taken(units, limit)
 
     async def reserve(self, standing: Standing, tokens: int) -> Standing:
@@ -157,12 +160,11 @@ class Quota:
             raise QuotaExceeded(standing)
         return standing
 
+    def _key(self, caller: Principal | Anonymous, address: str) -> str:
+        """A name of fixed length, so that nobody's id or address is kept."""
+        who = ("principal", caller.issuer, caller.id) if isinstance(caller, Principal) else ("address", address)
+        return hashlib.sha256(dumps((self._namespace, *who)).encode()).hexdigest()
+
 
 def _least(tokens: int | None) -> int | None:
     return None if tokens is None else tokens - 1
-
-
-def _key(caller: Principal | Anonymous, address: str) -> str:
-    """A name of fixed length, so that nobody's id or address is kept."""
-    who = f"principal\n{caller.issuer}\n{caller.id}" if isinstance(caller, Principal) else f"address\n{address}"
-    return hashlib.sha256(who.encode("utf-8", "surrogatepass")).hexdigest()

@@ -33,12 +33,13 @@ class Claims:
     async def begin(self, key: str) -> None:
         """The blob is going to be written."""
         async with self._records.database.writing() as transaction:
-            await self._records.insert(transaction, Draft(_WRITING + key, {}, lifetime=LEASE_SECONDS), None)
+            await self._insert(transaction, _WRITING + key)
 
     async def renew(self, key: str) -> None:
         """It is still being written; raises ClaimLost."""
-        if not await self._moved(_WRITING + key, _WRITING + key):
-            raise ClaimLost("an upload stood still for longer than its claim lasts")
+        async with self._records.database.writing() as transaction:
+            await self.settle(transaction, key)
+            await self._insert(transaction, _WRITING + key)
 
     async def settle(self, transaction: Writing, key: str) -> None:
         """It is written, and its record comes with `transaction`; raises ClaimLost."""
@@ -47,8 +48,7 @@ class Claims:
 
     async def condemn(self, transaction: Writing, key: str, *, at_once: bool = False) -> None:
         """Its record goes with `transaction`, and the caller removes the blob then; `at_once` leaves that to others."""
-        lifetime = 0 if at_once else LEASE_SECONDS
-        await self._records.insert(transaction, Draft(_UNWANTED + key, {}, lifetime=lifetime), None)
+        await self._insert(transaction, _UNWANTED + key, 0 if at_once else None)
 
     async def forget(self, key: str) -> None:
         """The blob is gone."""
@@ -61,17 +61,15 @@ class Claims:
 
         Those that are not forgotten within the time of a claim are given again.
         """
-        taken = []
-        for identity in await self._records.expired(int(time.time()), most):
+        taken, now = [], int(time.time())
+        for identity in await self._records.expired(now, most):
             key = identity.partition(":")[2]
-            if await self._moved(identity, _UNWANTED + key):
-                taken.append(key)
+            async with self._records.database.writing() as transaction:
+                if await self._records.remove_expired(transaction, identity, now):
+                    await self._insert(transaction, _UNWANTED + key)
+                    taken.append(key)
         return taken
 
-    async def _moved(self, old: str, new: str) -> bool:
-        """Whether the claim was there; it is another one now, with all of its time before it."""
-        async with self._records.database.writing() as transaction:
-            if not await self._records.remove(transaction, old):
-                return False
-            await self._records.insert(transaction, Draft(new, {}, lifetime=LEASE_SECONDS), None)
-        return True
+    async def _insert(self, transaction: Writing, identity: str, lifetime: int | None = None) -> None:
+        draft = Draft(identity, {}, lifetime=LEASE_SECONDS if lifetime is None else lifetime)
+        await self._records.insert(transaction, draft, None)

@@ -70,10 +70,11 @@ class Janitor:
 
     async def _end_expired(self) -> int:
         """How many files were over; their blobs are condemned in the transactions that take their records."""
-        expired = await self._files.expired(int(time.time()), _AT_ONCE)
+        now = int(time.time())
+        expired = await self._files.expired(now, _AT_ONCE)
         for identity in expired:
             async with self._files.database.writing() as transaction:
-                if await self._files.remove(transaction, identity):
+                if await self._files.remove_expired(transaction, identity, now):
                     await self._claims.condemn(transaction, identity, at_once=True)
         return len(expired)
 

@@ -153,6 +153,7 @@ class Records:
         )
         self._remove = f'DELETE FROM "{name}" WHERE id = ?1 RETURNING id'  # noqa: S608 - likewise
         self._remove_this = f'DELETE FROM "{name}" WHERE id = ?1 AND ordering = ?2 RETURNING id'  # noqa: S608 - likewise
+        self._remove_expired = f'DELETE FROM "{name}" WHERE id = ?1 AND expires_at <= ?2 RETURNING id'  # noqa: S608 - likewise
         self._expired = f'SELECT id FROM "{name}" WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2'  # noqa: S608 - likewise
 
     async def find(self, identity: str) -> Stored | None:
@@ -206,6 +207,10 @@ class Records:
     async def remove_this(self, transaction: Writing, record: Record) -> bool:
         """The same for this very record, and not for another one that has got its id since."""
         return bool(await transaction.run(self._remove_this, record.id, record.ordering))
+
+    async def remove_expired(self, transaction: Writing, identity: str, now: int) -> bool:
+        """Whether there was such a record whose time was over; what belonged to it has gone with it."""
+        return bool(await transaction.run(self._remove_expired, identity, now))
 
     async def expired(self, now: int, limit: int) -> list[str]:
         """The ids of records whose time is over."""

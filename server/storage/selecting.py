@@ -16,6 +16,15 @@ from server.storage.record_filter import SqlFilter
 if TYPE_CHECKING:
     from server.storage.records import Page
 
+_AGE: Final = "ordering + 0"
+"""What the index of all records by age is made of. Who orders by `ordering` itself can't be led to walk through all of
+them in search of somebody's."""
+
+_BY_PARENT: Final = {
+    # Where most records are of one parent, SQLite would think that those of each other one are most records too.
+    "sqlite": ' INDEXED BY "{}_by_parent"',
+    "postgresql": "",
+}
 _AMONG: Final = {
     "sqlite": "id IN ({})",
     # An array, whose length PostgreSQL guesses to be small: it then takes each row by its id.
@@ -33,27 +42,29 @@ def statement_of(kind: str, table: str, columns: str, permitted: SqlFilter, page
     `table` and `columns` become part of it as they are.
     """
     values: list[Value] = [*permitted.parameters]
-    where = _narrowed(kind, page, values)
+    candidates = permitted.candidates if page.parent is None else ()
+    age = "ordering" if page.parent is not None or candidates else _AGE
+    where = _narrowed(kind, page, age, values)
+    # Said so that no index looks like the right one for it: the one to use is that of the parent, or of a candidate.
+    where.append(f"({permitted.condition}) IS TRUE")
     direction = "DESC" if page.newest_first is not page.is_backwards else "ASC"
-    end = f"{direction}, id {direction} LIMIT {_bound(page.limit, values)}"
+    end = f"ORDER BY {age} {direction}, id {direction} LIMIT {_bound(page.limit, values)}"
     select = f'SELECT {columns}, {permitted.verdict} FROM "{table}"'  # noqa: S608 - a checked name
     if page.parent is not None:
-        # What belongs to one record is little: its index is the one to use, and none of the filter's.
-        return f"{select} WHERE {_all(*where, f'({permitted.condition}) IS TRUE')} ORDER BY ordering {end}", values
-    if len(permitted.candidates) < 2:
-        return f"{select} WHERE {_all(*where, permitted.condition)} ORDER BY ordering {end}", values
-    parts = [f"{_all(*where, each, permitted.condition)} ORDER BY ordering {end}" for each in permitted.candidates]
+        select += _BY_PARENT[kind].format(table)
+    if len(candidates) < 2:
+        return f"{select} WHERE {_all(*candidates, *where)} {end}", values
+    parts = [f"{_all(candidate, *where)} {end}" for candidate in candidates]
     ids = " UNION ALL ".join(
         f'SELECT id FROM (SELECT id FROM "{table}" WHERE {part}) AS part{number}'  # noqa: S608 - likewise
         for number, part in enumerate(parts)
     )
-    # The plus keeps the database from walking through everything in this order instead.
-    return f"{select} WHERE {_AMONG[kind].format(ids)} ORDER BY +ordering {end}", values
+    return f"{select} WHERE {_AMONG[kind].format(ids)} {end}", values
 
 
-def _narrowed(kind: str, page: Page, values: list[Value]) -> list[str]:
+def _narrowed(kind: str, page: Page, age: str, values: list[Value]) -> list[str]:
     """What must hold of a record besides that it is permitted; what is bound goes to `values`."""
-    # Said so that no index looks like the right one for it.
+    # Likewise out of the sight of indexes.
     where = [f"COALESCE(expires_at > {_bound(int(time.time()), values)}, TRUE)"]
     if page.parent is not None:
         where.append(f"parent = {_bound(page.parent, values)}")
@@ -62,7 +73,9 @@ def _narrowed(kind: str, page: Page, values: list[Value]) -> list[str]:
     where += [_LABELLED[kind].format(_bound(name, values), _bound(value, values)) for name, value in page.matching]
     for cursor, sign in ((page.after, "<>"[not page.newest_first]), (page.before, "<>"[page.newest_first])):
         if cursor is not None:
-            where.append(f"(ordering, id) {sign} ({_bound(cursor.ordering, values)}, {_bound(cursor.id, values)})")
+            # SQLite finds the place of the second condition in an index of the age's expression, but not of the first.
+            where.append(f"({age}, id) {sign} ({_bound(cursor.ordering, values)}, {_bound(cursor.id, values)})")
+            where.append(f"{age} {sign}= {_bound(cursor.ordering, values)}")
     return where
 
 

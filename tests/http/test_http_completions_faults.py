@@ -200,6 +200,8 @@ def test_whoever_has_the_end_of_an_answer_finds_it_after_the_server_was_killed(
             while True:
                 try:
                     answer = address.post(CHATS, body)
+                    if stream:
+                        assert answer.body.endswith(b"data: [DONE]\n\n")
                     answered.append(events(answer.body)[0]["id"] if stream else answer.json["id"])
                 except (OSError, ValueError, IndexError, AssertionError, KeyError):
                     return

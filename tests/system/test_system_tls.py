@@ -114,3 +114,27 @@ def test_a_bad_certificate_or_authority_stops_the_start_with_one_sentence(
     config = https(tmp_path, authority)
     (tmp_path / "server.pem").write_text("no certificate")
     assert "certificate or key of the configuration can't be used" in refusal(config, environ)
+
+
+def test_c12_half_a_pair_or_a_missing_file_stops_the_start(tmp_path: Path, environ: dict[str, str]) -> None:
+    Authority(tmp_path).issue(tmp_path / "server.pem")
+    for half, lacks in (("tls_certfile", "tls_keyfile"), ("tls_keyfile", "tls_certfile")):
+        said = refusal(written(tmp_path, f"{OPEN}  {half}: {tmp_path}/server.pem\n"), environ)
+        assert f"`{half}`" in said
+        assert f"`{lacks}`" in said
+    pair = f"  tls_certfile: {tmp_path}/server.pem\n  tls_keyfile: {tmp_path}/none.pem\n"
+    assert f"{tmp_path}/none.pem" in refusal(written(tmp_path, OPEN + pair), environ)
+
+
+def test_c12_the_printed_server_serves_pages_of_this_machine_over_https(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    authority = Authority(tmp_path)
+    with (
+        running(https(tmp_path, authority, "  cors: true # Optional: Enable CORS\n"), environ) as server,
+        httpx.Client(verify=trusting(authority), trust_env=False) as client,
+    ):
+        assert server.address.startswith("https://")
+        answer = client.get(f"https://127.0.0.1:{server.port}/v1/models", headers={"Origin": "http://localhost:3000"})
+        assert answer.status_code == 200
+        assert answer.headers["access-control-allow-origin"] == "http://localhost:3000"

@@ -140,3 +140,16 @@ def test_a_limit_that_the_configuration_does_not_have_gives_nothing(tmp_path: Pa
         await refused(quota.take(ALICE, "", quota.limit_of(ALICE, 0)))
 
     run(tmp_path, scenario)
+
+
+def test_two_namespaces_in_one_store_know_nothing_of_each_other(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        counters = SqliteCounters(tmp_path / "quotas.db")
+        limits = {"anonymous": Limit(1), "authenticated": Limit(1)}
+        here, there = (Quota(counters, DAY, **limits, namespace=name) for name in ("here", "there"))
+        async with here.running():
+            for quota in (here, there):
+                assert (await entered(quota)).requests_left == 0
+                await refused(entered(quota))
+
+    asyncio.run(scenario())
