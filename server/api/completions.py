@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute
 from server.api.bodies import read_body
 from server.api.errors import invalid
 from server.api.metadata import known_members, metadata_of, missing
-from server.api.paging import Wanted, list_of, one_of_query, page_of, wanted
+from server.api.paging import Wanted, list_of, one_of_query, only_forwards, page_of, wanted
 from server.guards import AskingRoute
 from server.inference.catalogue import Catalogue
 from server.reading.reader import Reader
@@ -62,6 +62,7 @@ class StoredChats:
     async def messages(self, request: Request) -> Response:
         """A page of the messages that it answers to, in their order unless asked otherwise."""
         query = wanted(request, newest_first=False)
+        only_forwards(query)
         record = await self._found(request)
         shown, has_more = _part(record.id, await self._chats.messages(record), query)
         return _answer(list_of(shown, has_more=has_more))
@@ -126,8 +127,6 @@ def _matching(request: Request) -> tuple[tuple[str, str], ...]:
 def _part(identity: str, messages: list[Json], query: Wanted) -> tuple[list[Json], bool]:
     """Those of the messages that the query asks for, and whether there are more; raises NotFound for a wrong cursor."""
     places = range(len(messages))[:: -1 if query.newest_first else 1]
-    if query.before is not None:
-        raise invalid("`before` is not known here; use `order` and `after`", "before", "unknown_parameter")
     if query.after is not None:
         places = places[places.index(_place(identity, query.after, len(messages))) + 1 :]
     shown = [_message(f"{identity}-{place}", messages[place]) for place in places[: query.limit]]

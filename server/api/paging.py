@@ -80,6 +80,12 @@ async def page_of(
     return await store.page(gate, Page(query.limit, after, before, query.newest_first, parent, facet, matching))
 
 
+def only_forwards(query: Wanted) -> None:
+    """Raise the 400 for a cursor that a list knows in one direction only."""
+    if query.before is not None:
+        raise invalid("`before` is not known here; use `order` and `after`", "before", "unknown_parameter")
+
+
 def list_of(shown: Sequence[Json], *, has_more: bool) -> Json:
     """A list as clients know it; each of `shown` has an `id`."""
     return {

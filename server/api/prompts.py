@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 
 from server.api.bodies import read_body
 from server.api.errors import ApiError, invalid
-from server.api.paging import list_of, one_of_query, page_of, wanted
+from server.api.paging import list_of, one_of_query, only_forwards, page_of, wanted
 from server.api.prompt_body import look_at_choice, look_at_prompt, look_at_version
 from server.guards import AskingRoute
 from server.reading.reader import Reader
@@ -78,6 +78,7 @@ class PromptVersions:
         """A page of its versions, newest first unless asked otherwise; `after` is the number of one."""
         after = _number(request, "after")
         query = wanted(request, default=MOST_LISTED, most=MOST_LISTED)
+        only_forwards(query)
         record = await self._found(request)
         found, has_more = await self._prompts.versions(
             record, query.limit, after=after, newest_first=query.newest_first

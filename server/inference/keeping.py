@@ -73,9 +73,7 @@ class KeepingProvider:
 
 
 class _KeptStream:
-    def __init__(
-        self, events: ChatStream, place: Place, keep: Callable[[Place, Json | None], Awaitable[None]]
-    ) -> None:
+    def __init__(self, events: ChatStream, place: Place, keep: Callable[[Place, Json | None], Awaitable[None]]) -> None:
         self._events = events
         self._place = place
         self._keep = keep

@@ -11,7 +11,7 @@ from server.storage.records import Draft, Json, Record, Records
 
 
 class Annex:
-    """The parts of records, each a body under a number from 1 on.
+    """The parts of records, each a body under a number from 1 on; the records' ids hold no `/`.
 
     They come in a transaction with a change of their record, never change, and go with it. They have no owner: whoever
     reads them shows the record, which the guarded store gives to those alone who may have it.

@@ -13,7 +13,7 @@ from typing import Final, ParamSpec, Protocol, TypeVar
 
 from server.storage.blobs import PIECE, BlobMissing, BlobsFull, BlobsUnavailable, checked
 
-_THREADS: Final = 8
+_THREADS: Final = 4
 _UNFINISHED: Final = ".part"
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 

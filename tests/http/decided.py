@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,26 +75,32 @@ class Decided:
         return [record for record in records if record["request_id"] == request_id]
 
 
-def read(text: str) -> Config:
+def read(text: str, environ: Mapping[str, str] | None = None) -> Config:
     """A configuration that has no errors."""
     findings = Findings()
-    config = read_config(parse_document(dedent(text), "config.yaml"), {}, findings)
+    config = read_config(parse_document(dedent(text), "config.yaml"), environ or {}, findings)
     assert config is not None, findings.diagnostics
     return config
 
 
 @contextmanager
 def decided(
-    text: str, opa: Path, folder: Path, *, authenticator: Authenticator | None, start: bool = True
+    text: str,
+    opa: Path,
+    folder: Path,
+    *,
+    authenticator: Authenticator | None,
+    start: bool = True,
+    environ: Mapping[str, str] | None = None,
 ) -> Iterator[Decided]:
-    """The server with the configuration `text`; `start=False` leaves OPA out."""
-    policies = read_policies(parse_document(dedent(text), "config.yaml"), {}, Findings())
+    """The server with the configuration `text`, whose variables are in `environ`; `start=False` leaves OPA out."""
+    policies = read_policies(parse_document(dedent(text), "config.yaml"), environ or {}, Findings())
     assert policies is not None
     bundle = compile_policies(policies)
     archive = folder / "bundle.tar.gz"
     archive.write_bytes(bundle.archive)
     policy = RealPolicy()
-    app = wiring.build(read(text), policy, authenticator, policy)
+    app = wiring.build(read(text, environ), policy, authenticator, policy)
     providers = app.router.lifespan_context
     authentication = Authentication.OFF if authenticator is None else Authentication.CONFIGURED
 

@@ -1,0 +1,118 @@
+"""What large files cost, and whether others notice: `python -m bench.uploads`.
+
+The server runs as `ostiary run` starts it, with its own OPA; whoever uploads is in another process than who watches.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Final
+
+from bench.processes import Running, running
+from translators import opa
+
+MB: Final = 1024 * 1024
+
+_BOUNDARY: Final = b"a-boundary-of-the-bench"
+_START: Final = (
+    b'--%b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nassistants\r\n'
+    b'--%b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
+) % (_BOUNDARY, _BOUNDARY)
+_END: Final = b"\r\n--%b--\r\n" % _BOUNDARY
+_HEALTH: Final = b"GET /v1/health HTTP/1.1\r\nHost: here\r\n\r\n"
+_CONFIG: Final = "version: 2\napis: [inference]\nserver: {decision_log: LOG}\n"
+_PAUSE: Final = 0.005
+
+
+def main() -> None:
+    """Measure and print."""
+    with _server() as server:
+        _uploads(server.port, 1, 1)
+        for count, size in ((1, 100), (64, 10)):
+            began, latencies = time.perf_counter(), list[float]()
+            before = _peak(server)
+            with _apart(server.port, count, size) as uploading:
+                latencies += [seconds * 1000 for seconds in _watched(server.port, uploading)]
+            rate = count * size / (time.perf_counter() - began)
+            latencies.sort()
+            p50, p99 = latencies[len(latencies) // 2], latencies[len(latencies) * 99 // 100]
+            sys.stdout.write(
+                f"{count} x {size} MB: {rate:.0f} MB/s, memory +{_peak(server) - before:.0f} MB, "
+                f"health meanwhile p50 {p50:.1f} ms, p99 {p99:.1f} ms, worst {latencies[-1]:.1f} ms\n"
+            )
+
+
+@contextmanager
+def _server() -> Iterator[Running]:
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        config = folder / "config.yaml"
+        config.write_text(_CONFIG.replace("LOG", str(folder / "decisions.jsonl")))
+        places = {"XDG_RUNTIME_DIR": name, "OSTIARY_HOME": str(folder / "home"), "OSTIARY_OPA": str(opa.find())}
+        command = ["server.launcher", "run", str(config), "--port", "0"]
+        with running(command, folder / "said", {**os.environ, **places}) as server:
+            yield server
+
+
+def _peak(server: Running) -> float:
+    """The most megabytes that the server has ever held."""
+    lines = Path(f"/proc/{server.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+
+@contextmanager
+def _apart(port: int, count: int, size: int) -> Iterator[BaseProcess]:
+    process = multiprocessing.get_context("spawn").Process(target=_uploads, args=(port, count, size))
+    process.start()
+    yield process
+    process.join()
+    if process.exitcode:
+        raise RuntimeError("an upload failed")
+
+
+def _watched(port: int, uploading: BaseProcess) -> Iterator[float]:
+    """Seconds that `/v1/health` takes, again and again until the other process has ended."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        while uploading.is_alive():
+            began = time.perf_counter()
+            connection.sendall(_HEALTH)
+            answer = b""
+            while not answer.endswith(b"}"):
+                answer += connection.recv(65536)
+            yield time.perf_counter() - began
+            time.sleep(_PAUSE)
+
+
+def _uploads(port: int, count: int, size: int) -> None:
+    threads = [threading.Thread(target=_upload, args=(port, size)) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _upload(port: int, size: int) -> None:
+    head = b"POST /v1/files HTTP/1.1\r\nHost: here\r\nContent-Type: multipart/form-data; boundary=%b\r\n" % _BOUNDARY
+    head += b"Content-Length: %d\r\n\r\n" % (len(_START) + size * MB + len(_END))
+    block = os.urandom(MB)
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(head + _START)
+        for _ in range(size):
+            connection.sendall(block)
+        connection.sendall(_END)
+        if b" 200 " not in connection.recv(65536)[:20]:
+            os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

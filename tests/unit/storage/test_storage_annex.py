@@ -1,0 +1,98 @@
+"""Parts of records, on both databases: in their order, of their own record alone, and gone with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from policy.vocabulary import Origin
+from server.storage.annex import Annex
+from server.storage.database import AlreadyThere, Database, ParentGone
+from server.storage.records import Draft, Record, Records
+from server.storage.schema import bring_up_to_date
+from tests.databases import Make, opened
+
+Use = Callable[[Database, Records, Annex], Awaitable[None]]
+
+
+def with_annex(make: Make, use: Use) -> None:
+    async def used() -> None:
+        async with opened(make) as database:
+            await bring_up_to_date(database, "things")
+            await bring_up_to_date(database, "things_parts", "things")
+            await use(database, Records(database, "things"), Annex(Records(database, "things_parts")))
+
+    asyncio.run(used())
+
+
+async def added(database: Database, records: Records, annex: Annex, identity: str, count: int) -> Record:
+    async with database.writing() as transaction:
+        record = await records.insert(transaction, Draft(identity, {}), None)
+        for number in range(1, count + 1):
+            await annex.add(transaction, identity, number, {"of": identity, "number": number})
+    return record
+
+
+def test_parts_are_found_by_their_numbers(make: Make) -> None:
+    async def use(database: Database, records: Records, annex: Annex) -> None:
+        one = await added(database, records, annex, "a", 3)
+        none = await added(database, records, annex, "b", 0)
+        assert await annex.get(one, 2) == {"of": "a", "number": 2}
+        assert await annex.get(one, 4) is None
+        assert await annex.get(none, 1) is None
+
+    with_annex(make, use)
+
+
+def test_pages_are_in_the_order_of_the_numbers_and_of_one_record(make: Make) -> None:
+    async def use(database: Database, records: Records, annex: Annex) -> None:
+        for identity in ("a", "a0", "b", "A", "a-", "aa0"):
+            await added(database, records, annex, identity, 2)
+        record = await added(database, records, annex, "aa", 105)
+
+        async def numbers(limit: int, after: int | None, *, newest_first: bool) -> list[int]:
+            found = await annex.page(record, limit, after=after, newest_first=newest_first)
+            assert all(body == {"of": "aa", "number": number} for number, body in found)
+            return [number for number, _ in found]
+
+        assert await numbers(200, None, newest_first=False) == list(range(1, 106))
+        assert await numbers(200, None, newest_first=True) == list(range(105, 0, -1))
+        assert await numbers(3, 99, newest_first=False) == [100, 101, 102]
+        assert await numbers(3, 101, newest_first=True) == [100, 99, 98]
+        assert await numbers(3, 105, newest_first=False) == []
+        assert await numbers(3, 1, newest_first=True) == []
+
+    with_annex(make, use)
+
+
+def test_parts_come_and_go_with_their_record(make: Make) -> None:
+    async def use(database: Database, records: Records, annex: Annex) -> None:
+        record = await added(database, records, annex, "a", 2)
+        async with database.writing() as transaction:
+            assert await records.remove(transaction, "a")
+        assert await annex.page(record, 10, after=None, newest_first=True) == []
+        with pytest.raises(ParentGone):
+            async with database.writing() as transaction:
+                await annex.add(transaction, "a", 3, {})
+        with pytest.raises(RuntimeError, match="taken back"):
+            async with database.writing() as transaction:
+                await records.insert(transaction, Draft("c", {}), None)
+                await annex.add(transaction, "c", 1, {})
+                raise RuntimeError("taken back")
+        nobody = Record("c", None, 1, 1, None, Origin.CREATED, "", None, 1, {})
+        assert await annex.get(nobody, 1) is None
+
+    with_annex(make, use)
+
+
+def test_a_part_is_never_overwritten(make: Make) -> None:
+    async def use(database: Database, records: Records, annex: Annex) -> None:
+        record = await added(database, records, annex, "a", 1)
+        with pytest.raises(AlreadyThere):
+            async with database.writing() as transaction:
+                await annex.add(transaction, "a", 1, {"of": "somebody else"})
+        assert await annex.get(record, 1) == {"of": "a", "number": 1}
+
+    with_annex(make, use)
