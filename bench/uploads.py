@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -38,18 +38,22 @@ def main() -> None:
     """Measure and print."""
     with _server() as server:
         _uploads(server.port, 1, 1)
+        with _apart(time.sleep, 3) as nothing:
+            sys.stdout.write(f"nothing: health {_spread(_watched(server.port, nothing))}\n")
         for count, size in ((1, 100), (64, 10)):
-            began, latencies = time.perf_counter(), list[float]()
-            before = _peak(server)
-            with _apart(server.port, count, size) as uploading:
-                latencies += [seconds * 1000 for seconds in _watched(server.port, uploading)]
+            before, began = _peak(server), time.perf_counter()
+            with _apart(_uploads, server.port, count, size) as uploading:
+                health = _spread(_watched(server.port, uploading))
             rate = count * size / (time.perf_counter() - began)
-            latencies.sort()
-            p50, p99 = latencies[len(latencies) // 2], latencies[len(latencies) * 99 // 100]
-            sys.stdout.write(
-                f"{count} x {size} MB: {rate:.0f} MB/s, memory +{_peak(server) - before:.0f} MB, "
-                f"health meanwhile p50 {p50:.1f} ms, p99 {p99:.1f} ms, worst {latencies[-1]:.1f} ms\n"
-            )
+            grown = _peak(server) - before
+            sys.stdout.write(f"{count} x {size} MB: {rate:.0f} MB/s, memory +{grown:.0f} MB, health {health}\n")
+
+
+def _spread(latencies: Iterable[float]) -> str:
+    milliseconds = sorted(seconds * 1000 for seconds in latencies)
+    count = len(milliseconds)
+    p50, p99 = milliseconds[count // 2], milliseconds[count * 99 // 100]
+    return f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, worst {milliseconds[-1]:.1f} ms of {count}"
 
 
 @contextmanager
@@ -71,8 +75,9 @@ def _peak(server: Running) -> float:
 
 
 @contextmanager
-def _apart(port: int, count: int, size: int) -> Iterator[BaseProcess]:
-    process = multiprocessing.get_context("spawn").Process(target=_uploads, args=(port, count, size))
+def _apart(work: Callable[..., None], *given: object) -> Iterator[BaseProcess]:
+    """A process that does this, awaited in the end; raises RuntimeError if it failed."""
+    process = multiprocessing.get_context("spawn").Process(target=work, args=given)
     process.start()
     yield process
     process.join()

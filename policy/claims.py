@@ -42,11 +42,11 @@ def default_claims(provider_type: str) -> TextMapping[str, str]:
 class Claims:
     """What the configuration says about claims.
 
-    `mapping` is the one in force; `span` is where it stands, or else where the provider does. `subject` is the claim
-    that names the caller, None where no claim does.
+    `pairs` are the claims and the attributes that they become, with any of the issuers; `span` is where a mapping
+    stands, or else where the provider does. `subject` is the claim that names the caller, None where no claim does.
     """
 
-    mapping: TextMapping[str, str]
+    pairs: tuple[tuple[str, str], ...]
     is_default: bool
     subject: str | None
     span: Span
@@ -54,32 +54,32 @@ class Claims:
     @property
     def attributes(self) -> tuple[str, ...]:
         """The names of the attributes that a caller can have, each once."""
-        return tuple(dict.fromkeys(self.mapping.values()))
+        return tuple(dict.fromkeys(attribute for _, attribute in self.pairs))
 
 
 def read_claims(auth: Mapping, environ: TextMapping[str, str]) -> Claims | None:
     """The claims under `server.auth`; None where they can't be told, because they vary or are malformed."""
     entry = auth.entries.get("provider_config")
     if entry is None or not isinstance(entry.node, Mapping):
-        return Claims(DEFAULT_CLAIMS, True, None, auth.span)
+        return Claims(tuple(DEFAULT_CLAIMS.items()), True, None, auth.span)
     provider = entry.node
     kind = provider.entries.get("type")
     name = (_text(kind.node, environ) if kind else None) or "oauth2_token"
     if name not in _DEFAULTS:
         return None  # such callers come with attributes of any name
-    found: dict[str, str] = {}
+    found: list[tuple[str, str]] = []
     is_default, span = True, entry.key_span
     for place in _issuers(provider):
         written = place.entries.get("claims_mapping")
         if written is None or (isinstance(written.node, Scalar) and written.node.value is None):
-            found |= _DEFAULTS[name]
+            found += _DEFAULTS[name].items()
             continue
         mapping = _mapping(written.node)
         if mapping is None:
             return None
-        found |= mapping
+        found += mapping.items()
         is_default, span = False, written.key_span
-    return Claims(found, is_default, _SUBJECT_CLAIMS[name], span)
+    return Claims(tuple(dict.fromkeys(found)), is_default, _SUBJECT_CLAIMS[name], span)
 
 
 def _issuers(provider: Mapping) -> list[Mapping]:

@@ -37,7 +37,7 @@ def report_unknown_attributes(written: Written, auth: Mapping, environ: Environ[
 def report_subject_as_role(written: Written, auth: Mapping, environ: Environ[str, str], findings: Findings) -> None:
     """Warn once if whoever is called like a role that rules ask for holds that role."""
     claims = read_claims(auth, environ)
-    if claims is None or claims.subject is None or claims.mapping.get(claims.subject) != _ROLES:
+    if claims is None or claims.subject is None or (claims.subject, _ROLES) not in claims.pairs:
         return
     for rule, places, condition, _ in _conditions(written):
         if isinstance(condition, HasValue) and condition.attribute == _ROLES:
@@ -52,7 +52,7 @@ def report_subject_as_role(written: Written, auth: Mapping, environ: Environ[str
 
 def _mapping_without_subject(claims: Claims) -> str:
     if claims.is_default:
-        others = ", ".join(f"{claim}: {name}" for claim, name in claims.mapping.items() if claim != claims.subject)
+        others = ", ".join(f"{claim}: {name}" for claim, name in claims.pairs if claim != claims.subject)
         return f"`claims_mapping: {{{others}}}`"
     return f"`{claims.subject}: subjects`, and ask for `user with NAME in subjects` where a caller is meant"
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from json import dumps
-from typing import Any, Final
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from server.api.answers import answer, list_answer
 from server.api.bodies import read_body
 from server.api.errors import invalid
 from server.api.metadata import known_members, metadata_of, missing
-from server.api.paging import Wanted, list_of, one_of_query, only_forwards, page_of, wanted
+from server.api.paging import Wanted, frame_of, list_of, one_of_query, only_forwards, page_of, wanted
 from server.guards import AskingRoute
 from server.inference.catalogue import Catalogue
 from server.reading.reader import Reader
@@ -53,11 +53,11 @@ class StoredChats:
         gate = gate_of(request.scope)
         model = None if name is None else await self._canonical(gate, name)
         page = await page_of(gate, self._chats.records, query, facet=model, matching=matching)
-        return _answer(list_of([_shown(record) for record in page.records], has_more=page.has_more))
+        return await list_answer(frame_of(page), map(_shown, page.records))
 
     async def retrieve(self, request: Request) -> Response:
         """One of them."""
-        return _answer(_shown(await self._found(request)))
+        return answer(_shown(await self._found(request)))
 
     async def messages(self, request: Request) -> Response:
         """A page of the messages that it answers to, in their order unless asked otherwise."""
@@ -65,7 +65,7 @@ class StoredChats:
         only_forwards(query)
         record = await self._found(request)
         shown, has_more = _part(record.id, await self._chats.messages(record), query)
-        return _answer(list_of(shown, has_more=has_more))
+        return answer(list_of(shown, has_more=has_more))
 
     async def update(self, request: Request) -> Response:
         """Replace its metadata."""
@@ -76,13 +76,13 @@ class StoredChats:
             request.path_params["completion_id"],
             lambda current: replace(current, body={**current.body, "metadata": metadata}),
         )
-        return _answer(_shown(record))
+        return answer(_shown(record))
 
     async def delete(self, request: Request) -> Response:
         """Remove it, and its messages."""
         identity = request.path_params["completion_id"]
         await self._chats.records.delete(gate_of(request.scope), identity)
-        return _answer({"id": identity, "object": "chat.completion.deleted", "deleted": True})
+        return answer({"id": identity, "object": "chat.completion.deleted", "deleted": True})
 
     async def _canonical(self, gate: Asking, name: str) -> str:
         """The name under which answers of that model are stored; the model may be gone, and its answers still there."""
@@ -145,7 +145,3 @@ def _message(identity: str, message: Json) -> Json:
     content = message.get("content")
     parts = content if type(content) is list else None
     return {**message, "id": identity, "content": None if parts is not None else content, "content_parts": parts}
-
-
-def _answer(document: dict[str, Any]) -> Response:
-    return Response(dumps(document, ensure_ascii=False, separators=(",", ":")), media_type="application/json")

@@ -21,7 +21,7 @@ from server.quota.counters import CountersUnavailable
 from server.quota.quota import QuotaExceeded
 from server.requests import call_of
 from server.storage.blobs import BlobMissing, BlobsFull, BlobsUnavailable
-from server.storage.database import AlreadyThere, DatabaseUnavailable
+from server.storage.database import AlreadyThere, DatabaseUnavailable, ParentGone
 from server.storage.guarded import Contended, NotFound
 from server.toll import TooManyAtOnce
 
@@ -172,6 +172,7 @@ _TOLD: Final[Mapping[type, Callable[[Any, str], ApiError]]] = {
     NotFound: lambda error, _request_id: not_found(error.identity),
     AlreadyThere: _conflict,
     Contended: _conflict,
+    ParentGone: _conflict,
     PolicyUnavailable: _policy_unavailable,
     AuthenticationFailed: _bad_token,
     IdentityUnavailable: _identity_unavailable,

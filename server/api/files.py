@@ -16,10 +16,10 @@ from server.api.errors import invalid
 from server.api.filenames import attachment
 from server.api.paging import list_of, one_of_query, page_of, wanted
 from server.api.slices import JsonInPieces, send_piece
-from server.api.uploads import PURPOSES, read_upload
+from server.api.uploads import PURPOSES, Lane, read_upload
 from server.guards import AskingRoute
 from server.requests import call_of, gate_of
-from server.storage.blobs import BlobReading
+from server.storage.blobs import BlobMissing, BlobReading
 from server.storage.file_store import FileStore
 from server.storage.guarded import Listed
 from server.storage.records import Record
@@ -58,6 +58,7 @@ class Files:
     def __init__(self, store: FileStore, most_bytes: int) -> None:
         self._store = store
         self._most_bytes = most_bytes
+        self._lane = Lane()
 
     def routes(self) -> list[BaseRoute]:
         """The paths of files."""
@@ -73,7 +74,7 @@ class Files:
         """Keep a file; the policy is asked before its first byte is read."""
         permit = await self._store.records.permit_create(gate_of(request.scope))
         async with self._store.uploading() as upload:
-            form = await read_upload(request, upload, self._most_bytes)
+            form = await read_upload(request, upload, self._most_bytes, self._lane)
             described = {"filename": form.filename, "content_type": form.content_type, "purpose": form.purpose}
             record = await upload.keep(permit, described, form.purpose, form.lifetime)
         return _answer(shown(record))
@@ -94,7 +95,13 @@ class Files:
     async def content(self, request: Request) -> Response:
         """Its bytes."""
         record = await self._found(request)
-        return Content(record, await self._store.open(record))
+        try:
+            reading = await self._store.open(record)
+        except BlobMissing:
+            # It may have been deleted since its record was found.
+            await self._found(request)
+            raise
+        return Content(record, reading)
 
     async def delete(self, request: Request) -> Response:
         """Remove it."""

@@ -97,6 +97,12 @@ def list_of(shown: Sequence[Json], *, has_more: bool) -> Json:
     }
 
 
+def frame_of(page: Listed) -> Json:
+    """A list of records as clients know it, but for its `data`."""
+    ends = [{"id": record.id} for record in (*page.records[:1], *page.records[-1:])]
+    return list_of(ends, has_more=page.has_more) | {"data": []}
+
+
 def missing_reference(param: str, identity: str) -> ApiError:
     """What a missing record and an unreadable one have in common where a body refers to them: this, to the byte."""
     sentence = f"there is no `{identity}`, or you have no access to it"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from http import HTTPStatus
-from json import dumps
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from server.api.answers import answer, list_answer
 from server.api.bodies import read_body
 from server.api.errors import ApiError, invalid
-from server.api.paging import list_of, one_of_query, only_forwards, page_of, wanted
+from server.api.paging import frame_of, one_of_query, only_forwards, page_of, wanted
 from server.api.prompt_body import look_at_choice, look_at_prompt, look_at_version
 from server.guards import AskingRoute
 from server.reading.reader import Reader
@@ -53,24 +53,23 @@ class PromptVersions:
         """A page of them in their default versions, newest first unless asked otherwise."""
         query = wanted(request, default=MOST_LISTED, most=MOST_LISTED)
         page = await page_of(gate_of(request.scope), self._prompts.records, query)
-        listed = list_of([{"id": record.id} for record in page.records], has_more=page.has_more)
-        return _answer({**listed, "data": [_shown(default_version(record)) for record in page.records]})
+        return await list_answer(frame_of(page), (_shown(default_version(record)) for record in page.records))
 
     async def create(self, request: Request) -> Response:
         """A prompt with its first version."""
         _, found = await read_body(request, self._reader, look_at_prompt)
         permit = await self._prompts.records.permit_create(gate_of(request.scope))
         record = await self._prompts.create(permit, Wording(found["prompt"], found["variables"]))
-        return _answer(_shown(default_version(record)))
+        return answer(_shown(default_version(record)))
 
     async def retrieve(self, request: Request) -> Response:
         """One of them, in the version that is asked for or in its default one."""
         number = _number(request, "version")
         record = await self._found(request)
         if number is None:
-            return _answer(_shown(default_version(record)))
+            return answer(_shown(default_version(record)))
         try:
-            return _answer(_shown(await self._prompts.version(record, number)))
+            return answer(_shown(await self._prompts.version(record, number)))
         except NoSuchVersion:
             raise _no_such_version(number) from None
 
@@ -83,7 +82,7 @@ class PromptVersions:
         found, has_more = await self._prompts.versions(
             record, query.limit, after=after, newest_first=query.newest_first
         )
-        return _answer({"object": "list", "data": [_shown(version) for version in found], "has_more": has_more})
+        return await list_answer({"object": "list", "has_more": has_more}, map(_shown, found))
 
     async def update(self, request: Request) -> Response:
         """A version behind the latest, which the body must name."""
@@ -99,7 +98,7 @@ class PromptVersions:
             )
         except NotLatest as conflict:
             raise _not_latest(conflict) from None
-        return _answer(_shown(version))
+        return answer(_shown(version))
 
     async def set_default(self, request: Request) -> Response:
         """Have another version shown where none is asked for."""
@@ -109,13 +108,13 @@ class PromptVersions:
             version = await self._prompts.set_default(gate_of(request.scope), request.path_params["prompt_id"], number)
         except NoSuchVersion:
             raise _no_such_version(number) from None
-        return _answer(_shown(version))
+        return answer(_shown(version))
 
     async def delete(self, request: Request) -> Response:
         """Remove it, with all of its versions."""
         identity = request.path_params["prompt_id"]
         await self._prompts.records.delete(gate_of(request.scope), identity)
-        return _answer({"id": identity, "object": "prompt.deleted", "deleted": True})
+        return answer({"id": identity, "object": "prompt.deleted", "deleted": True})
 
     async def _found(self, request: Request) -> Record:
         return await self._prompts.records.get(gate_of(request.scope), request.path_params["prompt_id"])
@@ -148,7 +147,3 @@ def _not_latest(conflict: NotLatest) -> ApiError:
     sentence = f"`version` must be the latest, which is {conflict.latest} by now; read that, and change it again"
     headers = {"x-should-retry": "false"}
     return ApiError(HTTPStatus.CONFLICT, sentence, code="conflict", param="version", headers=headers)
-
-
-def _answer(document: dict[str, Any]) -> Response:
-    return Response(dumps(document, ensure_ascii=False, separators=(",", ":")), media_type="application/json")

@@ -113,6 +113,8 @@ def _named(
     provider_id, resource_id = (_given(body, member, identifier) for member in ("provider_id", own))
     described = {member: _needed(body, member, check) for member, check in needed.items()}
     described |= {member: _given(body, member, check) for member, check in optional.items()}
+    if "metadata" in optional:
+        described["metadata"] = described["metadata"] or {}
     return {"name": name, "provider_id": provider_id, "provider_resource_id": resource_id, "described": described}
 
 

@@ -53,7 +53,22 @@ class Described:
     lifetime: int | None
 
 
-async def read_upload(request: Request, upload: Upload, most: int) -> Described:
+class Lane:
+    """Lets one upload after the other have more of its bytes, so that everybody else gets a turn between them.
+
+    Else many uploads at once would each hand over what has come in the meantime, all in one turn.
+    """
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    async def enter(self) -> None:
+        """Return when it is this one's turn."""
+        async with self._lock:
+            await asyncio.sleep(0)
+
+
+async def read_upload(request: Request, upload: Upload, most: int, lane: Lane) -> Described:
     """What the form says, once its file is written to `upload`; the file has 1 to `most` bytes.
 
     Raises the ApiError that says what is wrong, BlobsUnavailable, and ClientGone.
@@ -65,17 +80,18 @@ async def read_upload(request: Request, upload: Upload, most: int) -> Described:
     if int(headers.get("content-length", "0")) > most + FORM_BYTES:
         raise _too_large(most)
     form = _Form(upload, most)
-    async for piece in _slices(request.receive, most + FORM_BYTES, most):
+    async for piece in _slices(request.receive, most, lane):
         for event in reader.feed(piece):
             await form.take(event)
     reader.finish()
     return form.described()
 
 
-async def _slices(receive: Receive, limit: int, most: int) -> AsyncIterator[bytes]:
-    """The body in pieces that are quickly parsed; a client that is too slow is told so, the server never is."""
+async def _slices(receive: Receive, most: int, lane: Lane) -> AsyncIterator[bytes]:
+    """The body in pieces that are quickly parsed. A client that is too slow is told so; waiting for us is not slow."""
     size, waited, more = 0, 0.0, True
     while more:
+        await lane.enter()
         allowed = min(STALL_SECONDS, GRACE_SECONDS + size / SLOWEST - waited)
         began = time.monotonic()
         try:
@@ -88,7 +104,7 @@ async def _slices(receive: Receive, limit: int, most: int) -> AsyncIterator[byte
             raise ClientGone
         part, more = message.get("body", b""), message.get("more_body", False)
         size += len(part)
-        if size > limit:
+        if size > most + FORM_BYTES:
             raise _too_large(most)
         for start in range(0, len(part), SLICE):
             yield part[start : start + SLICE]

@@ -126,6 +126,7 @@ def _stores(reading: Reading, findings: Findings) -> None:
     stores: list[Path] = [("storage", "stores", store) for store in reading.mapping(("storage", "stores"))]
     for store in [*stores, _QUOTA_STORE]:
         _backend((*store, "backend"), store in _OF_KEYS, reading, findings)
+    _own_tables(reading, findings)
 
 
 def _backend(path: Path, holds_keys: bool, reading: Reading, findings: Findings) -> None:
@@ -144,6 +145,26 @@ def _backend(path: Path, holds_keys: bool, reading: Reading, findings: Findings)
         message = f"the backend {wanted.described()} is of type `{kind.text}`"
         hint = f"this store takes a backend whose type starts with `{'kv_' if holds_keys else 'sql_'}`"
         findings.error("wrong-backend", reading.span(path), message, hint)
+    elif isinstance(kind, Given) and kind.text == "kv_redis" and path[:-1] != _QUOTA_STORE:
+        message = f"the backend {wanted.described()} is of type `kv_redis`, which keeps counters and no records"
+        findings.error("wrong-backend", reading.span(path), message, "use a `kv_sqlite` or a `kv_postgres` backend")
+
+
+def _own_tables(reading: Reading, findings: Findings) -> None:
+    """No two stores have one table: what a rule says about the records of one would reach those of the other."""
+    taken: dict[tuple[str, str], str] = {}
+    for store in reading.mapping(("storage", "stores")):
+        backend = reading.find(("storage", "stores", store, "backend"))
+        for key in ("table_name", "namespace"):
+            path: Path = ("storage", "stores", store, key)
+            name = reading.find(path)
+            if not isinstance(backend, Given) or not isinstance(name, Given):
+                continue
+            place = (backend.text, name.text)
+            if place in taken:
+                message = f"`{store}` and `{taken[place]}` would be one table in one backend"
+                findings.error("shared-table", reading.span(path), message, f"give each its own `{key}`")
+            taken.setdefault(place, store)
 
 
 def _pairs(reading: Reading, findings: Findings) -> None:

@@ -49,7 +49,7 @@ class KeepingProvider:
         place = await self._queue.reserve()
         try:
             pieces = await self._provider.complete(request)
-            await self._keep(place, _read(pieces))
+            await self._keep(place, request, _read(pieces))
         finally:
             place.leave()
         return pieces
@@ -62,18 +62,19 @@ class KeepingProvider:
         except BaseException:
             place.leave()
             raise
-        return _KeptStream(events, place, self._keep)
+        return _KeptStream(events, place, partial(self._keep, place, request))
 
-    async def _keep(self, place: Place, answer: Json | None) -> None:
+    async def _keep(self, place: Place, request: ChatRequest, answer: Json | None) -> None:
         size = 0 if answer is None else len(dumps(answer))
         if answer is None or size > MOST_ANSWERED:
-            _log.warning("an answer is not stored: it is larger than %d bytes, or no chat completion", MOST_ANSWERED)
+            reason = f"it is no chat completion, or larger than {MOST_ANSWERED} bytes"
+            _log.warning("the answer %s of %s is not stored: %s", request.answer_id, request.model_id, reason)
             return
         await until_written(place.fill(partial(self._write, answer), size))
 
 
 class _KeptStream:
-    def __init__(self, events: ChatStream, place: Place, keep: Callable[[Place, Json | None], Awaitable[None]]) -> None:
+    def __init__(self, events: ChatStream, place: Place, keep: Callable[[Json | None], Awaitable[None]]) -> None:
         self._events = events
         self._place = place
         self._keep = keep
@@ -85,7 +86,7 @@ class _KeptStream:
                 assembly.feed(piece)
                 if len(piece) > len(DONE):
                     yield piece[: -len(DONE)]
-                await self._keep(self._place, assembly.finish())
+                await self._keep(assembly.finish())
                 yield DONE
             else:
                 # Whoever waits for it has it first.

@@ -8,7 +8,7 @@ from typing import Final
 from server.authz.permit import Permit
 from server.inference.catalogue import Model, ModelPage
 from server.storage.database import AlreadyThere, Writing
-from server.storage.guarded import Asking, GuardedStore
+from server.storage.guarded import Asking, GuardedStore, NotFound
 from server.storage.names import Names, facet_of
 from server.storage.records import Draft, Page, Record, Records
 
@@ -23,6 +23,7 @@ class RegisteredModels:
     """
 
     def __init__(self, models: Records, names: Records, taken: Container[str]) -> None:
+        self._models = models
         self._names = names
         self._taken = taken
         self._store = GuardedStore(models, _KIND, Names(names.name, taken))
@@ -33,6 +34,12 @@ class RegisteredModels:
 
     async def page(self, gate: Asking, limit: int, after: str | None) -> ModelPage:
         """Those that the caller may read, oldest first, behind the one called `after`; raises NotFound for that."""
+        await gate.enter()
+        if await self._models.is_empty():
+            # Nothing is left to ask about: most servers have no such model, and every page load lists the models.
+            if after is not None:
+                raise NotFound(after)
+            return ModelPage([], False)
         cursor = None if after is None else await self._record(gate, after)
         listed = await self._store.page(gate, Page(limit, after=cursor, newest_first=False))
         return ModelPage([_model(record) for record in listed.records], listed.has_more)

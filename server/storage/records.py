@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ _COLUMNS: Final = (
     "version, body"
 )
 _MOST_AT_ONCE: Final = 500
+_AT_A_TIME: Final = 256 * 1024
+"""Characters of bodies that are read before others have their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,7 @@ class Records:
         self.name = name
         self._select = f'SELECT {_COLUMNS} FROM "{name}" WHERE id'  # noqa: S608 - a checked name
         places = ", ".join(f"?{number}" for number in range(1, 14))
+        self._any = f'SELECT 1 FROM "{name}" LIMIT 1'  # noqa: S608 - likewise
         self._insert = f'INSERT INTO "{name}" ({_COLUMNS}, labels) VALUES ({places})'  # noqa: S608 - likewise
         self._change = (
             f'UPDATE "{name}" SET body = ?2, labels = ?3, facet = ?4, expires_at = ?5, version = version + 1 '  # noqa: S608 - likewise
@@ -155,6 +159,10 @@ class Records:
         self._remove_this = f'DELETE FROM "{name}" WHERE id = ?1 AND ordering = ?2 RETURNING id'  # noqa: S608 - likewise
         self._remove_expired = f'DELETE FROM "{name}" WHERE id = ?1 AND expires_at <= ?2 RETURNING id'  # noqa: S608 - likewise
         self._expired = f'SELECT id FROM "{name}" WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2'  # noqa: S608 - likewise
+
+    async def is_empty(self) -> bool:
+        """Whether there is no record at all."""
+        return not await self.database.read(self._any)
 
     async def find(self, identity: str) -> Stored | None:
         """The row of that id."""
@@ -219,8 +227,13 @@ class Records:
     async def page(self, permitted: SqlFilter, page: Page) -> list[tuple[Record, RowVerdict]]:
         """Up to `page.limit` records that are permitted or need a question of their own, in the page's order."""
         statement, values = statement_of(self.database.kind, self.name, _COLUMNS, permitted, page)
-        rows = await self.database.read(statement, *values)
-        found = [(_record(row[:-1]), RowVerdict(row[-1])) for row in rows]
+        found, size = [], 0
+        for row in await self.database.read(statement, *values):
+            found.append((_record(row[:-1]), RowVerdict(row[-1])))
+            size += len(row[-2])
+            if size > _AT_A_TIME:
+                size = 0
+                await asyncio.sleep(0)
         return found[::-1] if page.is_backwards else found
 
 

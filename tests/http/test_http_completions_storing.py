@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from json import dumps, loads
 from pathlib import Path
 from typing import Any
@@ -37,13 +36,6 @@ def kept(
 @pytest.fixture(autouse=True)
 def forgotten(far: Upstream) -> None:
     far.forget()
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def stored_ids(kept: Chatting) -> set[str]:
@@ -233,7 +225,7 @@ def test_every_message_that_may_be_stored_comes_back(kept: Chatting, text: str) 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_answer_that_is_too_large_goes_to_its_caller_alone(
-    kept: Chatting, stream: bool, monkeypatch: pytest.MonkeyPatch
+    kept: Chatting, stream: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(keeping, "MOST_ANSWERED", 2_000)
     before = stored_ids(kept)
@@ -242,6 +234,8 @@ def test_an_answer_that_is_too_large_goes_to_its_caller_alone(
     identity = (events(answer.body)[0] if stream else answer.json)["id"]
     assert kept.ask("GET", f"{CHATS}/{identity}").status == 404
     assert stored_ids(kept) == before
+    assert f"the answer {identity} of echo/small-1 is not stored" in caplog.text
+    assert "hello" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -299,3 +293,23 @@ def test_the_body_in_the_database_is_the_answer(kept: Chatting) -> None:
     assert body["metadata"] == {"a": "1"}
     assert body["answer"]["id"] == made
     assert kept.column(kept.chats, "facet", made) == "echo/small-1"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_another_server_on_the_same_database_knows_it_at_once(
+    kept: Chatting, opa_binary: Path, tmp_path: Path, stream: bool
+) -> None:
+    with chatting(opa_binary, tmp_path, like=kept) as other:
+        for number in range(20):
+            answer = kept.chat(text=str(number), stream=stream)
+            identity = (events(answer.body)[0] if stream else answer.json)["id"]
+            assert other.ask("GET", f"{CHATS}/{identity}").json["id"] == identity
+
+
+def test_a_list_of_large_answers_is_whole(kept: Chatting) -> None:
+    frank = "Authorization: Bearer frank"
+    made = [kept.stored(frank, text=f'"{number}" ü ' * 10_000, n=2) for number in range(6)]
+    listed = kept.ask("GET", CHATS, frank).json
+    assert [each["id"] for each in listed["data"]] == made
+    assert (listed["first_id"], listed["last_id"], listed["has_more"]) == (made[0], made[-1], False)
+    assert listed["data"] == [kept.ask("GET", f"{CHATS}/{identity}", frank).json for identity in made]

@@ -196,6 +196,20 @@ def test_bytes_that_are_gone_are_an_error_of_ours(kept: Keeping) -> None:
     wait_until_tidy(kept)
 
 
+def test_a_file_that_is_deleted_while_somebody_fetches_it_is_a_missing_one(
+    kept: Keeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, opened = kept.kept(), blobs_local._Source.open
+
+    def late(source: Any) -> None:
+        assert kept.get(f"/{made}", method="DELETE").status == 200
+        opened(source)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(blobs_local._Source, "open", late)
+        assert kept.get(f"/{made}/content").status == 404
+
+
 def test_the_janitor_takes_files_whose_time_is_over(kept: Keeping) -> None:
     over, lasting = kept.kept(expires_after="3600"), kept.kept(expires_after="3600")
     kept.run(f"UPDATE {kept.table} SET expires_at = created_at WHERE id = '{over}'")  # noqa: S608 - the test's own

@@ -11,6 +11,7 @@ from tests.http.registry_house import (
     ADMIN,
     ALICE,
     BOB,
+    CONFIG,
     ENTRIES,
     KINDS,
     READER,
@@ -23,6 +24,7 @@ from tests.http.registry_house import (
 )
 from tests.http.serving import parsed
 
+NOBODY = "X-Nobody: 1"
 BY_NAME = ["GET", "HEAD", "DELETE"]
 
 
@@ -54,6 +56,7 @@ def test_what_is_registered_is_shown_until_it_is_removed(kept: Registry, kind: s
     others = dict(ENTRIES[kind].others)
     assert shown.items() >= {"id": name, "identifier": name, "provider_resource_id": name}.items()
     assert shown.items() >= {"provider_id": others.pop("provider_id", None), **others}.items()
+    assert shown.get("metadata", {}) == others.get("metadata", {})
     assert kept.get(kind, name).json == shown
     assert shown in kept.get(kind).json["data"]
     removed = kept.get(kind, name, method="DELETE")
@@ -211,126 +214,13 @@ def test_a_cursor_that_one_may_not_read_is_none(kept: Registry, kind: str) -> No
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_route_is_closed_without_leave_to_use_it(kept: Registry, silent: Registry, kind: str) -> None:
     made = kept.registered(kind)
-    for caller, status in ((STRANGER, 403), ("X-Nobody: 1", 401)):
+    for caller, status in ((STRANGER, 403), (NOBODY, 401)):
         assert kept.get(kind, caller=caller).status == status
         assert kept.register(kind, "closed", caller).status == status
         assert [kept.get(kind, made, caller, method).status for method in BY_NAME] == [status] * 3
     assert silent.get(kind).status == silent.register(kind, "silent").status == 503
     assert [silent.get(kind, "anything", method=method).status for method in BY_NAME] == [503] * 3
     assert kept.get(kind, made).status == 200
-
-
-NAMES = {
-    "empty": "",
-    "a blank": " ",
-    "a blank end": "a ",
-    "a slash first": "/a",
-    "a slash last": "a/",
-    "an empty segment": "a//b",
-    "a dot": ".",
-    "two dots": "a/../b",
-    "a control character": "a\nb",
-    "a NUL": "a\0b",
-    "a line separator": "a\u2028b",
-    "a change of direction": "a\u202eb",
-    "another blank": "a\u00a0b",
-    "no character": "a\uffffb",
-    "a backslash": "a\\b",
-    "an escape": "a%2Fb",
-    "257 bytes": "x" * 257,
-    "258 bytes in 86 characters": "€" * 86,
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_a_name_that_no_path_holds_is_refused(kept: Registry, kind: str, name: str) -> None:
-    refused = kept.register(kind, name)
-    assert refused.status == 400
-    assert refused.error["param"] == KINDS[kind].member
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_longest_name_is_registered_and_found(kept: Registry, kind: str) -> None:
-    name = kind + "€" * 75
-    made = kept.register(kind, name + "x" * (256 - len(name.encode())))
-    assert made.status == 200
-    assert kept.get(kind, made.json["id"]).json == made.json
-    assert kept.get(kind, made.json["id"], method="DELETE").status == 200
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_too_much_is_refused(kept: Registry, kind: str) -> None:
-    path, body = KINDS[kind].path, KINDS[kind].body("too-much")
-    refused = kept.house.address.post(path, body | {"metadata": {"a": "x" * 17_000}}, ALICE)
-    assert refused.status in (400, 413)
-    assert kept.get(kind, "too-much", ADMIN).status == 404
-
-
-WRONG = [
-    ("shield", {"params": []}, "params"),
-    ("shield", {"params": {"a": "b\0c"}}, "params"),
-    ("shield", {"provider_id": 1}, "provider_id"),
-    ("shield", {"provider_shield_id": "a//b"}, "provider_shield_id"),
-    ("vector_store", {"embedding_dimension": 0}, "embedding_dimension"),
-    ("vector_store", {"embedding_dimension": True}, "embedding_dimension"),
-    ("vector_store", {"embedding_model": None}, "embedding_model"),
-    ("tool_group", {"mcp_endpoint": {}}, "mcp_endpoint.uri"),
-    ("tool_group", {"mcp_endpoint": {"uri": "http://a", "b": 1}}, "mcp_endpoint.b"),
-    ("dataset", {"purpose": "all"}, "purpose"),
-    ("dataset", {"source": {"type": "uri"}}, "source.uri"),
-    ("dataset", {"source": {"type": "rows", "rows": {}}}, "source.rows"),
-    ("dataset", {"source": {"rows": []}}, "source.type"),
-    ("dataset", {"metadata": {str(number): 1 for number in range(17)}}, "metadata"),
-    ("dataset", {"metadata": {"x" * 65: 1}}, "metadata"),
-    ("dataset", {"metadata": {"a": {"b": ["\0"]}}}, "metadata"),
-    ("scoring_function", {"return_type": "number"}, "return_type"),
-    ("scoring_function", {"return_type": {"type": "ether"}}, "return_type.type"),
-    ("scoring_function", {"description": None}, "description"),
-    ("benchmark", {"scoring_functions": "f"}, "scoring_functions"),
-    ("benchmark", {"scoring_functions": [1]}, "scoring_functions[0]"),
-    ("benchmark", {"dataset_id": None}, "dataset_id"),
-    ("model", {"model_type": "rerank"}, "model_type"),
-    ("model", {"provider_model_id": ""}, "provider_model_id"),
-    ("model", {"metadata": "x"}, "metadata"),
-]
-
-
-@pytest.mark.parametrize(("kind", "change", "param"), WRONG)
-def test_what_is_wrong_is_named_by_its_place(kept: Registry, kind: str, change: dict[str, object], param: str) -> None:
-    refused = kept.register(kind, "wrong", **change)
-    assert (refused.status, refused.error["param"]) == (400, param)
-    # What is wrong with a body is told to nobody who may not use the route.
-    assert kept.register(kind, "wrong", STRANGER, **change).status == 403
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_null_is_the_same_as_absent(kept: Registry, kind: str) -> None:
-    shown = kept.register(kind, f"with-null-{kind}", **{_own(kind): None}).json
-    assert shown["provider_resource_id"] == f"with-null-{kind}"
-
-
-def _own(kind: str) -> str:
-    return "provider_model_id" if kind == "model" else f"provider_{KINDS[kind].member}"
-
-
-def test_a_dataset_without_a_name_gets_one_that_nobody_can_guess(kept: Registry) -> None:
-    body = {"purpose": "eval/question-answer", "source": {"type": "uri", "uri": "https://example.com/a.jsonl"}}
-    made = [kept.post("/v1/datasets", body, ALICE).json for _ in range(2)]
-    assert made[0]["id"] != made[1]["id"]
-    assert len(made[0]["id"]) == len("dataset-") + 48
-    assert made[0]["source"] == body["source"]
-    assert kept.get("dataset", made[0]["id"]).json == made[0]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_escaped_slash_stands_for_itself_in_a_name(kept: Registry, kind: str) -> None:
-    made = kept.register(kind, f"a/b/{kind}").json
-    path = KINDS[kind].path
-    for target in (f"{path}/{made['id']}", f"{path}/{made['id'].replace('/', '%2F')}"):
-        assert kept.house.address.get(target, ALICE).json == made
-    beside = path.rpartition("/")
-    assert kept.house.address.get(f"{beside[0]}%2F{beside[2]}/{made['id']}", ALICE).status == 400
 
 
 def test_what_is_registered_outlives_the_server_and_is_seen_by_others(
@@ -348,6 +238,23 @@ def test_what_is_registered_outlives_the_server_and_is_seen_by_others(
         for kind, name in made.items():
             assert third.get(kind, name).status == 200
             assert third.listed(kind, BOB) == (["echo/open-1"] if kind == "model" else [])
+
+
+def test_what_was_registered_without_authentication_is_nobodys_afterwards(
+    opa_binary: Path, tmp_path: Path, postgres: str | None
+) -> None:
+    off = CONFIG.replace(
+        """        provider_config: {type: oauth2_token, jwks: {uri: "https://issuer.example/keys"}}\n""", ""
+    )
+    with registry(opa_binary, tmp_path, postgres, text=off, authenticator=None) as first:
+        made = {kind: first.registered(kind, NOBODY) for kind in KINDS}
+        assert all(first.get(kind, name, NOBODY).status == 200 for kind, name in made.items())
+    with registry(opa_binary, tmp_path, like=first) as second:
+        for kind, name in made.items():
+            for caller in (ALICE, "Authorization: Bearer null", "Authorization: Bearer None"):
+                assert second.get(kind, name, caller).status == second.get(kind, name, caller, "DELETE").status == 404
+                assert name not in second.listed(kind, caller)
+            assert second.get(kind, name, ADMIN, "DELETE").status == 200
 
 
 def test_a_refused_request_is_refused_before_its_body_is_read(kept: Registry) -> None:

@@ -25,6 +25,7 @@ from tests.http.registry_house import (
     registry,
     without_names,
 )
+from tests.http.serving import Answer
 
 ONE_PROVIDER = CONFIG.replace("      - {provider_id: inner, provider_type: inline::echo}\n", "")
 OF_ECHO = "[{model_id: open, provider_id: echo, provider_model_id: open-1}]"
@@ -163,6 +164,22 @@ def test_lists_go_on_from_the_configuration_to_what_is_registered(kept: Registry
         without_names(missing, "inner/secrex")
     )
     assert missing.status == 404
+
+
+@pytest.mark.parametrize("name", ["timed", "echo/timed", "echo/t"])
+def test_as_much_is_asked_about_what_nobody_has_as_about_what_another_has(kept: Registry, name: str) -> None:
+    kept.register("model", "timed", provider_model_id="t")
+    assert kept.get("model", name).status == 200
+    for ask in (kept.chat, lambda *who: kept.get("model", *who), lambda *who: kept.get("model", *who, "DELETE")):
+        hidden, missing = ask(name, BOB), ask(f"{name}-", BOB)
+        assert hidden.status == missing.status == 404
+        assert asked(kept, hidden) == asked(kept, missing)
+
+
+def asked(kept: Registry, answer: Answer) -> list[tuple[str, str]]:
+    """What the policy was asked about resources, and what it said."""
+    log = kept.house.log(answer.headers["x-request-id"])
+    return [(record["action"], record["effect"]) for record in log if "action" in record]
 
 
 def test_the_openai_client_sees_what_it_knows(kept: Registry) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -98,8 +99,10 @@ def test_all_pages_together_are_what_may_be_read(live: LiveOpa, world: World) ->
     )
     @given(text=policies(), seed=st.integers(0, 2**63))
     def law(text: str, seed: int) -> None:
-        live.load(compile_config(text))
         chance = random.Random(seed)  # noqa: S311 - repeatable on purpose
+        if chance.random() < 0.5:
+            text = asking(chance, text)
+        live.load(compile_config(text))
         wanted = random_list(chance, configuration.auth(configuration.load(text, {})).get("access_policy", []))
         rows = list(rows_of(chance, wanted))
         found = [world.runner.run(checked(world.pep, table, wanted, rows, seed)) for table in world.tables]
@@ -108,6 +111,15 @@ def test_all_pages_together_are_what_may_be_read(live: LiveOpa, world: World) ->
 
     law()
     assert min(seen[word] for word in ("none", "some", "all")) >= POLICIES // 20, seen
+
+
+def asking(chance: random.Random, text: str) -> str:
+    """The configuration with a further rule, which only a question about each record tells to apply or not."""
+    config = yaml.safe_load(text)
+    rules = config["server"]["auth"].setdefault("access_policy", [])
+    scope = {"actions": "read", "resource": "regex:.*[a-m01]$"}
+    rules.insert(chance.randrange(len(rules) + 1), {chance.choice(["permit", "forbid"]): scope})
+    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
 
 
 def rows_of(chance: random.Random, wanted: List) -> Iterator[tuple[Any, ...]]:

@@ -10,14 +10,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests.mutation.identity_mistakes import IDENTITY_MISTAKES
 from tests.mutation.list_mistakes import LIST_MISTAKES
 from tests.mutation.mistake import Mistake
 from tests.mutation.mistakes import MISTAKES
 
-ALL = (*MISTAKES, *LIST_MISTAKES)
+ALL = (*MISTAKES, *LIST_MISTAKES, *IDENTITY_MISTAKES)
 ROOT = Path(__file__).parent.parent.parent
 CHECKS = (
     ("Rego tests", ["opa", "test", "rego"]),
@@ -29,6 +30,12 @@ CHECKS = (
     ("the server's reading", ["tests/unit/authz", "-k", "clauses or list"]),
     ("patterns", ["tests/unit/regex", "tests/equivalence/test_regex.py"]),
 )
+AT_THE_DOOR = (
+    ("callers, shares", ["tests/unit/authn", "tests/unit/quota", "tests/unit/inference/test_inference_usage.py"]),
+    ("callers (HTTP)", [f"tests/http/test_http_{name}.py" for name in ("identity", "tokens", "cors_configured")]),
+    ("shares (HTTP)", [f"tests/http/test_http_{name}.py" for name in ("quota", "budgets")]),
+)
+"""What checks who is asking, and what everybody may use: the policy's own checks have no part in it."""
 
 
 def copy_of_project(folder: Path) -> Path:
@@ -39,9 +46,9 @@ def copy_of_project(folder: Path) -> Path:
     return copy
 
 
-def noticed_by(copy: Path) -> str | None:
-    """The first check that fails in the copy."""
-    for name, arguments in CHECKS:
+def noticed_by(copy: Path, checks: Sequence[tuple[str, list[str]]]) -> str | None:
+    """The first of `checks` that fails in the copy."""
+    for name, arguments in checks:
         pytest = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
         command = [os.environ["OSTIARY_OPA"], *arguments[1:]] if arguments[0] == "opa" else [*pytest, *arguments]
         if subprocess.run(command, cwd=copy, capture_output=True, check=False).returncode:
@@ -66,13 +73,13 @@ def results(wanted: str) -> Iterator[tuple[Mistake, str | None]]:
         ).stdout
         if not found.startswith(str(copy)):
             raise SystemExit(f"the copy isn't what is tested, but {found.strip()}")
-        if (broken := noticed_by(copy)) is not None:
+        if (broken := noticed_by(copy, (*CHECKS, *AT_THE_DOOR))) is not None:
             raise SystemExit(f"without any mistake, {broken} fail")
         for mistake in ALL:
             if wanted in mistake.name:
                 original = (copy / mistake.file).read_text()
                 made(mistake, copy)
-                yield mistake, noticed_by(copy)
+                yield mistake, noticed_by(copy, AT_THE_DOOR if mistake in IDENTITY_MISTAKES else CHECKS)
                 (copy / mistake.file).write_text(original)
 
 

@@ -258,9 +258,8 @@ def test_c14_set_without_its_variables_is_a_mistake_and_required_but_unset_too(
     assert "`require` asks for authentication, and no provider is configured" in said
 
 
-@pytest.mark.parametrize("workers", [1, 2])
 def test_q2_a_custom_provider_and_a_share_for_each_principal_whichever_process_answers(
-    workers: int, tmp_path: Path, environ: dict[str, str]
+    tmp_path: Path, environ: dict[str, str]
 ) -> None:
     def endpoint(asked: Asked) -> tuple[int, Any]:
         return 200, {
@@ -282,7 +281,7 @@ def test_q2_a_custom_provider_and_a_share_for_each_principal_whichever_process_a
     authenticated_max_requests: 10
     period: day
 """
-        with running(written(tmp_path, text), environ, "--workers", str(workers)) as server:
+        with running(written(tmp_path, text), environ, "--workers", "2") as server:
             # Each request on a connection of its own, and with a token of its own.
             found = [ask(server, "/v1/models", f"alice-{number}").status_code for number in range(12)]
             assert found == [200] * 10 + [429] * 2

@@ -312,3 +312,26 @@ def test_what_both_readers_notice_is_reported_once(auth: str) -> None:
 def test_a_key_with_control_characters_stays_on_its_line_in_messages() -> None:
     [error] = errors('storage: {backends: {"a\\e[31m\\n": {type: kv_sqlite}}}')
     assert error == "1:22: `a\\x1b[31m\\n` has no `db_path`"
+
+
+def test_records_are_not_kept_where_only_counters_are() -> None:
+    text = "storage: {backends: {r: {type: kv_redis}}, stores: {metadata: {backend: r, namespace: a}}}"
+    assert errors(text) == [
+        "1:73: the backend `r` is of type `kv_redis`, which keeps counters and no records; "
+        "use a `kv_sqlite` or a `kv_postgres` backend"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stores", "key"),
+    [
+        ("inference: {backend: s, table_name: a}\n    files: {backend: s, table_name: a}", "table_name"),
+        ("metadata: {backend: k, namespace: a}\n    prompts: {backend: k, namespace: a}", "namespace"),
+    ],
+)
+def test_two_stores_share_no_table(stores: str, key: str) -> None:
+    backends = "  backends: {s: {type: sql_sqlite, db_path: a.db}, k: {type: kv_sqlite, db_path: a.db}}"
+    first, second = (store.split(":")[0].strip() for store in stores.splitlines())
+    [error] = errors(f"storage:\n{backends}\n  stores:\n    {stores}\n")
+    assert error.endswith(f": `{second}` and `{first}` would be one table in one backend; give each its own `{key}`")
+    assert errors(f"storage:\n{backends}\n  stores:\n    {stores.replace('a}', 'b}', 1)}\n") == []

@@ -49,6 +49,15 @@ def test_a_mapping_of_ones_own_replaces_the_default() -> None:
     assert codes(asking_for("teams", provider)) == ["unknown-attribute"]
 
 
+def test_of_several_issuers_the_attributes_of_each_are_known() -> None:
+    one, other = "{claims_mapping: {groups: teams}}", "{claims_mapping: {groups: partners, sub: roles}}"
+    provider = f"provider_config: {{type: oauth2_token, issuers: [{one}, {other}]}}"
+    assert asking_for("teams", provider) == []
+    assert asking_for("partners", provider) == []
+    assert codes(asking_for("projects", provider)) == ["unknown-attribute"]
+    assert codes(found(f"{provider}\n{ROLES}")) == ["subject-is-role"]
+
+
 @pytest.mark.parametrize("mapping", ["{groups: '${env.ATTRIBUTE:=teams}'}", "[groups]", "{groups: [teams]}"])
 def test_nothing_is_said_of_a_mapping_that_varies_or_is_malformed(mapping: str) -> None:
     assert asking_for("anything", f"provider_config: {{type: oauth2_token, claims_mapping: {mapping}}}") == []

@@ -1,0 +1,51 @@
+"""`examples/identity` is what it says it is: it loads, and its issuers and limits are those that it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from policy.diagnostics import Findings
+from policy.document import parse_document
+from policy.parser import read_policies
+from server.authenticators import authenticator
+from server.authn.by_form import ByForm
+from server.config import read_config
+from server.quotas import tolls
+
+ROOT = Path(__file__).parents[2]
+ENVIRON = {"PARTNER_SECRET": "x", "VLLM_URL": "http://localhost:8000", "VALKEY_HOST": "v", "VALKEY_PASSWORD": "y"}
+
+
+def test_the_example_loads_without_a_finding_and_asks_both_issuers() -> None:
+    document = parse_document((ROOT / "examples/identity/config.yaml").read_text(), "config.yaml")
+    findings = Findings()
+    config, policies = read_config(document, ENVIRON, findings), read_policies(document, ENVIRON, findings)
+    assert findings.diagnostics == []
+    assert config is not None
+    assert policies is not None
+    assert isinstance(authenticator(config.server.auth), ByForm)
+    assert len(policies.limits) == 2
+    quota = tolls(config).quota
+    assert quota is not None
+    assert quota.counts_tokens
+
+
+def test_every_number_on_the_page_of_identity_is_the_one_in_force() -> None:
+    from server.api.chat_cost import ATTACHMENT_TOKENS, COMPLETION_TOKENS
+    from server.authn.exchange import MAX_BYTES, MAX_CONNECTIONS, TIMEOUT_SECONDS
+    from server.authn.remembered import MAX_WAITING, REFUSAL_SECONDS
+    from server.authn.verify import MAX_TOKEN_LENGTH
+    from server.inference.usage import MOST_TOKENS
+
+    page = " ".join((ROOT / "docs/identity.md").read_text().split())
+    for sentence in (
+        f"too long ({MAX_TOKEN_LENGTH // 1024} KB)",
+        f"slow ({TIMEOUT_SECONDS:.0f} s)",
+        f"answers over {MAX_BYTES // 1024} KB",
+        f"remembered for {REFUSAL_SECONDS:.0f} seconds",
+        f"{MAX_CONNECTIONS} are put at a time and at most {MAX_WAITING:,} wait",
+        f"{ATTACHMENT_TOKENS:,} for each image",
+        f"without them {COMPLETION_TOKENS:,}",
+        f"from 1 to {MOST_TOKENS:,}",
+    ):
+        assert sentence in page, sentence

@@ -1,0 +1,41 @@
+"""`docs/registry.md` says what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from textwrap import indent
+
+import pytest
+
+from policy.diagnostics import Findings
+from policy.document import parse_document
+from policy.parser import read_policies
+from server.api import registration, registry
+from server.api.models import MOST_LISTED
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "registry.md").read_text()
+
+
+@pytest.mark.parametrize("kind", registry.KINDS, ids=lambda kind: kind.type)
+def test_every_kind_is_in_the_table(kind: registry.Kind) -> None:
+    assert re.search(rf"^\| `{kind.path}` \| `{kind.type}` \| `\w+_id`", PAGE, re.MULTILINE)
+
+
+def test_limits_are_documented_as_they_are() -> None:
+    assert MOST_LISTED == registry.MOST_LISTED
+    assert f"`limit` is at most, and unless said otherwise, {MOST_LISTED};" in PAGE
+    assert (
+        f"A body has at most {registry.MOST_BYTES // 1024} KB, a name at most {registration.LONGEST_ID} bytes." in PAGE
+    )
+
+
+@pytest.mark.parametrize(
+    "example", [*re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL), *re.findall("`(forbid: {.*})`", PAGE)]
+)
+def test_every_rule_on_the_page_is_one(example: str) -> None:
+    rule = example if example.startswith("-") else f"- {example}"
+    text = f"server:\n  auth:\n    access_policy:\n{indent(rule, '    ')}"
+    findings = Findings()
+    assert read_policies(parse_document(text, "config.yaml"), {}, findings) is not None
+    assert [finding for finding in findings.diagnostics if finding.severity == "error"] == []

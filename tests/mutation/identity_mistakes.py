@@ -1,0 +1,181 @@
+"""Deliberate mistakes about who is asking, and about what everybody may use, each of which the suite must notice."""
+
+from __future__ import annotations
+
+from tests.mutation.mistake import Mistake
+
+REMEMBERED = "server/authn/remembered.py"
+REGISTERED = "server/authn/registered_claims.py"
+INTROSPECTION = "server/authn/introspection.py"
+QUOTA = "server/quota/quota.py"
+SQLITE = "server/quota/sqlite.py"
+ADDRESSES = "server/addresses.py"
+METERED = "server/inference/metered.py"
+
+IDENTITY_MISTAKES = (
+    Mistake(
+        "refusals are remembered for every token alike",
+        REMEMBERED,
+        "_remember(self._refused, key, (str(refusal)",
+        '_remember(self._refused, b"", (str(refusal)',
+    ),
+    Mistake(
+        "one refusal is everybody's",
+        REMEMBERED,
+        'hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()\n        known',
+        'hashlib.sha256(token[:6].encode("utf-8", "surrogatepass")).digest()\n        known',
+    ),
+    Mistake(
+        "a token is believed beyond its own end",
+        REMEMBERED,
+        "if vouched is not None and now < until and not self._is_over(vouched):",
+        "if vouched is not None and now < until:",
+    ),
+    Mistake(
+        "an outage is a refusal",
+        REMEMBERED,
+        "raise IdentityUnavailable(f\"{self._validator.service} can't",
+        "raise AuthenticationFailed(f\"{self._validator.service} can't",
+    ),
+    Mistake(
+        "introspection compares no audience",
+        INTROSPECTION,
+        "check_issuer_and_audience(claims, self._rules)",
+        "check_issuer_and_audience(claims, TokenRules(self._rules.issuer, None))",
+    ),
+    Mistake(
+        "whatever looks true is active", INTROSPECTION, 'claims.get("active") is not True', 'not claims.get("active")'
+    ),
+    Mistake(
+        "introspection compares no times", INTROSPECTION, "expires = check_times(claims, self._now())", "expires = None"
+    ),
+    Mistake(
+        "a token is good for ever",
+        REGISTERED,
+        "if expires is not None and expires + LEEWAY_SECONDS <= now:",
+        "if expires is not None and expires < 0:",
+    ),
+    Mistake(
+        "an audience may hold ours",
+        REGISTERED,
+        "rules.audience not in _audiences(claims)",
+        'rules.audience not in str(claims.get("aud"))',
+    ),
+    Mistake(
+        "a key is good for ever",
+        "server/authn/key_store.py",
+        "(self.expires_at is None or now < self.expires_at)",
+        "(self.expires_at is None or True)",
+    ),
+    Mistake("a revoked key goes on", "server/authn/key_store.py", "return self.revoked_at is None and (", "return ("),
+    Mistake(
+        "the secret of a key is not compared",
+        "server/authn/api_keys.py",
+        "if key is None or not fits or not key.is_good",
+        "if key is None or not key.is_good",
+    ),
+    Mistake(
+        "the keys of one issuer are good for every other",
+        "server/authenticators.py",
+        "            issuer=config.issuer,\n",
+        "            issuer=None,\n",
+    ),
+    Mistake(
+        "an issuer may publish its keys in plain",
+        "server/authn/endpoint.py",
+        'if parts.scheme == "http" and not _is_loopback(parts.hostname):',
+        'if parts.scheme == "ftp":',
+    ),
+    Mistake(
+        "the endpoint sees the caller's credentials",
+        "server/authn/custom.py",
+        "if name not in _SECRET_HEADERS:",
+        "if name:",
+    ),
+    Mistake(
+        "a text is split into letters",
+        "server/authn/custom.py",
+        "if not isinstance(values, list) or not all(",
+        "if not all(",
+    ),
+    Mistake("redirects are followed", "server/authn/exchange.py", "follow_redirects=False", "follow_redirects=True"),
+    Mistake(
+        "anybody says for whom it forwards",
+        ADDRESSES,
+        "if address is None or not self._is_trusted(address):\n            return",
+        "if address is None:\n            return",
+    ),
+    Mistake("without proxies headers are believed", ADDRESSES, "if client and not self._trusted:", "if not client:"),
+    Mistake(
+        "the first address that is forwarded counts", ADDRESSES, "reversed(_forwarded(scope))", "_forwarded(scope)"
+    ),
+    Mistake(
+        "each address of a network is a caller", ADDRESSES, "_IPV6_HOST_BITS: Final = 64", "_IPV6_HOST_BITS: Final = 0"
+    ),
+    Mistake(
+        "one more than the share is given",
+        SQLITE,
+        "quota.requests) <= :most_requests)",
+        "quota.requests) <= :most_requests + 1)",
+    ),
+    Mistake(
+        "a clock that jumps back takes the period along",
+        SQLITE,
+        "window = max(excluded.window, quota.window)",
+        "window = excluded.window",
+    ),
+    Mistake(
+        "a settlement of an old period is taken from the new one",
+        SQLITE,
+        'WHERE key = :key AND window = :window"',
+        'WHERE key = :key AND window >= :window"',
+    ),
+    Mistake(
+        "principals are counted without their issuer",
+        QUOTA,
+        '("principal", caller.issuer, caller.id)',
+        '("principal", caller.id)',
+    ),
+    Mistake("namespaces are one", QUOTA, "dumps((self._namespace, *who))", "dumps(who)"),
+    Mistake("an unknown limit is no limit", QUOTA, "else Limit(0, 0)", "else Limit()"),
+    Mistake("a caller without tokens left is let in", QUOTA, "_least(limit.tokens)", "None"),
+    Mistake("probes are counted", "server/toll.py", "if self.quota is None or path in FREE", "if self.quota is None"),
+    Mistake(
+        "a place is never given back",
+        "server/toll.py",
+        "            self._inside[key] -= 1\n",
+        "            self._inside[key] -= 0\n",
+    ),
+    Mistake(
+        "whoever hangs up pays nothing",
+        METERED,
+        "self._usage.tokens or max(self._meter.reserved, self._usage.events)",
+        "self._usage.tokens or 0",
+    ),
+    Mistake("a failure pays nothing", METERED, "if not failure.spent:", "if failure:"),
+    Mistake("a refusal is paid for", METERED, "if not failure.spent:", "if failure.spent:"),
+    Mistake(
+        "every number is a cost",
+        "server/inference/usage.py",
+        "type(total) is int and 0 < total <= MOST_TOKENS",
+        "type(total) is int",
+    ),
+    Mistake(
+        "the caller sees a usage that it did not ask for",
+        "server/inference/usage.py",
+        'return not (self._hidden and chunk.get("choices") == [])',
+        "return True",
+    ),
+    Mistake(
+        "a request is paid for before the policy is asked",
+        "server/guards.py",
+        "        try:\n            await self._pep.check_route(",
+        "        await self._settle()\n        try:\n            await self._pep.check_route(",
+    ),
+    Mistake(
+        "an origin may have a path",
+        "server/api/cors.py",
+        "(self.allow_all_origins or _ORIGIN.fullmatch(origin) is not None) and super()",
+        "super()",
+    ),
+)

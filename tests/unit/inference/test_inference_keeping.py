@@ -1,0 +1,154 @@
+"""Storing an answer on its way: what its caller gets when, and what happens to the place in the queue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from json import dumps
+from typing import Any
+
+import pytest
+
+from server.inference.echo import Echo
+from server.inference.keeping import KeepingProvider
+from server.inference.metered import MeteredProvider
+from server.inference.provider import DONE, ChatRequest, Provider, ProviderFailed
+from server.reading.reader import Reader
+from server.storage.database import DatabaseUnavailable
+from server.storage.write_queue import WriteQueue
+
+Json = dict[str, Any]
+
+
+class Kept:
+    """A provider that stores, and what it has stored; writes wait for `go_on`."""
+
+    def __init__(self, provider: Provider, queue: WriteQueue) -> None:
+        self.answers: list[Json] = []
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+        self.provider = KeepingProvider(provider, queue, self._write)
+
+    async def _write(self, answer: Json) -> None:
+        await self.go_on.wait()
+        self.answers.append(answer)
+
+
+def asking(**more: Any) -> ChatRequest:
+    body = {"model": "m", "messages": [{"role": "user", "content": "a b c"}], **more}
+    return ChatRequest("p/m", dumps(body).encode(), "chatcmpl-ours")
+
+
+def with_kept(
+    use: Callable[[Kept, WriteQueue], Awaitable[None]], wrap: Callable[[Provider], Provider] | None = None
+) -> None:
+    async def used() -> None:
+        reader, queue = Reader(), WriteQueue(1, 1)
+        echo: Provider = Echo(reader)
+        async with queue.running():
+            await use(Kept(wrap(echo) if wrap else echo, queue), queue)
+            # Whatever happened, the one place is free in the end.
+            (await queue.reserve()).leave()
+        await reader.close()
+
+    asyncio.run(used())
+
+
+def said(answer: Json) -> tuple[str, str]:
+    return answer["id"], answer["choices"][0]["message"]["content"]
+
+
+def test_the_end_of_an_answer_waits_for_its_record() -> None:
+    async def use(kept: Kept, _queue: WriteQueue) -> None:
+        kept.go_on.clear()
+        answering = asyncio.create_task(kept.provider.complete(asking()))
+        done, _ = await asyncio.wait([answering], timeout=0.05)
+        assert not done
+        kept.go_on.set()
+        await answering
+        assert list(map(said, kept.answers)) == [("chatcmpl-ours", "echo: a b c")]
+
+    with_kept(use)
+
+
+def test_of_a_stream_the_last_event_alone_waits() -> None:
+    async def use(kept: Kept, _queue: WriteQueue) -> None:
+        kept.go_on.clear()
+        pieces = aiter(await kept.provider.stream(asking(stream=True)))
+        got = [await anext(pieces) for _ in range(6)]
+        assert DONE not in b"".join(got)
+        assert b'"finish_reason":"stop"' in got[-1]
+        last = asyncio.create_task(anext(pieces))
+        done, _ = await asyncio.wait([last], timeout=0.05)
+        assert not done
+        kept.go_on.set()
+        assert await last == DONE
+        assert list(map(said, kept.answers)) == [("chatcmpl-ours", "echo: a b c")]
+        assert await anext(pieces, None) is None
+
+    with_kept(use)
+
+
+@pytest.mark.parametrize("taken", range(8))
+def test_a_stream_that_is_left_is_not_stored_and_frees_its_place(taken: int) -> None:
+    async def use(kept: Kept, _queue: WriteQueue) -> None:
+        events = await kept.provider.stream(asking(stream=True))
+        pieces = aiter(events)
+        got = [await anext(pieces) for _ in range(min(taken, 7))]
+        await events.aclose()
+        await events.aclose()
+        assert len(kept.answers) == (DONE in got)
+
+    with_kept(use)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_provider_that_refuses_frees_the_place(stream: bool) -> None:
+    async def use(kept: Kept, _queue: WriteQueue) -> None:
+        ask = kept.provider.stream if stream else kept.provider.complete
+        for _ in range(3):
+            with pytest.raises(ProviderFailed):
+                await ask(asking(n=0))
+        assert kept.answers == []
+
+    with_kept(use)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_without_a_place_the_provider_is_not_asked(stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.storage.write_queue.ROOM_SECONDS", 0.02)
+
+    async def use(kept: Kept, queue: WriteQueue) -> None:
+        place = await queue.reserve()
+        ask = kept.provider.stream if stream else kept.provider.complete
+        with pytest.raises(DatabaseUnavailable):
+            await ask(asking(n=0))  # which the provider would refuse in another way
+        place.leave()
+
+    with_kept(use)
+
+
+class _Free:
+    """A budget without a limit."""
+
+    reserved = 1
+
+    async def settle(self, used: int) -> None:
+        """Nothing."""
+
+
+async def _free() -> _Free:
+    return _Free()
+
+
+def test_an_answer_that_is_paid_for_is_stored_as_its_caller_gets_it() -> None:
+    async def use(kept: Kept, _queue: WriteQueue) -> None:
+        asked = asking(stream=True, stream_options={"include_usage": True})
+        got = b"".join([piece async for piece in await kept.provider.stream(asked)])
+        assert got.endswith(DONE)
+        assert b"usage" not in got
+        [answer] = kept.answers
+        assert said(answer) == ("chatcmpl-ours", "echo: a b c")
+        assert "usage" not in answer
+
+    with_kept(use, lambda provider: MeteredProvider(provider, _free, hidden=True))
