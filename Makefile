@@ -30,7 +30,7 @@ golden: .venv/dev.stamp ## rewrite the golden files from what the code does now
 
 nightly: .venv/dev.stamp opa ## the long checks: random ones, and the containers
 	@tools/engine/obtain
-	@OSTIARY_NIGHTLY=1 $(BIN)/python -m pytest tests/equivalence tests/laws tests/http/test_http_jam.py tests/http/test_http_stream_ends.py tests/system/test_many_streams.py tests/system/test_compose.py tests/system/test_kills.py --timeout 3600
+	@OSTIARY_NIGHTLY=1 $(BIN)/python -m pytest tests/equivalence tests/laws tests/http/test_http_jam.py tests/http/test_http_stream_ends.py tests/http/test_http_conversations_kills.py tests/system/test_many_streams.py tests/system/test_compose.py tests/system/test_kills.py --timeout 3600
 
 compose: .venv/dev.stamp opa ## run compose.yaml for real, on the Docker that is there or on an engine made for it
 	@tools/engine/obtain

@@ -93,7 +93,8 @@ def _decoded(raw: bytes) -> str:
     if _ESCAPED_SLASH.search(raw):
         before_id = next((prefix for prefix in SLASHED_IDS if path.startswith(prefix)), "")
         # Before the id, each slash of the path is one as it was sent.
-        if not before_id or _ESCAPED_SLASH.search(b"/".join(raw.split(b"/", before_id.count("/"))[:-1])):
+        slashes = before_id.count("/")
+        if not slashes or _ESCAPED_SLASH.search(b"/".join(raw.split(b"/", slashes)[:slashes])):
             raise _malformed("the path has an escaped slash")
     return path
 

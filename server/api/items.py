@@ -15,11 +15,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from policy.vocabulary import Action
-from server.api.answers import answer
+from server.api.answers import answer, list_answer
 from server.api.bodies import read_body
 from server.api.conversation_body import PREFIXES, REFERENCE, look_at_items
 from server.api.inclusions import INCLUDABLE, shown_of
-from server.api.paging import included, list_of, missing_reference, page_of, wanted
+from server.api.paging import frame_of, included, list_of, missing_reference, page_of, wanted
 from server.reading.reader import Reader
 from server.requests import gate_of
 from server.storage.database import ParentGone, Writing
@@ -45,7 +45,7 @@ class Items:
         gate, conversation = gate_of(request.scope), request.path_params["conversation_id"]
         await self._conversations.get(gate, conversation)
         page = await page_of(gate, self._store, query, parent=conversation)
-        return answer(list_of([_shown(record, asked) for record in page.records], has_more=page.has_more))
+        return await list_answer(frame_of(page), (_shown(record, asked) for record in page.records))
 
     async def create(self, request: Request) -> Response:
         """Add some, all of them or none."""
