@@ -20,11 +20,16 @@ def answer(shown: dict[str, Any]) -> JsonInPieces:
 
 async def list_answer(frame: dict[str, Any], data: Iterable[dict[str, Any]]) -> JsonInPieces:
     """The list `frame` as JSON, with this `data` in it, which may be large: it is made while others are served."""
+    return await list_of_texts(frame, map(_json, data))
+
+
+async def list_of_texts(frame: dict[str, Any], data: Iterable[bytes]) -> JsonInPieces:
+    """The same of `data` that is JSON already, or becomes it as it is iterated."""
     begin = {name: value for name, value in frame.items() if name != "data"} | {"data": []}
     pieces, size = [_json(begin).removesuffix(b"]}")], 0
     for each in data:
-        pieces += (b"," if len(pieces) > 1 else b"", _json(each))
-        size += len(pieces[-1])
+        pieces += (b"," if len(pieces) > 1 else b"", each)
+        size += len(each)
         if size > _AT_A_TIME:
             size = 0
             await asyncio.sleep(0)

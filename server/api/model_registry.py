@@ -6,10 +6,11 @@ from collections.abc import Collection
 from http import HTTPStatus
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from policy.vocabulary import Action, Origin, Resource
+from server.api.answers import answer
 from server.api.errors import ApiError, invalid, model_not_found
 from server.api.models import shown_model
 from server.api.registration import look_at_model
@@ -69,7 +70,7 @@ class ModelRegistry:
             sentence = f"the model `{name}` is defined by the configuration; remove it there"
             headers = {"x-should-retry": "false"}
             raise ApiError(HTTPStatus.CONFLICT, sentence, code="defined_by_configuration", headers=headers) from None
-        return JSONResponse(removed(model.name, "model"))
+        return answer(removed(model.name, "model"))
 
     def _only_provider(self) -> str:
         if len(self._providers) == 1:

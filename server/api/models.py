@@ -8,8 +8,9 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.api.answers import list_of_texts
 from server.api.errors import ApiError, model_not_found
-from server.api.paging import wanted
+from server.api.paging import list_of, wanted
 from server.inference.catalogue import Catalogue, Model, ProviderGone
 from server.inference.provider import Provider
 from server.requests import gate_of
@@ -37,11 +38,8 @@ class Models:
             page = await self._catalogue.page(gate_of(request.scope), query.limit, query.after)
         except NotFound as missing:
             raise model_not_found(query.after or missing.identity) from None
-        names = [model.name for model in page.models]
-        ends = {"first_id": names[0], "last_id": names[-1]} if names else {"first_id": None, "last_id": None}
-        end = _encoded({**ends, "has_more": page.has_more})
-        shown = b",".join([self._show(model) for model in page.models])
-        return Response(b'{"object":"list","data":[%b],%b' % (shown, end[1:]), media_type="application/json")
+        ends = [{"id": model.name} for model in (*page.models[:1], *page.models[-1:])]
+        return await list_of_texts(list_of(ends, has_more=page.has_more), map(self._show, page.models))
 
     async def retrieve(self, request: Request) -> Response:
         """One of them, by any of its names."""

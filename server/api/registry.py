@@ -12,12 +12,13 @@ from secrets import token_hex
 from typing import Any, Final
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from server.api.answers import answer, list_answer
 from server.api.bodies import read_body
 from server.api.errors import ApiError
-from server.api.paging import list_of, page_of, wanted
+from server.api.paging import frame_of, page_of, wanted
 from server.api.registration import (
     look_at_benchmark,
     look_at_dataset,
@@ -84,12 +85,12 @@ class Entries:
         """A page of them, oldest first unless asked otherwise."""
         query = wanted(request, default=MOST_LISTED, most=MOST_LISTED, newest_first=False)
         page = await page_of(gate_of(request.scope), self._store, query)
-        return JSONResponse(list_of([self._show(record) for record in page.records], has_more=page.has_more))
+        return await list_answer(frame_of(page), map(self._show, page.records))
 
     async def retrieve(self, request: Request) -> Response:
         """One of them."""
         record = await self._store.get(gate_of(request.scope), request.path_params["identifier"])
-        return JSONResponse(self._show(record))
+        return answer(self._show(record))
 
     async def register(self, request: Request) -> Response:
         """Keep a further one, under the name that it is given, or one of ours where it may be given none."""
@@ -100,12 +101,12 @@ class Entries:
             record = await self._store.create(permit, Draft(name, found))
         except AlreadyThere:
             raise taken(name) from None
-        return JSONResponse(self._show(record))
+        return answer(self._show(record))
 
     async def unregister(self, request: Request) -> Response:
         """Remove one of them."""
         record = await self._store.delete(gate_of(request.scope), request.path_params["identifier"])
-        return JSONResponse(removed(record.id, self._kind.shown))
+        return answer(removed(record.id, self._kind.shown))
 
     def _show(self, record: Record) -> dict[str, Any]:
         own = record.body["provider_resource_id"]

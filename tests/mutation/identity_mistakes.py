@@ -105,7 +105,6 @@ IDENTITY_MISTAKES = (
         "if address is None or not self._is_trusted(address):\n            return",
         "if address is None:\n            return",
     ),
-    Mistake("without proxies headers are believed", ADDRESSES, "if client and not self._trusted:", "if not client:"),
     Mistake(
         "the first address that is forwarded counts", ADDRESSES, "reversed(_forwarded(scope))", "_forwarded(scope)"
     ),
