@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,6 +16,7 @@ from server.quota.counters import CountersUnavailable, Units, Used
 _Result = TypeVar("_Result")
 
 _BUSY_SECONDS: Final = 5.0
+_PAUSE_SECONDS: Final = 0.005
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS quota (
     key TEXT PRIMARY KEY,
@@ -109,9 +111,10 @@ class SqliteCounters:
 
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.touch(mode=0o600)
         database = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         self._database = database
-        database.execute("PRAGMA journal_mode = WAL")
+        _begin_log(database)
         # A lost second of counting after a power failure is worth less than a disk's time in every request.
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute(_SCHEMA)
@@ -135,6 +138,23 @@ class SqliteCounters:
         if self._database is None:
             raise RuntimeError("the quota's store is used before it is started")
         return self._database
+
+
+def _begin_log(database: sqlite3.Connection) -> None:
+    """Have changes written to a log first, which costs less than changing the file in place.
+
+    Of several processes that start together on one file, SQLite refuses all but one, and lets none of them wait.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _take(database: sqlite3.Connection, units: Units) -> tuple[bool, Used]:

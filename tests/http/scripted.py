@@ -14,9 +14,10 @@ from tests.http.upstream import chunk
 
 Script = Callable[[socket.socket], None]
 
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+# Each connection serves one request, and says so: a client that reused one would meet its end by chance.
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
-UNTIL_CLOSE = HEAD + b"Connection: close\r\n\r\n"
+UNTIL_CLOSE = HEAD + b"\r\n"
 DONE = b"data: [DONE]\n\n"
 
 

@@ -135,7 +135,10 @@ def whole_completion(size: int) -> bytes:
 
 def test_a_large_completion_arrives_whole(provider: Scripted, address: Address) -> None:
     body = whole_completion(24_000_000)
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    head = (
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        % len(body)
+    )
     provider.play(lambda connection: connection.sendall(head + body))
     answer = address.post(CHAT, chat_body("m", stream=False))
     assert answer.body == body.replace(b'"model": "m"', b'"model": "p/m"')
@@ -162,7 +165,10 @@ def test_a_large_completion_that_nobody_reads_is_cut_off(
 ) -> None:
     monkeypatch.setattr(http1, "STALL_SECONDS", 0.3)
     body = whole_completion(24_000_000)
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    head = (
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        % len(body)
+    )
     provider.play(lambda connection: connection.sendall(head + body))
     before = open_files()
     with Client(address, "m", stream=False, buffer=4096) as client:

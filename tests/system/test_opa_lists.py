@@ -79,7 +79,7 @@ def test_each_caller_gets_a_list_of_their_own(opa_binary: Path, tmp_path: Path, 
             assert await listed(Anonymous(), Action.READ) == ["public-a"]
             assert [record["effect"] for record in await here.records()] == ["filter"] * 5
             with pytest.raises(PolicyUnavailable) as caught:
-                await here.pep.permit_list(RequestContext("req_2", ANN), Action.READ, "model")
+                await here.pep.permit_list(RequestContext("req_2", ANN), Action.READ, "provider")
             assert caught.value.failure is Failure.MALFORMED
 
     asyncio.run(main())

@@ -173,6 +173,16 @@ def test_counts_outlive_a_restart(make: Make) -> None:
     run(scenario())
 
 
+def test_servers_that_start_together_on_a_new_file_all_start(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        for number in range(60):
+            async with opened(*(SqliteCounters(tmp_path / f"{number}.db") for _ in range(12))):
+                pass
+        assert (tmp_path / "0.db").stat().st_mode & 0o777 == 0o600
+
+    run(scenario())
+
+
 def test_a_store_that_is_out_of_reach_gives_nothing(tmp_path: Path) -> None:
     (tmp_path / "none.db").write_bytes(b"this is no database, whatever its name says" * 100)
     (tmp_path / "file").touch()
