@@ -55,6 +55,9 @@ class Watched:
         return counted[0]
 
 
+WHOLE = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+
+
 def eventually(condition: Callable[[], bool]) -> bool:
     """Whether the condition holds at some time from now on."""
     deadline = time.monotonic() + PATIENCE
