@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from server.storage.record_filter import SQLITE, Dialect
 _BUSY_SECONDS: Final = 5.0
 """How long to wait for another process that writes."""
 
+_PAUSE_SECONDS: Final = 0.02
 _READERS: Final = 2
 
 
@@ -101,7 +103,7 @@ class SqliteDatabase:
     async def _connected(self) -> aiosqlite.Connection:
         connection = await aiosqlite.connect(self._path, isolation_level=None, timeout=_BUSY_SECONDS)
         try:
-            await connection.execute_fetchall("PRAGMA journal_mode = WAL")
+            await _begin_log(connection)
             await connection.execute_fetchall("PRAGMA foreign_keys = ON")
         except BaseException:
             await connection.close()
@@ -129,6 +131,23 @@ class SqliteDatabase:
         except (sqlite3.Error, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise DatabaseUnavailable(f"the records in `{self._path}` can't be used: {reason}") from None
+
+
+async def _begin_log(connection: aiosqlite.Connection) -> None:
+    """Have changes written to a log first, beside which others can read.
+
+    Of several processes that start together on one file, SQLite refuses all but one, and lets none of them wait.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            await connection.execute_fetchall("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(_PAUSE_SECONDS)
+        else:
+            return
 
 
 class _Transaction:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import base64
-import hmac
 import ssl
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -17,54 +14,10 @@ import pytest
 
 from server.authenticators import authenticator
 from server.authn import exchange
-from server.authn.key_store import KeyStore
-from tests.http.decided import Decided, decided, read
+from tests.http.decided import decided, read
+from tests.http.identified import CONFIG, P1, guarded, models
 from tests.http.upstream import upstream
 from tests.identity.services import Asked, Service, private_ca, service
-
-CONFIG = """
-    version: 2
-    apis: [inference]
-    providers:
-      inference:
-      - {provider_id: echo, provider_type: inline::echo}
-    models:
-    - {model_id: model-1, provider_id: echo}
-    - {model_id: model-2, provider_id: echo}
-    server:
-      auth:
-        provider_config: PROVIDER
-        access_policy: POLICY
-"""
-P1 = """
-        - permit:
-            principal: user-1
-            actions: [create, read, delete]
-          description: user-1 has full access to all resources
-        - permit:
-            principal: user-2
-            actions: [read]
-            resource: model::model-1
-          description: user-2 has read access to model-1 only
-"""
-
-
-@contextmanager
-def guarded(provider: str, policy: str, opa: Path, folder: Path) -> Iterator[Decided]:
-    """The server with that `provider_config` (flow style) and that policy."""
-    text = CONFIG.replace("PROVIDER", provider).replace("POLICY", policy)
-    with decided(text, opa, folder, authenticator=authenticator(read(text).server.auth)) as running:
-        yield running
-
-
-def models(running: Decided, token: str | None) -> list[str] | int:
-    """The models that the bearer sees, or the status of a refusal."""
-    answer = running.address.get("/v1/models", *([] if token is None else [f"Authorization: Bearer {token}"]))
-    if answer.status != 200:
-        assert answer.error["message"]
-        assert token is None or token not in answer.body.decode()
-        return answer.status
-    return sorted(model["id"] for model in answer.json["data"])
 
 
 def test_c17_p1_two_github_users(opa_binary: Path, tmp_path: Path) -> None:
@@ -211,17 +164,6 @@ def test_introspection_decides_about_opaque_tokens(opa_binary: Path, tmp_path: P
             assert len(issuer.asked) == 2
 
 
-def test_a_key_of_the_command_line_is_good_until_it_is_revoked(opa_binary: Path, tmp_path: Path) -> None:
-    store = KeyStore(tmp_path / "keys.db")
-    key = store.create("user-2", {"roles": ("developer",)}, None)
-    provider = f"{{type: api_key, db_path: '{tmp_path / 'keys.db'}', recheck_period: 0}}"
-    with guarded(provider, P1, opa_binary, tmp_path) as running:
-        assert models(running, key) == ["echo/model-1"]
-        assert models(running, key[:-1] + ("A" if key[-1] != "A" else "B")) == 401
-        store.revoke(key.split("_")[1])
-        assert models(running, key) == 401
-
-
 def test_t1_one_tls_context_for_each_outbound_endpoint_made_once(
     opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,41 +209,3 @@ def test_case_17_an_endpoint_that_is_slow_is_unavailable_and_holds_nobody_else_u
                 assert models(running, "known") == ["echo/model-1", "echo/model-2"]
             assert slow.result() == 503
             endpoint.go_on.set()
-
-
-def test_case_18_a_missing_key_and_a_wrong_one_cost_the_same_steps_and_look_alike(
-    opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compared: list[tuple[int, int]] = []
-    compare = hmac.compare_digest
-
-    def counting(one: bytes, other: bytes) -> bool:
-        compared.append((len(one), len(other)))
-        return compare(one, other)
-
-    monkeypatch.setattr(hmac, "compare_digest", counting)
-    store = KeyStore(tmp_path / "keys.db")
-    good = store.create("user-2", {}, None)
-    secret = store.create("user-3", {}, None).split("_", 2)[2]
-    identity = good.split("_")[1]
-    revoked = store.create("user-4", {}, None)
-    store.revoke(revoked.split("_")[1])
-    provider = f"{{type: api_key, db_path: '{tmp_path / 'keys.db'}'}}"
-    with guarded(provider, P1, opa_binary, tmp_path) as running:
-        answers = []
-        for number, key in enumerate((f"ost_{identity}_{'A' * 43}", f"ost_{'a' * 12}_{secret}", revoked)):
-            answers.append(running.address.get("/v1/models", f"Authorization: Bearer {key}"))
-            assert compared == [(32, 32)] * (number + 1)
-        assert {answer.status for answer in answers} == {401}
-        assert len({answer.body for answer in answers}) == 1
-        assert models(running, good) == ["echo/model-1"]
-
-
-def test_a_remembered_key_is_refused_once_it_is_over(opa_binary: Path, tmp_path: Path) -> None:
-    store = KeyStore(tmp_path / "keys.db")
-    key = store.create("user-2", {}, int(time.time()) + 3)
-    provider = f"{{type: api_key, db_path: '{tmp_path / 'keys.db'}', recheck_period: 3600}}"
-    with guarded(provider, P1, opa_binary, tmp_path) as running:
-        deadline = time.monotonic() + 30
-        while models(running, key) != 401:
-            assert time.monotonic() < deadline

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -18,77 +17,15 @@ from server.authenticators import authenticator
 from server.authn import exchange, oauth2
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
 from tests.http.decided import Decided, decided, read
+from tests.http.issuers import CONFIG, UNUSED, Clock, Issued, issuing
 from tests.identity.services import service
 from tests.unit.authn.authn_attacks import ATTACKS, World
-from tests.unit.authn.authn_peers import AUDIENCE, ISSUER, NOW, KeyServer, Signer, answer, claims, jwk_set, key_server
-
-CONFIG = """
-    version: 2
-    apis: [inference]
-    providers:
-      inference:
-      - {provider_id: echo, provider_type: inline::echo}
-    models:
-    - {model_id: open, provider_id: echo}
-    - {model_id: secret, provider_id: echo}
-    storage:
-      backends:
-        sql: {type: sql_sqlite, db_path: FOLDER/records.db}
-      stores:
-        conversations: {backend: sql, table_name: openai_conversations}
-    server:
-      auth:
-        provider_config: PROVIDER
-        access_policy:
-        - permit: {actions: [read], resource: "model::secret"}
-          when: user with admin in roles
-        - permit: {actions: [read], resource: "model::open"}
-        - permit: {actions: [create], resource: "sql_record::openai_conversations::*"}
-        - permit: {actions: [read], resource: "sql_record::openai_conversations::*"}
-          when: user is owner
-"""
-UNUSED = '{type: custom, endpoint: "https://auth.example.com/validate"}'
-
-
-@dataclass
-class Clock:
-    """Seconds that never run backwards, as the test wants them."""
-
-    seconds: float = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-@dataclass
-class Issued:
-    """A server, and the issuer whose keys it verifies tokens with."""
-
-    running: Decided
-    keys: KeyServer
-    world: World
-    clock: Clock
-
-    def status(self, token: str, *more: str) -> int:
-        """What the bearer of a token gets."""
-        return self.running.address.get("/v1/models", f"Authorization: Bearer {token}", *more).status
+from tests.unit.authn.authn_peers import AUDIENCE, ISSUER, NOW, Signer, answer, claims, jwk_set, key_server
 
 
 @pytest.fixture(scope="module")
 def world() -> World:
     return World(Signer.rsa("rsa-1"), Signer.ec("ec-1"), Signer.rsa("rsa-2"))
-
-
-@contextmanager
-def issuing(world: World, opa: Path, folder: Path) -> Iterator[Issued]:
-    with key_server() as keys:
-        keys.content = jwk_set(world.ec, world.rsa)
-        clock = Clock()
-        settings = OAuth2Settings(keys.url, issuer=ISSUER, audience=AUDIENCE, key_recheck_seconds=600.0)
-        identity = OAuth2Authenticator(settings, now=lambda: NOW, clock=clock)
-        text = CONFIG.replace("PROVIDER", UNUSED).replace("FOLDER", str(folder))
-        with decided(text, opa, folder, authenticator=identity) as running:
-            yield Issued(running, keys, world, clock)
 
 
 @pytest.fixture(scope="module")

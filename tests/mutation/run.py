@@ -32,8 +32,11 @@ CHECKS = (
 )
 AT_THE_DOOR = (
     ("callers, shares", ["tests/unit/authn", "tests/unit/quota", "tests/unit/inference/test_inference_usage.py"]),
-    ("callers (HTTP)", [f"tests/http/test_http_{name}.py" for name in ("identity", "tokens", "cors_configured")]),
-    ("shares (HTTP)", [f"tests/http/test_http_{name}.py" for name in ("quota", "budgets")]),
+    (
+        "callers (HTTP)",
+        [f"tests/http/test_http_{name}.py" for name in ("identity", "api_keys", "tokens", "cors_configured")],
+    ),
+    ("shares (HTTP)", [f"tests/http/test_http_{name}.py" for name in ("quota", "budgets", "budgets_shares")]),
 )
 """What checks who is asking, and what everybody may use: the policy's own checks have no part in it."""
 
