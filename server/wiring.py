@@ -55,6 +55,7 @@ from server.stores import Stores
 from server.telemetry.gauges import Sample
 from server.telemetry.metrics import Metrics
 from server.telemetry.shared import SHARED_DIRECTORY
+from server.tls import client_context
 
 if TYPE_CHECKING:
     from server.telemetry.spans import Tracing
@@ -221,12 +222,7 @@ def _provider(config: ProviderConfig, reader: Reader) -> Provider:
 
 
 def _tls(verify: bool | Path) -> ssl.SSLContext:
-    """Made once for each provider: reading the certificates takes longer than a request."""
-    context = ssl.create_default_context(cafile=verify if isinstance(verify, Path) else None)
-    if verify is False:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+    return client_context(verify if isinstance(verify, Path) else None, verify=verify is not False)
 
 
 def _model(config: ModelConfig) -> Model:
