@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from starlette.types import Receive
 
 from server.api.errors import ClientGone
 from server.api.interruptions import Interruptible
+
+PATIENCE_SECONDS: Final = 0.01
+"""How long nobody listens: most answers are there by then, and a listener costs more than much of the rest."""
 
 
 class WhileConnected:
@@ -21,19 +24,25 @@ class WhileConnected:
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._block = Interruptible(ClientGone())
+        self._listener: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Start listening."""
+        """Start listening soon."""
         self._block.__enter__()
-        self._listener = asyncio.create_task(self._listen())
+        self._timer = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._start)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop listening."""
-        self._listener.cancel()
+        self._timer.cancel()
+        if self._listener is not None:
+            self._listener.cancel()
         self._block.__exit__(kind, error, trace)
+
+    def _start(self) -> None:
+        self._listener = asyncio.create_task(self._listen())
 
     async def _listen(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

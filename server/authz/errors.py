@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from policy.vocabulary import Decision
@@ -24,6 +24,10 @@ class Failure(StrEnum):
     VERSION = "version"
     BREAKER = "breaker"
     DECISION_LOG = "decision_log"
+
+
+SILENCE: Final = frozenset({Failure.UNREACHABLE, Failure.DEADLINE, Failure.CLOSED})
+"""Failures that say nothing about the question: OPA isn't there, or not fast enough."""
 
 
 class PolicyUnavailable(Exception):

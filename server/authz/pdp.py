@@ -9,14 +9,11 @@ from typing import Final
 from server.authz.answer import Answer, read_answer, read_answers, read_undecided
 from server.authz.breaker import Breaker
 from server.authz.clauses import RecordFilter, read_filter
-from server.authz.errors import Failure, PolicyUnavailable
+from server.authz.errors import SILENCE, Failure, PolicyUnavailable
+from server.authz.gathering import Gathering
 from server.authz.observer import Effect, Kind, Observer, Unobserved, effect_of
 from server.authz.question import MALFORMED, ListQuestion, Question, encode, encode_list, encode_many
 from server.authz.transport import Entrypoint, OpaTransport
-
-_SILENCE: Final = frozenset({Failure.UNREACHABLE, Failure.DEADLINE, Failure.CLOSED})
-"""Failures that say nothing about the question: OPA isn't there, or not fast enough."""
-
 
 MOST_TOGETHER: Final = 200
 """Questions of one request: their answers stay within the transport's limit, and their time within its deadline."""
@@ -40,6 +37,7 @@ class PolicyDecisionPoint:
         self.live_revision: str | None = None
         self.live_since: float | None = None
         self._transport = transport
+        self._gathering = Gathering(transport)
         self._observer = Unobserved() if observer is None else observer
         self._breaker = Breaker(time.monotonic)
 
@@ -133,10 +131,10 @@ class PolicyDecisionPoint:
         trial = self._breaker.admit()
         began = time.perf_counter()
         try:
-            reply = await self._transport.exchange(body, entrypoint)
+            reply = await self._gathering.exchange(body, entrypoint)
         except PolicyUnavailable as failure:
             self._observer.answered(time.perf_counter() - began)
-            if failure.failure in _SILENCE:
+            if failure.failure in SILENCE:
                 self._breaker.failed(trial)
             else:
                 self._breaker.succeeded()
