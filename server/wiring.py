@@ -51,6 +51,7 @@ from server.inference.registered import RegisteredModels
 from server.lifespan import Opened, Resource, closed, started
 from server.quotas import tolls
 from server.reading.reader import Reader
+from server.starting import DecisionLogUnusable
 from server.stores import Stores
 from server.telemetry.gauges import Sample
 from server.telemetry.metrics import Metrics
@@ -120,11 +121,20 @@ def sample(pdp: PolicyDecisionPoint, log: DecisionLog) -> Sample:
 def _decision_log(setting: DecisionLogSetting) -> DecisionLog:
     match setting:
         case RotatedLog(path=path, rotate_at=size, keep=keep):
-            return DecisionLog.to_file(path, Rotation(size, keep))
+            return _decision_file(path, Rotation(size, keep))
         case Path():
-            return DecisionLog.to_file(setting)
+            return _decision_file(setting)
         case _:
             return DecisionLog.to_stdout()
+
+
+def _decision_file(path: Path, rotation: Rotation | None = None) -> DecisionLog:
+    try:
+        return DecisionLog.to_file(path, rotation)
+    except OSError as fault:
+        raise DecisionLogUnusable(
+            f"the decision log `{path}` can't be written: {fault.strerror}; choose another `server.decision_log`"
+        ) from None
 
 
 def build(
@@ -152,6 +162,7 @@ def build(
     inference = {entry.provider_id: entry.provider for entry in entries if entry.api == "inference"}
     paid = tolls(config)
     stores = Stores(config)
+    telemetry.metrics.watch_writes(stores.chats.queue.waiting)
     models = tuple(map(_model, config.models))
     registered = RegisteredModels(stores.models, stores.model_names, {name for each in models for name in each.names})
     catalogue = Catalogue(models, inference, registered)

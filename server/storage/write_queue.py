@@ -67,9 +67,13 @@ class WriteQueue:
         self._places = asyncio.Semaphore(most)
         self._writers = writers
         self._waiting: asyncio.Queue[tuple[Write, int, asyncio.Future[None]]] = asyncio.Queue()
-        self._bytes = 0
+        self._bytes = self._count = 0
         self._light = asyncio.Event()
         self._light.set()
+
+    def waiting(self) -> int:
+        """How many writes are not made yet."""
+        return self._count
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -101,6 +105,7 @@ class WriteQueue:
         """For a `Place`."""
         done = asyncio.get_running_loop().create_future()
         self._weigh(size)
+        self._count += 1
         self._waiting.put_nowait((write, size, done))
         return done
 
@@ -122,6 +127,7 @@ class WriteQueue:
                 await _written(write)
             finally:
                 self._weigh(-size)
+                self._count -= 1
                 self.free()
                 self._waiting.task_done()
                 if not done.done():

@@ -29,6 +29,12 @@ class Gauges:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self._writes = Gauge(
+            "ostiary_stored_chats_waiting",
+            "Stored chats that are not written yet.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self._breaker = Gauge(
             "ostiary_opa_breaker_open",
             "1 while the policy engine is not asked because it did not answer.",
@@ -57,10 +63,11 @@ class Gauges:
         self._in_force: dict[str, str | None] = {"wanted": None, "live": None}
         self._process = _Process(registry)
 
-    def sample(self, streams: int, sample: Sample | None) -> None:
+    def sample(self, streams: int, writes: int, sample: Sample | None) -> None:
         """Bring them up to date; without a `sample`, what is known without one."""
         self._process.sample()
         self._streams.set(streams)
+        self._writes.set(writes)
         if sample is None:
             return
         self._breaker.set(sample.breaker_open)

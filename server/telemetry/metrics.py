@@ -59,6 +59,7 @@ class Metrics:
         self._gauges = Gauges(registry)
         self._look: Callable[[], Sample] | None = None
         self._count_streams: Callable[[], int] = int
+        self._count_writes: Callable[[], int] = int
         self._looking = Lock()
         self._requests = Counter(
             "ostiary_http_requests", "Requests by outcome.", ["route", "method", "status"], registry=registry
@@ -125,10 +126,15 @@ class Metrics:
         """Take the number of open streams from `count` from now on."""
         self._count_streams = count
 
+    def watch_writes(self, count: Callable[[], int]) -> None:
+        """Take the number of stored chats that are not written yet from `count` from now on."""
+        self._count_writes = count
+
     def sample(self) -> None:
         """Bring the gauges up to date."""
         with self._looking:
-            self._gauges.sample(self._count_streams(), None if self._look is None else self._look())
+            sample = None if self._look is None else self._look()
+            self._gauges.sample(self._count_streams(), self._count_writes(), sample)
 
     @asynccontextmanager
     async def sampling(self) -> AsyncIterator[None]:

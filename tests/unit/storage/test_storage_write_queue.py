@@ -57,6 +57,7 @@ def test_what_is_put_is_written_in_its_order() -> None:
         last = [(await queue.reserve()).fill(written.write(str(number)), 1) for number in range(5)][-1]
         await last
         assert written.texts == ["0", "1", "2", "3", "4"]
+        assert queue.waiting() == 0
 
     with_queue(use)
 
