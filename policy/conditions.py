@@ -50,7 +50,8 @@ _NEGATED_BY_UNLESS: Final = {
     "resource is owned": "resource is unowned",
     "resource is not from config": "resource is from config",
 }
-_TOKEN: Final = re.compile(r""" *(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^ "'][^ ]*))(?= |$)""")
+# White space of every kind parts words, as it does for a reader: a text from a web page may hold no-break spaces.
+_TOKEN: Final = re.compile(r"""\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^\s"']\S*))(?=\s|$)""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ _Token: TypeAlias = str | _Quoted
 
 def condition(scalar: Scalar, in_route_rule: bool, findings: Findings) -> Condition | None:
     """The condition that `scalar` spells; None after reporting that it spells none, or none that fits a route rule."""
-    text = scalar.text.strip(" ")
+    text = scalar.text.strip()
     tokens = _tokens(text)
     found = _condition(tokens) if tokens else None
     if found is None:
@@ -132,7 +133,7 @@ def _hint(text: str, tokens: list[_Token] | None) -> str:
         return "an attribute's name takes no quotes"
     if plain.startswith(("user with ", "user in ", "user not in ")) and plain.endswith((" in", " owner", " owners")):
         return "the attribute's name is missing at the end, as in `user in owners teams`"
-    if blank := re.fullmatch(r"user with ([^\"']+? [^\"']+?) (not in|in) ([^ ]+)", plain):
+    if blank := re.fullmatch(r"user with ([^\"']+? [^\"']+?) (not in|in) (\S+)", plain):
         meant = f'user with "{blank[1]}" {blank[2]} {blank[3]}'
         return f"a value that holds blanks needs quotes: {quoted(meant)}"
     # The nearest spelling must not be the opposite of what was meant.

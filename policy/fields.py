@@ -9,6 +9,7 @@ from collections.abc import Mapping as ReadOnlyMapping
 from policy.diagnostics import Findings, did_you_mean, quoted
 from policy.document import Mapping, Node, Scalar, Sequence
 from policy.environment import has_expression
+from policy.rules import Clause
 
 NO_MOVES: ReadOnlyMapping[str, str] = {}
 
@@ -81,12 +82,17 @@ def _is_usable(scalar: Scalar, key: str, findings: Findings) -> bool:
     elif has_expression(text):
         message = f"`{key}` holds an environment expression, and a policy says the same in every environment"
         findings.error("environment-in-policy", span, message, "write the value itself")
-    elif control := _control_character(text, allowed="\n\t" if key == "description" else ""):
+    elif control := _control_character(_as_read(text, key), allowed="\n\t" if key == "description" else ""):
         message = f"`{key}` holds the control character U+{ord(control):04X}"
         findings.error("control-character", span, message, "write one line of plain text")
     else:
         return True
     return False
+
+
+def _as_read(text: str, key: str) -> str:
+    """The text without what says nothing in this field: a condition in a block (`|`, `>`) ends in a newline."""
+    return text.rstrip("\n") if key in tuple(Clause) else text
 
 
 def _control_character(text: str, allowed: str) -> str | None:

@@ -114,10 +114,10 @@ def _path_alternatives(paths: tuple[PathPattern, ...], dialect: Dialect) -> Iter
     if any(isinstance(path, Everything) for path in paths):
         yield ()
         return
-    exact = [path.path for path in paths if isinstance(path, ExactPath)]
+    exact = list(dict.fromkeys(path.path for path in paths if isinstance(path, ExactPath)))
     if exact:
         yield (Test(f"path is {' or '.join(exact)}", (equals_any("input.route.path", exact),)),)
-    prefixes = [path.prefix for path in paths if isinstance(path, PathPrefix)]
+    prefixes = list(dict.fromkeys(path.prefix for path in paths if isinstance(path, PathPrefix)))
     if prefixes:
         yield (Test(f"path starts with {' or '.join(prefixes)}", (_starts_with_any("input.route.path", prefixes),)),)
     for path in paths:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from policy.diagnostics import Diagnostic, InvalidDocument, Severity, Span
+from policy.diagnostics import Diagnostic, InvalidDocument, Severity, Span, quoted
 from policy.rules import Guardrails
 from translators.compiler import LAW
 from translators.opa import find
@@ -27,9 +27,14 @@ def read_guardrails(guardrails: Guardrails | None, *, checked: bool = True) -> d
     if guardrails is None:
         return {}
     directory = Path(guardrails.span.file).parent / Path(guardrails.directory).expanduser()
+    if not directory.is_dir():
+        message = f"there is no directory {quoted(guardrails.directory)}"
+        raise _refused(guardrails.span, message, "name one with Rego files, relative to this file")
     paths = sorted(path for path in directory.glob("*.rego") if not path.name.endswith("_test.rego"))
     if not paths:
-        raise _refused(guardrails.span, f"`{guardrails.directory}` holds no Rego files", "name a directory with some")
+        raise _refused(
+            guardrails.span, f"{quoted(guardrails.directory)} holds no Rego files", "name a directory with some"
+        )
     contents = {path: path.read_bytes() for path in paths}
     if checked:
         _check(contents)

@@ -9,10 +9,10 @@ from tests.reference import model
 
 IDS = ["ann", "ben", 'o"brien', "système", "back\\slash", "`", "user:with:colons"]
 ISSUERS = ["", "https://a.example", "https://b.example"]
-ATTRIBUTES = ["roles", "teams", "cost-größe"]
+ATTRIBUTES = ["roles", "teams", "projects", "namespaces", "cost-größe"]
 VALUES = ["admin", "dev", "machine learning", "é", "e\u0301", "*", "not", "in", 'a"b', "42", "${x}"]
 TYPES = ["model", "vector_store", "prompt", "tool", "sql_record::openai_files", "sql_record::responses"]
-NAMES = ["a", "b", "a*", "llama-3", "vllm/llama-3", "ünï", 'q"uote`', "x::y", "a\nb", "A"]
+NAMES = ["a", "b", "a*", "llama-3", "vllm/llama-3", "ünï", 'q"uote`', "x::y", "x::*", "a\nb", "A"]
 PATHS = [
     "/",
     "/v1",
@@ -42,7 +42,7 @@ def questions(chance: random.Random, auth: dict[str, Any]) -> list[dict[str, Any
     resource = {
         "type": kind,
         "names": names,
-        "owner": chance.choice([None, caller, principal(chance), principal(chance)]),
+        "owner": owner(chance, caller),
         "origin": chance.choice(["created", "config"]),
     }
     asked = {"action": action, "resource": resource}
@@ -65,7 +65,7 @@ def aim_caller(chance: random.Random, rule: dict[str, Any], caller: dict[str, An
     if "principal" in scope_of(rule) and chance.random() < 0.8:
         caller["id"] = scope_of(rule)["principal"]
     for condition in listed(rule.get("when", [])) + listed(rule.get("unless", [])):
-        found = model.HAS_VALUE.fullmatch(condition)
+        found = model.HAS_VALUE.fullmatch(model.spaced(condition))
         if found and chance.random() < 0.5:
             caller["attributes"].setdefault(found[4], []).append(found[1] or found[2])
 
@@ -77,6 +77,23 @@ def principal(chance: random.Random) -> dict[str, Any]:
         "issuer": chance.choice(ISSUERS),
         "attributes": {name: values(chance) for name in ATTRIBUTES if chance.random() < 0.7},
     }
+
+
+def owner(chance: random.Random, caller: dict[str, Any]) -> dict[str, Any] | None:
+    """Nobody, the caller, or somebody who has some, all or none of what the caller has."""
+    attributes = caller["attributes"]
+    return chance.choice(
+        [
+            None,
+            caller,
+            {**caller, "issuer": chance.choice(ISSUERS)},
+            {**caller, "attributes": {}},
+            {**principal(chance), "attributes": {name: attributes[name] for name in sorted(attributes)[::2]}},
+            {**principal(chance), "attributes": {}},
+            principal(chance),
+            principal(chance),
+        ]
+    )
 
 
 def values(chance: random.Random) -> list[str]:

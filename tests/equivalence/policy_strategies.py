@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.equivalence.policy_questions import (
     VALUES,
     questions,
 )
+from tests.reference import model
 
 SPELLINGS = [*TYPES, "vector_db"]
 RESOURCE_REGEXES = [
@@ -61,9 +63,9 @@ mostly = st.sampled_from([True, True, True, False])
 
 
 def some(values: list[str], most: int = 3) -> st.SearchStrategy[Any]:
-    """One of the values, or a list of several different ones."""
+    """One of the values, or a list of several, perhaps of the same one twice."""
     one = st.sampled_from(values)
-    return one | st.lists(one, min_size=1, max_size=most, unique=True)
+    return one | st.lists(one, min_size=1, max_size=most)
 
 
 @st.composite
@@ -74,6 +76,14 @@ def has_value(draw: st.DrawFn) -> str:
     word = draw(st.sampled_from(["in", "not in"]))
     spelled = f'"{value}"' if quoted else value
     return f"user with {spelled} {word} {draw(st.sampled_from(ATTRIBUTES))}"
+
+
+@st.composite
+def spaced(draw: st.DrawFn, condition: st.SearchStrategy[str]) -> str:
+    """The condition with blanks between its words as nobody writes them."""
+    gap = draw(st.sampled_from([" ", " ", " ", "  ", "\u00a0", " \u3000"]))
+    words = gap.join(model.WORD.findall(draw(condition)))
+    return words + draw(st.sampled_from(["", "", "", " ", "\n"]))
 
 
 about_the_caller = has_value() | st.just("user is authenticated")
@@ -94,7 +104,8 @@ def rules(draw: st.DrawFn, scope: st.SearchStrategy[Any], condition: st.SearchSt
     rule = {draw(st.sampled_from(["permit", "permit", "forbid"])): draw(scope)}
     clause = draw(st.sampled_from(["when", "unless", None]))
     if clause:
-        rule[clause] = draw(condition | st.lists(condition, min_size=1, max_size=3))
+        one = spaced(condition)
+        rule[clause] = draw(one | st.lists(one, min_size=1, max_size=3))
     if draw(st.booleans()):
         rule["description"] = draw(st.sampled_from(DESCRIPTIONS))
     return rule
@@ -123,8 +134,19 @@ def access_scopes(draw: st.DrawFn) -> dict[str, Any]:
 route_scopes = st.fixed_dictionaries(
     {"paths": some(PATH_PATTERNS + [f"regex:{regex}" for regex in PATH_REGEXES])}, optional={"methods": some(METHODS)}
 )
-access_policies = st.lists(rules(access_scopes(), about_the_resource), min_size=2, max_size=12)
-route_policies = st.lists(rules(route_scopes, about_the_caller), min_size=1, max_size=8)
+
+
+@st.composite
+def policies(draw: st.DrawFn, rule: st.SearchStrategy[Any], least: int, most: int) -> list[dict[str, Any]]:
+    """Some rules, one of them perhaps written a second time at another place."""
+    written = draw(st.lists(rule, min_size=least, max_size=most))
+    if not draw(mostly):
+        written.insert(draw(st.integers(0, len(written))), copy.deepcopy(draw(st.sampled_from(written))))
+    return written
+
+
+access_policies = policies(rules(access_scopes(), about_the_resource), 2, 11)
+route_policies = policies(rules(route_scopes, about_the_caller), 1, 7)
 
 
 @st.composite

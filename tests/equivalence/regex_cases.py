@@ -22,6 +22,7 @@ ALPHABET = tuple(
     "\u0301\u200b\u200d\u2028\u2029\u3000\ufeff\ufffd\uffff\U00010400\U00010428😀\U0010ffff"
 )
 """Characters that some engine somewhere treats in a way of its own."""
+_FINISH = r"\Z"
 
 Sample = Callable[[], str]
 
@@ -77,6 +78,9 @@ class PatternMaker:
         body = self.alternation(scope)
         start = self.random.choice(("", "", "^", "model::", r"\A"))
         end = self.random.choice(("", "", "", "$", "$", "$", r"\Z", self.look(scope).text))
+        if self.random.random() < 0.08:
+            before = self.sequence(Scope(scope.flags, 2)).text
+            end = f"(?<{self.random.choice('=!')}{before}){self.random.choice(('$', _FINISH))}"
         look = self.look(scope).text if self.random.random() < 0.15 else ""
         text = (f"(?{chosen})" if chosen else "") + start + look + body.text + end
         lead = "model::" if start == "model::" else ""
@@ -234,8 +238,10 @@ def _accepted(pattern: str) -> bool:
     return True
 
 
-SMALL_SUBJECTS = ["".join(chars) for size in range(5) for chars in product("a\n-", repeat=size)]
-"""Every subject of up to four characters out of a word character, a newline and something else."""
+_SMALL_SUBJECTS = {
+    letter: ["".join(chars) for size in range(5) for chars in product(f"{letter}\n-", repeat=size)] for letter in "aé"
+}
+"""Every subject of up to four characters out of a letter, a newline and something else."""
 
 _SMALL_ATOMS = (
     *("a", "a", "a", "-", r"\n", ".", "[^a]", r"\W"),
@@ -250,10 +256,13 @@ def small_cases(seed: int, patterns: int) -> Iterator[Case]:
     chance = random.Random(seed)  # noqa: S311 - repeatable on purpose
     made = 0
     while made < patterns:
-        pattern = chance.choice(("", "(?a)", "(?am)")) + _small(chance, 0)
+        letter, flags = chance.choice((("a", ""), ("é", ""), ("a", "(?a)"), ("a", "(?am)")))
+        behind = chance.choice(("", "", "", "", "(?<!", "(?<="))
+        end = f"{behind}{_small(chance, 3)}){chance.choice(('$', _FINISH))}" if behind else ""
+        pattern = flags + (_small(chance, 0) + end).replace("a", letter)
         if _accepted(pattern):
             made += 1
-            yield Case(pattern, SMALL_SUBJECTS)
+            yield Case(pattern, _SMALL_SUBJECTS[letter])
 
 
 def _small(chance: random.Random, depth: int) -> str:

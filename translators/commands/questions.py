@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from policy.diagnostics import did_you_mean, quoted
+from policy.patterns import with_type
 from policy.routes import METHODS, normalize_path
 from policy.vocabulary import RECORD_PREFIX, RESOURCE_TYPES, TYPE_SYNONYMS, Action
 
@@ -83,7 +84,7 @@ def named_resource(text: str) -> dict[str, str]:
     kind, separator, name = text.partition("::")
     if kind not in (*RESOURCE_TYPES, *TYPE_SYNONYMS, _RECORD):
         if not separator:
-            raise UnclearQuestion(f"{quoted(text)} has no type", f"write it as {quoted('model::' + text)}")
+            raise UnclearQuestion(f"{quoted(text)} has no type", f"write it as {quoted(with_type(text))}")
         raise UnclearQuestion(
             f"{quoted(kind)} is not a type of resource", did_you_mean(kind, [*RESOURCE_TYPES, *TYPE_SYNONYMS, _RECORD])
         )

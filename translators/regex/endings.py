@@ -19,7 +19,9 @@ from translators.regex.tails import (
     reaching,
     repeated,
 )
-from translators.regex.tree import Anchor, At, Atomic, Choice, Look, Node, Repeat, Sequence, cannot_fail
+from translators.regex.tree import Anchor, At, Atomic, Choice, Look, LookBehind, Node, Repeat, Sequence, cannot_fail
+
+_LOOKS: Final = {Look: "look-ahead", LookBehind: "look-behind"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +61,21 @@ def settle(node: Node, rest: Rest, tails: Tails) -> Node:
             return Choice(tuple(_sequence(branch, rest, tails) for branch in branches))
         case Repeat(body, least, most, position):
             return Repeat(_sequence(body, _rounds(node, rest, tails), tails), least, most, position)
-        case Atomic(body, construct, position):
-            # Where nothing that follows can fail, the first way in which the body matches is as good as any other.
-            if not rest.certain:
-                raise Untranslatable(construct, position)
-            return _sequence(body, rest, tails)
-        case Look(body, negative, position):
-            # Where nothing that follows can fail, it makes no difference whether the look-ahead consumes.
-            if negative or not rest.certain:
-                raise Untranslatable("look-ahead", position)
-            return _sequence(body, rest, tails)
+        case Atomic() | Look() | LookBehind():
+            return _sequence(_where_nothing_fails(node, rest), rest, tails)
         case _:
             raise AssertionError(node)
+
+
+def _where_nothing_fails(node: Atomic | Look | LookBehind, rest: Rest) -> Sequence:
+    """The body, where nothing that follows can fail.
+
+    There the first way in which an atomic part matches is as good as any other, and look-ahead may as well consume.
+    """
+    construct = node.construct if isinstance(node, Atomic) else _LOOKS[type(node)]
+    if not rest.certain or isinstance(node, LookBehind) or (isinstance(node, Look) and node.negative):
+        raise Untranslatable(construct, node.position)
+    return node.body
 
 
 def _sequence(sequence: Sequence, rest: Rest, tails: Tails) -> Sequence:

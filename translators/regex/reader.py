@@ -20,7 +20,7 @@ from translators.regex.classes import Item, members
 from translators.regex.codepoints import EVERYTHING, NOTHING, Ranges, complement
 from translators.regex.places import places
 from translators.regex.refusal import Untranslatable
-from translators.regex.tree import Anchor, At, Atomic, Chars, Choice, Look, Node, Repeat, Sequence
+from translators.regex.tree import Anchor, At, Atomic, Chars, Choice, Look, LookBehind, Node, Repeat, Sequence
 
 DEEPEST: Final = 200
 """Most groups within each other; OPA's engine allows 1,000, and Python's stack must bear it."""
@@ -44,12 +44,13 @@ _ANCHORS: Final = {
 }
 _BY_LINE: Final = {"AT_BEGINNING": Anchor.LINE_START, "AT_END": Anchor.LINE_END}
 _BOUNDARIES: Final = {"AT_BOUNDARY": r"\b", "AT_NON_BOUNDARY": r"\B"}
+_OF_UNICODE: Final = {"AT_BOUNDARY": Anchor.UNICODE_BOUNDARY, "AT_NON_BOUNDARY": Anchor.NOT_UNICODE_BOUNDARY}
 _REPEATS: Final = {"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"}
 _REFUSED: Final = {"GROUPREF": "back-reference", "GROUPREF_EXISTS": "conditional group"}
 
 
 def read(pattern: str) -> Sequence:
-    """The tree of a pattern; refuses what Python refuses, what isn't regular, and Unicode word boundaries."""
+    """The tree of a pattern; refuses what Python refuses and what isn't regular."""
     if len(pattern) > PATTERN_LIMIT:
         raise Untranslatable(f"a pattern of more than {PATTERN_LIMIT:,} characters")
     parsed, no_limit = _parse(pattern)
@@ -138,10 +139,8 @@ class _Reader:
 
     def _anchor(self, name: str, flags: int) -> At:
         if name in _BOUNDARIES:
-            position = self._place(_BOUNDARIES[name])
-            if not flags & _ASCII:
-                raise Untranslatable(f"{_BOUNDARIES[name]} outside (?a)", position)
-            return At(_ANCHORS[name], position)
+            anchors = _ANCHORS if flags & _ASCII else _OF_UNICODE
+            return At(anchors[name], self._place(_BOUNDARIES[name]))
         position = self._place("$") if name == "AT_END" else None
         anchor = _BY_LINE.get(name) if flags & _MULTILINE else None
         return At(anchor or _ANCHORS[name], position)
@@ -164,10 +163,10 @@ class _Reader:
         direction, parsed = argument
         construct = "look-ahead" if direction > 0 else "look-behind"
         position = self._place(construct)
-        if direction < 0:
-            raise Untranslatable(construct, position)
         body = Sequence(self.items(parsed, flags, depth))
         negative = name == "ASSERT_NOT"
+        if direction < 0:
+            return LookBehind(body, negative, position)
         return Chars(NOTHING) if negative and not body.items else Look(body, negative, position)
 
     def _place(self, construct: str) -> int | None:

@@ -15,7 +15,19 @@ from operator import or_
 from typing import Final
 
 from translators.regex.codepoints import holds
-from translators.regex.tree import Anchor, At, Atomic, Chars, Choice, Look, Node, Repeat, Sequence
+from translators.regex.tree import (
+    Anchor,
+    At,
+    Atomic,
+    Chars,
+    Choice,
+    Look,
+    LookBehind,
+    Node,
+    Repeat,
+    Sequence,
+    fixed_width,
+)
 
 START, NEWLINE, WORD, OTHER = range(4)
 """What precedes a place."""
@@ -102,6 +114,9 @@ class Tails:
             case Look(body, negative):
                 matching = reaching(self.of(body), EVERYWHERE)
                 return _filtered(EVERYWHERE & ~matching if negative else matching)
+            case LookBehind(body, negative):
+                # Asked about for the empty subject alone, where nothing precedes.
+                return _STAY if negative is bool(fixed_width(body)) else _NOWHERE
 
 
 def reaching(relation: Relation, goal: int) -> int:
@@ -152,8 +167,9 @@ def _holding(anchor: Anchor) -> int:
             return _set((at_end(START), at_newline(START)))
         case Anchor.LINE_START:
             return _set((at_end(START), at_newline(START), at_end(NEWLINE), at_newline(NEWLINE)))
-        case Anchor.BOUNDARY:
+        # Those of Unicode are asked about for the empty subject alone, where no character precedes.
+        case Anchor.BOUNDARY | Anchor.UNICODE_BOUNDARY:
             return _set((at_end(WORD), at_newline(WORD)))
-        case Anchor.NOT_BOUNDARY:
+        case Anchor.NOT_BOUNDARY | Anchor.NOT_UNICODE_BOUNDARY:
             exception = 0 if empty_has_non_boundary() else _set((at_end(START),))
             return EVERYWHERE & ~_holding(Anchor.BOUNDARY) & ~exception

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from translators.regex.boundaries import without_boundaries
 from translators.regex.endings import NO_MORE, settle
 from translators.regex.literals import exact_text, literal_prefix
-from translators.regex.lookahead import Demand, separate
+from translators.regex.lookaround import Demand, separate
 from translators.regex.reader import DEEPEST, read
 from translators.regex.refusal import Untranslatable
 from translators.regex.starts import Start, starts
 from translators.regex.tails import START, Tails, at_end, empty_has_non_boundary
-from translators.regex.tree import Anchor, Sequence, contains
+from translators.regex.tree import Anchor, Node, Sequence, contains
 from translators.regex.writer import LONGEST_TEXT, write
 
 _NOT_EMPTY: Final = r"\A(?s:.)"
@@ -52,17 +53,17 @@ def _translate(pattern: str) -> Translation:
     tree = read(pattern)
     tails = Tails()
     main, demands = separate(tree)
-    settled = _settled(main, tails)
+    settled = _settled(without_boundaries(main), tails)
     positives = [write(settled)]
     negatives: list[str] = []
     length = len(positives[0])
     for demand in demands:
-        test = write(_settled(demand.node, tails))
+        test = write(_settled(without_boundaries(demand.node), tails))
         (negatives if demand.negative else positives).append(test)
         length += len(test)
         if length > LONGEST_TEXT:
             raise Untranslatable("a pattern that becomes too large")
-    if contains(tree, Anchor.NOT_BOUNDARY) and not empty_has_non_boundary():
+    if _has_non_boundary(tree) and not literal_prefix(settled) and not empty_has_non_boundary():
         positives += _without_empty(tree, demands, tails)
     return Translation(
         positives=tuple(dict.fromkeys(positives)),
@@ -80,6 +81,10 @@ def _settled(sequence: Sequence, tails: Tails) -> Sequence:
 
 def _without_empty(tree: Sequence, demands: tuple[Demand, ...], tails: Tails) -> list[str]:
     r"""The test that keeps the empty subject out where only the engine's `\B` would let it in."""
-    if any(demand.negative and contains(demand.node, Anchor.NOT_BOUNDARY) for demand in demands):
+    if any(demand.negative and _has_non_boundary(demand.node) for demand in demands):
         raise Untranslatable(r"\B in a negative look-ahead")
     return [] if tails.of(tree)[at_end(START)] else [_NOT_EMPTY]
+
+
+def _has_non_boundary(node: Node) -> bool:
+    return contains(node, Anchor.NOT_BOUNDARY) or contains(node, Anchor.NOT_UNICODE_BOUNDARY)

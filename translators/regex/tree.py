@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from translators.regex.codepoints import Ranges
+from translators.regex.codepoints import Ranges, holds
 
 
 class Anchor(Enum):
@@ -18,6 +18,8 @@ class Anchor(Enum):
     FINISH = auto()  # `\Z`: the end
     BOUNDARY = auto()  # `(?a)\b`
     NOT_BOUNDARY = auto()  # `(?a)\B`
+    UNICODE_BOUNDARY = auto()  # `\b`
+    NOT_UNICODE_BOUNDARY = auto()  # `\B`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +79,16 @@ class Look:
     position: int | None
 
 
-Node = Chars | At | Sequence | Choice | Repeat | Atomic | Look
+@dataclass(frozen=True, slots=True, eq=False)
+class LookBehind:
+    """A look-behind; its body is of fixed width."""
+
+    body: Sequence
+    negative: bool
+    position: int | None
+
+
+Node = Chars | At | Sequence | Choice | Repeat | Atomic | Look | LookBehind
 
 
 def cannot_fail(node: Node) -> bool:
@@ -100,7 +111,7 @@ def fixed_width(node: Node) -> int | None:
     match node:
         case Chars():
             return 1
-        case At() | Look():
+        case At() | Look() | LookBehind():
             return 0
         case Sequence(items):
             widths = [fixed_width(item) for item in items]
@@ -122,7 +133,43 @@ def contains(node: Node, anchor: Anchor) -> bool:
             return found is anchor
         case Sequence(items) | Choice(items):
             return any(contains(item, anchor) for item in items if not isinstance(item, Chars))
-        case Repeat(body) | Atomic(body) | Look(body):
+        case Repeat(body) | Atomic(body) | Look(body) | LookBehind(body):
             return contains(body, anchor)
         case Chars():
             return False
+
+
+def may_end_in_newline(node: Node) -> bool:
+    """Whether the last character that a match of the node consumes may be a newline."""
+    match node:
+        case Chars(ranges):
+            return holds(ranges, 0x0A)
+        case Sequence(items):
+            for item in reversed(items):
+                if may_end_in_newline(item):
+                    return True
+                if not _may_be_empty(item):
+                    return False
+            return False
+        case Choice(branches):
+            return any(map(may_end_in_newline, branches))
+        case Repeat(body) | Atomic(body):
+            return may_end_in_newline(body)
+        case _:
+            return False
+
+
+def _may_be_empty(node: Node) -> bool:
+    match node:
+        case Chars():
+            return False
+        case Sequence(items):
+            return all(map(_may_be_empty, items))
+        case Choice(branches):
+            return any(map(_may_be_empty, branches))
+        case Repeat(body, least):
+            return least == 0 or _may_be_empty(body)
+        case Atomic(body):
+            return _may_be_empty(body)
+        case _:
+            return True

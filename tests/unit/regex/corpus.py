@@ -35,6 +35,8 @@ def _t(pattern: str, positive: str | tuple[str, ...], *subjects: str, negatives:
 
 
 SPACES = r"[\t-\r\x{1c}- \x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
+NO_WORD = r"[^\p{L}\p{N}_]"
+AFTER_LLAMA = ("model::llama", *(f"model::llama{next_one}" for next_one in "-s_1é²٣\u0301\n "))
 
 TRANSLATED = (
     # Literal text, anchors and alternation
@@ -103,6 +105,28 @@ TRANSLATED = (
     _t(r"(?a)(?!a)(?:\B|)", r"\A(?:\B|)", negatives=(r"\A(?:a)",)),
     _t(r"(?a)a\b", r"\A(?:a\b)", "a-", "aé", "ab"),
     _t(r"(?a)a\B", r"\A(?:a\B)", "a-", "ab"),
+    # Word boundaries of Unicode
+    _t(r"model::llama\b", rf"\A(?:model::llama(?:{NO_WORD}|\z))", *AFTER_LLAMA),
+    _t(r"\bmodel", r"\A(?:model)", "émodel"),
+    _t(r"\b-", r"\A(?:[^\x00-\x{10ffff}])", "-", "a-"),
+    _t(r"é\b", rf"\A(?:\x{{e9}}(?:{NO_WORD}|\z))", "é-", "éa", "éé"),
+    _t(r"a\b-\b$", r"\A(?:a-(?:\n?\z)[\p{L}\p{N}_])", "a-", "a-b", "a-\n"),
+    _t(r"a-\b", r"\A(?:a-[\p{L}\p{N}_])", "a-", "a-é", "a-\n", "a--"),
+    _t(r"a\B", r"\A(?:a[\p{L}\p{N}_])", "aé", "a-", "a_"),
+    _t(r"a\b$", rf"\A(?:a(?:\n?\z)(?:{NO_WORD}|\z))", "a-"),
+    _t(r"(?a:\b)model\b", rf"\A(?:\bmodel(?:{NO_WORD}|\z))", "modelé", "model-"),
+    _t(
+        r".*\bllama\b",
+        rf"\A(?:[^\n]*[^\p{{L}}\p{{N}}\n_]llama(?:{NO_WORD}|\z)|llama(?:{NO_WORD}|\z))",
+        *("my-llama", "myllama", "éllama", "ñ-llama-ñ", "llamas llama", "\nllama", "llama_"),
+    ),
+    _t(
+        r"(?!.*\bsecret\b)",
+        r"\A(?:)",
+        *("a-secret", "a-secrets", "secret", "ésecret"),
+        negatives=(rf"\A(?:[^\n]*[^\p{{L}}\p{{N}}\n_]secret(?:{NO_WORD}|\z)|secret(?:{NO_WORD}|\z))",),
+    ),
+    _t(r"(?:\ba ?){1,2}", r"\A(?:a ?|a a ?)", "a a", "aa", "aé"),
     # Case
     _t("(?i)ai", r"\A(?:[Aa][Ii\x{130}\x{131}])", "A\u0130", "a\u0131", "AI", "ái"),
     _t("(?i)ks", r"\A(?:[Kk\x{212a}][Ss\x{17f}])", "\u212a\u017f", "KS"),
@@ -164,6 +188,22 @@ TRANSLATED = (
     _t("(?:(?=a).)$", (r"\A(?:[^\n](?:\n?\z))", r"\A(?:a)"), "a", "b"),
     _t("a(?=b(?!c))b.", (r"\A(?:ab[^\n])", r"\A(?:ab)"), "abc", "abd", "bc", negatives=(r"\A(?:abc)",)),
     _t("(?=a(?!b))a.", (r"\A(?:a[^\n])", r"\A(?:a)"), "ac", negatives=(r"\A(?:ab)",)),
+    # Look-behind at the end
+    _t(
+        "model::.*(?<!-internal)$",
+        r"\A(?:model::[^\n]*(?:\n?\z))",
+        *("model::a-internal", "model::a-internal\n", "model::-internal-a", "model::a\n", "model::internal"),
+        negatives=(r"\A(?:(?s:.)*-internal(?:\n?\z))",),
+    ),
+    _t("a.*(?<=b)$", (r"\A(?:a[^\n]*(?:\n?\z))", r"\A(?:(?s:.)*b(?:\n?\z))"), "aab", "ab\n", "abc"),
+    _t(r"(?s)a.*(?<!\n)\Z", r"\A(?:a(?s:.)*\z)", "a\nb", negatives=(r"\A(?:(?s:.)*\n\z)",)),
+    _t(
+        "^(?!b).*(?<!c)(?<!dd)$",
+        r"\A(?:[^\n]*(?:\n?\z))",
+        *("bcd", "ac", "add", "ad", "dd\n"),
+        negatives=(r"\A(?:b)", r"\A(?:(?s:.)*dd(?:\n?\z))", r"\A(?:(?s:.)*c(?:\n?\z))"),
+    ),
+    _t("(?<!a)$", r"\A(?:(?:\n?\z))", negatives=(r"\A(?:(?s:.)*a(?:\n?\z))",)),
     _t("(?!)", r"\A(?:[^\x00-\x{10ffff}])"),
     _t("(?=)a", (r"\A(?:a)", r"\A(?:)")),
 )
@@ -173,10 +213,22 @@ REFUSED = (
     Refused(r"(?P<n>a)(?P=n)", "back-reference", 8),
     Refused("(a)(?(1)b|c)", "conditional group", 3),
     Refused("(?<=a)b", "look-behind", 0),
-    Refused(r"model::.*(?<!-internal)$", "look-behind", 9),
-    Refused(r"\bmodel", r"\b outside (?a)", 0),
-    Refused(r"(?a:\b)model\b", r"\b outside (?a)", 12),
-    Refused(r"a\B", r"\B outside (?a)", 1),
+    Refused(r"model::.*(?<!-internal)", "look-behind", 9),
+    Refused(r"(?s)model::.*(?<!-internal)$", "look-behind", 13),
+    Refused(r"(?m)model::.*(?<!-internal)$", "look-behind", 13),
+    Refused(r".*(?<!\n)$", "look-behind", 2),
+    Refused(r".*(?<!^)$", "look-behind", 2),
+    Refused(r"(?:a|.*(?<!b)$)", "look-behind", 7),
+    Refused(r".*(?<!(?=a).)$", "look-ahead", 6),
+    Refused(r"(?:\ba)*", r"\b in a long repetition", 3),
+    Refused(r"(?:a\B){2,5}", r"\B in a long repetition", 4),
+    Refused(r"a*\b(?=b)", r"\b beside look-around, an atomic part or repeated anchors", 2),
+    Refused(r"(?>a|ab)\b", r"\b beside look-around, an atomic part or repeated anchors", 8),
+    Refused(r"a+(?:\B|b){2}", r"\B beside look-around, an atomic part or repeated anchors", 5),
+    Refused(r"(?:^|a)*\b", r"\b beside look-around, an atomic part or repeated anchors", 8),
+    Refused(r".\b" * 33, "more than 32 word boundaries", 97),
+    Refused(r".\b." * 20, "a pattern that becomes too large"),
+    Refused("a?" * 300 + r"\b", "a pattern that becomes too large"),
     Refused("a*(?=b)c", "look-ahead", 2),
     Refused("a*(?!b)", "look-ahead", 2),
     Refused("(?:a|bc)(?!d)e", "look-ahead", 8),

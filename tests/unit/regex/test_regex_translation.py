@@ -86,6 +86,10 @@ def test_exact_is_the_only_subject_that_matches(pattern: str, exact: str | None)
         "(?i)" + "".join(f"[{chr(first)}{chr(first + 40)}]" for first in range(0x3B1, 0x600)),
         r"[^\Wa]" * 6,
         r"(?a)\B(?:|){30}c",
+        "x" * 8000 + r"\b",
+        "a*" * 4000 + r"\b",
+        "(?:a|b?)*" * 800 + r"\b",
+        r"(?:a|\b.*\b|b)" * 16,
         "^(a|aa)+$",
         "(?:(?:(?:a{99}){99}){99}){99}",
         "x" * 100_000,
@@ -151,6 +155,7 @@ def test_a_small_stack_refuses_and_does_not_crash() -> None:
 
 def test_non_boundary_on_the_empty_subject_follows_the_interpreter(judge: RegexJudge) -> None:
     patterns = [r"(?a)\B", r"(?a)\Ba?", r"(?a)\B|a?", r"(?a)(?:\B)*", r"(?a)(?=\B)a?$"]
+    patterns += [r"\B", r"\Ba?", r"\B|a?", r"(?=\B)a?$", r"\B$", r"(?a:\B)\B"]
     answers = judge.verdicts([(translate(pattern), ["", "-", "a"]) for pattern in patterns])
     assert answers == [[re.match(pattern, subject) is not None for subject in ("", "-", "a")] for pattern in patterns]
 
@@ -159,6 +164,8 @@ def test_non_boundary_on_the_empty_subject_follows_the_interpreter(judge: RegexJ
 def test_non_boundary_in_a_negative_look_ahead_is_refused_before_python_3_14() -> None:
     with pytest.raises(Untranslatable, match="negative look-ahead"):
         translate(r"(?a)(?!\B)")
+    with pytest.raises(Untranslatable, match="negative look-ahead"):
+        translate(r"(?!\B)")
 
 
 @pytest.mark.parametrize(

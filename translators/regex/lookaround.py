@@ -1,11 +1,23 @@
-"""Look-ahead at a known offset is a second question about the same subject."""
+"""Look-ahead at a known offset, and look-behind at the end, are second questions about the same subject."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from translators.regex.codepoints import EVERYTHING, only
-from translators.regex.tree import At, Chars, Look, Node, Repeat, Sequence, cannot_fail, fixed_width
+from translators.regex.tree import (
+    Anchor,
+    At,
+    Chars,
+    Look,
+    LookBehind,
+    Node,
+    Repeat,
+    Sequence,
+    cannot_fail,
+    fixed_width,
+    may_end_in_newline,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +29,31 @@ class Demand:
 
 
 def separate(sequence: Sequence) -> tuple[Sequence, tuple[Demand, ...]]:
-    """The sequence without the look-ahead that stands at a fixed offset of every match, and what that demands.
+    """The sequence without look-ahead at a fixed offset of every match and look-behind at the end, and their demands.
 
-    The sequence matches a subject if what is left of it does and every demand is met. Other look-ahead stays.
+    The sequence matches a subject if what is left of it does and every demand is met. Other look-around stays.
     """
-    kept, demands = _separate(sequence.items, ())
-    return Sequence(kept), tuple(demands)
+    items, endings = _without_endings(sequence.items)
+    kept, demands = _separate(items, ())
+    return Sequence(kept), (*demands, *endings)
+
+
+def _without_endings(items: tuple[Node, ...]) -> tuple[tuple[Node, ...], list[Demand]]:
+    r"""The items without look-behind in front of a last `$` or `\Z`, and what it demands of the end of the subject.
+
+    Only where the anchor holds at one place: not where what precedes a `$` may have consumed the final newline.
+    """
+    *front, end = items or (None,)
+    demands: list[Demand] = []
+    while front and isinstance(behind := front[-1], LookBehind) and isinstance(end, At):
+        rest, body = Sequence(tuple(front[:-1])), behind.body
+        one_place = end.anchor is Anchor.END and not may_end_in_newline(rest) and not may_end_in_newline(body)
+        if not fixed_width(body) or not (one_place or end.anchor is Anchor.FINISH):
+            break
+        before = Repeat(Sequence((Chars(EVERYTHING),)), 0, None, None)
+        demands.append(Demand(Sequence((before, *body.items, end)), behind.negative))
+        front.pop()
+    return ((*front, end), demands) if demands and end is not None else (items, [])
 
 
 def _separate(items: tuple[Node, ...], before: tuple[Node, ...]) -> tuple[tuple[Node, ...], list[Demand]]:
