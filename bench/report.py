@@ -21,11 +21,11 @@ def report(results: Results) -> str:
     return "\n".join(_lines(results)) + "\n"
 
 
-def written_into(page: str, text: str) -> str:
+def written_into(page: str, text: str, begin: str = BEGIN, end: str = END) -> str:
     """`page` with `text` between the two marks; raises ValueError if it has none."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
+    before, begun, rest = page.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not begun or not ended:
         raise ValueError("the page has no place for the tables")
     return f"{before}{begin}\n\n{text}\n{end}{after}"
 
@@ -72,7 +72,7 @@ def _goals(results: Results) -> Iterator[str]:
         ("ready after", f"{results.ready:.2f} s", "≤ 1.5 s"),
         ("server + OPA idle", f"{(results.idle.server_bytes + results.idle.opa_bytes) / _MB:.0f} MB", "≤ 150 MB"),
     ]
-    yield from _table(("what", "measured", "goal"), rows)
+    yield from table(("what", "measured", "goal"), rows)
 
 
 def _against(measured: Mapping[str, Measured], other: str = BARE) -> str:
@@ -88,7 +88,7 @@ def _loads(loads: Mapping[str, Mapping[str, Measured]]) -> Iterator[str]:
         rates = [f"{one.median('rate'):,.0f}" for one in (bare, ours)]
         times = [f"{one.median('p50'):.2f}" for one in (bare, ours)]
         rows.append((name, *cpu, f"{ratio(ours, bare):.2f}x", *rates, *times, f"{ours.median('p99'):.1f}"))
-    yield from _table((*head, "p99"), rows)
+    yield from table((*head, "p99"), rows)
     for name, measured in loads.items():
         unserved = measured[OURS].median("unserved")
         if unserved:
@@ -103,7 +103,7 @@ def _by_policy(by_policy: Mapping[str, Mapping[str, Measured]]) -> Iterator[str]
         least = measured[names[0]]
         cells = [f"{measured[name].median('cpu'):.3f} ({ratio(measured[name], least):.2f}x)" for name in names]
         rows.append((scenario, *cells))
-    yield from _table(("ms a request", *names), rows)
+    yield from table(("ms a request", *names), rows)
 
 
 def _decisions(results: Results) -> Iterator[str]:
@@ -112,10 +112,11 @@ def _decisions(results: Results) -> Iterator[str]:
     for name, cost in results.decisions.items():
         times = (cost.p50, cost.python_cpu, cost.together_python_cpu, cost.together_opa_cpu)
         rows.append((name, *(f"{time:.3f}" for time in times)))
-    yield from _table(head, rows)
+    yield from table(head, rows)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """The lines of a table."""
     whole = [head, *rows]
     widths = [max(len(row[column]) for row in whole) for column in range(len(head))]
     for index, row in enumerate(whole):

@@ -12,8 +12,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
@@ -34,26 +35,43 @@ _CONFIG: Final = "version: 2\napis: [inference]\nserver: {decision_log: LOG}\n"
 _PAUSE: Final = 0.005
 
 
-def main() -> None:
-    """Measure and print."""
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """What `count` uploads at once, of `size` MB each, did: MB a second, the MB by which the server's memory grew, and
+    the seconds that each `/v1/health` took meanwhile, in order of their length.
+    """
+
+    count: int
+    size: int
+    rate: float
+    grown: float
+    health: Sequence[float]
+
+    def slowest(self, share: float) -> float:
+        """The milliseconds within which that share of the answers came."""
+        return self.health[min(int(len(self.health) * share), len(self.health) - 1)] * 1000
+
+
+def measured() -> Iterator[Uploaded]:
+    """Nothing at all, one large upload, and many at once."""
     with _server() as server:
         _uploads(server.port, 1, 1)
         with _apart(time.sleep, 3) as nothing:
-            sys.stdout.write(f"nothing: health {_spread(_watched(server.port, nothing))}\n")
+            yield Uploaded(0, 0, 0.0, 0.0, sorted(_watched(server.port, nothing)))
         for count, size in ((1, 100), (64, 10)):
             before, began = _peak(server), time.perf_counter()
             with _apart(_uploads, server.port, count, size) as uploading:
-                health = _spread(_watched(server.port, uploading))
+                health = sorted(_watched(server.port, uploading))
             rate = count * size / (time.perf_counter() - began)
-            grown = _peak(server) - before
-            sys.stdout.write(f"{count} x {size} MB: {rate:.0f} MB/s, memory +{grown:.0f} MB, health {health}\n")
+            yield Uploaded(count, size, rate, _peak(server) - before, health)
 
 
-def _spread(latencies: Iterable[float]) -> str:
-    milliseconds = sorted(seconds * 1000 for seconds in latencies)
-    count = len(milliseconds)
-    p50, p99 = milliseconds[count // 2], milliseconds[count * 99 // 100]
-    return f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, worst {milliseconds[-1]:.1f} ms of {count}"
+def main() -> None:
+    """Measure and print."""
+    for one in measured():
+        health = f"health p50 {one.slowest(0.5):.1f} ms, p99 {one.slowest(0.99):.1f} ms, worst {one.slowest(1):.1f} ms"
+        memory = f"{one.rate:.0f} MB/s, memory +{one.grown:.0f} MB"
+        sys.stdout.write(f"{one.count} x {one.size} MB: {memory}, {health} of {len(one.health)}\n")
 
 
 @contextmanager

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import asyncpg
@@ -57,17 +59,40 @@ def empty_database(url: str) -> Iterator[str]:
         asyncio.run(_execute(url, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
-def backend(database: str) -> str:
-    """The backend of a configuration: a file, or the address of a PostgreSQL."""
+def backend(database: str, kind: str = "sql") -> str:
+    """The backend of a configuration, for tables or for keys and values (`kv`): an SQLite file, or PostgreSQL at an
+    address.
+    """
     if not database.startswith("postgresql:"):
-        return f"{{type: sql_sqlite, db_path: {database}}}"
+        return f"{{type: {kind}_sqlite, db_path: {database}}}"
     parts = urlsplit(database)
     host = parse_qs(parts.query).get("host", [parts.hostname or "localhost"])[0]
     password = f", password: {parts.password}" if parts.password else ""
     return (
-        f"{{type: sql_postgres, host: {host}, port: {parts.port or 5432}, db: {parts.path[1:]}, "
+        f"{{type: {kind}_postgres, host: {host}, port: {parts.port or 5432}, db: {parts.path[1:]}, "
         f"user: {parts.username}{password}}}"
     )
+
+
+def rows(database: str, statement: str) -> list[tuple[Any, ...]]:
+    """What a statement finds or does behind the server's back, in an SQLite file or PostgreSQL at an address."""
+    if database.startswith("postgresql:"):
+        return asyncio.run(_fetched(database, statement))
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        return connection.execute(statement).fetchall()
+
+
+async def _fetched(url: str, statement: str) -> list[tuple[Any, ...]]:
+    connection = await asyncpg.connect(url)
+    try:
+        return [tuple(row) for row in await connection.fetch(statement)]
+    finally:
+        await connection.close()
+
+
+def class_of(database: str) -> type[SqliteDatabase] | type[PostgresDatabase]:
+    """What serves an SQLite file, or PostgreSQL at an address."""
+    return PostgresDatabase if database.startswith("postgresql:") else SqliteDatabase
 
 
 async def _execute(url: str, statement: str) -> None:

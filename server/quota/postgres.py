@@ -55,8 +55,9 @@ class PostgresCounters:
     async def start(self) -> None:
         """Connect, and make the table if it is missing; raises CountersUnavailable."""
         async with _reported():
+            # A pool that is to keep some connections makes them again by itself, and logs the address where it can't.
             self._pool = await asyncpg.create_pool(
-                self._url, min_size=1, max_size=_CONNECTIONS, timeout=_SECONDS, command_timeout=_SECONDS
+                self._url, min_size=0, max_size=_CONNECTIONS, timeout=_SECONDS, command_timeout=_SECONDS
             )
             async with self._opened.acquire() as connection, connection.transaction():
                 await connection.execute(_SCHEMA)

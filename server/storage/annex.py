@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from server.storage.database import Value, Writing
+from server.storage.database import Step, Value
 from server.storage.records import Draft, Json, Record, Records
 
 
@@ -24,9 +24,9 @@ class Annex:
         self._upwards = f"{part} > ?1 AND id < ?2 ORDER BY id ASC LIMIT ?3"
         self._downwards = f"{part} > ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"
 
-    async def add(self, transaction: Writing, identity: str, number: int, body: Mapping[str, Any]) -> None:
+    def adding(self, identity: str, number: int, body: Mapping[str, Any]) -> Step:
         """A further part of the record of that id; raises AlreadyThere, and ParentGone."""
-        await self._records.insert(transaction, Draft(_key(identity, number), body, parent=identity), None)
+        return self._records.inserting(Draft(_key(identity, number), body, parent=identity).owned_by(None))
 
     async def get(self, record: Record, number: int) -> Json | None:
         """That part of the record; None if there is none."""

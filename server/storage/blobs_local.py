@@ -13,6 +13,11 @@ from typing import Final, ParamSpec, Protocol, TypeVar
 
 from server.storage.blobs import PIECE, BlobMissing, BlobsFull, BlobsUnavailable, checked
 
+SPARED: Final = 256 * 1024 * 1024
+SPARED_SHARE: Final = 20
+"""Bytes of a disk that files leave free, or one part of so many where that is less. The decision log and the records
+may lie on the same disk, and without them nobody is served: whoever may keep files must not be able to fill it."""
+
 _THREADS: Final = 4
 _UNFINISHED: Final = ".part"
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -154,6 +159,7 @@ class _Output:
         self._descriptor = os.open(_unfinished(self._path), flags, 0o600)
 
     def write(self, piece: bytes) -> None:
+        _check_room(self._opened)
         rest = memoryview(piece)
         while rest:
             rest = rest[os.write(self._opened, rest) :]
@@ -207,6 +213,12 @@ class _Source:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+
+
+def _check_room(descriptor: int) -> None:
+    disk = os.fstatvfs(descriptor)
+    if disk.f_bavail * disk.f_frsize < min(SPARED, disk.f_blocks * disk.f_frsize // SPARED_SHARE):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _unfinished(path: Path) -> Path:

@@ -51,7 +51,7 @@ class Chats:
         await self.records.create(
             permit,
             Draft(chat.answer_id, body, facet=chat.model),
-            lambda transaction: self._messages.add(transaction, chat.answer_id, _MESSAGES, messages),
+            [self._messages.adding(chat.answer_id, _MESSAGES, messages)],
         )
 
     async def messages(self, record: Record) -> list[dict[str, Any]]:

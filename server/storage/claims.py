@@ -7,10 +7,11 @@ goes). So whatever happens in between, no blob is forgotten: who finds a claim w
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Final
 
 from server.storage.blobs import BlobsUnavailable
-from server.storage.database import Writing
+from server.storage.database import Overtaken, Step
 from server.storage.records import Draft, Records
 
 LEASE_SECONDS: Final = 300
@@ -32,29 +33,26 @@ class Claims:
 
     async def begin(self, key: str) -> None:
         """The blob is going to be written."""
-        async with self._records.database.writing() as transaction:
-            await self._insert(transaction, _WRITING + key)
+        await self._records.database.write(self._claiming(_WRITING + key))
 
     async def renew(self, key: str) -> None:
         """It is still being written; raises ClaimLost."""
-        async with self._records.database.writing() as transaction:
-            await self.settle(transaction, key)
-            await self._insert(transaction, _WRITING + key)
+        await self._records.database.write(self.settling(key), self._claiming(_WRITING + key))
 
-    async def settle(self, transaction: Writing, key: str) -> None:
-        """It is written, and its record comes with `transaction`; raises ClaimLost."""
-        if not await self._records.remove(transaction, _WRITING + key):
-            raise ClaimLost("an upload stood still for longer than its claim lasts")
+    def settling(self, key: str) -> Step:
+        """It is written, and its record comes in the same transaction; raises ClaimLost."""
+        lost = ClaimLost("an upload stood still for longer than its claim lasts")
+        return self._records.removing(_WRITING + key, otherwise=lost)
 
-    async def condemn(self, transaction: Writing, key: str, *, at_once: bool = False) -> None:
-        """Its record goes with `transaction`, and the caller removes the blob then; `at_once` leaves that to others."""
-        await self._insert(transaction, _UNWANTED + key, 0 if at_once else None)
+    def condemning(self, key: str, *, at_once: bool = False) -> Step:
+        """Its record goes in the same transaction, and the caller removes the blob then; `at_once` leaves that to
+        others.
+        """
+        return self._claiming(_UNWANTED + key, 0 if at_once else None)
 
     async def forget(self, key: str) -> None:
         """The blob is gone."""
-        async with self._records.database.writing() as transaction:
-            await self._records.remove(transaction, _WRITING + key)
-            await self._records.remove(transaction, _UNWANTED + key)
+        await self._records.database.write(*(self._records.removing(kind + key) for kind in (_WRITING, _UNWANTED)))
 
     async def take_over(self, most: int) -> list[str]:
         """Keys of up to `most` blobs that nobody holds any more, each given to one caller: they are to be removed.
@@ -64,12 +62,12 @@ class Claims:
         taken, now = [], int(time.time())
         for identity in await self._records.expired(now, most):
             key = identity.partition(":")[2]
-            async with self._records.database.writing() as transaction:
-                if await self._records.remove_expired(transaction, identity, now):
-                    await self._insert(transaction, _UNWANTED + key)
-                    taken.append(key)
+            removing = self._records.removing_expired(identity, now)
+            with suppress(Overtaken):
+                await self._records.database.write(removing, self._claiming(_UNWANTED + key))
+                taken.append(key)
         return taken
 
-    async def _insert(self, transaction: Writing, identity: str, lifetime: int | None = None) -> None:
+    def _claiming(self, identity: str, lifetime: int | None = None) -> Step:
         draft = Draft(identity, {}, lifetime=LEASE_SECONDS if lifetime is None else lifetime)
-        await self._records.insert(transaction, draft, None)
+        return self._records.inserting(draft.owned_by(None))

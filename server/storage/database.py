@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from server.storage.record_filter import Dialect
@@ -15,6 +15,10 @@ class DatabaseUnavailable(Exception):
     """The database can't be used now, and nothing was changed; the message is for the operator's log."""
 
 
+class InDoubt(DatabaseUnavailable):
+    """The database went away when it was told to make a change, and nobody knows whether it has."""
+
+
 class AlreadyThere(Exception):
     """There is a record of that id already, whoever's it is; nothing was changed."""
 
@@ -23,12 +27,21 @@ class ParentGone(Exception):
     """What the record would belong to is not there any more; nothing was changed."""
 
 
-class Writing(Protocol):
-    """One transaction: all of its statements take effect, or none."""
+class Overtaken(Exception):
+    """A record is not any more what it was known to be, or not there; nothing was changed."""
 
-    async def run(self, statement: str, *values: Value) -> list[Row]:
-        """The rows that the statement returns; raises AlreadyThere, ParentGone and DatabaseUnavailable."""
-        ...
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A statement of a transaction, the values to bind, and what is raised where it returns no row.
+
+    All that there is to a transaction is known before it begins, so that it never waits for anybody while others wait
+    for it, and may be tried again.
+    """
+
+    statement: str
+    values: tuple[Value, ...] = ()
+    otherwise: Exception | None = None
 
 
 class Database(Protocol):
@@ -58,8 +71,11 @@ class Database(Protocol):
         """The rows of a statement that changes nothing; sees every transaction that has ended."""
         ...
 
-    def writing(self) -> AbstractAsyncContextManager[Writing]:
-        """A transaction; leaving it by an exception takes everything in it back. Raises DatabaseUnavailable."""
+    async def write(self, *steps: Step) -> None:
+        """Take all of these steps, in this order and in one transaction, or none of them.
+
+        Raises what a step raises otherwise, AlreadyThere, ParentGone, DatabaseUnavailable, and InDoubt.
+        """
         ...
 
     async def script(self, statements: str) -> None:

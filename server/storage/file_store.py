@@ -47,9 +47,7 @@ class FileStore:
 
     async def delete(self, gate: Asking, identity: str) -> None:
         """Remove the file; raises NotFound, and AccessDenied where it may be read."""
-        record = await self.records.delete(
-            gate, identity, beside=lambda transaction: self._claims.condemn(transaction, identity)
-        )
+        record = await self.records.delete(gate, identity, beside=[self._claims.condemning(identity)])
         # The file is gone with its record; where the bytes can't go with it now, the janitor sees to them.
         with suppress(BlobsUnavailable, DatabaseUnavailable):
             await self._blobs.delete(record.id)
@@ -93,9 +91,7 @@ class Upload:
         # A database that fails now may have written the record all the same: only the claim knows, and the janitor.
         self._ours = False
         draft = Draft(self._id, {"bytes": self.size, **described}, facet=facet, lifetime=lifetime)
-        return await self._records.create(
-            permit, draft, beside=lambda transaction: self._claims.settle(transaction, self._id)
-        )
+        return await self._records.create(permit, draft, [self._claims.settling(self._id)])
 
     async def discard(self) -> None:
         """Forget the file, unless it is kept; what can't be removed now is left to the janitor."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from policy.vocabulary import Action, Resource
 from server.authz.errors import AccessDenied
 from server.authz.permit import ListPermit, Permit
-from server.storage.database import Writing
+from server.storage.database import Overtaken, Step
 from server.storage.names import Names
 from server.storage.record_filter import RowVerdict, compile_filter
 from server.storage.records import Draft, Page, Record, Records, Stored
@@ -84,34 +85,31 @@ class GuardedStore:
         """
         return await gate.permit(Action.CREATE, Resource(self._kind, names))
 
-    async def create(
-        self,
-        permit: Permit,
-        draft: Draft,
-        beside: Callable[[Writing], Awaitable[None]] | None = None,
-    ) -> Record:
-        """Make the record, owned as the decision says; what `beside` writes is in the same transaction.
+    async def create(self, permit: Permit, draft: Draft, beside: Sequence[Step] = ()) -> Record:
+        """Make the record, owned as the decision says; what is written `beside` it is in the same transaction.
 
         Raises AlreadyThere for an id that exists, whoever's it is, and ParentGone.
         """
-        async with self._records.database.writing() as transaction:
-            record = await self.insert_in(transaction, permit, draft)
-            if beside is not None:
-                await beside(transaction)
+        record = self._stamped(permit, draft)
+        await self._records.database.write(self._records.inserting(record), *beside)
         return record
 
     async def create_all(self, permit: Permit, drafts: Sequence[Draft]) -> list[Record]:
         """The same for several: all of them, in their order, or none."""
-        async with self._records.database.writing() as transaction:
-            return [await self.insert_in(transaction, permit, draft) for draft in drafts]
+        records = [self._stamped(permit, draft) for draft in drafts]
+        await self._records.database.write(*map(self._records.inserting, records))
+        return records
 
-    async def insert_in(self, transaction: Writing, permit: Permit, draft: Draft) -> Record:
-        """What `create` does, within a transaction that somebody else ends."""
+    def inserting(self, permit: Permit, draft: Draft) -> Step:
+        """What `create` does, as a step of another record's transaction."""
+        return self._records.inserting(self._stamped(permit, draft))
+
+    def _stamped(self, permit: Permit, draft: Draft) -> Record:
         asked = permit.resource
         is_asked = asked.type == self._kind and draft.id in (asked.names or (draft.id,))
         if permit.action is not Action.CREATE or not is_asked:
             raise ValueError("the permit is for something else")
-        return await self._records.insert(transaction, draft, permit.owner)
+        return draft.owned_by(permit.owner)
 
     async def get(self, gate: Asking, identity: str, parent: str | None = None) -> Record:
         """The record; NotFound where there is none that the caller may read (or none of that parent)."""
@@ -138,45 +136,36 @@ class GuardedStore:
         identity: str,
         change: Callable[[Record], Record],
         parent: str | None = None,
-        beside: Callable[[Writing], Awaitable[None]] | None = None,
+        beside: Sequence[Step] = (),
     ) -> Record:
-        """The record after `change`, which may alter its body, facet and end and nothing else; what `beside` writes is
-        in the same transaction.
+        """The record after `change`, which may alter its body, facet and end and nothing else; what is written `beside`
+        it is in the same transaction.
 
         Raises NotFound, AccessDenied where the record may be read, and Contended.
         """
         for _ in range(_TRIES):
             record = await self._held(gate, identity, parent, Action.UPDATE)
             changed = change(record)
-            async with self._records.database.writing() as transaction:
-                version = await self._records.change(
-                    transaction, record, changed.body, changed.facet, changed.expires_at
-                )
-                if version is not None and beside is not None:
-                    await beside(transaction)
-            if version is not None:
-                kept = replace(record, body=changed.body, facet=changed.facet, expires_at=changed.expires_at)
-                return replace(kept, version=version)
+            kept = replace(record, body=changed.body, facet=changed.facet, expires_at=changed.expires_at)
+            changing = self._records.changing(record, kept.body, kept.facet, kept.expires_at)
+            with suppress(Overtaken):
+                await self._records.database.write(changing, *beside)
+                return replace(kept, version=record.version + 1)
         raise Contended
 
     async def delete(
-        self,
-        gate: Asking,
-        identity: str,
-        parent: str | None = None,
-        beside: Callable[[Writing], Awaitable[None]] | None = None,
+        self, gate: Asking, identity: str, parent: str | None = None, beside: Sequence[Step] = ()
     ) -> Record:
-        """The record that is gone now, with what belonged to it; what `beside` writes is in the same transaction.
+        """The record that is gone now, with what belonged to it; what is written `beside` is in the same transaction.
 
         Raises NotFound, AccessDenied where it may be read.
         """
         record = await self._held(gate, identity, parent, Action.DELETE)
-        async with self._records.database.writing() as transaction:
+        try:
             # The decision was about this record. Whoever chose the same id meanwhile has made another one.
-            if not await self._records.remove_this(transaction, record):
-                raise NotFound(identity)
-            if beside is not None:
-                await beside(transaction)
+            await self._records.database.write(self._records.removing_this(record), *beside)
+        except Overtaken:
+            raise NotFound(identity) from None
         return record
 
     async def page(self, gate: Asking, page: Page) -> Listed:

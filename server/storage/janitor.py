@@ -12,7 +12,7 @@ from typing import Final
 
 from server.storage.blobs import Blobs, BlobsUnavailable
 from server.storage.claims import Claims
-from server.storage.database import DatabaseUnavailable
+from server.storage.database import DatabaseUnavailable, Overtaken
 from server.storage.records import Records
 
 SWEEP_SECONDS: Final = 60.0
@@ -73,9 +73,9 @@ class Janitor:
         now = int(time.time())
         expired = await self._files.expired(now, _AT_ONCE)
         for identity in expired:
-            async with self._files.database.writing() as transaction:
-                if await self._files.remove_expired(transaction, identity, now):
-                    await self._claims.condemn(transaction, identity, at_once=True)
+            removing = self._files.removing_expired(identity, now)
+            with suppress(Overtaken):
+                await self._files.database.write(removing, self._claims.condemning(identity, at_once=True))
         return len(expired)
 
     async def _remove(self, key: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from server.storage.database import AlreadyThere, DatabaseUnavailable, ParentGone, Row, Value
+from server.storage.database import AlreadyThere, DatabaseUnavailable, InDoubt, ParentGone, Row, Step, Value
 from server.storage.record_filter import POSTGRESQL, Dialect
 
 _CONNECTIONS: Final = 16
@@ -22,6 +22,26 @@ _OURS: Final = (asyncpg.CheckViolationError, asyncpg.RaiseError, asyncpg.DataErr
 """What a check, a trigger or a value raises: a fault of this server, which trying again won't mend."""
 
 _LOST: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+_UNANSWERED: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+"""Those of the lost in which PostgreSQL itself says nothing."""
+
+_PLANNING: Final = """
+SET plan_cache_mode = force_generic_plan;
+SET enable_seqscan = off;
+SET enable_bitmapscan = off;
+"""
+"""Statements are made for one plan, by the index that has their order; made once, and not for each execution again.
+
+Left to itself, PostgreSQL plans anew for each execution where few owners have most records, and where it takes an index
+for no better than the whole table, keeps that plan while the table grows.
+"""
+
 _PARAMETER: Final = re.compile(r"\?([1-9][0-9]*)")
 
 
@@ -38,9 +58,17 @@ class PostgresDatabase:
     async def start(self) -> None:
         """Connect; raises DatabaseUnavailable."""
         with _reported():
+            # A pool that is to keep some connections makes them again by itself, and logs the address where it can't.
             self._pool = await asyncpg.create_pool(
-                self._url, min_size=1, max_size=_CONNECTIONS, timeout=_SECONDS, command_timeout=_SECONDS
+                self._url,
+                min_size=0,
+                max_size=_CONNECTIONS,
+                timeout=_SECONDS,
+                command_timeout=_SECONDS,
+                init=_set_up,
+                reset=_as_it_is,
             )
+        await self.read("SELECT 1")
 
     async def close(self) -> None:
         """Close every connection."""
@@ -52,21 +80,20 @@ class PostgresDatabase:
         async with self._connected() as connection:
             return await connection.run(statement, *values)
 
-    @asynccontextmanager
-    async def writing(self) -> AsyncIterator[_Connection]:
+    async def write(self, *steps: Step) -> None:
         """A transaction on a connection of its own."""
         async with self._connected() as connection:
-            await connection.begin()
-            try:
-                yield connection
-            except BaseException:
-                await connection.roll_back()
-                raise
-            await connection.commit()
+            if len(steps) == 1:
+                # One statement takes effect as a whole by itself, in one round trip in place of three.
+                await connection.take(steps[0], alone=True)
+                return
+            async with connection.transaction():
+                for step in steps:
+                    await connection.take(step)
 
     async def script(self, statements: str) -> None:
         """Several statements without parameters, in a transaction of their own; raises DatabaseUnavailable."""
-        async with self.writing() as connection:
+        async with self._connected() as connection, connection.transaction():
             await connection.script(f"{_SCRIPTS};\n{statements}")
 
     @asynccontextmanager
@@ -89,23 +116,28 @@ class PostgresDatabase:
 class _Connection:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self._transaction = connection.transaction()
 
-    async def begin(self) -> None:
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        transaction = self._connection.transaction()
         with self._working():
-            await self._transaction.start()
+            await transaction.start()
+        try:
+            yield
+        except BaseException:
+            # A lost connection has rolled back already.
+            with suppress(DatabaseUnavailable), self._working():
+                await transaction.rollback()
+            raise
+        with self._working(final=True):
+            await transaction.commit()
 
-    async def commit(self) -> None:
-        with self._working():
-            await self._transaction.commit()
+    async def take(self, step: Step, *, alone: bool = False) -> None:
+        if not await self.run(step.statement, *step.values, final=alone) and step.otherwise is not None:
+            raise step.otherwise
 
-    async def roll_back(self) -> None:
-        # A lost connection has rolled back already.
-        with suppress(DatabaseUnavailable), self._working():
-            await self._transaction.rollback()
-
-    async def run(self, statement: str, *values: Value) -> list[Row]:
-        with self._working():
+    async def run(self, statement: str, *values: Value, final: bool = False) -> list[Row]:
+        with self._working(final=final):
             return [tuple(row) for row in await self._connection.fetch(spelled(statement), *values)]
 
     async def script(self, statements: str) -> None:
@@ -113,14 +145,22 @@ class _Connection:
             await self._connection.execute(statements)
 
     @contextmanager
-    def _working(self) -> Iterator[None]:
-        with _reported():
+    def _working(self, *, final: bool = False) -> Iterator[None]:
+        with _reported(final=final):
             try:
                 yield
             except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError):
                 # What is left of the connection would let whoever takes it next wait for nothing.
                 self._connection.terminate()
                 raise
+
+
+async def _set_up(connection: Any) -> None:
+    await connection.execute(_PLANNING)
+
+
+async def _as_it_is(_connection: Any) -> None:
+    """Nothing that is done with a connection outlives its transaction, so that its next user needs no round trip."""
 
 
 @lru_cache(maxsize=1024)
@@ -130,7 +170,8 @@ def spelled(statement: str) -> str:
 
 
 @contextmanager
-def _reported() -> Iterator[None]:
+def _reported(*, final: bool = False) -> Iterator[None]:
+    """Turns what asyncpg raises into what a database may raise; `final` is what makes a change for good."""
     try:
         yield
     except asyncpg.UniqueViolationError:
@@ -141,4 +182,5 @@ def _reported() -> Iterator[None]:
         raise
     except _LOST as error:
         # The texts of such errors may hold addresses and values; what kind it is says enough.
-        raise DatabaseUnavailable(f"the records in PostgreSQL can't be used ({type(error).__name__})") from None
+        kind = InDoubt if final and isinstance(error, _UNANSWERED) else DatabaseUnavailable
+        raise kind(f"the records in PostgreSQL can't be used ({type(error).__name__})") from None

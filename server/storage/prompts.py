@@ -63,7 +63,7 @@ class Prompts:
         return await self.records.create(
             permit,
             Draft(identity, {"latest": 1, "default": 1, **wording.body}),
-            lambda transaction: self._versions.add(transaction, identity, 1, wording.body),
+            [self._versions.adding(identity, 1, wording.body)],
         )
 
     async def add(self, gate: Asking, identity: str, latest: int, wording: Wording, *, default: bool) -> Version:
@@ -80,7 +80,7 @@ class Prompts:
             gate,
             identity,
             change,
-            beside=lambda transaction: self._versions.add(transaction, identity, number, wording.body),
+            beside=[self._versions.adding(identity, number, wording.body)],
         )
         return Version(identity, number, wording, default)
 

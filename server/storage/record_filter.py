@@ -239,7 +239,8 @@ def _candidates(clauses: Iterable[Clause], parameters: _Parameters) -> tuple[str
                 # Whoever vouches for nobody is nobody too; said so, the index has these rows by their age.
                 terms.append("(owner_principal IS NULL AND owner_issuer IS NULL)")
             case FromConfig():
-                terms.append(f"origin = {parameters.text(Origin.CONFIG.value)}")
+                # Not bound: PostgreSQL must see that the index of these rows has all of them.
+                terms.append(f"origin = '{Origin.CONFIG.value}'")
     return tuple(terms)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from policy.vocabulary import Origin, Principal
-from server.storage.database import Database, Row, Value, Writing
+from server.storage.database import Database, Overtaken, Row, Step, Value
 from server.storage.record_filter import RowVerdict, SqlFilter
 from server.storage.schema import check_name
 from server.storage.selecting import statement_of
@@ -21,6 +21,7 @@ _COLUMNS: Final = (
     "id, parent, ordering, created_at, owner_principal, owner_issuer, access_attributes, origin, facet, expires_at, "
     "version, body"
 )
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _MOST_AT_ONCE: Final = 500
 _AT_A_TIME: Final = 256 * 1024
 """Characters of bodies that are read before others have their turn."""
@@ -59,6 +60,23 @@ class Draft:
     parent: str | None = None
     facet: str = ""
     lifetime: int | None = None
+
+    def owned_by(self, owner: Principal | None) -> Record:
+        """The record that it becomes now."""
+        ordering = next_ordering()
+        created_at = ordering // 1_000_000
+        return Record(
+            self.id,
+            self.parent,
+            ordering,
+            created_at,
+            owner,
+            Origin.CREATED,
+            self.facet,
+            None if self.lifetime is None else created_at + self.lifetime,
+            1,
+            dict(self.body),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +117,7 @@ class Stored:
     """
 
     row: Row
+    owner: Principal | None
 
     @property
     def id(self) -> str:
@@ -113,11 +132,6 @@ class Stored:
         return parent
 
     @property
-    def owner(self) -> Principal | None:
-        """Whose it is."""
-        return _owner(*self.row[4:7])
-
-    @property
     def origin(self) -> Origin:
         """Where it comes from."""
         return Origin(self.row[7])
@@ -129,15 +143,9 @@ class Stored:
         return facet
 
     @property
-    def expires_at(self) -> int | None:
-        """When its time is over."""
-        expires_at: int | None = self.row[9]
-        return expires_at
-
-    @property
     def record(self) -> Record:
         """All of it."""
-        return _record(self.row)
+        return _record(self.row, self.owner)
 
 
 class Records:
@@ -148,6 +156,7 @@ class Records:
         self.database = database
         self.name = name
         self._select = f'SELECT {_COLUMNS} FROM "{name}" WHERE id'  # noqa: S608 - a checked name
+        self._find = f"{self._select} = ?1"
         places = ", ".join(f"?{number}" for number in range(1, 14))
         self._any = f'SELECT 1 FROM "{name}" LIMIT 1'  # noqa: S608 - likewise
         self._insert = f'INSERT INTO "{name}" ({_COLUMNS}, labels) VALUES ({places})'  # noqa: S608 - likewise
@@ -166,59 +175,41 @@ class Records:
 
     async def find(self, identity: str) -> Stored | None:
         """The row of that id."""
-        return next(iter(await self.find_all([identity])), None)
+        if not _is_possible(identity):
+            return None
+        rows = await self.database.read(self._find, identity)
+        return _stored(rows[0]) if rows and _lasts(rows[0]) else None
 
     async def find_all(self, identities: Sequence[str]) -> list[Stored]:
         """The rows of those ids that there are, in no order; a record whose time is over is none."""
-        # PostgreSQL knows no NUL, so no record is called so anywhere.
-        wanted = [identity for identity in dict.fromkeys(identities) if "\0" not in identity]
-        found = []
+        wanted = [*filter(_is_possible, dict.fromkeys(identities))]
+        found: list[Row] = []
         for first in range(0, len(wanted), _MOST_AT_ONCE):
             some = wanted[first : first + _MOST_AT_ONCE]
             places = ", ".join(f"?{number}" for number in range(1, len(some) + 1))
-            found += [Stored(row) for row in await self.database.read(f"{self._select} IN ({places})", *some)]
-        now = int(time.time())
-        return [row for row in found if row.expires_at is None or row.expires_at > now]
+            found += await self.database.read(f"{self._select} IN ({places})", *some)
+        return [_stored(row) for row in found if _lasts(row)]
 
-    async def insert(self, transaction: Writing, draft: Draft, owner: Principal | None) -> Record:
-        """The new record; raises AlreadyThere, and ParentGone."""
-        ordering = next_ordering()
-        created_at = ordering // 1_000_000
-        record = Record(
-            draft.id,
-            draft.parent,
-            ordering,
-            created_at,
-            owner,
-            Origin.CREATED,
-            draft.facet,
-            None if draft.lifetime is None else created_at + draft.lifetime,
-            1,
-            dict(draft.body),
-        )
-        await transaction.run(self._insert, *_values(record))
-        return record
+    def inserting(self, record: Record) -> Step:
+        """Has the record from then on; raises AlreadyThere, and ParentGone."""
+        return Step(self._insert, _values(record))
 
-    async def change(
-        self, transaction: Writing, record: Record, body: Json, facet: str, expires_at: int | None
-    ) -> int | None:
-        """The new version; None if the record has changed or gone since it was read."""
-        rows = await transaction.run(
-            self._change, record.id, _encoded(body), _labels(body), facet, expires_at, record.version, record.ordering
-        )
-        return int(rows[0][0]) if rows else None
+    def changing(self, record: Record, body: Json, facet: str, expires_at: int | None) -> Step:
+        """Makes it the next version of the record; raises Overtaken if that has changed or gone since it was read."""
+        values = (record.id, _encoded(body), _labels(body), facet, expires_at, record.version, record.ordering)
+        return Step(self._change, values, Overtaken())
 
-    async def remove(self, transaction: Writing, identity: str) -> bool:
-        """Whether there was such a record; what belonged to it has gone with it."""
-        return bool(await transaction.run(self._remove, identity))
+    def removing(self, identity: str, *, otherwise: Exception | None = None) -> Step:
+        """Removes the record, with what belongs to it; raises `otherwise` if it isn't there."""
+        return Step(self._remove, (identity,), otherwise)
 
-    async def remove_this(self, transaction: Writing, record: Record) -> bool:
-        """The same for this very record, and not for another one that has got its id since."""
-        return bool(await transaction.run(self._remove_this, record.id, record.ordering))
+    def removing_this(self, record: Record) -> Step:
+        """Removes this very record, and not another one that has got its id since; raises Overtaken."""
+        return Step(self._remove_this, (record.id, record.ordering), Overtaken())
 
-    async def remove_expired(self, transaction: Writing, identity: str, now: int) -> bool:
-        """Whether there was such a record whose time was over; what belonged to it has gone with it."""
-        return bool(await transaction.run(self._remove_expired, identity, now))
+    def removing_expired(self, identity: str, now: int) -> Step:
+        """Removes a record whose time is over; raises Overtaken if there is none."""
+        return Step(self._remove_expired, (identity, now), Overtaken())
 
     async def expired(self, now: int, limit: int) -> list[str]:
         """The ids of records whose time is over."""
@@ -226,10 +217,12 @@ class Records:
 
     async def page(self, permitted: SqlFilter, page: Page) -> list[tuple[Record, RowVerdict]]:
         """Up to `page.limit` records that are permitted or need a question of their own, in the page's order."""
+        if page.facet is not None and not _is_possible(page.facet):
+            return []
         statement, values = statement_of(self.database.kind, self.name, _COLUMNS, permitted, page)
         found, size = [], 0
         for row in await self.database.read(statement, *values):
-            found.append((_record(row[:-1]), RowVerdict(row[-1])))
+            found.append((_stored(row[:-1]).record, RowVerdict(row[-1])))
             size += len(row[-2])
             if size > _AT_A_TIME:
                 size = 0
@@ -257,14 +250,29 @@ def _values(record: Record) -> tuple[Value, ...]:
     )
 
 
-def _record(row: Row) -> Record:
-    identity, parent, ordering, created_at, owner, issuer, attributes, origin, facet, expires_at, version, body = row
+def _is_possible(identity: str) -> bool:
+    """PostgreSQL knows no NUL, so no record is called so anywhere."""
+    return "\0" not in identity
+
+
+def _stored(row: Row) -> Stored:
+    return Stored(row, _owner(*row[4:7]))
+
+
+def _lasts(row: Row) -> bool:
+    """Whether the time of the record in it is not over."""
+    expires_at: int | None = row[9]
+    return expires_at is None or expires_at > int(time.time())
+
+
+def _record(row: Row, owner: Principal | None) -> Record:
+    identity, parent, ordering, created_at, _, _, _, origin, facet, expires_at, version, body = row
     return Record(
         identity,
         parent,
         ordering,
         created_at,
-        _owner(owner, issuer, attributes),
+        owner,
         Origin(origin),
         facet,
         expires_at,
@@ -285,4 +293,4 @@ def _labels(body: Mapping[str, Any]) -> str:
 
 
 def _encoded(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(value)

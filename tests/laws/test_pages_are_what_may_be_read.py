@@ -27,6 +27,7 @@ from server.authz.pdp import PolicyDecisionPoint
 from server.authz.pep import PolicyEnforcementPoint, RequestContext
 from server.authz.transport import OpaTransport, UnixAddress
 from server.guards import Gate
+from server.storage.database import Step
 from server.storage.guarded import GuardedStore, NotFound
 from server.storage.records import Page, Record, Records
 from server.storage.schema import bring_up_to_date
@@ -163,14 +164,11 @@ async def checked(
 @asynccontextmanager
 async def filled(table: Records, rows: list[tuple[Any, ...]]) -> AsyncIterator[None]:
     """The table with these rows in it."""
-    async with table.database.writing() as transaction:
-        for row in rows:
-            await transaction.run(INSERT, *row)
+    await table.database.write(*(Step(INSERT, row) for row in rows))
     try:
         yield
     finally:
-        async with table.database.writing() as transaction:
-            await transaction.run("DELETE FROM things")
+        await table.database.write(Step("DELETE FROM things"))
 
 
 async def read(store: GuardedStore, pep: PolicyEnforcementPoint, wanted: List, name: str) -> Record | None:

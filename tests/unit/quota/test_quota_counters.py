@@ -16,6 +16,7 @@ from server.quota.counters import Counters, CountersUnavailable, Units, Used
 from server.quota.postgres import PostgresCounters
 from server.quota.sqlite import SqliteCounters
 from server.quota.valkey import ValkeyCounters
+from tests.postgres import Postgres, running_postgres
 
 MANY = 10_000 if os.environ.get("OSTIARY_NIGHTLY") else 2_000
 WINDOW = 86_400 * 20_000
@@ -250,3 +251,20 @@ def test_a_database_that_goes_away_gives_nothing_until_it_is_back(postgres_url: 
             await admin.close()
 
     run(scenario())
+
+
+def test_a_database_that_is_away_is_told_by_nobody_but_us(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(postgres: Postgres) -> None:
+        counters, key = PostgresCounters(postgres.url), new_key()
+        async with opened(counters):
+            await counters.take(units(key, 50))
+            postgres.kill()
+            for _ in range(10):
+                with pytest.raises(CountersUnavailable):
+                    await counters.take(units(key, 50))
+            postgres.start()
+            assert await counters.take(units(key, 50)) == (True, used(2, 0))
+
+    with running_postgres() as postgres:
+        run(scenario(postgres))
+    assert [record.name for record in caplog.records if record.name.startswith("asyncpg")] == []

@@ -9,7 +9,7 @@ import pytest
 
 from policy.vocabulary import Origin
 from server.storage.annex import Annex
-from server.storage.database import AlreadyThere, Database, ParentGone
+from server.storage.database import AlreadyThere, Database, Overtaken, ParentGone
 from server.storage.records import Draft, Record, Records
 from server.storage.schema import bring_up_to_date
 from tests.databases import Make, opened
@@ -28,10 +28,10 @@ def with_annex(make: Make, use: Use) -> None:
 
 
 async def added(database: Database, records: Records, annex: Annex, identity: str, count: int) -> Record:
-    async with database.writing() as transaction:
-        record = await records.insert(transaction, Draft(identity, {}), None)
-        for number in range(1, count + 1):
-            await annex.add(transaction, identity, number, {"of": identity, "number": number})
+    record = Draft(identity, {}).owned_by(None)
+    numbers = range(1, count + 1)
+    parts = [annex.adding(identity, number, {"of": identity, "number": number}) for number in numbers]
+    await database.write(records.inserting(record), *parts)
     return record
 
 
@@ -70,17 +70,16 @@ def test_pages_are_in_the_order_of_the_numbers_and_of_one_record(make: Make) -> 
 def test_parts_come_and_go_with_their_record(make: Make) -> None:
     async def use(database: Database, records: Records, annex: Annex) -> None:
         record = await added(database, records, annex, "a", 2)
-        async with database.writing() as transaction:
-            assert await records.remove(transaction, "a")
+        await database.write(records.removing("a", otherwise=Overtaken()))
         assert await annex.page(record, 10, after=None, newest_first=True) == []
         with pytest.raises(ParentGone):
-            async with database.writing() as transaction:
-                await annex.add(transaction, "a", 3, {})
-        with pytest.raises(RuntimeError, match="taken back"):
-            async with database.writing() as transaction:
-                await records.insert(transaction, Draft("c", {}), None)
-                await annex.add(transaction, "c", 1, {})
-                raise RuntimeError("taken back")
+            await database.write(annex.adding("a", 3, {}))
+        with pytest.raises(Overtaken):
+            await database.write(
+                records.inserting(Draft("c", {}).owned_by(None)),
+                annex.adding("c", 1, {}),
+                records.removing("d", otherwise=Overtaken()),
+            )
         nobody = Record("c", None, 1, 1, None, Origin.CREATED, "", None, 1, {})
         assert await annex.get(nobody, 1) is None
 
@@ -91,8 +90,7 @@ def test_a_part_is_never_overwritten(make: Make) -> None:
     async def use(database: Database, records: Records, annex: Annex) -> None:
         record = await added(database, records, annex, "a", 1)
         with pytest.raises(AlreadyThere):
-            async with database.writing() as transaction:
-                await annex.add(transaction, "a", 1, {"of": "somebody else"})
+            await database.write(annex.adding("a", 1, {"of": "somebody else"}))
         assert await annex.get(record, 1) == {"of": "a", "number": 1}
 
     with_annex(make, use)

@@ -235,6 +235,33 @@ def test_what_the_disk_refuses_is_told(
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.parametrize(
+    ("blocks", "free", "fits"),
+    [(10**7, 65_536, True), (10**7, 65_535, False), (10_000, 500, True), (10_000, 499, False), (0, 0, True)],
+)
+def test_files_leave_room_on_the_disk_for_the_log_and_the_records(
+    blocks: int, free: int, fits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = os.statvfs_result((4096, 4096, blocks, free + 77, free, 0, 0, 0, 0, 255))
+    monkeypatch.setattr("server.storage.blobs_local.os.fstatvfs", lambda _descriptor: disk)
+
+    async def run() -> None:
+        blobs = DirectoryBlobs(tmp_path)
+        name = key()
+        writing = await blobs.begin(name)
+        if fits:
+            await writing.write(b"x")
+            await writing.finish()
+        else:
+            with pytest.raises(BlobsFull):
+                await writing.write(b"x")
+            await writing.abandon()
+        await blobs.close()
+
+    asyncio.run(run())
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == fits
+
+
 def test_being_cut_off_in_the_middle_of_a_write_leaves_nothing_open(tmp_path: Path) -> None:
     async def scenario() -> None:
         blobs = DirectoryBlobs(tmp_path)

@@ -15,7 +15,7 @@ import pytest
 from server.storage import claims as claims_module
 from server.storage.blobs_local import DirectoryBlobs
 from server.storage.claims import ClaimLost, Claims
-from server.storage.database import Database
+from server.storage.database import Database, Step
 from server.storage.file_store import FileStore
 from server.storage.guarded import GuardedStore
 from server.storage.janitor import Janitor
@@ -43,6 +43,11 @@ class World:
     def on_disk(self) -> list[str]:
         """The names of all blobs, whole or not."""
         return sorted(path.name for path in self.folder.rglob("*") if path.is_file())
+
+
+def inserting(world: World, name: str, lifetime: int | None = None) -> Step:
+    """Has a file of that id."""
+    return world.files.inserting(Draft(name, {}, lifetime=lifetime).owned_by(None))
 
 
 Scenario = Callable[[World], Awaitable[None]]
@@ -121,9 +126,7 @@ def test_who_lost_a_claim_can_neither_renew_nor_settle_it(run: Callable[[Scenari
         with pytest.raises(ClaimLost):
             await world.claims.renew(name)
         with pytest.raises(ClaimLost):
-            async with world.database.writing() as transaction:
-                await world.files.insert(transaction, Draft(name, {}), None)
-                await world.claims.settle(transaction, name)
+            await world.database.write(inserting(world, name), world.claims.settling(name))
         assert await world.files.find(name) is None
         assert await world.claims.take_over(10) == [name], "it is given again until it is forgotten"
         await world.claims.forget(name)
@@ -136,9 +139,7 @@ def test_a_settled_claim_is_gone_with_the_transaction_that_makes_the_record(run:
     async def scenario(world: World) -> None:
         name = key()
         await world.claims.begin(name)
-        async with world.database.writing() as transaction:
-            await world.files.insert(transaction, Draft(name, {}), None)
-            await world.claims.settle(transaction, name)
+        await world.database.write(inserting(world, name), world.claims.settling(name))
         assert await world.claimed() == []
         assert await world.files.find(name) is not None
 
@@ -152,11 +153,9 @@ def test_several_janitors_remove_everything_once_and_nothing_else(run: Callable[
             writing = await world.blobs.begin(name)
             await writing.write(b"x")
             await writing.finish()
-        async with world.database.writing() as transaction:
-            for name in over:
-                await world.files.insert(transaction, Draft(name, {}, lifetime=0), None)
-            for name in lasting:
-                await world.files.insert(transaction, Draft(name, {}, lifetime=3600), None)
+        await world.database.write(
+            *(inserting(world, name, 0) for name in over), *(inserting(world, name, 3600) for name in lasting)
+        )
         janitors = [Janitor(world.files, world.claims, world.blobs) for _ in range(3)]
         gone = await asyncio.gather(*(janitor.sweep() for janitor in janitors))
         gone.append(await janitors[0].sweep())

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from itertools import permutations
 
 import pytest
 
 from policy.vocabulary import Principal
-from server.storage.database import AlreadyThere, Database
+from server.storage.database import AlreadyThere, Database, Step
 from server.storage.records import Draft, Records
 from server.storage.schema import bring_up_to_date
 from tests.databases import Make, opened
@@ -27,9 +28,17 @@ def with_things(make: Make, work: Callable[[Database, Records], Awaitable[None]]
     asyncio.run(worked())
 
 
+class NotThere(Exception):
+    """What a step is about isn't there."""
+
+
+def new(things: Records, identity: str) -> Step:
+    """Has a record of that id, which is nobody's."""
+    return things.inserting(Draft(identity, {}).owned_by(None))
+
+
 async def add(things: Records, identity: str, owner: Principal | None = ANN) -> None:
-    async with things.database.writing() as transaction:
-        await things.insert(transaction, Draft(identity, {"n": 1}), owner)
+    await things.database.write(things.inserting(Draft(identity, {"n": 1}).owned_by(owner)))
 
 
 @pytest.mark.parametrize(
@@ -54,8 +63,7 @@ def test_no_statement_changes_whose_a_record_is(make: Make, change: str) -> None
     async def work(database: Database, things: Records) -> None:
         await add(things, "a")
         with pytest.raises(Exception, match="the owner of a record never changes"):
-            async with database.writing() as transaction:
-                await transaction.run(f"UPDATE things SET {change} WHERE id = ?1", "a")  # noqa: S608 - under test
+            await database.write(Step(f"UPDATE things SET {change} WHERE id = ?1", ("a",)))  # noqa: S608 - under test
         kept = await things.find("a")
         assert kept is not None and kept.record.owner == ANN
 
@@ -66,8 +74,7 @@ def test_an_unowned_record_gets_no_owner_later(make: Make) -> None:
     async def work(database: Database, things: Records) -> None:
         await add(things, "a", None)
         with pytest.raises(Exception, match="the owner of a record never changes"):
-            async with database.writing() as transaction:
-                await transaction.run("UPDATE things SET owner_principal = 'x', owner_issuer = '' WHERE id = ?1", "a")
+            await database.write(Step("UPDATE things SET owner_principal = 'x', owner_issuer = ''"))
 
     with_things(make, work)
 
@@ -87,27 +94,20 @@ def test_an_unowned_record_gets_no_owner_later(make: Make) -> None:
 def test_half_a_record_is_none(make: Make, values: str) -> None:
     async def work(database: Database, things: Records) -> None:
         with pytest.raises(Exception, match=r".") as failed:
-            async with database.writing() as transaction:
-                await transaction.run(f"INSERT INTO things VALUES ({values})")  # noqa: S608 - under test
+            await database.write(Step(f"INSERT INTO things VALUES ({values})"))  # noqa: S608 - under test
         assert not isinstance(failed.value, AlreadyThere)
         assert await database.read(COUNT) == [(0,)]
 
     with_things(make, work)
 
 
-def test_a_transaction_that_is_left_by_an_exception_has_not_been(make: Make) -> None:
+def test_a_transaction_of_which_a_step_finds_nothing_has_not_been(make: Make) -> None:
     async def work(database: Database, things: Records) -> None:
         await add(things, "a")
-        with pytest.raises(ZeroDivisionError):
-            async with database.writing() as transaction:
-                await things.insert(transaction, Draft("b", {}), None)
-                await things.remove(transaction, "a")
-                raise ZeroDivisionError
-        assert await database.read("SELECT id FROM things") == [("a",)]
-        # What a handler does beside may fail in ways that are none of the database's.
-        with pytest.raises(TimeoutError):
-            async with database.writing():
-                raise TimeoutError
+        for steps in permutations((new(things, "b"), things.removing("a"), things.removing("z", otherwise=NotThere()))):
+            with pytest.raises(NotThere):
+                await database.write(*steps)
+            assert await database.read("SELECT id FROM things") == [("a",)]
         await add(things, "c")
 
     with_things(make, work)
@@ -129,9 +129,7 @@ def test_a_statement_that_fails_takes_back_what_came_before_it(make: Make) -> No
     async def work(database: Database, things: Records) -> None:
         await add(things, "a")
         with pytest.raises(AlreadyThere):
-            async with database.writing() as transaction:
-                await things.insert(transaction, Draft("b", {}), None)
-                await things.insert(transaction, Draft("a", {}), None)
+            await database.write(new(things, "b"), new(things, "a"))
         assert await database.read("SELECT id FROM things") == [("a",)]
 
     with_things(make, work)
@@ -141,9 +139,7 @@ def test_a_statement_that_fails_takes_back_what_came_before_it(make: Make) -> No
 def test_a_request_that_is_cancelled_anywhere_leaves_nothing_half_done_or_locked(make: Make, moment: int) -> None:
     async def work(database: Database, things: Records) -> None:
         async def two() -> None:
-            async with database.writing() as transaction:
-                await things.insert(transaction, Draft("a", {}), None)
-                await things.insert(transaction, Draft("b", {}), None)
+            await database.write(new(things, "a"), new(things, "b"))
 
         for _ in range(10):
             task = asyncio.create_task(two())
@@ -154,8 +150,8 @@ def test_a_request_that_is_cancelled_anywhere_leaves_nothing_half_done_or_locked
                 await task
             [(count,)] = await database.read(COUNT)
             assert count in (0, 2)
-            async with asyncio.timeout(20), database.writing() as transaction:
-                await transaction.run("DELETE FROM things")
+            async with asyncio.timeout(20):
+                await database.write(Step("DELETE FROM things"))
         await add(things, "c")
         assert await database.read(COUNT) == [(1,)]
 
@@ -190,8 +186,8 @@ def test_bodies_and_owners_come_back_as_they_were(make: Make, text: str) -> None
     async def work(database: Database, things: Records) -> None:
         body = {"text": text, text: [1, 1.5, None, True, {"a": text}], "metadata": {}}
         owner = Principal(text.replace("\0", ""), text.replace("\0", ""), {"teams": (text.replace("\0", ""),)})
-        async with database.writing() as transaction:
-            made = await things.insert(transaction, Draft("a", body, facet=text.replace("\0", "")), owner)
+        made = Draft("a", body, facet=text.replace("\0", "")).owned_by(owner)
+        await database.write(things.inserting(made))
         found = await things.find("a")
         assert found is not None and found.record == made
         assert (made.body, made.owner) == (body, owner)
@@ -214,8 +210,7 @@ def test_a_database_that_is_not_open_says_so(make: Make) -> None:
         with pytest.raises(RuntimeError):
             await database.read("SELECT 1")
         with pytest.raises(RuntimeError, match="used before it is started"):
-            async with database.writing():
-                pytest.fail("there is no transaction")
+            await database.write(Step("SELECT 1"))
         await database.close()
 
     asyncio.run(unopened())

@@ -74,11 +74,10 @@ def in_tables(make: Make, work: Callable[[Database, Records, Records], Awaitable
 
 
 async def fill(database: Database, things: Records, names: Records) -> None:
-    async with database.writing() as transaction:
-        for identity, (all_names, owner) in RECORDS.items():
-            await things.insert(transaction, Draft(identity, {}, facet=facet_of(all_names)), owner)
-            for name in all_names:
-                await names.insert(transaction, Draft(name, {}, parent=identity), None)
+    for identity, (all_names, owner) in RECORDS.items():
+        record = Draft(identity, {}, facet=facet_of(all_names)).owned_by(owner)
+        named = [Draft(name, {}, parent=identity).owned_by(None) for name in all_names]
+        await database.write(things.inserting(record), *map(names.inserting, named))
 
 
 def test_what_a_rule_says_of_one_name_holds_for_the_record(make: Make) -> None:

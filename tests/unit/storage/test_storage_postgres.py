@@ -11,11 +11,15 @@ import asyncpg
 import pytest
 
 from server.storage import postgres
-from server.storage.database import Database, DatabaseUnavailable
+from server.storage.database import Database, DatabaseUnavailable, InDoubt, Step
 from server.storage.postgres import PostgresDatabase, spelled
 from server.storage.records import Draft, Records
 from server.storage.schema import bring_up_to_date
+from tests.cutting import Cutting, cutting
 from tests.databases import empty_schema, opened
+from tests.postgres import Postgres, running_postgres
+
+ENDING = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ?1"
 
 
 def test_an_address_at_which_nobody_is_stops_the_start_and_is_not_told() -> None:
@@ -37,34 +41,74 @@ def test_lost_connections_are_errors_once_and_then_new_ones(postgres_url: str) -
         async with opened(lambda: PostgresDatabase(mine)) as database, connected(postgres_url) as outside:
             await bring_up_to_date(database, "things")
             things = Records(database, "things")
-            ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1"
             with pytest.raises(DatabaseUnavailable):
-                async with database.writing() as transaction:
-                    await things.insert(transaction, Draft("a", {}), None)
-                    await outside.fetch(ending, name)
-                    await things.insert(transaction, Draft("b", {}), None)
+                await database.write(new(things, "a"), Step(ENDING, (name,)), new(things, "b"))
             await until_readable(database)
             assert await database.read("SELECT id FROM things") == []
-            await outside.fetch(ending, name)
+            await outside.fetch(spelled(ENDING), name)
             reading = asyncio.gather(*(database.read("SELECT pg_sleep(30)") for _ in range(3)), return_exceptions=True)
             while not reading.done():
                 await asyncio.wait([reading], timeout=0.01)
-                await outside.fetch(ending, name)
+                await outside.fetch(spelled(ENDING), name)
             assert {type(each) for each in await reading} == {DatabaseUnavailable}
             await until_readable(database)
-            async with database.writing() as transaction:
-                await things.insert(transaction, Draft("a", {}), None)
+            await database.write(new(things, "a"))
 
     with empty_schema(postgres_url) as url:
         asyncio.run(lose(url))
 
 
+@pytest.mark.parametrize(
+    ("steps", "lost", "told", "done"),
+    [
+        (1, b"INSERT 0 1\0", InDoubt, True),
+        (2, b"COMMIT\0", InDoubt, True),
+        (2, b"INSERT 0 1\0", DatabaseUnavailable, False),
+        (2, b"BEGIN\0", DatabaseUnavailable, False),
+    ],
+)
+def test_whether_a_change_may_have_been_made_is_told(
+    postgres_url: str, steps: int, lost: bytes, told: type[Exception], done: bool
+) -> None:
+    async def change(way: Cutting) -> None:
+        async with opened(lambda: PostgresDatabase(way.url)) as database:
+            await bring_up_to_date(database, "things")
+            things = Records(database, "things")
+            way.at = lost
+            with pytest.raises(DatabaseUnavailable) as failed:
+                await database.write(*(things.inserting(Draft(f"{n}", {}).owned_by(None)) for n in range(steps)))
+            assert type(failed.value) is told
+            way.at = b""
+            assert await database.read("SELECT count(*) FROM things") == [(steps if done else 0,)]
+
+    with empty_schema(postgres_url) as url, cutting(url) as way:
+        asyncio.run(change(way))
+
+
+def test_a_server_that_is_away_is_told_by_nobody_but_us(caplog: pytest.LogCaptureFixture) -> None:
+    async def lose(postgres: Postgres) -> None:
+        async with opened(lambda: PostgresDatabase(postgres.url)) as database:
+            postgres.kill()
+            for _ in range(10):
+                with pytest.raises(DatabaseUnavailable):
+                    await database.read("SELECT 1")
+            postgres.start()
+            await until_readable(database)
+
+    with running_postgres() as postgres:
+        asyncio.run(lose(postgres))
+    assert [record.name for record in caplog.records if record.name.startswith("asyncpg")] == []
+
+
 def test_who_waits_too_long_for_a_connection_is_told_so(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def exhaust(url: str) -> None:
         async with opened(lambda: PostgresDatabase(url)) as database:
-            async with database.writing():
-                with pytest.raises(DatabaseUnavailable, match="TimeoutError"):
-                    await database.read("SELECT 1")
+            sleeping = asyncio.create_task(database.read("SELECT pg_sleep(30)"))
+            await asyncio.sleep(0)
+            with pytest.raises(DatabaseUnavailable, match="TimeoutError"):
+                await database.read("SELECT 1")
+            sleeping.cancel()
+            await asyncio.wait([sleeping])
             assert await database.read("SELECT 1") == [(1,)]
 
     monkeypatch.setattr(postgres, "_CONNECTIONS", 1)
@@ -75,6 +119,11 @@ def test_who_waits_too_long_for_a_connection_is_told_so(postgres_url: str, monke
 
 def test_parameters_are_spelled_as_postgresql_wants_them() -> None:
     assert spelled("a = ?1 AND b = ?12 OR c = CAST($3 AS text)") == "a = $1 AND b = $12 OR c = CAST($3 AS text)"
+
+
+def new(things: Records, identity: str) -> Step:
+    """Has a record of that id."""
+    return things.inserting(Draft(identity, {}).owned_by(None))
 
 
 async def until_readable(database: Database) -> None:

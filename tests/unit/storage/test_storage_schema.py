@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from server.storage import schema
-from server.storage.database import AlreadyThere, Database, DatabaseUnavailable, ParentGone
+from server.storage.database import AlreadyThere, Database, DatabaseUnavailable, Overtaken, ParentGone
 from server.storage.postgres import PostgresDatabase
 from server.storage.records import Draft, Records
 from server.storage.schema import Migration, SchemaMismatch, bring_up_to_date, migrations
@@ -30,8 +30,7 @@ def with_database(make: Make, work: Callable[[Database], Awaitable[None]]) -> No
 
 
 async def add(database: Database, table: str, identity: str, parent: str | None = None) -> None:
-    async with database.writing() as transaction:
-        await Records(database, table).insert(transaction, Draft(identity, {}, parent), None)
+    await database.write(Records(database, table).inserting(Draft(identity, {}, parent).owned_by(None)))
 
 
 def test_a_fresh_table_holds_records_and_a_second_start_keeps_them(make: Make) -> None:
@@ -59,8 +58,7 @@ def test_records_of_a_part_belong_to_one_that_there_is_and_go_with_it(make: Make
             await add(database, "parts", "q", "nothing")
         with pytest.raises(AlreadyThere):
             await add(database, "parts", "p", "w")
-        async with database.writing() as transaction:
-            assert await Records(database, "wholes").remove(transaction, "w")
+        await database.write(Records(database, "wholes").removing("w", otherwise=Overtaken()))
         assert await Records(database, "parts").find("p") is None
         with pytest.raises(ParentGone):
             await add(database, "parts", "p", "w")

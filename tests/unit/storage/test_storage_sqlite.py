@@ -30,8 +30,7 @@ def with_file(path: Path, work: Callable[[Database], Awaitable[None]]) -> None:
 
 
 async def add(database: Database, identity: str, body: str = "") -> None:
-    async with database.writing() as transaction:
-        await Records(database, "things").insert(transaction, Draft(identity, {"text": body}), None)
+    await database.write(Records(database, "things").inserting(Draft(identity, {"text": body}).owned_by(None)))
 
 
 def test_the_file_and_its_directory_are_made_for_their_owner_alone(tmp_path: Path) -> None:

@@ -1,0 +1,288 @@
+"""What records cost: `python -m bench.records [--million] [--write PAGE]` measures it and prints the tables.
+
+Everything is the real thing: `ostiary run` with its OPA and the default policy, an SQLite file or a PostgreSQL, tokens
+of an issuer, requests over HTTP.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPResponse
+from json import dumps, loads
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+import uvloop
+
+from bench import tokens, uploads
+from bench.client import Load, WrongAnswer
+from bench.measure import Measured, compared, ratio
+from bench.processes import Running, running
+from bench.report import table, written_into
+from bench.results import machine
+from bench.uploads import Uploaded
+from server.storage.database import Database, Step
+from server.storage.postgres import PostgresDatabase
+from server.storage.sqlite import SqliteDatabase
+from tests.databases import KINDS, backend
+from tests.postgres import running_postgres
+from translators import opa
+
+BEGIN: Final = "<!-- records: what follows is written by `python -m bench.records` -->"
+END: Final = "<!-- records: until here -->"
+
+OWN: Final = 5
+FEW: Final = 10
+MANY: Final = 100_000
+MILLION: Final = 1_000_000
+
+_CONNECTIONS: Final = 8
+_AT_ONCE: Final = 20_000
+_CONFIG: Final = """
+version: 2
+apis: [inference]
+storage:
+  backends:
+    main: BACKEND
+  stores:
+    conversations: {backend: main, table_name: conversations}
+    files: {backend: main, table_name: FILES}
+server:
+  decision_log: FOLDER/FILES.jsonl
+  auth:
+    provider_config:
+      type: oauth2_token
+      issuer: ISSUER
+      audience: AUDIENCE
+      jwks: {uri: "file://FOLDER/jwks.json"}
+      claims_mapping: {roles: roles, teams: teams}
+"""
+_NUMBERS: Final = {
+    "sqlite": "WITH RECURSIVE all_of(n) AS (SELECT ?1 UNION ALL SELECT n + 1 FROM all_of WHERE n < ?2 - 1)",
+    "postgresql": "WITH all_of AS (SELECT generate_series(CAST(?1 AS int), CAST(?2 AS int) - 1) AS n)",
+}
+_OTHERS: Final = """
+INSERT INTO "TABLE" SELECT 'file-' || n, parent, ordering + n - CAST(?3 AS int), created_at, 'other-' || (n % 1000),
+owner_issuer, access_attributes, origin, facet, expires_at, version, labels, body FROM all_of, "TABLE" WHERE id = ?4
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder with the keys of the callers, and an address of a PostgreSQL."""
+
+    folder: Path
+    callers: tokens.Tokens
+    postgres: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """A page of one's own files on one kind of database: by how many files of others there are."""
+
+    kind: str
+    by_others: Mapping[int, Measured]
+
+
+@contextmanager
+def place() -> Iterator[Place]:
+    """A new one, with nothing left of it at the end."""
+    # Short, since a Unix socket's path has little room.
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, running_postgres() as postgres:
+        callers = tokens.make()
+        (Path(name) / "jwks.json").write_bytes(callers.jwks)
+        yield Place(Path(name), callers, postgres.url)
+
+
+@contextmanager
+def served(where: Place, database: str, files: str) -> Iterator[Running]:
+    """A server that keeps its records in that database, the files in the table `files`."""
+    config = where.folder / f"{files}.yaml"
+    text = _CONFIG.replace("BACKEND", backend(database)).replace("FILES", files).replace("FOLDER", str(where.folder))
+    config.write_text(text.replace("ISSUER", tokens.ISSUER).replace("AUDIENCE", tokens.AUDIENCE))
+    home = where.folder / files
+    home.mkdir(mode=0o700)
+    places = {"XDG_RUNTIME_DIR": str(home), "OSTIARY_HOME": str(home), "OSTIARY_OPA": str(opa.find())}
+    command = ["server.launcher", "run", str(config), "--port", "0"]
+    with running(command, home / "said", {**os.environ, **places}) as server:
+        yield server
+
+
+async def conversations(where: Place, seconds: float, turns: int) -> dict[str, Measured]:
+    """Creating and getting one, on SQLite."""
+    with served(where, str(where.folder / "talks.db"), "talks") as server:
+        body = dumps({"metadata": {"topic": "a demonstration", "team": "ml"}}).encode()
+        made = [_asked(server, _request("POST", "/v1/conversations", token, body)) for token in where.callers.good]
+        gets = [
+            _request("GET", f"/v1/conversations/{one['id']}", token)
+            for one, token in zip(made, where.callers.good, strict=True)
+        ]
+        creates = [_request("POST", "/v1/conversations", token, body) for token in where.callers.good]
+        found = {}
+        for name, requests in (("create", creates), ("get", gets)):
+            load = Load(requests, 200, b'"conversation"')
+            once = await compared({name: server}, load, connections=_CONNECTIONS, seconds=seconds, turns=turns)
+            found[name] = once[name]
+        return found
+
+
+async def lists(where: Place, kind: str, sizes: Sequence[int], seconds: float, turns: int) -> Lists:
+    """A page of 20 of one's own few files among those of others."""
+    token = where.callers.good[0]
+    wanted = _request("GET", "/v1/files?limit=20", token)
+    servers = {}
+    with ExitStack() as stack:
+        for size in sizes:
+            table_name = f"files_{kind}_{size}"
+            database = where.postgres if kind == "postgresql" else str(where.folder / f"{table_name}.db")
+            servers[str(size)] = server = stack.enter_context(served(where, database, table_name))
+            own = [_asked(server, _upload(token))["id"] for _ in range(OWN)]
+            await _fill(_database(kind, database), table_name, size, own[OWN // 2])
+            answer = _asked(server, wanted)
+            if [one["id"] for one in answer["data"]] != own[::-1] or answer["has_more"]:
+                raise WrongAnswer(f"these are not one's own files: {answer}")
+        load = Load([wanted], 200, b'"has_more":false')
+        found = await compared(servers, load, connections=1, seconds=seconds, turns=turns)
+    return Lists(kind, {int(size): measured for size, measured in found.items()})
+
+
+def report(talks: Mapping[str, Measured], listed: Sequence[Lists], uploaded: Sequence[Uploaded]) -> str:
+    """All of it, as Markdown."""
+    return "\n".join(_lines(talks, listed, uploaded)) + "\n"
+
+
+def _lines(talks: Mapping[str, Measured], listed: Sequence[Lists], uploaded: Sequence[Uploaded]) -> Iterator[str]:
+    _, alone, many = uploaded
+    rows = []
+    for name, rate in (("create", 1_500), ("get", 2_500)):
+        cpu, p99 = talks[name].median("cpu"), talks[name].median("p99")
+        what = f"{name} a conversation, {_CONNECTIONS} connections"
+        rows.append((f"{what}, one core for server and OPA together", f"{1000 / cpu:,.0f}/s", f"≥ {rate:,}/s"))
+        rows.append((f"{what}, p99", f"{p99:.1f} ms", "≤ 20 ms"))
+    for one in listed:
+        few = one.by_others[FEW]
+        for size, goal in ((MANY, "≤ 1.5x"), (MILLION, "≤ 2x")):
+            if size in one.by_others:
+                what = f"list own files among {size:,} of others against {FEW}, {one.kind}, p50"
+                rows.append((what, f"{ratio(one.by_others[size], few, 'p50'):.2f}x", goal))
+    rows.append((f"memory by which the server grows for {alone.size} MB", f"{alone.grown:.0f} MB", "constant"))
+    rows.append((f"health during {many.count} uploads, the slowest", f"{many.slowest(1):.1f} ms", "≤ 50 ms"))
+    yield f"Measured on {machine()}."
+    yield ""
+    yield from table(("what", "measured", "goal"), rows)
+    yield ""
+    yield from _details(talks, listed)
+    yield ""
+    yield from _of_uploads(uploaded)
+
+
+def _details(talks: Mapping[str, Measured], listed: Sequence[Lists]) -> Iterator[str]:
+    rows = [(f"{name} a conversation, sqlite", *_figures(measured)) for name, measured in talks.items()]
+    for one in listed:
+        for size, measured in one.by_others.items():
+            rows.append((f"list {OWN} own files among {size:,}, {one.kind}", *_figures(measured)))
+    yield from table(("ms a request", "CPU: server", "OPA", "p50", "p99"), rows)
+
+
+def _figures(measured: Measured) -> list[str]:
+    return [f"{measured.median(figure):.3f}" for figure in ("server_cpu", "opa_cpu", "p50", "p99")]
+
+
+def _of_uploads(uploaded: Sequence[Uploaded]) -> Iterator[str]:
+    rows = []
+    for one in uploaded:
+        what = f"{one.count} x {one.size} MB" if one.count else "nothing"
+        health = (f"{one.slowest(share):.1f} ms" for share in (0.5, 0.99, 1))
+        rows.append((what, f"{one.rate:.0f}", f"{one.grown:.0f} MB", *health))
+    yield from table(("uploads at once", "MB/s", "memory", "health: p50", "p99", "slowest"), rows)
+
+
+async def _fill(database: Database, table_name: str, others: int, own: str) -> None:
+    """As many copies of that file, each with another owner; half of them are older than it, the others newer."""
+    await database.start()
+    try:
+        statement = _NUMBERS[database.kind] + _OTHERS.replace("TABLE", table_name)
+        for first in range(0, others, _AT_ONCE):
+            last = min(first + _AT_ONCE, others)
+            await database.write(Step(statement, (first, last, others // 2, own)))
+        if database.kind == "postgresql":
+            # As it does by itself, some time after a table has grown.
+            await database.script("ANALYZE;")
+    finally:
+        await database.close()
+
+
+def _database(kind: str, place_of_it: str) -> Database:
+    return PostgresDatabase(place_of_it) if kind == "postgresql" else SqliteDatabase(Path(place_of_it))
+
+
+def _request(method: str, path: str, token: str, body: bytes = b"", content_type: str = "application/json") -> bytes:
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: application/json\r\nAuthorization: Bearer {token}\r\n"
+    )
+    if body:
+        head += f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}\r\n".encode() + body
+
+
+def _upload(token: str) -> bytes:
+    form = (
+        b'--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nassistants\r\n'
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="notes.txt"\r\n\r\nnotes\r\n--x--\r\n'
+    )
+    return _request("POST", "/v1/files", token, form, "multipart/form-data; boundary=x")
+
+
+def _asked(server: Running, request: bytes) -> dict[str, Any]:
+    """What the server answers; raises WrongAnswer for a refusal."""
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(request)
+        answer = HTTPResponse(connection)
+        answer.begin()
+        body = answer.read()
+    if answer.status != HTTPStatus.OK:
+        raise WrongAnswer(f"wanted 200: {answer.status} {body[:600]!r}")
+    found: dict[str, Any] = loads(body)
+    return found
+
+
+def main() -> None:
+    """Parse the command line, measure, print, and write."""
+    parser = argparse.ArgumentParser(prog="bench.records", description="Measure what records cost.")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of one slice of load")
+    parser.add_argument("--turns", type=int, default=7, help="of slices")
+    parser.add_argument("--million", action="store_true", help="list among a million files, too")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables between the marks of this page")
+    chosen = parser.parse_args()
+    began, sizes = perf_counter(), [FEW, MANY, MILLION] if chosen.million else [FEW, MANY]
+
+    def tell(what: str) -> None:
+        sys.stderr.write(f"{perf_counter() - began:4.0f} s  {what}\n")
+
+    with place() as where, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        tell("conversations")
+        talks = runner.run(conversations(where, chosen.seconds, chosen.turns))
+        listed = []
+        for kind in KINDS:
+            tell(f"lists, {kind}")
+            listed.append(runner.run(lists(where, kind, sizes, chosen.seconds, chosen.turns)))
+    tell("uploads")
+    text = report(talks, listed, [*uploads.measured()])
+    tell("done")
+    sys.stdout.write(f"\n{text}")
+    if chosen.write is not None:
+        chosen.write.write_text(written_into(chosen.write.read_text(), text, BEGIN, END))
+
+
+if __name__ == "__main__":
+    main()
