@@ -6,10 +6,11 @@ import operator
 from typing import Any, Final
 
 from server.inference.provider import DONE
+from server.inference.renaming import QUICK
 from server.reading.strict import Json, Refused, read_document
 
 _PENDING: Final = 64 * 1024
-"""Bytes of events that are kept before they are read, which takes some milliseconds."""
+"""Bytes of events that are kept before they are read."""
 
 _DATA: Final = b"data: "
 _END: Final = b"\n\n"
@@ -30,10 +31,13 @@ class _Parts(list[str]):
 class Assembly:
     """One answer, as far as it has come; `most` is the bytes that may come together.
 
-    It is fed what the caller is sent: whole events, as an `EventRelay` or a provider of ours has made them.
+    It is fed what the caller is sent: whole events, as an `EventRelay` or a provider of ours has made them. They are
+    read now and then, by `read` whenever it `is_due`, and in the end. That had better be done in a thread, where they
+    are many.
     """
 
     def __init__(self, most: int) -> None:
+        self._most = most
         self._room = most
         self._waiting: list[bytes] = []
         self._size = 0
@@ -47,18 +51,30 @@ class Assembly:
             return
         self._waiting.append(piece)
         self._size += len(piece)
-        if self._size > _PENDING:
-            self._read()
+        if self._size > self._most + _PENDING:
+            # Where `read` is called in time, this piece alone is larger than what may come.
+            self._lose()
+
+    @property
+    def is_due(self) -> bool:
+        """So much is waiting that it is time to `read` it."""
+        return self._size > _PENDING
+
+    @property
+    def is_heavy(self) -> bool:
+        """More is waiting than is read in a millisecond or so."""
+        return self._size > QUICK
 
     def finish(self) -> Json | None:
         """The chat completion; None if it is too large, or the chunks don't make one."""
-        self._read()
+        self.read()
         if self._lost or not self._members:
             return None
         choices = [_finished(self._choices[index]) for index in sorted(self._choices)]
         return {**self._members, "object": "chat.completion", "choices": choices}
 
-    def _read(self) -> None:
+    def read(self) -> None:
+        """Read what is waiting."""
         waiting, self._waiting, self._size = b"".join(self._waiting), [], 0
         for event in waiting.split(_END):
             if event.startswith(_DATA) and event != DONE[: -len(_END)] and not self._lost:
@@ -135,6 +151,7 @@ class Assembly:
     def _lose(self) -> None:
         """Give up; nothing of it is kept in the memory."""
         self._lost = True
+        self._waiting, self._size = [], 0
         self._members, self._choices = {}, {}
 
 

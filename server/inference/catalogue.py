@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -63,6 +64,10 @@ class Registered(Protocol):
         """The model that is gone now; raises NotFound, and AccessDenied where it may be read."""
         ...
 
+    async def look_for(self, name: str) -> None:
+        """Do what `get` does before it asks the policy, and forget what was found."""
+        ...
+
 
 class DefinedByConfiguration(Exception):
     """The policy would allow the change; it is to be made in the configuration."""
@@ -100,7 +105,8 @@ class Catalogue:
         if model is None:
             return await self._registered.get(gate, name)
         try:
-            permit = await gate.permit(Action.READ, self._resources[model.name])
+            async with self._slow_to_refuse(name):
+                permit = await gate.permit(Action.READ, self._resources[model.name])
         except AccessDenied:
             raise NotFound(name) from None
         return self._configured[permit.resource.names[0]]
@@ -112,9 +118,7 @@ class Catalogue:
         permits = await gate.readable(tuple(self._resources.values()))
         models = [self._configured[permit.resource.names[0]] for permit in permits]
         behind = None if after is None else self._by_name.get(after)
-        if behind is not None:
-            if behind not in models:
-                raise NotFound(behind.name)
+        if behind in models:
             models, after = models[models.index(behind) + 1 :], None
         elif after is not None:
             models = []
@@ -134,12 +138,22 @@ class Catalogue:
             return await self._registered.delete(gate, name)
         resource = self._resources[model.name]
         try:
-            await gate.permit(Action.DELETE, resource)
+            async with self._slow_to_refuse(name):
+                await gate.permit(Action.DELETE, resource)
         except AccessDenied:
             if not await gate.readable([resource]):
                 raise NotFound(name) from None
             raise
         raise DefinedByConfiguration
+
+    @asynccontextmanager
+    async def _slow_to_refuse(self, name: str) -> AsyncIterator[None]:
+        """What is nobody's name is looked for in the registry. So is a refused one: how long it takes must not tell."""
+        try:
+            yield
+        except Exception:
+            await self._registered.look_for(name)
+            raise
 
     def provider(self, model: Model) -> Provider:
         """Who runs the model; raises ProviderGone."""

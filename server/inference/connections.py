@@ -18,7 +18,9 @@ _given: Final = ContextVar[asyncio.Transport | None]("ostiary.connection", defau
 
 
 class Connector(aiohttp.TCPConnector):
-    """Keeps in mind which connection the current task was given."""
+    """Gives out no connection on which something waits that nobody asked for, and keeps in mind which one it gave to
+    the current task.
+    """
 
     async def connect(
         self,
@@ -28,6 +30,10 @@ class Connector(aiohttp.TCPConnector):
     ) -> aiohttp.connector.Connection:
         """A connection, new or used before."""
         connection = await super().connect(req, traces, timeout)
+        # aiohttp looks before it puts a connection aside, and would take what came later for the next answer.
+        while connection.protocol is not None and connection.protocol.should_close:
+            connection.close()
+            connection = await super().connect(req, traces, timeout)
         _given.set(connection.transport)
         return connection
 

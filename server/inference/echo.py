@@ -7,6 +7,7 @@ with one call of that function, without arguments. Only `id` and `created` diffe
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -23,6 +24,9 @@ MAX_CHOICES: Final = 128
 
 LONGEST: Final = 64 * 1024
 """Characters of one choice: the caller decides about its length and, with `n`, how often it is made."""
+
+_AT_A_TIME: Final = 100
+"""Words that are sent before others have their turn: a caller who reads fast never has to be waited for."""
 
 _WORD: Final = re.compile(r"\s*\S+\s*")
 
@@ -46,11 +50,8 @@ class Echo:
     async def complete(self, request: ChatRequest) -> Pieces:
         """The whole answer."""
         reply = await self._reply(request)
-        choices = [
-            {"index": index, "message": reply.message(), "logprobs": None, "finish_reason": reply.finish_reason}
-            for index in range(reply.count)
-        ]
-        return [_encode({**reply.head("chat.completion"), "choices": choices, "usage": reply.usage})]
+        begin = _encode(reply.head("chat.completion")).removesuffix(b"}") + b',"choices":['
+        return [begin, *reply.choices(), b'],"usage":%b}' % _encode(reply.usage)]
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """The same answer, a word at a time."""
@@ -92,6 +93,15 @@ class _Reply:
             return {"role": "assistant", "content": None, "refusal": None, "tool_calls": [_call(self.tool)]}
         return {"role": "assistant", "content": "".join(self.words), "refusal": None}
 
+    def choices(self) -> Iterator[bytes]:
+        """The choices of a whole answer, with commas between them; a text is made once, however often it is sent."""
+        said = None if self.tool is not None else _encode(self.message())
+        end = b',"logprobs":null,"finish_reason":%b}' % _encode(self.finish_reason)
+        for index in range(self.count):
+            yield b'%b{"index":%d,"message":' % (b"," if index else b"", index)
+            yield _encode(self.message()) if said is None else said
+            yield end
+
     def deltas(self) -> Iterator[tuple[Json, str | None]]:
         """What the chunks of one choice add, each with the reason to end if it is the last."""
         if self.tool is not None:
@@ -114,7 +124,9 @@ class _EchoStream:
         # A chunk has `usage` only where the caller asked for it, and then all of them do.
         usage = {"usage": None} if reply.with_usage else {}
         for index in range(reply.count):
-            for delta, reason in reply.deltas():
+            for place, (delta, reason) in enumerate(reply.deltas()):
+                if place % _AT_A_TIME == _AT_A_TIME - 1:
+                    await asyncio.sleep(0)
                 choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
                 yield _event({**head, "choices": [choice], **usage})
         if reply.with_usage:
@@ -219,5 +231,5 @@ def _event(chunk: Json) -> bytes:
     return b"data: " + _encode(chunk) + b"\n\n"
 
 
-def _encode(document: Json) -> bytes:
+def _encode(document: Json | str) -> bytes:
     return dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Final
 
 from server.inference.assembly import Assembly
 from server.inference.provider import DONE, ChatRequest, ChatStream, Health, Pieces, Provider
+from server.inference.renaming import QUICK
 from server.reading.strict import Json, Refused, read_document
 from server.storage.write_queue import Place, WriteQueue, until_written
 
@@ -49,7 +51,8 @@ class KeepingProvider:
         place = await self._queue.reserve()
         try:
             pieces = await self._provider.complete(request)
-            await self._keep(place, request, _read(pieces))
+            is_heavy = sum(map(len, pieces)) > QUICK
+            await self._keep(place, request, await asyncio.to_thread(_read, pieces) if is_heavy else _read(pieces))
         finally:
             place.leave()
         return pieces
@@ -86,12 +89,15 @@ class _KeptStream:
                 assembly.feed(piece)
                 if len(piece) > len(DONE):
                     yield piece[: -len(DONE)]
-                await self._keep(assembly.finish())
+                is_heavy = assembly.is_heavy
+                await self._keep(await asyncio.to_thread(assembly.finish) if is_heavy else assembly.finish())
                 yield DONE
             else:
                 # Whoever waits for it has it first.
                 yield piece
                 assembly.feed(piece)
+                if assembly.is_due:
+                    await asyncio.to_thread(assembly.read)
 
     async def aclose(self) -> None:
         """End the provider's work; an answer that has no end yet is not stored."""

@@ -16,7 +16,7 @@ from yarl import URL
 from server.inference.connections import Connector, cut, cut_on_failure
 from server.inference.events import EventRelay
 from server.inference.provider import ChatRequest, ChatStream, Health, HealthStatus, Pieces, ProviderFailed
-from server.inference.renaming import SMALL, NotAnAnswer, Renaming
+from server.inference.renaming import QUICK, SMALL, NotAnAnswer, Renaming
 from server.inference.upstream import broken, refusal
 from server.telemetry.trace_context import outgoing_headers
 
@@ -97,7 +97,7 @@ class OpenAICompatible:
         finally:
             cut(response)
         try:
-            if len(parts) == 1:
+            if len(parts) == 1 and len(parts[0]) <= QUICK:
                 return _renamed(parts, request)
             return await asyncio.to_thread(_renamed, parts, request)
         except NotAnAnswer:
@@ -190,13 +190,19 @@ class _Relayed:
         relay, content = self._relay, self._response.content
         try:
             while data := await content.read(_READ_AHEAD):
-                piece = await asyncio.to_thread(relay.feed, data) if relay.is_heavy else relay.feed(data)
-                if piece:
-                    yield piece
-                if relay.done:
-                    return
-                if relay.broken:
-                    raise broken(self._provider_id, "sent something other than a chat completion")
+                relay.take(data)
+                more = True
+                while more:
+                    piece = await asyncio.to_thread(relay.pass_on) if relay.is_heavy else relay.pass_on()
+                    if piece:
+                        yield piece
+                    if relay.done:
+                        return
+                    if relay.broken:
+                        raise broken(self._provider_id, "sent something other than a chat completion")
+                    more = relay.has_more
+                    if more:
+                        await asyncio.sleep(0)  # whoever else has something to do comes first
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
             raise gone(self._provider_id, fault) from None
         last = relay.finish()

@@ -7,7 +7,7 @@ from typing import Final
 
 from server.authz.permit import Permit
 from server.inference.catalogue import Model, ModelPage
-from server.storage.database import AlreadyThere, Writing
+from server.storage.database import AlreadyThere
 from server.storage.guarded import Asking, GuardedStore, NotFound
 from server.storage.names import Names, facet_of
 from server.storage.records import Draft, Page, Record, Records
@@ -53,16 +53,17 @@ class RegisteredModels:
         if any(name in self._taken for name in model.names):
             raise AlreadyThere
         body = {"model_id": model.model_id, "model_type": model.kind, "metadata": dict(model.metadata)}
-
-        async def name_it(transaction: Writing) -> None:
-            for name in model.names:
-                await self._names.insert(transaction, Draft(name, {}, parent=model.name), None)
-
-        return _model(await self._store.create(permit, Draft(model.name, body, facet=facet_of(model.names)), name_it))
+        named = [Draft(name, {}, parent=model.name).owned_by(None) for name in model.names]
+        draft = Draft(model.name, body, facet=facet_of(model.names))
+        return _model(await self._store.create(permit, draft, [*map(self._names.inserting, named)]))
 
     async def delete(self, gate: Asking, name: str) -> Model:
         """The model that is gone now, with its names; raises NotFound, and AccessDenied where it may be read."""
         return _model(await self._store.delete(gate, await self._canonical(name)))
+
+    async def look_for(self, name: str) -> None:
+        """Do what `get` does before it asks the policy, and forget what was found."""
+        await self._models.find(await self._canonical(name))
 
     async def _record(self, gate: Asking, name: str) -> Record:
         return await self._store.get(gate, await self._canonical(name))

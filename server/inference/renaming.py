@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from json import JSONDecoder, dumps
+from json import JSONDecoder, dumps, loads
 from typing import Final, NoReturn
 
 SMALL: Final = 64 * 1024
-"""Bytes of a text that is parsed whole, which takes well under a millisecond."""
+"""Bytes of a text that is parsed whole: that takes some milliseconds at most, and well under one as a rule."""
+
+QUICK: Final = 8 * 1024
+"""Bytes of a text that needs no thread, whatever it holds: to take it apart takes some milliseconds at most."""
+
+_FRAME: Final = 1024
+"""Bytes before the choices, and behind them, that a form may have; to try all of a longer one could take seconds."""
 
 _WINDOW: Final = 64 * 1024
 """Bytes that are looked at in one go, which keeps every other thread waiting."""
@@ -27,10 +33,9 @@ _NAMED_END: Final = re.compile(
     rb"\](?:%b%b)*?%b%b(?:%b%b)*%b\}\Z" % (_COMMA, _MEMBERS, _COMMA, _NAMED, _COMMA, _MEMBERS, _BLANK)
 )
 _IDENTIFIED: Final = re.compile(rb'"id"%b:%b("[^"\\]*")' % (_BLANK, _BLANK))
-_OPEN: Final = re.compile(rb"%b\{%b" % (_BLANK, _BLANK))
-_COLON: Final = re.compile(rb"%b:%b" % (_BLANK, _BLANK))
+_BLANKS: Final = re.compile(_BLANK)
+_BLANK_BYTES: Final = frozenset({b" ", b"\t", b"\n", b"\r"})
 _PLAIN: Final = re.compile(_SCALAR)
-_NEXT: Final = re.compile(rb"%b(?:,%b(?=\")|(\})%b\Z)" % (_BLANK, _BLANK, _BLANK))
 _IN_STRING: Final = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _FLAT_PART: Final = rb'[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+"'
 _FLAT: Final = re.compile(rb"(?:%b|[{\[](?:%b)*+[}\]])*+" % (_FLAT_PART, _FLAT_PART), re.DOTALL)
@@ -60,10 +65,12 @@ class Renaming:
         An answer with the same before its choices and behind them, and no more members, is to be changed in the same
         way. None if the name is found in neither, which holds for every answer with objects before and behind.
         """
-        named = _NAMED_BEGIN.match(text)
+        named = _NAMED_BEGIN.match(text, 0, _FRAME)
         if named is not None and named[0].count(b'"model"') == 1:
             return self._identified(named[0], b"}", self._put(named), b"}")
-        plain, named = _PLAIN_BEGIN.match(text), _NAMED_END.match(text, text.rfind(b"]"))
+        plain, named = _PLAIN_BEGIN.match(text), None
+        if plain is not None:
+            named = _NAMED_END.match(text, text.rfind(b"]", max(plain.end(), len(text) - _FRAME)))
         if plain is not None and named is not None and named[0].count(b'"model"') == 1:
             return self._identified(plain[0], named[0], plain[0], self._put(named))
         return None
@@ -93,7 +100,7 @@ class Renaming:
         if len(text) <= SMALL:
             _check(text)
             form = self.form(text)
-            if form is not None and text.count(b'"model"') == 1:
+            if form is not None and text.count(b'"model"') == 1 and not disguises(text):
                 begin, end, new_begin, new_end = form
                 return [new_begin + text[len(begin) : -len(end)] + new_end]
         return self._spliced(text)
@@ -129,6 +136,11 @@ class Renaming:
         return pieces if len(text) > SMALL else [b"".join(pieces)]
 
 
+def disguises(text: bytes) -> bool:
+    """Whether a lower-case letter in `text` may be spelled with an escape, and so a name that isn't found in it."""
+    return b"\\u006" in text or b"\\u007" in text
+
+
 def _check(text: bytes) -> None:
     try:
         answer = _decode(text.decode())
@@ -140,24 +152,43 @@ def _check(text: bytes) -> None:
 
 
 def members(text: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """The members of the object that `text` is: their names as they are spelled, and the span of their values."""
-    opening = _OPEN.match(text)
-    if opening is None:
-        raise NotAnAnswer
-    place = opening.end()
+    """The members of the object that `text` is: their names in quotation marks, and the span of their values."""
+    place = _behind(text, b"{", 0)
     while True:
         name_end = _string_end(text, place)
-        colon = _COLON.match(text, name_end)
-        if colon is None:
-            raise NotAnAnswer
-        end = _value_end(text, colon.end())
-        yield text[place:name_end], colon.end(), end
-        following = _NEXT.match(text, end)
-        if following is None:
-            raise NotAnAnswer
-        if following[1]:
+        start = _behind(text, b":", name_end)
+        end = _value_end(text, start)
+        yield _plainly(text[place:name_end]), start, end
+        place = _behind_blanks(text, end)
+        if text.startswith(b"}", place):
+            if _behind_blanks(text, place + 1) != len(text):
+                raise NotAnAnswer
             return
-        place = following.end()
+        place = _behind(text, b",", place)
+
+
+def _behind(text: bytes, mark: bytes, start: int) -> int:
+    """Behind the mark that comes next, and the blanks around it."""
+    place = _behind_blanks(text, start)
+    if not text.startswith(mark, place):
+        raise NotAnAnswer
+    return _behind_blanks(text, place + 1)
+
+
+def _behind_blanks(text: bytes, place: int) -> int:
+    while text[place : place + 1] in _BLANK_BYTES:
+        place = _reach(_BLANKS, text, place)
+    return place
+
+
+def _plainly(name: bytes) -> bytes:
+    """A name as it is spelled without escapes that nobody needs."""
+    if b"\\" not in name:
+        return name
+    try:
+        return dumps(loads(name)).encode()
+    except ValueError:
+        raise NotAnAnswer from None
 
 
 def _value_end(text: bytes, start: int) -> int:
@@ -166,7 +197,7 @@ def _value_end(text: bytes, start: int) -> int:
             return _string_end(text, start)
         case b"{" | b"[":
             return _nested_end(text, start)
-    plain = _PLAIN.match(text, start)
+    plain = _PLAIN.match(text, start, start + _WINDOW)
     if plain is None:
         raise NotAnAnswer
     return plain.end()

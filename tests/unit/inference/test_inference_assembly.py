@@ -34,6 +34,8 @@ def assembled(*pieces: bytes, most: int = MOST) -> Json | None:
     assembly = Assembly(most)
     for piece in pieces:
         assembly.feed(piece)
+        if assembly.is_due:
+            assembly.read()
     return assembly.finish()
 
 
@@ -183,6 +185,7 @@ def test_an_answer_that_is_too_large_is_not_kept_in_the_memory(chunk: bytes) -> 
     assembly = Assembly(100)
     assembly.feed(chunk)
     assembly.feed(b": ping\n\n" * 10_000)
+    assembly.read()
     assembly.feed(event(saying(content="y")))
     assert assembly.finish() is None
     held = [value for value in vars(assembly).values() if isinstance(value, list | dict | bytes)]
@@ -194,3 +197,11 @@ def test_a_long_answer_in_many_chunks_is_read_as_it_comes() -> None:
     answer = assembled(*(event(saying(content=word)) for word in words), DONE, most=10**6)
     assert answer is not None
     assert answer["choices"][0]["message"]["content"] == "".join(words)
+
+
+def test_a_piece_that_is_larger_than_what_may_come_is_not_even_read() -> None:
+    assembly = Assembly(100)
+    assembly.feed(event(saying(content="x")))
+    assembly.feed(event(saying(content="x" * 70_000)))
+    assert not assembly.is_due
+    assert assembly.finish() is None

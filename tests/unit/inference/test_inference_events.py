@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from server.inference.events import MAX_EVENT, EventRelay
 from server.inference.provider import DONE
+from server.inference.renaming import QUICK, SMALL
 
 
 def chunk(content: str, model: str = "upstream", separators: tuple[str, str] = (",", ":")) -> bytes:
@@ -22,19 +23,28 @@ def event(payload: bytes, newline: bytes = b"\n") -> bytes:
     return b"data: " + payload + 2 * newline
 
 
+def fed(relay: EventRelay, data: bytes) -> bytes:
+    """What comes out for it, in all its steps."""
+    relay.take(data)
+    out = relay.pass_on()
+    while relay.has_more and not (relay.done or relay.broken):
+        out += relay.pass_on()
+    return out
+
+
 def relayed(pieces: list[bytes], model_id: str = "p/m") -> tuple[bytes, bool]:
     """What comes out up to the end of the stream, and whether there was one."""
     relay = EventRelay(model_id)
     out = b""
     for piece in pieces:
         if not relay.done:
-            out += relay.feed(piece)
+            out += fed(relay, piece)
     return out, relay.done
 
 
 def broken_after(data: bytes) -> bytes:
     relay = EventRelay("p/m")
-    out = relay.feed(data)
+    out = fed(relay, data)
     assert relay.broken and not relay.done
     return out
 
@@ -62,8 +72,8 @@ def test_every_split_of_a_stream_gives_the_same_events_with_the_canonical_name(
 def test_an_event_is_passed_on_when_it_is_whole_and_not_before() -> None:
     relay = EventRelay("p/m")
     whole = event(chunk("a"))
-    assert relay.feed(whole[:-1]) == b""
-    assert relay.feed(whole[-1:]).endswith(b"\n\n")
+    assert fed(relay, whole[:-1]) == b""
+    assert fed(relay, whole[-1:]).endswith(b"\n\n")
 
 
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n", b"\r"])
@@ -139,15 +149,64 @@ def test_an_error_inside_a_chunk_that_names_the_model_breaks_the_stream() -> Non
 def test_an_event_without_an_end_is_not_collected_for_ever() -> None:
     relay = EventRelay("p/m")
     for _ in range(MAX_EVENT // 4096):
-        relay.feed(b"data: x\n" * 512)
+        fed(relay, b"data: x\n" * 512)
     assert not relay.broken
-    assert relay.is_heavy
-    relay.feed(b"x")
+    fed(relay, b"x")
     assert relay.broken
 
 
 @pytest.mark.parametrize(("held", "last"), [(b"data: [DONE]", DONE), (b"data: [DONE]\n", DONE), (b"data: {", b"")])
 def test_an_answer_that_closes_behind_its_last_line_is_whole_if_that_is_the_end(held: bytes, last: bytes) -> None:
     relay = EventRelay("p/m")
-    relay.feed(event(chunk("a")) + held)
+    fed(relay, event(chunk("a")) + held)
     assert (relay.finish(), relay.done) == (last, last == DONE)
+
+
+@pytest.mark.parametrize("size", [1, SMALL])
+def test_data_in_several_lines_becomes_one_line_that_can_hold_no_field_of_an_event(size: int) -> None:
+    text = b'{"choices":[{"delta":{"content":"' + b"a" * size + b'"}}],\ndata:"x":"NEXT"}'
+    out, _ = relayed([b"data: " + text.replace(b"NEXT", b"1") + b"\n\n"])
+    assert out.count(b"\n") == 2
+    assert loads(out.removeprefix(b"data: "))["x"] == "1"
+    torn = b'data: {"choices":[{"delta":{"content":"' + b"a" * size + b'\ndata: event: evil\ndata: data: {}"}}]}\n\n'
+    assert b"\nevent:" not in relayed([torn])[0]
+
+
+def test_a_name_spelled_with_escapes_is_the_name() -> None:
+    disguised = b'{"id":"c","model":"upstream","choices":[],"mod\\u0065l":"evil"}'
+    for pieces in ([event(disguised)], [event(chunk("a")), event(chunk("a")), event(disguised)]):
+        out, _ = relayed(pieces)
+        assert loads(out.split(b"\n\n")[-2].removeprefix(b"data: "))["model"] == "p/m"
+        assert b"evil" not in out
+    for spelled in (b'"err\\u006fr"', b'"\\u0065rror"', b'"erro\\u0072"', b'"\\u0065\\u0072\\u0072\\u006F\\u0072"'):
+        failing = chunk("b")[:-1] + b"," + spelled + b':{"message":"theirs"}}'
+        assert b"theirs" not in broken_after(event(chunk("a")) + event(failing))
+
+
+def test_each_step_takes_few_events_and_all_steps_together_take_them_all() -> None:
+    relay, steps = EventRelay("p/m"), 0
+    relay.take(event(b'{"choices":[]}') * 3000 + DONE)
+    out = b""
+    while not relay.done:
+        piece = relay.pass_on()
+        assert piece.count(b"data: ") < 200
+        out, steps = out + piece, steps + 1
+    assert out.count(b'"model":"p/m"') == 3000
+    assert steps > 15
+
+
+def test_a_large_event_is_passed_on_alone() -> None:
+    relay = EventRelay("p/m")
+    large = event(chunk("x" * 2 * QUICK)[:-1] + b',"usage":{}}')
+    relay.take(event(chunk("a")) + large + event(chunk("b")))
+    counts = []
+    while relay.has_more:
+        heavy = relay.is_heavy
+        piece = relay.pass_on()
+        assert heavy == (len(piece) > QUICK)
+        counts.append(piece.count(b"data: "))
+    assert counts[0] == 1 and sum(counts) == 3
+
+
+def test_an_event_of_very_many_lines_breaks_the_stream() -> None:
+    broken_after(b'data: {"choices":[' + b"\ndata: " * 5000 + b"]}\n\n")

@@ -185,3 +185,34 @@ def test_the_loop_goes_round_while_a_large_answer_is_renamed() -> None:
 
     longest, whole = asyncio.run(longest_and_whole())
     assert longest < whole / 2
+
+
+MANY = b'"model":"m",'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"{" + MANY * 5000 + b'"z":{},"choices":[]}',
+        b'{"choices":[],' + MANY * 5000 + b'"z":{}}',
+        b'{"choices":[],' + MANY * 5000 + b'"z":1}',
+    ],
+    ids=["before", "behind", "all behind"],
+)
+def test_a_form_with_thousands_of_members_is_not_looked_for_and_its_names_are_replaced(text: bytes) -> None:
+    """To try where each of them might be the one that counts took seconds."""
+    assert Renaming(NAME).form(text) is None
+    assert renamed(text) == text.replace(b'"m"', dumps(NAME).encode())
+
+
+@pytest.mark.parametrize("place", [0, 1, 8, 9, -2, -1])
+def test_blanks_may_be_of_any_length(place: int) -> None:
+    text = b'{"model":"m","choices":[]}'
+    place %= len(text) + 1
+    text = text[:place] + b" \n\t\r" * 100_000 + text[place:]
+    assert renamed(text) == text.replace(b'"m"', dumps(NAME).encode())
+
+
+def test_a_number_that_fills_a_megabyte_is_no_part_of_an_answer() -> None:
+    with pytest.raises(NotAnAnswer):
+        renamed(b'{"choices":[],"n":' + b"1" * 1_000_000 + b"}")
