@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 from server.config import Config
 from server.config.auth import (
@@ -18,6 +21,8 @@ from server.config.auth import (
 )
 from server.config.decision_log import DecisionLogSetting, RotatedLog
 
+PROGRAM: Final = "ostiary"
+
 AUTHENTICATION_OFF = """
   !! AUTHENTICATION IS OFF: every caller is anonymous, every access question is permitted, and rules
   !! with conditions are skipped. Configure `server.auth.provider_config` before anyone else can reach this server.
@@ -26,11 +31,13 @@ AUTHENTICATION_OFF = """
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """How many rules there are, what the access policy is called, and the directory of the Rego."""
+    """How many rules there are (of routes: None without a `route_policy`), what the access policy is called, and the
+    directory of the Rego.
+    """
 
     access_rules: int
     access_name: str
-    route_rules: int
+    route_rules: int | None
     rego: Path
 
 
@@ -53,7 +60,8 @@ def _facts(path: Path, config: Config, policies: Policies, revision: str) -> Ite
     provider = config.server.auth.provider_config
     yield "authentication", "OFF" if provider is None else f"{provider.type}, {_who_vouches(provider)}"
     default = " (the default policy)" if policies.access_name == "default_policy" else ""
-    yield "policy", f"{policies.access_rules} access rules{default}, {policies.route_rules} route rules"
+    routes = "no route policy" if policies.route_rules is None else _counted(policies.route_rules, "route rule")
+    yield "policy", f"{_counted(policies.access_rules, 'access rule')}{default}, {routes}"
     yield "revision", revision
     yield "rego", f"{policies.rego} (try: opa inspect -a {policies.rego})"
     opa = config.server.opa.url
@@ -61,6 +69,10 @@ def _facts(path: Path, config: Config, policies: Policies, revision: str) -> Ite
     if config.server.workers > 1:
         yield "workers", str(config.server.workers)
     yield "decision log", _log_place(config.server.decision_log)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _who_vouches(provider: ProviderOfIdentity) -> str:
@@ -92,14 +104,21 @@ def _attempts(path: Path, config: Config, address: str) -> Iterator[str]:
         bearer = ' -H "Authorization: Bearer $TOKEN"'
         yield f"TOKEN={_a_token(provider)}"
     yield f"curl {address}/v1/models{bearer}"
-    yield f".venv/bin/ostiary policy explain {path} --as user-1 --role developer --resource model::{name}"
+    yield f"{_program()} policy explain {path} --as user-1 --role developer --resource model::{name}"
 
 
 def _a_token(provider: ProviderOfIdentity) -> str:
     match provider:
         case OAuth2Config():
-            return "$(.venv/bin/ostiary token --subject user-1 --role developer --team ml)"
+            return f"$({_program()} token --subject user-1 --role developer --team ml)"
         case ApiKeyConfig():
             keys = "" if provider.db_path is None else f" --keys {provider.db_path}"
-            return f"$(.venv/bin/ostiary key create --principal user-1 --role developer --team ml{keys})"
+            return f"$({_program()} key create --principal user-1 --role developer --team ml{keys})"
     return "..."
+
+
+def _program() -> str:
+    """What the reader types to run this program: its name where the shell finds it, else the path that was typed."""
+    typed = Path(sys.argv[0])
+    found = shutil.which(PROGRAM)
+    return str(typed) if typed.name == PROGRAM and (found is None or not typed.samefile(found)) else PROGRAM

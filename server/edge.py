@@ -19,6 +19,9 @@ MAX_PATH: Final = 2 * 1024
 MAX_HEADERS: Final = 32 * 1024
 """Bytes of all headers and the query together, as sent."""
 
+MAX_PARAMETERS: Final = 1000
+"""Parameters of a query: to read more of them, however short, would keep others waiting."""
+
 _log: Final = logging.getLogger("ostiary.edge")
 
 _PLAIN: Final = re.compile(rb"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~!$&'()*+,;=:@-]+)+/*|/+")
@@ -124,6 +127,8 @@ def check_headers(scope: Scope) -> None:
                 raise _malformed("the header `host` is not a name or an address")
     if size > MAX_HEADERS:
         raise _malformed(f"headers and query are larger than {MAX_HEADERS} bytes")
+    if scope["query_string"].count(b"&") >= MAX_PARAMETERS:
+        raise _malformed(f"the query has more than {MAX_PARAMETERS} parameters")
     if b"host" not in seen and scope["http_version"] != "1.0":
         raise _malformed("the header `host` is missing")
     if b"content-length" in seen and b"transfer-encoding" in seen:

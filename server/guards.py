@@ -22,7 +22,7 @@ from server.authz.errors import AccessDenied, PolicyUnavailable
 from server.authz.pep import RequestContext
 from server.authz.permit import ListPermit, Permit
 from server.requests import call_of, gate_of
-from server.toll import Toll, Tolls
+from server.toll import Toll, Tolls, caller_of
 
 _ANONYMOUS: Final = Anonymous()
 
@@ -183,8 +183,9 @@ class Authentication:
         route = vocabulary.Route(scope["method"], scope["path"])
         address = tolls.addresses.of(scope)
         toll = tolls.toll(route.path, principal, address)
+        call.caller = caller_of(principal, address)
         call.gate = Gate(self._pep, context, route, toll, closed_to_strangers=self._authenticator is not None)
-        with tolls.turnstile.passing(principal, address):
+        with tolls.turnstile.passing(call.caller):
             await self.app(scope, receive, send)
 
 

@@ -13,7 +13,6 @@ from http import HTTPStatus
 from typing import Any, Final, NoReturn
 
 import httptools
-import uvicorn
 from starlette.types import ASGIApp
 from uvicorn._types import ASGI3Application
 from uvicorn.config import LifespanType
@@ -22,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from server.api.errors import ApiError
 from server.edge import MAX_HEADERS, MAX_PATH
 from server.requests import new_request_id
+from server.unreadable import Count, DoorConfig, Unreadable, refusal
 
 HEAD_SECONDS: Final = 15.0
 """How long a client may take to send a request's head, and from connecting to its first one."""
@@ -53,10 +53,14 @@ _VERSIONS: Final = frozenset({"1.0", "1.1"})
 _UPGRADE: Final = frozenset({b"connection", b"http2-settings", b"upgrade"})
 
 
-def door(app: ASGIApp, *, lifespan: LifespanType = "on", **options: Any) -> uvicorn.Config:
-    """How uvicorn is to serve `app`; `options` are its own, for what is not the door's business (address, TLS)."""
-    return uvicorn.Config(
+def door(app: ASGIApp, count: Count, *, lifespan: LifespanType = "on", **options: Any) -> DoorConfig:
+    """How uvicorn is to serve `app`, while `count` is told of each request that `app` is not.
+
+    `options` are uvicorn's own, for what is not the door's business (address, TLS).
+    """
+    return DoorConfig(
         app,
+        count,
         http=DoorProtocol,
         ws="none",
         lifespan=lifespan,
@@ -71,15 +75,16 @@ def door(app: ASGIApp, *, lifespan: LifespanType = "on", **options: Any) -> uvic
 
 
 class DoorProtocol(HttpToolsProtocol):
-    """One connection."""
+    """One connection, of a server that `door` has configured."""
 
+    config: DoorConfig
     _head_open = True
     _head_size = 0
     _body_open = False
     _unread = 0
     _framing = 0
     _heard = False
-    _complaint = "the request is not well-formed HTTP/1.1"
+    _complaint = Unreadable.SYNTAX, "the request is not well-formed HTTP/1.1"
     _head_timer: asyncio.TimerHandle | None = None
     _unread_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
@@ -112,10 +117,11 @@ class DoorProtocol(HttpToolsProtocol):
             return
         except httptools.HttpParserInvalidMethodError:
             sentence = f"the request's method is unknown; use {_METHODS}"
-            self._refuse(ApiError(HTTPStatus.METHOD_NOT_ALLOWED, sentence, headers={"Allow": _METHODS}))
+            refused = ApiError(HTTPStatus.METHOD_NOT_ALLOWED, sentence, headers={"Allow": _METHODS})
+            self._refuse(Unreadable.METHOD, refused)
             return
         except httptools.HttpParserError:
-            self._refuse_malformed(self._complaint)
+            self._refuse_malformed(*self._complaint)
             return
         if self._parts:
             self._hand_on()
@@ -138,7 +144,7 @@ class DoorProtocol(HttpToolsProtocol):
         if self._head_open:
             super().on_header(name, value)
             if len(self.headers) > MAX_HEADER_LINES:
-                self._stop_parsing(f"the request has more than {MAX_HEADER_LINES} headers")
+                self._stop_parsing(Unreadable.SIZE, f"the request has more than {MAX_HEADER_LINES} headers")
 
     def on_headers_complete(self) -> None:
         """A head is whole: start the application on it, unless its target is anything but a path and a query."""
@@ -146,11 +152,11 @@ class DoorProtocol(HttpToolsProtocol):
         self._heard = True
         self._stop_head_timer()
         if len(self.pipeline) >= MAX_PIPELINED:
-            self._stop_parsing(f"more than {MAX_PIPELINED} requests came at once")
+            self._stop_parsing(Unreadable.PIPELINED, f"more than {MAX_PIPELINED} requests came at once")
         if self.parser.get_http_version() not in _VERSIONS:
-            self._stop_parsing("the request's version is neither HTTP/1.1 nor HTTP/1.0")
+            self._stop_parsing(Unreadable.VERSION, "the request's version is neither HTTP/1.1 nor HTTP/1.0")
         if not self.url.startswith(b"/") or b"#" in self.url or self.parser.get_method() == b"CONNECT":
-            self._stop_parsing("the request's target is something other than a path and a query")
+            self._stop_parsing(Unreadable.TARGET, "the request's target is something other than a path and a query")
         super().on_headers_complete()
         self._body_open = True
         if len(self.pipeline) <= MAX_WAITING:
@@ -209,7 +215,7 @@ class DoorProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse in our envelope where uvicorn would in plain text."""
-        self._refuse_malformed(msg)
+        self._refuse_malformed(Unreadable.SYNTAX, msg)
 
     def _should_upgrade(self) -> bool:
         """Have uvicorn leave every request with such an offer to `_decline_upgrade`."""
@@ -222,15 +228,15 @@ class DoorProtocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.data_received(b"\r\n".join([start, *lines, b"", rest]))
 
-    def _stop_parsing(self, complaint: str) -> NoReturn:
+    def _stop_parsing(self, reason: Unreadable, complaint: str) -> NoReturn:
         """To be called by what the parser calls: `data_received` then refuses."""
-        self._complaint = complaint
+        self._complaint = reason, complaint
         raise ValueError
 
     def _await_head(self, more: int) -> None:
         self._head_size += more
         if self._head_size > MAX_PATH + MAX_HEADERS:
-            self._refuse_malformed(f"the request's head is larger than {MAX_PATH + MAX_HEADERS} bytes")
+            self._refuse_malformed(Unreadable.SIZE, f"the request's head is larger than {MAX_PATH + MAX_HEADERS} bytes")
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
 
@@ -238,15 +244,17 @@ class DoorProtocol(HttpToolsProtocol):
         """Bytes have come that belong to nothing."""
         self._framing += more
         if self._framing > MAX_FRAMING:
-            self._refuse_malformed(f"more than {MAX_FRAMING} bytes have come between two of the request")
+            sentence = f"more than {MAX_FRAMING} bytes have come between two of the request"
+            self._refuse_malformed(Unreadable.FRAMING, sentence)
         elif not self._body_open and (self._running is None or self._running.response_complete):
             self._await_head(0)
 
-    def _refuse_malformed(self, message: str) -> None:
-        self._refuse(ApiError(HTTPStatus.BAD_REQUEST, message, code="malformed_request"))
+    def _refuse_malformed(self, reason: Unreadable, message: str) -> None:
+        self._refuse(reason, ApiError(HTTPStatus.BAD_REQUEST, message, code="malformed_request"))
 
-    def _refuse(self, error: ApiError) -> None:
+    def _refuse(self, reason: Unreadable, error: ApiError) -> None:
         """Answer and close, but not in the middle of an answer to an earlier request."""
+        self.config.count(reason)
         self._stop_head_timer()
         running = self._running
         if running is not None and not running.response_complete:
@@ -262,17 +270,7 @@ class DoorProtocol(HttpToolsProtocol):
             return
         request_id = new_request_id()
         _log.info("%s: malformed request: %s", request_id, error.message)
-        headers = {
-            **(error.headers or {}),
-            "content-type": "application/json",
-            "content-length": str(len(error.body)),
-            "connection": "close",
-            "x-request-id": request_id,
-            "openai-version": "2020-10-01",
-        }
-        lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        self.transport.write("\r\n".join([*lines, "", ""]).encode("ascii") + error.body)
+        self.transport.write(refusal(error, request_id))
         self.transport.close()
 
     def _stop_head_timer(self) -> None:

@@ -46,6 +46,8 @@ def run(
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="So many processes instead of `server.workers`.")
     ] = None,
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Only say what is wrong with CONFIG; nothing starts.")] = False,
 ) -> None:
     """Check and compile CONFIG, start OPA as a child process, and serve until Ctrl-C."""
     # Here and not above, so that the commands that start no server don't wait for it to be imported.
@@ -53,7 +55,10 @@ def run(
 
     log_to_stderr()
     try:
-        _run(config, port, workers)
+        if check:
+            _check(config)
+        else:
+            _run(config, port, workers)
     except InvalidDocument as invalid:
         show(invalid.diagnostics, as_json_lines=False)
     except Exception as fault:
@@ -109,6 +114,13 @@ def _make_development_key(config: Config) -> None:
             development_jwks(home())
 
 
+def _check(path: Path) -> None:
+    """Show what a start would show of CONFIG's mistakes; raises InvalidDocument as a start would."""
+    _, loaded = _read(path)
+    show(loaded.warnings, as_json_lines=False)
+    sys.stdout.write(f"{path} can be served, with the policies of revision {loaded.bundle.revision}\n")
+
+
 def _run(path: Path, port: int | None, workers: int | None) -> None:
     gc.disable()  # a start makes many objects and drops few; `settled` switches it on again
     import uvloop
@@ -128,7 +140,8 @@ def _run(path: Path, port: int | None, workers: int | None) -> None:
     with closing(starting.runtime_directory(number)) as directory:
         rego = directory.path / "policy"
         CompiledDirectory(rego).write(loaded.bundle)
-        policies = Policies(len(loaded.bundle.access), loaded.policies.access_name, len(loaded.bundle.routes), rego)
+        routes = None if loaded.policies.routes is None else len(loaded.bundle.routes)
+        policies = Policies(len(loaded.bundle.access), loaded.policies.access_name, routes, rego)
         own = None if binary is None else engine.OwnOpa(binary, rego / ARCHIVE, directory)
         plan = engine.Plan(config, loaded.bundle.revision, elsewhere or UnixAddress(directory.socket))
 

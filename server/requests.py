@@ -35,6 +35,7 @@ class Call:
 
     `status` is that of the answer, or 0 until that has begun. `send_piece` takes the pieces of a body past the guards,
     which look at nothing but its head: for a stream, being handed from guard to guard would cost more than being sent.
+    `caller` tells callers apart: the issuer and the id of a principal, or nothing and an address.
     """
 
     request_id: str
@@ -42,6 +43,7 @@ class Call:
     send_piece: Send
     gate: Gate | None = None
     status: int = 0
+    caller: tuple[str, str] = ("", "")
 
 
 def call_of(scope: Scope) -> Call:

@@ -57,6 +57,7 @@ async def serve_door(
     tls = _tls(settings)
     config = door(
         app,
+        telemetry.metrics.unreadable,
         # Opened here and not by uvicorn, which would tell what fails in a traceback.
         lifespan="off",
         log_config=None,

@@ -26,6 +26,10 @@ class PortInUse(Exception):
     """The address can't be listened on; the message says what to do."""
 
 
+class DecisionLogUnusable(Exception):
+    """The decision log can't be written where the configuration wants it; the message says why and what to do."""
+
+
 class WorkerFailed(Exception):
     """A worker can't begin to serve; it has said why, and the message says no more than that."""
 
@@ -75,7 +79,9 @@ def start_failure(fault: Exception) -> str | None:
     match fault:
         case OpaStartFailed() | PortInUse() | UnsafeDirectory() | WorkerFailed() | SchemaMismatch():
             return str(fault)
-        case CountersUnavailable() | DatabaseUnavailable() | PseudonymKeyUnusable() | UnusableAuthorities():
+        case CountersUnavailable() | DatabaseUnavailable() | DecisionLogUnusable() | PseudonymKeyUnusable():
+            return str(fault)
+        case UnusableAuthorities():
             return str(fault)
         case ssl.SSLError():
             return f"a certificate or key of the configuration can't be used: {fault.reason}"

@@ -17,6 +17,11 @@ FREE: Final = frozenset({"/metrics", "/v1/health", "/v1/health/ready", "/v1/vers
 _OPEN: Final = nullcontext()
 
 
+def caller_of(principal: Principal | Anonymous, address: str) -> tuple[str, str]:
+    """What tells callers apart: the issuer and the id of a principal, or nothing and the address of who has no name."""
+    return (principal.issuer, principal.id) if isinstance(principal, Principal) else ("", address)
+
+
 class TooManyAtOnce(Exception):
     """The caller has as many requests under way as it may have."""
 
@@ -106,13 +111,12 @@ class Turnstile:
         self._most = most
         self._inside: Counter[tuple[str, str]] = Counter()
 
-    def passing(self, caller: Principal | Anonymous, address: str) -> AbstractContextManager[None]:
+    def passing(self, caller: tuple[str, str]) -> AbstractContextManager[None]:
         """A place for as long as the context lasts; entering raises TooManyAtOnce where there is none left."""
-        return _OPEN if self._most is None else self._counted(self._most, caller, address)
+        return _OPEN if self._most is None else self._counted(self._most, caller)
 
     @contextmanager
-    def _counted(self, most: int, caller: Principal | Anonymous, address: str) -> Iterator[None]:
-        key = (caller.issuer, caller.id) if isinstance(caller, Principal) else ("", address)
+    def _counted(self, most: int, key: tuple[str, str]) -> Iterator[None]:
         if self._inside[key] >= most:
             raise TooManyAtOnce
         self._inside[key] += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
@@ -14,6 +15,8 @@ from server.api.disconnects import WhileConnected
 from server.api.errors import ApiError, ClientGone, invalid
 from server.reading.reader import LARGE, Look, Reader
 from server.reading.strict import Json, Refused, Why
+from server.reading.turns import NoRoom
+from server.requests import call_of
 
 MAX_BODY: Final = 10 * 1024 * 1024
 """Bytes of a JSON body."""
@@ -32,14 +35,18 @@ async def read_body(request: Request, reader: Reader, look: Look) -> tuple[bytes
     Raises the ApiError that says what else it is, and ClientGone.
     """
     _check_headers(request)
-    raw = await _read(request.receive)
     try:
-        if len(raw) < LARGE:
-            return raw, await reader.look(raw, look)
-        async with WhileConnected(request.receive):
-            return raw, await reader.look(raw, look)
+        with reader.room.share(call_of(request.scope).caller) as hold:
+            raw = await _read(request.receive, hold)
+            if len(raw) < LARGE:
+                return raw, await reader.look(raw, look)
+            async with WhileConnected(request.receive):
+                return raw, await reader.look(raw, look)
     except Refused as refusal:
         raise _refused(refusal) from None
+    except NoRoom:
+        sentence = "too many large bodies are coming in; try again"
+        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, headers=_SOON) from None
 
 
 def _check_headers(request: Request) -> None:
@@ -52,8 +59,9 @@ def _check_headers(request: Request) -> None:
         raise _too_large()
 
 
-async def _read(receive: Receive) -> bytes:
-    parts, size, more = [], 0, True
+async def _read(receive: Receive, hold: Callable[[int], None]) -> bytes:
+    """The body; `hold` is told how many bytes of a large one there are, and raises NoRoom if there is none for them."""
+    parts, size, held, more = [], 0, 0, True
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while more:
@@ -62,6 +70,9 @@ async def _read(receive: Receive) -> bytes:
                 size += len(part)
                 if size > MAX_BODY:
                     raise _too_large()
+                if size >= LARGE:
+                    hold(size - held)
+                    held = size
     except TimeoutError:
         raise ApiError(408, f"the body was not sent within {BODY_SECONDS:.0f} seconds", headers=_CLOSE) from None
     return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from json import dumps
 from typing import Final, TypedDict
@@ -82,11 +83,18 @@ def _stored(document: Document) -> Stored:
     return {"metadata": metadata_of(document.members), "messages": document.span("messages"), "edits": edits}
 
 
+def check_spelling(body: Json, read: Set[str], place: str = "") -> None:
+    """Raise Refused for a member that differs from one that is read here in nothing but its case.
+
+    Some providers don't regard it, and would so see another model than the policy did.
+    """
+    for name in body.keys() - read:
+        if name.casefold() in read:
+            raise _wrong(f"{place}{name}", f"is written `{name.casefold()}`")
+
+
 def _check(body: Json) -> None:
-    for name in body.keys() - _READ_HERE:
-        # Some providers read names without regard to case, and would so see another model than the policy did.
-        if name.casefold() in _READ_HERE:
-            raise _wrong(name, f"is written `{name.casefold()}`")
+    check_spelling(body, _READ_HERE)
     _check_model(body)
     _check_messages(body)
     if not isinstance(body.get("stream"), _SWITCH):

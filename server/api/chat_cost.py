@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from json import dumps
 from typing import Any, Final
 
-from server.api.chat_body import Edit, look_at_chat
+from server.api.chat_body import Edit, check_spelling, look_at_chat
+from server.api.metadata import wrong
 from server.reading.strict import Document, Json
 
 COMPLETION_TOKENS: Final = 1_000
@@ -19,6 +20,10 @@ COMPLETION_TOKENS: Final = 1_000
 ATTACHMENT_TOKENS: Final = 1_000
 """Tokens that are set aside for an image, a sound or a file in a message."""
 
+_PROMPT: Final = ("messages", "tools", "functions", "response_format")
+_LENGTHS: Final = ("max_completion_tokens", "max_tokens", "n_predict")
+_READ_HERE: Final = frozenset({*_PROMPT, *_LENGTHS, "n"})
+_USAGE: Final = "include_usage"
 _BYTES_OF_A_TOKEN: Final = 4
 _MOST: Final = 10**9
 """More than any budget's use: bodies may hold larger numbers, and stores can't."""
@@ -49,12 +54,13 @@ class ChatCost:
 
 
 def look_at_costly_chat(document: Document) -> Json:
-    """As `look_at_chat`, with a `cost` for `ChatCost.told`."""
+    """As `look_at_chat`, with a `cost` for `ChatCost.told`; raises Refused for what might cost more than it looks."""
     found, body = look_at_chat(document), document.members
-    prompt = _tokens(body["messages"]) + _tokens(body.get("tools")) + 1
-    choices = _number(body.get("n")) or 1
-    # Whichever of the two names a provider goes by, it may go as far as the greater.
-    limit = max(_number(body.get("max_completion_tokens")), _number(body.get("max_tokens")))
+    check_spelling(body, _READ_HERE)
+    prompt = sum(_tokens(body.get(name)) for name in _PROMPT) + 1
+    choices = _number(body, "n") or 1
+    # Whichever of the names a provider goes by, it may go as far as the greatest.
+    limit = max(_number(body, name) for name in _LENGTHS)
     most = prompt + choices * (limit or COMPLETION_TOKENS)
     least = most if limit else prompt + 1
     asking = _asking(document) if found["stream"] else None
@@ -78,16 +84,28 @@ def _tokens(value: Any) -> int:
     return size // _BYTES_OF_A_TOKEN + attachments * ATTACHMENT_TOKENS
 
 
-def _number(value: Any) -> int:
-    """A number of tokens or choices; 0 for what is none, which the provider will refuse."""
-    return min(value, _MOST) if type(value) is int and value > 0 else 0
+def _number(body: Json, name: str) -> int:
+    """A number of tokens or choices, 0 where there is none.
+
+    What is none is refused: some providers read `"100"` as a number, and -1 as one without end.
+    """
+    value = body.get(name)
+    if value is None:
+        return 0
+    if type(value) is not int or value < 1:
+        raise wrong(name, "must be a whole number above 0")
+    return min(value, _MOST)
 
 
 def _asking(document: Document) -> Edit | None:
-    options = document.members.get("stream_options")
-    if options is not None and options.get("include_usage"):
+    options = document.members.get("stream_options") or {}
+    check_spelling(options, {_USAGE}, "stream_options.")
+    asked = options.get(_USAGE)
+    if type(asked) not in (bool, type(None)):
+        raise wrong(f"stream_options.{_USAGE}", "must be true or false")
+    if asked:
         return None
-    wanted = dumps({**(options or {}), "include_usage": True})
+    wanted = dumps({**options, _USAGE: True})
     if "stream_options" in document.members:
         return *document.span("stream_options"), wanted
     place = document.raw.index(b"{") + 1

@@ -16,8 +16,13 @@ from server.reading.strict import Document, Json, Refused, Why
 MOST_ITEMS: Final = 20
 """Items that one request may bring."""
 
+MOST_FILES: Final = 100
+"""Times that the items of one request may name files: for each of them the policy is asked."""
+
 MOST_BYTES: Final = 900_000
 """Bytes that the items of one request may take, as JSON in ASCII; what a look may tell is not much more."""
+
+TOO_LARGE: Final = f"the items take more than {MOST_BYTES} bytes; upload large contents as files"
 
 LONGEST_ID: Final = 128
 """Characters of the id of something that is referred to; a longer one is nobody's, and isn't worth repeating."""
@@ -128,10 +133,11 @@ def look_at_update(document: Document) -> Json:
 
 def _told(items: list[Json]) -> Json:
     found = [list(place) for index, item in enumerate(items) for place in _files(item, f"items[{index}]")]
+    if len(found) > MOST_FILES:
+        raise wrong("items", f"may name files {MOST_FILES} times and no more in one request")
     told = {"items": items, "files": found}
     if len(dumps(told)) > MOST_BYTES:
-        sentence = f"the items take more than {MOST_BYTES} bytes; upload large contents as files"
-        raise Refused(sentence, "items", why=Why.TOO_COMPLEX)
+        raise Refused(TOO_LARGE, "items", why=Why.TOO_COMPLEX)
     return told
 
 

@@ -52,7 +52,7 @@ class Conversations:
         _, found = await read_body(request, self._reader, look_at_conversation)
         gate, identity = gate_of(request.scope), f"conv_{urandom(24).hex()}"
         permit = await self._store.permit_create(gate)
-        adding = await self._items.adding(gate, identity, found) if found["items"] else None
+        adding = await self._items.adding(gate, identity, found) if found["items"] else ()
         draft = Draft(identity, {"metadata": found["metadata"]})
         return answer(shown_conversation(await self._store.create(permit, draft, adding)))
 

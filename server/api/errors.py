@@ -21,7 +21,7 @@ from server.quota.counters import CountersUnavailable
 from server.quota.quota import QuotaExceeded
 from server.requests import call_of
 from server.storage.blobs import BlobMissing, BlobsFull, BlobsUnavailable
-from server.storage.database import AlreadyThere, DatabaseUnavailable, ParentGone
+from server.storage.database import AlreadyThere, DatabaseUnavailable, InDoubt, ParentGone
 from server.storage.guarded import Contended, NotFound
 from server.toll import TooManyAtOnce
 
@@ -140,6 +140,11 @@ def _quota_unavailable(error: CountersUnavailable, request_id: str) -> ApiError:
 
 def _storage_unavailable(error: DatabaseUnavailable, request_id: str) -> ApiError:
     _log.warning("%s: %s", request_id, error)
+    if isinstance(error, InDoubt):
+        # A client that tries again by itself might do twice what was done.
+        sentence = "the records were lost touch with, and it isn't known whether this was done; look, then try again"
+        wait = _SOON | {"x-should-retry": "false"}
+        return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, code="storage_unavailable", headers=wait)
     sentence = "the records can't be reached now, and nothing was changed; try again"
     return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, code="storage_unavailable", headers=_SOON)
 

@@ -7,7 +7,8 @@ takes leave to update the conversation, and to create or to delete the item.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from json import dumps
 from os import urandom
 from typing import Final
 
@@ -17,12 +18,13 @@ from starlette.responses import Response
 from policy.vocabulary import Action
 from server.api.answers import answer, list_answer
 from server.api.bodies import read_body
-from server.api.conversation_body import PREFIXES, REFERENCE, look_at_items
+from server.api.conversation_body import MOST_BYTES, PREFIXES, REFERENCE, TOO_LARGE, look_at_items
+from server.api.errors import ApiError
 from server.api.inclusions import INCLUDABLE, shown_of
 from server.api.paging import frame_of, included, list_of, missing_reference, page_of, wanted
 from server.reading.reader import Reader
 from server.requests import gate_of
-from server.storage.database import ParentGone, Writing
+from server.storage.database import ParentGone, Step
 from server.storage.guarded import Asking, GuardedStore, NotFound
 from server.storage.records import Draft, Json, Record
 
@@ -75,19 +77,13 @@ class Items:
         await self._store.delete(gate, request.path_params["item_id"], identity)
         return answer(shown_conversation(conversation))
 
-    async def adding(self, gate: Asking, conversation: str, found: Json) -> Callable[[Writing], Awaitable[None]]:
+    async def adding(self, gate: Asking, conversation: str, found: Json) -> list[Step]:
         """What adds the items that `found` tells of to a conversation that is made in the same transaction.
 
         Raises AccessDenied, and the 404 of something that isn't there.
         """
         permit = await self._store.permit_create(gate)
-        drafts = await self._drafts(gate, conversation, found)
-
-        async def add(transaction: Writing) -> None:
-            for draft in drafts:
-                await self._store.insert_in(transaction, permit, draft)
-
-        return add
+        return [self._store.inserting(permit, draft) for draft in await self._drafts(gate, conversation, found)]
 
     async def _drafts(self, gate: Asking, conversation: str, found: Json) -> list[Draft]:
         """The items that `found` tells of, with copies in the place of references; everything they name is readable."""
@@ -98,6 +94,8 @@ class Items:
                 raise missing_reference(place, identity)
         copied = await self._copied(gate, found["items"])
         bodies = [copied[item["id"]] if item["type"] == REFERENCE else item for item in found["items"]]
+        if copied:
+            _check_size(bodies)
         return [Draft(f"{PREFIXES[body['type']]}_{urandom(24).hex()}", body, conversation) for body in bodies]
 
     async def _copied(self, gate: Asking, items: list[Json]) -> dict[str, Json]:
@@ -110,6 +108,15 @@ class Items:
             if identity not in records or records[identity].parent not in entered:
                 raise missing_reference(place, identity)
         return {identity: record.body for identity, record in records.items()}
+
+
+def _check_size(bodies: list[Json]) -> None:
+    """Raise the 413 of items that are too large together, as copies make them."""
+    size = 0
+    for body in bodies:
+        size += len(dumps(body))
+        if size > MOST_BYTES:
+            raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
 
 
 def shown_conversation(record: Record) -> Json:

@@ -31,7 +31,7 @@ class ProviderEntry:
     @property
     def resource(self) -> Resource:
         """What the policy is asked about."""
-        return Resource("provider", (self.provider_id,), None, Origin.CONFIG)
+        return _resource(self.provider_id)
 
     async def shown(self) -> dict[str, Any]:
         """The provider as clients see it, with its health now."""
@@ -62,13 +62,18 @@ class Providers:
         """One of them."""
         provider_id = request.path_params["provider_id"]
         entry = next((entry for entry in self._entries if entry.provider_id == provider_id), None)
-        if entry is None:
-            raise _not_found(provider_id)
+        # Of what isn't there the same is asked as of what is hidden: how long it takes must not tell.
         try:
-            await gate_of(request.scope).permit(Action.READ, entry.resource)
+            await gate_of(request.scope).permit(Action.READ, _resource(provider_id))
         except AccessDenied:
             raise _not_found(provider_id) from None
+        if entry is None:
+            raise _not_found(provider_id)
         return JSONResponse(await entry.shown())
+
+
+def _resource(provider_id: str) -> Resource:
+    return Resource("provider", (provider_id,), None, Origin.CONFIG)
 
 
 def _not_found(provider_id: str) -> ApiError:

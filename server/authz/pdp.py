@@ -12,7 +12,7 @@ from server.authz.clauses import RecordFilter, read_filter
 from server.authz.errors import SILENCE, Failure, PolicyUnavailable
 from server.authz.gathering import Gathering
 from server.authz.observer import Effect, Kind, Observer, Unobserved, effect_of
-from server.authz.question import MALFORMED, ListQuestion, Question, encode, encode_list, encode_many
+from server.authz.question import MALFORMED, NEITHER, ListQuestion, Question, encode, encode_list, encode_many
 from server.authz.transport import Entrypoint, OpaTransport
 
 MOST_TOGETHER: Final = 200
@@ -86,6 +86,12 @@ class PolicyDecisionPoint:
     async def probe(self, question: Question) -> Answer:
         """Ask past the breaker and uncounted, which is for readiness; a reply closes the breaker."""
         answer = read_answer(await self._exchange_probe(encode(question)), question)
+        self._check_revision(answer.revision)
+        return answer
+
+    async def probe_neither(self, question: Question) -> Answer:
+        """Likewise ask `NEITHER`; `question` asks for the same parts."""
+        answer = read_answer(await self._exchange_probe(NEITHER), question)
         self._check_revision(answer.revision)
         return answer
 

@@ -16,6 +16,17 @@ MALFORMED: Final = (
 )
 """A question that the law must leave without any decision: its path is no path and its action no action."""
 
+CANARY_ROUTE: Final = Route("GET", "/canary/that/must/not/sing")
+"""What only readiness asks about."""
+
+NEITHER: Final = b'{"input":{"principal":"neither","route":{"method":"%b","path":"%b"}}}' % (
+    CANARY_ROUTE.method.encode(),
+    CANARY_ROUTE.path.encode(),
+)
+"""A question about that which the law denies under every policy, even while authentication is off: whoever asks is
+neither a principal nor anonymous.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:

@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from policy.vocabulary import Anonymous, Route, Verdict
+from policy.vocabulary import Anonymous, Verdict
 from server.authz.control_plane import ControlPlane
 from server.authz.errors import Failure, PolicyUnavailable
 from server.authz.opa_command import OLDEST, Version, written
 from server.authz.pdp import PolicyDecisionPoint
-from server.authz.question import Question
+from server.authz.question import CANARY_ROUTE, Question
 
-CANARY: Final = Question(Anonymous(), Route("GET", "/canary/that/must/not/sing"))
-"""Nobody without a token may use this route, whatever rules there are: the law itself denies it, not a rule."""
+CANARY: Final = Question(Anonymous(), CANARY_ROUTE)
+"""Where authentication is configured, nobody without a token may use this route, whatever rules there are: the law
+itself denies it, or a guardrail, but not a rule.
+"""
+
+_BY_LAW: Final = frozenset({None, "guardrails"})
 
 _WATCH_SECONDS: Final = 1.0
 
@@ -75,16 +79,16 @@ class ReadinessProbe:
             return self._pdp.unfit, False
         try:
             await self._pdp.probe_undecided()
-            if self._authentication is Authentication.CONFIGURED:
-                await self._check_canary()
+            await self._check_canary()
         except PolicyUnavailable as failure:
             return failure.reason, failure.failure is Failure.REVISION
         return (None if healthy else "opa says that it is not healthy"), True
 
     async def _check_canary(self) -> None:
-        """With authentication off there is nothing that every policy denies, so nothing to ask."""
-        decision = (await self._pdp.probe(CANARY)).route
-        if decision is None or decision.verdict is not Verdict.DENY or decision.rule is not None:
+        """While authentication is off, the anonymous may be permitted everything; then somebody odder asks."""
+        off = self._authentication is Authentication.OFF
+        decision = (await (self._pdp.probe_neither(CANARY) if off else self._pdp.probe(CANARY))).route
+        if decision is None or decision.verdict is not Verdict.DENY or decision.rule not in _BY_LAW:
             raise PolicyUnavailable(Failure.MALFORMED, "opa permits a question that every policy denies")
 
 

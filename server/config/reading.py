@@ -10,7 +10,14 @@ from typing import Final, TypeAlias
 
 from policy.diagnostics import Findings, Span, quoted
 from policy.document import Entry, Mapping, Node, Scalar, Sequence
-from policy.environment import DISABLED, Missing, empty_conditionals, has_expression, substitute
+from policy.environment import (
+    DISABLED,
+    Missing,
+    empty_conditionals,
+    has_expression,
+    looks_like_expression,
+    substitute,
+)
 from server.config.given import UNRESOLVED, Given, Unresolved
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -132,6 +139,9 @@ class _Reader:
             return self.mapping(node, path)
         if isinstance(node, Sequence):
             return self._sequence(node, path)
+        if looks_like_expression(node.text):
+            message = "`${…}` without `env.` is ordinary text, so no variable takes its place"
+            self._findings.warning("ordinary-expression", node.span, message, "a variable is written `${env.NAME}`")
         if has_expression(node.text):
             return self._substituted(node)
         return None if node.value is None else Given(node.text, node.value)

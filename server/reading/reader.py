@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from server.reading.process import Gone, ReadingProcess
+from server.reading.room import Room
 from server.reading.strict import Document, Json, Refused, Why, read_document
 from server.reading.turns import NoRoom, Turns
 
@@ -24,6 +25,9 @@ PROCESSES: Final = 2
 
 MAX_WAITING: Final = 256 * 1024 * 1024
 """Bytes of large bodies that wait for that; further ones are refused."""
+
+MAX_COMING: Final = 1024 * 1024 * 1024
+"""Bytes of large bodies that come in, or wait, or are read; a caller may have a quarter of them."""
 
 READ_SECONDS: Final = 20.0
 """How long reading one body may take; the worst ones take a second of a processor."""
@@ -38,9 +42,13 @@ _log: Final = logging.getLogger("ostiary.reading")
 
 
 class Reader:
-    """Reads bodies for everybody in one event loop; its processes are started when they are first needed."""
+    """Reads bodies for everybody in one event loop; its processes are started when they are first needed.
+
+    `room` is where large bodies are kept until they are read.
+    """
 
     def __init__(self) -> None:
+        self.room = Room(MAX_COMING)
         self._turns = Turns(PROCESSES, MAX_WAITING)
         self._idle: list[ReadingProcess] = []
         self._ending: set[asyncio.Task[None]] = set()

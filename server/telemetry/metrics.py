@@ -27,6 +27,7 @@ from policy.vocabulary import CONTRACT
 from server.authz.errors import Failure
 from server.authz.observer import EFFECTS, Effect, Kind
 from server.telemetry.gauges import Gauges, Sample
+from server.unreadable import Unreadable
 
 SAMPLE_SECONDS: Final = 1.0
 """How old the gauges of another worker may be."""
@@ -71,6 +72,13 @@ class Metrics:
             registry=registry,
             buckets=_REQUEST_BUCKETS,
         )
+        unreadable = Counter(
+            "ostiary_http_unreadable_requests",
+            "Requests that were not handed on, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self._unreadable = {reason: unreadable.labels(str(reason)) for reason in Unreadable}
         self._outcomes: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         decisions = Counter("ostiary_decisions", "Decisions by kind and effect.", ["kind", "effect"], registry=registry)
         self._decisions = {pair: decisions.labels(*pair) for pair in EFFECTS}
@@ -105,6 +113,10 @@ class Metrics:
         if known == method:
             self._outcomes[route, method, status] = outcome
         return outcome
+
+    def unreadable(self, reason: Unreadable) -> None:
+        """A request was refused before anybody could know what it is for."""
+        self._unreadable[reason].inc()
 
     def answered(self, seconds: float) -> None:
         """A question took that long."""

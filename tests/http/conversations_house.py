@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from json import dumps
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-import asyncpg
-
-from tests.databases import backend, empty_database
+from tests.databases import backend, empty_database, rows
+from tests.http.callers import ALICE, OWN
 from tests.http.decided import Decided, decided
-from tests.http.files_house import BOUNDARY, bearer, form_of
+from tests.http.files_house import BOUNDARY, form_of
 from tests.http.house import ByToken
-from tests.http.serving import Answer, parsed
+from tests.http.serving import Answer
 
 CONVERSATIONS = "/v1/conversations"
 NOBODYS = "conv_" + "0" * 48
 NO_ITEM = "msg_" + "0" * 48
-
-OWN = """
-        - forbid: {actions: [create, update, delete]}
-          when: user with reader in roles
-        - permit: {actions: [read]}
-          when: user with reader in roles
-        - permit: {actions: [read, update, delete]}
-          when: user is owner
-        - permit: {actions: [create]}
-"""
-"""`reader` may read everything and change nothing; others have what they make."""
 
 _CONFIG = """
     version: 2
@@ -60,8 +45,6 @@ _CONFIG = """
         access_policy:
 """
 
-ALICE, BOB, READER, STRANGER = map(bearer, ("alice", "bob", "reader", "stranger"))
-
 
 @dataclass(frozen=True, slots=True)
 class Talking:
@@ -72,12 +55,7 @@ class Talking:
 
     def ask(self, method: str, path: str, body: Any = None, caller: str = ALICE) -> Answer:
         """The answer to a request; `path` is what follows `/v1/conversations`."""
-        raw = b"" if body is None else body if isinstance(body, bytes) else dumps(body).encode()
-        lines = [f"{method} {CONVERSATIONS}{path} HTTP/1.1", "Host: here", caller]
-        if body is not None:
-            lines += ["Content-Type: application/json", f"Content-Length: {len(raw)}"]
-        request = "\r\n".join([*lines, "", ""]).encode() + raw
-        return parsed(self.house.address.exchange(request, head_only=method == "HEAD", timeout=30))
+        return self.house.address.ask(method, CONVERSATIONS + path, caller, body=body, timeout=30)
 
     def get(self, path: str, caller: str = ALICE) -> Answer:
         """The answer to a GET."""
@@ -113,7 +91,7 @@ class Talking:
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """What is really there."""
-        return asyncio.run(_rows(self.database, statement))
+        return rows(self.database, statement)
 
     def count(self) -> tuple[int, int]:
         """How many conversations and items there are."""
@@ -121,17 +99,6 @@ class Talking:
             self.rows(f"SELECT count(*) FROM {table}")[0][0]  # noqa: S608 - the test's own
             for table in ("openai_conversations", "conversation_items")
         )
-
-
-async def _rows(database: str, statement: str) -> list[tuple[Any, ...]]:
-    if not database.startswith("postgresql:"):
-        with closing(sqlite3.connect(database, isolation_level=None)) as connection:
-            return connection.execute(statement).fetchall()
-    opened = await asyncpg.connect(database)
-    try:
-        return [tuple(row) for row in await opened.fetch(statement)]
-    finally:
-        await opened.close()
 
 
 @contextmanager
@@ -152,16 +119,10 @@ def talking(
 @contextmanager
 def _serving(opa: Path, folder: Path, database: str, policy: str, *, start: bool) -> Iterator[Talking]:
     text = _CONFIG.replace("BACKEND", backend(database)).replace("BLOBS", str(folder / "blobs"))
-    with decided(text.rstrip() + policy, opa, folder, authenticator=ByToken(), start=start) as house:
+    with decided(text + policy, opa, folder, authenticator=ByToken(), start=start) as house:
         yield Talking(house, database)
 
 
 def said(text: str, role: str = "user", **more: Any) -> dict[str, Any]:
     """A message."""
     return {"type": "message", "role": role, "content": text, **more}
-
-
-def like_any_other(answer: Answer) -> tuple[int, dict[str, str], bytes]:
-    """An answer without what differs from one request to the next."""
-    own = ("x-request-id", "openai-processing-ms", "date")
-    return answer.status, {name: value for name, value in answer.headers.items() if name not in own}, answer.body

@@ -71,8 +71,11 @@ class Decided:
 
     def log(self, request_id: str) -> list[dict[str, Any]]:
         """The decisions that were made for a request."""
-        records = asyncio.run_coroutine_threadsafe(self.policy.world.records(), self.policy.loop).result(timeout=5)
-        return [record for record in records if record["request_id"] == request_id]
+        return [record for record in self.whole_log() if record["request_id"] == request_id]
+
+    def whole_log(self) -> list[dict[str, Any]]:
+        """The decisions that were made so far."""
+        return asyncio.run_coroutine_threadsafe(self.policy.world.records(), self.policy.loop).result(timeout=5)
 
 
 def read(text: str, environ: Mapping[str, str] | None = None) -> Config:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
-import asyncpg
-
+from tests.databases import backend, rows
+from tests.http.callers import ALICE, OWN
 from tests.http.decided import Decided, decided
 from tests.http.house import ByToken
 from tests.http.serving import Answer
@@ -40,23 +38,8 @@ CONFIG = """
           when: user with stranger in roles
         - permit: {paths: "*"}
         access_policy:
-        - forbid: {actions: [create]}
-          when: user with reader in roles
-        - permit: {actions: [read]}
-          when: user with reader in roles
-        - permit: {actions: [read, update, delete]}
-          when: user is owner
-        - permit: {actions: [create]}
 """
-"""`stranger` may not use the routes, `reader` may read everything and change nothing, others have what they make."""
-
-
-def bearer(name: str) -> str:
-    """The header of whoever is called so."""
-    return f"Authorization: Bearer {name}"
-
-
-ALICE, BOB, READER, STRANGER = map(bearer, ("alice", "bob", "reader", "stranger"))
+"""`stranger` may not use the routes; `OWN` follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,26 +73,11 @@ class Keeping:
     def rows(self, suffix: str = "") -> list[tuple[Any, ...]]:
         """Id and owner of everything in the table, or in the one beside it."""
         statement = f"SELECT id, owner_principal FROM {self.table}{suffix} ORDER BY id"  # noqa: S608 - the test's own
-        return asyncio.run(_rows(self.database, statement))
+        return rows(self.database, statement)
 
     def run(self, statement: str) -> None:
         """Change something behind the server's back."""
-        asyncio.run(_rows(self.database, statement))
-
-
-async def _rows(database: str, statement: str) -> list[tuple[Any, ...]]:
-    if not database.startswith("postgresql:"):
-        import sqlite3
-
-        with sqlite3.connect(database) as connection:
-            found = connection.execute(statement).fetchall()
-        connection.close()
-        return found
-    opened = await asyncpg.connect(database)
-    try:
-        return [tuple(row) for row in await opened.fetch(statement)]
-    finally:
-        await opened.close()
+        rows(self.database, statement)
 
 
 @contextmanager
@@ -129,7 +97,8 @@ def keeping(
     if like is not None:
         place, table, database = like.blobs, like.table, like.database
     text = (
-        CONFIG.replace("BACKEND", _backend(database))
+        (CONFIG + OWN)
+        .replace("BACKEND", backend(database))
         .replace("TABLE", table)
         .replace("BLOBS", blobs or f"{{type: local, path: {place}}}")
         .replace("MOST", most)
@@ -138,19 +107,6 @@ def keeping(
     runtime.mkdir()
     with decided(text, opa, runtime, authenticator=ByToken(), start=start) as house:
         yield Keeping(house, place, table, database)
-
-
-def _backend(database: str) -> str:
-    if not database.startswith("postgresql:"):
-        return f"{{type: sql_sqlite, db_path: {database}}}"
-    parts = urlsplit(database)
-    query = parse_qs(parts.query)
-    host = query.get("host", [parts.hostname or "localhost"])[0]
-    password = f", password: {parts.password}" if parts.password else ""
-    return (
-        f"{{type: sql_postgres, host: {host}, port: {parts.port or 5432}, db: {parts.path[1:]}, "
-        f"user: {parts.username}{password}}}"
-    )
 
 
 def form_of(content: bytes, filename: str = "notes.txt", purpose: str = "assistants", **fields: str) -> bytes:

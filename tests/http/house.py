@@ -67,6 +67,9 @@ class NothingRegistered:
         """There is none."""
         return await self.get(gate, name)
 
+    async def look_for(self, name: str) -> None:
+        """There is nothing to find."""
+
 
 class ByToken:
     """Knows callers by their tokens alone; `down` stands for an identity provider that does not answer."""
@@ -98,6 +101,7 @@ def house(
     models: tuple[Model, ...] = MODELS,
     providers: Mapping[str, Provider] | None = None,
     streams: OpenStreams | None = None,
+    metrics: Metrics | None = None,
 ) -> Starlette:
     """The application over `providers` (an `Echo` if none are given), permitting everything unless told otherwise."""
     reader = Reader()
@@ -125,6 +129,6 @@ def house(
             chat=ChatCompletions(catalogue, reader, streams or OpenStreams(), nothing_stored()),
             ending=Ending(),
             lifespan=lifespan,
-            metrics=Metrics("1.2.3"),
+            metrics=metrics or Metrics("1.2.3"),
         )
     )

@@ -10,9 +10,11 @@ from json import dumps
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote
 
 from server.authn import Authenticator
+from tests.databases import backend
+from tests.http.callers import ALICE
 from tests.http.decided import Decided, decided
 from tests.http.house import ByToken
 from tests.http.serving import Answer, parsed
@@ -94,14 +96,6 @@ _BY_TOKEN = ByToken()
 VARYING = {"x-request-id", "openai-processing-ms", "date", "content-length"}
 
 
-def bearer(name: str) -> str:
-    """The header of whoever is called so."""
-    return f"Authorization: Bearer {name}"
-
-
-ALICE, BOB, READER, STRANGER, ADMIN = map(bearer, ("alice", "bob", "reader", "stranger", "admin"))
-
-
 @dataclass(frozen=True, slots=True)
 class Registry:
     """The running server, and where its registry lies."""
@@ -160,7 +154,7 @@ def registry(
     if like is not None:
         database, namespace = like.database, like.namespace
     config = (
-        text.replace("BACKEND", backend_of(database))
+        text.replace("BACKEND", backend(database, "kv"))
         .replace("NAMESPACE", namespace)
         .replace("MODELS", models)
         .replace("POLICY", policy)
@@ -169,20 +163,6 @@ def registry(
     runtime.mkdir()
     with decided(config, opa, runtime, authenticator=authenticator, start=start) as house:
         yield Registry(house, database, namespace)
-
-
-def backend_of(database: str) -> str:
-    """The backend for keys and values in a configuration: an SQLite file, or PostgreSQL at an address."""
-    if not database.startswith("postgresql:"):
-        return f"{{type: kv_sqlite, db_path: {database}}}"
-    parts = urlsplit(database)
-    query = parse_qs(parts.query)
-    host = query.get("host", [parts.hostname or "localhost"])[0]
-    password = f", password: {parts.password}" if parts.password else ""
-    return (
-        f"{{type: kv_postgres, host: {host}, port: {parts.port or 5432}, db: {parts.path[1:]}, "
-        f"user: {parts.username}{password}}}"
-    )
 
 
 def without_names(answer: Answer, *names: str) -> tuple[int, dict[str, str], bytes]:
@@ -203,10 +183,3 @@ def at_once(registry: Registry, requests: list[bytes]) -> list[Answer]:
 
     with ThreadPoolExecutor(len(requests)) as pool:
         return list(pool.map(ask, requests))
-
-
-def raw_post(path: str, body: Any, caller: str) -> bytes:
-    """The bytes of a request with a JSON body."""
-    raw = dumps(body).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: here\r\n{caller}\r\nContent-Type: application/json\r\n"
-    return f"{head}Content-Length: {len(raw)}\r\n\r\n".encode() + raw

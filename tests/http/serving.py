@@ -17,6 +17,7 @@ import uvloop
 from starlette.types import ASGIApp
 
 from server.http1 import door
+from server.unreadable import Count, Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +34,25 @@ class Address:
 
     def get(self, target: str, *headers: str, method: str = "GET") -> Answer:
         """The answer to a request without a body; `target` goes out as it is."""
-        lines = [f"{method} {target} HTTP/1.1", "Host: here", *headers, "", ""]
-        return parsed(self.exchange("\r\n".join(lines).encode("latin-1"), head_only=method == "HEAD"))
+        return self.ask(method, target, *headers)
 
     def post(self, target: str, body: Any, *headers: str, kind: str = "application/json") -> Answer:
         """The answer to a body: bytes as they are, anything else as JSON."""
         raw = body if isinstance(body, bytes) else dumps(body).encode()
-        sizes = [f"Content-Length: {len(raw)}", *([f"Content-Type: {kind}"] if kind else [])]
-        lines = [f"POST {target} HTTP/1.1", "Host: here", *sizes, *headers, "", ""]
-        return parsed(self.exchange("\r\n".join(lines).encode("latin-1") + raw))
+        return self.ask("POST", target, *headers, body=raw, kind=kind)
+
+    def ask(
+        self,
+        method: str,
+        target: str,
+        *headers: str,
+        body: Any = None,
+        kind: str = "application/json",
+        timeout: float = 10.0,
+    ) -> Answer:
+        """The answer to a request; the body as `request_of` takes it."""
+        request = request_of(method, target, *headers, body=body, kind=kind)
+        return parsed(self.exchange(request, head_only=method == "HEAD", timeout=timeout))
 
     def exchange(self, request: bytes, *, head_only: bool = False, timeout: float = 10.0) -> bytes:
         """What comes back for exactly these bytes, until the server closes or one whole answer has come."""
@@ -56,6 +67,16 @@ class Address:
             return answer
 
 
+def request_of(method: str, target: str, *headers: str, body: Any = None, kind: str = "application/json") -> bytes:
+    """The bytes of a request. A body of bytes is of that `kind`, anything else becomes JSON; None is none."""
+    raw, about = b"", []
+    if body is not None:
+        raw = body if isinstance(body, bytes) else dumps(body).encode()
+        about = [f"Content-Length: {len(raw)}", *([f"Content-Type: {kind}"] if kind else [])]
+    lines = [f"{method} {target} HTTP/1.1", "Host: here", *about, *headers, "", ""]
+    return "\r\n".join(lines).encode("latin-1") + raw
+
+
 def is_whole(answer: bytes, head_only: bool) -> bool:
     """Whether `answer` holds a head, and as much body as that announces unless it is for a HEAD request."""
     head, found, body = answer.partition(b"\r\n\r\n")
@@ -68,11 +89,15 @@ def is_whole(answer: bytes, head_only: bool) -> bool:
     return len(body) >= lengths[0]
 
 
+def _uncounted(reason: Unreadable) -> None:
+    """Most tests are about something else."""
+
+
 @contextmanager
-def serving(app: ASGIApp) -> Iterator[Address]:
-    """`app` behind uvicorn, as the launcher runs it, in a thread of its own."""
+def serving(app: ASGIApp, count: Count = _uncounted) -> Iterator[Address]:
+    """`app` behind uvicorn, as the launcher runs it, in a thread of its own; `count` is told what is refused before."""
     ready: Future[Address] = Future()
-    server = uvicorn.Server(door(app, log_config=None))
+    server = uvicorn.Server(door(app, count, log_config=None))
     thread = threading.Thread(target=_serve, args=(server, ready))
     thread.start()
     try:
@@ -134,6 +159,15 @@ def parsed(raw: bytes) -> Answer:
     if headers.get("transfer-encoding") == "chunked":
         body = _dechunked(body)
     return Answer(int(status.split(" ")[1]), headers, body)
+
+
+def like_any_other(answer: Answer, *names: str) -> tuple[int, dict[str, str], bytes]:
+    """An answer without what differs from one request to the next, be it the `names` that were asked for."""
+    own = ("x-request-id", "openai-processing-ms", "date")
+    body = answer.body
+    for name in names:
+        body = body.replace(name.encode(), b"X" * len(name))
+    return answer.status, {name: value for name, value in answer.headers.items() if name not in own}, body
 
 
 def _dechunked(body: bytes) -> bytes:

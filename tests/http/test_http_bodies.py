@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from json import dumps, loads
 from typing import Any
 
 import pytest
 from starlette.requests import Request
+from starlette.types import Message
 
 from server.api.bodies import MAX_BODY, read_body
 from server.api.errors import ClientGone
 from server.http1 import MAX_UNREAD
 from server.reading.reader import LARGE, PROCESSES, Reader
-from tests.http.house import house
-from tests.http.serving import Address, parsed, serving
+from server.requests import Call
+from tests.http.house import ByToken, house
+from tests.http.serving import Address, Answer, parsed, serving
 from tests.unit.reading import looks
 
 CHAT = "/v1/chat/completions"
@@ -133,6 +136,35 @@ def test_a_body_sent_in_single_bytes_is_one_body(address: Address) -> None:
     assert loads(answer.body)["choices"][0]["message"]["content"] == "echo: hi"
 
 
+async def nobody(message: Message) -> None:
+    """Nothing is sent."""
+
+
+def test_bodies_that_never_end_crowd_out_no_small_one_and_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.reading.reader.MAX_COMING", 8 * LARGE)
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {MAX_BODY}\r\n"
+    large = {**GOOD, "pad": "x" * LARGE}
+    with serving(house(authenticator=ByToken())) as running, ExitStack() as unfinished:
+        place = (running.host, running.port)
+        alice, bob = "Authorization: Bearer alice", "Authorization: Bearer bob"
+        for _ in range(2):
+            connection = unfinished.enter_context(socket.create_connection(place, timeout=10))
+            connection.sendall(f"{head}{alice}\r\n\r\n".encode() + b" " * (LARGE - 1))
+        connection.sendall(b" ")
+        refused = until(lambda: running.post(CHAT, large, alice), 503)
+        assert refused.headers["retry-after"] == "1"
+        assert running.post(CHAT, GOOD, alice).status == 200
+        assert running.post(CHAT, large, bob).status == 200
+        unfinished.close()
+        until(lambda: running.post(CHAT, large, alice), 200)
+
+
+def until(ask: Callable[[], Answer], status: int) -> Answer:
+    """The first answer with that status."""
+    answers = (ask() for _ in range(1000))
+    return next(answer for answer in answers if answer.status == status)
+
+
 def test_a_body_is_not_read_on_when_its_client_has_left() -> None:
     async def run() -> None:
         reader, left = Reader(), asyncio.Event()
@@ -145,7 +177,9 @@ def test_a_body_is_not_read_on_when_its_client_has_left() -> None:
             return {"type": "http.disconnect"}
 
         headers = [(b"content-type", b"application/json")]
-        request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+        scope = {"type": "http", "method": "POST", "headers": headers}
+        scope |= {"ostiary.call": Call("req_1", 0.0, nobody)}
+        request = Request(scope, receive)
         reading = asyncio.create_task(read_body(request, reader, looks.linger))
         asyncio.get_running_loop().call_later(0.2, left.set)
         with pytest.raises(ClientGone):

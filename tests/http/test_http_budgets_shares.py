@@ -38,11 +38,13 @@ def test_what_is_set_aside_is_what_the_body_asks_for(opa_binary: Path, tmp_path:
         ({"max_tokens": 10, "max_completion_tokens": ...}, RESERVED + 10),
         ({"max_tokens": 30, "max_completion_tokens": 10}, RESERVED + 30),
         ({"n": 3, "max_completion_tokens": 10}, RESERVED + 30),
-        ({"n": -3, "max_completion_tokens": 10}, RESERVED + 10),
-        ({"max_tokens": "many", "max_completion_tokens": 10}, RESERVED + 10),
+        ({"n": None, "max_tokens": None, "max_completion_tokens": 10}, RESERVED + 10),
+        ({"n_predict": 30, "max_completion_tokens": 10}, RESERVED + 30),
         ({"tools": [{"type": "function", "function": {"name": "f" * 60}}]}, RESERVED + 20 + 21),
         ({"max_completion_tokens": ...}, RESERVED + 1000),
         ({"max_completion_tokens": ..., "n": 2}, RESERVED + 2000),
+        ({"functions": [{"name": "f" * 60}]}, RESERVED + 20 + 16),
+        ({"response_format": {"type": "x" * 100}}, RESERVED + 20 + 26),
     ]
     limits, remaining = "max_tokens_per_period: 10000", 10_000
     with service(provider()) as far, budgeted(far.url, opa_binary, tmp_path, limits) as running:
@@ -50,6 +52,37 @@ def test_what_is_set_aside_is_what_the_body_asks_for(opa_binary: Path, tmp_path:
             assert chat(running, **more).status == 200
             remaining -= reserved
             assert left(running) == remaining, more
+
+
+@pytest.mark.parametrize("name", ["n", "max_tokens", "max_completion_tokens", "n_predict"])
+@pytest.mark.parametrize("value", ["100", "1e5", 100.0, True, -1, 0, [100], {"a": 1}, ""])
+def test_what_some_providers_would_take_for_a_number_is_refused(
+    name: str, value: Any, opa_binary: Path, tmp_path: Path
+) -> None:
+    # Some take a text for the number in it, others take -1 for "without end": more than what would be set aside.
+    with service(provider()) as far, budgeted(far.url, opa_binary, tmp_path) as running:
+        refused = chat(running, **{name: value})
+        assert (refused.status, refused.error["param"], refused.error["code"]) == (400, name, "invalid_value")
+        assert left(running) == 100
+        assert not far.asked
+
+
+@pytest.mark.parametrize("name", ["N", "Max_Tokens", "MAX_COMPLETION_TOKENS", "max_to\u212aens", "Tools", "N_predict"])
+def test_a_number_under_a_name_that_differs_in_its_case_is_refused(name: str, opa_binary: Path, tmp_path: Path) -> None:
+    with service(provider()) as far, budgeted(far.url, opa_binary, tmp_path) as running:
+        refused = chat(running, **{name: 5})
+        assert (refused.status, refused.error["param"], refused.error["code"]) == (400, name, "invalid_value")
+        assert not far.asked
+
+
+@pytest.mark.parametrize("value", ["no", "false", 0, 1, "", [], [0], {}])
+def test_usage_is_asked_for_or_not_and_nothing_between(value: Any, opa_binary: Path, tmp_path: Path) -> None:
+    with service(provider({"total_tokens": 30})) as far, budgeted(far.url, opa_binary, tmp_path) as running:
+        refused = chat(running, stream=True, stream_options={"include_usage": value})
+        assert (refused.status, refused.error["param"]) == (400, "stream_options.include_usage")
+        hidden = chat(running, stream=True, stream_options={"include_usage": True, "Include_Usage": False})
+        assert (hidden.status, hidden.error["param"]) == (400, "stream_options.Include_Usage")
+        assert not far.asked
 
 
 def test_no_number_is_too_large_to_be_refused(opa_binary: Path, tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.http.callers import ALICE, BOB
 from tests.http.decided import Decided, decided
 from tests.http.house import ByToken
-from tests.http.registry_house import ALICE, BOB
 from tests.http.upstream import upstream
 
 C1 = (Path(__file__).parents[1] / "unit" / "config" / "spec" / "c1-served.yaml").read_text(encoding="utf-8")

@@ -16,11 +16,12 @@ import pytest
 from starlette.routing import Route
 
 from server import wiring
+from tests.http.callers import bearer
 from tests.http.census import CENSUS, MESSAGE, WORDING, Found
 from tests.http.decided import Decided, decided, read
 from tests.http.files_house import BOUNDARY, form_of
 from tests.http.house import AlwaysReady, ByToken
-from tests.http.registry_house import KINDS, bearer, without_names
+from tests.http.registry_house import KINDS, without_names
 from tests.http.serving import Answer, parsed
 from tests.http.unsafe import UnsafePermitAll
 

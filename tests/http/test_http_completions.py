@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.http.chats_house import ALICE, BOB, CHATS, READER, STRANGER, Chatting, chatting, like_any_other
-from tests.http.serving import Answer
+from tests.http.callers import ALICE, BOB, READER, STRANGER
+from tests.http.chats_house import CHATS, Chatting, chatting
+from tests.http.serving import Answer, like_any_other
 
 NOWHERE = "chatcmpl-" + "0" * 48
 BY_ID = [
@@ -154,7 +155,7 @@ def test_lists_are_narrowed_by_model_and_metadata(kept: Chatting) -> None:
         return ids(kept.ask("GET", f"{CHATS}?{query}", erin))
 
     assert found("model=other") == found("model=echo/other") == found("model=echo/other-1") == [two, three]
-    assert found("model=nothing") == []
+    assert found("model=nothing") == found("model=%00") == found("model=other%00") == []
     assert found("metadata[a]=1") == found("metadata%5Ba%5D=1") == [one, two]
     assert found("metadata[a]=1&metadata[b]=2") == found("metadata[a]=1&model=other") == [two]
     assert found("metadata[a]=2") == found("metadata[c]=1") == found("metadata[a]=") == []

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from json import loads
 from pathlib import Path
 from secrets import token_hex
@@ -16,9 +14,10 @@ import pytest
 
 from server.storage import write_queue
 from server.storage.database import DatabaseUnavailable
-from server.storage.postgres import PostgresDatabase
-from server.storage.sqlite import SqliteDatabase
-from tests.http.chats_house import ALICE, CHATS, PROMPTS, Chatting, chatting, config_of, run
+from tests.databases import class_of, rows
+from tests.http.callers import ALICE
+from tests.http.chats_house import CHATS, PROMPTS, Chatting, chatting, config_of
+from tests.http.failing_database import MOMENTS, FailingDatabase
 from tests.http.files_server import files_server
 from tests.http.serving import Answer
 from tests.http.stream_client import events
@@ -56,68 +55,18 @@ def kept(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory, postgres: s
         yield running
 
 
-class Failing:
-    """Fails one call of a database: before it is made, or when it is made and nobody is told."""
-
-    def __init__(self, kept: Chatting, number: int, moment: str) -> None:
-        self.calls = 0
-        self._tables = (kept.chats, kept.prompts)
-        self._number = number
-        self._moment = moment
-        self._kind = PostgresDatabase if kept.database.startswith("postgresql:") else SqliteDatabase
-
-    def reach(self, moment: str) -> None:
-        if moment == self._moment:
-            self.calls += 1
-            if self.calls == self._number:
-                raise DatabaseUnavailable("the test says so")
-
-    def put_in(self, patch: pytest.MonkeyPatch) -> None:
-        failing, read, writing = self, self._kind.read, self._kind.writing
-
-        async def failing_read(self: Any, statement: str, *values: Any) -> Any:
-            if not any(table in statement for table in failing._tables):
-                return await read(self, statement, *values)
-            failing.reach("before")
-            found = await read(self, statement, *values)
-            failing.reach("after")
-            return found
-
-        @asynccontextmanager
-        async def failing_writing(self: Any) -> AsyncIterator[Any]:
-            failing.reach("before")
-            async with writing(self) as transaction:
-                yield _FailingTransaction(transaction, failing)
-            failing.reach("after")
-
-        patch.setattr(self._kind, "read", failing_read)
-        patch.setattr(self._kind, "writing", failing_writing)
-
-
-class _FailingTransaction:
-    def __init__(self, transaction: Any, failing: Failing) -> None:
-        self._transaction = transaction
-        self._failing = failing
-
-    async def run(self, statement: str, *values: Any) -> Any:
-        self._failing.reach("before")
-        found = await self._transaction.run(statement, *values)
-        self._failing.reach("after")
-        return found
-
-
 @pytest.mark.parametrize("scenario", SCENARIOS)
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_database_that_fails_at_any_call_leaves_nothing_half_done(
     kept: Chatting, monkeypatch: pytest.MonkeyPatch, scenario: str, moment: str
 ) -> None:
     statuses = []
     for number in range(1, 20):
-        failing = Failing(kept, number, moment)
+        failing = FailingDatabase(number, moment, kept.chats, kept.prompts)
         chat, prompt = kept.stored(), kept.prompt()
         kept.ask("PUT", f"{PROMPTS}/{prompt}", ALICE, {"prompt": "two", "version": 1, "set_as_default": False})
         with monkeypatch.context() as patch:
-            failing.put_in(patch)
+            failing.put_in(patch, kept.database)
             answer = SCENARIOS[scenario](kept, chat, prompt)
         statuses.append(answer.status)
         if answer.status != 200:
@@ -133,22 +82,21 @@ def check_whole(kept: Chatting) -> None:
     """Every chat has its messages, every prompt its versions, and nothing else is there."""
     parts = {row[0] for row in kept.rows(f"{kept.chats}_messages")}
     assert parts == {f"{row[0]}/000000001" for row in kept.rows(kept.chats)}
-    rows = asyncio.run(run(kept.database, f"SELECT id, body FROM {kept.prompts}"))  # noqa: S608 - the test's own
     wanted = set()
-    for identity, body in rows:
+    for identity, body in rows(kept.database, f"SELECT id, body FROM {kept.prompts}"):  # noqa: S608 - the test's own
         wanted |= {f"{identity}/{version:09}" for version in range(1, loads(body)["latest"] + 1)}
     assert {row[0] for row in kept.rows(f"{kept.prompts}_versions")} == wanted
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_an_answer_is_stored_once_whatever_call_of_the_database_fails(
     kept: Chatting, monkeypatch: pytest.MonkeyPatch, moment: str, stream: bool
 ) -> None:
     for number in range(1, 20):
-        failing = Failing(kept, number, moment)
+        failing = FailingDatabase(number, moment, kept.chats, kept.prompts)
         with monkeypatch.context() as patch:
-            failing.put_in(patch)
+            failing.put_in(patch, kept.database)
             answer = kept.chat(stream=stream, text=f"{number}")
         assert answer.status == 200
         identity = events(answer.body)[0]["id"] if stream else answer.json["id"]
@@ -162,25 +110,25 @@ def test_an_answer_is_stored_once_whatever_call_of_the_database_fails(
 def test_a_database_that_is_away_holds_up_no_answer_and_loses_none(
     kept: Chatting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kind = PostgresDatabase if kept.database.startswith("postgresql:") else SqliteDatabase
+    kind = class_of(kept.database)
     tried = threading.Event()
 
-    @asynccontextmanager
-    async def away(_self: Any) -> AsyncIterator[Any]:
+    async def away(_self: Any, *_steps: Any) -> None:
         tried.set()
         raise DatabaseUnavailable("away")
-        yield
 
     with monkeypatch.context() as patch:
         patch.setattr(write_queue, "WAIT_SECONDS", 0.05)
-        patch.setattr(kind, "writing", away)
+        patch.setattr(kind, "write", away)
         made = [kept.stored() for _ in range(3)]
         assert tried.wait(10)
         assert kept.ask("GET", f"{CHATS}/{made[0]}").status == 404
+        assert b"\nostiary_stored_chats_waiting 3.0\n" in kept.ask("GET", "/metrics").body
     deadline = time.monotonic() + 20
     while any(kept.ask("GET", f"{CHATS}/{identity}").status != 200 for identity in made):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    assert b"\nostiary_stored_chats_waiting 0.0\n" in kept.ask("GET", "/metrics").body
     check_whole(kept)
 
 
@@ -188,7 +136,7 @@ def test_a_database_that_is_away_holds_up_no_answer_and_loses_none(
 def test_whoever_has_the_end_of_an_answer_finds_it_after_the_server_was_killed(
     tmp_path: Path, postgres: str | None, stream: bool
 ) -> None:
-    chats, prompts = f"chats_{token_hex(6)}", f"kv_{token_hex(6)}"
+    chats, prompts = f"chats_{token_hex(6)}", f"kv_p{token_hex(6)}"
     database = postgres or str(tmp_path / "records.db")
     config = config_of(database, chats, prompts)
     body = {"model": "small", "messages": [{"role": "user", "content": "hi"}], "store": True, "stream": stream}
@@ -216,7 +164,7 @@ def test_whoever_has_the_end_of_an_answer_finds_it_after_the_server_was_killed(
         for thread in threads:
             thread.join(20)
     with files_server(config):
-        found = {row[0] for row in asyncio.run(run(database, f"SELECT id FROM {chats}"))}  # noqa: S608 - the test's own
-        parts = {row[0] for row in asyncio.run(run(database, f"SELECT parent FROM {chats}_messages"))}  # noqa: S608 - likewise
+        found = {row[0] for row in rows(database, f"SELECT id FROM {chats}")}  # noqa: S608 - the test's own
+        parts = {row[0] for row in rows(database, f"SELECT parent FROM {chats}_messages")}  # noqa: S608 - likewise
     assert set(answered) <= found
     assert parts == found

@@ -13,7 +13,8 @@ import pytest
 from server.api.chat_body import MOST_STORED
 from server.inference import keeping
 from server.storage import write_queue
-from tests.http.chats_house import ALICE, BOB, CHATS, READER, Chatting, chatting
+from tests.http.callers import ALICE, BOB, READER
+from tests.http.chats_house import CHATS, Chatting, chatting
 from tests.http.stream_client import events
 from tests.http.upstream import TEXT, Upstream, upstream
 

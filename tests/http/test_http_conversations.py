@@ -9,18 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.http.conversations_house import (
-    ALICE,
-    BOB,
-    NO_ITEM,
-    NOBODYS,
-    READER,
-    STRANGER,
-    Talking,
-    like_any_other,
-    said,
-    talking,
-)
+from tests.http.callers import ALICE, BOB, READER, STRANGER
+from tests.http.conversations_house import NO_ITEM, NOBODYS, Talking, said, talking
+from tests.http.serving import like_any_other
 
 CALL = {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"}
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from server.api.conversation_body import MOST_BYTES, PREFIXES
-from tests.http.conversations_house import ALICE, BOB, NO_ITEM, NOBODYS, READER, Talking, said, talking
+from tests.http.callers import ALICE, BOB, READER
+from tests.http.conversations_house import NO_ITEM, NOBODYS, Talking, said, talking
 
 NO_FILE = "file-" + "0" * 48
 
@@ -262,11 +263,17 @@ def test_large_items_are_kept_and_larger_ones_are_refused(talk: Talking) -> None
     large = "x" * (MOST_BYTES - 2_000)
     [made] = talk.added(conversation, large)
     assert talk.get(f"/{conversation}/items/{made}").json["content"][0]["text"] == large
+    copy = {"type": "item_reference", "id": made}
+    assert talk.post(f"/{conversation}/items", {"items": [copy]}).status == 200
     small = dumps({"items": [said("é" * 40_000)] * 3}, ensure_ascii=False).encode()
     assert talk.post(f"/{conversation}/items", small).status == 200
     before = talk.count()
     for text in ("x" * MOST_BYTES, "é" * (MOST_BYTES // 6)):
         answer = talk.post(f"/{conversation}/items", dumps({"items": [said(text)]}, ensure_ascii=False).encode())
+        assert answer.status == 413
+        assert answer.error["message"] == f"the items take more than {MOST_BYTES} bytes; upload large contents as files"
+    for path, items in ((f"/{conversation}/items", [copy, copy]), ("", [copy, said("x" * 10_000)])):
+        answer = talk.post(path, {"items": items})
         assert answer.status == 413
         assert answer.error["message"] == f"the items take more than {MOST_BYTES} bytes; upload large contents as files"
     assert talk.count() == before

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
-from contextlib import closing
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.databases import KINDS, backend, empty_database, rows
 from tests.http.conversations_house import CONVERSATIONS, said
 from tests.http.files_server import files_server
 from tests.http.serving import Address
@@ -22,7 +21,7 @@ version: 2
 apis: [inference]
 storage:
   backends:
-    sql: {type: sql_sqlite, db_path: PLACE}
+    sql: BACKEND
   stores:
     conversations: {backend: sql, table_name: openai_conversations}
 """
@@ -55,10 +54,19 @@ class Written:
             return
 
 
+@pytest.fixture(params=KINDS)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An SQLite file, or the address of a database in PostgreSQL."""
+    if request.param == "sqlite":
+        yield str(tmp_path / "records.db")
+        return
+    with empty_database(request.getfixturevalue("postgres_url")) as url:
+        yield url
+
+
 @pytest.mark.timeout(300)
-def test_what_was_answered_survives_and_nothing_is_half_there(tmp_path: Path) -> None:
-    place = tmp_path / "records.db"
-    config = CONFIG.replace("PLACE", str(place))
+def test_what_was_answered_survives_and_nothing_is_half_there(database: str) -> None:
+    config = CONFIG.replace("BACKEND", backend(database))
     kept: list[str] = []
     for number in range(ROUNDS):
         written = Written(20 + 17 * number)
@@ -71,25 +79,20 @@ def test_what_was_answered_survives_and_nothing_is_half_there(tmp_path: Path) ->
             for client in clients:
                 client.join(60)
         kept += [identity for identity in written.made if identity not in written.deleted]
-        check(place, kept, written.deleted)
+        check(database, kept, written.deleted)
     with files_server(config) as (address, _):
         for identity in kept[:: max(1, len(kept) // 20)]:
             assert address.get(f"{CONVERSATIONS}/{identity}").json["id"] == identity
 
 
-def check(place: Path, kept: list[str], deleted: list[str]) -> None:
-    """Check the file that the server has left."""
-    with closing(sqlite3.connect(place)) as database:
+def check(database: str, kept: list[str], deleted: list[str]) -> None:
+    """Check what the server has left."""
+    if not database.startswith("postgresql:"):
         assert rows(database, "PRAGMA integrity_check") == [("ok",)]
         assert rows(database, "PRAGMA foreign_key_check") == []
-        whole = "SELECT c.id, count(i.id) FROM openai_conversations c LEFT JOIN conversation_items i ON i.parent = c.id"
-        items = dict(rows(database, f"{whole} GROUP BY c.id"))
+    whole = "SELECT c.id, count(i.id) FROM openai_conversations c LEFT JOIN conversation_items i ON i.parent = c.id"
+    items = dict(rows(database, f"{whole} GROUP BY c.id"))
     assert {*kept} <= items.keys()
     # Of those without an answer some are there, and all of each.
     assert {*items.values()} == {3}
     assert len(items.keys() - {*kept} - {*deleted}) <= ROUNDS * CLIENTS
-
-
-def rows(database: sqlite3.Connection, statement: str) -> list[tuple[Any, ...]]:
-    """All rows of a statement."""
-    return database.execute(statement).fetchall()

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from tests.conformance.loader import conformance_files
-from tests.http.conversations_house import ALICE, BOB, NO_ITEM, NOBODYS, Talking, said, talking
+from tests.http.callers import ALICE, BOB
+from tests.http.conversations_house import NO_ITEM, NOBODYS, Talking, said, talking
 from tests.http.serving import Answer
 
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from server.storage import janitor
-from server.storage.database import DatabaseUnavailable, Row, Value
+from server.storage.database import DatabaseUnavailable, Row, Step, Value
 from server.storage.postgres import PostgresDatabase
 from server.storage.sqlite import SqliteDatabase
 from tests.http.conversations_house import Talking, said, talking
 from tests.http.serving import Answer
 
 ROUNDS = 12
+REFUSED = Step('SELECT 1 FROM "the test says so"')
 TWO: dict[str, Any] = {"items": [said("a"), said("b")]}
 
 
@@ -117,7 +117,7 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Failing]:
 
 
 def _wrap(kind: Any, patch: pytest.MonkeyPatch, failing: list[Failing]) -> None:
-    read, writing = kind.read, kind.writing
+    read, write = kind.read, kind.write
 
     def count() -> None:
         if failing:
@@ -128,24 +128,19 @@ def _wrap(kind: Any, patch: pytest.MonkeyPatch, failing: list[Failing]) -> None:
         rows: list[Row] = await read(self, statement, *values)
         return rows
 
-    class Counted:
-        def __init__(self, transaction: Any) -> None:
-            self._transaction = transaction
-
-        async def run(self, statement: str, *values: Value) -> list[Row]:
-            count()
-            rows: list[Row] = await self._transaction.run(statement, *values)
-            return rows
-
-    @asynccontextmanager
-    async def counted_writing(self: Any) -> AsyncIterator[Counted]:
+    async def counted_write(self: Any, *steps: Step) -> None:
         count()
-        async with writing(self) as transaction:
-            yield Counted(transaction)
-            count()
+        for index in range(len(steps) + 1):
+            try:
+                count()
+            except DatabaseUnavailable:
+                # Those before it are taken, in a transaction that then fails.
+                steps = (*steps[:index], REFUSED)
+                break
+        await write(self, *steps)
 
     patch.setattr(kind, "read", counted_read)
-    patch.setattr(kind, "writing", counted_writing)
+    patch.setattr(kind, "write", counted_write)
 
 
 SCENARIOS: dict[str, Callable[[Talking, str, str], Answer]] = {

@@ -11,7 +11,7 @@ import pytest
 
 from tests.http.decided import Decided, decided
 from tests.http.house import ByToken
-from tests.http.serving import Answer
+from tests.http.serving import like_any_other
 from tests.http.upstream import Upstream, upstream
 
 CHAT = "/v1/chat/completions"
@@ -80,12 +80,6 @@ def silent(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 def chat(model: str = "open", **more: Any) -> dict[str, Any]:
     return {"model": model, "messages": [{"role": "user", "content": "hi"}], **more}
-
-
-def like_any_other(answer: Answer) -> tuple[int, dict[str, str], bytes]:
-    """An answer without what differs from one request to the next."""
-    own = ("x-request-id", "openai-processing-ms", "date")
-    return answer.status, {name: value for name, value in answer.headers.items() if name not in own}, answer.body
 
 
 def test_each_caller_sees_the_models_that_it_may_read(house: Decided) -> None:

@@ -230,6 +230,14 @@ def test_headers_of_32_kilobytes_are_read_and_more_are_not(
     assert "larger than" in refused(address, enforcement, sized(33_500))
 
 
+def test_a_query_of_a_thousand_parameters_is_read_and_a_longer_one_is_not(
+    address: Address, enforcement: UnsafePermitAll
+) -> None:
+    assert address.get("/v1/models?" + "&" * 999).status == 200
+    enforcement.asked.clear()
+    assert "more than 1000 parameters" in refused(address, enforcement, "/v1/models?" + "&" * 1000)
+
+
 @pytest.mark.parametrize("method", ["DELETE", "TRACE", "PUT", "PATCH", "OPTIONS", "PROPFIND"])
 def test_a_known_method_is_judged_and_then_refused_with_those_that_work(
     address: Address, enforcement: UnsafePermitAll, method: str

@@ -8,7 +8,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from secrets import token_bytes
 from typing import Any
@@ -19,8 +18,8 @@ from server.storage import blobs_local, claims, file_store, janitor
 from server.storage.database import DatabaseUnavailable
 from server.storage.postgres import PostgresDatabase
 from server.storage.sqlite import SqliteDatabase
+from tests.http.callers import ALICE
 from tests.http.files_house import (
-    ALICE,
     BOUNDARY,
     FILES,
     Keeping,
@@ -157,25 +156,23 @@ def _failed_once(
     made = kept.kept()
     failing = Failing(number, DatabaseUnavailable("the test says so"))
     kind = PostgresDatabase if kept.database.startswith("postgresql:") else SqliteDatabase
-    read, writing = kind.read, kind.writing
+    read, write = kind.read, kind.write
 
     async def failing_read(self: Any, statement: str, *values: Any) -> Any:
         if "expires_at <=" not in statement:  # the janitor's own question
             failing.count()
         return await read(self, statement, *values)
 
-    @asynccontextmanager
-    async def failing_writing(self: Any) -> Any:
+    async def failing_write(self: Any, *steps: Any) -> None:
         if moment == "before":
             failing.count()
-        async with writing(self) as transaction:
-            yield transaction
+        await write(self, *steps)
         if moment == "after":
             failing.count()
 
     with monkeypatch.context() as patch:
         patch.setattr(kind, "read", failing_read)
-        patch.setattr(kind, "writing", failing_writing)
+        patch.setattr(kind, "write", failing_write)
         answer = SCENARIOS[scenario](kept, made)
     if answer.status != 200:
         assert (answer.status, answer.error["code"]) == (503, "storage_unavailable")

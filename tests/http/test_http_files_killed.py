@@ -7,21 +7,15 @@ import random
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_bytes
 
 import pytest
 
-from tests.http.files_house import (
-    BOUNDARY,
-    FILES,
-    Keeping,
-    end_all_claims,
-    form_of,
-    is_tidy,
-    wait_until,
-)
+from tests.databases import KINDS, backend, empty_database
+from tests.http.files_house import BOUNDARY, FILES, Keeping, end_all_claims, form_of, is_tidy, wait_until
 from tests.http.files_server import files_server
 from tests.http.serving import Address
 
@@ -33,21 +27,31 @@ version: 2
 apis: [inference]
 storage:
   backends:
-    sql: {type: sql_sqlite, db_path: FOLDER/files.db}
+    sql: BACKEND
   stores:
     files: {backend: sql, table_name: files}
-  blobs: {type: local, path: FOLDER/blobs}
+  blobs: {type: local, path: BLOBS}
 """
 
 
-def like(folder: Path) -> Keeping:
-    """What is kept in `folder`, without a server."""
-    return Keeping(None, folder / "blobs", "files", str(folder / "files.db"))  # type: ignore[arg-type]
+@pytest.fixture(params=KINDS)
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Keeping]:
+    """What is kept, without a server."""
+    if request.param == "sqlite":
+        yield Keeping(None, tmp_path / "blobs", "files", str(tmp_path / "files.db"))  # type: ignore[arg-type]
+        return
+    with empty_database(request.getfixturevalue("postgres_url")) as url:
+        yield Keeping(None, tmp_path / "blobs", "files", url)  # type: ignore[arg-type]
 
 
-def test_a_disk_that_is_really_full_is_one_clear_error(tmp_path: Path) -> None:
-    kept = like(tmp_path)
-    with files_server(CONFIG.replace("FOLDER", str(tmp_path)), most_bytes=2_000_000) as (address, _):
+def config_of(kept: Keeping) -> str:
+    """The configuration of a server that keeps there."""
+    return CONFIG.replace("BACKEND", backend(kept.database)).replace("BLOBS", str(kept.blobs))
+
+
+@pytest.mark.parametrize("kept", ["sqlite"], indirect=True)
+def test_a_disk_that_is_really_full_is_one_clear_error(kept: Keeping) -> None:
+    with files_server(config_of(kept), most_bytes=2_000_000) as (address, _):
         answer = address.post(FILES, form_of(b"x" * 5_000_000), kind=KIND)
         assert (answer.status, answer.error["code"]) == (507, "storage_full")
         assert answer.headers["x-should-retry"] == "false"
@@ -56,19 +60,20 @@ def test_a_disk_that_is_really_full_is_one_clear_error(tmp_path: Path) -> None:
     assert is_tidy(kept)
 
 
-def test_a_folder_that_is_none_is_one_clear_error(tmp_path: Path) -> None:
-    (tmp_path / "blobs").write_text("in the way")
-    with files_server(CONFIG.replace("FOLDER", str(tmp_path))) as (address, _):
+@pytest.mark.parametrize("kept", ["sqlite"], indirect=True)
+def test_a_folder_that_is_none_is_one_clear_error(kept: Keeping) -> None:
+    kept.blobs.write_text("in the way")
+    with files_server(config_of(kept)) as (address, _):
         for _ in range(2):
             answer = address.post(FILES, form_of(b"x"), kind=KIND)
             assert (answer.status, answer.error["code"]) == (503, "storage_unavailable")
         assert address.get("/v1/health").status == 200
-        (tmp_path / "blobs").unlink()
+        kept.blobs.unlink()
         assert address.post(FILES, form_of(b"x"), kind=KIND).status == 200
 
 
-def test_a_server_that_is_killed_in_the_middle_of_an_upload_leaves_only_what_is_removed(tmp_path: Path) -> None:
-    kept, config = like(tmp_path), CONFIG.replace("FOLDER", str(tmp_path))
+def test_a_server_that_is_killed_in_the_middle_of_an_upload_leaves_only_what_is_removed(kept: Keeping) -> None:
+    config = config_of(kept)
     with files_server(config) as (address, process):
         done = address.post(FILES, form_of(b"done"), kind=KIND).json["id"]
         with socket.create_connection((address.host, address.port), timeout=30) as connection:
@@ -110,8 +115,8 @@ class Client:
 
 
 @pytest.mark.timeout(600)
-def test_a_server_that_is_killed_at_any_moment_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
-    kept, config = like(tmp_path), CONFIG.replace("FOLDER", str(tmp_path))
+def test_a_server_that_is_killed_at_any_moment_loses_nothing_that_it_acknowledged(kept: Keeping) -> None:
+    config = config_of(kept)
     contents: dict[str, bytes] = {}
     deleted: set[str] = set()
     in_doubt: set[str] = set()

@@ -8,12 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.http.files_house import (
-    Keeping,
-    form_of,
-    keeping,
-    unchanged,
-)
+from tests.http.files_house import Keeping, form_of, keeping, unchanged
 
 
 @pytest.fixture(scope="module")

@@ -10,16 +10,8 @@ from pathlib import Path
 import pytest
 
 from server.api import bodies, uploads
-from tests.http.files_house import (
-    ALICE,
-    BOUNDARY,
-    FILES,
-    Keeping,
-    form_of,
-    keeping,
-    unchanged,
-    until_closed,
-)
+from tests.http.callers import ALICE
+from tests.http.files_house import BOUNDARY, FILES, Keeping, form_of, keeping, unchanged, until_closed
 from tests.http.serving import parsed
 
 MOST = 200_000

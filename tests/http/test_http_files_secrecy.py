@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.http.files_house import ALICE, BOB, FILES, Keeping, bearer, form_of, keeping
+from tests.http.callers import ALICE, BOB, bearer
+from tests.http.files_house import FILES, Keeping, form_of, keeping
 from tests.http.serving import Answer
 
 OPERATIONS = st.tuples(

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from server.api.prompt_body import LONGEST_PROMPT, MOST_VARIABLES
-from tests.http.chats_house import ALICE, BOB, PROMPTS, READER, STRANGER, Chatting, chatting, like_any_other
-from tests.http.serving import Answer
+from tests.http.callers import ALICE, BOB, READER, STRANGER
+from tests.http.chats_house import PROMPTS, Chatting, chatting
+from tests.http.serving import Answer, like_any_other
 
 NOWHERE = "pmpt_" + "0" * 48
 WORDING = {"prompt": "Hello, {{ name }}!", "variables": ["name"]}

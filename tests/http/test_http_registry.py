@@ -7,22 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.http.registry_house import (
-    ADMIN,
-    ALICE,
-    BOB,
-    CONFIG,
-    ENTRIES,
-    KINDS,
-    READER,
-    STRANGER,
-    Registry,
-    at_once,
-    raw_post,
-    registry,
-    without_names,
-)
-from tests.http.serving import parsed
+from tests.http.callers import ADMIN, ALICE, BOB, READER, STRANGER
+from tests.http.registry_house import CONFIG, ENTRIES, KINDS, Registry, at_once, registry, without_names
+from tests.http.serving import parsed, request_of
 
 NOBODY = "X-Nobody: 1"
 BY_NAME = ["GET", "HEAD", "DELETE"]
@@ -131,7 +118,7 @@ def test_a_name_that_was_given_back_is_its_next_owners(kept: Registry, kind: str
 def test_of_many_who_want_a_name_one_gets_it(kept: Registry, kind: str) -> None:
     name, callers = f"wanted-{kind}", [f"Authorization: Bearer user-{number}" for number in range(8)]
     path = KINDS[kind].path
-    answers = at_once(kept, [raw_post(path, KINDS[kind].body(name), caller) for caller in callers])
+    answers = at_once(kept, [request_of("POST", path, caller, body=KINDS[kind].body(name)) for caller in callers])
     statuses = [answer.status for answer in answers]
     assert sorted(statuses) == [200] + [409] * 7
     made = next(answer.json["id"] for answer in answers if answer.status == 200)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from server.api.registration import identifier
 from server.edge import SLASHED_IDS, normalized
 from server.reading.strict import Refused
-from tests.http.registry_house import ADMIN, ALICE, KINDS, STRANGER, Registry, registry
+from tests.http.callers import ADMIN, ALICE, STRANGER
+from tests.http.registry_house import KINDS, Registry, registry
 
 
 @pytest.fixture(scope="module")

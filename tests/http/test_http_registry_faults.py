@@ -8,8 +8,9 @@ from secrets import token_hex
 
 import pytest
 
+from tests.http.callers import ADMIN, ALICE, BOB
 from tests.http.failing_database import MOMENTS, FailingDatabase
-from tests.http.registry_house import ADMIN, ALICE, BOB, Registry, registry
+from tests.http.registry_house import Registry, registry
 from tests.http.serving import Answer
 
 Scenario = Callable[[Registry, str], Answer]
@@ -48,7 +49,7 @@ def test_a_database_that_fails_at_any_call_leaves_nothing_half_done(
         assert kept.register("shield", name).status == 200
         failing = FailingDatabase(number, moment)
         with monkeypatch.context() as patch:
-            failing.put_in(patch, postgres=kept.database.startswith("postgresql:"))
+            failing.put_in(patch, kept.database)
             answer = SCENARIOS[scenario](kept, name)
         statuses.append(answer.status)
         if answer.status != 200:

@@ -11,21 +11,9 @@ import openai
 import pytest
 from openai import OpenAI
 
-from tests.http.registry_house import (
-    ADMIN,
-    ALICE,
-    BOB,
-    CONFIG,
-    MODELS,
-    READER,
-    Registry,
-    at_once,
-    bearer,
-    raw_post,
-    registry,
-    without_names,
-)
-from tests.http.serving import Answer
+from tests.http.callers import ADMIN, ALICE, BOB, READER, bearer
+from tests.http.registry_house import CONFIG, MODELS, Registry, at_once, registry, without_names
+from tests.http.serving import Answer, request_of
 
 ONE_PROVIDER = CONFIG.replace("      - {provider_id: inner, provider_type: inline::echo}\n", "")
 OF_ECHO = "[{model_id: open, provider_id: echo, provider_model_id: open-1}]"
@@ -126,7 +114,9 @@ def test_of_many_who_want_one_of_its_names_one_gets_it(kept: Registry) -> None:
         else {"model_id": "contested", "provider_id": "echo", "provider_model_id": f"own-{number}"}
         for number in range(8)
     ]
-    answers = at_once(kept, [raw_post("/v1/models", body, bearer(f"u{n}")) for n, body in enumerate(bodies)])
+    answers = at_once(
+        kept, [request_of("POST", "/v1/models", bearer(f"u{n}"), body=body) for n, body in enumerate(bodies)]
+    )
     assert sorted(answer.status for answer in answers) == [200] + [409] * 7
     assert sum("own-" in name or "contested" in name for name in kept.listed("model", ADMIN)) == 1
 

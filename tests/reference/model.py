@@ -18,6 +18,7 @@ DEFAULT_POLICY = [
     {"permit": {"actions": "create"}, "when": "user is authenticated"},
     {"permit": {"actions": ["read", "update", "delete"]}, "when": "user is owner"},
 ]
+WORD = re.compile(r'"[^"]*"|\S+')
 HAS_VALUE = re.compile(r'user with (?:"([^"]*)"|(\S+)) (in|not in) (\S+)')
 SHARES = re.compile(r"user (in|not in) owners? (\S+)")
 
@@ -66,7 +67,7 @@ def conditions_hold(rule: Any, effect: str, principal: Any, owner: Any, origin: 
     """`when` needs all of its conditions; `unless` applies unless all of them hold."""
 
     def holds(condition: str, *, flipped: bool) -> bool:
-        fact, negative, about_principal = read(condition, principal, owner, origin)
+        fact, negative, about_principal = read(spaced(condition), principal, owner, origin)
         if negative == flipped:
             return fact
         return not fact and not (about_principal and principal is None and effect == "permit")
@@ -74,6 +75,11 @@ def conditions_hold(rule: Any, effect: str, principal: Any, owner: Any, origin: 
     if "unless" in rule:
         return any(holds(condition, flipped=True) for condition in listed(rule["unless"]))
     return all(holds(condition, flipped=False) for condition in listed(rule.get("when", [])))
+
+
+def spaced(condition: str) -> str:
+    """The condition with one blank between its words."""
+    return " ".join(WORD.findall(condition))
 
 
 def read(condition: str, principal: Any, owner: Any, origin: str | None) -> tuple[bool, bool, bool]:

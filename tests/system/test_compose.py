@@ -251,14 +251,15 @@ def test_a_process_that_ends_is_started_again(house: Composed, developer: str, s
     house.wait("the recovery", lambda: house.chat(developer).status_code == 200)
 
 
-def test_a_wrong_policy_stops_nothing(house: Composed, developer: str) -> None:
+@pytest.mark.parametrize(("right", "wrong"), [("actions: [read]", "actions: [raed]"), ("  port: ", "  prot: ")])
+def test_a_mistake_stops_nothing(house: Composed, developer: str, right: str, wrong: str) -> None:
     config = house.configuration / "config.yaml"
-    right, before = config.read_text(), house.container("ostiary").id
-    config.write_text(right.replace("actions: [read]", "actions: [raed]", 1))
+    whole, before = config.read_text(), house.container("ostiary").id
+    config.write_text(whole.replace(right, wrong, 1))
     said = house.refused("change")
-    config.write_text(right)
+    config.write_text(whole)
     assert "/etc/ostiary/config.yaml:" in said
-    assert "raed" in said
+    assert wrong.split()[-1].strip("[]:") in said
     assert house.container("ostiary").id == before
     assert house.chat(developer).status_code == 200
 

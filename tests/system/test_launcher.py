@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import socket
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from ostiary_run import OPEN, environment, eventually, gone, refusal, running, written
+from ostiary_run import OPEN, command, environment, eventually, gone, refusal, running, written
 
 AUTH = """\
   auth:
@@ -35,6 +36,26 @@ def test_every_mistake_is_shown_at_once_with_its_place(tmp_path: Path, environ: 
     said = refusal(written(tmp_path, text), environ)
     for place in ("config.yaml:2:1", "config.yaml:10:3", "config.yaml:14:"):
         assert place in said
+    assert not (tmp_path / "decisions.jsonl").exists()
+
+
+def test_a_check_finds_what_a_start_would(tmp_path: Path, environ: dict[str, str]) -> None:
+    text = (
+        OPEN.replace("server:", "server:\n  prot: 1")
+        + "  auth:\n    access_policy:\n      - permit: {actions: [reed]}\n"
+    )
+    config = written(tmp_path, text)
+    assert refusal(config, environ, "--check") == refusal(config, environ)
+
+
+def test_a_check_of_a_good_file_starts_nothing(tmp_path: Path, environ: dict[str, str]) -> None:
+    config = written(tmp_path, OPEN)
+    done = subprocess.run(
+        command(config, "--check"), env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(rf"{config} can be served, with the policies of revision [0-9a-f]{{16}}\n", done.stdout)
+    assert [*(tmp_path / "run").iterdir()] == []
     assert not (tmp_path / "decisions.jsonl").exists()
 
 
@@ -92,7 +113,8 @@ def test_a_directory_that_is_not_private_is_one_sentence(tmp_path: Path, environ
 def test_a_decision_log_that_cannot_be_written_is_one_sentence(tmp_path: Path, environ: dict[str, str]) -> None:
     (tmp_path / "file").touch()
     said = refusal(written(tmp_path, OPEN.replace("LOG", str(tmp_path / "file" / "log"))), environ, "--port", "0")
-    assert said.splitlines()[-1].startswith(f"error: `{tmp_path}/file")
+    assert said.splitlines()[-1].startswith(f"error: the decision log `{tmp_path}/file/log` can't be written: ")
+    assert said.endswith("; choose another `server.decision_log`\n")
 
 
 def test_a_development_key_that_cannot_be_made_is_one_sentence(tmp_path: Path, environ: dict[str, str]) -> None:

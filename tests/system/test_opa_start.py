@@ -13,6 +13,7 @@ from opa_world import world, write_bundle
 
 from server.authz import opa_process
 from server.authz.opa_command import OpaStartFailed
+from server.authz.readiness import Authentication
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -64,6 +65,49 @@ def test_an_opa_that_is_missing_or_too_old_or_something_else_is_named(run: Run, 
     assert fails_to_start(run, other, tmp_path, bundle) == (
         f"`{other}` does not say which version of opa it is; run `make opa`"
     )
+
+
+PERMISSIVE = """package ostiary.decision
+
+answer := object.union({"contract": 1, "revision": "r1"}, decisions)
+
+decisions["route"] := permitted if is_string(input.route.path)
+
+decisions["resource"] := permitted if input.action in {"create", "read", "update", "delete"}
+
+permitted := {
+	"effect": "permit",
+	"rule": null,
+	"source": null,
+	"description": null,
+	"reason": "anything goes",
+	"obligations": [],
+}
+"""
+
+
+@pytest.mark.parametrize("authentication", list(Authentication))
+def test_a_bundle_that_permits_everything_does_not_start_whether_or_not_callers_are_asked_who_they_are(
+    authentication: Authentication, opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opa_process, "_READY_SECONDS", 1.0)
+    bundle = write_bundle(tmp_path / "bundle.tar.gz", access=PERMISSIVE, law=False)
+    reason = fails_to_start(asyncio.run, opa_binary, tmp_path, bundle, authentication=authentication)
+    assert reason == "opa is not ready after 1 s: opa permits a question that every policy denies"
+
+
+@pytest.mark.parametrize("authentication", list(Authentication))
+def test_a_guardrail_that_denies_whoever_is_not_known_keeps_nobody_from_starting(
+    authentication: Authentication, run: Run, opa_binary: Path, tmp_path: Path
+) -> None:
+    guardrail = 'package ostiary.guardrails\n\ndeny contains {"reason": "no"} if not input.principal.id\n'
+    bundle = write_bundle(tmp_path / "bundle.tar.gz", access=guardrail, authentication=str(authentication))
+
+    async def main() -> None:
+        async with world(opa_binary, tmp_path, bundle, authentication=authentication) as here:
+            assert (await here.probe.check()).ready
+
+    run(main())
 
 
 def test_an_opa_that_does_not_like_the_bundle_is_quoted(run: Run, opa_binary: Path, tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_what_keeps_workers_from_starting_is_said_once(tmp_path: Path, environ: 
     (tmp_path / "file").touch()
     said = refusal(written(tmp_path, TWO.replace("LOG", str(tmp_path / "file" / "log"))), environ, "--port", "0")
     *_, why, last = said.splitlines()
-    assert why.startswith(f"error: `{tmp_path}/file")
+    assert why.startswith(f"error: the decision log `{tmp_path}/file/log` can't be written")
     assert said.count(str(tmp_path / "file")) == 1
     assert last == "error: a worker ended before it could serve; what it said stands above"
 

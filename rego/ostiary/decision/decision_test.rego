@@ -231,6 +231,17 @@ test_route_rules_apply_while_authentication_is_off[name] if {
 	answer.route == expected("route_policy", case, [])
 }
 
+# What readiness asks while authentication is off: nothing but an object is a principal, and nothing but null is nobody.
+test_who_is_neither_a_principal_nor_anonymous_gets_nowhere_while_authentication_is_off[name] if {
+	some name, caller in {"a text": "neither", "a number": 1, "a list": [alice], "false": false}
+	some policy in [authentication_off, object.union(no_route_policy, {"authentication": "off"})]
+	answer := decision.answer with input as asks(caller, route("GET", "/v1/files"))
+		with data.ostiary.settings as policy
+		with data.ostiary.routes.permit as {0}
+		with data.ostiary.routes.forbid as set()
+	answer.route == without_a_rule("deny", "a valid token is required")
+}
+
 test_a_malformed_question_gets_no_decision[name] if {
 	some name, question in {
 		"empty": {},

@@ -33,6 +33,9 @@ SPELLINGS: list[tuple[str, Condition]] = [
     ("user with system:serviceaccount:a:b in roles", HasValue("system:serviceaccount:a:b", "roles", negated=False)),
     ("user with Ünïcode in rôles", HasValue("Ünïcode", "rôles", negated=False)),
     ("  user   with  admin in   roles ", HasValue("admin", "roles", negated=False)),
+    ("user with admin\u00a0 in\u3000roles\u00a0", HasValue("admin", "roles", negated=False)),
+    ("user\u00a0is owner", IsOwner(negated=False)),
+    ('user with "no\u00a0break" in roles', HasValue("no\u00a0break", "roles", negated=False)),
     ("user is owner", IsOwner(negated=False)),
     ("user is not owner", IsOwner(negated=True)),
     ("user in owners teams", SharesWithOwner("teams", negated=False)),
@@ -58,6 +61,13 @@ def test_a_spelling_becomes_its_condition(text: str, expected: Condition) -> Non
     assert rules[0].conditions is not None
     assert rules[0].conditions.conditions == (expected,)
     assert set(codes(found)) <= {"unknown-attribute"}
+
+
+@pytest.mark.parametrize("block", ["|\n    user is owner", "|+\n    user is owner\n\n", ">\n    user is\n    owner"])
+def test_a_condition_may_stand_in_a_block(block: str) -> None:
+    rules, _ = access_rules(f"- permit: {{actions: read}}\n  when: {block}")
+    assert rules[0].conditions is not None
+    assert rules[0].conditions.conditions == (IsOwner(negated=False),)
 
 
 def test_every_documented_form_parses() -> None:
@@ -120,7 +130,7 @@ def test_the_right_spelling_is_suggested(text: str, expected: str) -> None:
         "user is owner; drop",
         '"user" is owner',
         "user with a in b c",
-        "user\u00a0is owner",
+        "user with a\u00a0b in roles",
         "resource is owner",
     ],
 )

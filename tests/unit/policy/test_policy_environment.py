@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from policy.environment import DISABLED, Missing, empty_conditionals, has_expression, substitute
+from policy.environment import (
+    DISABLED,
+    Missing,
+    empty_conditionals,
+    has_expression,
+    looks_like_expression,
+    substitute,
+)
 
 ENVIRON = {"SET": "value", "EMPTY": "", "TWICE": "${env.SET}", "CLOSED": "a}b", "off": "x", "_1": "under"}
 
@@ -88,3 +95,15 @@ def test_a_conditional_without_a_value_is_found() -> None:
 def test_an_expression_is_found_even_if_it_is_malformed() -> None:
     assert has_expression("x${env.")
     assert not has_expression("${ENV.A} $env.A")
+
+
+@pytest.mark.parametrize(
+    "text", ["${A}", "http://${HOST}:80", "${A:-b}", "${A:=}", "${A-b}", "${A:?needed}", "${env.A} ${B}", "${environ}"]
+)
+def test_a_variable_as_shells_write_it_is_noticed(text: str) -> None:
+    assert looks_like_expression(text)
+
+
+@pytest.mark.parametrize("text", ["${env.A}", "${env.A:=${env.B}}", "$A", "${}", "${1}", "{A}", "a$", "${A B}", "${A"])
+def test_what_no_shell_would_replace_is_not(text: str) -> None:
+    assert not looks_like_expression(text)

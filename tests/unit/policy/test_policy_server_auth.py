@@ -123,6 +123,27 @@ def test_a_policy_in_the_wrong_place_is_never_ignored(text: str) -> None:
     assert codes(found) == ["misplaced-key"]
 
 
+@pytest.mark.parametrize(
+    ("text", "key", "meant"),
+    [
+        ("servers: {auth: {route_policy: []}}", "servers", "server"),
+        ("Server: {auth: {route_policy: []}}", "Server", "server"),
+        ("server: {authz: {route_policy: []}}", "authz", "auth"),
+        ("server: {AUTH: {route_policy: []}}", "AUTH", "auth"),
+    ],
+)
+def test_policies_below_a_misspelt_section_do_not_count_as_missing(text: str, key: str, meant: str) -> None:
+    policies, found = read(text)
+    assert policies is None
+    assert [(one.code, one.hint) for one in found] == [("unknown-key", f"did you mean `{meant}`?")]
+    assert f"`{key}` is not a key of" in found[0].message
+
+
+def test_other_sections_are_no_misspellings() -> None:
+    others = "version: 2\nproviders: {}\nmodels: []\nshields: []\nstorage: {}\napis: []\n"
+    assert read(f"{others}server: {{port: 1, cors: true, host: a}}")[1] == []
+
+
 def test_unknown_keys_are_errors_with_a_suggestion() -> None:
     policies, found = read_auth("acces_policy: []\nrequire: true")
     assert policies is None

@@ -156,7 +156,7 @@ def test_the_terminal_shows_one_table_for_each_pattern_and_numbered_routes() -> 
     lines = [line.split() for line in shown.splitlines()]
     assert ["caller", "create", "read", "update", "delete"] in lines
     assert ["user", "with", "admin", "in", "roles", "no", "yes", "no", "no"] in lines
-    assert "  8  POST /v1/chat/completions\n" in shown
+    assert "  9  POST /v1/chat/completions\n" in shown
     assert ["anonymous", "yes", "no", "yes", *["no"] * 9] in lines
     assert "\x1b" not in shown
 

@@ -35,6 +35,7 @@ def complaint(*arguments: str) -> str:
         (("--as", "a", "--attribute", "x", *MODEL), "--attribute takes NAME=VALUE, not `x`"),
         (("--as", "a", "--resource", "mdl::x"), "`mdl` is not a type of resource; did you mean `model`?"),
         (("--as", "a", "--resource", "llama"), "`llama` has no type; write it as `model::llama`"),
+        (("--as", "a", "--resource", "model:llama"), "`model:llama` has no type; write it as `model::llama`"),
         (("--as", "a", "--resource", "model::"), "`model::` names no resource; write it as `model::NAME`"),
         (
             ("--as", "a", "--resource", "sql_record::openai_files"),

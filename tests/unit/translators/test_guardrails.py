@@ -89,7 +89,13 @@ def test_a_bad_guardrail_is_refused_with_its_place(tmp_path: Path, text: str, co
 
 
 def test_a_directory_without_guardrails_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidDocument, match="holds no Rego files"):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InvalidDocument, match="`empty` holds no Rego files"):
+        read_guardrails(Guardrails("empty", Span(str(tmp_path / "config.yaml"), 3, 17)))
+
+
+def test_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidDocument, match="there is no directory `nowhere`; name one with Rego files"):
         read_guardrails(Guardrails("nowhere", Span(str(tmp_path / "config.yaml"), 3, 17)))
 
 

@@ -1,0 +1,41 @@
+"""Memory for bodies that come in: no more than there is, a part of it for each caller, and all of it given back."""
+
+from __future__ import annotations
+
+import pytest
+
+from server.reading.room import SHARES, Room
+from server.reading.turns import NoRoom
+
+
+def test_a_caller_gets_its_part_and_no_more() -> None:
+    room = Room(100 * SHARES)
+    with room.share("a") as hold, room.share("a") as again:
+        hold(60)
+        again(40)
+        for more in (hold, again):
+            with pytest.raises(NoRoom):
+                more(1)
+        with room.share("b") as other:
+            other(100)
+
+
+def test_all_together_get_what_there_is() -> None:
+    room = Room(100)
+    with room.share("a") as a, room.share("b") as b, room.share("c") as c, room.share("d") as d, room.share("e") as e:
+        for hold in (a, b, c, d):
+            hold(25)
+        with pytest.raises(NoRoom):
+            e(1)
+
+
+def test_what_was_held_is_given_back_whatever_happened() -> None:
+    room = Room(SHARES)
+    for _ in range(3):
+        with pytest.raises(NoRoom), room.share("a") as hold:
+            hold(1)
+            hold(1)
+    with room.share("a") as hold:
+        hold(1)
+    assert not room._held
+    assert room._free == SHARES
