@@ -2,10 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= examples/multi-tenant/config.yaml
+NODE_CLIENT := tests/node/node_modules/.package-lock.json
 SCENARIO ?= chat
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint opa rego golden nightly compose mutants bench profile lock clean
+.PHONY: help serve test lint opa rego golden nightly compose node mutants bench profile lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r target text; do printf '  make %-9s %s\n' "$$target" "$$text"; done
@@ -30,11 +31,15 @@ golden: .venv/dev.stamp ## rewrite the golden files from what the code does now
 
 nightly: .venv/dev.stamp opa ## the long checks: random ones, and the containers
 	@tools/engine/obtain
-	@OSTIARY_NIGHTLY=1 $(BIN)/python -m pytest tests/equivalence tests/laws tests/http/test_http_jam.py tests/http/test_http_stream_ends.py tests/http/test_http_conversations_kills.py tests/system/test_many_streams.py tests/system/test_compose.py tests/system/test_kills.py --timeout 3600
+	@$(MAKE) --no-print-directory $(NODE_CLIENT) || echo "the test with the OpenAI client for Node is skipped"
+	@OSTIARY_NIGHTLY=1 $(BIN)/python -m pytest $$(grep -rl --include='test_*.py' OSTIARY_NIGHTLY tests) tests/node --timeout 3600
 
 compose: .venv/dev.stamp opa ## run compose.yaml for real, on the Docker that is there or on an engine made for it
 	@tools/engine/obtain
 	@OSTIARY_NIGHTLY=1 $(BIN)/python -m pytest tests/system/test_compose.py
+
+node: $(NODE_CLIENT) .venv/dev.stamp opa ## drive the server with the OpenAI client for Node, which npm installs
+	@$(BIN)/python -m pytest tests/node
 
 mutants: .venv/dev.stamp opa ## make deliberate mistakes and show which check notices each
 	@OSTIARY_OPA="$$($(PYTHON) -m translators.opa)" $(BIN)/python -m tests.mutation.run
@@ -49,7 +54,7 @@ lock: ## renew the lock files (needs uv)
 	@tools/lock
 
 clean: ## remove the environment and everything made
-	@rm -rf .venv build var *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv build var tests/node/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON to its path"; exit 1; }
@@ -64,4 +69,9 @@ clean: ## remove the environment and everything made
 .venv/dev.stamp: tools/requirements-dev.txt .venv/run.stamp
 	@echo "installing what the tests need, by hash"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tools/requirements-dev.txt
+	@touch $@
+
+$(NODE_CLIENT): tests/node/package-lock.json
+	@command -v npm >/dev/null || { echo "Node with npm is needed"; exit 1; }
+	@npm ci --prefix tests/node --ignore-scripts --no-audit --no-fund --loglevel error
 	@touch $@

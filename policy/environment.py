@@ -17,6 +17,7 @@ _NAME: Final = "[A-Za-z_][A-Za-z0-9_]*"
 _BODY: Final = re.compile(rf"(?P<name>{_NAME})(?:(?P<operator>:[=+])(?P<text>.*)|:(?P<off>{DISABLED}))?", re.DOTALL)
 _MISTAKEN: Final = re.compile(rf"(?P<name>{_NAME})(?::[-?]?|-)(?P<text>.*)", re.DOTALL)
 _OPENING: Final = "${env."
+_ORDINARY: Final = re.compile(rf"\$\{{(?!env\.){_NAME}(?::?[-+=?][^}}]*)?\}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,11 @@ def substitute(text: str, environ: Mapping[str, str]) -> str | Missing | None:
 def has_expression(text: str) -> bool:
     """Whether `text` holds an `${env.…}` expression, well-formed or not."""
     return _OPENING in text
+
+
+def looks_like_expression(text: str) -> bool:
+    """Whether `text` holds a variable as shells write it: `${NAME}` or `${NAME:-other}`, here ordinary text."""
+    return _ORDINARY.search(text) is not None
 
 
 def empty_conditionals(text: str) -> tuple[str, ...]:

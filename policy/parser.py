@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from collections.abc import Mapping as Environ
+from difflib import SequenceMatcher
 from functools import cache
 from importlib.resources import files
 from typing import Final
 
 from policy.authentication import guardrails, is_configured, lenient_patterns
 from policy.collecting import collector_at_rest
-from policy.diagnostics import Findings
+from policy.diagnostics import Findings, quoted
 from policy.document import Mapping, Node, Scalar, Sequence, parse_document
 from policy.environment import substitute
 from policy.fields import kind_of, known_keys
@@ -24,6 +25,9 @@ from policy.vocabulary import RECORD_TABLES
 _POLICIES: Final = (ACCESS.policy, ROUTES.policy)
 _AUTH_KEYS: Final = ("provider_config", *_POLICIES, "guardrails", "lenient_patterns", "require")
 _OLD_FORM: Final = dict.fromkeys(("provider_type", "config"), "write `provider_config` with a `type` in it")
+
+_NEARLY: Final = 0.75
+"""How much a key has to share with another one to count as a misspelling of it."""
 
 
 def parse_access_policy(
@@ -80,8 +84,10 @@ def read_policies(document: Mapping, environ: Environ[str, str], findings: Findi
 def _auth_section(document: Mapping, findings: Findings) -> Mapping:
     """The mapping `server.auth`, empty where the file has none; policies that stand elsewhere are reported."""
     _report_misplaced(document, ("auth", *_POLICIES), findings)
+    _report_misspelt(document, "server", "the configuration", findings)
     server = _section(document, "server", findings)
     _report_misplaced(server, _POLICIES, findings)
+    _report_misspelt(server, "auth", "`server`", findings)
     auth = _section(server, "auth", findings)
     known_keys(auth, _AUTH_KEYS, "`server.auth`", findings, _OLD_FORM)
     provider = auth.entries.get("provider_config")
@@ -105,6 +111,16 @@ def _report_misplaced(mapping: Mapping, keys: Collection[str], findings: Finding
             home = "server" if key == "auth" else "server.auth"
             message = f"`{key}` has no effect here: it belongs under `{home}`"
             findings.error("misplaced-key", mapping.entries[key].key_span, message, "move it there")
+
+
+def _report_misspelt(mapping: Mapping, key: str, place: str, findings: Findings) -> None:
+    """Report a key that is nearly `key`, where that is missing: the policies below it would count as not written."""
+    if key in mapping.entries:
+        return
+    for written, entry in mapping.entries.items():
+        if SequenceMatcher(None, key, written.lower()).ratio() >= _NEARLY:
+            message = f"{quoted(written)} is not a key of {place}"
+            findings.error("unknown-key", entry.key_span, message, f"did you mean `{key}`?")
 
 
 def _renamed_tables(document: Mapping, environ: Environ[str, str]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from policy.vocabulary import RECORD_PREFIX, RECORD_TABLES, RESOURCE_TYPES, TYPE
 
 _SEPARATOR = "::"
 _RECORD = RECORD_PREFIX.removesuffix(_SEPARATOR)
+_KNOWN = (*RESOURCE_TYPES, *TYPE_SYNONYMS, _RECORD)
 
 
 def resource_pattern(
@@ -34,6 +35,12 @@ def resource_pattern(
         _report_type(scalar, kind, separator + name, tables, findings)
         return None
     return _of(scalar, canonical, name, findings)
+
+
+def with_type(text: str) -> str:
+    """What was probably meant by a text without `::`: `model::a` by `model:a`, and by `a`."""
+    kind, colon, name = text.partition(":")
+    return f"{kind}{_SEPARATOR}{name}" if colon and kind in _KNOWN else f"model{_SEPARATOR}{text}"
 
 
 def _record_pattern(scalar: Scalar, tables: Collection[str], findings: Findings) -> ResourcePattern | None:
@@ -67,15 +74,14 @@ def _report_star(scalar: Scalar, hint: str, findings: Findings) -> None:
 
 def _report_type(scalar: Scalar, kind: str, rest: str, tables: Collection[str], findings: Findings) -> None:
     """Say what is missing or unknown in front of `::`."""
-    known = (*RESOURCE_TYPES, *TYPE_SYNONYMS, _RECORD)
-    if kind in known:
+    if kind in _KNOWN:
         message = f"{quoted(kind)} is a type without a name"
         findings.error("incomplete-resource", scalar.span, message, f"write {quoted(kind + '::*')} for all of them")
     elif not rest:
         message = f"{quoted(kind)} has no type"
-        findings.error("incomplete-resource", scalar.span, message, f"write it as {quoted('model::' + kind)}")
+        findings.error("incomplete-resource", scalar.span, message, f"write it as {quoted(with_type(kind))}")
     else:
         message = f"{quoted(kind)} is not a type of resource" if kind else f"{quoted(scalar.text)} names no type"
         in_table = kind in tables or kind in RECORD_TABLES
-        hint = f"did you mean {quoted(RECORD_PREFIX + kind + rest)}?" if in_table else did_you_mean(kind, known)
+        hint = f"did you mean {quoted(RECORD_PREFIX + kind + rest)}?" if in_table else did_you_mean(kind, _KNOWN)
         findings.error("unknown-type", scalar.span, message, hint)

@@ -34,8 +34,8 @@ def postgres_url() -> Iterator[str]:
     if configured:
         yield configured
         return
-    with running_postgres() as url:
-        yield url
+    with running_postgres() as postgres:
+        yield postgres.url
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -19,7 +19,11 @@ MB = 1024 * 1024
     ("what", "limit"),
     [
         ("path", f"{edge.MAX_PATH // 1024} KB, as sent"),
-        ("headers and query together", f"{edge.MAX_HEADERS // 1024} KB, at most {http1.MAX_HEADER_LINES} headers"),
+        (
+            "headers and query together",
+            f"{edge.MAX_HEADERS // 1024} KB, "
+            f"at most {http1.MAX_HEADER_LINES} headers and {edge.MAX_PARAMETERS} parameters",
+        ),
         ("time for a request's head, and from connecting to the first one", f"{http1.HEAD_SECONDS:.0f} s"),
         ("requests sent at once on one connection, ahead of their answers", f"{http1.MAX_PIPELINED}"),
         ("JSON body", f"{bodies.MAX_BODY // MB} MB"),

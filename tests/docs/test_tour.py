@@ -33,7 +33,7 @@ class Tour:
 
     def python(self, preparation: str, block: str) -> str:
         (self.folder / "tour.py").write_text(block.replace(PORT, str(self.port)))
-        return self.shell(preparation, "export DEVELOPER", f"{sys.executable} tour.py")
+        return self.shell(preparation, f"{sys.executable} tour.py")
 
     def _run(self, command: list[str]) -> str:
         done = subprocess.run(
@@ -144,6 +144,8 @@ def test_the_openai_sdk_works(tour: Tour, blocks: list[str], sdk_block: str) -> 
     said = tour.python(blocks[0], sdk_block)
     assert "echo/mistral-7b" in said
     assert "echo: hello from the SDK" in said
+    assert "['notes.txt']" in said
+    assert "echo: remember this" in said
 
 
 def test_no_block_of_the_tour_goes_untested(blocks: list[str]) -> None:
