@@ -20,7 +20,8 @@ from server.telemetry.trace_context import CURRENT
 DEADLINE: Final = 0.25
 """Seconds for one question, everything included: waiting for a connection, making one, and the answer."""
 
-MAX_CONNECTIONS: Final = 64
+MAX_CONNECTIONS: Final = 16
+"""Questions that OPA has at a time; more would share its processors and all be late, where some could be done soon."""
 
 
 class Entrypoint(StrEnum):
