@@ -79,7 +79,7 @@ async def standing(
             database = await stack.enter_async_context(opened(make))
             await bring_up_to_date(database, "things")
             tables.append(Records(database, "things"))
-        transport = OpaTransport(UnixAddress(live.address))
+        transport = OpaTransport(UnixAddress(live.address), deadline=2.0)
         stack.callback(transport.close)
         log = DecisionLog.to_file(folder / "decisions.jsonl")
         stack.push_async_callback(log.close)

@@ -20,6 +20,9 @@ from server.authz.readiness import Authentication, ReadinessProbe
 from server.authz.runtime_directory import RuntimeDirectory
 from server.authz.transport import OpaTransport, UnixAddress
 
+PATIENCE_SECONDS: Final = 2.0
+"""For an answer: a busy machine may take OPA away for longer than a server waits."""
+
 LAW: Final = Path(__file__).parents[2] / "rego"
 
 ACCESS: Final = """package ostiary.access
@@ -114,7 +117,7 @@ async def world(
     """A started OPA with `bundle`, and what asks it; all gone at the end."""
     directory = RuntimeDirectory.claim(runtime)
     address = UnixAddress(directory.socket)
-    transport = OpaTransport(address)
+    transport = OpaTransport(address, deadline=PATIENCE_SECONDS)
     pdp = PolicyDecisionPoint(transport, revision)
     control = ControlPlane(address)
     probe = ReadinessProbe(pdp, control, authentication)

@@ -160,9 +160,11 @@ def answering_then_closing(
 
 
 @asynccontextmanager
-async def transport_to(address: UnixAddress | TcpAddress, **options: Any) -> AsyncIterator[OpaTransport]:
-    """A transport that is closed at the end."""
-    transport = OpaTransport(address, **options)
+async def transport_to(
+    address: UnixAddress | TcpAddress, *, deadline: float = 20.0, **options: Any
+) -> AsyncIterator[OpaTransport]:
+    """A transport that is closed at the end; a busy machine may take the peer away for longer than a server waits."""
+    transport = OpaTransport(address, deadline=deadline, **options)
     try:
         yield transport
     finally:

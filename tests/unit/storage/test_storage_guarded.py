@@ -78,7 +78,8 @@ def run(make: Make, socket: Path, tmp_path: Path) -> Callable[[Work], None]:
     """Runs a piece of work in a world of its own."""
 
     async def worked(work: Work) -> None:
-        transport, log = OpaTransport(UnixAddress(socket)), DecisionLog.to_file(tmp_path / "decisions.jsonl")
+        transport = OpaTransport(UnixAddress(socket), deadline=2.0)
+        log = DecisionLog.to_file(tmp_path / "decisions.jsonl")
         pdp = PolicyDecisionPoint(transport, None)
         with ExitStack() as stack:
             stack.callback(transport.close)
