@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from json import dumps
 from typing import Any, Final
 
@@ -11,24 +10,21 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
+from server.api.answers import list_of_texts
 from server.api.disconnects import WhileConnected
 from server.api.errors import invalid
 from server.api.filenames import attachment
-from server.api.paging import list_of, one_of_query, page_of, wanted
-from server.api.slices import JsonInPieces, send_piece
+from server.api.paging import frame_of, one_of_query, page_of, wanted
+from server.api.slices import send_piece
 from server.api.uploads import PURPOSES, Lane, read_upload
 from server.guards import AskingRoute
 from server.requests import call_of, gate_of
 from server.storage.blobs import BlobMissing, BlobReading
 from server.storage.file_store import FileStore
-from server.storage.guarded import Listed
 from server.storage.records import Record
 
 MOST_LISTED: Final = 10_000
 """Files on one page, and on one whose size isn't asked for."""
-
-_AT_ONCE: Final = 500
-"""Files that are written out in one go, while everybody else waits."""
 
 _MADE_HERE: Final = ("assistants_output", "batch_output", "fine-tune-results")
 _LISTED: Final = frozenset({*PURPOSES, *_MADE_HERE})
@@ -86,7 +82,7 @@ class Files:
         if purpose is not None and purpose not in _LISTED:
             raise invalid(f"`purpose` must be one of {', '.join(sorted(_LISTED))}", "purpose", "invalid_value")
         page = await page_of(gate_of(request.scope), self._store.records, query, facet=purpose)
-        return JsonInPieces(await _in_pieces(page))
+        return await list_of_texts(frame_of(page), (_json(shown(record)) for record in page.records))
 
     async def retrieve(self, request: Request) -> Response:
         """What is known of one of them."""
@@ -154,20 +150,7 @@ def shown(record: Record) -> dict[str, Any]:
     }
 
 
-async def _in_pieces(page: Listed) -> list[bytes]:
-    """The JSON text of a list, made a step at a time, since it may be long."""
-    records = page.records
-    pieces = []
-    for start in range(0, len(records), _AT_ONCE):
-        pieces.append(_json([shown(record) for record in records[start : start + _AT_ONCE]])[1:-1])
-        await asyncio.sleep(0)
-    ends = [{"id": record.id} for record in (records[:1] + records[-1:])]
-    frame = list_of(ends, has_more=page.has_more) | {"data": []}
-    before, after = _json(frame).split(b"[]", 1)
-    return [before, b"[", b",".join(pieces), b"]", after]
-
-
-def _json(document: Any) -> bytes:
+def _json(document: dict[str, Any]) -> bytes:
     return dumps(document, separators=(",", ":")).encode()
 
 
