@@ -34,6 +34,9 @@ LEAST_LIFETIME: Final = 3600
 MOST_LIFETIME: Final = 30 * 24 * 3600
 """Seconds after which a file may expire."""
 
+_LIFETIMES: Final = {"batch": MOST_LIFETIME}
+"""Seconds after which files expire whose uploads don't say it, by purpose; others are kept for good."""
+
 _LONGEST_FIELD: Final = 64
 _NUMBER: Final = re.compile("[0-9]{1,9}")
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]{1,63}/[a-z0-9!#$&^_.+-]{1,63}")
@@ -181,7 +184,7 @@ class _Form:
     def _lifetime(self) -> int | None:
         anchor, seconds = self._fields.get(_ANCHOR), self._fields.get(_SECONDS)
         if anchor is None and seconds is None:
-            return None
+            return _LIFETIMES.get(self._fields["purpose"])
         if anchor != "created_at":
             raise invalid(f"`{_ANCHOR}` must be `created_at`", _ANCHOR, "invalid_value")
         if seconds is None or not _NUMBER.fullmatch(seconds) or not LEAST_LIFETIME <= int(seconds) <= MOST_LIFETIME:

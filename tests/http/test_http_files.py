@@ -35,7 +35,7 @@ def silent(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory, postgres:
 
 def test_a_file_comes_back_as_it_was_sent(kept: Keeping) -> None:
     content = bytes(range(256)) * 300
-    answer = kept.upload(form_of(content, "raw ünï.bin", "batch"))
+    answer = kept.upload(form_of(content, "raw ünï.bin", "fine-tune"))
     assert answer.status == 200
     shown = answer.json
     assert shown == {
@@ -44,7 +44,7 @@ def test_a_file_comes_back_as_it_was_sent(kept: Keeping) -> None:
         "bytes": len(content),
         "created_at": shown["created_at"],
         "filename": "raw ünï.bin",
-        "purpose": "batch",
+        "purpose": "fine-tune",
         "status": "processed",
     }
     assert kept.get(f"/{shown['id']}").json == shown
@@ -173,6 +173,16 @@ def test_a_file_says_when_it_ends(kept: Keeping) -> None:
     shown = kept.upload(form_of(b"x", expires_after="3600")).json
     assert shown["expires_at"] == shown["created_at"] + 3600
     assert kept.get(f"/{shown['id']}").json == shown
+
+
+@pytest.mark.parametrize("purpose", ["assistants", "batch", "evals", "fine-tune", "user_data", "vision"])
+def test_a_batch_file_ends_after_thirty_days_and_others_last(kept: Keeping, purpose: str) -> None:
+    shown = kept.upload(form_of(b"x", purpose=purpose)).json
+    assert shown.get("expires_at") == (shown["created_at"] + 30 * 86400 if purpose == "batch" else None)
+    assert kept.get(f"/{shown['id']}").json == shown
+    # What the upload says of its end wins.
+    said = kept.upload(form_of(b"x", purpose=purpose, expires_after="7200")).json
+    assert said["expires_at"] == said["created_at"] + 7200
 
 
 def test_a_file_whose_time_is_over_is_gone_for_everyone(kept: Keeping) -> None:
