@@ -29,15 +29,19 @@ _CLOSE: Final = {"Connection": "close"}
 _SOON: Final = {"Retry-After": "1", "x-should-retry": "true"}
 
 
-async def read_body(request: Request, reader: Reader, look: Look) -> tuple[bytes, Json]:
+async def read_body(request: Request, reader: Reader, look: Look, *, optional: bool = False) -> tuple[bytes, Json]:
     """The request's body, which must be one JSON object, and what `look` tells of it.
 
-    Raises the ApiError that says what else it is, and ClientGone.
+    An empty body of no type is an empty object where the body is `optional`. Raises the ApiError that says what else
+    it is, and ClientGone.
     """
-    _check_headers(request)
+    untyped = optional and not request.headers.get("content-type")
+    _check_headers(request, untyped=untyped)
     try:
         with reader.room.share(call_of(request.scope).caller) as hold:
             raw = await _read(request.receive, hold)
+            if untyped:
+                raw = _empty(raw)
             if len(raw) < LARGE:
                 return raw, await reader.look(raw, look)
             async with WhileConnected(request.receive):
@@ -49,14 +53,26 @@ async def read_body(request: Request, reader: Reader, look: Look) -> tuple[bytes
         raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, headers=_SOON) from None
 
 
-def _check_headers(request: Request) -> None:
+def _check_headers(request: Request, *, untyped: bool) -> None:
     headers = request.headers
-    if not _JSON_TYPE.fullmatch(headers.get("content-type", "")):
-        raise ApiError(415, "send the body as `Content-Type: application/json`, in UTF-8")
+    length = int(headers.get("content-length", "0"))
+    if (length or not untyped) and not _JSON_TYPE.fullmatch(headers.get("content-type", "")):
+        raise _not_json()
     if headers.get("content-encoding", "identity") != "identity":
         raise ApiError(415, "send the body without `Content-Encoding`; compressed ones are not read")
-    if int(headers.get("content-length", "0")) > MAX_BODY:
+    if length > MAX_BODY:
         raise _too_large()
+
+
+def _empty(raw: bytes) -> bytes:
+    """An empty object in the place of no body; raises the 415 of a body."""
+    if raw:
+        raise _not_json()
+    return b"{}"
+
+
+def _not_json() -> ApiError:
+    return ApiError(415, "send the body as `Content-Type: application/json`, in UTF-8")
 
 
 async def _read(receive: Receive, hold: Callable[[int], None]) -> bytes:

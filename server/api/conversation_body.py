@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from json import dumps
 from typing import Any, Final
 
+from server.api.item_members import fit_item
 from server.api.metadata import known_members, metadata_of, missing, text_at, wrong
 from server.reading.strict import Document, Json, Refused, Why
 
@@ -68,13 +69,15 @@ _NO_STATUS: Final = frozenset(
         *("mcp_approval_request", "mcp_approval_response", "mcp_list_tools", "program"),
     }
 )
-_OUTCOMES: Final = ("completed", "failed", "incomplete")
-_WITH_OUTCOME: Final = frozenset(
-    {
-        *("apply_patch_call_output", "code_interpreter_call", "file_search_call", "image_generation_call"),
-        *("mcp_call", "program_output", "web_search_call"),
-    }
-)
+_OUTCOMES: Final = {
+    "apply_patch_call_output": ("completed", "failed"),
+    "code_interpreter_call": ("completed", "failed", "incomplete"),
+    "file_search_call": ("completed", "failed", "incomplete"),
+    "image_generation_call": ("completed", "failed"),
+    "mcp_call": ("completed", "failed", "incomplete"),
+    "program_output": ("completed", "incomplete"),
+    "web_search_call": ("completed", "failed"),
+}
 """Items whose status says how what they tell of has ended; that of others says that they are here, so it is ours."""
 
 _OURS: Final = frozenset(
@@ -162,9 +165,13 @@ def _item(item: Any, place: str) -> Json:
     kept: Json = {"type": kind}
     if kind not in _NO_STATUS:
         status = item.get("status")
-        kept["status"] = status if kind in _WITH_OUTCOME and status in _OUTCOMES else "completed"
+        kept["status"] = status if status in _OUTCOMES.get(kind, ()) else "completed"
     kept |= {name: value for name, value in item.items() if name not in _OURS and name != "type"}
+    if kind == "local_shell_call_output" and kept.get("call_id") is None and type(item.get("id")) is str:
+        # The SDK names the call by the id of its output, which is the server's to say.
+        kept["call_id"] = item["id"]
     _CHECKS.get(kind, _anything)(kept, place)
+    fit_item(kept)
     return kept
 
 
@@ -179,10 +186,12 @@ def _message(item: Json, place: str) -> None:
         content = [{"type": kind, "text": content}]
     if type(content) is not list:
         raise wrong(f"{place}.content", "must be a text or a list of parts")
-    item["content"] = [_part(part, f"{place}.content[{index}]") for index, part in enumerate(content)]
+    item["content"] = content
+    for index, part in enumerate(content):
+        _part(part, f"{place}.content[{index}]")
 
 
-def _part(part: Any, place: str) -> Json:
+def _part(part: Any, place: str) -> None:
     if type(part) is not dict:
         raise wrong(place, "must be an object")
     kind = text_at(part, "type", place)
@@ -193,9 +202,6 @@ def _part(part: Any, place: str) -> Json:
         raise wrong(f"{place}.type", f"must be one of {names}")
     elif not any(type(part.get(name)) is str for name in _SOURCES[kind]):
         raise wrong(place, f"must have one of {', '.join(f'`{name}`' for name in _SOURCES[kind])}")
-    if kind == "output_text":
-        return {**part, "annotations": part.get("annotations") or [], "logprobs": part.get("logprobs") or []}
-    return {**part, "detail": part.get("detail") or "auto"} if kind == "input_image" else part
 
 
 def _call(item: Json, place: str) -> None:
@@ -204,7 +210,8 @@ def _call(item: Json, place: str) -> None:
 
 
 def _output(item: Json, place: str) -> None:
-    text_at(item, "call_id", place)
+    if item.get("call_id") is not None:
+        text_at(item, "call_id", place)
     if "output" not in item:
         raise missing(f"{place}.output")
     if type(item["output"]) not in (str, list):
@@ -212,7 +219,7 @@ def _output(item: Json, place: str) -> None:
 
 
 def _reasoning(item: Json, place: str) -> None:
-    if type(item.setdefault("summary", [])) is not list:
+    if type(item.get("summary") or []) is not list:
         raise wrong(f"{place}.summary", "must be a list")
 
 

@@ -49,7 +49,7 @@ class Conversations:
 
     async def create(self, request: Request) -> Response:
         """A conversation, with the items that it begins with."""
-        _, found = await read_body(request, self._reader, look_at_conversation)
+        _, found = await read_body(request, self._reader, look_at_conversation, optional=True)
         gate, identity = gate_of(request.scope), f"conv_{urandom(24).hex()}"
         permit = await self._store.permit_create(gate)
         adding = await self._items.adding(gate, identity, found) if found["items"] else ()
@@ -64,7 +64,7 @@ class Conversations:
 
     async def update(self, request: Request) -> Response:
         """Give it other metadata."""
-        _, found = await read_body(request, self._reader, look_at_update)
+        _, found = await read_body(request, self._reader, look_at_update, optional=True)
         change = partial(_with_metadata, metadata=found["metadata"])
         identity = request.path_params["conversation_id"]
         return answer(shown_conversation(await self._store.update(gate_of(request.scope), identity, change)))

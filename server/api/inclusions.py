@@ -18,8 +18,14 @@ INCLUDABLE: Final = (
 )
 """Each begins with the type of the items that it is about."""
 
-_INSTEAD: Final[dict[str, Any]] = {"message.output_text.logprobs": []}
-"""What is shown otherwise, where that isn't null."""
+_INSTEAD: Final[dict[str, Any]] = {
+    "code_interpreter_call.outputs": None,
+    "file_search_call.results": None,
+    "message.input_image.image_url": None,
+    "message.output_text.logprobs": [],
+    "reasoning.encrypted_content": None,
+}
+"""The value that is shown otherwise; a member that isn't here is left out, as it may not be null."""
 
 
 def shown_of(item: Json, included: frozenset[str]) -> Json:
@@ -27,14 +33,15 @@ def shown_of(item: Json, included: frozenset[str]) -> Json:
     for name in INCLUDABLE:
         kind, *path, last = name.split(".")
         if kind == item["type"] and name not in included:
-            item = _without(item, path, last, _INSTEAD.get(name))
+            item = _without(item, path, last, {last: _INSTEAD[name]} if name in _INSTEAD else {})
     return item
 
 
-def _without(holder: Json, path: list[str], last: str, instead: Any) -> Json:
+def _without(holder: Json, path: list[str], last: str, instead: Json) -> Json:
     """`holder` with `instead` for the member `last` of what `path` leads to: members, or parts of a message by type."""
     if not path:
-        return {**holder, last: instead} if last in holder else holder
+        others = {name: value for name, value in holder.items() if name != last}
+        return others | instead if last in holder else holder
     first, *rest = path
     content = holder.get("content")
     if holder["type"] == "message" and type(content) is list:

@@ -11,8 +11,10 @@ import pytest
 
 from server.api.conversation_body import MOST_BYTES, PREFIXES
 from tests.http.callers import ALICE, BOB, READER
-from tests.http.conversations_house import NO_ITEM, NOBODYS, Talking, said, talking
+from tests.http.conversations_house import CONVERSATIONS, NO_ITEM, NOBODYS, Talking, said, talking
+from tests.http.serving import parsed
 
+CRLF = "\r\n"
 NO_FILE = "file-" + "0" * 48
 
 
@@ -66,7 +68,7 @@ def message(*parts: Any, role: str = "user") -> dict[str, Any]:
         ),
         ({"type": "function_call_output", "call_id": "c"}, "items[0].output", "missing_required_parameter"),
         ({"type": "function_call_output", "call_id": "c", "output": 1}, "items[0].output", "invalid_value"),
-        ({"type": "function_call_output", "output": "x"}, "items[0].call_id", "missing_required_parameter"),
+        ({"type": "function_call_output", "call_id": 1, "output": "x"}, "items[0].call_id", "invalid_value"),
         ({"type": "reasoning", "summary": "x"}, "items[0].summary", "invalid_value"),
         ({"type": "item_reference"}, "items[0].id", "missing_required_parameter"),
         ({"type": "item_reference", "id": 1}, "items[0].id", "invalid_value"),
@@ -295,6 +297,27 @@ def test_large_items_are_kept_and_larger_ones_are_refused(talk: Talking) -> None
 def test_a_body_that_is_none_is_refused(talk: Talking, body: bytes, status: int) -> None:
     before = talk.count()
     assert talk.post("", body).status == status
+    assert talk.count() == before
+
+
+@pytest.mark.parametrize("about", [[], ["Content-Length: 0"], ["Transfer-Encoding: chunked"], ["Content-Type: "]])
+def test_a_conversation_needs_no_body(talk: Talking, about: list[str]) -> None:
+    end = "0\r\n\r\n" if "Transfer-Encoding: chunked" in about else ""
+    lines = ["HTTP/1.1", "Host: here", ALICE, *about, "", end]
+    answer = parsed(talk.house.address.exchange(f"POST {CONVERSATIONS} {CRLF.join(lines)}".encode()))
+    assert (answer.status, answer.json["metadata"]) == (200, {})
+    path = f"{CONVERSATIONS}/{answer.json['id']}"
+    update = parsed(talk.house.address.exchange(f"POST {path} {CRLF.join(lines)}".encode()))
+    assert (update.status, update.error["param"]) == (400, "metadata")
+
+
+@pytest.mark.parametrize(
+    "about", ["Content-Length: 2\r\n\r\n{}", "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"]
+)
+def test_a_body_says_that_it_is_json(talk: Talking, about: str) -> None:
+    before = talk.count()
+    request = f"POST {CONVERSATIONS} HTTP/1.1\r\nHost: here\r\n{ALICE}\r\n{about}"
+    assert parsed(talk.house.address.exchange(request.encode())).status == 415
     assert talk.count() == before
 
 
