@@ -17,6 +17,7 @@ from server.api.metadata import known_members, metadata_of, missing
 from server.api.paging import Wanted, frame_of, list_of, one_of_query, only_forwards, page_of, wanted
 from server.guards import AskingRoute
 from server.inference.catalogue import Catalogue
+from server.inference.chat_members import MESSAGE
 from server.reading.reader import Reader
 from server.reading.strict import Document, Json, Refused
 from server.requests import gate_of
@@ -144,4 +145,6 @@ def _message(identity: str, message: Json) -> Json:
     """A message as clients know it: a text is its content, and what consists of parts has those instead."""
     content = message.get("content")
     parts = content if type(content) is list else None
-    return {**message, "id": identity, "content": None if parts is not None else content, "content_parts": parts}
+    shown = {**message, "id": identity, "content": None if parts is not None else content, "content_parts": parts}
+    MESSAGE.fit(shown)
+    return shown

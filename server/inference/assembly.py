@@ -20,6 +20,9 @@ _ENTRY: Final = 16
 _MOST_PLACES: Final = 128
 """Choices of an answer, and calls of a choice."""
 
+_OF_CHUNKS: Final = "obfuscation"
+"""A member that hides how long a chunk is; the answer hasn't got it."""
+
 _WHOLE: Final = frozenset({"role", "id", "type", "name", "object"})
 """Texts that come in one piece; some providers repeat them in every chunk."""
 
@@ -71,7 +74,8 @@ class Assembly:
         if self._lost or not self._members:
             return None
         choices = [_finished(self._choices[index]) for index in sorted(self._choices)]
-        return {**self._members, "object": "chat.completion", "choices": choices}
+        members = {name: value for name, value in self._members.items() if name != "usage" or value is not None}
+        return {**members, "object": "chat.completion", "choices": choices}
 
     def read(self) -> None:
         """Read what is waiting."""
@@ -84,6 +88,7 @@ class Assembly:
         try:
             chunk = read_document(text).members
             self._add_choices(chunk.pop("choices"))
+            chunk.pop(_OF_CHUNKS, None)
             held = self._members
             held |= {name: value for name, value in chunk.items() if value is not None or name not in held}
         except (Refused, TypeError, AttributeError, KeyError):
@@ -161,7 +166,7 @@ def _finished(choice: Json) -> Json:
         # The place of a call is told in chunks alone.
         if type(call) is dict:
             call.pop("index", None)
-    done: Json = _plain({**choice, "message": message})
+    done: Json = _plain({"logprobs": None, **choice, "message": message})
     return done
 
 

@@ -10,6 +10,7 @@ from json import dumps
 from typing import Final
 
 from server.inference.assembly import Assembly
+from server.inference.chat_members import ANSWER
 from server.inference.provider import DONE, ChatRequest, ChatStream, Health, Pieces, Provider
 from server.inference.renaming import QUICK
 from server.reading.strict import Json, Refused, read_document
@@ -90,7 +91,10 @@ class _KeptStream:
                 if len(piece) > len(DONE):
                     yield piece[: -len(DONE)]
                 is_heavy = assembly.is_heavy
-                await self._keep(await asyncio.to_thread(assembly.finish) if is_heavy else assembly.finish())
+                answer = await asyncio.to_thread(assembly.finish) if is_heavy else assembly.finish()
+                if answer is not None:
+                    ANSWER.fit(answer)
+                await self._keep(answer)
                 yield DONE
             else:
                 # Whoever waits for it has it first.

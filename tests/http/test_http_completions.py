@@ -82,16 +82,19 @@ def test_the_messages_come_as_clients_know_them(kept: Chatting) -> None:
     messages = [
         {"role": "system", "content": "be brief", "name": "boss"},
         {"role": "user", "content": parts, "id": "mine", "content_parts": "mine"},
-        {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f"}}]},
+        {
+            "role": "assistant",
+            "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+        },
     ]
     made = kept.stored(messages=messages)
     answer = kept.ask("GET", f"{CHATS}/{made}/messages").json
     assert answer == {
         "object": "list",
         "data": [
-            {**messages[0], "id": f"{made}-0", "content_parts": None},
-            {"role": "user", "id": f"{made}-1", "content": None, "content_parts": parts},
-            {**messages[2], "id": f"{made}-2", "content": None, "content_parts": None},
+            {**messages[0], "id": f"{made}-0", "content_parts": None, "refusal": None},
+            {"role": "user", "id": f"{made}-1", "content": None, "content_parts": parts, "refusal": None},
+            {**messages[2], "id": f"{made}-2", "content": None, "content_parts": None, "refusal": None},
         ],
         "first_id": f"{made}-0",
         "last_id": f"{made}-2",

@@ -131,10 +131,21 @@ def test_what_is_said_about_the_answer_is_kept_and_its_last_word_counts() -> Non
             {
                 "index": 0,
                 "message": {"role": "assistant", "content": "a", "refusal": None},
+                "logprobs": None,
                 "finish_reason": "stop",
             }
         ],
     }
+
+
+def test_what_chunks_alone_have_is_no_part_of_it() -> None:
+    answer = assembled(
+        event(saying(content="a"), usage=None, obfuscation="x7"), event(saying(reason="stop"), obfuscation="y"), DONE
+    )
+    assert answer is not None
+    assert answer.keys() == {"id", "object", "created", "model", "choices"}
+    assert answer["choices"][0].keys() == {"index", "message", "logprobs", "finish_reason"}
+    assert answer["choices"][0]["logprobs"] is None
 
 
 def test_pings_are_no_part_of_it() -> None:
