@@ -27,7 +27,7 @@ class TokenRules:
     audience: str | None
 
 
-def check_times(claims: Mapping[str, Any], now: float) -> int | None:
+def check_times(claims: Mapping[str, Any], now: float) -> float | None:
     """`exp`, in seconds since 1970, or None; raises `AuthenticationFailed` unless it, `nbf` and `iat` fit `now`."""
     expires = _time(claims, "exp")
     if expires is not None and expires + LEEWAY_SECONDS <= now:
@@ -65,12 +65,13 @@ def is_name(value: object) -> TypeGuard[str]:
     return is_plain(value, MAX_SUBJECT_LENGTH) and not value.isspace()
 
 
-def _time(claims: Mapping[str, Any], name: str) -> int | None:
+def _time(claims: Mapping[str, Any], name: str) -> float | None:
+    """A NumericDate (RFC 7519 section 2): any number, so with a fraction or an exponent too."""
     if name not in claims:
         return None
     value = claims[name]
-    if type(value) is not int or not 0 <= value <= LATEST_TIME:
-        raise AuthenticationFailed(f"the token's `{name}` is not a whole number of seconds")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST_TIME:
+        raise AuthenticationFailed(f"the token's `{name}` is not a number of seconds since 1970, up to the year 9999")
     return value
 
 

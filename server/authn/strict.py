@@ -21,12 +21,13 @@ def decode_base64url(text: str) -> bytes:
     return decoded
 
 
-def read_object(data: bytes) -> dict[str, Any]:
+def read_object(data: bytes, *, finite: bool = True) -> dict[str, Any]:
     """The JSON object in `data`; ValueError for anything else, for repeated keys, for NaN, infinities, wrong UTF-8.
 
-    No error text quotes the data.
+    Without `finite`, NaN and infinities are read, and a number that is too large is an infinity. No error text quotes
+    the data.
     """
-    value = _read(data)
+    value = _read(data, _DECODER if finite else _LOOSE)
     if not isinstance(value, dict):
         raise ValueError("not one JSON object with distinct keys and finite numbers")  # noqa: TRY004 - wrong content
     return value
@@ -34,15 +35,15 @@ def read_object(data: bytes) -> dict[str, Any]:
 
 def read_list(data: bytes) -> list[Any]:
     """The JSON array in `data`, read as strictly as an object."""
-    value = _read(data)
+    value = _read(data, _DECODER)
     if not isinstance(value, list):
         raise ValueError("not one JSON array of plain JSON")  # noqa: TRY004 - wrong content
     return value
 
 
-def _read(data: bytes) -> object:
+def _read(data: bytes, decoder: json.JSONDecoder) -> object:
     try:
-        return _DECODER.decode(data.decode("utf-8"))
+        return decoder.decode(data.decode("utf-8"))
     except (ValueError, RecursionError):
         return None
 
@@ -70,4 +71,12 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
+def _any_size(digits: str) -> float:
+    try:
+        return int(digits)
+    except ValueError:  # more digits than Python reads
+        return math.inf
+
+
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=_distinct, parse_float=_finite, parse_constant=_refuse_constant)
+_LOOSE: Final = json.JSONDecoder(object_pairs_hook=_distinct, parse_int=_any_size)

@@ -30,7 +30,7 @@ class VerifiedToken:
 
     subject: str
     issuer: str | None
-    expires: int
+    expires: float
     claims: Mapping[str, Any]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Callable
 
@@ -11,7 +12,7 @@ from server.authn import AuthenticationFailed
 from server.authn.keys import parse_key_set
 from server.authn.registered_claims import TokenRules
 from server.authn.verify import UnknownKey, verify
-from tests.unit.authn.authn_attacks import ATTACKS, SINGLE_OUT, World, with_claims, with_header
+from tests.unit.authn.authn_attacks import ATTACKS, SINGLE_OUT, World, with_claims, with_header, with_payload
 from tests.unit.authn.authn_peers import AUDIENCE, ISSUER, NOW, Signer, claims, jwk_set
 
 RULES = TokenRules(ISSUER, AUDIENCE)
@@ -47,6 +48,9 @@ ACCEPTED: dict[str, Callable[[World], str]] = {
     "no iat and no nbf": with_claims(iat=..., nbf=...),
     "nbf within the leeway": with_claims(nbf=NOW + 60),
     "exp passed within the leeway": with_claims(exp=NOW - 59),
+    "exp with a fraction": with_claims(exp=NOW + 600.5),
+    "exp with an exponent": with_payload(json.dumps(claims(exp=...))[:-1].encode() + b',"exp":1.9e9}'),
+    "exp, nbf and iat with fractions": with_claims(exp=NOW + 0.25, nbf=NOW - 0.25, iat=NOW - 0.75),
     "exp in the last second of 9999": with_claims(exp=253_402_300_799),
     "sub with colons and other scripts": with_claims(sub="system:serviceaccount:пространство:ß"),
     "sub of 256 characters": with_claims(sub="u" * 256),
