@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
 from functools import partial
 
 from policy.claims import default_claims
 from server.authn import Authenticator
 from server.authn.api_keys import ApiKeyValidator
 from server.authn.by_form import ByForm
+from server.authn.claims import ClaimsMapping
 from server.authn.custom import CustomValidator
 from server.authn.github import GitHubValidator
 from server.authn.introspection import IntrospectionSettings, IntrospectionValidator
@@ -104,10 +104,11 @@ def _by_introspection(config: IssuerConfig) -> Remembering | None:
     return Remembering(validator, asked.recheck_period)
 
 
-def _mapping(config: IssuerConfig | KubernetesConfig | GitHubConfig) -> Mapping[str, str]:
+def _mapping(config: IssuerConfig | KubernetesConfig | GitHubConfig) -> ClaimsMapping:
     if config.claims_mapping is not None:
-        return config.claims_mapping
-    return default_claims("oauth2_token" if isinstance(config, IssuerConfig) else config.type)
+        return ClaimsMapping(config.claims_mapping)
+    kind = "oauth2_token" if isinstance(config, IssuerConfig) else config.type
+    return ClaimsMapping(default_claims(kind), is_default=True)
 
 
 def _context(config: IssuerConfig | KubernetesConfig | GitHubConfig | CustomConfig) -> ssl.SSLContext:

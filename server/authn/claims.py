@@ -1,60 +1,115 @@
-"""What a token claims → the attributes that policies ask about."""
+"""Claims of a token → the attributes that policies ask about."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from server.authn.authenticator import AuthenticationFailed
+from server.authn.elsewhere import refuse_elsewhere, refuse_reference
 from server.authn.strict import is_plain
 
 MAX_VALUES: Final = 1000
 MAX_VALUE_LENGTH: Final = 256
 
+_SPLIT: Final = frozenset({"scope", "scp"})
+"""Claims whose text is a list with blanks between its values (RFC 8693 section 4.2; `scp` in Entra)."""
 
-def map_claims(claims: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """The attributes that `mapping` (claim → attribute) makes of `claims`.
 
-    A claim name with dots is the top-level claim of exactly that name if there is one, else a path into objects
-    (`realm_access.roles`). A list of texts gives its values, a text is one value; only the claim `scope` is split at
-    spaces (RFC 8693). Claims that share an attribute are united, in the mapping's order, without repetitions. An absent
-    claim, null, an empty list and an empty text give nothing, and an attribute without values is left out.
+@dataclass(frozen=True, slots=True)
+class ClaimsMapping:
+    """Claim → attribute, in order; `is_default` where the configuration has no mapping of its own."""
 
-    Raises `AuthenticationFailed` for a claim of any other type, for a value over 256 characters or with control
-    characters, and for more than 1,000 values in all: a principal with half of its groups could slip past a `forbid`.
+    pairs: Mapping[str, str]
+    is_default: bool = False
+
+    def attributes(self, claims: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+        """The attributes that `claims` become.
+
+        A dot in a name is part of a member's name or leads into an object. Claims that share an attribute are united,
+        in the mapping's order, without repetitions; an attribute without values is left out.
+
+        Raises `AuthenticationFailed` for a claim that can be read in two ways, that is said to be elsewhere or has a
+        value of another kind than `_values` takes, and for more than 1,000 values in all: a principal with half of its
+        groups could slip past a `forbid`.
+        """
+        united: dict[str, dict[str, None]] = {}
+        for name, attribute in self.pairs.items():
+            for value in self._values(name, claims):
+                united.setdefault(attribute, {})[value] = None
+        if sum(map(len, united.values())) > MAX_VALUES:
+            raise AuthenticationFailed(f"the token has more than {MAX_VALUES} attribute values")
+        return {attribute: tuple(values) for attribute, values in united.items()}
+
+    def _values(self, name: str, claims: Mapping[str, Any]) -> list[str]:
+        """The values of a claim: of a list each, of anything else the one; null and empty texts give none.
+
+        A text in `scope` or `scp` is split at blanks. Numbers and booleans are spelled as in JSON. Objects are left out
+        under the default mapping, which fits no issuer in particular, and refused under one that names the claim.
+        """
+        key, claim = _find(claims, name)
+        if isinstance(claim, str) and key in _SPLIT:
+            claim = claim.split(" ")
+        if not isinstance(claim, list):
+            if isinstance(claim, Mapping) and not self.is_default:
+                raise AuthenticationFailed(f"the token's claim `{name}` is neither a text nor a list of texts")
+            claim = [] if claim is None else [claim]
+        if self.is_default:
+            claim = [value for value in claim if not isinstance(value, Mapping)]
+        values = [spelled(value) for value in claim if value != ""]
+        if not all(is_plain(value, MAX_VALUE_LENGTH) for value in values):
+            raise AuthenticationFailed(
+                f"the token's claim `{name}` has a value that is not a text of at most {MAX_VALUE_LENGTH} plain"
+                " characters"
+            )
+        return values
+
+
+def spelled(value: Any) -> Any:
+    """A number or boolean as JSON spells it, whole numbers without a fraction; anything else as it is.
+
+    `1`, `1.0` and `1e0` are one number, so that they are one value too.
     """
-    united: dict[str, dict[str, None]] = {}
-    for name, attribute in mapping.items():
-        for value in _values(name, _find(claims, name)):
-            united.setdefault(attribute, {})[value] = None
-    if sum(map(len, united.values())) > MAX_VALUES:
-        raise AuthenticationFailed(f"the token has more than {MAX_VALUES} attribute values")
-    return {attribute: tuple(values) for attribute, values in united.items()}
-
-
-def _find(claims: Mapping[str, Any], name: str) -> object:
-    if name in claims:
-        return claims[name]
-    found: Any = claims
-    for part in name.split("."):
-        if not isinstance(found, Mapping):
-            raise AuthenticationFailed(f"the token has no place for the claim `{name}`: its parent is not an object")
-        found = found.get(part)
-        if found is None:
+    if isinstance(value, float):
+        if not math.isfinite(value):
             return None
-    return found
+        value = int(value) if value.is_integer() else value
+    return json.dumps(value) if isinstance(value, bool | int | float) else value
 
 
-def _values(name: str, claim: object) -> list[str]:
-    if claim is None:
-        return []
-    if isinstance(claim, str):
-        claim = claim.split(" ") if name == "scope" else [claim]
-    if not isinstance(claim, list):
-        raise AuthenticationFailed(f"the token's claim `{name}` is neither a text nor a list of texts")
-    values = [value for value in claim if value != ""]
-    if not all(is_plain(value, MAX_VALUE_LENGTH) for value in values):
-        raise AuthenticationFailed(
-            f"the token's claim `{name}` has a value that is not a text of at most {MAX_VALUE_LENGTH} plain characters"
-        )
-    return values
+def _find(claims: Mapping[str, Any], name: str) -> tuple[str, object]:
+    """The last part of the name as it stands in the token, and the claim there; None where there is none."""
+    dead_ends: list[str] = []
+    readings = list(_readings(claims, name, dead_ends))
+    if len(readings) > 1:
+        raise AuthenticationFailed(f"the token's claim `{name}` can be read in {len(readings)} ways")
+    if readings:
+        return readings[0]
+    if dead_ends:
+        raise AuthenticationFailed(f"the token has no place for the claim `{name}`: its parent is not an object")
+    return name, None
+
+
+def _readings(holder: Mapping[str, Any], name: str, dead_ends: list[str]) -> Iterator[tuple[str, object]]:
+    """Each way to read `name` in `holder` as names of members with dots between them, the longest name first.
+
+    No object of the token is entered twice: the names that lead to it spell one beginning of `name`. `dead_ends` takes
+    the members that are no objects although `name` leads on from them.
+    """
+    refuse_elsewhere(holder, name)
+    if name in holder:
+        refuse_reference(holder, name, holder[name])
+        yield name, holder[name]
+    end = name.rfind(".")
+    while end >= 0:
+        first, rest = name[:end], name[end + 1 :]
+        child = holder.get(first)
+        if isinstance(child, Mapping):
+            yield from _readings(child, rest, dead_ends)
+        elif child is not None:
+            refuse_reference(holder, first, child)
+            dead_ends.append(first)
+        end = name.rfind(".", 0, end)

@@ -12,7 +12,8 @@ from starlette.types import Scope
 
 from policy.vocabulary import Principal
 from server.authn.authenticator import AuthenticationFailed
-from server.authn.claims import MAX_VALUE_LENGTH, MAX_VALUES
+from server.authn.claims import MAX_VALUE_LENGTH, MAX_VALUES, spelled
+from server.authn.elsewhere import says_elsewhere
 from server.authn.exchange import Exchange, ExchangeFailed
 from server.authn.registered_claims import is_name
 from server.authn.remembered import Vouched
@@ -30,7 +31,8 @@ class CustomValidator:
 
     The endpoint answers 200 with `principal` and `attributes`, or with `access_attributes`, both lists of texts by
     name. Who is not named gets a name from the token; who has no attributes has that name as the namespace. `name` is
-    the function that makes it. A refusal is 400, 401, 403, 404 or 422.
+    the function that makes it. A refusal is 400, 401, 403, 404 or 422, or an answer that says of any claim that it is
+    elsewhere.
     """
 
     service: Final = "the authentication endpoint"
@@ -59,11 +61,16 @@ class CustomValidator:
             answer = read_object(content)
         except ValueError:
             raise ExchangeFailed("the answer is not a JSON object") from None
+        given = answer.get("attributes")
+        given = answer.get("access_attributes") if given is None else given
+        if says_elsewhere(answer) or (isinstance(given, dict) and says_elsewhere(given)):
+            raise AuthenticationFailed(
+                "the authentication endpoint says that some of the caller's claims are elsewhere"
+            )
         found = answer.get("principal")
         if found is not None and not is_name(found):
             raise ExchangeFailed("the answer's `principal` is not the name of a principal")
-        given = answer.get("attributes")
-        attributes = _attributes(answer.get("access_attributes") if given is None else given)
+        attributes = _attributes(given)
         name = self._name(token)
         return Principal(found or name, self._endpoint, attributes or {"namespaces": (name,)})
 
@@ -79,7 +86,10 @@ def _described(request: Scope) -> dict[str, Any]:
 
 
 def _attributes(given: object) -> Mapping[str, tuple[str, ...]]:
-    """The attributes of an answer. A text where a list is expected is refused: it must not become its letters."""
+    """The attributes of an answer; numbers and booleans in a list become their JSON spelling.
+
+    A text where a list is expected is refused: it must not become its letters.
+    """
     if given is None:
         return {}
     if not isinstance(given, dict):
@@ -88,11 +98,12 @@ def _attributes(given: object) -> Mapping[str, tuple[str, ...]]:
     for name, values in given.items():
         if values is None or values == []:
             continue
-        if not isinstance(values, list) or not all(is_plain(value, MAX_VALUE_LENGTH) for value in values):
+        texts: list[Any] = [spelled(value) for value in values] if isinstance(values, list) else [None]
+        if not all(is_plain(text, MAX_VALUE_LENGTH) for text in texts):
             raise ExchangeFailed("the answer has an attribute that is not a list of plain texts")
         if not is_plain(name, MAX_VALUE_LENGTH):
             raise ExchangeFailed("the answer has an attribute without a plain name")
-        found[name] = tuple(dict.fromkeys(values))
+        found[name] = tuple(dict.fromkeys(texts))
     if sum(map(len, found.values())) > MAX_VALUES:
         raise ExchangeFailed(f"the answer has more than {MAX_VALUES} attribute values")
     return found

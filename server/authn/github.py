@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
 from typing import Any, Final
 
 from starlette.types import Scope
 
 from policy.vocabulary import Principal
 from server.authn.authenticator import AuthenticationFailed
-from server.authn.claims import MAX_VALUES, map_claims
+from server.authn.claims import MAX_VALUES, ClaimsMapping
 from server.authn.exchange import Exchange, ExchangeFailed, Reply
 from server.authn.registered_claims import is_name
 from server.authn.remembered import Vouched
@@ -26,16 +25,16 @@ _HEADERS: Final = {"accept": "application/vnd.github+json", "x-github-api-versio
 class GitHubValidator:
     """Asks GitHub whose token it is.
 
-    The principal is the user's `login`, its issuer the API's address; the claims are the texts and numbers that
-    `GET /user` answers, and `organizations`. GitHub tells a token only of those organizations that it may see: without
-    the scope `read:org` there may be none, so no `forbid` should rest on them.
+    The principal is the user's `login`, its issuer the API's address; the claims are the members that `GET /user`
+    answers, and `organizations`. A token that may not see organizations is refused where they are mapped. Of some kinds
+    of tokens GitHub says only that they see none, so no `forbid` should rest on them.
     """
 
     service: Final = "GitHub"
 
-    def __init__(self, api_base_url: str, mapping: Mapping[str, str], context: ssl.SSLContext) -> None:
+    def __init__(self, api_base_url: str, mapping: ClaimsMapping, context: ssl.SSLContext) -> None:
         self._url = api_base_url
-        self._mapping = dict(mapping)
+        self._mapping = mapping
         self._exchange = Exchange(context)
 
     async def validate(self, token: str, request: Scope) -> Vouched:
@@ -47,10 +46,9 @@ class GitHubValidator:
         login = user.get("login")
         if not is_name(login):
             raise ExchangeFailed("the answer is not a GitHub user")
-        claims: dict[str, Any] = user
-        if ORGANIZATIONS in self._mapping:
-            claims = claims | {ORGANIZATIONS: await self._organizations(token)}
-        return Vouched(Principal(login, self._url, map_claims(claims, self._mapping)))
+        if ORGANIZATIONS in self._mapping.pairs:
+            user[ORGANIZATIONS] = await self._organizations(token)
+        return Vouched(Principal(login, self._url, self._mapping.attributes(user)))
 
     async def close(self) -> None:
         """Close every connection."""
@@ -61,7 +59,9 @@ class GitHubValidator:
         for page in range(1, 2 + MAX_VALUES // _PAGE):
             reply = await self._get(f"/user/orgs?per_page={_PAGE}&page={page}", token)
             if reply.status in (403, 404):
-                return found
+                raise AuthenticationFailed(
+                    "GitHub doesn't show the token its user's organizations; give it the scope `read:org`"
+                )
             listed = _logins(_content(reply))
             found += listed
             if len(listed) < _PAGE:
@@ -86,21 +86,17 @@ def _content(reply: Reply) -> bytes:
 
 
 def _user(content: bytes) -> dict[str, Any]:
-    """The user's members as claims: numbers as texts, and nothing that is neither."""
     try:
-        user = read_object(content)
+        return read_object(content)
     except ValueError:
         raise ExchangeFailed("the answer is not a GitHub user") from None
-    return {
-        name: value if isinstance(value, str) else str(value)
-        for name, value in user.items()
-        if isinstance(value, str) or type(value) is int
-    }
 
 
 def _logins(content: bytes) -> list[str]:
     try:
-        listed = read_list(content)
-        return [organization["login"] for organization in listed]
+        logins = [organization["login"] for organization in read_list(content)]
     except (ValueError, TypeError, KeyError):
-        raise ExchangeFailed("the answer is not a list of organizations") from None
+        logins = [None]
+    if not all(is_name(login) for login in logins):
+        raise ExchangeFailed("the answer is not a list of organizations")
+    return logins

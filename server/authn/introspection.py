@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from policy.vocabulary import Principal
 from server.authn.authenticator import AuthenticationFailed
-from server.authn.claims import map_claims
+from server.authn.claims import ClaimsMapping
 from server.authn.exchange import Exchange, ExchangeFailed
 from server.authn.registered_claims import TokenRules, check_issuer_and_audience, check_times, subject_of
 from server.authn.remembered import Vouched
@@ -45,13 +45,13 @@ class IntrospectionValidator:
         self,
         settings: IntrospectionSettings,
         rules: TokenRules,
-        mapping: Mapping[str, str],
+        mapping: ClaimsMapping,
         context: ssl.SSLContext,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._url = settings.url
         self._rules = rules
-        self._mapping = dict(mapping)
+        self._mapping = mapping
         self._headers = {"content-type": "application/x-www-form-urlencoded"}
         self._form = {"token_type_hint": "access_token"}
         if settings.in_body:
@@ -70,20 +70,28 @@ class IntrospectionValidator:
         if reply.status != 200:
             # 401 here is about this server's own client id and secret, not about the token.
             raise ExchangeFailed(f"the answer's status was {reply.status}")
-        try:
-            claims = read_object(reply.content)
-        except ValueError:
-            raise ExchangeFailed("the answer is not a JSON object") from None
-        return self._vouched(claims)
+        return self._vouched(self._claims(reply.content))
 
     async def close(self) -> None:
         """Close every connection."""
         await self._exchange.close()
+
+    def _claims(self, content: bytes) -> dict[str, Any]:
+        try:
+            return read_object(content)
+        except ValueError:
+            failure = ExchangeFailed("the answer is not a JSON object")
+        try:
+            claims = read_object(content, finite=False)
+        except ValueError:
+            raise failure from None
+        check_times(claims, self._now())  # a time that is no number speaks of the token, not of the endpoint
+        raise failure
 
     def _vouched(self, claims: dict[str, Any]) -> Vouched:
         if claims.get("active") is not True:
             raise AuthenticationFailed("the token is not active")
         expires = check_times(claims, self._now())
         issuer = check_issuer_and_audience(claims, self._rules) or self._rules.issuer or self._url
-        principal = Principal(subject_of(claims, "username"), issuer, map_claims(claims, self._mapping))
+        principal = Principal(subject_of(claims, "username"), issuer, self._mapping.attributes(claims))
         return Vouched(principal, expires)

@@ -10,7 +10,7 @@ from starlette.types import Scope
 
 from policy.vocabulary import Principal
 from server.authn.authenticator import AuthenticationFailed
-from server.authn.claims import map_claims
+from server.authn.claims import ClaimsMapping
 from server.authn.exchange import Exchange, ExchangeFailed
 from server.authn.registered_claims import is_name
 from server.authn.remembered import Vouched
@@ -31,10 +31,10 @@ class KubernetesValidator:
 
     service: Final = "the Kubernetes API server"
 
-    def __init__(self, api_server_url: str, mapping: Mapping[str, str], context: ssl.SSLContext) -> None:
+    def __init__(self, api_server_url: str, mapping: ClaimsMapping, context: ssl.SSLContext) -> None:
         self._issuer = api_server_url
         self._url = api_server_url + REVIEW_PATH
-        self._mapping = dict(mapping)
+        self._mapping = mapping
         self._exchange = Exchange(context)
 
     async def validate(self, token: str, request: Scope) -> Vouched:
@@ -49,7 +49,7 @@ class KubernetesValidator:
         name = user.get("username")
         if not is_name(name) or name == _NOBODY:
             raise AuthenticationFailed("the Kubernetes API server names nobody for the token")
-        return Vouched(Principal(name, self._issuer, map_claims(user, self._mapping)))
+        return Vouched(Principal(name, self._issuer, self._mapping.attributes(user)))
 
     async def close(self) -> None:
         """Close every connection."""

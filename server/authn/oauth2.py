@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from policy.claims import DEFAULT_CLAIMS
 from policy.vocabulary import Principal
-from server.authn.claims import map_claims
+from server.authn.claims import ClaimsMapping
 from server.authn.endpoint import open_endpoint
 from server.authn.jwks import KeySource
 from server.authn.keys import KeySet
@@ -22,6 +22,7 @@ from server.authn.registered_claims import TokenRules
 from server.authn.verify import UnknownKey, verify
 
 MAX_CACHED_TOKENS: Final = 10_000
+DEFAULT_MAPPING: Final = ClaimsMapping(DEFAULT_CLAIMS, is_default=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class OAuth2Settings:
 
     `issuer` None: whoever signs with the published keys is believed about its own name (see `OAuth2Authenticator`).
     `audience` None: `aud` isn't checked, so tokens made for other services are accepted. `jwks_token` is the bearer
-    token for the key endpoint; `claims_mapping` (claim → attribute) stands in for the default as a whole.
+    token for the key endpoint; `claims_mapping` stands in for the default as a whole.
     """
 
     jwks_uri: str
@@ -40,7 +41,7 @@ class OAuth2Settings:
     key_recheck_seconds: float = 3600.0
     tls_cafile: Path | None = None
     verify_tls: bool = True
-    claims_mapping: Mapping[str, str] = field(default_factory=lambda: DEFAULT_CLAIMS)
+    claims_mapping: ClaimsMapping = DEFAULT_MAPPING
 
 
 class OAuth2Authenticator:
@@ -65,12 +66,12 @@ class OAuth2Authenticator:
             verify_tls=settings.verify_tls,
         )
         self._rules = TokenRules(settings.issuer, settings.audience)
-        self._mapping = dict(settings.claims_mapping)
+        self._mapping = settings.claims_mapping
         self._unnamed_issuer = endpoint.address
         self._source = KeySource(endpoint, settings.key_recheck_seconds, clock)
         self._now = now
         self._keys: KeySet | None = None
-        self._verified: OrderedDict[bytes, tuple[Principal, int]] = OrderedDict()
+        self._verified: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
 
     async def authenticate(self, token: str, _request: Scope, /) -> Principal:
         """The principal whom `token` proves; raises `AuthenticationFailed`, `IdentityUnavailable` and nothing else."""
@@ -98,7 +99,7 @@ class OAuth2Authenticator:
         principal = Principal(
             id=verified.subject,
             issuer=verified.issuer or self._unnamed_issuer,
-            attributes=map_claims(verified.claims, self._mapping),
+            attributes=self._mapping.attributes(verified.claims),
         )
         self._verified[digest] = principal, verified.expires
         if len(self._verified) > MAX_CACHED_TOKENS:

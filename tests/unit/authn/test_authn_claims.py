@@ -8,7 +8,7 @@ import pytest
 
 from policy.claims import DEFAULT_CLAIMS
 from server.authn import AuthenticationFailed
-from server.authn.claims import map_claims
+from server.authn.claims import ClaimsMapping
 
 
 def test_the_default_makes_the_subject_and_roles_roles_and_groups_and_teams_teams() -> None:
@@ -21,7 +21,7 @@ def test_the_default_makes_the_subject_and_roles_roles_and_groups_and_teams_team
         "namespaces": ["a", "b"],
         "email": "not@mapped.example",
     }
-    assert map_claims(claims, DEFAULT_CLAIMS) == {
+    assert ClaimsMapping(DEFAULT_CLAIMS, is_default=True).attributes(claims) == {
         "roles": ("system:serviceaccount:ns:sa", "developer", "admin"),
         "teams": ("system:authenticated", "ml"),
         "projects": ("one",),
@@ -30,7 +30,8 @@ def test_the_default_makes_the_subject_and_roles_roles_and_groups_and_teams_team
 
 
 def test_a_mapping_replaces_the_default_as_a_whole() -> None:
-    assert map_claims({"sub": "admin", "roles": ["admin"], "x": ["y"]}, {"x": "uid_attr"}) == {"uid_attr": ("y",)}
+    claims = {"sub": "admin", "roles": ["admin"], "x": ["y"]}
+    assert ClaimsMapping({"x": "uid_attr"}).attributes(claims) == {"uid_attr": ("y",)}
 
 
 @pytest.mark.parametrize(
@@ -39,12 +40,27 @@ def test_a_mapping_replaces_the_default_as_a_whole() -> None:
         ({"realm_access": {"roles": ["a"]}}, {"realm_access.roles": "roles"}, {"roles": ("a",)}),
         ({"a": {"b": {"c": "d"}}}, {"a.b.c": "roles"}, {"roles": ("d",)}),
         ({"https://x.example/roles": ["a"]}, {"https://x.example/roles": "roles"}, {"roles": ("a",)}),
-        ({"a.b": ["exact"], "a": {"b": ["path"]}}, {"a.b": "roles"}, {"roles": ("exact",)}),
-        ({"a.b": None, "a": {"b": ["path"]}}, {"a.b": "roles"}, {}),
+        ({"kubernetes.io": {"namespace": "ml"}}, {"kubernetes.io.namespace": "t"}, {"t": ("ml",)}),
+        ({"a": {"b.c": {"d.e": "f"}}}, {"a.b.c.d.e": "t"}, {"t": ("f",)}),
+        ({"a.b": {"c": "x"}, "a": {"d": "y"}}, {"a.b.c": "t", "a.d": "u"}, {"t": ("x",), "u": ("y",)}),
+        ({"a.b": {"x": "y"}, "a": {"b.c": "z"}}, {"a.b.c": "t"}, {"t": ("z",)}),
+        ({"a.b": {"c": "x"}, "a": "text"}, {"a.b.c": "t"}, {"t": ("x",)}),
+        ({"a.b": None}, {"a.b": "roles"}, {}),
+        ({"https://x.example/claims": {"roles": "a"}}, {"https://x.example/claims.roles": "t"}, {"t": ("a",)}),
         ({"a": {"c": 1}}, {"a.b": "roles", "a.b.c": "roles"}, {}),
         ({"a": None}, {"a": "roles", "a.b": "roles"}, {}),
         ({"scope": "read  write read"}, {"scope": "scopes"}, {"scopes": ("read", "write")}),
+        ({"scp": "read  write read"}, {"scp": "scopes"}, {"scopes": ("read", "write")}),
+        ({"token": {"scp": "read write"}}, {"token.scp": "scopes"}, {"scopes": ("read", "write")}),
         ({"scope": ["read write"]}, {"scope": "scopes"}, {"scopes": ("read write",)}),
+        ({"scp": ["read write"]}, {"scp": "scopes"}, {"scopes": ("read write",)}),
+        ({"x": [1, 2]}, {"x": "t"}, {"t": ("1", "2")}),
+        ({"x": 7}, {"x": "t"}, {"t": ("7",)}),
+        ({"x": [True, False]}, {"x": "t"}, {"t": ("true", "false")}),
+        ({"x": False}, {"x": "t"}, {"t": ("false",)}),
+        ({"x": [1.5, 1.0, 1, 1e3, -0.0]}, {"x": "t"}, {"t": ("1.5", "1", "1000", "0")}),
+        ({"x": [12345678901234567890123]}, {"x": "t"}, {"t": ("12345678901234567890123",)}),
+        ({"x": ["a", 1, "", "1"]}, {"x": "t"}, {"t": ("a", "1")}),
         ({"team": "machine learning"}, {"team": "teams"}, {"teams": ("machine learning",)}),
         ({"a": ["x", "y"], "b": ["y", "z"]}, {"b": "t", "a": "t"}, {"t": ("y", "z", "x")}),
         ({"a": [], "b": "", "c": [""]}, {"a": "t", "b": "u", "c": "v"}, {}),
@@ -55,17 +71,21 @@ def test_a_mapping_replaces_the_default_as_a_whole() -> None:
 def test_claims_become_attributes(
     claims: dict[str, Any], mapping: dict[str, str], expected: dict[str, tuple[str, ...]]
 ) -> None:
-    assert map_claims(claims, mapping) == expected
+    assert ClaimsMapping(mapping).attributes(claims) == expected
 
 
 @pytest.mark.parametrize(
     ("claims", "reason"),
     [
         ({"x": {"admin": True}}, "neither a text nor a list"),
-        ({"x": 1}, "neither a text nor a list"),
-        ({"x": True}, "neither a text nor a list"),
-        ({"x": 1.5}, "neither a text nor a list"),
-        ({"x": [1]}, "is not a text of at most 256"),
+        ({"x": {}}, "neither a text nor a list"),
+        ({"x": 10**300}, "is not a text of at most 256"),
+        ({"x": [float("inf")]}, "is not a text of at most 256"),
+        ({"x": ["a", [1]]}, "is not a text of at most 256"),
+        ({"y.z": "a", "y": {"z": "b"}}, "can be read in 2 ways"),
+        ({"y.z": "a", "y": {"z": "a"}}, "can be read in 2 ways"),
+        ({"y.z": None, "y": {"z": "b"}}, "can be read in 2 ways"),
+        ({"y.z": "a", "y": {"z": None}}, "can be read in 2 ways"),
         ({"x": ["a", None]}, "is not a text of at most 256"),
         ({"x": [["a"]]}, "is not a text of at most 256"),
         ({"x": [{"name": "a"}]}, "is not a text of at most 256"),
@@ -81,4 +101,30 @@ def test_claims_become_attributes(
 )
 def test_an_odd_claim_refuses_the_token(claims: dict[str, Any], reason: str) -> None:
     with pytest.raises(AuthenticationFailed, match=reason):
-        map_claims(claims, {"x": "teams", "y.z": "roles"})
+        ClaimsMapping({"x": "teams", "y.z": "roles"}).attributes(claims)
+
+
+def test_a_name_of_many_parts_has_as_many_readings_as_the_token_gives_it() -> None:
+    claims = {"a.b": {"c": 1}, "a": {"b.c": 2, "b": {"c": 3}}, "a.b.c": 4}
+    with pytest.raises(AuthenticationFailed, match="can be read in 4 ways"):
+        ClaimsMapping({"a.b.c": "t"}).attributes(claims)
+
+
+@pytest.mark.parametrize(
+    ("claim", "expected"),
+    [
+        ({"admin": {"1": "x"}}, {}),
+        ({}, {}),
+        ([{"name": "admin"}], {}),
+        (["a", {"name": "admin"}], {"teams": ("a",)}),
+        ([1, True], {"teams": ("1", "true")}),
+    ],
+)
+def test_the_default_mapping_leaves_objects_out(claim: object, expected: dict[str, tuple[str, ...]]) -> None:
+    assert ClaimsMapping(DEFAULT_CLAIMS, is_default=True).attributes({"groups": claim}) == expected
+
+
+@pytest.mark.parametrize("claim", [["a", None], [["a"]], [[{"a": 1}]], "a\nb", ["a", "v" * 257]])
+def test_the_default_mapping_refuses_what_is_no_object_and_no_value(claim: object) -> None:
+    with pytest.raises(AuthenticationFailed, match="is not a text of at most 256"):
+        ClaimsMapping(DEFAULT_CLAIMS, is_default=True).attributes({"groups": claim})

@@ -127,7 +127,12 @@ def test_a_refusal_is_a_refusal(status: int) -> None:
         (200, {"access_attributes": {"roles": "admin"}}),
         (200, {"access_attributes": ["admin"]}),
         (200, {"access_attributes": "admin"}),
-        (200, {"attributes": {"roles": [5]}}),
+        (200, {"attributes": {"roles": [None]}}),
+        (200, {"attributes": {"roles": [["a"]]}}),
+        (200, {"attributes": {"roles": [{"name": "a"}]}}),
+        (200, {"attributes": {"roles": 5}}),
+        (200, b'{"attributes": {"roles": [NaN]}}'),
+        (200, b'{"attributes": {"roles": [1e400]}}'),
         (200, {"attributes": {"roles": ["a\nb"]}}),
         (200, {"attributes": {"": ["a"]}}),
         (200, {"attributes": {"roles": [str(number) for number in range(1001)]}}),
@@ -141,6 +146,26 @@ def test_an_answer_that_can_be_read_in_two_ways_is_no_answer(reply: tuple[int, A
         with pytest.raises(IdentityUnavailable) as failure:
             identify(endpoint.url)
         assert "secret" not in str(failure.value)
+
+
+def test_numbers_and_booleans_in_a_list_are_spelled_as_in_json() -> None:
+    with service(lambda asked: (200, {"principal": "a", "attributes": {"projects": [1, 2.5, True]}})) as endpoint:
+        (principal,) = identify(endpoint.url)
+        assert principal.attributes == {"projects": ("1", "2.5", "true")}
+
+
+@pytest.mark.parametrize(
+    "mark", [{"_claim_names": {"teams": "s"}}, {"_claim_names": [1]}, {"_claim_sources": {"s": 1}}]
+)
+@pytest.mark.parametrize("form", ["attributes", "access_attributes"])
+def test_an_answer_that_says_its_claims_are_elsewhere_refuses_the_token(form: str, mark: dict[str, Any]) -> None:
+    given: dict[str, Any] = {"roles": ["developer"]}
+    for answer in ({form: given, **mark}, {form: {**given, **mark}}, {form: given, "hasgroups": True}):
+        with (
+            service(lambda asked, answer=answer: (200, answer)) as endpoint,
+            pytest.raises(AuthenticationFailed, match="elsewhere"),
+        ):
+            identify(endpoint.url)
 
 
 def test_a_name_for_a_token_outlives_a_restart_and_is_nobody_elses(tmp_path: Path) -> None:

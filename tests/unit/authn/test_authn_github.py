@@ -10,6 +10,7 @@ import pytest
 
 from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed, IdentityUnavailable
+from server.authn.claims import ClaimsMapping
 from server.authn.github import GitHubValidator
 from server.authn.remembered import Remembering
 from server.tls import client_context
@@ -43,7 +44,7 @@ def github(asked: Asked) -> tuple[int, Any] | tuple[int, Any, dict[str, str]]:
 
 def identify(url: str, token: str = GOOD, mapping: Mapping[str, str] = MAPPING) -> Principal:
     async def once() -> Principal:
-        identity = Remembering(GitHubValidator(url, mapping, client_context(None, verify=True)), 60)
+        identity = Remembering(GitHubValidator(url, ClaimsMapping(mapping), client_context(None, verify=True)), 60)
         try:
             return await ask(identity, token)
         finally:
@@ -80,9 +81,36 @@ def test_a_token_that_github_refuses_is_refused() -> None:
 
 
 @pytest.mark.parametrize("status", [403, 404])
-def test_a_token_that_may_not_see_organizations_has_none(status: int) -> None:
-    with service(lambda asked: (200, USER) if asked.target == "/user" else (status, {})) as api:
-        assert identify(api.url).attributes == {"roles": ("octocat",)}
+@pytest.mark.parametrize("page", [1, 2])
+def test_a_token_that_may_not_see_all_organizations_is_refused_where_they_are_mapped(status: int, page: int) -> None:
+    def closed(asked: Asked) -> tuple[int, Any] | tuple[int, Any, dict[str, str]]:
+        return (status, {}) if asked.target.endswith(f"&page={page}") else github(asked)
+
+    with service(closed) as api:
+        with pytest.raises(AuthenticationFailed, match="give it the scope `read:org`"):
+            identify(api.url)
+        assert identify(api.url, mapping={"login": "roles"}).attributes == {"roles": ("octocat",)}
+
+
+def test_every_member_of_the_user_can_be_mapped() -> None:
+    with service(github) as api:
+        mapping = {"site_admin": "admins", "id": "ids", "plan.name": "plans", "name": "names", "missing": "m"}
+        assert identify(api.url, mapping=mapping).attributes == {
+            "admins": ("false",),
+            "ids": ("583231",),
+            "plans": ("pro",),
+        }
+        with pytest.raises(AuthenticationFailed, match="`plan` is neither a text nor a list"):
+            identify(api.url, mapping={"plan": "plans"})
+
+
+@pytest.mark.parametrize("mark", [{"_claim_names": {"login": "s"}}, {"_claim_names": []}, {"_claim_sources": {"s": 1}}])
+def test_a_user_whose_claims_are_elsewhere_is_refused(mark: dict[str, Any]) -> None:
+    with (
+        service(lambda asked: (200, USER | mark) if asked.target == "/user" else github(asked)) as api,
+        pytest.raises(AuthenticationFailed, match="elsewhere"),
+    ):
+        identify(api.url)
 
 
 @pytest.mark.parametrize(

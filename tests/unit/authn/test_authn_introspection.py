@@ -11,6 +11,7 @@ import pytest
 
 from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed, IdentityUnavailable
+from server.authn.claims import ClaimsMapping
 from server.authn.introspection import IntrospectionSettings, IntrospectionValidator
 from server.authn.registered_claims import TokenRules
 from server.authn.remembered import Remembering
@@ -19,7 +20,7 @@ from tests.identity.services import Asked, service
 from tests.unit.authn.authn_peers import AUDIENCE, ISSUER, NOW, ask
 
 OPAQUE = "opaque"
-MAPPING = {"realm_access.roles": "roles", "scope": "scopes"}
+MAPPING = ClaimsMapping({"realm_access.roles": "roles", "scope": "scopes"})
 ACTIVE = {
     "active": True,
     "sub": "user-1",
@@ -101,10 +102,44 @@ def test_the_secret_may_go_into_the_form() -> None:
         {"sub": 5},
         {"sub": ..., "username": ...},
         {"realm_access": {"roles": {"admin": True}}},
+        {"_claim_names": {"realm_access": "src1"}, "_claim_sources": {"src1": {"endpoint": "https://x.example"}}},
+        {"realm_access": {"_claim_names": {"roles": "src1"}}},
+        {"_claim_names": ["realm_access"]},
     ],
 )
 def test_anything_but_an_active_token_for_this_service_is_refused(changes: dict[str, Any]) -> None:
     with service(lambda asked: (200, active(**changes))) as endpoint, pytest.raises(AuthenticationFailed):
+        identify(endpoint.url)
+
+
+TIMES = ("exp", "nbf", "iat")
+WHOLE = {"active": "true", "sub": '"user-1"', "aud": '"ostiary"', "exp": str(NOW + 300)}
+
+
+@pytest.mark.parametrize("name", TIMES)
+@pytest.mark.parametrize(
+    "time",
+    ["1e400", "-1e400", "NaN", "Infinity", "9" * 5_000, "1e300", "-1", "-0.5", "true", '"1"', "null", "[1]", "{}"],
+)
+def test_a_time_that_is_none_refuses_the_token_and_blames_nobody_else(name: str, time: str) -> None:
+    members = WHOLE | {name: time}
+    body = "{" + ",".join(f'"{member}":{value}' for member, value in members.items()) + "}"
+    with (
+        service(lambda asked: (200, body.encode())) as endpoint,
+        pytest.raises(AuthenticationFailed, match=f"`{name}` is not a number of seconds since 1970"),
+    ):
+        identify(endpoint.url)
+
+
+@pytest.mark.parametrize("times", [{"exp": NOW + 0.5}, {"exp": 1.9e9}, {"nbf": NOW - 0.5}, {"iat": 1.7e9}])
+def test_a_time_may_have_a_fraction_or_an_exponent(times: dict[str, float]) -> None:
+    with service(lambda asked: (200, active(**times))) as endpoint:
+        assert identify(endpoint.url).id == "user-1"
+
+
+def test_another_number_that_is_none_is_no_answer() -> None:
+    answer = b'{"active":true,"sub":"u","aud":"ostiary","x":NaN}'
+    with service(lambda asked: (200, answer)) as endpoint, pytest.raises(IdentityUnavailable):
         identify(endpoint.url)
 
 

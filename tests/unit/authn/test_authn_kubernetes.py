@@ -12,6 +12,7 @@ import pytest
 
 from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed, IdentityUnavailable
+from server.authn.claims import ClaimsMapping
 from server.authn.kubernetes import KubernetesValidator
 from server.authn.remembered import Remembering
 from server.tls import client_context
@@ -35,7 +36,7 @@ def review(asked: Asked, **user: Any) -> tuple[int, Any]:
 
 def identify(url: str, token: str, mapping: Mapping[str, str] = MAPPING, ca: Path | None = None) -> Principal:
     async def once() -> Principal:
-        identity = Remembering(KubernetesValidator(url, mapping, client_context(ca, verify=True)), 60)
+        identity = Remembering(KubernetesValidator(url, ClaimsMapping(mapping), client_context(ca, verify=True)), 60)
         try:
             return await ask(identity, token)
         finally:
@@ -99,13 +100,29 @@ def test_an_answer_that_says_nothing_certain_is_no_answer(reply: tuple[int, Any]
         identify(cluster.url, "a-token")
 
 
+def test_numbers_and_booleans_are_spelled_as_in_json() -> None:
+    with service(lambda asked: review(asked, groups=["a", 5, True])) as cluster:
+        assert identify(cluster.url, "a-token", {"groups": "teams"}).attributes == {"teams": ("a", "5", "true")}
+
+
+@pytest.mark.parametrize("mark", [{"_claim_names": {"groups": "s"}}, {"hasgroups": True}, {"_claim_names": "groups"}])
+def test_groups_that_are_elsewhere_refuse_the_token(mark: dict[str, Any]) -> None:
+    with (
+        service(lambda asked: review(asked, **mark)) as cluster,
+        pytest.raises(AuthenticationFailed, match="elsewhere"),
+    ):
+        identify(cluster.url, "a-token")
+
+
 def test_groups_that_are_no_list_of_texts_are_refused_rather_than_guessed() -> None:
-    with service(lambda asked: review(asked, groups=["a", 5])) as cluster:
+    with service(lambda asked: review(asked, groups=["a", None])) as cluster:
         with pytest.raises(AuthenticationFailed, match="`groups`"):
             identify(cluster.url, "a-token")
         assert identify(cluster.url, "a-token", {"username": "roles"}).attributes == {"roles": (ACCOUNT,)}
 
 
 def test_extra_claims_are_reached_by_their_path() -> None:
-    with service(lambda asked: review(asked, extra={"tenant": ["ml"]})) as cluster:
-        assert identify(cluster.url, "a-token", {"extra.tenant": "teams"}).attributes == {"teams": ("ml",)}
+    extra = {"tenant": ["ml"], "authentication.kubernetes.io/pod-name": ["web-1"]}
+    mapping = {"extra.tenant": "teams", "extra.authentication.kubernetes.io/pod-name": "pods"}
+    with service(lambda asked: review(asked, extra=extra)) as cluster:
+        assert identify(cluster.url, "a-token", mapping).attributes == {"teams": ("ml",), "pods": ("web-1",)}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed, Authenticator, oauth2
+from server.authn.claims import ClaimsMapping
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
 from tests.identity.services import private_ca
 from tests.unit.authn.authn_peers import AUDIENCE, ISSUER, NOW, KeyServer, Signer, ask, claims, jwk_set, key_server
@@ -77,7 +78,7 @@ def test_the_same_subject_of_two_issuers_is_two_principals(key_file: str, rsa_si
 
 
 def test_issuer_audience_and_mapping_of_the_settings_are_in_force(key_file: str, rsa_signer: Signer) -> None:
-    settings = OAuth2Settings(key_file, ISSUER, AUDIENCE, claims_mapping={"realm_access.roles": "roles"})
+    settings = OAuth2Settings(key_file, ISSUER, AUDIENCE, claims_mapping=ClaimsMapping({"realm_access.roles": "roles"}))
     identity = OAuth2Authenticator(settings, now=lambda: NOW)
     body = claims(realm_access={"roles": ["developer"]}, roles=["admin"])
     assert identify(identity, rsa_signer.token(body))[0].attributes == {"roles": ("developer",)}

@@ -1,0 +1,71 @@
+"""Claims that a token says are somewhere else: distributed and aggregated ones, and groups too many for a token."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from server.authn.authenticator import AuthenticationFailed
+
+_NAMES: Final = "_claim_names"
+_SOURCES: Final = "_claim_sources"
+
+_SAML_GROUPS: Final = "http://schemas.microsoft.com/ws/2008/06/identity/claims/groups"
+_MARKS: Final[Mapping[str, tuple[str, ...]]] = {
+    "hasgroups": ("groups",),
+    "http://schemas.microsoft.com/claims/groups.link": ("groups", _SAML_GROUPS),
+}
+"""Entra's marks → the claims that each stands in for."""
+
+_SOURCE_IN_NAME: Final = re.compile(r"(.+):(src\d+)")
+"""Entra's `groups:src1`: the claim `groups` lies with the source `src1`."""
+
+
+def refuse_elsewhere(holder: Mapping[str, Any], name: str) -> None:
+    """Raise `AuthenticationFailed` if `holder` says that its claim `name`, or a part of it, is somewhere else.
+
+    `holder` is the token's claims or an object inside them, `name` the rest of the path from there, with dots. The
+    claim is elsewhere even if some values of it are present: they need not be all. A `_claim_names` that can't be read,
+    and sources that no `_claim_names` assigns, may be about any claim.
+    """
+    names, sources = holder.get(_NAMES), holder.get(_SOURCES)
+    if names is None or names == {}:
+        if sources is not None and sources != {}:
+            raise AuthenticationFailed(f"the token's `{_SOURCES}` doesn't say which of its claims are elsewhere")
+        names = {}
+    elif not isinstance(names, Mapping):
+        raise AuthenticationFailed(f"the token's `{_NAMES}` is not an object, so its claims may be elsewhere")
+    marked = list(names)
+    marked += [claim for mark, claims in _MARKS.items() if _is_set(holder.get(mark)) for claim in claims]
+    marked += [found[1] for found in map(_SOURCE_IN_NAME.fullmatch, holder) if found]
+    if any(_overlap(claim, name) for claim in marked):
+        raise _elsewhere(name)
+
+
+def refuse_reference(holder: Mapping[str, Any], name: str, claim: object) -> None:
+    """Raise `AuthenticationFailed` if `claim`, the value of `name` in `holder`, is the name of one of its sources."""
+    sources = holder.get(_SOURCES)
+    values = claim if isinstance(claim, list) else [claim]
+    if isinstance(sources, Mapping) and any(isinstance(value, str) and value in sources for value in values):
+        raise _elsewhere(name)
+
+
+def says_elsewhere(holder: Mapping[str, Any]) -> bool:
+    """Whether `holder` says of any claim that it is somewhere else."""
+    marks = [_NAMES, _SOURCES, *_MARKS]
+    return any(_is_set(holder.get(mark)) for mark in marks) or any(map(_SOURCE_IN_NAME.fullmatch, holder))
+
+
+def _elsewhere(name: str) -> AuthenticationFailed:
+    return AuthenticationFailed(
+        f"the token says that its claim `{name}` is elsewhere; have its issuer put the claim into the token itself"
+    )
+
+
+def _is_set(mark: object) -> bool:
+    return mark is not None and mark is not False and mark not in ({}, "false")
+
+
+def _overlap(one: str, other: str) -> bool:
+    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
