@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan
 
 from server.api.chat import ChatCompletions
-from server.api.cors import Cors, CorsPolicy
+from server.api.cors import Cors, CorsHeaders, Preflights
 from server.api.errors import Envelopes, last_resort, routing_error
 from server.api.health import Health
 from server.api.metrics import MetricsPage
@@ -52,7 +52,7 @@ class House:
 
     enforcement: EnforcementPoint
     authenticator: Authenticator | None
-    cors: CorsPolicy | None
+    cors: Cors | None
     health: Health
     models: Models
     providers: Providers
@@ -87,8 +87,10 @@ def create_app(house: House) -> Starlette:
     guards = [
         Middleware(RequestIds),
         Middleware(Observation, paths, house.metrics, house.spans),
+        # Outside of whatever refuses a request, so that pages can read every refusal.
+        *([] if house.cors is None else [Middleware(CorsHeaders, house.cors)]),
         Middleware(EdgeGuard),
-        *([] if house.cors is None else [Middleware(Cors, house.cors)]),
+        *([] if house.cors is None else [Middleware(Preflights, house.cors)]),
         Middleware(Envelopes),
         Middleware(DrainGuard, house.ending),
         Middleware(Authentication, house.authenticator, house.enforcement, house.tolls),

@@ -18,8 +18,10 @@ from uvicorn._types import ASGI3Application
 from uvicorn.config import LifespanType
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from server.api.cors import Cors
 from server.api.errors import ApiError
 from server.edge import MAX_HEADERS, MAX_PATH
+from server.http10 import CloseDelimited
 from server.requests import new_request_id
 from server.unreadable import Count, DoorConfig, Unreadable, refusal
 
@@ -53,14 +55,17 @@ _VERSIONS: Final = frozenset({"1.0", "1.1"})
 _UPGRADE: Final = frozenset({b"connection", b"http2-settings", b"upgrade"})
 
 
-def door(app: ASGIApp, count: Count, *, lifespan: LifespanType = "on", **options: Any) -> DoorConfig:
-    """How uvicorn is to serve `app`, while `count` is told of each request that `app` is not.
+def door(
+    app: ASGIApp, count: Count, cors: Cors | None = None, *, lifespan: LifespanType = "on", **options: Any
+) -> DoorConfig:
+    """How uvicorn is to serve `app`, while `count` is told of each request that `app` is not, and `cors` of its origin.
 
     `options` are uvicorn's own, for what is not the door's business (address, TLS).
     """
     return DoorConfig(
         app,
         count,
+        cors,
         http=DoorProtocol,
         ws="none",
         lifespan=lifespan,
@@ -142,7 +147,8 @@ class DoorProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; a trailer is dropped, since the application would take it for one."""
         if self._head_open:
-            super().on_header(name, value)
+            # Blanks around a value are no part of it (RFC 9110, section 5.5); the parser leaves those behind it.
+            super().on_header(name, value.strip(b" \t"))
             if len(self.headers) > MAX_HEADER_LINES:
                 self._stop_parsing(Unreadable.SIZE, f"the request has more than {MAX_HEADER_LINES} headers")
 
@@ -201,6 +207,8 @@ class DoorProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
+        if cycle.scope["http_version"] == "1.0":
+            app = CloseDelimited(app, cycle)  # type: ignore[assignment]  # its messages are typed as Starlette's
         super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:
@@ -270,7 +278,8 @@ class DoorProtocol(HttpToolsProtocol):
             return
         request_id = new_request_id()
         _log.info("%s: malformed request: %s", request_id, error.message)
-        self.transport.write(refusal(error, request_id))
+        bodiless = self.parser.get_method() == b"HEAD"
+        self.transport.write(refusal(error, request_id, self.config.cors, self.headers or (), bodiless=bodiless))
         self.transport.close()
 
     def _stop_head_timer(self) -> None:

@@ -58,6 +58,7 @@ async def serve_door(
     config = door(
         app,
         telemetry.metrics.unreadable,
+        wiring.cors(settings.cors),
         # Opened here and not by uvicorn, which would tell what fails in a traceback.
         lifespan="off",
         log_config=None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, TypeAlias
@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import uvicorn
 from starlette.types import ASGIApp
 
+from server.api.cors import Cors
 from server.api.errors import ApiError
 
 
@@ -30,17 +31,29 @@ Count: TypeAlias = Callable[[Unreadable], None]
 
 
 class DoorConfig(uvicorn.Config):
-    """uvicorn's, and who counts what is refused; `options` are uvicorn's own."""
+    """uvicorn's configuration with `count`, which is told of each refused request, and with the `cors` of its answer.
 
-    def __init__(self, app: ASGIApp, count: Count, **options: Any) -> None:
+    `options` are uvicorn's own.
+    """
+
+    def __init__(self, app: ASGIApp, count: Count, cors: Cors | None, **options: Any) -> None:
         super().__init__(app, **options)
         self.count = count
+        self.cors = cors
 
 
-def refusal(error: ApiError, request_id: str) -> bytes:
-    """A whole answer, after which the connection is to be closed."""
+def refusal(
+    error: ApiError, request_id: str, cors: Cors | None, headers_read: Iterable[tuple[bytes, bytes]], *, bodiless: bool
+) -> bytes:
+    """A whole answer, after which the connection is to be closed.
+
+    `headers_read` is the part of the request's headers that came before what is wrong. The answer to a HEAD request is
+    `bodiless`.
+    """
+    origins = [value.decode("latin-1") for name, value in headers_read if name == b"origin"]
     headers = {
         **(error.headers or {}),
+        **({} if cors is None else cors.headers(origins)),
         "content-type": "application/json",
         "content-length": str(len(error.body)),
         "connection": "close",
@@ -49,4 +62,4 @@ def refusal(error: ApiError, request_id: str) -> bytes:
     }
     lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode("ascii") + error.body
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + (b"" if bodiless else error.body)

@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 from server.api.chat import ChatCompletions
 from server.api.completions import StoredChats
 from server.api.conversations import Conversations
-from server.api.cors import CorsPolicy
+from server.api.cors import Cors, CorsPolicy
 from server.api.files import Files
 from server.api.health import Health, Probe
 from server.api.items import Items
@@ -179,7 +179,7 @@ def build(
         House(
             enforcement=enforcement,
             authenticator=authenticator,
-            cors=_cors(config.server.cors),
+            cors=cors(config.server.cors),
             health=Health(probe, version("ostiary")),
             models=Models(catalogue, created=int(time.time())),
             providers=Providers(entries),
@@ -242,10 +242,11 @@ def _model(config: ModelConfig) -> Model:
     )
 
 
-def _cors(config: bool | CorsConfig | None) -> CorsPolicy | None:
+def cors(config: bool | CorsConfig) -> Cors | None:
+    """What pages of other origins are told; None where none may call."""
     if isinstance(config, CorsConfig):
-        return CorsPolicy(**config.model_dump())
-    return CorsPolicy.localhost() if config else None
+        return Cors(CorsPolicy(**config.model_dump()))
+    return Cors(CorsPolicy.localhost()) if config else None
 
 
 def _masked(settings: Any) -> Any:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from starlette.datastructures import Headers
-from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.errors import ApiError
 
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s@,\\A-Z]+")
+_METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+_SAFELISTED: Final = ("Accept", "Accept-Language", "Content-Language", "Content-Type")
+_OF_SDKS: Final = re.compile(r"user-agent|openai-(organization|project|beta)|x-stainless-[a-z0-9-]{1,64}")
+"""Request headers that OpenAI's clients send by themselves. This server reads none of them, so no list of
+`allow_headers` has to name them."""
+
+_ASKS: Final = "Access-Control-Request-Method, Access-Control-Request-Headers, Access-Control-Request-Private-Network"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,31 +49,110 @@ class CorsPolicy:
         )
 
 
-class Cors(CORSMiddleware):
-    """Starlette's, which answers preflights itself, so that they need no token; its refusals get our envelope."""
+class Cors:
+    """Says what a policy means for one request.
 
-    def __init__(self, app: ASGIApp, policy: CorsPolicy) -> None:
-        super().__init__(
-            app,
-            allow_origins=policy.allow_origins,
-            allow_origin_regex=policy.allow_origin_regex,
-            allow_methods=policy.allow_methods,
-            allow_headers=policy.allow_headers,
-            allow_credentials=policy.allow_credentials,
-            expose_headers=policy.expose_headers,
-            max_age=policy.max_age,
-        )
+    Its refusals are for the browser to enforce: this server does what any other client asks.
+    """
 
-    def is_allowed_origin(self, origin: str) -> bool:
-        """Whether pages of that origin may call; what no browser sends is nobody's, whatever a pattern lets through."""
-        return (self.allow_all_origins or _ORIGIN.fullmatch(origin) is not None) and super().is_allowed_origin(origin)
+    def __init__(self, policy: CorsPolicy) -> None:
+        self._origins = frozenset(policy.allow_origins)
+        self._anybody = "*" in policy.allow_origins
+        self._pattern = None if policy.allow_origin_regex is None else re.compile(policy.allow_origin_regex)
+        self._methods = _METHODS if "*" in policy.allow_methods else tuple(policy.allow_methods)
+        self._any_header = "*" in policy.allow_headers
+        self._headers = sorted({*_SAFELISTED, *policy.allow_headers})
+        self._known = frozenset(map(str.lower, self._headers))
+        self._max_age = policy.max_age
+        # A cache must not give one origin what another one was told.
+        self._vary = {} if self._anybody else {"Vary": "Origin"}
+        self._shown: dict[str, str] = {}
+        if policy.allow_credentials and not self._anybody:
+            self._shown["Access-Control-Allow-Credentials"] = "true"
+        if policy.expose_headers:
+            self._shown["Access-Control-Expose-Headers"] = ", ".join(policy.expose_headers)
 
-    def preflight_response(self, request_headers: Headers) -> Response:
-        """Allow, or refuse with 400."""
-        response = super().preflight_response(request_headers)
-        if response.status_code == 200:
-            return response
-        reason = bytes(response.body).decode().removeprefix("Disallowed CORS ")
-        headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
-        refusal = ApiError(400, f"this server allows no such cross-origin request: {reason}", headers=headers)
-        return refusal.response()
+    def allows(self, origin: str) -> bool:
+        """Tell if pages of that origin may call; a text that no browser sends is no origin, whatever a pattern says."""
+        if self._anybody:
+            return True
+        if _ORIGIN.fullmatch(origin) is None:
+            return False
+        return origin in self._origins or (self._pattern is not None and self._pattern.fullmatch(origin) is not None)
+
+    def headers(self, origins: Sequence[str]) -> dict[str, str]:
+        """The headers that an answer carries, whatever it says, to a request with these `Origin` headers.
+
+        A request with two of them comes from no page.
+        """
+        if len(origins) != 1 or not self.allows(origins[0]):
+            return self._vary
+        allowed = "*" if self._anybody else origins[0]
+        return {**self._vary, **self._shown, "Access-Control-Allow-Origin": allowed}
+
+    def preflight(self, asked: Headers) -> Response:
+        """Allow what a page wants to send, or refuse it with 400."""
+        wanted = [name.strip().lower() for name in asked.get("access-control-request-headers", "").split(",")]
+        unknown = [name for name in filter(None, wanted) if name not in self._known]
+        of_sdks = sorted({name for name in unknown if _OF_SDKS.fullmatch(name)})
+        refused = [
+            *([] if len(asked.getlist("origin")) == 1 and self.allows(asked["origin"]) else ["origin"]),
+            *([] if asked["access-control-request-method"] in self._methods else ["method"]),
+            *([] if self._any_header or len({*unknown}) == len(of_sdks) else ["headers"]),
+            *(["private-network"] if "access-control-request-private-network" in asked else []),
+        ]
+        allowed = asked.get("access-control-request-headers") if self._any_header else None
+        headers = {
+            "Vary": _ASKS,
+            "Access-Control-Allow-Methods": ", ".join(self._methods),
+            "Access-Control-Allow-Headers": allowed or ", ".join([*self._headers, *of_sdks]),
+            "Access-Control-Max-Age": str(self._max_age),
+        }
+        if refused:
+            sentence = f"this server allows no such cross-origin request: {', '.join(refused)}"
+            return ApiError(400, sentence, headers=headers).response()
+        return PlainTextResponse("OK", headers=headers)
+
+
+class CorsHeaders:
+    """Puts the headers of `Cors` on every answer, so that a page can read what it is told, errors above all."""
+
+    def __init__(self, app: ASGIApp, cors: Cors) -> None:
+        self.app = app
+        self._cors = cors
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        told = self._cors.headers(Headers(scope=scope).getlist("origin"))
+
+        async def send_told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in told.items():
+                    if name == "Vary":
+                        headers.add_vary_header(value)
+                    else:
+                        headers[name] = value
+            await send(message)
+
+        await self.app(scope, receive, send_told)
+
+
+class Preflights:
+    """Answers preflights, so that they need no token and are no question to anybody."""
+
+    def __init__(self, app: ASGIApp, cors: Cors) -> None:
+        self.app = app
+        self._cors = cors
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a preflight, and pass on any other request."""
+        if scope["type"] == "http" and scope["method"] == "OPTIONS":
+            headers = Headers(scope=scope)
+            if "origin" in headers and "access-control-request-method" in headers:
+                await self._cors.preflight(headers)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)

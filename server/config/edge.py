@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_network
-from typing import Annotated, Final, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, Discriminator, Tag, model_validator
 
@@ -61,22 +61,37 @@ def _network(value: str) -> str:
         raise refusal("wrong-value", "takes addresses like `10.1.2.3`, or networks like `10.0.0.0/8`") from error
 
 
+def _method(value: str) -> str:
+    """The method as requests spell it: in capitals, all of them."""
+    return _token(value).upper()
+
+
 Token = Annotated[Text, AfterValidator(_token)]
-"""The name of a method or of a header, or `*`."""
+"""The name of a header, or `*`."""
 
 
 class CorsConfig(Shape):
-    """Which pages of other origins may call. `allow_origin_regex` is matched against the whole origin; `max_age` is in
-    seconds. Credentials need origins that are named, one by one or by a pattern.
+    """Which pages of other origins may call.
+
+    `allow_origin_regex` is matched against the whole origin, and decides alone where it is written and `allow_origins`
+    isn't. `max_age` is in seconds. Credentials need origins that are named, one by one or by a pattern.
     """
 
     allow_origins: tuple[Annotated[Text, AfterValidator(_origin)], ...] = ("*",)
     allow_origin_regex: Annotated[Text, AfterValidator(_pattern)] | None = None
-    allow_methods: tuple[Token, ...] = ("*",)
+    allow_methods: tuple[Annotated[Text, AfterValidator(_method)], ...] = ("*",)
     allow_headers: tuple[Token, ...] = ("*",)
     allow_credentials: Switch = False
     expose_headers: tuple[Token, ...] = ()
     max_age: Annotated[int, whole_number(0, LONGEST_PREFLIGHT_SECONDS)] = 600
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pattern_alone(cls, data: Any) -> Any:
+        """Also a pattern that is empty in this environment keeps `allow_origins` from being everybody."""
+        if isinstance(data, dict) and "allow_origin_regex" in data:
+            return {"allow_origins": (), **data}
+        return data
 
     @model_validator(mode="after")
     def _credentials_need_named_origins(self) -> Self:

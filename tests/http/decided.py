@@ -103,7 +103,8 @@ def decided(
     archive = folder / "bundle.tar.gz"
     archive.write_bytes(bundle.archive)
     policy = RealPolicy()
-    app = wiring.build(read(text, environ), policy, authenticator, policy)
+    config = read(text, environ)
+    app = wiring.build(config, policy, authenticator, policy)
     providers = app.router.lifespan_context
     authentication = Authentication.OFF if authenticator is None else Authentication.CONFIGURED
 
@@ -115,5 +116,5 @@ def decided(
             yield
 
     app.router.lifespan_context = lifespan
-    with serving(app) as address:
+    with serving(app, cors=wiring.cors(config.server.cors)) as address:
         yield Decided(address, policy)

@@ -11,7 +11,7 @@ from starlette.types import Scope
 
 from policy.vocabulary import Principal
 from server.api.chat import ChatCompletions
-from server.api.cors import CorsPolicy
+from server.api.cors import Cors, CorsPolicy
 from server.api.health import Health
 from server.api.models import Models
 from server.api.open_streams import OpenStreams
@@ -122,7 +122,7 @@ def house(
         House(
             enforcement=enforcement or UnsafePermitAll(),
             authenticator=authenticator,
-            cors=cors,
+            cors=None if cors is None else Cors(cors),
             health=Health(AlwaysReady(), "1.2.3"),
             models=Models(catalogue, CREATED),
             providers=Providers(entries),

@@ -16,6 +16,7 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
+from server.api.cors import Cors
 from server.http1 import door
 from server.unreadable import Count, Unreadable
 
@@ -94,10 +95,13 @@ def _uncounted(reason: Unreadable) -> None:
 
 
 @contextmanager
-def serving(app: ASGIApp, count: Count = _uncounted) -> Iterator[Address]:
-    """`app` behind uvicorn, as the launcher runs it, in a thread of its own; `count` is told what is refused before."""
+def serving(app: ASGIApp, count: Count = _uncounted, cors: Cors | None = None) -> Iterator[Address]:
+    """`app` behind uvicorn, as the launcher runs it, in a thread of its own.
+
+    `count` is told what is refused before, and `cors` of the origin that such a request comes from.
+    """
     ready: Future[Address] = Future()
-    server = uvicorn.Server(door(app, count, log_config=None))
+    server = uvicorn.Server(door(app, count, cors, log_config=None))
     thread = threading.Thread(target=_serve, args=(server, ready))
     thread.start()
     try:

@@ -46,7 +46,9 @@ K2 = r"""
 def configured(cors: str) -> Iterator[tuple[Address, UnsafePermitAll]]:
     """The server with that `cors`, and tokens."""
     enforcement = UnsafePermitAll()
-    with serving(wiring.build(read(BASE + cors), enforcement, ByToken(), AlwaysReady())) as address:
+    config = read(BASE + cors)
+    app = wiring.build(config, enforcement, ByToken(), AlwaysReady())
+    with serving(app, cors=wiring.cors(config.server.cors)) as address:
         yield address, enforcement
 
 
