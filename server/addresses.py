@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from starlette.types import Scope
@@ -12,16 +13,24 @@ from starlette.types import Scope
 _IPV6_HOST_BITS: Final = 64
 _REMEMBERED: Final = 4096
 _UNKNOWN: Final = "unknown"
+_MAPPED: Final = IPv6Network("::ffff:0:0/96")
+_LAST_PORT: Final = 65535
+_NODE: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[^\]\s]+)?)\]|([0-9.]+))(?::([0-9]{1,5}))?")
+"""An address as proxies write it, with a port or without one; IPv6 in brackets."""
 
 
 class ClientAddresses:
     """Finds the caller's address. `X-Forwarded-For` is read only where the connection comes from a trusted proxy, and
     only as far back as trusted proxies wrote it: what is to the left of them anybody could have written.
+
+    An element is an address, quoted or not, with a port or without one; the port is no part of the caller. An element
+    that is anything else (`unknown`, a name of the proxy's own, nothing) ends the search, and the proxy that wrote it
+    counts as the caller.
     """
 
     def __init__(self, trusted: Iterable[str]) -> None:
         """`trusted` holds addresses and networks; raises ValueError for one that is neither."""
-        self._trusted = tuple(ip_network(network) for network in trusted)
+        self._trusted = tuple(_unmapped(ip_network(network)) for network in trusted)
         self._direct = lru_cache(_REMEMBERED)(lambda host: _shown(_parsed(host)))
 
     def of(self, scope: Scope) -> str:
@@ -36,7 +45,7 @@ class ClientAddresses:
         if address is None or not self._is_trusted(address):
             return _shown(address)
         for hop in reversed(_forwarded(scope)):
-            found = _parsed(hop)
+            found = _written(hop)
             if found is None:
                 break
             address = found
@@ -50,17 +59,40 @@ class ClientAddresses:
 
 def _forwarded(scope: Scope) -> list[str]:
     lines = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    return [hop.strip() for line in lines for hop in line.split(",")]
+    return [hop.strip(" \t") for line in lines for hop in line.split(",")]
+
+
+def _written(hop: str) -> IPv4Address | IPv6Address | None:
+    """The address in an element of `X-Forwarded-For`; None where there is none."""
+    if len(hop) > 1 and hop[0] == hop[-1] == '"':
+        hop = hop[1:-1]
+    node = _NODE.fullmatch(hop)
+    if node is None:
+        return _parsed(hop)
+    inside, plain, port = node.groups()
+    if port is not None and int(port) > _LAST_PORT:
+        return None
+    address = _parsed(plain if inside is None else inside)
+    # What is in brackets is no IPv4 address.
+    return address if inside is None or ":" in inside else None
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:
+    """The address; a zone, which means something on one machine only, is no part of it."""
     try:
         address = ip_address(text)
     except ValueError:
         return None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
+    if isinstance(address, IPv6Address):
+        return address.ipv4_mapped or IPv6Address(int(address))
     return address
+
+
+def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """The network as `_parsed` gives its addresses."""
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        return ip_network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
+    return network
 
 
 def _shown(address: IPv4Address | IPv6Address | None) -> str:

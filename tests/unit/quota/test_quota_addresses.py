@@ -8,6 +8,41 @@ from server.addresses import ClientAddresses
 
 PROXIES = ClientAddresses(["10.0.0.0/8", "192.0.2.7", "2001:db8:aa::/48"])
 
+NONSENSE = (
+    "",
+    ",",
+    "unknown",
+    "_hidden",
+    "_hidden:80",
+    "unknown:80",
+    "unix:",
+    "203.0.113.05",
+    "203.0.113.5:",
+    "203.0.113.5:65536",
+    "203.0.113.5:port",
+    "203.0.113.5:-1",
+    "203.0.113.5:80:80",
+    "203.0.113.5:\xb2",
+    "203.0.113.5/32",
+    "203.0.113",
+    "[203.0.113.5]",
+    "[203.0.113.5]:80",
+    "[2001:db8::1",
+    "2001:db8::1]",
+    "[2001:db8::1]443",
+    "[2001:db8::1]:99999",
+    "[fe80::1%]",
+    "[]",
+    '"203.0.113.5',
+    '"',
+    '""',
+    '""203.0.113.5""',
+    "for=203.0.113.5",
+    "1" * 5000,
+    "203.0.113.5:" + "1" * 5000,
+)
+"""What says nothing of a caller; the proxy that wrote it counts."""
+
 
 def seen(addresses: ClientAddresses, peer: str | None, *forwarded: str) -> str:
     headers = [(b"x-forwarded-for", line.encode("latin-1")) for line in forwarded]
@@ -34,8 +69,53 @@ def test_a_proxy_is_believed_as_far_back_as_proxies_wrote(peer: str) -> None:
 def test_where_every_hop_is_a_proxy_the_farthest_counts_and_nonsense_ends_the_search() -> None:
     assert seen(PROXIES, "10.1.2.3", "10.0.0.9, 10.0.0.8") == "10.0.0.9"
     assert seen(PROXIES, "10.1.2.3", "203.0.113.5, nonsense, 10.0.0.8") == "10.0.0.8"
-    for nonsense in ("", ",", "unknown", "_hidden", "203.0.113.5:80", "[2001:db8::1]", "203.0.113.05", "1" * 5000):
-        assert seen(PROXIES, "10.1.2.3", nonsense) == "10.1.2.3"
+    for nonsense in NONSENSE:
+        assert seen(PROXIES, "10.1.2.3", nonsense) == "10.1.2.3", nonsense
+        assert seen(PROXIES, "10.1.2.3", f"203.0.113.5, {nonsense}") == "10.1.2.3", nonsense
+        assert seen(PROXIES, "10.1.2.3", f"203.0.113.5, {nonsense}, 10.0.0.8:90") == "10.0.0.8", nonsense
+
+
+@pytest.mark.parametrize(
+    ("written", "caller"),
+    [
+        ("198.51.100.3:50001", "198.51.100.3"),
+        ("198.51.100.3:0", "198.51.100.3"),
+        ("198.51.100.3:65535", "198.51.100.3"),
+        ('"198.51.100.3"', "198.51.100.3"),
+        ('"198.51.100.3:50001"', "198.51.100.3"),
+        ("198.51.100.3\t", "198.51.100.3"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("[2001:db8:1:2::1]", "2001:db8:1:2::/64"),
+        ("[2001:db8:1:2::1]:443", "2001:db8:1:2::/64"),
+        ('"[2001:db8:1:2::1]:443"', "2001:db8:1:2::/64"),
+        ('"2001:DB8:1:2::1"', "2001:db8:1:2::/64"),
+        ("::ffff:198.51.100.3", "198.51.100.3"),
+        ("[::ffff:198.51.100.3]:443", "198.51.100.3"),
+        ("[::ffff:c633:6403]", "198.51.100.3"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("[fe80::1%eth0]:443", "fe80::/64"),
+    ],
+)
+def test_a_caller_is_its_address_however_a_proxy_writes_it(written: str, caller: str) -> None:
+    assert seen(PROXIES, "10.1.2.3", written) == caller
+    assert seen(PROXIES, "10.1.2.3", f"6.6.6.6:1, {written}, 10.9.9.9:4711") == caller
+    assert seen(PROXIES, "10.1.2.3", "6.6.6.6:1", written, "[2001:db8:aa::5]:443") == caller
+
+
+def test_callers_behind_one_proxy_with_other_ports_or_zones_are_told_apart_by_address_alone() -> None:
+    ports = {seen(PROXIES, "10.1.2.3", f"198.51.100.3:{port}") for port in (1, 50_001, 65_535)}
+    assert ports == {"198.51.100.3"}
+    others = {seen(PROXIES, "10.1.2.3", f"198.51.100.{host}:50001") for host in (3, 4)}
+    assert others == {"198.51.100.3", "198.51.100.4"}
+    zones = {seen(PROXIES, "10.1.2.3", f"[fe80::1%{zone}]:80") for zone in ("eth0", "1", "x" * 20)}
+    assert zones == {seen(PROXIES, "fe80::1%lo")} == {"fe80::/64"}
+
+
+def test_a_proxy_is_known_by_its_zoned_or_mapped_address_too() -> None:
+    addresses = ClientAddresses(["fe80::/10", "::ffff:192.0.2.0/120"])
+    for proxy in ("fe80::9%eth0", "192.0.2.7", "::ffff:192.0.2.7"):
+        assert seen(addresses, proxy, "198.51.100.3:80") == "198.51.100.3"
+    assert seen(addresses, "192.0.3.7", "198.51.100.3") == "192.0.3.7"
 
 
 def test_other_headers_say_nothing() -> None:
