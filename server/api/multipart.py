@@ -122,7 +122,7 @@ class _Head:
         name = bytes(self.name).lower()
         if name in self.headers:
             raise _malformed("a header of a part comes twice")
-        self.headers[name] = bytes(self.value)
+        self.headers[name] = bytes(self.value).strip(b" \t")
         self.name.clear()
         self.value.clear()
 
