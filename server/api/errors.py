@@ -119,7 +119,8 @@ def _bad_token(error: AuthenticationFailed, _request_id: str) -> ApiError:
 
 
 def _identity_unavailable(error: IdentityUnavailable, _request_id: str) -> ApiError:
-    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, str(error), code="identity_unavailable", headers=_SOON)
+    wait = _SOON | {"Retry-After": str(error.seconds)}
+    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, str(error), code="identity_unavailable", headers=wait)
 
 
 def _quota_exceeded(error: QuotaExceeded, _request_id: str) -> ApiError:

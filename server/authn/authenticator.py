@@ -14,7 +14,14 @@ class AuthenticationFailed(Exception):
 
 
 class IdentityUnavailable(Exception):
-    """Nobody can say now whether the credential is good: 503. The message is safe to show; the log says why."""
+    """It can't be told now whether the credential is good: 503. The message is safe to show; the log says why.
+
+    `seconds` is the time after which another try may be answered.
+    """
+
+    def __init__(self, message: str, seconds: int = 1) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class Authenticator(Protocol):

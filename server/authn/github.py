@@ -70,13 +70,17 @@ class GitHubValidator:
 
     async def _get(self, path: str, token: str) -> Reply:
         reply = await self._exchange.send("GET", self._url + path, _HEADERS | {"authorization": f"Bearer {token}"})
-        # 403 is also how GitHub says that it has been asked too often, which says nothing about the token.
-        if reply.status == 429 or (
-            reply.status == 403
-            and (reply.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in reply.headers)
-        ):
+        if reply.status == 429 or (reply.status == 403 and _is_about_the_rate(reply)):
             raise ExchangeFailed("the limit of requests is reached")
         return reply
+
+
+def _is_about_the_rate(reply: Reply) -> bool:
+    """Whether a 403 says that GitHub has been asked too often, and nothing about the token."""
+    if reply.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in reply.headers:
+        return True
+    # The secondary limit may come without any header.
+    return b"rate limit" in reply.content.lower()
 
 
 def _content(reply: Reply) -> bytes:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from server.authn.allowance import Allowance
 from server.authn.authenticator import IdentityUnavailable
 from server.authn.endpoint import Endpoint
 from server.authn.exchange import ExchangeFailed
@@ -18,10 +19,16 @@ MAX_STALE_SECONDS: Final = 24 * 3600.0
 """How long the last good keys serve while the endpoint fails, from the moment when they were last confirmed."""
 
 RETRY_SECONDS: Final = 5.0
-"""Pause after a failed reading."""
+"""Pause after a failed reading, until one that is due is tried again."""
 
-REFETCH_WINDOW_SECONDS: Final = 60.0
-"""However many tokens name unknown keys, they cause one reading in this time."""
+REREAD_RETRY_SECONDS: Final = 1.0
+"""Pause after a failed reading, until one that a token asks for is tried again."""
+
+REREADINGS: Final = 5
+"""Readings that tokens may ask for in a row; failed ones don't count."""
+
+REREAD_SECONDS: Final = 10.0
+"""Time after which they may ask for another one; whatever tokens come, a new key is noticed after this time."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -37,8 +44,13 @@ class KeySource:
         self._keys: KeySet | None = None
         self._confirmed_at = -math.inf
         self._failed_at = -math.inf
-        self._refetched_at = -math.inf
+        self._has_failed = False
+        self._allowance = Allowance(REREADINGS, REREAD_SECONDS, clock)
         self._reading: asyncio.Task[None] | None = None
+        self.readings = 0
+        """How many readings have begun."""
+        self.read = 0
+        """Which of them the keys come from."""
 
     async def current(self) -> KeySet:
         """The keys, at most `recheck_seconds` old while the endpoint answers; unchanged keys are the same object.
@@ -56,13 +68,20 @@ class KeySource:
                 await self._finish_reading()
         return self._usable()
 
-    async def refetch(self) -> KeySet:
-        """The keys, read anew because a token names one that they lack; once in 60 seconds, in between as they are."""
-        now = self._clock()
-        if now >= self._refetched_at + REFETCH_WINDOW_SECONDS:
-            self._refetched_at = now
-            self._read_once()
+    async def reread(self) -> KeySet:
+        """The keys as the reading finds them that is under way, or that begins now.
+
+        Raises `IdentityUnavailable` where that fails, and where none may begin yet: tokens that name made-up keys must
+        not have the endpoint read at their pace.
+        """
+        if self._reading is None or self._reading.done():
+            wait = max(self._allowance.wait(), self._failed_at + REREAD_RETRY_SECONDS - self._clock())
+            if wait > 0:
+                raise IdentityUnavailable("the issuer's keys can't be read again yet", math.ceil(wait))
+            self._read_once(asked_for=True)
         await self._finish_reading()
+        if self._has_failed:
+            raise IdentityUnavailable("the issuer's keys can't be read now", math.ceil(REREAD_RETRY_SECONDS))
         return self._usable()
 
     def _usable(self) -> KeySet:
@@ -70,26 +89,36 @@ class KeySource:
             raise IdentityUnavailable("the keys that tokens are verified with are not available")
         return self._keys
 
-    def _read_once(self) -> None:
+    def _read_once(self, *, asked_for: bool = False) -> None:
         if self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(self._read())
+            self._reading = asyncio.create_task(self._read(asked_for))
 
     async def _finish_reading(self) -> None:
         if self._reading is not None:
             # Shielded: one caller who hangs up must not end the reading that the others wait for.
             await asyncio.shield(self._reading)
 
-    async def _read(self) -> None:
+    async def _read(self, asked_for: bool) -> None:
+        self.readings += 1
+        reading = self.readings
         try:
             content = await self._endpoint.read()
             keys = self._keys if self._keys is not None and content == self._content else parse_key_set(content)
         except (ExchangeFailed, ValueError) as failure:
-            self._failed_at = self._clock()
+            self._fail()
             _log.warning("the keys at `%s` could not be read: %s", self._endpoint.address, failure)
             return
         if not keys.keys:
             # The issuer has withdrawn every key: the last good ones must not outlive that.
-            self._keys, self._failed_at = None, self._clock()
+            self._keys = None
+            self._fail()
             _log.warning("the keys at `%s` hold none that can verify a token", self._endpoint.address)
             return
+        if asked_for:
+            # Here and not where the reading began: those who asked for it may have hung up.
+            self._allowance.use()
         self._content, self._keys, self._confirmed_at = content, keys, self._clock()
+        self.read, self._has_failed = reading, False
+
+    def _fail(self) -> None:
+        self._failed_at, self._has_failed = self._clock(), True

@@ -25,10 +25,15 @@ ALGORITHMS: Final = frozenset((*RSA_ALGORITHMS, *CURVES.values()))
 
 @dataclass(frozen=True, slots=True)
 class VerificationKey:
-    """One public key, ready for each algorithm that its JWK allows; `kid` is None where the issuer gives it no name."""
+    """One public key, ready for each algorithm that its JWK allows; `kid` is None where the issuer gives it no name.
+
+    `material` is equal for two entries of the same public key, as their RFC 7638 thumbprints are, however its numbers
+    are spelled.
+    """
 
     kid: str | None
     verifiers: Mapping[str, Key]
+    material: tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +42,25 @@ class KeySet:
 
     keys: tuple[VerificationKey, ...]
 
+    def named(self, kid: str | None) -> tuple[VerificationKey, ...]:
+        """The keys of that name; all of them where `kid` is None."""
+        return self.keys if kid is None else tuple(key for key in self.keys if key.kid == kid)
+
+    def fitting(self, kid: str | None, algorithm: str) -> tuple[Key, ...]:
+        """A verifier for each distinct key of that name (None: any) that may verify `algorithm`.
+
+        A name may belong to several entries, of one key or of keys of different kinds (RFC 7517 section 4.5).
+        """
+        distinct = {key.material: key.verifiers[algorithm] for key in self.named(kid) if algorithm in key.verifiers}
+        return tuple(distinct.values())
+
 
 def parse_key_set(content: bytes) -> KeySet:
     """The usable keys of a JWK Set, perhaps none.
 
     A key is left out unless it is an RSA key of at least 2048 bits or a key on P-256, P-384 or P-521, meant for
     signatures (`use`, `key_ops`, `alg` where present), and public: a set that publishes a private key has lost it.
+    A `kid` that is no name (null, a number, empty, too long) counts as absent.
     Raises ValueError, with a sentence for the operator, where `content` is no JWK Set or has over 100 keys.
     """
     try:
@@ -59,26 +77,32 @@ def parse_key_set(content: bytes) -> KeySet:
 def _usable(entry: object) -> VerificationKey | None:
     if not isinstance(entry, dict) or "d" in entry or entry.get("use", "sig") != "sig":
         return None
-    kid, operations = entry.get("kid"), entry.get("key_ops", ["verify"])
-    if "kid" in entry and not is_plain(kid, MAX_KID_LENGTH):
-        return None
+    operations = entry.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:
         return None
     try:
-        members, algorithms = _public_part(entry)
+        members, algorithms, material = _public_part(entry)
         if "alg" in entry:
             algorithms = tuple(name for name in algorithms if name == entry["alg"])
         verifiers = {name: jwk.construct(members, name) for name in algorithms}
     except Exception:  # noqa: BLE001 - the parser below python-jose raises many kinds; a key it can't read isn't usable
         return None
-    return VerificationKey(kid, verifiers) if verifiers else None
+    kid = entry.get("kid")
+    named = kid if is_plain(kid, MAX_KID_LENGTH) else None
+    return VerificationKey(named, verifiers, material) if verifiers else None
 
 
-def _public_part(entry: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The members that make up the public key, and the algorithms that fit its kind."""
+def _public_part(entry: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...], tuple[str | int, ...]]:
+    """The members that make up the public key, the algorithms that fit its kind, and its `material`."""
     if entry["kty"] == "RSA":
-        long_enough = int.from_bytes(decode_base64url(entry["n"]), "big").bit_length() >= MIN_RSA_BITS
-        return {name: entry[name] for name in ("kty", "n", "e")}, RSA_ALGORITHMS if long_enough else ()
+        modulus, exponent = _number(entry["n"]), _number(entry["e"])
+        algorithms = RSA_ALGORITHMS if modulus.bit_length() >= MIN_RSA_BITS else ()
+        return {name: entry[name] for name in ("kty", "n", "e")}, algorithms, ("RSA", modulus, exponent)
     if entry["kty"] == "EC":
-        return {name: entry[name] for name in ("kty", "crv", "x", "y")}, (CURVES[entry["crv"]],)
-    return {}, ()
+        material = (entry["crv"], _number(entry["x"]), _number(entry["y"]))
+        return {name: entry[name] for name in ("kty", "crv", "x", "y")}, (CURVES[entry["crv"]],), material
+    return {}, (), ()
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(decode_base64url(text), "big")

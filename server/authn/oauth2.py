@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from server.authn.endpoint import open_endpoint
 from server.authn.jwks import KeySource
 from server.authn.keys import KeySet
 from server.authn.registered_claims import TokenRules
+from server.authn.remembered import REFUSAL_SECONDS
 from server.authn.verify import UnknownKey, verify
 
 MAX_CACHED_TOKENS: Final = 10_000
@@ -70,26 +72,42 @@ class OAuth2Authenticator:
         self._unnamed_issuer = endpoint.address
         self._source = KeySource(endpoint, settings.key_recheck_seconds, clock)
         self._now = now
+        self._clock = clock
         self._keys: KeySet | None = None
         self._verified: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
+        self._refused: OrderedDict[bytes, float] = OrderedDict()
 
     async def authenticate(self, token: str, _request: Scope, /) -> Principal:
         """The principal whom `token` proves; raises `AuthenticationFailed`, `IdentityUnavailable` and nothing else."""
+        begun = self._source.readings
         keys = await self._source.current()
-        try:
-            return self._admit(token, keys)
-        except UnknownKey:
-            keys = await self._source.refetch()
-        return self._admit(token, keys)
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        while True:
+            try:
+                return self._admit(token, digest, keys)
+            except UnknownKey:
+                if self._clock() < self._refused.get(digest, -math.inf):
+                    raise
+                # Only keys that were read after the token came can tell that its key doesn't exist.
+                if self._source.read > begun:
+                    self._refuse(digest)
+                    raise
+            keys = await self._source.reread()
 
     async def close(self) -> None:
         """Nothing stays open between two readings of the keys."""
 
-    def _admit(self, token: str, keys: KeySet) -> Principal:
+    def _refuse(self, digest: bytes) -> None:
+        """Remember a token whose key doesn't exist: repeating it must not use up what rereadings there are."""
+        self._refused[digest] = self._clock() + REFUSAL_SECONDS
+        self._refused.move_to_end(digest)
+        if len(self._refused) > MAX_CACHED_TOKENS:
+            self._refused.popitem(last=False)
+
+    def _admit(self, token: str, digest: bytes, keys: KeySet) -> Principal:
         if keys is not self._keys:
             self._verified.clear()
             self._keys = keys
-        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         now = self._now()
         principal, expires = self._verified.get(digest, (None, 0))
         if principal is not None and now < expires:

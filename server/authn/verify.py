@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from jose.backends.base import Key
-
 from server.authn.authenticator import AuthenticationFailed
 from server.authn.keys import ALGORITHMS, MAX_KID_LENGTH, KeySet
 from server.authn.registered_claims import TokenRules, check_issuer_and_audience, check_times, subject_of
@@ -21,7 +19,10 @@ _TYPES: Final = frozenset({"jwt", "at+jwt"})
 
 
 class UnknownKey(AuthenticationFailed):
-    """The token names a key that isn't in the set; the issuer may have published it since."""
+    """The set lacks the token's key, but nothing else is wrong with the token; the issuer may have published it since.
+
+    Such a token names a key that isn't there, or names none and none, several or a wrong one fit it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,10 @@ class VerifiedToken:
 def verify(token: str, rules: TokenRules, keys: KeySet, now: float) -> VerifiedToken:
     """What `token` says, if it is good at `now` (seconds since 1970).
 
-    A token with `kid` is checked with the key of that name alone, one without only where the set has exactly one key.
-    Keys and addresses in the token itself (`jwk`, `jku`, `x5c`, `x5u`) are never looked at. Raises `UnknownKey` for a
-    `kid` that the set lacks, `AuthenticationFailed` for every other fault whatever its kind, and nothing else.
+    A token with `kid` is checked with a key of that name alone, one without with any; exactly one distinct key must fit
+    its `alg`. Keys and addresses in the token itself (`jwk`, `jku`, `x5c`, `x5u`) are never looked at. Raises
+    `UnknownKey` where other keys could make the token good, `AuthenticationFailed` for every other fault whatever its
+    kind, and nothing else.
     """
     try:
         return _verify(token, rules, keys, now)
@@ -57,36 +59,45 @@ def _verify(token: str, rules: TokenRules, keys: KeySet, now: float) -> Verified
     if segments is None:
         raise AuthenticationFailed("the token is not three base64url segments joined by dots")
     header, payload, signature = map(decode_base64url, segments.groups())
-    verifier = _choose_verifier(read_object(header), keys)
-    signed = token[: segments.end(2)].encode("ascii")
-    if not verifier.verify(signed, signature):
-        raise AuthenticationFailed("the token's signature doesn't fit its issuer's key")
-    return _check_claims(read_object(payload), rules, now)
+    kid, algorithm = _named_key(read_object(header))
+    doubt = _doubt(kid, algorithm, keys, token[: segments.end(2)].encode("ascii"), signature)
+    # The claims come first: a token that no key can make good must not have the keys read again.
+    verified = _check_claims(read_object(payload), rules, now)
+    if doubt is not None:
+        raise doubt
+    return verified
 
 
-def _choose_verifier(header: dict[str, Any], keys: KeySet) -> Key:
+def _named_key(header: dict[str, Any]) -> tuple[str | None, str]:
+    """The `kid`, None where there is none, and the `alg`."""
     kind = header.get("typ", "JWT")
     if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in _TYPES:
         raise AuthenticationFailed("the token's `typ` is neither `JWT` nor `at+jwt`")
     if "crit" in header or "b64" in header:
         raise AuthenticationFailed("the token asks for extensions that are not supported")
-    algorithm = header.get("alg")
+    algorithm, kid = header.get("alg"), header.get("kid")
     if algorithm not in ALGORITHMS:
         raise AuthenticationFailed(f"the token's `alg` is not one of {', '.join(sorted(ALGORITHMS))}")
-    candidates = keys.keys
-    if "kid" in header:
-        kid = header["kid"]
-        if not is_plain(kid, MAX_KID_LENGTH):
-            raise AuthenticationFailed("the token's `kid` is not the name of a key")
-        candidates = tuple(key for key in keys.keys if key.kid == kid)
-        if not candidates:
-            raise UnknownKey("the token names a key that its issuer doesn't publish")
-    if len(candidates) != 1:
-        raise AuthenticationFailed("the token doesn't single out one of its issuer's keys")
-    verifier = candidates[0].verifiers.get(algorithm)
-    if verifier is None:
-        raise AuthenticationFailed("the token's `alg` is not one that its key is for")
-    return verifier
+    if "kid" in header and not is_plain(kid, MAX_KID_LENGTH):
+        raise AuthenticationFailed("the token's `kid` is not the name of a key")
+    return kid, algorithm
+
+
+def _doubt(kid: str | None, algorithm: str, keys: KeySet, signed: bytes, signature: bytes) -> UnknownKey | None:
+    """None where the signature is good; why it isn't where other keys could make it so. Raises where they could not."""
+    if not keys.named(kid):
+        return UnknownKey("the token names a key that its issuer doesn't publish")
+    candidates = keys.fitting(kid, algorithm)
+    if not candidates:
+        return UnknownKey("the token's `alg` is not one that its key is for")
+    if len(candidates) > 1:
+        return UnknownKey("the token doesn't single out one of its issuer's keys")
+    if candidates[0].verify(signed, signature):
+        return None
+    sentence = "the token's signature doesn't fit its issuer's key"
+    if kid is not None:
+        raise AuthenticationFailed(sentence)
+    return UnknownKey(sentence)
 
 
 def _check_claims(claims: dict[str, Any], rules: TokenRules, now: float) -> VerifiedToken:

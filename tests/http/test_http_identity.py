@@ -16,8 +16,12 @@ from server.authenticators import authenticator
 from server.authn import exchange
 from tests.http.decided import decided, read
 from tests.http.identified import CONFIG, P1, guarded, models
+from tests.http.issuers import issuing
 from tests.http.upstream import upstream
 from tests.identity.services import Asked, Service, private_ca, service
+from tests.unit.authn.authn_attacks import World
+from tests.unit.authn.authn_peers import Signer, claims, jwk_set
+from tests.unit.authn.authn_peers import answer as key_answer
 
 
 def test_c17_p1_two_github_users(opa_binary: Path, tmp_path: Path) -> None:
@@ -209,3 +213,42 @@ def test_case_17_an_endpoint_that_is_slow_is_unavailable_and_holds_nobody_else_u
                 assert models(running, "known") == ["echo/model-1", "echo/model-2"]
             assert slow.result() == 503
             endpoint.go_on.set()
+
+
+@pytest.fixture(scope="module")
+def issuer_and_attacker() -> World:
+    return World(Signer.rsa("rsa-1"), Signer.ec("ec-1"), Signer.rsa("new"))
+
+
+@pytest.mark.parametrize("kid", ["new", None])
+def test_i3_i5_a_new_key_is_found_as_soon_as_the_keys_can_be_read_and_until_then_it_is_503(
+    kid: str | None, issuer_and_attacker: World, opa_binary: Path, tmp_path: Path
+) -> None:
+    world = issuer_and_attacker
+    with issuing(world, opa_binary, tmp_path) as issued:
+        assert issued.status(world.rsa.token()) == 200
+        assert issued.status(Signer.ec("made-up").token()) == 401
+        new = world.attacker.jwk(kid=... if kid is None else kid)
+        issued.keys.content = jwk_set(new if kid is None else world.rsa, new)
+        issued.keys.behaviour = lambda handler: key_answer(handler, 503, b"")
+        bearer = f"Authorization: Bearer {world.attacker.token(kid=... if kid is None else kid)}"
+        for _ in range(3):
+            answer = issued.running.address.get("/v1/models", bearer)
+            assert (answer.status, answer.error["code"]) == (503, "identity_unavailable")
+            assert (answer.headers["retry-after"], answer.headers["x-should-retry"]) == ("1", "true")
+        issued.keys.behaviour = issued.keys.publish
+        issued.clock.seconds += 1
+        assert issued.running.address.get("/v1/models", bearer).status == 200
+
+
+def test_i6_a_key_whose_name_is_null_shuts_nobody_out(
+    issuer_and_attacker: World, opa_binary: Path, tmp_path: Path
+) -> None:
+    world = issuer_and_attacker
+    with issuing(world, opa_binary, tmp_path) as issued:
+        for odd in (None, 5, ""):
+            issued.keys.content = jwk_set(world.rsa.jwk(kid=odd), world.ec)
+            issued.clock.seconds += 600
+            assert issued.status(world.ec.token()) == 200
+            assert issued.status(world.rsa.token(kid=...)) == 200
+            assert issued.status(world.rsa.token(claims(jti=str(odd)))) == 401

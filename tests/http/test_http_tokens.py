@@ -15,6 +15,7 @@ import pytest
 
 from server.authenticators import authenticator
 from server.authn import exchange, oauth2
+from server.authn.jwks import REREAD_SECONDS, REREADINGS
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
 from tests.http.decided import Decided, decided, read
 from tests.http.issuers import CONFIG, UNUSED, Clock, Issued, issuing
@@ -41,6 +42,7 @@ def test_cases_9_to_11_every_forged_or_odd_token_is_401_and_quoted_nowhere(issue
         token = make(issued.world)
         # Others can't be sent: a header holds printable ASCII, and no more than the edge takes.
         if token and len(token) < 30_000 and all("!" <= letter <= "~" for letter in token):
+            issued.clock.seconds += REREAD_SECONDS  # so that no other one's unknown key makes it 503
             refused = issued.running.address.get("/v1/models", f"Authorization: Bearer {token}")
             assert refused.status == 401, name
             assert refused.error["code"] == "invalid_api_key", name
@@ -48,8 +50,7 @@ def test_cases_9_to_11_every_forged_or_odd_token_is_401_and_quoted_nowhere(issue
             assert not [part for part in token.split(".") if len(part) > 8 and part in refused.body.decode()], name
             tried += 1
     assert tried > 100
-    # All of their unknown keys together caused one more reading.
-    assert len(issued.keys.requests) == 2
+    assert 1 < len(issued.keys.requests) < 20, "only unknown keys have the keys read again"
     assert issued.status(issued.world.rsa.token()) == 200
 
 
@@ -64,6 +65,7 @@ def test_case_10_no_address_in_a_token_is_ever_asked(issued: Issued) -> None:
             {"iss": trap.url},
         ):
             for kid in ("rsa-1", "rsa-2"):
+                issued.clock.seconds += REREAD_SECONDS
                 assert issued.status(attacker.token(**{"kid": kid, **header})) == 401
                 assert issued.status(attacker.token(claims(iss=trap.url), **{"kid": kid, **header})) == 401
         assert trap.asked == []
@@ -138,7 +140,8 @@ def test_case_12_an_endpoint_gone_bad_is_outlived_and_never_believed(
             issued.keys.behaviour = behaviour
             issued.clock.seconds += 700
             before = len(issued.keys.requests)
-            assert (issued.status(good), issued.status(forged)) == (200, 401)
+            # Nobody can tell whether the forged one's key exists by now.
+            assert (issued.status(good), issued.status(forged)) == (200, 503)
             assert len(issued.keys.requests) > before
         assert (trap.asked, metadata) == ([], [])
         # Only for a day, and then nobody is let in on keys that nobody confirms.
@@ -146,14 +149,14 @@ def test_case_12_an_endpoint_gone_bad_is_outlived_and_never_believed(
         assert issued.status(good) == 503
 
 
-def test_case_13_a_flood_of_unknown_keys_from_100_clients_reads_the_keys_once(
+def test_case_13_a_flood_of_unknown_keys_from_100_clients_reads_the_keys_a_few_times(
     world: World, opa_binary: Path, tmp_path: Path
 ) -> None:
     with issuing(world, opa_binary, tmp_path) as issued, ThreadPoolExecutor(100) as many:
         assert issued.status(world.rsa.token()) == 200
         flood = [world.attacker.token(kid=f"unknown-{number}") for number in range(300)]
-        assert set(many.map(issued.status, flood)) == {401}
-        assert len(issued.keys.requests) == 2
+        assert set(many.map(issued.status, flood)) <= {401, 503}
+        assert len(issued.keys.requests) <= 1 + REREADINGS
         assert issued.status(world.rsa.token()) == 200
 
 

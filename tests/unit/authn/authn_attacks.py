@@ -112,7 +112,7 @@ ATTACKS: dict[str, tuple[Callable[[World], str], str]] = {
     "kid null": (with_raw_header(b'{"alg":"RS256","kid":null}'), "not the name of a key"),
     "kid a list": (with_header(kid=["rsa-1"]), "not the name of a key"),
     "kid with a line break": (with_header(kid="rsa-1\n"), "not the name of a key"),
-    "kid missing where the set has two keys": (with_header(kid=...), SINGLE_OUT),
+    "kid missing, and the signature of another key": (lambda w: w.attacker.token(kid=...), SIGNATURE),
     "jwk of the attacker": (lambda w: w.attacker.token(kid="rsa-1", jwk=w.attacker.jwk()), SIGNATURE),
     "jwk of the attacker under its own kid": (lambda w: w.attacker.token(jwk=w.attacker.jwk()), "doesn't publish"),
     "jku and x5u of the attacker": (

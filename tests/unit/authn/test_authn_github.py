@@ -118,6 +118,7 @@ def test_a_user_whose_claims_are_elsewhere_is_refused(mark: dict[str, Any]) -> N
     [
         (403, {}, {"x-ratelimit-remaining": "0"}),
         (403, {}, {"retry-after": "60"}),
+        (403, {"message": "You have exceeded a secondary rate limit. Please wait."}, {"x-ratelimit-remaining": "9"}),
         (429, {}, {}),
         (500, {}, {}),
         (404, {}, {}),

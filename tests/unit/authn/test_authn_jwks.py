@@ -105,27 +105,6 @@ def test_a_new_key_is_found_at_its_first_token(
     assert len(server.requests) == 2
 
 
-def test_a_flood_of_unknown_kids_causes_one_fetch_per_window(
-    server: KeyServer, clock: Clock, rsa_signer: Signer, second_signer: Signer
-) -> None:
-    async def flood(identity: OAuth2Authenticator, label: str) -> None:
-        tokens = [second_signer.token(kid=f"{label}-{number}") for number in range(100)]
-        results = await asyncio.gather(*(ask(identity, token) for token in tokens), return_exceptions=True)
-        assert all(isinstance(result, AuthenticationFailed) for result in results)
-
-    async def scenario() -> None:
-        identity = authenticator(server, clock)
-        await ask(identity, rsa_signer.token())
-        for seconds, fetches in ((0, 2), (59, 2), (1, 3), (59, 3)):
-            clock.seconds += seconds
-            await flood(identity, f"at-{clock.seconds}")
-            assert len(server.requests) == fetches
-            await ask(identity, rsa_signer.token())
-
-    server.content = jwk_set(rsa_signer)
-    asyncio.run(scenario())
-
-
 def test_a_forged_token_under_a_known_kid_causes_no_fetch(
     server: KeyServer, clock: Clock, rsa_signer: Signer, second_signer: Signer
 ) -> None:
@@ -138,21 +117,6 @@ def test_a_forged_token_under_a_known_kid_causes_no_fetch(
     server.content = jwk_set(rsa_signer)
     asyncio.run(scenario())
     assert len(server.requests) == 1
-
-
-def test_a_failing_refetch_refuses_the_token_and_keeps_the_keys(
-    server: KeyServer, clock: Clock, rsa_signer: Signer, second_signer: Signer
-) -> None:
-    async def scenario() -> None:
-        identity = authenticator(server, clock)
-        await ask(identity, rsa_signer.token())
-        server.behaviour = fails
-        with pytest.raises(AuthenticationFailed):
-            await ask(identity, second_signer.token())
-        await ask(identity, rsa_signer.token(claims(sub="user-2")))
-
-    server.content = jwk_set(rsa_signer)
-    asyncio.run(scenario())
 
 
 def test_without_any_keys_nobody_is_identified_and_the_endpoint_is_not_hammered(

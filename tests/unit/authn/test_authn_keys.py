@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from server.authn.keys import parse_key_set
+from server.authn import AuthenticationFailed
+from server.authn.keys import RSA_ALGORITHMS, parse_key_set
 from server.authn.registered_claims import TokenRules
-from server.authn.verify import verify
+from server.authn.verify import UnknownKey, verify
 from tests.unit.authn.authn_peers import NOW, Signer, base64url, jwk_set
 
 RULES = TokenRules(None, None)
@@ -36,8 +39,6 @@ UNUSABLE: dict[str, dict[str, Any]] = {
     "kty missing": {"kty": ...},
     "kty of the wrong family": {"kty": "EC"},
     "kty in lower case": {"kty": "rsa"},
-    "kid a number": {"kid": 1},
-    "kid empty": {"kid": ""},
     "modulus missing": {"n": ...},
     "modulus a number": {"n": 5},
     "modulus empty": {"n": ""},
@@ -111,3 +112,67 @@ def test_more_than_100_keys_are_refused(rsa_signer: Signer) -> None:
 
 def test_an_empty_set_is_a_set() -> None:
     assert parse_key_set(json.dumps({"keys": []}).encode()).keys == ()
+
+
+@pytest.mark.parametrize("kid", [None, 1, 0, True, "", [], {}, "k" * 257, "a\nb", "\ud800"])
+def test_a_kid_that_is_no_name_counts_as_absent(kid: Any, rsa_signer: Signer, ec_signer: Signer) -> None:
+    keys = parse_key_set(jwk_set(rsa_signer.jwk(kid=kid), ec_signer))
+    assert [key.kid for key in keys.keys] == [None, "ec-1"]
+    assert verify(ec_signer.token(), RULES, keys, NOW).subject == "user-1"
+    assert verify(rsa_signer.token(kid=...), RULES, keys, NOW).subject == "user-1"
+    with pytest.raises(UnknownKey):
+        verify(rsa_signer.token(), RULES, keys, NOW)
+
+
+def test_one_key_listed_once_for_each_of_its_algorithms_verifies_all_of_them(rsa_signer: Signer) -> None:
+    keys = parse_key_set(jwk_set(*[rsa_signer.jwk(alg=name) for name in RSA_ALGORITHMS]))
+    for name in RSA_ALGORITHMS:
+        assert verify(rsa_signer.token(alg=name), RULES, keys, NOW).subject == "user-1"
+        assert verify(rsa_signer.token(alg=name, kid=...), RULES, keys, NOW).subject == "user-1"
+
+
+def padded(members: dict[str, Any]) -> dict[str, Any]:
+    """The same key with a zero before its modulus: another spelling, which RFC 7518 forbids and issuers write."""
+    modulus = base64.urlsafe_b64decode(members["n"] + "==")
+    return {**members, "n": base64url(b"\0" + modulus)}
+
+
+DOUBLES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "as it is": lambda members: members,
+    "under no name": lambda members: {name: value for name, value in members.items() if name != "kid"},
+    "under another name": lambda members: members | {"kid": "other"},
+    "with an alg": lambda members: members | {"alg": "RS256"},
+    "with key_ops": lambda members: members | {"key_ops": ["verify"]},
+    "with a certificate": lambda members: members | {"x5c": ["AAAA"]},
+    "in another spelling": padded,
+}
+
+
+@pytest.mark.parametrize("name", DOUBLES)
+def test_a_key_that_is_listed_twice_is_one_key(name: str, rsa_signer: Signer, ec_signer: Signer) -> None:
+    keys = parse_key_set(jwk_set(rsa_signer, ec_signer, DOUBLES[name](rsa_signer.jwk())))
+    for kid in ("rsa-1", ...):
+        assert verify(rsa_signer.token(kid=kid), RULES, keys, NOW).subject == "user-1"
+
+
+def test_the_alg_of_the_token_chooses_among_keys_of_one_name(
+    rsa_signer: Signer, ec_signer: Signer, second_signer: Signer
+) -> None:
+    """RFC 7517 section 4.5: keys of different kinds may share a name; so may keys for different algorithms."""
+    shared = [rsa_signer.jwk(kid="k", alg="RS256"), second_signer.jwk(kid="k", alg="RS512"), ec_signer.jwk(kid="k")]
+    keys = parse_key_set(jwk_set(*shared, rsa_signer.jwk(kid="k", use="enc"), second_signer.jwk(kid="k", use="enc")))
+    for signer, algorithm in ((rsa_signer, "RS256"), (second_signer, "RS512"), (ec_signer, "ES256")):
+        assert verify(signer.token(kid="k", alg=algorithm), RULES, keys, NOW).subject == "user-1"
+        assert verify(signer.token(kid=..., alg=algorithm), RULES, keys, NOW).subject == "user-1"
+    for signer, algorithm in ((rsa_signer, "RS512"), (second_signer, "RS256")):
+        with pytest.raises(AuthenticationFailed, match="signature"):
+            verify(signer.token(kid="k", alg=algorithm), RULES, keys, NOW)
+    with pytest.raises(UnknownKey, match="not one that its key is for"):
+        verify(rsa_signer.token(kid="k", alg="RS384"), RULES, keys, NOW)
+
+
+def test_two_different_keys_that_fit_verify_nothing(rsa_signer: Signer, second_signer: Signer) -> None:
+    nameless = parse_key_set(jwk_set(rsa_signer.jwk(kid=...), second_signer.jwk(kid=...)))
+    for keys, kid in ((nameless, ...), (parse_key_set(jwk_set(rsa_signer, second_signer.jwk(kid="rsa-1"))), "rsa-1")):
+        with pytest.raises(UnknownKey, match="single out"):
+            verify(rsa_signer.token(kid=kid), RULES, keys, NOW)
