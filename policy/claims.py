@@ -38,6 +38,11 @@ def default_claims(provider_type: str) -> TextMapping[str, str]:
     return _DEFAULTS.get(provider_type, DEFAULT_CLAIMS)
 
 
+def subject_claim(provider_type: str) -> str:
+    """The claim that names the caller, for a provider of that type."""
+    return _SUBJECT_CLAIMS[provider_type]
+
+
 @dataclass(frozen=True, slots=True)
 class Claims:
     """What the configuration says about claims.

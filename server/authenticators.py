@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from functools import partial
 
-from policy.claims import default_claims
+from policy.claims import default_claims, subject_claim
 from server.authn import Authenticator
 from server.authn.api_keys import ApiKeyValidator
 from server.authn.by_form import ByForm
@@ -19,6 +19,7 @@ from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
 from server.authn.pseudonyms import kept_key, pseudonym
 from server.authn.registered_claims import TokenRules
 from server.authn.remembered import Remembering
+from server.authn.tally import Tallies
 from server.config import AuthConfig
 from server.config.auth import (
     ApiKeyConfig,
@@ -32,21 +33,22 @@ from server.home import home
 from server.tls import client_context
 
 
-def authenticator(config: AuthConfig) -> Authenticator | None:
+def authenticator(config: AuthConfig, tallies: Tallies | None = None) -> Authenticator | None:
     """Who turns tokens into principals; None where authentication is not configured.
 
-    Raises ValueError and `PseudonymKeyUnusable`, with a sentence, for settings that can't work.
+    `tallies` counts which mapped claims their tokens have. Raises ValueError and `PseudonymKeyUnusable`, with a
+    sentence, for settings that can't work.
     """
     match config.provider_config:
         case None:
             return None
         case OAuth2Config() as oauth2:
-            return _oauth2(oauth2)
+            return _oauth2(oauth2, tallies)
         case KubernetesConfig() as kubernetes:
-            url, mapping = kubernetes.api_server_url, _mapping(kubernetes)
+            url, mapping = kubernetes.api_server_url, _mapping(kubernetes, kubernetes.type, tallies)
             return Remembering(KubernetesValidator(url, mapping, _context(kubernetes)), kubernetes.recheck_period)
         case GitHubConfig() as github:
-            url, mapping = github.github_api_base_url, _mapping(github)
+            url, mapping = github.github_api_base_url, _mapping(github, github.type, tallies)
             return Remembering(GitHubValidator(url, mapping, _context(github)), github.recheck_period)
         case CustomConfig() as custom:
             secret = custom.name_key
@@ -58,10 +60,11 @@ def authenticator(config: AuthConfig) -> Authenticator | None:
             return Remembering(ApiKeyValidator(store), keys.recheck_period)
 
 
-def _oauth2(config: OAuth2Config) -> Authenticator:
+def _oauth2(config: OAuth2Config, tallies: Tallies | None) -> Authenticator:
     """One judge for one issuer with keys alone; else a choice between several."""
     issuers: tuple[IssuerConfig, ...] = config.issuers or (config,)
-    judges = [(issuer, _by_keys(issuer), _by_introspection(issuer)) for issuer in issuers]
+    mapped = [(issuer, _mapping(issuer, config.type, tallies)) for issuer in issuers]
+    judges = [(issuer, _by_keys(issuer, to), _by_introspection(issuer, to)) for issuer, to in mapped]
     if len(judges) == 1 and judges[0][1] is not None and judges[0][2] is None:
         return judges[0][1]
     signed: dict[str | None, Authenticator] = {}
@@ -74,7 +77,7 @@ def _oauth2(config: OAuth2Config) -> Authenticator:
     return ByForm(signed, endpoints[0] if len(endpoints) == 1 else None)
 
 
-def _by_keys(config: IssuerConfig) -> OAuth2Authenticator | None:
+def _by_keys(config: IssuerConfig, mapping: ClaimsMapping) -> OAuth2Authenticator | None:
     if config.jwks is None:
         return None
     token = config.jwks.token
@@ -87,12 +90,12 @@ def _by_keys(config: IssuerConfig) -> OAuth2Authenticator | None:
             key_recheck_seconds=config.jwks.key_recheck_period,
             tls_cafile=config.tls_cafile,
             verify_tls=config.verify_tls,
-            claims_mapping=_mapping(config),
+            claims_mapping=mapping,
         )
     )
 
 
-def _by_introspection(config: IssuerConfig) -> Remembering | None:
+def _by_introspection(config: IssuerConfig, mapping: ClaimsMapping) -> Remembering | None:
     asked = config.introspection
     if asked is None:
         return None
@@ -100,15 +103,20 @@ def _by_introspection(config: IssuerConfig) -> Remembering | None:
         asked.url, asked.client_id, asked.client_secret.get_secret_value(), asked.send_secret_in_body
     )
     rules = TokenRules(config.issuer, config.audience)
-    validator = IntrospectionValidator(settings, rules, _mapping(config), _context(config))
+    validator = IntrospectionValidator(settings, rules, mapping, _context(config))
     return Remembering(validator, asked.recheck_period)
 
 
-def _mapping(config: IssuerConfig | KubernetesConfig | GitHubConfig) -> ClaimsMapping:
-    if config.claims_mapping is not None:
-        return ClaimsMapping(config.claims_mapping)
-    kind = "oauth2_token" if isinstance(config, IssuerConfig) else config.type
-    return ClaimsMapping(default_claims(kind), is_default=True)
+def _mapping(
+    config: IssuerConfig | KubernetesConfig | GitHubConfig, kind: str, tallies: Tallies | None
+) -> ClaimsMapping:
+    """The mapping of an issuer, or of a provider of that `kind`; who has no name is counted under the kind."""
+    is_default = config.claims_mapping is None
+    pairs = config.claims_mapping if config.claims_mapping is not None else default_claims(kind)
+    if tallies is None:
+        return ClaimsMapping(pairs, is_default)
+    named = (config.issuer if isinstance(config, IssuerConfig) else None) or kind
+    return ClaimsMapping(pairs, is_default, tallies.of(named, pairs, subject_claim(kind), is_default=is_default))
 
 
 def _context(config: IssuerConfig | KubernetesConfig | GitHubConfig | CustomConfig) -> ssl.SSLContext:

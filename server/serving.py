@@ -53,7 +53,8 @@ async def serve_door(
 ) -> None:
     """What each process that serves does; raises whatever `start_failure` has a sentence for."""
     settings, ending, streams = plan.config.server, Ending(), OpenStreams()
-    app = wiring.build(plan.config, pep, authenticator(settings.auth), probe, telemetry, ending, streams)
+    identity = authenticator(settings.auth, telemetry.tallies)
+    app = wiring.build(plan.config, pep, identity, probe, telemetry, ending, streams)
     tls = _tls(settings)
     config = door(
         app,

@@ -31,6 +31,7 @@ from server.api.providers import ProviderEntry, Providers
 from server.api.registry import KINDS, Entries
 from server.app import House, create_app
 from server.authn import Authenticator
+from server.authn.tally import Tallies
 from server.authz.decision_log import DecisionLog
 from server.authz.log_sink import Rotation
 from server.authz.pdp import PolicyDecisionPoint
@@ -66,10 +67,11 @@ _MASK: Final = "********"
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """How one process is watched; `tracing` is None where there is no collector."""
+    """How one process is watched; `tracing` is None where there is no collector. `tallies` counts claims of tokens."""
 
     metrics: Metrics
     tracing: Tracing | None
+    tallies: Tallies
 
 
 @asynccontextmanager
@@ -91,11 +93,11 @@ def measured(config: Config) -> Telemetry:
     release, to = version("ostiary"), config.server.tracing
     metrics = Metrics(release, os.environ.get(SHARED_DIRECTORY) if config.server.workers > 1 else None)
     if to is None:
-        return Telemetry(metrics, None)
+        return Telemetry(metrics, None, Tallies(metrics.claims))
     # Here and not above: whoever has no collector needn't wait for it to be imported.
     from server.telemetry.spans import Tracing
 
-    return Telemetry(metrics, Tracing(to.endpoint, to.service_name, release))
+    return Telemetry(metrics, Tracing(to.endpoint, to.service_name, release), Tallies(metrics.claims))
 
 
 def _decision_point(transport: OpaTransport, revision: str, telemetry: Telemetry) -> PolicyDecisionPoint:
@@ -180,7 +182,7 @@ def build(
             enforcement=enforcement,
             authenticator=authenticator,
             cors=cors(config.server.cors),
-            health=Health(probe, version("ostiary")),
+            health=Health(probe, version("ostiary"), telemetry.tallies.never_found),
             models=Models(catalogue, created=int(time.time())),
             providers=Providers(entries),
             chat=ChatCompletions(catalogue, reader, streams, stores.chats),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -24,9 +25,11 @@ class Probe(Protocol):
 class Health:
     """Whether the server serves, for load balancers and for whoever is on call."""
 
-    def __init__(self, probe: Probe, version: str) -> None:
+    def __init__(self, probe: Probe, version: str, never_found: Callable[[], list[dict[str, Any]]]) -> None:
+        """`never_found` gives the mapped claims that no token had, as `server.authn.tally.Tallies` does."""
         self._probe = probe
         self._version = version
+        self._never_found = never_found
 
     async def alive(self, request: Request) -> Response:
         """OK; since the route guard has asked the policy engine by now, that engine answers."""
@@ -48,19 +51,19 @@ class Health:
         if readiness.reason is None and silence is not None:
             readiness = replace(readiness, reason=silence)
         ready = readiness.ready and gate.judged
-        if ready:
-            return JSONResponse(_report(readiness, ready))
-        return JSONResponse(_report(readiness, ready), 503, {"Retry-After": "1"})
+        report = _report(readiness, ready, self._never_found())
+        return JSONResponse(report) if ready else JSONResponse(report, 503, {"Retry-After": "1"})
 
     async def version(self, request: Request) -> Response:
         """The version of this server."""
         return JSONResponse({"version": self._version})
 
 
-def _report(readiness: Readiness, ready: bool) -> dict[str, Any]:
+def _report(readiness: Readiness, ready: bool, never_found: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "status": "ready" if ready else "unavailable",
         "authentication": readiness.authentication,
+        "claims_never_found": never_found,
         "policy": {
             "wanted_revision": readiness.wanted_revision,
             "live_revision": readiness.live_revision,

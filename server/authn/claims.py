@@ -11,6 +11,7 @@ from typing import Any, Final
 from server.authn.authenticator import AuthenticationFailed
 from server.authn.elsewhere import refuse_elsewhere, refuse_reference
 from server.authn.strict import is_plain
+from server.authn.tally import Tally
 
 MAX_VALUES: Final = 1000
 MAX_VALUE_LENGTH: Final = 256
@@ -21,10 +22,14 @@ _SPLIT: Final = frozenset({"scope", "scp"})
 
 @dataclass(frozen=True, slots=True)
 class ClaimsMapping:
-    """Claim → attribute, in order; `is_default` where the configuration has no mapping of its own."""
+    """Claim → attribute, in order; `is_default` where the configuration has no mapping of its own.
+
+    `tally` counts which of the claims good tokens have.
+    """
 
     pairs: Mapping[str, str]
     is_default: bool = False
+    tally: Tally | None = None
 
     def attributes(self, claims: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         """The attributes that `claims` become.
@@ -37,11 +42,14 @@ class ClaimsMapping:
         groups could slip past a `forbid`.
         """
         united: dict[str, dict[str, None]] = {}
+        found = {name: self._values(name, claims) for name in self.pairs}
         for name, attribute in self.pairs.items():
-            for value in self._values(name, claims):
+            for value in found[name]:
                 united.setdefault(attribute, {})[value] = None
         if sum(map(len, united.values())) > MAX_VALUES:
             raise AuthenticationFailed(f"the token has more than {MAX_VALUES} attribute values")
+        if self.tally is not None:
+            self.tally.count([name for name, values in found.items() if values], claims)
         return {attribute: tuple(values) for attribute, values in united.items()}
 
     def _values(self, name: str, claims: Mapping[str, Any]) -> list[str]:

@@ -26,6 +26,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from policy.vocabulary import CONTRACT
 from server.authz.errors import Failure
 from server.authz.observer import EFFECTS, Effect, Kind
+from server.telemetry.claim_counters import ClaimCounters
 from server.telemetry.gauges import Gauges, Sample
 from server.unreadable import Unreadable
 
@@ -58,6 +59,7 @@ class Metrics:
             self._exposed = CollectorRegistry()
             MultiProcessCollector(self._exposed, shared)  # type: ignore[no-untyped-call]  # it has no types
         self._gauges = Gauges(registry)
+        self.claims = ClaimCounters(registry)
         self._look: Callable[[], Sample] | None = None
         self._count_streams: Callable[[], int] = int
         self._count_writes: Callable[[], int] = int

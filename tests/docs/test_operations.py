@@ -58,6 +58,7 @@ def exposed() -> dict[str, set[str]]:
     """Every metric, with its labels."""
     metrics = Metrics("1.2.3")
     metrics.watch(lambda: Sample(False, 0, "r1", "r1", 0, 0))
+    metrics.claims.expect("https://issuer.example", ["roles"])
     metrics.served("/v1/models", "GET", 200, 0.1)
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.text().decode()):

@@ -95,6 +95,7 @@ def decided(
     authenticator: Authenticator | None,
     start: bool = True,
     environ: Mapping[str, str] | None = None,
+    telemetry: wiring.Telemetry | None = None,
 ) -> Iterator[Decided]:
     """The server with the configuration `text`, whose variables are in `environ`; `start=False` leaves OPA out."""
     policies = read_policies(parse_document(dedent(text), "config.yaml"), environ or {}, Findings())
@@ -104,7 +105,7 @@ def decided(
     archive.write_bytes(bundle.archive)
     policy = RealPolicy()
     config = read(text, environ)
-    app = wiring.build(config, policy, authenticator, policy)
+    app = wiring.build(config, policy, authenticator, policy, telemetry)
     providers = app.router.lifespan_context
     authentication = Authentication.OFF if authenticator is None else Authentication.CONFIGURED
 

@@ -123,7 +123,7 @@ def house(
             enforcement=enforcement or UnsafePermitAll(),
             authenticator=authenticator,
             cors=None if cors is None else Cors(cors),
-            health=Health(AlwaysReady(), "1.2.3"),
+            health=Health(AlwaysReady(), "1.2.3", list),
             models=Models(catalogue, CREATED),
             providers=Providers(entries),
             chat=ChatCompletions(catalogue, reader, streams or OpenStreams(), nothing_stored()),
