@@ -7,7 +7,9 @@ resource) fits into the same question; the guard sees to it that none of them an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Final, Protocol
 
 from starlette.routing import BaseRoute, Match, Route
@@ -18,11 +20,14 @@ from policy.vocabulary import Action, Anonymous, Resource
 from server.api.errors import ApiError, ClientGone, forbidden, unauthenticated
 from server.authn import Authenticator
 from server.authn.bearer import bearer_token
+from server.authz.decision_record import Limited
 from server.authz.errors import AccessDenied, PolicyUnavailable
-from server.authz.pep import RequestContext
-from server.authz.permit import ListPermit, Permit
+from server.authz.pep import Listing, RequestContext
+from server.authz.permit import Permit
+from server.quota.counters import CountersUnavailable
+from server.quota.quota import QuotaExceeded
 from server.requests import call_of, gate_of
-from server.toll import Toll, Tolls, caller_of
+from server.toll import Toll, Tolls, TooManyAtOnce, caller_of, limited_by
 
 _ANONYMOUS: Final = Anonymous()
 
@@ -34,12 +39,19 @@ class EnforcementPoint(Protocol):
         """Return if the caller may use the route; raises AccessDenied or PolicyUnavailable."""
         ...
 
-    async def permit(self, context: RequestContext, action: Action, resource: Resource) -> Permit:
+    async def permit(
+        self, context: RequestContext, action: Action, resource: Resource, made: Sequence[str] = ()
+    ) -> Permit:
         """Leave to act on the resource; raises AccessDenied or PolicyUnavailable."""
         ...
 
     async def permit_route_and_access(
-        self, context: RequestContext, route: vocabulary.Route, action: Action, resource: Resource
+        self,
+        context: RequestContext,
+        route: vocabulary.Route,
+        action: Action,
+        resource: Resource,
+        made: Sequence[str] = (),
     ) -> Permit:
         """Both in one question."""
         ...
@@ -50,8 +62,18 @@ class EnforcementPoint(Protocol):
         """Leave to read each resource that the caller may read, in order; AccessDenied if it may not use the route."""
         ...
 
-    async def permit_list(self, context: RequestContext, action: Action, kind: str) -> ListPermit:
-        """Leave to act on those stored records of a type that its filter permits."""
+    async def listed(
+        self, context: RequestContext, kind: str, resources: Sequence[Resource], route: vocabulary.Route | None = None
+    ) -> list[Permit]:
+        """The same for all resources of a type that there are, logged as one list."""
+        ...
+
+    def listing(self, context: RequestContext, action: Action, kind: str) -> AbstractAsyncContextManager[Listing]:
+        """Leave to act on those stored records of a type that its filter permits; logged when the context ends."""
+        ...
+
+    async def stopped(self, context: RequestContext, route: vocabulary.Route, limited: Limited) -> None:
+        """Write down that a limit stops the request; raises PolicyUnavailable."""
         ...
 
 
@@ -102,16 +124,16 @@ class Gate:
             raise
         await self._settle()
 
-    async def permit(self, action: Action, resource: Resource) -> Permit:
+    async def permit(self, action: Action, resource: Resource, made: Sequence[str] = ()) -> Permit:
         """Leave to act on `resource`, asked together with the route where that is not settled.
 
-        Raises AccessDenied only where the caller may use the route, but may not do this to this resource; else what
-        `enter` raises.
+        `made` are the ids of the records that a create makes, for the decision log. Raises AccessDenied only where the
+        caller may use the route, but may not do this to this resource; else what `enter` raises.
         """
         if self.judged:
-            return await self._pep.permit(self._context, action, resource)
+            return await self._pep.permit(self._context, action, resource, made)
         try:
-            permit = await self._pep.permit_route_and_access(self._context, self._route, action, resource)
+            permit = await self._pep.permit_route_and_access(self._context, self._route, action, resource, made)
         except AccessDenied as denied:
             if denied.of_route:
                 raise self._refusal(denied) from None
@@ -128,10 +150,32 @@ class Gate:
 
         The route is asked about together with them where that is not settled. Raises what `enter` raises.
         """
+        return await self._entering(partial(self._pep.readable, self._context, resources))
+
+    async def listed(self, kind: str, resources: Sequence[Resource]) -> list[Permit]:
+        """The same for all resources of the type `kind` that there are, logged as one list."""
+        return await self._entering(partial(self._pep.listed, self._context, kind, resources))
+
+    @asynccontextmanager
+    async def listing(self, action: Action, kind: str) -> AsyncIterator[Listing]:
+        """Leave to act on those stored records of the type `kind` that its filter permits.
+
+        The list is logged when the context ends; nothing of it may be given out before that.
+        """
+        await self.enter()
+        async with self._pep.listing(self._context, action, kind) as listing:
+            yield listing
+
+    async def stopped(self, limited: Limited) -> None:
+        """Write down that a limit stops the request."""
+        await self._pep.stopped(self._context, self._route, limited)
+
+    async def _entering(self, ask: Callable[..., Awaitable[list[Permit]]]) -> list[Permit]:
+        """What `ask` brings, which takes the route as a further argument where that is not settled."""
         if self.judged:
-            return await self._pep.readable(self._context, resources)
+            return await ask()
         try:
-            permits = await self._pep.readable(self._context, resources, self._route)
+            permits = await ask(self._route)
         except AccessDenied as denied:
             raise self._refusal(denied) from None
         except PolicyUnavailable:
@@ -139,11 +183,6 @@ class Gate:
             raise
         await self._settle()
         return permits
-
-    async def listing(self, action: Action, kind: str) -> ListPermit:
-        """Leave to act on those stored records of the type `kind` that its filter permits."""
-        await self.enter()
-        return await self._pep.permit_list(self._context, action, kind)
 
     async def _settle(self) -> None:
         """The policy allows the route, so what it costs is due."""
@@ -185,8 +224,12 @@ class Authentication:
         toll = tolls.toll(route.path, principal, address)
         call.caller = caller_of(principal, address)
         call.gate = Gate(self._pep, context, route, toll, closed_to_strangers=self._authenticator is not None)
-        with tolls.turnstile.passing(call.caller):
-            await self.app(scope, receive, send)
+        try:
+            with tolls.turnstile.passing(call.caller):
+                await self.app(scope, receive, send)
+        except (QuotaExceeded, CountersUnavailable, TooManyAtOnce) as fault:
+            await call.gate.stopped(limited_by(fault))
+            raise
 
 
 async def _identify(authenticator: Authenticator, scope: Scope) -> vocabulary.Principal | Anonymous:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from server.addresses import ClientAddresses
 from server.config import Config
-from server.config.quota import QuotaConfig
+from server.config.quota import LimitConfig, QuotaConfig
 from server.config.storage import KvPostgresBackend, KvRedisBackend, KvSqliteBackend, SqliteStore
 from server.quota.counters import Counters
 from server.quota.quota import PERIODS, Limit, Quota
 from server.quota.sqlite import SqliteCounters
 from server.toll import Tolls, Turnstile
+
+_PLACE: Final = "server.quota"
+_TOKENS: Final = "max_tokens_per_period"
 
 
 def tolls(config: Config) -> Tolls:
@@ -23,11 +28,20 @@ def _quota(config: QuotaConfig, whole: Config) -> Quota:
     return Quota(
         _counters(config, whole),
         PERIODS[config.period],
-        anonymous=Limit(config.anonymous_max_requests, config.max_tokens_per_period),
-        authenticated=Limit(config.authenticated_max_requests, config.max_tokens_per_period),
-        named=[Limit(limit.max_requests, limit.max_tokens_per_period) for limit in config.limits],
+        anonymous=_limit(config, "anonymous_max_requests"),
+        authenticated=_limit(config, "authenticated_max_requests"),
+        named=[_named(limit, place) for place, limit in enumerate(config.limits)],
         namespace=config.kvstore.namespace or "",
     )
+
+
+def _limit(config: QuotaConfig, requests: str) -> Limit:
+    return Limit(getattr(config, requests), config.max_tokens_per_period, f"{_PLACE}.{requests}", f"{_PLACE}.{_TOKENS}")
+
+
+def _named(config: LimitConfig, place: int) -> Limit:
+    own = f"{_PLACE}.limits[{place}]"
+    return Limit(config.max_requests, config.max_tokens_per_period, f"{own}.max_requests", f"{own}.{_TOKENS}")
 
 
 def _counters(config: QuotaConfig, whole: Config) -> Counters:

@@ -9,6 +9,8 @@ from typing import Final
 
 from policy.vocabulary import Anonymous, Principal
 from server.addresses import ClientAddresses
+from server.authz.decision_record import Limited
+from server.quota.counters import CountersUnavailable
 from server.quota.quota import Quota, QuotaExceeded, Standing
 
 FREE: Final = frozenset({"/metrics", "/v1/health", "/v1/health/ready", "/v1/version"})
@@ -23,7 +25,26 @@ def caller_of(principal: Principal | Anonymous, address: str) -> tuple[str, str]
 
 
 class TooManyAtOnce(Exception):
-    """The caller has as many requests under way as it may have."""
+    """The caller has `most` requests under way, and may not have more."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most)
+        self.most = most
+
+
+def limited_by(fault: QuotaExceeded | CountersUnavailable | TooManyAtOnce) -> Limited:
+    """The limit that stops a request, for the decision log."""
+    match fault:
+        case TooManyAtOnce(most=most):
+            reason = "the caller has as many requests under way as it may have"
+            return Limited("server.max_concurrent_requests", most, most, reason)
+        case QuotaExceeded(standing=standing):
+            limit, used = standing.limit, standing.used
+            if fault.of_tokens:
+                return Limited(limit.tokens_place, limit.tokens, used.tokens, "the caller's share of tokens is used up")
+            reason = "the caller's share of requests is used up"
+            return Limited(limit.requests_place, limit.requests, used.requests, reason)
+    return Limited("server.quota", None, None, "nothing can be counted now", unavailable=True)
 
 
 class Reservation:
@@ -118,7 +139,7 @@ class Turnstile:
     @contextmanager
     def _counted(self, most: int, key: tuple[str, str]) -> Iterator[None]:
         if self._inside[key] >= most:
-            raise TooManyAtOnce
+            raise TooManyAtOnce(most)
         self._inside[key] += 1
         try:
             yield

@@ -63,9 +63,10 @@ class ChatCompletions:
         if body.stored is None:
             return provider, ChatRequest(model.name, payload), body.stream
         # Nothing is spent on an answer that may not be stored.
-        creating = await self._chats.records.permit_create(gate)
+        answer_id = new_answer_id()
+        creating = await self._chats.records.permit_create(gate, made=[answer_id])
         start, end = body.stored["messages"]
-        chat = Chat(new_answer_id(), model.name, body.raw[start:end], body.stored["metadata"])
+        chat = Chat(answer_id, model.name, body.raw[start:end], body.stored["metadata"])
         keeping = KeepingProvider(provider, self._chats.queue, partial(self._chats.write, creating, chat))
         # The id is ours: a provider's may not be the only one, and under an id that is chosen nothing is stored.
         return keeping, ChatRequest(model.name, payload, chat.answer_id), body.stream

@@ -51,7 +51,7 @@ class Conversations:
         """A conversation, with the items that it begins with."""
         _, found = await read_body(request, self._reader, look_at_conversation, optional=True)
         gate, identity = gate_of(request.scope), f"conv_{urandom(24).hex()}"
-        permit = await self._store.permit_create(gate)
+        permit = await self._store.permit_create(gate, made=[identity])
         adding = await self._items.adding(gate, identity, found) if found["items"] else ()
         draft = Draft(identity, {"metadata": found["metadata"]})
         return answer(shown_conversation(await self._store.create(permit, draft, adding)))

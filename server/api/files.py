@@ -20,7 +20,7 @@ from server.api.uploads import PURPOSES, Lane, read_upload
 from server.guards import AskingRoute
 from server.requests import call_of, gate_of
 from server.storage.blobs import BlobMissing, BlobReading
-from server.storage.file_store import FileStore
+from server.storage.file_store import FileStore, new_file_id
 from server.storage.records import Record
 
 MOST_LISTED: Final = 10_000
@@ -68,8 +68,9 @@ class Files:
 
     async def create(self, request: Request) -> Response:
         """Keep a file; the policy is asked before its first byte is read."""
-        permit = await self._store.records.permit_create(gate_of(request.scope))
-        async with self._store.uploading() as upload:
+        identity = new_file_id()
+        permit = await self._store.records.permit_create(gate_of(request.scope), made=[identity])
+        async with self._store.uploading(identity) as upload:
             form = await read_upload(request, upload, self._most_bytes, self._lane)
             described = {"filename": form.filename, "content_type": form.content_type, "purpose": form.purpose}
             record = await upload.keep(permit, described, form.purpose, form.lifetime)

@@ -32,6 +32,11 @@ MOST_LISTED: Final = 100
 """Items on one page."""
 
 
+_WORDS: Final = frozenset(PREFIXES.values())
+_NO_WORD: Final = "item"
+"""What the id of a copy begins with if nothing that this server made has the id of what is to be copied."""
+
+
 class Items:
     """Keeps the items of `conversations`; they may name `files`."""
 
@@ -55,8 +60,9 @@ class Items:
         _, found = await read_body(request, self._reader, look_at_items)
         gate, conversation = gate_of(request.scope), request.path_params["conversation_id"]
         await self._conversations.permit(gate, conversation, Action.UPDATE)
-        permit = await self._store.permit_create(gate)
-        drafts = await self._drafts(gate, conversation, found)
+        identities = _new_ids(found)
+        permit = await self._store.permit_create(gate, made=identities)
+        drafts = await self._drafts(gate, conversation, found, identities)
         try:
             records = await self._store.create_all(permit, drafts)
         except ParentGone:
@@ -82,10 +88,12 @@ class Items:
 
         Raises AccessDenied, and the 404 of something that isn't there.
         """
-        permit = await self._store.permit_create(gate)
-        return [self._store.inserting(permit, draft) for draft in await self._drafts(gate, conversation, found)]
+        identities = _new_ids(found)
+        permit = await self._store.permit_create(gate, made=identities)
+        drafts = await self._drafts(gate, conversation, found, identities)
+        return [self._store.inserting(permit, draft) for draft in drafts]
 
-    async def _drafts(self, gate: Asking, conversation: str, found: Json) -> list[Draft]:
+    async def _drafts(self, gate: Asking, conversation: str, found: Json, identities: list[str]) -> list[Draft]:
         """The items that `found` tells of, with copies in the place of references; everything they name is readable."""
         places = {identity: place for place, identity in reversed(found["files"])}
         files = await self._files.readable(gate, [*places])
@@ -96,7 +104,7 @@ class Items:
         bodies = [copied[item["id"]] if item["type"] == REFERENCE else item for item in found["items"]]
         if copied:
             _check_size(bodies)
-        return [Draft(f"{PREFIXES[body['type']]}_{urandom(24).hex()}", body, conversation) for body in bodies]
+        return [Draft(identity, body, conversation) for identity, body in zip(identities, bodies, strict=True)]
 
     async def _copied(self, gate: Asking, items: list[Json]) -> dict[str, Json]:
         """What is in the items that are referred to, by their ids."""
@@ -108,6 +116,15 @@ class Items:
             if identity not in records or records[identity].parent not in entered:
                 raise missing_reference(place, identity)
         return {identity: record.body for identity, record in records.items()}
+
+
+def _new_ids(found: Json) -> list[str]:
+    """An id for each of the items that `found` tells of; that of a copy begins as the id of what is copied does."""
+    words = (
+        item["id"].rpartition("_")[0] if item["type"] == REFERENCE else PREFIXES[item["type"]]
+        for item in found["items"]
+    )
+    return [f"{word if word in _WORDS else _NO_WORD}_{urandom(24).hex()}" for word in words]
 
 
 def _check_size(bodies: list[Json]) -> None:

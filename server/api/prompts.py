@@ -18,7 +18,7 @@ from server.api.prompt_body import look_at_choice, look_at_prompt, look_at_versi
 from server.guards import AskingRoute
 from server.reading.reader import Reader
 from server.requests import gate_of
-from server.storage.prompts import NoSuchVersion, NotLatest, Prompts, Version, Wording, default_version
+from server.storage.prompts import NoSuchVersion, NotLatest, Prompts, Version, Wording, default_version, new_prompt_id
 from server.storage.records import Record
 
 MOST_LISTED: Final = 100
@@ -58,8 +58,9 @@ class PromptVersions:
     async def create(self, request: Request) -> Response:
         """A prompt with its first version."""
         _, found = await read_body(request, self._reader, look_at_prompt)
-        permit = await self._prompts.records.permit_create(gate_of(request.scope))
-        record = await self._prompts.create(permit, Wording(found["prompt"], found["variables"]))
+        identity = new_prompt_id()
+        permit = await self._prompts.records.permit_create(gate_of(request.scope), made=[identity])
+        record = await self._prompts.create(permit, identity, Wording(found["prompt"], found["variables"]))
         return answer(_shown(default_version(record)))
 
     async def retrieve(self, request: Request) -> Response:

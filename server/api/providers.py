@@ -53,7 +53,7 @@ class Providers:
 
     async def list(self, request: Request) -> Response:
         """All of them; providers are asked about their health only where the caller may read them."""
-        permits = await gate_of(request.scope).readable([entry.resource for entry in self._entries])
+        permits = await gate_of(request.scope).listed("provider", [entry.resource for entry in self._entries])
         readable = {permit.resource.names[0] for permit in permits}
         entries = [entry for entry in self._entries if entry.provider_id in readable]
         return JSONResponse({"data": await asyncio.gather(*(entry.shown() for entry in entries))})

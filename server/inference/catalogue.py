@@ -115,7 +115,7 @@ class Catalogue:
         """The models that the caller may read, behind the one called `after`: the configuration's in its order, then
         the registered ones by age. Raises NotFound for a cursor that is none of them.
         """
-        permits = await gate.readable(tuple(self._resources.values()))
+        permits = await gate.listed("model", tuple(self._resources.values()))
         models = [self._configured[permit.resource.names[0]] for permit in permits]
         behind = None if after is None else self._by_name.get(after)
         if behind in models:

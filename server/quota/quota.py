@@ -25,10 +25,15 @@ _log: Final = logging.getLogger("ostiary.quota")
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The most that one caller may use in a period; None is no limit."""
+    """The most that one caller may use in a period; None is no limit.
+
+    The places are those of the two numbers in the configuration, for the decision log.
+    """
 
     requests: int | None = None
     tokens: int | None = None
+    requests_place: str = "server.quota"
+    tokens_place: str = "server.quota"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +57,12 @@ class Standing:
 
 
 class QuotaExceeded(Exception):
-    """The caller has used its share of the period."""
+    """The caller has used its share of the period: of tokens if `of_tokens`, else of requests."""
 
-    def __init__(self, standing: Standing) -> None:
+    def __init__(self, standing: Standing, *, of_tokens: bool) -> None:
         super().__init__("Quota exceeded")
         self.standing = standing
+        self.of_tokens = of_tokens
 
 
 class Quota:
@@ -157,7 +163,7 @@ class Quota:
         taken, used = await self._counters.take(units)
         standing = Standing(units.key, limit, used, max(1, used.window + self._period - int(self._now())))
         if not taken:
-            raise QuotaExceeded(standing)
+            raise QuotaExceeded(standing, of_tokens=not units.requests or standing.requests_left != 0)
         return standing
 
     def _key(self, caller: Principal | Anonymous, address: str) -> str:

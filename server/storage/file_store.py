@@ -20,6 +20,11 @@ RENEWAL_SECONDS: Final = LEASE_SECONDS / 5
 """How old the claim of an upload may be when more bytes come."""
 
 
+def new_file_id() -> str:
+    """An id that no other file has, and that nobody can guess."""
+    return f"file-{token_hex(24)}"
+
+
 class FileStore:
     """`records` are the files as callers see them. Besides what they name, the methods raise what `records` raises."""
 
@@ -29,9 +34,9 @@ class FileStore:
         self._blobs = blobs
 
     @asynccontextmanager
-    async def uploading(self) -> AsyncIterator[Upload]:
+    async def uploading(self, identity: str) -> AsyncIterator[Upload]:
         """A new file, of which nothing is left behind unless it is kept before the context ends."""
-        upload = Upload(self.records, self._claims, self._blobs)
+        upload = Upload(identity, self.records, self._claims, self._blobs)
         try:
             yield upload
         finally:
@@ -57,9 +62,9 @@ class FileStore:
 class Upload:
     """A file whose bytes are coming in; `size` says how many have."""
 
-    def __init__(self, records: GuardedStore, claims: Claims, blobs: Blobs) -> None:
+    def __init__(self, identity: str, records: GuardedStore, claims: Claims, blobs: Blobs) -> None:
         self.size = 0
-        self._id = f"file-{token_hex(24)}"
+        self._id = identity
         self._records = records
         self._claims = claims
         self._blobs = blobs

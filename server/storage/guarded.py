@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from policy.vocabulary import Action, Resource
 from server.authz.errors import AccessDenied
-from server.authz.permit import ListPermit, Permit
+from server.authz.pep import Listing
+from server.authz.permit import Permit
 from server.storage.database import Overtaken, Step
 from server.storage.names import Names
 from server.storage.record_filter import RowVerdict, compile_filter
@@ -41,12 +42,16 @@ class Asking(Protocol):
         """Ask about the route, unless that is settled."""
         ...
 
-    async def permit(self, action: Action, resource: Resource) -> Permit:
-        """Leave to act on the resource; raises AccessDenied."""
+    async def permit(self, action: Action, resource: Resource, made: Sequence[str] = ()) -> Permit:
+        """Leave to act on the resource; raises AccessDenied. `made` are the ids of the records that a create makes."""
         ...
 
-    async def listing(self, action: Action, kind: str) -> ListPermit:
-        """Leave to act on those records of the type that its filter permits."""
+    def listing(self, action: Action, kind: str) -> AbstractAsyncContextManager[Listing]:
+        """Leave to act on those records of the type that its filter permits; logged when the context ends."""
+        ...
+
+    async def listed(self, kind: str, resources: Sequence[Resource]) -> list[Permit]:
+        """Leave to read each of all resources of the type that the caller may read, logged as one list."""
         ...
 
     async def readable(self, resources: Sequence[Resource]) -> list[Permit]:
@@ -79,11 +84,12 @@ class GuardedStore:
         """The table's name."""
         return self._records.name
 
-    async def permit_create(self, gate: Asking, *names: str) -> Permit:
-        """Leave to make a record: one with these names, the id first, or one of which nothing is known yet; raises
-        AccessDenied.
+    async def permit_create(self, gate: Asking, *names: str, made: Sequence[str] = ()) -> Permit:
+        """Leave to make a record with these names, the id first, or several of which the policy can know nothing.
+
+        Their ids are `made`, for the decision log. Raises AccessDenied.
         """
-        return await gate.permit(Action.CREATE, Resource(self._kind, names))
+        return await gate.permit(Action.CREATE, Resource(self._kind, names), made)
 
     async def create(self, permit: Permit, draft: Draft, beside: Sequence[Step] = ()) -> Record:
         """Make the record, owned as the decision says; what is written `beside` it is in the same transaction.
@@ -170,15 +176,18 @@ class GuardedStore:
 
     async def page(self, gate: Asking, page: Page) -> Listed:
         """The records of the page that the caller may read, in full pages."""
-        listing = await gate.listing(Action.READ, self._kind)
+        async with gate.listing(Action.READ, self._kind) as listing:
+            return await self._page(listing, page)
+
+    async def _page(self, listing: Listing, page: Page) -> Listed:
         names = None if self._names is None else self._names.table
-        permitted = compile_filter(listing.filter, self._records.database.dialect, names=names)
+        permitted = compile_filter(listing.permit.filter, self._records.database.dialect, names=names)
         found: list[Record] = []
         # Long pages are read in steps, so that others are served between them.
         wanted = replace(page, limit=min(page.limit + 1, _MOST_AT_ONCE))
         while True:
             rows = await self._records.page(permitted, wanted)
-            kept = await self._kept(gate, rows)
+            kept = await self._kept(listing, rows)
             found = [*kept, *found] if page.is_backwards else [*found, *kept]
             if len(found) > page.limit or len(rows) < wanted.limit:
                 break
@@ -191,11 +200,12 @@ class GuardedStore:
         records = found[-page.limit :] if page.is_backwards else found[: page.limit]
         return Listed(tuple(records), len(found) > page.limit)
 
-    async def _kept(self, gate: Asking, rows: Sequence[tuple[Record, RowVerdict]]) -> list[Record]:
+    async def _kept(self, listing: Listing, rows: Sequence[tuple[Record, RowVerdict]]) -> list[Record]:
         """Those of the rows that are permitted; the undecided ones are asked about together."""
         rows = [(record, verdict) for record, verdict in rows if self._goes_by(record)]
         undecided = [self._resource(record) for record, verdict in rows if verdict is RowVerdict.ASK]
-        permits = await gate.readable(undecided) if undecided else []
+        permits = await listing.readable(undecided) if undecided else []
+        listing.permitted_by_filter(sum(verdict is RowVerdict.PERMIT for _, verdict in rows))
         permitted = {permit.resource.names[0] for permit in permits}
         return [
             record

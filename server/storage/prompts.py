@@ -48,6 +48,11 @@ class NoSuchVersion(Exception):
     """The prompt has no version of that number."""
 
 
+def new_prompt_id() -> str:
+    """An id that no other prompt has, and that nobody can guess."""
+    return f"pmpt_{token_hex(24)}"
+
+
 class Prompts:
     """A prompt is one of `records`, which holds its default version too, so that a list needs no more; every version
     is in the annex.
@@ -57,9 +62,8 @@ class Prompts:
         self.records = records
         self._versions = versions
 
-    async def create(self, permit: Permit, wording: Wording) -> Record:
+    async def create(self, permit: Permit, identity: str, wording: Wording) -> Record:
         """A prompt with its first version."""
-        identity = f"pmpt_{token_hex(24)}"
         return await self.records.create(
             permit,
             Draft(identity, {"latest": 1, "default": 1, **wording.body}),

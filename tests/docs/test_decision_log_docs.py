@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from jsonschema import Draft202012Validator
 
 from tests.system.ostiary_run import OPEN, environment, eventually, running, written
 
@@ -90,6 +91,12 @@ def test_the_refusal_is_explained_by_its_decision_id(folder: Path) -> None:
     assert [(record["principal"], record["route"], record["rule"]) for record in refused] == [
         ("ann", "GET /v1/providers", "route_policy[0]")
     ]
+
+
+def test_every_line_is_as_the_schema_says(folder: Path) -> None:
+    validator = Draft202012Validator(json.loads(PAGE.with_name("decision-log.schema.json").read_text()))
+    for record in records(folder):
+        validator.validate(record)
 
 
 def records(folder: Path) -> list[dict[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
@@ -18,8 +18,9 @@ from policy.parser import read_policies
 from policy.vocabulary import Action, Resource, Route
 from server import wiring
 from server.authn import Authenticator
-from server.authz.pep import RequestContext
-from server.authz.permit import ListPermit, Permit
+from server.authz.decision_record import Limited
+from server.authz.pep import Listing, RequestContext
+from server.authz.permit import Permit
 from server.authz.readiness import Authentication, Readiness
 from server.config import Config, read_config
 from tests.http.serving import Address, serving
@@ -37,15 +38,17 @@ class RealPolicy:
         """Ask OPA."""
         await self.world.pep.check_route(context, route)
 
-    async def permit(self, context: RequestContext, action: Action, resource: Resource) -> Permit:
-        """Ask OPA."""
-        return await self.world.pep.permit(context, action, resource)
-
-    async def permit_route_and_access(
-        self, context: RequestContext, route: Route, action: Action, resource: Resource
+    async def permit(
+        self, context: RequestContext, action: Action, resource: Resource, made: Sequence[str] = ()
     ) -> Permit:
         """Ask OPA."""
-        return await self.world.pep.permit_route_and_access(context, route, action, resource)
+        return await self.world.pep.permit(context, action, resource, made)
+
+    async def permit_route_and_access(
+        self, context: RequestContext, route: Route, action: Action, resource: Resource, made: Sequence[str] = ()
+    ) -> Permit:
+        """Ask OPA."""
+        return await self.world.pep.permit_route_and_access(context, route, action, resource, made)
 
     async def readable(
         self, context: RequestContext, resources: Sequence[Resource], route: Route | None = None
@@ -53,9 +56,19 @@ class RealPolicy:
         """Ask OPA."""
         return await self.world.pep.readable(context, resources, route)
 
-    async def permit_list(self, context: RequestContext, action: Action, kind: str) -> ListPermit:
+    async def listed(
+        self, context: RequestContext, kind: str, resources: Sequence[Resource], route: Route | None = None
+    ) -> list[Permit]:
         """Ask OPA."""
-        return await self.world.pep.permit_list(context, action, kind)
+        return await self.world.pep.listed(context, kind, resources, route)
+
+    def listing(self, context: RequestContext, action: Action, kind: str) -> AbstractAsyncContextManager[Listing]:
+        """Ask OPA."""
+        return self.world.pep.listing(context, action, kind)
+
+    async def stopped(self, context: RequestContext, route: Route, limited: Limited) -> None:
+        """Write it down."""
+        await self.world.pep.stopped(context, route, limited)
 
     async def check(self) -> Readiness:
         """Ask OPA about itself."""

@@ -133,7 +133,8 @@ def test_both_decisions_are_logged_under_the_request(kept: Chatting) -> None:
     answer = kept.chat()
     log = kept.house.log(answer.headers["x-request-id"])
     asked = [(line["action"], line["resource"]) for line in log if line.get("resource")]
-    assert asked == [("read", "model::echo/small-1"), ("create", f"sql_record::{kept.chats}::")]
+    made = f"sql_record::{kept.chats}::{answer.json['id']}"
+    assert asked == [("read", "model::echo/small-1"), ("create", made)]
 
 
 @pytest.mark.parametrize("model", ["dies", "stops", "garbage", "errs"])

@@ -18,6 +18,7 @@ from server.toll import TooManyAtOnce, Turnstile, caller_of
 from tests.http.decided import decided
 from tests.http.house import ByToken
 from tests.http.serving import Address, Answer
+from tests.http.test_http_decision_log import VALIDATOR
 from tests.http.upstream import upstream
 
 ALICE, BOB = "Authorization: Bearer alice", "Authorization: Bearer bob"
@@ -119,7 +120,10 @@ def test_q2_each_principal_has_its_own_share_whatever_its_address(opa_binary: Pa
         assert statuses(running.address, 4, BOB) == [200, 200, 200, 429]
         over = models(running.address, ALICE)
         assert over.status == HTTPStatus.TOO_MANY_REQUESTS
-        assert {record["effect"] for record in running.log(over.headers["x-request-id"])} == {"permit"}
+        *permits, refusal = running.log(over.headers["x-request-id"])
+        assert {record["effect"] for record in permits} == {"permit", "filter"}
+        assert (refusal["kind"], refusal["effect"]) == ("quota", "limited")
+        assert refusal["decision_id"] == permits[0]["decision_id"]
 
 
 def test_q2_who_is_anonymous_behind_a_trusted_proxy_is_counted_by_the_forwarded_address(
@@ -161,6 +165,9 @@ def test_a_store_that_fails_is_unavailable_and_lets_nobody_in(opa_binary: Path, 
         refused = models(running.address)
         assert (refused.status, refused.error["code"]) == (503, "quota_unavailable")
         assert refused.headers["retry-after"] == "1"
+        stopped = running.log(refused.headers["x-request-id"])[-1]
+        VALIDATOR.validate(stopped)
+        assert (stopped["kind"], stopped["effect"], stopped["limit"]) == ("quota", "unavailable", "server.quota")
         assert running.address.get("/v1/health").status == HTTPStatus.OK
 
 
@@ -200,6 +207,11 @@ def test_a_caller_has_no_more_requests_under_way_than_it_may(opa_binary: Path, t
                 refused = models(running.address, ALICE)
                 assert (refused.status, refused.error["code"]) == (429, "rate_limit_exceeded")
                 assert refused.headers["x-should-retry"] == "true"
+                (stopped,) = running.log(refused.headers["x-request-id"])
+                VALIDATOR.validate(stopped)
+                assert (stopped["kind"], stopped["effect"], stopped["principal"]) == ("quota", "limited", "alice")
+                assert (stopped["limit"], stopped["most"]) == ("server.max_concurrent_requests", 1)
+                assert stopped["decision_id"] is None
                 assert models(running.address, BOB).status == HTTPStatus.OK
                 server.go_on.set()
                 under_way.read()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from policy.vocabulary import Action, Decision, Resource, Route, Verdict
+from server.authz.decision_record import Limited
 from server.authz.pep import RequestContext
 from server.authz.permit import MINT, Permit
 
@@ -21,13 +22,15 @@ class UnsafePermitAll:
         """Yes."""
         self.asked.append((route, None))
 
-    async def permit(self, context: RequestContext, action: Action, resource: Resource) -> Permit:
+    async def permit(
+        self, context: RequestContext, action: Action, resource: Resource, made: Sequence[str] = ()
+    ) -> Permit:
         """Yes."""
         self.asked.append((None, resource))
         return Permit(MINT, context.principal, action, resource, _DECISION, "unsafe")
 
     async def permit_route_and_access(
-        self, context: RequestContext, route: Route, action: Action, resource: Resource
+        self, context: RequestContext, route: Route, action: Action, resource: Resource, made: Sequence[str] = ()
     ) -> Permit:
         """Yes to both."""
         self.asked.append((route, resource))
@@ -40,3 +43,12 @@ class UnsafePermitAll:
         if route is not None:
             await self.check_route(context, route)
         return [await self.permit(context, Action.READ, resource) for resource in resources]
+
+    async def listed(
+        self, context: RequestContext, kind: str, resources: Sequence[Resource], route: Route | None = None
+    ) -> list[Permit]:
+        """All of them."""
+        return await self.readable(context, resources, route)
+
+    async def stopped(self, context: RequestContext, route: Route, limited: Limited) -> None:
+        """Nothing is written down."""

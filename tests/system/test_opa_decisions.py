@@ -51,6 +51,7 @@ def test_a_permit_names_the_rule_that_gave_it_and_so_does_the_log(run: Callable[
         assert record.pop("time").endswith("Z")
         assert 0 < record.pop("milliseconds") < 1000
         assert record == {
+            "kind": "resource",
             "request_id": "req_1",
             "decision_id": permit.decision_id,
             "revision": "r1",

@@ -67,8 +67,8 @@ def test_each_caller_gets_a_list_of_their_own(opa_binary: Path, tmp_path: Path, 
         async with world(opa_binary, tmp_path, tmp_path / "bundle.tar.gz", revision=bundle.revision) as here:
 
             async def listed(caller: Principal | Anonymous, action: Action) -> list[str]:
-                permit = await here.pep.permit_list(RequestContext("req_1", caller), action, FILES)
-                found = compile_filter(permit.filter, SQLITE)
+                async with here.pep.listing(RequestContext("req_1", caller), action, FILES) as listing:
+                    found = compile_filter(listing.permit.filter, SQLITE)
                 return selected(rows, found.condition, found.parameters)
 
             # `public-a` is a candidate: a pattern on its name is a question about the record itself.
@@ -79,7 +79,8 @@ def test_each_caller_gets_a_list_of_their_own(opa_binary: Path, tmp_path: Path, 
             assert await listed(Anonymous(), Action.READ) == ["public-a"]
             assert [record["effect"] for record in await here.records()] == ["filter"] * 5
             with pytest.raises(PolicyUnavailable) as caught:
-                await here.pep.permit_list(RequestContext("req_2", ANN), Action.READ, "provider")
+                async with here.pep.listing(RequestContext("req_2", ANN), Action.READ, "provider"):
+                    raise AssertionError("providers have no filter")
             assert caught.value.failure is Failure.MALFORMED
 
     asyncio.run(main())

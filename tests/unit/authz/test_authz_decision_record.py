@@ -32,8 +32,14 @@ def test_a_question_about_route_and_resource_makes_two_lines_with_one_decision_i
         "reason": "the rule permits it",
         "milliseconds": 1.235,
     }
-    assert route == shared | {"route": "GET /v1/models", "effect": "permit", "rule": "route_policy[1]"}
+    assert route == shared | {
+        "kind": "route",
+        "route": "GET /v1/models",
+        "effect": "permit",
+        "rule": "route_policy[1]",
+    }
     assert resource == shared | {
+        "kind": "resource",
         "action": "read",
         "resource": "model::ollama/llama",
         "effect": "deny",

@@ -30,7 +30,9 @@ def test_leave_for_a_list_is_made_by_the_enforcement_point_alone_from_a_logged_a
         async with scripted(answering(reply(body)), tmp_path / "s") as peer, transport_to(peer.address) as transport:
             log = DecisionLog.to_file(tmp_path / "log")
             pep = PolicyEnforcementPoint(PolicyDecisionPoint(transport, "r1"), log)
-            permit = await pep.permit_list(CONTEXT, Action.READ, FILES.type)
+            async with pep.listing(CONTEXT, Action.READ, FILES.type) as listing:
+                listing.permitted_by_filter(3)
+            permit = listing.permit
             await log.close()
         assert peer.requests[0].startswith(
             b"POST /v1/data/ostiary/filters/answer?strict-builtin-errors=true HTTP/1.1\r\n"
@@ -42,6 +44,7 @@ def test_leave_for_a_list_is_made_by_the_enforcement_point_alone_from_a_logged_a
         assert line.pop("milliseconds") >= 0
         assert line.pop("time")
         assert line == {
+            "kind": "list",
             "request_id": "req_1",
             "decision_id": permit.decision_id,
             "revision": "r1",
@@ -54,6 +57,10 @@ def test_leave_for_a_list_is_made_by_the_enforcement_point_alone_from_a_logged_a
             "source": None,
             "description": None,
             "reason": "clauses that decide each record: 2",
+            "permitted": 3,
+            "denied": 0,
+            "by_rule": [],
+            "by_other_rules": 3,
         }
         with pytest.raises(TypeError, match="enforcement point alone"):
             ListPermit(None, ALICE, Action.READ, FILES.type, permit.filter, "d1")
@@ -67,7 +74,8 @@ def test_no_answer_is_no_list_and_a_line_in_the_log(tmp_path: Path) -> None:
             log = DecisionLog.to_file(tmp_path / "log")
             pdp = PolicyDecisionPoint(transport, "r1")
             with pytest.raises(PolicyUnavailable):
-                await PolicyEnforcementPoint(pdp, log).permit_list(CONTEXT, Action.READ, FILES.type)
+                async with PolicyEnforcementPoint(pdp, log).listing(CONTEXT, Action.READ, FILES.type):
+                    raise AssertionError("there is no list")
             assert (pdp.questions, pdp.failures[Failure.UNREACHABLE]) == (1, 1)
             await log.close()
 
@@ -100,9 +108,9 @@ def test_no_line_in_the_log_is_no_list(tmp_path: Path) -> None:
             log = DecisionLog.to_file(tmp_path / "log")
             await log.close()
             with pytest.raises(PolicyUnavailable) as caught:
-                await PolicyEnforcementPoint(PolicyDecisionPoint(transport, "r1"), log).permit_list(
-                    CONTEXT, Action.READ, FILES.type
-                )
+                pep = PolicyEnforcementPoint(PolicyDecisionPoint(transport, "r1"), log)
+                async with pep.listing(CONTEXT, Action.READ, FILES.type):
+                    pass
             assert caught.value.failure is Failure.DECISION_LOG
 
     asyncio.run(main())

@@ -16,7 +16,7 @@ from server.storage import claims as claims_module
 from server.storage.blobs_local import DirectoryBlobs
 from server.storage.claims import ClaimLost, Claims
 from server.storage.database import Database, Step
-from server.storage.file_store import FileStore
+from server.storage.file_store import FileStore, new_file_id
 from server.storage.guarded import GuardedStore
 from server.storage.janitor import Janitor
 from server.storage.postgres import PostgresDatabase
@@ -172,7 +172,7 @@ def test_an_upload_that_is_cut_off_anywhere_leaves_nothing(run: Callable[[Scenar
         store = FileStore(GuardedStore(world.files, "sql_record::x"), world.claims, world.blobs)
 
         async def upload(started: asyncio.Event) -> None:
-            async with store.uploading() as incoming:
+            async with store.uploading(new_file_id()) as incoming:
                 for _ in range(pieces):
                     await incoming.write(b"x" * 300_000)
                 started.set()

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 from filter_rows import FACTS, FORBID, PERMIT, clauses, holds, row
 
 from policy.vocabulary import Action, Anonymous, Decision, Effect, Principal, Resource, StampOwner, Verdict
+from server.authz.answer import Answer
 from server.authz.clauses import Atom, Fact, NameIs, NameStartsWith, RecordFilter, Undecided
+from server.authz.pep import Listing
 from server.authz.permit import MINT, ListPermit, Permit
+from server.authz.question import Question
 from server.storage.database import AlreadyThere, Database
 from server.storage.guarded import GuardedStore, NotFound
 from server.storage.names import Names, facet_of
@@ -44,7 +48,7 @@ class Gate:
     async def enter(self) -> None:
         """Yes."""
 
-    async def permit(self, action: Action, resource: Resource) -> Permit:
+    async def permit(self, action: Action, resource: Resource, made: Sequence[str] = ()) -> Permit:
         """Yes, and whoever creates owns."""
         self.asked.append(resource)
         decision = Decision(Verdict.PERMIT, None, None, None, "", "r1", (StampOwner(self.principal),))
@@ -53,10 +57,18 @@ class Gate:
             await between()
         return Permit(MINT, self.principal, action, resource, decision, "d")
 
-    async def listing(self, action: Action, kind: str) -> ListPermit:
-        """Those that are one's own, and those whose question says so."""
+    @asynccontextmanager
+    async def listing(self, action: Action, kind: str) -> AsyncIterator[Listing]:
+        """Those whose names begin with `a`; the filter leaves none undecided, so that the policy isn't asked again."""
         where = [(PERMIT, [Atom(NameStartsWith("a"), holds=True)])]
-        return ListPermit(MINT, Anonymous(), action, kind, clauses(*where), "d")
+        yield Listing(ListPermit(MINT, Anonymous(), action, kind, clauses(*where), "d"), self._unasked)
+
+    async def listed(self, kind: str, resources: Sequence[Resource]) -> list[Permit]:
+        """All of them."""
+        return await self.readable(resources)
+
+    async def _unasked(self, questions: Sequence[Question]) -> list[Answer]:
+        raise AssertionError("the filter leaves nothing undecided")
 
     async def readable(self, resources: Sequence[Resource]) -> list[Permit]:
         """All of them."""
