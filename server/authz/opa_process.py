@@ -8,7 +8,7 @@ import logging
 import time
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from subprocess import SubprocessError
 from typing import Final
@@ -36,7 +36,8 @@ class OpaProcess:
     """One OPA that serves `bundle` on the socket in `directory`, which this object takes over.
 
     While OPA is down, questions to it fail with PolicyUnavailable; it is started again after 0.1 s, then after pauses
-    that double up to 5 s, for ever. It gets no more of the environment than its collector's setting, and what it says
+    that double up to 5 s, for ever. A first start that can't succeed (a bundle that OPA refuses) fails at once; an OPA
+    that is ended from outside before it is ready is started again, too, until the time of a start is over. It gets no more of the environment than its collector's setting, and what it says
     goes to the logger `ostiary.opa`. With `events` it keeps a decision log of its own, which goes there; while that
     can't be written, OPA has to wait.
 
@@ -62,6 +63,8 @@ class OpaProcess:
         self._companion: Companion | None = None
         self._relay: asyncio.Task[None] | None = None
         self._supervisor: asyncio.Task[None] | None = None
+        self._decides = asyncio.Event()
+        self._begun_until = 0.0
         self._last_words: deque[str] = deque(maxlen=5)
         self._stopped = False
 
@@ -76,18 +79,25 @@ class OpaProcess:
         await self.ready()
 
     async def begin(self) -> None:
-        """The first half: return when OPA was started."""
+        """The first half: return when OPA was started; from now on it is watched over."""
         async with self._nothing_left_behind():
             await check_version(self._binary)
-            await self._spawn()
+            process = await self._spawn()
+        self._begun_until = time.monotonic() + _READY_SECONDS
+        self._supervisor = asyncio.create_task(self._live(process))
 
     async def ready(self) -> None:
-        """The second half: return when OPA decides by the wanted policy, and watch over it from now on."""
+        """The second half: return when OPA has decided by the wanted policy, whatever became of it since then."""
         async with self._nothing_left_behind():
-            process = self._process
-            assert process is not None  # noqa: S101 - `begin` has started it
-            await self._until_ready(process)
-        self._supervisor = asyncio.create_task(self._supervise(process))
+            supervisor = self._supervisor
+            assert supervisor is not None  # noqa: S101 - `begin` has started it
+            # What the server did meanwhile, on a busy machine, is no time that OPA was given.
+            self._begun_until = time.monotonic() + _READY_SECONDS
+            waiting = asyncio.create_task(self._decides.wait())
+            await asyncio.wait([waiting, supervisor], return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            if supervisor.done():
+                supervisor.result()
 
     @contextlib.asynccontextmanager
     async def _nothing_left_behind(self) -> AsyncIterator[None]:
@@ -104,7 +114,8 @@ class OpaProcess:
         self._stopped = True
         if self._supervisor is not None:
             self._supervisor.cancel()
-            await asyncio.wait([self._supervisor])
+            # Why a first start failed has been told by `ready`, or nobody has waited for it.
+            await asyncio.gather(self._supervisor, return_exceptions=True)
         await self._end()
         self._directory.close()
 
@@ -167,8 +178,33 @@ class OpaProcess:
         self._relay = asyncio.create_task(self._relay_lines(process.stdout))
         return process
 
-    async def _until_ready(self, process: Process) -> None:
-        expires = time.monotonic() + _READY_SECONDS
+    async def _live(self, process: Process) -> None:
+        """Watch over OPA for ever; raises OpaStartFailed if it never gets ready."""
+        process = await self._first_start(process)
+        self._decides.set()
+        await self._supervise(process)
+
+    async def _first_start(self, process: Process) -> Process:
+        """The OPA that is ready, which is another one than `process` if that was ended from outside."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                await self._until_ready(process, lambda: self._begun_until)
+            except OpaStartFailed as fault:
+                # By itself OPA ends with a positive status, and would do so again.
+                was_ended = process.returncode is not None and process.returncode <= 0
+                if not was_ended or time.monotonic() + pause > self._begun_until:
+                    raise
+                _log.error("%s; trying again in %.1f s", fault, pause)
+            else:
+                return process
+            await self._end()
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            self.restarts += 1
+            process = await self._spawn()
+
+    async def _until_ready(self, process: Process, expires: Callable[[], float]) -> None:
         while True:
             readiness = await self._probe.check()
             if readiness.ready:
@@ -177,7 +213,7 @@ class OpaProcess:
                 await self._end_relay()
                 words = " ".join(self._last_words) or "it said nothing"
                 raise OpaStartFailed(f"opa ended with status {process.returncode} before it was ready: {words}")
-            if time.monotonic() > expires:
+            if time.monotonic() > expires():
                 raise OpaStartFailed(f"opa is not ready after {_READY_SECONDS:.0f} s: {readiness.reason}")
             await asyncio.sleep(_POLL_SECONDS)
 
@@ -200,7 +236,8 @@ class OpaProcess:
             self.restarts += 1
             try:
                 process = await self._spawn()
-                await self._until_ready(process)
+                expires = time.monotonic() + _READY_SECONDS
+                await self._until_ready(process, lambda: expires)
             except OpaStartFailed as fault:
                 _log.error("%s; trying again in %.1f s", fault, pause)
                 await self._end()
