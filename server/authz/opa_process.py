@@ -8,7 +8,7 @@ import logging
 import time
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from subprocess import SubprocessError
 from typing import Final
@@ -36,10 +36,11 @@ class OpaProcess:
     """One OPA that serves `bundle` on the socket in `directory`, which this object takes over.
 
     While OPA is down, questions to it fail with PolicyUnavailable; it is started again after 0.1 s, then after pauses
-    that double up to 5 s, for ever. A first start that can't succeed (a bundle that OPA refuses) fails at once; an OPA
-    that is ended from outside before it is ready is started again, too, until the time of a start is over. It gets no more of the environment than its collector's setting, and what it says
-    goes to the logger `ostiary.opa`. With `events` it keeps a decision log of its own, which goes there; while that
-    can't be written, OPA has to wait.
+    that double up to 5 s, for ever. A first start fails at once where OPA ends by itself, since it would do so again; an
+    OPA that is ended from outside before it is ready is started again until the time of a start is over.
+
+    It gets no more of the environment than its collector's setting, and what it says goes to the logger `ostiary.opa`.
+    With `events` it keeps a decision log of its own, which goes there; while that can't be written, OPA has to wait.
 
     Not even a kill -9 of the server leaves an OPA behind. On Linux the kernel kills it when the thread that started it
     ends, so start it from the main thread; elsewhere a `Companion` does.
@@ -64,7 +65,7 @@ class OpaProcess:
         self._relay: asyncio.Task[None] | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._decides = asyncio.Event()
-        self._begun_until = 0.0
+        self._expires = 0.0
         self._last_words: deque[str] = deque(maxlen=5)
         self._stopped = False
 
@@ -83,7 +84,7 @@ class OpaProcess:
         async with self._nothing_left_behind():
             await check_version(self._binary)
             process = await self._spawn()
-        self._begun_until = time.monotonic() + _READY_SECONDS
+        self._expires = time.monotonic() + _READY_SECONDS
         self._supervisor = asyncio.create_task(self._live(process))
 
     async def ready(self) -> None:
@@ -92,7 +93,7 @@ class OpaProcess:
             supervisor = self._supervisor
             assert supervisor is not None  # noqa: S101 - `begin` has started it
             # What the server did meanwhile, on a busy machine, is no time that OPA was given.
-            self._begun_until = time.monotonic() + _READY_SECONDS
+            self._expires = time.monotonic() + _READY_SECONDS
             waiting = asyncio.create_task(self._decides.wait())
             await asyncio.wait([waiting, supervisor], return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()
@@ -189,11 +190,11 @@ class OpaProcess:
         pause = _FIRST_PAUSE
         while True:
             try:
-                await self._until_ready(process, lambda: self._begun_until)
+                await self._until_ready(process)
             except OpaStartFailed as fault:
                 # By itself OPA ends with a positive status, and would do so again.
                 was_ended = process.returncode is not None and process.returncode <= 0
-                if not was_ended or time.monotonic() + pause > self._begun_until:
+                if not was_ended or time.monotonic() + pause > self._expires:
                     raise
                 _log.error("%s; trying again in %.1f s", fault, pause)
             else:
@@ -204,7 +205,7 @@ class OpaProcess:
             self.restarts += 1
             process = await self._spawn()
 
-    async def _until_ready(self, process: Process, expires: Callable[[], float]) -> None:
+    async def _until_ready(self, process: Process) -> None:
         while True:
             readiness = await self._probe.check()
             if readiness.ready:
@@ -213,7 +214,7 @@ class OpaProcess:
                 await self._end_relay()
                 words = " ".join(self._last_words) or "it said nothing"
                 raise OpaStartFailed(f"opa ended with status {process.returncode} before it was ready: {words}")
-            if time.monotonic() > expires():
+            if time.monotonic() > self._expires:
                 raise OpaStartFailed(f"opa is not ready after {_READY_SECONDS:.0f} s: {readiness.reason}")
             await asyncio.sleep(_POLL_SECONDS)
 
@@ -236,8 +237,8 @@ class OpaProcess:
             self.restarts += 1
             try:
                 process = await self._spawn()
-                expires = time.monotonic() + _READY_SECONDS
-                await self._until_ready(process, lambda: expires)
+                self._expires = time.monotonic() + _READY_SECONDS
+                await self._until_ready(process)
             except OpaStartFailed as fault:
                 _log.error("%s; trying again in %.1f s", fault, pause)
                 await self._end()
