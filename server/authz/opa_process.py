@@ -36,8 +36,8 @@ class OpaProcess:
     """One OPA that serves `bundle` on the socket in `directory`, which this object takes over.
 
     While OPA is down, questions to it fail with PolicyUnavailable; it is started again after 0.1 s, then after pauses
-    that double up to 5 s, for ever. A first start fails at once where OPA ends by itself, since it would do so again; an
-    OPA that is ended from outside before it is ready is started again until the time of a start is over.
+    that double up to 5 s, for ever. A first start fails at once where OPA ends by itself, since it would do so again;
+    an OPA that is ended from outside before it is ready is started again until the time of a start is over.
 
     It gets no more of the environment than its collector's setting, and what it says goes to the logger `ostiary.opa`.
     With `events` it keeps a decision log of its own, which goes there; while that can't be written, OPA has to wait.
