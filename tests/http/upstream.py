@@ -73,6 +73,7 @@ async def _run(server: Upstream, ready: Future[str], stop: threading.Event, tls:
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_post("/v1/chat/completions", partial(_chat, server))
     app.router.add_get("/v1/models", partial(_models, server))
+    app.router.add_route("*", "/elsewhere", partial(_elsewhere, server))
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
@@ -86,6 +87,12 @@ async def _run(server: Upstream, ready: Future[str], stop: threading.Event, tls:
 async def _models(server: Upstream, request: web.Request) -> web.Response:
     server.asked.append((request.path, dict(request.headers), None))
     return web.json_response({"object": "list", "data": []})
+
+
+async def _elsewhere(server: Upstream, request: web.Request) -> web.Response:
+    """The target of redirects: it is alive and answers well, so that a client that follows one is noticed."""
+    server.asked.append((request.path, dict(request.headers), await request.read()))
+    return _whole({"model": "elsewhere"})
 
 
 async def _chat(server: Upstream, request: web.Request) -> web.StreamResponse:
@@ -124,7 +131,10 @@ STATUSES: dict[str, tuple[int, dict[str, Any], dict[str, str]]] = {
     "status-429-quota": (429, _error("no money", code="insufficient_quota"), {}),
     "status-500": (500, _error("boom"), {}),
     "status-503": (503, _error("later"), {"Retry-After": "9"}),
-    "redirect": (307, _error("elsewhere"), {"Location": "http://127.0.0.1:9/"}),
+    **{
+        f"redirect-{status}": (status, _error("elsewhere"), {"Location": "/elsewhere"})
+        for status in (301, 302, 303, 307, 308)
+    },
 }
 
 

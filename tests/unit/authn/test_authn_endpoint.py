@@ -7,6 +7,7 @@ import os
 import ssl
 import time
 import traceback
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -54,8 +55,16 @@ def test_proxies_and_passwords_of_the_environment_are_not_used(
     assert "authorization" not in server.requests[0]
 
 
-def redirect(handler: BaseHTTPRequestHandler) -> None:
-    answer(handler, 302, b"{}", Location="http://169.254.169.254/latest/meta-data")
+def redirect_with(status: int) -> Callable[[BaseHTTPRequestHandler], None]:
+    """A redirect to a target that is alive and answers well, so that a client that follows it is noticed."""
+
+    def redirect(handler: BaseHTTPRequestHandler) -> None:
+        if handler.path == "/elsewhere":
+            answer(handler, 200, b"content")
+        else:
+            answer(handler, status, b"{}", Location="/elsewhere")
+
+    return redirect
 
 
 def one_byte_too_many(handler: BaseHTTPRequestHandler) -> None:
@@ -89,7 +98,7 @@ def no_http(handler: BaseHTTPRequestHandler) -> None:
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
     [
-        (redirect, "status was 302"),
+        *((redirect_with(status), f"status was {status}") for status in (301, 302, 303, 307, 308)),
         (lambda handler: answer(handler, 500, b"{}"), "status was 500"),
         (lambda handler: answer(handler, 204, b""), "status was 204"),
         (lambda handler: answer(handler, 401, b"{}"), "status was 401"),

@@ -140,7 +140,11 @@ def test_a_piece_is_there_as_soon_as_the_provider_has_sent_it(server: Upstream) 
         ("status-429-quota", Fault.BUSY, "insufficient_quota"),
         ("status-500", Fault.PROVIDER, "server_error"),
         ("status-503", Fault.PROVIDER, "server_error"),
-        ("redirect", Fault.PROVIDER, "server_error"),
+        ("redirect-301", Fault.PROVIDER, "server_error"),
+        ("redirect-302", Fault.PROVIDER, "server_error"),
+        ("redirect-303", Fault.PROVIDER, "server_error"),
+        ("redirect-307", Fault.PROVIDER, "server_error"),
+        ("redirect-308", Fault.PROVIDER, "server_error"),
     ],
 )
 def test_each_refusal_has_its_meaning_and_none_of_the_providers_words(
