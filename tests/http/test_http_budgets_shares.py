@@ -136,6 +136,24 @@ def test_a_budget_of_a_role_is_the_policys_to_name(opa_binary: Path, tmp_path: P
     assert "stream_options" not in json.loads(far.asked[-1].body)
 
 
+def test_a_budget_that_stands_among_the_named_limits_alone_is_charged(opa_binary: Path, tmp_path: Path) -> None:
+    limits = """authenticated_max_requests: 1000
+        limits:
+        - {when: user with alice in roles, max_tokens_per_period: 100}"""
+    alice = "Authorization: Bearer alice"
+    with (
+        service(provider({"total_tokens": 30})) as far,
+        budgeted(far.url, opa_binary, tmp_path, limits, known=ByToken()) as running,
+    ):
+        assert chat(running, alice).status == 200
+        assert left(running, alice) == 70
+        assert chat(running, alice, stream=True).status == 200
+        assert left(running, alice) == 40
+        # Ten tokens are left then, and a chat sets aside 27.
+        assert [chat(running, alice).status for _ in range(2)] == [200, 429]
+        assert "x-ratelimit-limit-tokens" not in chat(running, "Authorization: Bearer bob").headers
+
+
 def test_the_sdk_reads_a_budgeted_stream_as_any_other(opa_binary: Path, tmp_path: Path) -> None:
     far: Service
     with (

@@ -146,6 +146,22 @@ def test_an_error_inside_a_chunk_that_names_the_model_breaks_the_stream() -> Non
     broken_after(event(chunk("a")) + event(b'{"model":"upstream","error":{"message":"secret"}}'))
 
 
+@pytest.mark.parametrize("before", [b"", event(chunk("a")), event(chunk("a")) * 3])
+@pytest.mark.parametrize(
+    "told",
+    [
+        b'{"id":"x","model":"upstream","choices":[],"error":{"message":"secret"}}',
+        b'{"id":"x","model":"upstream","choices":[{"index":0,"delta":{"content":"b"}}],"error":{"message":"secret"}}',
+        b'{"id":"x","model":"upstream","choices":[], "error" : "secret"}',
+        b'{"id":"x","model":"upstream","choices":[],"\\u0065rror":{"message":"secret"}}',
+        b'{"error":{"message":"secret"},"id":"x","model":"upstream","choices":[]}',
+    ],
+)
+def test_an_error_in_a_chunk_of_the_known_form_breaks_the_stream(before: bytes, told: bytes) -> None:
+    """The chunks before it teach the relay the form, by which later chunks are passed on unparsed."""
+    assert b"secret" not in broken_after(before + event(told))
+
+
 def test_an_event_without_an_end_is_not_collected_for_ever() -> None:
     relay = EventRelay("p/m")
     for _ in range(MAX_EVENT // 4096):

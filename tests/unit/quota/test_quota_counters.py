@@ -120,6 +120,25 @@ def test_a_new_period_starts_at_nothing_and_an_old_one_does_not_come_back(make: 
     run(scenario())
 
 
+def test_a_late_clock_takes_from_the_newest_period(make: Make) -> None:
+    """A server whose clock is late, or jumps back, neither frees the share nor begins the period anew."""
+
+    async def scenario() -> None:
+        counters, key, later = make(), new_key(), WINDOW + 60
+        async with opened(counters):
+            assert await counters.take(units(key, 3, window=later)) == (True, used(1, 0, later))
+            assert await counters.take(units(key, 3)) == (True, used(2, 0, later))
+            assert await counters.take(units(key, 3, window=later)) == (True, used(3, 0, later))
+            assert await counters.take(units(key, 3)) == (False, used(3, 0, later))
+            assert await counters.take(units(key, None, tokens=6, most_tokens=9)) == (True, used(3, 6, later))
+            assert await counters.take(units(key, None, window=later, tokens=6, most_tokens=9)) == (
+                False,
+                used(3, 6, later),
+            )
+
+    run(scenario())
+
+
 def test_tokens_are_reserved_and_given_back_and_never_fall_below_nothing(make: Make) -> None:
     async def scenario() -> None:
         counters, key = make(), new_key()

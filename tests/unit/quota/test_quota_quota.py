@@ -14,6 +14,7 @@ from policy.vocabulary import Anonymous, Principal
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import Limit, Quota, QuotaExceeded, Standing
 from server.quota.sqlite import SqliteCounters
+from server.toll import Toll
 
 DAY = 86_400
 ALICE = Principal("alice", "https://issuer.example")
@@ -115,6 +116,34 @@ def test_a_store_that_is_lost_keeps_the_reservation(tmp_path: Path) -> None:
                 await entered(quota)
             database.execute("ALTER TABLE away RENAME TO quota")
         assert (await entered(quota)).tokens_left == 40
+
+    run(tmp_path, scenario)
+
+
+def test_a_reservation_is_settled_once(tmp_path: Path) -> None:
+    async def scenario(quota: Quota, clock: Clock) -> None:
+        toll = Toll(quota, ALICE, "192.0.2.1")
+        await toll.pay(None)
+        first, second = await toll.reserve(60, 60), await toll.reserve(30, 30)
+        for used in (10, 10, 0):
+            await first.settle(used)
+        assert (await entered(quota)).tokens_left == 100 - 10 - 30
+        await second.settle(30)
+        assert (await entered(quota)).tokens_left == 100 - 10 - 30
+
+    run(tmp_path, scenario)
+
+
+def test_the_time_to_the_next_period_shrinks(tmp_path: Path) -> None:
+    async def scenario(quota: Quota, clock: Clock) -> None:
+        assert (await entered(quota)).resets_in == DAY - 100
+        clock.now += 1000
+        assert (await entered(quota)).resets_in == DAY - 1100
+        assert (await refused(quota.reserve(await entered(quota), 101))).resets_in == DAY - 1100
+        clock.now += DAY - 1100.5
+        assert (await entered(quota)).resets_in == 1
+        clock.now += 0.5
+        assert (await entered(quota)).resets_in == DAY
 
     run(tmp_path, scenario)
 
