@@ -51,3 +51,22 @@ def test_ones_own_item_is_copied_under_either_policy(talk: Talking) -> None:
     [copy] = talk.added(talk.made(), {"type": "item_reference", "id": mine})
     rows = talk.rows("SELECT owner_principal FROM conversation_items WHERE id = '" + copy + "'")  # noqa: S608 - an id of the server's
     assert rows == [("alice",)]
+
+
+def test_an_expired_file_is_a_missing_one(talk: Talking) -> None:
+    file, conversation = talk.file(), talk.made()
+    item = {
+        "type": "message",
+        "role": "user",
+        "content": [{"type": "input_file", "file_id": file}, {"type": "input_text", "text": "read it"}],
+    }
+    talk.added(conversation, item)
+    talk.rows(f"UPDATE openai_files SET expires_at = 1 WHERE id = '{file}'")  # noqa: S608 - an id of the server's
+    missing_file = "file-" + "0" * 48
+    for path in ("", f"/{conversation}/items"):
+        expired, missing = (
+            talk.post(path, {"items": [{**item, "content": [{"type": "input_file", "file_id": identity}]}]})
+            for identity in (file, missing_file)
+        )
+        assert (expired.status, expired.error["param"]) == (404, "items[0].content[0].file_id")
+        assert expired.body.replace(file.encode(), missing_file.encode()) == missing.body

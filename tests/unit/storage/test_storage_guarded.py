@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from server.authz.decision_log import DecisionLog
 from server.authz.errors import AccessDenied
 from server.authz.pdp import PolicyDecisionPoint
 from server.authz.pep import PolicyEnforcementPoint, RequestContext
+from server.authz.permit import Permit
 from server.authz.transport import OpaTransport, UnixAddress
 from server.guards import Gate
 from server.storage import guarded
@@ -177,6 +179,36 @@ def test_several_are_read_as_each_of_them_would_be(run: Callable[[Work], None]) 
         found = await world.things.readable(world.gate(), ["c", "b", "nothing", "a", "a", "\0"])
         assert [*found] == ["c", "a"]
         assert await world.things.readable(world.gate(), []) == {}
+
+    run(work)
+
+
+class CountingGate(Gate):
+    """The gate, and how many questions each request for readable resources asked."""
+
+    __slots__ = ("counts",)
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.counts: list[int] = []
+
+    async def readable(self, resources: Sequence[Resource]) -> list[Permit]:
+        """Ask the policy."""
+        self.counts.append(len(resources))
+        return await super().readable(resources)
+
+
+def test_the_number_of_questions_does_not_tell_foreign_from_missing(run: Callable[[Work], None]) -> None:
+    async def work(world: World) -> None:
+        for name in ("a", "b", "c"):
+            await world.add(name, BEN)
+        await world.add("mine")
+        for names in (["a", "b", "c"], ["x", "y", "z"], ["a", "x", "y"], ["mine", "a", "x"]):
+            gate = CountingGate(
+                world.pep, RequestContext("req_1", ANN), Route("GET", "/v1/things"), closed_to_strangers=False
+            )
+            assert [*await world.things.readable(gate, names)] == [name for name in names if name == "mine"]
+            assert gate.counts == [3]
 
     run(work)
 
