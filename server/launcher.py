@@ -51,7 +51,8 @@ def run(
 ) -> None:
     """Check and compile CONFIG, start OPA as a child process, and serve until Ctrl-C."""
     # Here and not above, so that the commands that start no server don't wait for it to be imported.
-    from server.starting import log_to_stderr, start_failure
+    from server.log_lines import log_to_stderr
+    from server.starting import start_failure
 
     log_to_stderr()
     try:

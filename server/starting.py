@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import logging
 import os
 import resource
 import socket
 import ssl
-import sys
 import tempfile
 from pathlib import Path
 
+from server.authn.endpoint import UnusableEndpoint
 from server.authn.pseudonyms import PseudonymKeyUnusable
 from server.authz.opa_command import OpaStartFailed
 from server.authz.runtime_directory import RuntimeDirectory, UnsafeDirectory
@@ -59,14 +58,6 @@ def runtime_directory(port: int) -> RuntimeDirectory:
     return RuntimeDirectory.claim(base / f"ostiary-{os.geteuid()}-{port}")
 
 
-def log_to_stderr(*, with_process: bool = False) -> None:
-    """What the server has to say goes to standard error; `with_process` tells workers apart."""
-    process = " [%(process)d]" if with_process else ""
-    form = f"%(asctime)s{process} %(levelname)s %(name)s: %(message)s"
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    logging.basicConfig(level=logging.INFO, format=form, stream=sys.stderr)
-
-
 def settled() -> None:
     """End what `gc.disable` began at the start: what was made until now stays, and is not looked through again."""
     gc.collect()
@@ -81,7 +72,7 @@ def start_failure(fault: Exception) -> str | None:
             return str(fault)
         case CountersUnavailable() | DatabaseUnavailable() | DecisionLogUnusable() | PseudonymKeyUnusable():
             return str(fault)
-        case UnusableAuthorities():
+        case UnusableAuthorities() | UnusableEndpoint():
             return str(fault)
         case ssl.SSLError():
             return f"a certificate or key of the configuration can't be used: {fault.reason}"

@@ -13,8 +13,9 @@ import uvloop
 
 from server import wiring
 from server.engine import Plan
+from server.log_lines import log_to_stderr
 from server.serving import serve_door
-from server.starting import log_to_stderr, start_failure
+from server.starting import start_failure
 from server.workers import CANT_START, READY
 
 

@@ -14,10 +14,16 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import httpx
 
+from policy.diagnostics import quoted
 from server.authn.exchange import MAX_BYTES, Exchange, ExchangeFailed
+from server.log_lines import without_secrets
 from server.tls import client_context
 
 _HEADER_VALUE: Final = re.compile(r"[\x21-\x7e]+")
+
+
+class UnusableEndpoint(ValueError):
+    """The configured address of the keys can't work; the message says why, and quotes no part that may be secret."""
 
 
 class Endpoint(Protocol):
@@ -35,24 +41,29 @@ def open_endpoint(uri: str, *, token: str | None, tls_cafile: Path | None, verif
     """The endpoint at `uri`: `file:///…`, `https://…`, or `http://…` on a loopback address.
 
     `token` is sent as a bearer token, to this endpoint alone. Nothing is fetched yet; the TLS context is made here,
-    once. Raises ValueError, with a sentence for whoever wrote the configuration, for a URI or file that can't work.
+    once. Raises UnusableEndpoint for a URI or file that can't work.
     """
+    shown = quoted(without_secrets(uri))
     try:
         parts = urlsplit(uri)
         has_credentials = parts.username is not None or parts.password is not None
         httpx.URL(uri)
     except (ValueError, httpx.InvalidURL):
-        raise ValueError(f"`jwks.uri` `{uri}` is not a URI") from None
+        raise UnusableEndpoint(f"`jwks.uri` {shown} is not a URI") from None
     if has_credentials:
-        raise ValueError("`jwks.uri` holds a user name or a password; put a bearer token into `jwks.token` instead")
+        raise UnusableEndpoint(
+            "`jwks.uri` holds a user name or a password; put a bearer token into `jwks.token` instead"
+        )
     if token is not None and not _HEADER_VALUE.fullmatch(token):
-        raise ValueError("`jwks.token` is empty or holds characters that a header can't carry, such as a line break")
+        raise UnusableEndpoint(
+            "`jwks.token` is empty or holds characters that a header can't carry, such as a line break"
+        )
     if parts.scheme == "file":
-        return _FileEndpoint(_local_path(uri, parts))
+        return _FileEndpoint(_local_path(shown, parts))
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"`jwks.uri` `{uri}` starts with none of `https://`, `http://`, `file:///`")
+        raise UnusableEndpoint(f"`jwks.uri` {shown} starts with none of `https://`, `http://`, `file:///`")
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
-        raise ValueError(f"`jwks.uri` `{uri}` is not encrypted; use `https://` for a host other than this one")
+        raise UnusableEndpoint(f"`jwks.uri` {shown} is not encrypted; use `https://` for a host other than this one")
     return _HttpEndpoint(uri, parts, token, client_context(tls_cafile, verify=verify_tls))
 
 
@@ -98,10 +109,10 @@ class _HttpEndpoint:
         return reply.content
 
 
-def _local_path(uri: str, parts: SplitResult) -> Path:
+def _local_path(shown: str, parts: SplitResult) -> Path:
     path = Path(unquote(parts.path))
     if parts.netloc not in ("", "localhost") or not path.is_absolute() or "\0" in str(path):
-        raise ValueError(f"`jwks.uri` `{uri}` has no absolute path; write `file:///` and the path from the root")
+        raise UnusableEndpoint(f"`jwks.uri` {shown} has no absolute path; write `file:///` and the path from the root")
     return path
 
 

@@ -10,6 +10,8 @@ from typing import Final
 
 import httpx
 
+from server.log_lines import quieten_clients
+
 MAX_BYTES: Final = 256 * 1024
 TIMEOUT_SECONDS: Final = 5.0
 MAX_CONNECTIONS: Final = 64
@@ -36,6 +38,7 @@ class Exchange:
     """
 
     def __init__(self, context: ssl.SSLContext) -> None:
+        quieten_clients()
         self._client = httpx.AsyncClient(
             verify=context,
             trust_env=False,

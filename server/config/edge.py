@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Discriminator, Tag, model_validator
 from server.config.auth import AuthConfig
 from server.config.decision_log import DecisionLogSetting
 from server.config.fields import Switch, Text, refusal, whole_number
-from server.config.locations import ReadableFile
+from server.config.locations import Host, ReadableFile
 from server.config.opa import OpaConfig
 from server.config.quota import QuotaConfig
 from server.config.shape import Shape
@@ -120,7 +120,7 @@ class ServerConfig(Shape):
     `trusted_proxies` are believed about whom they forward for; no caller has more than `max_concurrent_requests`.
     """
 
-    host: Text = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Annotated[int, whole_number(0, 65535)] = 8321
     workers: Annotated[int, whole_number(1, MOST_WORKERS)] = 1
     opa: OpaConfig = OpaConfig()

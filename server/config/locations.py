@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator
 from server.config.fields import Text, refusal, scalar, text
 
 _HOST: Final = re.compile(r"\w(?:[\w.-]*\w)?\.?")
+_NO_HOST: Final = re.compile(r"[@?#\\\s/]")
 _FILE: Final = "file://"
 
 
@@ -46,6 +47,18 @@ def secure_url(value: str) -> str:
     if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
         raise refusal("bad-url", "takes no unencrypted URL", "use `https://` for a host other than this one")
     return url
+
+
+def host(value: str) -> str:
+    """A host's name or address; no URL, whose password or query logs would show."""
+    if _NO_HOST.search(value):
+        raise refusal("bad-host", "takes a host's name or address alone", "other parts of a URL have keys of their own")
+    return value
+
+
+def host_or_directory(value: str) -> str:
+    """A host's name or address, or the directory of a socket."""
+    return value if value.startswith("/") and not value.startswith("//") else host(value)
 
 
 def path(value: object) -> object:
@@ -116,6 +129,12 @@ SecureUrl = Annotated[Text, AfterValidator(secure_url)]
 
 JwksUri = Annotated[Text, AfterValidator(jwks_uri)]
 """An https, loopback http or file URL without credentials."""
+
+Host = Annotated[Text, AfterValidator(host)]
+"""A host's name or address."""
+
+HostOrDirectory = Annotated[Text, AfterValidator(host_or_directory)]
+"""A host's name or address, or the directory of a socket."""
 
 FilePath = Annotated[Path, BeforeValidator(path)]
 """A path; what it names may not exist yet."""

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetPydanticSch
 from pydantic_core import CoreSchema
 
 from server.config.fields import Secret, Switch, Text, one_of, refusal, whole_number
-from server.config.locations import BaseUrl, FilePath
+from server.config.locations import BaseUrl, FilePath, Host, HostOrDirectory
 from server.config.shape import Shape, chosen_by
 from server.config.sizes import size
 
@@ -62,7 +62,7 @@ class SqlSqliteBackend(Shape):
 class PostgresBackend(Shape):
     """A PostgreSQL database; `host` may be the directory of its socket."""
 
-    host: Text = "localhost"
+    host: HostOrDirectory = "localhost"
     port: Annotated[int, whole_number(1, 65535)] = 5432
     db: Text = "ostiary"
     user: Text
@@ -93,7 +93,7 @@ class KvRedisBackend(Shape):
     """A backend for keys and values, in Valkey or Redis."""
 
     type: Annotated[Literal["kv_redis"], one_of("kv_redis")]
-    host: Text = "localhost"
+    host: Host = "localhost"
     port: Annotated[int, whole_number(1, 65535)] = 6379
     password: Secret | None = None
     tls: Switch = False

@@ -18,6 +18,7 @@ from server.inference.events import EventRelay
 from server.inference.provider import ChatRequest, ChatStream, Health, HealthStatus, Pieces, ProviderFailed
 from server.inference.renaming import QUICK, SMALL, NotAnAnswer, Renaming
 from server.inference.upstream import broken, refusal
+from server.log_lines import quieten_clients
 from server.telemetry.trace_context import outgoing_headers
 
 CONNECT_SECONDS: Final = 10.0
@@ -73,6 +74,7 @@ class OpenAICompatible:
 
     async def start(self) -> None:
         """Open the session; connections are made when they are needed."""
+        quieten_clients()
         connector = Connector(limit=0, keepalive_timeout=_IDLE_SECONDS, ssl=True if self._tls is None else self._tls)
         self._session = aiohttp.ClientSession(
             connector=connector,

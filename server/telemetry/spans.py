@@ -23,6 +23,7 @@ from opentelemetry.trace.span import TraceFlags, TraceState
 
 from server.authz.errors import PolicyUnavailable
 from server.inference.provider import ProviderFailed
+from server.log_lines import quieten_clients
 from server.requests import Call
 from server.telemetry.trace_context import CURRENT, SAMPLED, TraceContext
 
@@ -43,6 +44,7 @@ class Tracing:
     """
 
     def __init__(self, endpoint: str, service_name: str, version: str) -> None:
+        quieten_clients()
         session = requests.Session()
         session.trust_env = False  # no proxy and no `.netrc`: spans go where the configuration says
         self._exporter = OTLPSpanExporter(f"{endpoint}/v1/traces", timeout=EXPORT_SECONDS, session=session)

@@ -154,7 +154,7 @@ def canary(folder: Path, opa: Path) -> Iterator[Canary]:
             "TMPDIR": str(folder / "tmp"),
             "UPSTREAM": f"{provider.url}/v1",
             "PROVIDER_KEY": planted("provider-key"),
-            "JWKS": keys.url,
+            "JWKS": f"{keys.url}?subscription-key={(subscription := planted('subscription-key'))}#{subscription}",
             "JWKS_TOKEN": planted("jwks-token"),
         }
         names = ["fine", *STATUSES, *ANSWERS]
@@ -167,7 +167,8 @@ def canary(folder: Path, opa: Path) -> Iterator[Canary]:
             command = [sys.executable, "-m", "server.launcher", "run", str(config), "--port", "0"]
             environ["PYTHONPATH"] = str(Path(__file__).parents[2])
             process = subprocess.Popen(command, env=environ, cwd=folder / "work", stdout=stdout, stderr=stderr)
-        found = Canary(folder, process, signer, keys, {SECRET, environ["PROVIDER_KEY"], environ["JWKS_TOKEN"]})
+        kept = {SECRET, subscription, environ["PROVIDER_KEY"], environ["JWKS_TOKEN"]}
+        found = Canary(folder, process, signer, keys, kept)
         try:
             assert eventually(lambda: "Try in another" in found.said or process.poll() is not None), found.said
             found.address = next(line.split()[-1] for line in found.said.splitlines() if " serves on " in line)

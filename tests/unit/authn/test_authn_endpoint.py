@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import os
 import ssl
 import time
@@ -14,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from server.authn import exchange
-from server.authn.endpoint import MAX_BYTES, Endpoint, open_endpoint
+from server.authn.endpoint import MAX_BYTES, Endpoint, UnusableEndpoint, open_endpoint
 from server.authn.exchange import ExchangeFailed
+from server.starting import start_failure
 from tests.identity.services import private_ca
 from tests.unit.authn.authn_peers import KeyServer, answer, key_server
 
@@ -234,6 +237,37 @@ def test_secrets_in_the_settings_are_refused_without_being_quoted() -> None:
         with pytest.raises(ValueError, match="jwks") as refusal:
             endpoint(uri, token)
         assert SECRET not in str(refusal.value)
+
+
+@pytest.mark.parametrize("behaviour", [None, redirect, broken_off, no_http, one_byte_too_many])
+def test_no_line_of_any_logger_at_any_level_has_the_query_of_the_address(
+    behaviour: Callable[[BaseHTTPRequestHandler], None] | None, server: KeyServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.behaviour = behaviour or server.publish
+    with caplog.at_level(logging.DEBUG), contextlib.suppress(ExchangeFailed):
+        read(f"{server.url}?subscription-key={SECRET}")
+    assert server.requests[0][":path"] == f"/jwks?subscription-key={SECRET}"
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        f"https://[::1/keys?{SECRET}",
+        f"https://host/{'x' * 70_000}?{SECRET}",
+        f"https://me:{SECRET}@[::1/keys",
+        f"ftp://host/keys?{SECRET}",
+        f"http://elsewhere/keys?k={SECRET}#{SECRET}",
+        f"file://host/keys?{SECRET}",
+    ],
+)
+def test_the_sentence_about_an_address_has_no_query_and_no_password_and_is_told_at_the_start(uri: str) -> None:
+    with pytest.raises(UnusableEndpoint) as refusal:
+        endpoint(uri)
+    told = start_failure(refusal.value)
+    assert told is not None
+    assert SECRET not in told
+    assert len(told) < 300
 
 
 def test_an_unusable_ca_file_is_refused_at_once(tmp_path: Path) -> None:

@@ -1,0 +1,95 @@
+"""Addresses are shown in logs: none of the configuration has a password or a query to be shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from config_texts import load, read
+
+from server.config.shape import Shape
+
+CANARY = "canary-5b1f0e"
+ISSUER = "server: {auth: {provider_config: {type: oauth2_token, audience: a, "
+STORED = "storage: {backends: {b: {"
+
+PLACES = {
+    "KubernetesConfig.api_server_url": "server: {auth: {provider_config: {type: kubernetes, api_server_url: 'HERE'}}}",
+    "CustomConfig.endpoint": "server: {auth: {provider_config: {type: custom, endpoint: 'HERE'}}}",
+    "IntrospectionConfig.url": ISSUER + "introspection: {url: 'HERE', client_id: c, client_secret: s}}}}",
+    "JwksConfig.uri": ISSUER + "jwks: {uri: 'HERE'}}}}",
+    "GitHubConfig.github_api_base_url": (
+        "server: {auth: {provider_config: {type: github_token, github_api_base_url: 'HERE'}}}"
+    ),
+    "ServerConfig.host": "server: {host: 'HERE'}",
+    "OpaConfig.url": f"server: {{opa: {{url: 'HERE', token: {'t' * 32}}}}}",
+    "OpenAISettings.base_url": (
+        "providers: {inference: [{provider_id: p, provider_type: 'remote::openai', config: {base_url: 'HERE'}}]}"
+    ),
+    "OllamaSettings.base_url": (
+        "providers: {inference: [{provider_id: p, provider_type: 'remote::ollama', config: {url: 'HERE'}}]}"
+    ),
+    "VllmSettings.base_url": (
+        "providers: {inference: [{provider_id: p, provider_type: 'remote::vllm', config: {url: 'HERE'}}]}"
+    ),
+    "KvRedisBackend.host": STORED + "type: kv_redis, host: 'HERE'}}}",
+    "KvPostgresBackend.host": STORED + "type: kv_postgres, user: u, host: 'HERE'}}}",
+    "SqlPostgresBackend.host": STORED + "type: sql_postgres, user: u, host: 'HERE'}}}",
+    "S3Blobs.endpoint": "storage: {blobs: {type: s3, bucket: b, endpoint: 'HERE'}}",
+    "TracingConfig.endpoint": "server: {tracing: {endpoint: 'HERE'}}",
+}
+ADDRESSES = [
+    f"SCHEME://user:{CANARY}@host/path",
+    f"SCHEME://{CANARY}@host/path",
+    f"SCHEME://user:{CANARY}/x@host/path",
+    f"SCHEME://host/path?key={CANARY}",
+    f"SCHEME://host/path?{CANARY}",
+    f"SCHEME://host?key={CANARY}",
+    f"SCHEME://host/path#{CANARY}",
+    f"SCHEME://host:port/path?key={CANARY}",
+    f"SCHEME://[::1/path?key={CANARY}",
+    f"//user:{CANARY}@host",
+    f"user:{CANARY}@host",
+    f"host?key={CANARY}",
+    f"host/path?key={CANARY}",
+]
+MAY_HAVE_A_QUERY = {"JwksConfig.uri"}
+"""What is sent to it is held by the canary of a whole server (`tests/system/canary.py`)."""
+
+
+def shapes(kind: type[Shape]) -> Iterator[type[Shape]]:
+    for derived in kind.__subclasses__():
+        yield derived
+        yield from shapes(derived)
+
+
+def test_every_field_that_holds_an_address_is_looked_at_here() -> None:
+    fields = {
+        f"{shape.__name__}.{name}"
+        for shape in shapes(Shape)
+        for name in shape.model_fields
+        if re.search(r"url|uri|endpoint|host|address", name) and shape.__module__.startswith("server.config")
+    }
+    assert fields - {"PostgresBackend.host"} == PLACES.keys(), "the base class of two backends can't be written"
+
+
+@pytest.mark.parametrize("field", PLACES)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_no_address_holds_a_secret_and_no_sentence_quotes_one(field: str, scheme: str) -> None:
+    for address in ADDRESSES:
+        text = PLACES[field].replace("HERE", address.replace("SCHEME", scheme))
+        config, found = read("version: 2\n" + text)
+        assert CANARY not in "\n".join(map(str, found)), address
+        if config is not None:
+            assert field in MAY_HAVE_A_QUERY, address
+
+
+@pytest.mark.parametrize("field", [field for field in PLACES if field.endswith(".host")])
+@pytest.mark.parametrize("host", ["db.example.com", "10.0.0.1", "::1", "fe80::1%eth0", "my_service"])
+def test_a_host_is_a_name_or_an_address(field: str, host: str) -> None:
+    load("version: 2\n" + PLACES[field].replace("HERE", host))
+
+
+def test_a_host_of_postgresql_may_be_the_directory_of_its_socket() -> None:
+    load("version: 2\n" + PLACES["SqlPostgresBackend.host"].replace("HERE", "/run/postgresql"))
