@@ -239,7 +239,7 @@ def test_secrets_in_the_settings_are_refused_without_being_quoted() -> None:
         assert SECRET not in str(refusal.value)
 
 
-@pytest.mark.parametrize("behaviour", [None, redirect, broken_off, no_http, one_byte_too_many])
+@pytest.mark.parametrize("behaviour", [None, redirect_with(302), broken_off, no_http, one_byte_too_many])
 def test_no_line_of_any_logger_at_any_level_has_the_query_of_the_address(
     behaviour: Callable[[BaseHTTPRequestHandler], None] | None, server: KeyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
