@@ -31,13 +31,14 @@ AUTHENTICATION_OFF = """
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """How many rules there are (of routes: None without a `route_policy`), what the access policy is called, and the
-    directory of the Rego.
+    """How many rules there are (of routes: None without a `route_policy`) and how many guardrails, what the access
+    policy is called, and the directory of the Rego.
     """
 
     access_rules: int
     access_name: str
     route_rules: int | None
+    guardrails: int
     rego: Path
 
 
@@ -62,6 +63,7 @@ def _facts(path: Path, config: Config, policies: Policies, revision: str) -> Ite
     default = " (the default policy)" if policies.access_name == "default_policy" else ""
     routes = "no route policy" if policies.route_rules is None else _counted(policies.route_rules, "route rule")
     yield "policy", f"{_counted(policies.access_rules, 'access rule')}{default}, {routes}"
+    yield "guardrails", str(policies.guardrails or "none")
     yield "revision", revision
     yield "rego", f"{policies.rego} (try: opa inspect -a {policies.rego})"
     opa = config.server.opa.url

@@ -142,7 +142,9 @@ def _run(path: Path, port: int | None, workers: int | None) -> None:
         rego = directory.path / "policy"
         CompiledDirectory(rego).write(loaded.bundle)
         routes = None if loaded.policies.routes is None else len(loaded.bundle.routes)
-        policies = Policies(len(loaded.bundle.access), loaded.policies.access_name, routes, rego)
+        policies = Policies(
+            len(loaded.bundle.access), loaded.policies.access_name, routes, loaded.bundle.guardrails, rego
+        )
         own = None if binary is None else engine.OwnOpa(binary, rego / ARCHIVE, directory)
         plan = engine.Plan(config, loaded.bundle.revision, elsewhere or UnixAddress(directory.socket))
 

@@ -10,7 +10,6 @@ import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from policy.diagnostics import Findings
 from policy.limits import NAME as LIMITS
@@ -18,12 +17,11 @@ from policy.rules import AccessRule, PolicySet, Regex, RouteRule
 from policy.vocabulary import CONTRACT
 from translators.bodies import access_bodies, route_bodies
 from translators.conditions import Body, Listing
+from translators.guardrails.heads import with_places
+from translators.law import LAW
 from translators.listings import LISTED_TYPES, listings
 from translators.modules import CompiledRule, modules
 from translators.regex import Translation, Untranslatable, translate
-
-LAW = Path(__file__).parent.parent / "rego"
-"""The hand-written Rego, which lies beside this package in a checkout and in an installation alike."""
 
 _ROOT = "ostiary"
 
@@ -32,13 +30,15 @@ _ROOT = "ostiary"
 class Bundle:
     """Everything that OPA loads; `files` maps a path inside the bundle to its bytes, manifest included.
 
-    Equal policies make equal files, byte for byte, on any machine; `revision` is a hash of them.
+    Equal policies make equal files, byte for byte, on any machine; `revision` is a hash of them. `guardrails` is the
+    number of denials that hand-written Rego adds.
     """
 
     revision: str
     files: Mapping[str, bytes]
     access: tuple[CompiledRule, ...]
     routes: tuple[CompiledRule, ...]
+    guardrails: int = 0
 
     @cached_property
     def archive(self) -> bytes:
@@ -63,7 +63,8 @@ def compile_policies(policies: PolicySet, guardrails: Mapping[str, bytes] | None
     limits = tuple(_route_rule(rule, LIMITS, findings) for rule in policies.limits)
     findings.raise_errors()
     files = {f"{_ROOT}/{path}": text.encode() for path, text in _law()}
-    files.update(guardrails or {})
+    placed, number_of_guardrails = with_places(guardrails or {})
+    files.update(placed)
     for package, title, rules in _packages(access, routes, limits):
         for name, text in modules(package, title, rules, filtered=package == "access"):
             files[f"{_ROOT}/{package}/{name}"] = text.encode()
@@ -79,7 +80,7 @@ def compile_policies(policies: PolicySet, guardrails: Mapping[str, bytes] | None
     revision = _revision(files, settings)
     files[f"{_ROOT}/settings/data.json"] = _json({**settings, "revision": revision})
     files[".manifest"] = _json({"revision": revision, "roots": [_ROOT], "rego_version": 1})
-    return Bundle(revision, dict(sorted(files.items())), access, routes)
+    return Bundle(revision, dict(sorted(files.items())), access, routes, number_of_guardrails)
 
 
 def _packages(

@@ -20,7 +20,8 @@ from policy.diagnostics import Findings
 from policy.document import parse_document
 from policy.parser import read_policies
 from tests.conformance.loader import CONFIG_NAME, conformance_files
-from translators.compiler import LAW, compile_policies
+from translators.compiler import compile_policies
+from translators.law import LAW
 
 LONGEST_RULE = 30
 LONGEST_LINE = 120

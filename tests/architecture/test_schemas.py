@@ -15,7 +15,7 @@ from server.authz.question import ListQuestion, Question, encode, encode_list, e
 from tests.conformance.engine import compile_config
 from tests.conformance.loader import conformance_files
 from tests.equivalence.test_index import answers
-from translators.compiler import LAW
+from translators.law import LAW
 
 QUESTION = Draft7Validator(json.loads((LAW / "schemas/input.json").read_text()))
 ANSWER = Draft7Validator(json.loads((LAW / "schemas/answer/decision.json").read_text()))

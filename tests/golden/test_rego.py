@@ -12,7 +12,8 @@ from policy.diagnostics import Findings
 from policy.document import parse_document
 from policy.parser import read_policies
 from tests.conformance.loader import CONFIG_NAME, ConformanceFile, conformance_files
-from translators.compiler import LAW, Bundle, compile_policies
+from translators.compiler import Bundle, compile_policies
+from translators.law import LAW
 
 FOLDER = Path(__file__).parent / "rego"
 GENERATED = ("ostiary/access/", "ostiary/routes/", "ostiary/settings/")

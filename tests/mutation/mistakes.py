@@ -200,14 +200,14 @@ MISTAKES = (
     Mistake(
         "guardrails don't hold for resources",
         DECISION,
-        "resource := vetoed(data.ostiary.guardrails.deny) if {\n\tcount(data.ostiary.guardrails.deny)",
-        "resource := vetoed(data.ostiary.guardrails.deny) if {\n\tcount(data.ostiary.guardrails.denied)",
+        "resource := vetoed(vetoes) if {\n\tcount(vetoes) > 0",
+        "resource := vetoed(vetoes) if {\n\tcount(vetoes) > 99",
     ),
     Mistake(
         "guardrails don't hold for routes",
         DECISION,
-        "vetoes := data.ostiary.guardrails.deny with",
-        "vetoes := data.ostiary.guardrails.denied with",
+        "found := vetoes with",
+        "found := set() with",
     ),
     Mistake("public routes need a token", DECISION, "\tnot public_route\n", ""),
     Mistake("every method of a public route is public", DECISION, '\tinput.route.method in {"GET", "HEAD"}\n', ""),

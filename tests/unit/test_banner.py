@@ -24,10 +24,10 @@ server:
 """
 
 
-def said(access: int = 2, routes: int | None = 2) -> str:
+def said(access: int = 2, routes: int | None = 2, guardrails: int = 0) -> str:
     config = read_config(parse_document(TEXT, "config.yaml"), {}, Findings())
     assert config is not None
-    policies = Policies(access, "access_policy", routes, Path("rego"))
+    policies = Policies(access, "access_policy", routes, guardrails, Path("rego"))
     return banner(Path("config.yaml"), config, policies, "0" * 16, "127.0.0.1", 8321)
 
 
@@ -42,6 +42,11 @@ def said(access: int = 2, routes: int | None = 2) -> str:
 )
 def test_a_policy_without_rules_is_told_from_none(access: int, routes: int | None, sentence: str) -> None:
     assert f"  policy          {sentence}\n" in said(access, routes)
+
+
+def test_it_says_how_many_guardrails_are_in_force() -> None:
+    assert "  guardrails      none\n" in said()
+    assert "  guardrails      3\n" in said(guardrails=3)
 
 
 @pytest.fixture

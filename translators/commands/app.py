@@ -191,7 +191,8 @@ def _summary(loaded: Loaded) -> str:
     authentication = "configured" if policies.authentication else "NOT configured: every access question is permitted"
     return (
         f"{loaded.path}: {access}{origin}, {routes}; authentication is {authentication}\n"
-        f"revision {loaded.bundle.revision}, {_count(len(loaded.warnings), 'warning')}"
+        f"{_count(loaded.bundle.guardrails, 'guardrail')}; revision {loaded.bundle.revision}, "
+        f"{_count(len(loaded.warnings), 'warning')}"
     )
 
 
@@ -208,6 +209,7 @@ def _say(text: str, loaded: Loaded, *, json_output: bool) -> None:
                 "access_rules": len(policies.access),
                 "route_rules": None if policies.routes is None else len(policies.routes),
                 "policy": policies.access_name,
+                "guardrails": loaded.bundle.guardrails,
                 "authentication": "configured" if policies.authentication else "off",
                 "warnings": len(loaded.warnings),
             }

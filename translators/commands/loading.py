@@ -15,13 +15,14 @@ import typer
 from policy.collecting import collector_at_rest
 from policy.diagnostics import Diagnostic, Findings, InvalidDocument
 from policy.document import Mapping, read_document
+from policy.lints.guardrails import report_attributes_of_guardrails
 from policy.models import model_aliases
 from policy.parser import read_policies
 from policy.rendering import as_json, render
 from policy.rules import PolicySet
 from translators.commands.questions import Aliases, UnclearQuestion
 from translators.compiler import Bundle, compile_policies
-from translators.guardrails import read_guardrails
+from translators.guardrails.reading import read_guardrails
 from translators.opa import OpaNotFound
 from translators.session import OpaFailed
 
@@ -63,10 +64,13 @@ def compiled(path: Path, document: Mapping, findings: Findings, *, check_guardra
     if policies is None:
         return None
     try:
-        bundle = compile_policies(policies, read_guardrails(policies.guardrails, checked=check_guardrails))
+        guardrails = read_guardrails(policies.guardrails, checked=check_guardrails)
+        bundle = compile_policies(policies, guardrails.files)
     except InvalidDocument as invalid:
         findings.diagnostics.extend(invalid.diagnostics)
         return None
+    findings.diagnostics.extend(guardrails.warnings)
+    report_attributes_of_guardrails(guardrails.attributes, document, os.environ, findings)
     return Loaded(path, policies, bundle, tuple(findings.diagnostics), model_aliases(document, os.environ))
 
 

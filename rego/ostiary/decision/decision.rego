@@ -55,8 +55,8 @@ route := vetoed(route_vetoes) if {
 
 # METADATA
 # title: May this action be done to this resource?
-resource := vetoed(data.ostiary.guardrails.deny) if {
-	count(data.ostiary.guardrails.deny) > 0
+resource := vetoed(vetoes) if {
+	count(vetoes) > 0
 } else := permitted("authentication is not configured") if {
 	conditions.authentication_off
 } else := object.union(
@@ -116,21 +116,43 @@ permitted(reason) := object.union(undetermined, {"effect": "permit", "reason": r
 denied(reason) := object.union(undetermined, {"effect": "deny", "reason": reason})
 
 # METADATA
-# title: What a security team's own Rego denies of the route, whatever the rules permit
+# title: What a security team's own Rego denies, whatever the rules permit
 # description: >-
-#   A guardrail is `deny contains {"reason": "…"} if {…}` in the package `ostiary.guardrails`. A route is judged as if
-#   it were asked about alone: a denial of the resource must not show in the answer about the route.
-route_vetoes := vetoes if {
-	vetoes := data.ostiary.guardrails.deny with input as object.remove(input, {"action", "resource"})
+#   A guardrail is `deny contains {"reason": "…"} if {…}` in the package `ostiary.guardrails`. In the bundle its head
+#   says where it stands: `deny["frozen.rego:8"] contains …`. Whatever it contains denies, an object or not.
+vetoes := elements(data.ostiary.guardrails.deny)
+
+# METADATA
+# title: Each element of what denies, with its place
+elements(deny) := {[place, element] |
+	some place, denied in deny
+	some element in denied
+} if {
+	is_object(deny)
+} else := {["guardrails", element] | some element in deny}
+
+# METADATA
+# title: What guardrails deny of the route
+# description: >-
+#   A route is judged as if it were asked about alone: a denial of the resource must not show in the answer about the
+#   route.
+route_vetoes := found if {
+	found := vetoes with input as object.remove(input, {"action", "resource"})
 }
 
-vetoed(vetoes) := {
+vetoed(found) := {
 	"effect": "deny",
 	"rule": "guardrails",
-	"source": "guardrails",
-	"description": concat("; ", sort([veto.reason | some veto in vetoes])),
+	"source": concat(", ", sort({place | some [place, _] in found})),
+	"description": concat("; ", sort({told(element) | some [_, element] in found})),
 	"reason": "a guardrail forbids it",
 	"obligations": [],
 }
+
+told(element) := element if {
+	is_string(element)
+} else := element.reason if {
+	is_string(element.reason)
+} else := "the guardrail gives no reason"
 
 undetermined := {"rule": null, "source": null, "description": null, "obligations": []}

@@ -32,11 +32,15 @@ test_a_guardrail_overrides_every_permit if {
 		with data.ostiary.settings as open_policy
 		with data.ostiary.access.permit as {0}
 		with data.ostiary.access.forbid as set()
-		with data.ostiary.guardrails.deny as {{"reason": "frozen"}, {"reason": "audit"}}
+		with data.ostiary.guardrails.deny as {
+			"a.rego:3": {{"reason": "frozen"}},
+			"a.rego:7": set(),
+			"b.rego:5": {{"reason": "audit"}},
+		}
 	answer.resource == {
 		"effect": "deny",
 		"rule": "guardrails",
-		"source": "guardrails",
+		"source": "a.rego:3, b.rego:5",
 		"description": "audit; frozen",
 		"reason": "a guardrail forbids it",
 		"obligations": [],
@@ -51,9 +55,46 @@ test_a_guardrail_holds_while_authentication_is_off if {
 	answer.resource.effect == "deny"
 }
 
-test_a_guardrail_without_a_reason_denies_too if {
+test_guardrails_that_deny_nothing_leave_the_rules_as_they_are if {
 	answer := decision.answer with input as wanted
 		with data.ostiary.settings as open_policy
-		with data.ostiary.guardrails.deny as {"no object"}
-	answer.resource.effect == "deny"
+		with data.ostiary.access.permit as {0}
+		with data.ostiary.access.forbid as set()
+		with data.ostiary.guardrails.deny as {"a.rego:3": set()}
+	answer.route.effect == "permit"
+	answer.resource.effect == "permit"
+}
+
+elements := {
+	"in words": "in words",
+	["no", "object"]: "the guardrail gives no reason",
+	null: "the guardrail gives no reason",
+	false: "the guardrail gives no reason",
+	{"reason": 7}: "the guardrail gives no reason",
+	{"message": "x"}: "the guardrail gives no reason",
+}
+
+test_a_guardrail_denies_whatever_its_element_is if {
+	every element, reason in elements {
+		every deny in [{"a.rego:3": {element}}, {element}] {
+			answer := decision.answer with input as wanted
+				with data.ostiary.settings as open_policy
+				with data.ostiary.access.permit as {0}
+				with data.ostiary.access.forbid as set()
+				with data.ostiary.guardrails.deny as deny
+			answer.route.effect == "deny"
+			answer.resource.effect == "deny"
+			answer.resource.description == reason
+		}
+	}
+}
+
+test_a_guardrail_without_a_place_denies_too if {
+	answer := decision.answer with input as wanted
+		with data.ostiary.settings as open_policy
+		with data.ostiary.access.permit as {0}
+		with data.ostiary.access.forbid as set()
+		with data.ostiary.guardrails.deny as {{"reason": "frozen"}}
+	answer.resource.source == "guardrails"
+	answer.resource.description == "frozen"
 }

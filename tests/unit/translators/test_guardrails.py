@@ -12,7 +12,7 @@ from policy.diagnostics import Findings, InvalidDocument, Span
 from policy.document import read_document
 from policy.rules import Guardrails
 from translators.commands.loading import compiled, load
-from translators.guardrails import read_guardrails
+from translators.guardrails.reading import read_guardrails
 from translators.opa import OpaNotFound
 from translators.session import OpaSession
 
@@ -45,6 +45,7 @@ def test_a_guardrail_overrides_the_permit_and_says_why() -> None:
         frozen, assistant = opa.ask([QUESTION, other])
     assert frozen["resource"]["effect"] == "deny"
     assert frozen["resource"]["description"] == "this model is frozen while it is examined"
+    assert frozen["resource"]["source"] == "frozen.rego:10"
     assert assistant["resource"]["effect"] == "permit"
 
 

@@ -1,0 +1,261 @@
+"""A guardrail that would never deny is refused with its place; one that is in force denies with its place."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from policy.diagnostics import InvalidDocument, Span
+from policy.rules import Guardrails
+from tests.conformance.engine import ANSWER, LiveOpa
+from tests.unit.translators.command_line import ostiary
+from translators.commands.loading import Loaded, load
+from translators.guardrails.heads import with_places
+from translators.guardrails.reading import read_guardrails
+from translators.session import OpaFailed, OpaSession
+
+HEAD = "package ostiary.guardrails\n\n"
+GOOD = HEAD + 'deny contains {"reason": "no"} if input.action == "delete"\n'
+CONFIG = """\
+server:
+  auth:
+    provider_config: {type: oauth2_token, claims_mapping: {roles: roles, teams: teams}}
+    guardrails: guardrails
+    access_policy:
+      - permit: {actions: [create, read, update]}
+        when: user is authenticated
+"""
+DORA: dict[str, Any] = {"id": "dora", "issuer": "", "attributes": {"roles": ["contractor"]}}
+MODEL: dict[str, Any] = {"type": "model", "names": ["echo/a", "a"], "owner": None, "origin": "config"}
+
+
+@pytest.fixture(autouse=True)
+def real_opa(opa_binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSTIARY_OPA", str(opa_binary))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "guardrails").mkdir()
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    return tmp_path / "guardrails"
+
+
+def loaded(folder: Path, **files: str) -> Loaded:
+    for name, text in files.items():
+        (folder / f"{name}.rego").write_text(text)
+    return load(folder.parent / "config.yaml")
+
+
+def refusals(folder: Path) -> list[str]:
+    with pytest.raises(InvalidDocument) as caught:
+        read_guardrails(Guardrails(".", Span(str(folder / "config.yaml"), 3, 17)))
+    return [
+        f"{Path(found.span.file).name}:{found.span.line}: {found.message}; {found.hint}"
+        for found in caught.value.diagnostics
+    ]
+
+
+def refused(folder: Path, text: str) -> str:
+    (folder / "g.rego").write_text(text)
+    (found,) = refusals(folder)
+    return found
+
+
+CASES = yaml.safe_load(Path(__file__).with_name("guardrail_cases.yaml").read_text(encoding="utf-8"))
+
+
+def named(cases: list[dict[str, str]]) -> list[Any]:
+    return [pytest.param(case, id=case["name"]) for case in cases]
+
+
+@pytest.mark.parametrize("case", named(CASES["refused"]))
+def test_what_would_never_deny_is_refused(tmp_path: Path, case: dict[str, str]) -> None:
+    (tmp_path / "g.rego").write_text(HEAD + case["rego"])
+    found = refusals(tmp_path)
+    assert any(case["sentence"] in sentence for sentence in found), found
+    assert all(sentence.startswith("g.rego:") for sentence in found)
+
+
+@pytest.mark.parametrize("case", named(CASES["taken"]))
+def test_what_may_deny_is_taken(tmp_path: Path, case: dict[str, str]) -> None:
+    (tmp_path / "g.rego").write_text(HEAD + case["rego"])
+    read = read_guardrails(Guardrails(".", Span(str(tmp_path / "config.yaml"), 3, 17)))
+    assert list(read.files) == ["ostiary/guardrails/g.rego"]
+
+
+def test_a_file_that_is_not_in_force_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "good.rego").write_text(GOOD)
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below/a.rego").write_text(GOOD)
+    (tmp_path / "LOUD.REGO").write_text(GOOD)
+    (tmp_path / "tail.rego ").write_text(GOOD)
+    (tmp_path / "late_test.rego").write_text(GOOD)
+    (tmp_path / "latin.rego").write_bytes(GOOD.replace("no", "né").encode("latin-1"))
+    (tmp_path / "gone.rego").symlink_to(tmp_path / "nowhere")
+    (tmp_path / ".hidden.rego").write_text(GOOD)
+    (tmp_path / "a\nb.rego").write_text(GOOD)
+    told = "\n".join(refusals(tmp_path))
+    for part in (
+        "a.rego:1: `below/a.rego` is in a directory below, where guardrails are not in force",
+        "LOUD.REGO:1: `LOUD.REGO` is not in force: the name has to end in `.rego` in small letters",
+        "`tail.rego ` is not in force",
+        "late_test.rego:3: this guardrail is not in force, because the name of its file ends in `_test.rego`",
+        "`latin.rego` is not UTF-8",
+        "`gone.rego` can't be read: No such file or directory",
+        "`.hidden.rego` is not a name for a file of guardrails",
+        r"`a\nb.rego` is not a name for a file of guardrails",
+    ):
+        assert part in told
+    assert "good.rego" not in told
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "g.rego:1: OPA refuses this guardrail: empty module"),
+        ("# all of it\n", "g.rego:1: OPA refuses this guardrail: empty module"),
+        (HEAD, "g.rego:1: this file holds no rule"),
+        ("package ostiary.guardrail\n\ndeny contains 1\n", "g.rego:1: `ostiary.guardrail` is not the package"),
+        ("package ostiary.guardrails.more\n\ndeny contains 1\n", "`ostiary.guardrails.more` is not the package"),
+        ("package ostiary\n\nguardrails.deny contains 1\n", "g.rego:1: `ostiary` is not the package"),
+    ],
+)
+def test_a_file_without_a_guardrail_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    assert complaint in refused(tmp_path, text)
+
+
+def test_what_is_mounted_by_kubernetes_is_read_once(tmp_path: Path) -> None:
+    (tmp_path / "..2026_01").mkdir()
+    (tmp_path / "..2026_01/good.rego").write_text(GOOD)
+    (tmp_path / "..data").symlink_to("..2026_01")
+    (tmp_path / "good.rego").symlink_to("..data/good.rego")
+    read = read_guardrails(Guardrails(".", Span(str(tmp_path / "config.yaml"), 3, 17)))
+    assert read.files == {"ostiary/guardrails/good.rego": GOOD.encode()}
+
+
+def test_tests_may_lie_below(tmp_path: Path) -> None:
+    (tmp_path / "good.rego").write_text(GOOD)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/good_test.rego").write_text("package ostiary.guardrails\n\ntest_x if count(deny) == 0\n")
+    assert len(read_guardrails(Guardrails(".", Span(str(tmp_path / "config.yaml"), 3, 17))).files) == 1
+
+
+def test_files_that_are_not_read_are_warned_of(folder: Path) -> None:
+    (folder / "more.rgeo").write_text(GOOD)
+    (folder / "data.json").write_text("{}")
+    (folder / "README.md").write_text("# ours")
+    assert [found.message for found in loaded(folder, good=GOOD).warnings] == [
+        "`data.json` is not read: guardrails are files whose names end in `.rego`",
+        "`more.rgeo` is not read: guardrails are files whose names end in `.rego`",
+    ]
+
+
+def test_an_attribute_that_nobody_has_is_warned_of_once(folder: Path) -> None:
+    text = (
+        'deny contains 1 if "x" in input.principal.attributes.role\n\ndeny contains 2 if "y" in of(input.principal)\n\n'
+    )
+    text += "of(who) := who.attributes.role\n"
+    (found,) = loaded(folder, good=HEAD + text).warnings
+    assert (found.code, found.span.line) == ("unknown-attribute", 3)
+    assert found.hint == "did you mean `roles`?"
+
+
+def test_every_guardrail_that_denies_is_named_by_file_and_line(folder: Path) -> None:
+    text = HEAD + (
+        '# deny contains "in a comment"\n'
+        'deny contains {"reason": "first"} if input.action == "delete"\n\n'
+        'deny contains "deny contains words" if {\n\tinput.action in {"delete", "read"}\n}\n\n'
+        'deny  contains `raw\ndeny contains text` if input.action == "update"\n\n'
+        'deny contains {"reason": $"{input.action} {"}"} deny contains"} if input.action == "update"\n'
+    )
+    bundle = loaded(folder, one=text, two=GOOD).bundle
+    questions = [
+        {"principal": DORA, "action": action, "resource": MODEL} for action in ("delete", "read", "update", "create")
+    ]
+    with OpaSession(bundle) as opa:
+        answers = [answer["resource"] for answer in opa.ask(questions)]
+    assert bundle.guardrails == 5
+    assert [(answer["effect"], answer["source"]) for answer in answers] == [
+        ("deny", "one.rego:4, one.rego:6, two.rego:3"),
+        ("deny", "one.rego:6"),
+        ("deny", "one.rego:10, one.rego:13"),
+        ("permit", "config.yaml:6"),
+    ]
+    assert answers[0]["description"] == "deny contains words; first; no"
+    assert answers[2]["description"] == "raw\ndeny contains text; update } deny contains"
+
+
+def test_an_element_of_any_kind_denies(folder: Path) -> None:
+    elements = [
+        '"text"',
+        "7",
+        "null",
+        "false",
+        "[]",
+        "{}",
+        "set()",
+        '{"reason": null}',
+        '{"reason": ["a"]}',
+        '{"reason": ""}',
+    ]
+    for number, element in enumerate(elements):
+        (folder / f"g{number}.rego").write_text(
+            f'{HEAD}deny contains {element} if "{number}" in input.resource.names\n'
+        )
+    questions = [
+        {"principal": None, "action": "read", "resource": {**MODEL, "names": [str(number)]}}
+        for number in range(len(elements))
+    ]
+    with OpaSession(loaded(folder).bundle) as opa:
+        answers = opa.ask(questions)
+    assert [answer["resource"]["effect"] for answer in answers] == ["deny"] * len(elements)
+
+
+FAULTS = [
+    'deny contains 1 if to_number(input.principal.id) > 3',
+    'deny contains 1 if level == 1\n\nlevel := 1 if input.action == "read"\n\nlevel := 2 if input.resource',
+    'deny contains 1 if of(input.action) == 1\n\nof(a) := 1 if a == "read"\n\nof(a) := 2 if startswith(a, "r")',
+    'deny contains 1 if json.unmarshal(input.principal.id) == 1',
+    'deny contains 1 if units.parse_bytes(input.principal.id) > 3',
+    'deny contains 1 if regex.match(input.principal.id, "[")',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", FAULTS)
+def test_a_guardrail_that_fails_while_it_is_asked_never_permits(folder: Path, opa_binary: Path, text: str) -> None:
+    bundle = loaded(folder, g=f"{HEAD}{text}\n").bundle
+    asked = {"principal": {**DORA, "id": "dora[" if "regex" in text else "dora"}, "action": "read", "resource": MODEL}
+    with LiveOpa(opa_binary) as live:
+        live.load(bundle)
+        status, answer = live.request("POST", ANSWER, json.dumps({"input": asked}).encode())
+    assert status == 500, answer
+    with OpaSession(bundle) as opa, pytest.raises(OpaFailed):
+        opa.ask([asked])
+
+
+def test_check_says_how_many_are_in_force(folder: Path) -> None:
+    (folder / "good.rego").write_text(GOOD)
+    done = ostiary("check", folder.parent / "config.yaml")
+    assert "1 guardrail; revision" in done.stdout
+    done = ostiary("check", folder.parent / "config.yaml", "--json")
+    assert json.loads(done.stdout)["guardrails"] == 1
+
+
+PIECES = ["deny contains 1\n", '"', "`", "#", "\n", "{", "}", "$", "\\", "deny", " contains ", "deny contains ", "x"]
+
+
+def test_the_rest_of_a_file_stays_as_it_is() -> None:
+    for pieces in itertools.product(PIECES, repeat=4):
+        text = "".join(pieces)
+        placed, count = with_places({"ostiary/guardrails/g.rego": text.encode()})
+        left = placed["ostiary/guardrails/g.rego"].decode()
+        for line in range(1, text.count("\n") + 2):
+            left = left.replace(f'deny["g.rego:{line}"]', "deny")
+        assert left == text
+        assert count <= text.count("deny")

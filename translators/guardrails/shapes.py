@@ -1,0 +1,123 @@
+"""The members and the values that a question of the server can have, for what guardrails ask of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from policy.diagnostics import did_you_mean, quoted
+from policy.vocabulary import RECORD_PREFIX, RECORD_TABLES, RESOURCE_TYPES, TYPE_SYNONYMS
+from translators.law import LAW
+
+Schema = dict[str, Any]
+
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_TYPES: Final = (*RESOURCE_TYPES, *(RECORD_PREFIX + table for table in RECORD_TABLES))
+
+
+def question_schema() -> Schema:
+    """The schema of a question about one thing: guardrails never meet the other forms of `rego/schemas/input.json`."""
+    schema: Schema = json.loads((LAW / "schemas/input.json").read_text(encoding="utf-8"))
+    for other in ("type", "questions"):
+        del schema["properties"][other]
+    return schema
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What stands at a place of the question: `path` is where (`*` for any member), `schema` what it looks like."""
+
+    path: tuple[str, ...]
+    schema: Schema
+
+    @property
+    def is_text(self) -> bool:
+        """Whether a text stands here."""
+        return self.schema.get("type") == "string" or "enum" in self.schema
+
+    @property
+    def always_there(self) -> bool:
+        """Whether the object around this place never lacks it."""
+        return len(self.path) > 2 and self.path[-1] != "*" and self.path[-2] != "attributes"
+
+    def member(self, name: str | None, root: Schema) -> Shape | str | None:
+        """The shape of a member (None: of any member); a sentence where there is none; None where it can't be told."""
+        kind, below = self.schema.get("type"), self.schema.get("properties")
+        if kind == "array":
+            return None if name is not None else Shape((*self.path, "*"), _resolved(self.schema["items"], root))
+        if name is None:
+            return None
+        if self.is_text:
+            return f"{self.named} is a text, which has no member {quoted(name)}"
+        open_to = self.schema.get("additionalProperties")
+        if below is not None and name in below:
+            return Shape((*self.path, name), _resolved(below[name], root))
+        if isinstance(open_to, dict):
+            return Shape((*self.path, name), _resolved(open_to, root))
+        return f"no question has {quoted('.'.join([*self.path, name]))}; {did_you_mean(name, below or ())}"
+
+    @property
+    def named(self) -> str:
+        """The place as a guardrail spells it, in back-quotes."""
+        return quoted(".".join(part for part in self.path if part != "*"))
+
+    @property
+    def may_be_null(self) -> bool:
+        """Whether a question may have null here."""
+        return "null" in self.schema.get("type", ())
+
+    def refused_value(self, value: str) -> str | None:
+        """A sentence if no question has `value` here."""
+        if self.path == ("input", "route", "path"):
+            sound = value.startswith("/") and (value == "/" or not value.endswith("/")) and "?" not in value
+            return (
+                None if sound else f"{self.named} is never {quoted(value)}; it begins with `/` and doesn't end with it"
+            )
+        known = self._values
+        if known is None or value in known or (known is _TYPES and _is_a_table(value)):
+            return None
+        if known is _TYPES and value in TYPE_SYNONYMS:
+            return f"{self.named} is never {quoted(value)}; write `{TYPE_SYNONYMS[value]}`"
+        return f"{self.named} is never {quoted(value)}; {did_you_mean(value, known)}"
+
+    def refused_beginning(self, beginning: str) -> str | None:
+        """A sentence if nothing that stands here begins so."""
+        if self.path == ("input", "route", "path"):
+            return None if beginning.startswith("/") or not beginning else self._never_begins(beginning, ["/"])
+        known = self._values
+        if known is None or any(value.startswith(beginning) for value in known):
+            return None
+        if known is _TYPES and beginning.startswith(RECORD_PREFIX):
+            return None
+        return self._never_begins(beginning, known)
+
+    def _never_begins(self, beginning: str, known: Iterable[str]) -> str:
+        return f"{self.named} never begins with {quoted(beginning)}; {did_you_mean(beginning, known)}"
+
+    @property
+    def _values(self) -> tuple[str, ...] | None:
+        if self.path == ("input", "resource", "type"):
+            return _TYPES
+        if self.path == ("input", "route", "method"):
+            return _METHODS
+        listed = self.schema.get("enum")
+        return None if listed is None else tuple(listed)
+
+
+def question() -> Shape:
+    """The shape of `input` in a guardrail."""
+    return Shape(("input",), question_schema())
+
+
+def _resolved(schema: Schema, root: Schema) -> Schema:
+    reference = schema.get("$ref")
+    return schema if reference is None else root["definitions"][reference.removeprefix("#/definitions/")]
+
+
+def _is_a_table(value: str) -> bool:
+    """Tables may have names of the operator's own."""
+    return (
+        value.startswith(RECORD_PREFIX) and "::" not in value[len(RECORD_PREFIX) :] and len(value) > len(RECORD_PREFIX)
+    )

@@ -1,0 +1,9 @@
+"""Where the hand-written Rego lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+LAW: Final = Path(__file__).parent.parent / "rego"
+"""Beside this package, in a checkout and in an installation alike."""
