@@ -25,7 +25,7 @@ _SEARCH: Final = Members({}, frozenset({"queries", "query", "sources"}))
 _SCREENSHOT: Final = Members({}, frozenset({"file_id", "image_url"}))
 _SEARCHED: Final = {"call_id": None, "execution": "server"}
 
-_ITEMS: Final = {
+ITEMS: Final = {
     "additional_tools": Members({"role": "developer", "tools": []}),
     "code_interpreter_call": Members({"code": None, "outputs": None}),
     "computer_call": Members({"pending_safety_checks": []}, frozenset({"action", "actions"})),
@@ -51,4 +51,4 @@ _NOTHING: Final = Members()
 
 def fit_item(item: dict[str, object]) -> None:
     """Give `item`, which has a `type`, the members that it must have, and take away nulls that it may not have."""
-    _ITEMS.get(str(item["type"]), _NOTHING).fit(item)
+    ITEMS.get(str(item["type"]), _NOTHING).fit(item)

@@ -169,6 +169,23 @@ async def _stream(server: Upstream, request: web.Request, body: dict[str, Any]) 
     return response
 
 
+async def _bare(server: Upstream, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    """Chunks with what chunks alone have, with nulls, and without what an answer has besides."""
+    function = {"name": "weather"}
+    deltas: list[dict[str, Any]] = [
+        {"role": "assistant", "content": None, "tool_calls": None, "function_call": None},
+        {"tool_calls": [{"index": 0, "id": "call_1", "function": function}]},
+    ]
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": body["model"]}
+    more = {"obfuscation": "x7", "usage": None, "system_fingerprint": None, "service_tier": None}
+    response = await _head(request)
+    for delta, reason in ((deltas[0], None), (deltas[1], None), ({}, "tool_calls")):
+        choice = {"index": 0, "delta": delta, "finish_reason": reason}
+        await response.write(f"data: {dumps({**head, **more, 'choices': [choice]})}\n\n".encode())
+    await response.write(b"data: [DONE]\n\n")
+    return response
+
+
 async def _gated(server: Upstream, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
     response = await _head(request)
     await response.write(chunk(body["model"], {"role": "assistant", "content": "first"}))
@@ -257,6 +274,7 @@ async def _huge(server: Upstream, request: web.Request, body: dict[str, Any]) ->
 
 
 ANSWERS: dict[str, Callable[[Upstream, web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]] = {
+    "bare": _bare,
     "gated": _gated,
     "sleepy": _sleepy,
     "silent": _silent,

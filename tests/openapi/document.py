@@ -1,0 +1,100 @@
+"""OpenAI's own OpenAPI document, as far as this server serves what it describes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from json import loads
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from tests.openapi.reduce import REDUCED
+
+Schema = dict[str, Any]
+
+DOCUMENT: Schema = loads(REDUCED.read_bytes())
+SCHEMAS: Schema = DOCUMENT["components"]["schemas"]
+ERROR: Schema = {"$ref": "#/components/schemas/ErrorResponse"}
+STREAM = "text/event-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A method and a path, as the document spells it."""
+
+    method: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.method.upper()} {self.path}"
+
+    @property
+    def described(self) -> Schema:
+        """The document's words on it."""
+        found: Schema = DOCUMENT["paths"][self.path][self.method]
+        return found
+
+    def answered(self, status: int, kind: str) -> Schema | None:
+        """The schema of an answer; None where it is a file. All errors are alike, also those that aren't described."""
+        if status >= 400:
+            return ERROR
+        if self.path.endswith("/content"):
+            return None
+        found: Schema = self.described["responses"][str(status)]["content"][kind.partition(";")[0]]["schema"]
+        return found
+
+    def asked(self, kind: str = "application/json") -> Schema:
+        """The schema of its body."""
+        found: Schema = self.described["requestBody"]["content"][kind]["schema"]
+        return found
+
+
+OPERATIONS = [Operation(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods]
+
+
+def operation_of(method: str, target: str) -> Operation:
+    """The operation that a request means; `target` begins with `/v1`."""
+    path = target.partition("?")[0].removeprefix("/v1")
+    for operation in OPERATIONS:
+        pattern = re.sub(r"\\\{[^/]*\\\}", "[^/]+", re.escape(operation.path))
+        if operation.method == method.lower() and re.fullmatch(pattern, path):
+            return operation
+    raise LookupError(f"{method} {path} is not in the document")
+
+
+def resolved(schema: Schema) -> Schema:
+    """The schema with what its `$ref` leads to in the place of that; its other members come on top."""
+    while "$ref" in schema:
+        found = SCHEMAS[schema["$ref"].rpartition("/")[2]]
+        schema = {**found, **{name: value for name, value in schema.items() if name != "$ref"}}
+    return schema
+
+
+def validator(schema: Schema) -> Draft202012Validator:
+    """What JSON Schema says of a schema of the document."""
+    translated = {"$ref": "#/components/schemas/CompoundFilter"} if "$recursiveRef" in schema else _translated(schema)
+    return Draft202012Validator({**translated, "components": {"schemas": _DEFINITIONS}})
+
+
+def _translated(schema: Any) -> Any:
+    """A schema in JSON Schema's words. Alternatives overlap in the document, so more than one of them may hold."""
+    if isinstance(schema, list):
+        return [_translated(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$recursiveRef" in schema:
+        return {"$ref": "#/components/schemas/CompoundFilter"}
+    left_out = ("$recursiveAnchor", "default", "discriminator", "nullable", "oneOf")
+    made = {name: value for name, value in schema.items() if name not in left_out}
+    for name, value in made.items():
+        if name in ("properties", "components"):
+            made[name] = {member: _translated(inner) for member, inner in value.items()}
+        elif name not in ("enum", "required"):
+            made[name] = _translated(value)
+    if "oneOf" in schema:
+        made = {"allOf": [made, {"anyOf": _translated(schema["oneOf"])}]}
+    return {"anyOf": [made, {"type": "null"}]} if schema.get("nullable") else made
+
+
+_DEFINITIONS = {name: _translated(schema) for name, schema in SCHEMAS.items()}
