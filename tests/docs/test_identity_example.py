@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from policy.diagnostics import Findings
@@ -32,7 +33,10 @@ def test_the_example_loads_without_a_finding_and_asks_both_issuers() -> None:
 
 def test_every_number_on_the_page_of_identity_is_the_one_in_force() -> None:
     from server.api.chat_cost import ATTACHMENT_TOKENS, COMPLETION_TOKENS
+    from server.authn.claims import MAX_VALUE_LENGTH, MAX_VALUES
     from server.authn.exchange import MAX_BYTES, MAX_CONNECTIONS, TIMEOUT_SECONDS
+    from server.authn.keys import ALGORITHMS, MIN_RSA_BITS
+    from server.authn.registered_claims import MAX_SUBJECT_LENGTH
     from server.authn.remembered import MAX_WAITING, REFUSAL_SECONDS
     from server.authn.verify import MAX_TOKEN_LENGTH
     from server.inference.usage import MOST_TOKENS
@@ -42,6 +46,10 @@ def test_every_number_on_the_page_of_identity_is_the_one_in_force() -> None:
         f"too long ({MAX_TOKEN_LENGTH // 1024} KB)",
         f"slow ({TIMEOUT_SECONDS:.0f} s)",
         f"answers over {MAX_BYTES // 1024} KB",
+        f"a text of 1 to {MAX_SUBJECT_LENGTH} characters",
+        f"over {MAX_VALUE_LENGTH} characters",
+        f"more than {MAX_VALUES:,} values in all",
+        f"of RSA keys at least {MIN_RSA_BITS:,} bits",
         f"remembered for {REFUSAL_SECONDS:.0f} seconds",
         f"{MAX_CONNECTIONS} are put at a time and at most {MAX_WAITING:,} wait",
         f"{ATTACHMENT_TOKENS:,} for each image",
@@ -49,3 +57,5 @@ def test_every_number_on_the_page_of_identity_is_the_one_in_force() -> None:
         f"from 1 to {MOST_TOKENS:,}",
     ):
         assert sentence in page, sentence
+    accepted = page.partition("| algorithm of the signature |")[2].partition("; of RSA keys")[0]
+    assert set(re.findall(r"[RE]S\d{3}", accepted)) == ALGORITHMS

@@ -38,6 +38,36 @@ IDENTITY_MISTAKES = (
         "raise AuthenticationFailed(f\"{self._validator.service} can't",
     ),
     Mistake(
+        "claims that are elsewhere are no claims",
+        "server/authn/elsewhere.py",
+        "if any(_overlap(claim, name) for claim in marked):",
+        "if False:",
+    ),
+    Mistake(
+        "a claim that can be read in two ways is read in the first",
+        "server/authn/claims.py",
+        "if len(readings) > 1:",
+        "if False:",
+    ),
+    Mistake(
+        "an object is left out whoever mapped it",
+        "server/authn/claims.py",
+        "if isinstance(claim, Mapping) and not self.is_default:",
+        "if False:",
+    ),
+    Mistake(
+        "a token that may not see organizations has none",
+        "server/authn/github.py",
+        "if reply.status in (403, 404):\n                raise AuthenticationFailed(",
+        "if reply.status in (403, 404):\n                return found\n                raise AuthenticationFailed(",
+    ),
+    Mistake(
+        "a time may be a boolean",
+        REGISTERED,
+        "if isinstance(value, bool) or not isinstance(value, int | float)",
+        "if not isinstance(value, int | float)",
+    ),
+    Mistake(
         "introspection compares no audience",
         INTROSPECTION,
         "check_issuer_and_audience(claims, self._rules)",
@@ -95,8 +125,8 @@ IDENTITY_MISTAKES = (
     Mistake(
         "a text is split into letters",
         "server/authn/custom.py",
-        "if not isinstance(values, list) or not all(",
-        "if not all(",
+        " if isinstance(values, list) else [None]",
+        "",
     ),
     Mistake("redirects are followed", "server/authn/exchange.py", "follow_redirects=False", "follow_redirects=True"),
     Mistake(
