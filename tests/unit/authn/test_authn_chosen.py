@@ -121,6 +121,49 @@ def test_without_keys_every_token_is_asked_about(rsa_signer: Signer) -> None:
         assert len(endpoint.asked) == 2
 
 
+def by_asking(url: str, issuer: str, audience: str) -> str:
+    introspection = f"introspection: {{url: '{url}', client_id: c, client_secret: s}}"
+    return f"{{issuer: '{issuer}', audience: {audience}, {introspection}}}"
+
+
+def test_of_two_issuers_that_are_asked_each_is_asked_about_its_own_tokens_alone(rsa_signer: Signer) -> None:
+    def speaking_for(issuer: str, audience: str) -> Any:
+        return lambda _asked: (200, {"active": True, "sub": "ann", "iss": issuer, "aud": audience})
+
+    with service(speaking_for(A, "a")) as of_a, service(speaking_for(B, "b")) as of_b:
+        config = f"{{type: oauth2_token, issuers: [{by_asking(of_a.url, A, 'a')}, {by_asking(of_b.url, B, 'b')}]}}"
+        assert identify(chosen(config), rsa_signer.token(current(iss=B, aud="b"))) == Principal(
+            "ann", B, {"roles": ("ann",)}
+        )
+        assert (len(of_a.asked), len(of_b.asked)) == (0, 1)
+        assert identify(chosen(config), rsa_signer.token(current(iss=A, aud="a"))) == Principal(
+            "ann", A, {"roles": ("ann",)}
+        )
+        assert (len(of_a.asked), len(of_b.asked)) == (1, 1)
+        # A token that names neither, or nobody, is asked about nowhere.
+        for token in (
+            rsa_signer.token(current(iss="https://c.example")),
+            "opaque",
+            rsa_signer.token(current(iss=A + "/")),
+        ):
+            with pytest.raises(AuthenticationFailed):
+                identify(chosen(config), token)
+        assert (len(of_a.asked), len(of_b.asked)) == (1, 1)
+
+
+@pytest.mark.parametrize("claimed", [B, A + "/", A.upper(), "", None, [A]])
+def test_an_issuer_that_is_asked_speaks_for_no_other(rsa_signer: Signer, claimed: Any) -> None:
+    with service(lambda _asked: (200, {"active": True, "sub": "ann", "iss": claimed, "aud": "a"})) as of_a:
+        other = by_asking("https://127.0.0.1:9/introspect", B, "b")
+        for config in (
+            f"{{type: oauth2_token, issuers: [{by_asking(of_a.url, A, 'a')}, {other}]}}",
+            f"{{type: oauth2_token, {by_asking(of_a.url, A, 'a')[1:-1]}}}",
+        ):
+            with pytest.raises(AuthenticationFailed, match="issuer"):
+                identify(chosen(config), rsa_signer.token(current(iss=A, aud="a")))
+        assert len(of_a.asked) == 2
+
+
 def test_a_key_made_on_the_command_line_is_its_principal_until_it_is_over_or_revoked(tmp_path: Path) -> None:
     path = tmp_path / "home" / "keys.db"
     now = [1000.0]
