@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from json import dumps, loads
+from select import select
 from typing import Any
 
 import uvicorn
@@ -181,3 +183,14 @@ def _dechunked(body: bytes) -> bytes:
         length = int(size, 16)
         whole, body = whole + rest[:length], rest[length + 2 :]
     return whole
+
+
+def drip_until_answered(connection: socket.socket, piece: bytes, most: float = 10.0) -> None:
+    """Send `piece` every 20 ms until the server answers or closes; fails if it has not within `most` seconds.
+
+    The client never stands still and never ends by itself, so no limit but one of the whole time can end it.
+    """
+    ends = time.monotonic() + most
+    while not select([connection], [], [], 0.02)[0]:
+        assert time.monotonic() < ends, "a client that drips may go on for ever"
+        connection.sendall(piece)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from server import http1
 from server.api import bodies, uploads
 from tests.http.callers import ALICE
 from tests.http.files_house import BOUNDARY, FILES, Keeping, form_of, keeping, unchanged, until_closed
-from tests.http.serving import parsed
+from tests.http.serving import drip_until_answered, parsed
 
 MOST = 200_000
 
@@ -58,14 +59,16 @@ def test_an_upload_that_stands_still_is_cut_off(clean: Keeping, monkeypatch: pyt
 def test_an_upload_that_drips_is_cut_off(clean: Keeping, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "GRACE_SECONDS", 0.5)
     monkeypatch.setattr(uploads, "SLOWEST", 1_000_000)
+    # No other limit may end it: it never stands still, and the client would go on for long.
+    monkeypatch.setattr(uploads, "STALL_SECONDS", 60.0)
+    monkeypatch.setattr(http1, "STALL_SECONDS", 60.0)
     with begun(clean, STARTED[:1000]) as connection:
-        for _ in range(100):
-            try:
-                connection.sendall(b"y")
-            except OSError:
-                break
-            time.sleep(0.02)
-        assert b" 408 " in until_closed(connection)[:20]
+        drip_until_answered(connection, b"y")
+        answer = parsed(until_closed(connection))
+    assert (answer.status, answer.error["message"]) == (
+        408,
+        "the upload came too slowly, and nothing of it is kept",
+    )
 
 
 def test_an_upload_may_take_long_if_it_goes_on(kept: Keeping, monkeypatch: pytest.MonkeyPatch) -> None:

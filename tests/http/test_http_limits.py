@@ -11,7 +11,7 @@ import pytest
 from server import http1
 from server.api import bodies
 from tests.http.house import house
-from tests.http.serving import Address, parsed, serving
+from tests.http.serving import Address, drip_until_answered, parsed, serving
 from tests.http.unsafe import UnsafePermitAll
 
 POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
@@ -108,9 +108,8 @@ def test_a_body_that_comes_too_slowly_is_refused(
     monkeypatch.setattr(bodies, "BODY_SECONDS", 0.5)
     with connect(address) as connection:
         connection.sendall(POST + b"Content-Length: 1000\r\n\r\n" + first)
-        for _ in range(20 if piece else 0):
-            connection.sendall(piece)
-            time.sleep(0.02)
+        if piece:
+            drip_until_answered(connection, piece)
         answer = parsed(until_closed(connection))
     assert answer.status == 408
     assert answer.headers["connection"] == "close"

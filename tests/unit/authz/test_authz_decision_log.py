@@ -116,6 +116,33 @@ def test_a_full_journal_makes_the_next_decision_wait_and_loses_nothing(
     assert (tmp_path / "log").read_text().splitlines() == lines
 
 
+def test_a_disk_that_keeps_nothing_is_counted_and_ends_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = 0
+
+    def failing(_descriptor: int) -> None:
+        nonlocal failures
+        failures += 1
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async def main() -> None:
+        monkeypatch.setattr(decision_log, "SYNC_SECONDS", 0.01)
+        log = DecisionLog.to_file(tmp_path / "log")
+        monkeypatch.setattr(os, "fsync", failing)
+        for number in range(3):
+            await log.write([str(number)])
+            await log.flush()
+            await until(lambda: failures > number)  # noqa: B023 - waited for in the same turn
+        assert log.lines_waiting == 0
+        assert log.write_failures == failures
+        await log.close()
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+    assert (tmp_path / "log").read_text() == "0\n1\n2\n"
+    assert "the disk did not keep the decision log: Input/output error" in caplog.text
+
+
 def test_a_disk_that_stays_full_ends_decisions_and_one_that_recovers_gets_every_line_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
