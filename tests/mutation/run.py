@@ -11,14 +11,22 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
+from typing import TypeAlias
 
 from tests.mutation.identity_mistakes import IDENTITY_MISTAKES
 from tests.mutation.list_mistakes import LIST_MISTAKES
 from tests.mutation.mistake import Mistake
 from tests.mutation.mistakes import MISTAKES
+from tests.mutation.service_mistakes import SERVICE_MISTAKES
 
-ALL = (*MISTAKES, *LIST_MISTAKES, *IDENTITY_MISTAKES)
+ALL = (*MISTAKES, *LIST_MISTAKES, *IDENTITY_MISTAKES, *SERVICE_MISTAKES)
+
+Check: TypeAlias = tuple[str, list[str]]
+"""A name, and the arguments of pytest or OPA."""
+
 ROOT = Path(__file__).parent.parent.parent
 CHECKS = (
     ("Rego tests", ["opa", "test", "rego"]),
@@ -41,6 +49,30 @@ AT_THE_DOOR = (
 """What checks who is asking, and what everybody may use: the policy's own checks have no part in it."""
 
 
+OF_THE_SERVICE = (
+    (
+        "units",
+        [
+            "tests/unit/inference/test_inference_events.py",
+            "tests/unit/quota",
+            "tests/unit/storage/test_storage_guarded.py",
+        ],
+    ),
+    (
+        "identity, log",
+        ["tests/unit/authn/test_authn_chosen.py", "tests/unit/authz/test_authz_decision_log.py"],
+    ),
+    (
+        "the service (HTTP)",
+        [
+            f"tests/http/test_http_{name}.py"
+            for name in ("conversations_references", "long_lists", "streams", "budgets_shares", "quota", "files_pace")
+        ],
+    ),
+)
+"""What checks records, providers and quotas."""
+
+
 def copy_of_project(folder: Path) -> Path:
     copy = folder / "project"
     for name in ("policy", "translators", "server", "rego", "tests", "examples", "docs"):
@@ -49,7 +81,7 @@ def copy_of_project(folder: Path) -> Path:
     return copy
 
 
-def noticed_by(copy: Path, checks: Sequence[tuple[str, list[str]]]) -> str | None:
+def noticed_by(copy: Path, checks: Sequence[Check]) -> str | None:
     """The first of `checks` that fails in the copy."""
     for name, arguments in checks:
         pytest = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
@@ -67,23 +99,45 @@ def made(mistake: Mistake, copy: Path) -> None:
     path.write_text(text.replace(mistake.old, mistake.new))
 
 
+def checks_of(mistake: Mistake) -> Sequence[Check]:
+    """What may notice it."""
+    if mistake in IDENTITY_MISTAKES:
+        return AT_THE_DOOR
+    return OF_THE_SERVICE if mistake in SERVICE_MISTAKES else CHECKS
+
+
+def check_copy(copy: Path) -> None:
+    """Raise SystemExit unless the copy is what its tests import, and passes them without any mistake."""
+    code = "import translators; print(translators.__file__)"
+    found = subprocess.run([sys.executable, "-c", code], cwd=copy, check=True, capture_output=True, text=True).stdout
+    if not found.startswith(str(copy)):
+        raise SystemExit(f"the copy isn't what is tested, but {found.strip()}")
+    if (broken := noticed_by(copy, (*CHECKS, *AT_THE_DOOR, *OF_THE_SERVICE))) is not None:
+        raise SystemExit(f"without any mistake, {broken} fail")
+
+
 def results(wanted: str) -> Iterator[tuple[Mistake, str | None]]:
+    """Each mistake whose name holds `wanted`, with the check that noticed it; one copy of the project a processor."""
     with tempfile.TemporaryDirectory(prefix="ostiary-mutants-") as folder:
-        copy = copy_of_project(Path(folder))
-        code = "import translators; print(translators.__file__)"
-        found = subprocess.run(
-            [sys.executable, "-c", code], cwd=copy, check=True, capture_output=True, text=True
-        ).stdout
-        if not found.startswith(str(copy)):
-            raise SystemExit(f"the copy isn't what is tested, but {found.strip()}")
-        if (broken := noticed_by(copy, (*CHECKS, *AT_THE_DOOR))) is not None:
-            raise SystemExit(f"without any mistake, {broken} fail")
-        for mistake in ALL:
-            if wanted in mistake.name:
-                original = (copy / mistake.file).read_text()
+        copies: SimpleQueue[Path] = SimpleQueue()
+        for number in range(os.cpu_count() or 1):
+            copies.put(copy_of_project(Path(folder) / str(number)))
+        first = copies.get()
+        check_copy(first)
+        copies.put(first)
+
+        def tried(mistake: Mistake) -> tuple[Mistake, str | None]:
+            copy = copies.get()
+            original = (copy / mistake.file).read_text()
+            try:
                 made(mistake, copy)
-                yield mistake, noticed_by(copy, AT_THE_DOOR if mistake in IDENTITY_MISTAKES else CHECKS)
+                return mistake, noticed_by(copy, checks_of(mistake))
+            finally:
                 (copy / mistake.file).write_text(original)
+                copies.put(copy)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            yield from pool.map(tried, [mistake for mistake in ALL if wanted in mistake.name])
 
 
 def main() -> int:
