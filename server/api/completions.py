@@ -14,7 +14,7 @@ from server.api.answers import answer, list_answer
 from server.api.bodies import read_body
 from server.api.errors import invalid
 from server.api.metadata import known_members, metadata_of, missing
-from server.api.paging import Wanted, frame_of, list_of, one_of_query, only_forwards, page_of, wanted
+from server.api.paging import Wanted, frame_of, list_of, one_of_query, page_of, places_of, wanted
 from server.guards import AskingRoute
 from server.inference.catalogue import Catalogue
 from server.inference.chat_members import MESSAGE
@@ -63,7 +63,6 @@ class StoredChats:
     async def messages(self, request: Request) -> Response:
         """A page of the messages that it answers to, in their order unless asked otherwise."""
         query = wanted(request, newest_first=False)
-        only_forwards(query)
         record = await self._found(request)
         shown, has_more = _part(record.id, await self._chats.messages(record), query)
         return answer(list_of(shown, has_more=has_more))
@@ -128,10 +127,11 @@ def _matching(request: Request) -> tuple[tuple[str, str], ...]:
 def _part(identity: str, messages: list[Json], query: Wanted) -> tuple[list[Json], bool]:
     """Those of the messages that the query asks for, and whether there are more; raises NotFound for a wrong cursor."""
     places = range(len(messages))[:: -1 if query.newest_first else 1]
-    if query.after is not None:
-        places = places[places.index(_place(identity, query.after, len(messages))) + 1 :]
-    shown = [_message(f"{identity}-{place}", messages[place]) for place in places[: query.limit]]
-    return shown, len(places) > query.limit
+    after, before = (
+        None if cursor is None else _place(identity, cursor, len(messages)) for cursor in (query.after, query.before)
+    )
+    shown, has_more = places_of(places, query, after, before)
+    return [_message(f"{identity}-{place}", messages[place]) for place in shown], has_more
 
 
 def _place(identity: str, cursor: str, count: int) -> int:

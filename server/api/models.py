@@ -12,6 +12,7 @@ from server.api.answers import list_of_texts
 from server.api.errors import ApiError, model_not_found
 from server.api.paging import list_of, wanted
 from server.inference.catalogue import Catalogue, Model, ProviderGone
+from server.inference.model_pages import Part
 from server.inference.provider import Provider
 from server.requests import gate_of
 from server.storage.guarded import Asking, NotFound
@@ -33,11 +34,13 @@ class Models:
 
     async def list(self, request: Request) -> Response:
         """A page of them."""
-        query = wanted(request, default=MOST_LISTED, most=MOST_LISTED)
+        query = wanted(request, default=MOST_LISTED, most=MOST_LISTED, newest_first=False)
+        from_end = query.before is not None and query.after is None
+        part = Part(query.limit, query.after, query.before, query.newest_first, from_end)
         try:
-            page = await self._catalogue.page(gate_of(request.scope), query.limit, query.after)
+            page = await self._catalogue.page(gate_of(request.scope), part)
         except NotFound as missing:
-            raise model_not_found(query.after or missing.identity) from None
+            raise model_not_found(missing.identity) from None
         ends = [{"id": model.name} for model in (*page.models[:1], *page.models[-1:])]
         return await list_of_texts(list_of(ends, has_more=page.has_more), map(self._show, page.models))
 

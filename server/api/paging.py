@@ -80,10 +80,18 @@ async def page_of(
     return await store.page(gate, Page(query.limit, after, before, query.newest_first, parent, facet, matching))
 
 
-def only_forwards(query: Wanted) -> None:
-    """Raise the 400 for a cursor that a list knows in one direction only."""
-    if query.before is not None:
-        raise invalid("`before` is not known here; use `order` and `after`", "before", "unknown_parameter")
+def places_of(places: range, query: Wanted, after: int | None, before: int | None) -> tuple[range, bool]:
+    """Those of all `places` of a list that are on the page between these two of them, and whether there are more.
+
+    The places are in the order of the list, and both cursors are some of them.
+    """
+    if after is not None:
+        places = places[places.index(after) + 1 :]
+    if before is not None:
+        places = places[: places.index(before) if before in places else 0]
+    backwards = before is not None and after is None
+    page = places[max(0, len(places) - query.limit) :] if backwards else places[: query.limit]
+    return page, len(places) > query.limit
 
 
 def list_of(shown: Sequence[Json], *, has_more: bool) -> Json:

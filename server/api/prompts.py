@@ -13,11 +13,12 @@ from starlette.routing import BaseRoute
 from server.api.answers import answer, list_answer
 from server.api.bodies import read_body
 from server.api.errors import ApiError, invalid
-from server.api.paging import frame_of, one_of_query, only_forwards, page_of, wanted
+from server.api.paging import frame_of, one_of_query, page_of, places_of, wanted
 from server.api.prompt_body import look_at_choice, look_at_prompt, look_at_version
 from server.guards import AskingRoute
 from server.reading.reader import Reader
 from server.requests import gate_of
+from server.storage.guarded import NotFound
 from server.storage.prompts import NoSuchVersion, NotLatest, Prompts, Version, Wording, default_version, new_prompt_id
 from server.storage.records import Record
 
@@ -75,14 +76,16 @@ class PromptVersions:
             raise _no_such_version(number) from None
 
     async def versions(self, request: Request) -> Response:
-        """A page of its versions, newest first unless asked otherwise; `after` is the number of one."""
-        after = _number(request, "after")
+        """A page of its versions, newest first unless asked otherwise; its cursors are numbers of them."""
+        after, before = _number(request, "after"), _number(request, "before")
         query = wanted(request, default=MOST_LISTED, most=MOST_LISTED)
-        only_forwards(query)
         record = await self._found(request)
-        found, has_more = await self._prompts.versions(
-            record, query.limit, after=after, newest_first=query.newest_first
-        )
+        numbers = range(1, record.body["latest"] + 1)[:: -1 if query.newest_first else 1]
+        for cursor in (after, before):
+            if cursor is not None and cursor not in numbers:
+                raise NotFound(str(cursor))
+        shown, has_more = places_of(numbers, query, after, before)
+        found = await self._prompts.versions(record, shown)
         return await list_answer({"object": "list", "has_more": has_more}, map(_shown, found))
 
     async def update(self, request: Request) -> Response:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from policy.models import model_names
 from policy.vocabulary import Action, Origin, Resource
 from server.authz.errors import AccessDenied
+from server.inference.model_pages import ModelPage, Part, cut, joined
 from server.inference.provider import Provider
 from server.storage.guarded import Asking, NotFound
 
@@ -41,14 +42,6 @@ class Model:
         return self.names[0]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelPage:
-    """A full page of models: as many as were wanted, or all that there are; `has_more` is exact."""
-
-    models: Sequence[Model]
-    has_more: bool
-
-
 class Registered(Protocol):
     """Where models are that were registered over HTTP (`server.inference.registered.RegisteredModels`)."""
 
@@ -56,8 +49,8 @@ class Registered(Protocol):
         """The model of that name, for callers who may read it; raises NotFound."""
         ...
 
-    async def page(self, gate: Asking, limit: int, after: str | None) -> ModelPage:
-        """Those that the caller may read, oldest first, behind the one called `after`; raises NotFound for that."""
+    async def page(self, gate: Asking, part: Part) -> ModelPage:
+        """Those of the part that the caller may read; raises NotFound for a cursor that is none of them."""
         ...
 
     async def delete(self, gate: Asking, name: str) -> Model:
@@ -111,22 +104,49 @@ class Catalogue:
             raise NotFound(name) from None
         return self._configured[permit.resource.names[0]]
 
-    async def page(self, gate: Asking, limit: int, after: str | None) -> ModelPage:
-        """The models that the caller may read, behind the one called `after`: the configuration's in its order, then
-        the registered ones by age. Raises NotFound for a cursor that is none of them.
+    async def page(self, gate: Asking, part: Part) -> ModelPage:
+        """The models of the part that the caller may read: the configuration's in its order, then the registered ones
+        by age, or all of them the other way round. Raises NotFound for a cursor that is none of them.
         """
         permits = await gate.listed("model", tuple(self._resources.values()))
-        models = [self._configured[permit.resource.names[0]] for permit in permits]
-        behind = None if after is None else self._by_name.get(after)
-        if behind in models:
-            models, after = models[models.index(behind) + 1 :], None
-        elif after is not None:
-            models = []
-        room = limit - len(models)
-        if room < 0:
-            return ModelPage(models[:limit], has_more=True)
-        page = await self._registered.page(gate, max(room, 1), after)
-        return ModelPage([*models, *page.models[:room]], page.has_more or len(page.models) > room)
+        own = [self._configured[permit.resource.names[0]] for permit in permits]
+        if part.newest_first:
+            own.reverse()
+        after, before = self._place(own, part.after), self._place(own, part.before)
+        # A cursor that is none of ours may be a registered model, and those stand on one side of all of ours.
+        theirs = replace(
+            part, after=part.after if after is None else None, before=part.before if before is None else None
+        )
+        own = own[0 if after is None else after + 1 : before]
+        if (theirs.before if part.newest_first else theirs.after) is not None:
+            own = []
+        past_theirs = (after if part.newest_first else before) is not None
+
+        async def ours(limit: int) -> ModelPage:
+            page = cut(own, limit, from_end=part.from_end)
+            if page.has_more:
+                await self._check_cursors(gate, theirs)
+            return page
+
+        async def registered(limit: int) -> ModelPage:
+            if past_theirs:
+                await self._check_cursors(gate, theirs)
+                return ModelPage((), has_more=False)
+            return await self._registered.page(gate, replace(theirs, limit=limit))
+
+        blocks = (registered, ours) if part.newest_first is not part.from_end else (ours, registered)
+        return await joined(*blocks, part.limit, from_end=part.from_end)
+
+    def _place(self, own: Sequence[Model], cursor: str | None) -> int | None:
+        """Where the model that a cursor names stands in `own`; None if it is none of them."""
+        model = None if cursor is None else self._by_name.get(cursor)
+        return own.index(model) if model in own else None
+
+    async def _check_cursors(self, gate: Asking, part: Part) -> None:
+        """Raise NotFound for a cursor that is no registered model that the caller may read."""
+        for cursor in (part.after, part.before):
+            if cursor is not None:
+                await self._registered.get(gate, cursor)
 
     async def delete(self, gate: Asking, name: str) -> Model:
         """The model that is gone now.

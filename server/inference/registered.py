@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from itertools import takewhile
 from typing import Final
 
 from server.authz.permit import Permit
-from server.inference.catalogue import Model, ModelPage
+from server.inference.catalogue import Model
+from server.inference.model_pages import ModelPage, Part, cut
 from server.storage.database import AlreadyThere
 from server.storage.guarded import Asking, GuardedStore, NotFound
 from server.storage.names import Names, facet_of
@@ -32,17 +34,29 @@ class RegisteredModels:
         """The model of that name, for callers who may read it; raises NotFound."""
         return _model(await self._record(gate, name))
 
-    async def page(self, gate: Asking, limit: int, after: str | None) -> ModelPage:
-        """Those that the caller may read, oldest first, behind the one called `after`; raises NotFound for that."""
+    async def page(self, gate: Asking, part: Part) -> ModelPage:
+        """Those of the part that the caller may read; raises NotFound for a cursor that is none of them."""
         await gate.enter()
         if await self._models.is_empty():
             # Nothing is left to ask about: most servers have no such model, and every page load lists the models.
-            if after is not None:
-                raise NotFound(after)
-            return ModelPage([], False)
-        cursor = None if after is None else await self._record(gate, after)
-        listed = await self._store.page(gate, Page(limit, after=cursor, newest_first=False))
+            for cursor in filter(None, (part.after, part.before)):
+                raise NotFound(cursor)
+            return ModelPage([], has_more=False)
+        after = None if part.after is None else await self._record(gate, part.after)
+        before = None if part.before is None else await self._record(gate, part.before)
+        if after is None and part.from_end is (before is None):
+            return await self._page_to_an_end(gate, part, before)
+        listed = await self._store.page(gate, Page(part.limit, after, before, part.newest_first))
         return ModelPage([_model(record) for record in listed.records], listed.has_more)
+
+    async def _page_to_an_end(self, gate: Asking, part: Part, before: Record | None) -> ModelPage:
+        """The last models of all, or with `before` the first ones in front of it: the store knows neither."""
+        newest_first = part.newest_first is not part.from_end
+        listed = await self._store.page(gate, Page(part.limit + 1, None, None, newest_first))
+        records = [*takewhile(lambda record: before is None or record.id != before.id, listed.records)]
+        if part.from_end:
+            records.reverse()
+        return cut([*map(_model, records)], part.limit, from_end=part.from_end)
 
     async def permit_create(self, gate: Asking, model: Model) -> Permit:
         """Leave to register the model; raises AccessDenied."""
@@ -66,7 +80,11 @@ class RegisteredModels:
         await self._models.find(await self._canonical(name))
 
     async def _record(self, gate: Asking, name: str) -> Record:
-        return await self._store.get(gate, await self._canonical(name))
+        try:
+            return await self._store.get(gate, await self._canonical(name))
+        except NotFound:
+            # By the name that was asked for: another one of its names is nothing that a stranger may learn.
+            raise NotFound(name) from None
 
     async def _canonical(self, name: str) -> str:
         found = await self._names.find(name)

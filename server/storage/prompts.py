@@ -108,14 +108,15 @@ class Prompts:
             raise NoSuchVersion
         return Version(record.id, number, Wording(**part), is_default=False)
 
-    async def versions(
-        self, record: Record, limit: int, *, after: int | None, newest_first: bool
-    ) -> tuple[list[Version], bool]:
-        """Up to `limit` versions behind `after`, and whether there are more."""
-        parts = await self._versions.page(record, limit + 1, after=after, newest_first=newest_first)
+    async def versions(self, record: Record, numbers: range) -> list[Version]:
+        """The versions of a prompt that have these numbers, which follow each other upwards or downwards."""
+        if not numbers:
+            return []
+        parts = await self._versions.page(
+            record, len(numbers), after=numbers[0] - numbers.step, newest_first=numbers.step < 0
+        )
         default = record.body["default"]
-        found = [Version(record.id, number, Wording(**part), number == default) for number, part in parts[:limit]]
-        return found, len(parts) > limit
+        return [Version(record.id, number, Wording(**part), number == default) for number, part in parts]
 
 
 def default_version(record: Record) -> Version:

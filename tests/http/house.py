@@ -21,8 +21,9 @@ from server.authn import AuthenticationFailed, Authenticator, IdentityUnavailabl
 from server.authz.readiness import Authentication, Readiness
 from server.draining import Ending
 from server.guards import EnforcementPoint
-from server.inference.catalogue import Catalogue, Model, ModelPage
+from server.inference.catalogue import Catalogue, Model
 from server.inference.echo import Echo
+from server.inference.model_pages import ModelPage, Part
 from server.inference.provider import Provider
 from server.reading.reader import Reader
 from server.storage.annex import Annex
@@ -59,8 +60,10 @@ class NothingRegistered:
         await gate.enter()
         raise NotFound(name)
 
-    async def page(self, gate: Asking, limit: int, after: str | None) -> ModelPage:
-        """Nothing."""
+    async def page(self, gate: Asking, part: Part) -> ModelPage:
+        """Nothing, and no cursor is part of it."""
+        for cursor in filter(None, (part.after, part.before)):
+            raise NotFound(cursor)
         return ModelPage((), has_more=False)
 
     async def delete(self, gate: Asking, name: str) -> Model:

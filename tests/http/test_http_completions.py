@@ -191,12 +191,6 @@ def test_a_query_that_is_wrong_is_refused_with_its_place(kept: Chatting, query: 
     assert (answer.status, answer.error["param"]) == (400, param)
 
 
-def test_messages_are_read_in_one_direction(kept: Chatting) -> None:
-    made = kept.stored()
-    answer = kept.ask("GET", f"{CHATS}/{made}/messages?before={made}-0")
-    assert (answer.status, answer.error["param"]) == (400, "before")
-
-
 def test_metadata_is_replaced_and_nothing_else(kept: Chatting) -> None:
     made = kept.stored(metadata={"a": "1", "b": "2"})
     before = kept.ask("GET", f"{CHATS}/{made}").json
