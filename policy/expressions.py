@@ -20,6 +20,8 @@ from policy.rules import Regex
 _UNUSUAL: Final = re.compile(r"\(\?|[*+?}]\+")
 """Found in every pattern with an extension group or a possessive quantifier."""
 
+_MOST_STARTS: Final = 64
+
 _REPEATS: Final = {"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"}
 _STARTS: Final = {"AT_BEGINNING", "AT_BEGINNING_STRING"}
 
@@ -39,6 +41,7 @@ class _End(Enum):
 class _Reading:
     fault: str | None
     start: str = ""
+    starts: tuple[str, ...] = ()
     mid_word: bool = False
 
 
@@ -64,6 +67,14 @@ def literal_start(regex: Regex) -> str:
     return _read(regex.pattern).start
 
 
+def literal_starts(regex: Regex) -> tuple[str, ...]:
+    """The texts with which the matches of a valid pattern start, one for each alternative; at most 64 are told apart.
+
+    A text ends where the alternative goes on with anything but ordinary characters.
+    """
+    return _read(regex.pattern).starts
+
+
 def may_end_in_mid_word(regex: Regex) -> bool:
     """Whether a match may end in a letter, a digit or a class of characters, and nothing says that it ends there.
 
@@ -84,8 +95,10 @@ def _read(pattern: str) -> _Reading:
     except Exception as error:  # noqa: BLE001 - CPython itself fails on some patterns, with SystemError among others
         return _Reading(str(error) or "Python fails on it")
     try:
-        start = "" if tree.state.flags & re.IGNORECASE else _literal_start(tree.data)
-        return _Reading(None, start, _End.MID_WORD in _ends(tree.data))
+        is_literal = not tree.state.flags & re.IGNORECASE
+        start = _literal_start(tree.data) if is_literal else ""
+        starts = tuple(text for text, _ in _literal_starts(tree.data)) if is_literal else ()
+        return _Reading(None, start, starts, _End.MID_WORD in _ends(tree.data))
     except RecursionError:
         return _Reading(None)
 
@@ -98,6 +111,37 @@ def _literal_start(items: _Items) -> str:
         elif str(argument) not in _STARTS:
             break
     return start
+
+
+def _literal_starts(items: _Items) -> list[tuple[str, bool]]:
+    """Each start of a match, and whether the match may go on with what stands behind `items`."""
+    found = [("", True)]
+    for operation, argument in items:
+        if str(argument) in _STARTS:
+            continue
+        nexts = _literal_starts_of(str(operation), argument)
+        going_on = [text for text, goes_on in found if goes_on]
+        if not going_on:
+            break
+        if len(found) * len(nexts) > _MOST_STARTS:
+            return [(text, False) for text, _ in found]
+        found = [(text, False) for text, goes_on in found if not goes_on] + [
+            (text + more, goes_on) for text in going_on for more, goes_on in nexts
+        ]
+    return found
+
+
+def _literal_starts_of(operation: str, argument: Any) -> list[tuple[str, bool]]:
+    match operation:
+        case "LITERAL":
+            return [(chr(argument), True)]
+        case "SUBPATTERN" if not argument[1] and not argument[2]:  # flags that hold inside alone
+            return _literal_starts(argument[3])
+        case "ATOMIC_GROUP":
+            return _literal_starts(argument)
+        case "BRANCH":
+            return [start for branch in argument[1] for start in _literal_starts(branch)]
+    return [("", False)]
 
 
 def _ends(items: _Items) -> set[_End]:

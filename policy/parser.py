@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from collections.abc import Mapping as Environ
 from difflib import SequenceMatcher
 from functools import cache
@@ -12,30 +12,32 @@ from typing import Final
 from policy.authentication import guardrails, is_configured, lenient_patterns
 from policy.collecting import collector_at_rest
 from policy.diagnostics import Findings, quoted
-from policy.document import Mapping, Node, Scalar, Sequence, parse_document
-from policy.environment import substitute
+from policy.document import Mapping, Node, Scalar, parse_document
 from policy.fields import kind_of, known_keys
 from policy.frames import parse_rules
 from policy.limits import read_limits
 from policy.lints import report_lints
 from policy.rules import AccessRule, PolicySet, RouteRule
 from policy.scopes import ACCESS, ROUTES, access_rule, route_rule
-from policy.vocabulary import RECORD_TABLES
+from policy.tables import Tables, read_tables
 
 _POLICIES: Final = (ACCESS.policy, ROUTES.policy)
 _AUTH_KEYS: Final = ("provider_config", *_POLICIES, "guardrails", "lenient_patterns", "require")
 _OLD_FORM: Final = dict.fromkeys(("provider_type", "config"), "write `provider_config` with a `type` in it")
+
+_STANDARD_NAMES: Final = Tables()
 
 _NEARLY: Final = 0.75
 """How much a key has to share with another one to count as a misspelling of it."""
 
 
 def parse_access_policy(
-    node: Node, findings: Findings, lenient: bool = False, tables: Collection[str] = RECORD_TABLES
+    node: Node, findings: Findings, lenient: bool = False, tables: Tables = _STANDARD_NAMES
 ) -> tuple[AccessRule, ...]:
     """The rules of an access policy; those with an error in them are reported and left out.
 
-    `lenient` lets a `forbid` with an invalid pattern pass with a warning; a table that `tables` lacks is warned of.
+    `lenient` lets a `forbid` with an invalid pattern pass with a warning. A table that `tables` lacks is an error in a
+    `forbid`, and else a warning.
     """
     return parse_rules(node, ACCESS, lambda frame, own: access_rule(frame, lenient, tables, own), findings)
 
@@ -65,7 +67,7 @@ def read_policies(document: Mapping, environ: Environ[str, str], findings: Findi
     auth = _auth_section(document, own)
     authentication = is_configured(auth, environ, own)
     lenient = lenient_patterns(auth, environ, own)
-    tables = {*RECORD_TABLES, *_renamed_tables(document, environ)}
+    tables = read_tables(document, environ, own)
     access, routes = (auth.entries.get(policy) for policy in _POLICIES)
     policies = PolicySet(
         authentication=authentication,
@@ -74,6 +76,7 @@ def read_policies(document: Mapping, environ: Environ[str, str], findings: Findi
         routes=parse_route_policy(routes.node, own, lenient) if routes else None,
         guardrails=guardrails(auth, own),
         limits=read_limits(_section(document, "server", Findings()), own),
+        tables=tables,
     )
     if not own.has_errors:
         report_lints(policies, auth, document, environ, own)
@@ -121,31 +124,3 @@ def _report_misspelt(mapping: Mapping, key: str, place: str, findings: Findings)
         if SequenceMatcher(None, key, written.lower()).ratio() >= _NEARLY:
             message = f"{quoted(written)} is not a key of {place}"
             findings.error("unknown-key", entry.key_span, message, f"did you mean `{key}`?")
-
-
-def _renamed_tables(document: Mapping, environ: Environ[str, str]) -> Iterator[str]:
-    """The record tables that the configuration names itself."""
-    for section in ("providers", "storage"):
-        if section in document.entries:
-            yield from _table_names(document.entries[section].node, environ)
-
-
-def _table_names(node: Node, environ: Environ[str, str]) -> Iterator[str]:
-    if isinstance(node, Sequence):
-        for item in node.items:
-            yield from _table_names(item, environ)
-    elif isinstance(node, Mapping):
-        for key, entry in node.entries.items():
-            if key == "table_name" and isinstance(entry.node, Scalar):
-                yield from _table_name(entry.node.text, environ)
-            else:
-                yield from _table_names(entry.node, environ)
-
-
-def _table_name(text: str, environ: Environ[str, str]) -> Iterator[str]:
-    try:
-        name = substitute(text, environ)
-    except ValueError:  # reported by whoever reads that section
-        return
-    if isinstance(name, str):
-        yield name

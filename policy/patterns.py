@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from dataclasses import dataclass
 
 from policy.diagnostics import Findings, Severity, did_you_mean, quoted
 from policy.document import Scalar
+from policy.expressions import literal_starts
 from policy.regexes import REGEX_PREFIX, regex, spelled_out
-from policy.rules import EveryRecord, Everything, ExactName, OfType, ResourcePattern
-from policy.vocabulary import RECORD_PREFIX, RECORD_TABLES, RESOURCE_TYPES, TYPE_SYNONYMS, type_of_record
+from policy.rules import EveryRecord, Everything, ExactName, OfType, Regex, ResourcePattern
+from policy.tables import Tables
+from policy.vocabulary import RECORD_PREFIX, RESOURCE_TYPES, TYPE_SYNONYMS, type_of_record
 
 _SEPARATOR = "::"
 _RECORD = RECORD_PREFIX.removesuffix(_SEPARATOR)
 _KNOWN = (*RESOURCE_TYPES, *TYPE_SYNONYMS, _RECORD)
 
 
-def resource_pattern(
-    scalar: Scalar, invalid: Severity, tables: Collection[str], findings: Findings
-) -> ResourcePattern | None:
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How much mistakes in a pattern weigh: a regex that Python refuses, and a name of a table that doesn't exist."""
+
+    invalid: Severity
+    unknown_table: Severity
+
+
+def resource_pattern(scalar: Scalar, weights: Weights, tables: Tables, findings: Findings) -> ResourcePattern | None:
     """The pattern that `resource` spells; None after an error.
 
-    `invalid` weighs a regex that Python refuses; a table outside `tables` is a warning.
+    A table has its standard name in the pattern, whichever of its names is written.
     """
     text = scalar.text
     if text == "*":
         return Everything()
     if text.startswith(REGEX_PREFIX):
-        return regex(scalar, invalid, findings)
+        found = regex(scalar, weights.invalid, findings)
+        if found is not None and found.valid:
+            _report_tables_of_regex(scalar, found, weights, tables, findings)
+        return found
     if text.startswith(RECORD_PREFIX):
-        return _record_pattern(scalar, tables, findings)
+        return _record_pattern(scalar, weights, tables, findings)
     kind, separator, name = text.partition(_SEPARATOR)
     canonical = TYPE_SYNONYMS.get(kind, kind)
     if not separator or canonical not in RESOURCE_TYPES:
@@ -43,7 +54,7 @@ def with_type(text: str) -> str:
     return f"{kind}{_SEPARATOR}{name}" if colon and kind in _KNOWN else f"model{_SEPARATOR}{text}"
 
 
-def _record_pattern(scalar: Scalar, tables: Collection[str], findings: Findings) -> ResourcePattern | None:
+def _record_pattern(scalar: Scalar, weights: Weights, tables: Tables, findings: Findings) -> ResourcePattern | None:
     table, separator, name = scalar.text.removeprefix(RECORD_PREFIX).partition(_SEPARATOR)
     if not separator and table in ("", "*"):
         return EveryRecord()
@@ -52,11 +63,31 @@ def _record_pattern(scalar: Scalar, tables: Collection[str], findings: Findings)
         findings.error("unknown-type", scalar.span, message, "write `sql_record::*` for every record of every table")
         return None
     if "*" in table:
-        _report_star(scalar, "`sql_record::*` matches every record of every table", findings)
-    elif table not in tables:
-        message = f"no table is called {quoted(table)}, so nothing matches unless one is made under that name"
-        findings.warning("unknown-table", scalar.span, message, did_you_mean(table, tables))
-    return _of(scalar, type_of_record(table), name, findings)
+        hint = "`sql_record::*` matches every record of every table"
+        _report_star(scalar, hint, findings, weights.unknown_table)
+    elif table not in tables.names:
+        _report_table(scalar, table, weights, tables, findings)
+    return _of(scalar, type_of_record(tables.standard(table)), name, findings)
+
+
+def _report_tables_of_regex(
+    scalar: Scalar, pattern: Regex, weights: Weights, tables: Tables, findings: Findings
+) -> None:
+    """Report each alternative that can match nothing but records of a table that doesn't exist."""
+    subjects = [f"{type_of_record(name)}{_SEPARATOR}" for name in tables.names]
+    for start in literal_starts(pattern):
+        if start.startswith(RECORD_PREFIX) and not any(
+            subject.startswith(start) or start.startswith(subject) for subject in subjects
+        ):
+            table = start.removeprefix(RECORD_PREFIX).partition(_SEPARATOR)[0]
+            _report_table(scalar, table, weights, tables, findings)
+
+
+def _report_table(scalar: Scalar, table: str, weights: Weights, tables: Tables, findings: Findings) -> None:
+    is_error = weights.unknown_table is Severity.ERROR
+    consequence = "so a `forbid` of it holds back nothing" if is_error else "so nothing matches"
+    message = f"no table is called {quoted(table)}, {consequence}"
+    findings.add(weights.unknown_table, "unknown-table", scalar.span, message, did_you_mean(table, tables.names))
 
 
 def _of(scalar: Scalar, canonical: str, name: str, findings: Findings) -> ResourcePattern:
@@ -67,12 +98,12 @@ def _of(scalar: Scalar, canonical: str, name: str, findings: Findings) -> Resour
     return ExactName(canonical, name)
 
 
-def _report_star(scalar: Scalar, hint: str, findings: Findings) -> None:
+def _report_star(scalar: Scalar, hint: str, findings: Findings, weight: Severity = Severity.WARNING) -> None:
     message = f"a `*` inside {quoted(scalar.text)} is an ordinary character; only a whole name is a wildcard"
-    findings.warning("literal-star", scalar.span, message, hint)
+    findings.add(weight, "literal-star", scalar.span, message, hint)
 
 
-def _report_type(scalar: Scalar, kind: str, rest: str, tables: Collection[str], findings: Findings) -> None:
+def _report_type(scalar: Scalar, kind: str, rest: str, tables: Tables, findings: Findings) -> None:
     """Say what is missing or unknown in front of `::`."""
     if kind in _KNOWN:
         message = f"{quoted(kind)} is a type without a name"
@@ -82,6 +113,6 @@ def _report_type(scalar: Scalar, kind: str, rest: str, tables: Collection[str], 
         findings.error("incomplete-resource", scalar.span, message, f"write it as {quoted(with_type(kind))}")
     else:
         message = f"{quoted(kind)} is not a type of resource" if kind else f"{quoted(scalar.text)} names no type"
-        in_table = kind in tables or kind in RECORD_TABLES
+        in_table = kind in tables.names
         hint = f"did you mean {quoted(RECORD_PREFIX + kind + rest)}?" if in_table else did_you_mean(kind, _KNOWN)
         findings.error("unknown-type", scalar.span, message, hint)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from policy.diagnostics import Span
+from policy.tables import Tables
 from policy.vocabulary import Action, Effect
 
 
@@ -164,7 +165,8 @@ class PolicySet:
 
     `access_name` is `access_policy`, or `default_policy` where the file has none. `routes` is None where the file has
     no `route_policy`: then every route is allowed. `authentication` says whether a provider is configured. `limits` are
-    the rules of `server.quota.limits`: the first that applies says which limit a caller has on every route.
+    the rules of `server.quota.limits`: the first that applies says which limit a caller has on every route. `tables`
+    are the names of the record tables; patterns name them by the standard ones.
     """
 
     authentication: bool
@@ -173,3 +175,4 @@ class PolicySet:
     routes: tuple[RouteRule, ...] | None
     guardrails: Guardrails | None = None
     limits: tuple[RouteRule, ...] = ()
+    tables: Tables = field(default_factory=Tables)

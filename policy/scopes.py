@@ -8,10 +8,11 @@ from typing import Final
 from policy.diagnostics import Findings, Severity, did_you_mean, quoted
 from policy.fields import one_or_more_texts, one_text
 from policy.frames import Frame, Shape
-from policy.patterns import resource_pattern
+from policy.patterns import Weights, resource_pattern
 from policy.regexes import REGEX_PREFIX
 from policy.routes import METHODS, path_pattern
 from policy.rules import AccessRule, Everything, ResourcePattern, RouteRule
+from policy.tables import Tables
 from policy.vocabulary import Action, Effect
 
 _ACCESS_KEYS: Final = ("actions", "principal", "resource")
@@ -20,7 +21,7 @@ ACCESS: Final = Shape("access_policy", "an access rule", _ACCESS_KEYS, "route_po
 ROUTES: Final = Shape("route_policy", "a route rule", _ROUTE_KEYS, "access_policy", _ACCESS_KEYS, about_routes=True)
 
 
-def access_rule(frame: Frame, lenient: bool, tables: Collection[str], findings: Findings) -> AccessRule | None:
+def access_rule(frame: Frame, lenient: bool, tables: Tables, findings: Findings) -> AccessRule | None:
     """The access rule that `frame` and its scope make; None after an error that leaves nothing to build on."""
     actions = tuple(Action(word) for word in _chosen(frame, "actions", tuple(Action), findings))
     _require(frame, "actions", "write `actions: [read]`, or more of create, read, update, delete", findings)
@@ -51,13 +52,15 @@ def _weight_of_invalid_pattern(frame: Frame, lenient: bool) -> Severity:
     return Severity.ERROR if frame.effect is Effect.FORBID and not lenient else Severity.WARNING
 
 
-def _resource(frame: Frame, lenient: bool, tables: Collection[str], findings: Findings) -> ResourcePattern | None:
+def _resource(frame: Frame, lenient: bool, tables: Tables, findings: Findings) -> ResourcePattern | None:
     entry = frame.scope.entries.get("resource")
     if entry is None:
         return Everything()
     text = one_text(entry.node, "resource", findings)
-    weight = _weight_of_invalid_pattern(frame, lenient)
-    return resource_pattern(text, weight, tables, findings) if text else None
+    # No switch makes a `forbid` of a table that doesn't exist bearable: it would look like a protection.
+    unknown_table = Severity.ERROR if frame.effect is Effect.FORBID else Severity.WARNING
+    weights = Weights(_weight_of_invalid_pattern(frame, lenient), unknown_table)
+    return resource_pattern(text, weights, tables, findings) if text else None
 
 
 def _principal(frame: Frame, findings: Findings) -> str | None:

@@ -38,7 +38,7 @@ RECORD_TABLES: Final = (
     "openai_files",
     "chat_completions",
 )
-"""Default names of the record tables; `responses` and `chat_completions` can be renamed in the configuration."""
+"""Standard names of the record tables; all but the items of conversations may have another one besides."""
 
 
 class Action(StrEnum):
@@ -98,12 +98,14 @@ class Resource:
     """What is asked for: a type, every name that it answers to, and its owner if it has one.
 
     `names` holds the canonical name first; it is empty for a resource that is about to be created without a name.
+    `types` holds every name of a type that has several, `type` first; it is empty for others.
     """
 
     type: str
     names: tuple[str, ...]
     owner: Principal | None = None
     origin: Origin = Origin.CREATED
+    types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

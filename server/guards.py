@@ -68,7 +68,9 @@ class EnforcementPoint(Protocol):
         """The same for all resources of a type that there are, logged as one list."""
         ...
 
-    def listing(self, context: RequestContext, action: Action, kind: str) -> AbstractAsyncContextManager[Listing]:
+    def listing(
+        self, context: RequestContext, action: Action, kind: str, types: tuple[str, ...] = ()
+    ) -> AbstractAsyncContextManager[Listing]:
         """Leave to act on those stored records of a type that its filter permits; logged when the context ends."""
         ...
 
@@ -157,13 +159,13 @@ class Gate:
         return await self._entering(partial(self._pep.listed, self._context, kind, resources))
 
     @asynccontextmanager
-    async def listing(self, action: Action, kind: str) -> AsyncIterator[Listing]:
+    async def listing(self, action: Action, kind: str, types: tuple[str, ...] = ()) -> AsyncIterator[Listing]:
         """Leave to act on those stored records of the type `kind` that its filter permits.
 
         The list is logged when the context ends; nothing of it may be given out before that.
         """
         await self.enter()
-        async with self._pep.listing(self._context, action, kind) as listing:
+        async with self._pep.listing(self._context, action, kind, types) as listing:
             yield listing
 
     async def stopped(self, limited: Limited) -> None:

@@ -62,7 +62,7 @@ class Stores:
         files = self._table(named.files, "openai_files")
         claims = Claims(self._table_of(files.database, _beside(files.name, "claims")))
         self._blobs = _blobs(config.storage.blobs)
-        self.files = GuardedStore(files, type_of_record(files.name))
+        self.files = _recorded(files, "openai_files")
         self.file_store = FileStore(self.files, claims, self._blobs)
         self.janitor = Janitor(files, claims, self._blobs)
         conversations = self._table(named.conversations, _CONVERSATIONS)
@@ -70,13 +70,12 @@ class Stores:
         # a database.
         table = _ITEMS if conversations.name == _CONVERSATIONS else _beside(conversations.name, "items")
         items = self._table_of(conversations.database, table, conversations.name)
-        self.conversations = GuardedStore(conversations, type_of_record(conversations.name))
+        self.conversations = _recorded(conversations, _CONVERSATIONS)
         self.items = GuardedStore(items, type_of_record(_ITEMS))
         answers = self._table(named.inference, "chat_completions")
         self._writes = _write_queue(named.inference)
-        self.chats = Chats(
-            GuardedStore(answers, type_of_record(answers.name)), self._annex(answers, "messages"), self._writes
-        )
+        chats = _recorded(answers, "chat_completions")
+        self.chats = Chats(chats, self._annex(answers, "messages"), self._writes)
         prompts = self._table(named.prompts, "prompts")
         self.prompts = Prompts(GuardedStore(prompts, "prompt"), self._annex(prompts, "versions"))
         registry = self._name(named.metadata, "registry")
@@ -144,6 +143,13 @@ class Stores:
 
                 return PostgresDatabase(backend.url)
         raise ValueError(f"the backend `{name}` keeps counters, and no records")
+
+
+def _recorded(records: Records, standard: str) -> GuardedStore:
+    """The guarded store of a table; policies know it by its standard name, and by that of the configuration as well."""
+    kind = type_of_record(standard)
+    types = () if records.name == standard else (kind, type_of_record(records.name))
+    return GuardedStore(records, kind, types=types)
 
 
 def _beside(table: str, parts: str) -> str:

@@ -21,6 +21,7 @@ from policy.rules import (
     ResourcePattern,
     RouteRule,
 )
+from policy.tables import Tables
 from policy.vocabulary import RECORD_PREFIX, Action
 from translators.conditions import Body, Listing, Test, about_the_caller, condition_bodies
 from translators.guards import type_guard
@@ -35,12 +36,15 @@ _RESOURCE_TYPE: Final = "input.resource.type"
 _LISTED_TYPE: Final = "input.type"
 
 
-def access_bodies(rule: AccessRule, dialect: Dialect) -> tuple[Body, ...]:
-    """The bodies under which an access rule applies; none if its pattern never matches."""
+def access_bodies(rule: AccessRule, dialect: Dialect, tables: Tables) -> tuple[Body, ...]:
+    """The bodies under which an access rule applies; none if its pattern never matches.
+
+    A question names a table by its standard name, so a pattern that names it by one of `tables` is tested for that.
+    """
     scope: list[Test] = []
     if len(rule.actions) < len(Action):
         scope.append(_action_test([action for action in Action if action in rule.actions]))
-    resource = _resource_test(rule.resource, dialect)
+    resource = _resource_test(rule.resource, dialect, tables)
     if resource is None:
         return ()
     scope.extend(resource)
@@ -69,7 +73,7 @@ def _action_test(wanted: list[Action]) -> Test:
     return Test(f"action is {' or '.join(wanted)}", (equals_any("input.action", wanted),), listings)
 
 
-def _resource_test(pattern: ResourcePattern, dialect: Dialect) -> tuple[Test, ...] | None:
+def _resource_test(pattern: ResourcePattern, dialect: Dialect, tables: Tables) -> tuple[Test, ...] | None:
     match pattern:
         case Everything():
             return ()
@@ -87,27 +91,27 @@ def _resource_test(pattern: ResourcePattern, dialect: Dialect) -> tuple[Test, ..
             listing = Listing((equals_any(_LISTED_TYPE, [kind]),), (("name_is", name),))
             return (Test(f"resource is {kind}::{name}", lines, (listing,) if may_be_listed(kind) else ()),)
         case Regex():
-            return _subject_test(pattern, dialect)
+            return _subject_test(pattern, dialect, tables)
 
 
-def _subject_test(pattern: Regex, dialect: Dialect) -> tuple[Test, ...] | None:
+def _subject_test(pattern: Regex, dialect: Dialect, tables: Tables) -> tuple[Test, ...] | None:
     translation = dialect(pattern)
     if translation is None:
         return None
     lines = (
-        *type_guard(translation.literal_prefix, _RESOURCE_TYPE),
+        *type_guard(translation.literal_prefix, _RESOURCE_TYPE, tables),
         "some name in subject.subjects",
         *_matches(translation, "name"),
     )
-    listings = tuple(_listed_subject(start) for start in translation.starts if may_be_listed(start.text))
+    listings = tuple(_listed_subject(start, tables) for start in translation.starts if may_be_listed(start.text))
     return (Test(f"resource matches regex:{pattern.pattern}", lines, listings),)
 
 
-def _listed_subject(start: Start) -> Listing:
+def _listed_subject(start: Start, tables: Tables) -> Listing:
     """What a list asks in place of a pattern: how the subject begins and, where that isn't enough, the rest later."""
     beginning = (("subject_starts_with", start.text),) if start.text else ()
     rest = () if start.complete else (("undecided",),)
-    return Listing(type_guard(start.text, _LISTED_TYPE), beginning + rest)
+    return Listing(type_guard(start.text, _LISTED_TYPE, tables), beginning + rest)
 
 
 def _path_alternatives(paths: tuple[PathPattern, ...], dialect: Dialect) -> Iterator[Body]:

@@ -58,7 +58,7 @@ def compile_policies(policies: PolicySet, guardrails: Mapping[str, bytes] | None
     Raises InvalidDocument with every pattern that can't be translated exactly.
     """
     findings = Findings()
-    access = tuple(_access_rule(rule, policies.access_name, findings) for rule in policies.access)
+    access = tuple(_access_rule(rule, policies, findings) for rule in policies.access)
     routes = tuple(_route_rule(rule, "route_policy", findings) for rule in policies.routes or ())
     limits = tuple(_route_rule(rule, LIMITS, findings) for rule in policies.limits)
     findings.raise_errors()
@@ -91,9 +91,9 @@ def _packages(
     return [*packages, ("limits", "Limits of the quota", limits)] if limits else packages
 
 
-def _access_rule(rule: AccessRule, policy_name: str, findings: Findings) -> CompiledRule:
-    bodies = access_bodies(rule, lambda pattern: _translate(pattern, findings))
-    return _compiled(rule, policy_name, bodies, listings(bodies))
+def _access_rule(rule: AccessRule, policies: PolicySet, findings: Findings) -> CompiledRule:
+    bodies = access_bodies(rule, lambda pattern: _translate(pattern, findings), policies.tables)
+    return _compiled(rule, policies.access_name, bodies, listings(bodies))
 
 
 def _route_rule(rule: RouteRule, policy_name: str, findings: Findings) -> CompiledRule:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from policy.tables import Tables
 from policy.vocabulary import RECORD_PREFIX, TYPE_SYNONYMS
 from translators.text import equals_any, string_literal
 
 
-def type_guard(prefix: str, reference: str) -> tuple[str, ...]:
+def type_guard(prefix: str, reference: str, tables: Tables) -> tuple[str, ...]:
     """The test on the type at `reference` that follows from the literal text with which every match starts.
 
     Exact, because a subject is `type::name`: a prefix that holds the separator fixes the type. No guard otherwise.
@@ -14,7 +15,7 @@ def type_guard(prefix: str, reference: str) -> tuple[str, ...]:
     if prefix.startswith(RECORD_PREFIX):
         table, separator, _ = prefix.removeprefix(RECORD_PREFIX).partition("::")
         if separator:
-            return (equals_any(reference, [RECORD_PREFIX + table]),)
+            return (equals_any(reference, [tables.canonical_type(RECORD_PREFIX + table)]),)
         return (f"startswith({reference}, {string_literal(RECORD_PREFIX)})",)
     kind, separator, _ = prefix.partition("::")
     if separator:

@@ -32,10 +32,10 @@ def report_lints(
     access = Places.of(auth, "access_policy")
     routes = Places.of(auth, "route_policy")
     if access is not None:
-        report_idle_access_rules(policies.access, access, findings)
+        report_idle_access_rules(policies.access, policies.tables, access, findings)
         report_wide_resources(policies.access, access, findings)
         report_unguarded_changes(policies.access, access, findings)
-        report_unmentioned_types(policies.access, access, document, findings)
+        report_unmentioned_types(policies.access, policies.tables, access, document, findings)
     if routes is not None and policies.routes is not None:
         report_skipped_forbids(policies.routes, policies.authentication, findings)
         report_idle_route_rules(policies.routes, routes, findings)

@@ -14,15 +14,16 @@ from policy.lints.implication import Case, Fact, cases_of, consequences
 from policy.lints.places import Places
 from policy.lints.reaches import ALL_ACTIONS, ALL_METHODS, EVERYWHERE, Key, Reach, RouteReaches, access_reach
 from policy.rules import AccessRule, RouteRule
+from policy.tables import Tables
 
 _Rule: TypeAlias = AccessRule | RouteRule
 _ALWAYS: Final[Case] = frozenset()
 _SomeRule = TypeVar("_SomeRule", AccessRule, RouteRule)
 
 
-def report_idle_access_rules(rules: Sequence[AccessRule], places: Places, findings: Findings) -> None:
+def report_idle_access_rules(rules: Sequence[AccessRule], tables: Tables, places: Places, findings: Findings) -> None:
     """Warn of the rules of an access policy that never decide."""
-    _report(rules, access_reach, ALL_ACTIONS, places, findings)
+    _report(rules, lambda rule: access_reach(rule, tables), ALL_ACTIONS, places, findings)
 
 
 def report_idle_route_rules(rules: Sequence[RouteRule], places: Places, findings: Findings) -> None:

@@ -10,26 +10,27 @@ from policy.diagnostics import Findings
 from policy.lints.places import Places
 from policy.lints.reaches import type_of
 from policy.rules import AccessRule, EveryRecord
+from policy.tables import Tables
 from policy.vocabulary import RECORD_PREFIX, type_of_record
 
 _TYPES_OF_APIS: Final[Mapping[str, tuple[str, ...]]] = {
     "inference": ("model",),
     "safety": ("shield",),
     "vector_io": ("vector_store",),
-    # Without `responses`, whose table may have another name.
+    # Without `responses`, which come with a provider of their own.
     "agents": (type_of_record("openai_conversations"), type_of_record("conversation_items")),
 }
 _TYPES_OF_SECTIONS: Final[Mapping[str, str]] = {"models": "model", "shields": "shield"}
 
 
 def report_unmentioned_types(
-    rules: Sequence[AccessRule], places: Places, document: yaml.Mapping, findings: Findings
+    rules: Sequence[AccessRule], tables: Tables, places: Places, document: yaml.Mapping, findings: Findings
 ) -> None:
     """Warn once of the types that `apis`, `models` and `shields` bring along while no rule mentions them.
 
     Silent if a rule may be about any type.
     """
-    mentioned = {type_of(rule.resource) for rule in rules}
+    mentioned = {type_of(rule.resource, tables) for rule in rules}
     if None in mentioned:
         return
     records = any(isinstance(rule.resource, EveryRecord) for rule in rules)

@@ -24,6 +24,7 @@ from policy.rules import (
     ResourcePattern,
     RouteRule,
 )
+from policy.tables import Tables
 from policy.vocabulary import RECORD_PREFIX, RESOURCE_TYPES, TYPE_SYNONYMS, Action
 
 Key: TypeAlias = tuple[str, str | None]
@@ -57,13 +58,13 @@ class Reach:
     places: tuple[Place, ...]
 
 
-def access_reach(rule: AccessRule) -> Reach:
+def access_reach(rule: AccessRule, tables: Tables) -> Reach:
     """The reach of an access rule; it has no places if the rule's pattern never matches."""
     verbs = tuple((str(action),) for action in rule.actions)
     if isinstance(rule.resource, Regex) and not rule.resource.valid:
         return Reach(verbs, ())
     principals = (None,) if rule.principal is None else (rule.principal, None)
-    wider = tuple((pattern, who) for pattern in _wider_resources(rule.resource) for who in principals)
+    wider = tuple((pattern, who) for pattern in _wider_resources(rule.resource, tables) for who in principals)
     return Reach(verbs, (Place((_key(rule.resource), rule.principal), wider),))
 
 
@@ -87,7 +88,7 @@ class RouteReaches:
         yield from (_key(PathPrefix(text[:length])) for length in self._lengths if 0 < length <= len(text))
 
 
-def type_of(pattern: ResourcePattern) -> str | None:
+def type_of(pattern: ResourcePattern, tables: Tables) -> str | None:
     """The resource type that every match has; `sql_record` for records of any table; None if that isn't certain."""
     match pattern:
         case OfType(type=kind) | ExactName(type=kind):
@@ -95,7 +96,8 @@ def type_of(pattern: ResourcePattern) -> str | None:
         case EveryRecord():
             return RECORD_PREFIX.removesuffix("::")
         case Regex():
-            return _type_of_start(literal_start(pattern)) if pattern.valid else None
+            started = _type_of_start(literal_start(pattern)) if pattern.valid else None
+            return None if started is None else tables.canonical_type(started)
     return None
 
 
@@ -128,10 +130,10 @@ def _key(pattern: ResourcePattern | PathPattern) -> str:
             return f"matches {text}"
 
 
-def _wider_resources(pattern: ResourcePattern) -> Iterator[str]:
+def _wider_resources(pattern: ResourcePattern, tables: Tables) -> Iterator[str]:
     yield _EVERYTHING
     yield _key(pattern)
-    kind = type_of(pattern)
+    kind = type_of(pattern, tables)
     if kind is not None and kind.startswith(RECORD_PREFIX.removesuffix("::")):
         yield _EVERY_RECORD
     if kind is not None and not isinstance(pattern, EveryRecord):

@@ -98,12 +98,15 @@ class PolicyEnforcementPoint:
         return await self._permit(context, Question(context.principal, route, action, resource), made)
 
     @asynccontextmanager
-    async def listing(self, context: RequestContext, action: Action, kind: str) -> AsyncIterator[Listing]:
+    async def listing(
+        self, context: RequestContext, action: Action, kind: str, types: tuple[str, ...] = ()
+    ) -> AsyncIterator[Listing]:
         """Leave to do `action` to those stored records of the type `kind` that its filter permits.
 
+        `types` holds every name of a type that has several.
         The list is logged in one line when the context ends; nothing of it may be given out before that.
         """
-        question = ListQuestion(context.principal, action, kind)
+        question = ListQuestion(context.principal, action, kind, types)
         began = time.perf_counter()
         try:
             answer = await self._pdp.filter(question)

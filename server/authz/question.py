@@ -49,11 +49,15 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class ListQuestion:
-    """To which stored records of `type` may `principal` do `action`? No record is stored that is to be created."""
+    """To which stored records of `type` may `principal` do `action`? No record is stored that is to be created.
+
+    `types` holds every name of a type that has several, `type` first.
+    """
 
     principal: Principal | Anonymous
     action: Action
     type: str
+    types: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.action is Action.CREATE:
@@ -100,7 +104,8 @@ def encode_list(question: ListQuestion) -> bytes:
     """The body of the request to OPA, as strict as `encode`."""
     try:
         kind, action = encode_basestring(question.type), encode_basestring(question.action)
-        return f'{{"input":{{{_caller(question.principal)},"action":{action},"type":{kind}}}}}'.encode()
+        types = _types(question.types)
+        return f'{{"input":{{{_caller(question.principal)},"action":{action},"type":{kind}{types}}}}}'.encode()
     except (TypeError, AttributeError, UnicodeEncodeError):
         raise PolicyUnavailable(Failure.QUESTION, "the question holds something that is not text") from None
 
@@ -114,7 +119,11 @@ def _resource(resource: Resource) -> str:
     names = _texts(resource.names or ("",))
     owner = "null" if resource.owner is None else _principal(resource.owner)
     kind, origin = encode_basestring(resource.type), encode_basestring(resource.origin)
-    return f'{{"type":{kind},"names":{names},"owner":{owner},"origin":{origin}}}'
+    return f'{{"type":{kind}{_types(resource.types)},"names":{names},"owner":{owner},"origin":{origin}}}'
+
+
+def _types(types: tuple[str, ...]) -> str:
+    return f',"types":{_texts(types)}' if types else ""
 
 
 def _principal(principal: Principal) -> str:

@@ -126,7 +126,7 @@ def _stores(reading: Reading, findings: Findings) -> None:
     stores: list[Path] = [("storage", "stores", store) for store in reading.mapping(("storage", "stores"))]
     for store in [*stores, _QUOTA_STORE]:
         _backend((*store, "backend"), store in _OF_KEYS, reading, findings)
-    _own_tables(reading, findings)
+    _own_namespaces(reading, findings)
 
 
 def _backend(path: Path, holds_keys: bool, reading: Reading, findings: Findings) -> None:
@@ -150,21 +150,20 @@ def _backend(path: Path, holds_keys: bool, reading: Reading, findings: Findings)
         findings.error("wrong-backend", reading.span(path), message, "use a `kv_sqlite` or a `kv_postgres` backend")
 
 
-def _own_tables(reading: Reading, findings: Findings) -> None:
-    """No two stores have one table: what a rule says about the records of one would reach those of the other."""
+def _own_namespaces(reading: Reading, findings: Findings) -> None:
+    """No two stores have one namespace of a backend. That no two have one `table_name` is said with the policies."""
     taken: dict[tuple[str, str], str] = {}
     for store in reading.mapping(("storage", "stores")):
         backend = reading.find(("storage", "stores", store, "backend"))
-        for key in ("table_name", "namespace"):
-            path: Path = ("storage", "stores", store, key)
-            name = reading.find(path)
-            if not isinstance(backend, Given) or not isinstance(name, Given):
-                continue
-            place = (backend.text, name.text)
-            if place in taken:
-                message = f"`{store}` and `{taken[place]}` would be one table in one backend"
-                findings.error("shared-table", reading.span(path), message, f"give each its own `{key}`")
-            taken.setdefault(place, store)
+        path: Path = ("storage", "stores", store, "namespace")
+        name = reading.find(path)
+        if not isinstance(backend, Given) or not isinstance(name, Given):
+            continue
+        place = (backend.text, name.text)
+        if place in taken:
+            message = f"`{store}` and `{taken[place]}` would be one table in one backend"
+            findings.error("shared-table", reading.span(path), message, "give each its own `namespace`")
+        taken.setdefault(place, store)
 
 
 def _pairs(reading: Reading, findings: Findings) -> None:

@@ -46,7 +46,7 @@ class Asking(Protocol):
         """Leave to act on the resource; raises AccessDenied. `made` are the ids of the records that a create makes."""
         ...
 
-    def listing(self, action: Action, kind: str) -> AbstractAsyncContextManager[Listing]:
+    def listing(self, action: Action, kind: str, types: tuple[str, ...] = ()) -> AbstractAsyncContextManager[Listing]:
         """Leave to act on those records of the type that its filter permits; logged when the context ends."""
         ...
 
@@ -69,14 +69,15 @@ class Listed:
 
 class GuardedStore:
     """Records of the resource type `kind`, for callers who pass their gate; they go by their ids unless `names` says
-    more.
+    more. `types` holds every name of a type that has several.
 
     Besides what its methods name, they raise PolicyUnavailable where no decision can be had, and DatabaseUnavailable.
     """
 
-    def __init__(self, records: Records, kind: str, names: Names | None = None) -> None:
+    def __init__(self, records: Records, kind: str, names: Names | None = None, types: tuple[str, ...] = ()) -> None:
         self._records = records
         self._kind = kind
+        self._types = types
         self._names = names
 
     @property
@@ -89,7 +90,7 @@ class GuardedStore:
 
         Their ids are `made`, for the decision log. Raises AccessDenied.
         """
-        return await gate.permit(Action.CREATE, Resource(self._kind, names), made)
+        return await gate.permit(Action.CREATE, Resource(self._kind, names, types=self._types), made)
 
     async def create(self, permit: Permit, draft: Draft, beside: Sequence[Step] = ()) -> Record:
         """Make the record, owned as the decision says; what is written `beside` it is in the same transaction.
@@ -176,7 +177,7 @@ class GuardedStore:
 
     async def page(self, gate: Asking, page: Page) -> Listed:
         """The records of the page that the caller may read, in full pages."""
-        async with gate.listing(Action.READ, self._kind) as listing:
+        async with gate.listing(Action.READ, self._kind, self._types) as listing:
             return await self._page(listing, page)
 
     async def _page(self, listing: Listing, page: Page) -> Listed:
@@ -230,10 +231,10 @@ class GuardedStore:
         return found.record
 
     def _resource(self, record: Record | Stored) -> Resource:
-        return Resource(self._kind, self._goes_by(record), record.owner, record.origin)
+        return Resource(self._kind, self._goes_by(record), record.owner, record.origin, self._types)
 
     def _goes_by(self, record: Record | Stored) -> tuple[str, ...]:
         return (record.id,) if self._names is None else self._names.of(record.facet)
 
     def _nothing(self, identity: str) -> Resource:
-        return Resource(self._kind, (identity,))
+        return Resource(self._kind, (identity,), types=self._types)

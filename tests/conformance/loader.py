@@ -29,6 +29,7 @@ import yaml
 
 from policy.routes import normalize_path
 from policy.vocabulary import RECORD_PREFIX, TYPE_SYNONYMS, Action, Origin
+from tests.reference import configuration
 
 FOLDER = Path(__file__).parent
 CONFIG_NAME = "config.yaml"
@@ -119,14 +120,15 @@ def load(path: Path) -> ConformanceFile:
     config = content["config"]
     text = config if isinstance(config, str) else yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     named = {name: _principal(entry, {}, f"{where}: {name}") for name, entry in content.get("principals", {}).items()}
-    cases = tuple(_case(entry, named, where) for entry in content["cases"])
+    tables = configuration.record_tables(configuration.load(text, content.get("environ", {})))
+    cases = tuple(_case(entry, named, tables, where) for entry in content["cases"])
     ids = [case.id for case in cases]
     if repeated := {name for name in ids if ids.count(name) > 1}:
         raise InvalidConformanceFile(f"{where}: several cases are called {', '.join(sorted(repeated))}")
     return ConformanceFile(path.stem, content["about"], text, content.get("environ", {}), cases)
 
 
-def _case(entry: Any, named: Mapping[str, Any], where: str) -> Case:
+def _case(entry: Any, named: Mapping[str, Any], tables: Mapping[str, str], where: str) -> Case:
     where = f"{where}: {entry.get('id')}"
     _only(entry, {*_BASE, "route"} if "route" in entry else _ACCESS, where)
     for field in ("id", "principal", "decision", "rule"):
@@ -138,9 +140,19 @@ def _case(entry: Any, named: Mapping[str, Any], where: str) -> Case:
     if entry["decision"] not in ("permit", "deny"):
         raise InvalidConformanceFile(f"{where}: `{entry['decision']}` is not a decision")
     question = {"principal": _principal(entry["principal"], named, where)}
-    question |= _route(entry["route"], where) if "route" in entry else _access(entry, named, where)
+    question |= _route(entry["route"], where) if "route" in entry else _access(entry, named, tables, where)
     http = _http(entry["http"], where) if "http" in entry else None
     return Case(entry["id"], question, entry["decision"], rule, entry.get("reason"), http)
+
+
+def _types(kind: str, tables: Mapping[str, str]) -> dict[str, Any]:
+    """The type as a question has it: by the table's standard name, with all of its names if it has several."""
+    table = kind.removeprefix(RECORD_PREFIX)
+    standard = tables.get(table, table)
+    names = dict.fromkeys([standard, *(name for name, of in tables.items() if of == standard)])
+    if not kind.startswith(RECORD_PREFIX) or len(names) == 1:
+        return {"type": kind}
+    return {"type": RECORD_PREFIX + standard, "types": [RECORD_PREFIX + name for name in names]}
 
 
 def _route(text: str, where: str) -> dict[str, Any]:
@@ -150,13 +162,13 @@ def _route(text: str, where: str) -> dict[str, Any]:
     return {"route": {"method": method, "path": path}}
 
 
-def _access(entry: Any, named: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _access(entry: Any, named: Mapping[str, Any], tables: Mapping[str, str], where: str) -> dict[str, Any]:
     head, separator, name = entry["resource"].removeprefix(RECORD_PREFIX).partition("::")
     kind = f"{RECORD_PREFIX}{head}" if entry["resource"].startswith(RECORD_PREFIX) else TYPE_SYNONYMS.get(head, head)
     if not separator:
         raise InvalidConformanceFile(f"{where}: a resource is `type::name`")
     resource = {
-        "type": kind,
+        **_types(kind, tables),
         "names": [name, *entry.get("aliases", [])],
         "owner": _principal(entry.get("owner"), named, where),
         "origin": Origin(entry.get("origin", Origin.CREATED)).value,

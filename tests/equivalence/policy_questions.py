@@ -12,6 +12,10 @@ ISSUERS = ["", "https://a.example", "https://b.example"]
 ATTRIBUTES = ["roles", "teams", "projects", "namespaces", "cost-größe"]
 VALUES = ["admin", "dev", "machine learning", "é", "e\u0301", "*", "not", "in", 'a"b', "42", "${x}"]
 TYPES = ["model", "vector_store", "prompt", "tool", "sql_record::openai_files", "sql_record::responses"]
+FILES = "sql_record::openai_files"
+STORAGE = {"stores": {"files": {"backend": "sql", "table_name": "my_files"}}}
+"""The section of every configuration here that gives the table of files a second name."""
+
 NAMES = ["a", "b", "a*", "llama-3", "vllm/llama-3", "ünï", 'q"uote`', "x::y", "x::*", "a\nb", "A"]
 PATHS = [
     "/",
@@ -40,7 +44,7 @@ def questions(chance: random.Random, auth: dict[str, Any]) -> list[dict[str, Any
     names = list(dict.fromkeys([name, *chance.sample(NAMES, chance.randrange(3))]))
     chance.shuffle(names)
     resource = {
-        "type": kind,
+        **typed(kind),
         "names": names,
         "owner": owner(chance, caller),
         "origin": chance.choice(["created", "config"]),
@@ -53,11 +57,16 @@ def questions(chance: random.Random, auth: dict[str, Any]) -> list[dict[str, Any
     ]
 
 
+def typed(kind: str) -> dict[str, Any]:
+    """The type, with its names if it has several, as questions have it under a configuration with `STORAGE`."""
+    return {"type": kind, "types": [FILES, "sql_record::my_files"]} if kind == FILES else {"type": kind}
+
+
 def matched(scope: dict[str, Any]) -> list[tuple[str, str]]:
     """Types and names that the scope of a rule is about; the reference model helps to aim, and judges later."""
     pattern = scope.get("resource", "*")
     pairs = [(kind, name) for kind in TYPES for name in NAMES]
-    return [(kind, name) for kind, name in pairs if model.names_resource(pattern, {"type": kind, "names": [name]})]
+    return [(kind, name) for kind, name in pairs if model.names_resource(pattern, {**typed(kind), "names": [name]})]
 
 
 def aim_caller(chance: random.Random, rule: dict[str, Any], caller: dict[str, Any]) -> None:

@@ -16,13 +16,14 @@ from tests.equivalence.policy_questions import (
     METHODS,
     NAMES,
     PATHS,
+    STORAGE,
     TYPES,
     VALUES,
     questions,
 )
 from tests.reference import model
 
-SPELLINGS = [*TYPES, "vector_db"]
+SPELLINGS = [*TYPES, "vector_db", "sql_record::my_files"]
 RESOURCE_REGEXES = [
     "model::.*",
     "model::llama",
@@ -41,6 +42,8 @@ RESOURCE_REGEXES = [
     "prompt",
     "sql_record::",
     "sql_record::openai_files::a",
+    "sql_record::my_files::(a|b)$",
+    "sql_record::my_",
     r"sql_record::\w+::[ab]$",
     "(?!model)",
     'model::q"uote`',
@@ -115,7 +118,7 @@ names_in_patterns = st.sampled_from([name for name in NAMES if "\n" not in name]
 resource_patterns = st.one_of(
     st.builds("{}::{}".format, st.sampled_from(SPELLINGS), names_in_patterns | st.sampled_from(["*", ""])),
     st.builds("{}::*".format, st.sampled_from(SPELLINGS)),
-    st.sampled_from(["*", "sql_record::*", "sql_record::openai_files"]),
+    st.sampled_from(["*", "sql_record::*", "sql_record::openai_files", "sql_record::my_files"]),
     st.sampled_from(RESOURCE_REGEXES).map("regex:{}".format),
 )
 
@@ -166,7 +169,7 @@ def auth_sections(draw: st.DrawFn) -> dict[str, Any]:
 def worlds(draw: st.DrawFn) -> tuple[str, list[dict[str, Any]]]:
     """A whole configuration as the text of a YAML file, and thirty questions for it."""
     auth = draw(auth_sections())
-    text = yaml.safe_dump({"version": 2, "server": {"auth": auth}}, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump({"storage": STORAGE, "server": {"auth": auth}}, sort_keys=False, allow_unicode=True)
     # Drawn one by one, the questions would cost more time than asking them, and come out more alike.
     chance = random.Random(draw(st.integers(0, 2**63)))  # noqa: S311 - repeatable on purpose
     return text, [question for _ in range(15) for question in questions(chance, auth)]

@@ -107,7 +107,9 @@ def can_be_stored(question: dict[str, Any]) -> bool:
 def judged_by_sql(live: LiveOpa, rows: SqliteRows, question: dict[str, Any]) -> RowVerdict:
     """What the filter of a list says of the one record."""
     resource = question["resource"]
-    wanted = List(question["principal"], question["action"], resource["type"], (resource,))
+    wanted = List(
+        question["principal"], question["action"], resource["type"], (resource,), tuple(resource.get("types", ()))
+    )
     ((verdict, selected),) = verdicts(rows, asked(live, wanted), wanted.records)
     assert selected or verdict is not RowVerdict.PERMIT
     return verdict

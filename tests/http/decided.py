@@ -62,9 +62,11 @@ class RealPolicy:
         """Ask OPA."""
         return await self.world.pep.listed(context, kind, resources, route)
 
-    def listing(self, context: RequestContext, action: Action, kind: str) -> AbstractAsyncContextManager[Listing]:
+    def listing(
+        self, context: RequestContext, action: Action, kind: str, types: tuple[str, ...] = ()
+    ) -> AbstractAsyncContextManager[Listing]:
         """Ask OPA."""
-        return self.world.pep.listing(context, action, kind)
+        return self.world.pep.listing(context, action, kind, types)
 
     async def stopped(self, context: RequestContext, route: Route, limited: Limited) -> None:
         """Write it down."""

@@ -133,7 +133,7 @@ def test_both_decisions_are_logged_under_the_request(kept: Chatting) -> None:
     answer = kept.chat()
     log = kept.house.log(answer.headers["x-request-id"])
     asked = [(line["action"], line["resource"]) for line in log if line.get("resource")]
-    made = f"sql_record::{kept.chats}::{answer.json['id']}"
+    made = f"sql_record::chat_completions::{answer.json['id']}"
     assert asked == [("read", "model::echo/small-1"), ("create", made)]
 
 

@@ -18,7 +18,17 @@ from server.authz.clauses import RecordFilter, read_filter
 from server.authz.question import ListQuestion, encode_list
 from server.storage.record_filter import RowVerdict, compile_filter
 from tests.conformance.engine import LiveOpa
-from tests.equivalence.policy_questions import ATTRIBUTES, IDS, NAMES, aim_caller, listed, principal, scope_of
+from tests.equivalence.policy_questions import (
+    ATTRIBUTES,
+    IDS,
+    NAMES,
+    STORAGE,
+    aim_caller,
+    listed,
+    principal,
+    scope_of,
+    typed,
+)
 from tests.equivalence.policy_strategies import about_the_caller, mostly, owned, rules, shared, some, unowned
 from tests.reference import model
 from tests.rows import Row, Rows
@@ -27,7 +37,7 @@ RECORDS = 12
 """Records in each list."""
 
 TYPES = ["sql_record::openai_files", "sql_record::responses", "vector_store", "prompt", "batch", "model", "shield"]
-SPELLINGS = [*TYPES, "vector_db", "tool"]
+SPELLINGS = [*TYPES, "vector_db", "tool", "sql_record::my_files"]
 ACTIONS = ["read", "read", "read", "update", "delete", "create"]
 ODD_NAMES = [
     *["'", "''", "' OR 1=1 --", '"', '"; DROP TABLE records; --', "a%", "%", "a_", "_", "\\", "\\'", "a\\", "?1", ":a"],
@@ -39,7 +49,12 @@ POOL = [*NAMES, *ODD_NAMES]
 IN_PATTERNS = [name for name in POOL if name.strip() and name.isprintable()]
 REGEXES = [
     *["sql_record::", "sql_rec", "sql_record::openai_files::a", "sql_record::openai_files::tmp-.*"],
-    *["sql_record::(openai_files|x)::.*", "sql_record::(openai_files|responses)::[ab]", r"sql_record::\w+::[ab]$"],
+    *["sql_record::my_", "sql_record::my_files::a", "sql_record::my_files::(a|b)$"],
+    *[
+        "sql_record::(openai_files|conversation_items)::.*",
+        "sql_record::(openai_files|responses)::[ab]",
+        r"sql_record::\w+::[ab]$",
+    ],
     *["sql_record::openai_files::a$", "prompt::.*", "prompt::(a|b)$", r"(?i)prompt::a\Z", "prompt::(?!a)"],
     *["(prompt|batch)::a", "prompt::a|batch::b$", "^^batch::", "batch::a?$", "batch::(?:a|b|)b*"],
     *["vector_db::.*", "vector_db::a", "vector_store::a$", "vector_(db|store)::(a|b)", r"vector_\w+::[a-z]+$"],
@@ -52,7 +67,9 @@ CONDITIONS = shared | shared | owned | unowned | about_the_caller
 names = st.sampled_from(IN_PATTERNS)
 patterns = st.one_of(
     st.builds("{}::{}".format, st.sampled_from(SPELLINGS), names | st.sampled_from(["*", "", "a"])),
-    st.sampled_from(["*", "sql_record::*", "sql_record::openai_files", "sql_record::openai_files::*"]),
+    st.sampled_from(
+        ["*", "sql_record::*", "sql_record::openai_files", "sql_record::openai_files::*", "sql_record::my_files::*"]
+    ),
     st.sampled_from(REGEXES).map("regex:{}".format),
     st.builds("regex:{}::{}{}".format, st.sampled_from(SPELLINGS), names.map(re.escape), st.sampled_from(ENDS)),
 )
@@ -77,17 +94,21 @@ def policies(draw: st.DrawFn) -> str:
         auth["provider_config"] = {"type": "oauth2_token", "jwks": {"uri": "https://issuer.example/jwks"}}
     if draw(mostly) or draw(mostly):
         auth["access_policy"] = draw(st.lists(rules(scopes(), CONDITIONS), min_size=1, max_size=8))
-    return yaml.safe_dump({"version": 2, "server": {"auth": auth}}, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump({"storage": STORAGE, "server": {"auth": auth}}, sort_keys=False, allow_unicode=True)
 
 
 @dataclass(frozen=True)
 class List:
-    """Who wants to do what to the records of which type; a record is the `resource` of the question about it alone."""
+    """Who wants to do what to the records of which type; a record is the `resource` of the question about it alone.
+
+    `types` holds every name of a type that has several.
+    """
 
     principal: dict[str, Any] | None
     action: str
     type: str
     records: tuple[dict[str, Any], ...]
+    types: tuple[str, ...] = ()
 
     def questions(self) -> list[dict[str, Any]]:
         """The question about each record."""
@@ -104,7 +125,8 @@ def random_list(chance: random.Random, policy: Sequence[dict[str, Any]]) -> List
         action = chance.choice([each for each in listed(scope_of(rule)["actions"]) if each != "create"] or [action])
         kind, matching = chance.choice(_matched(scope_of(rule)) or [(kind, matching)])
     asking = caller if chance.random() < 0.85 else None
-    return List(asking, action, kind, tuple(_record(chance, kind, caller, matching) for _ in range(RECORDS)))
+    records = tuple(_record(chance, kind, caller, matching) for _ in range(RECORDS))
+    return List(asking, action, kind, records, tuple(typed(kind).get("types", ())))
 
 
 def _matched(scope: dict[str, Any]) -> list[tuple[str, list[str]]]:
@@ -116,7 +138,7 @@ def _matched(scope: dict[str, Any]) -> list[tuple[str, list[str]]]:
 
 @cache
 def _is_named(pattern: str, kind: str, name: str) -> bool:
-    return model.names_resource(pattern, {"type": kind, "names": [name]})
+    return model.names_resource(pattern, {**typed(kind), "names": [name]})
 
 
 def _record(chance: random.Random, kind: str, caller: dict[str, Any], matching: list[str]) -> dict[str, Any]:
@@ -124,7 +146,7 @@ def _record(chance: random.Random, kind: str, caller: dict[str, Any], matching: 
     colleague = {**other, "attributes": {**other["attributes"], **_one_of(chance, caller["attributes"])}}
     namesake = {**other, "id": caller["id"]}
     return {
-        "type": kind,
+        **typed(kind),
         "names": [chance.choice(chance.choice([matching, matching, POOL, NAMES]))],
         "owner": chance.choice([None, caller, namesake, colleague, other]),
         "origin": chance.choice(["created", "created", "created", "config"]),
@@ -167,7 +189,7 @@ def asked(live: LiveOpa, wanted: List) -> RecordFilter:
     if wanted.principal is not None:
         attributes = {name: tuple(values) for name, values in wanted.principal["attributes"].items()}
         caller = Principal(wanted.principal["id"], wanted.principal["issuer"], attributes)
-    question = ListQuestion(caller, Action(wanted.action), wanted.type)
+    question = ListQuestion(caller, Action(wanted.action), wanted.type, wanted.types)
     status, answer = live.request("POST", FILTER, encode_list(question))
     assert status == 200, answer
     return read_filter(json.dumps(answer).encode(), question)

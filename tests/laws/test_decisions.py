@@ -16,6 +16,7 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.conformance.engine import LiveOpa, compile_config
+from tests.equivalence.policy_questions import STORAGE
 from tests.equivalence.policy_strategies import worlds
 
 POLICIES = {"route": "route_policy", "resource": "access_policy"}
@@ -55,6 +56,11 @@ def holds_always(live: LiveOpa, law: Law, policies: int = 15, questions: int = 2
             law(yaml.safe_load(text)["server"]["auth"], question, live.ask(question))
 
     checked()
+
+
+def _config_of(auth: dict[str, Any]) -> str:
+    """The text of a configuration with this section `server.auth`."""
+    return yaml.safe_dump({"storage": STORAGE, "server": {"auth": auth}}, sort_keys=False, allow_unicode=True)
 
 
 def applicable(live: LiveOpa, part: str, question: dict[str, Any]) -> dict[str, list[int]]:
@@ -98,10 +104,10 @@ def test_what_follows_the_determining_rule_is_irrelevant(live: LiveOpa) -> None:
             cut = {**auth, policy: auth[policy][: index + 1]}
             alone = {**auth, policy: [auth[policy][index]]}
             for shorter, place in ((cut, index), (alone, 0)):
-                live.load(compile_config(yaml.safe_dump({"server": {"auth": shorter}}, allow_unicode=True)))
+                live.load(compile_config(_config_of(shorter)))
                 decision = live.ask(question)[part]
                 assert (decision["effect"], index_of(decision)) == (answer[part]["effect"], place)
-        live.load(compile_config(yaml.safe_dump({"server": {"auth": auth}}, sort_keys=False, allow_unicode=True)))
+        live.load(compile_config(_config_of(auth)))
 
     holds_always(live, law, policies=5, questions=8)
 

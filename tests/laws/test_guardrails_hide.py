@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from policy.diagnostics import Findings
 from policy.document import parse_document
 from policy.parser import read_policies
@@ -16,6 +18,11 @@ GUARDRAILS = b"""package ostiary.guardrails
 deny contains {"reason": "the model is recalled"} if "recalled" in input.resource.names
 
 deny contains {"reason": "the route is closed"} if input.route.path == "/v1/closed"
+"""
+
+GUARDRAIL_OF_A_TABLE = """package ostiary.guardrails
+
+deny contains {"reason": "the table is closed"} if input.resource.type == "TABLE"
 """
 
 
@@ -39,3 +46,22 @@ def test_a_denied_resource_leaves_the_route_as_it_is(opa_binary: Path) -> None:
         assert effects("/v1/open", "other") == ("permit", "permit")
         assert effects("/v1/open", "recalled") == ("permit", "deny")
         assert effects("/v1/closed", "other") == ("deny", "deny")
+
+
+@pytest.mark.parametrize("name", ["openai_files", "my_files"])
+def test_a_guardrail_may_know_a_table_by_either_of_its_names(opa_binary: Path, name: str) -> None:
+    text = "{server: {auth: {access_policy: [{permit: {actions: read}}]}}}"
+    policies = read_policies(parse_document(text, "config.yaml"), {}, Findings())
+    assert policies is not None
+    guardrail = GUARDRAIL_OF_A_TABLE.replace("TABLE", f"sql_record::{name}").encode()
+
+    def effect(*tables: str) -> str:
+        types = [f"sql_record::{table}" for table in tables]
+        resource = {"type": types[0], "types": types, "names": ["x"], "owner": None, "origin": "created"}
+        answer = live.ask({"principal": None, "action": "read", "resource": resource})
+        return str(answer["resource"]["effect"])
+
+    with LiveOpa(opa_binary) as live:
+        live.load(compile_policies(policies, {"ostiary/guardrails/frozen.rego": guardrail}))
+        assert effect("openai_files", "my_files") == "deny"
+        assert effect("openai_conversations", "chats") == "permit"

@@ -98,7 +98,8 @@ def test_every_record_of_a_conformance_case_is_listed_as_it_is_decided(
             # A stored record has one name.
             names = question["resource"]["names"]
             records = tuple({**question["resource"], "names": [name]} for name in names)
-            wanted = List(question["principal"], question["action"], question["resource"]["type"], records)
+            types = tuple(question["resource"].get("types", ()))
+            wanted = List(question["principal"], question["action"], question["resource"]["type"], records, types)
             checked = decisions(live, wanted)
             assert len(names) > 1 or checked == [case.decision]
             Counter(listed(live, databases, wanted, checked))

@@ -34,6 +34,16 @@ def auth(config: Any) -> Any:
     return (config.get("server") or {}).get("auth") or {}
 
 
+def record_tables(config: Any) -> dict[str, str]:
+    """The names that the configuration gives to the tables of records, each with the standard name of its table."""
+    stores = (config.get("storage") or {}).get("stores") or {}
+    standard = {"inference": "chat_completions", "conversations": "openai_conversations", "files": "openai_files"}
+    named = {stores[store]["table_name"]: name for store, name in standard.items() if store in stores}
+    for provider in (config.get("providers") or {}).get("agents", []):
+        named[provider["config"]["persistence"]["responses"]["table_name"]] = "responses"
+    return named
+
+
 def authentication_configured(config: Any) -> bool:
     """Is there a provider, of a type that no variable left empty?"""
     return bool((auth(config).get("provider_config") or {}).get("type"))

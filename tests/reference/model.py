@@ -2,7 +2,8 @@
 
 Written from the policy language alone, slow and obvious; shares nothing with the parser, the compiler or the server.
 A principal is `{"id", "issuer", "attributes"}` or None for anonymous, a resource is `{"type", "names", "owner",
-"origin"}`; an answer is (`permit` or `deny`, index of the determining rule or None).
+"origin"}`, with all the `types` that it goes by where there are several; an answer is (`permit` or `deny`, index of
+the determining rule or None).
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def read(condition: str, principal: Any, owner: Any, origin: str | None) -> tupl
 def names_resource(pattern: str, resource: Any) -> bool:
     """Does the pattern match one of the resource's names, under one of the spellings of its type?"""
     vector = ["vector_db", "vector_store"]
-    spellings = vector if resource["type"] in vector else [resource["type"]]
+    spellings = vector if resource["type"] in vector else resource.get("types", [resource["type"]])
     subjects = [f"{kind}::{name}" for kind in spellings for name in resource["names"]]
     if pattern.startswith("regex:"):
         return any(matches(pattern, subject) for subject in subjects)

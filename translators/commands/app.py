@@ -113,7 +113,7 @@ def explain_(
             owner=owner,
             owner_attributes={"roles": owner_role or [], "teams": owner_team or []},
             route=route,
-            aliases=loaded.aliases,
+            known=loaded.known,
         )
         explanation = explain(loaded, question)
     sys.stdout.write(json.dumps(explanation.as_json(), indent=2) + "\n" if json_output else explanation.text())
@@ -145,7 +145,7 @@ def test_(
     """Put the cases of each FILE to OPA, and say which decisions differ and which rules decided none."""
     with failures_explained(as_json_lines=json_output):
         loaded = load(config)
-        report = run_cases(loaded, read_files(files, loaded.aliases))
+        report = run_cases(loaded, read_files(files, loaded.known))
         if junit is not None:
             write_junit(report, junit, require_coverage=require_coverage)
     sys.stdout.write(json.dumps(report.as_json(), indent=2) + "\n" if json_output else report.text())

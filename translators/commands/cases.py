@@ -30,7 +30,7 @@ from policy.document import Sequence as Listed
 from policy.fields import kind_of, known_keys, one_or_more_texts, one_text
 from policy.vocabulary import Origin, Verdict
 from translators.commands.questions import (
-    Aliases,
+    Known,
     Question,
     UnclearQuestion,
     named_action,
@@ -70,19 +70,19 @@ class Case:
         return "route" if "route" in self.question else "resource"
 
 
-def read_cases(path: Path, aliases: Aliases) -> tuple[Case, ...]:
+def read_cases(path: Path, known: Known) -> tuple[Case, ...]:
     """The cases of one file; raises InvalidDocument with everything that is wrong with it."""
     document, findings = read_document(path), Findings()
     known_keys(document, _FILE, "a file of policy tests", findings)
     if "about" in document.entries:
         one_text(document.entries["about"].node, "about", findings)
-    cases = tuple(_cases(document, _principals(document, findings), aliases, findings))
+    cases = tuple(_cases(document, _principals(document, findings), known, findings))
     findings.raise_errors()
     return cases
 
 
 def _cases(
-    document: Mapping, principals: ReadOnly[str, Question | None], aliases: Aliases, findings: Findings
+    document: Mapping, principals: ReadOnly[str, Question | None], known: Known, findings: Findings
 ) -> Iterator[Case]:
     entry = document.entries.get("cases")
     if entry is None or not isinstance(entry.node, Listed) or not entry.node.items:
@@ -91,7 +91,7 @@ def _cases(
         return
     lines: dict[str, int] = {}
     for item in entry.node.items:
-        case = _case(item, principals, aliases, findings)
+        case = _case(item, principals, known, findings)
         if case is None:
             continue
         if case.id in lines:
@@ -101,13 +101,13 @@ def _cases(
         yield case
 
 
-def _case(node: Node, principals: ReadOnly[str, Question | None], aliases: Aliases, findings: Findings) -> Case | None:
+def _case(node: Node, principals: ReadOnly[str, Question | None], known: Known, findings: Findings) -> Case | None:
     """One case; None after reporting everything that is wrong with it."""
     if not isinstance(node, Mapping):
         findings.error("not-a-mapping", node.span, f"a case is a mapping, not {kind_of(node)}", "start it with `- id:`")
         return None
     own = Findings()
-    case = _CaseReader(node, principals, own).case(aliases)
+    case = _CaseReader(node, principals, own).case(known)
     findings.extend(own)
     return None if own.has_errors else case
 
@@ -149,7 +149,7 @@ class _CaseReader:
         self._principals = principals
         self._findings = findings
 
-    def case(self, aliases: Aliases) -> Case | None:
+    def case(self, known: Known) -> Case | None:
         """The case; worth nothing if an error was reported."""
         self._check_keys()
         if "route" in self._node.entries:
@@ -162,7 +162,7 @@ class _CaseReader:
         if self._findings.has_errors:
             return None
         try:
-            asked = question(written, aliases)
+            asked = question(written, known)
         except UnclearQuestion as unclear:
             self._findings.error("unclear-question", self._node.span, unclear.message, unclear.hint)
             return None

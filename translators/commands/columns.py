@@ -47,7 +47,7 @@ def columns(policies: PolicySet) -> tuple[tuple[Column, ...], list[str]]:
     made: list[Column] = []
     missing: list[str] = []
     for pattern in resources:
-        found = sample_resource(pattern, resources)
+        found = sample_resource(pattern, resources, policies.tables)
         if found is None:
             missing.append(_missing(pattern, "resource"))
             continue

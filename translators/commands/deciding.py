@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, TextIO
 
 from translators.commands.loading import Loaded
-from translators.commands.questions import Aliases, Question, UnclearQuestion, question
+from translators.commands.questions import Known, Question, UnclearQuestion, question
 from translators.session import OpaSession
 
 _BATCH = 200
@@ -22,7 +22,7 @@ def decide_lines(loaded: Loaded, source: BinaryIO, target: TextIO) -> None:
     """
     with OpaSession(loaded.bundle) as opa:
         for lines in _batches(source):
-            read = [_read(line, loaded.aliases) for line in lines]
+            read = [_read(line, loaded.known) for line in lines]
             questions = [asked for _, asked in read if isinstance(asked, dict)]
             answers = iter(opa.ask(questions) if questions else [])
             for identity, asked in read:
@@ -41,7 +41,7 @@ def _batches(source: BinaryIO) -> Iterator[list[bytes]]:
         yield [line for line in lines if line.strip()]
 
 
-def _read(line: bytes, aliases: Aliases) -> tuple[Any, Question | str]:
+def _read(line: bytes, known: Known) -> tuple[Any, Question | str]:
     try:
         written = json.loads(line)
     except ValueError:
@@ -51,7 +51,7 @@ def _read(line: bytes, aliases: Aliases) -> tuple[Any, Question | str]:
     if not isinstance(written, dict):
         return None, "the line is not a JSON object"
     try:
-        return written.get("id"), question(written, aliases)
+        return written.get("id"), question(written, known)
     except UnclearQuestion as unclear:
         return written.get("id"), str(unclear)
 

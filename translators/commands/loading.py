@@ -20,7 +20,7 @@ from policy.models import model_aliases
 from policy.parser import read_policies
 from policy.rendering import as_json, render
 from policy.rules import PolicySet
-from translators.commands.questions import Aliases, UnclearQuestion
+from translators.commands.questions import Known, UnclearQuestion
 from translators.compiler import Bundle, compile_policies
 from translators.guardrails.reading import read_guardrails
 from translators.opa import OpaNotFound
@@ -41,7 +41,7 @@ class Loaded:
     policies: PolicySet
     bundle: Bundle
     warnings: tuple[Diagnostic, ...]
-    aliases: Aliases
+    known: Known
 
 
 def load(path: Path) -> Loaded:
@@ -71,7 +71,8 @@ def compiled(path: Path, document: Mapping, findings: Findings, *, check_guardra
         return None
     findings.diagnostics.extend(guardrails.warnings)
     report_attributes_of_guardrails(guardrails.attributes, document, os.environ, findings)
-    return Loaded(path, policies, bundle, tuple(findings.diagnostics), model_aliases(document, os.environ))
+    known = Known(model_aliases(document, os.environ), policies.tables)
+    return Loaded(path, policies, bundle, tuple(findings.diagnostics), known)
 
 
 @contextmanager

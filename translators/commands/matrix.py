@@ -129,12 +129,12 @@ class _Asker:
 
     def _questions(self, caller: Caller, column: Column) -> Iterator[tuple[str, Question]]:
         if column.about == "route":
-            yield "", question({"principal": caller.principal(), "route": column.form}, {})
+            yield "", question({"principal": caller.principal(), "route": column.form}, self._loaded.known)
             return
         for relation, principal, owner, origin in self._relations(caller, column):
             resource = {**column.form, "owner": owner, "origin": origin.value}
             asked = {"principal": principal, "action": column.verb, "resource": resource}
-            yield relation, question(asked, self._loaded.aliases)
+            yield relation, question(asked, self._loaded.known)
 
     def _relations(
         self, caller: Caller, column: Column

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from policy.diagnostics import did_you_mean, quoted
 from policy.patterns import with_type
 from policy.routes import METHODS, normalize_path
+from policy.tables import Tables
 from policy.vocabulary import RECORD_PREFIX, RESOURCE_TYPES, TYPE_SYNONYMS, Action
 
 Question = dict[str, Any]
 """The `input` of the law's entrypoint; see `rego/schemas/input.json`."""
 
 
-Aliases = Mapping[str, tuple[str, ...]]
-"""Any name of a model that the configuration defines, and all of its names."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a configuration says about the names in questions.
+
+    `models` maps any name of a configured model to all of its names; `tables` are the names of the record tables.
+    """
+
+    models: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    tables: Tables = field(default_factory=Tables)
 
 
 _RECORD: Final = RECORD_PREFIX.removesuffix("::")
@@ -42,7 +51,7 @@ def asked(
     owner: str | None,
     owner_attributes: Mapping[str, Sequence[str]],
     route: str | None,
-    aliases: Aliases,
+    known: Known,
 ) -> Question:
     """The question that a command line asks, `action` read if it isn't given; raises UnclearQuestion."""
     if (resource is None) is (route is None):
@@ -52,12 +61,12 @@ def asked(
     if route is not None:
         if action is not None or owner is not None or holding:
             raise UnclearQuestion(f"{_ONLY_ABOUT_RESOURCES} say nothing about a route", "leave them out")
-        return question({"principal": caller, "route": named_route(route)}, aliases)
+        return question({"principal": caller, "route": named_route(route)}, known)
     if owner is None and holding:
         raise UnclearQuestion("--owner-role and --owner-team need an owner", "add --owner ID")
     holder = None if owner is None else {"id": owner, "attributes": holding}
     target = {**named_resource(resource or ""), "owner": holder}
-    return question({"principal": caller, "action": named_action(action or Action.READ), "resource": target}, aliases)
+    return question({"principal": caller, "action": named_action(action or Action.READ), "resource": target}, known)
 
 
 def _asking(
@@ -113,12 +122,12 @@ def named_action(text: str) -> str:
     return text
 
 
-def question(written: Mapping[str, Any], aliases: Aliases) -> Question:
+def question(written: Mapping[str, Any], known: Known) -> Question:
     """The question in `{"principal", "action", "resource": {"type", "id", "owner"}}` and/or `{"principal", "route"}`.
 
     Types are made canonical, paths normalized, and what is left out gets its usual meaning: no issuer; the origin is
-    `config` where there is no owner, unless the resource is to be created; a model of the configuration has all of its
-    `aliases`. Raises UnclearQuestion for anything malformed: nothing is guessed.
+    `config` where there is no owner, unless the resource is to be created; a model and a table of the configuration
+    have all of their names. Raises UnclearQuestion for anything malformed: nothing is guessed.
     """
     unknown = set(written) - {"id", "principal", "action", "resource", "route"}
     if unknown:
@@ -130,9 +139,9 @@ def question(written: Mapping[str, Any], aliases: Aliases) -> Question:
         form["route"] = _route(written["route"])
     if "resource" in written or "action" in written:
         form["action"] = _action(written.get("action"))
-        form["resource"] = _resource(written.get("resource"), form["action"])
+        form["resource"] = _resource(written.get("resource"), form["action"], known.tables)
         if form["resource"]["type"] == "model" and form["resource"]["origin"] == "config":
-            form["resource"]["names"] = _all_names(form["resource"]["names"], aliases)
+            form["resource"]["names"] = _all_names(form["resource"]["names"], known)
     if len(form) == 1:
         raise UnclearQuestion("neither `route` nor `action` and `resource` are given")
     return form
@@ -166,7 +175,7 @@ def _action(written: Any) -> str:
     return str(written)
 
 
-def _resource(written: Any, action: str) -> Question:
+def _resource(written: Any, action: str, tables: Tables) -> Question:
     members = _object(written, "resource", required={"type"}, optional={"id", "names", "owner", "origin"})
     names = members.get("names", [members.get("id")])
     if not isinstance(names, list) or not names:
@@ -179,12 +188,15 @@ def _resource(written: Any, action: str) -> Question:
     origin = members.get("origin", "config" if unowned else "created")
     if origin not in {"config", "created"}:
         raise UnclearQuestion("`resource.origin` is neither `config` nor `created`")
-    return {"type": subject_type, "names": names, "owner": owner, "origin": origin}
+    canonical = tables.canonical_type(subject_type)
+    types = tables.types(canonical)
+    further = {"types": list(types)} if len(types) > 1 else {}
+    return {"type": canonical, **further, "names": names, "owner": owner, "origin": origin}
 
 
-def _all_names(names: list[str], aliases: Aliases) -> list[str]:
-    known = [alias for name in names for alias in aliases.get(name, (name,))]
-    return list(dict.fromkeys(known))
+def _all_names(names: list[str], known: Known) -> list[str]:
+    found = [alias for name in names for alias in known.models.get(name, (name,))]
+    return list(dict.fromkeys(found))
 
 
 def _canonical(kind: str, names: list[str]) -> tuple[str, list[str]]:

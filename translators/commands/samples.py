@@ -21,6 +21,7 @@ from policy.rules import (
     Regex,
     ResourcePattern,
 )
+from policy.tables import Tables
 from policy.vocabulary import RECORD_PREFIX, RECORD_TABLES, RESOURCE_TYPES, TYPE_SYNONYMS
 from translators.regex.codepoints import Ranges, holds
 from translators.regex.reader import read
@@ -58,11 +59,11 @@ def spelled(pattern: ResourcePattern | PathPattern) -> str:
             return REGEX_PREFIX + text
 
 
-def sample_resource(pattern: ResourcePattern, all_patterns: Sequence[ResourcePattern]) -> Named | None:
+def sample_resource(pattern: ResourcePattern, all_patterns: Sequence[ResourcePattern], tables: Tables) -> Named | None:
     """A resource that `pattern` matches and as few other of `all_patterns` as can be had; None if none is found."""
-    candidates = [found for found in _resources(pattern) if _matches(pattern, found)]
+    candidates = [found for found in _resources(pattern, tables) if _matches(pattern, found, tables)]
     rivals = [other for other in all_patterns if other != pattern]
-    return _most_typical(candidates, lambda found: sum(_matches(rival, found) for rival in rivals))
+    return _most_typical(candidates, lambda found: sum(_matches(rival, found, tables) for rival in rivals))
 
 
 def sample_path(pattern: PathPattern, all_patterns: Sequence[PathPattern]) -> str | None:
@@ -78,7 +79,7 @@ def _most_typical(candidates: Sequence[Sample], rivals: Callable[[Sample], int])
     return min(candidates, key=rivals, default=None)
 
 
-def _resources(pattern: ResourcePattern) -> Iterator[Named]:
+def _resources(pattern: ResourcePattern, tables: Tables) -> Iterator[Named]:
     match pattern:
         case ExactName(kind, name):
             yield kind, name
@@ -90,7 +91,7 @@ def _resources(pattern: ResourcePattern) -> Iterator[Named]:
             yield from ((kind, name) for kind in RESOURCE_TYPES for name in _NAMES)
         case Regex():
             for text in _texts(pattern):
-                yield from (found for subject in _subjects(text) if (found := _split(subject)) is not None)
+                yield from (found for subject in _subjects(text) if (found := _split(subject, tables)) is not None)
 
 
 def _subjects(text: str) -> Iterator[str]:
@@ -105,11 +106,11 @@ def _subjects(text: str) -> Iterator[str]:
         yield f"{kind}::{rest}x"
 
 
-def _split(subject: str) -> Named | None:
+def _split(subject: str, tables: Tables) -> Named | None:
     """The resource with that subject; None if there can't be one."""
     if subject.startswith(RECORD_PREFIX):
         table, _, name = subject.removeprefix(RECORD_PREFIX).partition("::")
-        return (RECORD_PREFIX + table, name) if table and name else None
+        return (tables.canonical_type(RECORD_PREFIX + table), name) if table and name else None
     kind, _, name = subject.partition("::")
     canonical = TYPE_SYNONYMS.get(kind, kind)
     return (canonical, name) if canonical in RESOURCE_TYPES and name else None
@@ -129,7 +130,7 @@ def _paths(pattern: PathPattern) -> Iterator[str]:
                 yield from (text, f"{text}x", f"/{text}", text.rstrip("/"))
 
 
-def _matches(pattern: ResourcePattern, resource: Named) -> bool:
+def _matches(pattern: ResourcePattern, resource: Named, tables: Tables) -> bool:
     kind, name = resource
     match pattern:
         case Everything():
@@ -141,7 +142,10 @@ def _matches(pattern: ResourcePattern, resource: Named) -> bool:
         case ExactName(own, own_name):
             return resource == (own, own_name)
         case Regex():
-            spellings = [kind, *(synonym for synonym, canonical in TYPE_SYNONYMS.items() if canonical == kind)]
+            spellings = [
+                *tables.types(kind),
+                *(synonym for synonym, canonical in TYPE_SYNONYMS.items() if canonical == kind),
+            ]
             return any(_matches_text(pattern, f"{spelling}::{name}") for spelling in spellings)
 
 

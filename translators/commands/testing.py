@@ -10,7 +10,7 @@ from typing import Any
 from policy.diagnostics import Diagnostic, InvalidDocument, visible
 from translators.commands.cases import Case, read_cases
 from translators.commands.loading import Loaded
-from translators.commands.questions import Aliases
+from translators.commands.questions import Known
 from translators.modules import CompiledRule
 from translators.session import OpaSession
 
@@ -97,13 +97,13 @@ class Results:
         return f"{cases}; {decisive} of {len(self.rules)} rules were decisive" if self.rules else cases
 
 
-def read_files(files: Iterable[Path], aliases: Aliases) -> tuple[Case, ...]:
+def read_files(files: Iterable[Path], known: Known) -> tuple[Case, ...]:
     """The cases of all files; raises InvalidDocument with everything that is wrong with any of them."""
     cases: list[Case] = []
     found: list[Diagnostic] = []
     for file in files:
         try:
-            cases += read_cases(file, aliases)
+            cases += read_cases(file, known)
         except InvalidDocument as invalid:
             found += invalid.diagnostics
     if found:

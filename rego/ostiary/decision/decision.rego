@@ -55,8 +55,8 @@ route := vetoed(route_vetoes) if {
 
 # METADATA
 # title: May this action be done to this resource?
-resource := vetoed(vetoes) if {
-	count(vetoes) > 0
+resource := vetoed(resource_vetoes) if {
+	count(resource_vetoes) > 0
 } else := permitted("authentication is not configured") if {
 	conditions.authentication_off
 } else := object.union(
@@ -138,6 +138,15 @@ elements(deny) := {[place, element] |
 #   route.
 route_vetoes := found if {
 	found := vetoes with input as object.remove(input, {"action", "resource"})
+}
+
+# METADATA
+# title: What guardrails deny of the resource
+# description: >-
+#   A table of records may have two names. It is judged under each of them, so that a guardrail may know it by either.
+resource_vetoes := vetoes | {veto |
+	some type in input.resource.types
+	some veto in vetoes with input.resource.type as type
 }
 
 vetoed(found) := {

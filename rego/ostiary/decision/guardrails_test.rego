@@ -98,3 +98,19 @@ test_a_guardrail_without_a_place_denies_too if {
 	answer.resource.source == "guardrails"
 	answer.resource.description == "frozen"
 }
+
+test_a_guardrail_denies_a_record_of_a_table_with_two_names if {
+	answer := decision.answer with input as object.union(wanted, {"resource": {
+		"type": "sql_record::openai_files",
+		"types": ["sql_record::openai_files", "sql_record::my_files"],
+		"names": ["file-1"],
+		"owner": null,
+		"origin": "created",
+	}})
+		with data.ostiary.settings as open_policy
+		with data.ostiary.access.permit as {0}
+		with data.ostiary.access.forbid as set()
+		with data.ostiary.guardrails.deny as {{"reason": "frozen"}}
+	answer.resource.effect == "deny"
+	answer.resource.description == "frozen"
+}

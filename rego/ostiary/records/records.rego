@@ -54,6 +54,8 @@ subject_starts_with(prefix) if {
 
 spellings contains concat("", [input.type, "::"])
 
+spellings contains concat("", [type, "::"]) if some type in input.types
+
 spellings contains "vector_db::" if input.type == "vector_store"
 
 # METADATA

@@ -28,6 +28,22 @@ test_a_name_is_for_the_record_to_tell if {
 	records.name_is("a'b") == {"fact": "name_is", "holds": true, "name": "a'b"}
 }
 
+test_a_beginning_under_either_name_of_a_table[prefix] if {
+	question := object.union(
+		lists(alice, "sql_record::openai_files"),
+		{"types": ["sql_record::openai_files", "sql_record::my_files"]},
+	)
+	some prefix, said in {
+		"sql_record::my_": true,
+		"sql_record::my_files::": true,
+		"sql_record::openai_files::": true,
+		"sql_record::my_files::a": {"fact": "name_starts_with", "holds": true, "prefix": "a"},
+		"sql_record::openai_files::a": {"fact": "name_starts_with", "holds": true, "prefix": "a"},
+		"sql_record::others::": false,
+	}
+	records.subject_starts_with(prefix) == said with input as question
+}
+
 test_a_beginning_that_every_subject_has[name] if {
 	some name, case in {
 		"nothing": {"prefix": "", "type": "prompt"},

@@ -7,7 +7,10 @@ package ostiary.subject
 
 # METADATA
 # title: Every spelling of the resource's type
+# description: A table of records that the configuration names has its standard name and that one.
 types contains input.resource.type
+
+types contains type if some type in input.resource.types
 
 types contains "vector_db" if input.resource.type == "vector_store"
 

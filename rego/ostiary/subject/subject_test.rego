@@ -28,6 +28,13 @@ test_subjects[name] if {
 			"question": resource("sql_record::openai_files", ["file-1"]),
 			"subjects": {"sql_record::openai_files::file-1"},
 		},
+		"a record of a table with two names": {
+			"question": {"resource": object.union(
+				resource("sql_record::openai_files", ["file-1"]).resource,
+				{"types": ["sql_record::openai_files", "sql_record::my_files"]},
+			)},
+			"subjects": {"sql_record::my_files::file-1", "sql_record::openai_files::file-1"},
+		},
 		"colons in a name": {"question": resource("tool", ["a::b"]), "subjects": {"tool::a::b"}},
 		"an empty name": {"question": resource("tool", [""]), "subjects": {"tool::"}},
 		"no name": {"question": resource("tool", []), "subjects": set()},

@@ -322,16 +322,9 @@ def test_records_are_not_kept_where_only_counters_are() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("stores", "key"),
-    [
-        ("inference: {backend: s, table_name: a}\n    files: {backend: s, table_name: a}", "table_name"),
-        ("metadata: {backend: k, namespace: a}\n    prompts: {backend: k, namespace: a}", "namespace"),
-    ],
-)
-def test_two_stores_share_no_table(stores: str, key: str) -> None:
-    backends = "  backends: {s: {type: sql_sqlite, db_path: a.db}, k: {type: kv_sqlite, db_path: a.db}}"
-    first, second = (store.split(":")[0].strip() for store in stores.splitlines())
+def test_two_stores_share_no_namespace() -> None:
+    stores = "metadata: {backend: k, namespace: a}\n    prompts: {backend: k, namespace: a}"
+    backends = "  backends: {k: {type: kv_sqlite, db_path: a.db}}"
     [error] = errors(f"storage:\n{backends}\n  stores:\n    {stores}\n")
-    assert error.endswith(f": `{second}` and `{first}` would be one table in one backend; give each its own `{key}`")
+    assert error.endswith(": `prompts` and `metadata` would be one table in one backend; give each its own `namespace`")
     assert errors(f"storage:\n{backends}\n  stores:\n    {stores.replace('a}', 'b}', 1)}\n") == []

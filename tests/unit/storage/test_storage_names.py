@@ -58,7 +58,7 @@ class Gate:
         return Permit(MINT, self.principal, action, resource, decision, "d")
 
     @asynccontextmanager
-    async def listing(self, action: Action, kind: str) -> AsyncIterator[Listing]:
+    async def listing(self, action: Action, kind: str, types: tuple[str, ...] = ()) -> AsyncIterator[Listing]:
         """Those whose names begin with `a`; the filter leaves none undecided, so that the policy isn't asked again."""
         where = [(PERMIT, [Atom(NameStartsWith("a"), holds=True)])]
         yield Listing(ListPermit(MINT, Anonymous(), action, kind, clauses(*where), "d"), self._unasked)

@@ -9,6 +9,7 @@ import pytest
 from policy.diagnostics import Span
 from policy.rules import EveryRecord, Everything, ExactName, ExactPath, OfType, PathPattern, PathPrefix, Regex
 from policy.rules import ResourcePattern as Resource
+from policy.tables import Tables
 from translators.commands.samples import sample_path, sample_resource, spelled
 
 PLACE = Span("config.yaml", 1, 1)
@@ -47,7 +48,7 @@ def regex(pattern: str) -> Regex:
     ],
 )
 def test_a_resource_for_a_regular_expression(pattern: str) -> None:
-    found = sample_resource(regex(pattern), [])
+    found = sample_resource(regex(pattern), [], Tables())
     assert found is not None
     kind, name = found
     spellings = ["vector_store", "vector_db"] if kind == "vector_store" else [kind]
@@ -56,11 +57,11 @@ def test_a_resource_for_a_regular_expression(pattern: str) -> None:
 
 @pytest.mark.parametrize("pattern", ["file::x", "a{30}b", "model::(?=ab)b", "^$", "model$", "(?!x)x", r"\d+::a"])
 def test_a_regular_expression_that_no_resource_matches_has_no_sample(pattern: str) -> None:
-    assert sample_resource(regex(pattern), []) is None
+    assert sample_resource(regex(pattern), [], Tables()) is None
 
 
 def test_a_pattern_that_python_refuses_has_no_sample() -> None:
-    assert sample_resource(Regex("(", PLACE, valid=False), []) is None
+    assert sample_resource(Regex("(", PLACE, valid=False), [], Tables()) is None
     assert sample_path(Regex("(", PLACE, valid=False), []) is None
 
 
@@ -81,7 +82,7 @@ def test_a_pattern_that_python_refuses_has_no_sample() -> None:
 def test_a_sample_is_one_that_other_patterns_do_not_match(
     pattern: Resource, others: list[Resource], expected: tuple[str, str]
 ) -> None:
-    assert sample_resource(pattern, [pattern, *others]) == expected
+    assert sample_resource(pattern, [pattern, *others], Tables()) == expected
 
 
 @pytest.mark.parametrize(
