@@ -64,7 +64,7 @@ def compiled(path: Path, document: Mapping, findings: Findings, *, check_guardra
     if policies is None:
         return None
     try:
-        guardrails = read_guardrails(policies.guardrails, checked=check_guardrails)
+        guardrails = read_guardrails(policies.guardrails, policies.tables, checked=check_guardrails)
         bundle = compile_policies(policies, guardrails.files)
     except InvalidDocument as invalid:
         findings.diagnostics.extend(invalid.diagnostics)

@@ -4,33 +4,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from policy.diagnostics import did_you_mean, quoted
-from policy.vocabulary import RECORD_PREFIX, RECORD_TABLES, RESOURCE_TYPES, TYPE_SYNONYMS
+from policy.tables import Tables
+from policy.vocabulary import RESOURCE_TYPES, TYPE_SYNONYMS, type_of_record
 from translators.law import LAW
 
 Schema = dict[str, Any]
 
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-_TYPES: Final = (*RESOURCE_TYPES, *(RECORD_PREFIX + table for table in RECORD_TABLES))
 
 
 def question_schema() -> Schema:
     """The schema of a question about one thing: guardrails never meet the other forms of `rego/schemas/input.json`."""
     schema: Schema = json.loads((LAW / "schemas/input.json").read_text(encoding="utf-8"))
-    for other in ("type", "questions"):
+    for other in ("type", "types", "questions"):
         del schema["properties"][other]
+    # The law puts each name of a type in place of `type`; a test of this member, which most types lack, would be lost.
+    del schema["definitions"]["resource"]["properties"]["types"]
     return schema
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What stands at a place of the question: `path` is where (`*` for any member), `schema` what it looks like."""
+    """What stands at a place of the question: `path` is where (`*` for any member), `schema` what it looks like.
+
+    `types` are the names that a resource's type can have.
+    """
 
     path: tuple[str, ...]
     schema: Schema
+    types: tuple[str, ...]
 
     @property
     def is_text(self) -> bool:
@@ -46,17 +52,20 @@ class Shape:
         """The shape of a member (None: of any member); a sentence where there is none; None where it can't be told."""
         kind, below = self.schema.get("type"), self.schema.get("properties")
         if kind == "array":
-            return None if name is not None else Shape((*self.path, "*"), _resolved(self.schema["items"], root))
+            return None if name is not None else self._below("*", _resolved(self.schema["items"], root))
         if name is None:
             return None
         if self.is_text:
             return f"{self.named} is a text, which has no member {quoted(name)}"
         open_to = self.schema.get("additionalProperties")
         if below is not None and name in below:
-            return Shape((*self.path, name), _resolved(below[name], root))
+            return self._below(name, _resolved(below[name], root))
         if isinstance(open_to, dict):
-            return Shape((*self.path, name), _resolved(open_to, root))
+            return self._below(name, _resolved(open_to, root))
         return f"no question has {quoted('.'.join([*self.path, name]))}; {did_you_mean(name, below or ())}"
+
+    def _below(self, name: str, schema: Schema) -> Shape:
+        return replace(self, path=(*self.path, name), schema=schema)
 
     @property
     def named(self) -> str:
@@ -76,9 +85,9 @@ class Shape:
                 None if sound else f"{self.named} is never {quoted(value)}; it begins with `/` and doesn't end with it"
             )
         known = self._values
-        if known is None or value in known or (known is _TYPES and _is_a_table(value)):
+        if known is None or value in known:
             return None
-        if known is _TYPES and value in TYPE_SYNONYMS:
+        if known is self.types and value in TYPE_SYNONYMS:
             return f"{self.named} is never {quoted(value)}; write `{TYPE_SYNONYMS[value]}`"
         return f"{self.named} is never {quoted(value)}; {did_you_mean(value, known)}"
 
@@ -89,8 +98,6 @@ class Shape:
         known = self._values
         if known is None or any(value.startswith(beginning) for value in known):
             return None
-        if known is _TYPES and beginning.startswith(RECORD_PREFIX):
-            return None
         return self._never_begins(beginning, known)
 
     def _never_begins(self, beginning: str, known: Iterable[str]) -> str:
@@ -99,25 +106,18 @@ class Shape:
     @property
     def _values(self) -> tuple[str, ...] | None:
         if self.path == ("input", "resource", "type"):
-            return _TYPES
+            return self.types
         if self.path == ("input", "route", "method"):
             return _METHODS
         listed = self.schema.get("enum")
         return None if listed is None else tuple(listed)
 
 
-def question() -> Shape:
-    """The shape of `input` in a guardrail."""
-    return Shape(("input",), question_schema())
+def question(tables: Tables) -> Shape:
+    """The shape of `input` in a guardrail, where the record tables have these names."""
+    return Shape(("input",), question_schema(), (*RESOURCE_TYPES, *map(type_of_record, tables.names)))
 
 
 def _resolved(schema: Schema, root: Schema) -> Schema:
     reference = schema.get("$ref")
     return schema if reference is None else root["definitions"][reference.removeprefix("#/definitions/")]
-
-
-def _is_a_table(value: str) -> bool:
-    """Tables may have names of the operator's own."""
-    return (
-        value.startswith(RECORD_PREFIX) and "::" not in value[len(RECORD_PREFIX) :] and len(value) > len(RECORD_PREFIX)
-    )

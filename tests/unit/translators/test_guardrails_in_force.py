@@ -259,3 +259,16 @@ def test_the_rest_of_a_file_stays_as_it_is() -> None:
             left = left.replace(f'deny["g.rego:{line}"]', "deny")
         assert left == text
         assert count <= text.count("deny")
+
+
+@pytest.mark.parametrize("table", ["openai_files", "my_files"])
+def test_a_table_may_be_known_by_either_name_and_a_record_is_judged_under_both(folder: Path, table: str) -> None:
+    config = folder.parent / "config.yaml"
+    config.write_text(f"{CONFIG}storage: {{stores: {{files: {{backend: sql, table_name: my_files}}}}}}\n")
+    rule = f'deny contains {{"reason": "no"}} if input.resource.type == "sql_record::{table}"\n'
+    found = loaded(folder, g=HEAD + rule)
+    types = ["sql_record::openai_files", "sql_record::my_files"]
+    file = {"type": types[0], "types": types, "names": ["file-1"], "owner": DORA, "origin": "created"}
+    with OpaSession(found.bundle) as opa:
+        (answer,) = opa.ask([{"principal": DORA, "action": "read", "resource": file}])
+    assert answer["resource"]["source"] == "g.rego:3"
