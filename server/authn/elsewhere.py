@@ -10,6 +10,9 @@ from server.authn.authenticator import AuthenticationFailed
 
 _NAMES: Final = "_claim_names"
 _SOURCES: Final = "_claim_sources"
+_DIGESTS: Final = "_sd"
+_DIGEST_IN_LIST: Final = "..."
+"""Claims and values that the token's holder need not show (SD-JWT, RFC 9901)."""
 
 _SAML_GROUPS: Final = "http://schemas.microsoft.com/ws/2008/06/identity/claims/groups"
 _MARKS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -27,8 +30,10 @@ def refuse_elsewhere(holder: Mapping[str, Any], name: str) -> None:
 
     `holder` is the token's claims or an object inside them, `name` the rest of the path from there, with dots. The
     claim is elsewhere even if some values of it are present: they need not be all. A `_claim_names` that can't be read,
-    and sources that no `_claim_names` assigns, may be about any claim.
+    sources that no `_claim_names` assigns, and digests may be about any claim.
     """
+    if holder.get(_DIGESTS) not in (None, []):
+        raise AuthenticationFailed(f"the token's `{_DIGESTS}` hides which of its claims are elsewhere")
     names, sources = holder.get(_NAMES), holder.get(_SOURCES)
     if names is None or names == {}:
         if sources is not None and sources != {}:
@@ -44,16 +49,21 @@ def refuse_elsewhere(holder: Mapping[str, Any], name: str) -> None:
 
 
 def refuse_reference(holder: Mapping[str, Any], name: str, claim: object) -> None:
-    """Raise `AuthenticationFailed` if `claim`, the value of `name` in `holder`, is the name of one of its sources."""
+    """Raise `AuthenticationFailed` if `claim`, the value of `name` in `holder`, only says where it is.
+
+    It does as the name of a source, as a digest in a list, or as an object that says so of its own members.
+    """
     sources = holder.get(_SOURCES)
-    values = claim if isinstance(claim, list) else [claim]
-    if isinstance(sources, Mapping) and any(isinstance(value, str) and value in sources for value in values):
-        raise _elsewhere(name)
+    for value in claim if isinstance(claim, list) else [claim]:
+        if isinstance(value, Mapping) and (_DIGEST_IN_LIST in value or says_elsewhere(value)):
+            raise _elsewhere(name)
+        if isinstance(value, str) and isinstance(sources, Mapping) and value in sources:
+            raise _elsewhere(name)
 
 
 def says_elsewhere(holder: Mapping[str, Any]) -> bool:
     """Whether `holder` says of any claim that it is somewhere else."""
-    marks = [_NAMES, _SOURCES, *_MARKS]
+    marks = [_NAMES, _SOURCES, _DIGESTS, *_MARKS]
     return any(_is_set(holder.get(mark)) for mark in marks) or any(map(_SOURCE_IN_NAME.fullmatch, holder))
 
 

@@ -63,6 +63,14 @@ ELSEWHERE: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"realm_access": "src1", "_claim_names": {"address": "src1"}, "_claim_sources": GRAPH},
         {"realm_access.roles": "roles"},
     ),
+    "hidden by a digest": ({"_sd": ["X9yH0Ajrdm1Oij4tWso9UzzKJvPoDxwmuEcO3XAdRC0"], "_sd_alg": "sha-256"}, GROUPS),
+    "hidden by a digest beside some groups": ({"_sd": ["X9yH0Ajrdm1Oij4tWso9UzzKJvPo"], "groups": ["a"]}, GROUPS),
+    "hidden by a digest inside an object": (
+        {"realm_access": {"_sd": ["X9yH0Ajrdm1Oij4tWso9UzzKJvPo"]}},
+        {"realm_access.roles": "roles"},
+    ),
+    "one value hidden by a digest": ({"groups": ["a", {"...": "pFndjkZ_VCzmyTa6UjlZo3dh-ko8aIKQc9DlGzhaVYo"}]}, GROUPS),
+    "an object that says so of its members": ({"groups": {"_claim_names": {"values": "src1"}}}, GROUPS),
     "SAML through a bridge": ({"http://schemas.microsoft.com/claims/groups.link": "https://graph.example"}, GROUPS),
 }
 
@@ -81,6 +89,20 @@ def test_so_does_a_claim_of_the_default_mapping(claim: str) -> None:
         default.attributes({"sub": "user-1", "_claim_names": {claim: "src1"}, "_claim_sources": GRAPH})
 
 
+@pytest.mark.parametrize(
+    "groups",
+    [
+        {"_claim_names": {"values": "src1"}},
+        [{"_claim_sources": {"src1": {"endpoint": "https://graph.example"}}}],
+        [{"...": "pFndjkZ_VCzmyTa6UjlZo3dh-ko8aIKQc9DlGzhaVYo"}],
+        {"_sd": ["X9yH0Ajrdm1Oij4tWso9UzzKJvPo"]},
+    ],
+)
+def test_an_object_that_says_so_is_not_left_out_under_the_default_mapping(groups: object) -> None:
+    with pytest.raises(AuthenticationFailed, match="its claim `groups` is elsewhere"):
+        ClaimsMapping(DEFAULT_CLAIMS, is_default=True).attributes({"sub": "user-1", "groups": groups})
+
+
 HERE: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "another claim is elsewhere": ({"_claim_names": {"address": "src1"}, "_claim_sources": GRAPH}, {"roles": "roles"}),
     "a longer name is elsewhere": ({"_claim_names": {"roles_of_more": "src1"}}, {"roles": "roles"}),
@@ -91,6 +113,8 @@ HERE: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "groups:src1 is not mapped": ({"groups:src1": GRAPH["src1"]}, {"roles": "roles"}),
     "no names": ({"_claim_names": {}, "_claim_sources": {}}, {"roles": "roles"}),
     "null": ({"_claim_names": None, "_claim_sources": None, "hasgroups": None}, {"roles": "roles", "groups": "teams"}),
+    "no digests": ({"_sd": []}, {"roles": "roles"}),
+    "digests of an object beside the path": ({"address": {"_sd": ["X9yH0Ajrdm1O"]}}, {"roles": "roles"}),
     "hasgroups is false": ({"hasgroups": False}, {"roles": "roles", "groups": "teams"}),
     "an object beside the path": ({"address": {"_claim_names": {"roles": "src1"}}}, {"roles": "roles"}),
 }
