@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from policy.diagnostics import visible
 from server.config import Config
 from server.config.auth import (
     ApiKeyConfig,
@@ -54,7 +56,7 @@ def banner(path: Path, config: Config, policies: Policies, revision: str, host: 
 
 
 def _facts(path: Path, config: Config, policies: Policies, revision: str) -> Iterator[tuple[str, str]]:
-    yield "configuration", str(path)
+    yield "configuration", visible(str(path))
     for api, providers in config.providers.items():
         yield api, ", ".join(f"{provider.provider_id} ({provider.provider_type})" for provider in providers)
     yield "models", ", ".join(model.names[0] for model in config.models) or "none"
@@ -106,7 +108,7 @@ def _attempts(path: Path, config: Config, address: str) -> Iterator[str]:
         bearer = ' -H "Authorization: Bearer $TOKEN"'
         yield f"TOKEN={_a_token(provider)}"
     yield f"curl {address}/v1/models{bearer}"
-    yield f"{_program()} policy explain {path} --as user-1 --role developer --resource model::{name}"
+    yield f"{_program()} policy explain {shlex.quote(str(path))} --as user-1 --role developer --resource model::{name}"
 
 
 def _a_token(provider: ProviderOfIdentity) -> str:

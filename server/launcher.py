@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from policy.diagnostics import Findings, InvalidDocument
+from policy.diagnostics import Findings, InvalidDocument, visible
 from policy.document import read_document
 from server.home import home
 from server.key_commands import app as key_commands
@@ -119,7 +119,7 @@ def _check(path: Path) -> None:
     """Show what a start would show of CONFIG's mistakes; raises InvalidDocument as a start would."""
     _, loaded = _read(path)
     show(loaded.warnings, as_json_lines=False)
-    sys.stdout.write(f"{path} can be served, with the policies of revision {loaded.bundle.revision}\n")
+    sys.stdout.write(f"{visible(str(path))} can be served, with the policies of revision {loaded.bundle.revision}\n")
 
 
 def _run(path: Path, port: int | None, workers: int | None) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 from policy.diagnostics import Span
 from policy.vocabulary import Effect
 from translators.conditions import Body, Listing
-from translators.text import string_literal, without_literals
+from translators.text import comment, plain, string_literal, without_literals
 
 RULES_PER_FILE = 2000
 """OPA reads files side by side, but for each of them it goes through all the rules of the package."""
@@ -37,8 +37,11 @@ class CompiledRule:
 
     @property
     def source(self) -> str:
-        """`config.yaml:41`: the file's name without its directory, so that every machine compiles the same bytes."""
-        return f"{PurePath(self.span.file).name}:{self.span.line}"
+        """`config.yaml:41`: the file's name without its directory, so that every machine compiles the same bytes.
+
+        What the name holds beside plain characters is escaped, here and wherever a decision goes.
+        """
+        return f"{plain(PurePath(self.span.file).name)}:{self.span.line}"
 
     def rego(self) -> str:
         """The text of the rule, formatted as `opa fmt` would; empty for a rule whose patterns can't match."""
@@ -50,7 +53,7 @@ class CompiledRule:
         """The rule for lists of records, formatted likewise; empty if it never decides about a stored record."""
         rules = [_rule(self._filter_head(listing), listing.lines) for listing in self.filters]
         # A comment, since OPA would take longer for the YAML of a second METADATA than for the rule.
-        caption = f"# For lists: {self._title}, {self.name}, {string_literal(self.source)}\n"
+        caption = comment(f"For lists: {self._title}, {self.name}, {string_literal(self.source)}")
         return "\n".join(caption + rule for rule in rules)
 
     @property
@@ -59,7 +62,8 @@ class CompiledRule:
 
     def _metadata(self) -> str:
         source = string_literal(self.source)
-        return f"# METADATA\n# title: {self._title}\n# custom:\n#   rule: {self.name}\n#   source: {source}\n"
+        lines = ("METADATA", f"title: {self._title}", "custom:", f"  rule: {self.name}", f"  source: {source}")
+        return "".join(map(comment, lines))
 
     def _filter_head(self, listing: Listing) -> str:
         # Nothing in it but literals: OPA would take half as long again to load references or objects.
@@ -80,7 +84,7 @@ def modules(package: str, title: str, rules: Sequence[CompiledRule], *, filtered
         # One block of comments: `opa fmt` would move single ones together.
         if idle := [rule for rule in part if not rule.bodies]:
             blocks.insert(
-                0, "".join(f"# {rule.name} ({rule.source}) never applies: no pattern matches\n" for rule in idle)
+                0, "".join(comment(f"{rule.name} ({rule.source}) never applies: no pattern matches") for rule in idle)
             )
         text = "\n".join([_header(package, title, "".join(blocks), first=number == 0), *blocks])
         yield f"rules_{number // RULES_PER_FILE:04}.rego", text
@@ -96,11 +100,11 @@ def _rule(head: str, lines: Sequence[str]) -> str:
 
 def _header(package: str, title: str, code: str, *, first: bool) -> str:
     # Package annotations may stand in one file only.
-    annotation = f"# METADATA\n# scope: package\n# title: {title}\n" if first else ""
-    schemas = "# schemas:\n#   - input: schema.input\n" if first else ""
+    annotated = ("METADATA", "scope: package", f"title: {title}", "schemas:", "  - input: schema.input")
+    annotation = "".join(map(comment, annotated)) if first else ""
     bare = without_literals(code)
     imports = [f"import data.ostiary.{name}\n" for name in _LAW if f"{name}." in bare]
-    lines = f"{annotation}{schemas}package ostiary.{package}\n"
+    lines = f"{annotation}package ostiary.{package}\n"
     return lines + (f"\n{''.join(imports)}" if imports else "")
 
 

@@ -1,4 +1,4 @@
-"""How text from a policy is written into Rego: the only place where user text meets generated code."""
+"""How text is written into Rego, literals, comments and places alike: the only place where user text meets code."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 # Characters that JSON and YAML let stand but that a reader or a line-based tool would stumble over.
 _INVISIBLE = re.compile("[\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff]")
+_OF_ANOTHER_LINE = re.compile("[\x00-\x1f\ud800-\udfff]")
 _LITERAL_OR_COMMENT = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`|#[^\n]*')
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _JSON = json.JSONEncoder(ensure_ascii=False)
@@ -24,7 +25,20 @@ def string_literal(text: str) -> str:
     """
     text.encode()
     literal = _JSON.encode(text)
-    return _INVISIBLE.sub(lambda found: f"\\u{ord(found[0]):04x}", literal)
+    return _INVISIBLE.sub(_escape, literal)
+
+
+def plain(text: str) -> str:
+    """`text` on one line that UTF-8 can carry: what would end a line or can't be seen is an escape, as in a literal.
+
+    For names of files, which may hold any character at all.
+    """
+    return _OF_ANOTHER_LINE.sub(_escape, _INVISIBLE.sub(_escape, text))
+
+
+def comment(text: str) -> str:
+    """`text` as a comment: one line, with its end, whatever the text holds."""
+    return f"# {plain(text)}\n"
 
 
 def raw_literal(pattern: str) -> str:
@@ -55,3 +69,7 @@ def equals_any(reference: str, values: Iterable[str]) -> str:
     if len(literals) == 1:
         return f"{reference} == {literals[0]}"
     return f"{reference} in {{{', '.join(literals)}}}"
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from policy.diagnostics import visible
 from translators.commands.deciding import decide_lines
 from translators.commands.directory import CompiledDirectory
 from translators.commands.explaining import explain
@@ -68,10 +69,10 @@ def compile_(
         show(loaded.warnings, as_json_lines=json_output)
         if not check_only:
             directory.write(loaded.bundle)
-            _say(f"{_summary(loaded)}\nwritten to {output}", loaded, json_output=json_output)
+            _say(f"{_summary(loaded)}\nwritten to {visible(str(output))}", loaded, json_output=json_output)
             return
         stale = directory.differences(loaded.bundle)
-    _say(f"{output} is {'not current' if stale else 'current'}", loaded, json_output=json_output)
+    _say(f"{visible(str(output))} is {'not current' if stale else 'current'}", loaded, json_output=json_output)
     if stale:
         sys.stderr.writelines(f"{path}\n" for path in stale)
         raise typer.Exit(FAILED)
@@ -176,7 +177,7 @@ def matrix_(
         if csv_file is not None:
             write_csv(table, csv_file)
         if html_file is not None:
-            write_html(table, html_file, config.name)
+            write_html(table, html_file, visible(config.name))
     if json_output:
         sys.stdout.write(json.dumps(table.as_json(), indent=2) + "\n")
     elif csv_file is None and html_file is None:
@@ -190,7 +191,7 @@ def _summary(loaded: Loaded) -> str:
     origin = " (the default policy)" if policies.access_name == "default_policy" else ""
     authentication = "configured" if policies.authentication else "NOT configured: every access question is permitted"
     return (
-        f"{loaded.path}: {access}{origin}, {routes}; authentication is {authentication}\n"
+        f"{visible(str(loaded.path))}: {access}{origin}, {routes}; authentication is {authentication}\n"
         f"{_count(loaded.bundle.guardrails, 'guardrail')}; revision {loaded.bundle.revision}, "
         f"{_count(len(loaded.warnings), 'warning')}"
     )

@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from policy.diagnostics import Diagnostic, InvalidDocument, Severity, Span
+from policy.diagnostics import Diagnostic, InvalidDocument, Severity, Span, quoted
 from translators.compiler import Bundle
 
 ARCHIVE = "bundle.tar.gz"
@@ -48,7 +48,7 @@ class CompiledDirectory:
             return
         if not self._path.is_dir() or (any(self._path.iterdir()) and not self._is_ours()):
             span = Span(str(self._path), 1, 1)
-            message = f"`{self._path}` holds something else than a compiled policy"
+            message = f"{quoted(str(self._path))} holds something else than a compiled policy"
             raise InvalidDocument(
                 [Diagnostic(Severity.ERROR, "occupied-directory", message, span, "name an empty or new directory")]
             )

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from policy.diagnostics import visible
 from translators.commands.loading import Loaded
 from translators.commands.questions import Question
 from translators.compiler import Bundle
@@ -60,7 +61,7 @@ class Explanation:
         by = f" by {self.decision['rule']}{place}" if self.decision["rule"] else ""
         yield f"{self.decision['effect']}{by}: {self.decision['reason']}"
         if self.decision["description"]:
-            yield f"  {self.decision['description']}"
+            yield f"  {visible(self.decision['description'])}"
         yield f"  revision {self.revision}"
         if self.determining is not None:
             yield from ("", "The rule:", *(f"  {line}" for line in self.lines))

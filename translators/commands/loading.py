@@ -13,7 +13,7 @@ from pathlib import Path
 import typer
 
 from policy.collecting import collector_at_rest
-from policy.diagnostics import Diagnostic, Findings, InvalidDocument
+from policy.diagnostics import Diagnostic, Findings, InvalidDocument, quoted
 from policy.document import Mapping, read_document
 from policy.lints.guardrails import report_attributes_of_guardrails
 from policy.models import model_aliases
@@ -87,7 +87,7 @@ def failures_explained(*, as_json_lines: bool) -> Iterator[None]:
     except OSError as failure:
         if failure.filename is None:  # a reader that went away, for one, is not about a file
             raise
-        _complain(f"cannot write `{failure.filename}`: {failure.strerror}", as_json_lines=as_json_lines)
+        _complain(f"cannot write {quoted(str(failure.filename))}: {failure.strerror}", as_json_lines=as_json_lines)
     else:
         return
     raise typer.Exit(UNUSABLE)
