@@ -19,7 +19,7 @@ from tests.http.callers import ALICE, BOB, STRANGER
 from tests.http.stream_client import events
 from tests.http.upstream import upstream
 from tests.openapi.conformity import Conformity
-from tests.openapi.document import OPERATIONS, Operation
+from tests.openapi.document import OPERATIONS, SCHEMAS, Operation
 from tests.openapi.item_samples import telling
 from tests.openapi.samples import Samples
 from tests.openapi.watched import Watched, watched
@@ -32,12 +32,18 @@ EVALS = "the document lets files be uploaded for `evals`, and leaves that purpos
 ROLES = (
     "stored messages are those of a request; the document gives them the schema of an answer, and shows users' itself"
 )
+PARTS_OF_REQUESTS = (
+    "a message of a request may hold a sound, a file or a refusal, for which the document has no part here"
+)
+SOUNDS = "a message of a request names an earlier sound by its id alone"
 DEVIATIONS: dict[str, tuple[str, set[str]]] = {
     ".first_id": (NULL_IN_EMPTY_LISTS, {"is null"}),
     ".last_id": (NULL_IN_EMPTY_LISTS, {"is null"}),
     ".purpose": (EVALS, {"is `evals`"}),
     ".data[].purpose": (EVALS, {"is `evals`"}),
-    ".data[].role": (ROLES, {"is `developer`", "is `system`", "is `tool`", "is `user`"}),
+    ".data[].role": (ROLES, {f"is `{role}`" for role in ("developer", "function", "system", "tool", "user")}),
+    ".data[].content_parts": (PARTS_OF_REQUESTS, {"is no null"}),
+    ".data[].audio": (SOUNDS, {"is no null"}),
 }
 """Properties in which this server isn't as the document has it, each with the reason and what is wrong."""
 
@@ -102,6 +108,19 @@ def use_chats(house: Watched) -> None:
         ]:
             assert house.ask(method, path, body).status == 200
             house.ask(method, path, body, BOB)
+
+
+def use_messages(house: Watched) -> None:
+    """Whatever a message may be, it is taken, and comes back from the store."""
+    messages = [*Samples(lambda _name, _schema: None).around(SCHEMAS["ChatCompletionRequestMessage"])]
+    made = house.made(CHATS, chat(store=True, messages=messages))
+    path = f"{CHATS}/{made}/messages?limit=100"
+    page = house.ask("GET", path).json
+    shown = page["data"]
+    while page["has_more"]:
+        page = house.ask("GET", f"{path}&after={page['last_id']}").json
+        shown += page["data"]
+    assert [message["role"] for message in shown] == [message["role"] for message in messages]
 
 
 def use_files(house: Watched) -> None:
@@ -181,7 +200,7 @@ def use_wrongly(house: Watched, operation: Operation) -> None:
 @pytest.fixture(scope="module")
 def conformity(house: Watched) -> Conformity:
     """What everything that is done here is answered."""
-    for use in (use_chats, use_files, use_conversations, use_items, use_models):
+    for use in (use_chats, use_messages, use_files, use_conversations, use_items, use_models):
         use(house)
     for operation in OPERATIONS:
         use_wrongly(house, operation)
