@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,13 @@ import pytest
 from tests.postgres import running_postgres
 
 ROOT = Path(__file__).parent.parent
+
+_ROOM_FOR_SOCKETS = 20
+"""Bytes of the directory for temporary files; the path of a Unix socket has 100 in all, and tests' folders take 70."""
+
+if len(os.fsencode(tempfile.gettempdir())) > _ROOM_FOR_SOCKETS:
+    # Before pytest makes its folders, and for the processes that tests start, too.
+    os.environ["TMPDIR"] = tempfile.tempdir = "/tmp"  # noqa: S108 - pytest makes folders of its own in it, with mode 0700
 
 
 @pytest.fixture(scope="session")
