@@ -20,13 +20,14 @@ _PARTS: Final = {
     "output_text": Members({"annotations": [], "logprobs": []}),
 }
 
+_TOOLS: Final = {"function": Members({"parameters": None, "strict": None})}
 _SHELL: Final = Members({"max_output_length": None, "timeout_ms": None})
 _SEARCH: Final = Members({}, frozenset({"queries", "query", "sources"}))
 _SCREENSHOT: Final = Members({}, frozenset({"file_id", "image_url"}))
 _SEARCHED: Final = {"call_id": None, "execution": "server"}
 
 ITEMS: Final = {
-    "additional_tools": Members({"role": "developer", "tools": []}),
+    "additional_tools": Members({"role": "developer", "tools": []}, parts={"tools": _TOOLS}),
     "code_interpreter_call": Members({"code": None, "outputs": None}),
     "computer_call": Members({"pending_safety_checks": []}, frozenset({"action", "actions"})),
     "computer_call_output": Members({}, frozenset({"acknowledged_safety_checks"}), {"output": _SCREENSHOT}),
@@ -43,8 +44,8 @@ ITEMS: Final = {
     "shell_call": Members({"environment": None}, inside={"action": _SHELL}),
     "shell_call_output": Members({"max_output_length": None, "output": []}),
     "tool_search_call": Members({**_SEARCHED, "arguments": {}}),
-    "tool_search_output": Members({**_SEARCHED, "tools": []}),
-    "web_search_call": Members(inside={"action": _SEARCH}),
+    "tool_search_output": Members({**_SEARCHED, "tools": []}, parts={"tools": _TOOLS}),
+    "web_search_call": Members({"action": {"type": "search"}}, inside={"action": _SEARCH}),
 }
 _NOTHING: Final = Members()
 

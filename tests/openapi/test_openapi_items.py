@@ -115,6 +115,11 @@ IMAGE = {"type": "input_image", "image_url": "https://a.example/x"}
         ({"type": "shell_call_output", "call_id": "c", "output": []}, {"max_output_length": None}),
         ({"type": "reasoning", "content": None, "encrypted_content": None}, {"summary": []}),
         ({"type": "image_generation_call"}, {"result": None}),
+        ({"type": "web_search_call"}, {"action": {"type": "search"}}),
+        (
+            {"type": "additional_tools", "role": "developer", "tools": [{"type": "function", "name": "f"}]},
+            {"tools": [{"type": "function", "name": "f", "strict": None, "parameters": None}]},
+        ),
         # The SDK's form of it: the id is that of the call.
         ({"type": "local_shell_call_output", "id": "call_1", "output": "x"}, {"call_id": "call_1"}),
         ({"type": "local_shell_call_output", "id": "a", "call_id": "b", "output": "x"}, {"call_id": "b"}),
