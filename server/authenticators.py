@@ -121,3 +121,16 @@ def _mapping(
 
 def _context(config: IssuerConfig | KubernetesConfig | GitHubConfig | CustomConfig) -> ssl.SSLContext:
     return client_context(config.tls_cafile, verify=config.verify_tls)
+
+
+def services(config: AuthConfig) -> list[str]:
+    """The URLs of the services that are asked about tokens, without files."""
+    found: list[str] = []
+    match config.provider_config:
+        case OAuth2Config() as oauth2:
+            for issuer in oauth2.issuers or (oauth2,):
+                found += [] if issuer.jwks is None else [issuer.jwks.uri]
+                found += [] if issuer.introspection is None else [issuer.introspection.url]
+        case KubernetesConfig(api_server_url=url) | GitHubConfig(github_api_base_url=url) | CustomConfig(endpoint=url):
+            found.append(url)
+    return [url for url in found if not url.startswith("file:")]

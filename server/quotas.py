@@ -8,6 +8,8 @@ from server.addresses import ClientAddresses
 from server.config import Config
 from server.config.quota import LimitConfig, QuotaConfig
 from server.config.storage import KvPostgresBackend, KvRedisBackend, KvSqliteBackend, SqliteStore
+from server.dependencies import Dependencies, Dependency
+from server.observed import ObservedCounters
 from server.quota.counters import Counters
 from server.quota.quota import PERIODS, Limit, Quota
 from server.quota.sqlite import SqliteCounters
@@ -17,16 +19,16 @@ _PLACE: Final = "server.quota"
 _TOKENS: Final = "max_tokens_per_period"
 
 
-def tolls(config: Config) -> Tolls:
-    """What callers pay at the door."""
+def tolls(config: Config, dependencies: Dependencies | None = None) -> Tolls:
+    """What callers pay at the door; the store that counts is one of the `dependencies`."""
     server = config.server
-    quota = None if server.quota is None else _quota(server.quota, config)
+    quota = None if server.quota is None else _quota(server.quota, config, dependencies or Dependencies())
     return Tolls(quota, Turnstile(server.max_concurrent_requests), ClientAddresses(server.trusted_proxies))
 
 
-def _quota(config: QuotaConfig, whole: Config) -> Quota:
+def _quota(config: QuotaConfig, whole: Config, dependencies: Dependencies) -> Quota:
     return Quota(
-        _counters(config, whole),
+        ObservedCounters(_counters(config, whole), dependencies.add(Dependency("quota", needed=True))),
         PERIODS[config.period],
         anonymous=_limit(config, "anonymous_max_requests"),
         authenticated=_limit(config, "authenticated_max_requests"),

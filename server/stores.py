@@ -23,7 +23,9 @@ from server.config.storage import (
     SqlSqliteBackend,
     Table,
 )
+from server.dependencies import Dependencies, Dependency
 from server.home import home
+from server.observed import ObservedBlobs, ObservedDatabase
 from server.storage.annex import Annex
 from server.storage.blobs import Blobs
 from server.storage.blobs_local import DirectoryBlobs
@@ -54,14 +56,16 @@ _NO_NAME: Final = re.compile(r"[^A-Za-z0-9_]+")
 class Stores:
     """Every store of records, for handlers that pass their gate; opened by `running` in the event loop that serves."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, dependencies: Dependencies) -> None:
+        """Databases and blobs are some of the `dependencies`."""
         self._config = config
+        self._dependencies = dependencies
         self._databases: dict[str, Database] = {}
         self._tables: list[tuple[Database, str, str | None]] = []
         named = config.storage.stores
         files = self._table(named.files, "openai_files")
         claims = Claims(self._table_of(files.database, _beside(files.name, "claims")))
-        self._blobs = _blobs(config.storage.blobs)
+        self._blobs = ObservedBlobs(_blobs(config.storage.blobs), dependencies.add(Dependency("blobs", every=10.0)))
         self.files = _recorded(files, "openai_files")
         self.file_store = FileStore(self.files, claims, self._blobs)
         self.janitor = Janitor(files, claims, self._blobs)
@@ -127,7 +131,8 @@ class Stores:
         """The database of a backend, once for all the stores in it; None is the server's own choice."""
         key = "" if backend is None else backend
         if key not in self._databases:
-            self._databases[key] = self._opened(backend)
+            dependency = Dependency("database" if backend is None else f"database:{backend}")
+            self._databases[key] = ObservedDatabase(self._opened(backend), self._dependencies.add(dependency))
         return self._databases[key]
 
     def _opened(self, name: str | None) -> Database:

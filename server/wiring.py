@@ -30,10 +30,12 @@ from server.api.prompts import PromptVersions
 from server.api.providers import ProviderEntry, Providers
 from server.api.registry import KINDS, Entries
 from server.app import House, create_app
+from server.authenticators import services
 from server.authn import Authenticator
 from server.authn.tally import Tallies
 from server.authz.decision_log import DecisionLog
 from server.authz.log_sink import Rotation
+from server.authz.observer import Observer
 from server.authz.pdp import PolicyDecisionPoint
 from server.authz.pep import PolicyEnforcementPoint
 from server.authz.readiness import ReadinessProbe
@@ -41,6 +43,7 @@ from server.authz.transport import OpaTransport
 from server.config import Config, CorsConfig, ModelConfig, ProviderConfig
 from server.config.decision_log import DecisionLogSetting, RotatedLog
 from server.config.providers import EchoProvider, OllamaProvider, OpenAIProvider, VllmProvider
+from server.dependencies import Dependencies, Dependency
 from server.draining import Ending
 from server.engine import Plan, asking
 from server.guards import EnforcementPoint
@@ -50,6 +53,7 @@ from server.inference.openai_compatible import OpenAICompatible
 from server.inference.provider import Provider
 from server.inference.registered import RegisteredModels
 from server.lifespan import Opened, Resource, closed, started
+from server.observed import ObservedAuthenticator, ObservedDecisions, ObservedProvider
 from server.quotas import tolls
 from server.reading.reader import Reader
 from server.starting import DecisionLogUnusable
@@ -72,6 +76,14 @@ class Telemetry:
     metrics: Metrics
     tracing: Tracing | None
     tallies: Tallies
+    dependencies: Dependencies
+    policy: Dependency
+    decision_log: Dependency
+
+    @property
+    def observer(self) -> Observer:
+        """What is told of every question and decision."""
+        return ObservedDecisions(self.metrics, self.policy, self.decision_log)
 
 
 @asynccontextmanager
@@ -85,6 +97,7 @@ async def decisions(plan: Plan, telemetry: Telemetry) -> AsyncIterator[tuple[Pol
         log = _decision_log(plan.config.server.decision_log)
         stack.push_async_callback(log.close)
         telemetry.metrics.watch(lambda: sample(pdp, log))
+        telemetry.decision_log.probe = partial(_log_fault, log)
         yield PolicyEnforcementPoint(pdp, log), probe
 
 
@@ -92,20 +105,33 @@ def measured(config: Config) -> Telemetry:
     """What this process counts in, and its way to the collector if there is one."""
     release, to = version("ostiary"), config.server.tracing
     metrics = Metrics(release, os.environ.get(SHARED_DIRECTORY) if config.server.workers > 1 else None)
-    if to is None:
-        return Telemetry(metrics, None, Tallies(metrics.claims))
-    # Here and not above: whoever has no collector needn't wait for it to be imported.
-    from server.telemetry.spans import Tracing
+    dependencies = Dependencies()
+    metrics.watch_dependencies(dependencies)
+    policy = dependencies.add(Dependency("policy", needed=True, on_timer=False))
+    log = dependencies.add(Dependency("decision_log", needed=True))
+    tracing = None
+    if to is not None:
+        # Here and not above: whoever has no collector needn't wait for it to be imported.
+        from server.telemetry.spans import Tracing
 
-    return Telemetry(metrics, Tracing(to.endpoint, to.service_name, release), Tallies(metrics.claims))
+        tracing = Tracing(to.endpoint, to.service_name, release)
+    return Telemetry(metrics, tracing, Tallies(metrics.claims), dependencies, policy, log)
+
+
+async def _log_fault(log: DecisionLog) -> str | None:
+    return "it can't be written" if log.is_failing else None
+
+
+async def _policy_fault(probe: Probe) -> str | None:
+    return (await probe.check()).reason
 
 
 def _decision_point(transport: OpaTransport, revision: str, telemetry: Telemetry) -> PolicyDecisionPoint:
     if telemetry.tracing is None:
-        return PolicyDecisionPoint(transport, revision, telemetry.metrics)
+        return PolicyDecisionPoint(transport, revision, telemetry.observer)
     from server.telemetry.traced import TracedDecisionPoint
 
-    return TracedDecisionPoint(transport, revision, telemetry.metrics, telemetry.tracing)
+    return TracedDecisionPoint(transport, revision, telemetry.observer, telemetry.tracing)
 
 
 def sample(pdp: PolicyDecisionPoint, log: DecisionLog) -> Sample:
@@ -158,12 +184,17 @@ def build(
     reader, tracing = Reader(), telemetry.tracing
     streams = OpenStreams() if streams is None else streams
     telemetry.metrics.watch_streams(streams.count)
+    dependencies = telemetry.dependencies
+    telemetry.policy.probe = partial(_policy_fault, probe)
+    if authenticator is not None:
+        identity = dependencies.add(Dependency("identity", on_timer=False, every=10.0, hold=5.0))
+        authenticator = ObservedAuthenticator(authenticator, identity, services(config.server.auth))
     entries = tuple(
-        _entry(api, provider, reader, tracing) for api, listed in config.providers.items() for provider in listed
+        _entry(api, provider, reader, telemetry) for api, listed in config.providers.items() for provider in listed
     )
     inference = {entry.provider_id: entry.provider for entry in entries if entry.api == "inference"}
-    paid = tolls(config)
-    stores = Stores(config)
+    paid = tolls(config, dependencies)
+    stores = Stores(config, dependencies)
     telemetry.metrics.watch_writes(stores.chats.queue.waiting)
     models = tuple(map(_model, config.models))
     registered = RegisteredModels(stores.models, stores.model_names, {name for each in models for name in each.names})
@@ -176,13 +207,14 @@ def build(
         stores.running,
         *(partial(started, entry.provider) for entry in entries),
         telemetry.metrics.sampling,
+        dependencies.watching,
     ]
     return create_app(
         House(
             enforcement=enforcement,
             authenticator=authenticator,
             cors=cors(config.server.cors),
-            health=Health(probe, version("ostiary"), telemetry.tallies.never_found),
+            health=Health(probe, version("ostiary"), telemetry.tallies.never_found, dependencies),
             models=Models(catalogue, created=int(time.time())),
             providers=Providers(entries),
             chat=ChatCompletions(catalogue, reader, streams, stores.chats),
@@ -205,9 +237,10 @@ def build(
     )
 
 
-def _entry(api: str, provider: ProviderConfig, reader: Reader, tracing: Tracing | None) -> ProviderEntry:
-    settings = _masked(provider.config.model_dump())
-    made = _provider(provider, reader)
+def _entry(api: str, provider: ProviderConfig, reader: Reader, telemetry: Telemetry) -> ProviderEntry:
+    settings, tracing = _masked(provider.config.model_dump()), telemetry.tracing
+    dependency = Dependency(f"provider:{provider.provider_id}", on_timer=False, every=10.0, hold=5.0)
+    made: Provider = ObservedProvider(_provider(provider, reader), telemetry.dependencies.add(dependency))
     if tracing is not None:
         from server.telemetry.traced import TracedProvider
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from server.authz.errors import PolicyUnavailable
 from server.authz.readiness import Readiness
+from server.dependencies import Dependencies, Finding, State
 from server.requests import gate_of
 
 
@@ -25,8 +27,15 @@ class Probe(Protocol):
 class Health:
     """Whether the server serves, for load balancers and for whoever is on call."""
 
-    def __init__(self, probe: Probe, version: str, never_found: Callable[[], list[dict[str, Any]]]) -> None:
+    def __init__(
+        self,
+        probe: Probe,
+        version: str,
+        never_found: Callable[[], list[dict[str, Any]]],
+        dependencies: Dependencies,
+    ) -> None:
         """`never_found` gives the mapped claims that no token had, as `server.authn.tally.Tallies` does."""
+        self._dependencies = dependencies
         self._probe = probe
         self._version = version
         self._never_found = never_found
@@ -36,7 +45,7 @@ class Health:
         return JSONResponse({"status": "OK"})
 
     async def ready(self, request: Request) -> Response:
-        """What is in force: 200 if that is what is wanted, else 503 with the same report.
+        """What is in force, and every dependency: 200 if requests can be served, else 503 with the same report.
 
         Without an answer from the policy engine nobody is let in, but this caller learns why: it has shown a token, or
         needs none.
@@ -50,8 +59,12 @@ class Health:
         readiness = await self._probe.check()
         if readiness.reason is None and silence is not None:
             readiness = replace(readiness, reason=silence)
-        ready = readiness.ready and gate.judged
-        report = _report(readiness, ready, self._never_found())
+        await self._dependencies.look()
+        found = {each.name: each.finding for each in self._dependencies}
+        found["policy"] = _of_policy(readiness, found.get("policy"))
+        stopped = any(each.needed and each.finding.state is State.DOWN for each in self._dependencies)
+        ready = readiness.ready and gate.judged and not stopped
+        report = _report(readiness, _status(ready, found.values()), self._never_found(), found)
         return JSONResponse(report) if ready else JSONResponse(report, 503, {"Retry-After": "1"})
 
     async def version(self, request: Request) -> Response:
@@ -59,9 +72,25 @@ class Health:
         return JSONResponse({"version": self._version})
 
 
-def _report(readiness: Readiness, ready: bool, never_found: list[dict[str, Any]]) -> dict[str, Any]:
+def _status(ready: bool, found: Iterable[Finding]) -> str:
+    if not ready:
+        return "unavailable"
+    return "degraded" if any(each.state in (State.DEGRADED, State.DOWN) for each in found) else "ready"
+
+
+def _of_policy(readiness: Readiness, known: Finding | None) -> Finding:
+    """The policy engine as it has just been asked, which says more than its last use."""
+    state = State.OK if readiness.reason is None else State.DOWN
+    if known is not None and known.state is state:
+        return replace(known, reason=readiness.reason)
+    return Finding(state, time.time(), readiness.reason)
+
+
+def _report(
+    readiness: Readiness, status: str, never_found: list[dict[str, Any]], found: Mapping[str, Finding]
+) -> dict[str, Any]:
     return {
-        "status": "ready" if ready else "unavailable",
+        "status": status,
         "authentication": readiness.authentication,
         "claims_never_found": never_found,
         "policy": {
@@ -70,4 +99,10 @@ def _report(readiness: Readiness, ready: bool, never_found: list[dict[str, Any]]
             "age_seconds": None if readiness.age_seconds is None else round(readiness.age_seconds, 3),
             "reason": readiness.reason,
         },
+        "dependencies": {name: _shown(each) for name, each in found.items()},
     }
+
+
+def _shown(finding: Finding) -> dict[str, Any]:
+    since = None if finding.since is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(finding.since))
+    return {"state": finding.state, "since": since, "reason": finding.reason}

@@ -98,6 +98,11 @@ class DecisionLog:
         """How many lines the sink has not taken yet."""
         return self._appended - self._written
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether the sink has refused the last attempt to write."""
+        return self._failing_since is not None
+
     async def write(self, lines: Iterable[str]) -> None:
         """Put lines of ASCII into the journal; waits while there is no room or the sink fails.
 

@@ -29,7 +29,7 @@ SILENCE_SECONDS: Final = 300.0
 MAX_ANSWER: Final = 32 * 1024 * 1024
 """Bytes of an answer that is not streamed."""
 
-HEALTH_SECONDS: Final = 10.0
+HEALTH_SECONDS: Final = 1.0
 """How long a finding about a provider's health is believed."""
 
 _HEALTH_TIMEOUT: Final = aiohttp.ClientTimeout(total=2.0)
@@ -114,7 +114,7 @@ class OpenAICompatible:
         return _Relayed(response, EventRelay(request.model_id, request.answer_id), self._provider_id)
 
     async def health(self) -> Health:
-        """What the provider said when its models were last listed, which is done at most every ten seconds."""
+        """What the provider said when its models were last listed, which is done at most every second."""
         async with self._health_lock:
             loop = asyncio.get_running_loop()
             if loop.time() >= self._health_until:

@@ -59,6 +59,10 @@ class Counters(Protocol):
         """
         ...
 
+    async def ping(self) -> None:
+        """Return if the store answers; raises CountersUnavailable."""
+        ...
+
     async def forget(self, before: int) -> None:
         """Remove what was counted in periods that started before then; raises CountersUnavailable."""
         ...

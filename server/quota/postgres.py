@@ -82,6 +82,11 @@ class PostgresCounters:
         async with _reported():
             await self._opened.execute(_GIVE_BACK, key, window, tokens)
 
+    async def ping(self) -> None:
+        """Return if the store answers; raises CountersUnavailable."""
+        async with _reported():
+            await self._opened.execute("SELECT 1")
+
     async def forget(self, before: int) -> None:
         """Remove what was counted in periods that started before then; raises CountersUnavailable."""
         async with _reported():

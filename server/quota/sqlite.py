@@ -43,6 +43,7 @@ RETURNING requests, tokens, window
 """
 _USED: Final = "SELECT requests, tokens, window FROM quota WHERE key = :key AND window >= :window"
 _GIVE_BACK: Final = "UPDATE quota SET tokens = max(0, tokens - :tokens) WHERE key = :key AND window = :window"
+_PING: Final = "SELECT key FROM quota LIMIT 1"
 _FORGET: Final = "DELETE FROM quota WHERE window < :before"
 
 
@@ -83,6 +84,10 @@ class SqliteCounters:
     async def give_back(self, key: str, window: int, tokens: int) -> None:
         """Correct the tokens used in that period; raises CountersUnavailable."""
         await self._run(lambda: self._execute(_GIVE_BACK, {"key": key, "window": window, "tokens": tokens}))
+
+    async def ping(self) -> None:
+        """Return if the counts can be read; raises CountersUnavailable."""
+        await self._run(lambda: self._execute(_PING, {}))
 
     async def forget(self, before: int) -> None:
         """Remove what was counted in periods that started before then; raises CountersUnavailable."""

@@ -55,8 +55,7 @@ class ValkeyCounters:
 
     async def start(self) -> None:
         """See that the store answers; raises CountersUnavailable."""
-        async with _reported():
-            await self._client.ping()
+        await self.ping()
 
     async def close(self) -> None:
         """Close every connection."""
@@ -74,6 +73,11 @@ class ValkeyCounters:
         """Correct the tokens used in that period; raises CountersUnavailable."""
         async with _reported():
             await self._give_back(keys=[_PREFIX + key], args=[window, tokens])
+
+    async def ping(self) -> None:
+        """Return if the store answers; raises CountersUnavailable."""
+        async with _reported():
+            await self._client.ping()
 
     async def forget(self, before: int) -> None:
         """Nothing: each count ends by itself."""

@@ -71,6 +71,10 @@ class Blobs(Protocol):
         """Remove the blob, and what is left of its writing; there may be nothing. Raises BlobsUnavailable."""
         ...
 
+    async def ping(self) -> None:
+        """Return if blobs can be kept and fetched, as far as that can be told; raises BlobsUnavailable."""
+        ...
+
     async def close(self) -> None:
         """Let go of everything."""
         ...

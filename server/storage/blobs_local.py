@@ -62,6 +62,10 @@ class DirectoryBlobs:
         """Remove the blob, and what is left of its writing; there may be nothing. Raises BlobsUnavailable."""
         await self.run(_remove, self._path(key))
 
+    async def ping(self) -> None:
+        """Return if the folder can be written, or be made where it is missing; raises BlobsUnavailable."""
+        await self.run(self._check_access)
+
     async def close(self) -> None:
         """Let go of the threads."""
         self._threads.shutdown(wait=False)
@@ -71,6 +75,11 @@ class DirectoryBlobs:
         loop = asyncio.get_running_loop()
         with self._reported():
             return await _to_its_end(loop.run_in_executor(self._threads, lambda: work(*given, **named)))
+
+    def _check_access(self) -> None:
+        place = next(place for place in (self._folder, *self._folder.absolute().parents) if place.exists())
+        if not place.is_dir() or not os.access(place, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def _path(self, key: str) -> Path:
         shard = checked(key).partition("-")[2][:2]

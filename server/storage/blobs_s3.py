@@ -76,6 +76,14 @@ class BucketBlobs:
         with _reported(self._name), suppress(FileNotFoundError):
             await obstore.delete_async(self._store, checked(key))
 
+    async def ping(self) -> None:
+        """Return if the bucket can be listed; raises BlobsUnavailable."""
+        try:
+            with _reported(self._name):
+                await anext(aiter(obstore.list(self._store, chunk_size=1)), None)
+        except BlobMissing:
+            raise BlobsUnavailable(f"the {self._name} does not exist") from None
+
     async def close(self) -> None:
         """There is nothing to let go of."""
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
+
+from server.dependencies import WEIGHT, Dependency, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,17 @@ class Gauges:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self._up = Gauge(
+            "ostiary_dependency_up",
+            "1 for a dependency that answers, 0 for one that doesn't, 0.5 for one that fails now and then.",
+            ["dependency"],
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self._failures = Counter(
+            "ostiary_dependency_failures", "Requests that could not use it.", ["dependency"], registry=registry
+        )
+        self._failed: dict[str, _Growing] = {}
         self._in_force: dict[str, str | None] = {"wanted": None, "live": None}
         self._process = _Process(registry)
 
@@ -76,6 +90,17 @@ class Gauges:
         self._write_failures.reach(sample.log_write_failures)
         self._show_revision("wanted", sample.wanted_revision)
         self._show_revision("live", sample.live_revision)
+
+    def sample_dependencies(self, dependencies: Iterable[Dependency]) -> None:
+        """Bring up to date what is known of them; of a dependency that nobody has used or asked there is no value."""
+        for each in dependencies:
+            failed = self._failed.get(each.name)
+            if failed is None:
+                failed = self._failed[each.name] = _Growing(self._failures.labels(each.name))
+            failed.reach(each.failures)
+            state = each.finding.state
+            if state is not State.UNKNOWN:
+                self._up.labels(each.name).set(WEIGHT[state])
 
     def _show_revision(self, state: str, revision: str | None) -> None:
         """The series of an earlier revision stays, with the value 0: files of several workers can't forget one."""

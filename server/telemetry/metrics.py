@@ -6,7 +6,7 @@ One process counts in memory. Several workers count in files of one directory, a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from threading import Lock
 from typing import Final
@@ -26,6 +26,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from policy.vocabulary import CONTRACT
 from server.authz.errors import Failure
 from server.authz.observer import EFFECTS, Effect, Kind
+from server.dependencies import Dependency
 from server.telemetry.claim_counters import ClaimCounters
 from server.telemetry.gauges import Gauges, Sample
 from server.unreadable import Unreadable
@@ -61,6 +62,7 @@ class Metrics:
         self._gauges = Gauges(registry)
         self.claims = ClaimCounters(registry)
         self._look: Callable[[], Sample] | None = None
+        self._dependencies: Iterable[Dependency] = ()
         self._count_streams: Callable[[], int] = int
         self._count_writes: Callable[[], int] = int
         self._looking = Lock()
@@ -136,6 +138,10 @@ class Metrics:
         """Take the gauges from `look` from now on."""
         self._look = look
 
+    def watch_dependencies(self, dependencies: Iterable[Dependency]) -> None:
+        """Show `dependencies` from now on, as they are then."""
+        self._dependencies = dependencies
+
     def watch_streams(self, count: Callable[[], int]) -> None:
         """Take the number of open streams from `count` from now on."""
         self._count_streams = count
@@ -149,6 +155,7 @@ class Metrics:
         with self._looking:
             sample = None if self._look is None else self._look()
             self._gauges.sample(self._count_streams(), self._count_writes(), sample)
+            self._gauges.sample_dependencies(self._dependencies)
 
     @asynccontextmanager
     async def sampling(self) -> AsyncIterator[None]:

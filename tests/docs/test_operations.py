@@ -16,6 +16,7 @@ from policy.document import parse_document
 from policy.parser import read_policies
 from server.authz.errors import Failure
 from server.config import read_config
+from server.dependencies import Dependency
 from server.telemetry.gauges import Sample
 from server.telemetry.metrics import Metrics
 
@@ -59,6 +60,9 @@ def exposed() -> dict[str, set[str]]:
     metrics = Metrics("1.2.3")
     metrics.watch(lambda: Sample(False, 0, "r1", "r1", 0, 0))
     metrics.claims.expect("https://issuer.example", ["roles"])
+    database = Dependency("database")
+    database.worked()
+    metrics.watch_dependencies([database])
     metrics.served("/v1/models", "GET", 200, 0.1)
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.text().decode()):
@@ -114,3 +118,10 @@ def test_an_example_configuration_has_no_errors(kind: str) -> None:
 def test_no_example_goes_untested() -> None:
     assert BLOCKS.keys() == {"config: route_policy", "config: tracing", "prometheus", "alerts"}
     assert TEXT.count("```yaml") == len(BLOCKS)
+
+
+def test_every_dependency_is_named() -> None:
+    sources = [path.read_text() for path in (ROOT / "server").glob("*.py")]
+    made = {name for text in sources for name in re.findall(r'Dependency\(f?"([a-z_]+)', text)}
+    documented = {name for cells in rows("dependency") for name in re.findall(r"`([a-z_]+)[:`]", cells[0])}
+    assert documented == made

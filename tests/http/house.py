@@ -19,6 +19,7 @@ from server.api.providers import ProviderEntry, Providers
 from server.app import House, create_app
 from server.authn import AuthenticationFailed, Authenticator, IdentityUnavailable
 from server.authz.readiness import Authentication, Readiness
+from server.dependencies import Dependencies
 from server.draining import Ending
 from server.guards import EnforcementPoint
 from server.inference.catalogue import Catalogue, Model
@@ -126,7 +127,7 @@ def house(
             enforcement=enforcement or UnsafePermitAll(),
             authenticator=authenticator,
             cors=None if cors is None else Cors(cors),
-            health=Health(AlwaysReady(), "1.2.3", list),
+            health=Health(AlwaysReady(), "1.2.3", list, Dependencies()),
             models=Models(catalogue, CREATED),
             providers=Providers(entries),
             chat=ChatCompletions(catalogue, reader, streams or OpenStreams(), nothing_stored()),

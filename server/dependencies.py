@@ -1,0 +1,219 @@
+"""The services that the server depends on, and which of them answer.
+
+Real use tells most: it is noted as it happens. What nobody has used for a while is asked, each dependency with one
+question at a time, so that an outage is known before a request meets it and its end is known soon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+Probe = Callable[[], Awaitable[str | None]]
+"""Asks a dependency; returns what is wrong in one sentence, or None. What it raises counts as wrong too."""
+
+TICK_SECONDS: Final = 1.0
+"""How often it is looked which dependencies are to be asked."""
+
+RETRY_SECONDS: Final = 2.0
+"""How often a dependency is asked that is not well."""
+
+PROBE_SECONDS: Final = 5.0
+"""How long a dependency may take to answer a probe."""
+
+PATIENCE_SECONDS: Final = 1.0
+"""How long a report waits for probes under way."""
+
+_log: Final = logging.getLogger("ostiary.dependencies")
+
+
+class State(StrEnum):
+    """`degraded` if it fails now and then, `unknown` as long as nobody has used or asked it."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+
+
+WEIGHT: Final[Mapping[State, float]] = {State.OK: 1.0, State.DEGRADED: 0.5, State.DOWN: 0.0}
+"""The value of the metric for each state that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The state of a dependency, since when (seconds since 1970; None if unknown) it is well or isn't, and why."""
+
+    state: State
+    since: float | None = None
+    reason: str | None = None
+
+
+class Dependency:
+    """One service by its `name`, a word or `kind:name`, with as many of them as the configuration has.
+
+    Without it the server can't serve if it is `needed`. After a failed use it counts as degraded for `hold` seconds,
+    whatever works in between. `probe` asks it if it was not used for `every` seconds; unless `on_timer`, only when
+    somebody wants to know, or while it is not well.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        probe: Probe | None = None,
+        *,
+        needed: bool = False,
+        on_timer: bool = True,
+        every: float = 5.0,
+        hold: float = 0.0,
+    ) -> None:
+        self.name = name
+        self.needed = needed
+        self.probe = probe
+        self.failures = 0
+        self.finding = Finding(State.UNKNOWN)
+        self._on_timer = on_timer
+        self._every = every
+        self._hold = hold
+        self._failed_at: float | None = None
+        self._heard_at: float | None = None
+        self.looking: asyncio.Task[None] | None = None
+
+    def worked(self) -> None:
+        """It has just done what it is for."""
+        self._heard_at = now = time.monotonic()
+        if self._failed_at is not None and now - self._failed_at < self._hold:
+            if self.finding.state is not State.DEGRADED:
+                self._find(State.DEGRADED, self.finding.reason)
+        elif self.finding.state is not State.OK:
+            self._find(State.OK, None)
+
+    def failed(self, reason: str) -> None:
+        """A request could not use it; `reason` is one sentence without addresses and secrets."""
+        self.failures += 1
+        self._failed_at = time.monotonic()
+        self._missed(reason)
+
+    @contextmanager
+    def used(self, *away: type[Exception]) -> Iterator[None]:
+        """Note what becomes of the block: failures of the kinds `away` mean that it can't be used now."""
+        try:
+            yield
+        except away as fault:
+            self.failed(f"it can't be used: {cause_of(fault)}")
+            raise
+        except Exception:
+            self.worked()
+            raise
+        self.worked()
+
+    def is_due(self, *, on_demand: bool) -> bool:
+        """Whether it is to be asked now; `on_demand` if somebody wants to know."""
+        if self.probe is None or self.looking is not None:
+            return False
+        well = self.finding.state in (State.OK, State.UNKNOWN)
+        if well and not (self._on_timer or on_demand):
+            return False
+        pause = self._every if well else RETRY_SECONDS
+        return self._heard_at is None or time.monotonic() - self._heard_at >= pause
+
+    def look(self) -> asyncio.Task[None]:
+        """Ask it; the task never raises, and ends within `PROBE_SECONDS`."""
+        if self.looking is None:
+            self.looking = asyncio.create_task(self._look())
+        return self.looking
+
+    async def found(self) -> Finding:
+        """What is known of it; asked now if nothing is, else in the background if that is due."""
+        if self.is_due(on_demand=True):
+            self.look()
+        if self.finding.state is State.UNKNOWN and self.looking is not None:
+            await asyncio.wait([self.looking], timeout=PROBE_SECONDS)
+        return self.finding
+
+    async def _look(self) -> None:
+        began, reason = time.monotonic(), "it does not answer"
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_SECONDS):
+                    reason = "" if self.probe is None else await self.probe() or ""
+        except Exception as fault:  # noqa: BLE001 - whatever a driver raises, the dependency could not be used
+            reason = f"it can't be used: {cause_of(fault)}"
+        finally:
+            self.looking = None
+        if not reason:
+            self.worked()
+        elif self._heard_at is None or self._heard_at <= began or self.finding.state is not State.OK:
+            # What has worked in the meantime is well, and only slow to answer.
+            self._missed(reason)
+
+    def _missed(self, reason: str) -> None:
+        self._heard_at = time.monotonic()
+        if (self.finding.state, self.finding.reason) != (State.DOWN, reason):
+            self._find(State.DOWN, reason)
+
+    def _find(self, state: State, reason: str | None) -> None:
+        before = self.finding
+        was_well, is_well = before.state in (State.OK, State.UNKNOWN), state is State.OK
+        changed = before.since is None or was_well != is_well
+        self.finding = Finding(state, time.time() if changed else before.since, reason)
+        if was_well and not is_well:
+            _log.warning("%s is %s: %s", self.name, state, reason)
+        elif is_well and not was_well:
+            _log.warning("%s works again", self.name)
+
+
+class Dependencies:
+    """Every dependency of this process; belongs to the event loop that runs `watching`."""
+
+    def __init__(self) -> None:
+        self._all: dict[str, Dependency] = {}
+
+    def add(self, dependency: Dependency) -> Dependency:
+        """One more."""
+        self._all[dependency.name] = dependency
+        return dependency
+
+    def __iter__(self) -> Iterator[Dependency]:
+        """All of them, in the order in which they were added."""
+        return iter(tuple(self._all.values()))
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Ask on a timer, for as long as the context lasts."""
+        task = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            ending = [task, *(each.looking for each in self if each.looking is not None)]
+            for each in ending:
+                each.cancel()
+            await asyncio.wait(ending)
+
+    async def look(self) -> None:
+        """Ask all that are due, and return when they have answered, or after `PATIENCE_SECONDS`."""
+        looking = [each.look() for each in self if each.is_due(on_demand=True)]
+        if looking:
+            await asyncio.wait(looking, timeout=PATIENCE_SECONDS)
+
+    async def _watch(self) -> None:
+        while True:
+            for each in self:
+                if each.is_due(on_demand=False):
+                    each.look()
+            await asyncio.sleep(TICK_SECONDS)
+
+
+def cause_of(fault: BaseException) -> str:
+    """The kind of a failure in a few words, without the addresses, paths and values that messages may hold."""
+    cause = fault.__cause__ or fault.__context__ or fault
+    if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
+        return os.strerror(cause.errno)
+    return type(cause).__name__
