@@ -91,6 +91,9 @@ def _by_keys(config: IssuerConfig, mapping: ClaimsMapping) -> OAuth2Authenticato
             tls_cafile=config.tls_cafile,
             verify_tls=config.verify_tls,
             claims_mapping=mapping,
+            jwks_token_file=config.jwks.token_file,
+            allow_http=config.allow_http,
+            leeway=config.leeway,
         )
     )
 
@@ -99,10 +102,11 @@ def _by_introspection(config: IssuerConfig, mapping: ClaimsMapping) -> Rememberi
     asked = config.introspection
     if asked is None:
         return None
+    secret = "" if asked.client_secret is None else asked.client_secret.get_secret_value()
     settings = IntrospectionSettings(
-        asked.url, asked.client_id, asked.client_secret.get_secret_value(), asked.send_secret_in_body
+        asked.url, asked.client_id, asked.client_secret_file or secret, asked.send_secret_in_body
     )
-    rules = TokenRules(config.issuer, config.audience)
+    rules = TokenRules(config.issuer, config.audience, config.leeway)
     validator = IntrospectionValidator(settings, rules, mapping, _context(config))
     return Remembering(validator, asked.recheck_period)
 

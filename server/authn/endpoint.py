@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import ssl
 import stat
-from ipaddress import ip_address
+from collections.abc import Collection
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import httpx
@@ -17,9 +16,10 @@ import httpx
 from policy.diagnostics import quoted
 from server.authn.exchange import MAX_BYTES, Exchange, ExchangeFailed
 from server.log_lines import without_secrets
+from server.plain_http import is_allowed
+from server.secret_files import HEADER_TEXT, UnusableSecret, read_secret
 from server.tls import client_context
-
-_HEADER_VALUE: Final = re.compile(r"[\x21-\x7e]+")
+from server.trusted_files import why_changeable
 
 
 class UnusableEndpoint(ValueError):
@@ -37,11 +37,20 @@ class Endpoint(Protocol):
         ...
 
 
-def open_endpoint(uri: str, *, token: str | None, tls_cafile: Path | None, verify_tls: bool) -> Endpoint:
-    """The endpoint at `uri`: `file:///…`, `https://…`, or `http://…` on a loopback address.
+def open_endpoint(
+    uri: str,
+    *,
+    token: str | None,
+    tls_cafile: Path | None,
+    verify_tls: bool,
+    token_file: Path | None = None,
+    allow_http: Collection[str] = (),
+) -> Endpoint:
+    """The endpoint at `uri`: `file:///…`, `https://…`, or `http://…` on a loopback address or a host in `allow_http`.
 
-    `token` is sent as a bearer token, to this endpoint alone. Nothing is fetched yet; the TLS context is made here,
-    once. Raises UnusableEndpoint for a URI or file that can't work.
+    `token`, or what is in `token_file` at each reading, is sent as a bearer token, to this endpoint alone. Nothing is
+    fetched yet; the TLS context is made here, once. Raises UnusableEndpoint for a URI that can't work, and
+    UnusableAuthorities for a bad `tls_cafile`.
     """
     shown = quoted(without_secrets(uri))
     try:
@@ -54,7 +63,7 @@ def open_endpoint(uri: str, *, token: str | None, tls_cafile: Path | None, verif
         raise UnusableEndpoint(
             "`jwks.uri` holds a user name or a password; put a bearer token into `jwks.token` instead"
         )
-    if token is not None and not _HEADER_VALUE.fullmatch(token):
+    if token is not None and not HEADER_TEXT.fullmatch(token):
         raise UnusableEndpoint(
             "`jwks.token` is empty or holds characters that a header can't carry, such as a line break"
         )
@@ -62,9 +71,9 @@ def open_endpoint(uri: str, *, token: str | None, tls_cafile: Path | None, verif
         return _FileEndpoint(_local_path(shown, parts))
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UnusableEndpoint(f"`jwks.uri` {shown} starts with none of `https://`, `http://`, `file:///`")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+    if not is_allowed(uri, allow_http):
         raise UnusableEndpoint(f"`jwks.uri` {shown} is not encrypted; use `https://` for a host other than this one")
-    return _HttpEndpoint(uri, parts, token, client_context(tls_cafile, verify=verify_tls))
+    return _HttpEndpoint(uri, parts, token_file or token, client_context(tls_cafile, verify=verify_tls))
 
 
 class _FileEndpoint:
@@ -79,6 +88,9 @@ class _FileEndpoint:
             raise ExchangeFailed(error.strerror or "it can't be read") from None
 
     def _read(self) -> bytes:
+        reason = why_changeable(self._path)
+        if reason is not None:
+            raise ExchangeFailed(f"it is not safe to believe: {reason}")
         with open(os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 - Path.open would wait for a writer if this were a pipe
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ExchangeFailed("it is not a regular file")
@@ -89,24 +101,37 @@ class _FileEndpoint:
 
 
 class _HttpEndpoint:
-    def __init__(self, uri: str, parts: SplitResult, token: str | None, context: ssl.SSLContext) -> None:
+    """`token` is the bearer token, or the file that holds it."""
+
+    def __init__(self, uri: str, parts: SplitResult, token: str | Path | None, context: ssl.SSLContext) -> None:
         self._uri = uri
-        self._headers = {"accept": "application/json, application/jwk-set+json"}
-        if token is not None:
-            self._headers["authorization"] = f"Bearer {token}"
+        self._token = token
         self._context = context
         self.address = f"{parts.scheme}://{parts.netloc}{parts.path}"
 
     async def read(self) -> bytes:
+        headers = {"accept": "application/json, application/jwk-set+json"}
+        token = await self._current_token()
+        if token is not None:
+            headers["authorization"] = f"Bearer {token}"
         # Connections of its own for each reading: they are an hour apart.
         exchange = Exchange(self._context)
         try:
-            reply = await exchange.send("GET", self._uri, self._headers)
+            reply = await exchange.send("GET", self._uri, headers)
         finally:
             await exchange.close()
         if reply.status != httpx.codes.OK:
             raise ExchangeFailed(f"the answer's status was {reply.status}")
         return reply.content
+
+    async def _current_token(self) -> str | None:
+        if not isinstance(self._token, Path):
+            return self._token
+        try:
+            # At each reading: whatever renews the token writes the file anew.
+            return await asyncio.to_thread(read_secret, self._token, for_header=True)
+        except UnusableSecret as unusable:
+            raise ExchangeFailed(f"its `token_file` `{self._token}` {unusable}") from None
 
 
 def _local_path(shown: str, parts: SplitResult) -> Path:
@@ -114,10 +139,3 @@ def _local_path(shown: str, parts: SplitResult) -> Path:
     if parts.netloc not in ("", "localhost") or not path.is_absolute() or "\0" in str(path):
         raise UnusableEndpoint(f"`jwks.uri` {shown} has no absolute path; write `file:///` and the path from the root")
     return path
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

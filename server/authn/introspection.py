@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -19,15 +21,19 @@ from server.authn.exchange import Exchange, ExchangeFailed
 from server.authn.registered_claims import TokenRules, check_issuer_and_audience, check_times, subject_of
 from server.authn.remembered import Vouched
 from server.authn.strict import read_object
+from server.secret_files import UnusableSecret, read_secret
 
 
 @dataclass(frozen=True, slots=True)
 class IntrospectionSettings:
-    """Where tokens can be asked about, and as which client; `in_body` sends the client's secret as a form field."""
+    """Where tokens can be asked about, and as which client; `in_body` sends the client's secret as a form field.
+
+    The secret is given as it is, or by the file that holds it whenever a token is asked about.
+    """
 
     url: str
     client_id: str
-    client_secret: str = field(repr=False)
+    client_secret: str | Path = field(repr=False)
     in_body: bool = False
 
 
@@ -52,21 +58,15 @@ class IntrospectionValidator:
         self._url = settings.url
         self._rules = rules
         self._mapping = mapping
-        self._headers = {"content-type": "application/x-www-form-urlencoded"}
-        self._form = {"token_type_hint": "access_token"}
-        if settings.in_body:
-            self._form |= {"client_id": settings.client_id, "client_secret": settings.client_secret}
-        else:
-            # RFC 6749 section 2.3.1: both are form-encoded before they are joined.
-            pair = f"{quote(settings.client_id, safe='')}:{quote(settings.client_secret, safe='')}"
-            self._headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode('ascii')}"
+        self._client = settings
         self._exchange = Exchange(context)
         self._now = now
 
     async def validate(self, token: str, request: Scope) -> Vouched:
         """Who the endpoint says it is; raises `AuthenticationFailed`, `ExchangeFailed` and nothing else."""
-        form = urlencode({"token": token, **self._form}).encode("ascii")
-        reply = await self._exchange.send("POST", self._url, self._headers, form)
+        headers, proof = await self._credentials()
+        form = urlencode({"token": token, "token_type_hint": "access_token", **proof}).encode("ascii")
+        reply = await self._exchange.send("POST", self._url, headers, form)
         if reply.status != 200:
             # 401 here is about this server's own client id and secret, not about the token.
             raise ExchangeFailed(f"the answer's status was {reply.status}")
@@ -75,6 +75,21 @@ class IntrospectionValidator:
     async def close(self) -> None:
         """Close every connection."""
         await self._exchange.close()
+
+    async def _credentials(self) -> tuple[dict[str, str], dict[str, str]]:
+        """The headers and the form fields that say which client asks."""
+        client, secret = self._client, self._client.client_secret
+        if isinstance(secret, Path):
+            try:
+                secret = await asyncio.to_thread(read_secret, secret, for_header=False)
+            except UnusableSecret as unusable:
+                raise ExchangeFailed(f"the `client_secret_file` `{client.client_secret}` {unusable}") from None
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        if client.in_body:
+            return headers, {"client_id": client.client_id, "client_secret": secret}
+        # RFC 6749 section 2.3.1: both are form-encoded before they are joined.
+        pair = f"{quote(client.client_id, safe='')}:{quote(secret, safe='')}"
+        return headers | {"authorization": f"Basic {base64.b64encode(pair.encode()).decode('ascii')}"}, {}
 
     def _claims(self, content: bytes) -> dict[str, Any]:
         try:
@@ -85,13 +100,14 @@ class IntrospectionValidator:
             claims = read_object(content, finite=False)
         except ValueError:
             raise failure from None
-        check_times(claims, self._now())  # a time that is no number speaks of the token, not of the endpoint
+        # A time that is no number speaks of the token, not of the endpoint.
+        check_times(claims, self._now(), self._rules.leeway)
         raise failure
 
     def _vouched(self, claims: dict[str, Any]) -> Vouched:
         if claims.get("active") is not True:
             raise AuthenticationFailed("the token is not active")
-        expires = check_times(claims, self._now())
+        expires = check_times(claims, self._now(), self._rules.leeway)
         issuer = check_issuer_and_audience(claims, self._rules) or self._rules.issuer or self._url
         principal = Principal(subject_of(claims, "username"), issuer, self._mapping.attributes(claims))
-        return Vouched(principal, expires)
+        return Vouched(principal, None if expires is None else expires + self._rules.leeway)

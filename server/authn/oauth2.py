@@ -19,7 +19,7 @@ from server.authn.claims import ClaimsMapping
 from server.authn.endpoint import open_endpoint
 from server.authn.jwks import KeySource
 from server.authn.keys import KeySet
-from server.authn.registered_claims import TokenRules
+from server.authn.registered_claims import LEEWAY_SECONDS, TokenRules
 from server.authn.remembered import REFUSAL_SECONDS
 from server.authn.verify import UnknownKey, verify
 
@@ -33,17 +33,21 @@ class OAuth2Settings:
 
     `issuer` None: whoever signs with the published keys is believed about its own name (see `OAuth2Authenticator`).
     `audience` None: `aud` isn't checked, so tokens made for other services are accepted. `jwks_token` is the bearer
-    token for the key endpoint; `claims_mapping` stands in for the default as a whole.
+    token for the key endpoint, and `jwks_token_file` a file that holds it; `claims_mapping` stands in for the default
+    as a whole. The hosts `allow_http` may be asked without encryption; times may be `leeway` seconds off.
     """
 
     jwks_uri: str
     issuer: str | None = None
     audience: str | None = None
     jwks_token: str | None = field(default=None, repr=False)
+    jwks_token_file: Path | None = None
     key_recheck_seconds: float = 3600.0
     tls_cafile: Path | None = None
     verify_tls: bool = True
     claims_mapping: ClaimsMapping = DEFAULT_MAPPING
+    allow_http: tuple[str, ...] = ()
+    leeway: int = LEEWAY_SECONDS
 
 
 class OAuth2Authenticator:
@@ -66,8 +70,10 @@ class OAuth2Authenticator:
             token=settings.jwks_token,
             tls_cafile=settings.tls_cafile,
             verify_tls=settings.verify_tls,
+            token_file=settings.jwks_token_file,
+            allow_http=settings.allow_http,
         )
-        self._rules = TokenRules(settings.issuer, settings.audience)
+        self._rules = TokenRules(settings.issuer, settings.audience, settings.leeway)
         self._mapping = settings.claims_mapping
         self._unnamed_issuer = endpoint.address
         self._source = KeySource(endpoint, settings.key_recheck_seconds, clock)

@@ -20,21 +20,23 @@ LATEST_TIME: Final = 253_402_300_799
 class TokenRules:
     """What a token must say beyond its signature; None: that claim isn't compared.
 
-    Without an `audience`, a token that the issuer made for any other service is accepted here too.
+    Without an `audience`, a token that the issuer made for any other service is accepted here too. Its times may be
+    `leeway` seconds off, as the clocks of two machines are.
     """
 
     issuer: str | None
     audience: str | None
+    leeway: int = LEEWAY_SECONDS
 
 
-def check_times(claims: Mapping[str, Any], now: float) -> float | None:
+def check_times(claims: Mapping[str, Any], now: float, leeway: int = LEEWAY_SECONDS) -> float | None:
     """`exp`, in seconds since 1970, or None; raises `AuthenticationFailed` unless it, `nbf` and `iat` fit `now`."""
     expires = _time(claims, "exp")
-    if expires is not None and expires + LEEWAY_SECONDS <= now:
+    if expires is not None and expires + leeway <= now:
         raise AuthenticationFailed("the token has expired")
     for name in ("nbf", "iat"):
         starts = _time(claims, name)
-        if starts is not None and starts - LEEWAY_SECONDS > now:
+        if starts is not None and starts - leeway > now:
             raise AuthenticationFailed(f"the token's `{name}` lies in the future")
     return expires
 

@@ -101,7 +101,7 @@ def _doubt(kid: str | None, algorithm: str, keys: KeySet, signed: bytes, signatu
 
 
 def _check_claims(claims: dict[str, Any], rules: TokenRules, now: float) -> VerifiedToken:
-    expires = check_times(claims, now)
+    expires = check_times(claims, now, rules.leeway)
     if expires is None:
         raise AuthenticationFailed("the token has no `exp`")
     issuer = check_issuer_and_audience(claims, rules)

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetPydanticSchema, SecretStr, Tag
-from pydantic_core import CoreSchema
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetPydanticSchema, SecretStr, Tag, model_validator
+from pydantic_core import CoreSchema, PydanticCustomError
 
-from server.config.fields import Secret, Switch, Text, one_of, refusal, whole_number
-from server.config.locations import FilePath, JwksUri, ReadableFile, SecureUrl
+from server.authn.registered_claims import LEEWAY_SECONDS
+from server.config.fields import BearerToken, Secret, Switch, Text, one_of, refusal, whole_number
+from server.config.locations import (
+    BaseUrl,
+    FilePath,
+    JwksUri,
+    PlainHost,
+    ReadableFile,
+    SecretFile,
+    TokenFile,
+    encrypted,
+)
 from server.config.shape import Shape, chosen_by
 
 LONGEST_RECHECK_SECONDS: Final = 7 * 24 * 3600
 LONGEST_BELIEF_SECONDS: Final = 3600
 SHORTEST_NAME_KEY: Final = 32
+LONGEST_LEEWAY_SECONDS: Final = 300
 
 Recheck = Annotated[int, whole_number(0, LONGEST_BELIEF_SECONDS)]
 """Seconds for which a good answer about a token is believed."""
+
+
+def _twice(one: str, other: str) -> PydanticCustomError:
+    sentence = f"`{one}` and `{other}` say the same twice"
+    return refusal("one-or-the-other", sentence, "keep one of them", whole=True, below=(other,))
 
 
 def _long_enough(value: SecretStr) -> SecretStr:
@@ -26,35 +43,76 @@ def _long_enough(value: SecretStr) -> SecretStr:
 
 
 class JwksConfig(Shape):
-    """Where the keys are that sign tokens. `token` is the bearer token for that endpoint; `key_recheck_period` is in
-    seconds.
+    """Where the keys are that sign tokens.
+
+    `token`, or what is in `token_file` at each reading, is the bearer token for that endpoint; `key_recheck_period` is
+    in seconds.
     """
 
     uri: JwksUri
-    token: Secret | None = None
+    token: BearerToken | None = None
+    token_file: TokenFile | None = None
     key_recheck_period: Annotated[int, whole_number(1, LONGEST_RECHECK_SECONDS)] = 3600
+
+    @model_validator(mode="after")
+    def _one_token(self) -> Self:
+        if self.token is not None and self.token_file is not None:
+            raise _twice("token", "token_file")
+        return self
 
 
 class IntrospectionConfig(Shape):
     """Where tokens can be asked about (RFC 7662), and as which client.
 
-    A good answer is believed for `recheck_period` seconds; 0 asks about every request. The client's secret goes into
-    the `Authorization` header, or with `send_secret_in_body` into the form.
+    A good answer is believed for `recheck_period` seconds; 0 asks about every request. The client's secret, which may
+    lie in `client_secret_file`, goes into the `Authorization` header, or with `send_secret_in_body` into the form.
     """
 
-    url: SecureUrl
+    url: BaseUrl
     client_id: Text
-    client_secret: Secret
+    client_secret: Secret | None = None
+    client_secret_file: SecretFile | None = None
     send_secret_in_body: Switch = False
     recheck_period: Recheck = 60
 
+    @model_validator(mode="after")
+    def _one_secret(self) -> Self:
+        if self.client_secret is None and self.client_secret_file is None:
+            hint = "or `client_secret_file`"
+            raise refusal("missing-key", "`introspection` has no `client_secret`", hint, whole=True)
+        if self.client_secret is not None and self.client_secret_file is not None:
+            raise _twice("client_secret", "client_secret_file")
+        return self
 
-class IssuerConfig(Shape):
+
+class AskedConfig(Shape):
+    """How what vouches for tokens is asked.
+
+    `tls_cafile` and `verify_tls` say how its certificate is verified. The hosts in `allow_http`, and this one, may be
+    asked without encryption.
+    """
+
+    tls_cafile: ReadableFile | None = None
+    verify_tls: Switch = True
+    allow_http: tuple[PlainHost, ...] = ()
+
+    def addresses(self) -> Mapping[tuple[str, ...], str]:
+        """Where it is asked, by the path of the field that says so."""
+        return {}
+
+    @model_validator(mode="after")
+    def _only_named_hosts_in_plain(self) -> Self:
+        for place, url in self.addresses().items():
+            encrypted(url, self.allow_http, place)
+        return self
+
+
+class IssuerConfig(AskedConfig):
     """One issuer of tokens: signed with its published keys, or judged by its introspection endpoint, or either.
 
     With both, signed tokens are judged by the keys and all others by the endpoint. Without `audience`, the token's
     `aud` isn't compared. `claims_mapping` (claim → attribute) replaces the default as a whole; None is the default.
-    `tls_cafile` and `verify_tls` are about both endpoints.
+    Times in tokens may be `leeway` seconds off.
     """
 
     issuer: Text
@@ -62,8 +120,16 @@ class IssuerConfig(Shape):
     introspection: IntrospectionConfig | None = None
     audience: Text | None = None
     claims_mapping: dict[str, Text] | None = None
-    tls_cafile: ReadableFile | None = None
-    verify_tls: Switch = True
+    leeway: Annotated[int, whole_number(0, LONGEST_LEEWAY_SECONDS)] = LEEWAY_SECONDS
+
+    def addresses(self) -> Mapping[tuple[str, ...], str]:
+        """The endpoints of the keys and for introspection."""
+        found: dict[tuple[str, ...], str] = {}
+        if self.jwks is not None:
+            found["jwks", "uri"] = self.jwks.uri
+        if self.introspection is not None:
+            found["introspection", "url"] = self.introspection.url
+        return found
 
 
 class OAuth2Config(IssuerConfig):
@@ -77,40 +143,46 @@ class OAuth2Config(IssuerConfig):
     issuers: tuple[IssuerConfig, ...] = ()
 
 
-class KubernetesConfig(Shape):
+class KubernetesConfig(AskedConfig):
     """`kubernetes`: tokens that a Kubernetes API server reviews."""
 
     type: Annotated[Literal["kubernetes"], one_of("kubernetes")]
-    api_server_url: SecureUrl
+    api_server_url: BaseUrl
     claims_mapping: dict[str, Text] | None = None
-    tls_cafile: ReadableFile | None = None
-    verify_tls: Switch = True
     recheck_period: Recheck = 60
 
+    def addresses(self) -> Mapping[tuple[str, ...], str]:
+        """The one address."""
+        return {("api_server_url",): self.api_server_url}
 
-class GitHubConfig(Shape):
+
+class GitHubConfig(AskedConfig):
     """`github_token`: tokens that GitHub, or a GitHub Enterprise server, answers for."""
 
     type: Annotated[Literal["github_token"], one_of("github_token")]
-    github_api_base_url: SecureUrl = "https://api.github.com"
+    github_api_base_url: BaseUrl = "https://api.github.com"
     claims_mapping: dict[str, Text] | None = None
-    tls_cafile: ReadableFile | None = None
-    verify_tls: Switch = True
     recheck_period: Recheck = 60
 
+    def addresses(self) -> Mapping[tuple[str, ...], str]:
+        """The one address."""
+        return {("github_api_base_url",): self.github_api_base_url}
 
-class CustomConfig(Shape):
+
+class CustomConfig(AskedConfig):
     """`custom`: tokens that an endpoint of the operator's own judges.
 
     Callers whom it does not name are named by a hash of their token with `name_key`; several servers need the same key.
     """
 
     type: Annotated[Literal["custom"], one_of("custom")]
-    endpoint: SecureUrl
+    endpoint: BaseUrl
     name_key: Annotated[Secret, AfterValidator(_long_enough)] | None = None
-    tls_cafile: ReadableFile | None = None
-    verify_tls: Switch = True
     recheck_period: Recheck = 60
+
+    def addresses(self) -> Mapping[tuple[str, ...], str]:
+        """The one address."""
+        return {("endpoint",): self.endpoint}
 
 
 class ApiKeyConfig(Shape):

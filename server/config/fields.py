@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from policy.diagnostics import did_you_mean
 from server.config.given import Given
+from server.secret_files import HEADER_TEXT
 
 _ODD: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -24,12 +25,15 @@ _TRUE: Final = frozenset({"true", "yes", "on", "1"})
 _FALSE: Final = frozenset({"false", "no", "off", "0"})
 
 
-def refusal(code: str, sentence: str, hint: str = "", *, whole: bool = False) -> PydanticCustomError:
+def refusal(
+    code: str, sentence: str, hint: str = "", *, whole: bool = False, below: tuple[str | int, ...] = ()
+) -> PydanticCustomError:
     """What a validator raises: `code` as in `Diagnostic`, `sentence`, and `hint`.
 
-    The sentence goes on from the field's name, unless `whole` says that it has a beginning already.
+    The sentence goes on from the field's name, unless `whole` says that it has a beginning already. `below` leads from
+    what is validated to the field that the sentence is about.
     """
-    context = {"code": code, "sentence": sentence, "hint": hint, "whole": whole}
+    context = {"code": code, "sentence": sentence, "hint": hint, "whole": whole, "below": below}
     return PydanticCustomError("refused", "{sentence}", context)
 
 
@@ -142,8 +146,18 @@ Text = Annotated[str, BeforeValidator(text)]
 Switch = Annotated[bool, BeforeValidator(switch)]
 """A boolean."""
 
+
+def _for_a_header(value: SecretStr) -> SecretStr:
+    if not HEADER_TEXT.fullmatch(value.get_secret_value()):
+        raise refusal("bad-token", "takes a token of printable ascii characters without a blank")
+    return value
+
+
 Secret = Annotated[SecretStr, BeforeValidator(secret)]
 """A credential."""
+
+BearerToken = Annotated[Secret, AfterValidator(_for_a_header)]
+"""A credential that is sent in a header as it is."""
 
 Anything = Annotated[Any, BeforeValidator(as_written)]
 """Whatever JSON can say."""

@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
+from urllib.parse import urlsplit
 
 from pydantic_core import PydanticCustomError
 
 from policy.diagnostics import Findings
+from server.config.auth import IssuerConfig
 from server.config.fields import switch
 from server.config.given import Given
+from server.config.locations import ENCRYPT, UNENCRYPTED
 from server.config.reading import PROVIDER_CONFIG, Path, Reading
+from server.plain_http import is_allowed, is_exposed
 
 _AUTH: Final = PROVIDER_CONFIG[:-1]
-_OF_ONE_ISSUER: Final = ("jwks", "introspection", "issuer", "audience", "claims_mapping", "tls_cafile", "verify_tls")
+_OF_ONE_ISSUER: Final = IssuerConfig.keys()
+_ADDRESSES: Final = (
+    ("jwks", "uri"),
+    ("introspection", "url"),
+    ("api_server_url",),
+    ("github_api_base_url",),
+    ("endpoint",),
+)
+"""Where what vouches for tokens is asked, below a provider or an issuer."""
 
 
 def check_authentication(reading: Reading, findings: Findings) -> None:
@@ -27,6 +39,8 @@ def check_authentication(reading: Reading, findings: Findings) -> None:
         message = "`require` asks for authentication, and no provider is configured in this environment"
         hint = "set the variable in `provider_config.type`, or write a `provider_config`"
         findings.error("authentication-required", reading.span((*_AUTH, "require")), message, hint)
+    for path, asked in ((PROVIDER_CONFIG, provider), *reading.entries((*PROVIDER_CONFIG, "issuers"))):
+        _unencrypted(path, asked, reading, findings)
     kind = provider.get("type")
     if isinstance(kind, Given) and kind.text == "oauth2_token":
         _issuers(reading, findings)
@@ -64,3 +78,34 @@ def _issuer(path: Path, issuer: Mapping[str, object], place: Path, reading: Read
     if issuer.get("audience") is None:
         message = "without `audience`, tokens that were made for other services are accepted"
         findings.warning("no-audience", reading.span(place), message, "set `audience`")
+
+
+def _unencrypted(path: Path, asked: Mapping[str, object], reading: Reading, findings: Findings) -> None:
+    """Addresses to which tokens, or from which keys, travel in plain: an error, or a warning where they are allowed."""
+    listed = asked.get("allow_http")
+    allowed = [host.text for host in listed if isinstance(host, Given)] if isinstance(listed, tuple) else []
+    used: set[str] = set()
+    for below in _ADDRESSES:
+        place = (*path, *below)
+        inner = asked.get(below[0])
+        url = inner.get(below[-1]) if isinstance(inner, dict) else inner
+        if not isinstance(url, Given) or not _is_exposed(url.text):
+            continue
+        span, field = reading.span(place), f"`{below[-1]}`"
+        used.add(urlsplit(url.text).hostname or "")
+        if not is_allowed(url.text, allowed):
+            findings.error("bad-url", span, f"{field} {UNENCRYPTED}", ENCRYPT)
+            continue
+        message = f"{field} is not encrypted: who listens or answers in between can take over every caller"
+        findings.warning("unencrypted", span, message, "keep `allow_http` for networks of your own")
+    for index, host in enumerate(allowed):
+        if host.lower() not in used:
+            message = f"`allow_http[{index}]` is the host of no address here that starts with `http://`"
+            findings.warning("unused-host", reading.span((*path, "allow_http", index)), message, "leave it out")
+
+
+def _is_exposed(text: str) -> bool:
+    try:
+        return is_exposed(text)
+    except ValueError:
+        return False  # no URL at all, which its field says

@@ -46,11 +46,13 @@ def read_config(document: Mapping, environ: Environ[str, str], findings: Finding
 
 
 def _merge(own: Findings, findings: Findings) -> None:
-    """Add what is new: nothing to a place that has an error, and no warning of a kind that the place has."""
+    """Add what is new: nothing to a place that has an error, no warning of a kind that the place has, nothing twice."""
     wrong = {known.span for known in findings.diagnostics if known.severity is Severity.ERROR}
     warned = {(known.span, known.code) for known in findings.diagnostics}
     for diagnostic in own.diagnostics:
         if diagnostic.span in wrong or (diagnostic.span, diagnostic.code) in warned:
             continue
+        if diagnostic in findings.diagnostics:
+            continue  # a shape and a check that reads the tree have noticed the same
         findings.diagnostics.append(diagnostic)
         warned.add((diagnostic.span, diagnostic.code))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
+from collections.abc import Collection
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Final
@@ -13,8 +15,14 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 from pydantic import AfterValidator, BeforeValidator
 
 from server.config.fields import Text, refusal, scalar, text
+from server.plain_http import is_allowed
+from server.secret_files import UnusableSecret, read_secret
+from server.trusted_files import why_changeable
 
 _HOST: Final = re.compile(r"\w(?:[\w.-]*\w)?\.?")
+UNENCRYPTED: Final = "takes no unencrypted URL"
+ENCRYPT: Final = "use `https://` for a host other than this one, or list the host in `allow_http`"
+
 _NO_HOST: Final = re.compile(r"[@?#\\\s/]")
 _FILE: Final = "file://"
 
@@ -28,25 +36,28 @@ def base_url(value: str) -> str:
 
 
 def jwks_uri(value: str) -> str:
-    """Where keys are published: https, http on this machine, or a file (`file:///…`, `file://~/…`, `file://./…`).
+    """Where keys are published: an https or http URL, or a file (`file:///…`, `file://~/…`, `file://./…`).
 
-    A file comes back with its absolute path.
+    A file comes back with its absolute path, and is refused if others could write it.
     """
     if value.startswith(_FILE):
         return _file_uri(value.removeprefix(_FILE))
-    parts = _split(value, ("http", "https"), "an https or file URL")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
-        raise refusal("bad-url", "takes no unencrypted URL", "use `https://` for a host other than this one")
+    _split(value, ("http", "https"), "an https or file URL")
     return value
 
 
-def secure_url(value: str) -> str:
-    """A base URL to which credentials are sent: https, or http on this machine."""
-    url = base_url(value)
-    parts = urlsplit(url)
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
-        raise refusal("bad-url", "takes no unencrypted URL", "use `https://` for a host other than this one")
-    return url
+def encrypted(url: str, allow_http: Collection[str], below: tuple[str, ...]) -> None:
+    """Refuse a URL, at `below`, that is neither encrypted nor on this machine nor on one of the hosts `allow_http`."""
+    if not is_allowed(url, allow_http):
+        raise refusal("bad-url", UNENCRYPTED, ENCRYPT, below=below)
+
+
+def plain_host(value: str) -> str:
+    """A host that may be asked without encryption: its name or address alone, compared to the letter."""
+    if not value.isascii() or not _named_alone(value):
+        hint = "write `keycloak` for `http://keycloak:8080`"
+        raise refusal("bad-host", "takes a host's name or address, without scheme, port and path", hint)
+    return value.lower()
 
 
 def host(value: str) -> str:
@@ -100,18 +111,46 @@ def _is_host(host: str) -> bool:
     return bool(_HOST.fullmatch(host)) or (":" in host and bool(ip_address(host.partition("%")[0])))
 
 
-def _is_loopback(host: str) -> bool:
+def _named_alone(value: str) -> bool:
     try:
-        return ip_address(host).is_loopback
+        return _is_host(value)
     except ValueError:
-        return host == "localhost"
+        return False
 
 
 def _file_uri(rest: str) -> str:
     rest = rest.removeprefix("localhost")
     if not rest.startswith(("/", "~/", "./")) or "%00" in rest:
         raise refusal("bad-url", "takes a file by its path", "write `file:///…`, `file://~/…` or `file://./…`")
-    return _FILE + quote(str(_expanded(unquote(rest)).absolute()))
+    found = _expanded(unquote(rest)).absolute()
+    return _FILE + quote(str(trusted(found)))
+
+
+def trusted(found: Path) -> Path:
+    """A path at which nobody but root and the user of this server can change what is read."""
+    reason = why_changeable(found)
+    if reason is not None:
+        hint = f"give it to the user of the server and take the permission away: `chmod go-w {shlex.quote(str(found))}`"
+        raise refusal("open-file", f"takes a file that no other user can change, and {reason}", hint)
+    return found
+
+
+def token_file(found: Path) -> Path:
+    """A file that holds a token which a header can carry."""
+    return _secret_file(found, for_header=True)
+
+
+def secret_file(found: Path) -> Path:
+    """A file that holds a secret."""
+    return _secret_file(found, for_header=False)
+
+
+def _secret_file(found: Path, *, for_header: bool) -> Path:
+    try:
+        read_secret(found, for_header=for_header)
+    except UnusableSecret as unusable:
+        raise refusal("bad-token", f"names a file that {unusable}") from None
+    return found
 
 
 def _expanded(value: str) -> Path:
@@ -124,11 +163,11 @@ def _expanded(value: str) -> Path:
 BaseUrl = Annotated[Text, AfterValidator(base_url)]
 """An http or https URL without credentials, query, fragment and final slash."""
 
-SecureUrl = Annotated[Text, AfterValidator(secure_url)]
-"""A base URL that is https, or http on this machine."""
+PlainHost = Annotated[Text, AfterValidator(plain_host)]
+"""The host of an http URL, in lower case."""
 
 JwksUri = Annotated[Text, AfterValidator(jwks_uri)]
-"""An https, loopback http or file URL without credentials."""
+"""An https, http or file URL without credentials."""
 
 Host = Annotated[Text, AfterValidator(host)]
 """A host's name or address."""
@@ -141,3 +180,9 @@ FilePath = Annotated[Path, BeforeValidator(path)]
 
 ReadableFile = Annotated[Path, BeforeValidator(readable_file)]
 """A path of a file that exists."""
+
+TokenFile = Annotated[ReadableFile, AfterValidator(token_file)]
+"""A path of a file that holds a token."""
+
+SecretFile = Annotated[ReadableFile, AfterValidator(secret_file)]
+"""A path of a file that holds a secret."""

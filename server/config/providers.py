@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
-from server.config.fields import Secret, Text, one_of, refusal, scalar, switch
+from server.config.fields import BearerToken, Text, one_of, refusal, scalar, switch
 from server.config.locations import BaseUrl, readable_file
 from server.config.shape import Shape
 
@@ -49,7 +49,7 @@ class EchoSettings(ProviderSettings):
 class OpenAISettings(ProviderSettings):
     """`remote::openai`. Without `api_key`, requests carry none."""
 
-    api_key: Secret | None = None
+    api_key: BearerToken | None = None
     base_url: BaseUrl = "https://api.openai.com/v1"
     tls_verify: TlsVerify = True
 
@@ -58,7 +58,7 @@ class VllmSettings(ProviderSettings):
     """`remote::vllm`. The file must say `url` or `base_url`, with or without `/v1` at its end."""
 
     base_url: BaseUrl = Field(validation_alias=AliasChoices("url", "base_url"))
-    api_token: Secret | None = None
+    api_token: BearerToken | None = None
     tls_verify: TlsVerify = True
 
 

@@ -103,6 +103,7 @@ def _unknown_key(path: Path, stand_in: object, reading: Reading) -> Diagnostic:
 
 
 def _refused(path: Path, context: dict[str, Any], reading: Reading) -> Diagnostic:
+    path = (*path, *context["below"])
     sentence = context["sentence"] if context["whole"] else f"{label(path)} {context['sentence']}"
     node = reading.places[path].node
     if reading.at(path) is None and isinstance(node, Scalar) and has_expression(node.text):

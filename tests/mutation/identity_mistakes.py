@@ -77,12 +77,15 @@ IDENTITY_MISTAKES = (
         "whatever looks true is active", INTROSPECTION, 'claims.get("active") is not True', 'not claims.get("active")'
     ),
     Mistake(
-        "introspection compares no times", INTROSPECTION, "expires = check_times(claims, self._now())", "expires = None"
+        "introspection compares no times",
+        INTROSPECTION,
+        "expires = check_times(claims, self._now(), self._rules.leeway)",
+        "expires = None",
     ),
     Mistake(
         "a token is good for ever",
         REGISTERED,
-        "if expires is not None and expires + LEEWAY_SECONDS <= now:",
+        "if expires is not None and expires + leeway <= now:",
         "if expires is not None and expires < 0:",
     ),
     Mistake(
@@ -113,7 +116,7 @@ IDENTITY_MISTAKES = (
     Mistake(
         "an issuer may publish its keys in plain",
         "server/authn/endpoint.py",
-        'if parts.scheme == "http" and not _is_loopback(parts.hostname):',
+        "if not is_allowed(uri, allow_http):",
         'if parts.scheme == "ftp":',
     ),
     Mistake(

@@ -223,7 +223,8 @@ def test_somebody_must_vouch_for_tokens() -> None:
     asked = "introspection: {url: 'https://a', client_id: b, client_secret: c}"
     assert errors(text.replace("audience: a", f"audience: a, {asked}")) == []
     assert errors(text.replace("audience: a", f"audience: a, {asked.replace('https', 'http')}")) == [
-        "2:82: `url` takes no unencrypted URL; use `https://` for a host other than this one"
+        "2:82: `url` takes no unencrypted URL; use `https://` for a host other than this one, or list the host in "
+        "`allow_http`"
     ]
 
 

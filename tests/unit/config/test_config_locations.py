@@ -81,7 +81,10 @@ def test_keys_come_over_tls_or_from_this_machine(uri: str) -> None:
 
 @pytest.mark.parametrize("uri", ["http://a/jwks", "http://10.0.0.1/jwks", "http://localhost.example.com/"])
 def test_keys_that_come_unencrypted_are_refused(uri: str) -> None:
-    assert one_error(jwks(uri)) == "`uri` takes no unencrypted URL; use `https://` for a host other than this one"
+    assert one_error(jwks(uri)) == (
+        "`uri` takes no unencrypted URL; use `https://` for a host other than this one, or list the "
+        "host in `allow_http`"
+    )
 
 
 def test_keys_may_lie_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,66 @@
+"""Files that decide whom to believe: others must not be able to change what is read from them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+_MOST_LINKS: Final = 40
+_BY_GROUP_OR_OTHERS: Final = 0o022
+_BY_OTHERS: Final = 0o002
+
+
+def why_changeable(path: Path) -> str | None:
+    """Why somebody besides root and the user of this process could change what is read at `path`; None: no one can.
+
+    The file, each directory and each symbolic link on the way to it have to belong to one of the two, and no group and
+    no others may write them. A directory with the sticky bit is safe, since what lies in it belongs to one of the two.
+    A path that doesn't exist is looked at as far as it does.
+    """
+    trusted = (0, os.geteuid())
+    for place, found in _on_the_way(path):
+        if found.st_uid not in trusted:
+            return f"`{place}` belongs to another user"
+        if _is_open(found, _BY_GROUP_OR_OTHERS):
+            return f"other users may write `{place}`"
+    return None
+
+
+def why_changeable_by_all(path: Path) -> str | None:
+    """Why every user could change what is read at `path`, whoever owns it; None: not every one can."""
+    opened = (place for place, found in _on_the_way(path) if _is_open(found, _BY_OTHERS))
+    return next((f"every user may write `{place}`" for place in opened), None)
+
+
+def _is_open(found: os.stat_result, mask: int) -> bool:
+    if stat.S_ISLNK(found.st_mode):
+        return False
+    protected = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
+    return bool(found.st_mode & mask) and not protected
+
+
+def _on_the_way(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Everything that decides what lies at `path`: directories, symbolic links, the file itself; each as it is."""
+    place, ahead, links = Path("/"), [*reversed(Path(os.path.abspath(path)).parts[1:])], 0  # noqa: PTH100 - `absolute` leaves `..` in, and `resolve` would skip the links
+    yield place, place.lstat()
+    while ahead:
+        part = ahead.pop()
+        step = place.parent if part == ".." else place / part
+        try:
+            found = step.lstat()
+        except OSError:
+            return
+        yield step, found
+        if not stat.S_ISLNK(found.st_mode):
+            place = step
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            return
+        target = step.readlink()
+        if target.is_absolute():
+            place = Path("/")
+        ahead += reversed([part for part in target.parts if part != "/"])
