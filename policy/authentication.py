@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Environ
 
-from policy.diagnostics import Findings, quoted
+from policy.diagnostics import Findings
 from policy.document import Mapping, Node, Scalar
-from policy.environment import Missing, empty_conditionals, substitute
+from policy.environment import Missing, about_empty_conditional, empty_conditionals, substitute
 from policy.fields import kind_of
 from policy.rules import Guardrails
 
@@ -73,10 +73,9 @@ def _names_a_provider(node: Node, environ: Environ[str, str], findings: Findings
         hint = "remove `provider_config` to go without authentication"
         findings.error("not-a-text", node.span, message, hint)
         return True
-    if names := empty_conditionals(node.text):
-        message = f"{quoted(node.text)} is never anything, so authentication is always off"
-        meant = f"${{env.{names[0]}:+oauth2_token}}"
-        findings.warning("empty-conditional", node.span, message, f"write {quoted(meant)}")
+    for name in empty_conditionals(node.text):
+        if environ.get(name):
+            findings.warning("empty-conditional", node.span, *about_empty_conditional(name))
     return _substituted(node, "type", environ, findings) is not None
 
 

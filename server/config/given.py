@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from policy.diagnostics import quoted
 
@@ -26,6 +26,14 @@ class Given:
         if self.variables:
             return "the value of " + " and ".join(f"`{name}`" for name in self.variables)
         return quoted(self.text)
+
+
+class Section(dict[str, Any]):
+    """A mapping of the file; `emptied` are the keys that their variables leave without a value (`${env.X:=}`)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emptied: set[str] = set()
 
 
 class Unresolved:

@@ -13,12 +13,13 @@ from policy.document import Entry, Mapping, Node, Scalar, Sequence
 from policy.environment import (
     DISABLED,
     Missing,
+    about_empty_conditional,
     empty_conditionals,
     has_expression,
     looks_like_expression,
     substitute,
 )
-from server.config.given import UNRESOLVED, Given, Unresolved
+from server.config.given import UNRESOLVED, Given, Section, Unresolved
 
 Path: TypeAlias = tuple[str | int, ...]
 Tree: TypeAlias = "dict[str, Tree] | tuple[Tree, ...] | Given | Unresolved | Node | None"
@@ -107,13 +108,15 @@ class _Reader:
         self._missing: dict[str, Span] = {}
 
     def mapping(self, node: Mapping, path: Path) -> dict[str, Tree]:
-        read: dict[str, Tree] = {}
+        read = Section()
         for key, entry in node.entries.items():
             inner = (*path, key)
             self.reading.places[inner] = Place(entry.node, entry.key_span)
             value = self._policy_or_value(entry, inner)
             if not isinstance(value, _Absent):
                 read[key] = value
+            if value is None and isinstance(entry.node, Scalar) and has_expression(entry.node.text):
+                read.emptied.add(key)
         return read
 
     def report_missing(self) -> None:
@@ -174,10 +177,9 @@ class _Reader:
             return UNRESOLVED
         empty = [name for name in empty_conditionals(node.text) if self._environ.get(name)]
         for name in empty:
-            message = f"`${{env.{name}:+}}` is nothing although `{name}` is set"
-            self._findings.warning("empty-conditional", node.span, message, f"`${{env.{name}:=}}` gives its value")
+            self._findings.warning("empty-conditional", node.span, *about_empty_conditional(name))
         if value is None:
-            return None if empty or not _CONDITIONAL.fullmatch(node.text) else _ABSENT
+            return _ABSENT if _CONDITIONAL.fullmatch(node.text) else None
         return Given(value, value, tuple(dict.fromkeys(_NAMES.findall(node.text))))
 
     def _is_disabled(self, node: Node) -> bool:

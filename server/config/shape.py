@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Discriminator, model_validator
+from pydantic.fields import FieldInfo
 
-from server.config.given import Given
+from server.config.given import Given, Section
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +30,38 @@ class Shape(BaseModel):
         if not isinstance(data, dict):
             return data
         known = cls.keys()
-        return {key: value if key in known else UnknownKey(known) for key, value in data.items()}
+        left_out = data.emptied & cls._with_a_default() if isinstance(data, Section) else set[str]()
+        return {key: value if key in known else UnknownKey(known) for key, value in data.items() if key not in left_out}
+
+    @classmethod
+    def _with_a_default(cls) -> set[str]:
+        """The keys of scalars that are never None and have a default, which stands in where variables leave no value.
+
+        Not so for lists: the default of some is everything, and an empty variable must not open them.
+        """
+        return {
+            key
+            for name, field in cls.model_fields.items()
+            if not field.is_required() and not _may_be_none(field.annotation) and not isinstance(field.default, tuple)
+            for key in _keys(name, field)
+        }
 
     @classmethod
     def keys(cls) -> tuple[str, ...]:
         """Every key that the file may use here, second spellings included."""
         found: list[str] = []
         for name, field in cls.model_fields.items():
-            alias = field.validation_alias
-            found += [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else [name]
+            found += _keys(name, field)
         return tuple(found)
+
+
+def _keys(name: str, field: FieldInfo) -> list[str]:
+    alias = field.validation_alias
+    return [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else [name]
+
+
+def _may_be_none(annotation: Any) -> bool:
+    return annotation is Any or NoneType in get_args(annotation)
 
 
 def chosen_by(key: str, *names: str) -> Discriminator:

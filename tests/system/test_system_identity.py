@@ -63,7 +63,7 @@ def signed(folder: Path, environ: dict[str, str]) -> Iterator[Peer]:
       type: "oauth2_token"
       jwks:
         uri: "{api.url}/openid/v1/jwks"
-        token: "${{env.TOKEN}}"
+        token: "${{env.TOKEN:+}}"
         key_recheck_period: 3600
       tls_cafile: "{ca_file}"
       issuer: "{ISSUER}"

@@ -107,10 +107,42 @@ def test_c5_an_empty_default_is_none_where_the_field_allows_it() -> None:
     assert config.providers["inference"][0].config == OpenAISettings(api_key=None)
 
 
-def test_c5_an_empty_default_is_an_error_that_names_the_field_elsewhere() -> None:
-    assert errors(with_provider("url: ${env.OLLAMA_URL:=}", "remote::ollama")) == [
-        "6:12: `url` needs a value, and `${env.OLLAMA_URL:=}` gives none"
+@pytest.mark.parametrize("key", ["url", "base_url"])
+def test_c5_an_empty_default_is_the_default_of_the_field(key: str) -> None:
+    text = with_provider(f"{key}: ${{env.OLLAMA_URL:=}}", "remote::ollama")
+    assert load(text).providers["inference"][0].config == OllamaSettings()
+    set_to = load(text, OLLAMA_URL="http://ollama:1").providers["inference"][0].config
+    assert isinstance(set_to, OllamaSettings)
+    assert set_to.base_url == "http://ollama:1"
+
+
+def test_c5_so_it_is_for_every_field_that_has_one() -> None:
+    assert load(with_provider("base_url: ${env.URL:=}\ntls_verify: ${env.TLS:=}")) == load(with_provider("{}"))
+    assert load(with_server("port: ${env.PORT:=}\nhost: ${env.HOST:=}\ncors: ${env.CORS:=}")) == load(with_server("{}"))
+    model = "{model_id: a, provider_id: ollama, model_type: '${env.T:=}', provider_model_id: '${env.M:=}'}"
+    assert load(with_models(model)) == load(with_models("{model_id: a, provider_id: ollama}"))
+    github = (
+        "auth: {provider_config: {type: github_token, github_api_base_url: '${env.URL:=}', verify_tls: '${env.V:=}'}}"
+    )
+    assert load(with_server(github)) == load(with_server("auth: {provider_config: {type: github_token}}"))
+
+
+def test_c5_an_empty_default_is_an_error_that_names_a_field_without_one() -> None:
+    assert errors(with_provider("url: ${env.VLLM_URL:=}", "remote::vllm")) == [
+        "6:12: `url` needs a value, and `${env.VLLM_URL:=}` gives none"
     ]
+    assert errors(with_models("{model_id: '${env.M:=}', provider_id: ollama}")) == [
+        "5:14: `model_id` needs a value, and `${env.M:=}` gives none"
+    ]
+
+
+def test_c5_an_empty_default_never_opens_a_list() -> None:
+    for value in ("'${env.PAGES:=}'", "['${env.PAGES:=}']"):
+        assert len(errors(with_server(f"cors: {{allow_origins: {value}}}"))) == 1
+
+
+def test_c5_nothing_at_all_is_still_an_error() -> None:
+    assert errors(with_provider("url:", "remote::ollama")) == ["6:11: `url` needs a value"]
 
 
 def test_c6_a_conditional_field_holds_its_value_or_is_absent() -> None:
@@ -127,21 +159,27 @@ def test_c6_a_required_field_says_that_its_condition_left_it_out() -> None:
     ]
 
 
-def test_c7_an_empty_conditional_is_none_set_or_not_with_a_hint_when_set() -> None:
+def test_c7_an_empty_conditional_is_the_variables_own_value_with_a_hint_when_set() -> None:
     text = with_provider("api_key: ${env.OPTIONAL_TOKEN:+}")
-    for environ in ({}, {"OPTIONAL_TOKEN": "secret"}):
+    for environ in ({}, {"OPTIONAL_TOKEN": ""}):
         assert load(text, **environ).providers["inference"][0].config == OpenAISettings(api_key=None)
+    settings = load(text, OPTIONAL_TOKEN="secret").providers["inference"][0].config
+    assert isinstance(settings, OpenAISettings)
+    assert settings.api_key is not None
+    assert settings.api_key.get_secret_value() == "secret"
     assert warnings(text) == []
     assert warnings(text, OPTIONAL_TOKEN="secret") == [
-        "6:16: `${env.OPTIONAL_TOKEN:+}` is nothing although `OPTIONAL_TOKEN` is set;"
-        " `${env.OPTIONAL_TOKEN:=}` gives its value"
+        "6:16: `${env.OPTIONAL_TOKEN:+}` gives the value of `OPTIONAL_TOKEN`;"
+        " `${env.OPTIONAL_TOKEN:=}` says the same, and is meant for it"
     ]
 
 
 def test_c7_an_empty_conditional_in_a_field_that_needs_a_value() -> None:
     text = with_provider("url: ${env.OLLAMA_URL:+}", "remote::ollama")
     assert load(text).providers["inference"][0].config == OllamaSettings()
-    assert errors(text, OLLAMA_URL="http://a") == ["6:12: `url` needs a value, and `${env.OLLAMA_URL:+}` gives none"]
+    settings = load(text, OLLAMA_URL="http://a").providers["inference"][0].config
+    assert isinstance(settings, OllamaSettings)
+    assert settings.base_url == "http://a"
 
 
 def test_c8_the_same_word_is_a_boolean_or_text_by_its_field() -> None:

@@ -123,7 +123,7 @@ def test_c15_kubernetes_keys_with_token_period_and_private_ca(tmp_path: Path) ->
     assert provider.jwks is not None
     assert (provider.jwks.token, provider.jwks.key_recheck_period) == (None, 3600)
     assert (provider.tls_cafile, provider.verify_tls) == (certificate, True)
-    provider = load(text.replace(":+}", "}"), TOKEN="eyJ0").server.auth.provider_config
+    provider = load(text, TOKEN="eyJ0").server.auth.provider_config
     assert provider is not None
     assert provider.jwks.token is not None
     assert provider.jwks.token.get_secret_value() == "eyJ0"

@@ -40,7 +40,13 @@ ENVIRON = {"SET": "value", "EMPTY": "", "TWICE": "${env.SET}", "CLOSED": "a}b", 
         ("${env.UNSET:+production}", None),
         ("${env.EMPTY:+production}", None),
         ("x${env.UNSET:+production}y", "xy"),
-        ("${env.SET:+}", None),
+        ("${env.SET:+}", "value"),
+        ("x${env.SET:+}y", "xvaluey"),
+        ("x${env.UNSET:+}y", "xy"),
+        ("${env.EMPTY:+}", None),
+        ('{"a": "${env.UNSET:=b}", "c": {"d": "${env.SET}"}}', '{"a": "b", "c": {"d": "value"}}'),
+        ("${env.SET}}", "value}"),
+        ("}${env.UNSET:=b}", "}b"),
         ("${env.UNSET:+}", None),
         ("${env.UNSET:__disabled__}", DISABLED),
         ("${env.UNSET:=__disabled__}", DISABLED),
@@ -80,12 +86,39 @@ def test_missing_variables_are_named_once_and_in_order() -> None:
         ("${env.A:?x}", "has no operator that is known"),
         ("${env.A:=${env.B}}", "holds another one"),
         ("${env.A ${env.SET}", "holds another one"),
+        (
+            "${env.R:=https://[a-z]{1,3}[.]example[.]com}",
+            r"the expression `\${env\.R:=…}` ends at the `}` that is character 27 of the text",
+        ),
+        ("${env.R:=[^}]*}", r"a `}` without a `{` is left over as character 15 of the text; a default holds no braces"),
+        ("${env.R:=a}b}", "is left over as character 13"),
+        ("${env.R:=a}}", "is left over as character 12"),
+        (r"${env.R:=a\}b}", "is left over as character 14"),
+        ("${env.R:='a}b'}", "is left over as character 15"),
+        ("${env.R:=${HOME}/x}", "a `{` in front of it is still open"),
+        ("${env.R:={}}", "a `{` in front of it is still open"),
+        ("${env.SET:+{1}}", r"the expression `\${env\.SET:\+…}` ends"),
+        ("${env.SET:+a}b}", r"the expression `\${env\.SET:\+…}` ends at its first `}`"),
+        ("${env.A:=x} ${env.R:=a}b} {", "is left over as character 25"),
+        ('{"a": ${env.A:={"b": 1}}}', "a `{` in front of it is still open"),
     ],
 )
 def test_a_malformed_expression_is_explained(text: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence) as caught:
         substitute(text, ENVIRON)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_cut_is_refused_whether_the_variable_is_set_or_not() -> None:
+    for environ in ({}, {"R": "x"}):
+        with pytest.raises(ValueError, match="holds no braces"):
+            substitute("${env.R:=a{1}}", environ)
+
+
+def test_a_cut_default_is_not_shown_since_it_may_be_a_secret() -> None:
+    with pytest.raises(ValueError, match="holds no braces") as caught:
+        substitute("${env.R:=canary{1}}", {})
+    assert "canary" not in str(caught.value)
 
 
 def test_a_conditional_without_a_value_is_found() -> None:

@@ -90,11 +90,16 @@ def test_a_provider_that_cannot_be_understood_never_means_no_authentication(prov
     assert codes(found) == expected
 
 
-def test_a_type_that_is_never_anything_is_pointed_out() -> None:
-    policies, found = read_auth("provider_config: {type: '${env.AUTH:+}'}", {"AUTH": "1"})
+def test_a_type_that_is_a_variables_own_value_is_pointed_out_where_that_is_set() -> None:
+    text = "provider_config: {type: '${env.AUTH:+}'}"
+    policies, found = read_auth(text, {"AUTH": "custom"})
+    assert policies is not None
+    assert policies.authentication
+    assert codes(found) == ["empty-conditional"]
+    policies, found = read_auth(text, {})
     assert policies is not None
     assert not policies.authentication
-    assert codes(found) == ["empty-conditional"]
+    assert codes(found) == []
 
 
 @pytest.mark.parametrize("key", ["access_policy", "route_policy"])
