@@ -13,7 +13,6 @@ from server.authn.claims import ClaimsMapping
 from server.authn.custom import CustomValidator
 from server.authn.github import GitHubValidator
 from server.authn.introspection import IntrospectionSettings, IntrospectionValidator
-from server.authn.key_store import KEYS_FILE, KeyStore
 from server.authn.kubernetes import KubernetesValidator
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
 from server.authn.pseudonyms import kept_key, pseudonym
@@ -30,6 +29,7 @@ from server.config.auth import (
     OAuth2Config,
 )
 from server.home import home
+from server.preflight import key_store
 from server.tls import client_context
 
 
@@ -56,8 +56,7 @@ def authenticator(config: AuthConfig, tallies: Tallies | None = None) -> Authent
             named = partial(pseudonym, key)
             return Remembering(CustomValidator(custom.endpoint, named, _context(custom)), custom.recheck_period)
         case ApiKeyConfig() as keys:
-            store = KeyStore(keys.db_path or home() / KEYS_FILE)
-            return Remembering(ApiKeyValidator(store), keys.recheck_period)
+            return Remembering(ApiKeyValidator(key_store(keys)), keys.recheck_period)
 
 
 def _oauth2(config: OAuth2Config, tallies: Tallies | None) -> Authenticator:

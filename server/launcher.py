@@ -117,9 +117,17 @@ def _make_development_key(config: Config) -> None:
 
 def _check(path: Path) -> None:
     """Show what a start would show of CONFIG's mistakes; raises InvalidDocument as a start would."""
-    _, loaded = _read(path)
+    config, loaded = _read(path)
     show(loaded.warnings, as_json_lines=False)
+    _look_at_files(config)
     sys.stdout.write(f"{visible(str(path))} can be served, with the policies of revision {loaded.bundle.revision}\n")
+
+
+def _look_at_files(config: Config) -> None:
+    """Warn of what is dangerous about certificates and keys; raises what `start_failure` has a sentence for."""
+    from server.preflight import preflight
+
+    sys.stderr.writelines(f"warning: {doubt}\n" for doubt in preflight(config))
 
 
 def _run(path: Path, port: int | None, workers: int | None) -> None:
@@ -163,6 +171,7 @@ async def _serve(
 
     async with engine_at_work(plan, own) as ready:
         _make_development_key(plan.config)
+        _look_at_files(plan.config)
         # Imported here: it takes as long as OPA needs to get ready.
         if plan.config.server.workers == 1:
             from server.serving import serve

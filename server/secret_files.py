@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from pathlib import Path
 from typing import Final
+
+from server.small_files import UnreadableFile, read_small
 
 MAX_BYTES: Final = 16 * 1024
 
@@ -26,10 +26,9 @@ def read_secret(path: Path, *, for_header: bool) -> str:
     `for_header` asks for what a header can carry as it is.
     """
     try:
-        content = _read(path)
-        text = content.decode("utf-8").removesuffix("\n").removesuffix("\r")
-    except OSError as error:
-        raise UnusableSecret(f"can't be read ({error.strerror})") from None
+        text = read_small(path, MAX_BYTES).decode("utf-8").removesuffix("\n").removesuffix("\r")
+    except UnreadableFile as unreadable:
+        raise UnusableSecret(str(unreadable)) from None
     except UnicodeDecodeError:
         raise UnusableSecret("holds something other than text") from None
     if not text:
@@ -39,13 +38,3 @@ def read_secret(path: Path, *, for_header: bool) -> str:
     if not _PLAIN.fullmatch(text):
         raise UnusableSecret("holds a line break or another control character")
     return text
-
-
-def _read(path: Path) -> bytes:
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 - Path.open would wait for a writer if this were a pipe
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise UnusableSecret("is not a regular file")
-        content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise UnusableSecret(f"has more than {MAX_BYTES} bytes")
-    return content

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import signal
 import socket
-import ssl
 from collections.abc import Callable
 from typing import Final
 
@@ -14,11 +13,12 @@ from server import wiring
 from server.api.open_streams import OpenStreams
 from server.authenticators import authenticator
 from server.authz.readiness import ReadinessProbe
-from server.config.edge import ServerConfig
+from server.certificates import UnusableCertificate
 from server.draining import LAST_SECONDS, DrainingServer, Ending
 from server.engine import Plan, Ready, watched
 from server.guards import EnforcementPoint
 from server.http1 import door
+from server.preflight import server_tls
 from server.starting import settled
 from server.tls import ServerTls
 
@@ -55,7 +55,7 @@ async def serve_door(
     settings, ending, streams = plan.config.server, Ending(), OpenStreams()
     identity = authenticator(settings.auth, telemetry.tallies)
     app = wiring.build(plan.config, pep, identity, probe, telemetry, ending, streams)
-    tls = _tls(settings)
+    tls = server_tls(settings)
     config = door(
         app,
         telemetry.metrics.unreadable,
@@ -79,16 +79,12 @@ async def serve_door(
         await server.serve(sockets=[listener])
 
 
-def _tls(settings: ServerConfig) -> ServerTls | None:
-    certfile, keyfile = settings.tls_certfile, settings.tls_keyfile
-    return None if certfile is None or keyfile is None else ServerTls(certfile, keyfile, settings.tls_cafile)
-
-
 def _reload(tls: ServerTls) -> None:
     try:
         tls.reload()
-    except (ssl.SSLError, OSError) as fault:
-        reason = fault.reason if isinstance(fault, ssl.SSLError) else fault.strerror
-        _log.error("the certificate or key can't be used (%s); the old one stays", reason)
-    else:
-        _log.info("the certificate was read again")
+    except UnusableCertificate as fault:
+        _log.error("%s; the old certificate stays", fault)
+        return
+    _log.info("the certificate was read again")
+    for doubt in tls.doubts():
+        _log.warning("%s", doubt)

@@ -7,14 +7,15 @@ import gc
 import os
 import resource
 import socket
-import ssl
 import tempfile
 from pathlib import Path
 
 from server.authn.endpoint import UnusableEndpoint
+from server.authn.key_store import KeyStoreUnusable
 from server.authn.pseudonyms import PseudonymKeyUnusable
 from server.authz.opa_command import OpaStartFailed
 from server.authz.runtime_directory import RuntimeDirectory, UnsafeDirectory
+from server.certificates import UnusableCertificate
 from server.quota.counters import CountersUnavailable
 from server.storage.database import DatabaseUnavailable
 from server.storage.schema import SchemaMismatch
@@ -72,10 +73,8 @@ def start_failure(fault: Exception) -> str | None:
             return str(fault)
         case CountersUnavailable() | DatabaseUnavailable() | DecisionLogUnusable() | PseudonymKeyUnusable():
             return str(fault)
-        case UnusableAuthorities() | UnusableEndpoint():
+        case UnusableAuthorities() | UnusableCertificate() | UnusableEndpoint() | KeyStoreUnusable():
             return str(fault)
-        case ssl.SSLError():
-            return f"a certificate or key of the configuration can't be used: {fault.reason}"
         case OSError(filename=name) if name is not None:
             return f"`{name}` can't be opened: {fault.strerror}; choose another path"
     return None

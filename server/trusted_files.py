@@ -35,6 +35,13 @@ def why_changeable_by_all(path: Path) -> str | None:
     return next((f"every user may write `{place}`" for place in opened), None)
 
 
+def is_readable_by_all(path: Path) -> bool:
+    """Whether every user can reach what lies at `path` and read it."""
+    found = [status for _, status in _on_the_way(path) if not stat.S_ISLNK(status.st_mode)]
+    reachable = all(status.st_mode & stat.S_IXOTH for status in found if stat.S_ISDIR(status.st_mode))
+    return reachable and bool(found[-1].st_mode & stat.S_IROTH)
+
+
 def _is_open(found: os.stat_result, mask: int) -> bool:
     if stat.S_ISLNK(found.st_mode):
         return False

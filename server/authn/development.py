@@ -20,6 +20,7 @@ from server.authn.claims import MAX_VALUE_LENGTH
 from server.authn.kept_files import create_once, publish
 from server.authn.registered_claims import MAX_SUBJECT_LENGTH, is_name
 from server.authn.strict import is_plain
+from server.trusted_files import why_changeable
 
 DEVELOPMENT_ISSUER: Final = "ostiary-development"
 DEVELOPMENT_AUDIENCE: Final = "ostiary"
@@ -82,6 +83,10 @@ def _load(directory: Path) -> tuple[str, str]:
             create_once(path, _new_private_key())
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise DevelopmentKeyUnusable(f"the key `{path}` is open to other users; delete it and a new one is made")
+        reason = why_changeable(path)
+        if reason is not None:
+            hint = "give it to the user of the server and take the permission away: `chmod go-w`"
+            raise DevelopmentKeyUnusable(f"the key `{path}` can't be believed: {reason}; {hint}")
         pem = path.read_text("ascii")
         public = jwk.construct(pem, _ALGORITHM).public_key().to_dict()
         kid = _thumbprint(public)

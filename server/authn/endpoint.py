@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
-import stat
 from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +16,7 @@ from server.authn.exchange import MAX_BYTES, Exchange, ExchangeFailed
 from server.log_lines import without_secrets
 from server.plain_http import is_allowed
 from server.secret_files import HEADER_TEXT, UnusableSecret, read_secret
+from server.small_files import UnreadableFile, read_small
 from server.tls import client_context
 from server.trusted_files import why_changeable
 
@@ -52,6 +51,14 @@ def open_endpoint(
     fetched yet; the TLS context is made here, once. Raises UnusableEndpoint for a URI that can't work, and
     UnusableAuthorities for a bad `tls_cafile`.
     """
+    parts = checked_address(uri, token, allow_http)
+    if parts.scheme == "file":
+        return _FileEndpoint(_path_of(parts))
+    return _HttpEndpoint(uri, parts, token_file or token, client_context(tls_cafile, verify=verify_tls))
+
+
+def checked_address(uri: str, token: str | None, allow_http: Collection[str]) -> SplitResult:
+    """The parts of `uri`; raises UnusableEndpoint where it, or `token`, can't work."""
     shown = quoted(without_secrets(uri))
     try:
         parts = urlsplit(uri)
@@ -68,12 +75,16 @@ def open_endpoint(
             "`jwks.token` is empty or holds characters that a header can't carry, such as a line break"
         )
     if parts.scheme == "file":
-        return _FileEndpoint(_local_path(shown, parts))
+        path = _path_of(parts)
+        if parts.netloc not in ("", "localhost") or not path.is_absolute() or "\0" in str(path):
+            sentence = f"`jwks.uri` {shown} has no absolute path; write `file:///` and the path from the root"
+            raise UnusableEndpoint(sentence)
+        return parts
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UnusableEndpoint(f"`jwks.uri` {shown} starts with none of `https://`, `http://`, `file:///`")
     if not is_allowed(uri, allow_http):
         raise UnusableEndpoint(f"`jwks.uri` {shown} is not encrypted; use `https://` for a host other than this one")
-    return _HttpEndpoint(uri, parts, token_file or token, client_context(tls_cafile, verify=verify_tls))
+    return parts
 
 
 class _FileEndpoint:
@@ -84,20 +95,14 @@ class _FileEndpoint:
     async def read(self) -> bytes:
         try:
             return await asyncio.to_thread(self._read)
-        except OSError as error:
-            raise ExchangeFailed(error.strerror or "it can't be read") from None
+        except UnreadableFile as unreadable:
+            raise ExchangeFailed(f"the file {unreadable}") from None
 
     def _read(self) -> bytes:
         reason = why_changeable(self._path)
         if reason is not None:
             raise ExchangeFailed(f"it is not safe to believe: {reason}")
-        with open(os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 - Path.open would wait for a writer if this were a pipe
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ExchangeFailed("it is not a regular file")
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise ExchangeFailed(f"it has more than {MAX_BYTES} bytes")
-        return content
+        return read_small(self._path, MAX_BYTES)
 
 
 class _HttpEndpoint:
@@ -134,8 +139,5 @@ class _HttpEndpoint:
             raise ExchangeFailed(f"its `token_file` `{self._token}` {unusable}") from None
 
 
-def _local_path(shown: str, parts: SplitResult) -> Path:
-    path = Path(unquote(parts.path))
-    if parts.netloc not in ("", "localhost") or not path.is_absolute() or "\0" in str(path):
-        raise UnusableEndpoint(f"`jwks.uri` {shown} has no absolute path; write `file:///` and the path from the root")
-    return path
+def _path_of(parts: SplitResult) -> Path:
+    return Path(unquote(parts.path))

@@ -17,6 +17,7 @@ from typing import Final
 from server.authn.claims import MAX_VALUE_LENGTH
 from server.authn.registered_claims import is_name
 from server.authn.strict import is_plain
+from server.trusted_files import why_changeable
 
 KEYS_FILE: Final = "api-keys.db"
 
@@ -71,6 +72,13 @@ class KeyStore:
         self._path = path
         self._now = now
 
+    def check(self) -> None:
+        """Raise KeyStoreUnusable where others could add keys to the file."""
+        reason = why_changeable(self._path)
+        if reason is not None:
+            hint = "give it to the user of the server and take the permission away: `chmod go-w`"
+            raise KeyStoreUnusable(f"the keys in `{self._path}` can't be believed: {reason}; {hint}")
+
     def create(self, principal: str, attributes: Mapping[str, tuple[str, ...]], expires_at: int | None) -> str:
         """The new key, `ost_<id>_<secret>`, which is kept nowhere; raises ValueError for a name no caller can have."""
         if not is_name(principal):
@@ -110,6 +118,7 @@ class KeyStore:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
+        self.check()
         try:
             if not self._path.exists():
                 self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -99,10 +99,14 @@ def service(
 
 
 class Authority:
-    """A new CA, whose certificate lies in `directory`; issues certificates for 127.0.0.1, to servers and clients."""
+    """A new CA, whose certificate lies in `directory`; issues certificates for 127.0.0.1, to servers and clients.
 
-    def __init__(self, directory: Path) -> None:
+    They end after `ends`, which may lie in the past.
+    """
+
+    def __init__(self, directory: Path, ends: timedelta = timedelta(hours=1)) -> None:
         directory.mkdir(exist_ok=True)
+        self._ends = ends
         self.certificate = directory / "ca.crt"
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a private CA")])
@@ -116,7 +120,7 @@ class Authority:
         """A new key and its certificate, in one PEM file."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a holder")])
-        issued = _certificate(name, key.public_key()).issuer_name(self._name)
+        issued = _certificate(name, key.public_key(), self._ends).issuer_name(self._name)
         addresses = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
         authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._identifier)
         issued = issued.add_extension(addresses, critical=False).add_extension(authority, critical=False)
@@ -133,11 +137,24 @@ def private_ca(directory: Path) -> tuple[Path, ssl.SSLContext]:
     return authority.certificate, context
 
 
-def _certificate(name: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def encrypt(path: Path) -> None:
+    """Encrypt the key in a PEM file that holds a key and a certificate."""
+    content = path.read_bytes()
+    key = serialization.load_pem_private_key(content, None)
+    encryption = serialization.BestAvailableEncryption(b"a pass phrase")
+    path.write_bytes(
+        key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, encryption)
+        + content[content.index(b"-----BEGIN CERTIFICATE") :]
+    )
+
+
+def _certificate(
+    name: x509.Name, public: ec.EllipticCurvePublicKey, ends: timedelta = timedelta(hours=1)
+) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder().subject_name(name).public_key(public)
     builder = builder.serial_number(x509.random_serial_number())
-    return builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(hours=1))
+    return builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + ends)
 
 
 def _key_usage() -> x509.KeyUsage:

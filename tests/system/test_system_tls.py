@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
 import signal
 import socket
 import ssl
+import subprocess
+import termios
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
-from ostiary_run import OPEN, environment, eventually, refusal, running, written
+from ostiary_run import OPEN, command, environment, eventually, refusal, running, written
 
-from tests.identity.services import Authority
+from tests.identity.services import Authority, encrypt
 
 
 @pytest.fixture
@@ -99,7 +105,8 @@ def test_after_sighup_the_new_certificate_is_shown_and_a_bad_one_changes_nothing
         second = serial(server.port, context)
         (tmp_path / "server.pem").write_text("no certificate")
         server.signal(signal.SIGHUP)
-        assert server.has_said("the certificate or key can't be used")
+        reason = f"`{tmp_path}/server.pem` holds no certificate as PEM that can be used; the old certificate stays"
+        assert server.has_said(reason)
         assert serial(server.port, context) == second
         assert "Traceback" not in server.banner
 
@@ -110,10 +117,14 @@ def test_a_bad_certificate_or_authority_stops_the_start_with_one_sentence(
     authority = Authority(tmp_path)
     (tmp_path / "empty.pem").touch()
     config = https(tmp_path, authority, f"  tls_cafile: {tmp_path}/empty.pem\n")
-    assert "can't be used" in refusal(config, environ)
+    for options in ((), ("--check",)):
+        said = refusal(config, environ, *options)
+        assert f"error: the CA certificates in `{tmp_path}/empty.pem` can't be used: there are none\n" in said
     config = https(tmp_path, authority)
     (tmp_path / "server.pem").write_text("no certificate")
-    assert "certificate or key of the configuration can't be used" in refusal(config, environ)
+    for options in ((), ("--check",)):
+        said = refusal(config, environ, *options)
+        assert f"error: `{tmp_path}/server.pem` holds no certificate as PEM that can be used\n" in said
 
 
 def test_c12_half_a_pair_or_a_missing_file_stops_the_start(tmp_path: Path, environ: dict[str, str]) -> None:
@@ -138,3 +149,98 @@ def test_c12_the_printed_server_serves_pages_of_this_machine_over_https(
         answer = client.get(f"https://127.0.0.1:{server.port}/v1/models", headers={"Origin": "http://localhost:3000"})
         assert answer.status_code == 200
         assert answer.headers["access-control-allow-origin"] == "http://localhost:3000"
+
+
+def at_a_terminal(command: list[str], environ: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
+    """The command as a person calls it, who types nothing: with a terminal that a pass phrase could be asked at."""
+    ours, theirs = pty.openpty()
+    try:
+        return subprocess.run(
+            command,
+            env=environ,
+            stdin=theirs,
+            capture_output=True,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+@pytest.mark.parametrize("options", [("--port", "0"), ("--check",)])
+def test_nobody_is_asked_for_the_pass_phrase_of_a_key(
+    options: tuple[str, ...], tmp_path: Path, environ: dict[str, str]
+) -> None:
+    config = https(tmp_path, Authority(tmp_path))
+    encrypt(tmp_path / "server.pem")
+    done = at_a_terminal(command(config, *options), environ)
+    assert done.returncode == 2
+    assert done.stderr.decode().splitlines()[-1] == (
+        f"error: the key in `{tmp_path}/server.pem` is encrypted, and there is no place for its pass phrase; "
+        "decrypt it with `openssl pkey`"
+    )
+    assert b"Traceback" not in done.stderr
+
+
+def spoil(kind: str, place: Path, authority: Authority) -> None:
+    """Make the pair bad in this way."""
+    place.unlink(missing_ok=True)
+    content = authority.issue(place).read_bytes()
+    certificate = content.index(b"-----BEGIN CERT")
+    match kind:
+        case "is encrypted":
+            encrypt(place)
+        case "holds no private key as PEM":
+            place.write_bytes(content[certificate:])
+        case "is not that of the certificate":
+            other = authority.issue(place).read_bytes()
+            place.write_bytes(content[:certificate] + other[other.index(b"-----BEGIN CERT") :])
+        case "can't be read":
+            place.unlink()
+        case "is not a regular file":
+            place.unlink()
+            os.mkfifo(place)
+
+
+BAD = (
+    "is encrypted",
+    "holds no private key as PEM",
+    "is not that of the certificate",
+    "can't be read",
+    "is not a regular file",
+)
+
+
+def test_a_running_server_outlives_every_bad_certificate_that_it_is_told_to_read(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    authority, place = Authority(tmp_path), tmp_path / "server.pem"
+    with running(https(tmp_path, authority), environ) as server:
+        context = trusting(authority)
+        first = serial(server.port, context)
+        for kind in BAD:
+            spoil(kind, place, authority)
+            server.signal(signal.SIGHUP)
+            assert server.has_said(kind), server.banner
+            (told,) = [line for line in server.said if kind in line]
+            assert str(place) in told
+            assert told.endswith("; the old certificate stays\n")
+            assert serial(server.port, context) == first
+        place.unlink()
+        authority.issue(place)
+        server.signal(signal.SIGHUP)
+        assert eventually(lambda: serial(server.port, context) != first)
+        assert "Traceback" not in server.banner
+
+
+def test_an_expired_certificate_is_warned_of(tmp_path: Path, environ: dict[str, str]) -> None:
+    config = https(tmp_path, Authority(tmp_path, ends=timedelta(minutes=-1)))
+    done = subprocess.run(
+        command(config, "--check"), env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0
+    assert f"warning: the certificate in `{tmp_path}/server.pem` has expired on " in done.stderr
+    assert "can be served" in done.stdout

@@ -140,3 +140,11 @@ def test_a_token_that_the_server_would_refuse_is_not_made(
     with pytest.raises(ValueError, match=reason):
         issue_token(tmp_path, subject, roles=roles, lifetime_seconds=lifetime)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_in_a_directory_that_others_may_write_is_not_used(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    development_jwks(home)
+    home.chmod(0o777)
+    with pytest.raises(DevelopmentKeyUnusable, match=f"can't be believed: other users may write `{home}`"):
+        issue_token(home, "user-1")

@@ -62,3 +62,15 @@ def test_a_mistake_is_one_sentence(arguments: tuple[str, ...], sentence: str) ->
     assert said.startswith("error: ")
     assert sentence in said
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["api-keys.db", "."])
+def test_keys_that_others_could_add_to_are_not_believed(name: str, own_home: Path) -> None:
+    ostiary("create", "--principal", "ci-bot")
+    (own_home / name).chmod((own_home / name).stat().st_mode | 0o022)
+    path = own_home if name == "." else own_home / name
+    for arguments in (("list",), ("create", "--principal", "mallory")):
+        told = ostiary(*arguments, code=2)[1]
+        assert f"the keys in `{own_home}/api-keys.db` can't be believed: other users may write `{path}`; " in told
+    (own_home / name).chmod(0o700)
+    assert "mallory" not in ostiary("list")[0]
