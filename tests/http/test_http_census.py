@@ -15,9 +15,10 @@ from urllib.parse import quote
 import pytest
 from starlette.routing import Route
 
+from policy.served import LATER, SERVED
 from server import wiring
 from tests.http.callers import bearer
-from tests.http.census import CENSUS, MESSAGE, WORDING, Found
+from tests.http.census import ANSWER, CENSUS, MESSAGE, WORDING, Found
 from tests.http.decided import Decided, decided, read
 from tests.http.files_house import BOUNDARY, form_of
 from tests.http.house import AlwaysReady, ByToken
@@ -176,6 +177,22 @@ def test_every_route_is_in_the_census() -> None:
     sentence = "has no row in `tests/http/census.py`: write down which resource it is about, and how it is found"
     assert not unknown, "; ".join(f"`{route}` {sentence}" for route in unknown)
     assert not gone, f"the census has rows for routes that there are not: {gone}"
+
+
+def test_what_policies_know_of_routes_is_what_the_census_says() -> None:
+    """Each route needs what its row asks for, but for the answer that is kept of a chat only where it says `store`."""
+    known = {
+        f"{served.method} {served.path}": {(str(action), kind) for action, kind in served.needs} for served in SERVED
+    }
+    assert len(known) == len(SERVED)
+    kept = {"POST /v1/chat/completions": {("create", ANSWER)}}
+    assert known == {route: row.asks - kept.get(route, set()) for route, row in CENSUS.items()}
+    may_need = {f"{served.method} {served.path}": served.may_need for served in SERVED}
+    assert all(asks <= {(str(action), kind) for action, kind in may_need[route]} for route, asks in kept.items())
+
+
+def test_no_route_is_said_to_come_later() -> None:
+    assert [path for path in LATER for served in SERVED if f"{served.path}/".startswith(f"{path}/")] == []
 
 
 @pytest.mark.parametrize("route", CENSUS)

@@ -1,0 +1,123 @@
+"""The routes of the server and the resources that each is about, as far as policies need to know them.
+
+`tests/http/test_http_census.py` holds this table equal to the routes of the application and to what they ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from policy.vocabulary import Action, type_of_record
+
+Ask: TypeAlias = tuple[Action, str]
+"""What the policy is asked about a resource: the action and the type."""
+
+_READ, _CREATE, _UPDATE, _DELETE = Action.READ, Action.CREATE, Action.UPDATE, Action.DELETE
+_ANSWER: Final = type_of_record("chat_completions")
+_CONVERSATION: Final = type_of_record("openai_conversations")
+_FILE: Final = type_of_record("openai_files")
+_ITEM: Final = type_of_record("conversation_items")
+
+
+@dataclass(frozen=True, slots=True)
+class ServedRoute:
+    """One method of one path.
+
+    In `path`, `{name}` stands for one segment and `{name:path}` for one or several. Without leave for each of `needs`,
+    a request gets nothing but a refusal or an empty list. `may_need` is what some requests ask for besides.
+    """
+
+    method: str
+    path: str
+    needs: tuple[Ask, ...] = ()
+    may_need: tuple[Ask, ...] = ()
+
+    @property
+    def asks(self) -> tuple[Ask, ...]:
+        """Everything that the policy may be asked about resources."""
+        return (*self.needs, *self.may_need)
+
+
+def _records(path: str, kind: str, one: str, methods: str) -> Iterator[ServedRoute]:
+    """The routes of a collection at `path` whose members have the parameter `one`."""
+    actions = {"GET": _READ, "POST": _UPDATE, "PUT": _UPDATE, "DELETE": _DELETE}
+    for method in methods.split():
+        yield ServedRoute(method, f"{path}/{{{one}}}", ((actions[method], kind),))
+
+
+def _registry(path: str, kind: str, one: str = "identifier") -> Iterator[ServedRoute]:
+    """The four routes of one kind of the registry."""
+    yield ServedRoute("GET", path, ((_READ, kind),))
+    yield ServedRoute("POST", path, ((_CREATE, kind), *(((_READ, "provider"),) if kind == "model" else ())))
+    yield from _records(path, kind, f"{one}:path", "GET DELETE")
+
+
+def _items() -> Iterator[ServedRoute]:
+    every = "/v1/conversations/{conversation_id}/items"
+    one = f"{every}/{{item_id}}"
+    named = ((_READ, _FILE), (_READ, _ITEM), (_READ, _CONVERSATION))
+    yield ServedRoute("GET", every, ((_READ, _ITEM), (_READ, _CONVERSATION)))
+    yield ServedRoute("POST", every, ((_CREATE, _ITEM), (_UPDATE, _CONVERSATION)), named)
+    yield ServedRoute("GET", one, ((_READ, _ITEM), (_READ, _CONVERSATION)))
+    yield ServedRoute("DELETE", one, ((_DELETE, _ITEM), (_UPDATE, _CONVERSATION)))
+
+
+SERVED: Final = (
+    ServedRoute("GET", "/v1/health"),
+    ServedRoute("GET", "/v1/health/ready"),
+    ServedRoute("GET", "/v1/version"),
+    ServedRoute("GET", "/metrics"),
+    ServedRoute("GET", "/v1/providers", ((_READ, "provider"),)),
+    ServedRoute("GET", "/v1/providers/{provider_id}", ((_READ, "provider"),)),
+    ServedRoute("POST", "/v1/chat/completions", ((_READ, "model"),), ((_CREATE, _ANSWER),)),
+    ServedRoute("GET", "/v1/chat/completions", ((_READ, _ANSWER),)),
+    *_records("/v1/chat/completions", _ANSWER, "completion_id", "GET POST DELETE"),
+    ServedRoute("GET", "/v1/chat/completions/{completion_id}/messages", ((_READ, _ANSWER),)),
+    ServedRoute("GET", "/v1/files", ((_READ, _FILE),)),
+    ServedRoute("POST", "/v1/files", ((_CREATE, _FILE),)),
+    *_records("/v1/files", _FILE, "file_id", "GET DELETE"),
+    ServedRoute("GET", "/v1/files/{file_id}/content", ((_READ, _FILE),)),
+    ServedRoute(
+        "POST",
+        "/v1/conversations",
+        ((_CREATE, _CONVERSATION),),
+        ((_CREATE, _ITEM), (_READ, _FILE), (_READ, _ITEM), (_READ, _CONVERSATION)),
+    ),
+    *_records("/v1/conversations", _CONVERSATION, "conversation_id", "GET POST DELETE"),
+    *_items(),
+    ServedRoute("GET", "/v1/prompts", ((_READ, "prompt"),)),
+    ServedRoute("POST", "/v1/prompts", ((_CREATE, "prompt"),)),
+    *_records("/v1/prompts", "prompt", "prompt_id", "GET PUT DELETE"),
+    ServedRoute("GET", "/v1/prompts/{prompt_id}/versions", ((_READ, "prompt"),)),
+    ServedRoute("PUT", "/v1/prompts/{prompt_id}/set-default-version", ((_UPDATE, "prompt"),)),
+    *_registry("/v1/models", "model", "model_id"),
+    *_registry("/v1/shields", "shield"),
+    *_registry("/v1/vector-dbs", "vector_store"),
+    *_registry("/v1/toolgroups", "tool_group"),
+    *_registry("/v1/datasets", "dataset"),
+    *_registry("/v1/scoring-functions", "scoring_function"),
+    *_registry("/v1/eval/benchmarks", "benchmark"),
+)
+"""Every route; GET is also HEAD."""
+
+LATER: Final = (
+    "/v1/admin",
+    "/v1/audit",
+    "/v1/batches",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/inference",
+    "/v1/inspect",
+    "/v1/messages",
+    "/v1/moderations",
+    "/v1/responses",
+    "/v1/safety",
+    "/v1/tool-runtime",
+    "/v1/tools",
+    "/v1/usage",
+    "/v1/vector-io",
+    "/v1/vector_stores",
+)
+"""Beginnings of paths that policies are written for and this version doesn't serve."""
