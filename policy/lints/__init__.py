@@ -1,51 +1,103 @@
-"""What a policy says without meaning it: warnings about rules that are valid.
+"""Warnings about rules that are valid and probably not what was meant.
 
-One module for each kind of mistake: `skipped` (a forbid that is let out), `decided` (rules that never decide),
-`endings` (patterns that match more than they seem), `callers` (attributes that nobody has, subjects that become
-roles), `changes` (permits for everyone to change things) and `mentions` (resources that no rule is about). A lint is
-silent unless it is certain of what it says.
+One module for each kind of mistake: `skipped` (a forbid that is let out), `decided` and `late` (rules that never
+decide, forbids that come too late), `unguarded` (permits for everyone), `endings` (patterns that match more than they
+seem), `paths` and `names` (paths and names that nothing has), `closed` (policies that shut each other out), `callers`
+(attributes that no caller has, subjects that become roles), `spelling` (words that differ in case alone) and `mentions`
+(resources that no rule is about). A lint is silent unless it is certain of what it says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping as Environ
+from dataclasses import dataclass
 
+from policy.claims import read_claims
 from policy.diagnostics import Findings
 from policy.document import Mapping
-from policy.lints.callers import report_subject_as_role, report_unknown_attributes
-from policy.lints.changes import report_unguarded_changes
+from policy.lints.callers import Written, report_subject_as_role, report_unknown_attributes
+from policy.lints.closed import report_useless_permits, report_useless_routes
 from policy.lints.decided import report_idle_access_rules, report_idle_route_rules
 from policy.lints.endings import report_wide_paths, report_wide_resources
 from policy.lints.mentions import report_unmentioned_types
+from policy.lints.names import report_unknown_names
+from policy.lints.paths import report_unknown_routes
 from policy.lints.places import Places
 from policy.lints.skipped import report_skipped_forbids
+from policy.lints.spelling import report_case
+from policy.lints.unguarded import Callers, report_unguarded_permits
 from policy.rules import PolicySet
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Findings about one policy that the lints of both need: rules that never decide, types that are closed."""
+
+    idle: frozenset[int] = frozenset()
+    closed: tuple[str, ...] = ()
+
+
 def report_lints(
-    policies: PolicySet, auth: Mapping, document: Mapping, environ: Environ[str, str], findings: Findings
+    policies: PolicySet,
+    auth: Mapping,
+    document: Mapping,
+    environ: Environ[str, str],
+    findings: Findings,
 ) -> None:
     """Warn of what the policies under `auth`, the section `server.auth` of `document`, say without meaning it.
 
     The policies must hold no error. The shipped default policy is not looked at.
     """
-    access = Places.of(auth, "access_policy")
-    routes = Places.of(auth, "route_policy")
+    access, routes = Places.of(auth, "access_policy"), Places.of(auth, "route_policy")
+    claims = read_claims(auth, environ)
+    of_access, of_routes = _Known(), _Known()
     if access is not None:
-        report_idle_access_rules(policies.access, policies.tables, access, findings)
-        report_wide_resources(policies.access, access, findings)
-        report_unguarded_changes(policies.access, access, findings)
-        report_unmentioned_types(policies.access, policies.tables, access, document, findings)
+        of_access = _report_access(policies, access, document, environ, findings)
+        attributes = None if claims is None else claims.attributes
+        guarded = policies.guardrails is not None
+        report_unguarded_permits(
+            policies.access, of_access.idle, Callers(attributes, guarded), policies.tables, access, findings
+        )
     if routes is not None and policies.routes is not None:
-        report_skipped_forbids(policies.routes, policies.authentication, findings)
-        report_idle_route_rules(policies.routes, routes, findings)
-        report_wide_paths(policies.routes, routes, findings)
-    written = [
-        (rule, places)
-        for rules, places in ((policies.routes, routes), (policies.access, access))
-        if places
-        for rule in rules or ()
-    ]
-    report_unknown_attributes(written, auth, environ, findings)
+        of_routes = _report_routes(policies, routes, findings)
+    if access is not None and routes is not None and policies.routes is not None and policies.authentication:
+        rules = policies.access, policies.routes
+        report_useless_routes(rules[1], of_routes.idle, rules[0], of_access.closed, policies.tables, routes, findings)
+        report_useless_permits(rules[0], of_access.idle, rules[1], policies.tables, access, findings)
+    written = _written(policies, routes, access)
+    limits = _written(policies, limits=Places.of_limits(document))
+    unknown = report_unknown_attributes([*written, *limits], claims, findings)
+    report_case([*written, *limits], unknown, findings)
     if policies.authentication:
-        report_subject_as_role(written, auth, environ, findings)
+        report_subject_as_role(written, claims, findings)
+
+
+def _report_access(
+    policies: PolicySet,
+    places: Places,
+    document: Mapping,
+    environ: Environ[str, str],
+    findings: Findings,
+) -> _Known:
+    rules = policies.access
+    idle = report_idle_access_rules(rules, policies.tables, places, findings)
+    report_wide_resources(rules, places, findings)
+    report_unknown_names(rules, places, document, environ, findings)
+    return _Known(frozenset(idle), tuple(report_unmentioned_types(rules, policies.tables, places, document, findings)))
+
+
+def _report_routes(policies: PolicySet, places: Places, findings: Findings) -> _Known:
+    rules = policies.routes or ()
+    report_skipped_forbids(rules, policies.authentication, findings)
+    idle = report_idle_route_rules(rules, places, findings)
+    unknown = report_unknown_routes(rules, places, findings)
+    report_wide_paths(rules, unknown, places, findings)
+    return _Known(frozenset(idle))
+
+
+def _written(
+    policies: PolicySet, routes: Places | None = None, access: Places | None = None, limits: Places | None = None
+) -> Written:
+    """The rules whose places are given, with them."""
+    sections = ((policies.routes, routes), (policies.access, access), (policies.limits, limits))
+    return [(rule, places) for rules, places in sections if places for rule in rules or ()]

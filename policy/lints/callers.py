@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from collections.abc import Mapping as Environ
 from typing import TypeAlias
 
-from policy.claims import Claims, read_claims
+from policy.claims import Claims
 from policy.diagnostics import Findings, did_you_mean, quoted
-from policy.document import Mapping, Scalar
+from policy.document import Scalar
 from policy.lints.places import Places
 from policy.rules import AccessRule, Condition, HasValue, RouteRule, SharesWithOwner
 
@@ -18,28 +17,30 @@ Written: TypeAlias = Sequence[tuple[AccessRule | RouteRule, Places]]
 _ROLES = "roles"
 
 
-def report_unknown_attributes(written: Written, auth: Mapping, environ: Environ[str, str], findings: Findings) -> None:
-    """Warn of each attribute that conditions ask for and no claim becomes, where it is first asked for."""
-    claims = read_claims(auth, environ)
+def report_unknown_attributes(written: Written, claims: Claims | None, findings: Findings) -> set[str]:
+    """Warn of each attribute that conditions ask for and no claim becomes, where it is first asked for; all of these.
+
+    `claims` is None where callers may have any attribute.
+    """
     if claims is None:
-        return
-    told: set[str] = set(claims.attributes)
-    for _, _, condition, scalar in _conditions(written):
-        if not isinstance(condition, HasValue | SharesWithOwner) or condition.attribute in told:
+        return set()
+    known, told = set(claims.attributes), set[str]()
+    for _, _, condition, scalar in conditions_of(written):
+        if not isinstance(condition, HasValue | SharesWithOwner) or condition.attribute in known | told:
             continue
         told.add(condition.attribute)
         message = f"no caller has the attribute {quoted(condition.attribute)}, because no claim of a token becomes it"
-        known = did_you_mean(condition.attribute, claims.attributes)
-        hint = f"{known}{' if not,' if known.endswith('?') else ', or'} map a claim to it in `claims_mapping`"
+        near = did_you_mean(condition.attribute, claims.attributes)
+        hint = f"{near}{' if not,' if near.endswith('?') else ', or'} map a claim to it in `claims_mapping`"
         findings.warning("unknown-attribute", scalar.span, message, hint)
+    return told
 
 
-def report_subject_as_role(written: Written, auth: Mapping, environ: Environ[str, str], findings: Findings) -> None:
+def report_subject_as_role(written: Written, claims: Claims | None, findings: Findings) -> None:
     """Warn once if whoever is called like a role that rules ask for holds that role."""
-    claims = read_claims(auth, environ)
     if claims is None or claims.subject is None or (claims.subject, _ROLES) not in claims.pairs:
         return
-    for rule, places, condition, _ in _conditions(written):
+    for rule, places, condition, _ in conditions_of(written):
         if isinstance(condition, HasValue) and condition.attribute == _ROLES:
             name = quoted(condition.value)
             message = (
@@ -57,7 +58,8 @@ def _mapping_without_subject(claims: Claims) -> str:
     return f"`{claims.subject}: subjects`, and ask for `user with NAME in subjects` where a caller is meant"
 
 
-def _conditions(written: Written) -> Iterator[tuple[AccessRule | RouteRule, Places, Condition, Scalar]]:
+def conditions_of(written: Written) -> Iterator[tuple[AccessRule | RouteRule, Places, Condition, Scalar]]:
+    """Every condition, with its rule, the places of the policy, and where it stands."""
     for rule, places in written:
         conditions = rule.conditions.conditions if rule.conditions else ()
         for condition, scalar in zip(conditions, places.conditions(rule), strict=True):

@@ -1,57 +1,72 @@
 """Rules that never decide: an earlier rule always does, or no caller can meet their conditions.
 
-A rule is reported only if for each of its actions, paths and cases one earlier rule is certain to apply.
+A rule is reported only if for each of its actions, paths and cases one earlier rule is certain to apply. A `forbid`
+that comes behind such a `permit` is told apart: it was to keep something from callers, and doesn't.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
 from policy.diagnostics import Findings
 from policy.lints.implication import Case, Fact, cases_of, consequences
-from policy.lints.places import Places
+from policy.lints.late import LateForbids
+from policy.lints.places import Places, listed
 from policy.lints.reaches import ALL_ACTIONS, ALL_METHODS, EVERYWHERE, Key, Reach, RouteReaches, access_reach
 from policy.rules import AccessRule, RouteRule
 from policy.tables import Tables
+from policy.vocabulary import Effect
 
 _Rule: TypeAlias = AccessRule | RouteRule
 _ALWAYS: Final[Case] = frozenset()
+_Rest: TypeAlias = Sequence[tuple[_Rule, Reach, dict[Case, frozenset[Fact]]]]
 _SomeRule = TypeVar("_SomeRule", AccessRule, RouteRule)
 
 
-def report_idle_access_rules(rules: Sequence[AccessRule], tables: Tables, places: Places, findings: Findings) -> None:
-    """Warn of the rules of an access policy that never decide."""
-    _report(rules, lambda rule: access_reach(rule, tables), ALL_ACTIONS, places, findings)
+def report_idle_access_rules(
+    rules: Sequence[AccessRule], tables: Tables, places: Places, findings: Findings
+) -> set[int]:
+    """Warn of the rules of an access policy that never decide; the places of all of them in the list."""
+    return _report(rules, lambda rule: access_reach(rule, tables), ALL_ACTIONS, tables, places, findings)
 
 
-def report_idle_route_rules(rules: Sequence[RouteRule], places: Places, findings: Findings) -> None:
-    """Warn of the rules of a route policy that never decide."""
-    _report(rules, RouteReaches(rules).of, ALL_METHODS, places, findings)
+def report_idle_route_rules(rules: Sequence[RouteRule], places: Places, findings: Findings) -> set[int]:
+    """Warn of the rules of a route policy that never decide; the places of all of them in the list."""
+    return _report(rules, RouteReaches(rules).of, ALL_METHODS, Tables(), places, findings)
 
 
 def _report(
     rules: Sequence[_SomeRule],
     reach_of: Callable[[_SomeRule], Reach],
     all_verbs: Sequence[str],
+    tables: Tables,
     places: Places,
     findings: Findings,
-) -> None:
+) -> set[int]:
     all_cases = [_possible_cases(rule) for rule in rules]
+    reaches = [reach_of(rule) for rule in rules]
     earlier = _Earlier(fact for cases in all_cases for case in cases for fact in case)
-    for position, (rule, cases) in enumerate(zip(rules, all_cases, strict=True)):
-        reach = reach_of(rule)
+    late = LateForbids(rules, reaches, tables, places)
+    idle: set[int] = set()
+    for position, (rule, reach, cases) in enumerate(zip(rules, reaches, all_cases, strict=True)):
         if not cases:
             message = "the conditions of this rule can't be met, so it never applies"
             findings.warning("never-applies", rule.span, message, "correct them, or remove the rule")
+            idle.add(rule.index)
         elif (deciding := earlier.deciding(reach, cases.values())) is not None:
             _report_shadowed(rule, deciding, places, findings)
+            idle.add(rule.index)
         else:
+            late.report(rule, reach, partial(earlier.deciding, certain=cases.values()), findings)
             earlier.add(rule, reach, cases)
             if earlier.leaves_nothing_of(all_verbs):
-                _report_unreachable(rule, rules[position + 1 :], places, findings)
-                return
+                rest = list(zip(rules, reaches, all_cases, strict=True))[position + 1 :]
+                _report_unreachable(rule, rest, earlier, places, findings)
+                return idle | set(range(position + 1, len(rules)))
+    return idle
 
 
 def _possible_cases(rule: _Rule) -> dict[Case, frozenset[Fact]]:
@@ -116,8 +131,18 @@ class _Earlier:
 
 
 def _report_shadowed(rule: _Rule, deciding: Sequence[_Rule], places: Places, findings: Findings) -> None:
-    names = _listed([places.named(other) for other in deciding])
+    names = listed([places.named(other) for other in deciding])
+    permits = [other for other in deciding if other.effect is Effect.PERMIT]
     verb = "decides" if len(deciding) == 1 else "decide"
+    if rule.effect is Effect.FORBID and permits:
+        because = f"{names} {verb} first"
+        if len(permits) < len(deciding):
+            because += f", and {listed([places.short(other) for other in permits])} {_permit(permits)}"
+        else:
+            because = f"{names} {_permit(permits)} all of it first"
+        hint = f"if it is to hold, move it in front of {places.short(permits[0])}"
+        findings.warning("late-forbid", rule.span, f"this `forbid` comes too late, because {because}", hint)
+        return
     message = f"this rule never decides, because {names} always {verb} first"
     if all(other.effect is rule.effect for other in deciding):
         hint = "remove it: it changes nothing"
@@ -126,15 +151,37 @@ def _report_shadowed(rule: _Rule, deciding: Sequence[_Rule], places: Places, fin
     findings.warning("shadowed-rule", rule.span, message, hint)
 
 
-def _report_unreachable(last: _Rule, unreachable: Sequence[_Rule], places: Places, findings: Findings) -> None:
-    number = len(unreachable)
-    if not number:
-        return
-    rules = "this rule never decides" if number == 1 else f"this rule and the {number - 1} after it never decide"
-    message = f"{rules}, because {places.named(last)} leaves nothing to decide"
-    findings.warning("unreachable-rule", unreachable[0].span, message, f"move {places.short(last)} to the end")
+def _report_unreachable(last: _Rule, rest: _Rest, earlier: _Earlier, places: Places, findings: Findings) -> None:
+    """Warn of what stands behind `last`, which leaves nothing to decide: of late forbids, then of all others."""
+    late: list[_Rule] = []
+    permits: dict[int, _Rule] = {}
+    for rule, reach, cases in rest:
+        if rule.effect is Effect.FORBID:
+            deciding = earlier.deciding(reach, cases.values()) or ()
+            before = {other.index: other for other in deciding if other.effect is Effect.PERMIT}
+            late += [rule] if before else []
+            permits |= before
+    if late:
+        _report_late(late, [permits[index] for index in sorted(permits)], places, findings)
+    told = {rule.index for rule in late}
+    others = [rule for rule, *_ in rest if rule.index not in told]
+    if others:
+        number = f"{'' if late else 'the '}{len(others) - 1}"
+        rules = "this rule never decides" if len(others) == 1 else f"this rule and {number} after it never decide"
+        message = f"{rules}, because {places.named(last)} leaves nothing to decide"
+        findings.warning("unreachable-rule", others[0].span, message, f"move {places.short(last)} to the end")
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = list(names[:3]) if len(names) <= 3 else [*names[:2], f"{len(names) - 2} more"]
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+def _report_late(late: Sequence[_Rule], permits: Sequence[_Rule], places: Places, findings: Findings) -> None:
+    names, first = listed([places.named(rule) for rule in permits]), places.short(permits[0])
+    if len(late) == 1:
+        rules, all_of_it, hint = "this `forbid` comes", "all of it", f"if it is to hold, move it in front of {first}"
+    else:
+        rules, all_of_it = f"this `forbid` and {len(late) - 1} after it come", "all that they forbid"
+        hint = f"if they are to hold, move them in front of {first}"
+    message = f"{rules} too late, because {names} {_permit(permits)} {all_of_it} first"
+    findings.warning("late-forbid", late[0].span, message, hint)
+
+
+def _permit(permits: Sequence[_Rule]) -> str:
+    return "permits" if len(permits) == 1 else "permit"

@@ -5,7 +5,7 @@ In a `forbid` a pattern that matches more errs on the safe side, and advice to n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from policy.diagnostics import Findings, Span, quoted
 from policy.expressions import may_end_in_mid_word
@@ -23,12 +23,19 @@ def report_wide_resources(rules: Sequence[AccessRule], places: Places, findings:
                 _report_open_end(rule.resource, scalar.span, findings)
 
 
-def report_wide_paths(rules: Sequence[RouteRule], places: Places, findings: Findings) -> None:
-    """Warn of each path whose end is open: a regular expression, or a prefix that ends within a word."""
+def report_wide_paths(
+    rules: Sequence[RouteRule], unknown: Collection[Span], places: Places, findings: Findings
+) -> None:
+    """Warn of each path whose end is open: a regular expression, or a prefix that ends within a word.
+
+    `unknown` are the places of paths that match no route, wide or not.
+    """
     for rule in rules:
         if rule.effect is Effect.FORBID:
             continue
         for path, scalar in zip(rule.paths, places.scope(rule, "paths"), strict=True):
+            if scalar.span in unknown:
+                continue
             if isinstance(path, Regex):
                 _report_open_end(path, scalar.span, findings)
             elif isinstance(path, PathPrefix) and path.prefix[-1].isalnum() and "*" not in path.prefix:

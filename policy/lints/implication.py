@@ -6,6 +6,7 @@ of which one of them doesn't. A case is a set of facts, and it follows from a se
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
 from policy.rules import (
@@ -59,6 +60,21 @@ def consequences(case: Case, named: bool) -> frozenset[Fact] | None:
         if holds and kind == "unowned":
             known.add(_NOT_OWNER)
     return None if any(_opposite(fact) in known for fact in known) else frozenset(known)
+
+
+def holds_for_all(cases: Iterable[Case], known: Callable[[Fact], bool | None]) -> bool:
+    """Tell whether one of the cases comes about, whatever is true of the facts that `known` doesn't tell (None)."""
+    left = {
+        frozenset(fact for fact in case if known(fact) is None)
+        for case in cases
+        if not any(known(fact) is False for fact in case)
+    }
+    return any(not case or (len(case) == 1 and frozenset(map(_opposite, case)) in left) for case in left)
+
+
+def may_hold(cases: Iterable[Case], known: Callable[[Fact], bool | None]) -> bool:
+    """Tell whether one of the cases may come about, as far as `known` tells."""
+    return any(not any(known(fact) is False for fact in case) for case in cases)
 
 
 def _fact(condition: Condition) -> Fact:

@@ -25,14 +25,14 @@ _TYPES_OF_SECTIONS: Final[Mapping[str, str]] = {"models": "model", "shields": "s
 
 def report_unmentioned_types(
     rules: Sequence[AccessRule], tables: Tables, places: Places, document: yaml.Mapping, findings: Findings
-) -> None:
-    """Warn once of the types that `apis`, `models` and `shields` bring along while no rule mentions them.
+) -> list[str]:
+    """Warn once of the types that `apis`, `models` and `shields` bring along while no rule mentions them; these types.
 
     Silent if a rule may be about any type.
     """
     mentioned = {type_of(rule.resource, tables) for rule in rules}
     if None in mentioned:
-        return
+        return []
     records = any(isinstance(rule.resource, EveryRecord) for rule in rules)
     missing = [
         kind
@@ -43,6 +43,7 @@ def report_unmentioned_types(
         names = ", ".join(f"`{kind}`" for kind in missing)
         message = f"this server has resources of type {names}, and no rule mentions them, so nobody can use them"
         findings.warning("unmentioned-type", places.span, message, f"add a rule for `{missing[0]}::*`")
+    return missing
 
 
 def _served(document: yaml.Mapping) -> Iterator[str]:

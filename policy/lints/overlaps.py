@@ -24,12 +24,13 @@ from policy.rules import (
     RouteRule,
 )
 from policy.served import SERVED, ServedRoute
+from policy.tables import Tables
 from policy.vocabulary import RECORD_PREFIX, TYPE_SYNONYMS
 
 _PARAMETER: Final = re.compile(r"\{\w+(:path)?\}")
 
 
-def may_be_about(pattern: ResourcePattern, kind: str) -> bool:
+def may_be_about(pattern: ResourcePattern, kind: str, tables: Tables) -> bool:
     """Tell whether `pattern` may match a resource of the type `kind`."""
     match pattern:
         case OfType(own) | ExactName(own, _):
@@ -38,12 +39,14 @@ def may_be_about(pattern: ResourcePattern, kind: str) -> bool:
             return kind.startswith(RECORD_PREFIX)
         case Regex():
             return pattern.valid and any(
-                _may_begin(start, f"{spelling}::") for start in starts(pattern.pattern) for spelling in spellings(kind)
+                _may_begin(start, f"{spelling}::")
+                for start in starts(pattern.pattern)
+                for spelling in spellings(kind, tables)
             )
     return True
 
 
-def is_about_all(pattern: ResourcePattern, kind: str) -> bool:
+def is_about_all(pattern: ResourcePattern, kind: str, tables: Tables) -> bool:
     """Tell whether `pattern` certainly matches every resource of the type `kind`, if their names are on one line."""
     match pattern:
         case OfType(own):
@@ -51,13 +54,13 @@ def is_about_all(pattern: ResourcePattern, kind: str) -> bool:
         case EveryRecord():
             return kind.startswith(RECORD_PREFIX)
         case Regex(text):
-            return pattern.valid and any(surely_matches(text, f"{spelling}::") for spelling in spellings(kind))
+            return pattern.valid and any(surely_matches(text, f"{spelling}::") for spelling in spellings(kind, tables))
     return isinstance(pattern, Everything)
 
 
-def spellings(kind: str) -> tuple[str, ...]:
+def spellings(kind: str, tables: Tables) -> tuple[str, ...]:
     """The ways in which a subject may spell the type."""
-    return (kind, *(second for second, canonical in TYPE_SYNONYMS.items() if canonical == kind))
+    return (*tables.types(kind), *(second for second, canonical in TYPE_SYNONYMS.items() if canonical == kind))
 
 
 def routes_of(path: PathPattern, methods: Sequence[str] = ()) -> list[ServedRoute]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import abc
 from dataclasses import dataclass
 
 from policy.diagnostics import Span
 from policy.document import Mapping, Node, Scalar, Sequence
+from policy.limits import NAME as LIMITS
 from policy.rules import AccessRule, RouteRule
 
 
@@ -25,6 +27,15 @@ class Places:
             return None
         return cls(name, entry.key_span, entry.node.items)
 
+    @classmethod
+    def of_limits(cls, document: Mapping) -> Places | None:
+        """The places of `server.quota.limits`; None where the configuration has none."""
+        node: Node | None = document
+        for key in LIMITS.split("."):
+            entry = node.entries.get(key) if isinstance(node, Mapping) else None
+            node = entry.node if entry else None
+        return cls(LIMITS, entry.key_span, node.items) if entry and isinstance(node, Sequence) else None
+
     def short(self, rule: AccessRule | RouteRule) -> str:
         """`access_policy[3]`, for a sentence."""
         return f"`{self.name}[{rule.index}]`"
@@ -40,6 +51,12 @@ class Places:
     def conditions(self, rule: AccessRule | RouteRule) -> tuple[Scalar, ...]:
         """The texts of `when` or `unless`: one for each of the rule's conditions, in their order."""
         return _texts(_below(self.items[rule.index], rule.conditions.clause)) if rule.conditions else ()
+
+
+def listed(names: abc.Sequence[str], most: int = 3) -> str:
+    """`a`, `a and b`, `a, b and c`; of more than `most`, the first ones and a number."""
+    shown = list(names) if len(names) <= most else [*names[: most - 1], f"{len(names) - most + 1} more"]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def _below(node: Node | None, *keys: str) -> Node | None:

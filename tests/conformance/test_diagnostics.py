@@ -24,15 +24,19 @@ class Flawed:
     text: str
     before: int
     finds: dict[int, str]
+    environ: dict[str, str]
 
 
 def flawed(entry: dict[str, object]) -> Flawed:
     """The case as a whole configuration; unknown fields are refused by the unpacking."""
-    (section,) = entry.keys() & {"access", "route", "auth"}
-    assert entry.keys() == {"id", "finds", section}
-    shown, finds = entry[section], entry["finds"]
+    (section,) = entry.keys() & {"access", "route", "auth", "config"}
+    assert entry.keys() - {"environ"} == {"id", "finds", section}
+    shown, finds, environ = entry[section], entry["finds"], entry.get("environ", {})
     assert isinstance(shown, str)
     assert isinstance(finds, dict)
+    assert isinstance(environ, dict)
+    if section == "config":
+        return Flawed(shown, 0, finds, environ)
     head = "version: 2\nserver:\n  auth:\n"
     if section != "auth":
         head += f"{PROVIDER}    {section}_policy:\n"
@@ -40,7 +44,7 @@ def flawed(entry: dict[str, object]) -> Flawed:
         head += PROVIDER
     margin = " " * (4 if section == "auth" else 6)
     indented = "".join(f"{margin}{line}\n" for line in shown.splitlines())
-    return Flawed(head + indented, head.count("\n"), finds)
+    return Flawed(head + indented, head.count("\n"), finds, environ)
 
 
 def cases(name: str) -> list[object]:
@@ -50,11 +54,11 @@ def cases(name: str) -> list[object]:
     return [pytest.param(flawed(entry), id=entry["id"]) for entry in content["cases"]]
 
 
-def findings_of(text: str) -> tuple[bool, list[Diagnostic]]:
+def findings_of(case: Flawed) -> tuple[bool, list[Diagnostic]]:
     """Whether a configuration's policies load and compile, and everything that was found on the way."""
     findings = Findings()
     try:
-        policies = read_policies(parse_document(text, "config.yaml"), {}, findings)
+        policies = read_policies(parse_document(case.text, "config.yaml"), case.environ, findings)
         if policies is not None:
             compile_policies(policies)
     except InvalidDocument as invalid:
@@ -64,7 +68,7 @@ def findings_of(text: str) -> tuple[bool, list[Diagnostic]]:
 
 @pytest.mark.parametrize("case", cases("errors"))
 def test_the_policy_is_refused_with_line_and_reason(case: Flawed) -> None:
-    loads, found = findings_of(case.text)
+    loads, found = findings_of(case)
     errors = [diagnostic for diagnostic in found if diagnostic.severity is Severity.ERROR]
     assert not loads
     assert_found(case, errors)
@@ -72,7 +76,7 @@ def test_the_policy_is_refused_with_line_and_reason(case: Flawed) -> None:
 
 @pytest.mark.parametrize("case", cases("warnings"))
 def test_the_policy_loads_and_is_pointed_out(case: Flawed) -> None:
-    loads, found = findings_of(case.text)
+    loads, found = findings_of(case)
     assert loads
     assert {diagnostic.severity for diagnostic in found} == {Severity.WARNING}
     assert_found(case, found)

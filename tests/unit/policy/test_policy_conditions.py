@@ -57,7 +57,7 @@ def hint(text: str) -> str:
 
 @pytest.mark.parametrize(("text", "expected"), SPELLINGS)
 def test_a_spelling_becomes_its_condition(text: str, expected: Condition) -> None:
-    rules, found = access_rules(f"- permit: {{actions: read}}\n  when: {json.dumps(text)}")
+    rules, found = access_rules(f"- permit: {{actions: create}}\n  when: {json.dumps(text)}")
     assert rules[0].conditions is not None
     assert rules[0].conditions.conditions == (expected,)
     assert set(codes(found)) <= {"unknown-attribute"}

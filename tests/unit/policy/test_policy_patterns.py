@@ -26,13 +26,13 @@ from policy.vocabulary import RECORD_TABLES, RESOURCE_TYPES
 
 
 def resource(text: str) -> tuple[ResourcePattern, list[str]]:
-    rules, found = access_rules(f"- permit: {{actions: read, resource: {json.dumps(text)}}}")
+    rules, found = access_rules(f"- permit: {{actions: create, resource: {json.dumps(text)}}}")
     return rules[0].resource, codes(found)
 
 
 def path(text: str) -> tuple[PathPattern, list[str]]:
     rules, found = route_rules(f"- permit: {{paths: {json.dumps(text)}}}")
-    return rules[0].paths[0], codes(found)
+    return rules[0].paths[0], [code for code in codes(found) if code not in ("unknown-route", "later-route")]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_regex_keeps_its_text_and_its_place() -> None:
     pattern, found = resource(r"regex:model::(llama|mistral)-3\.\d+-.*")
     assert isinstance(pattern, Regex)
     assert (pattern.pattern, pattern.valid, found) == (r"model::(llama|mistral)-3\.\d+-.*", True, [])
-    assert (pattern.span.line, pattern.span.column) == (4, 43)
+    assert (pattern.span.line, pattern.span.column) == (4, 45)
     assert path("regex:^/v1/(files|models)(/.*)?$")[1] == []
 
 
@@ -220,7 +220,7 @@ def test_lenient_patterns_turn_that_into_a_warning() -> None:
     policies, found = read_auth(
         "lenient_patterns: true\n"
         "access_policy: [{forbid: {actions: read, resource: 'regex:('}}]\n"
-        "route_policy: [{forbid: {paths: [/v1, 'regex:(']}}]"
+        "route_policy: [{forbid: {paths: [/v1/files, 'regex:(']}}]"
     )
     assert policies is not None
     assert policies.routes is not None

@@ -194,8 +194,8 @@ def test_tables_that_the_configuration_names_are_known() -> None:
         server:
           auth:
             access_policy:
-              - permit: {actions: read, resource: "sql_record::my_responses::*"}
-              - permit: {actions: read, resource: "sql_record::inference_store"}
+              - permit: {actions: create, resource: "sql_record::my_responses::*"}
+              - permit: {actions: create, resource: "sql_record::inference_store"}
         """
     )
     assert policies is not None

@@ -26,11 +26,12 @@ from policy.rules import (
     SharesWithOwner,
 )
 
-# What is true of the examples: `/v1/files*` isn't only what is below, and without a mapping a subject is a role too.
+# What is true of the examples: `/v1/files*` isn't only what is below, without a mapping a subject is a role too, and
+# this version serves nothing at `/v1/admin`.
 WARNINGS = {
-    "R0": ["wide-prefix", "wide-prefix"],
+    "R0": ["wide-prefix", "wide-prefix", "later-route"],
     "R2": ["subject-is-role", "wide-prefix", "wide-prefix"],
-    "R3": ["subject-is-role", "wide-prefix"],
+    "R3": ["subject-is-role", "later-route"],
     "R4": ["subject-is-role"],
 }
 

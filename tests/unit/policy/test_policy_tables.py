@@ -112,13 +112,15 @@ def test_no_two_tables_have_one_name(stores: str, said: str) -> None:
 
 def test_a_store_may_have_the_standard_name_of_its_own_table() -> None:
     stores = "files: {backend: a, table_name: openai_files}\nconversations: {backend: a, table_name: mine}"
-    assert found("{permit: {actions: read}}", stores) == []
+    assert found("{permit: {actions: create}}", stores) == []
 
 
 def test_lints_know_that_both_names_are_one_table() -> None:
     rules = """
         {permit: {actions: [read], resource: "sql_record::my_files::*"}},
-        {forbid: {actions: [read], resource: "sql_record::openai_files::x"}},
+        {permit: {actions: [read], resource: "sql_record::openai_files::x"}},
         {forbid: {actions: [read], resource: "regex:sql_record::my_files::y"}},
     """
-    assert codes(found(rules)) == ["shadowed-rule", "shadowed-rule"]
+    said = found(rules)
+    assert codes(said) == ["unguarded-records", "shadowed-rule", "late-forbid"]
+    assert "every record of `openai_files`" in said[0].message

@@ -1,0 +1,145 @@
+"""Names in rules that nothing has: those of models and other things that the configuration defines."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Mapping as Environ
+from difflib import get_close_matches
+from typing import Final
+
+from policy import document as yaml
+from policy.diagnostics import Findings, quoted
+from policy.environment import DISABLED, substitute
+from policy.lints.overlaps import may_be_about
+from policy.lints.places import Places
+from policy.models import model_names
+from policy.rules import AccessRule, ExactName
+from policy.tables import Tables
+from policy.vocabulary import Action, Effect
+
+_SECTIONS: Final = {
+    "model": "models",
+    "shield": "shields",
+    "vector_store": "vector_dbs",
+    "tool_group": "tool_groups",
+    "dataset": "datasets",
+    "scoring_function": "scoring_fns",
+    "benchmark": "benchmarks",
+}
+"""The sections in which the configuration defines things of a type."""
+
+_IDS: Final = {
+    "shield": ("shield_id", "provider_shield_id"),
+    "vector_store": ("vector_db_id",),
+    "tool_group": ("toolgroup_id",),
+    "dataset": ("dataset_id",),
+    "scoring_function": ("scoring_fn_id",),
+    "benchmark": ("benchmark_id",),
+    "provider": ("provider_id",),
+}
+"""The fields that name such a thing; models are named by three."""
+
+_MOST_LOOKED_AT: Final = 20
+"""Unknown names of a policy for which near ones are looked for: that takes time."""
+
+
+def report_unknown_names(
+    rules: Sequence[AccessRule], places: Places, document: yaml.Mapping, environ: Environ[str, str], findings: Findings
+) -> None:
+    """Warn of each name that nothing in the configuration has, with the nearest one, where it is first written.
+
+    Where a caller may register things of the type, names that aren't near a configured one are let be. Silent about a
+    type of which the configuration defines nothing, or something whose name isn't known here.
+    """
+    known: dict[str, dict[str, None] | None] = {}
+    written: dict[ExactName, AccessRule] = {}
+    for rule in rules:
+        pattern = rule.resource
+        if isinstance(pattern, ExactName) and "*" not in pattern.name:
+            if pattern.type not in known:
+                known[pattern.type] = _names(pattern.type, document, environ)
+            names = known[pattern.type]
+            if names and pattern.name not in names:
+                written.setdefault(pattern, rule)
+    open_types = {kind for kind in known if _may_be_made(kind, rules)}
+    for pattern, rule in list(written.items())[:_MOST_LOOKED_AT]:
+        near = _near(pattern.name, known[pattern.type] or ())
+        if near is not None or pattern.type not in open_types:
+            message = f"no {pattern.type.replace('_', ' ')} of the configuration is called {quoted(pattern.name)}"
+            hint = f"did you mean {quoted(near)}?" if near else f"it has {_some([*(known[pattern.type] or ())])}"
+            if pattern.type in open_types:
+                hint += " if not, the rule waits for one that is registered under that name"
+            findings.warning("unknown-name", places.scope(rule, "resource")[0].span, message, hint)
+
+
+def _names(kind: str, document: yaml.Mapping, environ: Environ[str, str]) -> dict[str, None] | None:
+    """Every name of what the configuration defines of a type; None where one of them can't be told."""
+    found: dict[str, None] = {}
+    for entry in _entries(kind, document):
+        names = _names_of(kind, entry, environ)
+        if names is None:
+            return None
+        found |= dict.fromkeys(names)
+    return found
+
+
+def _entries(kind: str, document: yaml.Mapping) -> Iterator[yaml.Node]:
+    if kind == "provider":
+        section = document.entries.get("providers")
+        by_api = section.node.entries.values() if section and isinstance(section.node, yaml.Mapping) else ()
+        listed = [entry.node for entry in by_api]
+    else:
+        section = document.entries.get(_SECTIONS.get(kind, ""))
+        listed = [section.node] if section else []
+    for node in listed:
+        if isinstance(node, yaml.Sequence):
+            yield from node.items
+
+
+def _names_of(kind: str, entry: yaml.Node, environ: Environ[str, str]) -> tuple[str, ...] | None:
+    """The names of one entry; None where they can't be told, because it is switched off, lacks a variable or is odd."""
+    if not isinstance(entry, yaml.Mapping):
+        return None
+    if kind != "model":
+        texts = [_text(entry, field, environ) for field in _IDS[kind]]
+        return None if _UNTOLD in texts else tuple(text for text in texts if text is not None)
+    provider, model, own = (_text(entry, field, environ) for field in ("provider_id", "model_id", "provider_model_id"))
+    if provider is None or model is None or _UNTOLD in (provider, model, own):
+        return None
+    return model_names(provider, model, own)
+
+
+_UNTOLD: Final = DISABLED
+"""Stands for a text that isn't known here."""
+
+
+def _text(entry: yaml.Mapping, field: str, environ: Environ[str, str]) -> str | None:
+    written = entry.entries.get(field)
+    if written is None or (isinstance(written.node, yaml.Scalar) and written.node.value is None):
+        return None
+    if not isinstance(written.node, yaml.Scalar):
+        return _UNTOLD
+    try:
+        found = substitute(written.node.text, environ)
+    except ValueError:  # reported with the section
+        return _UNTOLD
+    return found if isinstance(found, str) else _UNTOLD
+
+
+def _may_be_made(kind: str, rules: Sequence[AccessRule]) -> bool:
+    """Tell whether a rule may permit a caller to register things of a type."""
+    return kind != "provider" and any(
+        rule.effect is Effect.PERMIT and Action.CREATE in rule.actions and may_be_about(rule.resource, kind, Tables())
+        for rule in rules
+    )
+
+
+def _near(name: str, names: Collection[str]) -> str | None:
+    lowered = {known.lower(): known for known in reversed([*names])}
+    close = get_close_matches(name.lower(), lowered, n=1, cutoff=0.75)
+    return lowered[close[0]] if close else None
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(quoted(name) for name in names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more names"

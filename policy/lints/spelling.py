@@ -1,0 +1,42 @@
+"""Words that differ from another rule's in case alone, and so are other words: everything is compared as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Final
+
+from policy.diagnostics import Findings, quoted
+from policy.document import Scalar
+from policy.lints.callers import Written, conditions_of
+from policy.rules import AccessRule, HasValue, SharesWithOwner
+
+_HINT: Final = "write both the same way, unless they are meant to be two"
+
+
+def report_case(written: Written, unknown: Collection[str], findings: Findings) -> None:
+    """Warn of each spelling of a principal, an attribute or a value that differs from an earlier one in case alone.
+
+    `unknown` are attributes of which something else has been said.
+    """
+    first: dict[tuple[str, str], tuple[str, str]] = {}
+    told: set[tuple[str, str]] = set()
+    for kind, word, scalar, where in sorted(_words(written, unknown), key=lambda found: found[2].span):
+        other, origin = first.setdefault((kind.lower(), word.lower()), (word, where))
+        if other != word and (kind, word) not in told:
+            told.add((kind, word))
+            what = kind.partition(" ")[0]
+            message = f"the {what} {quoted(word)} is not {quoted(other)} of {origin}: they differ in case alone"
+            findings.warning("differs-in-case", scalar.span, message, _HINT)
+
+
+def _words(written: Written, unknown: Collection[str]) -> Iterator[tuple[str, str, Scalar, str]]:
+    """Each word of a rule: of which kind it is, the word, where it stands, and the name of its rule."""
+    for rule, places in written:
+        if isinstance(rule, AccessRule) and rule.principal is not None:
+            for scalar in places.scope(rule, "principal"):
+                yield "principal", rule.principal, scalar, places.named(rule)
+    for rule, places, condition, scalar in conditions_of(written):
+        if isinstance(condition, HasValue | SharesWithOwner) and condition.attribute not in unknown:
+            yield "attribute", condition.attribute, scalar, places.named(rule)
+        if isinstance(condition, HasValue):
+            yield f"value of {condition.attribute}", condition.value, scalar, places.named(rule)

@@ -1,0 +1,246 @@
+"""Permits that let everyone do what is for the owner: read or change every record, change anything, or do everything.
+
+A permit is reported if each caller with a token meets its conditions, about things that belong to others. Earlier
+rules that forbid some of it are named; a permit of which they may leave nothing is not reported.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from policy.diagnostics import Findings, Span
+from policy.lints.implication import Case, Fact, cases_of, consequences, holds_for_all, may_hold
+from policy.lints.overlaps import is_about_all, may_be_about
+from policy.lints.places import Places, listed
+from policy.lints.reaches import type_of
+from policy.rules import AccessRule, EveryRecord, ExactName, OfType
+from policy.tables import Tables
+from policy.vocabulary import RECORD_PREFIX, RECORD_TABLES, RESOURCE_TYPES, Action, Effect, type_of_record
+
+_RECORDS: Final = tuple(map(type_of_record, RECORD_TABLES))
+_OF_OWNERS: Final = (Action.READ, Action.UPDATE, Action.DELETE)
+_CHANGES: Final = (Action.UPDATE, Action.DELETE)
+
+
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """The attributes that callers can have, None where any; `guarded` says that guardrails may deny anything."""
+
+    attributes: Collection[str] | None
+    guarded: bool
+
+
+def report_unguarded_permits(
+    rules: Sequence[AccessRule],
+    idle: Collection[int],
+    callers: Callers,
+    tables: Tables,
+    places: Places,
+    findings: Findings,
+) -> None:
+    """Warn of each permit that lets everyone do what is for the owner, once, at the action.
+
+    `idle` are the places of rules that never decide; `tables` are the names of the record tables.
+    """
+    known = _Known(callers.attributes)
+    forbids = _Forbids(known, tables, guarded=callers.guarded)
+    for rule in rules:
+        if rule.index in idle or _has_no_table(rule, tables):
+            continue
+        if rule.effect is Effect.FORBID:
+            forbids.add(rule)
+        elif rule.principal is None:
+            _report(rule, known, forbids, places, findings)
+
+
+def _has_no_table(rule: AccessRule, tables: Tables) -> bool:
+    """Tell whether the rule is about records of a table that there isn't."""
+    match rule.resource:
+        case OfType(kind) | ExactName(kind, _):
+            return kind.startswith(RECORD_PREFIX) and kind.removeprefix(RECORD_PREFIX) not in tables.names
+    return False
+
+
+class _Known:
+    """The facts that are certain of a caller and a thing."""
+
+    def __init__(self, attributes: Collection[str] | None) -> None:
+        self._attributes = attributes
+
+    def of_caller(self, fact: Fact) -> bool | None:
+        """Of a caller with a token, whatever it asks for."""
+        kind, attribute, _, holds = fact
+        if kind == "authenticated":
+            return holds
+        if kind in {"value", "shared"} and self._attributes is not None and attribute not in self._attributes:
+            return not holds
+        return None
+
+    def of_other(self, fact: Fact) -> bool | None:
+        """Of a caller with a token and a thing that another one has made."""
+        kind, _, _, holds = fact
+        return not holds if kind in {"owner", "unowned", "config"} else self.of_caller(fact)
+
+    def of_stranger(self, fact: Fact) -> bool:
+        """Of such a caller who has no attributes at all."""
+        found = self.of_other(fact)
+        return not fact[3] if found is None else found
+
+    def of_maker(self, fact: Fact) -> bool | None:
+        """Of a caller with a token and a thing that it is about to make."""
+        kind, _, _, holds = fact
+        if kind == "owner":
+            return holds
+        return not holds if kind in {"unowned", "config"} else self.of_caller(fact)
+
+    def of_bare_maker(self, fact: Fact) -> bool:
+        """Of such a caller who has no attributes at all."""
+        found = self.of_maker(fact)
+        return not fact[3] if found is None else found
+
+
+class _Forbids:
+    """The rules met so far that forbid something, found by action and type; `guarded` as above."""
+
+    def __init__(self, known: _Known, tables: Tables, *, guarded: bool) -> None:
+        self.guarded = guarded
+        self.tables = tables
+        self._known = known
+        self._found: dict[tuple[Action, str | None], list[AccessRule]] = defaultdict(list)
+
+    def add(self, rule: AccessRule) -> None:
+        """Remember a rule."""
+        for action in rule.actions:
+            self._found[action, type_of(rule.resource, self.tables)].append(rule)
+
+    def concerning(self, rule: AccessRule, action: Action, kind: str) -> list[AccessRule]:
+        """Those that may forbid a caller this action on things of the type that `rule` permits it on."""
+        of_record = [RECORD_PREFIX.removesuffix("::")] if kind.startswith(RECORD_PREFIX) else []
+        near = [found for key in (None, kind, *of_record) for found in self._found.get((action, key), ())]
+        known = self._known.of_maker if action is Action.CREATE else self._known.of_other
+        return [
+            found
+            for found in near
+            if may_be_about(found.resource, kind, self.tables)
+            and not _names_another(found, rule)
+            and may_hold(_cases(found), known)
+        ]
+
+    def leave_something(self, rule: AccessRule, forbids: Sequence[AccessRule], action: Action) -> bool:
+        """Tell whether a caller without attributes, whom no rule names, may do it to things of which none is named."""
+        known = self._known.of_bare_maker if action is Action.CREATE else self._known.of_stranger
+        return not any(
+            found.principal is None
+            and (not isinstance(found.resource, ExactName) or isinstance(rule.resource, ExactName))
+            and holds_for_all(_cases(found), known)
+            for found in forbids
+        )
+
+
+def _report(rule: AccessRule, known: _Known, forbids: _Forbids, places: Places, findings: Findings) -> None:
+    """Warn of one permit in the strongest words that are certain."""
+    tables = forbids.tables
+    cases = cases_of(rule.conditions, Effect.PERMIT)
+    for_all = holds_for_all(cases, known.of_caller)
+    if not for_all and not holds_for_all(cases, known.of_other):
+        return
+    everything = for_all and len(rule.actions) == len(Action) and _is_about_everything(rule, tables)
+    opened = _opened(rule, forbids, tuple(Action), (*_RECORDS, *RESOURCE_TYPES)) if everything else {}
+    if len(opened) == len(Action):
+        tail = _exceptions(opened, forbids, places)
+        message = f"this rule lets every caller do everything with every resource{tail}"
+        hint = "name the resources and the actions that are meant for everyone, and add conditions for all others"
+        findings.warning("unguarded-everything", _first(rule, opened, places), message, hint)
+    elif opened := _opened(rule, forbids, _OF_OWNERS, _records_of(rule, tables)):
+        tail = _exceptions(opened, forbids, places)
+        message = (
+            f"this rule lets every caller {_verbs(opened)} {_which_records(rule, tables)}, no matter who owns it{tail}"
+        )
+        findings.warning("unguarded-records", _first(rule, opened, places), message, _remedy(rule))
+    elif for_all and (opened := _opened(rule, forbids, _CHANGES, _kinds_of(rule, tables))):
+        tail = _exceptions(opened, forbids, places)
+        message = f"this rule lets every caller {_verbs(opened)}, no matter who owns the resource{tail}"
+        hint = _remedy(rule) if rule.conditions else "add `when: user is owner`, another condition or a `principal`"
+        findings.warning("unguarded-change", _first(rule, opened, places), message, hint)
+
+
+def _opened(
+    rule: AccessRule, forbids: _Forbids, actions: Collection[Action], kinds: Sequence[str]
+) -> dict[Action, list[AccessRule]]:
+    """The actions that the rule opens for everyone on some of `kinds`, each with the rules that make exceptions."""
+    opened: dict[Action, list[AccessRule]] = {}
+    for action in [action for action in rule.actions if action in actions]:
+        concerning = [forbids.concerning(rule, action, kind) for kind in kinds]
+        if any(forbids.leave_something(rule, found, action) for found in concerning):
+            opened[action] = [found for each in concerning for found in each]
+    return opened
+
+
+def _first(rule: AccessRule, opened: Collection[str], places: Places) -> Span:
+    """The place of the first action that is open."""
+    return next(scalar.span for scalar in places.scope(rule, "actions") if scalar.text in opened)
+
+
+def _exceptions(opened: dict[Action, list[AccessRule]], forbids: _Forbids, places: Places) -> str:
+    """The end of a sentence that names what may still forbid some of it; empty where nothing does."""
+    found = {rule.index: rule for each in opened.values() for rule in each}
+    names = [places.named(found[index]) for index in sorted(found)]
+    if forbids.guarded:
+        names.append("a guardrail")
+    return f", but for what {listed(names)} {'forbids' if len(names) == 1 else 'forbid'}" if names else ""
+
+
+def _records_of(rule: AccessRule, tables: Tables) -> tuple[str, ...]:
+    """The types of stored records of which the rule is about all."""
+    if isinstance(rule.resource, OfType):
+        return (rule.resource.type,) if rule.resource.type.startswith(RECORD_PREFIX) else ()
+    return tuple(kind for kind in _RECORDS if is_about_all(rule.resource, kind, tables))
+
+
+def _kinds_of(rule: AccessRule, tables: Tables) -> tuple[str, ...]:
+    """The types that the rule is about, where it is a type, a name or all of several types."""
+    if isinstance(rule.resource, OfType | ExactName):
+        return (rule.resource.type,)
+    return tuple(kind for kind in (*_RECORDS, *RESOURCE_TYPES) if is_about_all(rule.resource, kind, tables))
+
+
+def _is_about_everything(rule: AccessRule, tables: Tables) -> bool:
+    return all(is_about_all(rule.resource, kind, tables) for kind in (*_RECORDS, *RESOURCE_TYPES))
+
+
+def _which_records(rule: AccessRule, tables: Tables) -> str:
+    kinds = _records_of(rule, tables)
+    if len(kinds) == len(_RECORDS):
+        return "every stored record"
+    named = listed([f"`{kind.removeprefix(RECORD_PREFIX)}`" for kind in kinds], most=len(_RECORDS))
+    return f"every record of {named}"
+
+
+def _remedy(rule: AccessRule) -> str:
+    if rule.conditions:
+        return "everyone meets its condition, so write another one, such as `when: user is owner`"
+    if isinstance(rule.resource, OfType | EveryRecord):
+        return "add `when: user is owner`, or another condition that not everyone meets"
+    return "name the types that are for everyone, such as `model::*`, and add `when: user is owner` for all others"
+
+
+def _names_another(forbid: AccessRule, permit: AccessRule) -> bool:
+    """Tell whether both name one thing and not the same; a model has several names, so of those nothing is certain."""
+    one, other = forbid.resource, permit.resource
+    if not isinstance(one, ExactName) or not isinstance(other, ExactName):
+        return False
+    return one.type != other.type or (one.type != "model" and one.name != other.name)
+
+
+def _cases(rule: AccessRule) -> list[Case]:
+    """The cases in which a rule applies, with what follows from each; without impossible ones."""
+    named = rule.principal is not None
+    certain = (consequences(case, named) for case in cases_of(rule.conditions, rule.effect))
+    return [facts for facts in certain if facts is not None]
+
+
+def _verbs(actions: Collection[Action]) -> str:
+    return listed(list(actions), most=len(Action))
