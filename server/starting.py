@@ -34,14 +34,14 @@ class WorkerFailed(Exception):
     """A worker can't begin to serve; it has said why, and the message says no more than that."""
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on the address; raises PortInUse."""
+def listen(host: str, port: int, place: str = "server.port") -> socket.socket:
+    """A socket that listens on the address, whose port the configuration has at `place`; raises PortInUse."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as fault:
         raise PortInUse(
-            f"port {port} of {host} can't be used: {os.strerror(fault.errno or 0)}; choose another `server.port`"
+            f"port {port} of {host} can't be used: {os.strerror(fault.errno or 0)}; choose another `{place}`"
         ) from None
 
 
