@@ -17,6 +17,7 @@ from server.authz.opa_command import OpaStartFailed
 from server.authz.runtime_directory import RuntimeDirectory, UnsafeDirectory
 from server.certificates import UnusableCertificate
 from server.quota.counters import CountersUnavailable
+from server.storage.blobs import BlobsUnusable
 from server.storage.database import DatabaseUnavailable
 from server.storage.schema import SchemaMismatch
 from server.tls import UnusableAuthorities
@@ -74,6 +75,8 @@ def start_failure(fault: Exception) -> str | None:
         case CountersUnavailable() | DatabaseUnavailable() | DecisionLogUnusable() | PseudonymKeyUnusable():
             return str(fault)
         case UnusableAuthorities() | UnusableCertificate() | UnusableEndpoint() | KeyStoreUnusable():
+            return str(fault)
+        case BlobsUnusable():
             return str(fault)
         case OSError(filename=name) if name is not None:
             return f"`{name}` can't be opened: {fault.strerror}; choose another path"
