@@ -5,7 +5,8 @@ heading, belongs to it:
 
 - a block of Rego is its guardrail;
 - a block of text is what `ostiary policy check` prints about it, and no block says that it prints nothing;
-- a table with the columns who, asks for, decision, rule holds its cases.
+- a table with the columns who, asks for, decision, rule holds its cases; beside the rule stands the limit of the quota
+  that the decision names, if there is one.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _ROWS = re.compile(r"^\| who \| asks for \| decision \| rule \|\n\|[- |]+\|\n(?P
 _WHO = re.compile(r"(?P<id>[^ (]+)(?: \((?P<facts>.*)\))?")
 _ROUTE = re.compile(r"[A-Z]+ /\S*")
 _ACCESS = re.compile(r"(?P<action>[a-z]+) (?P<resource>\S+)(?P<unowned> without an owner)?(?: of (?P<owner>.+))?")
+_LIMIT = re.compile(r"limits\[(\d+)\]")
 _LINE = re.compile(r"\(line (\d+)\)")
 
 PROVIDER = """\
@@ -74,6 +76,7 @@ class Example:
     printed: str | None
     rego: str
     cases: tuple[dict[str, Any], ...]
+    limits: tuple[list[int], ...]
 
     @property
     def name(self) -> str:
@@ -111,6 +114,10 @@ def failures(example: Example, policy: Loaded, folder: Path) -> str:
     path.write_text(yaml.safe_dump({"cases": list(example.cases)}))
     results = run_cases(policy, read_cases(path, policy.known))
     assert len(results.verdicts) == len(example.cases)
+    named = [
+        [one["limit"] for one in verdict.decision["obligations"] if "limit" in one] for verdict in results.verdicts
+    ]
+    assert named == list(example.limits)
     return results.text() if results.failures else ""
 
 
@@ -130,6 +137,7 @@ def _examples(page: Path, text: str) -> Iterator[Example]:
         following = text[block.end() : min(ends, default=len(text))]
         section = [heading["title"] for heading in headings if heading.start() < block.start()][-1:]
         said, rego, rows = _TEXT.search(following), _REGO.search(following), _ROWS.search(following)
+        lines = rows["rows"].splitlines() if rows else []
         config, before, margin = _whole(block["yaml"])
         yield Example(
             page,
@@ -140,7 +148,8 @@ def _examples(page: Path, text: str) -> Iterator[Example]:
             margin,
             said["text"] if said else None,
             rego["rego"] if rego else "",
-            tuple(_case(f"row {index}", row) for index, row in enumerate(rows["rows"].splitlines(), 1)) if rows else (),
+            tuple(_case(f"row {index}", row) for index, row in enumerate(lines, 1)),
+            tuple([int(limit) for limit in _LIMIT.findall(row)] for row in lines),
         )
 
 
@@ -150,7 +159,7 @@ def _whole(shown: str) -> tuple[str, int, int]:
         policy = "route_policy" if "paths:" in shown else "access_policy"
         head = f"server:\n  auth:\n{PROVIDER}    {policy}:\n"
         return head + "".join(f"      {line}\n" for line in shown.splitlines()) + REST, head.count("\n"), 6
-    assert shown.startswith("server:\n  auth:\n"), shown
+    assert shown.startswith("server:\n"), shown
     provider = "" if "provider_config:" in shown else PROVIDER
     return shown + provider + REST, 0, 0
 
@@ -172,7 +181,7 @@ def _case(name: str, row: str) -> dict[str, Any]:
         "principal": None if who == "no token" else _principal(who),
         **_asked(asks),
         "decision": decision,
-        "rule": None if rule == "none" else rule,
+        "rule": None if rule == "none" else rule.split(",")[0],
     }
 
 
