@@ -45,8 +45,6 @@ CONFIG = """
           description: canary-secret
         - forbid: {actions: [read], resource: "provider::far"}
           unless: user with admin in roles
-        - permit: {actions: [read], resource: "provider::far"}
-          when: user with admin in roles
         - permit: {actions: [read]}
 """
 
