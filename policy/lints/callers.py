@@ -37,14 +37,14 @@ def report_unknown_attributes(written: Written, claims: Claims | None, findings:
 
 
 def report_subject_as_role(written: Written, claims: Claims | None, findings: Findings) -> None:
-    """Warn once if whoever is called like a role that rules ask for holds that role."""
+    """Warn once if a caller named like a role that rules ask for holds that role."""
     if claims is None or claims.subject is None or (claims.subject, _ROLES) not in claims.pairs:
         return
     for rule, places, condition, _ in conditions_of(written):
         if isinstance(condition, HasValue) and condition.attribute == _ROLES:
             name = quoted(condition.value)
             message = (
-                f"the claim `{claims.subject}` becomes a role, so whoever is called {name} holds the role {name}, "
+                f"the claim `{claims.subject}` becomes a role, so a caller named {name} holds the role {name}, "
                 f"which {places.named(rule)} asks for"
             )
             findings.warning("subject-is-role", claims.span, message, f"write {_mapping_without_subject(claims)}")
