@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from policy.diagnostics import Findings, Span
 from policy.lints.implication import Case, Fact, cases_of, consequences, holds_for_all, may_hold
 from policy.lints.overlaps import is_about_all, may_be_about
 from policy.lints.places import Places, listed
-from policy.lints.reaches import type_of
 from policy.rules import AccessRule, EveryRecord, ExactName, OfType
 from policy.tables import Tables
 from policy.vocabulary import RECORD_PREFIX, RECORD_TABLES, RESOURCE_TYPES, Action, Effect, type_of_record
 
 _RECORDS: Final = tuple(map(type_of_record, RECORD_TABLES))
+_KINDS: Final = (*_RECORDS, *RESOURCE_TYPES)
 _OF_OWNERS: Final = (Action.READ, Action.UPDATE, Action.DELETE)
 _CHANGES: Final = (Action.UPDATE, Action.DELETE)
 
@@ -102,41 +103,52 @@ class _Known:
         return not fact[3] if found is None else found
 
 
+@dataclass(frozen=True, slots=True)
+class _Forbid:
+    """A rule that may forbid a caller something; `surely` says that it does so to each caller without attributes."""
+
+    rule: AccessRule
+    surely: bool
+
+
 class _Forbids:
-    """The rules met so far that forbid something, found by action and type; `guarded` as above."""
+    """The rules met so far that may forbid something, found by action and type; `guarded` as above."""
 
     def __init__(self, known: _Known, tables: Tables, *, guarded: bool) -> None:
         self.guarded = guarded
         self.tables = tables
         self._known = known
-        self._found: dict[tuple[Action, str | None], list[AccessRule]] = defaultdict(list)
+        self._wide: dict[tuple[Action, str], list[_Forbid]] = defaultdict(list)
+        self._named: dict[tuple[Action, str], dict[str, list[_Forbid]]] = defaultdict(dict)
 
     def add(self, rule: AccessRule) -> None:
         """Remember a rule."""
+        cases = _cases(rule)
+        kinds = [kind for kind in _KINDS if may_be_about(rule.resource, kind, self.tables)]
         for action in rule.actions:
-            self._found[action, type_of(rule.resource, self.tables)].append(rule)
+            made = action is Action.CREATE
+            if not may_hold(cases, self._known.of_maker if made else self._known.of_other):
+                continue
+            surely = holds_for_all(cases, self._known.of_bare_maker if made else self._known.of_stranger)
+            forbid = _Forbid(rule, surely and rule.principal is None)
+            for kind in kinds:
+                if isinstance(rule.resource, ExactName):
+                    self._named[action, kind].setdefault(rule.resource.name, []).append(forbid)
+                else:
+                    self._wide[action, kind].append(forbid)
 
-    def concerning(self, rule: AccessRule, action: Action, kind: str) -> list[AccessRule]:
+    def concerning(self, rule: AccessRule, action: Action, kind: str) -> list[_Forbid]:
         """Those that may forbid a caller this action on things of the type that `rule` permits it on."""
-        of_record = [RECORD_PREFIX.removesuffix("::")] if kind.startswith(RECORD_PREFIX) else []
-        near = [found for key in (None, kind, *of_record) for found in self._found.get((action, key), ())]
-        known = self._known.of_maker if action is Action.CREATE else self._known.of_other
-        return [
-            found
-            for found in near
-            if may_be_about(found.resource, kind, self.tables)
-            and not _names_another(found, rule)
-            and may_hold(_cases(found), known)
-        ]
+        wide, named = self._wide.get((action, kind), []), self._named.get((action, kind), {})
+        if isinstance(rule.resource, ExactName) and kind != "model":  # a model has several names
+            return [*wide, *named.get(rule.resource.name, ())]
+        return [*wide, *chain.from_iterable(named.values())]
 
-    def leave_something(self, rule: AccessRule, forbids: Sequence[AccessRule], action: Action) -> bool:
+    def leave_something(self, rule: AccessRule, forbids: Sequence[_Forbid]) -> bool:
         """Tell whether a caller without attributes, whom no rule names, may do it to things of which none is named."""
-        known = self._known.of_bare_maker if action is Action.CREATE else self._known.of_stranger
+        named = isinstance(rule.resource, ExactName)
         return not any(
-            found.principal is None
-            and (not isinstance(found.resource, ExactName) or isinstance(rule.resource, ExactName))
-            and holds_for_all(_cases(found), known)
-            for found in forbids
+            forbid.surely and (named or not isinstance(forbid.rule.resource, ExactName)) for forbid in forbids
         )
 
 
@@ -148,7 +160,7 @@ def _report(rule: AccessRule, known: _Known, forbids: _Forbids, places: Places, 
     if not for_all and not holds_for_all(cases, known.of_other):
         return
     everything = for_all and len(rule.actions) == len(Action) and _is_about_everything(rule, tables)
-    opened = _opened(rule, forbids, tuple(Action), (*_RECORDS, *RESOURCE_TYPES)) if everything else {}
+    opened = _opened(rule, forbids, tuple(Action), _KINDS) if everything else {}
     if len(opened) == len(Action):
         tail = _exceptions(opened, forbids, places)
         message = f"this rule lets every caller do everything with every resource{tail}"
@@ -174,8 +186,8 @@ def _opened(
     opened: dict[Action, list[AccessRule]] = {}
     for action in [action for action in rule.actions if action in actions]:
         concerning = [forbids.concerning(rule, action, kind) for kind in kinds]
-        if any(forbids.leave_something(rule, found, action) for found in concerning):
-            opened[action] = [found for each in concerning for found in each]
+        if any(forbids.leave_something(rule, found) for found in concerning):
+            opened[action] = [found.rule for each in concerning for found in each]
     return opened
 
 
@@ -204,11 +216,11 @@ def _kinds_of(rule: AccessRule, tables: Tables) -> tuple[str, ...]:
     """The types that the rule is about, where it is a type, a name or all of several types."""
     if isinstance(rule.resource, OfType | ExactName):
         return (rule.resource.type,)
-    return tuple(kind for kind in (*_RECORDS, *RESOURCE_TYPES) if is_about_all(rule.resource, kind, tables))
+    return tuple(kind for kind in _KINDS if is_about_all(rule.resource, kind, tables))
 
 
 def _is_about_everything(rule: AccessRule, tables: Tables) -> bool:
-    return all(is_about_all(rule.resource, kind, tables) for kind in (*_RECORDS, *RESOURCE_TYPES))
+    return all(is_about_all(rule.resource, kind, tables) for kind in _KINDS)
 
 
 def _which_records(rule: AccessRule, tables: Tables) -> str:
@@ -225,14 +237,6 @@ def _remedy(rule: AccessRule) -> str:
     if isinstance(rule.resource, OfType | EveryRecord):
         return "add `when: user is owner`, or another condition that not everyone meets"
     return "name the types that are for everyone, such as `model::*`, and add `when: user is owner` for all others"
-
-
-def _names_another(forbid: AccessRule, permit: AccessRule) -> bool:
-    """Tell whether both name one thing and not the same; a model has several names, so of those nothing is certain."""
-    one, other = forbid.resource, permit.resource
-    if not isinstance(one, ExactName) or not isinstance(other, ExactName):
-        return False
-    return one.type != other.type or (one.type != "model" and one.name != other.name)
 
 
 def _cases(rule: AccessRule) -> list[Case]:
