@@ -7,15 +7,25 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.anchors import anchors
+
 ROOT = Path(__file__).parent.parent.parent
 PAPERS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "rego").glob("*.md")])
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
+ANCHOR = re.compile(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)")
 
 
 @pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: str(paper.relative_to(ROOT)))
 def test_links_lead_somewhere(paper: Path) -> None:
     for target in LINK.findall(paper.read_text()):
         assert (paper.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: str(paper.relative_to(ROOT)))
+def test_anchors_are_headings(paper: Path) -> None:
+    for target, anchor in ANCHOR.findall(paper.read_text()):
+        page = paper.parent / target if target else paper
+        assert page.suffix != ".md" or anchor in anchors(page), f"{target}#{anchor}"
 
 
 def test_every_make_target_that_a_paper_names_exists() -> None:
