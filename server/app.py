@@ -47,7 +47,8 @@ class Collection(Protocol):
 class House:
     """Everything that the application is made of.
 
-    `cors` is None where no other origin may call, `spans` where traces are not exported.
+    `cors` is None where no other origin may call, `spans` where traces are not exported, `metrics_page` where no rules
+    say who may see it.
     """
 
     enforcement: EnforcementPoint
@@ -60,6 +61,7 @@ class House:
     ending: Ending
     lifespan: Lifespan[Starlette]
     metrics: Metrics
+    metrics_page: MetricsPage | None
     spans: RequestSpans | None = None
     tolls: Tolls = field(default_factory=free)
     collections: Sequence[Collection] = ()
@@ -72,7 +74,7 @@ def routes(house: House) -> list[BaseRoute]:
         Route("/v1/health", house.health.alive, name="health"),
         AskingRoute("/v1/health/ready", house.health.ready, name="health.ready"),
         Route("/v1/version", house.health.version, name="version"),
-        Route("/metrics", MetricsPage(house.metrics).show, name="metrics"),
+        *([Route("/metrics", house.metrics_page.show, name="metrics")] if house.metrics_page is not None else []),
         AskingRoute("/v1/models", house.models.list, name="models.list"),
         AskingRoute("/v1/models/{model_id:path}", house.models.retrieve, name="models.retrieve"),
         Route("/v1/providers", house.providers.list, name="providers.list"),

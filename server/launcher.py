@@ -146,6 +146,8 @@ def _run(path: Path, port: int | None, workers: int | None) -> None:
     binary = find() if elsewhere is None else None
     listener = starting.listen(config.server.host, config.server.port)
     address, number = listener.getsockname()[:2]
+    asked = config.server.metrics
+    metrics = None if asked is None else starting.listen(asked.host, asked.port, "server.metrics.port")
     with closing(starting.runtime_directory(number)) as directory:
         rego = directory.path / "policy"
         CompiledDirectory(rego).write(loaded.bundle)
@@ -161,11 +163,16 @@ def _run(path: Path, port: int | None, workers: int | None) -> None:
             sys.stderr.flush()
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(plan, own, listener, directory.path, announce))
+            runner.run(_serve(plan, own, listener, directory.path, announce, metrics))
 
 
 async def _serve(
-    plan: Plan, own: OwnOpa | None, listener: socket, directory: Path, announce: Callable[[], None]
+    plan: Plan,
+    own: OwnOpa | None,
+    listener: socket,
+    directory: Path,
+    announce: Callable[[], None],
+    metrics: socket | None,
 ) -> None:
     from server.engine import engine_at_work
 
@@ -176,11 +183,11 @@ async def _serve(
         if plan.config.server.workers == 1:
             from server.serving import serve
 
-            await serve(plan, ready, listener, announce)
+            await serve(plan, ready, listener, announce, metrics)
         else:
             from server.workers import supervise
 
-            await supervise(plan, ready, listener, directory, announce)
+            await supervise(plan, ready, listener, directory, announce, metrics)
 
 
 def _overridden(config: Config, port: int | None, workers: int | None) -> Config:

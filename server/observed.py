@@ -129,6 +129,10 @@ class ObservedBlobs:
         self._dependency = dependency
         dependency.probe = self._ask
 
+    async def start(self) -> None:
+        """See that blobs can be kept; what is wrong then ends the start, and is no outage."""
+        await self._blobs.start()
+
     async def begin(self, key: str) -> BlobWriting:
         """Start to write a blob."""
         try:

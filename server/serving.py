@@ -6,7 +6,8 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import Final
 
 from server import wiring
@@ -20,6 +21,7 @@ from server.guards import EnforcementPoint
 from server.http1 import door
 from server.preflight import server_tls
 from server.starting import settled
+from server.telemetry.exposition import Exposition, MetricsListener, Rendered
 from server.tls import ServerTls
 
 _log: Final = logging.getLogger("ostiary.serving")
@@ -32,15 +34,29 @@ def on_signals(stop: Callable[[], None]) -> None:
         loop.add_signal_handler(number, stop)
 
 
-async def serve(plan: Plan, ready: Ready, listener: socket.socket, announce: Callable[[], None]) -> None:
+async def serve(
+    plan: Plan, ready: Ready, listener: socket.socket, announce: Callable[[], None], metrics: socket.socket | None
+) -> None:
     """Serve from this one process until SIGINT or SIGTERM; `announce` is called when it begins.
 
-    With an OPA of its own it begins once requests can be decided. Raises OpaStartFailed.
+    `metrics` is the socket on which they are shown to those who can connect. With an OPA of its own it begins once
+    requests can be decided. Raises OpaStartFailed.
     """
     telemetry = wiring.measured(plan.config)
     async with wiring.decisions(plan, telemetry) as (pep, probe):
         await ready()
-        await serve_door(plan, pep, probe, telemetry, listener, announce)
+        with shown(telemetry.metrics, metrics):
+            await serve_door(plan, pep, probe, telemetry, listener, announce)
+
+
+@contextmanager
+def shown(rendered: Rendered, listener: socket.socket | None) -> Iterator[None]:
+    """The metrics on a listening socket of their own, for as long as the context lasts."""
+    if listener is None:
+        yield
+        return
+    with closing(MetricsListener(Exposition(rendered), listener)):
+        yield
 
 
 async def serve_door(

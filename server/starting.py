@@ -17,6 +17,7 @@ from server.authz.opa_command import OpaStartFailed
 from server.authz.runtime_directory import RuntimeDirectory, UnsafeDirectory
 from server.certificates import UnusableCertificate
 from server.quota.counters import CountersUnavailable
+from server.storage.blobs import BlobsUnusable
 from server.storage.database import DatabaseUnavailable
 from server.storage.schema import SchemaMismatch
 from server.tls import UnusableAuthorities
@@ -34,14 +35,14 @@ class WorkerFailed(Exception):
     """A worker can't begin to serve; it has said why, and the message says no more than that."""
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on the address; raises PortInUse."""
+def listen(host: str, port: int, place: str = "server.port") -> socket.socket:
+    """A socket that listens on the address, whose port the configuration has at `place`; raises PortInUse."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as fault:
         raise PortInUse(
-            f"port {port} of {host} can't be used: {os.strerror(fault.errno or 0)}; choose another `server.port`"
+            f"port {port} of {host} can't be used: {os.strerror(fault.errno or 0)}; choose another `{place}`"
         ) from None
 
 
@@ -74,6 +75,8 @@ def start_failure(fault: Exception) -> str | None:
         case CountersUnavailable() | DatabaseUnavailable() | DecisionLogUnusable() | PseudonymKeyUnusable():
             return str(fault)
         case UnusableAuthorities() | UnusableCertificate() | UnusableEndpoint() | KeyStoreUnusable():
+            return str(fault)
+        case BlobsUnusable():
             return str(fault)
         case OSError(filename=name) if name is not None:
             return f"`{name}` can't be opened: {fault.strerror}; choose another path"

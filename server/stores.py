@@ -93,10 +93,11 @@ class Stores:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Every database open, every table up to date, the janitor at work, and what is to be written in the background
-        written in the end; raises DatabaseUnavailable and SchemaMismatch.
+        written in the end; raises BlobsUnusable, DatabaseUnavailable and SchemaMismatch.
         """
         async with AsyncExitStack() as opened:
             opened.push_async_callback(self._blobs.close)
+            await self._blobs.start()
             for database in self._databases.values():
                 opened.push_async_callback(database.close)
                 await database.start()

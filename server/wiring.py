@@ -23,6 +23,7 @@ from server.api.cors import Cors, CorsPolicy
 from server.api.files import Files
 from server.api.health import Health, Probe
 from server.api.items import Items
+from server.api.metrics import MetricsPage
 from server.api.model_registry import ModelRegistry
 from server.api.models import Models
 from server.api.open_streams import OpenStreams
@@ -40,7 +41,7 @@ from server.authz.pdp import PolicyDecisionPoint
 from server.authz.pep import PolicyEnforcementPoint
 from server.authz.readiness import ReadinessProbe
 from server.authz.transport import OpaTransport
-from server.config import Config, CorsConfig, ModelConfig, ProviderConfig
+from server.config import AuthConfig, Config, CorsConfig, ModelConfig, ProviderConfig
 from server.config.decision_log import DecisionLogSetting, RotatedLog
 from server.config.providers import EchoProvider, OllamaProvider, OpenAIProvider, VllmProvider
 from server.dependencies import Dependencies, Dependency
@@ -56,8 +57,10 @@ from server.lifespan import Opened, Resource, closed, started
 from server.observed import ObservedAuthenticator, ObservedDecisions, ObservedProvider
 from server.quotas import tolls
 from server.reading.reader import Reader
+from server.rules_about import rules_about
 from server.starting import DecisionLogUnusable
 from server.stores import Stores
+from server.telemetry.exposition import Exposition
 from server.telemetry.gauges import Sample
 from server.telemetry.metrics import Metrics
 from server.telemetry.shared import SHARED_DIRECTORY
@@ -216,7 +219,7 @@ def build(
             cors=cors(config.server.cors),
             health=Health(probe, version("ostiary"), telemetry.tallies.never_found, dependencies),
             models=Models(catalogue, created=int(time.time())),
-            providers=Providers(entries),
+            providers=Providers(entries, rules_about(config.server.auth, "provider")),
             chat=ChatCompletions(catalogue, reader, streams, stores.chats),
             ending=Ending() if ending is None else ending,
             lifespan=Opened(resources),
@@ -232,9 +235,19 @@ def build(
                 *(Entries(kind, stores.entries[kind.type], reader) for kind in KINDS),
             ),
             metrics=telemetry.metrics,
+            metrics_page=_metrics_page(config.server.auth, telemetry.metrics),
             spans=tracing,
         )
     )
+
+
+def _metrics_page(auth: AuthConfig, metrics: Metrics) -> MetricsPage | None:
+    """The page, where rules of the configuration say who may see it, or nobody is asked for a token.
+
+    Without rules everybody with a token may use every route, and the page would be shown to all of them.
+    """
+    is_governed = auth.route_policy is not None or auth.provider_config is None
+    return MetricsPage(Exposition(metrics)) if is_governed else None
 
 
 def _entry(api: str, provider: ProviderConfig, reader: Reader, telemetry: Telemetry) -> ProviderEntry:

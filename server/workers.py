@@ -13,14 +13,16 @@ import sys
 import time
 from asyncio.subprocess import Process
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
 from server.authz.opa_command import end_with_parent
 from server.draining import GRACE_SECONDS, LAST_SECONDS
 from server.engine import Plan, Ready
-from server.serving import on_signals
+from server.serving import on_signals, shown
 from server.starting import WorkerFailed, settled
+from server.telemetry.exposition import Together
 from server.telemetry.shared import SHARED_DIRECTORY, forget_process
 
 READY: Final = b"r"
@@ -152,12 +154,18 @@ class Worker:
 
 
 async def supervise(
-    plan: Plan, ready: Ready, listener: socket.socket, directory: Path, announce: Callable[[], None]
+    plan: Plan,
+    ready: Ready,
+    listener: socket.socket,
+    directory: Path,
+    announce: Callable[[], None],
+    shown_on: socket.socket | None,
 ) -> None:
     """Serve from `server.workers` processes that share `listener` and one OPA, until SIGINT or SIGTERM.
 
-    What they count together lies in `directory`. `announce` is called once all of them serve; with an OPA of its own,
-    once requests can be decided. Raises OpaStartFailed or WorkerFailed.
+    What they count together lies in `directory`, and is shown by this process on the socket `shown_on`. `announce` is
+    called once all of them serve; with an OPA of its own, once requests can be decided. Raises OpaStartFailed or
+    WorkerFailed.
     """
     metrics = directory / "metrics"
     _empty(metrics)
@@ -168,7 +176,8 @@ async def supervise(
         await workers[0].start()
         await _start_together(workers[1:])
         await ready()
-        await _watch(workers, listener, announce)
+        with nullcontext() if shown_on is None else shown(Together(metrics), shown_on):
+            await _watch(workers, listener, announce)
     finally:
         for worker in workers:
             await worker.kill()

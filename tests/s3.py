@@ -23,6 +23,12 @@ client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", aws_acces
 client.create_bucket(Bucket="{BUCKET}")
 print(url, flush=True)
 for line in sys.stdin:
+    if line.strip() == "remove":
+        for entry in client.list_objects_v2(Bucket="{BUCKET}").get("Contents", []):
+            client.delete_object(Bucket="{BUCKET}", Key=entry["Key"])
+        client.delete_bucket(Bucket="{BUCKET}")
+        print("removed", flush=True)
+        continue
     objects = client.list_objects_v2(Bucket="{BUCKET}").get("Contents", [])
     parts = client.list_multipart_uploads(Bucket="{BUCKET}").get("Uploads", [])
     print(" ".join([entry["Key"] for entry in objects] + ["unfinished:" + entry["Key"] for entry in parts]), flush=True)
@@ -38,10 +44,17 @@ class Bucket:
 
     def names(self) -> list[str]:
         """Everything in it, and what has been sent of things that are not in it yet."""
+        return sorted(self._asked("?").split())
+
+    def remove(self) -> None:
+        """Remove the bucket, with what is in it."""
+        assert self._asked("remove") == "removed\n"
+
+    def _asked(self, line: str) -> str:
         assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write("?\n")
+        self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
-        return sorted(self.process.stdout.readline().split())
+        return self.process.stdout.readline()
 
     def config(self, prefix: str) -> str:
         """What `storage.blobs` says of it."""

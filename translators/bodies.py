@@ -25,7 +25,7 @@ from policy.tables import Tables
 from policy.vocabulary import RECORD_PREFIX, Action
 from translators.conditions import Body, Listing, Test, about_the_caller, condition_bodies
 from translators.guards import type_guard
-from translators.listings import may_be_listed
+from translators.listings import listed_types, may_be_listed
 from translators.regex import Start, Translation
 from translators.text import equals_any, raw_literal, string_literal
 
@@ -103,15 +103,38 @@ def _subject_test(pattern: Regex, dialect: Dialect, tables: Tables) -> tuple[Tes
         "some name in subject.subjects",
         *_matches(translation, "name"),
     )
-    listings = tuple(_listed_subject(start, tables) for start in translation.starts if may_be_listed(start.text))
+    listings = tuple(listing for start in translation.starts for listing in _listed_subject(start, translation, tables))
     return (Test(f"resource matches regex:{pattern.pattern}", lines, listings),)
 
 
-def _listed_subject(start: Start, tables: Tables) -> Listing:
-    """What a list asks in place of a pattern: how the subject begins and, where that isn't enough, the rest later."""
+def _listed_subject(start: Start, translation: Translation, tables: Tables) -> Iterator[Listing]:
+    """What a list asks in place of a pattern: its type, how the subject begins and, where that isn't enough, the rest.
+
+    A list of a type whose subjects the pattern can't match gets no such test, and nothing is asked about its rows.
+    """
+    if not may_be_listed(start.text):
+        return
     beginning = (("subject_starts_with", start.text),) if start.text else ()
-    rest = () if start.complete else (("undecided",),)
-    return Listing(type_guard(start.text, _LISTED_TYPE, tables), beginning + rest)
+    facts = beginning + (() if start.complete else (("undecided",),))
+    guard = type_guard(start.text, _LISTED_TYPE, tables)
+    if guard and not guard[0].startswith("startswith"):
+        yield Listing(guard, facts)
+        return
+    known = listed_types(tables)
+    possible = [
+        kind for kind, beginnings in known.items() if any(_may_begin(start, translation, one) for one in beginnings)
+    ]
+    if possible == [kind for kind in known if kind.startswith(RECORD_PREFIX)]:
+        yield Listing(type_guard(RECORD_PREFIX, _LISTED_TYPE, tables), facts)
+    elif len(possible) == len(known):
+        yield Listing((), facts)
+    elif possible:
+        yield Listing((equals_any(_LISTED_TYPE, possible),), facts)
+
+
+def _may_begin(start: Start, translation: Translation, beginning: str) -> bool:
+    fits = beginning.startswith(start.text) or start.text.startswith(beginning)
+    return fits and translation.may_match(beginning)
 
 
 def _path_alternatives(paths: tuple[PathPattern, ...], dialect: Dialect) -> Iterator[Body]:

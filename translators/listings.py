@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from itertools import product
 from typing import Final
 
-from policy.vocabulary import RECORD_PREFIX, TYPE_SYNONYMS
+from policy.tables import Tables
+from policy.vocabulary import RECORD_PREFIX, RECORD_TABLES, TYPE_SYNONYMS, type_of_record
 from translators.conditions import Body, Listing
 
 LISTED_TYPES: Final = (
@@ -32,6 +33,16 @@ _SUBJECTS: Final = (
 def may_be_listed(beginning: str) -> bool:
     """Whether a subject that begins so, or whose type this is, can be that of a stored record."""
     return any(f"{beginning}::".startswith(subject) or subject.startswith(beginning) for subject in _SUBJECTS)
+
+
+def listed_types(tables: Tables) -> dict[str, tuple[str, ...]]:
+    """Every type of stored record, with the beginnings that the subjects of its records may have."""
+    canonical = (*LISTED_TYPES, *map(type_of_record, RECORD_TABLES))
+    spellings = {
+        kind: (*tables.types(kind), *(other for other, known in TYPE_SYNONYMS.items() if known == kind))
+        for kind in canonical
+    }
+    return {kind: tuple(f"{spelling}::" for spelling in found) for kind, found in spellings.items()}
 
 
 def listings(bodies: Iterable[Body]) -> tuple[Listing, ...]:

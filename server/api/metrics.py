@@ -3,46 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.telemetry.metrics import Metrics
-
-TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
-OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-
-_TEXT_TYPES: Final = frozenset({"text/plain", "text/*", "*/*"})
+from server.telemetry.exposition import Exposition, media_type
 
 
 class MetricsPage:
-    """Shows what is measured to whoever the route policy lets see it."""
+    """Shows what is measured to those whom the route policy lets see it."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self, exposition: Exposition) -> None:
+        self._exposition = exposition
+        self._coming: dict[str, asyncio.Task[bytes]] = {}
 
     async def show(self, request: Request) -> Response:
-        """Everything, as text or as OpenMetrics, whichever the client likes better."""
-        if prefers_openmetrics(request.headers.get("accept", "")):
-            return Response(await asyncio.to_thread(self._metrics.openmetrics), media_type=OPENMETRICS)
-        return Response(await asyncio.to_thread(self._metrics.text), media_type=TEXT)
+        """Everything, as text or as OpenMetrics, whichever the client likes better.
 
+        Requests that come too fast wait, and share the page that is rendered then.
+        """
+        kind = media_type(request.headers.get("accept", ""))
+        coming = self._coming.get(kind)
+        if coming is None:
+            coming = self._coming[kind] = asyncio.create_task(self._render(kind))
+        return Response(await asyncio.shield(coming), media_type=kind)
 
-def prefers_openmetrics(accept: str) -> bool:
-    """Whether `accept` names OpenMetrics with a weight that no text type exceeds; an unreadable weight is none."""
-    weights = {True: 0.0, False: 0.0}
-    for item in accept.split(","):
-        name, *parameters = (part.strip().lower() for part in item.split(";"))
-        is_openmetrics = name == "application/openmetrics-text"
-        if is_openmetrics or name in _TEXT_TYPES:
-            weights[is_openmetrics] = max(weights[is_openmetrics], _weight(parameters))
-    return weights[True] > 0 and weights[True] >= weights[False]
-
-
-def _weight(parameters: list[str]) -> float:
-    values = [parameter[2:] for parameter in parameters if parameter.startswith("q=")]
-    try:
-        return float(values[0]) if values else 1.0
-    except ValueError:
-        return 0.0
+    async def _render(self, kind: str) -> bytes:
+        try:
+            await asyncio.sleep(self._exposition.claim())
+        finally:
+            # A request that comes from now on needs a page that has not been begun.
+            del self._coming[kind]
+        return await asyncio.to_thread(self._exposition.page, kind)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from jose import jwk
 from jose.backends.base import Key
 
-from server.authn.strict import decode_base64url, is_plain, read_object
+from server.authn.strict import decode_base64url, is_plain, read_forgiving
 
 MAX_KEYS: Final = 100
 MIN_RSA_BITS: Final = 2048
@@ -64,7 +64,7 @@ def parse_key_set(content: bytes) -> KeySet:
     Raises ValueError, with a sentence for the operator, where `content` is no JWK Set or has over 100 keys.
     """
     try:
-        found = read_object(content).get("keys")
+        found = read_forgiving(content).get("keys")
     except ValueError:
         found = None
     if not isinstance(found, list):

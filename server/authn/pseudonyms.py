@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from server.authn.kept_files import create_once
+from server.trusted_files import why_changeable
 
 KEY_FILE: Final = "pseudonym-key"
 _KEY_BYTES: Final = 32
@@ -33,6 +34,10 @@ def kept_key(directory: Path) -> bytes:
         key, mode = path.read_bytes(), path.stat().st_mode
     except OSError as error:
         raise PseudonymKeyUnusable(f"the key `{path}` can't be used: {error.strerror}") from None
+    reason = why_changeable(path)
+    if reason is not None:
+        hint = "give it to the user of the server and take the permission away: `chmod go-w`"
+        raise PseudonymKeyUnusable(f"the key `{path}` can't be believed: {reason}; {hint}")
     if len(key) != _KEY_BYTES or mode & 0o077:
         raise PseudonymKeyUnusable(
             f"the key `{path}` is not {_KEY_BYTES} bytes for its owner alone; delete it and a new one is made"

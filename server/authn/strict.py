@@ -33,6 +33,18 @@ def read_object(data: bytes, *, finite: bool = True) -> dict[str, Any]:
     return value
 
 
+def read_forgiving(data: bytes) -> dict[str, Any]:
+    """The JSON object in `data`, for a list of entries of which an odd one must not spoil the others.
+
+    An object inside it that repeats a key is read as None, and a number that is too large as an infinity. Raises
+    ValueError for anything else that `read_object` refuses.
+    """
+    value = _read(data, _FORGIVING)
+    if not isinstance(value, dict):
+        raise ValueError("not one JSON object with distinct keys")  # noqa: TRY004 - wrong content
+    return value
+
+
 def read_list(data: bytes) -> list[Any]:
     """The JSON array in `data`, read as strictly as an object."""
     value = _read(data, _DECODER)
@@ -60,6 +72,11 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _distinct_or_none(pairs: list[tuple[str, Any]]) -> dict[str, Any] | None:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else None
+
+
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
@@ -80,3 +97,6 @@ def _any_size(digits: str) -> float:
 
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=_distinct, parse_float=_finite, parse_constant=_refuse_constant)
 _LOOSE: Final = json.JSONDecoder(object_pairs_hook=_distinct, parse_int=_any_size)
+_FORGIVING: Final = json.JSONDecoder(
+    object_pairs_hook=_distinct_or_none, parse_int=_any_size, parse_constant=_refuse_constant
+)

@@ -12,6 +12,7 @@ from server.config.auth import AuthConfig
 from server.config.decision_log import DecisionLogSetting
 from server.config.fields import Switch, Text, refusal, whole_number
 from server.config.locations import Host, ReadableFile
+from server.config.metrics import MetricsConfig
 from server.config.opa import OpaConfig
 from server.config.quota import QuotaConfig
 from server.config.shape import Shape
@@ -118,6 +119,7 @@ class ServerConfig(Shape):
     admits pages from localhost, at any port. `decision_log` is `stdout` or the file, rotated or not, to which one JSON
     line per decision is appended. `tracing` is the collector to which spans go; without it none are made.
     `trusted_proxies` are believed about whom they forward for; no caller has more than `max_concurrent_requests`.
+    `metrics` is a listener for Prometheus alone.
     """
 
     host: Host = "127.0.0.1"
@@ -136,3 +138,4 @@ class ServerConfig(Shape):
     max_concurrent_requests: Annotated[int, whole_number(1, MOST_CONCURRENT)] | None = None
     tracing: TracingConfig | None = None
     decision_log: DecisionLogSetting = "stdout"
+    metrics: MetricsConfig | None = None

@@ -15,6 +15,10 @@ class BlobsUnavailable(Exception):
     """The bytes of files can't be kept or fetched now; the message is for the operator's log."""
 
 
+class BlobsUnusable(Exception):
+    """The place that is configured for the bytes of files can't be used; the message says why and what to do."""
+
+
 class BlobsFull(BlobsUnavailable):
     """There is no room for more bytes."""
 
@@ -58,6 +62,10 @@ class BlobReading(Protocol):
 
 class Blobs(Protocol):
     """Bytes by key. A key is made by the server (`checked`), written once, and never says anything about its bytes."""
+
+    async def start(self) -> None:
+        """See that blobs can be kept there; raises BlobsUnusable."""
+        ...
 
     async def begin(self, key: str) -> BlobWriting:
         """Start to write a blob; raises BlobsUnavailable."""

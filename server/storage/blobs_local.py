@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, ParamSpec, Protocol, TypeVar
 
-from server.storage.blobs import PIECE, BlobMissing, BlobsFull, BlobsUnavailable, checked
+from server.storage.blobs import PIECE, BlobMissing, BlobsFull, BlobsUnavailable, BlobsUnusable, checked
 
 SPARED: Final = 256 * 1024 * 1024
 SPARED_SHARE: Final = 20
@@ -36,6 +36,13 @@ class DirectoryBlobs:
         self._folder = folder
         self._threads = ThreadPoolExecutor(_THREADS, "blobs")
 
+    async def start(self) -> None:
+        """Make the directory, and see that files can be made in it; raises BlobsUnusable."""
+        reason = await asyncio.get_running_loop().run_in_executor(self._threads, _unusable, self._folder)
+        if reason is not None:
+            sentence = f"files can't be kept in `{self._folder}`: {reason}; choose another `path` in `storage.blobs`"
+            raise BlobsUnusable(sentence)
+
     async def begin(self, key: str) -> DirectoryWriting:
         """Start to write a blob; raises BlobsUnavailable."""
         output = _Output(self._path(key))
@@ -49,7 +56,7 @@ class DirectoryBlobs:
 
     async def open(self, key: str) -> DirectoryReading:
         """Start to read a blob; raises BlobMissing and BlobsUnavailable."""
-        source = _Source(self._path(key))
+        source = _Source(self._path(key), self._folder)
         reading = DirectoryReading(self.run, source)
         try:
             await self.run(source.open)
@@ -89,8 +96,6 @@ class DirectoryBlobs:
     def _reported(self) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError:
-            raise BlobMissing(f"a file's bytes are missing in `{self._folder}`") from None
         except OSError as error:
             kind = BlobsFull if error.errno in _NO_ROOM else BlobsUnavailable
             raise kind(f"the files in `{self._folder}` can't be used: {error.strerror}") from None
@@ -204,13 +209,22 @@ class _Output:
 class _Source:
     """What threads do to a file that is read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, folder: Path) -> None:
         self._path = path
+        self._folder = folder
         self._descriptor: int | None = None
         self.size = 0
 
     def open(self) -> None:
-        self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        """Open the file; raises BlobMissing.
+
+        Where the folder itself is gone nothing is known of its files, and that is an OSError.
+        """
+        try:
+            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            self._folder.stat()
+            raise BlobMissing(f"a file's bytes are missing in `{self._folder}`") from None
         self.size = os.fstat(self._descriptor).st_size
 
     def read(self) -> bytes:
@@ -222,6 +236,17 @@ class _Source:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+
+
+def _unusable(folder: Path) -> str | None:
+    """Why no file can be made in `folder`, which is made if it isn't there; None if one can."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.close(probe)
+    except OSError as error:
+        return error.strerror or "it can't be used"
+    return None if os.access(folder, os.W_OK | os.X_OK) else "it can't be written"
 
 
 def _check_room(descriptor: int) -> None:

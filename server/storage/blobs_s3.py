@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -12,10 +15,11 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 from pydantic import SecretStr
 
-from server.storage.blobs import PIECE, BlobMissing, BlobsUnavailable, checked
+from server.storage.blobs import PIECE, BlobMissing, BlobsUnavailable, BlobsUnusable, checked
 
 if TYPE_CHECKING:
     from obstore import AsyncWritableFile, BytesStream
+    from obstore.store import S3Config
 
 _PART: Final = 8 * 1024 * 1024
 """Bytes that are sent at a time; S3 takes 10,000 of such parts."""
@@ -24,6 +28,20 @@ _CONNECT: Final = timedelta(seconds=5)
 _SILENCE: Final = timedelta(seconds=30)
 _WHOLE: Final = timedelta(hours=24)
 _TRIES: Final = 3
+_START_SECONDS: Final = 15.0
+
+_NOBODYS: Final = f"file-{'0' * 48}"
+"""A key that no blob has: whether that is all that is wrong with it tells whether the bucket can be used."""
+
+_CODE: Final = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
+_NO_KEY: Final = "NoSuchKey"
+_NO_BUCKET: Final = "NoSuchBucket"
+_WRONG_REGION: Final = frozenset({"AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect"})
+_WRONG_CREDENTIALS: Final = frozenset(
+    {"ExpiredToken", "InvalidAccessKeyId", "InvalidClientTokenId", "InvalidToken", "SignatureDoesNotMatch"}
+)
+
+_log: Final = logging.getLogger("ostiary.storage")
 
 
 class BucketBlobs:
@@ -42,14 +60,16 @@ class BucketBlobs:
         keys: tuple[SecretStr, SecretStr] | None,
     ) -> None:
         self._name = f"bucket `{bucket}`"
-        key, secret = (None, None) if keys is None else keys
+        self._own_keys = keys is not None
+        # What isn't given must not be named: the store takes no None.
+        given: S3Config = {} if endpoint is None else {"endpoint": endpoint}
+        if keys is not None:
+            given["access_key_id"], given["secret_access_key"] = (key.get_secret_value() for key in keys)
         self._store = S3Store(
             bucket,
             prefix=prefix,
             region=region,
-            endpoint=endpoint,
-            access_key_id=None if key is None else key.get_secret_value(),
-            secret_access_key=None if secret is None else secret.get_secret_value(),
+            config=given,
             client_options={
                 "allow_http": endpoint is not None and endpoint.startswith("http:"),
                 "connect_timeout": _CONNECT,
@@ -59,6 +79,37 @@ class BucketBlobs:
             },
             retry_config={"max_retries": _TRIES, "retry_timeout": _SILENCE},
         )
+
+    async def start(self) -> None:
+        """See that the bucket is there and takes the credentials; raises BlobsUnusable.
+
+        A bucket that doesn't let its objects be listed doesn't say which keys there are, and is used all the same.
+        """
+        code: str | None = None
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                await obstore.get_async(self._store, _NOBODYS)
+        except (BaseError, OSError, TimeoutError) as error:
+            code = _code_of(error)
+            if code == "AccessDenied":
+                _log.warning("the %s doesn't say whether it may be used; let it be listed, and it will", self._name)
+            elif code != _NO_KEY:
+                raise BlobsUnusable(self._complaint(code)) from None
+
+    def _complaint(self, code: str | None) -> str:
+        """The sentence about a bucket that answers so; None is no answer."""
+        if code is None:
+            service = "" if self._own_keys else ", or the service that has this machine's credentials,"
+            hint = "start it, or correct `endpoint` in `storage.blobs`"
+            return f"the {self._name}{service} can't be reached, or something else answers there; {hint}"
+        if code == _NO_BUCKET:
+            return f"there is no {self._name}; make it, or correct `bucket` or `endpoint` in `storage.blobs`"
+        if code in _WRONG_CREDENTIALS:
+            keys = "`access_key_id` and `secret_access_key` in `storage.blobs`" if self._own_keys else "this machine's"
+            return f"the {self._name} doesn't accept the credentials ({code}); correct {keys}"
+        if code in _WRONG_REGION:
+            return f"the {self._name} is in another region; correct `region` in `storage.blobs`"
+        return f"the {self._name} can't be used ({code}); correct `storage.blobs`, or try again later"
 
     async def begin(self, key: str) -> BucketWriting:
         """Start to write a blob; nothing is sent yet."""
@@ -73,7 +124,7 @@ class BucketBlobs:
 
     async def delete(self, key: str) -> None:
         """Remove the blob; there may be none. Raises BlobsUnavailable."""
-        with _reported(self._name), suppress(FileNotFoundError):
+        with suppress(BlobMissing), _reported(self._name):
             await obstore.delete_async(self._store, checked(key))
 
     async def ping(self) -> None:
@@ -135,8 +186,16 @@ class BucketReading:
 def _reported(name: str) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError:
-        raise BlobMissing(f"a file's bytes are missing in the {name}") from None
     except (BaseError, OSError) as error:
         # The texts of such errors hold whole answers; what kind it is says enough.
-        raise BlobsUnavailable(f"the {name} can't be used ({type(error).__name__})") from None
+        code = _code_of(error)
+        # A missing bucket is "not found" too, and so is what something else at that address doesn't know.
+        if code == _NO_KEY:
+            raise BlobMissing(f"a file's bytes are missing in the {name}") from None
+        raise BlobsUnavailable(f"the {name} can't be used ({code or type(error).__name__})") from None
+
+
+def _code_of(error: Exception) -> str | None:
+    """The word that S3 has for what is wrong; None where there is no answer, or one that isn't S3's."""
+    found = _CODE.search(str(error))
+    return None if found is None else found[1]

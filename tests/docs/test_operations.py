@@ -116,7 +116,7 @@ def test_an_example_configuration_has_no_errors(kind: str) -> None:
 
 
 def test_no_example_goes_untested() -> None:
-    assert BLOCKS.keys() == {"config: route_policy", "config: tracing", "prometheus", "alerts"}
+    assert BLOCKS.keys() == {"config: route_policy", "config: metrics", "config: tracing", "prometheus", "alerts"}
     assert TEXT.count("```yaml") == len(BLOCKS)
 
 

@@ -46,6 +46,11 @@ RESOURCE_REGEXES = [
     "sql_record::my_",
     r"sql_record::\w+::[ab]$",
     "(?!model)",
+    "(?!model::a$)model::.*",
+    "(?!model::a$)(?:model|prompt)::",
+    "(?!sql_record::|model::).*",
+    "(?i)(?:MODEL|sql_record)::",
+    "(?=sql_record::openai_files)(?!.*::a$).*",
     'model::q"uote`',
 ]
 PATH_PATTERNS = ["*", "/*", "/v1*", "/v1/files*", "/v1/files/*", "/v1/health*", "/v1/a*", *PATHS]

@@ -13,6 +13,7 @@ from policy.vocabulary import Principal
 from server.api.chat import ChatCompletions
 from server.api.cors import Cors, CorsPolicy
 from server.api.health import Health
+from server.api.metrics import MetricsPage
 from server.api.models import Models
 from server.api.open_streams import OpenStreams
 from server.api.providers import ProviderEntry, Providers
@@ -33,6 +34,7 @@ from server.storage.guarded import Asking, GuardedStore, NotFound
 from server.storage.records import Records
 from server.storage.sqlite import SqliteDatabase
 from server.storage.write_queue import WriteQueue
+from server.telemetry.exposition import Exposition
 from server.telemetry.metrics import Metrics
 from tests.http.unsafe import UnsafePermitAll
 
@@ -122,6 +124,7 @@ def house(
             await provider.close()
         await reader.close()
 
+    counted = metrics or Metrics("1.2.3")
     return create_app(
         House(
             enforcement=enforcement or UnsafePermitAll(),
@@ -129,10 +132,11 @@ def house(
             cors=None if cors is None else Cors(cors),
             health=Health(AlwaysReady(), "1.2.3", list, Dependencies()),
             models=Models(catalogue, CREATED),
-            providers=Providers(entries),
+            providers=Providers(entries, ()),
             chat=ChatCompletions(catalogue, reader, streams or OpenStreams(), nothing_stored()),
             ending=Ending(),
             lifespan=lifespan,
-            metrics=metrics or Metrics("1.2.3"),
+            metrics=counted,
+            metrics_page=MetricsPage(Exposition(counted)),
         )
     )

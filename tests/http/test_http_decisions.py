@@ -45,6 +45,8 @@ CONFIG = """
           description: canary-secret
         - forbid: {actions: [read], resource: "provider::far"}
           unless: user with admin in roles
+        - permit: {actions: [read], resource: "provider::far"}
+          when: user with admin in roles
         - permit: {actions: [read]}
 """
 

@@ -262,3 +262,15 @@ def test_files_in_a_bucket_do_all_that_files_do(opa_binary: Path, tmp_path: Path
             assert (answer.status, answer.error["code"]) == (503, "storage_unavailable")
             assert b"canary" not in answer.body
         assert kept.get(f"/{made[0]}").status == 200
+
+
+def test_a_bucket_that_has_gone_is_unavailable_and_nothing_is_called_missing(opa_binary: Path, tmp_path: Path) -> None:
+    with running_s3() as bucket, keeping(opa_binary, tmp_path, blobs=bucket.config("one"), most="20MB") as kept:
+        made = kept.kept(b"hello")
+        bucket.remove()
+        large = form_of(token_bytes(9_000_000))
+        for answer in (kept.upload(form_of(b"x")), kept.upload(large), kept.get(f"/{made}/content")):
+            assert (answer.status, answer.error["code"]) == (503, "storage_unavailable")
+            assert answer.headers["retry-after"]
+        assert kept.get(f"/{made}").status == 200
+        assert [identity for identity, _ in kept.rows()] == [made]

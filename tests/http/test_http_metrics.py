@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from json import dumps
 from pathlib import Path
 
 import pytest
 
-from server.api.metrics import OPENMETRICS, TEXT, prefers_openmetrics
+from server.telemetry.exposition import OPENMETRICS, TEXT, media_type
 from tests.http.decided import decided
 from tests.http.house import ByToken, house
 from tests.http.in_doubt import CONFIG, Doubted, in_doubt
@@ -151,7 +152,7 @@ def test_a_head_request_has_the_same_head_and_no_body(wired: Doubted) -> None:
     ],
 )
 def test_the_client_chooses_the_format(accept: str, openmetrics: bool) -> None:
-    assert prefers_openmetrics(accept) is openmetrics
+    assert media_type(accept) == (OPENMETRICS if openmetrics else TEXT)
 
 
 POLICED = (
@@ -230,3 +231,23 @@ def test_a_client_that_goes_before_its_answer_is_counted_as_gone(tmp_path: Path)
             assert server.arrived.wait(10)
         gone = {"route": "/v1/chat/completions", "method": "POST", "status": "499"}
         assert eventually(lambda: running.metric("ostiary_http_requests_total", **gone) == 1)
+
+
+def test_who_asks_all_the_time_waits_and_others_do_not(address: Address) -> None:
+    """What a page costs is bounded, and each page tells of every request that was answered before it was asked for."""
+    with ThreadPoolExecutor(16) as many:
+        began = time.monotonic()
+        asking = [many.submit(address.get, "/metrics") for _ in range(200)]
+        slowest = 0.0
+        while not all(each.done() for each in asking):
+            before = time.monotonic()
+            assert address.get("/v1/version").status == 200
+            slowest = max(slowest, time.monotonic() - before)
+        took = time.monotonic() - began
+    assert {each.result().status for each in asking} == {200}
+    # 16 at a time share a page: were each of the 200 rendered at the steady rate, it would take 50 seconds.
+    assert took < 20
+    assert slowest < 0.5
+    before_one_more = measured(address).value("ostiary_http_requests_total", route="/v1/version")
+    address.get("/v1/version")
+    assert measured(address).value("ostiary_http_requests_total", route="/v1/version") == before_one_more + 1

@@ -35,9 +35,11 @@ def built(provider: str, cors: str = "false") -> Iterator[Address]:
         providers:
           inference: [{{provider_id: p, {provider}}}]
         models: [{{model_id: alias, provider_id: p, provider_model_id: m, metadata: {{context: 5}}}}]
-        server: {{cors: {cors}}}
+        server:
+          cors: {cors}
+          auth: {{access_policy: [{{permit: {{actions: [read], resource: "provider::*"}}}}]}}
     """)
-    with serving(wiring.build(config, UnsafePermitAll(), None, AlwaysReady())) as address:
+    with serving(wiring.build(config, UnsafePermitAll("access_policy[0]"), None, AlwaysReady())) as address:
         yield address
 
 

@@ -9,13 +9,13 @@ from server.authz.decision_record import Limited
 from server.authz.pep import RequestContext
 from server.authz.permit import MINT, Permit
 
-_DECISION = Decision(Verdict.PERMIT, None, None, None, "unsafe: everything is permitted", "unsafe")
-
 
 class UnsafePermitAll:
-    """Permits everything and asks nobody; keeps what it was asked."""
+    """Permits everything by a `rule` and asks nobody; keeps what it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, rule: str | None = None) -> None:
+        reason = "unsafe: everything is permitted"
+        self._decision = Decision(Verdict.PERMIT, rule, rule and "config.yaml:1", None, reason, "unsafe")
         self.asked: list[tuple[Route | None, Resource | None]] = []
 
     async def check_route(self, context: RequestContext, route: Route) -> None:
@@ -27,14 +27,14 @@ class UnsafePermitAll:
     ) -> Permit:
         """Yes."""
         self.asked.append((None, resource))
-        return Permit(MINT, context.principal, action, resource, _DECISION, "unsafe")
+        return Permit(MINT, context.principal, action, resource, self._decision, "unsafe")
 
     async def permit_route_and_access(
         self, context: RequestContext, route: Route, action: Action, resource: Resource, made: Sequence[str] = ()
     ) -> Permit:
         """Yes to both."""
         self.asked.append((route, resource))
-        return Permit(MINT, context.principal, action, resource, _DECISION, "unsafe")
+        return Permit(MINT, context.principal, action, resource, self._decision, "unsafe")
 
     async def readable(
         self, context: RequestContext, resources: Sequence[Resource], route: Route | None = None

@@ -59,6 +59,8 @@ REGEXES = [
     *["(prompt|batch)::a", "prompt::a|batch::b$", "^^batch::", "batch::a?$", "batch::(?:a|b|)b*"],
     *["vector_db::.*", "vector_db::a", "vector_store::a$", "vector_(db|store)::(a|b)", r"vector_\w+::[a-z]+$"],
     *[r"prompt::a\x00b", r"(?:prompt|batch)::(?:a|\x00)", r"sql_record::openai_files::[\x00-a]$"],
+    *["(?!prompt::a)prompt::.*", "(?!prompt::a$)(?:prompt|batch)::[a-z]", "(?=.*b$)sql_record::", "(?!sql_record::).*"],
+    *["(?i)(?:PROMPT|sql_record)::", "[^s].*", "(?:prompt::|batch::)+a?", "(?=sql_record::openai_)(?!.*::a$)sql_re"],
     *["vector_db::.+", ".*::a", ".*", "[^:]+::a$", "(?!model)", "(?!vector_db)", "b", "(?s).*b$"],
 ]
 FILTER = "/v1/data/ostiary/filters/answer?strict-builtin-errors=true"

@@ -5,8 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from translators.regex.codepoints import only
-from translators.regex.tree import Anchor, At, Chars, Choice, Node, Sequence, cannot_fail
+from translators.regex.codepoints import NOTHING, only
+from translators.regex.tree import (
+    Anchor,
+    At,
+    Atomic,
+    Chars,
+    Choice,
+    Look,
+    LookBehind,
+    Node,
+    Repeat,
+    Sequence,
+    cannot_fail,
+)
 
 _MOST: Final = 16
 """How many starts a pattern is spelled out into."""
@@ -26,7 +38,7 @@ def starts(tree: Sequence) -> tuple[Start, ...]:
     while left and isinstance(left[-1], At) and left[-1].anchor is Anchor.START:
         left.pop()
     found: dict[str, bool] = {}
-    for start in _spelled_out([], left, _MOST):
+    for start in _spelled_out([], left, _MOST, exact=True):
         found[start.text] = found.get(start.text, False) or start.complete
     spelled = [Start(text, complete) for text, complete in found.items()]
     return tuple(start for start in spelled if not any(_includes(other, start) for other in spelled))
@@ -37,8 +49,11 @@ def _includes(wider: Start, start: Start) -> bool:
     return wider.text != start.text and start.text.startswith(wider.text) and wider.complete >= start.complete
 
 
-def _spelled_out(chars: list[str], left: list[Node], most: int) -> list[Start]:
-    """The starts of `chars` followed by a match of all nodes of `left`, which is in reverse; at most `most` of them."""
+def _spelled_out(chars: list[str], left: list[Node], most: int, *, exact: bool) -> list[Start]:
+    """The starts of `chars` followed by a match of all nodes of `left`, which is in reverse; at most `most` of them.
+
+    `exact`: nothing was passed over that may refuse what begins so.
+    """
     while left:
         match left[-1]:
             case Chars(ranges) if point := only(ranges):  # neither several nor NUL, which PostgreSQL has no text for
@@ -51,9 +66,18 @@ def _spelled_out(chars: list[str], left: list[Node], most: int) -> list[Start]:
                 return [
                     start
                     for branch in branches
-                    for start in _spelled_out([*chars], [*left[:-1], *reversed(branch.items)], share)
+                    for start in _spelled_out([*chars], [*left[:-1], *reversed(branch.items)], share, exact=exact)
                 ]
+            case Look() | LookBehind() | At(Anchor.BOUNDARY | Anchor.UNICODE_BOUNDARY):
+                left.pop()
+                exact = False
+            case Atomic(body):
+                left[-1:] = reversed(body.items)
+                exact = False
+            case Repeat(body, least) if least and not cannot_fail(body):
+                # The first round begins like the body; how often it comes back, the whole pattern has to tell.
+                left[:] = [Chars(NOTHING), *reversed(body.items)]
             case _:
                 break
     # What can't fail matches the empty text at any place, and `re.match` doesn't ask for the end of the subject.
-    return [Start("".join(chars), all(map(cannot_fail, left)))]
+    return [Start("".join(chars), exact and all(map(cannot_fail, left)))]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from translators.regex.beginnings import may_match
 from translators.regex.boundaries import without_boundaries
 from translators.regex.endings import NO_MORE, settle
 from translators.regex.literals import exact_text, literal_prefix
@@ -35,6 +36,11 @@ class Translation:
     literal_prefix: str
     exact: str | None
     starts: tuple[Start, ...]
+    tree: Sequence = field(repr=False, compare=False)
+
+    def may_match(self, beginning: str) -> bool:
+        """Whether a subject with this beginning may match; False is certain. It holds no newline."""
+        return may_match(self.tree, beginning)
 
 
 def translate(pattern: str) -> Translation:
@@ -71,6 +77,7 @@ def _translate(pattern: str) -> Translation:
         literal_prefix=literal_prefix(settled),
         exact=None if demands else exact_text(settled),
         starts=starts(tree),
+        tree=tree,
     )
 
 

@@ -81,6 +81,25 @@ def test_an_entry_that_is_no_key_is_left_out(entry: Any, rsa_signer: Signer) -> 
     assert [key.kid for key in parse_key_set(jwk_set(entry, rsa_signer)).keys] == ["rsa-1"]
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        '{"kty":"RSA","kid":"a","kid":"b"}',
+        '{"kty":"RSA","kid":"rsa-1","x":{"a":1,"a":2}}',
+        '{"kty":"RSA","x":1e400}',
+        '{"kty":"RSA","x":-1e400,"kid":9' + "9" * 5_000 + "}",
+        '{"kty":"RSA","n":"\\ud800","e":"AQAB"}',
+        '{"kty":"EC","crv":["P-256"],"x":{},"y":[]}',
+        '{"kty":"RSA","n":"' + "A" * 100_000 + '","e":"AQAB","use":"enc"}',
+    ],
+)
+def test_no_odd_key_spoils_the_others(entry: str, rsa_signer: Signer) -> None:
+    content = jwk_set(rsa_signer).replace(b'"keys": [', b'"keys": [' + entry.encode() + b", ")
+    keys = parse_key_set(content)
+    assert [key.kid for key in keys.keys] == ["rsa-1"]
+    assert verify(rsa_signer.token(), RULES, keys, NOW).subject == "user-1"
+
+
 def test_alg_use_and_key_ops_narrow_what_a_key_verifies(rsa_signer: Signer) -> None:
     narrow = rsa_signer.jwk(alg="RS512", key_ops=["verify"])
     (key,) = parse_key_set(jwk_set(narrow)).keys

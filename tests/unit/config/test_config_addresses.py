@@ -23,6 +23,7 @@ PLACES = {
         "server: {auth: {provider_config: {type: github_token, github_api_base_url: 'HERE'}}}"
     ),
     "ServerConfig.host": "server: {host: 'HERE'}",
+    "MetricsConfig.host": "server: {metrics: {port: 1, host: 'HERE'}}",
     "OpaConfig.url": f"server: {{opa: {{url: 'HERE', token: {'t' * 32}}}}}",
     "OpenAISettings.base_url": (
         "providers: {inference: [{provider_id: p, provider_type: 'remote::openai', config: {base_url: 'HERE'}}]}"

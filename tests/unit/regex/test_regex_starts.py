@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 
 import pytest
 
 from policy.regexes import PATTERN_LIMIT
 from tests.equivalence.regex_cases import cases
+from tests.unit.regex.models_alone import MODELS_ALONE
 from translators.regex import Start, Untranslatable, translate
 
 
@@ -30,9 +32,15 @@ from translators.regex import Start, Untranslatable, translate
         (r"prompt::a\Z", ["prompt::a"], False),
         ("prompt::[ab]", ["prompt::"], False),
         ("prompt::a.*b", ["prompt::a"], False),
-        ("prompt::a+", ["prompt::"], False),
+        ("prompt::a+", ["prompt::a"], False),
         ("prompt::(?!a)", ["prompt::"], False),
-        ("prompt::(?=a)a", ["prompt::"], False),
+        ("prompt::(?=a)a", ["prompt::a"], False),
+        ("(?!model::research-)model::.*", ["model::"], False),
+        ("(?=.*-dev$)prompt::a", ["prompt::a"], False),
+        ("(?!model::x)(?:model|prompt)::.*", ["model::", "prompt::"], False),
+        (r"\bmodel::.*", ["model::"], False),
+        ("(?:model::)+a", ["model::"], False),
+        ("(?:model|prompt){1}::a", ["model", "prompt"], False),
         ("(?!model)", [""], False),
         (r"(?a)prompt\b.*", ["prompt"], False),
         ("a^b", ["a"], False),
@@ -63,13 +71,39 @@ def test_there_are_never_many_starts() -> None:
     assert len(translate("|".join(f"{number}x" for number in range(17))).starts) == 1
 
 
-LONG = ["x" * PATTERN_LIMIT, "(?:ab|cd)" * (PATTERN_LIMIT // 9), "(?:" * 190 + "ab|cd" + ")" * 190]
+def test_a_pattern_may_match_what_begins_as_a_match_of_it_does() -> None:
+    told: Counter[bool] = Counter()
+    for case in cases(20261130, 6_000):
+        try:
+            translation = translate(case.pattern)
+        except Untranslatable:
+            continue
+        compiled = re.compile(case.pattern)
+        for subject in case.subjects:
+            beginning = subject[:4].partition("\n")[0]
+            if compiled.match(subject):
+                for length in range(len(beginning) + 1):
+                    assert translation.may_match(beginning[:length]), (case.pattern, subject)
+            told[translation.may_match(beginning)] += 1
+    assert min(told.values()) > 1_000, told
+
+
+@pytest.mark.parametrize("pattern", MODELS_ALONE)
+def test_a_pattern_about_models_may_match_no_other_type(pattern: str) -> None:
+    types = ["model", "vector_store", "vector_db", "prompt", "sql_record::openai_files", "sql_record::responses"]
+    assert [kind for kind in types if translate(pattern).may_match(f"{kind}::")] == ["model"]
+
+
+NESTED = ["(?:" * 9 + "." + "){1,2}" * 9, "(?:" * 9 + "." + "){2}" * 9, "(?:" * 90 + ".?" + ")*" * 90]
+LONG = ["x" * PATTERN_LIMIT, "(?:ab|cd)" * (PATTERN_LIMIT // 9), "(?:" * 190 + "ab|cd" + ")" * 190, *NESTED]
 
 
 @pytest.mark.parametrize("pattern", LONG)
 def test_the_starts_of_a_long_pattern_take_no_time(pattern: str) -> None:
     began = time.process_time()
-    assert translate(pattern).starts
+    translation = translate(pattern)
+    assert translation.starts
+    translation.may_match("scoring_function::")
     assert time.process_time() - began < 3
 
 

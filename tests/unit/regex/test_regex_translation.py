@@ -17,6 +17,7 @@ from policy.regexes import PATTERN_LIMIT
 from tests.equivalence.regex_opa import RegexJudge
 from translators.regex import Translation, Untranslatable, translate
 from translators.regex.reader import _Reader
+from translators.regex.tree import Sequence
 from translators.regex.writer import LONGEST_TEXT
 
 
@@ -101,7 +102,7 @@ def test_no_pattern_takes_long_or_becomes_large(pattern: str) -> None:
     try:
         translation = translate(pattern)
     except Untranslatable:
-        translation = Translation((), (), "", None, ())
+        translation = Translation((), (), "", None, (), Sequence(()))
     assert time.process_time() - started < 3
     assert sum(map(len, (*translation.positives, *translation.negatives))) <= LONGEST_TEXT
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import socket
+import threading
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from secrets import token_bytes, token_hex
+from shutil import rmtree
 from typing import TypeVar
 
 import pytest
 from pydantic import SecretStr
 
-from server.storage.blobs import PIECE, BlobMissing, Blobs, BlobsFull, BlobsUnavailable
+from server.storage.blobs import PIECE, BlobMissing, Blobs, BlobsFull, BlobsUnavailable, BlobsUnusable
 from server.storage.blobs_local import DirectoryBlobs
 from server.storage.blobs_s3 import BucketBlobs
 from tests.s3 import BUCKET, Bucket, running_s3
@@ -184,13 +189,184 @@ def test_a_bucket_that_nobody_serves_is_unavailable_and_no_secret_is_told() -> N
     assert all("canary" not in sentence and BUCKET in sentence for sentence in asyncio.run(scenario()))
 
 
-def test_a_bucket_that_does_not_exist_is_unavailable(bucket: Bucket) -> None:
+def check_unavailable(blobs: Blobs, *, word: str = "") -> None:
+    """Whatever is asked, the place can't be used: nothing is missing in it."""
+
     async def scenario() -> None:
-        blobs = BucketBlobs("no-such-bucket", "p", "us-east-1", bucket.url, KEYS)
-        with pytest.raises(BlobsUnavailable):
-            await written(blobs, key(), b"x")
+        for use in (
+            lambda: written(blobs, key(), b"x"),
+            lambda: written(blobs, key(), b"x" * 9_000_000),
+            lambda: blobs.open(key()),
+            lambda: blobs.delete(key()),
+        ):
+            with pytest.raises(BlobsUnavailable) as caught:
+                await use()
+            assert type(caught.value) is BlobsUnavailable
+            assert word in str(caught.value)
 
     asyncio.run(scenario())
+
+
+def complaint(blobs: Blobs) -> str:
+    """What a start says of such a place."""
+
+    async def scenario() -> str:
+        with pytest.raises(BlobsUnusable) as caught:
+            await blobs.start()
+        return str(caught.value)
+
+    said = asyncio.run(scenario())
+    assert "canary" not in said
+    return said
+
+
+def in_bucket(url: str, name: str = BUCKET, keys: tuple[SecretStr, SecretStr] | None = KEYS) -> BucketBlobs:
+    return BucketBlobs(name, "p", "us-east-1", url, keys)
+
+
+def test_a_bucket_that_does_not_exist_is_unavailable(bucket: Bucket) -> None:
+    check_unavailable(in_bucket(bucket.url, "no-such-bucket"), word="(NoSuchBucket)")
+    assert complaint(in_bucket(bucket.url, "no-such-bucket")) == (
+        "there is no bucket `no-such-bucket`; make it, or correct `bucket` or `endpoint` in `storage.blobs`"
+    )
+
+
+def test_a_place_that_can_be_used_starts_and_stays_as_it_is(place: Place) -> None:
+    place.run(lambda blobs: blobs.start())
+    assert place.names() == []
+
+
+class OddStore(BaseHTTPRequestHandler):
+    """Answers every request with one refusal, as other stores and what stands before them do."""
+
+    refusal = 500, b""
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("do_"):
+            return self._refuse
+        raise AttributeError(name)
+
+    def _refuse(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", "0")))
+        status, body = self.refusal
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@contextmanager
+def odd_store(status: int, body: str) -> Iterator[str]:
+    handler = type("Odd", (OddStore,), {"refusal": (status, body.encode())})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+def told(code: str) -> str:
+    return f'<?xml version="1.0"?>\n<Error><Code>{code}</Code><Message>canary</Message><Key>NoSuchKey</Key></Error>'
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "word", "sentence"),
+    [
+        (
+            403,
+            told("InvalidAccessKeyId"),
+            "(InvalidAccessKeyId)",
+            "doesn't accept the credentials (InvalidAccessKeyId)",
+        ),
+        (
+            403,
+            told("SignatureDoesNotMatch"),
+            "(SignatureDoesNotMatch)",
+            "correct `access_key_id` and `secret_access_key`",
+        ),
+        (400, told("ExpiredToken"), "(ExpiredToken)", "doesn't accept the credentials (ExpiredToken)"),
+        (401, "", "", "something else answers there"),
+        (403, "<html>forbidden</html>", "", "something else answers there"),
+        (404, "<html>not here</html>", "", "something else answers there"),
+        (404, "", "", "something else answers there"),
+        (404, told("NoSuchBucket"), "(NoSuchBucket)", "there is no bucket `the-bucket`; make it"),
+        (404, told("NoSuchUpload"), "(NoSuchUpload)", "can't be used (NoSuchUpload)"),
+        (400, told("AuthorizationHeaderMalformed"), "(AuthorizationHeaderMalformed)", "is in another region"),
+        (400, told("NotImplemented"), "(NotImplemented)", "can't be used (NotImplemented)"),
+    ],
+)
+def test_a_store_that_refuses_is_unavailable_and_a_start_says_how(
+    status: int, body: str, word: str, sentence: str
+) -> None:
+    with odd_store(status, body) as url:
+        check_unavailable(in_bucket(url), word=word)
+        assert sentence in complaint(in_bucket(url))
+
+
+def test_a_bucket_that_may_not_be_listed_starts_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """Where objects may not be listed, S3 says of a missing one that it may not be read."""
+    with odd_store(403, told("AccessDenied")) as url:
+        asyncio.run(in_bucket(url).start())
+        check_unavailable(in_bucket(url), word="(AccessDenied)")
+    (record,) = caplog.records
+    assert record.getMessage().startswith("the bucket `the-bucket` doesn't say whether it may be used; ")
+
+
+def test_a_bucket_that_nobody_serves_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    hint = "or something else answers there; start it, or correct `endpoint` in `storage.blobs`"
+    assert complaint(in_bucket("http://127.0.0.1:9")) == f"the bucket `the-bucket` can't be reached, {hint}"
+    monkeypatch.setattr("server.storage.blobs_s3._START_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert "can't be reached" in complaint(in_bucket(f"http://127.0.0.1:{silent.getsockname()[1]}"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    assert "or the service that has this machine's credentials, can't be reached" in (
+        complaint(in_bucket("http://127.0.0.1:9", keys=None))
+    )
+
+
+def test_a_directory_that_has_gone_is_unavailable_and_a_file_that_has_gone_is_missing(tmp_path: Path) -> None:
+    folder, name = tmp_path / "mount", key()
+
+    async def scenario() -> None:
+        blobs = DirectoryBlobs(folder)
+        await blobs.start()
+        await written(blobs, name, b"x")
+        with pytest.raises(BlobMissing):
+            await blobs.open(key())
+        folder.rename(tmp_path / "elsewhere")
+        with pytest.raises(BlobsUnavailable) as caught:
+            await blobs.open(name)
+        assert type(caught.value) is BlobsUnavailable
+
+    asyncio.run(scenario())
+
+
+def test_a_file_whose_writing_was_cleared_away_is_not_missing_but_unavailable(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        blobs = DirectoryBlobs(tmp_path / "blobs")
+        writing = await blobs.begin(key())
+        await writing.write(b"x")
+        rmtree(tmp_path / "blobs")
+        with pytest.raises(BlobsUnavailable) as caught:
+            await writing.finish()
+        assert type(caught.value) is BlobsUnavailable
+        await writing.abandon()
+
+    asyncio.run(scenario())
+
+
+def test_a_directory_that_can_not_be_used_is_told_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file", tmp_path / "file" / "blobs", Path("/proc/self/blobs"), Path("/proc/self")):
+        said = complaint(DirectoryBlobs(path))
+        assert said.startswith(f"files can't be kept in `{path}`: ")
+        assert said.endswith("; choose another `path` in `storage.blobs`")
 
 
 def test_a_directory_and_its_files_are_for_their_owner_alone(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import tarfile
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from policy.diagnostics import Findings, InvalidDocument
 from policy.document import parse_document
 from policy.parser import read_policies
+from tests.unit.regex.models_alone import MODELS_ALONE
 from translators.compiler import Bundle, compile_policies
 from translators.modules import RULES_PER_FILE
 
@@ -45,6 +47,14 @@ def test_equal_policies_make_equal_bundles_wherever_the_file_lies() -> None:
 @pytest.mark.parametrize("change", [{"resource": "shield::*"}, {"description": "other words"}, {"name": "b.yaml"}])
 def test_every_difference_makes_another_revision(change: dict[str, str]) -> None:
     assert compiled(**change).revision != compiled().revision
+
+
+@pytest.mark.parametrize("pattern", MODELS_ALONE)
+def test_a_list_of_files_gets_no_clause_of_a_pattern_about_models(pattern: str) -> None:
+    rules = compiled(f"regex:{pattern}".replace("\\", "\\\\")).files["ostiary/access/rules_0000.rego"].decode()
+    asked = re.findall(r"permit_where contains \[0, .*?(?=\n\n|\Z)", rules, re.DOTALL)
+    assert asked
+    assert all('input.type == "model"' in rule for rule in asked)
 
 
 def test_the_archive_holds_exactly_the_files() -> None:

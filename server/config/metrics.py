@@ -1,0 +1,16 @@
+"""The shape of `server.metrics`: a listener for Prometheus alone."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from server.config.fields import whole_number
+from server.config.locations import Host
+from server.config.shape import Shape
+
+
+class MetricsConfig(Shape):
+    """Where `/metrics` is shown without a token to everybody who can connect; port 0 is any free one."""
+
+    host: Host = "127.0.0.1"
+    port: Annotated[int, whole_number(0, 65535)]
