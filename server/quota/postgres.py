@@ -15,6 +15,13 @@ _SECONDS: Final = 5.0
 
 # The last is what asyncpg raises where the server ends a connection at the moment in which it is used.
 _FAULTS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+_LOST: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InternalClientError,
+    ConnectionError,
+)
+"""What a connection that has broken raises, or one that the server ends as it is used."""
 
 # The lock keeps servers that start together from making the table at the same time.
 _SCHEMA: Final = """
@@ -68,13 +75,24 @@ class PostgresCounters:
             await self._pool.close()
 
     async def take(self, units: Units) -> tuple[bool, Used]:
-        """Whether the units were taken, and what is used now; raises CountersUnavailable."""
-        limits = units.most_requests, units.most_tokens
+        """Whether the units were taken, and what is used now; raises CountersUnavailable.
+
+        Where a connection breaks, it asks once more on a new one. At worst the units are taken twice, and never given.
+        """
         async with _reported():
-            row = await self._opened.fetchrow(_TAKE, units.key, units.window, units.requests, units.tokens, *limits)
-            if row is not None:
-                return True, Used(*row)
-            row = await self._opened.fetchrow(_USED, units.key, units.window)
+            try:
+                return await self._taken(units)
+            except _LOST:
+                # What is idle is no younger than what broke.
+                await self._opened.expire_connections()
+                return await self._taken(units)
+
+    async def _taken(self, units: Units) -> tuple[bool, Used]:
+        limits = units.most_requests, units.most_tokens
+        row = await self._opened.fetchrow(_TAKE, units.key, units.window, units.requests, units.tokens, *limits)
+        if row is not None:
+            return True, Used(*row)
+        row = await self._opened.fetchrow(_USED, units.key, units.window)
         return False, Used(*row) if row is not None else Used(0, 0, units.window)
 
     async def give_back(self, key: str, window: int, tokens: int) -> None:

