@@ -11,9 +11,13 @@ import pytest
 from policy import vocabulary
 from policy.claims import DEFAULT_CLAIMS
 from policy.conditions import FORMS
+from policy.diagnostics import Findings, Severity
+from policy.document import parse_document
+from policy.parser import read_policies
 from policy.regexes import PATTERN_LIMIT
 from policy.routes import METHODS, PUBLIC_ROUTES
 from policy.tables import STORES
+from server.config import read_config
 from tests.docs.policy_pages import ROOT, Example, examples, failures, loaded, printed, rewritten
 from translators.regex import Untranslatable, translate
 
@@ -74,6 +78,27 @@ def test_what_has_no_translation_is_refused_under_its_name() -> None:
             with pytest.raises(Untranslatable) as refused:
                 translate(pattern.strip())
             assert refused.value.construct == construct.strip()
+
+
+@pytest.mark.parametrize(
+    ("rule", "rest"),
+    [
+        ("{permit: {actions: read, resource: 'model::*'}, shields: [one]}", ""),
+        ("{permit: {actions: read, resource: 'usage::*'}}", ""),
+        ("{permit: {actions: read, resource: 'audit::*'}}", ""),
+        ("{permit: {actions: read, resource: 'model::*'}}", "models: [{provider_id: p, model_id: m, aliases: [n]}]\n"),
+    ],
+)
+def test_what_is_not_there_yet_does_not_load(rule: str, rest: str) -> None:
+    providers = "providers: {inference: [{provider_id: p, provider_type: inline::echo}]}\n"
+    document = parse_document(f"server: {{auth: {{access_policy: [{rule}]}}}}\n{providers}{rest}", "config.yaml")
+    findings = Findings()
+    loaded = read_policies(document, {}, findings) is not None and read_config(document, {}, findings) is not None
+    assert not loaded
+    assert [found.code for found in findings.diagnostics if found.severity is Severity.ERROR] in (
+        ["unknown-key"],
+        ["unknown-type"],
+    )
 
 
 def test_sections_keep_their_numbers() -> None:
