@@ -200,8 +200,8 @@ MISTAKES = (
     Mistake(
         "guardrails don't hold for resources",
         DECISION,
-        "resource := vetoed(vetoes) if {\n\tcount(vetoes) > 0",
-        "resource := vetoed(vetoes) if {\n\tcount(vetoes) > 99",
+        "resource := vetoed(resource_vetoes) if {\n\tcount(resource_vetoes) > 0",
+        "resource := vetoed(resource_vetoes) if {\n\tcount(resource_vetoes) > 99",
     ),
     Mistake(
         "guardrails don't hold for routes",
