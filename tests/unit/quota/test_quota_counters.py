@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import socket
+import sqlite3
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
@@ -326,8 +327,6 @@ def test_a_store_that_is_out_of_reach_gives_nothing(tmp_path: Path) -> None:
 def test_a_locked_file_fails_those_who_wait_and_serves_those_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sqlite3
-
     from server.quota import sqlite as module
 
     monkeypatch.setattr(module, "_BUSY_SECONDS", 0.1)
@@ -342,6 +341,59 @@ def test_a_locked_file_fails_those_who_wait_and_serves_those_after(
             other.execute("ROLLBACK")
             other.close()
             assert await counters.take(units(key, 1)) == (True, used(1, 0))
+
+    run(scenario())
+
+
+def test_a_write_that_fails_leaves_nothing_of_itself_and_no_lock(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        counters, key = SqliteCounters(tmp_path / "quotas.db"), new_key()
+        async with opened(counters):
+            other = sqlite3.connect(tmp_path / "quotas.db", timeout=0.5, isolation_level=None)
+            (schema,) = other.execute("SELECT sql FROM sqlite_schema WHERE name = 'quota'").fetchone()
+            other.execute("DROP TABLE quota")
+            with pytest.raises(CountersUnavailable, match="no such table"):
+                await counters.take(units(key, 1))
+            other.execute(schema)
+            other.close()
+            assert await counters.take(units(key, 1)) == (True, used(1, 0))
+
+    run(scenario())
+
+
+def test_what_is_being_taken_when_the_file_is_closed_is_taken(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        key, counters = new_key(), SqliteCounters(tmp_path / "quotas.db")
+        async with opened(counters):
+            taking = asyncio.gather(*(counters.take(units(key, 5)) for _ in range(3)))
+            await asyncio.sleep(0)
+        assert await taking == [(True, used(number, 0)) for number in (1, 2, 3)]
+        async with opened(again := SqliteCounters(tmp_path / "quotas.db")):
+            assert await again.take(units(key, 5)) == (True, used(4, 0))
+
+    run(scenario())
+
+
+def test_a_file_that_stays_locked_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from server.quota import sqlite as module
+
+    monkeypatch.setattr(module, "_BUSY_SECONDS", 0.1)
+
+    async def scenario() -> None:
+        counters = SqliteCounters(tmp_path / "quotas.db")
+        other = sqlite3.connect(tmp_path / "quotas.db", isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        starting = asyncio.create_task(counters.start())
+        try:
+            await asyncio.wait([starting], timeout=5)
+            assert starting.done()
+        finally:
+            other.close()
+        with pytest.raises(CountersUnavailable, match="locked"):
+            await starting
+        await counters.close()
 
     run(scenario())
 

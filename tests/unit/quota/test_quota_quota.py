@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from policy.vocabulary import Anonymous, Principal
+from server.quota import quota as module
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import Limit, Quota, QuotaExceeded, Standing
 from server.quota.sqlite import SqliteCounters
@@ -51,6 +52,12 @@ async def refused(asking: Awaitable[Standing | None]) -> Standing:
     with pytest.raises(QuotaExceeded) as exceeded:
         await asking
     return exceeded.value.standing
+
+
+async def until(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not done():  # noqa: ASYNC110 - nothing in a file tells that it has changed
+            await asyncio.sleep(0.01)
 
 
 def test_what_is_reserved_becomes_what_is_used(tmp_path: Path) -> None:
@@ -182,3 +189,25 @@ def test_two_namespaces_in_one_store_know_nothing_of_each_other(tmp_path: Path) 
                 await refused(entered(quota))
 
     asyncio.run(scenario())
+
+
+def test_counts_of_periods_before_the_last_are_removed_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SWEEP_SECONDS", 0.01)
+    today = 20_000 * DAY
+
+    async def scenario(_quota: Quota, _clock: Clock) -> None:
+        with closing(sqlite3.connect(tmp_path / "quotas.db", isolation_level=None)) as other:
+            (schema,) = other.execute("SELECT sql FROM sqlite_schema WHERE name = 'quota'").fetchone()
+            for _ in range(2):
+                kept = [(f"{window}", window) for window in (today - 2 * DAY, today - DAY, today, today + DAY)]
+                other.executemany("INSERT INTO quota VALUES (?, ?, 1, 1)", kept)
+                await until(lambda: other.execute("SELECT count(*) FROM quota").fetchone() != (4,))
+                assert other.execute("SELECT key, window FROM quota ORDER BY window").fetchall() == kept[1:]
+                # A sweep that fails is not the last one.
+                other.execute("DROP TABLE quota")
+                await asyncio.sleep(0.1)
+                other.execute(schema)
+
+    run(tmp_path, scenario)
