@@ -266,8 +266,8 @@ async def _cookie(server: Upstream, request: web.Request, body: dict[str, Any]) 
     return response
 
 
-async def _huge(server: Upstream, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+async def _huge(server: Upstream, request: web.Request, body: dict[str, Any], status: int = 200) -> web.StreamResponse:
+    response = web.StreamResponse(status=status, headers={"Content-Type": "application/json"})
     await response.prepare(request)
     while True:
         await response.write(b" " * 1024 * 1024)
@@ -291,4 +291,5 @@ ANSWERS: dict[str, Callable[[Upstream, web.Request, dict[str, Any]], Awaitable[w
     "nan": _answering('{"choices":[],"x":NaN}'),
     "cookie": _cookie,
     "huge": _huge,
+    "huge-refusal": partial(_huge, status=400),
 }

@@ -220,6 +220,17 @@ def test_cancelling_a_completion_closes_the_connection_to_the_provider(server: U
     assert asyncio.run(run())
 
 
+@pytest.mark.parametrize(("name", "most"), [("huge", 32 * 1024 * 1024), ("huge-refusal", 64 * 1024)])
+def test_an_answer_without_an_end_is_read_to_its_limit_and_let_go(server: Upstream, name: str, most: int) -> None:
+    async def run() -> tuple[str, bool]:
+        async with provider(server) as made:
+            with pytest.raises(ProviderFailed) as failed:
+                await made.complete(chat(name))
+            return failed.value.message, await asyncio.to_thread(server.left.wait, 5)
+
+    assert asyncio.run(run()) == (f"the provider `p` answered with more than {most} bytes", True)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_one_connection_serves_one_request_after_another(server: Upstream, stream: bool) -> None:
     async def run() -> None:

@@ -114,6 +114,29 @@ def test_a_name_that_comes_twice_is_replaced_twice() -> None:
     assert renamed(b'{"model":"a","choices":[],"model":"b"}', "p/m").count(b'"p/m"') == 2
 
 
+@pytest.mark.parametrize("padding", [0, 2 * SMALL])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"mod\\u0065l":"upstream","choices":[]}',
+        '{"object":"o","model":"m","choices":[],"mod\\u0065l":"upstream"}',
+        '{"object":"o","model":"m","choices":[],"\\u006dodel":"upstream"}',
+        '{"choices":[],"\\u006D\\u006F\\u0064\\u0065\\u006C":"upstream","model":"m","object":"o"}',
+    ],
+)
+def test_a_name_that_is_spelled_with_escapes_is_replaced_too(text: str, padding: int) -> None:
+    out = renamed(text.replace("[]", f"[{' ' * padding}]").encode())
+    assert loads(out)["model"] == NAME
+    assert b"upstream" not in out
+
+
+@pytest.mark.parametrize("padding", [0, 2 * SMALL])
+def test_an_error_that_is_spelled_with_escapes_is_no_answer(padding: int) -> None:
+    text = f'{{"object":"o","model":"m","choices":[{" " * padding}],"\\u0065rror":{{"message":"secret"}}}}'
+    with pytest.raises(NotAnAnswer):
+        renamed(text.encode())
+
+
 NO_ANSWERS = [
     b"",
     b"nonsense",
