@@ -53,7 +53,7 @@ OF_THE_SERVICE = (
     (
         "units",
         [
-            "tests/unit/inference/test_inference_events.py",
+            *(f"tests/unit/inference/test_inference_{name}.py" for name in ("events", "openai_compatible", "renaming")),
             "tests/unit/quota",
             "tests/unit/storage/test_storage_guarded.py",
         ],
