@@ -70,6 +70,13 @@ def test_uses_are_listed_and_counted(place: Desk) -> None:
     assert ["ann", "read", "model", "deny"] in [line[1:] for line in counted]
 
 
+def test_attempts_of_a_caller_are_found(place: Desk) -> None:
+    shown = place.run("attempts", WHO="ann")
+    assert '"effect": "deny"' in shown
+    assert '"effect": "permit"' not in shown
+    assert place.run("attempts", WHO="an") == ""
+
+
 def test_a_provider_that_is_away_is_seen(place: Desk) -> None:
     body = {**CHAT, "model": "away"}
     assert place.ask("POST", "/v1/chat/completions", place.token("ann", "viewer"), json=body).status_code == 502
