@@ -55,12 +55,13 @@ def surely_matches(pattern: str, start: str) -> bool:
     """Tell whether `pattern` matches every subject that begins with `start` and is longer, and is one line."""
     try:
         tree = parse_tree(pattern)
-        body = tree[: len(tree) - _open_tail(tree.data)]
         if tree.state.flags & _ODD_FLAGS or sum(map(pattern.count, "*+{")) > _MOST_REPEATS:
             return False
-        if not _is_monotone(body.data, within_repeat=False):
+        body = _without_tail(tree.data)
+        if body is None or not _is_monotone(body, within_repeat=False):
             return False
-        compiled: re.Pattern[str] = import_module("re._compiler").compile(body)
+        rest = import_module("re._parser").SubPattern(tree.state, body)
+        compiled: re.Pattern[str] = import_module("re._compiler").compile(rest)
     except RecursionError:
         return False
     return compiled.match(start) is not None
@@ -116,21 +117,31 @@ def _letters(argument: _Items) -> list[str] | None:
     return [chr(code) for _, code in argument]
 
 
-def _open_tail(items: _Items) -> int:
-    """How many of the last items take any rest of a line: those of `.*`, `.+`, `.*$`, `(.*)$` and the like."""
+def _without_tail(items: _Items) -> list[tuple[Any, Any]] | None:
+    """The items but for the last ones, which take any rest of a line; None where `$` stands behind something else.
+
+    Such tails are `.*`, `.+`, `.*$`, `(/.*)?$` and the like; an optional part counts as taken.
+    """
     ended = bool(items) and str(items[-1][0]) == "AT" and str(items[-1][1]) in _ENDS
-    rest = items[:-1] if ended else items
-    return 1 + ended if rest and _takes_all(rest[-1]) else 0
+    found = _without_open_end(items[:-1] if ended else items)
+    return found if found is not None or ended else list(items)
 
 
-def _takes_all(item: tuple[Any, Any]) -> bool:
-    operation, argument = str(item[0]), item[1]
+def _without_open_end(items: _Items) -> list[tuple[Any, Any]] | None:
+    """The items but for the last repetition of any character; None where they end with something else."""
+    if not items:
+        return None
+    operation, argument = str(items[-1][0]), items[-1][1]
     if operation == "SUBPATTERN":
-        return len(argument[3]) == 1 and _takes_all(argument[3][0])
-    if operation not in {"MAX_REPEAT", "MIN_REPEAT"}:
-        return False
-    least, most, body = argument
-    return least <= 1 and str(most) == "MAXREPEAT" and [str(inner) for inner, _ in body] == ["ANY"]
+        inner = argument[3].data
+    elif operation in {"MAX_REPEAT", "MIN_REPEAT"} and argument[0] <= 1:
+        if str(argument[1]) == "MAXREPEAT" and [str(one) for one, _ in argument[2]] == ["ANY"]:
+            return list(items[:-1])
+        inner = argument[2].data
+    else:
+        return None
+    rest = _without_open_end(inner)
+    return None if rest is None else [*items[:-1], *rest]
 
 
 def _is_monotone(items: Iterable[tuple[Any, Any]], *, within_repeat: bool) -> bool:

@@ -76,18 +76,18 @@ class LateForbids:
 
     def _late_part(self, rule: _Rule, reach: Reach, deciding: _Deciding) -> tuple[tuple[str, Span], list[_Rule]] | None:
         """The verbs or else the places that permits decide before, with their place in the file, and these permits."""
-        parts = [Reach((verbs,), reach.places) for verbs in reach.verbs]
+        parts = [Reach((verbs,), reach.groups) for verbs in reach.verbs]
         late = [part for part in parts if self._permits_before(rule, part, deciding)]
         if late and len(parts) > 1:
             key = "actions" if isinstance(rule, AccessRule) else "methods"
             names = {part.verbs[0][0] for part in late}
             scalars = [one for one in self._places.scope(rule, key) if _method(one.text) in names]
         else:
-            parts = [Reach(reach.verbs, (place,)) for place in reach.places]
+            parts = [Reach(reach.verbs, (group,)) for group in reach.groups]
             late = [part for part in parts if self._permits_before(rule, part, deciding)]
             if not late or len(parts) == 1:
                 return None
-            scalars = list(self._scalars_of_places(rule, [part.places[0] for part in late]))
+            scalars = list(self._scalars_of_paths(rule, [part.groups[0] for part in late]))
         permits = {found.index: found for part in late for found in self._permits_before(rule, part, deciding)}
         texts = listed(list(dict.fromkeys(quoted(one.text) for one in scalars)), most=4)
         return (texts, scalars[0].span), [permits[index] for index in sorted(permits)]
@@ -99,8 +99,8 @@ class LateForbids:
         wider = all(own.isdisjoint(place.key for place in self._reaches[other.index].places) for other in found)
         return found if wider and all(other.effect is Effect.PERMIT for other in found) else []
 
-    def _scalars_of_places(self, rule: _Rule, late: Sequence[Place]) -> Iterator[Scalar]:
-        """The places in the file of the paths that make these places."""
+    def _scalars_of_paths(self, rule: _Rule, late: Sequence[tuple[Place, ...]]) -> Iterator[Scalar]:
+        """The places in the file of the paths that make these groups of places."""
         if not isinstance(rule, RouteRule):
             return
         valid = [
@@ -108,8 +108,8 @@ class LateForbids:
             for path, scalar in zip(rule.paths, self._places.scope(rule, "paths"), strict=True)
             if not (isinstance(path, Regex) and not path.valid)
         ]
-        for place, scalar in zip(self._reaches[rule.index].places, valid, strict=True):
-            if place in late:
+        for group, scalar in zip(self._reaches[rule.index].groups, valid, strict=True):
+            if group in late:
                 yield scalar
 
     def _is_followed(self, rule: _Rule, reach: Reach) -> bool:

@@ -6,11 +6,14 @@ pattern. Both name everything that certainly contains them; patterns whose relat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final, TypeAlias
 
 from policy.expressions import literal_start
+from policy.lints.languages import Start, starts, surely_matches
 from policy.rules import (
     AccessRule,
     EveryRecord,
@@ -52,10 +55,18 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What a rule is about; each verb comes with the verbs that contain it, itself first."""
+    """The subject of a rule; each verb comes with the verbs that contain it, itself first.
+
+    Each of `groups` holds the places of one pattern of the rule.
+    """
 
     verbs: tuple[tuple[str, ...], ...]
-    places: tuple[Place, ...]
+    groups: tuple[tuple[Place, ...], ...]
+
+    @property
+    def places(self) -> Iterator[Place]:
+        """All places."""
+        return chain.from_iterable(self.groups)
 
 
 def access_reach(rule: AccessRule, tables: Tables) -> Reach:
@@ -64,28 +75,41 @@ def access_reach(rule: AccessRule, tables: Tables) -> Reach:
     if isinstance(rule.resource, Regex) and not rule.resource.valid:
         return Reach(verbs, ())
     principals = (None,) if rule.principal is None else (rule.principal, None)
-    wider = tuple((pattern, who) for pattern in _wider_resources(rule.resource, tables) for who in principals)
-    return Reach(verbs, (Place((_key(rule.resource), rule.principal), wider),))
+    places = (
+        Place(
+            (_key(pattern), rule.principal),
+            tuple((key, who) for key in _wider_resources(pattern, tables) for who in principals),
+        )
+        for pattern in _resources(rule.resource, tables)
+    )
+    return Reach(verbs, (tuple(places),))
 
 
 class RouteReaches:
     """The reaches of route rules; it knows the lengths of all prefixes, so that finding wider ones is cheap."""
 
     def __init__(self, rules: Sequence[RouteRule]) -> None:
-        self._lengths = {len(path.prefix) for rule in rules for path in rule.paths if isinstance(path, PathPrefix)}
+        paths = (plain for rule in rules for path in rule.paths if _is_valid(path) for plain in _paths(path))
+        self._lengths = {len(path.prefix) for path in paths if isinstance(path, PathPrefix)}
 
     def of(self, rule: RouteRule) -> Reach:
         """The reach of one rule; patterns that never match have no place in it."""
         verbs = tuple((method, _ANY_METHOD) for method in rule.methods) or ((_ANY_METHOD,),)
-        paths = [path for path in rule.paths if not (isinstance(path, Regex) and not path.valid)]
-        places = (Place((_key(path), None), tuple((key, None) for key in self._wider(path))) for path in paths)
-        return Reach(verbs, tuple(places))
+        return Reach(verbs, tuple(tuple(self._places(path)) for path in rule.paths if _is_valid(path)))
+
+    def _places(self, path: PathPattern) -> Iterator[Place]:
+        for plain in _paths(path):
+            yield Place((_key(plain), None), tuple((key, None) for key in self._wider(plain)))
 
     def _wider(self, path: PathPattern) -> Iterator[str]:
         yield _EVERYTHING
         yield _key(path)
         text = _start_of_path(path)
         yield from (_key(PathPrefix(text[:length])) for length in self._lengths if 0 < length <= len(text))
+
+
+def _is_valid(path: PathPattern) -> bool:
+    return not (isinstance(path, Regex) and not path.valid)
 
 
 def type_of(pattern: ResourcePattern, tables: Tables) -> str | None:
@@ -101,6 +125,57 @@ def type_of(pattern: ResourcePattern, tables: Tables) -> str | None:
     return None
 
 
+def _resources(pattern: ResourcePattern, tables: Tables) -> tuple[ResourcePattern, ...]:
+    """Patterns that together match the same; of a regex for types or single names, these."""
+    if not isinstance(pattern, Regex):
+        return (pattern,)
+    plain = [_resource(start, pattern, tables) for start in starts(pattern.pattern)]
+    return (pattern,) if None in plain else tuple(found for found in plain if found is not None)
+
+
+def _resource(start: Start, pattern: Regex, tables: Tables) -> ResourcePattern | None:
+    """The type or name that is all that `pattern` matches with that start; None where it is none or less."""
+    text = start.text
+    kind = _type_of_start(text)
+    if start.ends:
+        name = None if kind is None else _name_in(text, kind)
+        exact = kind is not None and name and re.match(pattern.pattern, text)
+        return ExactName(tables.canonical_type(kind), name) if exact and kind and name else None
+    if not surely_matches(pattern.pattern, text):
+        return None
+    if text in ("", RECORD_PREFIX):
+        return EveryRecord() if text else Everything()
+    return OfType(tables.canonical_type(kind)) if kind is not None and _name_in(text, kind) == "" else None
+
+
+def _name_in(text: str, kind: str) -> str | None:
+    """The text behind the type in a subject; None where `text` doesn't reach so far."""
+    heads = (f"{spelling}::" for spelling in (kind, *TYPE_SYNONYMS))
+    return next((text.removeprefix(head) for head in heads if text.startswith(head)), None)
+
+
+def _paths(path: PathPattern) -> tuple[PathPattern, ...]:
+    """Patterns that together match the same; of a regex for single paths and all below some, these."""
+    if not isinstance(path, Regex):
+        return (path,)
+    plain = [_path(start, path) for start in starts(path.pattern)]
+    return (path,) if None in plain else tuple(found for found in plain if found is not None)
+
+
+def _path(start: Start, path: Regex) -> PathPattern | None:
+    """The path or prefix that is all that `path` matches with that start; None where it is none or less."""
+    text = start.text
+    matches_itself = re.match(path.pattern, text) is not None
+    if start.ends:
+        return ExactPath(text) if matches_itself else None
+    if not surely_matches(path.pattern, text):
+        return None
+    if not text:
+        return Everything()
+    # No path but `/` ends in a slash, so that whatever begins with one goes on behind it.
+    return PathPrefix(text) if matches_itself or text.endswith("/") else None
+
+
 def _type_of_start(start: str) -> str | None:
     kind, separator, rest = start.partition("::")
     if not separator:
@@ -114,7 +189,7 @@ def _type_of_start(start: str) -> str | None:
 
 def _key(pattern: ResourcePattern | PathPattern) -> str:
     match pattern:
-        case Everything() | Regex(pattern=".*" | "^.*"):
+        case Everything():
             return _EVERYTHING
         case EveryRecord():
             return _EVERY_RECORD
