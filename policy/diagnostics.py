@@ -97,8 +97,10 @@ def quoted(text: str) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint that names the known word nearest to `word`, whatever its case, or else all the known ones."""
+    """A hint that names the known word nearest to `word`, whatever its case, or else all known ones; empty if none."""
     choices = {choice.lower(): choice for choice in sorted(known)}
+    if not choices:
+        return ""
     close = get_close_matches(word.lower(), choices, n=1, cutoff=0.6)
     if close:
         return f"did you mean `{choices[close[0]]}`?"

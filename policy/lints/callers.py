@@ -31,7 +31,8 @@ def report_unknown_attributes(written: Written, claims: Claims | None, findings:
         told.add(condition.attribute)
         message = f"no caller has the attribute {quoted(condition.attribute)}, because no claim of a token becomes it"
         near = did_you_mean(condition.attribute, claims.attributes)
-        hint = f"{near}{' if not,' if near.endswith('?') else ', or'} map a claim to it in `claims_mapping`"
+        link = " if not, " if near.endswith("?") else ", or " if near else ""
+        hint = f"{near}{link}map a claim to it in `claims_mapping`"
         findings.warning("unknown-attribute", scalar.span, message, hint)
     return told
 

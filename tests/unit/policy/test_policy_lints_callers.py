@@ -58,6 +58,11 @@ def test_of_several_issuers_the_attributes_of_each_are_known() -> None:
     assert codes(found(f"{provider}\n{ROLES}")) == ["subject-is-role"]
 
 
+def test_where_no_claim_becomes_anything_no_other_attribute_is_offered() -> None:
+    (only,) = asking_for("teams", "provider_config: {type: oauth2_token, claims_mapping: {}}")
+    assert (only.code, only.hint) == ("unknown-attribute", "map a claim to it in `claims_mapping`")
+
+
 @pytest.mark.parametrize("mapping", ["{groups: '${env.ATTRIBUTE:=teams}'}", "[groups]", "{groups: [teams]}"])
 def test_nothing_is_said_of_a_mapping_that_varies_or_is_malformed(mapping: str) -> None:
     assert asking_for("anything", f"provider_config: {{type: oauth2_token, claims_mapping: {mapping}}}") == []
