@@ -21,6 +21,12 @@ _COLORS: Final = {Severity.ERROR: "\x1b[1;31m", Severity.WARNING: "\x1b[1;33m"}
 _SECRET: Final = re.compile(
     r"((?<![\w-])(?=[\w-]*(?:key|token|secret|password|credential))[\w-]++[\"']?\s*:\s+)\S.*", re.IGNORECASE
 )
+# So may be what stands in an address before its host, and behind its path.
+_SCHEME: Final = r"[a-z][a-z0-9+.-]{0,20}://"
+_ADDRESS: Final = re.compile(
+    rf"""((?:(?:url|uri|endpoint|host|address)["']?\s*:\s+["']?(?:{_SCHEME})?|{_SCHEME}))([^\s"'<>]+)""", re.IGNORECASE
+)
+_QUERY: Final = re.compile(r"""([?&][\w.-]+=)([^\s"'<>&]+)""")
 _LOOK_BACK: Final = 4096
 
 
@@ -65,12 +71,25 @@ def _excerpt(line: str, offset: int) -> tuple[str, str]:
     """What is shown of `line`, in two parts: up to `offset`, and from there on."""
     # A line may be megabytes long: what is far from the place isn't even looked at.
     first = max(0, offset - _LOOK_BACK)
-    near = _SECRET.sub(r"\1***", line[first : offset + LINE_WIDTH])
+    near = _without_addresses(line[first : offset + LINE_WIDTH])
+    near = _SECRET.sub(r"\1***", near)
     offset = min(offset - first, len(near))
     start = max(0, min(offset - LINE_WIDTH // 2, len(near) - LINE_WIDTH))
     before = ("…" if first + start else "") + visible(near[start:offset])
     after = visible(near[offset : start + LINE_WIDTH]) + ("…" if start + LINE_WIDTH < len(near) else "")
     return before, after.rstrip()
+
+
+def _without_addresses(text: str) -> str:
+    """`text`, just as long, with asterisks for what may be secret in its addresses."""
+
+    def masked(found: re.Match[str]) -> str:
+        address = found[2]
+        host = address.rfind("@") + 1 if address[0] != "@" else 0
+        behind = min((at for at in (address.find("?"), address.find("#")) if at >= host), default=len(address))
+        return f"{found[1]}{'*' * host}{address[host : behind + 1]}{'*' * len(address[behind + 1 :])}"
+
+    return _QUERY.sub(lambda found: found[1] + "*" * len(found[2]), _ADDRESS.sub(masked, text))
 
 
 def _lines(text: str) -> list[str]:

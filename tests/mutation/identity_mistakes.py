@@ -120,6 +120,48 @@ IDENTITY_MISTAKES = (
         'if parts.scheme == "ftp":',
     ),
     Mistake(
+        "a host may be asked in plain if its name begins like an allowed one",
+        "server/plain_http.py",
+        "urlsplit(url).hostname in {host.lower() for host in allowed}",
+        '(urlsplit(url).hostname or "").startswith(tuple(host.lower() for host in allowed))',
+    ),
+    Mistake(
+        "made-up keys are read for without end",
+        "server/authn/jwks.py",
+        "            self._allowance.use()\n",
+        "            self._allowance.wait()\n",
+    ),
+    Mistake(
+        "a reading that fails uses up the allowance",
+        "server/authn/jwks.py",
+        "        except (ExchangeFailed, ValueError) as failure:\n            self._fail()\n",
+        "        except (ExchangeFailed, ValueError) as failure:\n            self._allowance.use()\n",
+    ),
+    Mistake(
+        "a token is refused by keys that were read before it came",
+        "server/authn/oauth2.py",
+        "if self._source.read > begun:",
+        "if self._source.read >= begun:",
+    ),
+    Mistake(
+        "a token without a name of its key takes the last of several",
+        "server/authn/verify.py",
+        "    if len(candidates) > 1:\n",
+        "    if len(candidates) > 9:\n",
+    ),
+    Mistake(
+        "the directories of a file of keys are not looked at",
+        "server/trusted_files.py",
+        "        if _is_open(found, _BY_GROUP_OR_OTHERS):\n",
+        "        if place == path and _is_open(found, _BY_GROUP_OR_OTHERS):\n",
+    ),
+    Mistake(
+        "a symbolic link hides what it leads to",
+        "server/trusted_files.py",
+        "        target = step.readlink()\n",
+        "        return\n        target = step.readlink()\n",
+    ),
+    Mistake(
         "the endpoint sees the caller's credentials",
         "server/authn/custom.py",
         "if name not in _SECRET_HEADERS:",

@@ -128,7 +128,7 @@ def test_a_certificate_that_is_none_is_one_sentence(tmp_path: Path, environ: dic
     (tmp_path / "x.pem").write_text("no certificate")
     text = OPEN + f"  tls_certfile: {tmp_path}/x.pem\n  tls_keyfile: {tmp_path}/x.pem\n"
     said = refusal(written(tmp_path, text), environ, "--port", "0")
-    assert said.splitlines()[-1].startswith("error: a certificate or key of the configuration can't be used")
+    assert said.splitlines()[-1] == f"error: `{tmp_path}/x.pem` holds no certificate as PEM that can be used"
 
 
 def test_without_authentication_the_banner_is_loud_and_everything_answers(

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from config_texts import load, read
+from config_texts import NAME, load, read
 
+from policy.rendering import render
 from server.config.shape import Shape
 
 CANARY = "canary-5b1f0e"
@@ -80,8 +81,11 @@ def test_every_field_that_holds_an_address_is_looked_at_here() -> None:
 def test_no_address_holds_a_secret_and_no_sentence_quotes_one(field: str, scheme: str) -> None:
     for address in ADDRESSES:
         text = PLACES[field].replace("HERE", address.replace("SCHEME", scheme))
-        config, found = read("version: 2\n" + text)
+        text = "version: 2\n" + text
+        config, found = read(text)
         assert CANARY not in "\n".join(map(str, found)), address
+        # The line of the file is shown beside the sentence.
+        assert CANARY not in render(found, {NAME: text}, color=False), address
         if config is not None:
             assert field in MAY_HAVE_A_QUERY, address
 
