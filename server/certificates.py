@@ -40,7 +40,7 @@ def load_pair(context: ssl.SSLContext, certfile: Path, keyfile: Path) -> None:
 
 
 def doubts(certfile: Path, keyfile: Path) -> Iterator[str]:
-    """What is dangerous about a pair that can be used, each as one sentence."""
+    """Yield one sentence for each danger of a pair that can be used."""
     certificate, now = _certificate(certfile), datetime.now(UTC)
     if certificate.not_valid_after_utc <= now:
         yield f"the certificate in `{certfile}` has expired on {_day(certificate.not_valid_after_utc)}; get a new one"

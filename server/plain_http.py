@@ -1,4 +1,4 @@
-"""Which addresses may be asked without encryption."""
+"""The addresses that may be asked without encryption."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the host is this machine."""
+    """True if the host is this machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -16,11 +16,11 @@ def is_loopback(host: str) -> bool:
 
 
 def is_exposed(url: str) -> bool:
-    """Whether what is sent to `url` travels unencrypted to another machine."""
+    """True if what is sent to `url` travels unencrypted to another machine."""
     parts = urlsplit(url)
     return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
 
 def is_allowed(url: str, allowed: Collection[str]) -> bool:
-    """Whether `url` is encrypted, on this machine, or on a host that is to the letter one of the allowed ones."""
+    """True if `url` is encrypted, on this machine, or on a host that is to the letter one of the allowed ones."""
     return not is_exposed(url) or urlsplit(url).hostname in {host.lower() for host in allowed}

@@ -1,4 +1,4 @@
-"""What a start finds out about the files that a configuration names, without starting anything."""
+"""The files that a configuration names, looked at as a start looks at them, without starting anything."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from server.tls import ServerTls, client_context
 
 
 def preflight(config: Config) -> list[str]:
-    """What is dangerous about certificates and keys, each as one sentence.
+    """Return one sentence for each danger of the certificates and keys.
 
     Raises UnusableCertificate, UnusableAuthorities, UnusableEndpoint and KeyStoreUnusable for what keeps a server from
     starting.

@@ -11,7 +11,7 @@ from server.small_files import UnreadableFile, read_small
 MAX_BYTES: Final = 16 * 1024
 
 HEADER_TEXT: Final = re.compile(r"[\x21-\x7e]+")
-"""What a bearer token may hold: no blank, no line break, nothing beyond ASCII."""
+"""The form of a bearer token: no blank, no line break, nothing beyond ASCII."""
 
 _PLAIN: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 

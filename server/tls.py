@@ -56,7 +56,7 @@ class ServerTls:
         load_pair(self.context, self._certfile, self._keyfile)
 
     def doubts(self) -> Iterator[str]:
-        """What is dangerous about the certificate and its key, each as one sentence."""
+        """Return one sentence for each danger of the certificate and its key."""
         return doubts(self._certfile, self._keyfile)
 
     def _made(self) -> ssl.SSLContext:

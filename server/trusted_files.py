@@ -14,7 +14,7 @@ _BY_OTHERS: Final = 0o002
 
 
 def why_changeable(path: Path) -> str | None:
-    """Why somebody besides root and the user of this process could change what is read at `path`; None: no one can.
+    """Say why a user besides root and that of this process could change what is read at `path`; None if none can.
 
     The file, each directory and each symbolic link on the way to it have to belong to one of the two, and no group and
     no others may write them. A directory with the sticky bit is safe, since what lies in it belongs to one of the two.
@@ -30,13 +30,13 @@ def why_changeable(path: Path) -> str | None:
 
 
 def why_changeable_by_all(path: Path) -> str | None:
-    """Why every user could change what is read at `path`, whoever owns it; None: not every one can."""
+    """Say why every user could change what is read at `path`, whatever its owner; None if not every one can."""
     opened = (place for place, found in _on_the_way(path) if _is_open(found, _BY_OTHERS))
     return next((f"every user may write `{place}`" for place in opened), None)
 
 
 def is_readable_by_all(path: Path) -> bool:
-    """Whether every user can reach what lies at `path` and read it."""
+    """True if every user can reach what lies at `path` and read it."""
     found = [status for _, status in _on_the_way(path) if not stat.S_ISLNK(status.st_mode)]
     reachable = all(status.st_mode & stat.S_IXOTH for status in found if stat.S_ISDIR(status.st_mode))
     return reachable and bool(found[-1].st_mode & stat.S_IROTH)

@@ -1,4 +1,4 @@
-"""How often something may be done that strangers can ask for."""
+"""A limit to how often strangers can have something done."""
 
 from __future__ import annotations
 

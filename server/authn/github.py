@@ -76,7 +76,7 @@ class GitHubValidator:
 
 
 def _is_about_the_rate(reply: Reply) -> bool:
-    """Whether a 403 says that GitHub has been asked too often, and nothing about the token."""
+    """True if a 403 says that GitHub has been asked too often, and nothing about the token."""
     if reply.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in reply.headers:
         return True
     # The secondary limit may come without any header.

@@ -48,9 +48,9 @@ class KeySource:
         self._allowance = Allowance(REREADINGS, REREAD_SECONDS, clock)
         self._reading: asyncio.Task[None] | None = None
         self.readings = 0
-        """How many readings have begun."""
+        """The number of readings that have begun."""
         self.read = 0
-        """Which of them the keys come from."""
+        """The number of the one that the keys come from."""
 
     async def current(self) -> KeySet:
         """The keys, at most `recheck_seconds` old while the endpoint answers; unchanged keys are the same object.

@@ -43,7 +43,7 @@ def _long_enough(value: SecretStr) -> SecretStr:
 
 
 class JwksConfig(Shape):
-    """Where the keys are that sign tokens.
+    """The keys that sign tokens, by their address.
 
     `token`, or what is in `token_file` at each reading, is the bearer token for that endpoint; `key_recheck_period` is
     in seconds.
@@ -86,7 +86,7 @@ class IntrospectionConfig(Shape):
 
 
 class AskedConfig(Shape):
-    """How what vouches for tokens is asked.
+    """The way in which a service that vouches for tokens is asked.
 
     `tls_cafile` and `verify_tls` say how its certificate is verified. The hosts in `allow_http`, and this one, may be
     asked without encryption.
@@ -97,7 +97,7 @@ class AskedConfig(Shape):
     allow_http: tuple[PlainHost, ...] = ()
 
     def addresses(self) -> Mapping[tuple[str, ...], str]:
-        """Where it is asked, by the path of the field that says so."""
+        """Its addresses, by the paths of their fields."""
         return {}
 
     @model_validator(mode="after")

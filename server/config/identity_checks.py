@@ -26,7 +26,7 @@ _ADDRESSES: Final = (
     ("github_api_base_url",),
     ("endpoint",),
 )
-"""Where what vouches for tokens is asked, below a provider or an issuer."""
+"""The paths of addresses below a provider or an issuer."""
 
 
 def check_authentication(reading: Reading, findings: Findings) -> None:

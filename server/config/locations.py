@@ -127,7 +127,7 @@ def _file_uri(rest: str) -> str:
 
 
 def trusted(found: Path) -> Path:
-    """A path at which nobody but root and the user of this server can change what is read."""
+    """A path at which no user but root and that of this server can change what is read."""
     reason = why_changeable(found)
     if reason is not None:
         hint = f"give it to the user of the server and take the permission away: `chmod go-w {shlex.quote(str(found))}`"

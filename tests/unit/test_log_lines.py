@@ -26,7 +26,7 @@ except ValueError:
 
 
 def said(*names: str) -> list[str]:
-    """What a process writes whose loggers of these names say something at each level."""
+    """The lines of a process whose loggers of these names say something at each level."""
     script = SCRIPT.replace("NAMES", repr(names))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     return done.stderr.splitlines()

@@ -51,7 +51,7 @@ def test_nor_is_one_in_a_directory_that_they_may_write(inner: Path, mode: int, a
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root can give a file away")
 @pytest.mark.parametrize("place", ["file", "inner", "outer"])
-def test_nor_is_one_that_belongs_to_somebody_else_or_lies_in_their_directory(inner: Path, place: str) -> None:
+def test_nor_is_one_that_belongs_to_another_or_lies_in_their_directory(inner: Path, place: str) -> None:
     given = next(path for path in (inner, *inner.parents) if path.name == place)
     os.chown(given, NOBODY, -1)
     assert why_changeable(inner) == f"`{given}` belongs to another user"
@@ -78,7 +78,7 @@ def test_a_symbolic_link_is_as_safe_as_its_directory_and_all_that_it_leads_throu
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root can give a link away")
-def test_a_symbolic_link_of_somebody_else_is_not_safe_even_in_a_sticky_directory(inner: Path, tmp_path: Path) -> None:
+def test_a_symbolic_link_of_another_user_is_not_safe_even_in_a_sticky_directory(inner: Path, tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o1777)

@@ -57,7 +57,7 @@ ADDRESSES = [
     f"host/path?key={CANARY}",
 ]
 MAY_HAVE_A_QUERY = {"JwksConfig.uri"}
-"""What is sent to it is held by the canary of a whole server (`tests/system/canary.py`)."""
+"""The canary of a whole server (`tests/system/canary.py`) looks for what is sent to it."""
 
 
 def shapes(kind: type[Shape]) -> Iterator[type[Shape]]:

@@ -1,4 +1,4 @@
-"""How what vouches for tokens is asked: with which secret, over what, and with how much leeway for its times."""
+"""Issuers: the secrets by which they are asked, the hosts that may be asked in plain, the leeway of their times."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def issuer(more: str) -> str:
 
 
 def column(text: str, key: str) -> int:
-    """Where the value of that key stands in the second line."""
+    """The column of that key's value in the second line."""
     line = text.splitlines()[1]
     return line.index(key) + len(key) + 1
 
