@@ -267,8 +267,9 @@ class ObservedAuthenticator:
         """The principal whom `token` proves."""
         try:
             principal = await self._authenticator.authenticate(token, request)
-        except IdentityUnavailable:
-            self._dependency.failed("it can't be told whether tokens are good")
+        except IdentityUnavailable as fault:
+            if fault.is_outage:
+                self._dependency.failed("it can't be told whether tokens are good")
             raise
         if self._dependency.probe is None:
             # Elsewhere a good token says little: most are remembered, and nobody is asked about them.

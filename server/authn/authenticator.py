@@ -16,12 +16,14 @@ class AuthenticationFailed(Exception):
 class IdentityUnavailable(Exception):
     """It can't be told now whether the credential is good: 503. The message is safe to show; the log says why.
 
-    `seconds` is the time after which another try may be answered.
+    `seconds` is the time after which another try may be answered. `is_outage` is false where callers alone are the
+    reason, because they ask for more than is granted: nothing that the server depends on has failed then.
     """
 
-    def __init__(self, message: str, seconds: int = 1) -> None:
+    def __init__(self, message: str, seconds: int = 1, *, is_outage: bool = True) -> None:
         super().__init__(message)
         self.seconds = seconds
+        self.is_outage = is_outage
 
 
 class Authenticator(Protocol):

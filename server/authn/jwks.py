@@ -75,9 +75,11 @@ class KeySource:
         not have the endpoint read at their pace.
         """
         if self._reading is None or self._reading.done():
-            wait = max(self._allowance.wait(), self._failed_at + REREAD_RETRY_SECONDS - self._clock())
+            pause = self._failed_at + REREAD_RETRY_SECONDS - self._clock() if self._has_failed else 0.0
+            wait = max(self._allowance.wait(), pause)
             if wait > 0:
-                raise IdentityUnavailable("the issuer's keys can't be read again yet", math.ceil(wait))
+                sentence = "the issuer's keys can't be read again yet"
+                raise IdentityUnavailable(sentence, math.ceil(wait), is_outage=pause > 0)
             self._read_once(asked_for=True)
         await self._finish_reading()
         if self._has_failed:

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from server.authn import AuthenticationFailed, IdentityUnavailable
+from server.authn import AuthenticationFailed, Authenticator, IdentityUnavailable
 from server.authn.jwks import REREAD_SECONDS, REREADINGS
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
+from server.dependencies import Dependency, State
+from server.observed import ObservedAuthenticator
 from tests.unit.authn.authn_peers import AUDIENCE, ISSUER, NOW, KeyServer, Signer, answer, ask, claims, jwk_set
 
 Scenario = Callable[[OAuth2Authenticator], Any]
@@ -45,7 +47,7 @@ def play(server: KeyServer, clock: Clock, scenario: Scenario, *keys: Signer | di
     asyncio.run(run())
 
 
-async def outcome(identity: OAuth2Authenticator, token: str) -> int:
+async def outcome(identity: Authenticator, token: str) -> int:
     """The status that the token's bearer gets."""
     try:
         await ask(identity, token)
@@ -264,5 +266,26 @@ def test_a_key_under_an_old_name_for_another_algorithm_is_noticed(
     async def scenario(identity: OAuth2Authenticator) -> None:
         server.content = jwk_set(ec_signer.jwk(kid="rsa-1"))
         assert await outcome(identity, ec_signer.token(kid="rsa-1")) == 200
+
+    play(server, clock, scenario, rsa_signer)
+
+
+def test_made_up_keys_are_no_outage_and_a_reading_that_fails_is_one(
+    server: KeyServer, clock: Clock, rsa_signer: Signer, ec_signer: Signer
+) -> None:
+    dependency = Dependency("identity")
+
+    async def scenario(identity: OAuth2Authenticator) -> None:
+        observed = ObservedAuthenticator(identity, dependency, ())
+        await ask(observed, rsa_signer.token())
+        found = [await outcome(observed, made_up(ec_signer)) for _ in range(2 * REREADINGS)]
+        assert set(found) == {401, 503}
+        assert (dependency.failures, dependency.finding.state) == (0, State.OK)
+        clock.seconds += REREAD_SECONDS
+        server.behaviour = lambda handler: answer(handler, 503, b"")
+        for failures in (1, 2):
+            assert await outcome(observed, made_up(ec_signer)) == 503
+            assert dependency.failures == failures
+        assert dependency.finding.state is not State.OK
 
     play(server, clock, scenario, rsa_signer)
