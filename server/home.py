@@ -8,6 +8,9 @@ from typing import Final
 
 HOME_VARIABLE: Final = "OSTIARY_HOME"
 
+RECORDS_FILE: Final = "records.db"
+FILES_FOLDER: Final = "files"
+
 
 def home() -> Path:
     """`OSTIARY_HOME`, or `~/.ostiary`."""

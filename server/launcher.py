@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +22,7 @@ from server.home import home
 from server.key_commands import app as key_commands
 from translators.commands import app as policy_commands
 from translators.commands.directory import ARCHIVE, CompiledDirectory
-from translators.commands.loading import UNUSABLE, Loaded, compiled, show
+from translators.commands.loading import FAILED, UNUSABLE, Loaded, compiled, show
 from translators.opa import OpaNotFound, find
 
 if TYPE_CHECKING:
@@ -35,6 +36,24 @@ app = typer.Typer(
     help="An OpenAI-compatible server in which a policy engine decides everything.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"ostiary {version('ostiary')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def ostiary(
+    *,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """An OpenAI-compatible server in which a policy engine decides everything."""
+
+
 app.add_typer(policy_commands, name="policy")
 app.add_typer(key_commands, name="key")
 
@@ -48,6 +67,9 @@ def run(
     ] = None,
     *,
     check: Annotated[bool, typer.Option("--check", help="Only say what is wrong with CONFIG; nothing starts.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="With --check: let warnings fail, with exit code 1.")
+    ] = False,
 ) -> None:
     """Check and compile CONFIG, start OPA as a child process, and serve until Ctrl-C."""
     # Here and not above, so that the commands that start no server don't wait for it to be imported.
@@ -55,10 +77,13 @@ def run(
     from server.starting import start_failure
 
     log_to_stderr()
+    if strict and not check:
+        raise typer.BadParameter("it goes with --check alone", param_hint="--strict")
     try:
         if check:
-            _check(config)
+            status = FAILED if _check(config) and strict else 0
         else:
+            status = 0
             _run(config, port, workers)
     except InvalidDocument as invalid:
         show(invalid.diagnostics, as_json_lines=False)
@@ -71,7 +96,7 @@ def run(
             raise
         sys.stderr.write(f"error: {sentence}\n")
     else:
-        return
+        raise typer.Exit(status)
     raise typer.Exit(UNUSABLE)
 
 
@@ -115,19 +140,32 @@ def _make_development_key(config: Config) -> None:
             development_jwks(home())
 
 
-def _check(path: Path) -> None:
-    """Show what a start would show of CONFIG's mistakes; raises InvalidDocument as a start would."""
+def _check(path: Path) -> int:
+    """Show what a start would show of CONFIG's mistakes and dangers; return the number of warnings.
+
+    Raises InvalidDocument as a start would.
+    """
+    from server.banner import alarms
+
     config, loaded = _read(path)
     show(loaded.warnings, as_json_lines=False)
-    _look_at_files(config)
+    doubts = _look_at_files(config)
+    found = alarms(config)
+    sys.stderr.writelines(f"warning: {alarm}\n" for alarm in found)
     sys.stdout.write(f"{visible(str(path))} can be served, with the policies of revision {loaded.bundle.revision}\n")
+    return len(loaded.warnings) + doubts + len(found)
 
 
-def _look_at_files(config: Config) -> None:
-    """Warn of what is dangerous about certificates and keys; raises what `start_failure` has a sentence for."""
+def _look_at_files(config: Config) -> int:
+    """Warn of what is dangerous about certificates and keys; return the number of warnings.
+
+    Raises what `start_failure` has a sentence for.
+    """
     from server.preflight import preflight
 
-    sys.stderr.writelines(f"warning: {doubt}\n" for doubt in preflight(config))
+    doubts = preflight(config)
+    sys.stderr.writelines(f"warning: {doubt}\n" for doubt in doubts)
+    return len(doubts)
 
 
 def _run(path: Path, port: int | None, workers: int | None) -> None:
@@ -153,13 +191,15 @@ def _run(path: Path, port: int | None, workers: int | None) -> None:
         CompiledDirectory(rego).write(loaded.bundle)
         routes = None if loaded.policies.routes is None else len(loaded.bundle.routes)
         policies = Policies(
-            len(loaded.bundle.access), loaded.policies.access_name, routes, loaded.bundle.guardrails, rego
+            len(loaded.bundle.access), loaded.policies.access_name, routes, loaded.bundle.guardrails, rego, binary
         )
+        metrics_port = None if metrics is None else metrics.getsockname()[1]
         own = None if binary is None else engine.OwnOpa(binary, rego / ARCHIVE, directory)
         plan = engine.Plan(config, loaded.bundle.revision, elsewhere or UnixAddress(directory.socket))
 
         def announce() -> None:
-            sys.stderr.write(banner(path, config, policies, loaded.bundle.revision, address, number))
+            revision = loaded.bundle.revision
+            sys.stderr.write(banner(path, config, policies, revision, address, number, metrics_port))
             sys.stderr.flush()
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -89,13 +89,20 @@ async def serve_door(
 
     server = DrainingServer(config, ending, streams.end_all, begun, shared=settings.workers > 1)
     on_signals(server.stop)
-    if tls is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, tls)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, tls)
     async with app.router.lifespan_context(app), watched(plan, probe):
         await server.serve(sockets=[listener])
 
 
-def _reload(tls: ServerTls) -> None:
+def nothing_to_read_again() -> None:
+    """Say what SIGHUP does, where it does nothing."""
+    _log.warning("SIGHUP has a certificate read again, and this server has none; restart it for another configuration")
+
+
+def _reload(tls: ServerTls | None) -> None:
+    if tls is None:
+        nothing_to_read_again()
+        return
     try:
         tls.reload()
     except UnusableCertificate as fault:

@@ -24,7 +24,7 @@ from server.config.storage import (
     Table,
 )
 from server.dependencies import Dependencies, Dependency
-from server.home import home
+from server.home import FILES_FOLDER, RECORDS_FILE, home
 from server.observed import ObservedBlobs, ObservedDatabase
 from server.storage.annex import Annex
 from server.storage.blobs import Blobs
@@ -43,9 +43,6 @@ from server.storage.write_queue import WriteQueue
 
 _CONVERSATIONS: Final = "openai_conversations"
 _ITEMS: Final = "conversation_items"
-
-RECORDS_FILE: Final = "records.db"
-FILES_FOLDER: Final = "files"
 
 REGISTERED: Final = ("shield", "vector_store", "tool_group", "dataset", "scoring_function", "benchmark")
 """Types of what is registered, beside models: the metadata store keeps each in a table of its own."""

@@ -20,7 +20,7 @@ from typing import Final
 from server.authz.opa_command import end_with_parent
 from server.draining import GRACE_SECONDS, LAST_SECONDS
 from server.engine import Plan, Ready
-from server.serving import on_signals, shown
+from server.serving import nothing_to_read_again, on_signals, shown
 from server.starting import WorkerFailed, settled
 from server.telemetry.exposition import Together
 from server.telemetry.shared import SHARED_DIRECTORY, forget_process
@@ -177,7 +177,7 @@ async def supervise(
         await _start_together(workers[1:])
         await ready()
         with nullcontext() if shown_on is None else shown(Together(metrics), shown_on):
-            await _watch(workers, listener, announce)
+            await _watch(workers, listener, announce, has_tls=plan.config.server.tls_certfile is not None)
     finally:
         for worker in workers:
             await worker.kill()
@@ -192,7 +192,9 @@ async def _start_together(workers: list[Worker]) -> None:
         task.result()
 
 
-async def _watch(workers: list[Worker], listener: socket.socket, announce: Callable[[], None]) -> None:
+async def _watch(
+    workers: list[Worker], listener: socket.socket, announce: Callable[[], None], *, has_tls: bool
+) -> None:
     """Return when every worker has ended, as they do after a signal."""
     ended = asyncio.Event()
 
@@ -207,7 +209,7 @@ async def _watch(workers: list[Worker], listener: socket.socket, announce: Calla
             worker.reload()
 
     on_signals(stop)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload if has_tls else nothing_to_read_again)
     watching = [asyncio.create_task(worker.watch()) for worker in workers]
     announce()
     settled()

@@ -14,6 +14,7 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,12 @@ from server.authz.log_journal import Journal, left_behind
 from server.authz.log_sink import LogFile, Rotation, Sink, Stream
 
 GATHER_SECONDS: Final = 0.02
-"""How long lines are gathered to be written together; the first one after a pause is written at once."""
+"""How long lines are gathered to be written together where many come; where few do, each is written at once."""
+
+PROMPT: Final = 20
+"""Writings in one period of `PROMPT_SECONDS` that gather nothing: a caller who looks finds its own lines."""
+
+PROMPT_SECONDS: Final = 0.1
 
 PATIENCE_SECONDS: Final = 2.0
 """How long a decision waits for a sink that doesn't take lines before it fails, and how long `close` waits for it."""
@@ -58,6 +64,7 @@ class DecisionLog:
         self._written = 0
         self._timer: asyncio.TimerHandle | None = None
         self._not_before = 0.0
+        self._handed = deque[float](maxlen=PROMPT)
         self._waiting: list[asyncio.Future[None]] = []
         self._closing = False
         # Shared with the thread, which gets halves of the journal and the number of lines appended by then.
@@ -157,7 +164,10 @@ class DecisionLog:
         half = self._journal.turn()
         if half is not None:
             self._halves.put((half, self._appended))
-            self._not_before = self._loop.time() + GATHER_SECONDS
+            now = self._loop.time()
+            is_busy = len(self._handed) == PROMPT and now - self._handed[0] < PROMPT_SECONDS
+            self._not_before = now + (GATHER_SECONDS if is_busy else 0.0)
+            self._handed.append(now)
 
     def _taken(self, written: int) -> None:
         """The thread is through with a half."""
