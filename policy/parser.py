@@ -15,31 +15,32 @@ from policy.diagnostics import Findings, quoted
 from policy.document import Mapping, Node, Scalar, parse_document
 from policy.fields import kind_of, known_keys
 from policy.frames import parse_rules
+from policy.issuers import read_issuers
 from policy.limits import read_limits
 from policy.lints import report_lints
 from policy.rules import AccessRule, PolicySet, RouteRule
-from policy.scopes import ACCESS, ROUTES, access_rule, route_rule
-from policy.tables import Tables, read_tables
+from policy.scopes import ACCESS, ROUTES, Names, access_rule, route_rule
+from policy.tables import read_tables
 
 _POLICIES: Final = (ACCESS.policy, ROUTES.policy)
 _AUTH_KEYS: Final = ("provider_config", *_POLICIES, "guardrails", "lenient_patterns", "require")
 _OLD_FORM: Final = dict.fromkeys(("provider_type", "config"), "write `provider_config` with a `type` in it")
 
-_STANDARD_NAMES: Final = Tables()
+_NO_CONFIGURATION: Final = Names()
 
 _NEARLY: Final = 0.75
 """How much a key has to share with another one to count as a misspelling of it."""
 
 
 def parse_access_policy(
-    node: Node, findings: Findings, lenient: bool = False, tables: Tables = _STANDARD_NAMES
+    node: Node, findings: Findings, lenient: bool = False, names: Names = _NO_CONFIGURATION
 ) -> tuple[AccessRule, ...]:
     """The rules of an access policy; those with an error in them are reported and left out.
 
-    `lenient` lets a `forbid` with an invalid pattern pass with a warning. A table that `tables` lacks is an error in a
-    `forbid`, and else a warning.
+    `lenient` lets a `forbid` with an invalid pattern pass with a warning. A table that `names` lacks is an error in a
+    `forbid`, and else a warning; an issuer that it lacks is an error.
     """
-    return parse_rules(node, ACCESS, lambda frame, own: access_rule(frame, lenient, tables, own), findings)
+    return parse_rules(node, ACCESS, lambda frame, own: access_rule(frame, lenient, names, own), findings)
 
 
 def parse_route_policy(node: Node, findings: Findings, lenient: bool = False) -> tuple[RouteRule, ...]:
@@ -67,16 +68,17 @@ def read_policies(document: Mapping, environ: Environ[str, str], findings: Findi
     auth = _auth_section(document, own)
     authentication = is_configured(auth, environ, own)
     lenient = lenient_patterns(auth, environ, own)
-    tables = read_tables(document, environ, own)
+    names = Names(read_tables(document, environ, own), read_issuers(auth, environ))
     access, routes = (auth.entries.get(policy) for policy in _POLICIES)
     policies = PolicySet(
         authentication=authentication,
         access_name=ACCESS.policy if access else "default_policy",
-        access=parse_access_policy(access.node, own, lenient, tables) if access else default_access_policy(),
+        access=parse_access_policy(access.node, own, lenient, names) if access else default_access_policy(),
         routes=parse_route_policy(routes.node, own, lenient) if routes else None,
         guardrails=guardrails(auth, own),
         limits=read_limits(_section(document, "server", Findings()), own),
-        tables=tables,
+        tables=names.tables,
+        issuers=names.issuers,
     )
     if not own.has_errors:
         report_lints(policies, auth, document, environ, own)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from policy.diagnostics import Span
+from policy.issuers import Issuers
 from policy.tables import Tables
 from policy.vocabulary import Action, Effect
 
@@ -126,7 +127,10 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class AccessRule:
-    """One entry of `access_policy`; `index` is its place in the list, from 0."""
+    """One entry of `access_policy`; `index` is its place in the list, from 0.
+
+    `principal` and `issuer` are compared with the caller's; None is any, and with both None the rule is for everyone.
+    """
 
     index: int
     effect: Effect
@@ -136,6 +140,12 @@ class AccessRule:
     conditions: Conditions | None
     description: str
     span: Span
+    issuer: str | None = None
+
+    @property
+    def names_callers(self) -> bool:
+        """Whether it is for certain callers alone, who then have an identity."""
+        return self.principal is not None or self.issuer is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +176,7 @@ class PolicySet:
     `access_name` is `access_policy`, or `default_policy` where the file has none. `routes` is None where the file has
     no `route_policy`: then every route is allowed. `authentication` says whether a provider is configured. `limits` are
     the rules of `server.quota.limits`: the first that applies says which limit a caller has on every route. `tables`
-    are the names of the record tables; patterns name them by the standard ones.
+    are the names of the record tables; patterns name them by the standard ones. `issuers` vouch for callers.
     """
 
     authentication: bool
@@ -176,3 +186,4 @@ class PolicySet:
     guardrails: Guardrails | None = None
     limits: tuple[RouteRule, ...] = ()
     tables: Tables = field(default_factory=Tables)
+    issuers: Issuers = field(default_factory=Issuers)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import Final
 
 from policy.diagnostics import Findings, Severity, did_you_mean, quoted
 from policy.fields import one_or_more_texts, one_text
 from policy.frames import Frame, Shape
+from policy.issuers import Issuers, check_issuer
 from policy.patterns import Weights, resource_pattern
 from policy.regexes import REGEX_PREFIX
 from policy.routes import METHODS, path_pattern
@@ -15,22 +17,31 @@ from policy.rules import AccessRule, Everything, ResourcePattern, RouteRule
 from policy.tables import Tables
 from policy.vocabulary import Action, Effect
 
-_ACCESS_KEYS: Final = ("actions", "principal", "resource")
+_ACCESS_KEYS: Final = ("actions", "principal", "issuer", "resource")
 _ROUTE_KEYS: Final = ("paths", "methods")
 ACCESS: Final = Shape("access_policy", "an access rule", _ACCESS_KEYS, "route_policy", _ROUTE_KEYS, about_routes=False)
 ROUTES: Final = Shape("route_policy", "a route rule", _ROUTE_KEYS, "access_policy", _ACCESS_KEYS, about_routes=True)
 
 
-def access_rule(frame: Frame, lenient: bool, tables: Tables, findings: Findings) -> AccessRule | None:
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names that access rules may use: of record tables, and of those who vouch for callers."""
+
+    tables: Tables = field(default_factory=Tables)
+    issuers: Issuers = field(default_factory=Issuers)
+
+
+def access_rule(frame: Frame, lenient: bool, names: Names, findings: Findings) -> AccessRule | None:
     """The access rule that `frame` and its scope make; None after an error that leaves nothing to build on."""
     actions = tuple(Action(word) for word in _chosen(frame, "actions", tuple(Action), findings))
     _require(frame, "actions", "write `actions: [read]`, or more of create, read, update, delete", findings)
-    principal = _principal(frame, findings)
-    resource = _resource(frame, lenient, tables, findings)
+    principal = _principal(frame, names.issuers, findings)
+    issuer = _issuer(frame, names.issuers, findings)
+    resource = _resource(frame, lenient, names.tables, findings)
     if resource is None:
         return None
     return AccessRule(
-        frame.index, frame.effect, principal, actions, resource, frame.conditions, frame.description, frame.span
+        frame.index, frame.effect, principal, actions, resource, frame.conditions, frame.description, frame.span, issuer
     )
 
 
@@ -63,7 +74,7 @@ def _resource(frame: Frame, lenient: bool, tables: Tables, findings: Findings) -
     return resource_pattern(text, weights, tables, findings) if text else None
 
 
-def _principal(frame: Frame, findings: Findings) -> str | None:
+def _principal(frame: Frame, issuers: Issuers, findings: Findings) -> str | None:
     entry = frame.scope.entries.get("principal")
     scalar = one_text(entry.node, "principal", findings) if entry else None
     if scalar is None:
@@ -71,7 +82,17 @@ def _principal(frame: Frame, findings: Findings) -> str | None:
     if "*" in scalar.text or scalar.text.startswith(REGEX_PREFIX):
         message = f"{quoted(scalar.text)} is no pattern: a principal is compared as it is"
         findings.warning("literal-star", scalar.span, message, "leave `principal` out to mean everyone")
+    if issuers.several and "issuer" not in frame.scope.entries:
+        message = f"{quoted(scalar.text)} may be somebody else with each of the issuers that are configured"
+        known = f", {did_you_mean('', issuers.names)}" if issuers.names else ""
+        findings.error("principal-without-issuer", scalar.span, message, f"add `issuer` beside it{known}")
     return scalar.text
+
+
+def _issuer(frame: Frame, issuers: Issuers, findings: Findings) -> str | None:
+    entry = frame.scope.entries.get("issuer")
+    scalar = one_text(entry.node, "issuer", findings) if entry else None
+    return None if scalar is None else check_issuer(scalar, issuers, findings)
 
 
 def _require(frame: Frame, key: str, hint: str, findings: Findings) -> None:

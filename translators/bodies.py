@@ -51,6 +51,9 @@ def access_bodies(rule: AccessRule, dialect: Dialect, tables: Tables) -> tuple[B
     if rule.principal is not None:
         literal = string_literal(rule.principal)
         scope.append(about_the_caller(f"principal is {literal}", f"input.principal.id == {literal}"))
+    if rule.issuer is not None:
+        literal = string_literal(rule.issuer)
+        scope.append(about_the_caller(f"issuer is {literal}", f"input.principal.issuer == {literal}"))
     return tuple(tuple(scope) + tail for tail in condition_bodies(rule.conditions, rule.effect))
 
 

@@ -71,7 +71,7 @@ def _report(
 
 def _possible_cases(rule: _Rule) -> dict[Case, frozenset[Fact]]:
     """The cases in which a rule applies, without impossible ones, and what is certain in each."""
-    named = isinstance(rule, AccessRule) and rule.principal is not None
+    named = isinstance(rule, AccessRule) and rule.names_callers
     certain = {case: consequences(case, named) for case in cases_of(rule.conditions, rule.effect)}
     return {case: facts for case, facts in certain.items() if facts is not None}
 

@@ -49,7 +49,7 @@ def cases_of(conditions: Conditions | None, effect: Effect) -> tuple[Case, ...]:
 def consequences(case: Case, named: bool) -> frozenset[Fact] | None:
     """What is certain in a case, the case included; None if it contradicts itself and never comes about.
 
-    `named` says that the rule names its principal.
+    `named` says that the rule names a principal or an issuer.
     """
     known = set(case) | ({_AUTHENTICATED} if named else set())
     for kind, _, _, holds in case:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, product
 from typing import Final, TypeAlias
 
 from policy.expressions import literal_start
@@ -30,14 +30,14 @@ from policy.rules import (
 from policy.tables import Tables
 from policy.vocabulary import RECORD_PREFIX, RESOURCE_TYPES, TYPE_SYNONYMS, Action
 
-Key: TypeAlias = tuple[str, str | None]
-"""A pattern without its place in the file, and the principal that it is limited to."""
+Key: TypeAlias = tuple[str, str | None, str | None]
+"""A pattern without its place in the file, and the principal and the issuer that it is limited to."""
 
 _ANY_METHOD: Final = "*"
 _EVERYTHING: Final = "*"
 _EVERY_RECORD: Final = f"of {RECORD_PREFIX}*"
 
-EVERYWHERE: Final[Key] = (_EVERYTHING, None)
+EVERYWHERE: Final[Key] = (_EVERYTHING, None, None)
 """The place that contains all others."""
 
 ALL_ACTIONS: Final = tuple(map(str, Action))
@@ -74,11 +74,11 @@ def access_reach(rule: AccessRule, tables: Tables) -> Reach:
     verbs = tuple((str(action),) for action in rule.actions)
     if isinstance(rule.resource, Regex) and not rule.resource.valid:
         return Reach(verbs, ())
-    principals = (None,) if rule.principal is None else (rule.principal, None)
+    callers = dict.fromkeys(product((rule.principal, None), (rule.issuer, None)))
     places = (
         Place(
-            (_key(pattern), rule.principal),
-            tuple((key, who) for key in _wider_resources(pattern, tables) for who in principals),
+            (_key(pattern), rule.principal, rule.issuer),
+            tuple((key, *who) for key in _wider_resources(pattern, tables) for who in callers),
         )
         for pattern in _resources(rule.resource, tables)
     )
@@ -99,7 +99,7 @@ class RouteReaches:
 
     def _places(self, path: PathPattern) -> Iterator[Place]:
         for plain in _paths(path):
-            yield Place((_key(plain), None), tuple((key, None) for key in self._wider(plain)))
+            yield Place((_key(plain), None, None), tuple((key, None, None) for key in self._wider(plain)))
 
     def _wider(self, path: PathPattern) -> Iterator[str]:
         yield _EVERYTHING

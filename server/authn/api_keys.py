@@ -11,13 +11,14 @@ from typing import Final
 
 from starlette.types import Scope
 
+from policy.issuers import API_KEYS
 from policy.vocabulary import Principal
 from server.authn.authenticator import AuthenticationFailed
 from server.authn.exchange import ExchangeFailed
 from server.authn.key_store import KeyStore, KeyStoreUnusable, hash_of
 from server.authn.remembered import Vouched
 
-ISSUER: Final = "ostiary-keys"
+ISSUER: Final = API_KEYS
 """Who vouches for the principals of keys."""
 
 _FORM: Final = re.compile(r"ost_([a-z0-9]{12})_([A-Za-z0-9_-]{43})")

@@ -18,7 +18,7 @@ from jose.exceptions import JOSEError
 
 from server.authn.claims import MAX_VALUE_LENGTH
 from server.authn.kept_files import create_once, publish
-from server.authn.registered_claims import MAX_SUBJECT_LENGTH, is_name
+from server.authn.registered_claims import MAX_ISSUER_LENGTH, MAX_SUBJECT_LENGTH, is_name
 from server.authn.strict import is_plain
 from server.trusted_files import why_changeable
 
@@ -61,6 +61,8 @@ def issue_token(
     """
     if not is_name(subject):
         raise ValueError(f"the subject is not 1 to {MAX_SUBJECT_LENGTH} plain characters")
+    if not is_plain(issuer, MAX_ISSUER_LENGTH):
+        raise ValueError(f"the issuer is not 1 to {MAX_ISSUER_LENGTH} plain characters")
     if lifetime_seconds <= 0:
         raise ValueError(f"the lifetime of `{lifetime_seconds}` seconds is not in the future")
     attributes = {"roles": roles, "teams": teams, "projects": projects, "namespaces": namespaces}

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetPydanticSchema, SecretStr, Tag, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from policy.issuers import GITHUB
 from server.authn.registered_claims import LEEWAY_SECONDS
 from server.config.fields import BearerToken, Secret, Switch, Text, one_of, refusal, whole_number
 from server.config.locations import (
@@ -160,7 +161,7 @@ class GitHubConfig(AskedConfig):
     """`github_token`: tokens that GitHub, or a GitHub Enterprise server, answers for."""
 
     type: Annotated[Literal["github_token"], one_of("github_token")]
-    github_api_base_url: BaseUrl = "https://api.github.com"
+    github_api_base_url: BaseUrl = GITHUB
     claims_mapping: dict[str, Text] | None = None
     recheck_period: Recheck = 60
 

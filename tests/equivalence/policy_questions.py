@@ -73,6 +73,8 @@ def aim_caller(chance: random.Random, rule: dict[str, Any], caller: dict[str, An
     """Give the caller, often, the id that a rule names and a value that it asks for."""
     if "principal" in scope_of(rule) and chance.random() < 0.8:
         caller["id"] = scope_of(rule)["principal"]
+    if "issuer" in scope_of(rule) and chance.random() < 0.8:
+        caller["issuer"] = scope_of(rule)["issuer"]
     for condition in listed(rule.get("when", [])) + listed(rule.get("unless", [])):
         found = model.HAS_VALUE.fullmatch(model.spaced(condition))
         if found and chance.random() < 0.5:

@@ -13,6 +13,7 @@ from tests.equivalence.policy_questions import (
     ACTIONS,
     ATTRIBUTES,
     IDS,
+    ISSUERS,
     METHODS,
     NAMES,
     PATHS,
@@ -128,15 +129,31 @@ resource_patterns = st.one_of(
 )
 
 
+KEYS = {"uri": "https://issuer.example/jwks"}
+PROVIDERS: list[tuple[list[str], dict[str, Any] | None]] = [
+    ([], {"type": "oauth2_token", "jwks": KEYS}),
+    (ISSUERS[1:2], {"type": "oauth2_token", "issuer": ISSUERS[1], "jwks": KEYS}),
+    (ISSUERS[1:], {"type": "oauth2_token", "issuers": [{"issuer": name, "jwks": KEYS} for name in ISSUERS[1:]]}),
+    ([], None),
+]
+"""Providers, each with the issuers that it names; those who vouch for callers may be others too."""
+
+
+def callers(draw: st.DrawFn, issuers: list[str]) -> dict[str, str]:
+    """Seldom one principal, with its issuer where there are several, and more seldom an issuer alone."""
+    scope = {} if draw(mostly) else {"principal": draw(st.sampled_from(IDS))}
+    if issuers and (("principal" in scope and len(issuers) > 1) or not draw(mostly)):
+        scope["issuer"] = draw(st.sampled_from(issuers))
+    return scope
+
+
 @st.composite
-def access_scopes(draw: st.DrawFn) -> dict[str, Any]:
+def access_scopes(draw: st.DrawFn, issuers: list[str]) -> dict[str, Any]:
     """Some actions, often of some resources, seldom of one principal."""
     scope: dict[str, Any] = {"actions": draw(some(ACTIONS, most=4))}
     if draw(mostly):
         scope["resource"] = draw(resource_patterns)
-    if not draw(mostly):
-        scope["principal"] = draw(st.sampled_from(IDS))
-    return scope
+    return scope | callers(draw, issuers)
 
 
 route_scopes = st.fixed_dictionaries(
@@ -153,7 +170,7 @@ def policies(draw: st.DrawFn, rule: st.SearchStrategy[Any], least: int, most: in
     return written
 
 
-access_policies = policies(rules(access_scopes(), about_the_resource), 2, 11)
+access_policies = [policies(rules(access_scopes(issuers), about_the_resource), 2, 11) for issuers, _ in PROVIDERS]
 route_policies = policies(rules(route_scopes, about_the_caller), 1, 7)
 
 
@@ -161,12 +178,13 @@ route_policies = policies(rules(route_scopes, about_the_caller), 1, 7)
 def auth_sections(draw: st.DrawFn) -> dict[str, Any]:
     """The section `server.auth`; most have both policies and authentication."""
     auth: dict[str, Any] = {}
-    if draw(mostly):
-        auth["provider_config"] = {"type": "oauth2_token", "jwks": {"uri": "https://issuer.example/jwks"}}
+    number = draw(st.sampled_from(range(len(PROVIDERS))))
+    if PROVIDERS[number][1] is not None:
+        auth["provider_config"] = PROVIDERS[number][1]
     if draw(mostly):
         auth["route_policy"] = draw(route_policies)
     if draw(mostly):
-        auth["access_policy"] = draw(access_policies)
+        auth["access_policy"] = draw(access_policies[number])
     return auth
 
 

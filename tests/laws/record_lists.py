@@ -20,7 +20,6 @@ from server.storage.record_filter import RowVerdict, compile_filter
 from tests.conformance.engine import LiveOpa
 from tests.equivalence.policy_questions import (
     ATTRIBUTES,
-    IDS,
     NAMES,
     STORAGE,
     aim_caller,
@@ -29,7 +28,17 @@ from tests.equivalence.policy_questions import (
     scope_of,
     typed,
 )
-from tests.equivalence.policy_strategies import about_the_caller, mostly, owned, rules, shared, some, unowned
+from tests.equivalence.policy_strategies import (
+    PROVIDERS,
+    about_the_caller,
+    callers,
+    mostly,
+    owned,
+    rules,
+    shared,
+    some,
+    unowned,
+)
 from tests.reference import model
 from tests.rows import Row, Rows
 
@@ -78,24 +87,23 @@ patterns = st.one_of(
 
 
 @st.composite
-def scopes(draw: st.DrawFn) -> dict[str, Any]:
+def scopes(draw: st.DrawFn, issuers: list[str]) -> dict[str, Any]:
     """Some actions, mostly to read, often on some records, seldom by one principal."""
     scope: dict[str, Any] = {"actions": draw(some(ACTIONS, most=4))}
     if draw(mostly):
         scope["resource"] = draw(patterns)
-    if not draw(mostly) and not draw(mostly):
-        scope["principal"] = draw(st.sampled_from(IDS))
-    return scope
+    return scope if draw(mostly) else scope | callers(draw, issuers)
 
 
 @st.composite
 def policies(draw: st.DrawFn) -> str:
     """A configuration as the text of a YAML file; most have an access policy and authentication."""
     auth: dict[str, Any] = {}
-    if draw(mostly):
-        auth["provider_config"] = {"type": "oauth2_token", "jwks": {"uri": "https://issuer.example/jwks"}}
+    issuers, provider = draw(st.sampled_from(PROVIDERS))
+    if provider is not None:
+        auth["provider_config"] = provider
     if draw(mostly) or draw(mostly):
-        auth["access_policy"] = draw(st.lists(rules(scopes(), CONDITIONS), min_size=1, max_size=8))
+        auth["access_policy"] = draw(st.lists(rules(scopes(issuers), CONDITIONS), min_size=1, max_size=8))
     return yaml.safe_dump({"storage": STORAGE, "server": {"auth": auth}}, sort_keys=False, allow_unicode=True)
 
 

@@ -32,6 +32,7 @@ def decide_access(config: Any, principal: Any, action: str, resource: Any) -> tu
     for index, (effect, scope, rule) in enumerate(rules(auth(config).get("access_policy", DEFAULT_POLICY))):
         if (
             scope.get("principal") in (None, principal and principal["id"])
+            and scope.get("issuer") in (None, principal and principal["issuer"])
             and action in listed(scope["actions"])
             and names_resource(scope.get("resource", "*"), resource)
             and conditions_hold(rule, effect, principal, owner, resource["origin"])

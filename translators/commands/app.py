@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,12 @@ app = typer.Typer(
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The configuration file, such as config.yaml.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON for machines.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Let warnings fail, with exit code 1.")]
+Issuer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ISSUER", help="Who vouches for callers of whom that isn't said; needed if there are several."
+    ),
+]
 Roles = Annotated[list[str] | None, typer.Option("--role", metavar="ROLE", help="A role of theirs; may be repeated.")]
 Teams = Annotated[list[str] | None, typer.Option("--team", metavar="TEAM", help="A team of theirs; may be repeated.")]
 Attributes = Annotated[
@@ -83,6 +90,7 @@ def explain_(
     config: Config,
     *,
     principal: Annotated[str | None, typer.Option("--as", metavar="ID", help="Who asks.")] = None,
+    issuer: Issuer = None,
     anonymous: Annotated[bool, typer.Option("--anonymous", help="Nobody is named: no token was presented.")] = False,
     role: Roles = None,
     team: Teams = None,
@@ -94,6 +102,9 @@ def explain_(
         str | None, typer.Option(metavar="TYPE::NAME", help="What is asked for, such as model::llama.")
     ] = None,
     owner: Annotated[str | None, typer.Option(metavar="ID", help="Who owns the resource; nobody by default.")] = None,
+    owner_issuer: Annotated[
+        str | None, typer.Option(metavar="ISSUER", help="Who vouches for the owner; as for the caller by default.")
+    ] = None,
     owner_role: OwnerRoles = None,
     owner_team: OwnerTeams = None,
     route: Annotated[
@@ -106,12 +117,14 @@ def explain_(
         loaded = load(config)
         question = asked(
             principal=principal,
+            issuer=issuer,
             anonymous=anonymous,
             attributes={"roles": role or [], "teams": team or []},
             more_attributes=attribute or [],
             action=action,
             resource=resource,
             owner=owner,
+            owner_issuer=owner_issuer,
             owner_attributes={"roles": owner_role or [], "teams": owner_team or []},
             route=route,
             known=loaded.known,
@@ -121,13 +134,14 @@ def explain_(
 
 
 @app.command()
-def decide(config: Config) -> None:
+def decide(config: Config, *, issuer: Issuer = None) -> None:
     """Answer questions, one JSON object a line, from standard input to standard output.
 
     The forms of both are described in docs/policy-commands.md.
     """
     with failures_explained(as_json_lines=False):
-        decide_lines(load(config), sys.stdin.buffer, sys.stdout)
+        loaded = load(config)
+        decide_lines(replace(loaded, known=loaded.known.meaning(issuer)), sys.stdin.buffer, sys.stdout)
 
 
 @app.command(name="test")
@@ -158,6 +172,10 @@ def test_(
 def matrix_(
     config: Config,
     *,
+    issuer: Annotated[
+        str | None,
+        typer.Option(metavar="ISSUER", help="Show only callers for whom this one vouches, and anonymous ones."),
+    ] = None,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write the table as CSV instead.")
     ] = None,
@@ -173,7 +191,7 @@ def matrix_(
     from translators.commands.matrix_text import show_matrix
 
     with failures_explained(as_json_lines=json_output):
-        table = matrix(load(config))
+        table = matrix(load(config), issuer)
         if csv_file is not None:
             write_csv(table, csv_file)
         if html_file is not None:

@@ -15,11 +15,15 @@ Value = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """One kind of caller: of that id, or of an id that no rule names, holding `values` and nothing else."""
+    """One kind of caller: of that id, or of an id that no rule names, holding `values` and nothing else.
+
+    `issuer` vouches for it; it is empty where the configuration names none.
+    """
 
     label: str
     id: str | None
     values: tuple[Value, ...] = ()
+    issuer: str = ""
 
     def principal(self, more: Iterable[Value] = ()) -> Question | None:
         """The caller for a question, holding `more` besides; None for an anonymous one."""
@@ -28,7 +32,7 @@ class Caller:
         attributes: dict[str, list[str]] = {}
         for attribute, value in (*self.values, *more):
             attributes.setdefault(attribute, []).append(value)
-        return {"id": self.id, "issuer": "", "attributes": attributes}
+        return {"id": self.id, "issuer": self.issuer, "attributes": attributes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,36 +49,53 @@ class Callers:
     shared_value: str
 
 
-def callers(policies: PolicySet) -> Callers:
-    """The callers that the rules of both policies distinguish."""
+def callers(policies: PolicySet, only: str | None = None) -> Callers:
+    """The callers that the rules of both policies distinguish; `only` those of one issuer, and anonymous ones."""
     rules: tuple[AccessRule | RouteRule, ...] = (*(policies.routes or ()), *policies.access)
     names = list(dict.fromkeys(rule.principal for rule in policies.access if rule.principal is not None))
     someone = _unlike("someone", names)
-    values = dict.fromkeys(value for rule in rules for value in _values(rule))
-    single = {value: Caller(_label((value,)), someone, (value,)) for value in values}
-    together = dict.fromkeys(group for rule in rules if len(group := tuple(dict.fromkeys(_values(rule)))) > 1)
-    pairs = {
-        frozenset(pair): (Caller(_label(pair), someone, pair), (single[pair[0]], single[pair[1]]))
-        for pair in combinations(values, 2)
-    }
-    alone = [
-        Caller("anonymous", None),
-        Caller("any authenticated user", someone),
-        *single.values(),
-        *(Caller(_label(group), someone, group) for group in together),
-        *(Caller(f"principal {name}", name) for name in names),
-        *_named_with_values(policies.access),
-    ]
-    others = tuple(pair for held, pair in pairs.items() if held not in set(map(frozenset, together)))
+    values = tuple(dict.fromkeys(value for rule in rules for value in _values(rule)))
+    together = tuple(dict.fromkeys(group for rule in rules if len(group := tuple(dict.fromkeys(_values(rule)))) > 1))
+    alone, pairs = [Caller("anonymous", None)], []
+    for issuer, of in _issuers(policies, only):
+        single = {value: Caller(_label((value,)) + of, someone, (value,), issuer) for value in values}
+        alone += [
+            Caller("any authenticated user" + of, someone, (), issuer),
+            *single.values(),
+            *(Caller(_label(group) + of, someone, group, issuer) for group in together),
+            *_named(policies, issuer, of),
+        ]
+        pairs += [
+            (Caller(_label(pair) + of, someone, pair, issuer), (single[pair[0]], single[pair[1]]))
+            for pair in combinations(values, 2)
+            if frozenset(pair) not in set(map(frozenset, together))
+        ]
     stranger = _unlike("another", [*names, someone])
-    return Callers(tuple(dict.fromkeys(alone)), others, stranger, _unlike("shared", [value for _, value in values]))
+    shared_value = _unlike("shared", [value for _, value in values])
+    return Callers(tuple(dict.fromkeys(alone)), tuple(dict.fromkeys(pairs)), stranger, shared_value)
 
 
-def _named_with_values(rules: Iterable[AccessRule]) -> Iterator[Caller]:
+def _issuers(policies: PolicySet, only: str | None) -> Iterator[tuple[str, str]]:
+    """The issuers between which the rules distinguish, each with its part of a label; one for all that no rule names.
+
+    Where no rule names an issuer, every caller is alike.
+    """
+    named = tuple(dict.fromkeys(rule.issuer for rule in policies.access if rule.issuer is not None))
+    others = [issuer for issuer in policies.issuers.names if issuer not in named]
+    shown = [only] if only is not None else [*others[:1], *named]
+    for issuer in shown or [""]:
+        yield issuer, f" of {issuer}" if named and issuer else ""
+
+
+def _named(policies: PolicySet, issuer: str, of: str) -> Iterator[Caller]:
+    """The callers whose names stand in rules, and the same with the values that these rules ask for."""
+    rules = [rule for rule in policies.access if rule.principal is not None and rule.issuer in (None, issuer)]
+    for rule in rules:
+        yield Caller(f"principal {rule.principal}{of}", rule.principal, (), issuer)
     for rule in rules:
         group = tuple(dict.fromkeys(_values(rule)))
-        if rule.principal is not None and group:
-            yield Caller(f"principal {rule.principal}, {_label(group)}", rule.principal, group)
+        if group:
+            yield Caller(f"principal {rule.principal}{of}, {_label(group)}", rule.principal, group, issuer)
 
 
 def _values(rule: AccessRule | RouteRule) -> Iterator[Value]:

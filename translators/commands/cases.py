@@ -128,7 +128,7 @@ def _principal(node: Node, findings: Findings) -> Question | None:
         hint = "write `{id: user-1, roles: [developer]}`"
         findings.error("not-a-mapping", node.span, f"a principal is a mapping, not {kind_of(node)}", hint)
         return None
-    texts: dict[str, str] = {"issuer": ""}
+    texts: dict[str, str] = {}
     attributes: dict[str, list[str]] = {}
     for name, entry in node.entries.items():
         if name in ("id", "issuer"):
@@ -138,7 +138,7 @@ def _principal(node: Node, findings: Findings) -> Question | None:
             attributes[name] = [value.text for value in one_or_more_texts(entry.node, name, findings)]
     if "id" not in texts:
         findings.error("missing-key", node.span, "a principal needs an `id`", "write `id: user-1`")
-    return {"id": texts.get("id", ""), "issuer": texts["issuer"], "attributes": attributes}
+    return {"id": "", **texts, "attributes": attributes}
 
 
 class _CaseReader:

@@ -71,7 +71,7 @@ def compiled(path: Path, document: Mapping, findings: Findings, *, check_guardra
         return None
     findings.diagnostics.extend(guardrails.warnings)
     report_attributes_of_guardrails(guardrails.attributes, document, os.environ, findings)
-    known = Known(model_aliases(document, os.environ), policies.tables)
+    known = Known(model_aliases(document, os.environ), policies.tables, policies.issuers)
     return Loaded(path, policies, bundle, tuple(findings.diagnostics), known)
 
 

@@ -76,9 +76,12 @@ class Matrix:
         }
 
 
-def matrix(loaded: Loaded) -> Matrix:
-    """Decide every cell; raises UnclearQuestion for a policy that is too large, OpaNotFound or OpaFailed."""
-    known = callers(loaded.policies)
+def matrix(loaded: Loaded, issuer: str | None = None) -> Matrix:
+    """Decide every cell, of the callers of one `issuer` or of all.
+
+    Raises UnclearQuestion for a policy that is too large or an unknown issuer, OpaNotFound or OpaFailed.
+    """
+    known = callers(loaded.policies, loaded.known.meaning(issuer).issuer)
     made, left_out = columns(loaded.policies)
     asker = _Asker(loaded, made, known)
     pairs = known.pairs
@@ -153,14 +156,14 @@ class _Asker:
                 yield (
                     f"same {attribute}",
                     caller.principal([held]),
-                    self._stranger({attribute: [held[1]]}),
+                    self._stranger(caller, {attribute: [held[1]]}),
                     Origin.CREATED,
                 )
-        yield "others'", myself, self._stranger({}), Origin.CREATED
+        yield "others'", myself, self._stranger(caller, {}), Origin.CREATED
         yield "unowned", myself, None, Origin.CREATED
 
-    def _stranger(self, attributes: dict[str, list[str]]) -> Question:
-        return {"id": self._known.stranger, "issuer": "", "attributes": attributes}
+    def _stranger(self, caller: Caller, attributes: dict[str, list[str]]) -> Question:
+        return {"id": self._known.stranger, "issuer": caller.issuer, "attributes": attributes}
 
 
 def _adds_up(cells: dict[Caller, tuple[Cell, ...]], caller: Caller, parts: tuple[Caller, Caller]) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from policy.diagnostics import did_you_mean, quoted
+from policy.issuers import Issuers
 from policy.patterns import with_type
 from policy.routes import METHODS, normalize_path
 from policy.tables import Tables
@@ -20,11 +21,37 @@ Question = dict[str, Any]
 class Known:
     """What a configuration says about the names in questions.
 
-    `models` maps any name of a configured model to all of its names; `tables` are the names of the record tables.
+    `models` maps any name of a configured model to all of its names; `tables` are the names of the record tables;
+    `issuers` vouch for callers, and `issuer` is the one that a question means which names none.
     """
 
     models: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     tables: Tables = field(default_factory=Tables)
+    issuers: Issuers = field(default_factory=Issuers)
+    issuer: str | None = None
+
+    def meaning(self, issuer: str | None) -> Known:
+        """The same, for questions that mean this `issuer` where they name none; raises UnclearQuestion."""
+        if issuer is None:
+            return self
+        name = self.issuers.named(issuer)
+        if name is None and self.issuers.names:
+            raise UnclearQuestion(f"no issuer is called {quoted(issuer)}", self.issuers.hint(issuer))
+        return replace(self, issuer=issuer if name is None else name)
+
+    def issuer_of(self, written: str | None, place: str) -> str:
+        """The issuer as it is written, or meant; raises UnclearQuestion where it could be one of several.
+
+        One that isn't configured is taken as written: an owner may have it from another time.
+        """
+        if written is not None:
+            return self.issuers.named(written) or written
+        if self.issuer is not None:
+            return self.issuer
+        if self.issuers.several:
+            message = f"{place} may be somebody else with each of the issuers that are configured"
+            raise UnclearQuestion(message, f"name its issuer, {did_you_mean('', self.issuers.names)}")
+        return self.issuers.sole or ""
 
 
 _RECORD: Final = RECORD_PREFIX.removesuffix("::")
@@ -43,12 +70,14 @@ class UnclearQuestion(Exception):
 def asked(
     *,
     principal: str | None,
+    issuer: str | None,
     anonymous: bool,
     attributes: Mapping[str, Sequence[str]],
     more_attributes: Sequence[str],
     action: str | None,
     resource: str | None,
     owner: str | None,
+    owner_issuer: str | None,
     owner_attributes: Mapping[str, Sequence[str]],
     route: str | None,
     known: Known,
@@ -56,21 +85,25 @@ def asked(
     """The question that a command line asks, `action` read if it isn't given; raises UnclearQuestion."""
     if (resource is None) is (route is None):
         raise UnclearQuestion('say what is asked for: either --resource TYPE::NAME or --route "METHOD PATH"')
-    caller = _asking(principal, anonymous, attributes, more_attributes)
+    known = known.meaning(issuer)
+    caller = _asking(principal, issuer, anonymous, attributes, more_attributes)
     holding = {key: list(values) for key, values in owner_attributes.items() if values}
+    if owner is None and owner_issuer is not None:
+        raise UnclearQuestion("--owner-issuer needs an owner", "add --owner ID")
     if route is not None:
         if action is not None or owner is not None or holding:
             raise UnclearQuestion(f"{_ONLY_ABOUT_RESOURCES} say nothing about a route", "leave them out")
         return question({"principal": caller, "route": named_route(route)}, known)
     if owner is None and holding:
         raise UnclearQuestion("--owner-role and --owner-team need an owner", "add --owner ID")
-    holder = None if owner is None else {"id": owner, "attributes": holding}
+    holder = None if owner is None else _named(owner, owner_issuer, holding)
     target = {**named_resource(resource or ""), "owner": holder}
     return question({"principal": caller, "action": named_action(action or Action.READ), "resource": target}, known)
 
 
 def _asking(
     principal: str | None,
+    issuer: str | None,
     anonymous: bool,
     attributes: Mapping[str, Sequence[str]],
     more_attributes: Sequence[str],
@@ -83,9 +116,15 @@ def _asking(
         if not separator or not name:
             raise UnclearQuestion(f"--attribute takes NAME=VALUE, not {quoted(text)}")
         named.setdefault(name, []).append(value)
+    if principal is None and issuer is not None:
+        raise UnclearQuestion("no issuer vouches for an anonymous caller", "write --as ID")
     if principal is None and named:
         raise UnclearQuestion("an anonymous caller has no roles, teams or other attributes", "write --as ID")
-    return None if principal is None else {"id": principal, "attributes": named}
+    return None if principal is None else _named(principal, issuer, named)
+
+
+def _named(principal: str, issuer: str | None, attributes: Question) -> Question:
+    return {"id": principal, "attributes": attributes} | ({} if issuer is None else {"issuer": issuer})
 
 
 def named_resource(text: str) -> dict[str, str]:
@@ -125,7 +164,8 @@ def named_action(text: str) -> str:
 def question(written: Mapping[str, Any], known: Known) -> Question:
     """The question in `{"principal", "action", "resource": {"type", "id", "owner"}}` and/or `{"principal", "route"}`.
 
-    Types are made canonical, paths normalized, and what is left out gets its usual meaning: no issuer; the origin is
+    Types are made canonical, paths normalized, and what is left out gets its usual meaning: the only issuer that there
+    is; the origin is
     `config` where there is no owner, unless the resource is to be created; a model and a table of the configuration
     have all of their names. Raises UnclearQuestion for anything malformed: nothing is guessed.
     """
@@ -134,12 +174,12 @@ def question(written: Mapping[str, Any], known: Known) -> Question:
         raise UnclearQuestion(f"unknown member `{min(unknown)}`")
     if "principal" not in written:
         raise UnclearQuestion("`principal` is missing; write null for an anonymous caller")
-    form: Question = {"principal": _principal(written["principal"], "principal")}
+    form: Question = {"principal": _principal(written["principal"], "principal", known.issuer_of)}
     if "route" in written:
         form["route"] = _route(written["route"])
     if "resource" in written or "action" in written:
         form["action"] = _action(written.get("action"))
-        form["resource"] = _resource(written.get("resource"), form["action"], known.tables)
+        form["resource"] = _resource(written.get("resource"), form["action"], known)
         if form["resource"]["type"] == "model" and form["resource"]["origin"] == "config":
             form["resource"]["names"] = _all_names(form["resource"]["names"], known)
     if len(form) == 1:
@@ -147,7 +187,7 @@ def question(written: Mapping[str, Any], known: Known) -> Question:
     return form
 
 
-def _principal(written: Any, place: str) -> Question | None:
+def _principal(written: Any, place: str, issuer_of: Callable[[str | None, str], str]) -> Question | None:
     if written is None:
         return None
     members = _object(written, place, required={"id"}, optional={"attributes", "issuer"})
@@ -157,8 +197,12 @@ def _principal(written: Any, place: str) -> Question | None:
     for name, values in attributes.items():
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             raise UnclearQuestion(f"`{place}.attributes.{name}` is not a list of strings")
-    issuer = _text(members.get("issuer", ""), f"{place}.issuer")
-    return {"id": _text(members["id"], f"{place}.id"), "issuer": issuer, "attributes": dict(attributes)}
+    issuer = _text(members["issuer"], f"{place}.issuer") if "issuer" in members else None
+    return {
+        "id": _text(members["id"], f"{place}.id"),
+        "issuer": issuer_of(issuer, f"`{place}`"),
+        "attributes": dict(attributes),
+    }
 
 
 def _route(written: Any) -> Question:
@@ -175,7 +219,7 @@ def _action(written: Any) -> str:
     return str(written)
 
 
-def _resource(written: Any, action: str, tables: Tables) -> Question:
+def _resource(written: Any, action: str, known: Known) -> Question:
     members = _object(written, "resource", required={"type"}, optional={"id", "names", "owner", "origin"})
     names = members.get("names", [members.get("id")])
     if not isinstance(names, list) or not names:
@@ -183,13 +227,13 @@ def _resource(written: Any, action: str, tables: Tables) -> Question:
     subject_type, names = _canonical(
         _text(members["type"], "resource.type"), [_text(name, "resource.id") for name in names]
     )
-    owner = _principal(members.get("owner"), "resource.owner")
+    owner = _principal(members.get("owner"), "resource.owner", known.issuer_of)
     unowned = owner is None and action != Action.CREATE
     origin = members.get("origin", "config" if unowned else "created")
     if origin not in {"config", "created"}:
         raise UnclearQuestion("`resource.origin` is neither `config` nor `created`")
-    canonical = tables.canonical_type(subject_type)
-    types = tables.types(canonical)
+    canonical = known.tables.canonical_type(subject_type)
+    types = known.tables.types(canonical)
     further = {"types": list(types)} if len(types) > 1 else {}
     return {"type": canonical, **further, "names": names, "owner": owner, "origin": origin}
 
