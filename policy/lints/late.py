@@ -176,7 +176,7 @@ def _verbs(rule: _Rule) -> tuple[str, ...]:
 
 def _is_narrowed(rule: _Rule) -> bool:
     """Tell whether it is for some callers alone, so that it closes no list of rules."""
-    return rule.conditions is not None or (isinstance(rule, AccessRule) and rule.principal is not None)
+    return rule.conditions is not None or (isinstance(rule, AccessRule) and rule.names_callers)
 
 
 def _method(text: str) -> str:

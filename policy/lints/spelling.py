@@ -34,7 +34,7 @@ def _words(written: Written, unknown: Collection[str]) -> Iterator[tuple[str, st
     for rule, places in written:
         if isinstance(rule, AccessRule) and rule.principal is not None:
             for scalar in places.scope(rule, "principal"):
-                yield "principal", rule.principal, scalar, places.named(rule)
+                yield f"principal of {rule.issuer}", rule.principal, scalar, places.named(rule)
     for rule, places, condition, scalar in conditions_of(written):
         if isinstance(condition, HasValue | SharesWithOwner) and condition.attribute not in unknown:
             yield "attribute", condition.attribute, scalar, places.named(rule)

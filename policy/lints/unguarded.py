@@ -53,7 +53,7 @@ def report_unguarded_permits(
             continue
         if rule.effect is Effect.FORBID:
             forbids.add(rule)
-        elif rule.principal is None:
+        elif not rule.names_callers:
             _report(rule, known, forbids, places, findings)
 
 
@@ -130,7 +130,7 @@ class _Forbids:
             if not may_hold(cases, self._known.of_maker if made else self._known.of_other):
                 continue
             surely = holds_for_all(cases, self._known.of_bare_maker if made else self._known.of_stranger)
-            forbid = _Forbid(rule, surely and rule.principal is None)
+            forbid = _Forbid(rule, surely and not rule.names_callers)
             for kind in kinds:
                 if isinstance(rule.resource, ExactName):
                     self._named[action, kind].setdefault(rule.resource.name, []).append(forbid)
@@ -241,7 +241,7 @@ def _remedy(rule: AccessRule) -> str:
 
 def _cases(rule: AccessRule) -> list[Case]:
     """The cases in which a rule applies, with what follows from each; without impossible ones."""
-    named = rule.principal is not None
+    named = rule.names_callers
     certain = (consequences(case, named) for case in cases_of(rule.conditions, rule.effect))
     return [facts for facts in certain if facts is not None]
 

@@ -16,6 +16,7 @@ SUBJECT = "rego/ostiary/subject/subject.rego"
 
 MISTAKES = (
     Mistake("actions are not tested", BODIES, "if len(rule.actions) < len(Action):", "if not rule.actions:"),
+    Mistake("issuers are not tested", BODIES, "if rule.issuer is not None:", "if rule.issuer == '':"),
     Mistake("principals are not tested", BODIES, "if rule.principal is not None:", "if rule.principal == '':"),
     Mistake(
         "an exact name matches its whole type",
@@ -202,6 +203,12 @@ MISTAKES = (
         DECISION,
         "resource := vetoed(resource_vetoes) if {\n\tcount(resource_vetoes) > 0",
         "resource := vetoed(resource_vetoes) if {\n\tcount(resource_vetoes) > 99",
+    ),
+    Mistake(
+        "guardrails know a table by its standard name alone",
+        DECISION,
+        "some veto in vetoes with input.resource.type as type",
+        "some veto in vetoes with input.resource.type as input.resource.type",
     ),
     Mistake(
         "guardrails don't hold for routes",
