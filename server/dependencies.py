@@ -61,7 +61,8 @@ class Dependency:
 
     Without it the server can't serve if it is `needed`. After a failed use it counts as degraded for `hold` seconds,
     whatever works in between. `probe` asks it if it was not used for `every` seconds; unless `on_timer`, only when
-    somebody wants to know, or while it is not well.
+    somebody wants to know, or while it is not well. `provider_id` is that of a provider, which not every caller may
+    know of.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Dependency:
         on_timer: bool = True,
         every: float = 5.0,
         hold: float = 0.0,
+        provider_id: str | None = None,
     ) -> None:
         self.name = name
         self.needed = needed
@@ -82,6 +84,7 @@ class Dependency:
         self._on_timer = on_timer
         self._every = every
         self._hold = hold
+        self.provider_id = provider_id
         self._failed_at: float | None = None
         self._heard_at: float | None = None
         self.looking: asyncio.Task[None] | None = None

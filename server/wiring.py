@@ -252,7 +252,8 @@ def _metrics_page(auth: AuthConfig, metrics: Metrics) -> MetricsPage | None:
 
 def _entry(api: str, provider: ProviderConfig, reader: Reader, telemetry: Telemetry) -> ProviderEntry:
     settings, tracing = _masked(provider.config.model_dump()), telemetry.tracing
-    dependency = Dependency(f"provider:{provider.provider_id}", on_timer=False, every=10.0, hold=5.0)
+    name = provider.provider_id
+    dependency = Dependency(f"provider:{name}", on_timer=False, every=10.0, hold=5.0, provider_id=name)
     made: Provider = ObservedProvider(_provider(provider, reader), telemetry.dependencies.add(dependency))
     if tracing is not None:
         from server.telemetry.traced import TracedProvider

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from policy.vocabulary import Origin, Resource
 from server.authz.errors import PolicyUnavailable
 from server.authz.readiness import Readiness
 from server.dependencies import Dependencies, Finding, State
+from server.guards import Gate
 from server.requests import gate_of
 
 
@@ -62,10 +65,23 @@ class Health:
         await self._dependencies.look()
         found = {each.name: each.finding for each in self._dependencies}
         found["policy"] = _of_policy(readiness, found.get("policy"))
-        stopped = any(each.needed and each.finding.state is State.DOWN for each in self._dependencies)
+        stopped = any(each.needed and found[each.name].state is State.DOWN for each in self._dependencies)
         ready = readiness.ready and gate.judged and not stopped
-        report = _report(readiness, _status(ready, found.values()), self._never_found(), found)
+        hidden = await self._hidden(gate)
+        shown = {name: each for name, each in found.items() if name not in hidden}
+        report = _report(readiness, _status(ready, found.values()), self._never_found(), shown)
         return JSONResponse(report) if ready else JSONResponse(report, 503, {"Retry-After": "1"})
+
+    async def _hidden(self, gate: Gate) -> set[str]:
+        """The dependencies that are providers which this caller may not read, or all of them if that can't be told."""
+        providers = {each.provider_id: each.name for each in self._dependencies if each.provider_id is not None}
+        if not gate.judged or not providers:
+            return set(providers.values())
+        resources = [Resource("provider", (name,), None, Origin.CONFIG) for name in providers]
+        with suppress(PolicyUnavailable):
+            permits = await gate.listed("provider", resources)
+            return set(providers.values()) - {providers[permit.resource.names[0]] for permit in permits}
+        return set(providers.values())
 
     async def version(self, request: Request) -> Response:
         """The version of this server."""

@@ -274,3 +274,20 @@ def test_with_authentication_off_everyone_is_let_in_and_readiness_says_so(opa_bi
         refused = house.address.post(CHAT, chat("m"))
         assert (refused.status, refused.error["code"]) == (403, "insufficient_permissions")
         assert "www-authenticate" not in refused.headers
+
+
+def test_readiness_names_no_provider_that_the_caller_may_not_read(house: Decided) -> None:
+    def named(who: str) -> set[str]:
+        found = house.address.get("/v1/health/ready", who).json["dependencies"]
+        return {name for name in found if name.startswith("provider:")}
+
+    assert named(ALICE) == {"provider:echo"}
+    assert named(ADMIN) == {"provider:echo", "provider:far"}
+    assert "quota" not in house.address.get("/v1/health/ready", ALICE).json["dependencies"]
+
+
+def test_readiness_without_decisions_names_no_provider(silent: Decided) -> None:
+    answer = silent.address.get("/v1/health/ready", ADMIN)
+    assert answer.status == 503
+    assert not [name for name in answer.json["dependencies"] if name.startswith("provider:")]
+    assert answer.json["dependencies"]["policy"]["state"] == "down"
