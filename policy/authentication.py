@@ -4,13 +4,25 @@ where the guardrails are.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Mapping as Environ
+from typing import Final
 
 from policy.diagnostics import Findings
 from policy.document import Mapping, Node, Scalar
 from policy.environment import Missing, about_empty_conditional, empty_conditionals, substitute
 from policy.fields import kind_of
 from policy.rules import Guardrails
+
+OLD_KEYS: Final = ("provider_type", "config")
+"""How authentication was written before there was `provider_config`."""
+
+
+def about_old_keys(written: Iterable[str]) -> tuple[str, str]:
+    """The message and the hint of the one error about the keys of the old form, of which `written` are there."""
+    keys = " and ".join(f"`{key}`" for key in written if key in OLD_KEYS)
+    message = f"authentication is written in an old form: {keys} under `auth`"
+    return message, "write `provider_config` there, with the `type` of the provider and the settings of `config` in it"
 
 
 def is_configured(auth: Mapping, environ: Environ[str, str], findings: Findings) -> bool:

@@ -44,17 +44,25 @@ def subject_claim(provider_type: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Claims:
-    """What the configuration says about claims.
-
-    `pairs` are the claims and the attributes that they become, with any of the issuers; `span` is where a mapping
-    stands, or else where the provider does. `subject` is the claim that names the caller, None where no claim does.
-    """
+class ClaimsMapping:
+    """What the claims of one issuer become; `span` is where the mapping stands, or the issuer where it has none."""
 
     pairs: tuple[tuple[str, str], ...]
     is_default: bool
-    subject: str | None
     span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What the configuration says about claims.
+
+    `pairs` are the claims and the attributes that they become, with any of the issuers. `subject` is the claim that
+    names the caller, None where no claim does. `mappings` are those of the issuers, in their order.
+    """
+
+    pairs: tuple[tuple[str, str], ...]
+    subject: str | None
+    mappings: tuple[ClaimsMapping, ...] = ()
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -66,25 +74,25 @@ def read_claims(auth: Mapping, environ: TextMapping[str, str]) -> Claims | None:
     """The claims under `server.auth`; None where they can't be told, because they vary or are malformed."""
     entry = auth.entries.get("provider_config")
     if entry is None or not isinstance(entry.node, Mapping):
-        return Claims(tuple(DEFAULT_CLAIMS.items()), True, None, auth.span)
+        return Claims(tuple(DEFAULT_CLAIMS.items()), None)
     provider = entry.node
     kind = provider.entries.get("type")
     name = (_text(kind.node, environ) if kind else None) or "oauth2_token"
     if name not in _DEFAULTS:
         return None  # such callers come with attributes of any name
-    found: list[tuple[str, str]] = []
-    is_default, span = True, entry.key_span
+    found: list[ClaimsMapping] = []
     for place in _issuers(provider):
         written = place.entries.get("claims_mapping")
         if written is None or (isinstance(written.node, Scalar) and written.node.value is None):
-            found += _DEFAULTS[name].items()
+            span = entry.key_span if place is provider else place.span
+            found.append(ClaimsMapping(tuple(_DEFAULTS[name].items()), True, span))
             continue
         mapping = _mapping(written.node)
         if mapping is None:
             return None
-        found += mapping.items()
-        is_default, span = False, written.key_span
-    return Claims(tuple(dict.fromkeys(found)), is_default, _SUBJECT_CLAIMS[name], span)
+        found.append(ClaimsMapping(tuple(mapping.items()), False, written.key_span))
+    pairs = tuple(dict.fromkeys(pair for mapping in found for pair in mapping.pairs))
+    return Claims(pairs, _SUBJECT_CLAIMS[name], tuple(found))
 
 
 def _issuers(provider: Mapping) -> list[Mapping]:

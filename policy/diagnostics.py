@@ -104,4 +104,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     close = get_close_matches(word.lower(), choices, n=1, cutoff=0.6)
     if close:
         return f"did you mean `{choices[close[0]]}`?"
+    if len(choices) == 1:
+        return f"use `{next(iter(choices.values()))}`"
     return f"use one of {', '.join(f'`{choice}`' for choice in choices.values())}"

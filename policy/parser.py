@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-from policy.authentication import guardrails, is_configured, lenient_patterns
+from policy.authentication import OLD_KEYS, about_old_keys, guardrails, is_configured, lenient_patterns
 from policy.collecting import collector_at_rest
 from policy.diagnostics import Findings, quoted
 from policy.document import Mapping, Node, Scalar, parse_document
@@ -24,7 +24,6 @@ from policy.tables import read_tables
 
 _POLICIES: Final = (ACCESS.policy, ROUTES.policy)
 _AUTH_KEYS: Final = ("provider_config", *_POLICIES, "guardrails", "lenient_patterns", "require")
-_OLD_FORM: Final = dict.fromkeys(("provider_type", "config"), "write `provider_config` with a `type` in it")
 
 _NO_CONFIGURATION: Final = Names()
 
@@ -94,7 +93,9 @@ def _auth_section(document: Mapping, findings: Findings) -> Mapping:
     _report_misplaced(server, _POLICIES, findings)
     _report_misspelt(server, "auth", "`server`", findings)
     auth = _section(server, "auth", findings)
-    known_keys(auth, _AUTH_KEYS, "`server.auth`", findings, _OLD_FORM)
+    known_keys(auth, (*_AUTH_KEYS, *OLD_KEYS), "`server.auth`", findings)
+    if old := [key for key in auth.entries if key in OLD_KEYS]:
+        findings.error("misplaced-key", auth.entries[old[0]].key_span, *about_old_keys(old))
     provider = auth.entries.get("provider_config")
     if provider is not None and isinstance(provider.node, Mapping):
         _report_misplaced(provider.node, _POLICIES, findings)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from policy.diagnostics import Diagnostic, Severity, visible
+from policy.secrets import hidden_in_addresses, secret_places
 
 LINE_WIDTH: Final = 160
 """Most characters of a source line that are shown; the part around the place is kept."""
@@ -17,17 +17,8 @@ _DIM: Final = "\x1b[2m"
 _RESET: Final = "\x1b[0m"
 _COLORS: Final = {Severity.ERROR: "\x1b[1;31m", Severity.WARNING: "\x1b[1;33m"}
 
-# What stands behind such a key may be a secret, and diagnostics end up in logs.
-_SECRET: Final = re.compile(
-    r"((?<![\w-])(?=[\w-]*(?:key|token|secret|password|credential))[\w-]++[\"']?\s*:\s+)\S.*", re.IGNORECASE
-)
-# So may be what stands in an address before its host, and behind its path.
-_SCHEME: Final = r"[a-z][a-z0-9+.-]{0,20}://"
-_ADDRESS: Final = re.compile(
-    rf"""((?:(?:url|uri|endpoint|host|address)["']?\s*:\s+["']?(?:{_SCHEME})?|{_SCHEME}))([^\s"'<>]+)""", re.IGNORECASE
-)
-_QUERY: Final = re.compile(r"""([?&][\w.-]+=)([^\s"'<>&]+)""")
 _LOOK_BACK: Final = 4096
+_MASK: Final = "***"
 
 
 def render(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], color: bool) -> str:
@@ -35,9 +26,9 @@ def render(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], color:
 
     `sources` maps the names of files to their text; a diagnostic about another file is shown without its line.
     """
-    lines = {name: _lines(text) for name, text in sources.items()}
+    shown = {name: _Source(text) for name, text in sources.items()}
     ordered = sorted(dict.fromkeys(diagnostics), key=lambda found: (found.span, found.message))
-    return "\n".join(_rendered(found, lines.get(found.span.file, []), color) for found in ordered)
+    return "\n".join(_rendered(found, shown.get(found.span.file), color) for found in ordered)
 
 
 def as_json(diagnostic: Diagnostic) -> dict[str, str | int]:
@@ -53,12 +44,26 @@ def as_json(diagnostic: Diagnostic) -> dict[str, str | int]:
     }
 
 
-def _rendered(found: Diagnostic, lines: list[str], color: bool) -> str:
+class _Source:
+    """The lines of a file, with what diagnostics, which end up in logs, don't show of them."""
+
+    def __init__(self, text: str) -> None:
+        plain = text.removeprefix("\ufeff").replace("\r\n", "\n")
+        self.lines = plain.split("\n")
+        self._secrets = secret_places(plain)
+
+    def hidden(self, line: int) -> list[tuple[int, int]]:
+        """The columns of a line (from 0) that hold secrets."""
+        return self._secrets.get(line, [])
+
+
+def _rendered(found: Diagnostic, source: _Source | None, color: bool) -> str:
     severity = _painted(f"{found.severity}:", _COLORS[found.severity], color)
     parts = [f"{_painted(visible(str(found.span)), _BOLD, color)}: {severity} {visible(found.message)}"]
     margin = " " * len(str(found.span.line))
-    if found.span.line <= len(lines):
-        before, after = _excerpt(lines[found.span.line - 1], found.span.column - 1)
+    if source is not None and found.span.line <= len(source.lines):
+        number = found.span.line - 1
+        before, after = _excerpt(source.lines[number], found.span.column - 1, source.hidden(number))
         parts.append(f"{_painted(f' {found.span.line} |', _DIM, color)} {before}{after}".rstrip())
         caret = _painted("^", _COLORS[found.severity], color)
         parts.append(f"{_painted(f' {margin} |', _DIM, color)} {' ' * _width(before)}{caret}")
@@ -67,33 +72,44 @@ def _rendered(found: Diagnostic, lines: list[str], color: bool) -> str:
     return "\n".join(parts)
 
 
-def _excerpt(line: str, offset: int) -> tuple[str, str]:
-    """What is shown of `line`, in two parts: up to `offset`, and from there on."""
+def _excerpt(line: str, offset: int, hidden: list[tuple[int, int]]) -> tuple[str, str]:
+    """What is shown of `line`, in two parts: up to `offset`, and from there on; nothing of what is `hidden`."""
     # A line may be megabytes long: what is far from the place isn't even looked at.
     first = max(0, offset - _LOOK_BACK)
-    near = _without_addresses(line[first : offset + LINE_WIDTH])
-    near = _SECRET.sub(r"\1***", near)
-    offset = min(offset - first, len(near))
+    near, offset = _masked(
+        line[first : offset + LINE_WIDTH], offset - first, [(a - first, b - first) for a, b in hidden]
+    )
+    offset = min(offset, len(near))
     start = max(0, min(offset - LINE_WIDTH // 2, len(near) - LINE_WIDTH))
     before = ("…" if first + start else "") + visible(near[start:offset])
     after = visible(near[offset : start + LINE_WIDTH]) + ("…" if start + LINE_WIDTH < len(near) else "")
     return before, after.rstrip()
 
 
-def _without_addresses(text: str) -> str:
-    """`text`, just as long, with asterisks for what may be secret in its addresses."""
+def _masked(text: str, offset: int, hidden: list[tuple[int, int]]) -> tuple[str, int]:
+    """`text` with stars in place of what is hidden, and where the character at `offset` is then."""
+    parts: list[str] = []
+    done, moved = 0, offset
+    for first, last in _united([*hidden, *hidden_in_addresses(text)]):
+        start, end = max(first, 0), min(last, len(text))
+        if start >= end:
+            continue
+        parts += text[done:start], _MASK
+        if start < offset:
+            moved += len(_MASK) - (end - start) if end <= offset else start - offset
+        done = end
+    return "".join([*parts, text[done:]]), moved
 
-    def masked(found: re.Match[str]) -> str:
-        address = found[2]
-        host = address.rfind("@") + 1 if address[0] != "@" else 0
-        behind = min((at for at in (address.find("?"), address.find("#")) if at >= host), default=len(address))
-        return f"{found[1]}{'*' * host}{address[host : behind + 1]}{'*' * len(address[behind + 1 :])}"
 
-    return _QUERY.sub(lambda found: found[1] + "*" * len(found[2]), _ADDRESS.sub(masked, text))
-
-
-def _lines(text: str) -> list[str]:
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
+def _united(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The spans in their order, those that overlap as one."""
+    found: list[tuple[int, int]] = []
+    for first, last in sorted(spans):
+        if found and first < found[-1][1]:
+            found[-1] = (found[-1][0], max(last, found[-1][1]))
+        else:
+            found.append((first, last))
+    return found
 
 
 def _width(text: str) -> int:

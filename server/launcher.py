@@ -18,6 +18,7 @@ import typer
 
 from policy.diagnostics import Findings, InvalidDocument, visible
 from policy.document import read_document
+from policy.parser import read_policies
 from server.home import home
 from server.key_commands import app as key_commands
 from translators.commands import app as policy_commands
@@ -244,11 +245,14 @@ def _read(path: Path) -> tuple[Config, Loaded]:
     from server.config import read_config
 
     document, findings = read_document(path), Findings()
+    policies = read_policies(document, os.environ, findings)
     config = read_config(document, os.environ, findings)
     # Whoever gave an OPA elsewhere its bundle has checked the guardrails. They are part of the revision, so that others
     # than these never decide.
     elsewhere = config is not None and config.server.opa.location is not None
-    loaded = compiled(path, document, findings, check_guardrails=not elsewhere)
+    loaded = None
+    if policies is not None:
+        loaded = compiled(path, document, policies, findings, check_guardrails=not elsewhere)
     findings.raise_errors()
     if loaded is None or config is None:
         raise InvalidDocument(findings.diagnostics)

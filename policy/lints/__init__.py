@@ -83,7 +83,9 @@ def _report_access(
     idle = report_idle_access_rules(rules, policies.tables, places, findings)
     report_wide_resources(rules, places, findings)
     report_unknown_names(rules, places, document, environ, findings)
-    return _Known(frozenset(idle), tuple(report_unmentioned_types(rules, policies.tables, places, document, findings)))
+    return _Known(
+        frozenset(idle), tuple(report_unmentioned_types(rules, policies.tables, places, document, environ, findings))
+    )
 
 
 def _report_routes(policies: PolicySet, places: Places, findings: Findings) -> _Known:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from policy.claims import Claims
+from policy.claims import Claims, ClaimsMapping
 from policy.diagnostics import Findings, did_you_mean, quoted
 from policy.document import Scalar
 from policy.lints.places import Places
@@ -39,7 +39,10 @@ def report_unknown_attributes(written: Written, claims: Claims | None, findings:
 
 def report_subject_as_role(written: Written, claims: Claims | None, findings: Findings) -> None:
     """Warn once if a caller named like a role that rules ask for holds that role."""
-    if claims is None or claims.subject is None or (claims.subject, _ROLES) not in claims.pairs:
+    if claims is None or claims.subject is None:
+        return
+    mapping = next((found for found in claims.mappings if (claims.subject, _ROLES) in found.pairs), None)
+    if mapping is None:
         return
     for rule, places, condition, _ in conditions_of(written):
         if isinstance(condition, HasValue) and condition.attribute == _ROLES:
@@ -48,15 +51,16 @@ def report_subject_as_role(written: Written, claims: Claims | None, findings: Fi
                 f"the claim `{claims.subject}` becomes a role, so a caller named {name} holds the role {name}, "
                 f"which {places.named(rule)} asks for"
             )
-            findings.warning("subject-is-role", claims.span, message, f"write {_mapping_without_subject(claims)}")
+            hint = f"write {_without_subject(mapping, claims.subject)}"
+            findings.warning("subject-is-role", mapping.span, message, hint)
             return
 
 
-def _mapping_without_subject(claims: Claims) -> str:
-    if claims.is_default:
-        others = ", ".join(f"{claim}: {name}" for claim, name in claims.pairs if claim != claims.subject)
+def _without_subject(mapping: ClaimsMapping, subject: str) -> str:
+    if mapping.is_default:
+        others = ", ".join(f"{claim}: {name}" for claim, name in mapping.pairs if claim != subject)
         return f"`claims_mapping: {{{others}}}`"
-    return f"`{claims.subject}: subjects`, and ask for `user with NAME in subjects` where a caller is meant"
+    return f"`{subject}: subjects`, and ask for `user with NAME in subjects` where a caller is meant"
 
 
 def conditions_of(written: Written) -> Iterator[tuple[AccessRule | RouteRule, Places, Condition, Scalar]]:

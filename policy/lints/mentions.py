@@ -7,6 +7,7 @@ from typing import Final
 
 from policy import document as yaml
 from policy.diagnostics import Findings
+from policy.environment import DISABLED, substitute
 from policy.lints.places import Places
 from policy.lints.reaches import type_of
 from policy.rules import AccessRule, EveryRecord
@@ -14,17 +15,22 @@ from policy.tables import Tables
 from policy.vocabulary import RECORD_PREFIX, type_of_record
 
 _TYPES_OF_APIS: Final[Mapping[str, tuple[str, ...]]] = {
-    "inference": ("model",),
-    "safety": ("shield",),
     "vector_io": ("vector_store",),
     # Without `responses`, which come with a provider of their own.
     "agents": (type_of_record("openai_conversations"), type_of_record("conversation_items")),
 }
+"""Of what callers make by themselves, once the API is served."""
+
 _TYPES_OF_SECTIONS: Final[Mapping[str, str]] = {"models": "model", "shields": "shield"}
 
 
 def report_unmentioned_types(
-    rules: Sequence[AccessRule], tables: Tables, places: Places, document: yaml.Mapping, findings: Findings
+    rules: Sequence[AccessRule],
+    tables: Tables,
+    places: Places,
+    document: yaml.Mapping,
+    environ: Mapping[str, str],
+    findings: Findings,
 ) -> list[str]:
     """Warn once of the types that `apis`, `models` and `shields` bring along while no rule mentions them; these types.
 
@@ -36,7 +42,7 @@ def report_unmentioned_types(
     records = any(isinstance(rule.resource, EveryRecord) for rule in rules)
     missing = [
         kind
-        for kind in dict.fromkeys(_served(document))
+        for kind in dict.fromkeys(_served(document, environ))
         if kind not in mentioned and not (records and kind.startswith(RECORD_PREFIX))
     ]
     if missing:
@@ -46,13 +52,24 @@ def report_unmentioned_types(
     return missing
 
 
-def _served(document: yaml.Mapping) -> Iterator[str]:
+def _served(document: yaml.Mapping, environ: Mapping[str, str]) -> Iterator[str]:
     for api in _items(document, "apis"):
         if isinstance(api, yaml.Scalar):
             yield from _TYPES_OF_APIS.get(api.text, ())
     for section, kind in _TYPES_OF_SECTIONS.items():
-        if _items(document, section):
+        if not all(_is_disabled(item, environ) for item in _items(document, section)):
             yield kind
+
+
+def _is_disabled(node: yaml.Node, environ: Mapping[str, str]) -> bool:
+    """Whether an entry says that it is switched off in this environment."""
+    if isinstance(node, yaml.Scalar):
+        try:
+            return substitute(node.text, environ) == DISABLED
+        except ValueError:  # reported where the section is read
+            return False
+    inner = node.items if isinstance(node, yaml.Sequence) else [entry.node for entry in node.entries.values()]
+    return any(_is_disabled(item, environ) for item in inner)
 
 
 def _items(document: yaml.Mapping, key: str) -> tuple[yaml.Node, ...]:

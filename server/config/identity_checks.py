@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic_core import PydanticCustomError
 
+from policy.authentication import OLD_KEYS
 from policy.diagnostics import Findings
 from server.config.auth import IssuerConfig
 from server.config.fields import switch
@@ -35,7 +36,7 @@ def check_authentication(reading: Reading, findings: Findings) -> None:
     required: object = False
     with suppress(PydanticCustomError):
         required = isinstance(auth.get("require"), Given) and switch(auth["require"])
-    if required and auth.get("provider_config") is None:
+    if required and auth.get("provider_config") is None and not any(key in auth for key in OLD_KEYS):
         message = "`require` asks for authentication, and no provider is configured in this environment"
         hint = "set the variable in `provider_config.type`, or write a `provider_config`"
         findings.error("authentication-required", reading.span((*_AUTH, "require")), message, hint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Environ
 from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -13,6 +14,8 @@ from server.config.checks import check
 from server.config.reading import read
 from server.config.sentences import explain
 from server.config.shapes import Config
+
+_MISSING: Final = "missing-variable"
 
 
 def load_config(path: Path, environ: Environ[str, str]) -> Config:
@@ -47,6 +50,7 @@ def read_config(document: Mapping, environ: Environ[str, str], findings: Finding
 
 def _merge(own: Findings, findings: Findings) -> None:
     """Add what is new: nothing to a place that has an error, no warning of a kind that the place has, nothing twice."""
+    _prefer_complete(own, findings)
     wrong = {known.span for known in findings.diagnostics if known.severity is Severity.ERROR}
     warned = {(known.span, known.code) for known in findings.diagnostics}
     for diagnostic in own.diagnostics:
@@ -56,3 +60,10 @@ def _merge(own: Findings, findings: Findings) -> None:
             continue  # a shape and a check that reads the tree have noticed the same
         findings.diagnostics.append(diagnostic)
         warned.add((diagnostic.span, diagnostic.code))
+
+
+def _prefer_complete(own: Findings, findings: Findings) -> None:
+    """Drop what the policies lack of the environment where ours, which names all that is missing, says so too."""
+    complete = any(found.code == _MISSING for found in own.diagnostics)
+    if complete:
+        findings.diagnostics[:] = [found for found in findings.diagnostics if found.code != _MISSING]

@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from policy.authentication import OLD_KEYS, about_old_keys
 from policy.diagnostics import Diagnostic, Severity, Span, did_you_mean, quoted
 from policy.document import Scalar
 from policy.environment import has_expression
@@ -25,14 +26,13 @@ _HOMES: Final = {
     "access_policy": "it belongs under `server.auth`",
     "route_policy": "it belongs under `server.auth`",
 }
-_REPLACED: Final = dict.fromkeys(
-    ("provider_type", "config"), "it was replaced by `provider_config`, which holds the `type` and its settings"
-)
 
 
 def explain(error: ValidationError, reading: Reading) -> list[Diagnostic]:
     """One diagnostic for each mistake, up to a hundred; what is unresolved is reported already and gets none."""
-    found = (_explained(detail, reading) for detail in error.errors(include_url=False))
+    details = error.errors(include_url=False)
+    misspelt = {meant for detail in details if (meant := _meant(detail, reading)) is not None}
+    found = (_explained(detail, reading) for detail in details if _lacked(detail, reading) not in misspelt)
     return list(islice((diagnostic for diagnostic in found if diagnostic is not None), FINDING_LIMIT))
 
 
@@ -43,6 +43,22 @@ def label(path: Path) -> str:
         return "the configuration"
     after = path[len(path) - path[::-1].index(names[-1]) :]
     return quoted(names[-1] + "".join(f"[{step}]" for step in after))
+
+
+def _meant(detail: ErrorDetails, reading: Reading) -> Path | None:
+    """The place that an unknown key is a misspelling of."""
+    stand_in = detail["input"]
+    if detail["type"] != "extra_forbidden" or not isinstance(stand_in, UnknownKey):
+        return None
+    path, _ = _located(detail["loc"], reading)
+    near = did_you_mean(str(path[-1]), stand_in.known)
+    return (*path[:-1], near.split("`")[1]) if near.endswith("?") else None
+
+
+def _lacked(detail: ErrorDetails, reading: Reading) -> Path | None:
+    """The place of a key that is missing; one that is there in another spelling is no mistake of its own."""
+    path, lacking = _located(detail["loc"], reading)
+    return (*path, str(lacking)) if detail["type"] == "missing" else None
 
 
 def _explained(detail: ErrorDetails, reading: Reading) -> Diagnostic | None:
@@ -88,14 +104,15 @@ def _located(steps: tuple[str | int, ...], reading: Reading) -> tuple[Path, str 
     return path, lacking
 
 
-def _unknown_key(path: Path, stand_in: object, reading: Reading) -> Diagnostic:
+def _unknown_key(path: Path, stand_in: object, reading: Reading) -> Diagnostic | None:
     parent, key = path[:-1], str(path[-1])
     span = reading.places[path].key_span or reading.places[path].node.span
     if not isinstance(stand_in, UnknownKey):
         return _error(span, "repeated-key", f"{label(parent)} has {quoted(key)} under its other name already")
     message = f"{quoted(key)} is not a key of {label(parent)}"
-    if parent == ("server", "auth") and key in _REPLACED:
-        return _error(span, "misplaced-key", message, _REPLACED[key])
+    if parent == ("server", "auth") and key in OLD_KEYS:
+        old = [written for written in reading.mapping(parent) if written in OLD_KEYS]
+        return _error(span, "misplaced-key", *about_old_keys(old)) if key == old[0] else None
     if key in _HOMES and parent in ((), ("server",)):
         return _error(span, "misplaced-key", message, _HOMES[key])
     hint = did_you_mean(key, stand_in.known) if stand_in.known else "it takes none"

@@ -47,7 +47,8 @@ class Loaded:
 def load(path: Path) -> Loaded:
     """Read and compile the policies of a configuration; raises InvalidDocument with every finding."""
     document, findings = read_document(path), Findings()
-    loaded = compiled(path, document, findings)
+    policies = read_policies(document, os.environ, findings)
+    loaded = None if policies is None else compiled(path, document, policies, findings)
     findings.raise_errors()
     if loaded is None:
         raise InvalidDocument(findings.diagnostics)
@@ -55,14 +56,13 @@ def load(path: Path) -> Loaded:
 
 
 @collector_at_rest()
-def compiled(path: Path, document: Mapping, findings: Findings, *, check_guardrails: bool = True) -> Loaded | None:
-    """The policies of a document, compiled; None if they can't be, and `findings` then says why.
+def compiled(
+    path: Path, document: Mapping, policies: PolicySet, findings: Findings, *, check_guardrails: bool = True
+) -> Loaded | None:
+    """Compile the `policies` of a document; None if that can't be done, and `findings` then says why.
 
     `check_guardrails` false is for guardrails that were checked elsewhere: to check them takes OPA on this machine.
     """
-    policies = read_policies(document, os.environ, findings)
-    if policies is None:
-        return None
     try:
         guardrails = read_guardrails(policies.guardrails, policies.tables, checked=check_guardrails)
         bundle = compile_policies(policies, guardrails.files)

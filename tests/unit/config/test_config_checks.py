@@ -76,11 +76,20 @@ def test_an_unknown_key_gets_a_suggestion(text: str, error: str) -> None:
 
 
 def test_the_old_form_of_authentication_says_what_replaced_it() -> None:
-    text = with_server("auth:\n  provider_type: oauth2_token\n  config: {jwks: {uri: 'https://a'}}")
-    hint = "it was replaced by `provider_config`, which holds the `type` and its settings"
-    assert errors(text) == [
-        f"3:5: `provider_type` is not a key of `auth`; {hint}",
-        f"4:5: `config` is not a key of `auth`; {hint}",
+    hint = "write `provider_config` there, with the `type` of the provider and the settings of `config` in it"
+    said = "authentication is written in an old form"
+    both = "auth:\n  provider_type: oauth2_token\n  config: {jwks: {uri: 'https://a'}}"
+    assert errors(with_server(both)) == [f"3:5: {said}: `provider_type` and `config` under `auth`; {hint}"]
+    assert errors(with_server(f"{both}\n  require: true")) == errors(with_server(both))
+    assert errors(with_server("auth:\n  config: {}")) == [f"3:5: {said}: `config` under `auth`; {hint}"]
+
+
+def test_a_misspelt_key_is_not_missing_too() -> None:
+    assert errors(with_provider("urll: http://vllm:8000", "remote::vllm")) == [
+        "6:7: `urll` is not a key of `config`; did you mean `url`?"
+    ]
+    assert errors(with_models("{modelid: a, provider_id: ollama}")) == [
+        "5:4: `modelid` is not a key of `models[0]`; did you mean `model_id`?"
     ]
 
 
@@ -163,10 +172,10 @@ def test_a_model_is_not_blamed_for_a_name_whose_variable_is_missing() -> None:
 
 def test_hints_neither_show_nor_guess_what_the_environment_holds() -> None:
     text = with_models("{model_id: a, provider_id: canary-2}", providers=("'${env.ID}'", "local"))
-    assert errors(text, ID="canary-1") == ["6:30: no provider of `inference` is called `canary-2`; use one of `local`"]
+    assert errors(text, ID="canary-1") == ["6:30: no provider of `inference` is called `canary-2`; use `local`"]
     text = with_models("{model_id: a, provider_id: '${env.ID}', model_type: '${env.TYPE}'}", providers=("local",))
     assert errors(text, ID="locale", TYPE="lm") == [
-        "5:30: no provider of `inference` is called the value of `ID`; use one of `local`",
+        "5:30: no provider of `inference` is called the value of `ID`; use `local`",
         "5:55: `model_type` can't be the value of `TYPE`; use one of `embedding`, `llm`",
     ]
 
@@ -235,7 +244,9 @@ def test_several_issuers_each_have_a_name_and_somebody_who_vouches() -> None:
     assert errors(with_server(f"{head}      - {first}\n      - {first}")) == [
         "7:20: `https://a` is the `issuer` in line 6 already; list each issuer once"
     ]
-    assert errors(with_server(f"{head}      - {first.replace('issuer', 'isuer')}"))[0].startswith("6:11: ")
+    assert errors(with_server(f"{head}      - {first.replace('issuer', 'isuer')}")) == [
+        "6:12: `isuer` is not a key of `issuers[0]`; did you mean `issuer`?"
+    ]
     [lacking] = errors(with_server(f"{head}      - {{issuer: 'https://a', audience: x}}"))
     assert lacking.startswith("6:11: this issuer has no `jwks`; ")
     [beside] = errors(with_server(f"{head}      - {first}\n    audience: y"))

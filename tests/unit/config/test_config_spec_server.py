@@ -211,7 +211,7 @@ def test_q1_a_quota_as_printed() -> None:
         "8:13: `period` can't be `week`; use one of `day`, `hour`, `minute`"
     ]
     assert errors(with_server(QUOTA.replace("type: sqlite", "type: redis"))) == [
-        "4:13: `type` can't be `redis`; use one of `sqlite`"
+        "4:13: `type` can't be `redis`; use `sqlite`"
     ]
 
 

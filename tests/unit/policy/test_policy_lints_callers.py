@@ -94,6 +94,23 @@ def test_whether_the_subject_is_a_role(provider: str, expected: bool) -> None:
     assert codes(found(f"provider_config: {provider}\n{ROLES}", PROVIDER="1")) == ["subject-is-role"] * expected
 
 
+@pytest.mark.parametrize(
+    ("issuers", "line"),
+    [
+        (["{issuer: a, claims_mapping: {groups: teams}}", "{issuer: b, claims_mapping: {sub: roles}}"], 7),
+        (["{issuer: a, claims_mapping: {sub: roles}}", "{issuer: b, claims_mapping: {groups: teams}}"], 6),
+        (["{issuer: a, claims_mapping: {groups: roles}}", "{issuer: b}"], 7),
+        (["{issuer: a}", "{issuer: b, claims_mapping: {groups: teams}}"], 6),
+    ],
+)
+def test_of_several_issuers_the_one_whose_subject_is_a_role_is_pointed_out(issuers: list[str], line: int) -> None:
+    listed = "".join(f"    - {issuer}\n" for issuer in issuers)
+    (only,) = found(f"provider_config:\n    type: oauth2_token\n    issuers:\n{listed}{ROLES}")
+    assert (only.code, only.span.line) == ("subject-is-role", line)
+    is_default = "claims_mapping" not in issuers[line - 6]
+    assert only.hint.startswith("write `claims_mapping: {roles: roles," if is_default else "write `sub: subjects`")
+
+
 def test_it_does_not_matter_where_no_rule_asks_for_roles() -> None:
     rule = ROLES.replace("in roles", "in teams")
     assert found(f"provider_config: {{type: oauth2_token}}\n{rule}") == []
@@ -104,7 +121,15 @@ def test_it_does_not_matter_where_no_rule_asks_for_roles() -> None:
     [
         ("models: [{model_id: a}]", "prompt::*", "`model`"),
         ("apis: [inference, vector_io]", "model::a", "`vector_store`"),
-        ("apis: [inference, vector_io]", "regex:vector_db::.*", "`model`"),
+        ("apis: [inference, vector_io]", "regex:vector_db::.*", None),
+        ("apis: [inference]", "prompt::*", None),
+        ("apis: [inference, safety]", "prompt::*", None),
+        ("apis: [inference]\nmodels: []", "prompt::*", None),
+        ("apis: [inference]\nmodels: [{model_id: a}]", "prompt::*", "`model`"),
+        ("models: [{model_id: '${env.MODEL:=__disabled__}'}]", "prompt::*", None),
+        ("models: [{model_id: '${env.MODEL:__disabled__}'}, {model_id: b}]", "prompt::*", "`model`"),
+        ("shields: [{shield_id: '${env.SHIELD:=__disabled__}'}]", "prompt::*", None),
+        ("shields: [{shield_id: a}]", "prompt::*", "`shield`"),
         ("apis: [agents]", "sql_record::openai_conversations", "`sql_record::conversation_items`"),
         ("apis: [agents]", "sql_record::*", None),
         ("apis: [inference]", "model::*", None),

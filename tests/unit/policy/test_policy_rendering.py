@@ -6,6 +6,8 @@ import json
 import re
 import time
 
+import pytest
+
 from policy.diagnostics import Diagnostic, Severity, Span, did_you_mean, quoted
 from policy.rendering import LINE_WIDTH, as_json, render
 
@@ -64,10 +66,91 @@ def test_wide_characters_are_counted_as_a_terminal_shows_them() -> None:
 
 
 def test_secrets_are_masked() -> None:
-    text = "api_key: sk-1\n  - {client_secret: 's', a: b}\ntoken: t # c\nmax: 1\n"
+    text = "api_key: sk-1\na: [{client_secret: 's', a: b}]\ntoken: t # c\nmax: 1\n"
     rendered = render([at(line, 1) for line in (1, 2, 3, 4)], {"c.yaml": text}, color=False)
     shown = [line.partition(" | ")[2] for line in rendered.split("\n") if re.match(r" \d \|", line)]
-    assert shown == ["api_key: ***", "  - {client_secret: ***", "token: ***", "max: 1"]
+    assert shown == ["api_key: ***", "a: [{client_secret: ***, a: b}]", "token: *** # c", "max: 1"]
+
+
+def shown_lines(text: str) -> list[str]:
+    """Every line of a file as a diagnostic at its first column shows it."""
+    count = text.count("\n") + 1
+    rendered = render([at(line, 1) for line in range(1, count + 1)], {"c.yaml": text}, color=False).split("\n")
+    return [line.partition("|")[2].removeprefix(" ") for line in rendered if re.match(r" \d+ \|", line)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("max_tokens: 100", "max_tokens: 100"),
+        ("cors: {allow_credentials: true, max_age: 5}", "cors: {allow_credentials: true, max_age: 5}"),
+        ("{limits: {max_tokens: 5}, api_key: sk-canary, port: 1}", "{limits: {max_tokens: 5}, api_key: ***, port: 1}"),
+        ("tls_keyfile: /a/key.pem", "tls_keyfile: /a/key.pem"),
+        ("token_file: /a/token", "token_file: /a/token"),
+        ("key_recheck_period: 3600", "key_recheck_period: 3600"),
+        ("send_secret_in_body: true", "send_secret_in_body: true"),
+        ("tokens: 5", "tokens: 5"),
+        ("period_tokens: 5", "period_tokens: 5"),
+        ("tokens: sk-canary", "tokens: ***"),
+        ("token: 12345", "token: ***"),
+        ("{token: [sk-canary, 'sk-canary2'], a: b}", "{token: [***, ***], a: b}"),
+        ("{credentials: {user: canary, pw: canary}, a: b}", "{credentials: {user: ***, pw: ***}, a: b}"),
+        ('"api_key": "sk-canary"', '"api_key": ***'),
+        ("'api-key' : sk canary # why", "'api-key' : *** # why"),
+        ("api_kye: sk-canary", "api_kye: ***"),
+        ("pasword: canary", "pasword: ***"),
+        ("clientSecret: canary", "clientSecret: ***"),
+        ("OPENAI_API_KEY: canary", "OPENAI_API_KEY: ***"),
+        ("api_key: ${env.KEY}", "api_key: ${env.KEY}"),
+        ("api_key: ${env.KEY:=}", "api_key: ${env.KEY:=}"),
+        ("api_key: ${env.KEY:=sk-canary}", "api_key: ***"),
+        ("a: {url: 'https://u:canary@h/p?k=canary', b: c}", "a: {url: 'https://***@h/p?***', b: c}"),
+        ("url: postgres://u:can@ary@h/db", "url: postgres://***@h/db"),
+        ("uri: https://h/jwks?subscription-key=canary # c", "uri: https://h/jwks?*** # c"),
+        ("url: http://h:1/p", "url: http://h:1/p"),
+        ("- permit: {resource: 'regex:model::(?:a|b)'}", "- permit: {resource: 'regex:model::(?:a|b)'}"),
+        ("when: user with token in roles", "when: user with token in roles"),
+        ("api_key: !x canary", "api_key: ***"),
+        ("api_key: &a canary", "api_key: ***"),
+        ("api_key: sk-canary: [", "api_key: ***"),
+    ],
+)
+def test_secrets_alone_are_masked(text: str, expected: str) -> None:
+    assert shown_lines(text) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: 1\napi_key: |\n  canary\n  canary\nb: 2", ["a: 1", "api_key: |", "  ***", "  ***", "b: 2"]),
+        ("api_key: >-\n    canary\n\n    canary\nb: 2", ["api_key: >-", "    ***", "", "    ***", "b: 2"]),
+        ('api_key: "canary\n  canary"\nb: 2', ["api_key: ***", "  ***", "b: 2"]),
+        ("api_key: canary\n  canary\nb: 2", ["api_key: ***", "  ***", "b: 2"]),
+        ("{api_key: canary\n  canary, b: 2}", ["{api_key: ***", "  ***, b: 2}"]),
+        ("api_key:\n  canary\nb: 2", ["api_key:", "  ***", "b: 2"]),
+        ("? api_key\n: canary\nb: 2", ["? api_key", ": ***", "b: 2"]),
+        ("tokens:\n- canary\n- canary\nb: 2", ["tokens:", "- ***", "- ***", "b: 2"]),
+        ("a: 1\napi_key: canary\nb: [", ["a: 1", "api_key: ***", "b: ["]),
+        ("b: [\napi_key: canary", ["b: [", "api_key: ***"]),
+        ("\ufeffapi_key: canary\r\nb: 2", ["api_key: ***", "b: 2"]),
+    ],
+)
+def test_secrets_of_several_lines_are_masked(text: str, expected: list[str]) -> None:
+    assert shown_lines(text) == expected
+
+
+@pytest.mark.parametrize("column", [1, 5, 12, 30, 40])
+def test_the_caret_stays_where_the_mistake_is(column: int) -> None:
+    line = "{api_key: sk-canary-canary, prot: 8321, url: https://u:p@h/}"
+    _, shown, caret = render([at(1, column)], {"c.yaml": line}, color=False).split("\n")
+    marked = shown[caret.index("^")]
+    assert marked == ("*" if column == 12 else line[column - 1])
+
+
+def test_a_secret_is_masked_wherever_the_place_is() -> None:
+    line = f"{{a: {'x' * 300}, api_key: {'canary' * 60}, b: c}}"
+    for column in range(1, len(line) + 1, 7):
+        assert "canary" not in render([at(1, column)], {"c.yaml": line}, color=False)
 
 
 def test_line_ends_of_windows_are_not_shown() -> None:
@@ -89,3 +172,8 @@ def test_user_text_in_messages_is_short_and_visible() -> None:
 def test_suggestions_ignore_case() -> None:
     assert did_you_mean("get", ["GET", "POST"]) == "did you mean `GET`?"
     assert did_you_mean("zzz", ["b", "A"]) == "use one of `A`, `b`"
+
+
+def test_one_choice_is_no_choice() -> None:
+    assert did_you_mean("zzz", ["only"]) == "use `only`"
+    assert did_you_mean("onyl", ["only"]) == "did you mean `only`?"

@@ -10,6 +10,7 @@ import pytest
 
 from policy.diagnostics import Findings, InvalidDocument, Span
 from policy.document import read_document
+from policy.parser import read_policies
 from policy.rules import Guardrails
 from translators.commands.loading import compiled, load
 from translators.guardrails.reading import read_guardrails
@@ -104,7 +105,10 @@ def test_guardrails_that_were_checked_elsewhere_take_no_opa(monkeypatch: pytest.
     config = EXAMPLE / "config.yaml"
     checked = load(config).bundle
     monkeypatch.setenv("OSTIARY_OPA", "/nowhere")
-    unchecked = compiled(config, read_document(config), Findings(), check_guardrails=False)
+    document, findings = read_document(config), Findings()
+    policies = read_policies(document, {}, findings)
+    assert policies is not None
+    unchecked = compiled(config, document, policies, findings, check_guardrails=False)
     assert unchecked is not None
     assert unchecked.bundle == checked
     with pytest.raises(OpaNotFound):
