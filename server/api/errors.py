@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from server.api.even_times import Ended, EvenTimes
 from server.api.faults import log_fault
 from server.authn import AuthenticationFailed, IdentityUnavailable
 from server.authz.errors import AccessDenied, PolicyUnavailable
@@ -227,19 +228,26 @@ def _methods(request: Request) -> set[str]:
 
 
 class Envelopes:
-    """Turns what is raised behind it into an envelope, as long as no byte of an answer has been sent."""
+    """Turns what is raised behind it into an envelope, as long as no byte of an answer has been sent.
+
+    That something is not there is said after an even time, since it may be there for others.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self._times = EvenTimes()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and answer for it if that raises."""
+        ended = Ended(receive)
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, ended, send)
         except ClientGone:
             return
         except Exception as error:
             if scope["type"] != "http" or call_of(scope).status:
                 raise
             response = answer(error, call_of(scope).request_id).response()
+            if response.status_code == HTTPStatus.NOT_FOUND:
+                await self._times.wait(ended.at)
             await response(scope, receive, send)
