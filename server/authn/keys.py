@@ -60,7 +60,7 @@ def parse_key_set(content: bytes) -> KeySet:
 
     A key is left out unless it is an RSA key of at least 2048 bits or a key on P-256, P-384 or P-521, meant for
     signatures (`use`, `key_ops`, `alg` where present), and public: a set that publishes a private key has lost it.
-    A `kid` that is no name (null, a number, empty, too long) counts as absent.
+    A member that is null counts as absent, and so does a `kid` that is no name (a number, empty, too long).
     Raises ValueError, with a sentence for the operator, where `content` is no JWK Set or has over 100 keys.
     """
     try:
@@ -75,7 +75,11 @@ def parse_key_set(content: bytes) -> KeySet:
 
 
 def _usable(entry: object) -> VerificationKey | None:
-    if not isinstance(entry, dict) or "d" in entry or entry.get("use", "sig") != "sig":
+    if not isinstance(entry, dict):
+        return None
+    # Some libraries write out every member that a key could have.
+    entry = {name: value for name, value in entry.items() if value is not None}
+    if "d" in entry or entry.get("use", "sig") != "sig":
         return None
     operations = entry.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:

@@ -26,7 +26,7 @@ def private_members(signer: Signer) -> dict[str, Any]:
 
 UNUSABLE: dict[str, dict[str, Any]] = {
     "meant for encryption": {"use": "enc"},
-    "use is null": {"use": None},
+    "use empty": {"use": ""},
     "key_ops without verify": {"key_ops": ["sign"]},
     "key_ops a text": {"key_ops": "verify"},
     "alg for encryption": {"alg": "RSA-OAEP"},
@@ -141,6 +141,16 @@ def test_a_kid_that_is_no_name_counts_as_absent(kid: Any, rsa_signer: Signer, ec
     assert verify(rsa_signer.token(kid=...), RULES, keys, NOW).subject == "user-1"
     with pytest.raises(UnknownKey):
         verify(rsa_signer.token(), RULES, keys, NOW)
+
+
+def test_members_that_are_null_count_as_absent(rsa_signer: Signer, ec_signer: Signer) -> None:
+    optional = ("kid", "use", "key_ops", "alg", "x5u", "x5c", "x5t", "x5t#S256", "d", "p", "q", "oth", "k", "crv")
+    for signer in (rsa_signer, ec_signer):
+        nulls = dict.fromkeys(name for name in optional if signer is rsa_signer or name != "crv")
+        keys = parse_key_set(jwk_set(signer.jwk(**nulls)))
+        assert verify(signer.token(kid=...), RULES, keys, NOW).subject == "user-1"
+    for name in ("kty", "n", "e"):
+        assert parse_key_set(jwk_set(rsa_signer.jwk(**{name: None}))).keys == ()
 
 
 def test_one_key_listed_once_for_each_of_its_algorithms_verifies_all_of_them(rsa_signer: Signer) -> None:
