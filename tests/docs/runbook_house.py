@@ -63,6 +63,8 @@ server:
         description: the secret model is for the research team
       - permit: {actions: read, resource: "model::*"}
         when: user is authenticated
+      - permit: {actions: read, resource: "provider::*"}
+        when: user with operator in roles
       - permit: {actions: [create, read, update, delete], resource: "sql_record::*"}
         when: user is owner
 """
