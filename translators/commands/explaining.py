@@ -57,7 +57,7 @@ class Explanation:
         return "\n".join(self._paragraphs()) + "\n"
 
     def _paragraphs(self) -> Iterator[str]:
-        place = f" at {self.decision['source']}" if self.determining is not None else ""
+        place = f" at {self.decision['source']}" if self.decision["source"] else ""
         by = f" by {self.decision['rule']}{place}" if self.decision["rule"] else ""
         yield f"{self.decision['effect']}{by}: {self.decision['reason']}"
         if self.decision["description"]:

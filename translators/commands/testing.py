@@ -72,13 +72,14 @@ class Results:
             expected += f" by {self._placed(case.rule[0])}"
         if case.reason is not None:
             expected += f": {case.reason}"
-        return expected, f"{decision['effect']} by {self._placed(decision['rule'])}: {decision['reason']}"
+        got = self._placed(decision["rule"], decision["source"])
+        return expected, f"{decision['effect']} by {got}: {decision['reason']}"
 
-    def _placed(self, name: str | None) -> str:
+    def _placed(self, name: str | None, source: str | None = None) -> str:
         if name is None:
             return "no rule"
-        found = next((rule for rule in self.rules if rule.name == name), None)
-        return f"{name} ({found.source})" if found else name
+        place = source or next((rule.source for rule in self.rules if rule.name == name), None)
+        return f"{name} ({place})" if place else name
 
     def _paragraphs(self) -> Iterator[str]:
         for verdict in self.failures:

@@ -5,6 +5,7 @@ OPA checks what is written as `input.…`; this follows the question into functi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -178,8 +179,9 @@ def _lost(path: Path, rule: Tree, sight: _Sight) -> Iterator[tuple[Span, str]]:
     key = rule["head"].get("key")
     if name_of(rule) != "deny" or key is None or key.get("type") == "templatestring":
         return
-    whole, defined = _present(rule, sight)
-    for node in _outside_templates(key):
+    reasons = _reasons(rule, key)
+    whole, defined = _present(rule, sight, reasons)
+    for node in _outside_templates([key, *(expression["terms"][2] for expression in reasons)]):
         shape = sight.shape(node) if node.get("type") == "ref" else None
         if not isinstance(shape, Shape) or shape.path in defined or (shape.always_there and shape.path[:-1] in whole):
             continue
@@ -191,11 +193,25 @@ def _lost(path: Path, rule: Tree, sight: _Sight) -> Iterator[tuple[Span, str]]:
         yield place(path, node), message
 
 
-def _present(rule: Tree, sight: _Sight) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
+def _reasons(rule: Tree, key: Tree) -> list[Tree]:
+    """The lines of a body that only make what the head then says: `reason := …`, where nothing else asks for it."""
+    said = {str(node["value"]) for node in nodes(key) if node.get("type") == "var"}
+    used = Counter(str(node["value"]) for node in nodes(rule.get("body", ())) if node.get("type") == "var")
+    return [
+        expression
+        for expression in rule.get("body", ())
+        if isinstance(terms := expression.get("terms"), list)
+        and terms[0]["value"][0]["value"] == "assign"
+        and terms[1].get("value") in said
+        and used[str(terms[1]["value"])] == 1
+    ]
+
+
+def _present(rule: Tree, sight: _Sight, reasons: list[Tree]) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
     """The places that are objects wherever the body of a rule holds, and those that have a value at all."""
     whole, defined = set[tuple[str, ...]](), {("input",), ("input", "principal")}
     for expression in rule.get("body", ()):
-        for node in () if expression.get("negated") else nodes(expression.get("terms")):
+        for node in () if expression.get("negated") or expression in reasons else nodes(expression.get("terms")):
             shape = sight.shape(node) if node.get("type") == "ref" else None
             if isinstance(shape, Shape):
                 whole |= {shape.path[:length] for length in range(2, len(shape.path))}

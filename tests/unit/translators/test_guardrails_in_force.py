@@ -28,7 +28,7 @@ server:
     guardrails: guardrails
     access_policy:
       - permit: {actions: [create, read, update]}
-        when: user is authenticated
+        when: user is owner
 """
 DORA: dict[str, Any] = {"id": "dora", "issuer": "", "attributes": {"roles": ["contractor"]}}
 MODEL: dict[str, Any] = {"type": "model", "names": ["echo/a", "a"], "owner": None, "origin": "config"}
@@ -237,6 +237,18 @@ def test_a_guardrail_that_fails_while_it_is_asked_never_permits(folder: Path, op
     assert status == 500, answer
     with OpaSession(bundle) as opa, pytest.raises(OpaFailed):
         opa.ask([asked])
+
+
+def test_commands_name_the_guardrail_that_denies(folder: Path) -> None:
+    (folder / "good.rego").write_text(GOOD)
+    config, cases = folder.parent / "config.yaml", folder.parent / "cases.yaml"
+    asked = ("--as", "dora", "--action", "delete", "--resource", "model::a")
+    done = ostiary("explain", config, *asked)
+    assert done.stdout.startswith("deny by guardrails at good.rego:3: a guardrail forbids it\n  no\n"), done.stderr
+    cases.write_text(
+        "cases: [{id: one, principal: {id: dora}, action: delete, resource: 'model::a', decision: permit}]"
+    )
+    assert "deny by guardrails (good.rego:3): a guardrail forbids it" in ostiary("test", config, cases).stdout
 
 
 def test_check_says_how_many_are_in_force(folder: Path) -> None:
