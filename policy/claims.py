@@ -45,11 +45,15 @@ def subject_claim(provider_type: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ClaimsMapping:
-    """What the claims of one issuer become; `span` is where the mapping stands, or the issuer where it has none."""
+    """What the claims of one issuer become; `span` is where the mapping stands, or the issuer where it has none.
+
+    `issuer` is the name of an issuer of a list; None where it can't be told or there is no list.
+    """
 
     pairs: tuple[tuple[str, str], ...]
     is_default: bool
     span: Span
+    issuer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,11 @@ class Claims:
         """The names of the attributes that a caller can have, each once."""
         return tuple(dict.fromkeys(attribute for _, attribute in self.pairs))
 
+    def attributes_of(self, issuer: str | None) -> frozenset[str]:
+        """The names of the attributes that callers of an issuer can have; all of them where that can't be told."""
+        own = [mapping.pairs for mapping in self.mappings if issuer is not None and mapping.issuer == issuer]
+        return frozenset(attribute for pairs in own or [self.pairs] for _, attribute in pairs)
+
 
 def read_claims(auth: Mapping, environ: TextMapping[str, str]) -> Claims | None:
     """The claims under `server.auth`; None where they can't be told, because they vary or are malformed."""
@@ -82,15 +91,17 @@ def read_claims(auth: Mapping, environ: TextMapping[str, str]) -> Claims | None:
         return None  # such callers come with attributes of any name
     found: list[ClaimsMapping] = []
     for place in _issuers(provider):
+        named = place.entries.get("issuer") if place is not provider else None
+        issuer = _text(named.node, environ) if named else None
         written = place.entries.get("claims_mapping")
         if written is None or (isinstance(written.node, Scalar) and written.node.value is None):
             span = entry.key_span if place is provider else place.span
-            found.append(ClaimsMapping(tuple(_DEFAULTS[name].items()), True, span))
+            found.append(ClaimsMapping(tuple(_DEFAULTS[name].items()), True, span, issuer))
             continue
         mapping = _mapping(written.node)
         if mapping is None:
             return None
-        found.append(ClaimsMapping(tuple(mapping.items()), False, written.key_span))
+        found.append(ClaimsMapping(tuple(mapping.items()), False, written.key_span, issuer))
     pairs = tuple(dict.fromkeys(pair for mapping in found for pair in mapping.pairs))
     return Claims(pairs, _SUBJECT_CLAIMS[name], tuple(found))
 

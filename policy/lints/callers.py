@@ -24,17 +24,25 @@ def report_unknown_attributes(written: Written, claims: Claims | None, findings:
     """
     if claims is None:
         return set()
-    known, told = set(claims.attributes), set[str]()
-    for _, _, condition, scalar in conditions_of(written):
-        if not isinstance(condition, HasValue | SharesWithOwner) or condition.attribute in known | told:
+    of_any = claims.attributes_of(None)
+    told: set[tuple[str | None, str]] = set()
+    for rule, _, condition, scalar in conditions_of(written):
+        if not isinstance(condition, HasValue | SharesWithOwner):
             continue
-        told.add(condition.attribute)
-        message = f"no caller has the attribute {quoted(condition.attribute)}, because no claim of a token becomes it"
-        near = did_you_mean(condition.attribute, claims.attributes)
+        attribute, issuer = condition.attribute, rule.issuer if isinstance(rule, AccessRule) else None
+        known = of_any if issuer is None else claims.attributes_of(issuer)
+        if attribute not in of_any:
+            issuer = None
+        if attribute in known or (issuer, attribute) in told:
+            continue
+        told.add((issuer, attribute))
+        caller = "caller" if issuer is None else f"caller of {quoted(issuer)}"
+        message = f"no {caller} has the attribute {quoted(attribute)}, because no claim of a token becomes it"
+        near = did_you_mean(attribute, known)
         link = " if not, " if near.endswith("?") else ", or " if near else ""
         hint = f"{near}{link}map a claim to it in `claims_mapping`"
         findings.warning("unknown-attribute", scalar.span, message, hint)
-    return told
+    return {attribute for _, attribute in told}
 
 
 def report_subject_as_role(written: Written, claims: Claims | None, findings: Findings) -> None:

@@ -63,6 +63,24 @@ def test_where_no_claim_becomes_anything_no_other_attribute_is_offered() -> None
     assert (only.code, only.hint) == ("unknown-attribute", "map a claim to it in `claims_mapping`")
 
 
+def test_a_rule_for_one_issuer_asks_for_what_that_one_maps() -> None:
+    issuers = """
+      - {issuer: "https://a.example", jwks: {uri: "https://a.example/keys"}}
+      - {issuer: "https://b.example", jwks: {uri: "https://b.example/keys"}, claims_mapping: {groups: partners}}
+    """
+    provider = f"provider_config:\n  type: oauth2_token\n  issuers:{issuers}"
+    rule = "{permit: {actions: read, issuer: 'https://%s.example'}, when: user with x in %s}"
+    assert found(f"{provider}\naccess_policy: [{rule % ('b', 'partners')}, {rule % ('a', 'teams')}]") == []
+    said = found(f"{provider}\naccess_policy: [{rule % ('a', 'partners')}, {rule % ('b', 'teams')}]")
+    assert [one.message.partition(",")[0] for one in said] == [
+        "no caller of `https://a.example` has the attribute `partners`",
+        "no caller of `https://b.example` has the attribute `teams`",
+    ]
+    assert "use one of `namespaces`, `projects`, `roles`, `teams`" in said[0].hint
+    (only,) = found(f"{provider}\naccess_policy: [{rule % ('a', 'groupz')}, {rule % ('b', 'groupz')}]")
+    assert only.message.startswith("no caller has the attribute `groupz`")
+
+
 @pytest.mark.parametrize("mapping", ["{groups: '${env.ATTRIBUTE:=teams}'}", "[groups]", "{groups: [teams]}"])
 def test_nothing_is_said_of_a_mapping_that_varies_or_is_malformed(mapping: str) -> None:
     assert asking_for("anything", f"provider_config: {{type: oauth2_token, claims_mapping: {mapping}}}") == []
