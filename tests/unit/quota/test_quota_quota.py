@@ -211,3 +211,23 @@ def test_counts_of_periods_before_the_last_are_removed_and_no_others(
                 other.execute(schema)
 
     run(tmp_path, scenario)
+
+
+def test_a_refusal_says_whether_requests_or_tokens_are_used_up(tmp_path: Path) -> None:
+    async def of_tokens(asking: Awaitable[Standing | None]) -> bool:
+        with pytest.raises(QuotaExceeded) as exceeded:
+            await asking
+        return exceeded.value.of_tokens
+
+    async def scenario(quota: Quota, _clock: Clock) -> None:
+        standing = await entered(quota)
+        assert await of_tokens(quota.reserve(standing, 101)) is True
+        await quota.reserve(standing, 100)
+        assert await of_tokens(entered(quota)) is True
+        bob = Principal("bob", "https://issuer.example")
+        for _ in range(3):
+            standing = await entered(quota, bob)
+        await quota.reserve(standing, 100)
+        assert await of_tokens(entered(quota, bob)) is False
+
+    run(tmp_path, scenario, authenticated=Limit(3, 100))
