@@ -335,6 +335,40 @@ def test_servers_that_start_together_on_a_new_file_all_start(tmp_path: Path) -> 
     run(scenario())
 
 
+def test_servers_that_start_together_on_a_new_database_all_start(postgres_url: str) -> None:
+    async def scenario() -> None:
+        admin = await asyncpg.connect(postgres_url)
+        for _ in range(10):
+            await admin.execute("DROP TABLE IF EXISTS ostiary_quota")
+            async with opened(*(PostgresCounters(postgres_url) for _ in range(6))):
+                pass
+        await admin.close()
+
+    run(scenario())
+
+
+def test_a_database_that_does_not_answer_is_not_waited_for_without_end(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from server.quota import postgres as module
+
+    monkeypatch.setattr(module, "_SECONDS", 0.5)
+
+    async def scenario() -> None:
+        counters, key = PostgresCounters(postgres_url), new_key()
+        async with opened(counters):
+            admin = await asyncpg.connect(postgres_url)
+            async with admin.transaction():
+                await admin.execute("LOCK TABLE ostiary_quota IN ACCESS EXCLUSIVE MODE")
+                async with asyncio.timeout(10):
+                    with pytest.raises(CountersUnavailable, match="TimeoutError"):
+                        await counters.take(units(key, 5))
+            await admin.close()
+            assert await counters.take(units(key, 5)) == (True, used(1, 0))
+
+    run(scenario())
+
+
 def test_a_store_that_is_out_of_reach_gives_nothing(tmp_path: Path) -> None:
     (tmp_path / "none.db").write_bytes(b"this is no database, whatever its name says" * 100)
     (tmp_path / "file").touch()
