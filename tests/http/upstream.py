@@ -35,10 +35,13 @@ class Upstream:
     """The client's ports: one for each connection."""
     go_on: threading.Event = field(default_factory=threading.Event)
     """`gated` streams wait for it after their first chunk."""
+    health: int = 200
+    """The status of the list of models; a redirect leads to `/elsewhere`."""
 
     def forget(self) -> None:
         """Begin anew."""
         self.asked.clear()
+        self.health = 200
         self.ports.clear()
         for event in (self.arrived, self.left, self.go_on):
             event.clear()
@@ -86,7 +89,8 @@ async def _run(server: Upstream, ready: Future[str], stop: threading.Event, tls:
 
 async def _models(server: Upstream, request: web.Request) -> web.Response:
     server.asked.append((request.path, dict(request.headers), None))
-    return web.json_response({"object": "list", "data": []})
+    headers = {"Location": "/elsewhere"} if server.health in (301, 302) else None
+    return web.json_response({"object": "list", "data": []}, status=server.health, headers=headers)
 
 
 async def _elsewhere(server: Upstream, request: web.Request) -> web.Response:

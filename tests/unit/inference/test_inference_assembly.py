@@ -216,3 +216,34 @@ def test_a_piece_that_is_larger_than_what_may_come_is_not_even_read() -> None:
     assembly.feed(event(saying(content="x" * 70_000)))
     assert not assembly.is_due
     assert assembly.finish() is None
+
+
+def test_choices_are_in_the_order_of_their_numbers() -> None:
+    answer = assembled(event(saying(2, "stop", content="c"), saying(0, "stop", content="a")), event(saying(1)), DONE)
+    assert answer is not None
+    assert [(choice["index"], choice["message"]["content"]) for choice in answer["choices"]] == [
+        (0, "a"),
+        (1, None),
+        (2, "c"),
+    ]
+
+
+@pytest.mark.parametrize(("bytes_of_text", "is_whole"), [(1000, True), (1001, False)])
+def test_so_much_text_may_come_together_and_no_more(bytes_of_text: int, is_whole: bool) -> None:
+    texts = ["é" * 250, "x" * (bytes_of_text - 1000), "é" * 250]
+    answer = assembled(*(event(saying(content=text)) for text in texts), DONE, most=1000)
+    assert (answer is not None) is is_whole
+
+
+@pytest.mark.parametrize(("count", "is_whole"), [(128, True), (129, False)])
+def test_an_answer_has_at_most_128_choices_and_a_message_as_many_calls(count: int, is_whole: bool) -> None:
+    choices = assembled(*(event(saying(number)) for number in range(count)), DONE)
+    calls = [{"index": number, "id": f"call_{number}"} for number in range(count)]
+    called = assembled(*(event(saying(tool_calls=[call])) for call in calls), DONE)
+    assert (choices is not None, called is not None) == (is_whole, is_whole)
+
+
+def test_entries_without_a_number_count_for_what_they_hold() -> None:
+    entries = [{"type": "x", "held": ["y" * 100]}] * 8
+    assert assembled(*(event(saying(annotations=[entry])) for entry in entries), DONE, most=2000) is not None
+    assert assembled(*(event(saying(annotations=[entry])) for entry in entries), DONE, most=900) is None

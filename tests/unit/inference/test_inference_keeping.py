@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from json import dumps
 from typing import Any
 
@@ -12,7 +12,16 @@ import pytest
 from server.inference.echo import Echo
 from server.inference.keeping import KeepingProvider
 from server.inference.metered import MeteredProvider
-from server.inference.provider import DONE, ChatRequest, Provider, ProviderFailed
+from server.inference.provider import (
+    DONE,
+    ChatRequest,
+    ChatStream,
+    Health,
+    HealthStatus,
+    Pieces,
+    Provider,
+    ProviderFailed,
+)
 from server.reading.reader import Reader
 from server.storage.database import DatabaseUnavailable
 from server.storage.write_queue import WriteQueue
@@ -126,6 +135,78 @@ def test_without_a_place_the_provider_is_not_asked(stream: bool, monkeypatch: py
         place.leave()
 
     with_kept(use)
+
+
+class _Saying:
+    """A provider that answers with one text; `together` says that the whole stream is one piece."""
+
+    def __init__(self, text: str, *, together: bool = False) -> None:
+        self._text = text
+        self._together = together
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def health(self) -> Health:
+        return Health(HealthStatus.OK)
+
+    def _answer(self, place: str) -> bytes:
+        choice = {"index": 0, place: {"role": "assistant", "content": self._text}, "finish_reason": "stop"}
+        head = {"id": "chatcmpl-ours", "object": "chat.completion", "created": 1, "model": "p/m"}
+        return dumps({**head, "choices": [choice]}, ensure_ascii=False).encode()
+
+    async def complete(self, _request: ChatRequest) -> Pieces:
+        return [self._answer("message")]
+
+    async def stream(self, _request: ChatRequest) -> ChatStream:
+        event = b"data: %b\n\n" % self._answer("delta")
+        return _Pieces([event + DONE] if self._together else [event, DONE])
+
+
+class _Pieces:
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = pieces
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            yield piece
+
+    async def aclose(self) -> None: ...
+
+
+def test_a_stream_that_comes_in_one_piece_reaches_its_caller_whole() -> None:
+    async def use(kept: Kept, _queue: WriteQueue) -> None:
+        events = await kept.provider.stream(asking(stream=True))
+        got = [piece async for piece in events]
+        await events.aclose()
+        assert got[-1] == DONE
+        assert b"".join(got) == b"data: %b\n\n%b" % (_Saying("hi")._answer("delta"), DONE)
+        assert list(map(said, kept.answers)) == [("chatcmpl-ours", "hi")]
+
+    with_kept(use, lambda _: _Saying("hi", together=True))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("text", "is_kept"),
+    [("x" * 260_000, True), ("x" * 263_000, False), ("é" * 43_000, True), ("é" * 44_000, False)],
+    ids=["ASCII", "much ASCII", "other", "much other"],
+)
+def test_an_answer_of_more_than_256_kilobytes_as_json_goes_to_its_caller_alone(
+    text: str, is_kept: bool, stream: bool
+) -> None:
+    async def use(kept: Kept, _queue: WriteQueue) -> None:
+        if stream:
+            events = await kept.provider.stream(asking(stream=True))
+            got = b"".join([piece async for piece in events])
+            await events.aclose()
+        else:
+            got = b"".join(await kept.provider.complete(asking()))
+        assert text.encode() in got
+        assert [said(answer)[1] for answer in kept.answers] == [text] * is_kept
+
+    with_kept(use, lambda _: _Saying(text))
 
 
 class _Free:

@@ -90,6 +90,8 @@ def test_the_provider_gets_its_own_name_of_the_model_and_everything_else_as_it_w
         "tools": [{"x": {"y": None}}],
     }
     assert server.headers["Authorization"] == f"Bearer {KEY}"
+    # Answers are passed on as they come, so they must not come compressed.
+    assert server.headers["Accept-Encoding"] == "identity"
     assert answer["model"] == "p/canonical"
     assert answer["choices"][0]["message"]["content"] == "".join(TEXT)
 
@@ -170,7 +172,10 @@ def test_an_answer_that_is_no_completion_is_the_providers_fault(server: Upstream
 
 @pytest.mark.parametrize("model", ["html", "list"])
 def test_an_answer_that_is_no_stream_is_refused_before_the_first_piece(server: Upstream, model: str) -> None:
-    assert failure_of(lambda: streamed(server, chat(model, stream=True))).fault is Fault.PROVIDER
+    failure = failure_of(lambda: streamed(server, chat(model, stream=True)))
+    assert failure.fault is Fault.PROVIDER
+    assert failure.message == "the provider `p` answered with something other than a stream"
+    assert not hasattr(failure, "__notes__")
 
 
 @pytest.mark.parametrize("model", ["dies", "stops", "garbage", "errs", "silent", "endless-event"])
@@ -193,7 +198,26 @@ def test_silence_ends_the_wait_for_an_answer(server: Upstream, stream: bool) -> 
 
 def test_a_provider_that_is_not_there_is_the_providers_fault() -> None:
     nowhere = Upstream(url="http://127.0.0.1:9")
-    assert failure_of(lambda: complete(nowhere, chat())).fault is Fault.PROVIDER
+    failure = failure_of(lambda: complete(nowhere, chat()))
+    assert (failure.fault, failure.message) == (Fault.PROVIDER, "the provider `p` could not be reached")
+
+
+@pytest.mark.parametrize(
+    ("model", "spent"),
+    [
+        (None, False),
+        *((f"status-{status}", False) for status in ("400", "401", "404", "422", "429", "500", "503")),
+        ("redirect-307", False),
+        *((model, True) for model in ("sleepy", "html", "list", "no-choices")),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_provider_may_have_worked_unless_it_refused_or_is_not_there(
+    server: Upstream, model: str | None, stream: bool, spent: bool
+) -> None:
+    asked, ask = chat(model or "m", stream=stream), streamed if stream else complete
+    there = server if model else Upstream(url="http://127.0.0.1:9")
+    assert failure_of(lambda: ask(there, asked, silence=0.3)).spent is spent
 
 
 def test_closing_a_stream_closes_the_connection_to_the_provider(server: Upstream) -> None:
@@ -278,6 +302,37 @@ def test_health_is_asked_for_once_however_many_want_to_know(server: Upstream) ->
             return {health.status for health in await asyncio.gather(*(made.health() for _ in range(10)))}
 
     assert asyncio.run(run()) == {HealthStatus.OK}
+    assert [path for path, _, _ in server.asked] == ["/v1/models"]
+
+
+def test_health_is_asked_for_again_after_a_while(server: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    from server.inference import openai_compatible as module
+
+    monkeypatch.setattr(module, "HEALTH_SECONDS", 0.1)
+
+    async def run() -> None:
+        async with provider(server) as made:
+            for _ in range(3):
+                await made.health()
+            await asyncio.sleep(0.15)
+            await made.health()
+
+    asyncio.run(run())
+    assert [path for path, _, _ in server.asked] == ["/v1/models", "/v1/models"]
+
+
+@pytest.mark.parametrize(
+    ("status", "well"), [(200, True), (204, False), (301, False), (401, False), (404, False), (500, False)]
+)
+def test_only_a_list_of_models_is_a_sign_of_health(server: Upstream, status: int, well: bool) -> None:
+    async def run() -> tuple[HealthStatus, str]:
+        async with provider(server) as made:
+            health = await made.health()
+            return health.status, health.message
+
+    server.health = status
+    wanted = (HealthStatus.OK, "") if well else (HealthStatus.ERROR, f"it answers with status {status}")
+    assert asyncio.run(run()) == wanted
     assert [path for path, _, _ in server.asked] == ["/v1/models"]
 
 

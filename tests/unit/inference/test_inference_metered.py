@@ -1,0 +1,169 @@
+"""What is paid for an answer in the end, by value."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from json import dumps
+
+import pytest
+
+from server.inference.metered import MeteredProvider
+from server.inference.provider import ChatRequest, ChatStream, Fault, Health, HealthStatus, Pieces, ProviderFailed
+
+ASKED = ChatRequest("p/m", b"{}")
+RESERVED = 100
+
+
+class Meter:
+    """Keeps what it is told."""
+
+    reserved = RESERVED
+
+    def __init__(self) -> None:
+        self.settled: list[int] = []
+
+    async def settle(self, used: int) -> None:
+        self.settled.append(used)
+
+
+class Events:
+    """A stream that gives these pieces, and then fails if it is to; letting go of it may fail too."""
+
+    def __init__(self, pieces: list[bytes], failure: Exception | None = None, parting: Exception | None = None) -> None:
+        self._pieces = pieces
+        self._failure = failure
+        self._parting = parting
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            yield piece
+        if self._failure is not None:
+            raise self._failure
+
+    async def aclose(self) -> None:
+        if self._parting is not None:
+            raise self._parting
+
+
+class Scripted:
+    """A provider that answers with what it was given."""
+
+    def __init__(self, answer: bytes | Events | ProviderFailed) -> None:
+        self._answer = answer
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def health(self) -> Health:
+        return Health(HealthStatus.OK)
+
+    async def complete(self, request: ChatRequest) -> Pieces:
+        if isinstance(self._answer, ProviderFailed):
+            raise self._answer
+        assert isinstance(self._answer, bytes)
+        return [self._answer]
+
+    async def stream(self, request: ChatRequest) -> ChatStream:
+        if isinstance(self._answer, ProviderFailed):
+            raise self._answer
+        assert isinstance(self._answer, Events)
+        return self._answer
+
+
+def paid(answer: bytes | Events | ProviderFailed, work: Callable[[MeteredProvider], Awaitable[None]]) -> list[int]:
+    """What was settled, in its order."""
+    meter = Meter()
+
+    async def reserve() -> Meter:
+        return meter
+
+    async def run() -> None:
+        await work(MeteredProvider(Scripted(answer), reserve, hidden=False))
+
+    asyncio.run(run())
+    return meter.settled
+
+
+async def complete(provider: MeteredProvider) -> None:
+    await provider.complete(ASKED)
+
+
+async def drain(provider: MeteredProvider) -> None:
+    stream = await provider.stream(ASKED)
+    try:
+        async for _ in stream:
+            pass
+    finally:
+        await stream.aclose()
+
+
+def chunk(usage: int | None = None) -> bytes:
+    told = {} if usage is None else {"usage": {"total_tokens": usage}}
+    return f"data: {dumps({'choices': [], **told})}\n\n".encode()
+
+
+def whole(size: int, usage: int | None = None) -> bytes:
+    told = {} if usage is None else {"usage": {"total_tokens": usage}}
+    text = dumps({"choices": ["X"], **told})
+    return text.replace("X", "x" * (size - len(text) + 1)).encode()
+
+
+@pytest.mark.parametrize(
+    ("size", "usage", "tokens"),
+    [
+        (1000, 7, 7),
+        (1000, 5000, 5000),
+        (1000, 0, RESERVED),
+        (1000, None, RESERVED),
+        (1024 + 8 * RESERVED, None, RESERVED),
+        (1024 + 8 * 5000, None, 5000),
+        (200_000, 7, 7),
+        (1024 + 8 * 50_000, None, 50_000),
+    ],
+)
+def test_a_whole_answer_costs_what_it_says_or_what_was_reserved_or_what_is_seen(
+    size: int, usage: int | None, tokens: int
+) -> None:
+    assert paid(whole(size, usage), complete) == [tokens]
+
+
+@pytest.mark.parametrize(
+    ("events", "tokens"),
+    [
+        ([chunk(7)], 7),
+        ([chunk(7), chunk(), chunk(9)], 9),
+        ([chunk(7), chunk(0)], 7),
+        ([chunk()] * 50, RESERVED),
+        ([chunk()] * 150, 150),
+        ([chunk() * 150], 150),
+        ([], RESERVED),
+    ],
+)
+def test_a_stream_costs_what_it_says_last_or_what_was_reserved_or_what_is_seen(
+    events: list[bytes], tokens: int
+) -> None:
+    assert paid(Events(events), drain) == [tokens]
+
+
+def test_a_stream_that_breaks_off_is_paid_for_and_so_is_one_that_can_not_be_let_go() -> None:
+    async def drain_failing(provider: MeteredProvider) -> None:
+        with pytest.raises(RuntimeError):
+            await drain(provider)
+
+    assert paid(Events([chunk()], RuntimeError()), drain_failing) == [RESERVED]
+    assert paid(Events([chunk(7)], RuntimeError()), drain_failing) == [7]
+    assert paid(Events([chunk(7)], parting=RuntimeError()), drain_failing) == [7]
+
+
+@pytest.mark.parametrize("work", [complete, drain])
+@pytest.mark.parametrize(("spent", "settled"), [(False, [0]), (True, [])])
+def test_a_refusal_costs_nothing_unless_the_provider_may_have_begun(
+    work: Callable[[MeteredProvider], Awaitable[None]], spent: bool, settled: list[int]
+) -> None:
+    async def refused(provider: MeteredProvider) -> None:
+        with pytest.raises(ProviderFailed):
+            await work(provider)
+
+    assert paid(ProviderFailed(Fault.PROVIDER, "gone", spent=spent), refused) == settled
