@@ -20,9 +20,10 @@ from tests.mutation.identity_mistakes import IDENTITY_MISTAKES
 from tests.mutation.list_mistakes import LIST_MISTAKES
 from tests.mutation.mistake import Mistake
 from tests.mutation.mistakes import MISTAKES
+from tests.mutation.provider_mistakes import PROVIDER_MISTAKES
 from tests.mutation.service_mistakes import SERVICE_MISTAKES
 
-ALL = (*MISTAKES, *LIST_MISTAKES, *IDENTITY_MISTAKES, *SERVICE_MISTAKES)
+ALL = (*MISTAKES, *LIST_MISTAKES, *IDENTITY_MISTAKES, *SERVICE_MISTAKES, *PROVIDER_MISTAKES)
 
 Check: TypeAlias = tuple[str, list[str]]
 """A name, and the arguments of pytest or OPA."""
@@ -53,7 +54,8 @@ OF_THE_SERVICE = (
     (
         "units",
         [
-            *(f"tests/unit/inference/test_inference_{name}.py" for name in ("events", "openai_compatible", "renaming")),
+            "tests/unit/inference",
+            "tests/unit/test_paging.py",
             "tests/unit/quota",
             "tests/unit/storage/test_storage_guarded.py",
         ],
@@ -103,7 +105,7 @@ def checks_of(mistake: Mistake) -> Sequence[Check]:
     """What may notice it."""
     if mistake in IDENTITY_MISTAKES:
         return AT_THE_DOOR
-    return OF_THE_SERVICE if mistake in SERVICE_MISTAKES else CHECKS
+    return OF_THE_SERVICE if mistake in (*SERVICE_MISTAKES, *PROVIDER_MISTAKES) else CHECKS
 
 
 def check_copy(copy: Path) -> None:
