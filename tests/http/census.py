@@ -43,6 +43,8 @@ class Row:
     body: Callable[[Made], Any] | None = None
     beside: Mapping[tuple[str, str], int] = field(default_factory=dict)
     is_public: bool = False
+    shows: frozenset[tuple[str, str]] = frozenset()
+    """What it asks about besides, and does not need: what the caller may not read is left out."""
 
     @property
     def asks(self) -> set[tuple[str, str]]:
@@ -84,7 +86,7 @@ def _entries(kind: str) -> dict[str, Row]:
 
 CENSUS: Final[Mapping[str, Row]] = {
     "GET /v1/health": Row("", "", Found.NOT_AT_ALL, is_public=True),
-    "GET /v1/health/ready": Row("", "", Found.NOT_AT_ALL),
+    "GET /v1/health/ready": Row("", "", Found.NOT_AT_ALL, shows=frozenset({("read", "provider")})),
     "GET /v1/version": Row("", "", Found.NOT_AT_ALL, is_public=True),
     "GET /metrics": Row("", "", Found.NOT_AT_ALL),
     "GET /v1/providers": Row("provider", "read", Found.AS_LIST),
