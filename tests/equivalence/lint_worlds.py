@@ -45,12 +45,20 @@ PATHS += ["/v1/responses", "/v1/health", "/metrics*", "/v1/shields/a/b/c", "/v1/
 PATHS += ["regex:^/v1/(files|models)(/.*)?$", "regex:^/v1/(modles|filez)(/.*)?$", "regex:/v1/f", "regex:.*/content$"]
 PATHS += ["regex:^/v1/files/[ab]$", "regex:(?!/v1).*", "regex:^/v1/models?$", "regex:^/v1/model$", "regex:^/v1/files/$"]
 PATHS += ["regex:^/v1/prompts/(?:a|b)/versions", "regex:^/v1/file[^s]", "regex:/v1/(?:chat/)?completions"]
-PROVIDERS = [{"type": "oauth2_token", "jwks": {"uri": "https://issuer.example/jwks"}}, {"type": "custom"}]
+ISSUER = "https://issuer.example"
+PROVIDERS = [
+    {"type": "oauth2_token", "issuer": ISSUER, "jwks": {"uri": f"{ISSUER}/jwks"}},
+    {"type": "custom", "endpoint": ISSUER},
+]
 
 access_rules = rules(
     st.fixed_dictionaries(
         {"actions": some(ACTIONS, most=4) | st.just(ACTIONS)},
-        optional={"resource": st.sampled_from(RESOURCES), "principal": st.sampled_from(["ann", "ben"])},
+        optional={
+            "resource": st.sampled_from(RESOURCES),
+            "principal": st.sampled_from(["ann", "ben"]),
+            "issuer": st.just(ISSUER),
+        },
     ),
     st.sampled_from(CONDITIONS),
 )
@@ -105,14 +113,15 @@ def words(text: str) -> list[str]:
     return re.findall("`([^`]+)`", text)
 
 
-def caller(name: str, *roles: str, **more: list[str]) -> dict[str, Any]:
+def caller(name: str, *roles: str, issuer: str = ISSUER, **more: list[str]) -> dict[str, Any]:
     """A principal with roles."""
-    return {"id": name, "issuer": "", "attributes": ({"roles": list(roles)} if roles else {}) | more}
+    return {"id": name, "issuer": issuer, "attributes": ({"roles": list(roles)} if roles else {}) | more}
 
 
 CALLERS = [caller("ann"), caller("ann", "admin"), caller("ben", "dev"), caller("cleo", "admin", "dev"), caller("dan")]
+CALLERS.append(caller("ann", issuer="https://other.example"))
 ANY_ATTRIBUTE = [*CALLERS, caller("eve", groupz=["a"])]
-STRANGER = caller("stranger")
+STRANGER = caller("stranger", issuer="https://other.example")
 OWNERS = [caller("ann", "admin", "dev"), caller("ben"), caller("fay", "dev", groupz=["a"])]
 KINDS = ["model", "vector_store", "prompt", "sql_record::openai_files", "sql_record::responses"]
 KINDS += ["sql_record::chat_completions", "sql_record::openai_conversations", "sql_record::conversation_items"]

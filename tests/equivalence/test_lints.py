@@ -88,7 +88,7 @@ def is_open_to_everyone(world: World, policy: str, index: int, found: Any) -> No
     for action in actions:
         for who in callers(world):
             for owner in OWNERS:
-                if owner["id"] != who["id"]:
+                if (owner["id"], owner["issuer"]) != (who["id"], who["issuer"]):
                     for kind in kinds:
                         effect, by = model.decide_access(world.config, who, action, thing(kind, "zz", owner))
                         assert effect == "permit" or (exceptions and by is not None and by < index), world
