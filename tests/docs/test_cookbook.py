@@ -66,10 +66,10 @@ def test_the_page_names_the_code_of_a_mistake(example: Example, tmp_path: Path) 
 
 def test_each_mistake_is_shown_and_mended() -> None:
     sections = MISTAKES.split("\n### ")[1:]
-    assert len(sections) >= 9
+    assert len(sections) >= 10
     for section in sections:
         assert section.count("```yaml\n") == 2, section
 
 
 def test_there_are_enough_recipes() -> None:
-    assert RECIPES.count("\n### ") >= 9
+    assert RECIPES.count("\n### ") >= 10
