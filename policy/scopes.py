@@ -83,7 +83,7 @@ def _principal(frame: Frame, issuers: Issuers, findings: Findings) -> str | None
         message = f"{quoted(scalar.text)} is no pattern: a principal is compared as it is"
         findings.warning("literal-star", scalar.span, message, "leave `principal` out to mean everyone")
     if issuers.several and "issuer" not in frame.scope.entries:
-        message = f"{quoted(scalar.text)} may be somebody else with each of the issuers that are configured"
+        message = f"{quoted(scalar.text)} is another principal with each of the configured issuers"
         known = f", {did_you_mean('', issuers.names)}" if issuers.names else ""
         findings.error("principal-without-issuer", scalar.span, message, f"add `issuer` beside it{known}")
     return scalar.text

@@ -49,7 +49,7 @@ class Known:
         if self.issuer is not None:
             return self.issuer
         if self.issuers.several:
-            message = f"{place} may be somebody else with each of the issuers that are configured"
+            message = f"{place} is another principal with each of the configured issuers"
             raise UnclearQuestion(message, f"name its issuer, {did_you_mean('', self.issuers.names)}")
         return self.issuers.sole or ""
 

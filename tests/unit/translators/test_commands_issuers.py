@@ -70,7 +70,7 @@ def test_explain_asks_for_the_caller_of_an_issuer(config: Path) -> None:
 
 def test_explain_wants_to_know_the_issuer(config: Path) -> None:
     assert refused(config, "--as", "ann", *MODEL) == (
-        "error: `principal` may be somebody else with each of the issuers that are configured; "
+        "error: `principal` is another principal with each of the configured issuers; "
         f"name its issuer, use one of `{OWN}`, `{PARTNER}`"
     )
     assert refused(config, "--as", "ann", "--issuer", f"{OWN}/", *MODEL) == (
@@ -107,7 +107,7 @@ def test_decide_takes_the_issuer_of_a_question_or_that_of_the_command(config: Pa
         replies = map(json.loads, done.stdout.splitlines())
         return [reply.get("decision") or reply["error"].partition(";")[0] for reply in replies]
 
-    unclear = "`principal` may be somebody else with each of the issuers that are configured"
+    unclear = "`principal` is another principal with each of the configured issuers"
     assert decisions() == [unclear, "deny", "permit", "deny"]
     assert decisions("--issuer", OWN) == ["permit", "deny", "permit", "deny"]
     assert decisions("--issuer", PARTNER) == ["deny", "deny", "permit", "deny"]
@@ -124,7 +124,7 @@ def test_cases_name_the_issuers_of_principals(config: Path, tmp_path: Path) -> N
     assert ostiary("test", config, cases).returncode == 1
     cases.write_text((head + case).replace("ISSUER", OWN).replace("WHO", "nobody-knows"))
     done = ostiary("test", config, cases)
-    assert (done.returncode, "may be somebody else" in done.stderr) == (2, True)
+    assert (done.returncode, "is another principal" in done.stderr) == (2, True)
 
 
 def test_the_matrix_tells_issuers_apart(config: Path) -> None:
