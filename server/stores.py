@@ -37,7 +37,7 @@ from server.storage.guarded import GuardedStore
 from server.storage.janitor import Janitor
 from server.storage.prompts import Prompts
 from server.storage.records import Records
-from server.storage.schema import LONGEST_NAME, bring_up_to_date
+from server.storage.schema import LONGEST_NAME, SchemaMismatch, bring_up_to_date
 from server.storage.sqlite import SqliteDatabase
 from server.storage.write_queue import WriteQueue
 
@@ -98,11 +98,23 @@ class Stores:
             for database in self._databases.values():
                 opened.push_async_callback(database.close)
                 await database.start()
+            self._refuse_shared_tables()
             for database, table, parent in self._tables:
                 await bring_up_to_date(database, table, parent)
             await opened.enter_async_context(self.janitor.running())
             await opened.enter_async_context(self._writes.running())
             yield
+
+    def _refuse_shared_tables(self) -> None:
+        """Raise SchemaMismatch for a table of two stores: a rule about the records of one would reach the other's.
+
+        The configuration can't tell, since stores have tables beside the ones that it names.
+        """
+        taken: set[tuple[Database, str]] = set()
+        for database, table, _ in self._tables:
+            if (database, table.casefold()) in taken:
+                raise SchemaMismatch(f"two stores would share the table `{table}`; give one another `table_name`")
+            taken.add((database, table.casefold()))
 
     def _table(self, named: Table | Namespace | None, default: str) -> Records:
         """The table that is configured so; `default` is its name where the configuration has none."""

@@ -15,7 +15,12 @@ from dataclasses import dataclass
 from policy.claims import read_claims
 from policy.diagnostics import Findings
 from policy.document import Mapping
-from policy.lints.callers import Written, report_subject_as_role, report_unknown_attributes
+from policy.lints.callers import (
+    Written,
+    report_principals_of_any_issuer,
+    report_subject_as_role,
+    report_unknown_attributes,
+)
 from policy.lints.closed import report_useless_permits, report_useless_routes
 from policy.lints.decided import report_idle_access_rules, report_idle_route_rules
 from policy.lints.endings import report_wide_paths, report_wide_resources
@@ -70,6 +75,8 @@ def report_lints(
     report_case([*written, *limits], unknown, findings)
     if policies.authentication:
         report_subject_as_role(written, claims, findings)
+        if access is not None:
+            report_principals_of_any_issuer(policies.access, policies.issuers, access, findings)
 
 
 def _report_access(

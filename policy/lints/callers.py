@@ -8,6 +8,7 @@ from typing import TypeAlias
 from policy.claims import Claims, ClaimsMapping
 from policy.diagnostics import Findings, did_you_mean, quoted
 from policy.document import Scalar
+from policy.issuers import Issuers
 from policy.lints.places import Places
 from policy.rules import AccessRule, Condition, HasValue, RouteRule, SharesWithOwner
 
@@ -43,6 +44,19 @@ def report_unknown_attributes(written: Written, claims: Claims | None, findings:
         hint = f"{near}{link}map a claim to it in `claims_mapping`"
         findings.warning("unknown-attribute", scalar.span, message, hint)
     return {attribute for _, attribute in told}
+
+
+def report_principals_of_any_issuer(
+    rules: Sequence[AccessRule], issuers: Issuers, places: Places, findings: Findings
+) -> None:
+    """Warn once of a principal that rules name while the `iss` of tokens is compared with nothing."""
+    if not issuers.uncertain or issuers.unresolved:
+        return
+    for rule in rules:
+        for scalar in places.scope(rule, "principal"):
+            message = f"{quoted(scalar.text)} may come from any issuer, because tokens are compared with none"
+            findings.warning("any-issuer", scalar.span, message, "set `issuer` in `provider_config`")
+            return
 
 
 def report_subject_as_role(written: Written, claims: Claims | None, findings: Findings) -> None:

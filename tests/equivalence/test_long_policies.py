@@ -19,6 +19,7 @@ from tests.equivalence.policy_questions import (
     IDS,
     NAMES,
     PATHS,
+    STORAGE,
     TYPES,
     VALUES,
     aim_caller,
@@ -46,7 +47,7 @@ def test_a_thousand_rules_decide_as_the_reference_model_does(live: LiveOpa, seed
         "route_policy": [rule(chance, route_scope(chance), about_resources=False) for _ in range(RULES)],
         "access_policy": [rule(chance, access_scope(chance), about_resources=True) for _ in range(RULES)],
     }
-    config = {"version": 2, "server": {"auth": auth}}
+    config = {"version": 2, "storage": STORAGE, "server": {"auth": auth}}
     live.load(compile_config(yaml.safe_dump(config, sort_keys=False, allow_unicode=True)))
     asked = [normalized(question) for _ in range(PAIRS) for question in aimed(chance, auth)]
     path = "/v1/data/ostiary/decision/answers?strict-builtin-errors=true"
@@ -76,8 +77,8 @@ def access_scope(chance: random.Random) -> dict[str, Any]:
     scope: dict[str, Any] = {"actions": chance.sample(ACTIONS, chance.choice([1, 1, 1, 2]))}
     name = chance.choice([*(name for name in NAMES if "\n" not in name), *(f"name-{n}" for n in range(60))])
     regex = f"regex:{chance.choice(RESOURCE_REGEXES)}"
-    scope["resource"] = f"{chance.choice(TYPES)}::{name}" if chance.random() < 0.97 else regex
-    if chance.random() < 0.5:
+    scope["resource"] = f"{chance.choice(TYPES)}::{name}" if chance.random() < 0.94 else regex
+    if chance.random() < 0.3:
         scope["principal"] = chance.choice(IDS)
     return scope
 

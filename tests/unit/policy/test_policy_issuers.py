@@ -112,7 +112,11 @@ def test_an_issuer_is_one_text(value: str) -> None:
 
 def test_where_tokens_are_compared_with_no_issuer_rules_can_name_none() -> None:
     provider = f"provider_config: {{type: oauth2_token, jwks: {{uri: '{OWN}/keys'}}}}"
-    assert loaded(provider, rule(principal="ann", resource="model::a"))[1] == []
+    rules = [rule(principal=name, resource="model::a") for name in ("ann", "ben")]
+    policies, found = loaded(provider, rule(resource="model::b"), *rules)
+    assert (policies is not None, codes(found)) == (True, ["any-issuer"])
+    assert "`ann` may come from any issuer" in found[0].message
+    assert loaded(provider, rule(resource="model::b"))[1] == []
     policies, found = loaded(provider, rule(principal="ann", issuer=OWN, resource="model::a"))
     assert policies is None
     assert "set `issuer` in `provider_config`" in found[0].hint
