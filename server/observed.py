@@ -245,7 +245,7 @@ class ObservedProvider:
 
     def _note(self, failure: ProviderFailed) -> None:
         if failure.fault is Fault.PROVIDER:
-            self._dependency.failed("it failed to answer a request")
+            self._dependency.failed(failure.message)
         else:
             self._dependency.worked()
 
