@@ -16,6 +16,7 @@ _EXPRESSION: Final = re.compile(r"\$\{env\.(?P<body>[^}]*)\}")
 _NAME: Final = "[A-Za-z_][A-Za-z0-9_]*"
 _BODY: Final = re.compile(rf"(?P<name>{_NAME})(?:(?P<operator>:[=+])(?P<text>.*)|:(?P<off>{DISABLED}))?", re.DOTALL)
 _MISTAKEN: Final = re.compile(rf"(?P<name>{_NAME})(?::[-?]?|-)(?P<text>.*)", re.DOTALL)
+_OPERAND: Final = re.compile(r"(?<=[:=?+-])[^:=?+}-][^}]*")
 _OPENING: Final = "${env."
 _ORDINARY: Final = re.compile(rf"\$\{{(?!env\.){_NAME}(?::?[-+=?][^}}]*)?\}}")
 
@@ -83,11 +84,11 @@ def _parsed(body: str) -> tuple[str, str | None, str]:
 
 
 def _complaint(body: str) -> str:
-    shown = quoted(f"{_OPENING}{body}}}")
+    shown = quoted(_without_operand(f"{_OPENING}{body}}}"))
     if _OPENING in body:
         return f"the expression {shown} holds another one; write them side by side"
     if mistaken := _MISTAKEN.fullmatch(body):
-        meant = f"{_OPENING}{mistaken['name']}:={mistaken['text']}}}"
+        meant = f"{_OPENING}{mistaken['name']}:={'…' if mistaken['text'] else ''}}}"
         return f"the expression {shown} has no operator that is known; a default is written {quoted(meant)}"
     return f"the expression {shown} doesn't start with a variable's name (letters, digits and `_`, no digit first)"
 
@@ -95,7 +96,12 @@ def _complaint(body: str) -> str:
 def _refuse_unclosed(text: str) -> None:
     start = text.rfind(_OPENING)
     if start >= 0 and "}" not in text[start:]:
-        raise ValueError(f"the expression {quoted(text[start:])} isn't closed; add a `}}`")
+        raise ValueError(f"the expression {quoted(_without_operand(text[start:]))} isn't closed; add a `}}`")
+
+
+def _without_operand(expression: str) -> str:
+    """An expression with an ellipsis for its default, which may be a secret."""
+    return _OPERAND.sub("…", expression, count=1)
 
 
 def _refuse_cut(text: str) -> None:
