@@ -291,6 +291,22 @@ def test_the_environment_cannot_send_requests_elsewhere(server: Upstream, monkey
     assert complete(server, chat())["model"] == "p/canonical"
 
 
+def test_a_provider_that_is_not_there_does_not_end_the_stream_of_another(server: Upstream) -> None:
+    async def run() -> bytes:
+        async with provider(server) as made, provider(Upstream(url="http://127.0.0.1:9")) as missing:
+            stream = await made.stream(chat("gated", stream=True))
+            pieces = aiter(stream)
+            await anext(pieces)
+            with pytest.raises(ProviderFailed):
+                await missing.complete(chat())
+            server.go_on.set()
+            rest = b"".join([piece async for piece in pieces])
+            await stream.aclose()
+            return rest
+
+    assert b"second" in asyncio.run(run())
+
+
 def test_a_body_of_megabytes_is_sent_whole(server: Upstream) -> None:
     complete(server, chat(pad="x" * 3_000_000))
     assert len(server.body["pad"]) == 3_000_000

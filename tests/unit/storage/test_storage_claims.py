@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from server.storage import claims as claims_module
+from server.storage import janitor as janitor_module
+from server.storage.blobs import BlobMissing, Blobs, BlobsUnavailable
 from server.storage.blobs_local import DirectoryBlobs
 from server.storage.claims import ClaimLost, Claims
 from server.storage.database import Database, Step
@@ -166,6 +168,87 @@ def test_several_janitors_remove_everything_once_and_nothing_else(run: Callable[
     run(scenario)
 
 
+def test_one_sweep_removes_all_that_is_over(run: Callable[[Scenario], None]) -> None:
+    async def scenario(world: World) -> None:
+        over, unwanted = [key() for _ in range(230)], [key() for _ in range(230)]
+        await world.database.write(
+            *(inserting(world, name, 0) for name in over),
+            *(world.claims.condemning(name, at_once=True) for name in unwanted),
+        )
+        assert await Janitor(world.files, world.claims, world.blobs).sweep() == 460
+        assert await world.files.find_all(over) == []
+        assert await world.claimed() == []
+
+    run(scenario)
+
+
+class _Looking:
+    """Blobs that keep what is claimed when one begins."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.claimed: list[list[str]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._world.blobs, name)
+
+    async def begin(self, name: str) -> Any:
+        self.claimed.append(await self._world.claimed())
+        return await self._world.blobs.begin(name)
+
+
+def test_a_blob_is_claimed_before_it_is_there(run: Callable[[Scenario], None]) -> None:
+    async def scenario(world: World) -> None:
+        looking, name = _Looking(world), key()
+        store = FileStore(GuardedStore(world.files, "sql_record::x"), world.claims, cast(Blobs, looking))
+        async with store.uploading(name) as incoming:
+            await incoming.write(b"x" * 300_000)
+            assert looking.claimed == [[f"writing:{name}"]]
+
+    run(scenario)
+
+
+class _Refusing:
+    """Blobs that refuse to be removed at first."""
+
+    def __init__(self, blobs: Blobs, times: int) -> None:
+        self._blobs = blobs
+        self.times = times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._blobs, name)
+
+    async def delete(self, name: str) -> None:
+        if self.times:
+            self.times -= 1
+            raise BlobsUnavailable("the disk is away")
+        await self._blobs.delete(name)
+
+
+def test_what_could_not_be_removed_stays_claimed_and_is_removed_by_a_later_sweep(
+    run: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(janitor_module, "SWEEP_SECONDS", 0.02)
+    monkeypatch.setattr(claims_module, "LEASE_SECONDS", 0)
+
+    async def scenario(world: World) -> None:
+        name, refusing = key(), _Refusing(world.blobs, 2)
+        writing = await world.blobs.begin(name)
+        await writing.write(b"x")
+        await writing.finish()
+        await world.database.write(inserting(world, name, 0))
+        janitor = Janitor(world.files, world.claims, cast(Blobs, refusing))
+        with pytest.raises(BlobsUnavailable):
+            await janitor.sweep()
+        assert (await world.claimed(), world.on_disk()) == ([f"unwanted:{name}"], [name])
+        async with janitor.running(), asyncio.timeout(10):
+            while world.on_disk() or await world.claimed():  # noqa: ASYNC110 - nothing tells when a sweep has ended
+                await asyncio.sleep(0.01)
+        assert refusing.times == 0
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("pieces", [1, 3])
 def test_an_upload_that_is_cut_off_anywhere_leaves_nothing(run: Callable[[Scenario], None], pieces: int) -> None:
     async def scenario(world: World) -> None:
@@ -195,5 +278,29 @@ def test_an_upload_that_is_cut_off_anywhere_leaves_nothing(run: Callable[[Scenar
                 await task
         await Janitor(world.files, world.claims, world.blobs).sweep()
         assert world.on_disk() == []
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("kept", [b"short", b"longer than it was"])
+def test_a_file_of_another_length_than_was_kept_is_missing_and_left_closed(
+    run: Callable[[Scenario], None], kept: bytes
+) -> None:
+    def opened() -> list[str]:
+        links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+        return [name for name in map(str, map(Path.readlink, links)) if "/blobs/" in name]
+
+    async def scenario(world: World) -> None:
+        store, name = FileStore(GuardedStore(world.files, "sql_record::x"), world.claims, world.blobs), key()
+        writing = await world.blobs.begin(name)
+        await writing.write(kept)
+        await writing.finish()
+        record = Draft(name, {"bytes": 10}).owned_by(None)
+        with pytest.raises(BlobMissing):
+            await store.open(record)
+        assert opened() == []
+        reading = await store.open(Draft(name, {"bytes": len(kept)}).owned_by(None))
+        assert (await reading.read(), len(opened())) == (kept, 1)
+        await reading.close()
 
     run(scenario)

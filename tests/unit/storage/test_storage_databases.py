@@ -214,3 +214,13 @@ def test_a_database_that_is_not_open_says_so(make: Make) -> None:
         await database.close()
 
     asyncio.run(unopened())
+
+
+def test_of_any_number_of_ids_every_record_is_found_once(make: Make) -> None:
+    async def work(database: Database, things: Records) -> None:
+        ids = [f"r{number:04}" for number in range(1203)]
+        await database.write(*(new(things, identity) for identity in ids))
+        found = await things.find_all([*ids, *ids[:10], "none"])
+        assert sorted(stored.id for stored in found) == ids
+
+    with_things(make, work)
