@@ -1,0 +1,157 @@
+"""What the decision log asks of the disk and when, and what it does once the disk or the log itself is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from server.authz import decision_log as module
+from server.authz.decision_log import DecisionLog
+from server.authz.errors import Failure, PolicyUnavailable
+from server.authz.log_journal import Journal
+from server.authz.log_sink import Beginning, LogFile, Rotation
+
+
+class Refusing:
+    """A sink on a disk that is full."""
+
+    def append(self, lines: bytes, start: int, begin: Beginning) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def sync(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The inode and the size of each file that the disk was asked to keep, at that moment."""
+    kept: list[tuple[int, int]] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        kept.append((status.st_ino, status.st_size))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    return kept
+
+
+def append(file: LogFile, line: bytes) -> None:
+    assert file.append(line, 0, lambda _inode, _place: None) == len(line)
+
+
+def test_a_file_is_kept_by_the_disk_before_it_is_rotated(tmp_path: Path, synced: list[tuple[int, int]]) -> None:
+    path, line = tmp_path / "log", b"{" + b"x" * 60 + b"}\n"
+    file = LogFile(path, Rotation(100, 3))
+    append(file, line)
+    assert synced == []
+    append(file, line)
+    assert {*synced} == {((tmp_path / "log.1").stat().st_ino, len(line))}
+    file.sync()
+    assert synced[-1] == (path.stat().st_ino, len(line))
+    file.close()
+
+
+def test_a_file_that_was_taken_away_is_kept_by_the_disk_before_it_is_left(
+    tmp_path: Path, synced: list[tuple[int, int]]
+) -> None:
+    path = tmp_path / "log"
+    file = LogFile(path)
+    append(file, b"{1}\n")
+    path.rename(tmp_path / "elsewhere")
+    append(file, b"{2}\n")
+    assert synced == [((tmp_path / "elsewhere").stat().st_ino, 4)]
+    assert (path.read_bytes(), (tmp_path / "elsewhere").read_bytes()) == (b"{2}\n", b"{1}\n")
+    file.close()
+
+
+def test_what_a_killed_server_left_is_kept_by_the_disk_before_its_journal_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log"
+    left = Journal.beside(path)
+    assert left.put(b'{"left":1}\n')
+    journal = next(tmp_path.glob("log.journal-*"))
+    kept = journal.read_bytes()
+    left.close()
+    journal.unlink()
+    journal.write_bytes(kept)  # nobody has it locked any more
+    states: list[tuple[bytes, bool]] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        states.append((path.read_bytes(), journal.exists()))
+        fsync(descriptor)
+
+    async def scenario() -> None:
+        log = DecisionLog.to_file(path)
+        assert states == [(b'{"left":1}\n', True)]
+        assert not journal.exists()
+        await log.close()
+
+    monkeypatch.setattr(os, "fsync", noted)
+    asyncio.run(scenario())
+
+
+def test_a_link_in_the_place_of_a_journal_is_not_followed(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    left = Journal.beside(tmp_path / "log")
+    assert left.put(b'{"foreign":1}\n')
+    other.write_bytes(next(tmp_path.glob("log.journal-*")).read_bytes())
+    left.close()
+    for journal in tmp_path.glob("log.journal-*"):
+        journal.unlink()
+    link = tmp_path / "log.journal-0a0b0c0d"
+    link.symlink_to(other)
+
+    async def scenario() -> None:
+        with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+            DecisionLog.to_file(tmp_path / "log")
+
+    asyncio.run(scenario())
+    assert link.is_symlink()
+    assert other.exists()
+    assert (tmp_path / "log").read_bytes() == b""
+
+
+def test_once_a_sink_has_failed_for_long_nobody_waits_for_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 1.0)
+
+    async def scenario() -> None:
+        log = DecisionLog(Refusing(), Journal.in_memory())
+        await log.write(["{1}"])
+        while not log.is_failing:  # noqa: ASYNC110 - a thread of the log's own tells it
+            await asyncio.sleep(0.01)
+        waits = []
+        for _ in range(3):
+            began = time.monotonic()
+            with pytest.raises(PolicyUnavailable) as failed:
+                await log.write(["{2}"])
+            assert failed.value.failure is Failure.DECISION_LOG
+            waits.append(time.monotonic() - began)
+        assert waits[0] < 1.5
+        assert sum(waits[1:]) < 0.5
+        await log.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_log_that_is_closed_takes_no_line(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = DecisionLog.to_file(tmp_path / "log")
+        await log.write(["{1}"])
+        await log.close()
+        with pytest.raises(PolicyUnavailable) as failed:
+            await log.write(["{2}"])
+        assert failed.value.failure is Failure.DECISION_LOG
+        await log.close()
+
+    asyncio.run(scenario())
+    assert (tmp_path / "log").read_text() == "{1}\n"
