@@ -57,12 +57,15 @@ OF_THE_SERVICE = (
             "tests/unit/inference",
             "tests/unit/test_paging.py",
             "tests/unit/quota",
-            "tests/unit/storage/test_storage_guarded.py",
+            *(f"tests/unit/storage/test_storage_{name}.py" for name in ("blobs", "claims", "databases", "guarded")),
         ],
     ),
     (
         "identity, log",
-        ["tests/unit/authn/test_authn_chosen.py", "tests/unit/authz/test_authz_decision_log.py"],
+        [
+            "tests/unit/authn/test_authn_chosen.py",
+            *(f"tests/unit/authz/test_authz_{name}.py" for name in ("decision_log", "log_disk", "pdp")),
+        ],
     ),
     (
         "the service (HTTP)",
