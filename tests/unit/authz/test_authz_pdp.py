@@ -96,13 +96,36 @@ def test_the_breaker_counts_failures_in_a_row_alone() -> None:
 def test_questions_asked_before_the_breaker_opened_neither_prolong_the_pause_nor_end_the_trial() -> None:
     clock = Clock()
     breaker = Breaker(clock)
-    for _ in range(FAILURES_TO_OPEN + 5):
+    for _ in range(FAILURES_TO_OPEN):
         breaker.failed(trial=False)
-    clock.now += SHORTEST_PAUSE
+    clock.now += 0.9 * SHORTEST_PAUSE
+    for _ in range(5):
+        breaker.failed(trial=False)
+    clock.now += 0.2 * SHORTEST_PAUSE
     assert breaker.admit() is True
     breaker.failed(trial=False)
     with pytest.raises(PolicyUnavailable):
         breaker.admit()
+
+
+def test_a_breaker_that_has_closed_opens_again_as_it_did_at_first_and_counts_that() -> None:
+    clock = Clock()
+    breaker = Breaker(clock)
+    for opening in (1, 2, 3):
+        for _ in range(FAILURES_TO_OPEN):
+            assert breaker.is_open is False
+            breaker.failed(breaker.admit())
+        assert (breaker.is_open, breaker.openings) == (True, opening)
+        for pause in (SHORTEST_PAUSE, 2 * SHORTEST_PAUSE, 4 * SHORTEST_PAUSE):
+            clock.now += 0.99 * pause
+            with pytest.raises(PolicyUnavailable):
+                breaker.admit()
+            clock.now += 0.02 * pause
+            breaker.failed(breaker.admit())
+            assert breaker.openings == opening
+        clock.now += LONGEST_PAUSE
+        assert breaker.admit() is True
+        breaker.succeeded()
 
 
 def test_an_abandoned_trial_lets_the_next_question_be_one() -> None:
