@@ -87,7 +87,8 @@ SERVICE_MISTAKES = (
         "a blob is claimed once it is there",
         "server/storage/file_store.py",
         "        await self._claims.begin(self._id)\n        return await self._blobs.begin(self._id)",
-        "        writing = await self._blobs.begin(self._id)\n        await self._claims.begin(self._id)\n        return writing",
+        "        writing = await self._blobs.begin(self._id)\n"
+        "        await self._claims.begin(self._id)\n        return writing",
     ),
     Mistake(
         "a sweep ends a hundred files and no more",
