@@ -20,6 +20,7 @@ from policy.models import model_aliases
 from policy.parser import read_policies
 from policy.rendering import as_json, render
 from policy.rules import PolicySet
+from policy.scopes import Names
 from translators.commands.questions import Known, UnclearQuestion
 from translators.compiler import Bundle, compile_policies
 from translators.guardrails.reading import read_guardrails
@@ -64,7 +65,9 @@ def compiled(
     `check_guardrails` false is for guardrails that were checked elsewhere: to check them takes OPA on this machine.
     """
     try:
-        guardrails = read_guardrails(policies.guardrails, policies.tables, checked=check_guardrails)
+        guardrails = read_guardrails(
+            policies.guardrails, Names(policies.tables, policies.issuers), checked=check_guardrails
+        )
         bundle = compile_policies(policies, guardrails.files)
     except InvalidDocument as invalid:
         findings.diagnostics.extend(invalid.diagnostics)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from policy.diagnostics import Findings, Span, quoted
-from policy.tables import Tables
+from policy.scopes import Names
 from translators.guardrails.checking import Tree
 from translators.guardrails.directory import CODE, PACKAGE
 from translators.guardrails.rules import Modules
@@ -27,9 +27,9 @@ _ROUNDS: Final = 4
 Params = dict[str, list[Shape | None]]
 
 
-def check_questions(modules: Modules, tables: Tables, findings: Findings) -> list[tuple[str, Span]]:
+def check_questions(modules: Modules, names: Names, findings: Findings) -> list[tuple[str, Span]]:
     """Report what no question has; returns the attributes of callers that are asked for, with the places."""
-    root = question(tables)
+    root = question(names)
     params: Params = {}
     for _ in range(_ROUNDS):
         params = _parameters(modules, root, params)

@@ -8,7 +8,7 @@ from typing import Final
 
 from policy.diagnostics import Diagnostic, Findings, InvalidDocument, Severity, Span, quoted
 from policy.rules import Guardrails
-from policy.tables import Tables
+from policy.scopes import Names
 from translators.guardrails.checking import complaints, parsed
 from translators.guardrails.directory import CODE, Contents, read_directory
 from translators.guardrails.heads import FOLDER, lines_of_guardrails
@@ -16,7 +16,7 @@ from translators.guardrails.questions import check_questions
 from translators.guardrails.rules import Modules, check_rules
 from translators.guardrails.trees import name_of
 
-_STANDARD_NAMES: Final = Tables()
+_NO_CONFIGURATION: Final = Names()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,9 @@ class ReadGuardrails:
 
 
 def read_guardrails(
-    guardrails: Guardrails | None, tables: Tables = _STANDARD_NAMES, *, checked: bool = True
+    guardrails: Guardrails | None, names: Names = _NO_CONFIGURATION, *, checked: bool = True
 ) -> ReadGuardrails:
-    """Read the guardrails of a configuration with these `tables`; tests (`*_test.rego`) stay outside the bundle.
+    """Read the guardrails of a configuration with these `names`; tests (`*_test.rego`) stay outside the bundle.
 
     Raises InvalidDocument where the directory holds none, where a file would not be in force, where OPA refuses one
     (wrong Rego, built-in functions that `rego/capabilities.json` leaves out), and where a rule asks for what no
@@ -41,7 +41,7 @@ def read_guardrails(
         return ReadGuardrails()
     directory = Path(guardrails.span.file).parent / Path(guardrails.directory).expanduser()
     contents = _contents(directory, guardrails)
-    asked = _check(contents, tables) if checked else []
+    asked = _check(contents, names) if checked else []
     files = {f"{FOLDER}/{path.name}": text.encode() for path, text in contents.guardrails.items()}
     return ReadGuardrails(files, contents.warnings, tuple(asked))
 
@@ -62,12 +62,12 @@ def _contents(directory: Path, guardrails: Guardrails) -> Contents:
     return contents
 
 
-def _check(contents: Contents, tables: Tables) -> list[tuple[str, Span]]:
+def _check(contents: Contents, names: Names) -> list[tuple[str, Span]]:
     if refused := complaints(contents.guardrails):
         raise InvalidDocument(refused)
     modules, findings = parsed(contents.guardrails), Findings()
     check_rules(modules, findings)
-    asked = check_questions(modules, tables, findings) if not findings.has_errors else []
+    asked = check_questions(modules, names, findings) if not findings.has_errors else []
     if not findings.has_errors:
         _check_places(contents, modules, findings)
     findings.raise_errors()

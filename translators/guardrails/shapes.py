@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from policy.diagnostics import did_you_mean, quoted
-from policy.tables import Tables
+from policy.scopes import Names
 from policy.vocabulary import RESOURCE_TYPES, TYPE_SYNONYMS, type_of_record
 from translators.law import LAW
 
@@ -31,12 +31,13 @@ def question_schema() -> Schema:
 class Shape:
     """What stands at a place of the question: `path` is where (`*` for any member), `schema` what it looks like.
 
-    `types` are the names that a resource's type can have.
+    `types` are the names that a resource's type can have, `issuers` those of callers, None where others may come in.
     """
 
     path: tuple[str, ...]
     schema: Schema
     types: tuple[str, ...]
+    issuers: tuple[str, ...] | None = None
 
     @property
     def is_text(self) -> bool:
@@ -107,15 +108,20 @@ class Shape:
     def _values(self) -> tuple[str, ...] | None:
         if self.path == ("input", "resource", "type"):
             return self.types
+        if self.path == ("input", "principal", "issuer"):
+            return self.issuers
         if self.path == ("input", "route", "method"):
             return _METHODS
         listed = self.schema.get("enum")
         return None if listed is None else tuple(listed)
 
 
-def question(tables: Tables) -> Shape:
-    """The shape of `input` in a guardrail, where the record tables have these names."""
-    return Shape(("input",), question_schema(), (*RESOURCE_TYPES, *map(type_of_record, tables.names)))
+def question(names: Names) -> Shape:
+    """The shape of `input` in a guardrail, where record tables and issuers have these names."""
+    types = (*RESOURCE_TYPES, *map(type_of_record, names.tables.names))
+    issuers = names.issuers
+    closed = bool(issuers.names) and not (issuers.uncertain or issuers.unresolved)
+    return Shape(("input",), question_schema(), types, issuers.names if closed else None)
 
 
 def _resolved(schema: Schema, root: Schema) -> Schema:

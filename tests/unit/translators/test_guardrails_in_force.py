@@ -284,3 +284,19 @@ def test_a_table_may_be_known_by_either_name_and_a_record_is_judged_under_both(f
     with OpaSession(found.bundle) as opa:
         (answer,) = opa.ask([{"principal": DORA, "action": "read", "resource": file}])
     assert answer["resource"]["source"] == "g.rego:3"
+
+
+@pytest.mark.parametrize(
+    ("issuer", "taken"), [("https://a.example", True), ("https://b.example", True), ("https://c.example", False)]
+)
+def test_an_issuer_that_vouches_for_nobody_here_is_refused(folder: Path, issuer: str, taken: bool) -> None:
+    issuers = "issuers: [{issuer: 'https://a.example'}, {issuer: 'https://b.example'}]"
+    provider = f"provider_config: {{type: oauth2_token, {issuers}}}"
+    config = [provider.rjust(4 + len(provider)) if "provider_config" in line else line for line in CONFIG.splitlines()]
+    (folder.parent / "config.yaml").write_text("\n".join(config) + "\n")
+    rule = f'deny contains {{"reason": "no"}} if input.principal.issuer == "{issuer}"\n'
+    if taken:
+        assert loaded(folder, g=HEAD + rule).warnings == ()
+    else:
+        with pytest.raises(InvalidDocument, match=r"`input\.principal\.issuer` is never `https://c\.example`"):
+            loaded(folder, g=HEAD + rule)
