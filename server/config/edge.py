@@ -17,6 +17,7 @@ from server.config.opa import OpaConfig
 from server.config.quota import QuotaConfig
 from server.config.shape import Shape
 from server.config.tracing import TracingConfig
+from server.linear_pattern import LinearPattern, NotLinear
 
 LONGEST_PREFLIGHT_SECONDS: Final = 7 * 24 * 3600
 MOST_CONCURRENT: Final = 1_000_000
@@ -49,7 +50,10 @@ def _token(value: str) -> str:
 
 def _pattern(value: str) -> str:
     try:
-        re.compile(value)
+        LinearPattern(value)
+    except NotLinear as error:
+        hint = "with them a page could make the server busy for ever; write the pattern without them"
+        raise refusal("wrong-value", f"takes a regular expression without {error}", hint) from error
     except (re.error, RecursionError, OverflowError) as error:
         raise refusal("wrong-value", "takes a regular expression, and this is none") from error
     return value
@@ -101,7 +105,7 @@ class CorsConfig(Shape):
         if "*" in self.allow_origins:
             hint = "list them in `allow_origins`, which is `*` unless you do"
             raise refusal("credentials-for-all", "`allow_credentials` needs origins that are named", hint, whole=True)
-        if self.allow_origin_regex and any(re.fullmatch(self.allow_origin_regex, origin) for origin in _NOBODY):
+        if self.allow_origin_regex and any(map(LinearPattern(self.allow_origin_regex).fullmatch, _NOBODY)):
             sentence = "`allow_credentials` needs origins that are named, and `allow_origin_regex` matches anybody's"
             raise refusal("credentials-for-all", sentence, "name a domain in it", whole=True)
         return self

@@ -63,6 +63,14 @@ def test_a_broken_pattern_of_origins() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "pattern", ["https://(?!evil)[a-z]+[.]example[.]com", r"https://(a)\1", "https://([a-z]{1,99}){1,99}"]
+)
+def test_a_pattern_of_origins_that_a_page_could_make_endless(pattern: str) -> None:
+    error = one_error(with_server(f"cors: {{allow_origin_regex: '{pattern}'}}"))
+    assert error.startswith("`allow_origin_regex` takes a regular expression without ")
+
+
 def test_a_header_name_that_could_split_a_header() -> None:
     assert one_error(with_server("cors: {expose_headers: ['a: b']}")) == (
         "`expose_headers[0]` takes names that a header can carry"
