@@ -8,7 +8,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from socket import socket
+from socket import SHUT_RDWR, socket
 from threading import BoundedSemaphore, Lock, Thread
 from typing import Any, Final, Protocol
 
@@ -30,6 +30,8 @@ PATH: Final = "/metrics"
 _TEXT_TYPES: Final = frozenset({"text/plain", "text/*", "*/*"})
 _AT_ONCE: Final = 8
 _SECONDS: Final = 2.0
+_LONGEST_SECONDS: Final = 5.0
+"""How long a connection may be open, however busy its client is."""
 
 
 class Rendered(Protocol):
@@ -130,17 +132,27 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._places = BoundedSemaphore(_AT_ONCE)
+        self._open: dict[socket, float] = {}
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._places.acquire(blocking=False):
             self.shutdown_request(request)
             return
+        self._open[request] = time.monotonic()
         super().process_request(request, client_address)
+
+    def service_actions(self) -> None:
+        """Cut connections that have been open for too long; called twice a second."""
+        too_old = time.monotonic() - _LONGEST_SECONDS
+        for connection in [each for each, since in list(self._open.items()) if since < too_old]:
+            with suppress(OSError):
+                connection.shutdown(SHUT_RDWR)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
+            del self._open[request]
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:

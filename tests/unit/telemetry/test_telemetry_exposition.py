@@ -84,3 +84,20 @@ def test_connections_that_say_nothing_end_and_take_no_more_than_a_few_places(por
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     connection.request("GET", "/metrics")
     assert connection.getresponse().status == 200
+
+
+def test_connections_that_say_a_letter_now_and_then_end_too(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exposition, "_LONGEST_SECONDS", 0.5)
+    slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(exposition._AT_ONCE)]
+    for each in slow:
+        each.sendall(b"GET /metrics HTTP/1.0\r\nX: ")
+    for _ in range(10):
+        time.sleep(0.3)
+        for each in slow:
+            with suppress(OSError):
+                each.sendall(b"a")
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("GET", "/metrics")
+    assert connection.getresponse().status == 200
+    for each in slow:
+        each.close()
