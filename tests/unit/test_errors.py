@@ -1,0 +1,81 @@
+"""What callers are told about each kind of failure, by value: status, code, and whether trying again makes sense."""
+
+from __future__ import annotations
+
+from json import loads
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from policy.vocabulary import Decision, Verdict
+from server.api.errors import answer
+from server.authn.authenticator import AuthenticationFailed, IdentityUnavailable
+from server.authz.errors import AccessDenied, Failure, PolicyUnavailable
+from server.quota.counters import CountersUnavailable, Used
+from server.quota.quota import Limit, QuotaExceeded, Standing
+from server.storage.blobs import BlobMissing, BlobsFull, BlobsUnavailable
+from server.storage.database import AlreadyThere, DatabaseUnavailable, InDoubt, ParentGone
+from server.storage.guarded import Contended, NotFound
+from server.toll import TooManyAtOnce
+
+if TYPE_CHECKING:
+    from server.authz.question import Question
+
+SECRET = "secret-canary"
+SOON = {"retry-after": "1", "x-should-retry": "true"}
+NEVER = {"x-should-retry": "false"}
+DENIED = AccessDenied(
+    Decision(Verdict.DENY, SECRET, SECRET, SECRET, SECRET, "r1"), "d1", cast("Question", None), of_route=True
+)
+EXCEEDED = QuotaExceeded(Standing(SECRET, Limit(1), Used(1, 0, 0), 42), of_tokens=False)
+
+KINDS: list[tuple[Exception, int, str, str | None, dict[str, str]]] = [
+    (DENIED, 403, "invalid_request_error", "insufficient_permissions", {}),
+    (NotFound("x"), 404, "invalid_request_error", "not_found", {}),
+    (AlreadyThere(SECRET), 409, "invalid_request_error", "conflict", NEVER),
+    (Contended(SECRET), 409, "invalid_request_error", "conflict", NEVER),
+    (ParentGone(SECRET), 409, "invalid_request_error", "conflict", NEVER),
+    (PolicyUnavailable(Failure.DEADLINE, SECRET), 503, "server_error", "policy_unavailable", SOON),
+    (
+        AuthenticationFailed("the token has expired"),
+        401,
+        "invalid_request_error",
+        "invalid_api_key",
+        {"www-authenticate": 'Bearer error="invalid_token"'},
+    ),
+    (IdentityUnavailable("later", 7), 503, "server_error", "identity_unavailable", SOON | {"retry-after": "7"}),
+    (EXCEEDED, 429, "rate_limit_error", "insufficient_quota", NEVER | {"retry-after": "42"}),
+    (TooManyAtOnce(3), 429, "rate_limit_error", "rate_limit_exceeded", SOON),
+    (CountersUnavailable(SECRET), 503, "server_error", "quota_unavailable", SOON),
+    (DatabaseUnavailable(SECRET), 503, "server_error", "storage_unavailable", SOON),
+    (InDoubt(SECRET), 503, "server_error", "storage_unavailable", SOON | NEVER),
+    (BlobsUnavailable(SECRET), 503, "server_error", "storage_unavailable", SOON),
+    (BlobsFull(SECRET), 507, "server_error", "storage_full", NEVER),
+    (BlobMissing(SECRET), 500, "server_error", "server_error", {}),
+    (RuntimeError(SECRET), 500, "server_error", "server_error", {}),
+    (KeyError(SECRET), 500, "server_error", "server_error", {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "kind", "code", "headers"), KINDS, ids=[type(kind[0]).__name__ for kind in KINDS]
+)
+def test_each_kind_has_its_status_its_code_and_a_word_about_trying_again(
+    error: Exception, status: int, kind: str, code: str | None, headers: dict[str, str]
+) -> None:
+    response = answer(error, "req_1").response()
+    said = loads(bytes(response.body))["error"]
+    assert (response.status_code, said["type"], said["code"], said["param"]) == (status, kind, code, None)
+    about = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+    assert about == headers
+    assert SECRET not in bytes(response.body).decode()
+
+
+def test_a_fault_of_ours_says_what_to_quote_and_a_refusal_its_decision() -> None:
+    assert "`req_1`" in answer(RuntimeError(), "req_1").message
+    assert "`d1`" in answer(DENIED, "req_1").message
+
+
+def test_a_change_in_doubt_is_not_said_to_have_changed_nothing() -> None:
+    assert "nothing was changed" in answer(DatabaseUnavailable(SECRET), "req_1").message
+    assert "nothing was changed" not in answer(InDoubt(SECRET), "req_1").message
