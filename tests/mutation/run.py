@@ -55,16 +55,19 @@ OF_THE_SERVICE = (
         "units",
         [
             "tests/unit/inference",
-            "tests/unit/test_paging.py",
+            *(f"tests/unit/test_{name}.py" for name in ("cors", "errors", "paging")),
             "tests/unit/quota",
-            *(f"tests/unit/storage/test_storage_{name}.py" for name in ("blobs", "claims", "databases", "guarded")),
+            *(
+                f"tests/unit/storage/test_storage_{name}.py"
+                for name in ("blobs_disk", "claims", "databases", "guarded")
+            ),
         ],
     ),
     (
         "identity, log",
         [
             "tests/unit/authn/test_authn_chosen.py",
-            *(f"tests/unit/authz/test_authz_{name}.py" for name in ("decision_log", "log_disk", "pdp")),
+            *(f"tests/unit/authz/test_authz_{name}.py" for name in ("decision_log", "log_disk", "pdp", "use_limit")),
         ],
     ),
     (
