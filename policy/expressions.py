@@ -20,6 +20,8 @@ from policy.rules import Regex
 _UNUSUAL: Final = re.compile(r"\(\?|[*+?}]\+")
 """Found in every pattern with an extension group or a possessive quantifier."""
 
+_ASCII: Final = re.compile(r"[\x00-\x7f]*")
+
 _MOST_STARTS: Final = 64
 
 _REPEATS: Final = {"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"}
@@ -43,6 +45,7 @@ class _Reading:
     start: str = ""
     starts: tuple[str, ...] = ()
     mid_word: bool = False
+    ignores_case: bool = False
 
 
 def parse_tree(pattern: str) -> Any:
@@ -70,9 +73,15 @@ def literal_start(regex: Regex) -> str:
 def literal_starts(regex: Regex) -> tuple[str, ...]:
     """The texts with which the matches of a valid pattern start, one for each alternative; at most 64 are told apart.
 
-    A text ends where the alternative goes on with anything but ordinary characters.
+    A text ends where the alternative goes on with anything but ordinary characters. If the pattern ignores case, the
+    texts are in small letters, and end in front of the first letter beyond ASCII.
     """
     return _read(regex.pattern).starts
+
+
+def ignores_case(regex: Regex) -> bool:
+    """Whether a valid pattern as a whole takes capital letters for small ones."""
+    return _read(regex.pattern).ignores_case
 
 
 def may_end_in_mid_word(regex: Regex) -> bool:
@@ -95,10 +104,13 @@ def _read(pattern: str) -> _Reading:
     except Exception as error:  # noqa: BLE001 - CPython itself fails on some patterns, with SystemError among others
         return _Reading(str(error) or "Python fails on it")
     try:
-        is_literal = not tree.state.flags & re.IGNORECASE
-        start = _literal_start(tree.data) if is_literal else ""
-        starts = tuple(text for text, _ in _literal_starts(tree.data)) if is_literal else ()
-        return _Reading(None, start, starts, _End.MID_WORD in _ends(tree.data))
+        ignores_case = bool(tree.state.flags & re.IGNORECASE)
+        start = "" if ignores_case else _literal_start(tree.data)
+        starts = tuple(text for text, _ in _literal_starts(tree.data))
+        if ignores_case:
+            # Beyond ASCII, more letters are one than those that `lower` makes equal.
+            starts = tuple(_ASCII.match(text)[0].lower() for text in starts)  # type: ignore[index]  # it may be empty
+        return _Reading(None, start, starts, _End.MID_WORD in _ends(tree.data), ignores_case)
     except RecursionError:
         return _Reading(None)
 

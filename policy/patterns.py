@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from policy.diagnostics import Findings, Severity, did_you_mean, quoted
 from policy.document import Scalar
-from policy.expressions import literal_starts
+from policy.expressions import ignores_case, literal_starts
 from policy.regexes import REGEX_PREFIX, regex, spelled_out
 from policy.rules import EveryRecord, Everything, ExactName, OfType, Regex, ResourcePattern
 from policy.tables import Tables
@@ -19,7 +20,9 @@ _KNOWN = (*RESOURCE_TYPES, *TYPE_SYNONYMS, _RECORD)
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How much mistakes in a pattern weigh: a regex that Python refuses, and a name of a table that doesn't exist."""
+    """How much mistakes in a pattern weigh: a regex that Python refuses; a table that doesn't exist, or the type of a
+    regex that doesn't.
+    """
 
     invalid: Severity
     unknown_table: Severity
@@ -36,7 +39,7 @@ def resource_pattern(scalar: Scalar, weights: Weights, tables: Tables, findings:
     if text.startswith(REGEX_PREFIX):
         found = regex(scalar, weights.invalid, findings)
         if found is not None and found.valid:
-            _report_tables_of_regex(scalar, found, weights, tables, findings)
+            _report_starts_of_regex(scalar, found, weights, tables, findings)
         return found
     if text.startswith(RECORD_PREFIX):
         return _record_pattern(scalar, weights, tables, findings)
@@ -70,24 +73,47 @@ def _record_pattern(scalar: Scalar, weights: Weights, tables: Tables, findings: 
     return _of(scalar, type_of_record(tables.standard(table)), name, findings)
 
 
-def _report_tables_of_regex(
+def _report_starts_of_regex(
     scalar: Scalar, pattern: Regex, weights: Weights, tables: Tables, findings: Findings
 ) -> None:
-    """Report each alternative that can match nothing but records of a table that doesn't exist."""
-    subjects = [f"{type_of_record(name)}{_SEPARATOR}" for name in tables.names]
-    for start in literal_starts(pattern):
-        if start.startswith(RECORD_PREFIX) and not any(
-            subject.startswith(start) or start.startswith(subject) for subject in subjects
-        ):
-            table = start.removeprefix(RECORD_PREFIX).partition(_SEPARATOR)[0]
-            _report_table(scalar, table, weights, tables, findings)
+    """Report each alternative that can match nothing but what no type, or records of what no table, is called."""
+    folds = ignores_case(pattern)
+    for start in dict.fromkeys(literal_starts(pattern)):
+        if not _may_begin(start, (f"{kind}{_SEPARATOR}" for kind in _KNOWN), folds=folds):
+            _report_start(scalar, start, weights, tables, findings)
+        elif start.startswith(RECORD_PREFIX):
+            subjects = (f"{type_of_record(name)}{_SEPARATOR}" for name in tables.names)
+            if not _may_begin(start, subjects, folds=folds):
+                table = start.removeprefix(RECORD_PREFIX).partition(_SEPARATOR)[0]
+                _report_table(scalar, table, weights, tables, findings)
+
+
+def _may_begin(start: str, subjects: Iterable[str], *, folds: bool) -> bool:
+    """Whether one of the subjects goes on with `start`, or `start` with it; `folds` compares small letters."""
+    compared = (subject.lower() if folds else subject for subject in subjects)
+    return any(subject.startswith(start) or start.startswith(subject) for subject in compared)
+
+
+def _report_start(scalar: Scalar, start: str, weights: Weights, tables: Tables, findings: Findings) -> None:
+    kind, separator, _ = start.partition(_SEPARATOR)
+    message = f"no type of resource begins as {quoted(start)}, {_consequence(weights)}"
+    if separator and kind in tables.names:
+        hint = f"write {quoted(RECORD_PREFIX + start)} for records of that table"
+    elif separator:
+        hint = did_you_mean(kind, _KNOWN)
+    else:
+        hint = f"begin with a type, as in {quoted(f'{REGEX_PREFIX}model{_SEPARATOR}')}"
+    findings.add(weights.unknown_table, "unknown-type", scalar.span, message, hint)
 
 
 def _report_table(scalar: Scalar, table: str, weights: Weights, tables: Tables, findings: Findings) -> None:
-    is_error = weights.unknown_table is Severity.ERROR
-    consequence = "so a `forbid` of it holds back nothing" if is_error else "so nothing matches"
-    message = f"no table is called {quoted(table)}, {consequence}"
+    message = f"no table is called {quoted(table)}, {_consequence(weights)}"
     findings.add(weights.unknown_table, "unknown-table", scalar.span, message, did_you_mean(table, tables.names))
+
+
+def _consequence(weights: Weights) -> str:
+    is_error = weights.unknown_table is Severity.ERROR
+    return "so a `forbid` of it holds back nothing" if is_error else "so nothing matches"
 
 
 def _of(scalar: Scalar, canonical: str, name: str, findings: Findings) -> ResourcePattern:

@@ -236,7 +236,7 @@ def test_lenient_patterns_turn_that_into_a_warning() -> None:
 
 @pytest.mark.parametrize("effect", ["permit", "forbid"])
 def test_a_pattern_that_is_too_long_is_an_error(effect: str) -> None:
-    longest = "a" * PATTERN_LIMIT
+    longest = "model::".ljust(PATTERN_LIMIT, "a")
     policies, _ = read_auth(f"access_policy: [{{{effect}: {{actions: read, resource: 'regex:{longest}'}}}}]")
     assert policies is not None
     policies, found = read_auth(
@@ -276,3 +276,41 @@ def test_a_doubled_backslash_is_pointed_out(written: str, warned: bool) -> None:
     assert codes(found) == (["doubled-backslash"] if warned else [])
     assert isinstance(rules[0].resource, Regex)
     assert rules[0].resource.valid
+
+
+@pytest.mark.parametrize(
+    ("pattern", "hint"),
+    [
+        ("regex:^modle::llama.*", "did you mean `model`?"),
+        ("regex:(?:model|modle)::x$", "did you mean `model`?"),
+        ("regex:(?i)MODLE::", "did you mean `model`?"),
+        ("regex:sql_records::openai_files::", "did you mean `sql_record`?"),
+        ("regex:Model::a", "did you mean `model`?"),
+        ("regex:openai_files::.*", "write `sql_record::openai_files::` for records of that table"),
+        ("regex:llama-.*", "begin with a type, as in `regex:model::`"),
+        ("regex:model:a", "begin with a type, as in `regex:model::`"),
+    ],
+)
+def test_a_regex_of_no_type_is_an_error_in_a_forbid(pattern: str, hint: str) -> None:
+    for effect, severity in (("forbid", "error"), ("permit", "warning")):
+        rule = f"{{{effect}: {{actions: read, resource: '{pattern}'}}}}"
+        _, diagnostics = read_auth(f"access_policy: [{rule}]")
+        [found] = [one for one in diagnostics if one.code == "unknown-type"]
+        assert (found.severity, found.hint) == (severity, hint)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *["regex:mod", "regex:(model|vector_db)::", "regex:.*-frozen", "regex:[Mm]odel::a", "regex:(?i)MODEL::a"],
+        *[
+            "regex:(?!modle)model::a",
+            "regex:(?i)\u017fql_record::x",
+            "regex:(?:tool|tool_group)::",
+            "regex:(?x) model::a",
+        ],
+    ],
+)
+def test_nothing_is_said_of_a_regex_that_may_be_about_a_type(pattern: str) -> None:
+    rule = f"{{forbid: {{actions: read, resource: '{pattern}'}}}}"
+    assert codes(read_auth(f"access_policy: [{rule}]")[1]) == []

@@ -56,6 +56,7 @@ def test_a_pattern_means_the_table_whichever_of_its_names_it_writes(pattern: str
         ("regex:sql_record::(my_convs|my_filse)::.*", "did you mean `my_files`?"),
         ("regex:^(?:model::a|sql_record::my_filse)", "did you mean `my_files`?"),
         ("regex:sql_record::xyz[a-z]+::", "use one of"),
+        ("regex:(?i)SQL_record::my_Filse::", "did you mean `my_files`?"),
     ],
 )
 def test_a_table_that_no_store_has_is_an_error_in_a_forbid(pattern: str, hint: str) -> None:
