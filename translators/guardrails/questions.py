@@ -13,14 +13,14 @@ from typing import Any, Final
 from policy.diagnostics import Findings, Span, quoted
 from policy.scopes import Names
 from translators.guardrails.checking import Tree
+from translators.guardrails.constants import constants
 from translators.guardrails.directory import CODE, PACKAGE
 from translators.guardrails.rules import Modules
-from translators.guardrails.shapes import Schema, Shape, question
-from translators.guardrails.trees import calls, imports, name_of, nodes, place, reference, text_of
+from translators.guardrails.shapes import Shape, question
+from translators.guardrails.sight import Sight
+from translators.guardrails.trees import calls, imports, name_of, nodes, place
+from translators.guardrails.values import refused_values
 
-_EQUALITY: Final = {("equal",), ("eq",), ("neq",)}
-_MEMBERSHIP: Final = ("internal", "member_2")
-_PAIRS: Final = ("internal", "member_3")
 _ROUNDS: Final = 4
 """How deep functions call each other with the question before it is lost from sight."""
 
@@ -29,90 +29,29 @@ Params = dict[str, list[Shape | None]]
 
 def check_questions(modules: Modules, names: Names, findings: Findings) -> list[tuple[str, Span]]:
     """Report what no question has; returns the attributes of callers that are asked for, with the places."""
-    root = question(names)
+    root, named = question(names), constants(modules)
     params: Params = {}
     for _ in range(_ROUNDS):
-        params = _parameters(modules, root, params)
+        params = _parameters(modules, root, named, params)
     asked: list[tuple[str, Span]] = []
     for path, module in modules.items():
         for rule in module.get("rules", ()):
-            sight = _Sight(root, imports(module), rule, params.get(name_of(rule), []))
-            told = dict.fromkeys([*_missing(path, rule, sight), *_values(path, rule, sight), *_lost(path, rule, sight)])
+            sight = Sight(root, imports(module), named, rule, params.get(name_of(rule), []))
+            told = dict.fromkeys(
+                [*_missing(path, rule, sight), *refused_values(path, rule, sight), *_lost(path, rule, sight)]
+            )
             for span, message in told:
                 findings.error(CODE, span, message)
             asked += _attributes(path, rule, sight)
     return asked
 
 
-class _Sight:
-    """Which variables of a rule hold which part of the question, and which hold a text."""
-
-    def __init__(
-        self, root: Shape, imported: Mapping[str, tuple[str, ...]], rule: Tree, params: list[Shape | None]
-    ) -> None:
-        self._schema: Schema = root.schema
-        self._imported = imported
-        self._shapes: dict[str, Shape | None] = {"input": root}
-        self._texts: dict[str, str | None] = {}
-        for arg, shape in zip(rule["head"].get("args", ()), params, strict=False):
-            if arg.get("type") == "var":
-                self._shapes[str(arg["value"])] = shape
-        for node in nodes(rule):
-            self._learn(node)
-
-    def shape(self, term: Tree) -> Shape | str | None:
-        """What a term holds of the question; a sentence where the question has no such thing; None if unknown."""
-        found = reference(term, self._imported)
-        if found is None:
-            return None
-        head, parts = found
-        shape: Shape | str | None = self._shapes.get(head)
-        for part in parts:
-            if not isinstance(shape, Shape):
-                return shape
-            shape = self.below(shape, part)
-        return shape
-
-    def below(self, shape: Shape, part: Tree) -> Shape | str | None:
-        """The shape of the member that `part` names."""
-        text = text_of(part)
-        if text is None and part.get("type") == "var":
-            text = self._texts.get(str(part["value"]))
-        return shape.member(text, self._schema)
-
-    def _learn(self, node: Tree) -> None:
-        terms = node.get("terms")
-        if isinstance(terms, list) and len(terms) == 3 and terms[0]["value"][0]["value"] in {"assign", "eq"}:
-            self._bind(terms[1], terms[2])
-        for symbol in node.get("symbols", ()):
-            if symbol.get("type") == "call":
-                self._bind_member(symbol["value"][-2], symbol["value"][-1])
-        if "domain" in node and "value" in node:
-            self._bind_member(node["value"], node["domain"])
-
-    def _bind(self, variable: Tree, value: Tree) -> None:
-        if variable.get("type") == "var":
-            name, text, shape = str(variable["value"]), text_of(value), self.shape(value)
-            self._texts[name] = None if name in self._texts else text
-            self._set(name, shape if isinstance(shape, Shape) else None)
-
-    def _bind_member(self, variable: Tree, collection: Tree) -> None:
-        shape = self.shape(collection)
-        inside = shape.member(None, self._schema) if isinstance(shape, Shape) else None
-        if variable.get("type") == "var":
-            self._set(str(variable["value"]), inside if isinstance(inside, Shape) else None)
-
-    def _set(self, name: str, shape: Shape | None) -> None:
-        # A name that stands for two things, in two scopes, is one that nothing is known of.
-        self._shapes[name] = shape if self._shapes.get(name, shape) == shape else None
-
-
-def _parameters(modules: Modules, root: Shape, before: Params) -> Params:
+def _parameters(modules: Modules, root: Shape, named: Mapping[str, Tree], before: Params) -> Params:
     """What each parameter of each function holds: the same part of the question in all calls, else nothing known."""
     found: dict[str, list[list[Shape | None]]] = {}
     for module in modules.values():
         for rule in module.get("rules", ()):
-            sight = _Sight(root, imports(module), rule, before.get(name_of(rule), []))
+            sight = Sight(root, imports(module), named, rule, before.get(name_of(rule), []))
             for _, function, operands in calls(rule):
                 shapes = [sight.shape(operand) for operand in operands]
                 called = [shape if isinstance(shape, Shape) else None for shape in shapes]
@@ -126,7 +65,7 @@ def _parameters(modules: Modules, root: Shape, before: Params) -> Params:
     }
 
 
-def _missing(path: Path, rule: Tree, sight: _Sight) -> Iterator[tuple[Span, str]]:
+def _missing(path: Path, rule: Tree, sight: Sight) -> Iterator[tuple[Span, str]]:
     for node in nodes(rule):
         found = sight.shape(node) if node.get("type") == "ref" else None
         if isinstance(found, str):
@@ -140,41 +79,7 @@ def _missing(path: Path, rule: Tree, sight: _Sight) -> Iterator[tuple[Span, str]
                 yield place(path, node), shape
 
 
-def _values(path: Path, rule: Tree, sight: _Sight) -> Iterator[tuple[Span, str]]:
-    for node, function, operands in calls(rule):
-        if len(operands) < 2:
-            continue
-        left, right = operands[-2:] if function == _PAIRS else operands[:2]
-        complaints: Iterator[str | None] = iter(())
-        if function in _EQUALITY:
-            complaints = _never_equal(left, right, sight)
-        elif function in {_MEMBERSHIP, _PAIRS}:
-            complaints = _never_in(left, right, sight)
-        elif function == ("startswith",):
-            shape, text = sight.shape(left), text_of(right)
-            if isinstance(shape, Shape) and text is not None:
-                complaints = iter([shape.refused_beginning(text)])
-        yield from ((place(path, node), found) for found in complaints if found)
-
-
-def _never_equal(left: Tree, right: Tree, sight: _Sight) -> Iterator[str | None]:
-    for one, other in ((left, right), (right, left)):
-        shape, text = sight.shape(one), text_of(other)
-        if isinstance(shape, Shape) and text is not None:
-            yield shape.refused_value(text)
-        elif isinstance(shape, Shape) and other.get("type") == "null" and not shape.may_be_null:
-            yield f"{shape.named} is never null"
-
-
-def _never_in(left: Tree, right: Tree, sight: _Sight) -> Iterator[str | None]:
-    collection, wanted = sight.shape(right), sight.shape(left)
-    if isinstance(collection, Shape) and collection.is_text:
-        yield f"{collection.named} is a text, which nothing is `in`"
-    if isinstance(wanted, Shape) and right.get("type") in {"set", "array"}:
-        yield from (wanted.refused_value(text) for text in map(text_of, right["value"]) if text is not None)
-
-
-def _lost(path: Path, rule: Tree, sight: _Sight) -> Iterator[tuple[Span, str]]:
+def _lost(path: Path, rule: Tree, sight: Sight) -> Iterator[tuple[Span, str]]:
     """A denial is lost where its own text asks for what the question doesn't have: an anonymous caller has no id."""
     key = rule["head"].get("key")
     if name_of(rule) != "deny" or key is None or key.get("type") == "templatestring":
@@ -207,7 +112,7 @@ def _reasons(rule: Tree, key: Tree) -> list[Tree]:
     ]
 
 
-def _present(rule: Tree, sight: _Sight, reasons: list[Tree]) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
+def _present(rule: Tree, sight: Sight, reasons: list[Tree]) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
     """The places that are objects wherever the body of a rule holds, and those that have a value at all."""
     whole, defined = set[tuple[str, ...]](), {("input",), ("input", "principal")}
     for expression in rule.get("body", ()):
@@ -232,7 +137,7 @@ def _outside_templates(tree: Any) -> Iterator[Tree]:
             yield from _outside_templates(value)
 
 
-def _attributes(path: Path, rule: Tree, sight: _Sight) -> Iterator[tuple[str, Span]]:
+def _attributes(path: Path, rule: Tree, sight: Sight) -> Iterator[tuple[str, Span]]:
     for node in nodes(rule):
         shape = sight.shape(node) if node.get("type") == "ref" else None
         if isinstance(shape, Shape) and shape.path[:3] == ("input", "principal", "attributes") and len(shape.path) > 3:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -13,6 +13,19 @@ from policy.vocabulary import RESOURCE_TYPES, TYPE_SYNONYMS, type_of_record
 from translators.law import LAW
 
 Schema = dict[str, Any]
+Tree = dict[str, Any]
+
+_PATH: Final = ("input", "route", "path")
+_NAME: Final = ("input", "resource", "names", "*")
+_ATTRIBUTES: Final = ("input", "principal", "attributes")
+_JSON_TYPES: Final = frozenset({"string", "number", "boolean", "array", "object", "set"})
+_SCALARS: Final = frozenset({"string", "number", "boolean", "null"})
+_PARTS: Final[Mapping[str, tuple[str, Callable[[str, str], bool]]]] = {
+    "startswith": ("begins with", str.startswith),
+    "endswith": ("ends with", str.endswith),
+    "contains": ("contains", str.__contains__),
+}
+"""Built-in functions about a part of a text, with what they say in words."""
 
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -71,20 +84,46 @@ class Shape:
     @property
     def named(self) -> str:
         """The place as a guardrail spells it, in back-quotes."""
-        return quoted(".".join(part for part in self.path if part != "*"))
+        return quoted(self.spelled)
 
     @property
     def may_be_null(self) -> bool:
         """Whether a question may have null here."""
         return "null" in self.schema.get("type", ())
 
-    def refused_value(self, value: str) -> str | None:
-        """A sentence if no question has `value` here."""
-        if self.path == ("input", "route", "path"):
+    def refused_literal(self, literal: Tree) -> str | None:
+        """A sentence if a literal, as `opa parse` writes it, never equals what stands here; None for other terms."""
+        kind = literal.get("type")
+        if kind == "null":
+            return None if self.may_be_null else f"{self.named} is never null"
+        if kind not in _JSON_TYPES:
+            return None
+        if self.is_text:
+            if kind == "string":
+                return self._refused_text(str(literal["value"]))
+            return f"{self.named} is a text, which equals nothing else"
+        if self._is_list and kind != "array":
+            return f"{self.named} is a list, which equals no single value; write `… in {self.spelled}`"
+        return None
+
+    def refused_member(self, literal: Tree) -> str | None:
+        """A sentence if `literal` is never among the values of what stands here."""
+        if self.is_text:
+            return f"{self.named} is a text, which nothing is `in`"
+        if self.path == _ATTRIBUTES and literal.get("type") in _SCALARS:
+            return f"{self.named} holds a list for each name, and is none; write `… in {self.spelled}.NAME`"
+        return None
+
+    def _refused_text(self, value: str) -> str | None:
+        if self.path == _PATH:
+            if value.endswith("*"):
+                return f"no `*` of {self.named} stands for other characters; write `startswith({self.spelled}, …)`"
             sound = value.startswith("/") and (value == "/" or not value.endswith("/")) and "?" not in value
             return (
                 None if sound else f"{self.named} is never {quoted(value)}; it begins with `/` and doesn't end with it"
             )
+        if self.path == _NAME and (kind := self._type_in_front_of(value)):
+            return f"{self.named} has no type in front; write {quoted(value.removeprefix(kind))}"
         known = self._values
         if known is None or value in known:
             return None
@@ -92,17 +131,35 @@ class Shape:
             return f"{self.named} is never {quoted(value)}; write `{TYPE_SYNONYMS[value]}`"
         return f"{self.named} is never {quoted(value)}; {did_you_mean(value, known)}"
 
-    def refused_beginning(self, beginning: str) -> str | None:
-        """A sentence if nothing that stands here begins so."""
-        if self.path == ("input", "route", "path"):
-            return None if beginning.startswith("/") or not beginning else self._never_begins(beginning, ["/"])
-        known = self._values
-        if known is None or any(value.startswith(beginning) for value in known):
+    def refused_part(self, function: str, part: str) -> str | None:
+        """A sentence if nothing that stands here holds `part` in the way that the built-in `function` asks for."""
+        verb, holds = _PARTS[function]
+        if self.path == _PATH:
+            if function == "startswith" and part and (not part.startswith("/") or part.endswith("*")):
+                return self._never(verb, part, ["/"] if not part.startswith("/") else [part.rstrip("*")])
             return None
-        return self._never_begins(beginning, known)
+        if self.path == _NAME and function == "startswith" and (kind := self._type_in_front_of(part)):
+            return f"{self.named} has no type in front; write {quoted(part.removeprefix(kind))}"
+        known = self._values
+        if known is None or any(holds(value, part) for value in known):
+            return None
+        return self._never(verb, part, known)
 
-    def _never_begins(self, beginning: str, known: Iterable[str]) -> str:
-        return f"{self.named} never begins with {quoted(beginning)}; {did_you_mean(beginning, known)}"
+    def _never(self, verb: str, part: str, known: Iterable[str]) -> str:
+        return f"{self.named} never {verb} {quoted(part)}; {did_you_mean(part, known)}"
+
+    def _type_in_front_of(self, name: str) -> str | None:
+        written = (f"{kind}::" for kind in (*self.types, *TYPE_SYNONYMS))
+        return next((kind for kind in written if name.startswith(kind) and name != kind), None)
+
+    @property
+    def spelled(self) -> str:
+        """The place as a guardrail spells it."""
+        return ".".join(part for part in self.path if part != "*")
+
+    @property
+    def _is_list(self) -> bool:
+        return self.schema.get("type") == "array"
 
     @property
     def _values(self) -> tuple[str, ...] | None:

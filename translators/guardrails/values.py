@@ -1,0 +1,94 @@
+"""Values that guardrails compare the question with although nothing there ever has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from policy.diagnostics import Span, quoted
+from translators.guardrails.checking import Tree
+from translators.guardrails.shapes import Shape
+from translators.guardrails.sight import Sight
+from translators.guardrails.trees import calls, nodes, place, text_of
+
+_EQUALITY: Final = {("equal",), ("eq",), ("neq",)}
+_MEMBERSHIP: Final = ("internal", "member_2")
+_PAIRS: Final = ("internal", "member_3")
+_PARTS: Final = {("startswith",), ("endswith",), ("contains",)}
+
+
+def refused_values(path: Path, rule: Tree, sight: Sight) -> Iterator[tuple[Span, str]]:
+    """Each comparison that can't hold, and each that always does after a `not`, with its place."""
+    for node, function, operands in calls(rule):
+        if len(operands) < 2:
+            continue
+        left, right = operands[-2:] if function == _PAIRS else operands[:2]
+        complaints: Iterator[str | None] = iter(())
+        if function in _EQUALITY:
+            complaints = _never_equal(left, right, sight)
+        elif function in {_MEMBERSHIP, _PAIRS}:
+            complaints = _never_in(left, right, sight)
+        elif function in _PARTS:
+            complaints = _never_holds_part(function[0], left, right, sight)
+        yield from ((place(path, node), found) for found in complaints if found)
+    for node in nodes(rule):
+        if node.get("type") == "ref":
+            yield from ((place(path, node), found) for found in _never_keys(node, sight) if found)
+        if isinstance(node.get("body"), list):
+            yield from _never_both(path, node["body"], sight)
+
+
+def _never_equal(left: Tree, right: Tree, sight: Sight) -> Iterator[str | None]:
+    for one, other in ((left, right), (right, left)):
+        shape, literal = sight.shape(one), sight.literal(other)
+        if isinstance(shape, Shape):
+            yield shape.refused_literal(literal)
+
+
+def _never_in(left: Tree, right: Tree, sight: Sight) -> Iterator[str | None]:
+    collection, wanted = sight.shape(right), sight.shape(left)
+    if isinstance(collection, Shape):
+        yield collection.refused_member(sight.literal(left))
+        inside = sight.inside(collection)
+        if inside is not None:
+            yield inside.refused_literal(sight.literal(left))
+    among = sight.literal(right)
+    if isinstance(wanted, Shape) and among.get("type") in {"set", "array"}:
+        yield from (wanted.refused_literal(sight.literal(value)) for value in among["value"])
+
+
+def _never_holds_part(function: str, left: Tree, right: Tree, sight: Sight) -> Iterator[str | None]:
+    shape, text = sight.shape(left), text_of(sight.literal(right))
+    if isinstance(shape, Shape) and text is not None:
+        yield shape.refused_part(function, text)
+
+
+def _never_keys(node: Tree, sight: Sight) -> Iterator[str | None]:
+    """The complaints about `names[input.action]`, where `names` stands for a set or an object."""
+    head, *parts = node["value"]
+    if head.get("type") != "var" or not parts:
+        return
+    among, shape = sight.literal(head), sight.shape(parts[0])
+    if not isinstance(shape, Shape) or among.get("type") not in {"set", "object"}:
+        return
+    keys = among["value"] if among["type"] == "set" else [key for key, _ in among["value"]]
+    yield from (shape.refused_literal(sight.literal(key)) for key in keys)
+
+
+def _never_both(path: Path, body: list[Tree], sight: Sight) -> Iterator[tuple[Span, str]]:
+    """The lines of a body that ask one place for another text than a line before."""
+    asked: dict[tuple[str, ...], str] = {}
+    for expression in body:
+        terms = expression.get("terms")
+        if expression.get("negated") or "with" in expression or not isinstance(terms, list) or len(terms) != 3:
+            continue
+        if tuple(part["value"] for part in terms[0]["value"]) not in {("equal",), ("eq",)}:
+            continue
+        for one, other in ((terms[1], terms[2]), (terms[2], terms[1])):
+            shape, text = sight.shape(one), text_of(sight.literal(other))
+            if isinstance(shape, Shape) and text is not None and "*" not in shape.path:
+                before = asked.setdefault(shape.path, text)
+                if before != text:
+                    message = f"{shape.named} is never both {quoted(before)} and {quoted(text)}; write `in` with a set"
+                    yield place(path, expression), message
