@@ -20,8 +20,25 @@ _LARGEST: Final = 2_000_000
 
 _WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _SECRET: Final = frozenset(
-    {"apikey", "credential", "key", "passphrase", "passwd", "password", "pwd", "secret", "token", "bearer"}
+    {
+        *{
+            "apikey",
+            "authorization",
+            "bearer",
+            "cookie",
+            "credential",
+            "key",
+            "pass",
+            "passphrase",
+            "passwd",
+            "password",
+        },
+        *{"pwd", "secret", "token"},
+    }
 )
+_MISSPELT: Final = ("authorization", "credential", "passphrase", "password", "secret", "token")
+"""Words that a misspelt one is taken for."""
+
 _KEYS: Final = ("api_key", "api_token", "access_key_id", "client_secret", "name_key", "password", "secret_access_key")
 """Keys of the configuration that hold secrets: what looks like one of them is taken for a misspelling of it."""
 
@@ -31,7 +48,13 @@ _LONGEST_KEY: Final = 80
 _CERTAIN: Final = re.compile(r"\$\{env\.[A-Za-z_][A-Za-z0-9_]*(?::[=+])?\}")
 """A value that says where the secret is, and no more."""
 
-_BY_LINE: Final = re.compile(r"(?<![\w-])(?P<key>[\w-]+)[\"']?\s*:\s+(?P<value>\S.*)")
+_BY_LINE: Final = re.compile(
+    r"""(?<![\w-])(?P<key>[\w-]+)(?:["']\s*:\s*|\s*:\s+)(?=\S)"""
+    r"""(?=(?P<certain>\$\{env\.[A-Za-z_][A-Za-z0-9_]*(?::[=+])?\}(?=[\s,}\]]|$))"""
+    r"""|(?P<closed>"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')|(?P<open>[^\s,}\]]*))"""
+)
+"""A key with its value in a line that is no YAML; where an open one ends can't be told."""
+
 _SCHEME: Final = r"[a-z][a-z0-9+.-]{0,20}://"
 _ADDRESS: Final = re.compile(
     rf"""(?:(?:url|uri|endpoint|host|address)["']?\s*:\s+["']?(?:{_SCHEME})?|{_SCHEME})([^\s"'<>]+)""", re.IGNORECASE
@@ -51,9 +74,13 @@ def _names_a_secret(key: str) -> bool:
     words = [word.lower() for word in _WORDS.findall(key[-_LONGEST_KEY:])]
     if not words or words[0] in _MEASURES:
         return False
-    if words[-1].removesuffix("s") in _SECRET or words[-2:] == ["key", "id"]:
+    last = words[-1].removesuffix("s")
+    if {last, words[-1]} & _SECRET or words[-2:] == ["key", "id"]:
         return True
-    return len(key) < _LONGEST_KEY and bool(get_close_matches(key.lower(), _KEYS, n=1, cutoff=0.8))
+    return bool(
+        get_close_matches(last[:_LONGEST_KEY], _MISSPELT, n=1, cutoff=0.85)
+        or (len(key) < _LONGEST_KEY and get_close_matches(key.lower(), _KEYS, n=1, cutoff=0.8))
+    )
 
 
 def secret_places(text: str) -> Places:
@@ -64,12 +91,18 @@ def secret_places(text: str) -> Places:
         reached = _of_yaml(text, found)
     for number, line in enumerate(text.split("\n")):
         if number >= reached:
-            for written in _BY_LINE.finditer(line):
-                if is_secret(written["key"], written["value"].strip()) and not _CERTAIN.fullmatch(
-                    written["value"].strip()
-                ):
-                    found.setdefault(number, []).append(written.span("value"))
+            found.setdefault(number, []).extend(_guessed(line))
     return found
+
+
+def _guessed(line: str) -> Iterator[tuple[int, int]]:
+    """The columns of what may be secret in a line that couldn't be read."""
+    for written in _BY_LINE.finditer(line):
+        if written["certain"] is None and is_secret(written["key"], written["open"] or ""):
+            if written["closed"] is None:
+                yield written.start("open"), len(line)
+                return
+            yield written.span("closed")
 
 
 def hidden_in_addresses(line: str) -> Iterator[tuple[int, int]]:

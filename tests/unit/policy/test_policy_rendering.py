@@ -113,6 +113,13 @@ def shown_lines(text: str) -> list[str]:
         ("api_key: !x canary", "api_key: ***"),
         ("api_key: &a canary", "api_key: ***"),
         ("api_key: sk-canary: [", "api_key: ***"),
+        ("secrt: canary", "secrt: ***"),
+        ("pass: canary", "pass: ***"),
+        ("{Authorization: Bearer canary, Cookie: canary, taken: 1}", "{Authorization: ***, Cookie: ***, taken: 1}"),
+        ("{a: b, headers: {Authorization: 'canary', n: 1}, m: @", "{a: b, headers: {Authorization: ***, n: 1}, m: @"),
+        ('{"a":{"api_key":"sk-canary"}, max_tokens: 5, m: @', '{"a":{"api_key":***}, max_tokens: 5, m: @'),
+        ("{a: {api_key: [canary, 'canary2'], b: c}, m: @", "{a: {api_key: ***"),
+        ("{client_secret: 'can''ary', token: ${env.X}, m: @", "{client_secret: ***, token: ${env.X}, m: @"),
     ],
 )
 def test_secrets_alone_are_masked(text: str, expected: str) -> None:
