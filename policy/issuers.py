@@ -100,8 +100,9 @@ def _of_tokens(provider: Mapping, environ: Environ[str, str]) -> Issuers:
 def _by_address(provider: Mapping, kind: str, environ: Environ[str, str]) -> Issuers:
     entry = provider.entries.get(_ADDRESSES[kind])
     address = _text(entry.node, environ) if entry else None
-    if isinstance(address, str):
+    if isinstance(address, str) and not set("?#@") & set(address):
         return Issuers((address.rstrip("/"),), are_addresses=True)
+    # An address with a query or a user is refused elsewhere, and no hint may show it.
     return (
         Issuers((GITHUB,), are_addresses=True)
         if kind == "github_token" and address is None

@@ -122,6 +122,12 @@ def test_where_tokens_are_compared_with_no_issuer_rules_can_name_none() -> None:
     assert "set `issuer` in `provider_config`" in found[0].hint
 
 
+@pytest.mark.parametrize("address", ["https://own.example/ask?code=canary", "https://ann:canary@own.example"])
+def test_no_hint_shows_an_address_that_holds_a_secret(address: str) -> None:
+    _, found = loaded(f"provider_config: {{type: custom, endpoint: '{address}'}}", rule(issuer=f"{OWN}/ask"))
+    assert "canary" not in str(found)
+
+
 def test_without_a_provider_nobody_vouches() -> None:
     policies, found = loaded("lenient_patterns: false", rule(issuer=OWN, resource="model::a"))
     assert (policies, codes(found)) == (None, ["unknown-issuer"])
