@@ -36,6 +36,16 @@ def refused(answer: Answer, status: int, param: str | None = None, code: str | N
     assert code is None or answer.error["code"] == code
 
 
+@pytest.mark.parametrize("name", ["purpose", ANCHOR, SECONDS])
+def test_a_field_of_more_than_64_bytes_is_not_collected(clean: Keeping, name: str) -> None:
+    for size, sentence in ((64, "must be"), (65, "is too long")):
+        fields = [*([] if name == "purpose" else [PURPOSE]), field(name, "b" * size)]
+        answer = clean.upload(parts_of([*fields, file(b"x")]))
+        refused(answer, 400, answer.error["param"], "invalid_value")
+        assert sentence in answer.error["message"]
+    assert answer.error["message"] == f"`{name}` is too long"
+
+
 @pytest.mark.parametrize(
     ("parts", "param", "code"),
     [
