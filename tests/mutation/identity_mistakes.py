@@ -249,7 +249,7 @@ IDENTITY_MISTAKES = (
     Mistake(
         "an origin may have a path",
         "server/api/cors.py",
-        "if _ORIGIN.fullmatch(origin) is None:",
-        "if False:",
+        "if len(origin) > _LONGEST_ORIGIN or _ORIGIN.fullmatch(origin) is None:",
+        "if len(origin) > _LONGEST_ORIGIN:",
     ),
 )

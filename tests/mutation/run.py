@@ -21,9 +21,12 @@ from tests.mutation.list_mistakes import LIST_MISTAKES
 from tests.mutation.mistake import Mistake
 from tests.mutation.mistakes import MISTAKES
 from tests.mutation.provider_mistakes import PROVIDER_MISTAKES
+from tests.mutation.quota_mistakes import QUOTA_MISTAKES
+from tests.mutation.request_mistakes import REQUEST_MISTAKES
 from tests.mutation.service_mistakes import SERVICE_MISTAKES
 
-ALL = (*MISTAKES, *LIST_MISTAKES, *IDENTITY_MISTAKES, *SERVICE_MISTAKES, *PROVIDER_MISTAKES)
+SERVICE = (*SERVICE_MISTAKES, *PROVIDER_MISTAKES, *QUOTA_MISTAKES, *REQUEST_MISTAKES)
+ALL = (*MISTAKES, *LIST_MISTAKES, *IDENTITY_MISTAKES, *SERVICE)
 
 Check: TypeAlias = tuple[str, list[str]]
 """A name, and the arguments of pytest or OPA."""
@@ -55,7 +58,8 @@ OF_THE_SERVICE = (
         "units",
         [
             "tests/unit/inference",
-            *(f"tests/unit/test_{name}.py" for name in ("cors", "errors", "paging")),
+            "tests/unit/config/test_config_defaults.py",
+            *(f"tests/unit/test_{name}.py" for name in ("chat_cost", "cors", "errors", "paging")),
             "tests/unit/quota",
             *(
                 f"tests/unit/storage/test_storage_{name}.py"
@@ -74,7 +78,15 @@ OF_THE_SERVICE = (
         "the service (HTTP)",
         [
             f"tests/http/test_http_{name}.py"
-            for name in ("conversations_references", "long_lists", "streams", "budgets_shares", "quota", "files_pace")
+            for name in (
+                "conversations_references",
+                "long_lists",
+                "streams",
+                "budgets_shares",
+                "quota",
+                "files_pace",
+                "files_attacks",
+            )
         ],
     ),
 )
@@ -111,7 +123,7 @@ def checks_of(mistake: Mistake) -> Sequence[Check]:
     """What may notice it."""
     if mistake in IDENTITY_MISTAKES:
         return AT_THE_DOOR
-    return OF_THE_SERVICE if mistake in (*SERVICE_MISTAKES, *PROVIDER_MISTAKES) else CHECKS
+    return OF_THE_SERVICE if mistake in SERVICE else CHECKS
 
 
 def check_copy(copy: Path) -> None:

@@ -1,16 +1,10 @@
-"""Deliberate mistakes about records, files, lists and the decision log, each of which the suite must notice."""
+"""Deliberate mistakes about records, files and decisions, each of which the suite must notice."""
 
 from __future__ import annotations
 
 from tests.mutation.mistake import Mistake
 
 SERVICE_MISTAKES = (
-    Mistake(
-        "an item of an unreadable conversation is copied",
-        "server/api/items.py",
-        "if identity not in records or records[identity].parent not in entered:",
-        "if identity not in records:",
-    ),
     Mistake(
         "an unreadable item of a readable conversation is copied",
         "server/storage/guarded.py",
@@ -48,28 +42,10 @@ SERVICE_MISTAKES = (
         "self.judged = True\n            raise",
     ),
     Mistake(
-        "an upload that drips goes on for ever",
-        "server/api/uploads.py",
-        "min(STALL_SECONDS, GRACE_SECONDS + size / SLOWEST - waited)",
-        "STALL_SECONDS",
-    ),
-    Mistake(
         "a failing sync ends the thread of the decision log",
         "server/authz/decision_log.py",
         "            self._sink.sync()\n        except OSError as fault:",
         "            self._sink.sync()\n        except ValueError as fault:",
-    ),
-    Mistake(
-        "an empty page has what comes before its start",
-        "server/api/paging.py",
-        "if before in places else 0",
-        "if before in places else len(places)",
-    ),
-    Mistake(
-        "a page that ends the list has more",
-        "server/api/paging.py",
-        "return page, len(places) > query.limit",
-        "return page, len(places) >= query.limit",
     ),
     Mistake(
         "some of very many records are not looked for",
@@ -113,12 +89,6 @@ SERVICE_MISTAKES = (
         "server/storage/claims.py",
         "write(removing, self._claiming(_UNWANTED + key))",
         "write(removing)",
-    ),
-    Mistake(
-        "a provider that is missing ends the stream of another",
-        "server/inference/connections.py",
-        "    finally:\n        _given.set(None)\n",
-        "    finally:\n        pass\n",
     ),
     Mistake(
         "recovered decisions are not kept by the disk",
@@ -209,41 +179,5 @@ SERVICE_MISTAKES = (
         "server/storage/blobs_local.py",
         "        while rest:\n            rest = rest[os.write(self._opened, rest) :]",
         "        os.write(self._opened, rest)",
-    ),
-    Mistake(
-        "a page may reach a private network",
-        "server/api/cors.py",
-        '["private-network"] if "access-control-request-private-network" in asked else []',
-        "[]",
-    ),
-    Mistake(
-        "the first of two origins may call",
-        "server/api/cors.py",
-        "if len(origins) != 1 or not",
-        "if not origins or not",
-    ),
-    Mistake(
-        "credentials are for everybody",
-        "server/api/cors.py",
-        "if policy.allow_credentials and not self._anybody:",
-        "if policy.allow_credentials:",
-    ),
-    Mistake(
-        "a conflict is tried again",
-        "server/api/errors.py",
-        'code="conflict", headers={"x-should-retry": "false"})',
-        'code="conflict")',
-    ),
-    Mistake(
-        "a change in doubt is tried again",
-        "server/api/errors.py",
-        'wait = _SOON | {"x-should-retry": "false"}',
-        "wait = _SOON",
-    ),
-    Mistake(
-        "a full disk is tried again",
-        "server/api/errors.py",
-        'code="storage_full", headers={"x-should-retry": "false"})',
-        'code="storage_full")',
     ),
 )

@@ -1,0 +1,194 @@
+"""Deliberate mistakes about what callers may use and what it costs, each of which the suite must notice."""
+
+from __future__ import annotations
+
+from tests.mutation.mistake import Mistake
+
+QUOTA_MISTAKES = (
+    Mistake(
+        "several choices cost as much as one",
+        "server/api/chat_cost.py",
+        'choices = _number(body, "n") or 1',
+        "choices = 1",
+    ),
+    Mistake(
+        "the least of several lengths counts",
+        "server/api/chat_cost.py",
+        "limit = max(",
+        "limit = min(",
+    ),
+    Mistake(
+        "an image costs a token",
+        "server/api/chat_cost.py",
+        "attachments * ATTACHMENT_TOKENS",
+        "attachments",
+    ),
+    Mistake(
+        "names of members cost nothing",
+        "server/api/chat_cost.py",
+        "                waiting += members.keys()\n",
+        "",
+    ),
+    Mistake(
+        "tools cost nothing",
+        "server/api/chat_cost.py",
+        '("messages", "tools", "functions", "response_format")',
+        '("messages", "functions", "response_format")',
+    ),
+    Mistake(
+        "a wish for usage in another spelling is overlooked",
+        "server/api/chat_cost.py",
+        '    check_spelling(options, {_USAGE}, "stream_options.")\n',
+        "",
+    ),
+    Mistake(
+        "a length in another spelling is overlooked",
+        "server/api/chat_cost.py",
+        "    check_spelling(body, _READ_HERE)\n",
+        "",
+    ),
+    Mistake(
+        "a length may be true",
+        "server/api/chat_cost.py",
+        "if type(value) is not int or value < 1:",
+        "if not isinstance(value, int) or value < 1:",
+    ),
+    Mistake(
+        "budgets of named limits are not charged",
+        "server/quota/quota.py",
+        "self._authenticated, *self._named)",
+        "self._authenticated)",
+    ),
+    Mistake(
+        "the time to the next period is the whole period",
+        "server/quota/quota.py",
+        "max(1, used.window + self._period - int(self._now()))",
+        "self._period",
+    ),
+    Mistake(
+        "a reservation is settled each time",
+        "server/toll.py",
+        "            self._settled = True\n",
+        "",
+    ),
+    Mistake(
+        "a late clock takes the period in PostgreSQL along",
+        "server/quota/postgres.py",
+        'greatest(excluded."window", kept."window")',
+        'excluded."window"',
+    ),
+    Mistake(
+        "a failed batch of counts keeps its transaction open",
+        "server/quota/sqlite.py",
+        '            database.execute("ROLLBACK")\n',
+        "            pass\n",
+    ),
+    Mistake(
+        "counts that are being taken are dropped at the end",
+        "server/quota/sqlite.py",
+        "            await self._writer\n",
+        "            pass\n",
+    ),
+    Mistake(
+        "a locked file of counts is waited for without end",
+        "server/quota/sqlite.py",
+        " or time.monotonic() > deadline:",
+        ":",
+    ),
+    Mistake(
+        "counts of the current period are swept",
+        "server/quota/quota.py",
+        "self._window() - self._period)",
+        "self._window() + self._period)",
+    ),
+    Mistake(
+        "counts of the last period are swept",
+        "server/quota/quota.py",
+        "forget(self._window() - self._period)",
+        "forget(self._window())",
+    ),
+    Mistake(
+        "one failing sweep is the last",
+        "server/quota/quota.py",
+        '                _log.warning("%s", failure)\n',
+        '                _log.warning("%s", failure)\n                return\n',
+    ),
+    Mistake(
+        "servers that start together make the table of counts twice",
+        "server/quota/postgres.py",
+        "SELECT pg_advisory_xact_lock(7289140255511);\n",
+        "",
+    ),
+    Mistake(
+        "a database of counts is waited for without end",
+        "server/quota/postgres.py",
+        "timeout=_SECONDS, command_timeout=_SECONDS",
+        "timeout=_SECONDS",
+    ),
+    Mistake(
+        "a count in valkey ends with its period",
+        "server/quotas.py",
+        "ValkeyCounters(backend.url, 2 * PERIODS",
+        "ValkeyCounters(backend.url, PERIODS",
+    ),
+    Mistake(
+        "used up tokens are called used up requests",
+        "server/quota/quota.py",
+        "not units.requests or standing.requests_left != 0",
+        "not units.requests",
+    ),
+    Mistake(
+        "the log names the limit of requests for tokens",
+        "server/toll.py",
+        "Limited(limit.tokens_place, limit.tokens,",
+        "Limited(limit.requests_place, limit.tokens,",
+    ),
+    Mistake(
+        "the log says what may be used for what is used",
+        "server/toll.py",
+        "limit.requests, used.requests, reason)",
+        "limit.requests, limit.requests, reason)",
+    ),
+    Mistake(
+        "a day is no hours",
+        "server/toll.py",
+        "divmod(seconds, 3600)",
+        "divmod(seconds % 86400, 3600)",
+    ),
+    Mistake(
+        "callers that have left are remembered",
+        "server/toll.py",
+        "            if not self._inside[key]:\n                del self._inside[key]\n",
+        "",
+    ),
+    Mistake(
+        "all who have no name share their places",
+        "server/toll.py",
+        'else ("", address)',
+        'else ("", "")',
+    ),
+    Mistake(
+        "a whole answer without usage costs what was reserved",
+        "server/inference/metered.py",
+        "or max(meter.reserved, visible)",
+        "or meter.reserved",
+    ),
+    Mistake(
+        "a stream without usage costs what was reserved",
+        "server/inference/metered.py",
+        "or max(self._meter.reserved, self._usage.events)",
+        "or self._meter.reserved",
+    ),
+    Mistake(
+        "a provider that may have worked costs nothing",
+        "server/inference/metered.py",
+        "    if not failure.spent:\n        await",
+        "    if failure is not None:\n        await",
+    ),
+    Mistake(
+        "a stream that can not be let go is not paid for",
+        "server/inference/metered.py",
+        "        try:\n            await self._events.aclose()\n        finally:\n            await self._meter",
+        "        if True:\n            await self._events.aclose()\n            await self._meter",
+    ),
+)

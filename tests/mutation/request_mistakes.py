@@ -1,0 +1,134 @@
+"""Deliberate mistakes about what callers and operators write, each of which the suite must notice."""
+
+from __future__ import annotations
+
+from tests.mutation.mistake import Mistake
+
+REQUEST_MISTAKES = (
+    Mistake(
+        "an item of an unreadable conversation is copied",
+        "server/api/items.py",
+        "if identity not in records or records[identity].parent not in entered:",
+        "if identity not in records:",
+    ),
+    Mistake(
+        "an upload that drips goes on for ever",
+        "server/api/uploads.py",
+        "min(STALL_SECONDS, GRACE_SECONDS + size / SLOWEST - waited)",
+        "STALL_SECONDS",
+    ),
+    Mistake(
+        "an empty page has what comes before its start",
+        "server/api/paging.py",
+        "if before in places else 0",
+        "if before in places else len(places)",
+    ),
+    Mistake(
+        "a page that ends the list has more",
+        "server/api/paging.py",
+        "return page, len(places) > query.limit",
+        "return page, len(places) >= query.limit",
+    ),
+    Mistake(
+        "a page may reach a private network",
+        "server/api/cors.py",
+        '["private-network"] if "access-control-request-private-network" in asked else []',
+        "[]",
+    ),
+    Mistake(
+        "the first of two origins may call",
+        "server/api/cors.py",
+        "if len(origins) != 1 or not",
+        "if not origins or not",
+    ),
+    Mistake(
+        "credentials are for everybody",
+        "server/api/cors.py",
+        "if policy.allow_credentials and not self._anybody:",
+        "if policy.allow_credentials:",
+    ),
+    Mistake(
+        "a conflict is tried again",
+        "server/api/errors.py",
+        'code="conflict", headers={"x-should-retry": "false"})',
+        'code="conflict")',
+    ),
+    Mistake(
+        "a change in doubt is tried again",
+        "server/api/errors.py",
+        'wait = _SOON | {"x-should-retry": "false"}',
+        "wait = _SOON",
+    ),
+    Mistake(
+        "a full disk is tried again",
+        "server/api/errors.py",
+        'code="storage_full", headers={"x-should-retry": "false"})',
+        'code="storage_full")',
+    ),
+    Mistake(
+        "a chat of any size is stored",
+        "server/api/chat_body.py",
+        "if len(document.raw) > MOST_STORED:",
+        "if False:",
+    ),
+    Mistake(
+        "a provider sees the metadata of what is stored",
+        "server/api/chat_body.py",
+        '        edits.append((*document.span("metadata"), "null"))\n',
+        "        pass\n",
+    ),
+    Mistake(
+        "a provider is asked to store too",
+        "server/api/chat_body.py",
+        '"false")]',
+        '"true")]',
+    ),
+    Mistake(
+        "a model in another spelling is passed on",
+        "server/api/chat_body.py",
+        "    check_spelling(body, _READ_HERE)\n",
+        "",
+    ),
+    Mistake(
+        "a quota counts hours",
+        "server/config/quota.py",
+        'one_of("minute", "hour", "day")] = "day"',
+        'one_of("minute", "hour", "day")] = "hour"',
+    ),
+    Mistake(
+        "credentials for a pattern of plain addresses",
+        "server/config/edge.py",
+        '    "http://192.0.2.1",\n',
+        "",
+    ),
+    Mistake(
+        "a database is asked without the protection that is wanted",
+        "server/config/storage.py",
+        '"sslmode": self.ssl_mode}',
+        '"sslmode": "prefer"}',
+    ),
+    Mistake(
+        "a user's name may end the address of a database",
+        "server/config/storage.py",
+        "{quote(self.user, safe='')}:",
+        "{self.user}:",
+    ),
+    Mistake(
+        "a valkey is asked without TLS",
+        "server/config/storage.py",
+        "'rediss' if self.tls else 'redis'",
+        "'redis'",
+    ),
+    Mistake(
+        "a file may have a gigabyte",
+        "server/config/storage.py",
+        "= 512 * 1024 * 1024",
+        "= 1024 * 1024 * 1024",
+    ),
+    Mistake(
+        "a field of a form is collected without end",
+        "server/api/uploads.py",
+        "if len(self._value) > _LONGEST_FIELD:",
+        "if False:",
+    ),
+)
