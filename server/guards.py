@@ -227,7 +227,7 @@ class Authentication:
         call.caller = caller_of(principal, address)
         call.gate = Gate(self._pep, context, route, toll, closed_to_strangers=self._authenticator is not None)
         try:
-            with tolls.turnstile.passing(call.caller):
+            with tolls.passing(route.path, call.caller):
                 await self.app(scope, receive, send)
         except (QuotaExceeded, CountersUnavailable, TooManyAtOnce) as fault:
             await call.gate.stopped(limited_by(fault))

@@ -130,14 +130,14 @@ class Turnstile:
 
     def __init__(self, most: int | None) -> None:
         self._most = most
-        self._inside: Counter[tuple[str, str]] = Counter()
+        self._inside: Counter[tuple[str, ...]] = Counter()
 
-    def passing(self, caller: tuple[str, str]) -> AbstractContextManager[None]:
+    def passing(self, caller: tuple[str, ...]) -> AbstractContextManager[None]:
         """A place for as long as the context lasts; entering raises TooManyAtOnce where there is none left."""
         return _OPEN if self._most is None else self._counted(self._most, caller)
 
     @contextmanager
-    def _counted(self, most: int, key: tuple[str, str]) -> Iterator[None]:
+    def _counted(self, most: int, key: tuple[str, ...]) -> Iterator[None]:
         if self._inside[key] >= most:
             raise TooManyAtOnce(most)
         self._inside[key] += 1
@@ -184,6 +184,10 @@ class Tolls:
     def toll(self, path: str, caller: Principal | Anonymous, address: str) -> Toll | None:
         """The way to the quota of a request to that path; None where it is free."""
         return None if self.quota is None or path in FREE else Toll(self.quota, caller, address)
+
+    def passing(self, path: str, caller: tuple[str, str]) -> AbstractContextManager[None]:
+        """A place for a request to that path, as `Turnstile.passing` gives it; free paths have places of their own."""
+        return self.turnstile.passing((*caller, "free") if path in FREE else caller)
 
 
 def free() -> Tolls:

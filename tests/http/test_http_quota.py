@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from policy.vocabulary import Principal
-from server.toll import TooManyAtOnce, Turnstile, caller_of
+from server.toll import FREE, TooManyAtOnce, Turnstile, caller_of
 from tests.http.decided import decided
 from tests.http.house import ByToken
 from tests.http.periods import is_until_midnight, seconds_of
@@ -228,6 +228,8 @@ def test_a_caller_has_no_more_requests_under_way_than_it_may(opa_binary: Path, t
                 assert (stopped["limit"], stopped["most"]) == ("server.max_concurrent_requests", 1)
                 assert stopped["decision_id"] is None
                 assert models(running.address, BOB).status == HTTPStatus.OK
+                for path in FREE:
+                    assert running.address.get(path, ALICE).status != HTTPStatus.TOO_MANY_REQUESTS, path
                 server.go_on.set()
                 under_way.read()
             for _ in range(100):
