@@ -131,4 +131,28 @@ REQUEST_MISTAKES = (
         "if len(self._value) > _LONGEST_FIELD:",
         "if False:",
     ),
+    Mistake(
+        "a header of a part may come twice",
+        "server/api/multipart.py",
+        '        if name in self.headers:\n            raise _malformed("a header of a part comes twice")\n',
+        "",
+    ),
+    Mistake(
+        "a part may be encoded",
+        "server/api/multipart.py",
+        'not in (b"7bit", b"8bit", b"binary"):',
+        "is None:",
+    ),
+    Mistake(
+        "a part may have two names",
+        "server/api/multipart.py",
+        " and len(names) == len({*names}):",
+        ":",
+    ),
+    Mistake(
+        "the head of a part may have any size",
+        "server/api/multipart.py",
+        "            max_header_size=LONGEST_HEADER,\n",
+        "",
+    ),
 )

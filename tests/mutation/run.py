@@ -59,7 +59,7 @@ OF_THE_SERVICE = (
         [
             "tests/unit/inference",
             "tests/unit/config/test_config_defaults.py",
-            *(f"tests/unit/test_{name}.py" for name in ("chat_cost", "cors", "errors", "paging")),
+            *(f"tests/unit/test_{name}.py" for name in ("chat_cost", "cors", "errors", "multipart", "paging")),
             "tests/unit/quota",
             *(
                 f"tests/unit/storage/test_storage_{name}.py"
