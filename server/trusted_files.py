@@ -51,7 +51,8 @@ def _is_open(found: os.stat_result, mask: int) -> bool:
 
 def _on_the_way(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
     """Everything that decides what lies at `path`: directories, symbolic links, the file itself; each as it is."""
-    place, ahead, links = Path("/"), [*reversed(Path(os.path.abspath(path)).parts[1:])], 0  # noqa: PTH100 - `absolute` leaves `..` in, and `resolve` would skip the links
+    # `..` stays in: behind a symbolic link it leads elsewhere than the text says.
+    place, ahead, links = Path("/"), [*reversed(path.absolute().parts[1:])], 0
     yield place, place.lstat()
     while ahead:
         part = ahead.pop()

@@ -49,6 +49,14 @@ def test_nor_is_one_in_a_directory_that_they_may_write(inner: Path, mode: int, a
     assert why_changeable(inner) is None, "others can't replace what isn't theirs in a sticky directory"
 
 
+def test_two_dots_behind_a_link_lead_where_the_system_goes(inner: Path, tmp_path: Path) -> None:
+    (tmp_path / "open" / "below").mkdir(parents=True)
+    (tmp_path / "open").chmod(0o777)
+    (inner.parent / "link").symlink_to(tmp_path / "open" / "below")
+    assert why_changeable(inner.parent / "link" / ".." / "file") == f"other users may write `{tmp_path / 'open'}`"
+    assert why_changeable(inner.parent / ".." / "inner" / "file") is None
+
+
 @pytest.mark.skipif(not IS_ROOT, reason="only root can give a file away")
 @pytest.mark.parametrize("place", ["file", "inner", "outer"])
 def test_nor_is_one_that_belongs_to_another_or_lies_in_their_directory(inner: Path, place: str) -> None:
