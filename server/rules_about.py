@@ -5,21 +5,18 @@ Whether a rule permits something is decided by the policy engine alone; this say
 
 from __future__ import annotations
 
-from typing import Final
-
 from policy.diagnostics import Findings
 from policy.document import Node
+from policy.expressions import literal_starts
 from policy.parser import parse_access_policy
 from policy.rules import ExactName, OfType, Regex, ResourcePattern
 from server.config import AuthConfig
-
-_ANCHOR: Final = "^"
 
 
 def rules_about(auth: AuthConfig, kind: str) -> frozenset[str]:
     """The names of the rules whose resource pattern begins with the type `kind`, such as `access_policy[3]`.
 
-    A regular expression counts if it begins with `kind::` to the letter.
+    A regular expression counts if each of its alternatives begins with `kind::`.
     """
     policy = auth.access_policy
     if not isinstance(policy, Node):
@@ -33,6 +30,7 @@ def _is_about(pattern: ResourcePattern, kind: str) -> bool:
     match pattern:
         case ExactName(type=named) | OfType(type=named):
             return named == kind
-        case Regex(pattern=text, valid=True):
-            return text.removeprefix(_ANCHOR).startswith(f"{kind}::")
+        case Regex(valid=True):
+            starts = literal_starts(pattern)
+            return bool(starts) and all(start.startswith(f"{kind}::") for start in starts)
     return False

@@ -37,6 +37,10 @@ RULES = {
     ),
     "this provider": ('- permit: {actions: [read], resource: "provider::far"}', True),
     "every provider": ('- permit: {actions: [read], resource: "provider::*"}', True),
+    "an alternative about more": ('- permit: {actions: [read], resource: "regex:provider::zzz|.*"}', False),
+    "an anchored alternative": ('- permit: {actions: [read], resource: "regex:^provider::e$|^[^:]+::f"}', False),
+    "letters of any case": ('- permit: {actions: [read], resource: "regex:(?i)provider::.*"}', True),
+    "alternatives": ('- permit: {actions: [read], resource: "regex:^provider::(e|f)|provider::far"}', True),
     "a regular expression": ('- permit: {actions: [read], resource: "regex:provider::f.*"}', True),
     "this provider, for admins": (
         '- permit: {actions: [read], resource: "provider::far"}\n          when: user with admin in roles\n'
