@@ -1,0 +1,41 @@
+"""A NUL, which PostgreSQL can't keep, gets in nowhere: neither in a value nor in a name, however deep."""
+
+from __future__ import annotations
+
+from json import dumps
+from typing import Any
+
+import pytest
+
+from server.api.registration import look_at_benchmark, look_at_dataset, look_at_model, look_at_shield
+from server.reading.reader import Look
+from server.reading.strict import Json, Refused, read_document
+
+DATASET: Json = {"purpose": "eval/messages-answer", "source": {"type": "uri", "uri": "u"}}
+BENCHMARK: Json = {"benchmark_id": "b", "dataset_id": "d", "scoring_functions": []}
+
+
+@pytest.mark.parametrize(
+    ("look", "body", "member"),
+    [
+        (look_at_shield, {"shield_id": "s"}, "params"),
+        (look_at_model, {"model_id": "m"}, "metadata"),
+        (look_at_dataset, DATASET, "metadata"),
+        (look_at_benchmark, BENCHMARK, "metadata"),
+    ],
+)
+@pytest.mark.parametrize(
+    "value",
+    [{"a": "x\0"}, {"a\0": 1}, {"a": {"b\0": 1}}, {"a": [1, {"b": [{"\0": None}]}]}, {"a": ["\0"]}],
+)
+def test_no_object_holds_a_nul(look: Look, body: Json, member: str, value: Any) -> None:
+    with pytest.raises(Refused) as refused:
+        look(read_document(dumps(body | {member: value}).encode()))
+    assert (refused.value.param, refused.value.message) == (member, f"`{member}` holds a NUL")
+
+
+def test_what_looks_like_one_is_kept() -> None:
+    params = {"a\\0": "\\u0000", "b": [{"c": "0"}]}
+    assert look_at_shield(read_document(dumps({"shield_id": "s", "params": params}).encode()))["described"] == {
+        "params": params
+    }
