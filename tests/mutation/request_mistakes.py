@@ -155,4 +155,16 @@ REQUEST_MISTAKES = (
         "            max_header_size=LONGEST_HEADER,\n",
         "",
     ),
+    Mistake(
+        "a message of another chat is a cursor",
+        "server/api/completions.py",
+        "if whose != identity or not",
+        "if not",
+    ),
+    Mistake(
+        "a name may hold a NUL",
+        "server/api/registration.py",
+        "any(map(_has_nul, value)) or any(map(_has_nul, value.values()))",
+        "any(map(_has_nul, value.values()))",
+    ),
 )

@@ -59,7 +59,10 @@ OF_THE_SERVICE = (
         [
             "tests/unit/inference",
             "tests/unit/config/test_config_defaults.py",
-            *(f"tests/unit/test_{name}.py" for name in ("chat_cost", "cors", "errors", "multipart", "paging")),
+            *(
+                f"tests/unit/test_{name}.py"
+                for name in ("chat_cost", "cors", "errors", "multipart", "paging", "registration")
+            ),
             "tests/unit/quota",
             *(
                 f"tests/unit/storage/test_storage_{name}.py"
@@ -86,6 +89,7 @@ OF_THE_SERVICE = (
                 "quota",
                 "files_pace",
                 "files_attacks",
+                "completions",
             )
         ],
     ),
