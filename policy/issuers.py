@@ -71,7 +71,8 @@ def read_issuers(auth: Mapping, environ: Environ[str, str]) -> Issuers:
         return Issuers((API_KEYS,))
     if kind in _ADDRESSES:
         return _by_address(provider, kind, environ)
-    return _of_tokens(provider, environ)
+    # Of a provider that there isn't, one error is enough.
+    return _of_tokens(provider, environ) if kind in ("", "oauth2_token") else Issuers(unresolved=True)
 
 
 def check_issuer(text: Scalar, issuers: Issuers, findings: Findings) -> str | None:
@@ -126,6 +127,7 @@ def _text(node: Node, environ: Environ[str, str]) -> str | Missing | None:
     if not isinstance(node, Scalar) or node.value is None:
         return None
     try:
-        return substitute(node.text, environ)
+        found = substitute(node.text, environ)
+        return Missing(("",)) if found == "" else found
     except ValueError as error:  # reported by whoever reads the provider
         return Missing((str(error),))

@@ -128,6 +128,17 @@ def test_no_hint_shows_an_address_that_holds_a_secret(address: str) -> None:
     assert "canary" not in str(found)
 
 
+@pytest.mark.parametrize(
+    "provider",
+    [
+        *["{type: kubernets, api_server_url: 'https://own.example'}", "{type: github_token, github_api_base_url: ''}"],
+        *["{type: oauth2_token, issuer: ''}", "{type: kubernetes, api_server_url: ''}"],
+    ],
+)
+def test_a_provider_that_is_refused_makes_no_further_mistake_of_its_rules(provider: str) -> None:
+    assert codes(loaded(f"provider_config: {provider}", rule(issuer=OWN))[1]) == []
+
+
 def test_without_a_provider_nobody_vouches() -> None:
     policies, found = loaded("lenient_patterns: false", rule(issuer=OWN, resource="model::a"))
     assert (policies, codes(found)) == (None, ["unknown-issuer"])
