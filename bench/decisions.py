@@ -13,10 +13,10 @@ from bench.policies import FAST
 from bench.processes import Running
 from bench.tokens import ISSUER
 from policy.vocabulary import Action, Origin, Principal, Resource, Route
-from server.authz.decision_log import DecisionLog
+from server.authz.decision_log.log import DecisionLog
+from server.authz.opa.transport import OpaTransport, UnixAddress
 from server.authz.pdp import PolicyDecisionPoint
 from server.authz.pep import PolicyEnforcementPoint, RequestContext
-from server.authz.transport import OpaTransport, UnixAddress
 
 TOGETHER: Final = 8
 

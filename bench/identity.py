@@ -18,10 +18,10 @@ from starlette.types import Scope
 
 from bench.tokens import AUDIENCE, ISSUER, make
 from server.authn import AuthenticationFailed
+from server.authn.caching import Remembering, Vouched
 from server.authn.keys import parse_key_set
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
-from server.authn.registered_claims import TokenRules
-from server.authn.remembered import Remembering, Vouched
+from server.authn.token_rules import TokenRules
 from server.authn.verify import verify
 from server.quota.counters import Units
 from server.quota.sqlite import SqliteCounters

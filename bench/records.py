@@ -31,9 +31,9 @@ from bench.processes import Running, running
 from bench.report import table, written_into
 from bench.results import machine
 from bench.uploads import Uploaded
-from server.storage.database import Database, Step
-from server.storage.postgres import PostgresDatabase
-from server.storage.sqlite import SqliteDatabase
+from server.storage.database.database import Database, Step
+from server.storage.database.postgres import PostgresDatabase
+from server.storage.database.sqlite import SqliteDatabase
 from tests.databases import KINDS, backend
 from tests.postgres import running_postgres
 from translators import opa
@@ -113,7 +113,7 @@ def served(where: Place, database: str, files: str) -> Iterator[Running]:
     home = where.folder / files
     home.mkdir(mode=0o700)
     places = {"XDG_RUNTIME_DIR": str(home), "OSTIARY_HOME": str(home), "OSTIARY_OPA": str(opa.find())}
-    command = ["server.launcher", "run", str(config), "--port", "0"]
+    command = ["server.cli.main", "run", str(config), "--port", "0"]
     with running(command, home / "said", {**os.environ, **places}) as server:
         yield server
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from server.launcher import app
+from server.cli.main import app
 
 _SECONDS: Final = 0.001
 _SITE: Final = f"{sysconfig.get_path('purelib')}/"
@@ -54,7 +54,7 @@ class Sampler:
 
 @cache
 def _short(file: str) -> str:
-    """The end of a path that says where the code is from: `server/guards.py`, `aiohttp/client.py`, `stdlib/json/…`."""
+    """The end of a path that says where the code is from: `server/app.py`, `aiohttp/client.py`, `stdlib/json/…`."""
     for root, name in ((_SITE, ""), (_STDLIB, "stdlib/"), (_OURS, "")):
         if file.startswith(root):
             return name + file.removeprefix(root)

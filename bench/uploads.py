@@ -81,7 +81,7 @@ def _server() -> Iterator[Running]:
         config = folder / "config.yaml"
         config.write_text(_CONFIG.replace("LOG", str(folder / "decisions.jsonl")))
         places = {"XDG_RUNTIME_DIR": name, "OSTIARY_HOME": str(folder / "home"), "OSTIARY_OPA": str(opa.find())}
-        command = ["server.launcher", "run", str(config), "--port", "0"]
+        command = ["server.cli.main", "run", str(config), "--port", "0"]
         with running(command, folder / "said", {**os.environ, **places}) as server:
             yield server
 

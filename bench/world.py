@@ -45,7 +45,7 @@ class World:
         config.write_text(configuration(rules, kind, upstream=self.upstream.port, log=log))
         places = {"XDG_RUNTIME_DIR": str(folder), "OSTIARY_HOME": str(folder / "home"), "OSTIARY_OPA": str(opa.find())}
         environment = {**os.environ, **places}
-        program = ["server.launcher"] if sampled is None else ["bench.sampler", str(sampled)]
+        program = ["server.cli.main"] if sampled is None else ["bench.sampler", str(sampled)]
         with running([*program, "run", str(config), "--port", "0"], folder / "said", environment) as server:
             yield server
         log.unlink()

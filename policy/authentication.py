@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from collections.abc import Mapping as Environ
 from typing import Final
 
-from policy.diagnostics import Findings
-from policy.document import Mapping, Node, Scalar
-from policy.environment import Missing, about_empty_conditional, empty_conditionals, substitute
 from policy.fields import kind_of
 from policy.rules import Guardrails
+from policy.source.diagnostics import Findings
+from policy.source.document import Mapping, Node, Scalar
+from policy.source.environment import Missing, about_empty_conditional, empty_conditionals, substitute
 
 OLD_KEYS: Final = ("provider_type", "config")
 """How authentication was written before there was `provider_config`."""

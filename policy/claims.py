@@ -6,9 +6,9 @@ from collections.abc import Mapping as TextMapping
 from dataclasses import dataclass
 from typing import Final
 
-from policy.diagnostics import Span
-from policy.document import Mapping, Node, Scalar, Sequence
-from policy.environment import has_expression, substitute
+from policy.source.diagnostics import Span
+from policy.source.document import Mapping, Node, Scalar, Sequence
+from policy.source.environment import has_expression, substitute
 
 DEFAULT_CLAIMS: Final[TextMapping[str, str]] = {
     "sub": "roles",

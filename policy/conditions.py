@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from policy.diagnostics import Findings, did_you_mean, quoted
-from policy.document import Scalar
 from policy.rules import (
     Condition,
     HasValue,
@@ -22,6 +20,8 @@ from policy.rules import (
     IsUnowned,
     SharesWithOwner,
 )
+from policy.source.diagnostics import Findings, did_you_mean, quoted
+from policy.source.document import Scalar
 
 FORMS: Final = (
     "user with VALUE in ATTRIBUTE",

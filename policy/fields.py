@@ -6,10 +6,10 @@ import unicodedata
 from collections.abc import Collection
 from collections.abc import Mapping as ReadOnlyMapping
 
-from policy.diagnostics import Findings, did_you_mean, quoted
-from policy.document import Mapping, Node, Scalar, Sequence
-from policy.environment import has_expression
 from policy.rules import Clause
+from policy.source.diagnostics import Findings, did_you_mean, quoted
+from policy.source.document import Mapping, Node, Scalar, Sequence
+from policy.source.environment import has_expression
 
 NO_MOVES: ReadOnlyMapping[str, str] = {}
 

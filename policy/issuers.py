@@ -7,9 +7,9 @@ from collections.abc import Mapping as Environ
 from dataclasses import dataclass
 from typing import Final
 
-from policy.diagnostics import Findings, did_you_mean, quoted
-from policy.document import Mapping, Node, Scalar, Sequence
-from policy.environment import Missing, substitute
+from policy.source.diagnostics import Findings, did_you_mean, quoted
+from policy.source.document import Mapping, Node, Scalar, Sequence
+from policy.source.environment import Missing, substitute
 
 GITHUB: Final = "https://api.github.com"
 """The issuer of GitHub's users, unless the configuration names an enterprise's own server."""

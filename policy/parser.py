@@ -10,16 +10,16 @@ from importlib.resources import files
 from typing import Final
 
 from policy.authentication import OLD_KEYS, about_old_keys, guardrails, is_configured, lenient_patterns
-from policy.collecting import collector_at_rest
-from policy.diagnostics import Findings, quoted
-from policy.document import Mapping, Node, Scalar, parse_document
 from policy.fields import kind_of, known_keys
-from policy.frames import parse_rules
 from policy.issuers import read_issuers
-from policy.limits import read_limits
 from policy.lints import report_lints
+from policy.quota_limits import read_limits
+from policy.rule_parser import parse_rules
 from policy.rules import AccessRule, PolicySet, RouteRule
 from policy.scopes import ACCESS, ROUTES, Names, access_rule, route_rule
+from policy.source.diagnostics import Findings, quoted
+from policy.source.document import Mapping, Node, Scalar, parse_document
+from policy.source.gc_pause import collector_at_rest
 from policy.tables import read_tables
 
 _POLICIES: Final = (ACCESS.policy, ROUTES.policy)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from policy.diagnostics import Findings, Severity, did_you_mean, quoted
-from policy.document import Scalar
 from policy.expressions import ignores_case, literal_starts
 from policy.regexes import REGEX_PREFIX, regex, spelled_out
 from policy.rules import EveryRecord, Everything, ExactName, OfType, Regex, ResourcePattern
+from policy.source.diagnostics import Findings, Severity, did_you_mean, quoted
+from policy.source.document import Scalar
 from policy.tables import Tables
 from policy.vocabulary import RECORD_PREFIX, RESOURCE_TYPES, TYPE_SYNONYMS, type_of_record
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from policy.diagnostics import Findings, Severity, quoted
-from policy.document import Scalar
 from policy.expressions import fault_of
 from policy.rules import Regex
+from policy.source.diagnostics import Findings, Severity, quoted
+from policy.source.document import Scalar
 
 REGEX_PREFIX: Final = "regex:"
 

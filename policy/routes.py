@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from policy.diagnostics import Findings, Severity, quoted
-from policy.document import Scalar
 from policy.regexes import REGEX_PREFIX, regex, spelled_out
 from policy.rules import Everything, ExactPath, PathPattern, PathPrefix
+from policy.source.diagnostics import Findings, Severity, quoted
+from policy.source.document import Scalar
 from policy.vocabulary import Route
 
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")

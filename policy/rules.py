@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from policy.diagnostics import Span
 from policy.issuers import Issuers
+from policy.source.diagnostics import Span
 from policy.tables import Tables
 from policy.vocabulary import Action, Effect
 

@@ -6,14 +6,14 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
-from policy.diagnostics import Findings, Severity, did_you_mean, quoted
 from policy.fields import one_or_more_texts, one_text
-from policy.frames import Frame, Shape
 from policy.issuers import Issuers, check_issuer
 from policy.patterns import Weights, resource_pattern
 from policy.regexes import REGEX_PREFIX
 from policy.routes import METHODS, path_pattern
+from policy.rule_parser import Frame, Shape
 from policy.rules import AccessRule, Everything, ResourcePattern, RouteRule
+from policy.source.diagnostics import Findings, Severity, did_you_mean, quoted
 from policy.tables import Tables
 from policy.vocabulary import Action, Effect
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping as Environ
 from dataclasses import dataclass, field
 from typing import Final
 
-from policy.diagnostics import Findings, quoted
-from policy.document import Mapping as Block
-from policy.document import Node, Scalar, Sequence
-from policy.environment import substitute
+from policy.source.diagnostics import Findings, quoted
+from policy.source.document import Mapping as Block
+from policy.source.document import Node, Scalar, Sequence
+from policy.source.environment import substitute
 from policy.vocabulary import RECORD_PREFIX, RECORD_TABLES, type_of_record
 
 STORES: Final[Mapping[str, str]] = {

@@ -2,7 +2,7 @@
 
 A request comes in from the top of `guards`. The edge refuses what is malformed, authentication turns a token into a
 principal, the route guard asks the policy engine, and a handler answers. `AskingRoute` marks the handlers that ask
-about route and resource in one question of their own. Concrete classes meet in `server.wiring`.
+about route and resource in one question of their own. Concrete classes meet in `server.wiring.application`.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan
 
-from server.api.chat import ChatCompletions
-from server.api.cors import Cors, CorsHeaders, Preflights
-from server.api.errors import Envelopes, last_resort, routing_error
-from server.api.health import Health
-from server.api.metrics import MetricsPage
-from server.api.models import Models
-from server.api.providers import Providers
+from server.api.chat.routes import ChatCompletions
+from server.api.models.routes import Models
+from server.api.system.health import Health
+from server.api.system.metrics import MetricsPage
+from server.api.system.providers import Providers
 from server.authn import Authenticator
-from server.draining import DrainGuard, Ending
-from server.edge import EdgeGuard
-from server.guards import AskingRoute, Authentication, EnforcementPoint, RouteGuard
-from server.requests import RequestIds
+from server.http.cors import Cors, CorsHeaders, Preflights
+from server.http.edge import EdgeGuard
+from server.http.errors import Envelopes, last_resort, routing_error
+from server.http.observation import Observation, RequestSpans
+from server.http.request_state import RequestIds
+from server.http.route_guard import AskingRoute, Authentication, EnforcementPoint, RouteGuard
+from server.process.uvicorn_server import DrainGuard, Ending
+from server.quota.admission import Tolls, free
 from server.telemetry.metrics import Metrics
-from server.telemetry.observation import Observation, RequestSpans
-from server.toll import Tolls, free
 
 
 class Collection(Protocol):
@@ -84,7 +84,7 @@ def routes(house: House) -> list[BaseRoute]:
 
 
 def create_app(house: House) -> Starlette:
-    """The application, for any ASGI server; `server.http1.DoorProtocol` closes what such servers leave open."""
+    """The application, for any ASGI server; `server.http.protocol.DoorProtocol` closes what such servers leave open."""
     paths = routes(house)
     guards = [
         Middleware(RequestIds),

@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import asyncpg
 
-from server.storage.database import Database
-from server.storage.postgres import PostgresDatabase
-from server.storage.sqlite import SqliteDatabase
+from server.storage.database.database import Database
+from server.storage.database.postgres import PostgresDatabase
+from server.storage.database.sqlite import SqliteDatabase
 
 KINDS = ["sqlite", "postgresql"]
 

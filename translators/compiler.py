@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from policy.diagnostics import Findings
-from policy.limits import NAME as LIMITS
+from policy.quota_limits import NAME as LIMITS
 from policy.rules import AccessRule, PolicySet, Regex, RouteRule
+from policy.source.diagnostics import Findings
 from policy.vocabulary import CONTRACT
-from translators.bodies import access_bodies, route_bodies
-from translators.conditions import Body, Listing
+from translators.codegen.bodies import access_bodies, route_bodies
+from translators.codegen.conditions import Body, Listing
+from translators.codegen.listings import LISTED_TYPES, listings
+from translators.codegen.modules import CompiledRule, modules
 from translators.guardrails.heads import with_places
 from translators.law import LAW
-from translators.listings import LISTED_TYPES, listings
-from translators.modules import CompiledRule, modules
 from translators.regex import Translation, Untranslatable, translate
 
 _ROOT = "ostiary"

@@ -13,8 +13,6 @@ from collections.abc import Mapping as Environ
 from dataclasses import dataclass
 
 from policy.claims import read_claims
-from policy.diagnostics import Findings
-from policy.document import Mapping
 from policy.lints.callers import (
     Written,
     report_principals_of_any_issuer,
@@ -32,6 +30,8 @@ from policy.lints.skipped import report_skipped_forbids
 from policy.lints.spelling import report_case
 from policy.lints.unguarded import Callers, report_unguarded_permits
 from policy.rules import PolicySet
+from policy.source.diagnostics import Findings
+from policy.source.document import Mapping
 
 
 @dataclass(frozen=True, slots=True)

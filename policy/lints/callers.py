@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from policy.claims import Claims, ClaimsMapping
-from policy.diagnostics import Findings, did_you_mean, quoted
-from policy.document import Scalar
 from policy.issuers import Issuers
 from policy.lints.places import Places
 from policy.rules import AccessRule, Condition, HasValue, RouteRule, SharesWithOwner
+from policy.source.diagnostics import Findings, did_you_mean, quoted
+from policy.source.document import Scalar
 
 Written: TypeAlias = Sequence[tuple[AccessRule | RouteRule, Places]]
 """Every rule of the file, with the places of its policy."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from policy.diagnostics import Findings, quoted
-from policy.document import Scalar
 from policy.lints.overlaps import may_be_about, routes_of, routes_of_rule
 from policy.lints.places import Places, listed
 from policy.lints.reaches import type_of
 from policy.rules import AccessRule, Everything, PathPattern, RouteRule
-from policy.served import SERVED, Ask, ServedRoute
+from policy.served_routes import SERVED, Ask, ServedRoute
+from policy.source.diagnostics import Findings, quoted
+from policy.source.document import Scalar
 from policy.tables import Tables
 from policy.vocabulary import Action, Effect
 

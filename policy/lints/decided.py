@@ -11,12 +11,12 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
-from policy.diagnostics import Findings
 from policy.lints.implication import Case, Fact, cases_of, consequences
 from policy.lints.late import LateForbids
 from policy.lints.places import Places, listed
 from policy.lints.reaches import ALL_ACTIONS, ALL_METHODS, EVERYWHERE, Key, Reach, RouteReaches, access_reach
 from policy.rules import AccessRule, RouteRule
+from policy.source.diagnostics import Findings
 from policy.tables import Tables
 from policy.vocabulary import Effect
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from policy.diagnostics import Findings, Span, quoted
 from policy.expressions import may_end_in_mid_word
 from policy.lints.places import Places
 from policy.regexes import REGEX_PREFIX, has_doubled_backslash
 from policy.rules import AccessRule, PathPrefix, Regex, RouteRule
+from policy.source.diagnostics import Findings, Span, quoted
 from policy.vocabulary import Effect
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from collections.abc import Mapping as Environ
 
 from policy.claims import read_claims
-from policy.diagnostics import Findings, Span, did_you_mean, quoted
-from policy.document import Mapping
+from policy.source.diagnostics import Findings, Span, did_you_mean, quoted
+from policy.source.document import Mapping
 
 
 def report_attributes_of_guardrails(

@@ -11,12 +11,12 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias
 
-from policy.diagnostics import Findings, Span, quoted
-from policy.document import Scalar
 from policy.expressions import literal_start
 from policy.lints.places import Places, listed
 from policy.lints.reaches import Key, Place, Reach, type_of
 from policy.rules import AccessRule, EveryRecord, ExactPath, PathPattern, PathPrefix, Regex, RouteRule
+from policy.source.diagnostics import Findings, Span, quoted
+from policy.source.document import Scalar
 from policy.tables import Tables
 from policy.vocabulary import RECORD_PREFIX, Effect
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from policy import document as yaml
-from policy.diagnostics import Findings
-from policy.environment import DISABLED, substitute
 from policy.lints.places import Places
 from policy.lints.reaches import type_of
 from policy.rules import AccessRule, EveryRecord
+from policy.source import document as yaml
+from policy.source.diagnostics import Findings
+from policy.source.environment import DISABLED, substitute
 from policy.tables import Tables
 from policy.vocabulary import RECORD_PREFIX, type_of_record
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping as Environ
 from difflib import get_close_matches
 from typing import Final
 
-from policy import document as yaml
-from policy.diagnostics import Findings, quoted
-from policy.environment import DISABLED, substitute
 from policy.lints.overlaps import may_be_about
 from policy.lints.places import Places
-from policy.models import model_names
+from policy.model_names import model_names
 from policy.rules import AccessRule, ExactName
+from policy.source import document as yaml
+from policy.source.diagnostics import Findings, quoted
+from policy.source.environment import DISABLED, substitute
 from policy.tables import Tables
 from policy.vocabulary import Action, Effect
 

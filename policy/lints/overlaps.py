@@ -23,7 +23,7 @@ from policy.rules import (
     ResourcePattern,
     RouteRule,
 )
-from policy.served import SERVED, ServedRoute
+from policy.served_routes import SERVED, ServedRoute
 from policy.tables import Tables
 from policy.vocabulary import RECORD_PREFIX, TYPE_SYNONYMS
 

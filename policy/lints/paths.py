@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Final
 
-from policy.diagnostics import Findings, Span, quoted
-from policy.document import Scalar
 from policy.lints.languages import starts
 from policy.lints.overlaps import may_be_below, routes_of
 from policy.lints.places import Places, listed
 from policy.rules import ExactPath, PathPattern, PathPrefix, Regex, RouteRule
-from policy.served import LATER, SERVED
+from policy.served_routes import LATER, SERVED
+from policy.source.diagnostics import Findings, Span, quoted
+from policy.source.document import Scalar
 from policy.vocabulary import Effect
 
 _MOST_TOLD: Final = 20

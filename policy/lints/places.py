@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import abc
 from dataclasses import dataclass
 
-from policy.diagnostics import Span
-from policy.document import Mapping, Node, Scalar, Sequence
-from policy.limits import NAME as LIMITS
+from policy.quota_limits import NAME as LIMITS
 from policy.rules import AccessRule, RouteRule
+from policy.source.diagnostics import Span
+from policy.source.document import Mapping, Node, Scalar, Sequence
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
-from policy.diagnostics import Findings, quoted
 from policy.routes import METHODS, PUBLIC_ROUTES
 from policy.rules import (
     Clause,
@@ -20,6 +19,7 @@ from policy.rules import (
     Regex,
     RouteRule,
 )
+from policy.source.diagnostics import Findings, quoted
 from policy.vocabulary import Effect
 
 _ALL_METHODS: Final = tuple(method for method in METHODS if method != "HEAD")

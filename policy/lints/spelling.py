@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from policy.diagnostics import Findings, quoted
-from policy.document import Scalar
 from policy.lints.callers import Written, conditions_of
 from policy.rules import AccessRule, HasValue, SharesWithOwner
+from policy.source.diagnostics import Findings, quoted
+from policy.source.document import Scalar
 
 _HINT: Final = "write both the same way, unless they are meant to be two"
 

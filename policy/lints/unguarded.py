@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
-from policy.diagnostics import Findings, Span
 from policy.lints.implication import Case, Fact, cases_of, consequences, holds_for_all, may_hold
 from policy.lints.overlaps import is_about_all, may_be_about
 from policy.lints.places import Places, listed
 from policy.rules import AccessRule, EveryRecord, ExactName, OfType
+from policy.source.diagnostics import Findings, Span
 from policy.tables import Tables
 from policy.vocabulary import RECORD_PREFIX, RECORD_TABLES, RESOURCE_TYPES, Action, Effect, type_of_record
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from server.api.chat_body import look_at_chat
-from server.api.chat_cost import ChatCost, look_at_costly_chat
-from server.guards import Gate
-from server.inference.metered import MeteredProvider
+from server.api.chat.body import look_at_chat
+from server.api.chat.token_budget import ChatCost, look_at_costly_chat
+from server.http.route_guard import Gate
+from server.inference.answers.metered import MeteredProvider
 from server.inference.provider import Provider
-from server.reading.reader import Look
-from server.reading.strict import Json
+from server.json_input.reader import Look
+from server.json_input.strict import Json
 
 
 def look_for(gate: Gate) -> Look:

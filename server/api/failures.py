@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.api.errors import ApiError, invalid
+from server.http.errors import ApiError, invalid
 from server.inference.provider import Fault, ProviderFailed
 
 

@@ -14,9 +14,9 @@ from starlette.types import Scope
 from policy.issuers import API_KEYS
 from policy.vocabulary import Principal
 from server.authn.authenticator import AuthenticationFailed
-from server.authn.exchange import ExchangeFailed
+from server.authn.caching import Vouched
 from server.authn.key_store import KeyStore, KeyStoreUnusable, hash_of
-from server.authn.remembered import Vouched
+from server.net.http_client import ExchangeFailed
 
 ISSUER: Final = API_KEYS
 """Who vouches for the principals of keys."""

@@ -11,13 +11,13 @@ from urllib.parse import parse_qs
 from starlette.types import Scope
 
 from policy.vocabulary import Principal
+from server.authn.attributes import MAX_VALUE_LENGTH, MAX_VALUES, spelled
 from server.authn.authenticator import AuthenticationFailed
-from server.authn.claims import MAX_VALUE_LENGTH, MAX_VALUES, spelled
+from server.authn.caching import Vouched
 from server.authn.elsewhere import says_elsewhere
-from server.authn.exchange import Exchange, ExchangeFailed
-from server.authn.registered_claims import is_name
-from server.authn.remembered import Vouched
-from server.authn.strict import is_plain, read_object
+from server.authn.strict_json import is_plain, read_object
+from server.authn.token_rules import is_name
+from server.net.http_client import Exchange, ExchangeFailed
 
 _SECRET_HEADERS: Final = frozenset(
     {b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"api-key", b"x-goog-api-key"}

@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jose import jwk, jws
 from jose.exceptions import JOSEError
 
-from server.authn.claims import MAX_VALUE_LENGTH
-from server.authn.kept_files import create_once, publish
-from server.authn.registered_claims import MAX_ISSUER_LENGTH, MAX_SUBJECT_LENGTH, is_name
-from server.authn.strict import is_plain
-from server.trusted_files import why_changeable
+from server.authn.attributes import MAX_VALUE_LENGTH
+from server.authn.strict_json import is_plain
+from server.authn.token_rules import MAX_ISSUER_LENGTH, MAX_SUBJECT_LENGTH, is_name
+from server.local_files.atomic import create_once, publish
+from server.local_files.trust import why_changeable
 
 DEVELOPMENT_ISSUER: Final = "ostiary-development"
 DEVELOPMENT_AUDIENCE: Final = "ostiary"

@@ -8,12 +8,12 @@ from typing import Any, Final
 from starlette.types import Scope
 
 from policy.vocabulary import Principal
+from server.authn.attributes import MAX_VALUES, ClaimsMapping
 from server.authn.authenticator import AuthenticationFailed
-from server.authn.claims import MAX_VALUES, ClaimsMapping
-from server.authn.exchange import Exchange, ExchangeFailed, Reply
-from server.authn.registered_claims import is_name
-from server.authn.remembered import Vouched
-from server.authn.strict import read_list, read_object
+from server.authn.caching import Vouched
+from server.authn.strict_json import read_list, read_object
+from server.authn.token_rules import is_name
+from server.net.http_client import Exchange, ExchangeFailed, Reply
 
 ORGANIZATIONS: Final = "organizations"
 """The claim that holds the logins of the user's organizations; they are asked for only where it is mapped."""

@@ -15,13 +15,13 @@ from urllib.parse import quote, urlencode
 from starlette.types import Scope
 
 from policy.vocabulary import Principal
+from server.authn.attributes import ClaimsMapping
 from server.authn.authenticator import AuthenticationFailed
-from server.authn.claims import ClaimsMapping
-from server.authn.exchange import Exchange, ExchangeFailed
-from server.authn.registered_claims import TokenRules, check_issuer_and_audience, check_times, subject_of
-from server.authn.remembered import Vouched
-from server.authn.strict import read_object
-from server.secret_files import UnusableSecret, read_secret
+from server.authn.caching import Vouched
+from server.authn.strict_json import read_object
+from server.authn.token_rules import TokenRules, check_issuer_and_audience, check_times, subject_of
+from server.local_files.secrets import UnusableSecret, read_secret
+from server.net.http_client import Exchange, ExchangeFailed
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from typing import Final
 
 from server.authn.allowance import Allowance
 from server.authn.authenticator import IdentityUnavailable
-from server.authn.endpoint import Endpoint
-from server.authn.exchange import ExchangeFailed
+from server.authn.key_source import Endpoint
 from server.authn.keys import KeySet, parse_key_set
+from server.net.http_client import ExchangeFailed
 
 MAX_STALE_SECONDS: Final = 24 * 3600.0
 """How long the last good keys serve while the endpoint fails, from the moment when they were last confirmed."""

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from server.authn.claims import MAX_VALUE_LENGTH
-from server.authn.registered_claims import is_name
-from server.authn.strict import is_plain
-from server.trusted_files import why_changeable
+from server.authn.attributes import MAX_VALUE_LENGTH
+from server.authn.strict_json import is_plain
+from server.authn.token_rules import is_name
+from server.local_files.trust import why_changeable
 
 KEYS_FILE: Final = "api-keys.db"
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from jose import jwk
 from jose.backends.base import Key
 
-from server.authn.strict import decode_base64url, is_plain, read_forgiving
+from server.authn.strict_json import decode_base64url, is_plain, read_forgiving
 
 MAX_KEYS: Final = 100
 MIN_RSA_BITS: Final = 2048

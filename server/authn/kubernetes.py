@@ -9,12 +9,12 @@ from typing import Any, Final
 from starlette.types import Scope
 
 from policy.vocabulary import Principal
+from server.authn.attributes import ClaimsMapping
 from server.authn.authenticator import AuthenticationFailed
-from server.authn.claims import ClaimsMapping
-from server.authn.exchange import Exchange, ExchangeFailed
-from server.authn.registered_claims import is_name
-from server.authn.remembered import Vouched
-from server.authn.strict import read_object
+from server.authn.caching import Vouched
+from server.authn.strict_json import read_object
+from server.authn.token_rules import is_name
+from server.net.http_client import Exchange, ExchangeFailed
 
 REVIEW_PATH: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 

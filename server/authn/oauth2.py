@@ -15,12 +15,12 @@ from starlette.types import Scope
 
 from policy.claims import DEFAULT_CLAIMS
 from policy.vocabulary import Principal
-from server.authn.claims import ClaimsMapping
-from server.authn.endpoint import open_endpoint
+from server.authn.attributes import ClaimsMapping
+from server.authn.caching import REFUSAL_SECONDS
 from server.authn.jwks import KeySource
+from server.authn.key_source import open_endpoint
 from server.authn.keys import KeySet
-from server.authn.registered_claims import LEEWAY_SECONDS, TokenRules
-from server.authn.remembered import REFUSAL_SECONDS
+from server.authn.token_rules import LEEWAY_SECONDS, TokenRules
 from server.authn.verify import UnknownKey, verify
 
 MAX_CACHED_TOKENS: Final = 10_000

@@ -8,8 +8,8 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from server.authn.kept_files import create_once
-from server.trusted_files import why_changeable
+from server.local_files.atomic import create_once
+from server.local_files.trust import why_changeable
 
 KEY_FILE: Final = "pseudonym-key"
 _KEY_BYTES: Final = 32

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from server.authn.authenticator import AuthenticationFailed
 from server.authn.keys import ALGORITHMS, MAX_KID_LENGTH, KeySet
-from server.authn.registered_claims import TokenRules, check_issuer_and_audience, check_times, subject_of
-from server.authn.strict import decode_base64url, is_plain, read_object
+from server.authn.strict_json import decode_base64url, is_plain, read_object
+from server.authn.token_rules import TokenRules, check_issuer_and_audience, check_times, subject_of
 
 MAX_TOKEN_LENGTH: Final = 16 * 1024
 

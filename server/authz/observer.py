@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from policy.vocabulary import Verdict
-from server.authz.errors import Failure
+from server.authz.contract.errors import Failure
 
 
 class Kind(StrEnum):

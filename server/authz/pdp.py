@@ -6,14 +6,14 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from server.authz.answer import Answer, read_answer, read_answers, read_undecided
-from server.authz.breaker import Breaker
-from server.authz.clauses import RecordFilter, read_filter
-from server.authz.errors import SILENCE, Failure, PolicyUnavailable
-from server.authz.gathering import Gathering
+from server.authz.contract.answer import Answer, read_answer, read_answers, read_undecided
+from server.authz.contract.errors import SILENCE, Failure, PolicyUnavailable
+from server.authz.contract.question import MALFORMED, NEITHER, ListQuestion, Question, encode, encode_list, encode_many
+from server.authz.contract.record_filter import RecordFilter, read_filter
 from server.authz.observer import Effect, Kind, Observer, Unobserved, effect_of
-from server.authz.question import MALFORMED, NEITHER, ListQuestion, Question, encode, encode_list, encode_many
-from server.authz.transport import Entrypoint, OpaTransport
+from server.authz.opa.batching import Gathering
+from server.authz.opa.breaker import Breaker
+from server.authz.opa.transport import Entrypoint, OpaTransport
 
 MOST_TOGETHER: Final = 200
 """Questions of one request: their answers stay within the transport's limit, and their time within its deadline."""

@@ -6,7 +6,7 @@ from dataclasses import InitVar, dataclass
 from typing import Final, final
 
 from policy.vocabulary import Action, Anonymous, Decision, Principal, Resource, StampOwner
-from server.authz.clauses import RecordFilter
+from server.authz.contract.record_filter import RecordFilter
 
 MINT: Final = object()
 """What makes a permit; for the enforcement point alone, as a test of the import graph sees to."""

@@ -10,11 +10,11 @@ from enum import StrEnum
 from typing import Final
 
 from policy.vocabulary import Anonymous, Verdict
-from server.authz.control_plane import ControlPlane
-from server.authz.errors import Failure, PolicyUnavailable
-from server.authz.opa_command import OLDEST, Version, written
+from server.authz.contract.errors import Failure, PolicyUnavailable
+from server.authz.contract.question import CANARY_ROUTE, Question
+from server.authz.opa.command import OLDEST, Version, written
+from server.authz.opa.control_plane import ControlPlane
 from server.authz.pdp import PolicyDecisionPoint
-from server.authz.question import CANARY_ROUTE, Question
 
 CANARY: Final = Question(Anonymous(), CANARY_ROUTE)
 """Where authentication is configured, nobody without a token may use this route, whatever rules there are: the law

@@ -1,12 +1,12 @@
 """The configuration: what operators write in `config.yaml`, checked to the letter before anything starts."""
 
 from server.config.auth import AuthConfig, JwksConfig, OAuth2Config
-from server.config.edge import CorsConfig, ServerConfig
 from server.config.load import load_config, read_config
 from server.config.models import ModelConfig
 from server.config.opa import OpaConfig
 from server.config.providers import ProviderConfig
-from server.config.shapes import Config
+from server.config.root import Config
+from server.config.server import CorsConfig, ServerConfig
 
 __all__ = [
     "AuthConfig",

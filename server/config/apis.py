@@ -7,11 +7,11 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, GetCoreSchemaHandler, GetPydanticSchema, Tag
 from pydantic_core import CoreSchema, core_schema
 
-from server.config.fields import refusal, text, unknown_choice
-from server.config.given import Given
+from server.config.base import Shape, chosen_by
 from server.config.later_providers import AgentsProvider, BedrockProvider, FaissProvider, LlamaGuardProvider
 from server.config.providers import EchoProvider, OllamaProvider, OpenAIProvider, ProviderConfig, VllmProvider
-from server.config.shape import Shape, chosen_by
+from server.config.raw_value import Given
+from server.config.types import refusal, text, unknown_choice
 
 SERVED_APIS: Final = ("inference",)
 """What this version serves."""

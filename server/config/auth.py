@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetPydanticSch
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from policy.issuers import GITHUB
-from server.authn.registered_claims import LEEWAY_SECONDS
-from server.config.fields import BearerToken, Secret, Switch, Text, one_of, refusal, whole_number
+from server.authn.token_rules import LEEWAY_SECONDS
+from server.config.base import Shape, chosen_by
 from server.config.locations import (
     BaseUrl,
     FilePath,
@@ -21,7 +21,7 @@ from server.config.locations import (
     TokenFile,
     encrypted,
 )
-from server.config.shape import Shape, chosen_by
+from server.config.types import BearerToken, Secret, Switch, Text, one_of, refusal, whole_number
 
 LONGEST_RECHECK_SECONDS: Final = 7 * 24 * 3600
 LONGEST_BELIEF_SECONDS: Final = 3600

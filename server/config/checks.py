@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from policy.diagnostics import Findings, did_you_mean, quoted
-from policy.models import model_names
+from policy.model_names import model_names
+from policy.source.diagnostics import Findings, did_you_mean, quoted
 from server.config.apis import SERVED_APIS
-from server.config.given import UNRESOLVED, Given
 from server.config.identity_checks import check_authentication
-from server.config.reading import Path, Reading
+from server.config.raw_value import UNRESOLVED, Given
+from server.config.tree import Path, Reading
 
 _QUOTA_STORE: Final[Path] = ("server", "quota", "kvstore")
 _OF_KEYS: Final[tuple[Path, ...]] = (

@@ -7,10 +7,10 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Discriminator, Tag
 
-from server.config.fields import refusal, text, whole_number
+from server.config.base import Shape
 from server.config.locations import path
-from server.config.shape import Shape
 from server.config.sizes import size
+from server.config.types import refusal, text, whole_number
 
 STDOUT: Final = "stdout"
 LEAST_BYTES: Final = 64 * 1024

@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 from pydantic_core import PydanticCustomError
 
 from policy.authentication import OLD_KEYS
-from policy.diagnostics import Findings
+from policy.source.diagnostics import Findings
 from server.config.auth import IssuerConfig
-from server.config.fields import switch
-from server.config.given import Given
 from server.config.locations import ENCRYPT, UNENCRYPTED
-from server.config.reading import PROVIDER_CONFIG, Path, Reading
-from server.plain_http import is_allowed, is_exposed
+from server.config.raw_value import Given
+from server.config.tree import PROVIDER_CONFIG, Path, Reading
+from server.config.types import switch
+from server.net.plain_http import is_allowed, is_exposed
 
 _AUTH: Final = PROVIDER_CONFIG[:-1]
 _OF_ONE_ISSUER: Final = IssuerConfig.keys()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from server.config.fields import Secret, not_yet, one_of
+from server.config.base import Shape
 from server.config.providers import ProviderConfig, ProviderSettings
-from server.config.shape import Shape
 from server.config.storage import Namespace, SqliteStore, Table
+from server.config.types import Secret, not_yet, one_of
 
 
 class FaissSettings(ProviderSettings):

@@ -8,12 +8,12 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from policy.diagnostics import Findings, InvalidDocument, Severity
-from policy.document import Mapping, read_document
+from policy.source.diagnostics import Findings, InvalidDocument, Severity
+from policy.source.document import Mapping, read_document
 from server.config.checks import check
-from server.config.reading import read
-from server.config.sentences import explain
-from server.config.shapes import Config
+from server.config.messages import explain
+from server.config.root import Config
+from server.config.tree import read
 
 _MISSING: Final = "missing-variable"
 

@@ -14,10 +14,10 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
 
-from server.config.fields import Text, refusal, scalar, text
-from server.plain_http import is_allowed
-from server.secret_files import UnusableSecret, read_secret
-from server.trusted_files import why_changeable
+from server.config.types import Text, refusal, scalar, text
+from server.local_files.secrets import UnusableSecret, read_secret
+from server.local_files.trust import why_changeable
+from server.net.plain_http import is_allowed
 
 _HOST: Final = re.compile(r"\w(?:[\w.-]*\w)?\.?")
 UNENCRYPTED: Final = "takes no unencrypted URL"

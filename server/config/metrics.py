@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from server.config.fields import whole_number
+from server.config.base import Shape
 from server.config.locations import Host
-from server.config.shape import Shape
+from server.config.types import whole_number
 
 
 class MetricsConfig(Shape):

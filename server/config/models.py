@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticUseDefault
 
-from policy.models import model_names
-from server.config.fields import Anything, Text, one_of
-from server.config.shape import Shape
+from policy.model_names import model_names
+from server.config.base import Shape
+from server.config.types import Anything, Text, one_of
 
 
 def _null_is_the_default(value: object) -> object:

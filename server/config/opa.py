@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, SecretStr, model_validator
 
-from server.config.fields import Secret, Switch, Text, refusal
+from server.config.base import Shape
 from server.config.locations import base_url
-from server.config.shape import Shape
+from server.config.types import Secret, Switch, Text, refusal
 
 SHORTEST_TOKEN: Final = 32
 """Characters; OPA's lock (`rego/system/authz`) opens for no shorter one."""

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
-from server.config.fields import BearerToken, Text, one_of, refusal, scalar, switch
+from server.config.base import Shape
 from server.config.locations import BaseUrl, readable_file
-from server.config.shape import Shape
+from server.config.types import BearerToken, Text, one_of, refusal, scalar, switch
 
 
 def _tls_verify(value: object) -> object:

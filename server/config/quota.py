@@ -6,9 +6,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Discriminator, Tag
 
-from server.config.fields import Anything, one_of, whole_number
-from server.config.shape import Shape
+from server.config.base import Shape
 from server.config.storage import Namespace, SqliteStore
+from server.config.types import Anything, one_of, whole_number
 
 MOST_REQUESTS: Final = 10**12
 
@@ -24,7 +24,7 @@ def _store_kind(value: object) -> str:
 class LimitConfig(Shape):
     """A limit of its own for some callers: whom, the policy engine decides from `when` or `unless`.
 
-    Those two and `description` are the policy's, and are left to `policy.limits`.
+    Those two and `description` are the policy's, and are left to `policy.quota_limits`.
     """
 
     when: Anything = None

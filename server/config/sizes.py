@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import BeforeValidator
 
-from server.config.fields import refuse, scalar
+from server.config.types import refuse, scalar
 
 _SIZE: Final = re.compile(r"(0|[1-9][0-9]{0,17}) ?(|kB|KB|MB|GB|KiB|MiB|GiB)")
 _UNITS: Final = {

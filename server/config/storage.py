@@ -9,10 +9,10 @@ from urllib.parse import quote, urlencode
 from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetPydanticSchema, Tag
 from pydantic_core import CoreSchema
 
-from server.config.fields import Secret, Switch, Text, one_of, refusal, whole_number
+from server.config.base import Shape, chosen_by
 from server.config.locations import BaseUrl, FilePath, Host, HostOrDirectory
-from server.config.shape import Shape, chosen_by
 from server.config.sizes import size
+from server.config.types import Secret, Switch, Text, one_of, refusal, whole_number
 
 MOST_QUEUED_WRITES: Final = 10_000_000
 MOST_WRITERS: Final = 64

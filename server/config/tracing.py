@@ -6,9 +6,9 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator
 
-from server.config.fields import Text, refusal
+from server.config.base import Shape
 from server.config.locations import BaseUrl
-from server.config.shape import Shape
+from server.config.types import Text, refusal
 
 _TRACES: Final = "/v1/traces"
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, TypeAlias
 
-from server.storage.database import AlreadyThere, DatabaseUnavailable
+from server.storage.database.database import AlreadyThere, DatabaseUnavailable
 
 ROOM_SECONDS: Final = 5.0
 """How long a place is waited for."""

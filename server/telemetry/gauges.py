@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 
-from server.dependencies import WEIGHT, Dependency, State
+from server.telemetry.dependencies import WEIGHT, Dependency, State
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,12 +24,12 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from policy.vocabulary import CONTRACT
-from server.authz.errors import Failure
+from server.authz.contract.errors import Failure
 from server.authz.observer import EFFECTS, Effect, Kind
-from server.dependencies import Dependency
+from server.http.protocol_errors import Unreadable
 from server.telemetry.claim_counters import ClaimCounters
+from server.telemetry.dependencies import Dependency
 from server.telemetry.gauges import Gauges, Sample
-from server.unreadable import Unreadable
 
 SAMPLE_SECONDS: Final = 1.0
 """How old the gauges of another worker may be."""

@@ -21,11 +21,11 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, set_span_in_context
 from opentelemetry.trace.span import TraceFlags, TraceState
 
-from server.authz.errors import PolicyUnavailable
+from server.authz.contract.errors import PolicyUnavailable
+from server.http.request_state import Call
 from server.inference.provider import ProviderFailed
-from server.log_lines import quieten_clients
-from server.requests import Call
-from server.telemetry.trace_context import CURRENT, SAMPLED, TraceContext
+from server.net.log_filter import quieten_clients
+from server.net.trace_context import CURRENT, SAMPLED, TraceContext
 
 EXPORT_SECONDS: Final = 5.0
 """How long the collector may take for one batch, retries included."""

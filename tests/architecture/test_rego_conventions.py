@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from policy.diagnostics import Findings
-from policy.document import parse_document
 from policy.parser import read_policies
+from policy.source.diagnostics import Findings
+from policy.source.document import parse_document
 from tests.conformance.loader import CONFIG_NAME, conformance_files
 from translators.compiler import compile_policies
 from translators.law import LAW

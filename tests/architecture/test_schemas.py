@@ -10,8 +10,8 @@ import pytest
 from jsonschema import Draft7Validator, ValidationError
 
 from policy.vocabulary import Action, Anonymous, Origin, Principal, Resource, Route
-from server.authz.answer import read_answer
-from server.authz.question import ListQuestion, Question, encode, encode_list, encode_many
+from server.authz.contract.answer import read_answer
+from server.authz.contract.question import ListQuestion, Question, encode, encode_list, encode_many
 from tests.conformance.engine import compile_config
 from tests.conformance.loader import conformance_files
 from tests.equivalence.test_index import answers

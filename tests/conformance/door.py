@@ -39,7 +39,7 @@ class Door:
         config = self._home / "config.yaml"
         config.write_text(self._config())
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "server.launcher", "run", config, "--port", "0"],
+            [sys.executable, "-m", "server.cli.main", "run", config, "--port", "0"],
             env={**os.environ, **self._file.environ, **self._places()},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -14,9 +14,9 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-from policy.diagnostics import Findings
-from policy.document import parse_document
 from policy.parser import read_policies
+from policy.source.diagnostics import Findings
+from policy.source.document import parse_document
 from tests.conformance.loader import CONFIG_NAME, Case
 from translators.compiler import Bundle, compile_policies
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from policy.diagnostics import Diagnostic, Findings, InvalidDocument, Severity
-from policy.document import parse_document
 from policy.parser import read_policies
+from policy.source.diagnostics import Diagnostic, Findings, InvalidDocument, Severity
+from policy.source.document import parse_document
 from translators.compiler import compile_policies
 
 FOLDER = Path(__file__).parent / "diagnostics"

@@ -6,9 +6,9 @@ from typing import Final
 
 import pytest
 
-from policy.diagnostics import Findings, Severity
-from policy.document import parse_document
 from policy.parser import read_policies
+from policy.source.diagnostics import Findings, Severity
+from policy.source.document import parse_document
 from tests.conformance.loader import ConformanceFile, conformance_files
 
 LATER: Final = "later-route"

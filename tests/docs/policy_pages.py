@@ -19,8 +19,8 @@ from typing import Any
 
 import yaml
 
-from policy.diagnostics import Diagnostic, InvalidDocument, Span
-from policy.rendering import render
+from policy.source.diagnostics import Diagnostic, InvalidDocument, Span
+from policy.source.rendering import render
 from translators.commands.cases import read_cases
 from translators.commands.loading import Loaded, load
 from translators.commands.testing import run_cases

@@ -103,7 +103,7 @@ class Desk:
         """A token of the development key."""
         if subject not in self.tokens:
             made = subprocess.run(
-                [sys.executable, "-m", "server.launcher", "token", "--subject", subject, "--role", role],
+                [sys.executable, "-m", "server.cli.main", "token", "--subject", subject, "--role", role],
                 env=self.environ,
                 capture_output=True,
                 text=True,

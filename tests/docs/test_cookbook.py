@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from policy.diagnostics import Findings
-from policy.document import parse_document
+from policy.source.diagnostics import Findings
+from policy.source.document import parse_document
 from server.config import read_config
 from tests.docs.policy_pages import ROOT, Example, examples, failures, loaded, printed, rewritten
 

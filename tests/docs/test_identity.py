@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from policy.diagnostics import Findings
-from policy.document import parse_document
-from server.authenticators import authenticator
+from policy.source.diagnostics import Findings
+from policy.source.document import parse_document
 from server.config import Config, read_config
-from server.quotas import tolls
+from server.wiring.authenticators import authenticator
+from server.wiring.quotas import tolls
 
 TEXT = (Path(__file__).parents[2] / "docs" / "identity.md").read_text("utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)

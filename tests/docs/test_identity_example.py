@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from policy.diagnostics import Findings
-from policy.document import parse_document
 from policy.parser import read_policies
-from server.authenticators import authenticator
-from server.authn.by_form import ByForm
+from policy.source.diagnostics import Findings
+from policy.source.document import parse_document
+from server.authn.token_router import ByForm
 from server.config import read_config
-from server.quotas import tolls
+from server.wiring.authenticators import authenticator
+from server.wiring.quotas import tolls
 
 ROOT = Path(__file__).parents[2]
 ENVIRON = {"PARTNER_SECRET": "x", "VLLM_URL": "http://localhost:8000", "VALKEY_HOST": "v", "VALKEY_PASSWORD": "y"}
@@ -32,14 +32,14 @@ def test_the_example_loads_without_a_finding_and_asks_both_issuers() -> None:
 
 
 def test_every_number_on_the_page_of_identity_is_the_one_in_force() -> None:
-    from server.api.chat_cost import ATTACHMENT_TOKENS, COMPLETION_TOKENS
-    from server.authn.claims import MAX_VALUE_LENGTH, MAX_VALUES
-    from server.authn.exchange import MAX_BYTES, MAX_CONNECTIONS, TIMEOUT_SECONDS
+    from server.api.chat.token_budget import ATTACHMENT_TOKENS, COMPLETION_TOKENS
+    from server.authn.attributes import MAX_VALUE_LENGTH, MAX_VALUES
+    from server.authn.caching import MAX_WAITING, REFUSAL_SECONDS
     from server.authn.keys import ALGORITHMS, MIN_RSA_BITS
-    from server.authn.registered_claims import MAX_SUBJECT_LENGTH
-    from server.authn.remembered import MAX_WAITING, REFUSAL_SECONDS
+    from server.authn.token_rules import MAX_SUBJECT_LENGTH
     from server.authn.verify import MAX_TOKEN_LENGTH
-    from server.inference.usage import MOST_TOKENS
+    from server.inference.answers.usage import MOST_TOKENS
+    from server.net.http_client import MAX_BYTES, MAX_CONNECTIONS, TIMEOUT_SECONDS
 
     page = " ".join((ROOT / "docs/identity.md").read_text().split())
     for sentence in (

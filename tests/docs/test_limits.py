@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from server import edge, http1
-from server.api import bodies
-from server.reading import child, reader, strict
+from server.http import edge, json_body, protocol
+from server.json_input import reader, strict, worker
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "limits.md").read_text()
 MB = 1024 * 1024
@@ -22,14 +21,14 @@ MB = 1024 * 1024
         (
             "headers and query together",
             f"{edge.MAX_HEADERS // 1024} KB, "
-            f"at most {http1.MAX_HEADER_LINES} headers and {edge.MAX_PARAMETERS} parameters",
+            f"at most {protocol.MAX_HEADER_LINES} headers and {edge.MAX_PARAMETERS} parameters",
         ),
-        ("time for a request's head, and from connecting to the first one", f"{http1.HEAD_SECONDS:.0f} s"),
-        ("requests sent at once on one connection, ahead of their answers", f"{http1.MAX_PIPELINED}"),
-        ("JSON body", f"{bodies.MAX_BODY // MB} MB"),
-        ("time to send a body", f"{bodies.BODY_SECONDS:.0f} s"),
+        ("time for a request's head, and from connecting to the first one", f"{protocol.HEAD_SECONDS:.0f} s"),
+        ("requests sent at once on one connection, ahead of their answers", f"{protocol.MAX_PIPELINED}"),
+        ("JSON body", f"{json_body.MAX_BODY // MB} MB"),
+        ("time to send a body", f"{json_body.BODY_SECONDS:.0f} s"),
         ("arrays and objects inside each other", f"{strict.MAX_DEPTH} levels"),
-        ("memory to read a body", f"{child.MEMORY // MB} MB"),
+        ("memory to read a body", f"{worker.MEMORY // MB} MB"),
         (
             "large bodies read at the same time, and waiting for it",
             f"{reader.PROCESSES}, {reader.MAX_WAITING // MB} MB",
@@ -37,13 +36,13 @@ MB = 1024 * 1024
         ("time to read a body", f"{reader.READ_SECONDS:.0f} s"),
         (
             "a body that goes on after its request was answered",
-            f"{http1.MAX_UNREAD // MB} MB, {http1.UNREAD_SECONDS:.0f} s",
+            f"{protocol.MAX_UNREAD // MB} MB, {protocol.UNREAD_SECONDS:.0f} s",
         ),
         (
             "bytes in a row that belong to nothing (extensions of chunks, trailers, empty lines)",
-            f"{http1.MAX_FRAMING // 1024} KB",
+            f"{protocol.MAX_FRAMING // 1024} KB",
         ),
-        ("a client that does not read its answer", f"{http1.STALL_SECONDS:.0f} s"),
+        ("a client that does not read its answer", f"{protocol.STALL_SECONDS:.0f} s"),
     ],
 )
 def test_a_limit_is_documented_as_it_is(what: str, limit: str) -> None:

@@ -11,12 +11,12 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from policy.diagnostics import Findings
-from policy.document import parse_document
 from policy.parser import read_policies
-from server.authz.errors import Failure
+from policy.source.diagnostics import Findings
+from policy.source.document import parse_document
+from server.authz.contract.errors import Failure
 from server.config import read_config
-from server.dependencies import Dependency
+from server.telemetry.dependencies import Dependency
 from server.telemetry.gauges import Sample
 from server.telemetry.metrics import Metrics
 

@@ -11,11 +11,11 @@ import pytest
 from policy import vocabulary
 from policy.claims import DEFAULT_CLAIMS
 from policy.conditions import FORMS
-from policy.diagnostics import Findings, Severity
-from policy.document import parse_document
 from policy.parser import read_policies
 from policy.regexes import PATTERN_LIMIT
 from policy.routes import METHODS, PUBLIC_ROUTES
+from policy.source.diagnostics import Findings, Severity
+from policy.source.document import parse_document
 from policy.tables import STORES
 from server.config import read_config
 from tests.docs.policy_pages import ROOT, Example, examples, failures, loaded, printed, rewritten

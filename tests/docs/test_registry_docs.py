@@ -8,26 +8,24 @@ from textwrap import indent
 
 import pytest
 
-from policy.diagnostics import Findings
-from policy.document import parse_document
 from policy.parser import read_policies
-from server.api import registration, registry
-from server.api.models import MOST_LISTED
+from policy.source.diagnostics import Findings
+from policy.source.document import parse_document
+from server.api.models.routes import MOST_LISTED
+from server.api.registry import body, routes
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "registry.md").read_text()
 
 
-@pytest.mark.parametrize("kind", registry.KINDS, ids=lambda kind: kind.type)
-def test_every_kind_is_in_the_table(kind: registry.Kind) -> None:
+@pytest.mark.parametrize("kind", routes.KINDS, ids=lambda kind: kind.type)
+def test_every_kind_is_in_the_table(kind: routes.Kind) -> None:
     assert re.search(rf"^\| `{kind.path}` \| `{kind.type}` \| `\w+_id`", PAGE, re.MULTILINE)
 
 
 def test_limits_are_documented_as_they_are() -> None:
-    assert MOST_LISTED == registry.MOST_LISTED
+    assert MOST_LISTED == routes.MOST_LISTED
     assert f"`limit` is at most, and unless said otherwise, {MOST_LISTED};" in PAGE
-    assert (
-        f"A body has at most {registry.MOST_BYTES // 1024} KB, a name at most {registration.LONGEST_ID} bytes." in PAGE
-    )
+    assert f"A body has at most {routes.MOST_BYTES // 1024} KB, a name at most {body.LONGEST_ID} bytes." in PAGE
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from policy.diagnostics import Findings
-from policy.document import parse_document
 from policy.parser import read_policies
+from policy.source.diagnostics import Findings
+from policy.source.document import parse_document
 from server.config import read_config
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +86,7 @@ def test_there_are_commands_to_try() -> None:
 @pytest.mark.parametrize("command", commands())
 def test_a_policy_command_of_the_page_works(desk: Path, opa_binary: Path, command: str) -> None:
     environ = {**os.environ, "HOME": str(desk), "OSTIARY_OPA": str(opa_binary)}
-    shell = f'ostiary() {{ "{sys.executable}" -m server.launcher "$@"; }}; {command}'
+    shell = f'ostiary() {{ "{sys.executable}" -m server.cli.main "$@"; }}; {command}'
     done = subprocess.run(
         ["/bin/bash", "-c", shell], cwd=desk, env=environ, capture_output=True, text=True, timeout=60, check=False
     )

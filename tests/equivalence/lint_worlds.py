@@ -11,10 +11,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from policy.diagnostics import Diagnostic, Findings
-from policy.document import parse_document
 from policy.parser import read_policies
-from policy.served import SERVED, ServedRoute
+from policy.served_routes import SERVED, ServedRoute
+from policy.source.diagnostics import Diagnostic, Findings
+from policy.source.document import parse_document
 from tests.equivalence.policy_strategies import rules, some
 from tests.reference import model
 

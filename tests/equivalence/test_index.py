@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from policy.diagnostics import Findings
-from policy.document import parse_document
 from policy.parser import read_policies
 from policy.rules import AccessRule, OfType
+from policy.source.diagnostics import Findings
+from policy.source.document import parse_document
 from policy.vocabulary import Action
 from tests.conformance.engine import compile_config
 from tests.conformance.loader import CONFIG_NAME, ConformanceFile, conformance_files

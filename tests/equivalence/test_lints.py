@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 
-from policy.served import SERVED
+from policy.served_routes import SERVED
 from policy.vocabulary import RECORD_PREFIX, RECORD_TABLES
 from tests.equivalence.lint_worlds import (
     ACTIONS,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from policy.diagnostics import Findings
-from policy.document import parse_document
 from policy.parser import read_policies
+from policy.source.diagnostics import Findings
+from policy.source.document import parse_document
 from tests.conformance.loader import CONFIG_NAME, ConformanceFile, conformance_files
 from translators.compiler import Bundle, compile_policies
 from translators.law import LAW

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from server.authenticators import authenticator
 from server.authn import Authenticator
+from server.wiring.authenticators import authenticator
 from tests.http.decided import Decided, decided, read
 from tests.http.serving import Answer
 from tests.identity.services import Asked

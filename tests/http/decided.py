@@ -12,17 +12,17 @@ from typing import Any
 
 from starlette.applications import Starlette
 
-from policy.diagnostics import Findings
-from policy.document import parse_document
 from policy.parser import read_policies
+from policy.source.diagnostics import Findings
+from policy.source.document import parse_document
 from policy.vocabulary import Action, Resource, Route
-from server import wiring
 from server.authn import Authenticator
-from server.authz.decision_record import Limited
+from server.authz.decision_log.record import Limited
 from server.authz.pep import Listing, RequestContext
 from server.authz.permit import Permit
 from server.authz.readiness import Authentication, Readiness
 from server.config import Config, read_config
+from server.wiring import application
 from tests.http.serving import Address, serving
 from tests.system.opa_world import World, world
 from translators.compiler import compile_policies
@@ -110,7 +110,7 @@ def decided(
     authenticator: Authenticator | None,
     start: bool = True,
     environ: Mapping[str, str] | None = None,
-    telemetry: wiring.Telemetry | None = None,
+    telemetry: application.Telemetry | None = None,
 ) -> Iterator[Decided]:
     """The server with the configuration `text`, whose variables are in `environ`; `start=False` leaves OPA out."""
     policies = read_policies(parse_document(dedent(text), "config.yaml"), environ or {}, Findings())
@@ -120,7 +120,7 @@ def decided(
     archive.write_bytes(bundle.archive)
     policy = RealPolicy()
     config = read(text, environ)
-    app = wiring.build(config, policy, authenticator, policy, telemetry)
+    app = application.build(config, policy, authenticator, policy, telemetry)
     providers = app.router.lifespan_context
     authentication = Authentication.OFF if authenticator is None else Authentication.CONFIGURED
 
@@ -132,5 +132,5 @@ def decided(
             yield
 
     app.router.lifespan_context = lifespan
-    with serving(app, cors=wiring.cors(config.server.cors)) as address:
+    with serving(app, cors=application.cors(config.server.cors)) as address:
         yield Decided(address, policy)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from server.storage.database import DatabaseUnavailable, Step
+from server.storage.database.database import DatabaseUnavailable, Step
 from tests.databases import class_of
 
 MOMENTS = ["before", "after"]

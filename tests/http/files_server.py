@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from server import wiring
+from server.wiring import application
 from tests.http.decided import read
 from tests.http.house import AlwaysReady
 from tests.http.serving import Address, serving
@@ -39,6 +39,6 @@ def files_server(config: str, most_bytes: int = 0) -> Iterator[tuple[Address, su
 if __name__ == "__main__":
     if int(sys.argv[2]):
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
-    with serving(wiring.build(read(sys.argv[1]), UnsafePermitAll(), None, AlwaysReady())) as address:
+    with serving(application.build(read(sys.argv[1]), UnsafePermitAll(), None, AlwaysReady())) as address:
         print(address.port, flush=True)  # noqa: T201 - read by the test
         sys.stdin.read()

@@ -10,30 +10,30 @@ from starlette.applications import Starlette
 from starlette.types import Scope
 
 from policy.vocabulary import Principal
-from server.api.chat import ChatCompletions
-from server.api.cors import Cors, CorsPolicy
-from server.api.health import Health
-from server.api.metrics import MetricsPage
-from server.api.models import Models
-from server.api.open_streams import OpenStreams
-from server.api.providers import ProviderEntry, Providers
+from server.api.chat.routes import ChatCompletions
+from server.api.chat.store import Chats
+from server.api.models.catalogue import Catalogue, Model
+from server.api.models.pages import ModelPage, Part
+from server.api.models.routes import Models
+from server.api.system.health import Health
+from server.api.system.metrics import MetricsPage
+from server.api.system.providers import ProviderEntry, Providers
 from server.app import House, create_app
 from server.authn import AuthenticationFailed, Authenticator, IdentityUnavailable
 from server.authz.readiness import Authentication, Readiness
-from server.dependencies import Dependencies
-from server.draining import Ending
-from server.guards import EnforcementPoint
-from server.inference.catalogue import Catalogue, Model
-from server.inference.echo import Echo
-from server.inference.model_pages import ModelPage, Part
+from server.http.cors import Cors, CorsPolicy
+from server.http.open_streams import OpenStreams
+from server.http.route_guard import EnforcementPoint
 from server.inference.provider import Provider
-from server.reading.reader import Reader
-from server.storage.annex import Annex
-from server.storage.chats import Chats
-from server.storage.guarded import Asking, GuardedStore, NotFound
-from server.storage.records import Records
-from server.storage.sqlite import SqliteDatabase
+from server.inference.providers.echo import Echo
+from server.json_input.reader import Reader
+from server.process.uvicorn_server import Ending
+from server.storage.database.sqlite import SqliteDatabase
+from server.storage.records.guarded import Asking, GuardedStore, NotFound
+from server.storage.records.parts import Annex
+from server.storage.records.table import Records
 from server.storage.write_queue import WriteQueue
+from server.telemetry.dependencies import Dependencies
 from server.telemetry.exposition import Exposition
 from server.telemetry.metrics import Metrics
 from tests.http.unsafe import UnsafePermitAll

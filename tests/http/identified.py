@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from server.authenticators import authenticator
+from server.wiring.authenticators import authenticator
 from tests.http.decided import Decided, decided, read
 
 CONFIG = """

@@ -12,11 +12,11 @@ from typing import Any
 
 from starlette.applications import Starlette
 
-from server import wiring
 from server.authn import Authenticator
+from server.authz.opa.transport import TcpAddress, UnixAddress
 from server.authz.pep import PolicyEnforcementPoint
 from server.authz.readiness import ReadinessProbe
-from server.authz.transport import TcpAddress, UnixAddress
+from server.wiring import application
 from tests.http.decided import RealPolicy, read
 from tests.http.metrics_page import Measured
 from tests.http.serving import Address, Answer, serving
@@ -124,13 +124,13 @@ def in_doubt(
     """The server that `text` describes, asking `opa` for the policy `revision`."""
     log = folder / "decisions.jsonl"
     config = read(text.replace("LOG", str(log)))
-    telemetry, policy = wiring.measured(config), RealPolicy()
-    app = wiring.build(config, policy, authenticator, policy, telemetry)
+    telemetry, policy = application.measured(config), RealPolicy()
+    app = application.build(config, policy, authenticator, policy, telemetry)
     inner = app.router.lifespan_context
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with wiring.decisions(wiring.Plan(config, revision, opa), telemetry) as judges, inner(app):
+        async with application.decisions(application.Plan(config, revision, opa), telemetry) as judges, inner(app):
             policy.world = Judges(*judges)  # type: ignore[assignment]  # as much of a world as is asked for
             yield
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from server.inference.echo import Echo
 from server.inference.provider import ChatRequest, ChatStream
-from server.reading.reader import Reader
+from server.inference.providers.echo import Echo
+from server.json_input.reader import Reader
 
 
 class Listening(Echo):

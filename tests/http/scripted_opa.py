@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from server.authz.transport import UnixAddress
+from server.authz.opa.transport import UnixAddress
 
 REVISION = "r1"
 

@@ -18,9 +18,9 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from server.api.cors import Cors
-from server.http1 import door
-from server.unreadable import Count, Unreadable
+from server.http.cors import Cors
+from server.http.protocol import door
+from server.http.protocol_errors import Count, Unreadable
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from json import dumps
 
 import pytest
 
-from server.api.cors import Cors, CorsPolicy
+from server.http.cors import Cors, CorsPolicy
 from tests.http.house import ByToken, house
 from tests.http.listening import Listening
 from tests.http.serving import Address, parsed, serving

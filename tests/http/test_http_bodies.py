@@ -13,11 +13,11 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from server.api.bodies import MAX_BODY, read_body
-from server.api.errors import ClientGone
-from server.http1 import MAX_UNREAD
-from server.reading.reader import LARGE, PROCESSES, Reader
-from server.requests import Call
+from server.http.errors import ClientGone
+from server.http.json_body import MAX_BODY, read_body
+from server.http.protocol import MAX_UNREAD
+from server.http.request_state import Call
+from server.json_input.reader import LARGE, PROCESSES, Reader
 from tests.http.house import ByToken, house
 from tests.http.serving import Address, Answer, parsed, serving
 from tests.unit.reading import looks
@@ -141,7 +141,7 @@ async def nobody(message: Message) -> None:
 
 
 def test_bodies_that_never_end_crowd_out_no_small_one_and_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.reading.reader.MAX_COMING", 8 * LARGE)
+    monkeypatch.setattr("server.json_input.reader.MAX_COMING", 8 * LARGE)
     head = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {MAX_BODY}\r\n"
     large = {**GOOD, "pad": "x" * LARGE}
     with serving(house(authenticator=ByToken())) as running, ExitStack() as unfinished:

@@ -15,8 +15,8 @@ from urllib.parse import quote
 import pytest
 from starlette.routing import Route
 
-from policy.served import LATER, SERVED
-from server import wiring
+from policy.served_routes import LATER, SERVED
+from server.wiring import application
 from tests.http.callers import bearer
 from tests.http.census import ANSWER, CENSUS, MESSAGE, WORDING, Found
 from tests.http.decided import Decided, decided, read
@@ -168,7 +168,7 @@ def without(kind: str) -> str:
 
 def test_every_route_is_in_the_census() -> None:
     config = read(CONFIG.replace("FOLDER", "/nowhere").replace("POLICY", POLICY))
-    app = wiring.build(config, UnsafePermitAll(), None, AlwaysReady())
+    app = application.build(config, UnsafePermitAll(), None, AlwaysReady())
     routes = set()
     for route in app.routes:
         assert isinstance(route, Route), f"`{route}` is no plain route, and the census knows no other kind"

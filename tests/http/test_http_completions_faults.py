@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from server.storage import write_queue
-from server.storage.database import DatabaseUnavailable
+from server.storage.database.database import DatabaseUnavailable
 from tests.databases import class_of, rows
 from tests.http.callers import ALICE
 from tests.http.chats_house import CHATS, PROMPTS, Chatting, chatting, config_of

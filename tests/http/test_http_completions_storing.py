@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from server.api.chat_body import MOST_STORED
-from server.inference import keeping
+from server.api.chat import recording
+from server.api.chat.body import MOST_STORED
 from server.storage import write_queue
 from tests.http.callers import ALICE, BOB, READER
 from tests.http.chats_house import CHATS, Chatting, chatting
@@ -229,7 +229,7 @@ def test_every_message_that_may_be_stored_comes_back(kept: Chatting, text: str) 
 def test_an_answer_that_is_too_large_goes_to_its_caller_alone(
     kept: Chatting, stream: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(keeping, "MOST_ANSWERED", 2_000)
+    monkeypatch.setattr(recording, "MOST_ANSWERED", 2_000)
     before = stored_ids(kept)
     answer = kept.chat(text="hello " * 400, stream=stream)
     assert answer.status == 200

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from server.api.conversation_body import MOST_BYTES, PREFIXES
+from server.api.conversations.body import MOST_BYTES, PREFIXES
 from tests.http.callers import ALICE, BOB, READER
 from tests.http.conversations_house import CONVERSATIONS, NO_ITEM, NOBODYS, Talking, said, talking
 from tests.http.serving import parsed

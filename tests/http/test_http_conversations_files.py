@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from server.api.conversation_body import MOST_FILES
+from server.api.conversations.body import MOST_FILES
 from tests.http.conversations_house import talking
 
 

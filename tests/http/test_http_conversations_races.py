@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from server.storage import janitor
-from server.storage.database import DatabaseUnavailable, Row, Step, Value
-from server.storage.postgres import PostgresDatabase
-from server.storage.sqlite import SqliteDatabase
+from server.api.files import sweeper
+from server.storage.database.database import DatabaseUnavailable, Row, Step, Value
+from server.storage.database.postgres import PostgresDatabase
+from server.storage.database.sqlite import SqliteDatabase
 from tests.http.conversations_house import Talking, said, talking
 from tests.http.serving import Answer
 
@@ -25,7 +25,7 @@ TWO: dict[str, Any] = {"items": [said("a"), said("b")]}
 def sleeping_janitor() -> Iterator[None]:
     """Nothing but the requests of a test uses the database."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(janitor, "SWEEP_SECONDS", 3_600)
+        patch.setattr(sweeper, "SWEEP_SECONDS", 3_600)
         yield
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.api.cors import CorsPolicy
+from server.http.cors import CorsPolicy
 from tests.http.house import ByToken, house
 from tests.http.serving import Address, serving
 from tests.http.unsafe import UnsafePermitAll

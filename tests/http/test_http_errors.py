@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from server.inference.echo import Echo
 from server.inference.provider import ChatRequest, ChatStream
-from server.reading.reader import Reader
+from server.inference.providers.echo import Echo
+from server.json_input.reader import Reader
 from tests.http.house import MODELS, ByToken, house
 from tests.http.serving import Address, Answer, serving
 

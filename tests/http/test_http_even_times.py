@@ -14,7 +14,7 @@ import pytest
 from starlette.types import Message, Scope
 
 from policy.vocabulary import Principal
-from server.api.even_times import LEAST, MOST, Ended, EvenTimes
+from server.http.even_times import LEAST, MOST, Ended, EvenTimes
 from tests.http.callers import bearer
 from tests.http.house import ByToken
 from tests.http.registry_house import KINDS, Registry, registry
@@ -129,7 +129,7 @@ def test_nobody_waits_for_long_whatever_another_one_takes() -> None:
 
 def test_a_slow_time_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr("server.api.even_times.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("server.http.even_times.perf_counter", lambda: clock[0])
     times = EvenTimes()
     asyncio.run(times.wait(clock[0] - 0.04))
     assert times._slowest == pytest.approx(0.04)

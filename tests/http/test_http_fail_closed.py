@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from server.authz.breaker import FAILURES_TO_OPEN
+from server.authz.opa.breaker import FAILURES_TO_OPEN
 from tests.http.in_doubt import BOTH, LIST, ROUTE, Doubted, check_refused, check_unready, in_doubt
 from tests.http.metrics_page import measured
 from tests.http.scripted_opa import REVISION, Fault, Json, ScriptedOpa, reply, scripted_opa

@@ -8,7 +8,7 @@ from json import loads
 
 import pytest
 
-from server.inference.catalogue import Model
+from server.api.models.catalogue import Model
 from server.inference.provider import ChatRequest, ChatStream, Health, HealthStatus, Pieces
 from tests.http.house import house
 from tests.http.serving import serving

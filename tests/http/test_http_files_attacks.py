@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from server.api.multipart import LONGEST_HEADER, MOST_HEADERS
+from server.http.multipart import LONGEST_HEADER, MOST_HEADERS
 from tests.http.callers import ALICE, BOB, READER
 from tests.http.files_house import BOUNDARY, FILES, Keeping, field, file, form_of, keeping, parts_of, unchanged
 from tests.http.serving import Answer, parsed

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from server.storage import blobs_local, claims, file_store, janitor
-from server.storage.database import DatabaseUnavailable
-from server.storage.postgres import PostgresDatabase
-from server.storage.sqlite import SqliteDatabase
+from server.api.files import blob_leases, store, sweeper
+from server.storage.blobs import directory
+from server.storage.database.database import DatabaseUnavailable
+from server.storage.database.postgres import PostgresDatabase
+from server.storage.database.sqlite import SqliteDatabase
 from tests.http.callers import ALICE
 from tests.http.files_house import (
     BOUNDARY,
@@ -47,7 +48,7 @@ def postgres(request: pytest.FixtureRequest) -> str | None:
 def restless_janitor() -> Iterator[None]:
     """The janitor looks all the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(janitor, "SWEEP_SECONDS", 0.1)
+        patch.setattr(sweeper, "SWEEP_SECONDS", 0.1)
         yield
 
 
@@ -89,7 +90,7 @@ def test_a_disk_that_refuses_is_one_clear_error(
 
     before = kept.on_disk()
     with monkeypatch.context() as patch:
-        patch.setattr(blobs_local._Output, step, refuse)
+        patch.setattr(directory._Output, step, refuse)
         answer = kept.upload(form_of(CONTENT))
     assert (answer.status, answer.error["code"]) == (status, code)
     assert kept.on_disk() == before
@@ -196,14 +197,14 @@ def test_bytes_that_are_gone_are_an_error_of_ours(kept: Keeping) -> None:
 def test_a_file_that_is_deleted_while_somebody_fetches_it_is_a_missing_one(
     kept: Keeping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, opened = kept.kept(), blobs_local._Source.open
+    made, opened = kept.kept(), directory._Source.open
 
     def late(source: Any) -> None:
         assert kept.get(f"/{made}", method="DELETE").status == 200
         opened(source)
 
     with monkeypatch.context() as patch:
-        patch.setattr(blobs_local._Source, "open", late)
+        patch.setattr(directory._Source, "open", late)
         assert kept.get(f"/{made}/content").status == 404
 
 
@@ -220,9 +221,9 @@ def test_an_upload_that_goes_on_is_safe_from_the_janitor(kept: Keeping) -> None:
     form = form_of(CONTENT)
     head = f"POST {FILES} HTTP/1.1\r\nHost: a\r\n{ALICE}\r\nContent-Type: {KIND}\r\nContent-Length: {len(form)}\r\n"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(claims, "LEASE_SECONDS", 3)
-        patch.setattr(file_store, "RENEWAL_SECONDS", 0.2)
-        patch.setattr(file_store, "PIECE", 10_000)
+        patch.setattr(blob_leases, "LEASE_SECONDS", 3)
+        patch.setattr(store, "RENEWAL_SECONDS", 0.2)
+        patch.setattr(store, "PIECE", 10_000)
         with socket.create_connection((kept.house.address.host, kept.house.address.port), timeout=30) as connection:
             connection.sendall(head.encode() + b"Connection: close\r\n\r\n")
             for start in range(0, len(form), 10_000):
@@ -233,7 +234,7 @@ def test_an_upload_that_goes_on_is_safe_from_the_janitor(kept: Keeping) -> None:
 
 
 def test_an_upload_that_lost_its_claim_is_not_kept(kept: Keeping, monkeypatch: pytest.MonkeyPatch) -> None:
-    finish = blobs_local._Output.finish
+    finish = directory._Output.finish
 
     def late(output: Any) -> None:
         end_all_claims(kept)
@@ -241,7 +242,7 @@ def test_an_upload_that_lost_its_claim_is_not_kept(kept: Keeping, monkeypatch: p
         finish(output)
 
     with monkeypatch.context() as patch:
-        patch.setattr(blobs_local._Output, "finish", late)
+        patch.setattr(directory._Output, "finish", late)
         answer = kept.upload(form_of(CONTENT))
     assert (answer.status, answer.error["code"]) in ((503, "storage_unavailable"), (500, "server_error"))
     assert is_tidy(kept)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from server import http1
-from server.api import bodies, uploads
+from server.api.files import upload
+from server.http import json_body, protocol
 from tests.http.callers import ALICE
 from tests.http.files_house import BOUNDARY, FILES, Keeping, form_of, keeping, unchanged, until_closed
 from tests.http.serving import drip_until_answered, parsed
@@ -49,7 +49,7 @@ def test_whoever_goes_midway_leaves_nothing(clean: Keeping) -> None:
 
 
 def test_an_upload_that_stands_still_is_cut_off(clean: Keeping, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(upload, "STALL_SECONDS", 0.3)
     with begun(clean, STARTED) as connection:
         answer = parsed(until_closed(connection))
     assert answer.status == 408
@@ -57,11 +57,11 @@ def test_an_upload_that_stands_still_is_cut_off(clean: Keeping, monkeypatch: pyt
 
 
 def test_an_upload_that_drips_is_cut_off(clean: Keeping, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "GRACE_SECONDS", 0.5)
-    monkeypatch.setattr(uploads, "SLOWEST", 1_000_000)
+    monkeypatch.setattr(upload, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(upload, "SLOWEST", 1_000_000)
     # No other limit may end it: it never stands still, and the client would go on for long.
-    monkeypatch.setattr(uploads, "STALL_SECONDS", 60.0)
-    monkeypatch.setattr(http1, "STALL_SECONDS", 60.0)
+    monkeypatch.setattr(upload, "STALL_SECONDS", 60.0)
+    monkeypatch.setattr(protocol, "STALL_SECONDS", 60.0)
     with begun(clean, STARTED[:1000]) as connection:
         drip_until_answered(connection, b"y")
         answer = parsed(until_closed(connection))
@@ -73,7 +73,7 @@ def test_an_upload_that_drips_is_cut_off(clean: Keeping, monkeypatch: pytest.Mon
 
 def test_an_upload_may_take_long_if_it_goes_on(kept: Keeping, monkeypatch: pytest.MonkeyPatch) -> None:
     """Longer than any body of JSON may take: the limit is one of pace."""
-    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(json_body, "BODY_SECONDS", 0.2)
     form = form_of(b"y" * 60_000)
     head = f"POST {FILES} HTTP/1.1\r\nHost: a\r\n{ALICE}\r\nContent-Length: {len(form)}\r\n"
     head += f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"

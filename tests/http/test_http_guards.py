@@ -15,11 +15,11 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from policy.vocabulary import Action, Origin, Resource
-from server.api.errors import Envelopes, invalid
-from server.edge import EdgeGuard
-from server.guards import AskingRoute, Authentication, RouteGuard
-from server.requests import RequestIds, gate_of
-from server.toll import free
+from server.http.edge import EdgeGuard
+from server.http.errors import Envelopes, invalid
+from server.http.request_state import RequestIds, gate_of
+from server.http.route_guard import AskingRoute, Authentication, RouteGuard
+from server.quota.admission import free
 from tests.http.house import house
 from tests.http.serving import Address, serving
 from tests.http.unsafe import UnsafePermitAll

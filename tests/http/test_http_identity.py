@@ -12,8 +12,8 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from server.authenticators import authenticator
-from server.authn import exchange
+from server.net import http_client
+from server.wiring.authenticators import authenticator
 from tests.http.decided import decided, read
 from tests.http.identified import CONFIG, P1, guarded, models
 from tests.http.issuers import issuing
@@ -202,7 +202,7 @@ def test_t1_one_tls_context_for_each_outbound_endpoint_made_once(
 def test_case_17_an_endpoint_that_is_slow_is_unavailable_and_holds_nobody_else_up(
     opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(http_client, "TIMEOUT_SECONDS", 1.0)
     with service(lambda asked: (200, PRINTED)) as endpoint, ThreadPoolExecutor(1) as another:
         provider = f"{{type: custom, endpoint: '{endpoint.url}', name_key: '{'k' * 32}'}}"
         with guarded(provider, BY_ATTRIBUTES, opa_binary, tmp_path) as running:

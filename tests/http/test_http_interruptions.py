@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from server.api.interruptions import Interruptible
+from server.http.interruptible import Interruptible
 
 
 class Enough(Exception):

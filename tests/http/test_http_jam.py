@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from server.api.bodies import MAX_BODY
+from server.http.json_body import MAX_BODY
 from tests.http.serving import is_whole
 
 ROOT = Path(__file__).resolve().parents[2]

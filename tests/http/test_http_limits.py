@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from server import http1
-from server.api import bodies
+from server.http import json_body, protocol
 from tests.http.house import house
 from tests.http.serving import Address, drip_until_answered, parsed, serving
 from tests.http.unsafe import UnsafePermitAll
@@ -76,7 +75,7 @@ def flood(connection: socket.socket, piece: bytes) -> int:
 def test_a_head_that_comes_too_slowly_is_cut_off(
     address: Address, enforcement: UnsafePermitAll, monkeypatch: pytest.MonkeyPatch, piece: bytes
 ) -> None:
-    monkeypatch.setattr(http1, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.5)
     with connect(address) as connection:
         connection.sendall(b"GET /v1/version HTTP/1.1\r\nHost: a\r\nX: ")
         if piece:
@@ -86,13 +85,13 @@ def test_a_head_that_comes_too_slowly_is_cut_off(
 
 
 def test_a_connection_on_which_nothing_is_asked_is_cut_off(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http1, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.5)
     with connect(address) as connection:
         assert until_closed(connection) == b""
 
 
 def test_empty_lines_keep_no_connection_open(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http1, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.5)
     with connect(address) as connection:
         connection.sendall(HEALTH)
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
@@ -105,7 +104,7 @@ def test_empty_lines_keep_no_connection_open(address: Address, monkeypatch: pyte
 def test_a_body_that_comes_too_slowly_is_refused(
     address: Address, monkeypatch: pytest.MonkeyPatch, first: bytes, piece: bytes
 ) -> None:
-    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.5)
+    monkeypatch.setattr(json_body, "BODY_SECONDS", 0.5)
     with connect(address) as connection:
         connection.sendall(POST + b"Content-Length: 1000\r\n\r\n" + first)
         if piece:
@@ -119,7 +118,7 @@ def test_a_body_that_comes_too_slowly_is_refused(
 def test_a_body_that_nobody_wanted_is_taken_for_a_limited_time(
     address: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http1, "UNREAD_SECONDS", 0.5)
+    monkeypatch.setattr(protocol, "UNREAD_SECONDS", 0.5)
     with connect(address) as connection:
         connection.sendall(POST.replace(b"/v1/chat/completions", b"/v1/nothing") + b"Content-Length: 1000\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 404 ")
@@ -230,6 +229,6 @@ def test_requests_that_come_at_once_are_answered_in_order_up_to_a_number(address
 def test_requests_by_the_thousand_end_the_connection(address: Address, enforcement: UnsafePermitAll) -> None:
     with connect(address) as connection:
         connection.sendall(HEALTH * 500)
-        assert until_closed(connection).count(b"HTTP/1.1 ") <= http1.MAX_PIPELINED + 1
-    assert len(enforcement.asked) <= http1.MAX_PIPELINED + 1
+        assert until_closed(connection).count(b"HTTP/1.1 ") <= protocol.MAX_PIPELINED + 1
+    assert len(enforcement.asked) <= protocol.MAX_PIPELINED + 1
     assert address.get("/v1/health").status == 200

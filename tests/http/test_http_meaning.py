@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from server.reading.reader import LARGE
+from server.json_input.reader import LARGE
 from tests.http.house import house
 from tests.http.listening import Listening
 from tests.http.serving import Address, serving

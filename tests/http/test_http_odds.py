@@ -15,7 +15,7 @@ import pytest
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from server.requests import call_of
+from server.http.request_state import call_of
 from tests.http.decided import Decided, decided
 from tests.http.house import ByToken
 from tests.http.odd_requests import Grammar, Request

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from server.api.cors import Cors, CorsPolicy
+from server.http.cors import Cors, CorsPolicy
 from tests.http.callers import ALICE
 from tests.http.files_house import keeping
 from tests.http.house import ByToken, house

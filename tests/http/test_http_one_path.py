@@ -15,8 +15,8 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from server.api.errors import ApiError
-from server.edge import normalized
+from server.http.edge import normalized
+from server.http.errors import ApiError
 from tests.http.decided import Decided, decided
 from tests.http.house import house
 from tests.http.serving import Address, is_whole, serving

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from server.api.prompt_body import LONGEST_PROMPT, MOST_VARIABLES
+from server.api.prompts.body import LONGEST_PROMPT, MOST_VARIABLES
 from tests.http.callers import ALICE, BOB, READER, STRANGER
 from tests.http.chats_house import PROMPTS, Chatting, chatting
 from tests.http.serving import Answer, like_any_other

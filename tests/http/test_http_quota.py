@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from policy.vocabulary import Principal
-from server.toll import FREE, TooManyAtOnce, Turnstile, caller_of
+from server.quota.admission import FREE, TooManyAtOnce, Turnstile, caller_of
 from tests.http.decided import decided
 from tests.http.house import ByToken
 from tests.http.periods import is_until_midnight, seconds_of

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from server.api.registration import identifier
-from server.edge import SLASHED_IDS, normalized
-from server.reading.strict import Refused
+from server.api.registry.body import identifier
+from server.http.edge import SLASHED_IDS, normalized
+from server.json_input.strict import Refused
 from tests.http.callers import ADMIN, ALICE, STRANGER
 from tests.http.registry_house import KINDS, Registry, registry
 

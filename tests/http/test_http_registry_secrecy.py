@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from server.storage.sqlite import SqliteDatabase
+from server.storage.database.sqlite import SqliteDatabase
 from tests.http.callers import ALICE
 from tests.http.registry_house import Registry, registry
 from tests.http.serving import Answer

@@ -9,10 +9,10 @@ import pytest
 from openai import OpenAI
 from openai.types.chat import ChatCompletionToolParam, ChatCompletionUserMessageParam
 
-from server.inference.catalogue import Model
-from server.inference.echo import Echo
-from server.inference.openai_compatible import OpenAICompatible
-from server.reading.reader import Reader
+from server.api.models.catalogue import Model
+from server.inference.providers.echo import Echo
+from server.inference.providers.openai_compatible import OpenAICompatible
+from server.json_input.reader import Reader
 from tests.http.house import CREATED, MODELS, ByToken, house
 from tests.http.serving import serving
 from tests.http.upstream import SECRET, TEXT, Upstream, upstream

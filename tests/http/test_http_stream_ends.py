@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from server.inference.catalogue import Model
-from server.inference.events import MAX_EVENT
-from server.inference.openai_compatible import OpenAICompatible
+from server.api.models.catalogue import Model
+from server.inference.answers.event_relay import MAX_EVENT
+from server.inference.providers.openai_compatible import OpenAICompatible
 from tests.http.house import house
 from tests.http.scripted import (
     CHUNKED,

@@ -18,10 +18,10 @@ from statistics import median
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server import http1
+from server.api.models.catalogue import Model
 from server.api.slices import SLICE, send_piece
-from server.inference.catalogue import Model
-from server.inference.openai_compatible import OpenAICompatible
+from server.http import protocol
+from server.inference.providers.openai_compatible import OpenAICompatible
 from tests.http.house import house
 from tests.http.scripted import CHUNKED, Script, Scripted, framed, scripted, sending_all_but_the_end, spoken
 from tests.http.serving import Address, parsed, serving
@@ -123,7 +123,7 @@ def test_a_provider_waits_while_the_client_does_not_read(provider: Scripted, add
 def test_a_client_that_has_said_all_and_reads_nothing_is_cut_off(
     provider: Scripted, address: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http1, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "STALL_SECONDS", 0.3)
     provider.play(endless([0]))
     with Client(address, "m", buffer=4096) as client:
         client.read_until(b"data:")
@@ -166,7 +166,7 @@ def test_a_large_piece_is_handed_on_in_slices_so_that_its_reader_can_be_timed(si
 def test_a_large_completion_that_nobody_reads_is_cut_off(
     provider: Scripted, address: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http1, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "STALL_SECONDS", 0.3)
     body = whole_completion(24_000_000)
     head = (
         b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"

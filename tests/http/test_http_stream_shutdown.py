@@ -10,9 +10,9 @@ from json import loads
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.api.open_streams import OpenStreams
-from server.inference.catalogue import Model
-from server.inference.openai_compatible import OpenAICompatible
+from server.api.models.catalogue import Model
+from server.http.open_streams import OpenStreams
+from server.inference.providers.openai_compatible import OpenAICompatible
 from tests.http.house import house
 from tests.http.serving import Address, parsed, serving
 from tests.http.stream_client import Client, events

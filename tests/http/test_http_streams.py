@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from server import http1
-from server.inference.catalogue import Model
-from server.inference.openai_compatible import OpenAICompatible
+from server.api.models.catalogue import Model
+from server.http import protocol
+from server.inference.providers.openai_compatible import OpenAICompatible
 from tests.http.house import house
 from tests.http.serving import Address, parsed, serving
 from tests.http.stream_client import CHAT, Client, body, events
@@ -135,7 +135,7 @@ def test_the_provider_is_let_go_though_another_request_waits_behind_the_stream(
 def test_a_client_that_never_reads_is_cut_off(
     address: Address, server: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http1, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "STALL_SECONDS", 0.3)
     with Client(address, "endless-stream", buffer=4096) as client:
         assert server.left.wait(5)
         # What was under way fits into the buffers of two sockets; the provider had to wait for the rest.
@@ -145,7 +145,7 @@ def test_a_client_that_never_reads_is_cut_off(
 def test_a_client_that_reads_slowly_gets_everything(
     address: Address, server: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http1, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "STALL_SECONDS", 0.3)
     with Client(address, "endless-stream", buffer=4096) as client:
         until = time.monotonic() + 1.2
         while time.monotonic() < until:
@@ -163,7 +163,7 @@ def test_other_streams_go_on_while_one_is_stuck(address: Address, server: Upstre
 
 
 def test_a_head_that_does_not_come_is_not_waited_for(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http1, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
     for begun in (b"", b"GET /v1/models HTTP/1.1\r\nHost:", b"GET /v1/health HTTP/1.1\r\nHost: a\r\n\r\nGET /v1/h"):
         with socket.create_connection((address.host, address.port), timeout=5) as connection:
             connection.sendall(begun)

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from server.authenticators import authenticator
-from server.authn import exchange, oauth2
+from server.authn import oauth2
 from server.authn.jwks import REREAD_SECONDS, REREADINGS
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
+from server.net import http_client
+from server.wiring.authenticators import authenticator
 from tests.http.decided import Decided, decided, read
 from tests.http.issuers import CONFIG, UNUSED, Clock, Issued, issuing
 from tests.identity.services import service
@@ -113,7 +114,7 @@ def a_gigabyte(handler: BaseHTTPRequestHandler) -> None:
 def test_case_12_an_endpoint_gone_bad_is_outlived_and_never_believed(
     world: World, opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(http_client, "TIMEOUT_SECONDS", 0.5)
     metadata: list[str] = []
     with (
         service(lambda asked: (metadata.append(asked.target), {"keys": [world.attacker.jwk()]})) as trap,

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from policy.vocabulary import Action, Anonymous
-from server.authz.errors import PolicyUnavailable
-from server.authz.question import ListQuestion
-from server.authz.transport import OpaTransport
+from server.authz.contract.errors import PolicyUnavailable
+from server.authz.contract.question import ListQuestion
+from server.authz.opa.transport import OpaTransport
 from server.telemetry.spans import Tracing
-from server.telemetry.traced import TracedDecisionPoint
+from server.wiring.traced import TracedDecisionPoint
 from tests.http.collector import Collector, Received, collector
 from tests.http.in_doubt import CONFIG, Doubted, in_doubt
 from tests.http.scripted_opa import REVISION, ScriptedOpa, reply, scripted_opa
@@ -230,6 +230,6 @@ def test_an_ill_collector_costs_no_request_and_no_end(tmp_path: Path, ill: str) 
 
 
 def test_without_a_collector_nothing_of_opentelemetry_is_imported() -> None:
-    code = "import server.serving, server.worker, sys; print('opentelemetry' in str(list(sys.modules)))"
+    code = "import server.process.serving, server.process.worker, sys; print('opentelemetry' in str(list(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

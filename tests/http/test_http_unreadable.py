@@ -8,9 +8,9 @@ from contextlib import suppress
 
 import pytest
 
-from server.http1 import MAX_FRAMING, MAX_PIPELINED
+from server.http.protocol import MAX_FRAMING, MAX_PIPELINED
+from server.http.protocol_errors import Unreadable
 from server.telemetry.metrics import Metrics
-from server.unreadable import Unreadable
 from tests.http.house import house
 from tests.http.metrics_page import measured
 from tests.http.serving import Address, parsed, serving

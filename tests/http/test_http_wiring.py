@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from server import wiring
+from server.wiring import application
 from tests.http.certificate import certificate
 from tests.http.decided import read
 from tests.http.house import AlwaysReady
@@ -39,7 +39,7 @@ def built(provider: str, cors: str = "false") -> Iterator[Address]:
           cors: {cors}
           auth: {{access_policy: [{{permit: {{actions: [read], resource: "provider::*"}}}}]}}
     """)
-    with serving(wiring.build(config, UnsafePermitAll("access_policy[0]"), None, AlwaysReady())) as address:
+    with serving(application.build(config, UnsafePermitAll("access_policy[0]"), None, AlwaysReady())) as address:
         yield address
 
 

@@ -19,12 +19,12 @@ from typing import Any
 import pytest
 import yaml
 
-from policy.diagnostics import Findings
-from policy.document import parse_document
+from policy.source.diagnostics import Findings
+from policy.source.document import parse_document
 from policy.vocabulary import Principal
-from server.authenticators import authenticator
 from server.authn import AuthenticationFailed
 from server.config import read_config
+from server.wiring.authenticators import authenticator
 from tests.identity.services import Asked, service
 from tests.unit.authn.authn_peers import Signer, ask, jwk_set
 

@@ -14,9 +14,9 @@ import yaml
 from hypothesis import strategies as st
 
 from policy.vocabulary import Action, Anonymous, Principal
-from server.authz.clauses import RecordFilter, read_filter
-from server.authz.question import ListQuestion, encode_list
-from server.storage.record_filter import RowVerdict, compile_filter
+from server.authz.contract.question import ListQuestion, encode_list
+from server.authz.contract.record_filter import RecordFilter, read_filter
+from server.storage.records.sql_filter import RowVerdict, compile_filter
 from tests.conformance.engine import LiveOpa
 from tests.equivalence.policy_questions import (
     ATTRIBUTES,

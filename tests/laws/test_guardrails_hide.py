@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from policy.diagnostics import Findings
-from policy.document import parse_document
 from policy.parser import read_policies
+from policy.source.diagnostics import Findings
+from policy.source.document import parse_document
 from tests.conformance.engine import LiveOpa
 from translators.compiler import compile_policies
 

@@ -19,21 +19,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from policy.diagnostics import Findings
-from policy.document import parse_document
 from policy.parser import read_policies
+from policy.source.diagnostics import Findings
+from policy.source.document import parse_document
 from policy.vocabulary import RESOURCE_TYPES
-from server.authz.clauses import Undecided
-from server.authz.errors import PolicyUnavailable
-from server.storage.record_filter import RowVerdict
+from server.authz.contract.errors import PolicyUnavailable
+from server.authz.contract.record_filter import Undecided
+from server.storage.records.sql_filter import RowVerdict
 from tests.conformance.engine import LiveOpa, compile_config
 from tests.conformance.loader import ConformanceFile, conformance_files
 from tests.laws.record_lists import TYPES, List, asked, policies, random_list, verdicts
 from tests.reference import model
 from tests.reference.configuration import auth, load
 from tests.rows import PostgresRows, Rows, SqliteRows
+from translators.codegen.listings import LISTED_TYPES
 from translators.compiler import compile_policies
-from translators.listings import LISTED_TYPES
 
 NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"
 POLICIES = 3_000 if NIGHTLY else 160

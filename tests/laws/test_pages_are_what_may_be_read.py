@@ -22,15 +22,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from policy.vocabulary import Anonymous, Principal, Route
-from server.authz.decision_log import DecisionLog
+from server.authz.decision_log.log import DecisionLog
+from server.authz.opa.transport import OpaTransport, UnixAddress
 from server.authz.pdp import PolicyDecisionPoint
 from server.authz.pep import PolicyEnforcementPoint, RequestContext
-from server.authz.transport import OpaTransport, UnixAddress
-from server.guards import Gate
-from server.storage.database import Step
-from server.storage.guarded import GuardedStore, NotFound
-from server.storage.records import Page, Record, Records
-from server.storage.schema import bring_up_to_date
+from server.http.route_guard import Gate
+from server.storage.database.database import Step
+from server.storage.database.migrate import bring_up_to_date
+from server.storage.records.guarded import GuardedStore, NotFound
+from server.storage.records.table import Page, Record, Records
 from tests.conformance.engine import LiveOpa, compile_config
 from tests.databases import Make, empty_postgres, empty_sqlite, opened
 from tests.laws.record_lists import List, policies, random_list

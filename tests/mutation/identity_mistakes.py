@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from tests.mutation.mistake import Mistake
 
-REMEMBERED = "server/authn/remembered.py"
-REGISTERED = "server/authn/registered_claims.py"
+REMEMBERED = "server/authn/caching.py"
+REGISTERED = "server/authn/token_rules.py"
 INTROSPECTION = "server/authn/introspection.py"
 QUOTA = "server/quota/quota.py"
 SQLITE = "server/quota/sqlite.py"
-ADDRESSES = "server/addresses.py"
-METERED = "server/inference/metered.py"
+ADDRESSES = "server/net/client_address.py"
+METERED = "server/inference/answers/metered.py"
 
 IDENTITY_MISTAKES = (
     Mistake(
@@ -45,13 +45,13 @@ IDENTITY_MISTAKES = (
     ),
     Mistake(
         "a claim that can be read in two ways is read in the first",
-        "server/authn/claims.py",
+        "server/authn/attributes.py",
         "if len(readings) > 1:",
         "if False:",
     ),
     Mistake(
         "an object is left out whoever mapped it",
-        "server/authn/claims.py",
+        "server/authn/attributes.py",
         "if isinstance(claim, Mapping) and not self.is_default:",
         "if False:",
     ),
@@ -109,19 +109,19 @@ IDENTITY_MISTAKES = (
     ),
     Mistake(
         "the keys of one issuer are good for every other",
-        "server/authenticators.py",
+        "server/wiring/authenticators.py",
         "            issuer=config.issuer,\n",
         "            issuer=None,\n",
     ),
     Mistake(
         "an issuer may publish its keys in plain",
-        "server/authn/endpoint.py",
+        "server/authn/key_source.py",
         "if not is_allowed(uri, allow_http):",
         'if parts.scheme == "ftp":',
     ),
     Mistake(
         "a host may be asked in plain if its name begins like an allowed one",
-        "server/plain_http.py",
+        "server/net/plain_http.py",
         "urlsplit(url).hostname in {host.lower() for host in allowed}",
         '(urlsplit(url).hostname or "").startswith(tuple(host.lower() for host in allowed))',
     ),
@@ -151,13 +151,13 @@ IDENTITY_MISTAKES = (
     ),
     Mistake(
         "the directories of a file of keys are not looked at",
-        "server/trusted_files.py",
+        "server/local_files/trust.py",
         "        if _is_open(found, _BY_GROUP_OR_OTHERS):\n",
         "        if place == path and _is_open(found, _BY_GROUP_OR_OTHERS):\n",
     ),
     Mistake(
         "a symbolic link hides what it leads to",
-        "server/trusted_files.py",
+        "server/local_files/trust.py",
         "        target = step.readlink()\n",
         "        return\n        target = step.readlink()\n",
     ),
@@ -173,7 +173,7 @@ IDENTITY_MISTAKES = (
         " if isinstance(values, list) else [None]",
         "",
     ),
-    Mistake("redirects are followed", "server/authn/exchange.py", "follow_redirects=False", "follow_redirects=True"),
+    Mistake("redirects are followed", "server/net/http_client.py", "follow_redirects=False", "follow_redirects=True"),
     Mistake(
         "anybody says for whom it forwards",
         ADDRESSES,
@@ -213,10 +213,15 @@ IDENTITY_MISTAKES = (
     Mistake("namespaces are one", QUOTA, "dumps((self._namespace, *who))", "dumps(who)"),
     Mistake("an unknown limit is no limit", QUOTA, "else Limit(0, 0)", "else Limit()"),
     Mistake("a caller without tokens left is let in", QUOTA, "_least(limit.tokens)", "None"),
-    Mistake("probes are counted", "server/toll.py", "if self.quota is None or path in FREE", "if self.quota is None"),
+    Mistake(
+        "probes are counted",
+        "server/quota/admission.py",
+        "if self.quota is None or path in FREE",
+        "if self.quota is None",
+    ),
     Mistake(
         "a place is never given back",
-        "server/toll.py",
+        "server/quota/admission.py",
         "            self._inside[key] -= 1\n",
         "            self._inside[key] -= 0\n",
     ),
@@ -230,25 +235,25 @@ IDENTITY_MISTAKES = (
     Mistake("a refusal is paid for", METERED, "if not failure.spent:", "if failure.spent:"),
     Mistake(
         "every number is a cost",
-        "server/inference/usage.py",
+        "server/inference/answers/usage.py",
         "type(total) is int and 0 < total <= MOST_TOKENS",
         "type(total) is int",
     ),
     Mistake(
         "the caller sees a usage that it did not ask for",
-        "server/inference/usage.py",
+        "server/inference/answers/usage.py",
         'return not (self._hidden and chunk.get("choices") == [])',
         "return True",
     ),
     Mistake(
         "a request is paid for before the policy is asked",
-        "server/guards.py",
+        "server/http/route_guard.py",
         "        try:\n            await self._pep.check_route(",
         "        await self._settle()\n        try:\n            await self._pep.check_route(",
     ),
     Mistake(
         "an origin may have a path",
-        "server/api/cors.py",
+        "server/http/cors.py",
         "if len(origin) > _LONGEST_ORIGIN or _ORIGIN.fullmatch(origin) is None:",
         "if len(origin) > _LONGEST_ORIGIN:",
     ),

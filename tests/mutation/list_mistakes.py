@@ -7,9 +7,9 @@ from tests.mutation.mistakes import BODIES, CONDITIONS, MODULES
 
 FILTERS = "rego/ostiary/filters/filters.rego"
 RECORDS = "rego/ostiary/records/records.rego"
-LISTINGS = "translators/listings.py"
-CLAUSES = "server/authz/clauses.py"
-SQL = "server/storage/record_filter.py"
+LISTINGS = "translators/codegen/listings.py"
+CLAUSES = "server/authz/contract/record_filter.py"
+SQL = "server/storage/records/sql_filter.py"
 STARTS = "translators/regex/starts.py"
 ENDINGS = "translators/regex/endings.py"
 TAILS = "translators/regex/tails.py"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from tests.mutation.mistake import Mistake
 
-BODIES = "translators/bodies.py"
-CONDITIONS = "translators/conditions.py"
-MODULES = "translators/modules.py"
+BODIES = "translators/codegen/bodies.py"
+CONDITIONS = "translators/codegen/conditions.py"
+MODULES = "translators/codegen/modules.py"
 COMPILER = "translators/compiler.py"
-GUARDS = "translators/guards.py"
-TEXT = "translators/text.py"
+GUARDS = "translators/codegen/type_guards.py"
+TEXT = "translators/codegen/text.py"
 DECISION = "rego/ostiary/decision/decision.rego"
 LAW = "rego/ostiary/conditions/conditions.rego"
 SUBJECT = "rego/ostiary/subject/subject.rego"

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from server.api.conversation_body import MOST_ITEMS
-from server.api.inclusions import INCLUDABLE
-from server.api.uploads import PURPOSES
+from server.api.conversations.body import MOST_ITEMS
+from server.api.conversations.include import INCLUDABLE
+from server.api.files.upload import PURPOSES
 from tests.http.callers import ALICE, BOB, STRANGER
 from tests.http.stream_client import events
 from tests.http.upstream import upstream

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from server.api.conversation_body import MOST_ITEMS
-from server.api.inclusions import INCLUDABLE
+from server.api.conversations.body import MOST_ITEMS
+from server.api.conversations.include import INCLUDABLE
 from tests.http.callers import ALICE
 from tests.openapi.conformity import properties
 from tests.openapi.document import SCHEMAS, Schema, resolved

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.api.item_members import ITEMS
-from server.inference.chat_members import ANSWER, MESSAGE
-from server.reading.members import Members
+from server.api.chat.members import ANSWER, MESSAGE
+from server.api.conversations.item_members import ITEMS
+from server.json_input.members import Members
 from tests.openapi.conformity import properties
 from tests.openapi.document import SCHEMAS, Schema, resolved
 

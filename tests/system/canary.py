@@ -164,7 +164,7 @@ def canary(folder: Path, opa: Path) -> Iterator[Canary]:
         config = folder / "config.yaml"
         config.write_text(CONFIG.replace("MODELS", models).replace("PLACE", str(folder)))
         with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
-            command = [sys.executable, "-m", "server.launcher", "run", str(config), "--port", "0"]
+            command = [sys.executable, "-m", "server.cli.main", "run", str(config), "--port", "0"]
             environ["PYTHONPATH"] = str(Path(__file__).parents[2])
             process = subprocess.Popen(command, env=environ, cwd=folder / "work", stdout=stdout, stderr=stderr)
         kept = {SECRET, subscription, environ["PROVIDER_KEY"], environ["JWKS_TOKEN"]}

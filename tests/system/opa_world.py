@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from server.authz.control_plane import ControlPlane
-from server.authz.decision_log import DecisionLog
-from server.authz.opa_process import OpaProcess
+from server.authz.decision_log.log import DecisionLog
+from server.authz.opa.control_plane import ControlPlane
+from server.authz.opa.process import OpaProcess
+from server.authz.opa.runtime_directory import RuntimeDirectory
+from server.authz.opa.transport import OpaTransport, UnixAddress
 from server.authz.pdp import PolicyDecisionPoint
 from server.authz.pep import PolicyEnforcementPoint
 from server.authz.readiness import Authentication, ReadinessProbe
-from server.authz.runtime_directory import RuntimeDirectory
-from server.authz.transport import OpaTransport, UnixAddress
 
 PATIENCE_SECONDS: Final = 2.0
 """For an answer: a busy machine may take OPA away for longer than a server waits."""

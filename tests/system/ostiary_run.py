@@ -32,7 +32,7 @@ server:
 """
 
 # What the command line would do, with less patience at the end.
-HASTY = "import server.draining as end; end.GRACE_SECONDS = 1.0; from server.launcher import main; main()"
+HASTY = "import server.process.uvicorn_server as end; end.GRACE_SECONDS = 1.0; from server.cli.main import main; main()"
 
 
 def environment(folder: Path, opa: Path) -> dict[str, str]:
@@ -55,7 +55,7 @@ def written(folder: Path, text: str) -> Path:
 
 def command(config: Path, *options: str, hasty: bool = False) -> list[str]:
     """How `ostiary run` is called; a `hasty` one grants one second to what is under way at its end."""
-    start = ["-c", HASTY] if hasty else ["-m", "server.launcher"]
+    start = ["-c", HASTY] if hasty else ["-m", "server.cli.main"]
     return [sys.executable, *start, "run", str(config), *options]
 
 
@@ -90,13 +90,13 @@ class Running:
     @property
     def opa(self) -> int:
         """The process id of its OPA."""
-        (pid,) = [pid for pid in children(self.process.pid) if "server.worker" not in command_line(pid)]
+        (pid,) = [pid for pid in children(self.process.pid) if "server.process.worker" not in command_line(pid)]
         return pid
 
     @property
     def workers(self) -> list[int]:
         """The process ids of its workers."""
-        return [pid for pid in children(self.process.pid) if "server.worker" in command_line(pid)]
+        return [pid for pid in children(self.process.pid) if "server.process.worker" in command_line(pid)]
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""

@@ -95,7 +95,7 @@ def test_a_profile_names_the_functions_that_run(made: World, tmp_path: Path) -> 
         before = server.cost().server
         while server.cost().server < before + 0.2:
             few(server, load)
-    assert "server/guards.py" in profile.report(profile.read(samples), 1.0)
+    assert "server/http/route_guard.py" in profile.report(profile.read(samples), 1.0)
 
 
 def test_the_ratio_is_that_of_the_turns_and_not_of_the_whole() -> None:

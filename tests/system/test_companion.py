@@ -13,12 +13,12 @@ import pytest
 from opa_world import world, write_bundle
 from ostiary_run import alive, children, command_line, eventually, gone
 
-from server.authz import companion
+from server.authz.opa import parent_watch
 
 PARENT = """
 import asyncio, sys
 sys.path[:0] = [{root!r}]
-from server.authz.companion import Companion
+from server.authz.opa.parent_watch import Companion
 
 async def main():
     nothing = asyncio.subprocess.DEVNULL
@@ -67,7 +67,7 @@ def test_after_a_dismissal_nobody_is_killed() -> None:
 def test_opa_has_one_where_the_kernel_does_not_help(
     opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(companion, "NEEDED", True)
+    monkeypatch.setattr(parent_watch, "NEEDED", True)
 
     def companions() -> list[str]:
         lines = map(command_line, children(os.getpid()))

@@ -15,12 +15,12 @@ import yaml
 from composed import BLOCK, PAPER, PORT, ROOT
 from container_engine import OPA_IMAGE, PYTHON_IMAGE
 
-from policy.diagnostics import Findings
-from policy.document import read_document
-from server.authz.opa_command import OLDEST
+from policy.source.diagnostics import Findings
+from policy.source.document import read_document
+from server.authz.opa.command import OLDEST
+from server.cli.main import app
 from server.config import Config, read_config
-from server.draining import GRACE_SECONDS, LAST_SECONDS
-from server.launcher import app
+from server.process.uvicorn_server import GRACE_SECONDS, LAST_SECONDS
 from translators import opa
 
 EXAMPLE = ROOT / "examples/compose/config.yaml"

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from server.authz.opa_command import ENVIRONMENT, run_arguments
-from server.authz.transport import UnixAddress
+from server.authz.opa.command import ENVIRONMENT, run_arguments
+from server.authz.opa.transport import UnixAddress
 from tests.http.house import ByToken
 from tests.http.in_doubt import BOTH, CONFIG, LIST, ROUTE, Doubted, check_refused, check_unready, in_doubt
 from tests.system.opa_world import ROUTES, write_bundle

@@ -90,7 +90,7 @@ def test_no_token_of_ours_is_offered_where_another_issuer_is_believed(tmp_path: 
     with running(written(tmp_path, OPEN + FOREIGN), environ) as server:
         assert server.has_said(" policy explain ")
         assert "ostiary token" not in server.banner
-        assert "server.launcher token" not in server.banner
+        assert "server.cli.main token" not in server.banner
         assert "read -r TOKEN   # paste a token of https://issuer.example" in server.banner
 
 
@@ -119,7 +119,7 @@ def test_a_hangup_without_a_certificate_says_so_and_ends_nothing(tmp_path: Path,
 
 def test_the_version_is_told(environ: dict[str, str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "server.launcher", "--version"], env=environ, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "server.cli.main", "--version"], env=environ, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, f"ostiary {version('ostiary')}\n", "")
 

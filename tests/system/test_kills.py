@@ -121,7 +121,7 @@ def environ(tmp_path: Path, opa_binary: Path) -> dict[str, str]:
 
 @pytest.fixture
 def token(environ: dict[str, str]) -> str:
-    command = [sys.executable, "-m", "server.launcher", "token", "--subject", "ann", "--role", "reader"]
+    command = [sys.executable, "-m", "server.cli.main", "token", "--subject", "ann", "--role", "reader"]
     return subprocess.run(command, env=environ, check=True, capture_output=True, text=True).stdout.strip()
 
 

@@ -148,7 +148,7 @@ def test_with_the_variable_set_the_same_file_asks_for_tokens(tmp_path: Path, env
         assert "AUTHENTICATION IS OFF" not in server.banner
         assert httpx.get(f"{server.address}/v1/models").status_code == 401
         made = subprocess.run(
-            [sys.executable, "-m", "server.launcher", "token", "--subject", "ann"],
+            [sys.executable, "-m", "server.cli.main", "token", "--subject", "ann"],
             env=home,
             capture_output=True,
             text=True,

@@ -12,8 +12,8 @@ import pytest
 from opa_world import world, write_bundle
 
 from policy.vocabulary import Action, Principal, Resource
+from server.authz.opa.runtime_directory import MAX_SOCKET_PATH, RuntimeDirectory, UnsafeDirectory
 from server.authz.pep import RequestContext
-from server.authz.runtime_directory import MAX_SOCKET_PATH, RuntimeDirectory, UnsafeDirectory
 
 
 def test_a_path_too_long_for_a_socket_is_replaced_by_a_short_private_one(

@@ -47,7 +47,7 @@ def free_port() -> int:
 
 
 def compile_bundle(config: Path, environ: dict[str, str]) -> None:
-    command = [sys.executable, "-m", "server.launcher", "policy", "compile", str(config), "-o", "policy-bundle"]
+    command = [sys.executable, "-m", "server.cli.main", "policy", "compile", str(config), "-o", "policy-bundle"]
     environ = {**environ, "PYTHONPATH": str(ROOT)}
     subprocess.run(command, cwd=config.parent, env=environ, check=True, capture_output=True)
 
@@ -118,7 +118,7 @@ def test_an_opa_with_another_revision_gets_no_say_until_it_has_the_wanted_one(
     config = written(tmp_path, text.replace("ACTION", "read"))
     compile_bundle(config, environ)
     written(tmp_path, text.replace("ACTION", "create"))
-    made = [sys.executable, "-m", "server.launcher", "token", "--subject", "ann"]
+    made = [sys.executable, "-m", "server.cli.main", "token", "--subject", "ann"]
     with running(config, environ) as server:
         token = subprocess.run(made, env=environ, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
         headers = {"Authorization": f"Bearer {token}"}

@@ -11,8 +11,8 @@ import pytest
 from opa_world import world, write_bundle
 
 from policy.vocabulary import Action, Anonymous, Origin, Principal, Resource, Route
-from server.authz.question import Question
-from server.authz.transport import Entrypoint, OpaTransport
+from server.authz.contract.question import Question
+from server.authz.opa.transport import Entrypoint, OpaTransport
 
 ISSUER = "https://issuer.example"
 TEXTS = ["llama", "secret", 'a"},{"contract":1', "日本", "\\", "x/y", "\u2028"]

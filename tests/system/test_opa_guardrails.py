@@ -9,7 +9,7 @@ import pytest
 from opa_world import world
 
 from policy.vocabulary import Action, Origin, Principal, Resource
-from server.authz.errors import AccessDenied, PolicyUnavailable
+from server.authz.contract.errors import AccessDenied, PolicyUnavailable
 from server.authz.pep import RequestContext
 from translators.commands.loading import load
 

@@ -20,10 +20,10 @@ import uvloop
 from opa_world import World, world, write_bundle
 
 from policy.vocabulary import Action, Origin, Principal, Resource
-from server.authz.errors import AccessDenied, Failure, PolicyUnavailable
+from server.authz.contract.errors import AccessDenied, Failure, PolicyUnavailable
+from server.authz.opa.runtime_directory import RuntimeDirectory, UnsafeDirectory
 from server.authz.pep import RequestContext
 from server.authz.readiness import Authentication
-from server.authz.runtime_directory import RuntimeDirectory, UnsafeDirectory
 
 CALLER = RequestContext("req_1", Principal("alice"))
 LLAMA = Resource("model", ("llama",), None, Origin.CONFIG)

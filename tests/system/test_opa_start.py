@@ -11,8 +11,8 @@ import pytest
 import uvloop
 from opa_world import world, write_bundle
 
-from server.authz import opa_process
-from server.authz.opa_command import OpaStartFailed
+from server.authz.opa import process
+from server.authz.opa.command import OpaStartFailed
 from server.authz.readiness import Authentication
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -90,7 +90,7 @@ permitted := {
 def test_a_bundle_that_permits_everything_does_not_start_whether_or_not_callers_are_asked_who_they_are(
     authentication: Authentication, opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opa_process, "_READY_SECONDS", 1.0)
+    monkeypatch.setattr(process, "_READY_SECONDS", 1.0)
     bundle = write_bundle(tmp_path / "bundle.tar.gz", access=PERMISSIVE, law=False)
     reason = fails_to_start(asyncio.run, opa_binary, tmp_path, bundle, authentication=authentication)
     assert reason == "opa is not ready after 1 s: opa permits a question that every policy denies"
@@ -131,7 +131,7 @@ def test_an_opa_that_does_not_like_the_bundle_is_quoted(run: Run, opa_binary: Pa
 def test_a_policy_that_is_not_the_wanted_one_does_not_start(
     settings: dict[str, Any], reason: str, opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opa_process, "_READY_SECONDS", 1.0)
+    monkeypatch.setattr(process, "_READY_SECONDS", 1.0)
     bundle = write_bundle(tmp_path / "bundle.tar.gz", **settings)
     assert fails_to_start(asyncio.run, opa_binary, tmp_path, bundle) == f"opa is not ready after 1 s: {reason}"
 

@@ -16,13 +16,13 @@ import pytest
 from opa_world import LAW, write_bundle
 
 from policy.vocabulary import Action, Origin, Principal, Resource
-from server.authz.control_plane import ControlPlane
-from server.authz.errors import Failure, PolicyUnavailable
-from server.authz.opa_command import ENVIRONMENT
+from server.authz.contract.errors import Failure, PolicyUnavailable
+from server.authz.contract.question import Question, encode, encode_many
+from server.authz.opa.command import ENVIRONMENT
+from server.authz.opa.control_plane import ControlPlane
+from server.authz.opa.transport import Entrypoint, OpaTransport, TcpAddress
 from server.authz.pdp import PolicyDecisionPoint
-from server.authz.question import Question, encode, encode_many
 from server.authz.readiness import Authentication, Readiness, ReadinessProbe
-from server.authz.transport import Entrypoint, OpaTransport, TcpAddress
 
 TOKEN = "the-servers-own-token-long-enough-to-be-one"
 TOKENS = {"ostiary_tokens": {"server": TOKEN, "operator": "the-operators-token-long-enough-to-be-one"}}

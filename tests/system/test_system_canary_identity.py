@@ -108,7 +108,7 @@ def world(folder: Path, opa: Path, provider: str, environ: dict[str, str], worke
         text = CONFIG.replace("PROVIDER", provider).replace("PLACE", str(folder)).replace("WORKERS", str(workers))
         config.write_text(text.replace("VALKEY_PORT", port))
         with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
-            command = [sys.executable, "-m", "server.launcher", "run", str(config), "--port", "0"]
+            command = [sys.executable, "-m", "server.cli.main", "run", str(config), "--port", "0"]
             process = subprocess.Popen(command, env=given, cwd=folder / "work", stdout=stdout, stderr=stderr)
         found = World(folder, process, {password, *key, *environ.values()})
         try:
@@ -166,7 +166,7 @@ def end(found: World) -> None:
 def test_api_keys(tmp_path: Path, opa_binary: Path) -> None:
     (tmp_path / "w").mkdir()
     (tmp_path / "w" / "home").mkdir()
-    command = [sys.executable, "-m", "server.launcher", "key", "create", "--principal", "ci"]
+    command = [sys.executable, "-m", "server.cli.main", "key", "create", "--principal", "ci"]
     given = os.environ | {"OSTIARY_HOME": str(tmp_path / "w" / "home")}
     made = subprocess.run(command, env=given, capture_output=True, text=True, check=True)
     key = made.stdout.strip()
@@ -240,7 +240,7 @@ def test_a_store_out_of_reach_is_said_without_its_password(kind: str, tmp_path: 
         "server: {quota: {kvstore: {backend: counters, namespace: q}, anonymous_max_requests: 5}}\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "server.launcher", "run", str(config), "--port", "0"],
+        [sys.executable, "-m", "server.cli.main", "run", str(config), "--port", "0"],
         env=environment(tmp_path, opa_binary) | {"PASSWORD": password},
         capture_output=True,
         text=True,

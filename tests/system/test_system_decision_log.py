@@ -117,7 +117,7 @@ def test_a_full_disk_is_503_and_then_service_again_without_a_torn_line(tmp_path:
 
 def test_the_log_goes_to_standard_output_unless_told_otherwise(tmp_path: Path, environ: dict[str, str]) -> None:
     config = written(tmp_path, OPEN.replace("server:\n  decision_log: LOG\n", ""))
-    command = [sys.executable, "-m", "server.launcher", "run", str(config), "--port", str(free_port())]
+    command = [sys.executable, "-m", "server.cli.main", "run", str(config), "--port", str(free_port())]
     with (tmp_path / "stderr").open("wb") as stderr:
         server = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=stderr)
     try:

@@ -151,7 +151,7 @@ def judged(folder: Path, environ: dict[str, str]) -> Iterator[Peer]:
 def with_keys(folder: Path, environ: dict[str, str]) -> Iterator[Peer]:
     """A key that the command line has made."""
     made = subprocess.run(
-        [sys.executable, "-m", "server.launcher", "key", "create", "--principal", "ci", "--role", "developer"],
+        [sys.executable, "-m", "server.cli.main", "key", "create", "--principal", "ci", "--role", "developer"],
         env=environ,
         capture_output=True,
         text=True,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from policy.diagnostics import Findings
-from policy.document import parse_document
-from server.banner import Policies, alarms, banner
+from policy.source.diagnostics import Findings
+from policy.source.document import parse_document
+from server.cli.banner import Policies, alarms, banner
 from server.config import Config, read_config
 from tests.http.certificate import certificate
 
@@ -165,7 +165,7 @@ def test_a_program_that_the_shell_finds_is_called_by_its_name(program: Path, mon
 def test_a_program_that_has_no_name_is_called_by_way_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/somewhere/launcher.py", "run"])
     monkeypatch.setenv("PATH", "/nowhere")
-    assert f"TOKEN=$({sys.executable} -m server.launcher key create" in said()
+    assert f"TOKEN=$({sys.executable} -m server.cli.main key create" in said()
 
 
 def test_a_home_of_its_own_goes_along(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

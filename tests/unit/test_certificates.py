@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from server.certificates import UnusableCertificate
-from server.starting import start_failure
-from server.tls import ServerTls, UnusableAuthorities, client_context
+from server.net.certificates import UnusableCertificate
+from server.net.tls import ServerTls, UnusableAuthorities, client_context
+from server.process.startup import start_failure
 from tests.identity.services import Authority, encrypt
 
 BEGIN = b"-----BEGIN CERTIFICATE"

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from server.api.chat_body import ChatBody, look_at_chat
-from server.api.chat_cost import ChatCost, look_at_costly_chat
-from server.reading.strict import Refused, read_document
+from server.api.chat.body import ChatBody, look_at_chat
+from server.api.chat.token_budget import ChatCost, look_at_costly_chat
+from server.json_input.strict import Refused, read_document
 
 Json = dict[str, Any]
 

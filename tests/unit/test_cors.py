@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from starlette.datastructures import Headers
 
-from server.api.cors import Cors, CorsPolicy
+from server.http.cors import Cors, CorsPolicy
 
 APP, OTHER = "https://app.example", "https://other.example"
 VARY = {"Vary": "Origin"}

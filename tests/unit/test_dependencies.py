@@ -7,8 +7,8 @@ import logging
 
 import pytest
 
-from server import dependencies
-from server.dependencies import Dependencies, Dependency, State, cause_of
+from server.telemetry import dependencies
+from server.telemetry.dependencies import Dependencies, Dependency, State, cause_of
 
 
 class Probe:

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from policy.vocabulary import Decision, Verdict
-from server.api.errors import answer
 from server.authn.authenticator import AuthenticationFailed, IdentityUnavailable
-from server.authz.errors import AccessDenied, Failure, PolicyUnavailable
+from server.authz.contract.errors import AccessDenied, Failure, PolicyUnavailable
+from server.http.errors import answer
+from server.quota.admission import TooManyAtOnce
 from server.quota.counters import CountersUnavailable, Used
 from server.quota.quota import Limit, QuotaExceeded, Standing
-from server.storage.blobs import BlobMissing, BlobsFull, BlobsUnavailable
-from server.storage.database import AlreadyThere, DatabaseUnavailable, InDoubt, ParentGone
-from server.storage.guarded import Contended, NotFound
-from server.toll import TooManyAtOnce
+from server.storage.blobs.store import BlobMissing, BlobsFull, BlobsUnavailable
+from server.storage.database.database import AlreadyThere, DatabaseUnavailable, InDoubt, ParentGone
+from server.storage.records.guarded import Contended, NotFound
 
 if TYPE_CHECKING:
-    from server.authz.question import Question
+    from server.authz.contract.question import Question
 
 SECRET = "secret-canary"
 SOON = {"retry-after": "1", "x-should-retry": "true"}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.linear_pattern import LinearPattern, NotLinear
+from server.net.linear_pattern import LinearPattern, NotLinear
 
 _ATOMS = st.sampled_from(["a", "b", r"\.", "[ab]", "[^a]", ".", r"\w", "-", "^", "$", r"\A", r"\Z", "", "(?i:A)", "é"])
 _PATTERNS = st.recursive(

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from server.log_lines import CLIENTS, without_secrets
+from server.net.log_filter import CLIENTS, without_secrets
 
 SCRIPT = """
 import logging
-from server.log_lines import log_to_stderr
+from server.net.log_filter import log_to_stderr
 
 log_to_stderr()
 for name in NAMES:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from server.api.errors import ApiError
-from server.api.multipart import FormReader, PartBegins, PartEnds, PartEvent
+from server.http.errors import ApiError
+from server.http.multipart import FormReader, PartBegins, PartEnds, PartEvent
 
 NAMED = b'Content-Disposition: form-data; name="file"; filename="x"'
 

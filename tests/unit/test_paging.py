@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.api.paging import Wanted, places_of
+from server.http.pagination import Wanted, places_of
 
 UPWARDS, DOWNWARDS = range(1, 8), range(7, 0, -1)
 

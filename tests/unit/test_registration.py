@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from server.api.registration import look_at_benchmark, look_at_dataset, look_at_model, look_at_shield
-from server.reading.reader import Look
-from server.reading.strict import Json, Refused, read_document
+from server.api.registry.body import look_at_benchmark, look_at_dataset, look_at_model, look_at_shield
+from server.json_input.reader import Look
+from server.json_input.strict import Json, Refused, read_document
 
 DATASET: Json = {"purpose": "eval/messages-answer", "source": {"type": "uri", "uri": "u"}}
 BENCHMARK: Json = {"benchmark_id": "b", "dataset_id": "d", "scoring_functions": []}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.trusted_files import why_changeable, why_changeable_by_all
+from server.local_files.trust import why_changeable, why_changeable_by_all
 
 NOBODY = 65_534
 IS_ROOT = os.geteuid() == 0

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from policy.diagnostics import visible
+from policy.source.diagnostics import visible
 from translators.commands.deciding import decide_lines
 from translators.commands.directory import CompiledDirectory
 from translators.commands.explaining import explain

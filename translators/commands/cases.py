@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from policy.diagnostics import Findings, Span, did_you_mean, quoted
-from policy.document import Mapping, Node, Scalar, read_document
-from policy.document import Sequence as Listed
 from policy.fields import kind_of, known_keys, one_or_more_texts, one_text
+from policy.source.diagnostics import Findings, Span, did_you_mean, quoted
+from policy.source.document import Mapping, Node, Scalar, read_document
+from policy.source.document import Sequence as Listed
 from policy.vocabulary import Origin, Verdict
 from translators.commands.questions import (
     Known,

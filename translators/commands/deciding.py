@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, TextIO
 
 from translators.commands.loading import Loaded
 from translators.commands.questions import Known, Question, UnclearQuestion, question
-from translators.session import OpaSession
+from translators.opa_session import OpaSession
 
 _BATCH = 200
 

@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from policy.diagnostics import Diagnostic, InvalidDocument, Severity, Span, quoted
+from policy.source.diagnostics import Diagnostic, InvalidDocument, Severity, Span, quoted
 from translators.compiler import Bundle
 
 ARCHIVE = "bundle.tar.gz"

@@ -11,13 +11,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from policy.diagnostics import visible
+from policy.source.diagnostics import visible
+from translators.codegen.modules import CompiledRule
 from translators.commands.loading import Loaded
 from translators.commands.questions import Question
 from translators.compiler import Bundle
-from translators.modules import CompiledRule
 from translators.opa import find
-from translators.session import OpaFailed
+from translators.opa_session import OpaFailed
 
 _QUERY = '{"answer": data.ostiary.decision.answer, "holds": data.ostiary.explanation.holds}'
 

@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
-from policy.diagnostics import visible
+from policy.source.diagnostics import visible
 from translators.commands.testing import Results, Verdict
 
 

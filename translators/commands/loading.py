@@ -12,20 +12,20 @@ from pathlib import Path
 
 import typer
 
-from policy.collecting import collector_at_rest
-from policy.diagnostics import Diagnostic, Findings, InvalidDocument, quoted
-from policy.document import Mapping, read_document
 from policy.lints.guardrails import report_attributes_of_guardrails
-from policy.models import model_aliases
+from policy.model_names import model_aliases
 from policy.parser import read_policies
-from policy.rendering import as_json, render
 from policy.rules import PolicySet
 from policy.scopes import Names
+from policy.source.diagnostics import Diagnostic, Findings, InvalidDocument, quoted
+from policy.source.document import Mapping, read_document
+from policy.source.gc_pause import collector_at_rest
+from policy.source.rendering import as_json, render
 from translators.commands.questions import Known, UnclearQuestion
 from translators.compiler import Bundle, compile_policies
 from translators.guardrails.reading import read_guardrails
 from translators.opa import OpaNotFound
-from translators.session import OpaFailed
+from translators.opa_session import OpaFailed
 
 FAILED = 1
 """Exit code: warnings under `--strict`, a directory that isn't current, a policy test that failed."""

@@ -13,7 +13,7 @@ from translators.commands.columns import Column, columns
 from translators.commands.loading import Loaded
 from translators.commands.questions import Question, UnclearQuestion, question
 from translators.commands.testing import BATCH
-from translators.session import OpaSession
+from translators.opa_session import OpaSession
 
 MOST_DECISIONS: Final = 50_000
 """Largest table, in questions to OPA."""

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from policy.diagnostics import visible
+from policy.source.diagnostics import visible
 from translators.commands.columns import Column
 from translators.commands.matrix import Cell, Matrix
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from policy.diagnostics import visible
+from policy.source.diagnostics import visible
 from translators.commands.columns import Column
 from translators.commands.matrix import Matrix
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from policy.diagnostics import did_you_mean, quoted
 from policy.issuers import Issuers
 from policy.patterns import with_type
 from policy.routes import METHODS, normalize_path
+from policy.source.diagnostics import did_you_mean, quoted
 from policy.tables import Tables
 from policy.vocabulary import RECORD_PREFIX, RESOURCE_TYPES, TYPE_SYNONYMS, Action
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from policy.diagnostics import Diagnostic, InvalidDocument, visible
+from policy.source.diagnostics import Diagnostic, InvalidDocument, visible
+from translators.codegen.modules import CompiledRule
 from translators.commands.cases import Case, read_cases
 from translators.commands.loading import Loaded
 from translators.commands.questions import Known
-from translators.modules import CompiledRule
-from translators.session import OpaSession
+from translators.opa_session import OpaSession
 
 BATCH = 200
 """How many questions OPA is asked together."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from policy.diagnostics import Diagnostic, Severity, Span
+from policy.source.diagnostics import Diagnostic, Severity, Span
 from translators.guardrails.directory import CODE
 from translators.guardrails.lexing import without_comments
 from translators.guardrails.shapes import question_schema

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from policy.diagnostics import Diagnostic, Findings, Span, quoted
+from policy.source.diagnostics import Diagnostic, Findings, Span, quoted
 from translators.guardrails.heads import lines_of_guardrails
 from translators.guardrails.lexing import code_alone
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Final
 
+from translators.codegen.text import string_literal
 from translators.guardrails.lexing import code_alone
-from translators.text import string_literal
 
 FOLDER: Final = "ostiary/guardrails"
 """Where the files lie in the bundle."""

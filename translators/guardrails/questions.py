@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from policy.diagnostics import Findings, Span, quoted
 from policy.scopes import Names
+from policy.source.diagnostics import Findings, Span, quoted
 from translators.guardrails.checking import Tree
 from translators.guardrails.constants import constants
 from translators.guardrails.directory import CODE, PACKAGE

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from policy.diagnostics import Diagnostic, Findings, InvalidDocument, Severity, Span, quoted
 from policy.rules import Guardrails
 from policy.scopes import Names
+from policy.source.diagnostics import Diagnostic, Findings, InvalidDocument, Severity, Span, quoted
 from translators.guardrails.checking import complaints, parsed
 from translators.guardrails.directory import CODE, Contents, read_directory
 from translators.guardrails.heads import FOLDER, lines_of_guardrails

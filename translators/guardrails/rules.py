@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from policy.diagnostics import Findings, did_you_mean, quoted
+from policy.source.diagnostics import Findings, did_you_mean, quoted
 from translators.guardrails.checking import Tree, parsed
 from translators.guardrails.directory import CODE, PACKAGE
 from translators.guardrails.trees import imports, name_of, place, references, text_of

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from policy.diagnostics import did_you_mean, quoted
 from policy.scopes import Names
+from policy.source.diagnostics import did_you_mean, quoted
 from policy.vocabulary import RESOURCE_TYPES, TYPE_SYNONYMS, type_of_record
 from translators.law import LAW
 

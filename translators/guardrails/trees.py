@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from policy.diagnostics import Span
+from policy.source.diagnostics import Span
 from translators.guardrails.checking import Tree
 
 

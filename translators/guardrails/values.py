@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from policy.diagnostics import Span, quoted
+from policy.source.diagnostics import Span, quoted
 from translators.guardrails.checking import Tree
 from translators.guardrails.shapes import Shape
 from translators.guardrails.sight import Sight

@@ -10,14 +10,14 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from policy.diagnostics import Findings
-from policy.document import parse_document
+from policy.source.diagnostics import Findings
+from policy.source.document import parse_document
 from policy.vocabulary import Principal
-from server.authenticators import authenticator
 from server.authn import AuthenticationFailed, Authenticator
 from server.authn.api_keys import ISSUER as OF_KEYS
 from server.authn.key_store import KeyStore, KeyStoreUnusable
 from server.config import read_config
+from server.wiring.authenticators import authenticator
 from tests.identity.services import Asked, service
 from tests.unit.authn.authn_peers import Signer, ask, claims, encode, jwk_set
 

@@ -8,7 +8,7 @@ import pytest
 
 from policy.claims import DEFAULT_CLAIMS
 from server.authn import AuthenticationFailed
-from server.authn.claims import ClaimsMapping
+from server.authn.attributes import ClaimsMapping
 
 
 def test_the_default_makes_the_subject_and_roles_roles_and_groups_and_teams_teams() -> None:

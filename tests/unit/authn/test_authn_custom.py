@@ -13,10 +13,10 @@ from starlette.types import Scope
 
 from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed, IdentityUnavailable
+from server.authn.caching import Remembering
 from server.authn.custom import CustomValidator
 from server.authn.pseudonyms import PseudonymKeyUnusable, kept_key, pseudonym
-from server.authn.remembered import Remembering
-from server.tls import client_context
+from server.net.tls import client_context
 from tests.identity.services import service
 
 KEY = b"k" * 32

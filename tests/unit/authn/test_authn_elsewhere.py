@@ -8,7 +8,7 @@ import pytest
 
 from policy.claims import DEFAULT_CLAIMS
 from server.authn import AuthenticationFailed
-from server.authn.claims import ClaimsMapping
+from server.authn.attributes import ClaimsMapping
 
 GRAPH = {"src1": {"endpoint": "https://graph.microsoft.com/v1.0/users/1/getMemberObjects"}}
 GROUPS = {"groups": "teams"}

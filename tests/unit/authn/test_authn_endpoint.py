@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from server.authn import exchange
-from server.authn.endpoint import MAX_BYTES, Endpoint, UnusableEndpoint, open_endpoint
-from server.authn.exchange import ExchangeFailed
-from server.starting import start_failure
+from server.authn.key_source import MAX_BYTES, Endpoint, UnusableEndpoint, open_endpoint
+from server.net import http_client
+from server.net.http_client import ExchangeFailed
+from server.process.startup import start_failure
 from tests.identity.services import private_ca
 from tests.unit.authn.authn_peers import KeyServer, answer, key_server
 
@@ -129,7 +129,7 @@ def test_a_slow_or_dripping_answer_is_given_up_after_the_whole_time(
         while not server.released.wait(0.02):
             handler.wfile.write(b" ")
 
-    monkeypatch.setattr(exchange, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(http_client, "TIMEOUT_SECONDS", 0.2)
     for behaviour in (server.publish_when_released, drip):
         server.behaviour = behaviour
         started = time.monotonic()

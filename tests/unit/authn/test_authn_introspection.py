@@ -11,11 +11,11 @@ import pytest
 
 from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed, IdentityUnavailable
-from server.authn.claims import ClaimsMapping
+from server.authn.attributes import ClaimsMapping
+from server.authn.caching import Remembering
 from server.authn.introspection import IntrospectionSettings, IntrospectionValidator
-from server.authn.registered_claims import TokenRules
-from server.authn.remembered import Remembering
-from server.tls import client_context
+from server.authn.token_rules import TokenRules
+from server.net.tls import client_context
 from tests.identity.services import Asked, service
 from tests.unit.authn.authn_peers import AUDIENCE, ISSUER, NOW, ask
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from policy.diagnostics import Findings
-from policy.document import parse_document
 from policy.issuers import API_KEYS
 from policy.parser import read_policies
+from policy.source.diagnostics import Findings
+from policy.source.document import parse_document
 from server.authn.api_keys import ISSUER
 from server.config import read_config
 from server.config.auth import CustomConfig, GitHubConfig, KubernetesConfig

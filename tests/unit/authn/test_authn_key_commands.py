@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from server.authn.key_store import KeyStore
-from server.launcher import app
+from server.cli.main import app
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from server.authn import AuthenticationFailed
 from server.authn.keys import RSA_ALGORITHMS, parse_key_set
-from server.authn.registered_claims import TokenRules
+from server.authn.token_rules import TokenRules
 from server.authn.verify import UnknownKey, verify
 from tests.unit.authn.authn_peers import NOW, Signer, base64url, jwk_set
 

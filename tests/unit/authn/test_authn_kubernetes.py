@@ -12,10 +12,10 @@ import pytest
 
 from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed, IdentityUnavailable
-from server.authn.claims import ClaimsMapping
+from server.authn.attributes import ClaimsMapping
+from server.authn.caching import Remembering
 from server.authn.kubernetes import KubernetesValidator
-from server.authn.remembered import Remembering
-from server.tls import client_context
+from server.net.tls import client_context
 from tests.identity.services import Asked, private_ca, service
 from tests.unit.authn.authn_peers import ask
 

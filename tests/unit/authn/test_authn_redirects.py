@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from server.authn import IdentityUnavailable
+from server.authn.caching import Remembering, Validator
 from server.authn.custom import CustomValidator
-from server.authn.exchange import Exchange, Reply
 from server.authn.github import GitHubValidator
 from server.authn.introspection import IntrospectionSettings, IntrospectionValidator
 from server.authn.kubernetes import KubernetesValidator
-from server.authn.registered_claims import TokenRules
-from server.authn.remembered import Remembering, Validator
-from server.tls import client_context
+from server.authn.token_rules import TokenRules
+from server.net.http_client import Exchange, Reply
+from server.net.tls import client_context
 from tests.identity.services import Asked, service
 from tests.unit.authn.authn_peers import NOW, ask
 

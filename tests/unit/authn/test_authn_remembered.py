@@ -9,9 +9,9 @@ import pytest
 from starlette.types import Scope
 
 from policy.vocabulary import Principal
-from server.authn import AuthenticationFailed, IdentityUnavailable, remembered
-from server.authn.exchange import ExchangeFailed
-from server.authn.remembered import MAX_REMEMBERED, REFUSAL_SECONDS, Remembering, Vouched
+from server.authn import AuthenticationFailed, IdentityUnavailable, caching
+from server.authn.caching import MAX_REMEMBERED, REFUSAL_SECONDS, Remembering, Vouched
+from server.net.http_client import ExchangeFailed
 from tests.unit.authn.authn_peers import NOW, ask
 
 
@@ -146,7 +146,7 @@ def test_many_requests_with_one_token_ask_once_and_one_that_leaves_takes_nothing
 
 
 def test_a_flood_of_forged_tokens_pushes_no_good_one_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remembered, "MAX_REMEMBERED", 10)
+    monkeypatch.setattr(caching, "MAX_REMEMBERED", 10)
     assert MAX_REMEMBERED >= 1000
 
     async def scenario() -> None:
@@ -163,7 +163,7 @@ def test_a_flood_of_forged_tokens_pushes_no_good_one_out(monkeypatch: pytest.Mon
 
 
 def test_too_many_tokens_at_once_are_unavailable_and_not_queued_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remembered, "MAX_WAITING", 3)
+    monkeypatch.setattr(caching, "MAX_WAITING", 3)
 
     async def scenario() -> None:
         service = Scripted(gate=asyncio.Event())

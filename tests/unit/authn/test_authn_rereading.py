@@ -12,8 +12,8 @@ import pytest
 from server.authn import AuthenticationFailed, Authenticator, IdentityUnavailable
 from server.authn.jwks import REREAD_SECONDS, REREADINGS
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
-from server.dependencies import Dependency, State
-from server.observed import ObservedAuthenticator
+from server.telemetry.dependencies import Dependency, State
+from server.wiring.observed import ObservedAuthenticator
 from tests.unit.authn.authn_peers import AUDIENCE, ISSUER, NOW, KeyServer, Signer, answer, ask, claims, jwk_set
 
 Scenario = Callable[[OAuth2Authenticator], Any]

@@ -10,7 +10,7 @@ import pytest
 
 from server.authn import AuthenticationFailed
 from server.authn.keys import parse_key_set
-from server.authn.registered_claims import TokenRules
+from server.authn.token_rules import TokenRules
 from server.authn.verify import UnknownKey, verify
 from tests.unit.authn.authn_attacks import ATTACKS, SINGLE_OUT, World, with_claims, with_header, with_payload
 from tests.unit.authn.authn_peers import AUDIENCE, ISSUER, NOW, Signer, claims, jwk_set

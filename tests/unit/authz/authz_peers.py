@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from policy.vocabulary import Action, Origin, Principal, Resource, Route
-from server.authz.question import Question
-from server.authz.transport import OpaTransport, TcpAddress, UnixAddress
+from server.authz.contract.question import Question
+from server.authz.opa.transport import OpaTransport, TcpAddress, UnixAddress
 
 ALICE = Principal("alice", "https://issuer.example", {"roles": ("developer", "alice"), "teams": ("ml",)})
 MODEL = Resource("model", ("ollama/llama", "llama"), None, Origin.CONFIG)

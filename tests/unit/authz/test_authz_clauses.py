@@ -11,7 +11,9 @@ from authz_peers import ALICE, answer
 from jsonschema import Draft7Validator
 
 from policy.vocabulary import Action, Anonymous, Effect, Principal
-from server.authz.clauses import (
+from server.authz.contract.errors import Failure, PolicyUnavailable
+from server.authz.contract.question import ListQuestion, encode_list
+from server.authz.contract.record_filter import (
     Atom,
     Clause,
     FromConfig,
@@ -24,8 +26,6 @@ from server.authz.clauses import (
     Unowned,
     read_filter,
 )
-from server.authz.errors import Failure, PolicyUnavailable
-from server.authz.question import ListQuestion, encode_list
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "rego/schemas/input.json").read_text())
 FILES = ListQuestion(ALICE, Action.READ, "sql_record::openai_files")

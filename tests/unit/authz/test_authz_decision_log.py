@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from server.authz import decision_log
-from server.authz.decision_log import DecisionLog
-from server.authz.errors import Failure, PolicyUnavailable
-from server.authz.log_journal import HALF, Journal
-from server.authz.log_sink import LogFile
+from server.authz.contract.errors import Failure, PolicyUnavailable
+from server.authz.decision_log import log as decision_log
+from server.authz.decision_log.journal import HALF, Journal
+from server.authz.decision_log.log import DecisionLog
+from server.authz.decision_log.sink import LogFile
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -287,7 +287,7 @@ def test_a_line_that_is_larger_than_the_journal_ends_the_decision(
 KILLED = """
 import asyncio, sys
 from pathlib import Path
-from server.authz.decision_log import DecisionLog
+from server.authz.decision_log.log import DecisionLog
 
 async def main():
     log = DecisionLog.to_file(Path(sys.argv[1]))

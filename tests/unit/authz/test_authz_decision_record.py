@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy.vocabulary import Action, Anonymous, Principal, Resource, Route
-from server.authz.answer import read_answer
-from server.authz.decision_record import lines_of
-from server.authz.question import Question
+from server.authz.contract.answer import read_answer
+from server.authz.contract.question import Question
+from server.authz.decision_log.record import lines_of
 
 ANSWER = read_answer(answer(route=decision(rule="route_policy[1]"), resource=decision(effect="deny")), BOTH)
 

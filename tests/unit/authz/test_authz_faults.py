@@ -30,10 +30,10 @@ from authz_peers import (
 )
 
 from policy.vocabulary import Action, Anonymous, Principal
-from server.authz.errors import Failure, PolicyUnavailable
+from server.authz.contract.errors import Failure, PolicyUnavailable
+from server.authz.contract.question import Question
+from server.authz.opa.transport import DEADLINE, TcpAddress, UnixAddress
 from server.authz.pdp import PolicyDecisionPoint
-from server.authz.question import Question
-from server.authz.transport import DEADLINE, TcpAddress, UnixAddress
 
 Script = Callable[[Peer, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

@@ -12,11 +12,11 @@ import pytest
 from authz_peers import Peer, decision, reply, scripted, transport_to
 
 from policy.vocabulary import Action, Principal, Resource, Verdict
-from server.authz.errors import Failure, PolicyUnavailable
-from server.authz.gathering import ENOUGH, LONGEST, MOST
+from server.authz.contract.errors import Failure, PolicyUnavailable
+from server.authz.contract.question import Question
+from server.authz.opa.batching import ENOUGH, LONGEST, MOST
 from server.authz.pdp import PolicyDecisionPoint
-from server.authz.question import Question
-from server.telemetry.trace_context import CURRENT, TraceContext
+from server.net.trace_context import CURRENT, TraceContext
 
 SINGLE, SHARED = "/decision/answer?", "/decision/answers?"
 Answering = Callable[[str, list[str]], bytes]

@@ -10,14 +10,14 @@ import pytest
 from authz_peers import ALICE, answer, answering, reply, scripted, transport_to
 
 from policy.vocabulary import Action
-from server.authz.clauses import read_filter
-from server.authz.decision_log import DecisionLog
-from server.authz.errors import Failure, PolicyUnavailable
+from server.authz.contract.errors import Failure, PolicyUnavailable
+from server.authz.contract.question import ListQuestion, encode_list
+from server.authz.contract.record_filter import read_filter
+from server.authz.decision_log.log import DecisionLog
+from server.authz.opa.transport import UnixAddress
 from server.authz.pdp import PolicyDecisionPoint
 from server.authz.pep import PolicyEnforcementPoint, RequestContext
 from server.authz.permit import ListPermit
-from server.authz.question import ListQuestion, encode_list
-from server.authz.transport import UnixAddress
 
 FILES = ListQuestion(ALICE, Action.READ, "sql_record::openai_files")
 CONTEXT = RequestContext("req_1", ALICE)

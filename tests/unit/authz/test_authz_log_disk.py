@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from server.authz import decision_log as module
-from server.authz.decision_log import DecisionLog
-from server.authz.errors import Failure, PolicyUnavailable
-from server.authz.log_journal import Journal
-from server.authz.log_sink import Beginning, LogFile, Rotation
+from server.authz.contract.errors import Failure, PolicyUnavailable
+from server.authz.decision_log import log as module
+from server.authz.decision_log.journal import Journal
+from server.authz.decision_log.log import DecisionLog
+from server.authz.decision_log.sink import Beginning, LogFile, Rotation
 
 
 class Refusing:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from server.authz.log_journal import HALF, Journal, left_behind
+from server.authz.decision_log.journal import HALF, Journal, left_behind
 
 LINES = [b'{"line":%d}\n' % number for number in range(6)]
 

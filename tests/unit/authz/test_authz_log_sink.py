@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from server.authz.log_sink import LogFile, Rotation, Stream
+from server.authz.decision_log.sink import LogFile, Rotation, Stream
 
 WRITER = """
 import sys
 from pathlib import Path
-from server.authz.log_sink import LogFile, Rotation
+from server.authz.decision_log.sink import LogFile, Rotation
 
 path, name, count, size = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 file = LogFile(path, Rotation(size, 1000) if size else None)
@@ -223,7 +223,7 @@ def test_a_stream_that_does_not_block_gets_every_byte_in_order() -> None:
 
 STREAMER = """
 import sys
-from server.authz.log_sink import Stream
+from server.authz.decision_log.sink import Stream
 
 stream = Stream(1)
 for number in range(400):

@@ -24,11 +24,11 @@ from authz_peers import (
 )
 
 from policy.vocabulary import Decision, StampOwner, Verdict
-from server.authz.answer import Answer, read_answer
-from server.authz.breaker import FAILURES_TO_OPEN, LONGEST_PAUSE, SHORTEST_PAUSE, Breaker
-from server.authz.errors import Failure, PolicyUnavailable
+from server.authz.contract.answer import Answer, read_answer
+from server.authz.contract.errors import Failure, PolicyUnavailable
+from server.authz.opa.breaker import FAILURES_TO_OPEN, LONGEST_PAUSE, SHORTEST_PAUSE, Breaker
+from server.authz.opa.transport import UnixAddress
 from server.authz.pdp import PolicyDecisionPoint
-from server.authz.transport import UnixAddress
 
 
 class Clock:

@@ -27,13 +27,13 @@ from authz_peers import (
 )
 
 from policy.vocabulary import Action
-from server.authz.answer import read_answer
-from server.authz.decision_log import DecisionLog
-from server.authz.errors import Failure, PolicyUnavailable
+from server.authz.contract.answer import read_answer
+from server.authz.contract.errors import Failure, PolicyUnavailable
+from server.authz.decision_log.log import DecisionLog
+from server.authz.opa.transport import UnixAddress
 from server.authz.pdp import PolicyDecisionPoint
 from server.authz.pep import PolicyEnforcementPoint, RequestContext
 from server.authz.permit import MINT, Permit
-from server.authz.transport import UnixAddress
 
 SERVER = Path(__file__).parents[3] / "server"
 CONTEXT = RequestContext("req_1", ALICE)

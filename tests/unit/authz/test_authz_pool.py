@@ -18,8 +18,8 @@ from authz_peers import (
     transport_to,
 )
 
-from server.authz.errors import Failure, PolicyUnavailable
-from server.authz.transport import OpaTransport, UnixAddress
+from server.authz.contract.errors import Failure, PolicyUnavailable
+from server.authz.opa.transport import OpaTransport, UnixAddress
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy.vocabulary import Action, Anonymous, Origin, Principal, Resource, Route
-from server.authz.answer import read_undecided
-from server.authz.errors import Failure, PolicyUnavailable
-from server.authz.question import MALFORMED, Question, encode
+from server.authz.contract.answer import read_undecided
+from server.authz.contract.errors import Failure, PolicyUnavailable
+from server.authz.contract.question import MALFORMED, Question, encode
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "rego/schemas/input.json").read_text())
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from authz_peers import PERMITTED, READ, answering, decision, reply, scripted, transport_to
 
-from server.authz.answer import read_answers
-from server.authz.connection import MAX_ANSWER
-from server.authz.errors import Failure, PolicyUnavailable
+from server.authz.contract.answer import read_answers
+from server.authz.contract.errors import Failure, PolicyUnavailable
+from server.authz.contract.question import encode, encode_many
+from server.authz.opa.connection import MAX_ANSWER
 from server.authz.pdp import MOST_TOGETHER, PolicyDecisionPoint
-from server.authz.question import encode, encode_many
 
 GOOD = json.loads(PERMITTED)["result"]
 DENIED = {**GOOD, "resource": json.loads(json.dumps(decision(effect="deny")))}

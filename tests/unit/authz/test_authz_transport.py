@@ -20,8 +20,8 @@ from authz_peers import (
     transport_to,
 )
 
-from server.authz.errors import PolicyUnavailable
-from server.authz.transport import TcpAddress
+from server.authz.contract.errors import PolicyUnavailable
+from server.authz.opa.transport import TcpAddress
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 

@@ -8,8 +8,8 @@ import pytest
 from authz_peers import BOTH, CREATE, ROUTE, answer, decision, stamp
 
 from policy.vocabulary import UseLimit
-from server.authz.answer import read_answer
-from server.authz.errors import Failure, PolicyUnavailable
+from server.authz.contract.answer import read_answer
+from server.authz.contract.errors import Failure, PolicyUnavailable
 
 
 def named(limit: Any = 0, **more: Any) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from textwrap import dedent
 
-from policy.diagnostics import Diagnostic, Findings, Severity
-from policy.document import parse_document
+from policy.source.diagnostics import Diagnostic, Findings, Severity
+from policy.source.document import parse_document
 from server.config import Config, read_config
 
 NAME = "config.yaml"

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from config_texts import NAME, load, read
 
-from policy.rendering import render
-from server.config.shape import Shape
+from policy.source.rendering import render
+from server.config.base import Shape
 
 CANARY = "canary-5b1f0e"
 ISSUER = "server: {auth: {provider_config: {type: oauth2_token, audience: a, "

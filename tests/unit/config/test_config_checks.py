@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from config_texts import NAME, errors, load, read, warnings, with_models, with_provider, with_server
 
-from policy.diagnostics import Findings, InvalidDocument
-from policy.document import parse_document
 from policy.parser import read_policies
+from policy.source.diagnostics import Findings, InvalidDocument
+from policy.source.document import parse_document
 from server.config import load_config, read_config
 
 

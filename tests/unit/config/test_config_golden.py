@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from policy.diagnostics import Findings
-from policy.document import read_document
-from policy.rendering import render
+from policy.source.diagnostics import Findings
+from policy.source.document import read_document
+from policy.source.rendering import render
 from server.config import read_config
 
 FOLDER = Path(__file__).parents[2] / "golden" / "config"

@@ -22,7 +22,7 @@ CASES = [
 
 
 def printed(path: Path) -> list[tuple[str, str]]:
-    command = [sys.executable, "-m", "server.launcher", "run", "--check", str(path)]
+    command = [sys.executable, "-m", "server.cli.main", "run", "--check", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     return HEAD.findall(done.stderr)

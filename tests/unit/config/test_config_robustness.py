@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policy.diagnostics import Findings, InvalidDocument
-from policy.document import parse_document
+from policy.source.diagnostics import Findings, InvalidDocument
+from policy.source.document import parse_document
 from server.config import Config, load_config, read_config
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "config"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from config_texts import errors, load, read, warnings, with_models, with_provider, with_server
 
-from policy.diagnostics import InvalidDocument, Severity
+from policy.source.diagnostics import InvalidDocument, Severity
 from server.config import CorsConfig, OAuth2Config, load_config
 from server.config.providers import OllamaSettings, OpenAISettings
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from config_texts import errors, load, warnings, with_provider, with_server
 
-from policy.diagnostics import Findings
-from policy.document import parse_document
 from policy.parser import read_policies
+from policy.source.diagnostics import Findings
+from policy.source.document import parse_document
 from server.config import CorsConfig
 from server.config.auth import CustomConfig, GitHubConfig, KubernetesConfig, OAuth2Config
 from server.config.providers import VllmSettings

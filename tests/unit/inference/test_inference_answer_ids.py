@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.inference import renaming
-from server.inference.events import EventRelay
+from server.inference.answers import model_name
+from server.inference.answers.event_relay import EventRelay
+from server.inference.answers.model_name import Renaming
 from server.inference.provider import DONE
-from server.inference.renaming import Renaming
 from tests.unit.inference.test_inference_renaming import NAME, answers
 
 OURS = "chatcmpl-ours"
@@ -29,7 +29,7 @@ def test_any_answer_gets_both_and_keeps_the_rest(
     text = dumps(answer, separators=separators, ensure_ascii=ascii_only).encode()
     with pytest.MonkeyPatch.context() as patch:
         if large:
-            patch.setattr(renaming, "SMALL", 0)
+            patch.setattr(model_name, "SMALL", 0)
         out = identified(text)
     assert loads(out) == {**answer, "model": NAME, "id": OURS}
     assert out.count(OURS.encode()) == 1

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.inference.assembly import Assembly
-from server.inference.echo import Echo
+from server.inference.answers.accumulator import Assembly
 from server.inference.provider import DONE, ChatRequest
-from server.reading.reader import Reader
+from server.inference.providers.echo import Echo
+from server.json_input.reader import Reader
 
 Json = dict[str, Any]
 

@@ -8,8 +8,8 @@ from json import dumps, loads
 
 import pytest
 
-from server.inference.openai_compatible import OpenAICompatible
 from server.inference.provider import ChatRequest
+from server.inference.providers.openai_compatible import OpenAICompatible
 
 BODY = {"object": "chat.completion", "model": "m", "choices": []}
 ASKED = ChatRequest("p/m", b'{"model": "m", "messages": []}')

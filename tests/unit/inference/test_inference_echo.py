@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.inference.echo import LONGEST, Echo
 from server.inference.provider import ChatRequest, Fault, HealthStatus, ProviderFailed
-from server.reading.reader import Reader
+from server.inference.providers.echo import LONGEST, Echo
+from server.json_input.reader import Reader
 
 Json = dict[str, Any]
 TOOLS = [{"type": "function", "function": {"name": name}} for name in ("weather", "time")]

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.inference.events import MAX_EVENT, EventRelay
+from server.inference.answers.event_relay import MAX_EVENT, EventRelay
+from server.inference.answers.model_name import QUICK, SMALL
 from server.inference.provider import DONE
-from server.inference.renaming import QUICK, SMALL
 
 
 def chunk(content: str, model: str = "upstream", separators: tuple[str, str] = (",", ":")) -> bytes:

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from server.inference.echo import Echo
-from server.inference.keeping import KeepingProvider
-from server.inference.metered import MeteredProvider
+from server.api.chat.recording import KeepingProvider
+from server.inference.answers.metered import MeteredProvider
 from server.inference.provider import (
     DONE,
     ChatRequest,
@@ -22,8 +21,9 @@ from server.inference.provider import (
     Provider,
     ProviderFailed,
 )
-from server.reading.reader import Reader
-from server.storage.database import DatabaseUnavailable
+from server.inference.providers.echo import Echo
+from server.json_input.reader import Reader
+from server.storage.database.database import DatabaseUnavailable
 from server.storage.write_queue import WriteQueue
 
 Json = dict[str, Any]

@@ -8,7 +8,7 @@ from json import dumps
 
 import pytest
 
-from server.inference.metered import MeteredProvider
+from server.inference.answers.metered import MeteredProvider
 from server.inference.provider import ChatRequest, ChatStream, Fault, Health, HealthStatus, Pieces, ProviderFailed
 
 ASKED = ChatRequest("p/m", b"{}")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from server.inference.openai_compatible import OpenAICompatible
 from server.inference.provider import ChatRequest, Fault, HealthStatus, ProviderFailed
+from server.inference.providers.openai_compatible import OpenAICompatible
 from tests.http.upstream import SECRET, TEXT, Upstream, upstream
 
 KEY = "sk-provider-key"
@@ -322,7 +322,7 @@ def test_health_is_asked_for_once_however_many_want_to_know(server: Upstream) ->
 
 
 def test_health_is_asked_for_again_after_a_while(server: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    from server.inference import openai_compatible as module
+    from server.inference.providers import openai_compatible as module
 
     monkeypatch.setattr(module, "HEALTH_SECONDS", 0.1)
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.inference import renaming
-from server.inference.renaming import SMALL, NotAnAnswer, Renaming
+from server.inference.answers import model_name
+from server.inference.answers.model_name import SMALL, NotAnAnswer, Renaming
 
 NAME = 'p/"ü"'
 
@@ -52,7 +52,7 @@ def test_any_answer_gets_the_name_and_keeps_the_rest(
     text = dumps(answer, separators=separators, ensure_ascii=ascii_only).encode()
     with pytest.MonkeyPatch.context() as patch:
         if large:
-            patch.setattr(renaming, "SMALL", 0)
+            patch.setattr(model_name, "SMALL", 0)
         out = renamed(text)
     assert loads(out) == {**answer, "model": NAME}
     if "model" in answer:
@@ -166,7 +166,7 @@ NO_ANSWERS = [
 @pytest.mark.parametrize("large", [False, True])
 def test_what_is_no_answer_is_refused(text: bytes, large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if large:
-        monkeypatch.setattr(renaming, "SMALL", -1)
+        monkeypatch.setattr(model_name, "SMALL", -1)
     with pytest.raises(NotAnAnswer):
         renamed(text)
 

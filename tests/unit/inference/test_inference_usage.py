@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from server.inference.answers.usage import MOST_TOKENS, StreamUsage, believed, tokens_of
 from server.inference.provider import DONE
-from server.inference.usage import MOST_TOKENS, StreamUsage, believed, tokens_of
 
 
 def event(**members: Any) -> bytes:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from textwrap import dedent, indent
 
-from policy.diagnostics import Diagnostic, Findings
-from policy.document import parse_document
 from policy.parser import read_policies
 from policy.rules import AccessRule, PolicySet, RouteRule
+from policy.source.diagnostics import Diagnostic, Findings
+from policy.source.document import parse_document
 
 NAME = "config.yaml"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from contextlib import suppress
 
-from policy.collecting import collector_at_rest
+from policy.source.gc_pause import collector_at_rest
 
 
 def test_the_collector_is_as_it_was_afterwards() -> None:

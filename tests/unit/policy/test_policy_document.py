@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from policy.diagnostics import InvalidDocument, Span
-from policy.document import DEPTH_LIMIT, NODE_LIMIT, Mapping, Scalar, Sequence, parse_document, read_document
-from policy.source import SIZE_LIMIT
+from policy.source.diagnostics import InvalidDocument, Span
+from policy.source.document import DEPTH_LIMIT, NODE_LIMIT, Mapping, Scalar, Sequence, parse_document, read_document
+from policy.source.text import SIZE_LIMIT
 
 
 def refusal(text: str) -> tuple[str, int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from policy.environment import (
+from policy.source.environment import (
     DISABLED,
     Missing,
     empty_conditionals,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from policy.diagnostics import Diagnostic, Findings, InvalidDocument
-from policy.document import read_document
 from policy.parser import read_policies
-from policy.rendering import render
+from policy.source.diagnostics import Diagnostic, Findings, InvalidDocument
+from policy.source.document import read_document
+from policy.source.rendering import render
 
 FOLDER = Path(__file__).parents[2] / "golden" / "diagnostics"
 CASES = sorted(FOLDER.glob("*.yaml"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from policy.diagnostics import Diagnostic
 from policy.issuers import API_KEYS, GITHUB
 from policy.rules import PolicySet
+from policy.source.diagnostics import Diagnostic
 from tests.unit.policy.policy_texts import codes, read_auth
 
 OWN, PARTNER = "https://own.example", "https://partner.example"

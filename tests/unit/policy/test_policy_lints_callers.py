@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from policy_texts import codes, read, read_auth
 
-from policy.diagnostics import Diagnostic
+from policy.source.diagnostics import Diagnostic
 
 ROLES = "access_policy: [{permit: {actions: read}, when: user with admin in roles}]"
 

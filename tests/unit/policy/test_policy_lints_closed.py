@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from policy_texts import read_auth
 
-from policy.diagnostics import Diagnostic
+from policy.source.diagnostics import Diagnostic
 
 FILES = "permit: {actions: [read], resource: 'sql_record::openai_files'}, when: user is owner"
 MODELS = "permit: {actions: [read], resource: 'model::*'}"

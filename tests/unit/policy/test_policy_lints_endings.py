@@ -7,9 +7,9 @@ import json
 import pytest
 from policy_texts import access_rules, codes, route_rules
 
-from policy.diagnostics import Span
 from policy.expressions import literal_start, may_end_in_mid_word
 from policy.rules import Regex
+from policy.source.diagnostics import Span
 
 PLACE = Span("config.yaml", 1, 1)
 

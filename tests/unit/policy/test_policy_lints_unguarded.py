@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from policy_texts import codes, read_auth
 
-from policy.diagnostics import Diagnostic
+from policy.source.diagnostics import Diagnostic
 
 UNGUARDED = {"unguarded-everything", "unguarded-records", "unguarded-change"}
 RECORDS = "this rule lets every caller {} every stored record, no matter who owns it"

@@ -7,7 +7,7 @@ import json
 import pytest
 from policy_texts import codes, read, read_auth, route_rules
 
-from policy.diagnostics import Diagnostic
+from policy.source.diagnostics import Diagnostic
 
 MODELS = """
 providers:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from policy.document import parse_document
-from policy.models import model_aliases, model_names
+from policy.model_names import model_aliases, model_names
+from policy.source.document import parse_document
 
 CONFIG = """
 models:

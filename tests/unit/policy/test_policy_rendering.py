@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from policy.diagnostics import Diagnostic, Severity, Span, did_you_mean, quoted
-from policy.rendering import LINE_WIDTH, as_json, render
+from policy.source.diagnostics import Diagnostic, Severity, Span, did_you_mean, quoted
+from policy.source.rendering import LINE_WIDTH, as_json, render
 
 
 def at(line: int, column: int, message: str = "wrong", hint: str = "") -> Diagnostic:

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy.conditions import FORMS
-from policy.diagnostics import Findings, InvalidDocument, Severity
-from policy.document import parse_document
-from policy.environment import substitute
 from policy.parser import read_policies
-from policy.rendering import as_json, render
+from policy.source.diagnostics import Findings, InvalidDocument, Severity
+from policy.source.document import parse_document
+from policy.source.environment import substitute
+from policy.source.rendering import as_json, render
 
 RULE = """
       - permit:

@@ -7,10 +7,10 @@ import json
 import pytest
 from policy_texts import access_rules, codes, read_auth, route_rules
 
-from policy.diagnostics import Findings, Span
-from policy.document import parse_document
 from policy.parser import parse_access_policy, parse_route_policy
 from policy.rules import AccessRule, Clause, Conditions, ExactName, HasValue, RouteRule
+from policy.source.diagnostics import Findings, Span
+from policy.source.document import parse_document
 from policy.vocabulary import Action, Effect
 
 

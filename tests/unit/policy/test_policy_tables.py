@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from policy.diagnostics import Diagnostic
 from policy.rules import ExactName, OfType
+from policy.source.diagnostics import Diagnostic
 from tests.unit.policy.policy_texts import codes, read
 
 STORES = """

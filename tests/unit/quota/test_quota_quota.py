@@ -12,10 +12,10 @@ import pytest
 
 from policy.vocabulary import Anonymous, Principal
 from server.quota import quota as module
+from server.quota.admission import Toll
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import Limit, Quota, QuotaExceeded, Standing
 from server.quota.sqlite import SqliteCounters
-from server.toll import Toll
 
 DAY = 86_400
 ALICE = Principal("alice", "https://issuer.example")

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from policy.vocabulary import Anonymous, Principal
-from server.addresses import ClientAddresses
-from server.authz.decision_record import Limited
+from server.authz.decision_log.record import Limited
+from server.net.client_address import ClientAddresses
+from server.quota.admission import Tolls, TooManyAtOnce, Turnstile, caller_of, limited_by, quota_headers
 from server.quota.counters import CountersUnavailable, Used
 from server.quota.quota import Limit, Quota, QuotaExceeded, Standing
 from server.quota.sqlite import SqliteCounters
-from server.toll import Tolls, TooManyAtOnce, Turnstile, caller_of, limited_by, quota_headers
 
 LIMIT = Limit(5, 70, "server.quota.limits[1].max_requests", "server.quota.limits[1].max_tokens_per_period")
 

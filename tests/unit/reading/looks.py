@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from server.reading.strict import Document, Refused
+from server.json_input.strict import Document, Refused
 
 
 def count(document: Document) -> dict[str, Any]:

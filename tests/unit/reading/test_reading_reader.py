@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 import pytest
 import uvloop
 
-from server.reading import child, reader
-from server.reading.reader import LARGE, PROCESSES, Reader
-from server.reading.strict import Refused, Why, read_document
+from server.json_input import reader, worker
+from server.json_input.reader import LARGE, PROCESSES, Reader
+from server.json_input.strict import Refused, Why, read_document
 from tests.unit.reading import looks
 
 T = TypeVar("T")
@@ -214,7 +214,7 @@ def test_many_bodies_at_once_are_each_answered_for_themselves() -> None:
 
 def test_a_killed_server_leaves_no_reading_process_behind() -> None:
     code = (
-        "import asyncio; from server.reading.reader import Reader; from tests.unit.reading import looks\n"
+        "import asyncio; from server.json_input.reader import Reader; from tests.unit.reading import looks\n"
         "async def main():\n"
         "    made = Reader()\n"
         f"    raw = b'{{\"a\":\"' + b'x' * {LARGE} + b'\"}}'\n"
@@ -233,7 +233,7 @@ def test_a_killed_server_leaves_no_reading_process_behind() -> None:
 def test_what_a_reading_process_imports_is_the_standard_library_and_little_of_ours() -> None:
     code = (
         "import sys; sys.path.append(sys.argv[1])\n"
-        "import server.reading.child, server.api.chat_body, server.inference.echo\n"
+        "import server.json_input.worker, server.api.chat.body, server.inference.providers.echo\n"
         "print(*sorted({name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names)))"
     )
     command = [sys.executable, "-I", "-S", "-c", code, str(ROOT)]
@@ -248,5 +248,5 @@ def test_the_limit_of_memory_is_one_that_an_honest_body_does_not_meet() -> None:
         async with opened() as made:
             return await made.look(numbers, looks.count)
 
-    assert len(numbers) < MEGABYTES < child.MEMORY
+    assert len(numbers) < MEGABYTES < worker.MEMORY
     assert run(read())["members"] == 1

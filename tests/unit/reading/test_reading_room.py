@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from server.reading.room import SHARES, Room
-from server.reading.turns import NoRoom
+from server.json_input.memory_limit import SHARES, Room
+from server.json_input.queue import NoRoom
 
 
 def test_a_caller_gets_its_part_and_no_more() -> None:

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from server.reading.turns import NoRoom, Turns
+from server.json_input.queue import NoRoom, Turns
 
 
 async def settle() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from policy.vocabulary import Effect
-from server.authz.clauses import (
+from server.authz.contract.record_filter import (
     Atom,
     Clause,
     Fact,
@@ -22,7 +22,7 @@ from server.authz.clauses import (
     Undecided,
     Unowned,
 )
-from server.storage.record_filter import RowVerdict, compile_filter
+from server.storage.records.sql_filter import RowVerdict, compile_filter
 from tests.rows import Row, Rows
 
 PERMIT, FORBID = Effect.PERMIT, Effect.FORBID

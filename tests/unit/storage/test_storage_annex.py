@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from policy.vocabulary import Origin
-from server.storage.annex import Annex
-from server.storage.database import AlreadyThere, Database, Overtaken, ParentGone
-from server.storage.records import Draft, Record, Records
-from server.storage.schema import bring_up_to_date
+from server.storage.database.database import AlreadyThere, Database, Overtaken, ParentGone
+from server.storage.database.migrate import bring_up_to_date
+from server.storage.records.parts import Annex
+from server.storage.records.table import Draft, Record, Records
 from tests.databases import Make, opened
 
 Use = Callable[[Database, Records, Annex], Awaitable[None]]

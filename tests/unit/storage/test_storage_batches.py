@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from server.storage.batches import Batches, Writing
-from server.storage.database import AlreadyThere, DatabaseUnavailable, Overtaken, ParentGone, Step
-from server.storage.records import Draft, Records
-from server.storage.schema import bring_up_to_date
-from server.storage.sqlite import SqliteDatabase
+from server.storage.database.database import AlreadyThere, DatabaseUnavailable, Overtaken, ParentGone, Step
+from server.storage.database.migrate import bring_up_to_date
+from server.storage.database.sqlite import SqliteDatabase
+from server.storage.database.sqlite_batches import Batches, Writing
+from server.storage.records.table import Draft, Records
 from tests.databases import opened
 
 TOGETHER = 20

@@ -18,9 +18,9 @@ from typing import TypeVar
 import pytest
 from pydantic import SecretStr
 
-from server.storage.blobs import PIECE, BlobMissing, Blobs, BlobsFull, BlobsUnavailable, BlobsUnusable
-from server.storage.blobs_local import DirectoryBlobs
-from server.storage.blobs_s3 import BucketBlobs
+from server.storage.blobs.bucket import BucketBlobs
+from server.storage.blobs.directory import DirectoryBlobs
+from server.storage.blobs.store import PIECE, BlobMissing, Blobs, BlobsFull, BlobsUnavailable, BlobsUnusable
 from tests.s3 import BUCKET, Bucket, running_s3
 
 T = TypeVar("T")
@@ -323,7 +323,7 @@ def test_a_bucket_that_may_not_be_listed_starts_with_a_warning(caplog: pytest.Lo
 def test_a_bucket_that_nobody_serves_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     hint = "or something else answers there; start it, or correct `endpoint` in `storage.blobs`"
     assert complaint(in_bucket("http://127.0.0.1:9")) == f"the bucket `the-bucket` can't be reached, {hint}"
-    monkeypatch.setattr("server.storage.blobs_s3._START_SECONDS", 0.3)
+    monkeypatch.setattr("server.storage.blobs.bucket._START_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert "can't be reached" in complaint(in_bucket(f"http://127.0.0.1:{silent.getsockname()[1]}"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -424,7 +424,7 @@ def test_files_leave_room_on_the_disk_for_the_log_and_the_records(
     blocks: int, free: int, fits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = os.statvfs_result((4096, 4096, blocks, free + 77, free, 0, 0, 0, 0, 255))
-    monkeypatch.setattr("server.storage.blobs_local.os.fstatvfs", lambda _descriptor: disk)
+    monkeypatch.setattr("server.storage.blobs.directory.os.fstatvfs", lambda _descriptor: disk)
 
     async def run() -> None:
         blobs = DirectoryBlobs(tmp_path)

@@ -10,7 +10,7 @@ from secrets import token_hex
 
 import pytest
 
-from server.storage.blobs_local import DirectoryBlobs
+from server.storage.blobs.directory import DirectoryBlobs
 
 
 def key() -> str:

@@ -12,19 +12,19 @@ from typing import Any, cast
 
 import pytest
 
-from server.storage import claims as claims_module
-from server.storage import janitor as janitor_module
-from server.storage.blobs import BlobMissing, Blobs, BlobsUnavailable
-from server.storage.blobs_local import DirectoryBlobs
-from server.storage.claims import ClaimLost, Claims
-from server.storage.database import Database, Step
-from server.storage.file_store import FileStore, new_file_id
-from server.storage.guarded import GuardedStore
-from server.storage.janitor import Janitor
-from server.storage.postgres import PostgresDatabase
-from server.storage.records import Draft, Records
-from server.storage.schema import bring_up_to_date
-from server.storage.sqlite import SqliteDatabase
+from server.api.files import blob_leases as claims_module
+from server.api.files import sweeper as janitor_module
+from server.api.files.blob_leases import ClaimLost, Claims
+from server.api.files.store import FileStore, new_file_id
+from server.api.files.sweeper import Janitor
+from server.storage.blobs.directory import DirectoryBlobs
+from server.storage.blobs.store import BlobMissing, Blobs, BlobsUnavailable
+from server.storage.database.database import Database, Step
+from server.storage.database.migrate import bring_up_to_date
+from server.storage.database.postgres import PostgresDatabase
+from server.storage.database.sqlite import SqliteDatabase
+from server.storage.records.guarded import GuardedStore
+from server.storage.records.table import Draft, Records
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from itertools import permutations
 import pytest
 
 from policy.vocabulary import Principal
-from server.storage.database import AlreadyThere, Database, Step
-from server.storage.records import Draft, Records
-from server.storage.schema import bring_up_to_date
+from server.storage.database.database import AlreadyThere, Database, Step
+from server.storage.database.migrate import bring_up_to_date
+from server.storage.records.table import Draft, Records
 from tests.databases import Make, opened
 
 ANN = Principal("ann", "https://a.example", {"teams": ("ml",)})

@@ -13,17 +13,17 @@ import pytest
 from filter_rows import FACTS, FORBID, PERMIT, clauses, holds, row
 
 from policy.vocabulary import Action, Anonymous, Decision, Effect, Principal, Resource, StampOwner, Verdict
-from server.authz.answer import Answer
-from server.authz.clauses import Atom, Fact, NameIs, NameStartsWith, RecordFilter, Undecided
+from server.authz.contract.answer import Answer
+from server.authz.contract.question import Question
+from server.authz.contract.record_filter import Atom, Fact, NameIs, NameStartsWith, RecordFilter, Undecided
 from server.authz.pep import Listing
 from server.authz.permit import MINT, ListPermit, Permit
-from server.authz.question import Question
-from server.storage.database import AlreadyThere, Database
-from server.storage.guarded import GuardedStore, NotFound
-from server.storage.names import Names, facet_of
-from server.storage.record_filter import RowVerdict, compile_filter
-from server.storage.records import Draft, Page, Records
-from server.storage.schema import bring_up_to_date
+from server.storage.database.database import AlreadyThere, Database
+from server.storage.database.migrate import bring_up_to_date
+from server.storage.records.guarded import GuardedStore, NotFound
+from server.storage.records.names import Names, facet_of
+from server.storage.records.sql_filter import RowVerdict, compile_filter
+from server.storage.records.table import Draft, Page, Records
 from tests.databases import Make, opened
 
 ANN, BEN = Principal("ann", "https://a.example"), Principal("ben", "", {"teams": ("infra",), "roles": ("ml",)})

@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager, suppress
 import asyncpg
 import pytest
 
-from server.storage import postgres
-from server.storage.database import Database, DatabaseUnavailable, InDoubt, Step
-from server.storage.postgres import PostgresDatabase, spelled
-from server.storage.records import Draft, Records
-from server.storage.schema import bring_up_to_date
+from server.storage.database import postgres
+from server.storage.database.database import Database, DatabaseUnavailable, InDoubt, Step
+from server.storage.database.migrate import bring_up_to_date
+from server.storage.database.postgres import PostgresDatabase, spelled
+from server.storage.records.table import Draft, Records
 from tests.cutting import Cutting, cutting
 from tests.databases import empty_schema, opened
 from tests.postgres import Postgres, running_postgres

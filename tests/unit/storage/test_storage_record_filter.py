@@ -23,8 +23,8 @@ from filter_rows import (
 )
 
 from policy.vocabulary import Effect
-from server.authz.clauses import Atom
-from server.storage.record_filter import SQLITE, RowVerdict, compile_filter
+from server.authz.contract.record_filter import Atom
+from server.storage.records.sql_filter import SQLITE, RowVerdict, compile_filter
 from tests.rows import Rows
 
 

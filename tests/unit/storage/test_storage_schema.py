@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from server.storage import schema
-from server.storage.database import AlreadyThere, Database, DatabaseUnavailable, Overtaken, ParentGone
-from server.storage.postgres import PostgresDatabase
-from server.storage.records import Draft, Records
-from server.storage.schema import Migration, SchemaMismatch, bring_up_to_date, migrations
-from server.storage.sqlite import SqliteDatabase
+from server.storage.database import migrate
+from server.storage.database.database import AlreadyThere, Database, DatabaseUnavailable, Overtaken, ParentGone
+from server.storage.database.migrate import Migration, SchemaMismatch, bring_up_to_date, migrations
+from server.storage.database.postgres import PostgresDatabase
+from server.storage.database.sqlite import SqliteDatabase
+from server.storage.records.table import Draft, Records
 from tests.databases import Make, empty_schema, opened
 
 LEDGER = "SELECT subject, number FROM ostiary_migrations ORDER BY subject, number"
@@ -98,7 +98,7 @@ def test_the_next_migration_is_applied_to_what_is_there(make: Make, monkeypatch:
         await bring_up_to_date(database, "things")
         await add(database, "things", "a")
         known = migrations(database.kind)
-        monkeypatch.setattr(schema, "migrations", lambda kind: [*known, Migration(2, "colour", SECOND)])
+        monkeypatch.setattr(migrate, "migrations", lambda kind: [*known, Migration(2, "colour", SECOND)])
         await bring_up_to_date(database, "things")
         await bring_up_to_date(database, "others")
         assert await database.read("SELECT id, colour FROM things") == [("a", "red")]
@@ -113,13 +113,13 @@ def test_a_migration_that_fails_leaves_nothing_of_itself(make: Make, monkeypatch
         known = migrations(database.kind)
         with monkeypatch.context() as broken:
             bad = Migration(2, "colour", SECOND + "\nSELECT * FROM nothing_of_that_name;")
-            broken.setattr(schema, "migrations", lambda kind: [*known, bad])
+            broken.setattr(migrate, "migrations", lambda kind: [*known, bad])
             for _ in range(2):
                 with pytest.raises(DatabaseUnavailable):
                     await bring_up_to_date(database, "things")
         assert await database.read(LEDGER) == [("things", 1)]
         await add(database, "things", "the database can be written all the same")
-        monkeypatch.setattr(schema, "migrations", lambda kind: [*known, Migration(2, "colour", SECOND)])
+        monkeypatch.setattr(migrate, "migrations", lambda kind: [*known, Migration(2, "colour", SECOND)])
         await bring_up_to_date(database, "things")
         assert await database.read("SELECT colour FROM things") == [("red",)]
 
@@ -130,7 +130,7 @@ def test_a_table_of_a_newer_version_is_left_alone(make: Make, monkeypatch: pytes
     async def work(database: Database) -> None:
         known = migrations(database.kind)
         with monkeypatch.context() as newer:
-            newer.setattr(schema, "migrations", lambda kind: [*known, Migration(2, "colour", SECOND)])
+            newer.setattr(migrate, "migrations", lambda kind: [*known, Migration(2, "colour", SECOND)])
             await bring_up_to_date(database, "things")
         with pytest.raises(SchemaMismatch, match="`things` was made by a newer version; use that, or another"):
             await bring_up_to_date(database, "things")
@@ -143,7 +143,7 @@ def test_a_migration_that_was_altered_is_noticed(make: Make, monkeypatch: pytest
         await bring_up_to_date(database, "things")
         first, *later = migrations(database.kind)
         altered = Migration(first.number, first.name, first.template + "\n")
-        monkeypatch.setattr(schema, "migrations", lambda kind: [altered, *later])
+        monkeypatch.setattr(migrate, "migrations", lambda kind: [altered, *later])
         with pytest.raises(SchemaMismatch, match="another version \\(migration 1 is not the known one\\)"):
             await bring_up_to_date(database, "things")
 

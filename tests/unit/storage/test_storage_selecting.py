@@ -11,12 +11,12 @@ import pytest
 from filter_rows import MINE, PERMIT, clauses
 
 from policy.vocabulary import Origin
-from server.authz.clauses import Atom, FromConfig, NameIs, Unowned
-from server.storage.database import Database, Step
-from server.storage.record_filter import compile_filter
-from server.storage.records import Draft, Page, Record, Records
-from server.storage.schema import bring_up_to_date
-from server.storage.selecting import statement_of
+from server.authz.contract.record_filter import Atom, FromConfig, NameIs, Unowned
+from server.storage.database.database import Database, Step
+from server.storage.database.migrate import bring_up_to_date
+from server.storage.records.list_statement import statement_of
+from server.storage.records.sql_filter import compile_filter
+from server.storage.records.table import Draft, Page, Record, Records
 from tests.databases import Make, opened
 
 OTHERS = 20_000

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from server.storage import sqlite
-from server.storage.database import Database, DatabaseUnavailable
-from server.storage.records import Draft, Records
-from server.storage.schema import bring_up_to_date
-from server.storage.sqlite import SqliteDatabase
+from server.storage.database import sqlite
+from server.storage.database.database import Database, DatabaseUnavailable
+from server.storage.database.migrate import bring_up_to_date
+from server.storage.database.sqlite import SqliteDatabase
+from server.storage.records.table import Draft, Records
 from tests.databases import opened
 
 

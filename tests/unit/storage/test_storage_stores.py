@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from policy.diagnostics import Findings
-from policy.document import parse_document
+from policy.source.diagnostics import Findings
+from policy.source.document import parse_document
 from server.config import read_config
-from server.dependencies import Dependencies
-from server.storage.schema import SchemaMismatch
-from server.stores import Stores
+from server.storage.database.migrate import SchemaMismatch
+from server.telemetry.dependencies import Dependencies
+from server.wiring.stores import Stores
 
 
 def opened(folder: Path, stores: str) -> None:

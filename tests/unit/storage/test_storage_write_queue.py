@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from server.storage import write_queue
-from server.storage.database import AlreadyThere, DatabaseUnavailable
+from server.storage.database.database import AlreadyThere, DatabaseUnavailable
 from server.storage.write_queue import WriteQueue, until_written
 
 Use = Callable[[WriteQueue], Awaitable[None]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.telemetry.trace_context import MAX_MEMBERS, MAX_STATE, TraceContext, read_trace
+from server.net.trace_context import MAX_MEMBERS, MAX_STATE, TraceContext, read_trace
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 GOOD = f"00-{TRACE}-{SPAN}-01"

@@ -37,7 +37,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def ostiary(*arguments: str | Path, text: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "server.launcher", "policy", *map(str, arguments)]
+    command = [sys.executable, "-m", "server.cli.main", "policy", *map(str, arguments)]
     return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
 
 

@@ -154,7 +154,7 @@ def test_the_matrix_tells_issuers_apart(config: Path) -> None:
 
 def test_a_development_token_says_who_vouches_for_it(tmp_path: Path) -> None:
     def claims(*options: str) -> dict[str, Any]:
-        command = [sys.executable, "-m", "server.launcher", "token", "--subject", "ann", *options]
+        command = [sys.executable, "-m", "server.cli.main", "token", "--subject", "ann", *options]
         environ = {**os.environ, "OSTIARY_HOME": str(tmp_path / "home")}
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=environ)
         body = done.stdout.split(".")[1]

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from policy.diagnostics import Span
 from policy.rules import EveryRecord, Everything, ExactName, ExactPath, OfType, PathPattern, PathPrefix, Regex
 from policy.rules import ResourcePattern as Resource
+from policy.source.diagnostics import Span
 from policy.tables import Tables
 from translators.commands.samples import sample_path, sample_resource, spelled
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from policy.diagnostics import Findings, InvalidDocument
-from policy.document import parse_document
 from policy.parser import read_policies
+from policy.source.diagnostics import Findings, InvalidDocument
+from policy.source.document import parse_document
 from tests.unit.regex.models_alone import MODELS_ALONE
+from translators.codegen.modules import RULES_PER_FILE
 from translators.compiler import Bundle, compile_policies
-from translators.modules import RULES_PER_FILE
 
 CONFIG = """
 server:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from policy.diagnostics import Findings, InvalidDocument, Span
-from policy.document import read_document
 from policy.parser import read_policies
 from policy.rules import Guardrails
+from policy.source.diagnostics import Findings, InvalidDocument, Span
+from policy.source.document import read_document
 from translators.commands.loading import compiled, load
 from translators.guardrails.reading import read_guardrails
 from translators.opa import OpaNotFound
-from translators.session import OpaSession
+from translators.opa_session import OpaSession
 
 ROOT = Path(__file__).parent.parent.parent.parent
 EXAMPLE = ROOT / "examples/guardrails"

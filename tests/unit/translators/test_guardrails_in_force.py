@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
-from policy.diagnostics import InvalidDocument, Span
 from policy.rules import Guardrails
+from policy.source.diagnostics import InvalidDocument, Span
 from tests.conformance.engine import ANSWER, LiveOpa
 from tests.unit.translators.command_line import ostiary
 from translators.commands.loading import Loaded, load
 from translators.guardrails.heads import with_places
 from translators.guardrails.reading import read_guardrails
-from translators.session import OpaFailed, OpaSession
+from translators.opa_session import OpaFailed, OpaSession
 
 HEAD = "package ostiary.guardrails\n\n"
 GOOD = HEAD + 'deny contains {"reason": "no"} if input.action == "delete"\n'

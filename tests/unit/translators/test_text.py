@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from translators.text import equals_any, member, raw_literal, string_literal
+from translators.codegen.text import equals_any, member, raw_literal, string_literal
 
 NASTY = [
     '"; allow := true #',

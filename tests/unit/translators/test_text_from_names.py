@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policy.diagnostics import Findings
-from policy.document import parse_document
 from policy.parser import read_policies
+from policy.source.diagnostics import Findings
+from policy.source.document import parse_document
 from tests.unit.translators.command_line import ostiary
+from translators.codegen.text import comment, plain
 from translators.compiler import Bundle, compile_policies
 from translators.guardrails.heads import with_places
-from translators.text import comment, plain
 
 CONFIG = """\
 server:

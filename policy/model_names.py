@@ -1,0 +1,46 @@
+"""The names of a model: one is canonical, the others are accepted in requests and in rules."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping as TextMapping
+from typing import Final
+
+from policy.source.document import Mapping, Node, Scalar, Sequence
+from policy.source.environment import DISABLED, substitute
+
+_FIELDS: Final = ("provider_id", "model_id", "provider_model_id")
+
+
+def model_names(provider_id: str, model_id: str, provider_model_id: str | None) -> tuple[str, ...]:
+    """Every name, the canonical `provider_id/provider_model_id` first (policy-language, section 4)."""
+    canonical = f"{provider_id}/{provider_model_id or model_id}"
+    return tuple(dict.fromkeys((canonical, f"{provider_id}/{model_id}", model_id)))
+
+
+def model_aliases(document: Mapping, environ: TextMapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Every name that belongs to one model under `models:`, with all names of that model.
+
+    Leaves out what can't be read; saying what is wrong with it is the configuration's business.
+    """
+    entry = document.entries.get("models")
+    models = entry.node.items if entry is not None and isinstance(entry.node, Sequence) else ()
+    named: list[tuple[str, ...]] = []
+    for model in models:
+        fields = model.entries if isinstance(model, Mapping) else {}
+        texts = {name: _text(fields[name].node, environ) for name in _FIELDS if name in fields}
+        provider_id, model_id = texts.get("provider_id"), texts.get("model_id")
+        if provider_id and model_id and DISABLED not in texts.values():
+            named.append(model_names(provider_id, model_id, texts.get("provider_model_id")))
+    uses = Counter(name for names in named for name in names)
+    return {name: names for names in named for name in names if uses[name] == 1}
+
+
+def _text(node: Node, environ: TextMapping[str, str]) -> str | None:
+    if not isinstance(node, Scalar) or not isinstance(node.value, str):
+        return None
+    try:
+        value = substitute(node.text, environ)
+    except ValueError:
+        return None
+    return value if isinstance(value, str) else None

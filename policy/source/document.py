@@ -1,0 +1,284 @@
+"""A YAML file as a tree of nodes that know their places; it is never turned into Python objects by YAML's own rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, TypeAlias, cast
+
+import yaml
+from yaml.constructor import SafeConstructor
+
+from policy.source.diagnostics import Findings, InvalidDocument, Span, quoted
+from policy.source.gc_pause import collector_at_rest
+from policy.source.text import checked, place, read_text, refusal
+
+DEPTH_LIMIT: Final = 64
+"""Deepest nesting of lists and mappings."""
+
+NODE_LIMIT: Final = 250_000
+"""Most nodes in a document, those that aliases repeat counted each time."""
+
+_FINDING_LIMIT: Final = 100
+_LONGEST_NUMBER: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """One value: `text` as written (escapes resolved), `value` as YAML 1.1 understands it (`no` is False).
+
+    `quoted` says that it stands in quotes or in a block, so that `value` is `text`. Dates stay text.
+    """
+
+    text: str
+    value: str | int | float | bool | None
+    quoted: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """A list."""
+
+    items: tuple[Node, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One value of a mapping, with the place of its key."""
+
+    key_span: Span
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Keys, all of them text, and what they hold, in the order written."""
+
+    entries: dict[str, Entry]
+    span: Span
+
+
+Node: TypeAlias = Scalar | Sequence | Mapping
+
+
+def read_document(path: Path, name: str | None = None) -> Mapping:
+    """The tree of the file at `path`; `name` is what diagnostics call it (default: the path as given).
+
+    Raises `InvalidDocument` for a file that can't be read, and as `parse_document` does.
+    """
+    name = str(path) if name is None else name
+    return parse_document(read_text(path, name), name)
+
+
+@collector_at_rest()
+def parse_document(text: str, name: str) -> Mapping:
+    """The tree of one YAML document whose top level is a mapping; diagnostics call it `name`.
+
+    Raises `InvalidDocument` for bad YAML, control characters, tabs that indent, duplicate or non-text keys, merge keys,
+    tags, several documents, and anything beyond `SIZE_LIMIT`, `DEPTH_LIMIT` or `NODE_LIMIT`.
+    """
+    text = checked(text, name)
+    try:
+        root = _Composer(text, name).document()
+    except yaml.MarkedYAMLError as error:
+        raise _broken(error, text, name) from error
+    except yaml.YAMLError as error:
+        raise refusal("invalid-yaml", Span(name, 1, 1), "this isn't valid YAML") from error
+    if not isinstance(root, Mapping):
+        what = "is empty" if root is None else "is a list" if isinstance(root, Sequence) else "is a single value"
+        raise refusal("not-a-mapping", Span(name, 1, 1), f"the file {what}", "write `key: value` lines")
+    return root
+
+
+_Start: TypeAlias = yaml.ScalarEvent | yaml.SequenceStartEvent | yaml.MappingStartEvent
+
+
+@dataclass(frozen=True, slots=True)
+class _Anchored:
+    """What an alias stands for: how many values it repeats, and how many levels they take below the first."""
+
+    node: Node
+    size: int
+    height: int
+
+
+class _Composer:
+    """Builds the tree from the parser's events, so that every limit holds before memory is spent."""
+
+    def __init__(self, text: str, name: str) -> None:
+        self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.CSafeLoader)
+        self._name = name
+        self._findings = Findings()
+        self._anchors: dict[str, _Anchored | None] = {}
+        self._nodes = 0
+        self._deepest = 0
+
+    def document(self) -> Node | None:
+        root: Node | None = None
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                if root is not None:
+                    message, hint = "a second document starts here", "write one document per file"
+                    raise refusal("several-documents", self._span(event), message, hint)
+                root = self._node(next(self._events), depth=1)
+        self._findings.raise_errors()
+        return root
+
+    def _node(self, event: yaml.Event, depth: int) -> Node:
+        if isinstance(event, yaml.AliasEvent):
+            return self._aliased(event, depth)
+        start = cast(_Start, event)  # the parser yields nothing else where a value is due
+        if start.tag is not None:
+            self._error("tag", event, "a tag (`!…`) stands here", "remove it: quotes make a text")
+        self._count(1, depth, event)
+        if start.anchor is None:
+            return self._content(start, depth)
+        before, deepest = self._nodes, self._deepest
+        self._anchors[start.anchor], self._deepest = None, depth
+        node = self._content(start, depth)
+        self._anchors[start.anchor] = _Anchored(node, self._nodes - before + 1, self._deepest - depth)
+        self._deepest = max(deepest, self._deepest)
+        return node
+
+    def _content(self, start: _Start, depth: int) -> Node:
+        if isinstance(start, yaml.ScalarEvent):
+            return self._scalar(start)
+        if isinstance(start, yaml.SequenceStartEvent):
+            return self._sequence(start, depth)
+        return self._mapping(start, depth)
+
+    def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
+        quoted = bool(event.style)
+        return Scalar(event.value, event.value if quoted else plain_value(event.value), quoted, self._span(event))
+
+    def _sequence(self, start: yaml.Event, depth: int) -> Sequence:
+        items = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            items.append(self._node(event, depth + 1))
+        return Sequence(tuple(items), self._span(start))
+
+    def _mapping(self, start: yaml.Event, depth: int) -> Mapping:
+        entries: dict[str, Entry] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            key = self._node(event, depth + 1)
+            node = self._node(next(self._events), depth + 1)
+            if self._usable(key, event) and isinstance(key, Scalar):
+                if key.text in entries:
+                    first = entries[key.text].key_span.line
+                    self._error("duplicate-key", event, f"{quoted(key.text)} is written twice", f"see line {first}")
+                else:
+                    entries[key.text] = Entry(key.span, node)
+        return Mapping(entries, self._span(start))
+
+    def _usable(self, key: Node, event: yaml.Event) -> bool:
+        if not isinstance(key, Scalar):
+            self._error("non-text-key", event, "a key must be a text", "a list or mapping can't be a key")
+        elif key.text == "<<" and not key.quoted:
+            self._error("merge-key", event, "merge keys (`<<`) are not supported", "write the keys out")
+        elif key.value is None:
+            self._error("non-text-key", event, "a key is missing here", "write `key: value`")
+        elif not isinstance(key.value, str):
+            kind = "a boolean" if isinstance(key.value, bool) else "a number"
+            self._error("non-text-key", event, f"the key {quoted(key.text)} is {kind} in YAML", "write it in quotes")
+        else:
+            return True
+        return False
+
+    def _aliased(self, event: yaml.AliasEvent, depth: int) -> Node:
+        anchor = event.anchor or ""
+        if anchor not in self._anchors:
+            hint = "a text that starts with `*` needs quotes"
+            raise refusal("unknown-alias", self._span(event), f"no anchor is called {quoted(anchor)}", hint)
+        target = self._anchors[anchor]
+        if target is None:
+            raise refusal("recursive-alias", self._span(event), f"the alias {quoted('*' + anchor)} contains itself")
+        self._count(target.size, depth + target.height, event)
+        return target.node
+
+    def _count(self, nodes: int, depth: int, event: yaml.Event) -> None:
+        self._nodes += nodes
+        if depth > self._deepest:
+            self._deepest = depth
+        if depth > DEPTH_LIMIT:
+            raise refusal("too-deep", self._span(event), f"lists and mappings are nested more than {DEPTH_LIMIT} deep")
+        if self._nodes > NODE_LIMIT:
+            message = f"the document has more than {NODE_LIMIT:,} values, counting what aliases repeat"
+            raise refusal("too-many-values", self._span(event), message)
+
+    def _error(self, code: str, event: yaml.Event, message: str, hint: str) -> None:
+        self._findings.error(code, self._span(event), message, hint)
+        if len(self._findings.diagnostics) >= _FINDING_LIMIT:
+            self._findings.raise_errors()
+
+    def _span(self, event: yaml.Event) -> Span:
+        return _span(event.start_mark, self._name)
+
+
+_CONSTRUCTOR: Final = SafeConstructor()
+_CONSTRUCTORS: Final = {
+    "tag:yaml.org,2002:bool": _CONSTRUCTOR.construct_yaml_bool,
+    "tag:yaml.org,2002:int": _CONSTRUCTOR.construct_yaml_int,
+    "tag:yaml.org,2002:float": _CONSTRUCTOR.construct_yaml_float,
+    "tag:yaml.org,2002:null": _CONSTRUCTOR.construct_yaml_null,
+}
+
+
+def plain_value(text: str) -> str | int | float | bool | None:
+    """What YAML 1.1 takes the unquoted `text` for; dates, and numbers of more than 64 characters, stay text."""
+    if len(text) > _LONGEST_NUMBER:
+        return text
+    if text.isdigit() and text.isascii() and text[0] != "0":
+        return int(text)
+    for tag, pattern in yaml.SafeLoader.yaml_implicit_resolvers.get(text[:1], ()):
+        if pattern.match(text):
+            construct = _CONSTRUCTORS.get(tag)
+            if construct is None:
+                return text
+            try:
+                value: str | int | float | bool | None = construct(yaml.ScalarNode(tag, text))
+            except ValueError:  # `0b_` looks like a number to the resolver and isn't one
+                return text
+            return value
+    return text
+
+
+_YAML_HINTS: Final = (
+    ("mapping values are not allowed", "a text that holds `: ` or ends in `:` needs quotes"),
+    ("while scanning an alias", "a text that starts with `*` needs quotes"),
+    ("while scanning an anchor", "a text that starts with `&` needs quotes"),
+    ("cannot start any token", "a text that starts with `@`, `%` or a back-quote needs quotes"),
+    ("unknown escape character", "in double quotes a backslash starts an escape: use single quotes"),
+    ("unexpected end of stream", "a quote that opens must close"),
+    ("could not find expected ':'", "write `key: value`"),
+    ("did not find expected key", "check the indentation of this line and the ones above"),
+    ("did not find expected '-' indicator", "check the indentation of this line and the ones above"),
+    ("did not find expected ',' or ']'", "separate the values by commas and close the list with `]`"),
+    ("did not find expected ',' or '}'", "separate the entries by commas and close the mapping with `}`"),
+)
+
+
+def _broken(error: yaml.MarkedYAMLError, text: str, name: str) -> InvalidDocument:
+    problem = error.problem or "it can't be read"
+    story = f"{error.context or ''} {problem}"
+    hint = next((hint for fragment, hint in _YAML_HINTS if fragment in story), "")
+    marks, end = [error.problem_mark, error.context_mark], len(text.rstrip())
+    # What lacks its end, or its colon, is best shown where it starts.
+    if "expected ':'" in problem:
+        marks.reverse()
+    mark = next((mark for mark in marks if mark is not None and mark.index < end), None)
+    span = _span(mark, name) if mark else place(text, max(0, end - 1), name)
+    return refusal("invalid-yaml", span, f"this isn't valid YAML: {problem}", hint)
+
+
+class _Mark(Protocol):
+    """What both of PyYAML's kinds of mark have; they count from 0."""
+
+    line: int
+    column: int
+
+
+def _span(mark: _Mark | None, name: str) -> Span:
+    return Span(name, mark.line + 1, mark.column + 1) if mark else Span(name, 1, 1)

@@ -1,0 +1,1 @@
+"""`/v1/chat/completions`: chat, and the chats that `store: true` keeps."""

@@ -1,0 +1,121 @@
+"""A provider whose answer is stored on its way to the caller."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from json import dumps
+from typing import Final
+
+from server.api.chat.members import ANSWER
+from server.inference.answers.accumulator import Assembly
+from server.inference.answers.model_name import QUICK
+from server.inference.provider import DONE, ChatRequest, ChatStream, Health, Pieces, Provider
+from server.json_input.strict import Json, Refused, read_document
+from server.storage.write_queue import Place, WriteQueue, until_written
+
+MOST_ANSWERED: Final = 256 * 1024
+"""Bytes of an answer that is stored; a larger one goes to its caller alone."""
+
+_log: Final = logging.getLogger("ostiary.inference")
+
+
+class KeepingProvider:
+    """Runs one chat, whose answer is given to `write` through `queue`.
+
+    The provider is asked once there is a place in the queue; if there is none, DatabaseUnavailable is raised and
+    nothing is spent. The end of the answer waits for it to be written, but no longer than `until_written` does. What
+    isn't answered to its end is not stored.
+    """
+
+    def __init__(self, provider: Provider, queue: WriteQueue, write: Callable[[Json], Awaitable[None]]) -> None:
+        self._provider = provider
+        self._queue = queue
+        self._write = write
+
+    async def start(self) -> None:
+        """Make ready."""
+        await self._provider.start()
+
+    async def close(self) -> None:
+        """Let go."""
+        await self._provider.close()
+
+    async def health(self) -> Health:
+        """As the provider has it."""
+        return await self._provider.health()
+
+    async def complete(self, request: ChatRequest) -> Pieces:
+        """The whole answer, which is stored."""
+        place = await self._queue.reserve()
+        try:
+            pieces = await self._provider.complete(request)
+            is_heavy = sum(map(len, pieces)) > QUICK
+            await self._keep(place, request, await asyncio.to_thread(_read, pieces) if is_heavy else _read(pieces))
+        finally:
+            place.leave()
+        return pieces
+
+    async def stream(self, request: ChatRequest) -> ChatStream:
+        """The same in pieces; it is stored before its last event comes."""
+        place = await self._queue.reserve()
+        try:
+            events = await self._provider.stream(request)
+        except BaseException:
+            place.leave()
+            raise
+        return _KeptStream(events, place, partial(self._keep, place, request))
+
+    async def _keep(self, place: Place, request: ChatRequest, answer: Json | None) -> None:
+        size = 0 if answer is None else len(dumps(answer))
+        if answer is None or size > MOST_ANSWERED:
+            reason = f"it is no chat completion, or larger than {MOST_ANSWERED} bytes"
+            _log.warning("the answer %s of %s is not stored: %s", request.answer_id, request.model_id, reason)
+            return
+        await until_written(place.fill(partial(self._write, answer), size))
+
+
+class _KeptStream:
+    def __init__(self, events: ChatStream, place: Place, keep: Callable[[Json | None], Awaitable[None]]) -> None:
+        self._events = events
+        self._place = place
+        self._keep = keep
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        assembly = Assembly(MOST_ANSWERED)
+        async for piece in self._events:
+            if piece.endswith(DONE):
+                assembly.feed(piece)
+                if len(piece) > len(DONE):
+                    yield piece[: -len(DONE)]
+                is_heavy = assembly.is_heavy
+                answer = await asyncio.to_thread(assembly.finish) if is_heavy else assembly.finish()
+                if answer is not None:
+                    ANSWER.fit(answer)
+                await self._keep(answer)
+                yield DONE
+            else:
+                # Whoever waits for it has it first.
+                yield piece
+                assembly.feed(piece)
+                if assembly.is_due:
+                    await asyncio.to_thread(assembly.read)
+
+    async def aclose(self) -> None:
+        """End the provider's work; an answer that has no end yet is not stored."""
+        try:
+            await self._events.aclose()
+        finally:
+            self._place.leave()
+
+
+def _read(pieces: Pieces) -> Json | None:
+    """The answer as a value; None if it is too large to be stored, or JSON that can be read in two ways."""
+    if sum(map(len, pieces)) > MOST_ANSWERED:
+        return None
+    try:
+        return read_document(b"".join(pieces)).members
+    except Refused:
+        return None

@@ -1,0 +1,72 @@
+"""`POST /v1/chat/completions`."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.api.budget import cost_of, look_for, metered
+from server.api.chat.body import ChatBody
+from server.api.chat.recording import KeepingProvider
+from server.api.chat.store import Chat, Chats, new_answer_id
+from server.api.failures import provider_error
+from server.api.models.catalogue import Catalogue
+from server.api.models.routes import reached
+from server.api.slices import JsonInPieces
+from server.http.disconnects import WhileConnected
+from server.http.errors import invalid
+from server.http.event_stream import EventStream
+from server.http.json_body import read_body
+from server.http.open_streams import OpenStreams
+from server.http.request_state import gate_of
+from server.inference.provider import ChatRequest, Provider, ProviderFailed
+from server.json_input.reader import Reader
+
+
+class ChatCompletions:
+    """Hands a chat to the provider of its model, once the policy lets the caller read that model.
+
+    A chat that is to be stored goes to `chats` with its answer, if the policy lets the caller create that too.
+    """
+
+    def __init__(self, catalogue: Catalogue, reader: Reader, streams: OpenStreams, chats: Chats) -> None:
+        self._catalogue = catalogue
+        self._chats = chats
+        self._reader = reader
+        self._streams = streams
+
+    async def create(self, request: Request) -> Response:
+        """One completion, whole or streamed."""
+        provider, chat, streamed = await self._read(request)
+        if streamed:
+            return EventStream(provider, chat, self._streams)
+        try:
+            async with WhileConnected(request.receive):
+                return JsonInPieces(await provider.complete(chat))
+        except ProviderFailed as failure:
+            raise provider_error(failure) from None
+
+    async def _read(self, request: Request) -> tuple[Provider, ChatRequest, bool]:
+        """Who is asked what, and whether as a stream; of the caller's own body nothing is kept, unless it is stored."""
+        gate = gate_of(request.scope)
+        raw, found = await read_body(request, self._reader, look_for(gate))
+        told = found.pop("cost", None)
+        body = ChatBody(raw, **found)
+        model, provider = await reached(self._catalogue, gate, body.model)
+        if model.kind != "llm":
+            raise invalid(f"the model `{body.model}` does not chat; it makes embeddings", "model", "invalid_value")
+        cost = cost_of(gate, told)
+        edits = () if cost is None else cost.edits
+        payload, provider = body.naming(model.provider_model_id, *edits), metered(gate, provider, cost)
+        if body.stored is None:
+            return provider, ChatRequest(model.name, payload), body.stream
+        # Nothing is spent on an answer that may not be stored.
+        answer_id = new_answer_id()
+        creating = await self._chats.records.permit_create(gate, made=[answer_id])
+        start, end = body.stored["messages"]
+        chat = Chat(answer_id, model.name, body.raw[start:end], body.stored["metadata"])
+        keeping = KeepingProvider(provider, self._chats.queue, partial(self._chats.write, creating, chat))
+        # The id is ours: a provider's may not be the only one, and under an id that is chosen nothing is stored.
+        return keeping, ChatRequest(model.name, payload, chat.answer_id), body.stream

@@ -1,0 +1,60 @@
+"""Stored chats: what a model answered, and apart from it the messages that it answered to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from json import loads
+from secrets import token_hex
+from typing import Any
+
+from server.authz.permit import Permit
+from server.storage.records.guarded import GuardedStore
+from server.storage.records.parts import Annex
+from server.storage.records.table import Draft, Json, Record
+from server.storage.write_queue import WriteQueue
+
+_MESSAGES = 1
+"""The one part that an answer has in the annex."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A chat that is to be stored once it is answered, by the canonical `model`, under the id `answer_id`.
+
+    `messages` is a list of objects, as JSON.
+    """
+
+    answer_id: str
+    model: str
+    messages: bytes
+    metadata: dict[str, str]
+
+
+def new_answer_id() -> str:
+    """An id that no other answer has, and that nobody can guess."""
+    return f"chatcmpl-{token_hex(24)}"
+
+
+class Chats:
+    """The answers are `records`; those that are to come have a place in `queue`, and are written from there."""
+
+    def __init__(self, records: GuardedStore, messages: Annex, queue: WriteQueue) -> None:
+        self.records = records
+        self.queue = queue
+        self._messages = messages
+
+    async def write(self, permit: Permit, chat: Chat, answer: Json) -> None:
+        """Store the chat with its answer, whole or not at all; raises AlreadyThere for an id that exists."""
+        answer = {name: value for name, value in answer.items() if name != "metadata"}
+        body = {"answer": {**answer, "id": chat.answer_id, "model": chat.model}, "metadata": chat.metadata}
+        messages = {"messages": loads(chat.messages)}
+        await self.records.create(
+            permit,
+            Draft(chat.answer_id, body, facet=chat.model),
+            [self._messages.adding(chat.answer_id, _MESSAGES, messages)],
+        )
+
+    async def messages(self, record: Record) -> list[dict[str, Any]]:
+        """What an answer answers to."""
+        part = await self._messages.get(record, _MESSAGES)
+        return [] if part is None else part["messages"]

@@ -1,0 +1,150 @@
+"""`/v1/chat/completions` where they were stored: lists, the answers, what they answer to, metadata, deletion."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from server.api.chat.members import MESSAGE
+from server.api.chat.store import Chats
+from server.api.models.catalogue import Catalogue
+from server.http.body_checks import known_members, metadata_of, missing
+from server.http.errors import invalid
+from server.http.json_body import read_body
+from server.http.pagination import Wanted, frame_of, list_of, one_of_query, page_of, places_of, wanted
+from server.http.request_state import gate_of
+from server.http.responses import answer, list_answer
+from server.http.route_guard import AskingRoute
+from server.json_input.reader import Reader
+from server.json_input.strict import Document, Json, Refused
+from server.storage.records.guarded import Asking, NotFound
+from server.storage.records.table import Record
+
+_FILTER: Final = re.compile(r"metadata\[(.*)\]", re.DOTALL)
+_PLACE: Final = re.compile("0|[1-9][0-9]{0,8}")
+
+
+class StoredChats:
+    """Shows each caller the stored answers that it may read, and lets go of those that it may delete."""
+
+    def __init__(self, chats: Chats, catalogue: Catalogue, reader: Reader) -> None:
+        self._chats = chats
+        self._catalogue = catalogue
+        self._reader = reader
+
+    def routes(self) -> list[BaseRoute]:
+        """The paths of stored answers."""
+        every, one = "/v1/chat/completions", "/v1/chat/completions/{completion_id}"
+        return [
+            AskingRoute(every, self.page, methods=["GET"], name="chat.completions.list"),
+            AskingRoute(one, self.retrieve, methods=["GET"], name="chat.completions.retrieve"),
+            AskingRoute(one, self.update, methods=["POST"], name="chat.completions.update"),
+            AskingRoute(one, self.delete, methods=["DELETE"], name="chat.completions.delete"),
+            AskingRoute(f"{one}/messages", self.messages, methods=["GET"], name="chat.completions.messages.list"),
+        ]
+
+    async def page(self, request: Request) -> Response:
+        """A page of them, oldest first unless asked otherwise."""
+        query, matching, name = wanted(request, newest_first=False), _matching(request), one_of_query(request, "model")
+        gate = gate_of(request.scope)
+        model = None if name is None else await self._canonical(gate, name)
+        page = await page_of(gate, self._chats.records, query, facet=model, matching=matching)
+        return await list_answer(frame_of(page), map(_shown, page.records))
+
+    async def retrieve(self, request: Request) -> Response:
+        """One of them."""
+        return answer(_shown(await self._found(request)))
+
+    async def messages(self, request: Request) -> Response:
+        """A page of the messages that it answers to, in their order unless asked otherwise."""
+        query = wanted(request, newest_first=False)
+        record = await self._found(request)
+        shown, has_more = _part(record.id, await self._chats.messages(record), query)
+        return answer(list_of(shown, has_more=has_more))
+
+    async def update(self, request: Request) -> Response:
+        """Replace its metadata."""
+        _, found = await read_body(request, self._reader, look_at_update)
+        metadata = found["metadata"]
+        record = await self._chats.records.update(
+            gate_of(request.scope),
+            request.path_params["completion_id"],
+            lambda current: replace(current, body={**current.body, "metadata": metadata}),
+        )
+        return answer(_shown(record))
+
+    async def delete(self, request: Request) -> Response:
+        """Remove it, and its messages."""
+        identity = request.path_params["completion_id"]
+        await self._chats.records.delete(gate_of(request.scope), identity)
+        return answer({"id": identity, "object": "chat.completion.deleted", "deleted": True})
+
+    async def _canonical(self, gate: Asking, name: str) -> str:
+        """The name under which answers of that model are stored; the model may be gone, and its answers still there."""
+        try:
+            return (await self._catalogue.get(gate, name)).name
+        except NotFound:
+            return name
+
+    async def _found(self, request: Request) -> Record:
+        return await self._chats.records.get(gate_of(request.scope), request.path_params["completion_id"])
+
+
+def look_at_update(document: Document) -> Json:
+    """The metadata of a change, and nothing else may be changed; raises Refused."""
+    known_members(document.members, ["metadata"])
+    if "metadata" not in document.members:
+        raise missing("metadata")
+    return {"metadata": metadata_of(document.members)}
+
+
+def _shown(record: Record) -> Json:
+    return {**record.body["answer"], "metadata": record.body["metadata"]}
+
+
+def _matching(request: Request) -> tuple[tuple[str, str], ...]:
+    """The `metadata[name]=value` of a query; raises the 400 that tells what is wrong."""
+    found: dict[str, str] = {}
+    for parameter, value in request.query_params.multi_items():
+        if not parameter.startswith("metadata"):
+            continue
+        name = _FILTER.fullmatch(parameter)
+        # What was meant as a filter and is not taken for one would show too much.
+        if name is None or name[1] in found:
+            raise invalid("the query takes `metadata[name]=value`, each name once", "metadata", "invalid_value")
+        found[name[1]] = value
+    try:
+        return tuple(metadata_of({"metadata": found}).items())
+    except Refused as refusal:
+        raise invalid(refusal.message, refusal.param, refusal.code) from None
+
+
+def _part(identity: str, messages: list[Json], query: Wanted) -> tuple[list[Json], bool]:
+    """Those of the messages that the query asks for, and whether there are more; raises NotFound for a wrong cursor."""
+    places = range(len(messages))[:: -1 if query.newest_first else 1]
+    after, before = (
+        None if cursor is None else _place(identity, cursor, len(messages)) for cursor in (query.after, query.before)
+    )
+    shown, has_more = places_of(places, query, after, before)
+    return [_message(f"{identity}-{place}", messages[place]) for place in shown], has_more
+
+
+def _place(identity: str, cursor: str, count: int) -> int:
+    whose, _, place = cursor.rpartition("-")
+    if whose != identity or not _PLACE.fullmatch(place) or int(place) >= count:
+        raise NotFound(cursor)
+    return int(place)
+
+
+def _message(identity: str, message: Json) -> Json:
+    """A message as clients know it: a text is its content, and what consists of parts has those instead."""
+    content = message.get("content")
+    parts = content if type(content) is list else None
+    shown = {**message, "id": identity, "content": None if parts is not None else content, "content_parts": parts}
+    MESSAGE.fit(shown)
+    return shown

@@ -1,0 +1,150 @@
+"""`/v1/conversations/{conversation_id}/items`: what is in a conversation.
+
+An item has an owner of its own, and belongs to its conversation: the policy is asked about both. To read an item one
+must be allowed to read the conversation and the item; to add or to remove one is to change the conversation, so that
+takes leave to update the conversation, and to create or to delete the item.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from json import dumps
+from os import urandom
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from policy.vocabulary import Action
+from server.api.conversations.body import MOST_BYTES, PREFIXES, REFERENCE, TOO_LARGE, look_at_items
+from server.api.conversations.include import INCLUDABLE, shown_of
+from server.http.errors import ApiError
+from server.http.json_body import read_body
+from server.http.pagination import frame_of, included, list_of, missing_reference, page_of, wanted
+from server.http.request_state import gate_of
+from server.http.responses import answer, list_answer
+from server.json_input.reader import Reader
+from server.storage.database.database import ParentGone, Step
+from server.storage.records.guarded import Asking, GuardedStore, NotFound
+from server.storage.records.table import Draft, Json, Record
+
+MOST_LISTED: Final = 100
+"""Items on one page."""
+
+
+_WORDS: Final = frozenset(PREFIXES.values())
+_NO_WORD: Final = "item"
+"""What the id of a copy begins with if nothing that this server made has the id of what is to be copied."""
+
+
+class Items:
+    """Keeps the items of `conversations`; they may name `files`."""
+
+    def __init__(self, store: GuardedStore, conversations: GuardedStore, files: GuardedStore, reader: Reader) -> None:
+        self._store = store
+        self._conversations = conversations
+        self._files = files
+        self._reader = reader
+
+    async def page(self, request: Request) -> Response:
+        """A page of them, newest first unless asked otherwise."""
+        query, asked = wanted(request, most=MOST_LISTED), included(request, INCLUDABLE)
+        gate, conversation = gate_of(request.scope), request.path_params["conversation_id"]
+        await self._conversations.get(gate, conversation)
+        page = await page_of(gate, self._store, query, parent=conversation)
+        return await list_answer(frame_of(page), (_shown(record, asked) for record in page.records))
+
+    async def create(self, request: Request) -> Response:
+        """Add some, all of them or none."""
+        asked = included(request, INCLUDABLE)
+        _, found = await read_body(request, self._reader, look_at_items)
+        gate, conversation = gate_of(request.scope), request.path_params["conversation_id"]
+        await self._conversations.permit(gate, conversation, Action.UPDATE)
+        identities = _new_ids(found)
+        permit = await self._store.permit_create(gate, made=identities)
+        drafts = await self._drafts(gate, conversation, found, identities)
+        try:
+            records = await self._store.create_all(permit, drafts)
+        except ParentGone:
+            raise NotFound(conversation) from None
+        return answer(list_of([_shown(record, asked) for record in records], has_more=False))
+
+    async def retrieve(self, request: Request) -> Response:
+        """One of them."""
+        asked = included(request, INCLUDABLE)
+        gate, conversation = gate_of(request.scope), request.path_params["conversation_id"]
+        await self._conversations.get(gate, conversation)
+        return answer(_shown(await self._store.get(gate, request.path_params["item_id"], conversation), asked))
+
+    async def delete(self, request: Request) -> Response:
+        """Remove it; the answer is the conversation that it was in."""
+        gate, identity = gate_of(request.scope), request.path_params["conversation_id"]
+        conversation = await self._conversations.permit(gate, identity, Action.UPDATE)
+        await self._store.delete(gate, request.path_params["item_id"], identity)
+        return answer(shown_conversation(conversation))
+
+    async def adding(self, gate: Asking, conversation: str, found: Json) -> list[Step]:
+        """What adds the items that `found` tells of to a conversation that is made in the same transaction.
+
+        Raises AccessDenied, and the 404 of something that isn't there.
+        """
+        identities = _new_ids(found)
+        permit = await self._store.permit_create(gate, made=identities)
+        drafts = await self._drafts(gate, conversation, found, identities)
+        return [self._store.inserting(permit, draft) for draft in drafts]
+
+    async def _drafts(self, gate: Asking, conversation: str, found: Json, identities: list[str]) -> list[Draft]:
+        """The items that `found` tells of, with copies in the place of references; everything they name is readable."""
+        places = {identity: place for place, identity in reversed(found["files"])}
+        files = await self._files.readable(gate, [*places])
+        for identity, place in places.items():
+            if identity not in files:
+                raise missing_reference(place, identity)
+        copied = await self._copied(gate, found["items"])
+        bodies = [copied[item["id"]] if item["type"] == REFERENCE else item for item in found["items"]]
+        if copied:
+            _check_size(bodies)
+        return [Draft(identity, body, conversation) for identity, body in zip(identities, bodies, strict=True)]
+
+    async def _copied(self, gate: Asking, items: list[Json]) -> dict[str, Json]:
+        """What is in the items that are referred to, by their ids."""
+        places = {item["id"]: f"items[{index}].id" for index, item in enumerate(items) if item["type"] == REFERENCE}
+        records = await self._store.readable(gate, [*places])
+        parents = {record.parent for record in records.values() if record.parent is not None}
+        entered = await self._conversations.readable(gate, [*parents])
+        for identity, place in places.items():
+            if identity not in records or records[identity].parent not in entered:
+                raise missing_reference(place, identity)
+        return {identity: record.body for identity, record in records.items()}
+
+
+def _new_ids(found: Json) -> list[str]:
+    """An id for each of the items that `found` tells of; that of a copy begins as the id of what is copied does."""
+    words = (
+        item["id"].rpartition("_")[0] if item["type"] == REFERENCE else PREFIXES[item["type"]]
+        for item in found["items"]
+    )
+    return [f"{word if word in _WORDS else _NO_WORD}_{urandom(24).hex()}" for word in words]
+
+
+def _check_size(bodies: list[Json]) -> None:
+    """Raise the 413 of items that are too large together, as copies make them."""
+    size = 0
+    for body in bodies:
+        size += len(dumps(body))
+        if size > MOST_BYTES:
+            raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
+
+
+def shown_conversation(record: Record) -> Json:
+    """The conversation as clients know it."""
+    return {
+        "id": record.id,
+        "object": "conversation",
+        "created_at": record.created_at,
+        "metadata": record.body["metadata"],
+    }
+
+
+def _shown(record: Record, asked: frozenset[str]) -> Json:
+    return {"id": record.id, **shown_of(record.body, asked)}

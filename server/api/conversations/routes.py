@@ -1,0 +1,80 @@
+"""`/v1/conversations`: conversations themselves; `server.api.conversations.items` is about what is in them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from os import urandom
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from server.api.conversations.body import look_at_conversation, look_at_update
+from server.api.conversations.items import Items, shown_conversation
+from server.http.json_body import read_body
+from server.http.request_state import gate_of
+from server.http.responses import answer
+from server.http.route_guard import AskingRoute
+from server.json_input.reader import Reader
+from server.storage.records.guarded import GuardedStore
+from server.storage.records.table import Draft, Record
+
+
+class Conversations:
+    """Keeps conversations, each for whoever the policy says; they hold `items`."""
+
+    def __init__(self, store: GuardedStore, items: Items, reader: Reader) -> None:
+        self._store = store
+        self._items = items
+        self._reader = reader
+
+    def routes(self) -> list[BaseRoute]:
+        """The paths of conversations and of what is in them."""
+        one = "/v1/conversations/{conversation_id}"
+        return [
+            AskingRoute("/v1/conversations", self.create, methods=["POST"], name="conversations.create"),
+            AskingRoute(one, self.retrieve, methods=["GET"], name="conversations.retrieve"),
+            AskingRoute(one, self.update, methods=["POST"], name="conversations.update"),
+            AskingRoute(one, self.delete, methods=["DELETE"], name="conversations.delete"),
+            AskingRoute(f"{one}/items", self._items.page, methods=["GET"], name="conversations.items.list"),
+            AskingRoute(f"{one}/items", self._items.create, methods=["POST"], name="conversations.items.create"),
+            AskingRoute(
+                f"{one}/items/{{item_id}}", self._items.retrieve, methods=["GET"], name="conversations.items.retrieve"
+            ),
+            AskingRoute(
+                f"{one}/items/{{item_id}}", self._items.delete, methods=["DELETE"], name="conversations.items.delete"
+            ),
+        ]
+
+    async def create(self, request: Request) -> Response:
+        """A conversation, with the items that it begins with."""
+        _, found = await read_body(request, self._reader, look_at_conversation, optional=True)
+        gate, identity = gate_of(request.scope), f"conv_{urandom(24).hex()}"
+        permit = await self._store.permit_create(gate, made=[identity])
+        adding = await self._items.adding(gate, identity, found) if found["items"] else ()
+        draft = Draft(identity, {"metadata": found["metadata"]})
+        return answer(shown_conversation(await self._store.create(permit, draft, adding)))
+
+    async def retrieve(self, request: Request) -> Response:
+        """One of them."""
+        return answer(
+            shown_conversation(await self._store.get(gate_of(request.scope), request.path_params["conversation_id"]))
+        )
+
+    async def update(self, request: Request) -> Response:
+        """Give it other metadata."""
+        _, found = await read_body(request, self._reader, look_at_update, optional=True)
+        change = partial(_with_metadata, metadata=found["metadata"])
+        identity = request.path_params["conversation_id"]
+        return answer(shown_conversation(await self._store.update(gate_of(request.scope), identity, change)))
+
+    async def delete(self, request: Request) -> Response:
+        """Remove it, and with it what is in it."""
+        identity = request.path_params["conversation_id"]
+        await self._store.delete(gate_of(request.scope), identity)
+        return answer({"id": identity, "object": "conversation.deleted", "deleted": True})
+
+
+def _with_metadata(record: Record, metadata: dict[str, str]) -> Record:
+    return replace(record, body={**record.body, "metadata": metadata})

@@ -1,0 +1,1 @@
+"""`/v1/files`: uploads, downloads, and the records of files."""

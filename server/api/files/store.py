@@ -1,0 +1,142 @@
+"""Files: a record that says what a file is, and a blob with its bytes, which come and go together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
+from secrets import token_hex
+from typing import Any, Final
+
+from server.api.files.blob_leases import LEASE_SECONDS, Claims
+from server.authz.permit import Permit
+from server.storage.blobs.store import PIECE, BlobMissing, BlobReading, Blobs, BlobsUnavailable, BlobWriting
+from server.storage.database.database import DatabaseUnavailable
+from server.storage.records.guarded import Asking, GuardedStore
+from server.storage.records.table import Draft, Record
+
+RENEWAL_SECONDS: Final = LEASE_SECONDS / 5
+"""How old the claim of an upload may be when more bytes come."""
+
+
+def new_file_id() -> str:
+    """An id that no other file has, and that nobody can guess."""
+    return f"file-{token_hex(24)}"
+
+
+class FileStore:
+    """`records` are the files as callers see them. Besides what they name, the methods raise what `records` raises."""
+
+    def __init__(self, records: GuardedStore, claims: Claims, blobs: Blobs) -> None:
+        self.records = records
+        self._claims = claims
+        self._blobs = blobs
+
+    @asynccontextmanager
+    async def uploading(self, identity: str) -> AsyncIterator[Upload]:
+        """A new file, of which nothing is left behind unless it is kept before the context ends."""
+        upload = Upload(identity, self.records, self._claims, self._blobs)
+        try:
+            yield upload
+        finally:
+            await _to_its_end(upload.discard())
+
+    async def open(self, record: Record) -> BlobReading:
+        """The bytes of a file, for whoever was given its record; raises BlobMissing and BlobsUnavailable."""
+        reading = await self._blobs.open(record.id)
+        if reading.size != record.body["bytes"]:
+            await reading.close()
+            raise BlobMissing(f"`{record.id}` has {reading.size} bytes where {record.body['bytes']} were kept")
+        return reading
+
+    async def delete(self, gate: Asking, identity: str) -> None:
+        """Remove the file; raises NotFound, and AccessDenied where it may be read."""
+        record = await self.records.delete(gate, identity, beside=[self._claims.condemning(identity)])
+        # The file is gone with its record; where the bytes can't go with it now, the janitor sees to them.
+        with suppress(BlobsUnavailable, DatabaseUnavailable):
+            await self._blobs.delete(record.id)
+            await self._claims.forget(record.id)
+
+
+class Upload:
+    """A file whose bytes are coming in; `size` says how many have."""
+
+    def __init__(self, identity: str, records: GuardedStore, claims: Claims, blobs: Blobs) -> None:
+        self.size = 0
+        self._id = identity
+        self._records = records
+        self._claims = claims
+        self._blobs = blobs
+        self._writing: BlobWriting | None = None
+        self._waiting = bytearray()
+        self._ours = False
+        self._finishing = False
+        self._held_since = 0.0
+
+    async def write(self, piece: bytes) -> None:
+        """Append a piece; raises BlobsUnavailable."""
+        self.size += len(piece)
+        self._waiting += piece
+        if len(self._waiting) >= PIECE:
+            await self._flush()
+
+    async def keep(self, permit: Permit, described: Mapping[str, Any], facet: str, lifetime: int | None) -> Record:
+        """The file's record, once every byte is on the disk: `described`, with the number of bytes.
+
+        Raises BlobsUnavailable.
+        """
+        await self._flush()
+        if self._writing is None:
+            raise ValueError("a file without bytes is not kept")
+        self._finishing = True
+        await self._writing.finish()
+        self._finishing = False
+        await self._hold()
+        # A database that fails now may have written the record all the same: only the claim knows, and the janitor.
+        self._ours = False
+        draft = Draft(self._id, {"bytes": self.size, **described}, facet=facet, lifetime=lifetime)
+        return await self._records.create(permit, draft, [self._claims.settling(self._id)])
+
+    async def discard(self) -> None:
+        """Forget the file, unless it is kept; what can't be removed now is left to the janitor."""
+        if not self._ours:
+            return
+        with suppress(BlobsUnavailable, DatabaseUnavailable):
+            if self._writing is not None:
+                await self._writing.abandon()
+            await self._blobs.delete(self._id)
+            # A bucket may still be finishing what it was told to: then the janitor looks once more.
+            if not self._finishing:
+                await self._claims.forget(self._id)
+
+    async def _flush(self) -> None:
+        if not self._waiting:
+            return
+        if self._writing is None:
+            self._writing = await self._begun()
+        await self._hold()
+        piece, self._waiting = bytes(self._waiting), bytearray()
+        await self._writing.write(piece)
+
+    async def _begun(self) -> BlobWriting:
+        self._ours = True
+        self._held_since = time.monotonic()
+        await self._claims.begin(self._id)
+        return await self._blobs.begin(self._id)
+
+    async def _hold(self) -> None:
+        """Renew the claim now and then."""
+        if time.monotonic() - self._held_since > RENEWAL_SECONDS:
+            await self._claims.renew(self._id)
+            self._held_since = time.monotonic()
+
+
+async def _to_its_end(cleaning: Coroutine[Any, Any, None]) -> None:
+    """Have it done even if the request is cut off meanwhile."""
+    task = asyncio.create_task(cleaning)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise

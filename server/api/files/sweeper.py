@@ -1,0 +1,83 @@
+"""Removes files whose time is over, and blobs that have no record any more or never got one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from server.api.files.blob_leases import Claims
+from server.storage.blobs.store import Blobs, BlobsUnavailable
+from server.storage.database.database import DatabaseUnavailable, Overtaken
+from server.storage.records.table import Records
+
+SWEEP_SECONDS: Final = 60.0
+"""About how often the janitor looks."""
+
+_AT_ONCE: Final = 100
+
+_log: Final = logging.getLogger("ostiary.files")
+
+
+class Janitor:
+    """Asks no policy: when a file ends was said by who made it, and nobody can reach what it removes.
+
+    Any number of them may work on the same tables and blobs, in any number of processes.
+    """
+
+    def __init__(self, files: Records, claims: Claims, blobs: Blobs) -> None:
+        self._files = files
+        self._claims = claims
+        self._blobs = blobs
+
+    async def sweep(self) -> int:
+        """How many blobs are gone now; raises BlobsUnavailable and DatabaseUnavailable where more are left."""
+        while await self._end_expired() == _AT_ONCE:
+            pass
+        gone = 0
+        while keys := await self._claims.take_over(_AT_ONCE):
+            for key in keys:
+                await self._remove(key)
+                gone += 1
+        return gone
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The janitor at work, for as long as the context lasts."""
+        task = asyncio.create_task(self._sweep_for_ever())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            try:
+                gone = await self.sweep()
+            except (BlobsUnavailable, DatabaseUnavailable) as fault:
+                _log.warning("files that nobody can reach any more are still there: %s", fault)
+            else:
+                if gone:
+                    _log.info("removed %d files that had expired, were deleted or never came to their end", gone)
+            # Servers that were started together needn't look together.
+            await asyncio.sleep(SWEEP_SECONDS * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
+
+    async def _end_expired(self) -> int:
+        """How many files were over; their blobs are condemned in the transactions that take their records."""
+        now = int(time.time())
+        expired = await self._files.expired(now, _AT_ONCE)
+        for identity in expired:
+            removing = self._files.removing_expired(identity, now)
+            with suppress(Overtaken):
+                await self._files.database.write(removing, self._claims.condemning(identity, at_once=True))
+        return len(expired)
+
+    async def _remove(self, key: str) -> None:
+        await self._blobs.delete(key)
+        await self._claims.forget(key)

@@ -1,0 +1,197 @@
+"""Reading an upload: a form with one file, which goes to its store while it comes in."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import Request
+from starlette.types import Receive
+
+from server.api.files.filenames import plain_name
+from server.api.files.store import Upload
+from server.http.errors import ApiError, ClientGone, invalid
+from server.http.multipart import SLICE, FormReader, PartBegins, PartEnds, PartEvent
+
+PURPOSES: Final = ("assistants", "batch", "evals", "fine-tune", "user_data", "vision")
+"""What a file may be uploaded for."""
+
+FORM_BYTES: Final = 64 * 1024
+"""What a form may have besides its file: boundaries, heads and fields."""
+
+STALL_SECONDS: Final = 30.0
+"""How long a client may send nothing of an upload."""
+
+GRACE_SECONDS: Final = 60.0
+SLOWEST: Final = 16 * 1024
+"""Bytes per second that a client must send on average, after the first `GRACE_SECONDS`."""
+
+LEAST_LIFETIME: Final = 3600
+MOST_LIFETIME: Final = 30 * 24 * 3600
+"""Seconds after which a file may expire."""
+
+_LIFETIMES: Final = {"batch": MOST_LIFETIME}
+"""Seconds after which files expire whose uploads don't say it, by purpose; others are kept for good."""
+
+_LONGEST_FIELD: Final = 64
+_NUMBER: Final = re.compile("[0-9]{1,9}")
+_MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]{1,63}/[a-z0-9!#$&^_.+-]{1,63}")
+_ANCHOR: Final = "expires_after[anchor]"
+_SECONDS: Final = "expires_after[seconds]"
+_FIELDS: Final = ("purpose", _ANCHOR, _SECONDS)
+_CLOSE: Final = {"Connection": "close"}
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What an upload says of its file; `lifetime` is in seconds, None is for good."""
+
+    filename: str
+    content_type: str | None
+    purpose: str
+    lifetime: int | None
+
+
+class Lane:
+    """Lets one upload after the other have more of its bytes, so that everybody else gets a turn between them.
+
+    Else many uploads at once would each hand over what has come in the meantime, all in one turn.
+    """
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    async def enter(self) -> None:
+        """Return when it is this one's turn."""
+        async with self._lock:
+            await asyncio.sleep(0)
+
+
+async def read_upload(request: Request, upload: Upload, most: int, lane: Lane) -> Described:
+    """What the form says, once its file is written to `upload`; the file has 1 to `most` bytes.
+
+    Raises the ApiError that says what is wrong, BlobsUnavailable, and ClientGone.
+    """
+    headers = request.headers
+    if headers.get("content-encoding", "identity") != "identity":
+        raise ApiError(415, "send the body without `Content-Encoding`; compressed ones are not read")
+    reader = FormReader(headers.get("content-type", ""))
+    if int(headers.get("content-length", "0")) > most + FORM_BYTES:
+        raise _too_large(most)
+    form = _Form(upload, most)
+    async for piece in _slices(request.receive, most, lane):
+        for event in reader.feed(piece):
+            await form.take(event)
+    reader.finish()
+    return form.described()
+
+
+async def _slices(receive: Receive, most: int, lane: Lane) -> AsyncIterator[bytes]:
+    """The body in pieces that are quickly parsed. A client that is too slow is told so; waiting for us is not slow."""
+    size, waited, more = 0, 0.0, True
+    while more:
+        await lane.enter()
+        allowed = min(STALL_SECONDS, GRACE_SECONDS + size / SLOWEST - waited)
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(allowed):
+                message = await receive()
+        except TimeoutError:
+            raise ApiError(408, "the upload came too slowly, and nothing of it is kept", headers=_CLOSE) from None
+        waited += time.monotonic() - began
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        part, more = message.get("body", b""), message.get("more_body", False)
+        size += len(part)
+        if size > most + FORM_BYTES:
+            raise _too_large(most)
+        for start in range(0, len(part), SLICE):
+            yield part[start : start + SLICE]
+            await asyncio.sleep(0)  # whoever else has something to do comes first
+
+
+class _Form:
+    """The parts of an upload as they come; each may come once, in any order."""
+
+    def __init__(self, upload: Upload, most: int) -> None:
+        self._upload = upload
+        self._most = most
+        self._file: PartBegins | None = None
+        self._filename = ""
+        self._fields: dict[str, str] = {}
+        self._current = ""
+        self._value = b""
+
+    async def take(self, event: PartEvent) -> None:
+        """Go on with what comes next; raises the ApiError that says what is wrong with it."""
+        match event:
+            case PartBegins():
+                self._begin(event)
+            case PartEnds():
+                self._end()
+            case _ if self._current == "file":
+                if self._upload.size + len(event) > self._most:
+                    raise _too_large(self._most)
+                await self._upload.write(event)
+            case _:
+                self._value += event
+                if len(self._value) > _LONGEST_FIELD:
+                    raise invalid(f"`{self._current}` is too long", self._current, "invalid_value")
+
+    def described(self) -> Described:
+        """What all of it says; raises the ApiError that tells what is missing."""
+        if self._file is None:
+            raise invalid("the form has no `file`", "file", "missing_required_parameter")
+        if not self._upload.size:
+            raise invalid("`file` is empty", "file", "invalid_value")
+        if "purpose" not in self._fields:
+            raise invalid("the form has no `purpose`", "purpose", "missing_required_parameter")
+        media_type = (self._file.content_type or "").partition(";")[0].strip().lower()
+        return Described(
+            self._filename,
+            media_type if _MEDIA_TYPE.fullmatch(media_type) else None,
+            self._fields["purpose"],
+            self._lifetime(),
+        )
+
+    def _begin(self, part: PartBegins) -> None:
+        name = part.name
+        if name not in ("file", *_FIELDS):
+            shown = name if len(name) <= _LONGEST_FIELD else f"{name[:_LONGEST_FIELD]}…"
+            raise invalid(f"`{shown}` is not known here; leave it out", shown, "unknown_parameter")
+        if name in self._fields or (name == "file" and self._file is not None):
+            raise invalid(f"`{name}` comes twice", name, "invalid_value")
+        if (name == "file") is not (part.filename is not None):
+            wanted = "must be a file, with a `filename`" if name == "file" else "must be a field, not a file"
+            raise invalid(f"`{name}` {wanted}", name, "invalid_value")
+        if part.filename is not None:
+            self._file, self._filename = part, plain_name(part.filename)
+        self._current, self._value = name, b""
+
+    def _end(self) -> None:
+        if self._current == "file":
+            return
+        value = self._value.decode("utf-8", "replace")
+        self._fields[self._current] = value
+        if self._current == "purpose" and value not in PURPOSES:
+            known = ", ".join(f"`{purpose}`" for purpose in PURPOSES)
+            raise invalid(f"`purpose` must be one of {known}", "purpose", "invalid_value")
+
+    def _lifetime(self) -> int | None:
+        anchor, seconds = self._fields.get(_ANCHOR), self._fields.get(_SECONDS)
+        if anchor is None and seconds is None:
+            return _LIFETIMES.get(self._fields["purpose"])
+        if anchor != "created_at":
+            raise invalid(f"`{_ANCHOR}` must be `created_at`", _ANCHOR, "invalid_value")
+        if seconds is None or not _NUMBER.fullmatch(seconds) or not LEAST_LIFETIME <= int(seconds) <= MOST_LIFETIME:
+            demand = f"must be a whole number from {LEAST_LIFETIME} to {MOST_LIFETIME}"
+            raise invalid(f"`{_SECONDS}` {demand}", _SECONDS, "invalid_value")
+        return int(seconds)
+
+
+def _too_large(most: int) -> ApiError:
+    return ApiError(413, f"the file is larger than {most} bytes", param="file")

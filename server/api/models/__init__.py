@@ -1,0 +1,1 @@
+"""`/v1/models`: the catalogue of models, configured and registered."""

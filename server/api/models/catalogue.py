@@ -1,0 +1,183 @@
+"""The models that are served: those of the configuration, and those that were registered over HTTP."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from policy.model_names import model_names
+from policy.vocabulary import Action, Origin, Resource
+from server.api.models.pages import ModelPage, Part, cut, joined
+from server.authz.contract.errors import AccessDenied
+from server.inference.provider import Provider
+from server.storage.records.guarded import Asking, NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model; `kind` is `llm` or `embedding`.
+
+    Its canonical name is `provider_id/provider_model_id`. It also answers to `provider_id/model_id` and `model_id`.
+    `created` is in seconds since 1970; None for a model that the configuration defines.
+    """
+
+    model_id: str
+    provider_id: str
+    provider_model_id: str
+    kind: str
+    metadata: Mapping[str, Any]
+    created: int | None = None
+    names: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = model_names(self.provider_id, self.model_id, self.provider_model_id)
+        object.__setattr__(self, "names", names)
+
+    @property
+    def name(self) -> str:
+        """The canonical name."""
+        return self.names[0]
+
+
+class Registered(Protocol):
+    """Where models are that were registered over HTTP (`server.api.models.registered.RegisteredModels`)."""
+
+    async def get(self, gate: Asking, name: str) -> Model:
+        """The model of that name, for callers who may read it; raises NotFound."""
+        ...
+
+    async def page(self, gate: Asking, part: Part) -> ModelPage:
+        """Those of the part that the caller may read; raises NotFound for a cursor that is none of them."""
+        ...
+
+    async def delete(self, gate: Asking, name: str) -> Model:
+        """The model that is gone now; raises NotFound, and AccessDenied where it may be read."""
+        ...
+
+    async def look_for(self, name: str) -> None:
+        """Do what `get` does before it asks the policy, and forget what was found."""
+        ...
+
+
+class DefinedByConfiguration(Exception):
+    """The policy would allow the change; it is to be made in the configuration."""
+
+
+class ProviderGone(Exception):
+    """The model was registered when its provider was configured, and that isn't any more."""
+
+
+class Catalogue:
+    """Gives each caller the models that it may read; what is not registered is not served.
+
+    A bare `model_id` that two providers of the configuration share finds neither of them: nothing is guessed. Besides
+    what its methods name, they raise what the gate raises about the route, PolicyUnavailable and DatabaseUnavailable.
+    """
+
+    def __init__(self, models: Iterable[Model], providers: Mapping[str, Provider], registered: Registered) -> None:
+        self._configured = {model.name: model for model in models}
+        self._resources = {
+            model.name: Resource("model", model.names, None, Origin.CONFIG) for model in self._configured.values()
+        }
+        uses = Counter(name for model in self._configured.values() for name in model.names)
+        self._by_name = {name: model for model in self._configured.values() for name in model.names if uses[name] == 1}
+        self._providers = providers
+        self._registered = registered
+
+    @property
+    def configured(self) -> Sequence[Model]:
+        """The models of the configuration, in its order."""
+        return tuple(self._configured.values())
+
+    async def get(self, gate: Asking, name: str) -> Model:
+        """The model of that name, which may be any of its names; NotFound if there is none that the caller may read."""
+        model = self._by_name.get(name)
+        if model is None:
+            return await self._registered.get(gate, name)
+        try:
+            async with self._slow_to_refuse(name):
+                permit = await gate.permit(Action.READ, self._resources[model.name])
+        except AccessDenied:
+            raise NotFound(name) from None
+        return self._configured[permit.resource.names[0]]
+
+    async def page(self, gate: Asking, part: Part) -> ModelPage:
+        """The models of the part that the caller may read: the configuration's in its order, then the registered ones
+        by age, or all of them the other way round. Raises NotFound for a cursor that is none of them.
+        """
+        permits = await gate.listed("model", tuple(self._resources.values()))
+        own = [self._configured[permit.resource.names[0]] for permit in permits]
+        if part.newest_first:
+            own.reverse()
+        after, before = self._place(own, part.after), self._place(own, part.before)
+        # A cursor that is none of ours may be a registered model, and those stand on one side of all of ours.
+        theirs = replace(
+            part, after=part.after if after is None else None, before=part.before if before is None else None
+        )
+        own = own[0 if after is None else after + 1 : before]
+        if (theirs.before if part.newest_first else theirs.after) is not None:
+            own = []
+        past_theirs = (after if part.newest_first else before) is not None
+
+        async def ours(limit: int) -> ModelPage:
+            page = cut(own, limit, from_end=part.from_end)
+            if page.has_more:
+                await self._check_cursors(gate, theirs)
+            return page
+
+        async def registered(limit: int) -> ModelPage:
+            if past_theirs:
+                await self._check_cursors(gate, theirs)
+                return ModelPage((), has_more=False)
+            return await self._registered.page(gate, replace(theirs, limit=limit))
+
+        blocks = (registered, ours) if part.newest_first is not part.from_end else (ours, registered)
+        return await joined(*blocks, part.limit, from_end=part.from_end)
+
+    def _place(self, own: Sequence[Model], cursor: str | None) -> int | None:
+        """Where the model that a cursor names stands in `own`; None if it is none of them."""
+        model = None if cursor is None else self._by_name.get(cursor)
+        return own.index(model) if model in own else None
+
+    async def _check_cursors(self, gate: Asking, part: Part) -> None:
+        """Raise NotFound for a cursor that is no registered model that the caller may read."""
+        for cursor in (part.after, part.before):
+            if cursor is not None:
+                await self._registered.get(gate, cursor)
+
+    async def delete(self, gate: Asking, name: str) -> Model:
+        """The model that is gone now.
+
+        Raises NotFound, AccessDenied where the caller may read it, and DefinedByConfiguration.
+        """
+        model = self._by_name.get(name)
+        if model is None:
+            return await self._registered.delete(gate, name)
+        resource = self._resources[model.name]
+        try:
+            async with self._slow_to_refuse(name):
+                await gate.permit(Action.DELETE, resource)
+        except AccessDenied:
+            if not await gate.readable([resource]):
+                raise NotFound(name) from None
+            raise
+        raise DefinedByConfiguration
+
+    @asynccontextmanager
+    async def _slow_to_refuse(self, name: str) -> AsyncIterator[None]:
+        """What is nobody's name is looked for in the registry. So is a refused one: how long it takes must not tell."""
+        try:
+            yield
+        except Exception:
+            await self._registered.look_for(name)
+            raise
+
+    def provider(self, model: Model) -> Provider:
+        """Who runs the model; raises ProviderGone."""
+        provider = self._providers.get(model.provider_id)
+        if provider is None:
+            raise ProviderGone
+        return provider

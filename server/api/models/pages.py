@@ -1,0 +1,55 @@
+"""Pages of models, of which the configuration defines some and the registry keeps the others."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from server.api.models.catalogue import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which part of a list is wanted: at most `limit` models, between those called `after` and `before`.
+
+    The list goes from the oldest model to the newest, and the other way round with `newest_first`. `from_end` says that
+    of more than `limit` models the last ones are wanted, as it is where `before` stands alone.
+    """
+
+    limit: int
+    after: str | None = None
+    before: str | None = None
+    newest_first: bool = False
+    from_end: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPage:
+    """A full page of models: as many as were wanted, or all that there are; `has_more` is exact."""
+
+    models: Sequence[Model]
+    has_more: bool
+
+
+Take: TypeAlias = Callable[[int], Awaitable[ModelPage]]
+"""Gives up to so many models, at least one, from one end of a list."""
+
+
+def cut(models: Sequence[Model], limit: int, *, from_end: bool) -> ModelPage:
+    """The first `limit` of these models, or the last ones."""
+    kept = models[max(0, len(models) - limit) :] if from_end else models[:limit]
+    return ModelPage(kept, len(models) > limit)
+
+
+async def joined(nearer: Take, farther: Take, limit: int, *, from_end: bool) -> ModelPage:
+    """A page out of two lists that follow each other; it is filled from the `nearer` one first."""
+    near = await nearer(limit)
+    if near.has_more:
+        return near
+    room = limit - len(near.models)
+    far = await farther(max(room, 1))
+    page = cut(far.models, room, from_end=from_end)
+    models = [*page.models, *near.models] if from_end else [*near.models, *page.models]
+    return ModelPage(models, far.has_more or page.has_more)

@@ -1,0 +1,97 @@
+"""Models that were registered over HTTP: records like others, but for their several names."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from itertools import takewhile
+from typing import Final
+
+from server.api.models.catalogue import Model
+from server.api.models.pages import ModelPage, Part, cut
+from server.authz.permit import Permit
+from server.storage.database.database import AlreadyThere
+from server.storage.records.guarded import Asking, GuardedStore, NotFound
+from server.storage.records.names import Names, facet_of
+from server.storage.records.table import Draft, Page, Record, Records
+
+_KIND: Final = "model"
+
+
+class RegisteredModels:
+    """The models in the table `models`; `names` belongs to it and holds every name of each, so that none has two
+    meanings. `taken` are the names in the configuration, which wins: a model that has one of them since is not served.
+
+    Besides what they name, methods raise what a GuardedStore raises.
+    """
+
+    def __init__(self, models: Records, names: Records, taken: Container[str]) -> None:
+        self._models = models
+        self._names = names
+        self._taken = taken
+        self._store = GuardedStore(models, _KIND, Names(names.name, taken))
+
+    async def get(self, gate: Asking, name: str) -> Model:
+        """The model of that name, for callers who may read it; raises NotFound."""
+        return _model(await self._record(gate, name))
+
+    async def page(self, gate: Asking, part: Part) -> ModelPage:
+        """Those of the part that the caller may read; raises NotFound for a cursor that is none of them."""
+        await gate.enter()
+        if await self._models.is_empty():
+            # Nothing is left to ask about: most servers have no such model, and every page load lists the models.
+            for cursor in filter(None, (part.after, part.before)):
+                raise NotFound(cursor)
+            return ModelPage([], has_more=False)
+        after = None if part.after is None else await self._record(gate, part.after)
+        before = None if part.before is None else await self._record(gate, part.before)
+        if after is None and part.from_end is (before is None):
+            return await self._page_to_an_end(gate, part, before)
+        listed = await self._store.page(gate, Page(part.limit, after, before, part.newest_first))
+        return ModelPage([_model(record) for record in listed.records], listed.has_more)
+
+    async def _page_to_an_end(self, gate: Asking, part: Part, before: Record | None) -> ModelPage:
+        """The last models of all, or with `before` the first ones in front of it: the store knows neither."""
+        newest_first = part.newest_first is not part.from_end
+        listed = await self._store.page(gate, Page(part.limit + 1, None, None, newest_first))
+        records = [*takewhile(lambda record: before is None or record.id != before.id, listed.records)]
+        if part.from_end:
+            records.reverse()
+        return cut([*map(_model, records)], part.limit, from_end=part.from_end)
+
+    async def permit_create(self, gate: Asking, model: Model) -> Permit:
+        """Leave to register the model; raises AccessDenied."""
+        return await self._store.permit_create(gate, *model.names)
+
+    async def create(self, permit: Permit, model: Model) -> Model:
+        """The registered model, owned as the decision says; AlreadyThere if one of its names is another model's."""
+        if any(name in self._taken for name in model.names):
+            raise AlreadyThere
+        body = {"model_id": model.model_id, "model_type": model.kind, "metadata": dict(model.metadata)}
+        named = [Draft(name, {}, parent=model.name).owned_by(None) for name in model.names]
+        draft = Draft(model.name, body, facet=facet_of(model.names))
+        return _model(await self._store.create(permit, draft, [*map(self._names.inserting, named)]))
+
+    async def delete(self, gate: Asking, name: str) -> Model:
+        """The model that is gone now, with its names; raises NotFound, and AccessDenied where it may be read."""
+        return _model(await self._store.delete(gate, await self._canonical(name)))
+
+    async def look_for(self, name: str) -> None:
+        """Do what `get` does before it asks the policy, and forget what was found."""
+        await self._models.find(await self._canonical(name))
+
+    async def _record(self, gate: Asking, name: str) -> Record:
+        try:
+            return await self._store.get(gate, await self._canonical(name))
+        except NotFound:
+            # By the name that was asked for: another one of its names is nothing that a stranger may learn.
+            raise NotFound(name) from None
+
+    async def _canonical(self, name: str) -> str:
+        found = await self._names.find(name)
+        return name if found is None or found.parent is None else found.parent
+
+
+def _model(record: Record) -> Model:
+    provider_id, _, own = record.id.partition("/")
+    body = record.body
+    return Model(body["model_id"], provider_id, own, body["model_type"], body["metadata"], record.created_at)

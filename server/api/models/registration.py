@@ -1,0 +1,90 @@
+"""`POST /v1/models` and `DELETE /v1/models/{model_id}`: models that callers bring along."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from http import HTTPStatus
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from policy.vocabulary import Action, Origin, Resource
+from server.api.models.catalogue import Catalogue, DefinedByConfiguration, Model
+from server.api.models.registered import RegisteredModels
+from server.api.models.routes import shown_model
+from server.api.registry.body import look_at_model
+from server.api.registry.routes import read_registration, removed, taken
+from server.authz.contract.errors import AccessDenied
+from server.http.errors import ApiError, invalid, model_not_found
+from server.http.request_state import gate_of
+from server.http.responses import answer
+from server.http.route_guard import AskingRoute
+from server.json_input.reader import Reader
+from server.storage.database.database import AlreadyThere
+from server.storage.records.guarded import Asking, NotFound
+
+
+class ModelRegistry:
+    """Registers models for the `providers` of these ids to run, and takes them back."""
+
+    def __init__(
+        self, catalogue: Catalogue, registered: RegisteredModels, providers: Collection[str], reader: Reader
+    ) -> None:
+        self._catalogue = catalogue
+        self._registered = registered
+        self._providers = providers
+        self._reader = reader
+
+    def routes(self) -> list[BaseRoute]:
+        """The paths of models, for the methods that change something."""
+        return [
+            AskingRoute("/v1/models", self.register, methods=["POST"], name="models.register"),
+            AskingRoute("/v1/models/{model_id:path}", self.unregister, methods=["DELETE"], name="models.unregister"),
+        ]
+
+    async def register(self, request: Request) -> Response:
+        """A further model, which is served from now on to those who may read it."""
+        found = await read_registration(request, self._reader, look_at_model)
+        provider_id = found["provider_id"] or self._only_provider()
+        model = Model(
+            found["model_id"], provider_id, found["provider_model_id"], found["model_type"], found["metadata"]
+        )
+        gate = gate_of(request.scope)
+        permit = await self._registered.permit_create(gate, model)
+        await self._check_provider(gate, provider_id)
+        try:
+            created = await self._registered.create(permit, model)
+        except AlreadyThere:
+            raise taken(model.name) from None
+        return Response(shown_model(created, created.created or 0), media_type="application/json")
+
+    async def unregister(self, request: Request) -> Response:
+        """A model that was registered is served no longer."""
+        name = request.path_params["model_id"]
+        try:
+            model = await self._catalogue.delete(gate_of(request.scope), name)
+        except NotFound:
+            raise model_not_found(name) from None
+        except DefinedByConfiguration:
+            sentence = f"the model `{name}` is defined by the configuration; remove it there"
+            headers = {"x-should-retry": "false"}
+            raise ApiError(HTTPStatus.CONFLICT, sentence, code="defined_by_configuration", headers=headers) from None
+        return answer(removed(model.name, "model"))
+
+    def _only_provider(self) -> str:
+        if len(self._providers) == 1:
+            return next(iter(self._providers))
+        raise invalid("the body has no `provider_id`", "provider_id", "missing_required_parameter")
+
+    async def _check_provider(self, gate: Asking, provider_id: str) -> None:
+        """Whoever may not read a provider learns nothing of it, and gets nothing from it."""
+        resource = Resource("provider", (provider_id,), None, Origin.CONFIG)
+        try:
+            await gate.permit(Action.READ, resource)
+            known = provider_id in self._providers
+        except AccessDenied:
+            known = False
+        if not known:
+            sentence = f"there is no provider `{provider_id}` of models, or you have no access to it"
+            raise invalid(sentence, "provider_id", "invalid_value")

@@ -1,0 +1,95 @@
+"""`GET /v1/models` and `GET /v1/models/{model_id}`, and how other routes come by a model."""
+
+from __future__ import annotations
+
+from json import dumps
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.api.models.catalogue import Catalogue, Model, ProviderGone
+from server.api.models.pages import Part
+from server.http.errors import ApiError, model_not_found
+from server.http.pagination import list_of, wanted
+from server.http.request_state import gate_of
+from server.http.responses import list_of_texts
+from server.inference.provider import Provider
+from server.storage.records.guarded import Asking, NotFound
+
+MOST_LISTED: Final = 1000
+"""Models on one page, and on one whose size isn't asked for."""
+
+
+class Models:
+    """Shows each caller the models that it may read, under their canonical names.
+
+    `created`, in seconds since the epoch, is what those of the configuration show as the time of their creation.
+    """
+
+    def __init__(self, catalogue: Catalogue, created: int) -> None:
+        self._catalogue = catalogue
+        # Nothing that is shown depends on the caller, only whether it is.
+        self._shown = {model.name: shown_model(model, created) for model in catalogue.configured}
+
+    async def list(self, request: Request) -> Response:
+        """A page of them."""
+        query = wanted(request, default=MOST_LISTED, most=MOST_LISTED, newest_first=False)
+        from_end = query.before is not None and query.after is None
+        part = Part(query.limit, query.after, query.before, query.newest_first, from_end)
+        try:
+            page = await self._catalogue.page(gate_of(request.scope), part)
+        except NotFound as missing:
+            raise model_not_found(missing.identity) from None
+        ends = [{"id": model.name} for model in (*page.models[:1], *page.models[-1:])]
+        return await list_of_texts(list_of(ends, has_more=page.has_more), map(self._show, page.models))
+
+    async def retrieve(self, request: Request) -> Response:
+        """One of them, by any of its names."""
+        name = request.path_params["model_id"]
+        try:
+            model = await self._catalogue.get(gate_of(request.scope), name)
+        except NotFound:
+            raise model_not_found(name) from None
+        return Response(self._show(model), media_type="application/json")
+
+    def _show(self, model: Model) -> bytes:
+        return self._shown[model.name] if model.created is None else shown_model(model, model.created)
+
+
+async def reached(catalogue: Catalogue, gate: Asking, name: str) -> tuple[Model, Provider]:
+    """The model that a request names, if the caller may read it, and who runs it; raises the 404 for any other."""
+    try:
+        model = await catalogue.get(gate, name)
+        return model, catalogue.provider(model)
+    except NotFound:
+        raise model_not_found(name) from None
+    except ProviderGone:
+        sentence = f"nobody runs the model `{name}` any more: its provider has left the configuration"
+        raise ApiError(404, sentence, code="model_not_found", param="model") from None
+
+
+def shown_model(model: Model, created: int) -> bytes:
+    """The model as JSON, for clients of OpenAI and for those of a registry."""
+    kept = {
+        "provider_id": model.provider_id,
+        "provider_resource_id": model.provider_model_id,
+        "model_type": model.kind,
+    }
+    shown = {
+        "id": model.name,
+        "object": "model",
+        "created": created,
+        "owned_by": model.provider_id,
+        "identifier": model.name,
+        "type": "model",
+        **kept,
+        "metadata": model.metadata,
+        # Whoever registers a model can't make it look like another one.
+        "custom_metadata": {**model.metadata, **kept},
+    }
+    return _encoded(shown)
+
+
+def _encoded(value: dict[str, Any]) -> bytes:
+    return dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

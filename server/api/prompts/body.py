@@ -1,0 +1,78 @@
+"""What the bodies of prompts must be.
+
+They may be read in a reading process, so this imports nothing but the standard library and `server.json_input`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from server.http.body_checks import known_members, missing, text_at, wrong
+from server.json_input.strict import Document, Json
+
+LONGEST_PROMPT: Final = 64 * 1024
+"""Characters of a prompt."""
+
+MOST_VARIABLES: Final = 64
+LONGEST_VARIABLE: Final = 64
+
+MOST_VERSIONS: Final = 999_999_999
+
+_VARIABLE: Final = re.compile(r"\w+")
+_USED: Final = re.compile(r"\{\{\s*+(\w++)\s*+\}\}")
+
+
+def look_at_prompt(document: Document) -> Json:
+    """The text and the variables of a new prompt; raises Refused."""
+    known_members(document.members, ["prompt", "variables"])
+    return _wording(document.members)
+
+
+def look_at_version(document: Document) -> Json:
+    """Those of a new version, the number of the one that it is made of, and whether it is to be the default."""
+    body = document.members
+    known_members(body, ["prompt", "variables", "version", "set_as_default"])
+    default = body.get("set_as_default")
+    if default is not None and type(default) is not bool:
+        raise wrong("set_as_default", "must be true or false")
+    return {**_wording(body), "version": _version(body), "set_as_default": default is not False}
+
+
+def look_at_choice(document: Document) -> Json:
+    """The number of a version; raises Refused."""
+    known_members(document.members, ["version"])
+    return {"version": _version(document.members)}
+
+
+def _wording(body: Json) -> Json:
+    prompt, variables = text_at(body, "prompt", "", LONGEST_PROMPT), _variables(body)
+    unknown = next((name for name in _USED.findall(prompt) if name not in variables), None)
+    if unknown is not None:
+        shown = unknown if len(unknown) <= LONGEST_VARIABLE else f"{unknown[:LONGEST_VARIABLE]}…"
+        raise wrong("prompt", f"uses `{{{{ {shown} }}}}`, which is not one of `variables`")
+    return {"prompt": prompt, "variables": variables}
+
+
+def _variables(body: Json) -> list[str]:
+    variables = body.get("variables")
+    if variables is None:
+        return []
+    if type(variables) is not list or len(variables) > MOST_VARIABLES:
+        raise wrong("variables", f"must be a list of at most {MOST_VARIABLES} names")
+    for place, name in enumerate(variables):
+        if type(name) is not str or len(name) > LONGEST_VARIABLE or not _VARIABLE.fullmatch(name):
+            demand = f"must be a name of 1 to {LONGEST_VARIABLE} letters, digits and `_`"
+            raise wrong(f"variables[{place}]", demand)
+        if name in variables[:place]:
+            raise wrong(f"variables[{place}]", "is there already")
+    return variables
+
+
+def _version(body: Json) -> int:
+    if "version" not in body:
+        raise missing("version")
+    version: int = body["version"]
+    if type(version) is not int or not 1 <= version < MOST_VERSIONS:
+        raise wrong("version", "must be the number of a version, a whole number from 1 on")
+    return version

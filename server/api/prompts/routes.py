@@ -1,0 +1,153 @@
+"""`/v1/prompts`: texts with variables, and the versions of each."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from server.api.prompts.body import look_at_choice, look_at_prompt, look_at_version
+from server.api.prompts.store import NoSuchVersion, NotLatest, Prompts, Version, Wording, default_version, new_prompt_id
+from server.http.errors import ApiError, invalid
+from server.http.json_body import read_body
+from server.http.pagination import frame_of, one_of_query, page_of, places_of, wanted
+from server.http.request_state import gate_of
+from server.http.responses import answer, list_answer
+from server.http.route_guard import AskingRoute
+from server.json_input.reader import Reader
+from server.storage.records.guarded import NotFound
+from server.storage.records.table import Record
+
+MOST_LISTED: Final = 100
+"""Prompts on one page, and on one whose size isn't asked for: most clients ask for no second one."""
+
+_NUMBER: Final = re.compile("[1-9][0-9]{0,8}")
+
+
+class PromptVersions:
+    """Keeps prompts, each for whoever the policy says."""
+
+    def __init__(self, prompts: Prompts, reader: Reader) -> None:
+        self._prompts = prompts
+        self._reader = reader
+
+    def routes(self) -> list[BaseRoute]:
+        """The paths of prompts."""
+        every, one = "/v1/prompts", "/v1/prompts/{prompt_id}"
+        return [
+            AskingRoute(every, self.page, methods=["GET"], name="prompts.list"),
+            AskingRoute(every, self.create, methods=["POST"], name="prompts.create"),
+            AskingRoute(one, self.retrieve, methods=["GET"], name="prompts.retrieve"),
+            AskingRoute(one, self.update, methods=["PUT"], name="prompts.update"),
+            AskingRoute(one, self.delete, methods=["DELETE"], name="prompts.delete"),
+            AskingRoute(f"{one}/versions", self.versions, methods=["GET"], name="prompts.versions.list"),
+            AskingRoute(
+                f"{one}/set-default-version", self.set_default, methods=["PUT"], name="prompts.set_default_version"
+            ),
+        ]
+
+    async def page(self, request: Request) -> Response:
+        """A page of them in their default versions, newest first unless asked otherwise."""
+        query = wanted(request, default=MOST_LISTED, most=MOST_LISTED)
+        page = await page_of(gate_of(request.scope), self._prompts.records, query)
+        return await list_answer(frame_of(page), (_shown(default_version(record)) for record in page.records))
+
+    async def create(self, request: Request) -> Response:
+        """A prompt with its first version."""
+        _, found = await read_body(request, self._reader, look_at_prompt)
+        identity = new_prompt_id()
+        permit = await self._prompts.records.permit_create(gate_of(request.scope), made=[identity])
+        record = await self._prompts.create(permit, identity, Wording(found["prompt"], found["variables"]))
+        return answer(_shown(default_version(record)))
+
+    async def retrieve(self, request: Request) -> Response:
+        """One of them, in the version that is asked for or in its default one."""
+        number = _number(request, "version")
+        record = await self._found(request)
+        if number is None:
+            return answer(_shown(default_version(record)))
+        try:
+            return answer(_shown(await self._prompts.version(record, number)))
+        except NoSuchVersion:
+            raise _no_such_version(number) from None
+
+    async def versions(self, request: Request) -> Response:
+        """A page of its versions, newest first unless asked otherwise; its cursors are numbers of them."""
+        after, before = _number(request, "after"), _number(request, "before")
+        query = wanted(request, default=MOST_LISTED, most=MOST_LISTED)
+        record = await self._found(request)
+        numbers = range(1, record.body["latest"] + 1)[:: -1 if query.newest_first else 1]
+        for cursor in (after, before):
+            if cursor is not None and cursor not in numbers:
+                raise NotFound(str(cursor))
+        shown, has_more = places_of(numbers, query, after, before)
+        found = await self._prompts.versions(record, shown)
+        return await list_answer({"object": "list", "has_more": has_more}, map(_shown, found))
+
+    async def update(self, request: Request) -> Response:
+        """A version behind the latest, which the body must name."""
+        _, found = await read_body(request, self._reader, look_at_version)
+        wording = Wording(found["prompt"], found["variables"])
+        try:
+            version = await self._prompts.add(
+                gate_of(request.scope),
+                request.path_params["prompt_id"],
+                found["version"],
+                wording,
+                default=found["set_as_default"],
+            )
+        except NotLatest as conflict:
+            raise _not_latest(conflict) from None
+        return answer(_shown(version))
+
+    async def set_default(self, request: Request) -> Response:
+        """Have another version shown where none is asked for."""
+        _, found = await read_body(request, self._reader, look_at_choice)
+        number = found["version"]
+        try:
+            version = await self._prompts.set_default(gate_of(request.scope), request.path_params["prompt_id"], number)
+        except NoSuchVersion:
+            raise _no_such_version(number) from None
+        return answer(_shown(version))
+
+    async def delete(self, request: Request) -> Response:
+        """Remove it, with all of its versions."""
+        identity = request.path_params["prompt_id"]
+        await self._prompts.records.delete(gate_of(request.scope), identity)
+        return answer({"id": identity, "object": "prompt.deleted", "deleted": True})
+
+    async def _found(self, request: Request) -> Record:
+        return await self._prompts.records.get(gate_of(request.scope), request.path_params["prompt_id"])
+
+
+def _number(request: Request, name: str) -> int | None:
+    """A parameter of the query that is the number of a version."""
+    value = one_of_query(request, name)
+    if value is not None and not _NUMBER.fullmatch(value):
+        raise invalid(f"`{name}` must be the number of a version, a whole number from 1 on", name, "invalid_value")
+    return None if value is None else int(value)
+
+
+def _shown(version: Version) -> dict[str, Any]:
+    return {
+        "prompt_id": version.prompt_id,
+        "version": version.number,
+        "prompt": version.wording.prompt,
+        "variables": [*version.wording.variables],
+        "is_default": version.is_default,
+    }
+
+
+def _no_such_version(number: int) -> ApiError:
+    sentence = f"the prompt has no version `{number}`"
+    return ApiError(HTTPStatus.NOT_FOUND, sentence, code="not_found", param="version")
+
+
+def _not_latest(conflict: NotLatest) -> ApiError:
+    sentence = f"`version` must be the latest, which is {conflict.latest} by now; read that, and change it again"
+    headers = {"x-should-retry": "false"}
+    return ApiError(HTTPStatus.CONFLICT, sentence, code="conflict", param="version", headers=headers)

@@ -1,0 +1,125 @@
+"""Prompts and their versions. A version never changes; of two that are made of the same one, the first is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from secrets import token_hex
+
+from policy.vocabulary import Action
+from server.authz.permit import Permit
+from server.storage.records.guarded import Asking, GuardedStore
+from server.storage.records.parts import Annex
+from server.storage.records.table import Draft, Json, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What a version says, and the names of the variables in it."""
+
+    prompt: str
+    variables: Sequence[str]
+
+    @property
+    def body(self) -> Json:
+        """As it is stored."""
+        return {"prompt": self.prompt, "variables": [*self.variables]}
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a prompt."""
+
+    prompt_id: str
+    number: int
+    wording: Wording
+    is_default: bool
+
+
+class NotLatest(Exception):
+    """A change is of a version that is not the latest any more."""
+
+    def __init__(self, latest: int) -> None:
+        super().__init__(latest)
+        self.latest = latest
+
+
+class NoSuchVersion(Exception):
+    """The prompt has no version of that number."""
+
+
+def new_prompt_id() -> str:
+    """An id that no other prompt has, and that nobody can guess."""
+    return f"pmpt_{token_hex(24)}"
+
+
+class Prompts:
+    """A prompt is one of `records`, which holds its default version too, so that a list needs no more; every version
+    is in the annex.
+    """
+
+    def __init__(self, records: GuardedStore, versions: Annex) -> None:
+        self.records = records
+        self._versions = versions
+
+    async def create(self, permit: Permit, identity: str, wording: Wording) -> Record:
+        """A prompt with its first version."""
+        return await self.records.create(
+            permit,
+            Draft(identity, {"latest": 1, "default": 1, **wording.body}),
+            [self._versions.adding(identity, 1, wording.body)],
+        )
+
+    async def add(self, gate: Asking, identity: str, latest: int, wording: Wording, *, default: bool) -> Version:
+        """The version behind `latest`; raises NotLatest, and what `GuardedStore.update` raises."""
+        number = latest + 1
+
+        def change(record: Record) -> Record:
+            if record.body["latest"] != latest:
+                raise NotLatest(record.body["latest"])
+            chosen = {"default": number, **wording.body} if default else {}
+            return replace(record, body={**record.body, "latest": number, **chosen})
+
+        await self.records.update(
+            gate,
+            identity,
+            change,
+            beside=[self._versions.adding(identity, number, wording.body)],
+        )
+        return Version(identity, number, wording, default)
+
+    async def set_default(self, gate: Asking, identity: str, number: int) -> Version:
+        """The version that is the default from now on; raises NoSuchVersion, and what `GuardedStore.update` raises."""
+        record = await self.records.permit(gate, identity, Action.UPDATE)
+        wording = (await self.version(record, number)).wording
+        await self.records.update(
+            gate,
+            identity,
+            lambda current: replace(current, body={**current.body, "default": number, **wording.body}),
+        )
+        return Version(identity, number, wording, is_default=True)
+
+    async def version(self, record: Record, number: int) -> Version:
+        """That version of a prompt; raises NoSuchVersion."""
+        if number == record.body["default"]:
+            return default_version(record)
+        part = await self._versions.get(record, number)
+        if part is None:
+            raise NoSuchVersion
+        return Version(record.id, number, Wording(**part), is_default=False)
+
+    async def versions(self, record: Record, numbers: range) -> list[Version]:
+        """The versions of a prompt that have these numbers, which follow each other upwards or downwards."""
+        if not numbers:
+            return []
+        parts = await self._versions.page(
+            record, len(numbers), after=numbers[0] - numbers.step, newest_first=numbers.step < 0
+        )
+        default = record.body["default"]
+        return [Version(record.id, number, Wording(**part), number == default) for number, part in parts]
+
+
+def default_version(record: Record) -> Version:
+    """The version that is shown where none is asked for."""
+    body = record.body
+    return Version(record.id, body["default"], Wording(body["prompt"], body["variables"]), is_default=True)

@@ -1,0 +1,1 @@
+"""The registry: resources that callers register over HTTP."""

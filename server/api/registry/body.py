@@ -1,0 +1,205 @@
+"""What a body may register, and under which name.
+
+It may be read in a reading process, so this imports nothing but the standard library and `server.json_input`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from server.http.body_checks import LONGEST_KEY, MOST_KEYS, known_members, missing, wrong
+from server.json_input.strict import Document, Json
+
+LONGEST_ID: Final = 256
+"""Bytes of an identifier in UTF-8."""
+
+LONGEST_TEXT: Final = 2048
+"""Characters of any other text that has a meaning here."""
+
+_UNREACHABLE: Final = re.compile(r"\\|%[0-9A-Fa-f]{2}|(?:\A|/)\.{0,2}(?:/|\Z)")
+"""What the path of a request can't hold, or holds with another meaning."""
+
+_PURPOSES: Final = ("post-training/messages", "eval/question-answer", "eval/messages-answer")
+_RETURNED: Final = (
+    *("string", "number", "boolean", "array", "object", "json", "union"),
+    *("chat_completion_input", "completion_input", "agent_turn_input"),
+)
+_MOST_FUNCTIONS: Final = 100
+
+Check = Callable[[object, str], Any]
+"""What is kept of the value at a place; raises Refused."""
+
+
+def look_at_model(document: Document) -> Json:
+    """The parts of a model; `provider_id` is null where the body leaves the choice to the server."""
+    body = document.members
+    checks: Mapping[str, Check] = {
+        "provider_id": _text,
+        "provider_model_id": identifier,
+        "model_type": _one_of("llm", "embedding"),
+        "metadata": _metadata,
+    }
+    known_members(body, ("model_id", *checks))
+    model_id = _needed(body, "model_id", identifier)
+    found = {name: _given(body, name, check) for name, check in checks.items()}
+    return {
+        "model_id": model_id,
+        "provider_id": found["provider_id"],
+        "provider_model_id": model_id if found["provider_model_id"] is None else found["provider_model_id"],
+        "model_type": found["model_type"] or "llm",
+        "metadata": found["metadata"] or {},
+    }
+
+
+def look_at_shield(document: Document) -> Json:
+    """A shield: its id (`name`) and what is shown of it (`described`), as of every kind that follows."""
+    return _named(document, "shield", params=_object)
+
+
+def look_at_vector_store(document: Document) -> Json:
+    """A vector store, by the names that the registry has for it."""
+    needed = {"embedding_model": _text}
+    return _named(document, "vector_db", needed, embedding_dimension=_positive, vector_db_name=_text)
+
+
+def look_at_tool_group(document: Document) -> Json:
+    """A tool group."""
+    return _named(document, "toolgroup", mcp_endpoint=_endpoint, args=_object)
+
+
+def look_at_dataset(document: Document) -> Json:
+    """A dataset; its id is null where the body leaves the choice to the server."""
+    needed = {"purpose": _one_of(*_PURPOSES), "source": _source}
+    return _named(document, "dataset", needed, is_named=False, metadata=_metadata)
+
+
+def look_at_scoring_function(document: Document) -> Json:
+    """A scoring function."""
+    needed = {"description": _text, "return_type": _return_type}
+    return _named(document, "scoring_fn", needed, params=_object, metadata=_metadata)
+
+
+def look_at_benchmark(document: Document) -> Json:
+    """A benchmark; what it names is looked for when it is used, by whoever uses it."""
+    needed = {"dataset_id": _text, "scoring_functions": _functions}
+    return _named(document, "benchmark", needed, metadata=_metadata)
+
+
+def identifier(value: object, place: str) -> str:
+    """A name that a path can hold, so that what is registered can be read and removed."""
+    name = _text(value, place)
+    if len(name.encode()) > LONGEST_ID:
+        raise wrong(place, f"must have at most {LONGEST_ID} bytes")
+    if not name.isprintable() or name != name.strip() or _UNREACHABLE.search(name):
+        raise wrong(place, "must be printable and fit into a path: no `\\`, no `%2F`, no blank ends, no dot segments")
+    return name
+
+
+def _named(
+    document: Document,
+    word: str,
+    needed: Mapping[str, Check] | None = None,
+    *,
+    is_named: bool = True,
+    **optional: Check,
+) -> Json:
+    """What is registered by `word`_id: with `needed` members, and `optional` ones that may be null or missing."""
+    body, needed = document.members, needed or {}
+    own = f"provider_{word}_id"
+    known_members(body, (f"{word}_id", "provider_id", own, *needed, *optional))
+    name = (_needed if is_named else _given)(body, f"{word}_id", identifier)
+    provider_id, resource_id = (_given(body, member, identifier) for member in ("provider_id", own))
+    described = {member: _needed(body, member, check) for member, check in needed.items()}
+    described |= {member: _given(body, member, check) for member, check in optional.items()}
+    if "metadata" in optional:
+        described["metadata"] = described["metadata"] or {}
+    return {"name": name, "provider_id": provider_id, "provider_resource_id": resource_id, "described": described}
+
+
+def _needed(body: Json, name: str, check: Check) -> Any:
+    if body.get(name) is None:
+        raise missing(name)
+    return check(body[name], name)
+
+
+def _given(body: Json, name: str, check: Check) -> Any:
+    return None if body.get(name) is None else check(body[name], name)
+
+
+def _text(value: object, place: str) -> str:
+    if type(value) is not str or not 0 < len(value) <= LONGEST_TEXT or "\0" in value:
+        raise wrong(place, f"must be a text of 1 to {LONGEST_TEXT} characters without a NUL")
+    return value
+
+
+def _one_of(*words: str) -> Check:
+    def check(value: object, place: str) -> object:
+        if value not in words:
+            raise wrong(place, f"must be one of {', '.join(f'`{word}`' for word in words)}")
+        return value
+
+    return check
+
+
+def _positive(value: object, place: str) -> int:
+    if type(value) is not int or not 0 < value < 2**31:
+        raise wrong(place, "must be a whole number above 0")
+    return value
+
+
+def _object(value: object, place: str) -> Json:
+    if type(value) is not dict:
+        raise wrong(place, "must be an object")
+    if _has_nul(value):
+        raise wrong(place, "holds a NUL")
+    return value
+
+
+def _metadata(value: object, place: str) -> Json:
+    found = _object(value, place)
+    if len(found) > MOST_KEYS or not all(0 < len(name) <= LONGEST_KEY for name in found):
+        raise wrong(place, f"must have at most {MOST_KEYS} members, with names of 1 to {LONGEST_KEY} characters")
+    return found
+
+
+def _endpoint(value: object, place: str) -> Json:
+    found = _object(value, place)
+    known_members(found, ("uri",), place)
+    return {"uri": _text(found.get("uri"), f"{place}.uri")}
+
+
+def _source(value: object, place: str) -> Json:
+    found = _object(value, place)
+    kind = _one_of("uri", "rows")(found.get("type"), f"{place}.type")
+    known_members(found, ("type", kind), place)
+    if kind == "uri":
+        return {"type": kind, "uri": _text(found.get("uri"), f"{place}.uri")}
+    rows = found.get("rows")
+    if type(rows) is not list or not all(type(row) is dict for row in rows):
+        raise wrong(f"{place}.rows", "must be a list of objects")
+    return {"type": kind, "rows": rows}
+
+
+def _return_type(value: object, place: str) -> Json:
+    found = _object(value, place)
+    known_members(found, ("type",), place)
+    return {"type": _one_of(*_RETURNED)(found.get("type"), f"{place}.type")}
+
+
+def _functions(value: object, place: str) -> list[str]:
+    if type(value) is not list or len(value) > _MOST_FUNCTIONS:
+        raise wrong(place, f"must be a list of at most {_MOST_FUNCTIONS} names")
+    return [_text(name, f"{place}[{index}]") for index, name in enumerate(value)]
+
+
+def _has_nul(value: object) -> bool:
+    match value:
+        case str():
+            return "\0" in value
+        case dict():
+            return any(map(_has_nul, value)) or any(map(_has_nul, value.values()))
+        case list():
+            return any(map(_has_nul, value))
+    return False

@@ -1,0 +1,141 @@
+"""What callers register under names of their own choice: shields, vector stores, tool groups, and the like.
+
+A name is taken or it isn't, whoever has it: rules speak of names, so one name never means two things. Whoever may
+register under a name therefore learns whether it is taken, and nothing else about it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from secrets import token_hex
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from server.api.registry.body import (
+    look_at_benchmark,
+    look_at_dataset,
+    look_at_scoring_function,
+    look_at_shield,
+    look_at_tool_group,
+    look_at_vector_store,
+)
+from server.http.errors import ApiError
+from server.http.json_body import read_body
+from server.http.pagination import frame_of, page_of, wanted
+from server.http.request_state import gate_of
+from server.http.responses import answer, list_answer
+from server.http.route_guard import AskingRoute
+from server.json_input.reader import Look, Reader
+from server.json_input.strict import Json
+from server.storage.database.database import AlreadyThere
+from server.storage.records.guarded import GuardedStore
+from server.storage.records.table import Draft, Record
+
+MOST_BYTES: Final = 16 * 1024
+"""Bytes of a body that registers something: lists show all of it."""
+
+MOST_LISTED: Final = 1000
+"""Entries on one page, and on one whose size isn't asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of entries: its type in rules, its path, what `type` answers say, and how a body is looked at."""
+
+    type: str
+    path: str
+    shown: str
+    look: Look
+
+
+KINDS: Final = (
+    Kind("shield", "/v1/shields", "shield", look_at_shield),
+    Kind("vector_store", "/v1/vector-dbs", "vector_db", look_at_vector_store),
+    Kind("tool_group", "/v1/toolgroups", "tool_group", look_at_tool_group),
+    Kind("dataset", "/v1/datasets", "dataset", look_at_dataset),
+    Kind("scoring_function", "/v1/scoring-functions", "scoring_function", look_at_scoring_function),
+    Kind("benchmark", "/v1/eval/benchmarks", "benchmark", look_at_benchmark),
+)
+
+
+class Entries:
+    """Keeps the entries of one kind, each for whoever the policy says."""
+
+    def __init__(self, kind: Kind, store: GuardedStore, reader: Reader) -> None:
+        self._kind = kind
+        self._store = store
+        self._reader = reader
+
+    def routes(self) -> list[BaseRoute]:
+        """The paths of this kind."""
+        path, name = self._kind.path, self._kind.type
+        one = f"{path}/{{identifier:path}}"
+        return [
+            AskingRoute(path, self.list, methods=["GET"], name=f"{name}.list"),
+            AskingRoute(path, self.register, methods=["POST"], name=f"{name}.register"),
+            AskingRoute(one, self.retrieve, methods=["GET"], name=f"{name}.retrieve"),
+            AskingRoute(one, self.unregister, methods=["DELETE"], name=f"{name}.unregister"),
+        ]
+
+    async def list(self, request: Request) -> Response:
+        """A page of them, oldest first unless asked otherwise."""
+        query = wanted(request, default=MOST_LISTED, most=MOST_LISTED, newest_first=False)
+        page = await page_of(gate_of(request.scope), self._store, query)
+        return await list_answer(frame_of(page), map(self._show, page.records))
+
+    async def retrieve(self, request: Request) -> Response:
+        """One of them."""
+        record = await self._store.get(gate_of(request.scope), request.path_params["identifier"])
+        return answer(self._show(record))
+
+    async def register(self, request: Request) -> Response:
+        """Keep a further one, under the name that it is given, or one of ours where it may be given none."""
+        found = await read_registration(request, self._reader, self._kind.look)
+        name = found.pop("name") or f"{self._kind.type}-{token_hex(24)}"
+        permit = await self._store.permit_create(gate_of(request.scope), name)
+        try:
+            record = await self._store.create(permit, Draft(name, found))
+        except AlreadyThere:
+            raise taken(name) from None
+        return answer(self._show(record))
+
+    async def unregister(self, request: Request) -> Response:
+        """Remove one of them."""
+        record = await self._store.delete(gate_of(request.scope), request.path_params["identifier"])
+        return answer(removed(record.id, self._kind.shown))
+
+    def _show(self, record: Record) -> dict[str, Any]:
+        own = record.body["provider_resource_id"]
+        return {
+            "id": record.id,
+            "object": self._kind.shown,
+            "created_at": record.created_at,
+            "identifier": record.id,
+            "type": self._kind.shown,
+            "provider_id": record.body["provider_id"],
+            "provider_resource_id": record.id if own is None else own,
+            **record.body["described"],
+        }
+
+
+async def read_registration(request: Request, reader: Reader, look: Look) -> Json:
+    """What a body registers; raises the ApiError that says what else it is, and ClientGone."""
+    raw, found = await read_body(request, reader, look)
+    if len(raw) > MOST_BYTES:
+        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"what is registered has at most {MOST_BYTES} bytes")
+    return found
+
+
+def taken(name: str) -> ApiError:
+    """The name belongs to something already: of the configuration, the caller's or anybody's."""
+    sentence = f"a name of `{name}` is taken; choose another"
+    return ApiError(HTTPStatus.CONFLICT, sentence, code="already_exists", headers={"x-should-retry": "false"})
+
+
+def removed(name: str, kind: str) -> dict[str, Any]:
+    """The answer to a removal."""
+    return {"id": name, "object": kind, "deleted": True}

@@ -1,0 +1,124 @@
+"""`GET /v1/health`, `GET /v1/health/ready` and `GET /v1/version`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Protocol
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from policy.vocabulary import Origin, Resource
+from server.authz.contract.errors import PolicyUnavailable
+from server.authz.readiness import Readiness
+from server.http.request_state import gate_of
+from server.http.route_guard import Gate
+from server.telemetry.dependencies import Dependencies, Finding, State
+
+
+class Probe(Protocol):
+    """What readiness is asked of; `server.authz.readiness.ReadinessProbe` is the one."""
+
+    async def check(self) -> Readiness:
+        """The state of the policy engine now; never raises."""
+        ...
+
+
+class Health:
+    """Whether the server serves, for load balancers and for whoever is on call."""
+
+    def __init__(
+        self,
+        probe: Probe,
+        version: str,
+        never_found: Callable[[], list[dict[str, Any]]],
+        dependencies: Dependencies,
+    ) -> None:
+        """`never_found` gives the mapped claims that no token had, as `server.authn.tally.Tallies` does."""
+        self._dependencies = dependencies
+        self._probe = probe
+        self._version = version
+        self._never_found = never_found
+
+    async def alive(self, request: Request) -> Response:
+        """OK; since the route guard has asked the policy engine by now, that engine answers."""
+        return JSONResponse({"status": "OK"})
+
+    async def ready(self, request: Request) -> Response:
+        """What is in force, and every dependency: 200 if requests can be served, else 503 with the same report.
+
+        Without an answer from the policy engine nobody is let in, but this caller learns why: it has shown a token, or
+        needs none.
+        """
+        gate = gate_of(request.scope)
+        silence = None
+        try:
+            await gate.enter()
+        except PolicyUnavailable as failure:
+            silence = failure.reason
+        readiness = await self._probe.check()
+        if readiness.reason is None and silence is not None:
+            readiness = replace(readiness, reason=silence)
+        await self._dependencies.look()
+        found = {each.name: each.finding for each in self._dependencies}
+        found["policy"] = _of_policy(readiness, found.get("policy"))
+        stopped = any(each.needed and found[each.name].state is State.DOWN for each in self._dependencies)
+        ready = readiness.ready and gate.judged and not stopped
+        hidden = await self._hidden(gate)
+        shown = {name: each for name, each in found.items() if name not in hidden}
+        report = _report(readiness, _status(ready, found.values()), self._never_found(), shown)
+        return JSONResponse(report) if ready else JSONResponse(report, 503, {"Retry-After": "1"})
+
+    async def _hidden(self, gate: Gate) -> set[str]:
+        """The dependencies that are providers which this caller may not read, or all of them if that can't be told."""
+        providers = {each.provider_id: each.name for each in self._dependencies if each.provider_id is not None}
+        if not gate.judged or not providers:
+            return set(providers.values())
+        resources = [Resource("provider", (name,), None, Origin.CONFIG) for name in providers]
+        with suppress(PolicyUnavailable):
+            permits = await gate.listed("provider", resources)
+            return set(providers.values()) - {providers[permit.resource.names[0]] for permit in permits}
+        return set(providers.values())
+
+    async def version(self, request: Request) -> Response:
+        """The version of this server."""
+        return JSONResponse({"version": self._version})
+
+
+def _status(ready: bool, found: Iterable[Finding]) -> str:
+    if not ready:
+        return "unavailable"
+    return "degraded" if any(each.state in (State.DEGRADED, State.DOWN) for each in found) else "ready"
+
+
+def _of_policy(readiness: Readiness, known: Finding | None) -> Finding:
+    """The policy engine as it has just been asked, which says more than its last use."""
+    state = State.OK if readiness.reason is None else State.DOWN
+    if known is not None and known.state is state:
+        return replace(known, reason=readiness.reason)
+    return Finding(state, time.time(), readiness.reason)
+
+
+def _report(
+    readiness: Readiness, status: str, never_found: list[dict[str, Any]], found: Mapping[str, Finding]
+) -> dict[str, Any]:
+    return {
+        "status": status,
+        "authentication": readiness.authentication,
+        "claims_never_found": never_found,
+        "policy": {
+            "wanted_revision": readiness.wanted_revision,
+            "live_revision": readiness.live_revision,
+            "age_seconds": None if readiness.age_seconds is None else round(readiness.age_seconds, 3),
+            "reason": readiness.reason,
+        },
+        "dependencies": {name: _shown(each) for name, each in found.items()},
+    }
+
+
+def _shown(finding: Finding) -> dict[str, Any]:
+    since = None if finding.since is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(finding.since))
+    return {"state": finding.state, "since": since, "reason": finding.reason}

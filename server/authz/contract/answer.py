@@ -1,0 +1,255 @@
+"""The policy engine's answer, believed only if it is exactly what the contract says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from json import JSONDecoder
+from typing import Any, Final
+
+from policy.vocabulary import (
+    CONTRACT,
+    Action,
+    Anonymous,
+    Decision,
+    Obligation,
+    Principal,
+    Resource,
+    Route,
+    StampOwner,
+    UseLimit,
+    Verdict,
+)
+from server.authz.contract.errors import Failure, PolicyUnavailable
+from server.authz.contract.question import Question
+
+Json = dict[str, Any]
+
+_SHORT: Final = 2048
+"""Bytes; hardly a decision takes more."""
+_DECISION_ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
+_FIRST, _NEXT, _LAST = b'{"result":[{"contract":', b'},{"contract":', b"}]}\n"
+_DECISION_KEYS: Final = {"effect", "rule", "source", "description", "reason", "obligations"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One decision for each part of the question, both made by the policy `revision`.
+
+    `decision_id` is the one in OPA's own decision log; None where that is off.
+    """
+
+    revision: str
+    route: Decision | None
+    resource: Decision | None
+    decision_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What OPA says in its envelope."""
+
+    result: Any
+    decision_id: str | None
+
+
+class Malformed(Exception):
+    """The answer breaks the contract; the message says where, in words of the contract alone."""
+
+
+def read_answer(body: bytes, question: Question) -> Answer:
+    """The answer in `body`, or PolicyUnavailable: nothing is defaulted, converted or overlooked."""
+    try:
+        if len(body) <= _SHORT and question.action is not Action.CREATE:
+            return _read_plain(body, question.route is not None, question.resource is not None)
+        reply = read_reply(body)
+        return _answer(reply.result, reply.decision_id, question)
+    except Malformed as fault:
+        raise PolicyUnavailable(Failure.MALFORMED, f"the answer breaks the contract: {fault}") from None
+
+
+@lru_cache(maxsize=512)
+def _read_plain(body: bytes, of_route: bool, of_resource: bool) -> Answer:
+    """The answer to a question that makes nobody an owner: then these three say all that there is to compare.
+
+    OPA is asked each time, but of the many answers that are equal to the byte only one has to be taken apart.
+    """
+    reply = read_reply(body)
+    return _answer(reply.result, reply.decision_id, _PLAIN[of_route, of_resource])
+
+
+def read_answers(body: bytes, questions: Sequence[Question]) -> list[Answer]:
+    """The answers in `body` to questions that were asked together, one for each, or PolicyUnavailable.
+
+    OPA counts them as one decision, so they have one id.
+    """
+    try:
+        pieces = apart(body, len(questions))
+        if pieces is not None and not any(asked.action is Action.CREATE for asked in questions):
+            return [
+                _read_plain(piece, asked.route is not None, asked.resource is not None)
+                for piece, asked in zip(pieces, questions, strict=True)
+            ]
+        reply = read_reply(body)
+        results = _one_for_each(reply.result, questions)
+        return [_answer(result, reply.decision_id, asked) for result, asked in zip(results, questions, strict=True)]
+    except Malformed as fault:
+        raise PolicyUnavailable(Failure.MALFORMED, f"the answers break the contract: {fault}") from None
+
+
+def apart(body: bytes, count: int) -> list[bytes] | None:
+    """The answers of `count` questions asked together, each as OPA would have sent it to one of them; else None.
+
+    Only the places where one answer ends and the next begins are looked for. No text of an answer can look like one,
+    since JSON has no bare quotation mark in a text; and what isn't one whole answer does not read as one later.
+    """
+    if not body.startswith(_FIRST) or not body.endswith(_LAST):
+        return None
+    parts = body[len(_FIRST) : -len(_LAST)].split(_NEXT)
+    return [b'{"result":{"contract":%b}}' % part for part in parts] if len(parts) == count else None
+
+
+def of_logging_opa(body: bytes) -> bool:
+    """Whether OPA's own decision log is on, which has an id for each exchange."""
+    return body.startswith(b'{"decision_id":')
+
+
+def read_undecided(body: bytes) -> str:
+    """The revision in the answer to `question.MALFORMED`, which must hold no decision; else PolicyUnavailable."""
+    try:
+        return revision_of(exactly(read_reply(body).result, {"contract", "revision"}))
+    except Malformed as fault:
+        raise PolicyUnavailable(Failure.MALFORMED, f"the answer to a probe breaks the contract: {fault}") from None
+
+
+def _one_for_each(results: Any, questions: Sequence[Question]) -> list[Any]:
+    if type(results) is not list or len(results) != len(questions):
+        raise Malformed("`result` is not a list with one answer for each question")
+    return results
+
+
+def _answer(result: Any, decision_id: str | None, question: Question) -> Answer:
+    members = exactly(result, {"contract", "revision"} | _parts(question))
+    revision = revision_of(members)
+    route, resource = members.get("route"), members.get("resource")
+    return Answer(
+        revision,
+        None if question.route is None else _decision(route, revision, None),
+        None if question.resource is None else _decision(resource, revision, question),
+        decision_id,
+    )
+
+
+def _parts(question: Question) -> set[str]:
+    if question.route is None:
+        return {"resource"}
+    return {"route"} if question.resource is None else {"route", "resource"}
+
+
+def read_reply(body: bytes) -> Reply:
+    """OPA's envelope: a `result`, and a `decision_id` if its own decision log is on; raises Malformed."""
+    try:
+        document = _DECODER.decode(body.decode())
+    except (ValueError, RecursionError):
+        raise Malformed("it is not JSON") from None
+    if type(document) is not dict or not document.keys() - {"decision_id"} == {"result"}:
+        raise Malformed("it is not an object with a `result` and nothing else")
+    decision_id = document.get("decision_id")
+    if "decision_id" in document and (type(decision_id) is not str or not _DECISION_ID.fullmatch(decision_id)):
+        raise Malformed("`decision_id` is not a short plain text")
+    return Reply(document["result"], decision_id)
+
+
+def exactly(result: Any, keys: set[str]) -> Json:
+    """The members of a `result` that must hold exactly `keys`; raises Malformed."""
+    if type(result) is not dict or result.keys() != keys:
+        raise Malformed("`result` does not hold exactly what was asked for")
+    return result
+
+
+def revision_of(result: Json) -> str:
+    """The revision of a `result` of our contract version; raises Malformed."""
+    contract, revision = result["contract"], result["revision"]
+    if type(contract) is not int or contract != CONTRACT:
+        raise Malformed(f"`contract` is not {CONTRACT}")
+    if type(revision) is not str or not revision:
+        raise Malformed("`revision` is not a text")
+    return revision
+
+
+def _decision(part: Any, revision: str, question: Question | None) -> Decision:
+    if type(part) is not dict or part.keys() != _DECISION_KEYS:
+        raise Malformed("a decision does not hold exactly its six members")
+    verdict = _VERDICTS.get(part["effect"]) if type(part["effect"]) is str else None
+    if verdict is None:
+        raise Malformed("`effect` is neither `permit` nor `deny`")
+    rule, source, description, reason = part["rule"], part["source"], part["description"], part["reason"]
+    if type(reason) is not str or not reason:
+        raise Malformed("`reason` is not a text")
+    if rule is None:
+        if source is not None or description is not None:
+            raise Malformed("`source` or `description` without a `rule`")
+    elif type(rule) is not str or type(source) is not str or not (description is None or type(description) is str):
+        raise Malformed("`rule`, `source` or `description` is not a text")
+    duties = _obligations(part["obligations"], question, verdict)
+    return Decision(verdict, rule, source, description, reason, revision, duties)
+
+
+def _obligations(listed: Any, question: Question | None, verdict: Verdict) -> tuple[Obligation, ...]:
+    """What must be done: a route may bring a limit, a permitted create must bring its owner, and that is all."""
+    if type(listed) is not list:
+        raise Malformed("`obligations` is not a list")
+    if question is None and verdict is Verdict.PERMIT and listed:
+        return (_limit(listed),)
+    duty = _duty(question) if verdict is Verdict.PERMIT else None
+    _check_owner(listed, duty)
+    return () if duty is None else (StampOwner(duty),)
+
+
+def _limit(listed: list[Any]) -> UseLimit:
+    only = listed[0] if len(listed) == 1 else None
+    if type(only) is not dict or only.keys() != {"id", "limit"} or only["id"] != "use_limit":
+        raise Malformed("`obligations` of a route is not to keep one limit")
+    if type(only["limit"]) is not int or only["limit"] < 0:
+        raise Malformed("`limit` is not the place of a limit")
+    return UseLimit(only["limit"])
+
+
+def _duty(question: Question | None) -> Principal | None:
+    """The owner that must be stamped if this question is permitted: the caller, on a create."""
+    if question is None or question.action is not Action.CREATE or not isinstance(question.principal, Principal):
+        return None
+    return question.principal
+
+
+def _check_owner(obligations: list[Any], owner: Principal | None) -> None:
+    if owner is None:
+        if obligations:
+            raise Malformed("an obligation where none may be")
+        return
+    attributes = {name: list(values) for name, values in owner.attributes.items()}
+    stamp = {"id": owner.id, "issuer": owner.issuer, "attributes": attributes}
+    if obligations != [{"id": "stamp_owner", "owner": stamp}]:
+        raise Malformed("`obligations` is not to stamp the caller as the owner")
+
+
+def _unique(members: list[tuple[str, Any]]) -> Json:
+    found = dict(members)
+    if len(found) != len(members):
+        raise ValueError("duplicate key")
+    return found
+
+
+_DECODER: Final = JSONDecoder(object_pairs_hook=_unique)
+_VERDICTS: Final = {str(verdict): verdict for verdict in Verdict}
+_PLAIN: Final = {
+    (of_route, of_resource): Question(
+        Anonymous(),
+        Route("GET", "/") if of_route else None,
+        Action.READ if of_resource else None,
+        Resource("any", ("",)) if of_resource else None,
+    )
+    for of_route, of_resource in ((True, True), (True, False), (False, True))
+}

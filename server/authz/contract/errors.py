@@ -1,0 +1,57 @@
+"""The two ways in which authorization ends a request: refused, or not decided."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from policy.vocabulary import Decision
+    from server.authz.contract.question import Question
+
+
+class Failure(StrEnum):
+    """Why there is no decision; a closed set, so that it can label a counter."""
+
+    QUESTION = "question"
+    UNREACHABLE = "unreachable"
+    DEADLINE = "deadline"
+    CLOSED = "closed"
+    STATUS = "status"
+    TOO_LARGE = "too_large"
+    MALFORMED = "malformed"
+    REVISION = "revision"
+    VERSION = "version"
+    BREAKER = "breaker"
+    DECISION_LOG = "decision_log"
+
+
+SILENCE: Final = frozenset({Failure.UNREACHABLE, Failure.DEADLINE, Failure.CLOSED})
+"""Failures that say nothing about the question: OPA isn't there, or not fast enough."""
+
+
+class PolicyUnavailable(Exception):
+    """No decision could be had: 503 for everyone, never a permit and never a refusal.
+
+    `reason` is one short sentence without user data; `failure` is its kind.
+    """
+
+    def __init__(self, failure: Failure, reason: str) -> None:
+        super().__init__(reason)
+        self.failure = failure
+        self.reason = reason
+
+
+class AccessDenied(Exception):
+    """The policy engine said no.
+
+    `decision` is the one that refused, about the route if `of_route`, else about the resource; `decision_id` is what
+    the caller may be told, `question` what had been asked.
+    """
+
+    def __init__(self, decision: Decision, decision_id: str, question: Question, *, of_route: bool) -> None:
+        super().__init__(f"decision `{decision_id}`: {decision.reason}")
+        self.decision = decision
+        self.decision_id = decision_id
+        self.question = question
+        self.of_route = of_route

@@ -1,0 +1,143 @@
+"""A question for the policy engine, and its exact form on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from json.encoder import encode_basestring
+from typing import Final
+
+from policy.vocabulary import Action, Anonymous, Principal, Resource, Route
+from server.authz.contract.errors import Failure, PolicyUnavailable
+
+MALFORMED: Final = (
+    b'{"input":{"principal":null,"route":{"method":"GET","path":null},"action":"probe",'
+    b'"resource":{"type":"probe","names":["probe"],"owner":null,"origin":"created"}}}'
+)
+"""A question that the law must leave without any decision: its path is no path and its action no action."""
+
+CANARY_ROUTE: Final = Route("GET", "/canary/that/must/not/sing")
+"""What only readiness asks about."""
+
+NEITHER: Final = b'{"input":{"principal":"neither","route":{"method":"%b","path":"%b"}}}' % (
+    CANARY_ROUTE.method.encode(),
+    CANARY_ROUTE.path.encode(),
+)
+"""A question about that which the law denies under every policy, even while authentication is off: whoever asks is
+neither a principal nor anonymous.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """May `principal` use `route`, and may it do `action` to `resource`? At least one of the two is asked.
+
+    `action` and `resource` come together; a question without both parts right raises ValueError when it is made.
+    """
+
+    principal: Principal | Anonymous
+    route: Route | None = None
+    action: Action | None = None
+    resource: Resource | None = None
+
+    def __post_init__(self) -> None:
+        if (self.action is None) is not (self.resource is None):
+            raise ValueError("an action and a resource are asked together")
+        if self.route is None and self.resource is None:
+            raise ValueError("a question asks for a route, a resource or both")
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuestion:
+    """To which stored records of `type` may `principal` do `action`? No record is stored that is to be created.
+
+    `types` holds every name of a type that has several, `type` first.
+    """
+
+    principal: Principal | Anonymous
+    action: Action
+    type: str
+    types: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.action is Action.CREATE:
+            raise ValueError("a list holds no records that are to be created")
+
+
+def encode(question: Question) -> bytes:
+    """The body of the request to OPA.
+
+    Every text is checked on the way: one of another type, or one that is no Unicode text (a lone surrogate, which OPA
+    would judge as another character than the one it stands for here), raises PolicyUnavailable. Built piece by piece,
+    since that takes a fifth of the time of building dictionaries for `json.dumps`.
+    """
+    try:
+        return f'{{"input":{{{_input(question)}}}}}'.encode()
+    except (TypeError, AttributeError, UnicodeEncodeError):
+        raise PolicyUnavailable(Failure.QUESTION, "the question holds something that is not text") from None
+
+
+def encode_many(questions: Sequence[Question]) -> bytes:
+    """The body of one request that asks all of them, as strict as `encode`."""
+    try:
+        return f'{{"input":{{"questions":[{",".join(f"{{{_input(question)}}}" for question in questions)}]}}}}'.encode()
+    except (TypeError, AttributeError, UnicodeEncodeError):
+        raise PolicyUnavailable(Failure.QUESTION, "the question holds something that is not text") from None
+
+
+def together(bodies: Sequence[bytes]) -> bytes:
+    """One body that asks what each of these bodies of `encode` asks."""
+    return b'{"input":{"questions":[%b]}}' % b",".join([body[len(b'{"input":') : -1] for body in bodies])
+
+
+def _input(question: Question) -> str:
+    text = _caller(question.principal)
+    if question.route is not None:
+        method, path = encode_basestring(question.route.method), encode_basestring(question.route.path)
+        text += f',"route":{{"method":{method},"path":{path}}}'
+    if question.action is not None and question.resource is not None:
+        text += f',"action":{encode_basestring(question.action)},"resource":{_resource(question.resource)}'
+    return text
+
+
+def encode_list(question: ListQuestion) -> bytes:
+    """The body of the request to OPA, as strict as `encode`."""
+    try:
+        kind, action = encode_basestring(question.type), encode_basestring(question.action)
+        types = _types(question.types)
+        return f'{{"input":{{{_caller(question.principal)},"action":{action},"type":{kind}{types}}}}}'.encode()
+    except (TypeError, AttributeError, UnicodeEncodeError):
+        raise PolicyUnavailable(Failure.QUESTION, "the question holds something that is not text") from None
+
+
+def _caller(principal: Principal | Anonymous) -> str:
+    return '"principal":null' if isinstance(principal, Anonymous) else f'"principal":{_principal(principal)}'
+
+
+def _resource(resource: Resource) -> str:
+    # A record about to be made has no name yet; its subject is then `type::`, and rules on the whole type see it.
+    names = _texts(resource.names or ("",))
+    owner = "null" if resource.owner is None else _principal(resource.owner)
+    kind, origin = encode_basestring(resource.type), encode_basestring(resource.origin)
+    return f'{{"type":{kind}{_types(resource.types)},"names":{names},"owner":{owner},"origin":{origin}}}'
+
+
+def _types(types: tuple[str, ...]) -> str:
+    return f',"types":{_texts(types)}' if types else ""
+
+
+def _principal(principal: Principal) -> str:
+    identity, issuer = encode_basestring(principal.id), encode_basestring(principal.issuer)
+    return f'{{"id":{identity},"issuer":{issuer},"attributes":{_attributes(principal.attributes)}}}'
+
+
+def _attributes(attributes: Mapping[str, tuple[str, ...]]) -> str:
+    members = ",".join([f"{encode_basestring(name)}:{_texts(values)}" for name, values in attributes.items()])
+    return f"{{{members}}}"
+
+
+def _texts(values: tuple[str, ...]) -> str:
+    if type(values) is not tuple:
+        # A text is a sequence of texts too: `admin` must not become five roles.
+        raise TypeError
+    return f"[{','.join(map(encode_basestring, values))}]"

@@ -1,0 +1,206 @@
+"""The lines of the decision log: never a token, a prompt or a body in them.
+
+`docs/decision-log.schema.json` describes every kind of line, and a test compares the lines of real requests with it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
+from typing import Final
+
+from policy.vocabulary import Anonymous, Decision, Principal, Resource, Route, Verdict
+from server.authz.contract.answer import Answer
+from server.authz.contract.question import Question
+from server.authz.contract.record_filter import RecordFilter
+
+MOST_RULES: Final = 16
+"""Rules that the line of a list names; the other decisions of the list are counted alone."""
+
+
+class LineKind(StrEnum):
+    """The kinds of lines that are written."""
+
+    ROUTE = "route"
+    RESOURCE = "resource"
+    LIST = "list"
+    QUOTA = "quota"
+
+
+@dataclass(slots=True)
+class Tally:
+    """The members of one list that were looked at: how many were permitted and denied, and by which rules.
+
+    Members that a filter permits have no rule here.
+    """
+
+    permitted: int = 0
+    denied: int = 0
+    rules: Counter[tuple[str | None, str | None, Verdict]] = field(default_factory=Counter)
+
+    def add(self, decision: Decision) -> None:
+        """Count one more decision."""
+        if decision.verdict is Verdict.PERMIT:
+            self.permitted += 1
+        else:
+            self.denied += 1
+        self.rules[decision.rule, decision.source, decision.verdict] += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """A limit of the configuration that stops a request: `limit` is its place, `most` its value, `reason` a sentence.
+
+    `unavailable` where nothing could be counted; then the two numbers are None.
+    """
+
+    limit: str
+    most: int | None
+    used: int | None
+    reason: str
+    unavailable: bool = False
+
+
+def lines_of(
+    request_id: str,
+    decision_id: str,
+    question: Question,
+    answer: Answer | str,
+    milliseconds: float,
+    made: Sequence[str] = (),
+) -> Iterator[str]:
+    """One JSON object for each part of the question; `answer` is the reason as a text where there is no answer.
+
+    Both parts of one question carry its `decision_id`. `made` are the ids of the records that a create is about.
+    Times are UTC, RFC 3339, to the millisecond. Everything but printable ASCII is escaped, so that no value can end a
+    line or move a terminal's cursor. Built piece by piece, since it is done for every decision: `json.dumps` takes
+    three times as long.
+    """
+    revision = None if isinstance(answer, str) else answer.revision
+    route, action, resource = question.route, question.action, question.resource
+    if route is not None:
+        head = _head(LineKind.ROUTE, request_id, decision_id, question.principal, revision)
+        outcome = _outcome(answer if isinstance(answer, str) else answer.route)
+        yield f'{head},"route":{_of_route(route)},{outcome},"milliseconds":{milliseconds:.3f}}}'
+    if action is not None and resource is not None:
+        head = _head(LineKind.RESOURCE, request_id, decision_id, question.principal, revision)
+        outcome = _outcome(answer if isinstance(answer, str) else answer.resource)
+        asked = f'"action":{_text(action)},"resource":{_text(subject(resource, made))}'
+        several = f',"made":[{",".join(map(_text, made))}]' if len(made) > 1 else ""
+        yield f'{head},{asked}{several},{outcome},"milliseconds":{milliseconds:.3f}}}'
+
+
+@dataclass(frozen=True, slots=True)
+class ListRecord:
+    """One list: the request, the caller, and the action on the members of which type."""
+
+    request_id: str
+    decision_id: str
+    principal: Principal | Anonymous
+    action: str
+    type: str
+
+    def line(self, revision: str | None, outcome: RecordFilter | str | None, tally: Tally, milliseconds: float) -> str:
+        """One JSON object, like those of `lines_of`, with the effect `filter` and the counts of `tally`.
+
+        `outcome` is the filter of stored records, None where each member was asked about, and the reason as a text
+        where an answer is missing.
+        """
+        head = _head(LineKind.LIST, self.request_id, self.decision_id, self.principal, revision)
+        asked = f'"action":{_text(self.action)},"resource":{_text(f"{self.type}::*")}'
+        said = _outcome(outcome) if isinstance(outcome, str) else _filtered(outcome)
+        return f'{head},{asked},{said},{_counts(tally)},"milliseconds":{milliseconds:.3f}}}'
+
+
+def line_of_limit(
+    request_id: str,
+    decision_id: str | None,
+    revision: str | None,
+    principal: Principal | Anonymous,
+    route: Route,
+    limited: Limited,
+) -> str:
+    """One JSON object for a request that a limit stops; `decision_id` and `revision` are those of its route, if any."""
+    head = _head(LineKind.QUOTA, request_id, decision_id, principal, revision)
+    effect = "unavailable" if limited.unavailable else "limited"
+    said = _said(effect, None, None, None, limited.reason)
+    numbers = f'"limit":{_text(limited.limit)},"most":{_number(limited.most)},"used":{_number(limited.used)}'
+    return f'{head},"route":{_of_route(route)},{said},{numbers}}}'
+
+
+def subject(resource: Resource, made: Sequence[str] = ()) -> str:
+    """`type::name`, with the canonical name or the one id that is made; nothing after the colons for several."""
+    name = resource.names[0] if resource.names else made[0] if len(made) == 1 else ""
+    return f"{resource.type}::{name}"
+
+
+def _head(
+    kind: LineKind, request_id: str, decision_id: str | None, caller: Principal | Anonymous, revision: str | None
+) -> str:
+    principal = caller if isinstance(caller, Principal) else None
+    identity = "null" if principal is None else _text(principal.id)
+    issuer = "null" if principal is None else _text(principal.issuer)
+    return (
+        f'{{"time":"{_now()}","kind":"{kind}","request_id":{_text(request_id)},"decision_id":{_text(decision_id)},'
+        f'"revision":{_text(revision)},"principal":{identity},"issuer":{issuer}'
+    )
+
+
+def _of_route(route: Route) -> str:
+    return _text(f"{route.method} {route.path}")
+
+
+def _filtered(answer: RecordFilter | None) -> str:
+    """No rule decides a list as a whole; a filter has clauses that decide each record by itself."""
+    if answer is None:
+        return _said("filter", None, None, None, "each member is decided by itself")
+    return _said("filter", None, None, None, f"clauses that decide each record: {len(answer.clauses)}")
+
+
+def _counts(tally: Tally) -> str:
+    """How many members were looked at, and the rules that decided most of them."""
+    named = tally.rules.most_common(MOST_RULES)
+    others = tally.permitted + tally.denied - sum(count for _, count in named)
+    rules = ",".join(
+        f'{{"rule":{_text(rule)},"source":{_text(source)},"effect":"{verdict}","count":{count}}}'
+        for (rule, source, verdict), count in named
+    )
+    return f'"permitted":{tally.permitted},"denied":{tally.denied},"by_rule":[{rules}],"by_other_rules":{others}'
+
+
+def _outcome(decision: Decision | str | None) -> str:
+    if isinstance(decision, Decision):
+        return _said(decision.verdict, decision.rule, decision.source, decision.description, decision.reason)
+    return _said("unavailable", None, None, None, decision)
+
+
+@lru_cache(maxsize=512)
+def _said(effect: str, rule: str | None, source: str | None, description: str | None, reason: str | None) -> str:
+    """Kept, because a policy has few rules and they say the same again and again."""
+    return (
+        f'"effect":{_text(effect)},"rule":{_text(rule)},"source":{_text(source)},'
+        f'"description":{_text(description)},"reason":{_text(reason)}'
+    )
+
+
+def _text(value: str | None) -> str:
+    return "null" if value is None else encode_basestring_ascii(value)
+
+
+def _number(value: int | None) -> str:
+    return "null" if value is None else str(value)
+
+
+def _now() -> str:
+    second, fraction = divmod(time.time_ns(), 1_000_000_000)
+    return f"{_second(second)}.{fraction // 1_000_000:03d}Z"
+
+
+@lru_cache(maxsize=1)
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))

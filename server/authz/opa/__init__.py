@@ -1,0 +1,1 @@
+"""Open Policy Agent: the process, its transport, and its control plane."""

@@ -1,0 +1,1 @@
+"""`ostiary`: the commands, and the banner of a start."""

@@ -1,0 +1,269 @@
+"""`ostiary`: the command line, and the one place that knows the compiler and the server."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from socket import socket
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from policy.parser import read_policies
+from policy.source.diagnostics import Findings, InvalidDocument, visible
+from policy.source.document import read_document
+from server.cli.keys import app as key_commands
+from server.config.home import home
+from translators.commands import app as policy_commands
+from translators.commands.directory import ARCHIVE, CompiledDirectory
+from translators.commands.loading import FAILED, UNUSABLE, Loaded, compiled, show
+from translators.opa import OpaNotFound, find
+
+if TYPE_CHECKING:
+    from server.config import Config
+    from server.wiring.policy_engine import OwnOpa, Plan
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="An OpenAI-compatible server in which a policy engine decides everything.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"ostiary {version('ostiary')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def ostiary(
+    *,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """An OpenAI-compatible server in which a policy engine decides everything."""
+
+
+app.add_typer(policy_commands, name="policy")
+app.add_typer(key_commands, name="key")
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The configuration file.")],
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Listen here instead of on `server.port`.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="So many processes instead of `server.workers`.")
+    ] = None,
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Only say what is wrong with CONFIG; nothing starts.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="With --check: let warnings fail, with exit code 1.")
+    ] = False,
+) -> None:
+    """Check and compile CONFIG, start OPA as a child process, and serve until Ctrl-C."""
+    # Here and not above, so that the commands that start no server don't wait for it to be imported.
+    from server.net.log_filter import log_to_stderr
+    from server.process.startup import start_failure
+
+    log_to_stderr()
+    if strict and not check:
+        raise typer.BadParameter("it goes with --check alone", param_hint="--strict")
+    try:
+        if check:
+            status = FAILED if _check(config) and strict else 0
+        else:
+            status = 0
+            _run(config, port, workers)
+    except InvalidDocument as invalid:
+        show(invalid.diagnostics, as_json_lines=False)
+    except Exception as fault:
+        from server.authn.development import DevelopmentKeyUnusable
+
+        told = isinstance(fault, DevelopmentKeyUnusable | OpaNotFound)
+        sentence = str(fault) if told else start_failure(fault)
+        if sentence is None:
+            raise
+        sys.stderr.write(f"error: {sentence}\n")
+    else:
+        raise typer.Exit(status)
+    raise typer.Exit(UNUSABLE)
+
+
+@app.command()
+def token(
+    subject: Annotated[str, typer.Option(help="Who the token is for.")],
+    role: Annotated[list[str] | None, typer.Option(help="A role of theirs; may be repeated.")] = None,
+    team: Annotated[list[str] | None, typer.Option(help="A team of theirs; may be repeated.")] = None,
+    project: Annotated[list[str] | None, typer.Option(help="A project of theirs; may be repeated.")] = None,
+    namespace: Annotated[list[str] | None, typer.Option(help="A namespace of theirs; may be repeated.")] = None,
+    issuer: Annotated[str | None, typer.Option(help="Who vouches for them; `ostiary-development` by default.")] = None,
+    seconds: Annotated[int, typer.Option(help="How long it is valid.")] = 3600,
+) -> None:
+    """Print a token that is signed with the development key, which is made on first use."""
+    from server.authn.development import DEVELOPMENT_ISSUER, DevelopmentKeyUnusable, issue_token
+
+    try:
+        made = issue_token(
+            home(),
+            subject,
+            roles=role or (),
+            teams=team or (),
+            projects=project or (),
+            namespaces=namespace or (),
+            lifetime_seconds=seconds,
+            issuer=DEVELOPMENT_ISSUER if issuer is None else issuer,
+        )
+    except (DevelopmentKeyUnusable, ValueError) as failure:
+        sys.stderr.write(f"error: {failure}\n")
+        raise typer.Exit(UNUSABLE) from None
+    sys.stdout.write(f"{made}\n")
+
+
+def _make_development_key(config: Config) -> None:
+    """Make the development key if it is the one that the configuration trusts."""
+    from server.authn.development import JWKS_FILE, development_jwks
+    from server.config.auth import OAuth2Config
+
+    provider = config.server.auth.provider_config
+    if isinstance(provider, OAuth2Config):
+        key_sets = [issuer.jwks for issuer in (provider, *provider.issuers) if issuer.jwks is not None]
+        if any(jwks.uri == f"file://{home() / JWKS_FILE}" for jwks in key_sets):
+            development_jwks(home())
+
+
+def _check(path: Path) -> int:
+    """Show what a start would show of CONFIG's mistakes and dangers; return the number of warnings.
+
+    Raises InvalidDocument as a start would.
+    """
+    from server.cli.banner import alarms
+
+    config, loaded = _read(path)
+    show(loaded.warnings, as_json_lines=False)
+    doubts = _look_at_files(config)
+    found = alarms(config)
+    sys.stderr.writelines(f"warning: {alarm}\n" for alarm in found)
+    sys.stdout.write(f"{visible(str(path))} can be served, with the policies of revision {loaded.bundle.revision}\n")
+    return len(loaded.warnings) + doubts + len(found)
+
+
+def _look_at_files(config: Config) -> int:
+    """Warn of what is dangerous about certificates and keys; return the number of warnings.
+
+    Raises what `start_failure` has a sentence for.
+    """
+    from server.wiring.preflight import preflight
+
+    doubts = preflight(config)
+    sys.stderr.writelines(f"warning: {doubt}\n" for doubt in doubts)
+    return len(doubts)
+
+
+def _run(path: Path, port: int | None, workers: int | None) -> None:
+    gc.disable()  # a start makes many objects and drops few; `settled` switches it on again
+    import uvloop
+
+    from server.authz.opa.transport import UnixAddress
+    from server.cli.banner import Policies, banner
+    from server.process import startup
+    from server.wiring import policy_engine
+
+    startup.raise_file_limit()
+    config, loaded = _read(path)
+    config = _overridden(config, port, workers)
+    show(loaded.warnings, as_json_lines=False)
+    elsewhere = policy_engine.opa_elsewhere(config.server.opa)
+    binary = find() if elsewhere is None else None
+    listener = startup.listen(config.server.host, config.server.port)
+    address, number = listener.getsockname()[:2]
+    asked = config.server.metrics
+    metrics = None if asked is None else startup.listen(asked.host, asked.port, "server.metrics.port")
+    with closing(startup.runtime_directory(number)) as directory:
+        rego = directory.path / "policy"
+        CompiledDirectory(rego).write(loaded.bundle)
+        routes = None if loaded.policies.routes is None else len(loaded.bundle.routes)
+        policies = Policies(
+            len(loaded.bundle.access), loaded.policies.access_name, routes, loaded.bundle.guardrails, rego, binary
+        )
+        metrics_port = None if metrics is None else metrics.getsockname()[1]
+        own = None if binary is None else policy_engine.OwnOpa(binary, rego / ARCHIVE, directory)
+        plan = policy_engine.Plan(config, loaded.bundle.revision, elsewhere or UnixAddress(directory.socket))
+
+        def announce() -> None:
+            revision = loaded.bundle.revision
+            sys.stderr.write(banner(path, config, policies, revision, address, number, metrics_port))
+            sys.stderr.flush()
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(plan, own, listener, directory.path, announce, metrics))
+
+
+async def _serve(
+    plan: Plan,
+    own: OwnOpa | None,
+    listener: socket,
+    directory: Path,
+    announce: Callable[[], None],
+    metrics: socket | None,
+) -> None:
+    from server.wiring.policy_engine import engine_at_work
+
+    async with engine_at_work(plan, own) as ready:
+        _make_development_key(plan.config)
+        _look_at_files(plan.config)
+        # Imported here: it takes as long as OPA needs to get ready.
+        if plan.config.server.workers == 1:
+            from server.process.serving import serve
+
+            await serve(plan, ready, listener, announce, metrics)
+        else:
+            from server.process.supervisor import supervise
+
+            await supervise(plan, ready, listener, directory, announce, metrics)
+
+
+def _overridden(config: Config, port: int | None, workers: int | None) -> Config:
+    """The configuration with what the command line says instead."""
+    said = {"port": port, "workers": workers}
+    changes = {name: value for name, value in said.items() if value is not None}
+    return config.model_copy(update={"server": config.server.model_copy(update=changes)})
+
+
+def _read(path: Path) -> tuple[Config, Loaded]:
+    """The configuration and its policies; raises InvalidDocument with the findings of both."""
+    from server.config import read_config
+
+    document, findings = read_document(path), Findings()
+    policies = read_policies(document, os.environ, findings)
+    config = read_config(document, os.environ, findings)
+    # Whoever gave an OPA elsewhere its bundle has checked the guardrails. They are part of the revision, so that others
+    # than these never decide.
+    elsewhere = config is not None and config.server.opa.location is not None
+    loaded = None
+    if policies is not None:
+        loaded = compiled(path, document, policies, findings, check_guardrails=not elsewhere)
+    findings.raise_errors()
+    if loaded is None or config is None:
+        raise InvalidDocument(findings.diagnostics)
+    return config, replace(loaded, warnings=tuple(findings.diagnostics))
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name="ostiary")
+
+
+if __name__ == "__main__":
+    main()

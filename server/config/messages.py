@@ -1,0 +1,162 @@
+"""From what pydantic objects to, to sentences at places of the file."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from policy.authentication import OLD_KEYS, about_old_keys
+from policy.fields import kind_of
+from policy.source.diagnostics import Diagnostic, Severity, Span, did_you_mean, quoted
+from policy.source.document import Scalar
+from policy.source.environment import has_expression
+from server.config.base import UnknownKey
+from server.config.raw_value import UNRESOLVED, Given
+from server.config.tree import Path, Reading
+from server.config.types import refusal, text, unknown_choice
+
+FINDING_LIMIT: Final = 100
+"""Most mistakes that are explained; a file with more has another problem."""
+
+_HOMES: Final = {
+    "auth": "it belongs under `server`",
+    "access_policy": "it belongs under `server.auth`",
+    "route_policy": "it belongs under `server.auth`",
+}
+
+
+def explain(error: ValidationError, reading: Reading) -> list[Diagnostic]:
+    """One diagnostic for each mistake, up to a hundred; what is unresolved is reported already and gets none."""
+    details = error.errors(include_url=False)
+    misspelt = {meant for detail in details if (meant := _meant(detail, reading)) is not None}
+    found = (_explained(detail, reading) for detail in details if _lacked(detail, reading) not in misspelt)
+    return list(islice((diagnostic for diagnostic in found if diagnostic is not None), FINDING_LIMIT))
+
+
+def label(path: Path) -> str:
+    """How messages call the value at `path`: its key, with the number of an entry of a list."""
+    names = [step for step in path if isinstance(step, str)]
+    if not names:
+        return "the configuration"
+    after = path[len(path) - path[::-1].index(names[-1]) :]
+    return quoted(names[-1] + "".join(f"[{step}]" for step in after))
+
+
+def _meant(detail: ErrorDetails, reading: Reading) -> Path | None:
+    """The place that an unknown key is a misspelling of."""
+    stand_in = detail["input"]
+    if detail["type"] != "extra_forbidden" or not isinstance(stand_in, UnknownKey):
+        return None
+    path, _ = _located(detail["loc"], reading)
+    near = did_you_mean(str(path[-1]), stand_in.known)
+    return (*path[:-1], near.split("`")[1]) if near.endswith("?") else None
+
+
+def _lacked(detail: ErrorDetails, reading: Reading) -> Path | None:
+    """The place of a key that is missing; one that is there in another spelling is no mistake of its own."""
+    path, lacking = _located(detail["loc"], reading)
+    return (*path, str(lacking)) if detail["type"] == "missing" else None
+
+
+def _explained(detail: ErrorDetails, reading: Reading) -> Diagnostic | None:
+    path, lacking = _located(detail["loc"], reading)
+    context = detail.get("ctx", {})
+    match detail["type"]:
+        case "extra_forbidden":
+            return _unknown_key(path, detail["input"], reading)
+        case "default_factory_not_called":
+            return None
+        case _ if reading.at(path) is UNRESOLVED:
+            return None
+        case "refused":
+            return _refused(path, context, reading)
+        case "missing":
+            return _lacking(path, str(lacking), "", reading)
+        case "unknown-member":
+            return _unknown_member(path, context["key"], context["known"].split(), reading)
+        case "tuple_type":
+            return _wrong_kind(path, "a list", reading)
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return _wrong_kind(path, "a mapping", reading)
+    return _error(reading.span(path), "wrong-value", f"{label(path)} can't be used as it is")
+
+
+def _located(steps: tuple[str | int, ...], reading: Reading) -> tuple[Path, str | int | None]:
+    """The innermost value that the steps lead to, and the last step if it leads nowhere.
+
+    Pydantic puts the tags of unions among the steps; they lead nowhere and are passed over.
+    """
+    value: object = reading.tree
+    path: Path = ()
+    lacking: str | int | None = None
+    for step in steps:
+        lacking = step
+        if isinstance(value, dict):
+            inside = step in value
+        else:
+            inside = isinstance(value, tuple) and isinstance(step, int) and step < len(value)
+        if inside:
+            value = value[step]  # type: ignore[index]  # a mapping or a list, which has it
+            path, lacking = (*path, step), None
+    return path, lacking
+
+
+def _unknown_key(path: Path, stand_in: object, reading: Reading) -> Diagnostic | None:
+    parent, key = path[:-1], str(path[-1])
+    span = reading.places[path].key_span or reading.places[path].node.span
+    if not isinstance(stand_in, UnknownKey):
+        return _error(span, "repeated-key", f"{label(parent)} has {quoted(key)} under its other name already")
+    message = f"{quoted(key)} is not a key of {label(parent)}"
+    if parent == ("server", "auth") and key in OLD_KEYS:
+        old = [written for written in reading.mapping(parent) if written in OLD_KEYS]
+        return _error(span, "misplaced-key", *about_old_keys(old)) if key == old[0] else None
+    if key in _HOMES and parent in ((), ("server",)):
+        return _error(span, "misplaced-key", message, _HOMES[key])
+    hint = did_you_mean(key, stand_in.known) if stand_in.known else "it takes none"
+    return _error(span, "unknown-key", message, hint)
+
+
+def _refused(path: Path, context: dict[str, Any], reading: Reading) -> Diagnostic:
+    path = (*path, *context["below"])
+    sentence = context["sentence"] if context["whole"] else f"{label(path)} {context['sentence']}"
+    node = reading.places[path].node
+    if reading.at(path) is None and isinstance(node, Scalar) and has_expression(node.text):
+        sentence = f"{label(path)} needs a value, and {quoted(node.text)} gives none"
+    return _error(reading.span(path), context["code"], sentence, context["hint"])
+
+
+def _unknown_member(path: Path, key: str, known: list[str], reading: Reading) -> Diagnostic | None:
+    """The value at `path` should say in `key` which of the `known` ones it is."""
+    block = reading.at(path)
+    if not isinstance(block, dict):
+        return _wrong_kind(path, "a mapping", reading)
+    if key not in block:
+        return _lacking(path, key, did_you_mean("", known), reading)
+    value = block[key]
+    if value is UNRESOLVED:
+        return None
+    try:
+        text(value)
+        raise unknown_choice(value, known) if isinstance(value, Given) else refusal("wrong-kind", "takes text")
+    except PydanticCustomError as refused:
+        return _refused((*path, key), refused.context or {}, reading)
+
+
+def _lacking(path: Path, key: str, hint: str, reading: Reading) -> Diagnostic:
+    left_out = reading.places.get((*path, key))
+    if left_out is None:
+        return _error(reading.span(path), "missing-key", f"{label(path)} has no `{key}`", hint)
+    message = f"{label(path)} needs `{key}`, which is left out while its variable is not set"
+    return _error(left_out.node.span, "missing-key", message, "write a default: `${env.NAME:=default}`")
+
+
+def _wrong_kind(path: Path, expected: str, reading: Reading) -> Diagnostic:
+    node = reading.places[path].node
+    return _error(node.span, "wrong-kind", f"{label(path)} takes {expected}, not {kind_of(node)}")
+
+
+def _error(span: Span, code: str, message: str, hint: str = "") -> Diagnostic:
+    return Diagnostic(Severity.ERROR, code, message, span, hint)

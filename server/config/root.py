@@ -1,0 +1,43 @@
+"""The whole configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from server.config.apis import SERVED_APIS, ApiName, Providers
+from server.config.base import Shape
+from server.config.models import ModelConfig, ShieldConfig
+from server.config.server import ServerConfig
+from server.config.storage import Storage
+from server.config.types import not_yet, refusal, scalar
+
+
+def _version(value: object) -> object:
+    if isinstance(value, int):
+        return value
+    if scalar(value, "the number 2").text != "2":
+        raise refusal("unknown-version", "is 2 in every configuration that this version reads")
+    return 2
+
+
+class Config(Shape):
+    """A configuration file. Every part has a default, and an empty part of the file is an error.
+
+    `vector_stores` and the lists after it may stand there empty; this version registers nothing of these kinds.
+    """
+
+    version: Annotated[Literal[2], BeforeValidator(_version)] = 2
+    apis: tuple[ApiName, ...] = SERVED_APIS
+    providers: Providers = Field(default_factory=dict)
+    storage: Storage = Storage()
+    models: tuple[ModelConfig, ...] = ()
+    shields: tuple[Annotated[ShieldConfig, not_yet("a shield is")], ...] = ()
+    vector_stores: tuple[Annotated[Any, not_yet("a vector store is")], ...] = ()
+    vector_dbs: tuple[Annotated[Any, not_yet("a vector store is")], ...] = ()
+    datasets: tuple[Annotated[Any, not_yet("a dataset is")], ...] = ()
+    scoring_fns: tuple[Annotated[Any, not_yet("a scoring function is")], ...] = ()
+    benchmarks: tuple[Annotated[Any, not_yet("a benchmark is")], ...] = ()
+    tool_groups: tuple[Annotated[Any, not_yet("a tool group is")], ...] = ()
+    server: ServerConfig = ServerConfig()

@@ -1,0 +1,205 @@
+"""From the nodes of a file to what feeds the shapes: variables substituted, switched-off parts left out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from collections.abc import Mapping as Environ
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from policy.source.diagnostics import Findings, Span, quoted
+from policy.source.document import Entry, Mapping, Node, Scalar, Sequence
+from policy.source.environment import (
+    DISABLED,
+    Missing,
+    about_empty_conditional,
+    empty_conditionals,
+    has_expression,
+    looks_like_expression,
+    substitute,
+)
+from server.config.raw_value import UNRESOLVED, Given, Section, Unresolved
+
+Path: TypeAlias = tuple[str | int, ...]
+Tree: TypeAlias = "dict[str, Tree] | tuple[Tree, ...] | Given | Unresolved | Node | None"
+
+PROVIDER_CONFIG: Final[Path] = ("server", "auth", "provider_config")
+_POLICIES: Final = frozenset({("server", "auth", "access_policy"), ("server", "auth", "route_policy")})
+_SWITCHABLE: Final = frozenset({"models", "shields"})
+_NAMES: Final = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)")
+_CONDITIONAL: Final = re.compile(r"\$\{env\.[A-Za-z_][A-Za-z0-9_]*:\+[^}]*\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value stands: the node that it was read from, and its key if it has one."""
+
+    node: Node
+    key_span: Span | None = None
+
+
+@dataclass(slots=True)
+class Reading:
+    """A file after substitution: `tree` feeds the shapes, `places` says where each of its values stands."""
+
+    tree: dict[str, Tree] = field(default_factory=dict)
+    places: dict[Path, Place] = field(default_factory=dict)
+
+    def at(self, path: Path) -> Tree:
+        """The value at `path`, which exists."""
+        value: Tree = self.tree
+        for step in path:
+            value = value[step]  # type: ignore[index]  # `path` says which of them it is
+        return value
+
+    def find(self, path: Path) -> Tree:
+        """The value at `path`, or None."""
+        value: Tree = self.tree
+        for step in path:
+            if not isinstance(value, dict) or step not in value:
+                return None
+            value = value[str(step)]
+        return value
+
+    def mapping(self, path: Path) -> dict[str, Tree]:
+        """The mapping at `path`; empty where there is none."""
+        found = self.find(path)
+        return found if isinstance(found, dict) else {}
+
+    def entries(self, path: Path) -> Iterator[tuple[Path, dict[str, Tree]]]:
+        """Those entries of the list at `path` that are mappings, each with its own path."""
+        found = self.find(path)
+        for index, entry in enumerate(found if isinstance(found, tuple) else ()):
+            if isinstance(entry, dict):
+                yield (*path, index), entry
+
+    def span(self, path: Path) -> Span:
+        """The place of the value at `path`, or of its key where the value is a block of lines."""
+        place = self.places[path]
+        return place.node.span if isinstance(place.node, Scalar) or place.key_span is None else place.key_span
+
+
+def read(document: Mapping, environ: Environ[str, str], findings: Findings) -> Reading:
+    """Substitute every variable once; all missing ones are reported together, at the first place that needs one.
+
+    A conditional value whose variable is unset is left out with its key; so are an authentication provider whose
+    `type` is nothing and a model or shield that says `__disabled__`, without a look at what else they say.
+    """
+    reader = _Reader(environ, findings)
+    reader.reading.places[()] = Place(document)
+    reader.reading.tree = reader.mapping(document, ())
+    reader.report_missing()
+    return reader.reading
+
+
+class _Absent:
+    """Stands for a value that is left out with its key."""
+
+
+_ABSENT: Final = _Absent()
+
+
+class _Reader:
+    def __init__(self, environ: Environ[str, str], findings: Findings) -> None:
+        self.reading = Reading()
+        self._environ = environ
+        self._findings = findings
+        self._missing: dict[str, Span] = {}
+
+    def mapping(self, node: Mapping, path: Path) -> dict[str, Tree]:
+        read = Section()
+        for key, entry in node.entries.items():
+            inner = (*path, key)
+            self.reading.places[inner] = Place(entry.node, entry.key_span)
+            value = self._policy_or_value(entry, inner)
+            if not isinstance(value, _Absent):
+                read[key] = value
+            if value is None and isinstance(entry.node, Scalar) and has_expression(entry.node.text):
+                read.emptied.add(key)
+        return read
+
+    def report_missing(self) -> None:
+        if not self._missing:
+            return
+        names = [f"`{name}`" for name in self._missing]
+        first = next(iter(self._missing.values()))
+        others = [f"`{name}` in line {span.line}" for name, span in self._missing.items()][1:]
+        listed = " and ".join([", ".join([names[0], *others[:-1]]), *others[-1:]])
+        message = f"the environment lacks {listed}"
+        hint = f"set {'it' if len(names) == 1 else 'them'}, or write a default: `${{env.NAME:=default}}`"
+        self._findings.error("missing-variable", first, message, hint)
+
+    def _policy_or_value(self, entry: Entry, path: Path) -> Tree | _Absent:
+        if path in _POLICIES:
+            return entry.node
+        if path == PROVIDER_CONFIG and self._is_switched_off(entry):
+            return _ABSENT
+        return self._value(entry.node, path)
+
+    def _value(self, node: Node, path: Path) -> Tree | _Absent:
+        if isinstance(node, Mapping):
+            return self.mapping(node, path)
+        if isinstance(node, Sequence):
+            return self._sequence(node, path)
+        if looks_like_expression(node.text):
+            message = "`${…}` without `env.` is ordinary text, so no variable takes its place"
+            self._findings.warning("ordinary-expression", node.span, message, "a variable is written `${env.NAME}`")
+        if has_expression(node.text):
+            return self._substituted(node)
+        return None if node.value is None else Given(node.text, node.value)
+
+    def _sequence(self, node: Sequence, path: Path) -> tuple[Tree, ...]:
+        read: list[Tree] = []
+        for item in node.items:
+            if len(path) == 1 and path[0] in _SWITCHABLE and self._is_disabled(item):
+                continue
+            inner = (*path, len(read))
+            self.reading.places[inner] = Place(item)
+            value = self._value(item, inner)
+            if not isinstance(value, _Absent):
+                read.append(value)
+        return tuple(read)
+
+    def _substituted(self, node: Scalar) -> Tree | _Absent:
+        try:
+            value = substitute(node.text, self._environ)
+        except ValueError as error:
+            self._findings.error("invalid-expression", node.span, str(error))
+            return UNRESOLVED
+        if isinstance(value, Missing):
+            for name in value.names:
+                self._missing.setdefault(name, node.span)
+            return UNRESOLVED
+        if value == DISABLED:
+            message = f"`{DISABLED}` switches off an entry of `models` or `shields`, and this is neither"
+            self._findings.error("misplaced-disabled", node.span, message)
+            return UNRESOLVED
+        empty = [name for name in empty_conditionals(node.text) if self._environ.get(name)]
+        for name in empty:
+            self._findings.warning("empty-conditional", node.span, *about_empty_conditional(name))
+        if value is None:
+            return _ABSENT if _CONDITIONAL.fullmatch(node.text) else None
+        return Given(value, value, tuple(dict.fromkeys(_NAMES.findall(node.text))))
+
+    def _is_disabled(self, node: Node) -> bool:
+        if isinstance(node, Scalar):
+            return self._outcome(node) == DISABLED
+        inner = node.items if isinstance(node, Sequence) else [entry.node for entry in node.entries.values()]
+        return any(map(self._is_disabled, inner))
+
+    def _is_switched_off(self, entry: Entry) -> bool:
+        node = entry.node
+        kind = node.entries["type"].node if isinstance(node, Mapping) and "type" in node.entries else node
+        if not isinstance(kind, Scalar) or not has_expression(kind.text) or self._outcome(kind) is not None:
+            return False
+        message = f"authentication is off: {quoted(kind.text)} is nothing in this environment"
+        self._findings.warning("authentication-off", kind.span, message)
+        return True
+
+    def _outcome(self, node: Scalar) -> str | Missing | None:
+        """What the environment makes of a scalar; the text itself where that is an error."""
+        try:
+            return substitute(node.text, self._environ)
+        except ValueError:
+            return node.text

@@ -1,0 +1,1 @@
+"""HTTP: the protocol, the guards in front of the handlers, and what handlers share."""

@@ -1,0 +1,68 @@
+"""The `metadata` of a body, and the words in which bodies are refused.
+
+It may be read in a reading process, so this imports nothing but the standard library and `server.json_input`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from server.json_input.strict import Json, Refused
+
+MOST_KEYS: Final = 16
+LONGEST_KEY: Final = 64
+LONGEST_VALUE: Final = 512
+"""Characters, as those of a key."""
+
+_SHAPE: Final = f"must be an object of at most {MOST_KEYS} texts, or null"
+
+
+def metadata_of(body: Json, place: str = "metadata") -> dict[str, str]:
+    """The metadata in `body`, empty where there is none or null; raises Refused with the place of what is wrong."""
+    metadata = body.get("metadata")
+    if metadata is None:
+        return {}
+    if type(metadata) is not dict or len(metadata) > MOST_KEYS:
+        raise wrong(place, _SHAPE)
+    for name, value in metadata.items():
+        if not 0 < len(name) <= LONGEST_KEY or "\0" in name:
+            raise wrong(place, f"has a key that is not 1 to {LONGEST_KEY} characters long, or holds a NUL")
+        if type(value) is not str or len(value) > LONGEST_VALUE or "\0" in value:
+            raise wrong(f"{place}.{name}", f"must be a text of at most {LONGEST_VALUE} characters without a NUL")
+    return metadata
+
+
+def known_members(body: Json, names: Iterable[str], place: str = "") -> None:
+    """Raise Refused for a member of `body`, the value at `place`, that is none of `names`."""
+    others = sorted(body.keys() - {*names})
+    if others:
+        where = f"{place}.{short(others[0])}" if place else short(others[0])
+        raise Refused(f"`{where}` is not known here; leave it out", where, "unknown_parameter")
+
+
+def short(text: str) -> str:
+    """As much of a client's text as is worth repeating."""
+    return text if len(text) <= LONGEST_KEY else f"{text[:LONGEST_KEY]}…"
+
+
+def wrong(place: str, demand: str) -> Refused:
+    """The value at `place` is not what it must be."""
+    return Refused(f"`{place}` {demand}", place, "invalid_value")
+
+
+def missing(place: str) -> Refused:
+    """There is no value at `place`."""
+    return Refused(f"the body has no `{place}`", place, "missing_required_parameter")
+
+
+def text_at(body: dict[str, Any], name: str, place: str, longest: int | None = None) -> str:
+    """The text in a member, which must be there; `longest` is in characters."""
+    if name not in body:
+        raise missing(f"{place}.{name}" if place else name)
+    value = body[name]
+    if type(value) is not str:
+        raise wrong(f"{place}.{name}" if place else name, "must be a text")
+    if longest is not None and not 0 < len(value) <= longest:
+        raise wrong(f"{place}.{name}" if place else name, f"must be a text of 1 to {longest} characters")
+    return value

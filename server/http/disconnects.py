@@ -1,0 +1,50 @@
+"""Noticing that the client has gone while something is done for it."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Final, Self
+
+from starlette.types import Receive
+
+from server.http.errors import ClientGone
+from server.http.interruptible import Interruptible
+
+PATIENCE_SECONDS: Final = 0.01
+"""How long nobody listens: most answers are there by then, and a listener costs more than much of the rest."""
+
+
+class WhileConnected:
+    """Cancels the block under it when the client closes the connection, and raises ClientGone in its place.
+
+    To be entered once the request's body is read: nothing else may call `receive` meanwhile.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._block = Interruptible(ClientGone())
+        self._listener: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Start listening soon."""
+        self._block.__enter__()
+        self._timer = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._start)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop listening."""
+        self._timer.cancel()
+        if self._listener is not None:
+            self._listener.cancel()
+        self._block.__exit__(kind, error, trace)
+
+    def _start(self) -> None:
+        self._listener = asyncio.create_task(self._listen())
+
+    async def _listen(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            continue
+        self._block.interrupt()

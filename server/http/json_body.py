@@ -1,0 +1,115 @@
+"""Reading a JSON body: how large it may be, how it is sent, and how soon; `server.json_input` knows what it means."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+from starlette.requests import Request
+from starlette.types import Receive
+
+from server.http.disconnects import WhileConnected
+from server.http.errors import ApiError, ClientGone, invalid
+from server.http.request_state import call_of
+from server.json_input.queue import NoRoom
+from server.json_input.reader import LARGE, Look, Reader
+from server.json_input.strict import Json, Refused, Why
+
+MAX_BODY: Final = 10 * 1024 * 1024
+"""Bytes of a JSON body."""
+
+BODY_SECONDS: Final = 60.0
+"""How long a client may take to send a body."""
+
+_JSON_TYPE: Final = re.compile(r"application/json(\s*;\s*charset=\"?utf-?8\"?)?\s*", re.IGNORECASE)
+_CLOSE: Final = {"Connection": "close"}
+_SOON: Final = {"Retry-After": "1", "x-should-retry": "true"}
+
+
+async def read_body(request: Request, reader: Reader, look: Look, *, optional: bool = False) -> tuple[bytes, Json]:
+    """The request's body, which must be one JSON object, and what `look` tells of it.
+
+    An empty body of no type is an empty object where the body is `optional`. Raises the ApiError that says what else
+    it is, and ClientGone.
+    """
+    untyped = optional and not request.headers.get("content-type")
+    _check_headers(request, untyped=untyped)
+    try:
+        with reader.room.share(call_of(request.scope).caller) as hold:
+            raw = await _read(request.receive, hold)
+            if untyped:
+                raw = _empty(raw)
+            if len(raw) < LARGE:
+                return raw, await reader.look(raw, look)
+            async with WhileConnected(request.receive):
+                return raw, await reader.look(raw, look)
+    except Refused as refusal:
+        raise _refused(refusal) from None
+    except NoRoom:
+        sentence = "too many large bodies are coming in; try again"
+        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, headers=_SOON) from None
+
+
+def _check_headers(request: Request, *, untyped: bool) -> None:
+    headers = request.headers
+    length = int(headers.get("content-length", "0"))
+    if (length or not untyped) and not _JSON_TYPE.fullmatch(headers.get("content-type", "")):
+        raise _not_json()
+    if headers.get("content-encoding", "identity") != "identity":
+        raise ApiError(415, "send the body without `Content-Encoding`; compressed ones are not read")
+    if length > MAX_BODY:
+        raise _too_large()
+
+
+def _empty(raw: bytes) -> bytes:
+    """An empty object in the place of no body; raises the 415 of a body."""
+    if raw:
+        raise _not_json()
+    return b"{}"
+
+
+def _not_json() -> ApiError:
+    return ApiError(415, "send the body as `Content-Type: application/json`, in UTF-8")
+
+
+async def _read(receive: Receive, hold: Callable[[int], None]) -> bytes:
+    """The body; `hold` is told how many bytes of a large one there are, and raises NoRoom if there is none for them."""
+    parts, size, held, more = [], 0, 0, True
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while more:
+                part, more = await _part(receive)
+                parts.append(part)
+                size += len(part)
+                if size > MAX_BODY:
+                    raise _too_large()
+                if size >= LARGE:
+                    hold(size - held)
+                    held = size
+    except TimeoutError:
+        raise ApiError(408, f"the body was not sent within {BODY_SECONDS:.0f} seconds", headers=_CLOSE) from None
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _part(receive: Receive) -> tuple[bytes, bool]:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    return message.get("body", b""), message.get("more_body", False)
+
+
+def _too_large() -> ApiError:
+    return ApiError(413, f"the body is larger than {MAX_BODY} bytes")
+
+
+def _refused(refusal: Refused) -> ApiError:
+    match refusal.why:
+        case Why.WRONG:
+            return invalid(refusal.message, refusal.param, refusal.code)
+        case Why.TOO_COMPLEX:
+            return ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, refusal.message)
+        case Why.BUSY:
+            return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, refusal.message, headers=_SOON)

@@ -1,0 +1,117 @@
+"""Lists of records: what the query asks for, and the page that answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.requests import Request
+
+from server.http.errors import ApiError, invalid
+from server.storage.records.guarded import Asking, GuardedStore, Listed
+from server.storage.records.table import Page
+
+Json = dict[str, Any]
+
+_NUMBER: Final = re.compile("[0-9]{1,9}")
+_ORDERS: Final = {"asc": False, "desc": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a query says of a list: at most `limit` records, between the cursors `after` and `before`, which are ids."""
+
+    limit: int
+    newest_first: bool
+    after: str | None
+    before: str | None
+
+
+def wanted(request: Request, *, default: int = 20, most: int = 100, newest_first: bool = True) -> Wanted:
+    """What the query of `request` says; the list has that default limit and order. Raises the 400 that tells what is
+    wrong with which parameter.
+    """
+    limit, order = one_of_query(request, "limit"), one_of_query(request, "order")
+    if limit is not None and not (_NUMBER.fullmatch(limit) and 1 <= int(limit) <= most):
+        raise invalid(f"`limit` must be a whole number from 1 to {most}", "limit", "invalid_value")
+    if order is not None and order not in _ORDERS:
+        raise invalid("`order` must be `asc` or `desc`", "order", "invalid_value")
+    return Wanted(
+        default if limit is None else int(limit),
+        newest_first if order is None else _ORDERS[order],
+        one_of_query(request, "after"),
+        one_of_query(request, "before"),
+    )
+
+
+def one_of_query(request: Request, name: str) -> str | None:
+    """A parameter of the query; raises the 400 for one that comes twice or is empty."""
+    values = request.query_params.getlist(name)
+    if len(values) > 1:
+        raise invalid(f"`{name}` comes twice in the query", name, "invalid_value")
+    if values == [""]:
+        raise invalid(f"`{name}` is empty; leave it out", name, "invalid_value")
+    return values[0] if values else None
+
+
+def included(request: Request, known: Iterable[str]) -> frozenset[str]:
+    """What `include` and `include[]` list, in any spelling that clients use; raises the 400 for what is not known."""
+    values = [*request.query_params.getlist("include"), *request.query_params.getlist("include[]")]
+    found = frozenset(part for value in values for part in value.split(","))
+    if not found <= {*known}:
+        raise invalid(f"`include` takes some of {', '.join(f'`{name}`' for name in known)}", "include", "invalid_value")
+    return found
+
+
+async def page_of(
+    gate: Asking,
+    store: GuardedStore,
+    query: Wanted,
+    *,
+    parent: str | None = None,
+    facet: str | None = None,
+    matching: tuple[tuple[str, str], ...] = (),
+) -> Listed:
+    """The page that the query asks for; raises NotFound for a cursor that is none that the caller may read."""
+    after = None if query.after is None else await store.get(gate, query.after, parent)
+    before = None if query.before is None else await store.get(gate, query.before, parent)
+    return await store.page(gate, Page(query.limit, after, before, query.newest_first, parent, facet, matching))
+
+
+def places_of(places: range, query: Wanted, after: int | None, before: int | None) -> tuple[range, bool]:
+    """Those of all `places` of a list that are on the page between these two of them, and whether there are more.
+
+    The places are in the order of the list, and both cursors are some of them.
+    """
+    if after is not None:
+        places = places[places.index(after) + 1 :]
+    if before is not None:
+        places = places[: places.index(before) if before in places else 0]
+    backwards = before is not None and after is None
+    page = places[max(0, len(places) - query.limit) :] if backwards else places[: query.limit]
+    return page, len(places) > query.limit
+
+
+def list_of(shown: Sequence[Json], *, has_more: bool) -> Json:
+    """A list as clients know it; each of `shown` has an `id`."""
+    return {
+        "object": "list",
+        "data": [*shown],
+        "first_id": shown[0]["id"] if shown else None,
+        "last_id": shown[-1]["id"] if shown else None,
+        "has_more": has_more,
+    }
+
+
+def frame_of(page: Listed) -> Json:
+    """A list of records as clients know it, but for its `data`."""
+    ends = [{"id": record.id} for record in (*page.records[:1], *page.records[-1:])]
+    return list_of(ends, has_more=page.has_more) | {"data": []}
+
+
+def missing_reference(param: str, identity: str) -> ApiError:
+    """What a missing record and an unreadable one have in common where a body refers to them: this, to the byte."""
+    sentence = f"there is no `{identity}`, or you have no access to it"
+    return ApiError(404, sentence, code="not_found", param=param)

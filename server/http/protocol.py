@@ -1,0 +1,304 @@
+"""HTTP/1.1 as the door speaks it: uvicorn's own protocol, closed where it is open.
+
+uvicorn hands an application the path of the request target and nothing else of it, so an absolute or fragmented target
+can only be seen here. So can a head that never ends, a trailer that poses as a header, requests by the thousand in one
+packet, and a client that never reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from http import HTTPStatus
+from typing import Any, Final, NoReturn
+
+import httptools
+from starlette.types import ASGIApp
+from uvicorn._types import ASGI3Application
+from uvicorn.config import LifespanType
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from server.http.cors import Cors
+from server.http.edge import MAX_HEADERS, MAX_PATH
+from server.http.errors import ApiError
+from server.http.http10 import CloseDelimited
+from server.http.protocol_errors import Count, DoorConfig, Unreadable, refusal
+from server.http.request_state import new_request_id
+
+HEAD_SECONDS: Final = 15.0
+"""How long a client may take to send a request's head, and from connecting to its first one."""
+
+STALL_SECONDS: Final = 30.0
+"""How long a client may leave a full send buffer unread before its connection is cut."""
+
+MAX_WAITING: Final = 8
+"""Requests that are taken while another one on the same connection is being answered."""
+
+MAX_PIPELINED: Final = 64
+"""Requests that may arrive in one piece behind one that is being answered; a connection with more is closed."""
+
+MAX_HEADER_LINES: Final = 1000
+"""Headers of one request: reading more of them, however short, would keep others waiting."""
+
+MAX_UNREAD: Final = 32 * 1024 * 1024
+"""Bytes of a body that are taken after it was answered, so that a client that sends first and reads then gets there."""
+
+UNREAD_SECONDS: Final = 30.0
+"""How long a client may go on with such a body."""
+
+MAX_FRAMING: Final = 32 * 1024
+"""Bytes that are taken in a row without a byte of a request: extensions of chunks, trailers, empty lines."""
+
+_log: Final = logging.getLogger("ostiary.edge")
+_METHODS: Final = "DELETE, GET, HEAD, POST, PUT"
+_VERSIONS: Final = frozenset({"1.0", "1.1"})
+_UPGRADE: Final = frozenset({b"connection", b"http2-settings", b"upgrade"})
+
+
+def door(
+    app: ASGIApp, count: Count, cors: Cors | None = None, *, lifespan: LifespanType = "on", **options: Any
+) -> DoorConfig:
+    """How uvicorn is to serve `app`, while `count` is told of each request that `app` is not, and `cors` of its origin.
+
+    `options` are uvicorn's own, for what is not the door's business (address, TLS).
+    """
+    return DoorConfig(
+        app,
+        count,
+        cors,
+        http=DoorProtocol,
+        ws="none",
+        lifespan=lifespan,
+        # Longer than clients and proxies keep an idle connection, so that none sends into one that is being closed.
+        timeout_keep_alive=75,
+        # Whoever connects is the client: what it says of itself in `X-Forwarded-*` proves nothing.
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        **options,
+    )
+
+
+class DoorProtocol(HttpToolsProtocol):
+    """One connection, of a server that `door` has configured."""
+
+    config: DoorConfig
+    _head_open = True
+    _head_size = 0
+    _body_open = False
+    _unread = 0
+    _framing = 0
+    _heard = False
+    _complaint = Unreadable.SYNTAX, "the request is not well-formed HTTP/1.1"
+    _head_timer: asyncio.TimerHandle | None = None
+    _unread_timer: asyncio.TimerHandle | None = None
+    _stall_timer: asyncio.TimerHandle | None = None
+    _running: RequestResponseCycle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Give the client a time by which its first request must have begun."""
+        super().connection_made(transport)
+        self._parts: list[bytes] = []
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clocks."""
+        self._stop_head_timer()
+        self._stop_unread_timer()
+        self._stop_stall_timer()
+        if self._running is not None and not self._running.response_complete:
+            # uvicorn tells the request that came last, which is another one where requests are pipelined.
+            _disconnect(self._running)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has come, and refuse what no reader of ours should have to guess about."""
+        self._unset_keepalive_if_required()
+        self._heard = False
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._decline_upgrade(data[offer.args[0] :])
+            return
+        except httptools.HttpParserInvalidMethodError:
+            sentence = f"the request's method is unknown; use {_METHODS}"
+            refused = ApiError(HTTPStatus.METHOD_NOT_ALLOWED, sentence, headers={"Allow": _METHODS})
+            self._refuse(Unreadable.METHOD, refused)
+            return
+        except httptools.HttpParserError:
+            self._refuse_malformed(*self._complaint)
+            return
+        if self._parts:
+            self._hand_on()
+        if self._head_open:
+            self._await_head(0 if self._heard else len(data))
+        elif not self._heard:
+            self._await_sense(len(data))
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        super().on_message_begin()
+        self._head_open = True
+        self._head_size = 0
+        self._unread = 0
+        self._framing = 0
+        self._heard = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; a trailer is dropped, since the application would take it for one."""
+        if self._head_open:
+            # Blanks around a value are no part of it (RFC 9110, section 5.5); the parser leaves those behind it.
+            super().on_header(name, value.strip(b" \t"))
+            if len(self.headers) > MAX_HEADER_LINES:
+                self._stop_parsing(Unreadable.SIZE, f"the request has more than {MAX_HEADER_LINES} headers")
+
+    def on_headers_complete(self) -> None:
+        """A head is whole: start the application on it, unless its target is anything but a path and a query."""
+        self._head_open = False
+        self._heard = True
+        self._stop_head_timer()
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self._stop_parsing(Unreadable.PIPELINED, f"more than {MAX_PIPELINED} requests came at once")
+        if self.parser.get_http_version() not in _VERSIONS:
+            self._stop_parsing(Unreadable.VERSION, "the request's version is neither HTTP/1.1 nor HTTP/1.0")
+        if not self.url.startswith(b"/") or b"#" in self.url or self.parser.get_method() == b"CONNECT":
+            self._stop_parsing(Unreadable.TARGET, "the request's target is something other than a path and a query")
+        super().on_headers_complete()
+        self._body_open = True
+        if len(self.pipeline) <= MAX_WAITING:
+            # uvicorn stops reading until the running answer is complete, and so wouldn't see the client go.
+            self.flow.resume_reading()
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a piece of a body: of those that a client sends byte by byte, thousands come at once."""
+        self._parts.append(body)
+
+    def on_message_complete(self) -> None:
+        """A body is whole."""
+        if self._parts:
+            self._hand_on()
+        self._body_open = False
+        self._heard = True
+        self._stop_unread_timer()
+        super().on_message_complete()
+
+    def _hand_on(self) -> None:
+        """Give the application what has come of a body, or drop it if it has answered already."""
+        body = b"".join(self._parts)
+        self._parts.clear()
+        self._heard = True
+        self._framing = 0
+        super().on_body(body)
+        if self.cycle.response_complete:
+            self._unread += len(body)
+            if self._unread > MAX_UNREAD:
+                self.transport.abort()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, and give the client a time by which the body of this one must have come."""
+        super().on_response_complete()
+        if self.transport.is_closing() or not self._body_open or not self.cycle.response_complete:
+            return
+        if self.expect_100_continue:
+            # Whether the client now sends the body or its next request, nobody can tell.
+            self.transport.close()
+        else:
+            self._unread_timer = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        if cycle.scope["http_version"] == "1.0":
+            app = CloseDelimited(app, cycle)  # type: ignore[assignment]  # its messages are typed as Starlette's
+        super()._start_asgi_task(cycle, app)
+
+    def pause_writing(self) -> None:
+        """The send buffer is full: the client must read within a limited time."""
+        super().pause_writing()
+        self._stall_timer = self.loop.call_later(STALL_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        self._stop_stall_timer()
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse in our envelope where uvicorn would in plain text."""
+        self._refuse_malformed(Unreadable.SYNTAX, msg)
+
+    def _should_upgrade(self) -> bool:
+        """Have uvicorn leave every request with such an offer to `_decline_upgrade`."""
+        return True
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Read a request that offers an upgrade again, without the offer: httptools would drop its body."""
+        start = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        lines = [b"%b: %b" % header for header in self.headers if header[0] not in _UPGRADE]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join([start, *lines, b"", rest]))
+
+    def _stop_parsing(self, reason: Unreadable, complaint: str) -> NoReturn:
+        """To be called by what the parser calls: `data_received` then refuses."""
+        self._complaint = reason, complaint
+        raise ValueError
+
+    def _await_head(self, more: int) -> None:
+        self._head_size += more
+        if self._head_size > MAX_PATH + MAX_HEADERS:
+            self._refuse_malformed(Unreadable.SIZE, f"the request's head is larger than {MAX_PATH + MAX_HEADERS} bytes")
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _await_sense(self, more: int) -> None:
+        """Bytes have come that belong to nothing."""
+        self._framing += more
+        if self._framing > MAX_FRAMING:
+            sentence = f"more than {MAX_FRAMING} bytes have come between two of the request"
+            self._refuse_malformed(Unreadable.FRAMING, sentence)
+        elif not self._body_open and (self._running is None or self._running.response_complete):
+            self._await_head(0)
+
+    def _refuse_malformed(self, reason: Unreadable, message: str) -> None:
+        self._refuse(reason, ApiError(HTTPStatus.BAD_REQUEST, message, code="malformed_request"))
+
+    def _refuse(self, reason: Unreadable, error: ApiError) -> None:
+        """Answer and close, but not in the middle of an answer to an earlier request."""
+        self.config.count(reason)
+        self._stop_head_timer()
+        running = self._running
+        if running is not None and not running.response_complete:
+            if running.response_started or not running.more_body:
+                running.keep_alive = False
+                self.pipeline.clear()
+                self.flow.pause_reading()
+                return
+            _disconnect(running)
+        elif self._body_open and self.cycle.response_complete:
+            # The request has had its answer, and a second one might be taken for that to another.
+            self.transport.close()
+            return
+        request_id = new_request_id()
+        _log.info("%s: malformed request: %s", request_id, error.message)
+        bodiless = self.parser.get_method() == b"HEAD"
+        self.transport.write(refusal(error, request_id, self.config.cors, self.headers or (), bodiless=bodiless))
+        self.transport.close()
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _stop_unread_timer(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+
+    def _stop_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
+
+def _disconnect(cycle: RequestResponseCycle) -> None:
+    """Tell the application that nobody is there for this request any more."""
+    cycle.disconnected = True
+    cycle.message_event.set()

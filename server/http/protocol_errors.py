@@ -1,0 +1,65 @@
+"""What is refused before the application sees it: why, in which words, and who counts it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any, TypeAlias
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from server.http.cors import Cors
+from server.http.errors import ApiError
+
+
+class Unreadable(StrEnum):
+    """What is wrong with a request that is not handed on, in a word."""
+
+    FRAMING = "framing"
+    METHOD = "method"
+    PIPELINED = "pipelined"
+    SIZE = "size"
+    SYNTAX = "syntax"
+    TARGET = "target"
+    VERSION = "version"
+
+
+Count: TypeAlias = Callable[[Unreadable], None]
+"""Told of each such request."""
+
+
+class DoorConfig(uvicorn.Config):
+    """uvicorn's configuration with `count`, which is told of each refused request, and with the `cors` of its answer.
+
+    `options` are uvicorn's own.
+    """
+
+    def __init__(self, app: ASGIApp, count: Count, cors: Cors | None, **options: Any) -> None:
+        super().__init__(app, **options)
+        self.count = count
+        self.cors = cors
+
+
+def refusal(
+    error: ApiError, request_id: str, cors: Cors | None, headers_read: Iterable[tuple[bytes, bytes]], *, bodiless: bool
+) -> bytes:
+    """A whole answer, after which the connection is to be closed.
+
+    `headers_read` is the part of the request's headers that came before what is wrong. The answer to a HEAD request is
+    `bodiless`.
+    """
+    origins = [value.decode("latin-1") for name, value in headers_read if name == b"origin"]
+    headers = {
+        **(error.headers or {}),
+        **({} if cors is None else cors.headers(origins)),
+        "content-type": "application/json",
+        "content-length": str(len(error.body)),
+        "connection": "close",
+        "x-request-id": request_id,
+        "openai-version": "2020-10-01",
+    }
+    lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + (b"" if bodiless else error.body)

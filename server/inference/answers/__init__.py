@@ -1,0 +1,1 @@
+"""Answers of providers: read, renamed, measured and put together."""

@@ -1,0 +1,235 @@
+"""`inline::echo`: no model at all. It repeats the caller, so that a first run and a test need nothing but the server.
+
+The answer is `echo: ` and the text of the last user message. A token is a word with the blanks behind it. `n`, `stop`,
+`max_tokens` and `max_completion_tokens` do what they do elsewhere; a `tool_choice` that leaves no choice is answered
+with one call of that function, without arguments. Only `id` and `created` differ between two answers to one request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from json import dumps
+from typing import Any, Final
+from uuid import uuid4
+
+from server.inference.provider import ChatRequest, ChatStream, Fault, Health, HealthStatus, Pieces, ProviderFailed
+from server.json_input.reader import Reader
+from server.json_input.strict import Document, Json, Refused, Why
+
+MAX_CHOICES: Final = 128
+
+LONGEST: Final = 64 * 1024
+"""Characters of one choice: the caller decides about its length and, with `n`, how often it is made."""
+
+_AT_A_TIME: Final = 100
+"""Words that are sent before others have their turn: a caller who reads fast never has to be waited for."""
+
+_WORD: Final = re.compile(r"\s*\S+\s*")
+
+
+class Echo:
+    """The provider; keeps nothing. `reader` reads what is to be repeated."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def start(self) -> None:
+        """Nothing to make ready."""
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    async def health(self) -> Health:
+        """Always well."""
+        return Health(HealthStatus.OK)
+
+    async def complete(self, request: ChatRequest) -> Pieces:
+        """The whole answer."""
+        reply = await self._reply(request)
+        begin = _encode(reply.head("chat.completion")).removesuffix(b"}") + b',"choices":['
+        return [begin, *reply.choices(), b'],"usage":%b}' % _encode(reply.usage)]
+
+    async def stream(self, request: ChatRequest) -> ChatStream:
+        """The same answer, a word at a time."""
+        return _EchoStream(await self._reply(request))
+
+    async def _reply(self, request: ChatRequest) -> _Reply:
+        try:
+            found = await self._reader.look(request.payload, look_for_reply)
+        except Refused as refusal:
+            fault = Fault.BUSY if refusal.why is Why.BUSY else Fault.REQUEST
+            raise ProviderFailed(fault, refusal.message, code=refusal.code, param=refusal.param) from None
+        return _Reply(request.model_id, request.answer_id or f"chatcmpl-{uuid4().hex}", **found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """An answer, before it is known whether it is sent whole or in pieces."""
+
+    model_id: str
+    answer_id: str
+    words: list[str]
+    tool: str | None
+    finish_reason: str
+    count: int
+    usage: Json
+    with_usage: bool
+
+    def head(self, kind: str) -> Json:
+        return {
+            "id": self.answer_id,
+            "object": kind,
+            "created": int(time.time()),
+            "model": self.model_id,
+            "system_fingerprint": "echo",
+        }
+
+    def message(self) -> Json:
+        if self.tool is not None:
+            return {"role": "assistant", "content": None, "refusal": None, "tool_calls": [_call(self.tool)]}
+        return {"role": "assistant", "content": "".join(self.words), "refusal": None}
+
+    def choices(self) -> Iterator[bytes]:
+        """The choices of a whole answer, with commas between them; a text is made once, however often it is sent."""
+        said = None if self.tool is not None else _encode(self.message())
+        end = b',"logprobs":null,"finish_reason":%b}' % _encode(self.finish_reason)
+        for index in range(self.count):
+            yield b'%b{"index":%d,"message":' % (b"," if index else b"", index)
+            yield _encode(self.message()) if said is None else said
+            yield end
+
+    def deltas(self) -> Iterator[tuple[Json, str | None]]:
+        """What the chunks of one choice add, each with the reason to end if it is the last."""
+        if self.tool is not None:
+            call = {"index": 0, **_call(self.tool)}
+            yield {"role": "assistant", "content": None, "tool_calls": [call]}, None
+        else:
+            yield {"role": "assistant", "content": "", "refusal": None}, None
+            for word in self.words:
+                yield {"content": word}, None
+        yield {}, self.finish_reason
+
+
+class _EchoStream:
+    def __init__(self, reply: _Reply) -> None:
+        self._reply = reply
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        reply = self._reply
+        head = reply.head("chat.completion.chunk")
+        # A chunk has `usage` only where the caller asked for it, and then all of them do.
+        usage = {"usage": None} if reply.with_usage else {}
+        for index in range(reply.count):
+            for place, (delta, reason) in enumerate(reply.deltas()):
+                if place % _AT_A_TIME == _AT_A_TIME - 1:
+                    await asyncio.sleep(0)
+                choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
+                yield _event({**head, "choices": [choice], **usage})
+        if reply.with_usage:
+            yield _event({**head, "choices": [], "usage": reply.usage})
+        yield b"data: [DONE]\n\n"
+
+    async def aclose(self) -> None:
+        """Nothing is under way between two pieces."""
+
+
+def look_for_reply(document: Document) -> Json:
+    """Everything of a reply but the model's name; raises Refused. May run in a reading process."""
+    body = document.members
+    prompt = sum(len(_text(message).split()) for message in body["messages"])
+    count = _whole(body, "n", 1, MAX_CHOICES) or 1
+    tool = _forced_tool(body)
+    words, reason = ([], "tool_calls") if tool is not None else _words(body)
+    completion = count * len(words)
+    return {
+        "words": words,
+        "tool": tool,
+        "finish_reason": reason,
+        "count": count,
+        "usage": {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion},
+        "with_usage": (body.get("stream_options") or {}).get("include_usage") is True,
+    }
+
+
+def _words(body: Mapping[str, Any]) -> tuple[list[str], str]:
+    """The words of the answer, and why it ends there."""
+    said = [_text(message) for message in body["messages"] if message["role"] == "user"]
+    text = f"echo: {said[-1]}" if said and said[-1] else "echo:"
+    text = text[: min((place for stop in _stops(body) if (place := text.find(stop)) >= 0), default=len(text))]
+    words = _WORD.findall(text[:LONGEST])
+    limit = _whole(body, "max_completion_tokens", 1) or _whole(body, "max_tokens", 1) or LONGEST
+    return words[:limit], "length" if len(words) > limit or len(text) > LONGEST else "stop"
+
+
+def _text(message: Json) -> str:
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+    return " ".join(text for text in texts if isinstance(text, str))
+
+
+def _stops(body: Mapping[str, Any]) -> list[str]:
+    stops = body.get("stop")
+    if stops is None:
+        return []
+    listed = [stops] if isinstance(stops, str) else stops
+    if not isinstance(listed, list) or not all(isinstance(stop, str) and stop for stop in listed):
+        raise _wrong("stop", "must be a text or a list of texts")
+    return listed
+
+
+def _whole(body: Mapping[str, Any], name: str, least: int, most: int | None = None) -> int | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    if type(value) is not int or value < least or (most is not None and value > most):
+        span = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise _wrong(name, f"must be a whole number {span}")
+    return value
+
+
+def _forced_tool(body: Mapping[str, Any]) -> str | None:
+    """The name of the function that `tool_choice` leaves no choice but to call."""
+    choice = body.get("tool_choice")
+    named = isinstance(choice, dict)
+    if not named and choice != "required":
+        return None
+    tools = body.get("tools")
+    offered = [_function_name(tool) for tool in tools] if isinstance(tools, list) else []
+    if named:
+        wanted = _function_name(choice)
+        if wanted is None or wanted not in offered:
+            raise _wrong("tool_choice", "must name one of `tools`")
+        return wanted
+    if not offered or offered[0] is None:
+        raise _wrong("tool_choice", "needs a function in `tools`")
+    return offered[0]
+
+
+def _function_name(tool: Any) -> str | None:
+    function = tool.get("function") if isinstance(tool, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _wrong(param: str, demand: str) -> Refused:
+    return Refused(f"`{param}` {demand}", param, "invalid_value")
+
+
+def _call(name: str) -> Json:
+    return {"id": f"call_{uuid4().hex}", "type": "function", "function": {"name": name, "arguments": "{}"}}
+
+
+def _event(chunk: Json) -> bytes:
+    return b"data: " + _encode(chunk) + b"\n\n"
+
+
+def _encode(document: Json | str) -> bytes:
+    return dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

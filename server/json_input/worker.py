@@ -1,0 +1,86 @@
+"""The other end of `server.json_input.worker_process`: reads bodies, one after another, until nobody sends any more.
+
+Runs in an interpreter of its own with nothing but the standard library, so that a body can cost no more than this
+process may have: its memory is limited, its priority is low, and the server ends it when it takes too long.
+
+A question is `ASKED`, the name of a function and the body; the answer is `ANSWERED` and a JSON text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import resource
+import sys
+from importlib import import_module
+from json import dumps
+from pathlib import Path
+from struct import Struct
+from time import process_time
+from typing import BinaryIO, Final
+
+from server.json_input.strict import Document, Json, Refused, Why, read_document
+
+ASKED: Final = Struct(">HI")
+"""Bytes of the function's name, and of the body."""
+
+ANSWERED: Final = Struct(">??I")
+"""Whether the body was refused, whether this was the process's last answer, and the bytes of the JSON text."""
+
+MEMORY: Final = 384 * 1024 * 1024
+"""Bytes of address space that reading a body may take."""
+
+_LABOUR: Final = 0.1
+"""Seconds on one body after which this process gives its place to a fresh one: to end is faster than to free it all."""
+
+
+def main() -> None:
+    """Answer until the server closes its end, or has gone."""
+    with contextlib.suppress(ValueError, OSError):  # some systems know no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    with contextlib.suppress(OSError):  # where memory runs out all the same, let it be this process that Linux ends
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # bodies are nobody's business
+    os.nice(10)  # those who wait for short answers come first
+    gc.disable()  # a JSON value holds no cycles
+    with contextlib.suppress(OSError):
+        while _answer(sys.stdin.buffer, sys.stdout.buffer):
+            continue
+
+
+def _answer(source: BinaryIO, sink: BinaryIO) -> bool:
+    """Answer one question; False if there is none any more."""
+    head = source.read(ASKED.size)
+    if len(head) < ASKED.size:
+        return False
+    name_size, size = ASKED.unpack(head)
+    name = source.read(name_size).decode()
+    raw = source.read(size)
+    if len(raw) < size:
+        return False
+    started = process_time()
+    document, refusal, told = None, None, {}
+    try:
+        document = read_document(raw)
+        told = _look(name, document)
+    except Refused as fault:
+        refusal = fault
+    except MemoryError:
+        refusal = Refused("the body holds more values than the server reads", why=Why.TOO_COMPLEX)
+    last = process_time() - started > _LABOUR
+    if refusal is not None:
+        told = {"message": refusal.message, "param": refusal.param, "code": refusal.code, "why": refusal.why}
+    text = dumps(told).encode()
+    sink.write(ANSWERED.pack(refusal is not None, last, len(text)) + text)
+    sink.flush()
+    if last:
+        os._exit(0)  # with everything still held: the system is done with it at once
+    return True
+
+
+def _look(name: str, document: Document) -> Json:
+    """Call the function `module:name`, which is the server's own choice and never a request's."""
+    module, _, function = name.partition(":")
+    found: Json = getattr(import_module(module), function)(document)
+    return found

@@ -1,0 +1,113 @@
+"""One reading process, as the server sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import sys
+from json import loads
+from pathlib import Path
+from typing import Final
+
+from server.json_input.strict import Json, Refused, Why
+from server.json_input.worker import ANSWERED, ASKED
+
+MAX_TOLD: Final = 1024 * 1024
+"""Bytes of what a look may tell."""
+
+_ROOT: Final = Path(__file__).resolve().parents[2]
+_CODE: Final = f"import sys; sys.path.append({str(_ROOT)!r}); from server.json_input.worker import main; main()"
+_COMMAND: Final = (sys.executable, "-I", "-S", "-B", "-c", _CODE)
+_ENVIRONMENT: Final[dict[str, str]] = {}
+_PIECE: Final = 256 * 1024
+
+
+class Gone(Exception):
+    """The process has ended, or makes no sense."""
+
+
+class ReadingProcess:
+    """An interpreter that reads bodies, one at a time; it ends when the server's end of its socket does.
+
+    Once it is `spent`, it must not be asked again.
+    """
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], answers: asyncio.StreamReader, questions: asyncio.StreamWriter
+    ) -> None:
+        self._process = process
+        self._answers = answers
+        self._questions = questions
+        self._asked_last = False
+
+    @classmethod
+    async def start(cls) -> ReadingProcess:
+        """A new one, which sees nothing of the server's environment; raises Gone."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            answers, questions = await asyncio.open_unix_connection(sock=ours)
+            try:
+                # Nothing is awaited from here on, so whoever is cancelled leaves no process behind.
+                return cls(_spawn(theirs), answers, questions)
+            except OSError as fault:
+                questions.close()
+                raise Gone(f"it can't be started: {fault.strerror}") from None
+
+    @property
+    def spent(self) -> bool:
+        """Whether it has ended, or is about to."""
+        return self._asked_last or self._answers.at_eof()
+
+    async def ask(self, name: str, raw: bytes) -> Json:
+        """What the function `module:name` tells of the body; raises Refused or Gone.
+
+        Anything but an answer, so a cancellation too, is the process's end.
+        """
+        try:
+            refused, last, told = await self._exchange(name, raw)
+        except BaseException as fault:
+            self._asked_last = True
+            self._process.kill()
+            if isinstance(fault, OSError | asyncio.IncompleteReadError):
+                raise Gone("it ended in the middle of a body") from None
+            raise
+        self._asked_last = last
+        if refused:
+            raise Refused(told["message"], told["param"], told["code"], Why(told["why"]))
+        return told
+
+    async def ended(self) -> None:
+        """Have it end, and return when nothing is left of it."""
+        self._questions.close()
+        with contextlib.suppress(OSError):
+            await self._questions.wait_closed()
+        await asyncio.to_thread(self._process.wait)
+
+    async def _exchange(self, name: str, raw: bytes) -> tuple[bool, bool, Json]:
+        await self._send(ASKED.pack(len(name), len(raw)) + name.encode(), raw)
+        refused, last, size = ANSWERED.unpack(await self._answers.readexactly(ANSWERED.size))
+        if size > MAX_TOLD:
+            raise Gone("it tells too much")
+        return refused, last, loads(await self._answers.readexactly(size))
+
+    async def _send(self, head: bytes, raw: bytes) -> None:
+        self._questions.write(head)
+        view = memoryview(raw)
+        for start in range(0, len(raw), _PIECE):
+            self._questions.write(view[start : start + _PIECE])
+            await self._questions.drain()
+
+
+def _spawn(end: socket.socket) -> subprocess.Popen[bytes]:
+    """Not by the event loop, whose way to start a process copies the server's page tables first."""
+    return subprocess.Popen(  # noqa: S603 - nothing in it is of a request
+        _COMMAND,
+        stdin=end.fileno(),
+        stdout=end.fileno(),
+        stderr=subprocess.DEVNULL,  # a traceback might quote what was read
+        cwd="/",
+        env=_ENVIRONMENT,
+        start_new_session=True,  # Ctrl-C is for the server
+    )

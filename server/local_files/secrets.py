@@ -1,0 +1,40 @@
+"""Secrets that lie in files of their own, where something else renews them while the server runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from server.local_files.reading import UnreadableFile, read_small
+
+MAX_BYTES: Final = 16 * 1024
+
+HEADER_TEXT: Final = re.compile(r"[\x21-\x7e]+")
+"""The form of a bearer token: no blank, no line break, nothing beyond ASCII."""
+
+_PLAIN: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+class UnusableSecret(ValueError):
+    """The file holds no secret that can be used; the message goes on from the file's name and quotes nothing of it."""
+
+
+def read_secret(path: Path, *, for_header: bool) -> str:
+    """The text of the file without the line break at its end; raises UnusableSecret.
+
+    `for_header` asks for what a header can carry as it is.
+    """
+    try:
+        text = read_small(path, MAX_BYTES).decode("utf-8").removesuffix("\n").removesuffix("\r")
+    except UnreadableFile as unreadable:
+        raise UnusableSecret(str(unreadable)) from None
+    except UnicodeDecodeError:
+        raise UnusableSecret("holds something other than text") from None
+    if not text:
+        raise UnusableSecret("is empty")
+    if for_header and not HEADER_TEXT.fullmatch(text):
+        raise UnusableSecret("holds a blank, a line break or another character that a header can't carry")
+    if not _PLAIN.fullmatch(text):
+        raise UnusableSecret("holds a line break or another control character")
+    return text

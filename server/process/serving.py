@@ -1,0 +1,113 @@
+"""From a plan to a server that serves, and back to nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Final
+
+from server.authz.readiness import ReadinessProbe
+from server.http.open_streams import OpenStreams
+from server.http.protocol import door
+from server.http.route_guard import EnforcementPoint
+from server.net.certificates import UnusableCertificate
+from server.net.tls import ServerTls
+from server.process.startup import settled
+from server.process.uvicorn_server import LAST_SECONDS, DrainingServer, Ending
+from server.telemetry.exposition import Exposition, MetricsListener, Rendered
+from server.wiring import application
+from server.wiring.authenticators import authenticator
+from server.wiring.policy_engine import Plan, Ready, watched
+from server.wiring.preflight import server_tls
+
+_log: Final = logging.getLogger("ostiary.serving")
+
+
+def on_signals(stop: Callable[[], None]) -> None:
+    """Have SIGINT and SIGTERM call `stop`."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+
+
+async def serve(
+    plan: Plan, ready: Ready, listener: socket.socket, announce: Callable[[], None], metrics: socket.socket | None
+) -> None:
+    """Serve from this one process until SIGINT or SIGTERM; `announce` is called when it begins.
+
+    `metrics` is the socket on which they are shown to those who can connect. With an OPA of its own it begins once
+    requests can be decided. Raises OpaStartFailed.
+    """
+    telemetry = application.measured(plan.config)
+    async with application.decisions(plan, telemetry) as (pep, probe):
+        await ready()
+        with shown(telemetry.metrics, metrics):
+            await serve_door(plan, pep, probe, telemetry, listener, announce)
+
+
+@contextmanager
+def shown(rendered: Rendered, listener: socket.socket | None) -> Iterator[None]:
+    """The metrics on a listening socket of their own, for as long as the context lasts."""
+    if listener is None:
+        yield
+        return
+    with closing(MetricsListener(Exposition(rendered), listener)):
+        yield
+
+
+async def serve_door(
+    plan: Plan,
+    pep: EnforcementPoint,
+    probe: ReadinessProbe,
+    telemetry: application.Telemetry,
+    listener: socket.socket,
+    announce: Callable[[], None],
+) -> None:
+    """What each process that serves does; raises whatever `start_failure` has a sentence for."""
+    settings, ending, streams = plan.config.server, Ending(), OpenStreams()
+    identity = authenticator(settings.auth, telemetry.tallies)
+    app = application.build(plan.config, pep, identity, probe, telemetry, ending, streams)
+    tls = server_tls(settings)
+    config = door(
+        app,
+        telemetry.metrics.unreadable,
+        application.cors(settings.cors),
+        # Opened here and not by uvicorn, which would tell what fails in a traceback.
+        lifespan="off",
+        log_config=None,
+        timeout_graceful_shutdown=int(LAST_SECONDS),
+        ssl_context_factory=None if tls is None else lambda _config, _default: tls.context,
+    )
+
+    def begun() -> None:
+        announce()
+        settled()
+
+    server = DrainingServer(config, ending, streams.end_all, begun, shared=settings.workers > 1)
+    on_signals(server.stop)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, tls)
+    async with app.router.lifespan_context(app), watched(plan, probe):
+        await server.serve(sockets=[listener])
+
+
+def nothing_to_read_again() -> None:
+    """Say what SIGHUP does, where it does nothing."""
+    _log.warning("SIGHUP has a certificate read again, and this server has none; restart it for another configuration")
+
+
+def _reload(tls: ServerTls | None) -> None:
+    if tls is None:
+        nothing_to_read_again()
+        return
+    try:
+        tls.reload()
+    except UnusableCertificate as fault:
+        _log.error("%s; the old certificate stays", fault)
+        return
+    _log.info("the certificate was read again")
+    for doubt in tls.doubts():
+        _log.warning("%s", doubt)

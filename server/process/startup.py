@@ -1,0 +1,83 @@
+"""What a start needs before there is anything to serve: an address, a private directory, and sentences for failures."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import resource
+import socket
+import tempfile
+from pathlib import Path
+
+from server.authn.key_source import UnusableEndpoint
+from server.authn.key_store import KeyStoreUnusable
+from server.authn.pseudonyms import PseudonymKeyUnusable
+from server.authz.opa.command import OpaStartFailed
+from server.authz.opa.runtime_directory import RuntimeDirectory, UnsafeDirectory
+from server.net.certificates import UnusableCertificate
+from server.net.tls import UnusableAuthorities
+from server.quota.counters import CountersUnavailable
+from server.storage.blobs.store import BlobsUnusable
+from server.storage.database.database import DatabaseUnavailable
+from server.storage.database.migrate import SchemaMismatch
+
+
+class PortInUse(Exception):
+    """The address can't be listened on; the message says what to do."""
+
+
+class DecisionLogUnusable(Exception):
+    """The decision log can't be written where the configuration wants it; the message says why and what to do."""
+
+
+class WorkerFailed(Exception):
+    """A worker can't begin to serve; it has said why, and the message says no more than that."""
+
+
+def listen(host: str, port: int, place: str = "server.port") -> socket.socket:
+    """A socket that listens on the address, whose port the configuration has at `place`; raises PortInUse."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as fault:
+        raise PortInUse(
+            f"port {port} of {host} can't be used: {os.strerror(fault.errno or 0)}; choose another `{place}`"
+        ) from None
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as the system grants: each stream takes two, and the usual limit is for 500 of them."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    # Some systems refuse what they say is allowed; then the usual limit has to do.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def runtime_directory(port: int) -> RuntimeDirectory:
+    """The private directory of the server on this port; a killed server's is taken over. Raises UnsafeDirectory."""
+    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+    return RuntimeDirectory.claim(base / f"ostiary-{os.geteuid()}-{port}")
+
+
+def settled() -> None:
+    """End what `gc.disable` began at the start: what was made until now stays, and is not looked through again."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
+def start_failure(fault: Exception) -> str | None:
+    """What keeps a server from starting, in one sentence; None if that is a fault of ours."""
+    match fault:
+        case OpaStartFailed() | PortInUse() | UnsafeDirectory() | WorkerFailed() | SchemaMismatch():
+            return str(fault)
+        case CountersUnavailable() | DatabaseUnavailable() | DecisionLogUnusable() | PseudonymKeyUnusable():
+            return str(fault)
+        case UnusableAuthorities() | UnusableCertificate() | UnusableEndpoint() | KeyStoreUnusable():
+            return str(fault)
+        case BlobsUnusable():
+            return str(fault)
+        case OSError(filename=name) if name is not None:
+            return f"`{name}` can't be opened: {fault.strerror}; choose another path"
+    return None

@@ -1,0 +1,137 @@
+"""The way out: what is under way gets an end, and nothing new begins."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from server.http.errors import ApiError
+from server.http.protocol import DoorProtocol
+from server.http.request_state import call_of
+from server.process.acceptor import Acceptor
+
+GRACE_SECONDS: Final = 10.0
+"""How long what is under way may take once the server was told to end."""
+
+LAST_SECONDS: Final = 2.0
+"""How long after that the last events and answers may take to reach their clients."""
+
+_POLL_SECONDS: Final = 0.1
+
+
+class Ending:
+    """Whether the server is ending: `begun` once it was told to, `over` once nothing is waited for any more."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        self.over = False
+
+
+class DrainGuard:
+    """Answers with 503 whatever comes after the end has begun, and what the end interrupts."""
+
+    def __init__(self, app: ASGIApp, ending: Ending) -> None:
+        self.app = app
+        self._ending = ending
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, unless the server is ending."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if self._ending.begun:
+            raise _refusal()
+        try:
+            await self.app(scope, receive, send)
+        except asyncio.CancelledError:
+            if call_of(scope).status or not self._ending.over:
+                raise
+            raise _refusal() from None
+
+
+def _refusal() -> ApiError:
+    headers = {"Retry-After": "1", "x-should-retry": "true", "Connection": "close"}
+    sentence = "the server is ending and takes no more requests; try again, and another one answers"
+    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, code="server_ending", headers=headers)
+
+
+class DrainingServer(uvicorn.Server):
+    """uvicorn, with an end of our own; `announce` is called once it accepts connections.
+
+    `shared` says that other processes accept from the same socket.
+
+    Told to stop, it lets go of idle connections at once and answers new requests with 503, so that balancers see it
+    leave. What is under way has `GRACE_SECONDS`; then `end_streams` is called, and `LAST_SECONDS` later the rest is
+    cut. uvicorn's own signal handlers are left out: they would raise the signal again in the middle of our clean-up.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        ending: Ending,
+        end_streams: Callable[[], None],
+        announce: Callable[[], None],
+        *,
+        shared: bool = False,
+    ) -> None:
+        super().__init__(config)
+        self._shared = shared
+        self._acceptors: list[Acceptor] = []
+        self._ending = ending
+        self._end_streams = end_streams
+        self._announce = announce
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to whoever calls `stop`."""
+        yield
+
+    def stop(self) -> None:
+        """End gently; the second time at once."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+        self._ending.begun = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve, and say so."""
+        if self._shared and sockets is not None:
+            await super().startup([])
+            self._acceptors = [Acceptor(listener, self._protocol, self.config.ssl) for listener in sockets]
+            for acceptor in self._acceptors:
+                acceptor.start()
+        else:
+            await super().startup(sockets)
+        self._announce()
+
+    def _protocol(self) -> asyncio.Protocol:
+        """What a connection talks to; made as uvicorn makes it."""
+        return DoorProtocol(self.config, self.server_state, self.lifespan.state)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Wait for what is under way, then let uvicorn close what is left."""
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await self._until_done(GRACE_SECONDS)
+        self._end_streams()
+        await self._until_done(LAST_SECONDS)
+        self._ending.over = True
+        for task in list(self.server_state.tasks):
+            task.cancel()
+        await self._until_done(LAST_SECONDS)
+        for acceptor in self._acceptors:
+            acceptor.close()
+        await super().shutdown(sockets)
+
+    async def _until_done(self, seconds: float) -> None:
+        """Return when no request is under way, when the time is over, or when nobody wants to wait."""
+        clock = asyncio.get_running_loop().time
+        expires = clock() + seconds
+        while self.server_state.tasks and not self.force_exit and clock() < expires:
+            await asyncio.wait(set(self.server_state.tasks), timeout=_POLL_SECONDS)

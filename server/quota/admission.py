@@ -1,0 +1,195 @@
+"""What a request costs its caller: one unit of the quota, and a place among the caller's requests at this moment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Final
+
+from policy.vocabulary import Anonymous, Principal
+from server.authz.decision_log.record import Limited
+from server.net.client_address import ClientAddresses
+from server.quota.counters import CountersUnavailable
+from server.quota.quota import Quota, QuotaExceeded, Standing
+
+FREE: Final = frozenset({"/metrics", "/v1/health", "/v1/health/ready", "/v1/version"})
+"""The paths that cost nothing: a probe must not be stopped by a quota."""
+
+_OPEN: Final = nullcontext()
+
+
+def caller_of(principal: Principal | Anonymous, address: str) -> tuple[str, str]:
+    """What tells callers apart: the issuer and the id of a principal, or nothing and the address of who has no name."""
+    return (principal.issuer, principal.id) if isinstance(principal, Principal) else ("", address)
+
+
+class TooManyAtOnce(Exception):
+    """The caller has `most` requests under way, and may not have more."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most)
+        self.most = most
+
+
+def limited_by(fault: QuotaExceeded | CountersUnavailable | TooManyAtOnce) -> Limited:
+    """The limit that stops a request, for the decision log."""
+    match fault:
+        case TooManyAtOnce(most=most):
+            reason = "the caller has as many requests under way as it may have"
+            return Limited("server.max_concurrent_requests", most, most, reason)
+        case QuotaExceeded(standing=standing):
+            limit, used = standing.limit, standing.used
+            if fault.of_tokens:
+                return Limited(limit.tokens_place, limit.tokens, used.tokens, "the caller's share of tokens is used up")
+            reason = "the caller's share of requests is used up"
+            return Limited(limit.requests_place, limit.requests, used.requests, reason)
+    return Limited("server.quota", None, None, "nothing can be counted now", unavailable=True)
+
+
+class Reservation:
+    """Tokens that are set aside for one request; what is not settled has been used."""
+
+    __slots__ = ("_settled", "_toll", "reserved")
+
+    def __init__(self, toll: Toll, reserved: int) -> None:
+        self._toll = toll
+        self.reserved = reserved
+        self._settled = False
+
+    async def settle(self, used: int) -> None:
+        """So many tokens were used in truth; only the first such word counts."""
+        if not self._settled:
+            self._settled = True
+            await self._toll.settle(self.reserved, used)
+
+
+class Toll:
+    """One request's way to the quota."""
+
+    __slots__ = ("_address", "_caller", "_quota", "standing")
+
+    def __init__(self, quota: Quota, caller: Principal | Anonymous, address: str) -> None:
+        self._quota = quota
+        self._caller = caller
+        self._address = address
+        self.standing: Standing | None = None
+
+    async def pay(self, limit: int | None) -> None:
+        """Take the request out of the caller's share; `limit` is the one that the policy names, if it names one.
+
+        Raises QuotaExceeded and CountersUnavailable.
+        """
+        try:
+            share = self._quota.limit_of(self._caller, limit)
+            self.standing = await self._quota.take(self._caller, self._address, share)
+        except QuotaExceeded as exceeded:
+            self.standing = exceeded.standing
+            raise
+
+    @property
+    def may_count_tokens(self) -> bool:
+        """Whether somebody's tokens are limited."""
+        return self._quota.counts_tokens
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether this caller's tokens are limited, which is known once it has paid."""
+        return self.standing is not None and self.standing.limit.tokens is not None
+
+    async def reserve(self, least: int, most: int) -> Reservation:
+        """`most` tokens of the caller's share, or what is left of it if that is at least `least`.
+
+        Only where its tokens are counted. Raises QuotaExceeded and CountersUnavailable.
+        """
+        standing = self._standing
+        tokens = max(least, min(most, standing.tokens_left or 0))
+        try:
+            self.standing = await self._quota.reserve(standing, tokens)
+        except QuotaExceeded as exceeded:
+            self.standing = exceeded.standing
+            raise
+        return Reservation(self, tokens)
+
+    async def settle(self, reserved: int, used: int) -> None:
+        """What was reserved turns into what was used."""
+        self.standing = await self._quota.settle(self._standing, reserved, used)
+
+    @property
+    def _standing(self) -> Standing:
+        if self.standing is None:
+            raise RuntimeError("tokens are reserved before the request is paid for")
+        return self.standing
+
+
+class Turnstile:
+    """Lets each caller have at most `most` requests under way, streams included; None lets any number in.
+
+    Counted in this process: with several workers a caller has that many places in each.
+    """
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._inside: Counter[tuple[str, ...]] = Counter()
+
+    def passing(self, caller: tuple[str, ...]) -> AbstractContextManager[None]:
+        """A place for as long as the context lasts; entering raises TooManyAtOnce where there is none left."""
+        return _OPEN if self._most is None else self._counted(self._most, caller)
+
+    @contextmanager
+    def _counted(self, most: int, key: tuple[str, ...]) -> Iterator[None]:
+        if self._inside[key] >= most:
+            raise TooManyAtOnce(most)
+        self._inside[key] += 1
+        try:
+            yield
+        finally:
+            self._inside[key] -= 1
+            if not self._inside[key]:
+                del self._inside[key]
+
+
+def quota_headers(standing: Standing) -> list[tuple[bytes, bytes]]:
+    """What OpenAI's clients read of a quota; the times are durations such as `6m0s`."""
+    headers = []
+    for kind, most, left in (
+        (b"requests", standing.limit.requests, standing.requests_left),
+        (b"tokens", standing.limit.tokens, standing.tokens_left),
+    ):
+        if most is not None:
+            headers += [
+                (b"x-ratelimit-limit-" + kind, b"%d" % most),
+                (b"x-ratelimit-remaining-" + kind, b"%d" % (left or 0)),
+                (b"x-ratelimit-reset-" + kind, _duration(standing.resets_in)),
+            ]
+    return headers
+
+
+def _duration(seconds: int) -> bytes:
+    hours, rest = divmod(seconds, 3600)
+    minutes, seconds = divmod(rest, 60)
+    if hours:
+        return b"%dh%dm%ds" % (hours, minutes, seconds)
+    return b"%dm%ds" % (minutes, seconds) if minutes else b"%ds" % seconds
+
+
+class Tolls:
+    """What the door asks of callers: `quota` None asks for nothing but a place."""
+
+    def __init__(self, quota: Quota | None, turnstile: Turnstile, addresses: ClientAddresses) -> None:
+        self.quota = quota
+        self.turnstile = turnstile
+        self.addresses = addresses
+
+    def toll(self, path: str, caller: Principal | Anonymous, address: str) -> Toll | None:
+        """The way to the quota of a request to that path; None where it is free."""
+        return None if self.quota is None or path in FREE else Toll(self.quota, caller, address)
+
+    def passing(self, path: str, caller: tuple[str, str]) -> AbstractContextManager[None]:
+        """A place for a request to that path, as `Turnstile.passing` gives it; free paths have places of their own."""
+        return self.turnstile.passing((*caller, "free") if path in FREE else caller)
+
+
+def free() -> Tolls:
+    """No quota, and no limit on requests under way."""
+    return Tolls(None, Turnstile(None), ClientAddresses(()))

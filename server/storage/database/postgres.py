@@ -1,0 +1,186 @@
+"""Records in PostgreSQL: for any number of servers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import lru_cache
+from typing import Any, Final
+
+import asyncpg
+
+from server.storage.database.database import AlreadyThere, DatabaseUnavailable, InDoubt, ParentGone, Row, Step, Value
+from server.storage.records.sql_filter import POSTGRESQL, Dialect
+
+_CONNECTIONS: Final = 16
+_SECONDS: Final = 10.0
+_SCRIPTS: Final = "SELECT pg_advisory_xact_lock(7289140255512)"
+"""Servers that start together change the schema one after the other."""
+
+_OURS: Final = (asyncpg.CheckViolationError, asyncpg.RaiseError, asyncpg.DataError)
+"""What a check, a trigger or a value raises: a fault of this server, which trying again won't mend."""
+
+_LOST: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+_UNANSWERED: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+"""Those of the lost in which PostgreSQL itself says nothing."""
+
+_PLANNING: Final = """
+SET plan_cache_mode = force_generic_plan;
+SET enable_seqscan = off;
+SET enable_bitmapscan = off;
+"""
+"""Statements are made for one plan, by the index that has their order; made once, and not for each execution again.
+
+Left to itself, PostgreSQL plans anew for each execution where few owners have most records, and where it takes an index
+for no better than the whole table, keeps that plan while the table grows.
+"""
+
+_PARAMETER: Final = re.compile(r"\?([1-9][0-9]*)")
+
+
+class PostgresDatabase:
+    """The database at `url` (`postgresql://…`, which may hold credentials and is never shown)."""
+
+    kind: Final = "postgresql"
+    dialect: Final[Dialect] = POSTGRESQL
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+
+    async def start(self) -> None:
+        """Connect; raises DatabaseUnavailable."""
+        with _reported():
+            # A pool that is to keep some connections makes them again by itself, and logs the address where it can't.
+            self._pool = await asyncpg.create_pool(
+                self._url,
+                min_size=0,
+                max_size=_CONNECTIONS,
+                timeout=_SECONDS,
+                command_timeout=_SECONDS,
+                init=_set_up,
+                reset=_as_it_is,
+            )
+        await self.read("SELECT 1")
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._pool is not None:
+            await self._pool.close()
+
+    async def read(self, statement: str, *values: Value) -> list[Row]:
+        """The rows of a statement that changes nothing; raises DatabaseUnavailable."""
+        async with self._connected() as connection:
+            return await connection.run(statement, *values)
+
+    async def write(self, *steps: Step) -> None:
+        """A transaction on a connection of its own."""
+        async with self._connected() as connection:
+            if len(steps) == 1:
+                # One statement takes effect as a whole by itself, in one round trip in place of three.
+                await connection.take(steps[0], alone=True)
+                return
+            async with connection.transaction():
+                for step in steps:
+                    await connection.take(step)
+
+    async def script(self, statements: str) -> None:
+        """Several statements without parameters, in a transaction of their own; raises DatabaseUnavailable."""
+        async with self._connected() as connection, connection.transaction():
+            await connection.script(f"{_SCRIPTS};\n{statements}")
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[_Connection]:
+        with _reported():
+            connection = await self._opened.acquire(timeout=_SECONDS)
+        try:
+            yield _Connection(connection)
+        finally:
+            with suppress(*_LOST):
+                await self._opened.release(connection, timeout=_SECONDS)
+
+    @property
+    def _opened(self) -> asyncpg.Pool[asyncpg.Record]:
+        if self._pool is None:
+            raise RuntimeError("a database is used before it is started")
+        return self._pool
+
+
+class _Connection:
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        transaction = self._connection.transaction()
+        with self._working():
+            await transaction.start()
+        try:
+            yield
+        except BaseException:
+            # A lost connection has rolled back already.
+            with suppress(DatabaseUnavailable), self._working():
+                await transaction.rollback()
+            raise
+        with self._working(final=True):
+            await transaction.commit()
+
+    async def take(self, step: Step, *, alone: bool = False) -> None:
+        if not await self.run(step.statement, *step.values, final=alone) and step.otherwise is not None:
+            raise step.otherwise
+
+    async def run(self, statement: str, *values: Value, final: bool = False) -> list[Row]:
+        with self._working(final=final):
+            return [tuple(row) for row in await self._connection.fetch(spelled(statement), *values)]
+
+    async def script(self, statements: str) -> None:
+        with self._working():
+            await self._connection.execute(statements)
+
+    @contextmanager
+    def _working(self, *, final: bool = False) -> Iterator[None]:
+        with _reported(final=final):
+            try:
+                yield
+            except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError):
+                # What is left of the connection would let whoever takes it next wait for nothing.
+                self._connection.terminate()
+                raise
+
+
+async def _set_up(connection: Any) -> None:
+    await connection.execute(_PLANNING)
+
+
+async def _as_it_is(_connection: Any) -> None:
+    """Nothing that is done with a connection outlives its transaction, so that its next user needs no round trip."""
+
+
+@lru_cache(maxsize=1024)
+def spelled(statement: str) -> str:
+    """The statement with PostgreSQL's parameters."""
+    return _PARAMETER.sub(r"$\1", statement)
+
+
+@contextmanager
+def _reported(*, final: bool = False) -> Iterator[None]:
+    """Turns what asyncpg raises into what a database may raise; `final` is what makes a change for good."""
+    try:
+        yield
+    except asyncpg.UniqueViolationError:
+        raise AlreadyThere from None
+    except asyncpg.ForeignKeyViolationError:
+        raise ParentGone from None
+    except _OURS:
+        raise
+    except _LOST as error:
+        # The texts of such errors may hold addresses and values; what kind it is says enough.
+        kind = InDoubt if final and isinstance(error, _UNANSWERED) else DatabaseUnavailable
+        raise kind(f"the records in PostgreSQL can't be used ({type(error).__name__})") from None

@@ -1,0 +1,130 @@
+"""Records in an SQLite file: for one server, or several processes on one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import aiosqlite
+
+from server.storage.database.database import AlreadyThere, DatabaseUnavailable, ParentGone, Row, Step, Value
+from server.storage.database.sqlite_batches import Batches, Reading, Writing
+from server.storage.records.sql_filter import SQLITE, Dialect
+
+_BUSY_SECONDS: Final = 5.0
+"""How long to wait for another process that writes."""
+
+_PAUSE_SECONDS: Final = 0.02
+_READERS: Final = 2
+_BROKEN_RULES: Final[Mapping[str, Callable[[], Exception]]] = {
+    "SQLITE_CONSTRAINT_PRIMARYKEY": AlreadyThere,
+    "SQLITE_CONSTRAINT_UNIQUE": AlreadyThere,
+    "SQLITE_CONSTRAINT_FOREIGNKEY": ParentGone,
+}
+
+
+class SqliteDatabase:
+    """The file at `path`: one connection writes, others read beside it (write-ahead log)."""
+
+    kind: Final = "sqlite"
+    dialect: Final[Dialect] = SQLITE
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writing = Batches(Writing, path, _BUSY_SECONDS)
+        self._reading = Batches(Reading, path, _BUSY_SECONDS)
+        self._writer: aiosqlite.Connection | None = None
+
+    async def start(self) -> None:
+        """Open the file, which is made for its owner alone if there is none; raises DatabaseUnavailable."""
+        try:
+            await self._open()
+        except BaseException as fault:
+            await self.close()
+            if isinstance(fault, sqlite3.Error | OSError):
+                raise self._told(fault) from None
+            raise
+
+    async def close(self) -> None:
+        """Close the file."""
+        self._writer = None
+        await self._reading.close()
+        await self._writing.close()
+
+    async def read(self, statement: str, *values: Value) -> list[Row]:
+        """The rows of a statement that changes nothing; raises DatabaseUnavailable."""
+        try:
+            return await self._reading.do(Step(statement, values))
+        except (sqlite3.Error, OSError) as error:
+            raise self._told(error) from None
+
+    async def write(self, *steps: Step) -> None:
+        """A transaction, which may be that of others who write at the same time: a savepoint of its own is in it."""
+        try:
+            await self._writing.do(*steps)
+        except (sqlite3.Error, OSError) as error:
+            raise self._told(error) from None
+
+    async def script(self, statements: str) -> None:
+        """Several statements without parameters, in a transaction of their own; raises DatabaseUnavailable."""
+        try:
+            await self._opened.executescript(f"BEGIN IMMEDIATE;\n{statements}\nCOMMIT;")
+        except (sqlite3.Error, OSError) as error:
+            raise self._told(error) from None
+
+    async def _open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.touch(mode=0o600)
+        self._check_access()
+        self._writer = await _set_up(await self._writing.connect())
+        # A power failure may take the last second with it, and nothing else does; a killed process loses nothing.
+        await self._writer.execute_fetchall("PRAGMA synchronous = NORMAL")
+        for _ in range(_READERS):
+            reader = await _set_up(await self._reading.connect())
+            await reader.execute_fetchall("PRAGMA query_only = ON")
+
+    def _check_access(self) -> None:
+        if not (self._path.is_file() and os.access(self._path, os.R_OK | os.W_OK)):
+            raise DatabaseUnavailable(f"`{self._path}` is no file that can be read and written")
+
+    @property
+    def _opened(self) -> aiosqlite.Connection:
+        if self._writer is None:
+            raise RuntimeError("a database is used before it is started")
+        return self._writer
+
+    def _told(self, error: sqlite3.Error | OSError) -> Exception:
+        """What a database may raise, for what SQLite raised."""
+        if isinstance(error, sqlite3.IntegrityError):
+            # A check or a trigger is a fault of ours, which trying again won't mend.
+            return _BROKEN_RULES.get(error.sqlite_errorname, lambda: error)()
+        reason = error.strerror if isinstance(error, OSError) else error
+        return DatabaseUnavailable(f"the records in `{self._path}` can't be used: {reason}")
+
+
+async def _set_up(connection: aiosqlite.Connection) -> aiosqlite.Connection:
+    await _begin_log(connection)
+    await connection.execute_fetchall("PRAGMA foreign_keys = ON")
+    return connection
+
+
+async def _begin_log(connection: aiosqlite.Connection) -> None:
+    """Have changes written to a log first, beside which others can read.
+
+    Of several processes that start together on one file, SQLite refuses all but one, and lets none of them wait.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            await connection.execute_fetchall("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(_PAUSE_SECONDS)
+        else:
+            return

@@ -1,0 +1,189 @@
+"""What waits for an SQLite file is done together: one call to a connection's thread, one transaction.
+
+A call to the thread costs more than most statements, and so does a transaction. Each write has a savepoint of its own,
+so that one that fails takes none of the others with it, and nobody is told of success before the transaction has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import aiosqlite
+
+from server.storage.database.database import Row, Step
+
+_MOST_TOGETHER: Final = 64
+"""Pieces of work between which nobody else gets the connection, and no other process may write."""
+
+_TURNS: Final = 3
+"""Turns of the event loop in which others can join: whose requests or decisions have just arrived are about to ask."""
+
+
+class _Work:
+    """Steps that are taken as a whole or not at all; the rows are those of the last one."""
+
+    __slots__ = ("done", "fault", "rows", "steps")
+
+    def __init__(self, steps: Sequence[Step], done: asyncio.Future[list[Row]]) -> None:
+        self.steps = steps
+        self.done = done
+        self.rows: list[Row] = []
+        self.fault: BaseException | None = None
+
+    def settle(self) -> None:
+        """Tell whoever waits for it, unless nobody does any more."""
+        if self.done.done():
+            return
+        if self.fault is None:
+            self.done.set_result(self.rows)
+        else:
+            self.done.set_exception(self.fault)
+
+
+class Reading(sqlite3.Connection):
+    """A connection whose `commit` does the work that is in `batch`, each piece by itself."""
+
+    def __init__(self, batch: Sequence[_Work], *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.batch = batch
+
+    def commit(self) -> None:
+        """Do it."""
+        for work in self.batch:
+            try:
+                self.take(work)
+            except Exception as fault:  # noqa: BLE001 - told to whoever waits for it
+                work.fault = fault
+
+    def take(self, work: _Work) -> None:
+        """Take its steps; raises what they raise."""
+        for step in work.steps:
+            work.rows = self.execute(step.statement, step.values).fetchall()
+            if step.otherwise is not None and not work.rows:
+                raise step.otherwise
+
+
+class Writing(Reading):
+    """A connection whose `commit` does the work that is in `batch` in one transaction."""
+
+    def commit(self) -> None:
+        """Do it; where the transaction can't be kept, each piece in a transaction of its own."""
+        if len(self.batch) > 1:
+            try:
+                self._do_together()
+            except Exception:  # noqa: BLE001 - whose fault it was turns out when each is tried alone
+                for work in self.batch:
+                    work.fault = None
+            else:
+                return
+        for work in self.batch:
+            self._do_alone(work)
+
+    def executescript(self, sql_script: str) -> sqlite3.Cursor:
+        """The same as ever, but for what is undone where a statement fails."""
+        try:
+            return super().executescript(sql_script)
+        except BaseException:
+            self._undo()
+            raise
+
+    def _do_together(self) -> None:
+        """Raises whatever makes an end of the transaction."""
+        try:
+            self.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as fault:
+            # Each would wait for its turn as long, and in vain.
+            for work in self.batch:
+                work.fault = fault
+            return
+        try:
+            for work in self.batch:
+                self.execute("SAVEPOINT work")
+                try:
+                    self.take(work)
+                except Exception as fault:  # noqa: BLE001 - told to whoever waits for it
+                    work.fault = fault
+                    self.execute("ROLLBACK TO work")
+                self.execute("RELEASE work")
+            self.execute("COMMIT")
+        except BaseException:
+            self._undo()
+            raise
+
+    def _do_alone(self, work: _Work) -> None:
+        try:
+            self.execute("BEGIN IMMEDIATE")
+            self.take(work)
+            self.execute("COMMIT")
+        except Exception as fault:  # noqa: BLE001 - told to whoever waits for it
+            work.fault = fault
+            self._undo()
+
+    def _undo(self) -> None:
+        # Where nothing was begun, or a full disk has ended it already, there is nothing to end.
+        with suppress(sqlite3.Error):
+            self.execute("ROLLBACK")
+
+
+class Batches:
+    """Work for connections of one kind to the file at `path`, in the order in which it comes."""
+
+    def __init__(self, kind: type[Reading], path: Path, busy_seconds: float) -> None:
+        self._connecting = partial(aiosqlite.connect, path, isolation_level=None, timeout=busy_seconds)
+        self._kind = kind
+        self._free: list[tuple[aiosqlite.Connection, list[_Work]]] = []
+        self._waiting: list[_Work] = []
+        self._starting = False
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def connect(self) -> aiosqlite.Connection:
+        """A further connection, which is this object's to close."""
+        batch: list[_Work] = []
+        connection = await self._connecting(factory=partial(self._kind, batch))
+        self._free.append((connection, batch))
+        return connection
+
+    async def close(self) -> None:
+        """Finish what waits, and close the connections."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+        connections, self._free = self._free, []
+        for connection, _ in connections:
+            await connection.close()
+
+    async def do(self, *steps: Step) -> list[Row]:
+        """The rows of the last step, once all of them have been taken; raises what one of them raises."""
+        if not (self._free or self._under_way):
+            raise RuntimeError("a database is used before it is started")
+        work = _Work(steps, asyncio.get_running_loop().create_future())
+        self._waiting.append(work)
+        if self._free and not self._starting:
+            self._starting = True
+            task = asyncio.create_task(self._do_waiting(*self._free.pop()))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+        return await work.done
+
+    async def _do_waiting(self, connection: aiosqlite.Connection, batch: list[_Work]) -> None:
+        try:
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+            self._starting = False
+            while self._waiting:
+                taken, self._waiting = self._waiting[:_MOST_TOGETHER], self._waiting[_MOST_TOGETHER:]
+                # Whoever has gone away meanwhile wants nothing to be done.
+                batch[:] = [work for work in taken if not work.done.done()]
+                await connection.commit()
+                for work in batch:
+                    work.settle()
+                batch.clear()
+        finally:
+            for work in batch:
+                work.done.cancel()
+            self._free.append((connection, batch))

@@ -1,0 +1,1 @@
+"""Records with owners: tables, filters, and the guarded store."""

@@ -1,0 +1,240 @@
+"""The only way for a handler to reach a record: every step needs a decision, and the owner comes from the decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from policy.vocabulary import Action, Resource
+from server.authz.contract.errors import AccessDenied
+from server.authz.pep import Listing
+from server.authz.permit import Permit
+from server.storage.database.database import Overtaken, Step
+from server.storage.records.names import Names
+from server.storage.records.sql_filter import RowVerdict, compile_filter
+from server.storage.records.table import Draft, Page, Record, Records, Stored
+
+_TRIES: Final = 5
+"""How often a change is tried again that another request's change got ahead of."""
+
+_MOST_AT_ONCE: Final = 500
+"""Records that are read together where each needs a question of its own."""
+
+
+class NotFound(Exception):
+    """There is no such record, or the caller may not know that there is: the two are one answer."""
+
+    def __init__(self, identity: str) -> None:
+        super().__init__(identity)
+        self.identity = identity
+
+
+class Contended(Exception):
+    """Others keep changing the record; the request may be made again."""
+
+
+class Asking(Protocol):
+    """One request's way to the policy (`server.http.route_guard.Gate`)."""
+
+    async def enter(self) -> None:
+        """Ask about the route, unless that is settled."""
+        ...
+
+    async def permit(self, action: Action, resource: Resource, made: Sequence[str] = ()) -> Permit:
+        """Leave to act on the resource; raises AccessDenied. `made` are the ids of the records that a create makes."""
+        ...
+
+    def listing(self, action: Action, kind: str, types: tuple[str, ...] = ()) -> AbstractAsyncContextManager[Listing]:
+        """Leave to act on those records of the type that its filter permits; logged when the context ends."""
+        ...
+
+    async def listed(self, kind: str, resources: Sequence[Resource]) -> list[Permit]:
+        """Leave to read each of all resources of the type that the caller may read, logged as one list."""
+        ...
+
+    async def readable(self, resources: Sequence[Resource]) -> list[Permit]:
+        """Leave to read each of the resources that the caller may read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A full page: as many records as were wanted, or all that there are; `has_more` is exact."""
+
+    records: tuple[Record, ...]
+    has_more: bool
+
+
+class GuardedStore:
+    """Records of the resource type `kind`, for callers who pass their gate; they go by their ids unless `names` says
+    more. `types` holds every name of a type that has several.
+
+    Besides what its methods name, they raise PolicyUnavailable where no decision can be had, and DatabaseUnavailable.
+    """
+
+    def __init__(self, records: Records, kind: str, names: Names | None = None, types: tuple[str, ...] = ()) -> None:
+        self._records = records
+        self._kind = kind
+        self._types = types
+        self._names = names
+
+    @property
+    def table(self) -> str:
+        """The table's name."""
+        return self._records.name
+
+    async def permit_create(self, gate: Asking, *names: str, made: Sequence[str] = ()) -> Permit:
+        """Leave to make a record with these names, the id first, or several of which the policy can know nothing.
+
+        Their ids are `made`, for the decision log. Raises AccessDenied.
+        """
+        return await gate.permit(Action.CREATE, Resource(self._kind, names, types=self._types), made)
+
+    async def create(self, permit: Permit, draft: Draft, beside: Sequence[Step] = ()) -> Record:
+        """Make the record, owned as the decision says; what is written `beside` it is in the same transaction.
+
+        Raises AlreadyThere for an id that exists, whoever's it is, and ParentGone.
+        """
+        record = self._stamped(permit, draft)
+        await self._records.database.write(self._records.inserting(record), *beside)
+        return record
+
+    async def create_all(self, permit: Permit, drafts: Sequence[Draft]) -> list[Record]:
+        """The same for several: all of them, in their order, or none."""
+        records = [self._stamped(permit, draft) for draft in drafts]
+        await self._records.database.write(*map(self._records.inserting, records))
+        return records
+
+    def inserting(self, permit: Permit, draft: Draft) -> Step:
+        """What `create` does, as a step of another record's transaction."""
+        return self._records.inserting(self._stamped(permit, draft))
+
+    def _stamped(self, permit: Permit, draft: Draft) -> Record:
+        asked = permit.resource
+        is_asked = asked.type == self._kind and draft.id in (asked.names or (draft.id,))
+        if permit.action is not Action.CREATE or not is_asked:
+            raise ValueError("the permit is for something else")
+        return draft.owned_by(permit.owner)
+
+    async def get(self, gate: Asking, identity: str, parent: str | None = None) -> Record:
+        """The record; NotFound where there is none that the caller may read (or none of that parent)."""
+        return await self._held(gate, identity, parent, Action.READ)
+
+    async def readable(self, gate: Asking, identities: Sequence[str]) -> dict[str, Record]:
+        """Those of the records that there are and that the caller may read, by their ids."""
+        found = {stored.id: stored for stored in await self._records.find_all(identities)}
+        # As many questions as ids: what is asked must not tell which of them there are.
+        asked = [
+            self._resource(found[identity]) if identity in found else self._nothing(identity) for identity in identities
+        ]
+        permits = await gate.readable(asked) if asked else []
+        names = [permit.resource.names[0] for permit in permits]
+        return {name: found[name].record for name in names if name in found}
+
+    async def permit(self, gate: Asking, identity: str, action: Action, parent: str | None = None) -> Record:
+        """The record, once the caller may do `action` to it; raises NotFound, and AccessDenied where it may be read."""
+        return await self._held(gate, identity, parent, action)
+
+    async def update(
+        self,
+        gate: Asking,
+        identity: str,
+        change: Callable[[Record], Record],
+        parent: str | None = None,
+        beside: Sequence[Step] = (),
+    ) -> Record:
+        """The record after `change`, which may alter its body, facet and end and nothing else; what is written `beside`
+        it is in the same transaction.
+
+        Raises NotFound, AccessDenied where the record may be read, and Contended.
+        """
+        for _ in range(_TRIES):
+            record = await self._held(gate, identity, parent, Action.UPDATE)
+            changed = change(record)
+            kept = replace(record, body=changed.body, facet=changed.facet, expires_at=changed.expires_at)
+            changing = self._records.changing(record, kept.body, kept.facet, kept.expires_at)
+            with suppress(Overtaken):
+                await self._records.database.write(changing, *beside)
+                return replace(kept, version=record.version + 1)
+        raise Contended
+
+    async def delete(
+        self, gate: Asking, identity: str, parent: str | None = None, beside: Sequence[Step] = ()
+    ) -> Record:
+        """The record that is gone now, with what belonged to it; what is written `beside` is in the same transaction.
+
+        Raises NotFound, AccessDenied where it may be read.
+        """
+        record = await self._held(gate, identity, parent, Action.DELETE)
+        try:
+            # The decision was about this record. Whoever chose the same id meanwhile has made another one.
+            await self._records.database.write(self._records.removing_this(record), *beside)
+        except Overtaken:
+            raise NotFound(identity) from None
+        return record
+
+    async def page(self, gate: Asking, page: Page) -> Listed:
+        """The records of the page that the caller may read, in full pages."""
+        async with gate.listing(Action.READ, self._kind, self._types) as listing:
+            return await self._page(listing, page)
+
+    async def _page(self, listing: Listing, page: Page) -> Listed:
+        names = None if self._names is None else self._names.table
+        permitted = compile_filter(listing.permit.filter, self._records.database.dialect, names=names)
+        found: list[Record] = []
+        # Long pages are read in steps, so that others are served between them.
+        wanted = replace(page, limit=min(page.limit + 1, _MOST_AT_ONCE))
+        while True:
+            rows = await self._records.page(permitted, wanted)
+            kept = await self._kept(listing, rows)
+            found = [*kept, *found] if page.is_backwards else [*found, *kept]
+            if len(found) > page.limit or len(rows) < wanted.limit:
+                break
+            # Or some of them were not permitted after all: go on behind the last row, in larger steps.
+            more = min(2 * wanted.limit, _MOST_AT_ONCE)
+            if page.is_backwards:
+                wanted = replace(wanted, limit=more, before=rows[0][0])
+            else:
+                wanted = replace(wanted, limit=more, after=rows[-1][0])
+        records = found[-page.limit :] if page.is_backwards else found[: page.limit]
+        return Listed(tuple(records), len(found) > page.limit)
+
+    async def _kept(self, listing: Listing, rows: Sequence[tuple[Record, RowVerdict]]) -> list[Record]:
+        """Those of the rows that are permitted; the undecided ones are asked about together."""
+        rows = [(record, verdict) for record, verdict in rows if self._goes_by(record)]
+        undecided = [self._resource(record) for record, verdict in rows if verdict is RowVerdict.ASK]
+        permits = await listing.readable(undecided) if undecided else []
+        listing.permitted_by_filter(sum(verdict is RowVerdict.PERMIT for _, verdict in rows))
+        permitted = {permit.resource.names[0] for permit in permits}
+        return [
+            record
+            for record, verdict in rows
+            if verdict is RowVerdict.PERMIT or (verdict is RowVerdict.ASK and record.id in permitted)
+        ]
+
+    async def _held(self, gate: Asking, identity: str, parent: str | None, action: Action) -> Record:
+        found = await self._records.find(identity)
+        if found is not None and (found.parent != parent or not self._goes_by(found)):
+            found = None
+        # Of what isn't there the same is asked as of what is somebody else's: how long it takes must not tell.
+        resource = self._nothing(identity) if found is None else self._resource(found)
+        try:
+            await gate.permit(action, resource)
+        except AccessDenied:
+            if action is Action.READ or not await gate.readable([resource]) or found is None:
+                raise NotFound(identity) from None
+            raise
+        if found is None:
+            raise NotFound(identity)
+        return found.record
+
+    def _resource(self, record: Record | Stored) -> Resource:
+        return Resource(self._kind, self._goes_by(record), record.owner, record.origin, self._types)
+
+    def _goes_by(self, record: Record | Stored) -> tuple[str, ...]:
+        return (record.id,) if self._names is None else self._names.of(record.facet)
+
+    def _nothing(self, identity: str) -> Resource:
+        return Resource(self._kind, (identity,), types=self._types)

@@ -1,0 +1,260 @@
+"""Clauses of the policy engine as one SQL expression, so that a list holds what a question about each record permits.
+
+The expression is `CASE WHEN … THEN … ELSE 'deny' END` over the columns `id`, `owner_principal`, `owner_issuer`,
+`access_attributes` (JSON text: attribute → list of values) and `origin`. Whatever comes from the policy or the caller
+is a bound parameter. Every comparison is true or false and never NULL, which under a negation would pass for "no".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from policy.vocabulary import Effect, Origin
+from server.authz.contract.record_filter import (
+    Atom,
+    Clause,
+    Fact,
+    FromConfig,
+    NameIs,
+    NameStartsWith,
+    OwnerIs,
+    OwnerShares,
+    RecordFilter,
+    Undecided,
+    Unowned,
+)
+from server.storage.records.names import NAME_END
+
+
+class RowVerdict(StrEnum):
+    """What the expression says of a row; `ask` where only a question about that record tells."""
+
+    PERMIT = "permit"
+    DENY = "deny"
+    ASK = "ask"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a database spells what the expression needs.
+
+    `parameter` takes a number, `same` two expressions that may be NULL, `holds` two that may not, `elements` a
+    parameter that holds a JSON list, `shared` the parameters of an attribute's name and of a JSON list of values.
+    """
+
+    parameter: str
+    same: str
+    holds: str
+    elements: str
+    shared: str
+
+
+SQLITE: Final = Dialect(
+    parameter="?{}",
+    same="{} IS {}",
+    holds="instr({}, {}) > 0",
+    elements="(SELECT value FROM json_each({}))",
+    shared=(
+        "EXISTS (SELECT 1 FROM json_each(access_attributes) AS held,"
+        " json_each(CASE held.type WHEN 'array' THEN held.value ELSE '[]' END) AS owned"
+        " WHERE held.key = {} AND owned.value IN (SELECT value FROM json_each({})))"
+    ),
+)
+
+POSTGRESQL: Final = Dialect(
+    parameter="CAST(${} AS text)",
+    same="{} IS NOT DISTINCT FROM {}",
+    holds="strpos({}, {}) > 0",
+    elements="(SELECT jsonb_array_elements_text(CAST({} AS jsonb)))",
+    shared=(
+        "EXISTS (SELECT 1 FROM jsonb_each(CAST(access_attributes AS jsonb)) AS held,"
+        " jsonb_array_elements_text(CASE jsonb_typeof(held.value) WHEN 'array' THEN held.value ELSE '[]' END) AS owned"
+        " WHERE held.key = {} AND owned.value IN (SELECT jsonb_array_elements_text(CAST({} AS jsonb))))"
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SqlFilter:
+    """A filter for the `WHERE` and, where `ask` is among `outcomes`, the `SELECT` of one statement.
+
+    `verdict` yields a RowVerdict for a row. `condition` holds for every row that is permitted, for none that is denied
+    and, of those with the verdict `ask`, for all that a question may permit. Where `candidates` are given, at least one
+    of them holds for each of those rows, and an index on `id`, the owner or `origin` answers each. All of them refer to
+    `parameters` by their numbers, and `condition` refers to each of these.
+    """
+
+    verdict: str
+    condition: str
+    parameters: tuple[str, ...]
+    outcomes: frozenset[RowVerdict]
+    candidates: tuple[str, ...] = ()
+
+
+def compile_filter(
+    record_filter: RecordFilter, dialect: Dialect, first_parameter: int = 1, *, names: str | None = None
+) -> SqlFilter:
+    """The filter in SQL; its parameters are numbered from `first_parameter` on.
+
+    A record goes by its `id`; or, where `names` is the (checked) name of a table, by all the names in its `facet`,
+    which are in that table too (`server.storage.records.names`): what a rule says of one of them holds for the record.
+    """
+    clauses = list(_reached(record_filter.clauses))
+    branches, otherwise = _branches(clauses)
+    parameters = _Parameters(dialect, first_parameter, names)
+    outcomes = frozenset((otherwise, *(verdict for _, verdict in branches)))
+    if not branches:
+        condition = "1 = 0" if otherwise is RowVerdict.DENY else "1 = 1"
+        return SqlFilter(f"'{otherwise}'", condition, (), outcomes)
+    whens = [f" WHEN {_condition(where, parameters)} THEN '{verdict}'" for where, verdict in branches]
+    verdict = f"CASE{''.join(whens)} ELSE '{otherwise}' END"
+    condition = f"{verdict} <> '{RowVerdict.DENY}'"
+    candidates = _candidates(clauses, parameters)
+    if candidates:
+        condition = f"({' OR '.join(candidates)}) AND {condition}"
+    return SqlFilter(verdict, condition, tuple(parameters.values), outcomes, candidates)
+
+
+def _reached(clauses: Iterable[Clause]) -> Iterator[Clause]:
+    """The clauses up to the first one that applies to every row."""
+    for clause in clauses:
+        yield clause
+        if not clause.where:
+            return
+
+
+Branch = tuple[tuple[Atom, ...], RowVerdict]
+
+
+def _branches(clauses: Iterable[Clause]) -> tuple[list[Branch], RowVerdict]:
+    """What to test in turn, with what then follows, and what follows where no test holds."""
+    tests: list[tuple[tuple[Atom, ...], Effect, RowVerdict]] = []
+    # Clauses that may apply to any row: whatever differs from their effect is a question from then on.
+    doubts: set[RowVerdict] = set()
+    otherwise = RowVerdict.DENY
+    for clause in clauses:
+        known = tuple(atom for atom in clause.where if not isinstance(atom.fact, Undecided))
+        decided = len(known) == len(clause.where)
+        if known:
+            verdict = _doubted(_VERDICTS[clause.effect], doubts) if decided else RowVerdict.ASK
+            tests.append((known, clause.effect, verdict))
+        elif decided:
+            otherwise = _VERDICTS[clause.effect]
+        else:
+            doubts.add(_VERDICTS[clause.effect])
+    return _needed(tests, _doubted(otherwise, doubts))
+
+
+def _doubted(verdict: RowVerdict, doubts: set[RowVerdict]) -> RowVerdict:
+    return verdict if doubts <= {verdict} else RowVerdict.ASK
+
+
+def _needed(
+    tests: list[tuple[tuple[Atom, ...], Effect, RowVerdict]], otherwise: RowVerdict
+) -> tuple[list[Branch], RowVerdict]:
+    """The tests on which something depends, seen from the last one."""
+    branches: list[Branch] = []
+    later = {otherwise}
+    for known, effect, verdict in reversed(tests):
+        # Whether an undecided clause applies makes no difference where everything after it says the same.
+        settled = _VERDICTS[effect] if later == {_VERDICTS[effect]} else verdict
+        if later != {settled}:
+            branches.append((known, settled))
+            later.add(settled)
+    return branches[::-1], otherwise
+
+
+class _Parameters:
+    """The values to bind, each once; a value's number is its place, counted from `first`."""
+
+    def __init__(self, dialect: Dialect, first: int, names: str | None) -> None:
+        self.dialect = dialect
+        self.values: dict[str, int] = {}
+        self.names = names
+        self._first = first
+
+    def text(self, value: str) -> str:
+        """The placeholder of a text."""
+        return self.dialect.parameter.format(self.values.setdefault(value, self._first + len(self.values)))
+
+    def texts(self, values: Iterable[str]) -> str:
+        """The placeholder of a list of texts, as JSON: however many there are, they are one parameter."""
+        return self.text(json.dumps(list(values), ensure_ascii=False))
+
+    def among_names(self, text: str, end: str) -> str:
+        """Whether a name of the record begins so, with `end` behind it."""
+        # No name holds what stands around one, so what holds it is the beginning of none.
+        return "1 = 0" if NAME_END in text else self.dialect.holds.format("facet", self.text(NAME_END + text + end))
+
+
+def _condition(where: Iterable[Atom], parameters: _Parameters) -> str:
+    tests = [(_test(atom.fact, parameters), atom.holds) for atom in where]
+    return " AND ".join(test if holds else f"NOT {test}" for test, holds in tests)
+
+
+def _test(fact: Fact, parameters: _Parameters) -> str:
+    """An expression that is true or false for every row, in parentheses."""
+    same = parameters.dialect.same
+    match fact:
+        case NameIs(name):
+            if parameters.names is not None:
+                return f"({parameters.among_names(name, NAME_END)})"
+            return f"({same.format('id', parameters.text(name))})"
+        case NameStartsWith(prefix):
+            if parameters.names is not None:
+                return f"({parameters.among_names(prefix, '')})"
+            text = parameters.text(prefix)
+            return f"({same.format(f'substr(id, 1, length({text}))', text)})"
+        case OwnerIs(identity, issuer):
+            principal = same.format("owner_principal", parameters.text(identity))
+            return f"({principal} AND {same.format('owner_issuer', parameters.text(issuer))})"
+        case OwnerShares(attribute, values):
+            shared = parameters.dialect.shared.format(parameters.text(attribute), parameters.texts(values))
+            return f"(owner_principal IS NOT NULL AND {shared})"
+        case Unowned():
+            return "(owner_principal IS NULL)"
+        case FromConfig():
+            return f"({same.format('origin', parameters.text(Origin.CONFIG.value))})"
+        case Undecided():
+            raise ValueError("what is undecided is no test of a row")
+
+
+def _candidates(clauses: Iterable[Clause], parameters: _Parameters) -> tuple[str, ...]:
+    """Conditions on indexed columns, one of which holds for every row to which a permit may apply; () if unknown."""
+    facts = [_indexed(clause) for clause in clauses if clause.effect is Effect.PERMIT]
+    if None in facts:
+        return ()
+    names = [fact.name for fact in facts if isinstance(fact, NameIs)]
+    terms = [_called(names, parameters)] if names else []
+    for fact in dict.fromkeys(facts):
+        match fact:
+            case OwnerIs(identity, issuer):
+                owner, vouching = parameters.text(identity), parameters.text(issuer)
+                terms.append(f"(owner_principal = {owner} AND owner_issuer = {vouching})")
+            case Unowned():
+                # Whoever vouches for nobody is nobody too; said so, the index has these rows by their age.
+                terms.append("(owner_principal IS NULL AND owner_issuer IS NULL)")
+            case FromConfig():
+                # Not bound: PostgreSQL must see that the index of these rows has all of them.
+                terms.append(f"origin = '{Origin.CONFIG.value}'")
+    return tuple(terms)
+
+
+def _called(names: Iterable[str], parameters: _Parameters) -> str:
+    called = f"id IN {parameters.dialect.elements.format(parameters.texts(names))}"
+    if parameters.names is None:
+        return called
+    return f'id IN (SELECT parent FROM "{parameters.names}" WHERE {called})'  # noqa: S608 - a checked name
+
+
+def _indexed(clause: Clause) -> Fact | None:
+    """The fact of a clause that leaves the fewest rows, among those that an index answers."""
+    facts = {type(atom.fact): atom.fact for atom in clause.where if atom.holds}
+    return next((facts[kind] for kind in (NameIs, OwnerIs, FromConfig, Unowned) if kind in facts), None)
+
+
+_VERDICTS: Final = {Effect.PERMIT: RowVerdict.PERMIT, Effect.FORBID: RowVerdict.DENY}

@@ -1,0 +1,296 @@
+"""Records in one table: what one is, and the statements that reach it. Nothing here asks the policy: `guarded` does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from policy.vocabulary import Origin, Principal
+from server.storage.database.database import Database, Overtaken, Row, Step, Value
+from server.storage.database.migrate import check_name
+from server.storage.records.list_statement import statement_of
+from server.storage.records.sql_filter import RowVerdict, SqlFilter
+
+Json: TypeAlias = dict[str, Any]
+
+_COLUMNS: Final = (
+    "id, parent, ordering, created_at, owner_principal, owner_issuer, access_attributes, origin, facet, expires_at, "
+    "version, body"
+)
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_MOST_AT_ONCE: Final = 500
+_AT_A_TIME: Final = 256 * 1024
+"""Characters of bodies that are read before others have their turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record.
+
+    `created_at` and `expires_at` are in seconds since 1970; `ordering` sorts by age, those of one second too. `parent`
+    is the id of the record that it belongs to, and `facet` what lists of its kind can be narrowed by (the purpose of a
+    file). `version` counts its changes.
+    """
+
+    id: str
+    parent: str | None
+    ordering: int
+    created_at: int
+    owner: Principal | None
+    origin: Origin
+    facet: str
+    expires_at: int | None
+    version: int
+    body: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What is to become a record: everything but its owner, which only a decision knows, and its age.
+
+    `lifetime` is how many seconds it exists; None is for good.
+    """
+
+    id: str
+    body: Mapping[str, Any]
+    parent: str | None = None
+    facet: str = ""
+    lifetime: int | None = None
+
+    def owned_by(self, owner: Principal | None) -> Record:
+        """The record that it becomes now."""
+        ordering = next_ordering()
+        created_at = ordering // 1_000_000
+        return Record(
+            self.id,
+            self.parent,
+            ordering,
+            created_at,
+            owner,
+            Origin.CREATED,
+            self.facet,
+            None if self.lifetime is None else created_at + self.lifetime,
+            1,
+            dict(self.body),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list is wanted: at most `limit` records after `after` or before `before`, of one parent, of one
+    facet, newest first or oldest first. `matching` are members of the body's `metadata` that must be so.
+    """
+
+    limit: int
+    after: Record | None = None
+    before: Record | None = None
+    newest_first: bool = True
+    parent: str | None = None
+    facet: str | None = None
+    matching: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_backwards(self) -> bool:
+        """Whether it is the records next to `before` that are wanted."""
+        return self.before is not None and self.after is None
+
+
+_last_ordering = 0
+
+
+def next_ordering() -> int:
+    """Microseconds since 1970, each greater than the last of this process."""
+    global _last_ordering
+    _last_ordering = max(_last_ordering + 1, time.time_ns() // 1000)
+    return _last_ordering
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A row as it was found: what a question about it needs, and the record once the answer is yes.
+
+    What the record holds is read no earlier: how long that takes would tell a stranger that it is there.
+    """
+
+    row: Row
+    owner: Principal | None
+
+    @property
+    def id(self) -> str:
+        """The record's id."""
+        identity: str = self.row[0]
+        return identity
+
+    @property
+    def parent(self) -> str | None:
+        """The id of the record that it belongs to."""
+        parent: str | None = self.row[1]
+        return parent
+
+    @property
+    def origin(self) -> Origin:
+        """Where it comes from."""
+        return Origin(self.row[7])
+
+    @property
+    def facet(self) -> str:
+        """What lists of its kind can be narrowed by."""
+        facet: str = self.row[8]
+        return facet
+
+    @property
+    def record(self) -> Record:
+        """All of it."""
+        return _record(self.row, self.owner)
+
+
+class Records:
+    """The table `name` of a database; `server.storage.database.migrate.check_name` says which names there are."""
+
+    def __init__(self, database: Database, name: str) -> None:
+        check_name(name)
+        self.database = database
+        self.name = name
+        self._select = f'SELECT {_COLUMNS} FROM "{name}" WHERE id'  # noqa: S608 - a checked name
+        self._find = f"{self._select} = ?1"
+        places = ", ".join(f"?{number}" for number in range(1, 14))
+        self._any = f'SELECT 1 FROM "{name}" LIMIT 1'  # noqa: S608 - likewise
+        self._insert = f'INSERT INTO "{name}" ({_COLUMNS}, labels) VALUES ({places})'  # noqa: S608 - likewise
+        self._change = (
+            f'UPDATE "{name}" SET body = ?2, labels = ?3, facet = ?4, expires_at = ?5, version = version + 1 '  # noqa: S608 - likewise
+            "WHERE id = ?1 AND ordering = ?7 AND version = ?6 RETURNING version"
+        )
+        self._remove = f'DELETE FROM "{name}" WHERE id = ?1 RETURNING id'  # noqa: S608 - likewise
+        self._remove_this = f'DELETE FROM "{name}" WHERE id = ?1 AND ordering = ?2 RETURNING id'  # noqa: S608 - likewise
+        self._remove_expired = f'DELETE FROM "{name}" WHERE id = ?1 AND expires_at <= ?2 RETURNING id'  # noqa: S608 - likewise
+        self._expired = f'SELECT id FROM "{name}" WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2'  # noqa: S608 - likewise
+
+    async def is_empty(self) -> bool:
+        """Whether there is no record at all."""
+        return not await self.database.read(self._any)
+
+    async def find(self, identity: str) -> Stored | None:
+        """The row of that id."""
+        if not _is_possible(identity):
+            return None
+        rows = await self.database.read(self._find, identity)
+        return _stored(rows[0]) if rows and _lasts(rows[0]) else None
+
+    async def find_all(self, identities: Sequence[str]) -> list[Stored]:
+        """The rows of those ids that there are, in no order; a record whose time is over is none."""
+        wanted = [*filter(_is_possible, dict.fromkeys(identities))]
+        found: list[Row] = []
+        for first in range(0, len(wanted), _MOST_AT_ONCE):
+            some = wanted[first : first + _MOST_AT_ONCE]
+            places = ", ".join(f"?{number}" for number in range(1, len(some) + 1))
+            found += await self.database.read(f"{self._select} IN ({places})", *some)
+        return [_stored(row) for row in found if _lasts(row)]
+
+    def inserting(self, record: Record) -> Step:
+        """Has the record from then on; raises AlreadyThere, and ParentGone."""
+        return Step(self._insert, _values(record))
+
+    def changing(self, record: Record, body: Json, facet: str, expires_at: int | None) -> Step:
+        """Makes it the next version of the record; raises Overtaken if that has changed or gone since it was read."""
+        values = (record.id, _encoded(body), _labels(body), facet, expires_at, record.version, record.ordering)
+        return Step(self._change, values, Overtaken())
+
+    def removing(self, identity: str, *, otherwise: Exception | None = None) -> Step:
+        """Removes the record, with what belongs to it; raises `otherwise` if it isn't there."""
+        return Step(self._remove, (identity,), otherwise)
+
+    def removing_this(self, record: Record) -> Step:
+        """Removes this very record, and not another one that has got its id since; raises Overtaken."""
+        return Step(self._remove_this, (record.id, record.ordering), Overtaken())
+
+    def removing_expired(self, identity: str, now: int) -> Step:
+        """Removes a record whose time is over; raises Overtaken if there is none."""
+        return Step(self._remove_expired, (identity, now), Overtaken())
+
+    async def expired(self, now: int, limit: int) -> list[str]:
+        """The ids of records whose time is over."""
+        return [row[0] for row in await self.database.read(self._expired, now, limit)]
+
+    async def page(self, permitted: SqlFilter, page: Page) -> list[tuple[Record, RowVerdict]]:
+        """Up to `page.limit` records that are permitted or need a question of their own, in the page's order."""
+        if page.facet is not None and not _is_possible(page.facet):
+            return []
+        statement, values = statement_of(self.database.kind, self.name, _COLUMNS, permitted, page)
+        found, size = [], 0
+        for row in await self.database.read(statement, *values):
+            found.append((_stored(row[:-1]).record, RowVerdict(row[-1])))
+            size += len(row[-2])
+            if size > _AT_A_TIME:
+                size = 0
+                await asyncio.sleep(0)
+        return found[::-1] if page.is_backwards else found
+
+
+def _values(record: Record) -> tuple[Value, ...]:
+    owner = record.owner
+    attributes = {} if owner is None else {name: list(values) for name, values in owner.attributes.items()}
+    return (
+        record.id,
+        record.parent,
+        record.ordering,
+        record.created_at,
+        None if owner is None else owner.id,
+        None if owner is None else owner.issuer,
+        _encoded(attributes),
+        record.origin.value,
+        record.facet,
+        record.expires_at,
+        record.version,
+        _encoded(record.body),
+        _labels(record.body),
+    )
+
+
+def _is_possible(identity: str) -> bool:
+    """PostgreSQL knows no NUL, so no record is called so anywhere."""
+    return "\0" not in identity
+
+
+def _stored(row: Row) -> Stored:
+    return Stored(row, _owner(*row[4:7]))
+
+
+def _lasts(row: Row) -> bool:
+    """Whether the time of the record in it is not over."""
+    expires_at: int | None = row[9]
+    return expires_at is None or expires_at > int(time.time())
+
+
+def _record(row: Row, owner: Principal | None) -> Record:
+    identity, parent, ordering, created_at, _, _, _, origin, facet, expires_at, version, body = row
+    return Record(
+        identity,
+        parent,
+        ordering,
+        created_at,
+        owner,
+        Origin(origin),
+        facet,
+        expires_at,
+        version,
+        json.loads(body),
+    )
+
+
+def _owner(identity: str | None, issuer: str, attributes: str) -> Principal | None:
+    if identity is None:
+        return None
+    return Principal(identity, issuer, {name: tuple(values) for name, values in json.loads(attributes).items()})
+
+
+def _labels(body: Mapping[str, Any]) -> str:
+    """What lists can be narrowed by, on its own: a body may be megabytes that nobody wants to look through."""
+    return _encoded(body.get("metadata") or {})
+
+
+def _encoded(value: Mapping[str, Any]) -> str:
+    return _ENCODER.encode(value)

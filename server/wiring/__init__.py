@@ -1,0 +1,1 @@
+"""A configuration becomes an application: the packages' concrete classes are named here alone."""

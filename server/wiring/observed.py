@@ -1,0 +1,335 @@
+"""What the server depends on, wrapped so that each use is noted: databases, counters, blobs, providers, identity."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.types import Scope
+
+from policy.vocabulary import Principal
+from server.authn import Authenticator, IdentityUnavailable
+from server.authz.contract.errors import Failure
+from server.authz.observer import Effect, Kind, Observer
+from server.inference.provider import (
+    ChatRequest,
+    ChatStream,
+    Fault,
+    Health,
+    HealthStatus,
+    Pieces,
+    Provider,
+    ProviderFailed,
+)
+from server.quota.counters import Counters, CountersUnavailable, Units, Used
+from server.storage.blobs.store import BlobMissing, BlobReading, Blobs, BlobsFull, BlobsUnavailable, BlobWriting
+from server.storage.database.database import Database, DatabaseUnavailable, Row, Step, Value
+from server.storage.records.sql_filter import Dialect
+from server.telemetry.dependencies import Dependency, Probe, cause_of
+
+_CONNECT_SECONDS: Final = 2.0
+_PING: Final = "SELECT 1"
+
+
+class ObservedDatabase:
+    """A database whose failures are noted."""
+
+    def __init__(self, database: Database, dependency: Dependency) -> None:
+        self._database = database
+        self._dependency = dependency
+        dependency.probe = self._ping
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the database spells a record filter."""
+        return self._database.dialect
+
+    @property
+    def kind(self) -> str:
+        """Which spelling of the migrations it takes."""
+        return self._database.kind
+
+    async def start(self) -> None:
+        """Open it."""
+        with self._dependency.used(DatabaseUnavailable):
+            await self._database.start()
+
+    async def close(self) -> None:
+        """Let go of it."""
+        await self._database.close()
+
+    async def read(self, statement: str, *values: Value) -> list[Row]:
+        """The rows of a statement that changes nothing."""
+        with self._dependency.used(DatabaseUnavailable):
+            return await self._database.read(statement, *values)
+
+    async def write(self, *steps: Step) -> None:
+        """Take these steps in one transaction."""
+        with self._dependency.used(DatabaseUnavailable):
+            await self._database.write(*steps)
+
+    async def script(self, statements: str) -> None:
+        """Several statements without parameters."""
+        with self._dependency.used(DatabaseUnavailable):
+            await self._database.script(statements)
+
+    async def _ping(self) -> str | None:
+        await self._database.read(_PING)
+        return None
+
+
+class ObservedCounters:
+    """Counters whose failures are noted."""
+
+    def __init__(self, counters: Counters, dependency: Dependency) -> None:
+        self._counters = counters
+        self._dependency = dependency
+        dependency.probe = self._ask
+
+    async def start(self) -> None:
+        """Open the store."""
+        with self._dependency.used(CountersUnavailable):
+            await self._counters.start()
+
+    async def close(self) -> None:
+        """Let go of the store."""
+        await self._counters.close()
+
+    async def take(self, units: Units) -> tuple[bool, Used]:
+        """Whether the units were taken, and what is used now."""
+        with self._dependency.used(CountersUnavailable):
+            return await self._counters.take(units)
+
+    async def give_back(self, key: str, window: int, tokens: int) -> None:
+        """Correct the tokens used in that period."""
+        with self._dependency.used(CountersUnavailable):
+            await self._counters.give_back(key, window, tokens)
+
+    async def ping(self) -> None:
+        """Return if the store answers."""
+        await self._counters.ping()
+
+    async def forget(self, before: int) -> None:
+        """Remove what was counted in periods that started before then; a store that forgets by itself says nothing."""
+        await self._counters.forget(before)
+
+    async def _ask(self) -> str | None:
+        await self._counters.ping()
+        return None
+
+
+class ObservedBlobs:
+    """Blobs whose failures are noted; a single blob that is missing is none, and neither is a full disk."""
+
+    def __init__(self, blobs: Blobs, dependency: Dependency) -> None:
+        self._blobs = blobs
+        self._dependency = dependency
+        dependency.probe = self._ask
+
+    async def start(self) -> None:
+        """See that blobs can be kept; what is wrong then ends the start, and is no outage."""
+        await self._blobs.start()
+
+    async def begin(self, key: str) -> BlobWriting:
+        """Start to write a blob."""
+        try:
+            return _ObservedWriting(await self._blobs.begin(key), self._dependency)
+        except BlobsUnavailable as fault:
+            _note(self._dependency, fault)
+            raise
+
+    async def open(self, key: str) -> BlobReading:
+        """Start to read a blob."""
+        try:
+            reading = await self._blobs.open(key)
+        except BlobsUnavailable as fault:
+            _note(self._dependency, fault)
+            raise
+        self._dependency.worked()
+        return reading
+
+    async def delete(self, key: str) -> None:
+        """Remove the blob."""
+        try:
+            await self._blobs.delete(key)
+        except BlobsUnavailable as fault:
+            _note(self._dependency, fault)
+            raise
+        self._dependency.worked()
+
+    async def ping(self) -> None:
+        """Return if blobs can be kept and fetched."""
+        await self._blobs.ping()
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        await self._blobs.close()
+
+    async def _ask(self) -> str | None:
+        await self._blobs.ping()
+        return None
+
+
+class _ObservedWriting:
+    def __init__(self, writing: BlobWriting, dependency: Dependency) -> None:
+        self._writing = writing
+        self._dependency = dependency
+
+    async def write(self, piece: bytes) -> None:
+        try:
+            await self._writing.write(piece)
+        except BlobsUnavailable as fault:
+            _note(self._dependency, fault)
+            raise
+
+    async def finish(self) -> None:
+        try:
+            await self._writing.finish()
+        except BlobsUnavailable as fault:
+            _note(self._dependency, fault)
+            raise
+        self._dependency.worked()
+
+    async def abandon(self) -> None:
+        await self._writing.abandon()
+
+
+def _note(dependency: Dependency, fault: BlobsUnavailable) -> None:
+    if not isinstance(fault, BlobMissing | BlobsFull):
+        dependency.failed(f"it can't be used: {cause_of(fault)}")
+
+
+class ObservedProvider:
+    """A provider whose failures are noted. One that refuses a request, or is busy, has answered."""
+
+    def __init__(self, provider: Provider, dependency: Dependency) -> None:
+        self._provider = provider
+        self._dependency = dependency
+        dependency.probe = self._ask
+
+    async def start(self) -> None:
+        """Make ready."""
+        await self._provider.start()
+
+    async def close(self) -> None:
+        """Let go."""
+        await self._provider.close()
+
+    async def health(self) -> Health:
+        """What is known of it: from its use, or from a probe that is made at most every few seconds."""
+        finding = await self._dependency.found()
+        return Health(HealthStatus.OK) if finding.reason is None else Health(HealthStatus.ERROR, finding.reason)
+
+    async def complete(self, request: ChatRequest) -> Pieces:
+        """The whole answer."""
+        try:
+            answer = await self._provider.complete(request)
+        except ProviderFailed as failure:
+            self._note(failure)
+            raise
+        self._dependency.worked()
+        return answer
+
+    async def stream(self, request: ChatRequest) -> ChatStream:
+        """The same in pieces; a provider that accepts the request works."""
+        try:
+            events = await self._provider.stream(request)
+        except ProviderFailed as failure:
+            self._note(failure)
+            raise
+        self._dependency.worked()
+        return events
+
+    def _note(self, failure: ProviderFailed) -> None:
+        if failure.fault is Fault.PROVIDER:
+            self._dependency.failed(failure.message)
+        else:
+            self._dependency.worked()
+
+    async def _ask(self) -> str | None:
+        health = await self._provider.health()
+        return None if health.status is HealthStatus.OK else health.message
+
+
+class ObservedAuthenticator:
+    """An authenticator whose failures are noted; the services that it asks listen at the `addresses`."""
+
+    def __init__(self, authenticator: Authenticator, dependency: Dependency, addresses: Sequence[str]) -> None:
+        self._authenticator = authenticator
+        self._dependency = dependency
+        if addresses:
+            dependency.probe = connecting(addresses)
+
+    async def authenticate(self, token: str, request: Scope, /) -> Principal:
+        """The principal whom `token` proves."""
+        try:
+            principal = await self._authenticator.authenticate(token, request)
+        except IdentityUnavailable as fault:
+            if fault.is_outage:
+                self._dependency.failed("it can't be told whether tokens are good")
+            raise
+        if self._dependency.probe is None:
+            # Elsewhere a good token says little: most are remembered, and nobody is asked about them.
+            self._dependency.worked()
+        return principal
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._authenticator.close()
+
+
+def connecting(addresses: Sequence[str]) -> Probe:
+    """A probe that connects to each of the addresses, which are URLs, and sends nothing."""
+
+    async def probe() -> str | None:
+        faults = [fault for fault in await asyncio.gather(*map(_connect, addresses)) if fault is not None]
+        if not faults:
+            return None
+        which = "it" if len(addresses) == 1 else f"{len(faults)} of {len(addresses)} services"
+        return f"{which} can't be reached: {faults[0]}"
+
+    return probe
+
+
+async def _connect(address: str) -> str | None:
+    parts = urlsplit(address)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(parts.hostname, port)
+    except (OSError, TimeoutError) as fault:
+        return cause_of(fault)
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+    return None
+
+
+class ObservedDecisions:
+    """Tells `observer` all that it is told, and notes what that says about the policy engine and the decision log."""
+
+    def __init__(self, observer: Observer, policy: Dependency, log: Dependency) -> None:
+        self._observer = observer
+        self._policy = policy
+        self._log = log
+
+    def answered(self, seconds: float) -> None:
+        """A question took that long."""
+        self._observer.answered(seconds)
+
+    def decided(self, kind: Kind, effect: Effect, count: int = 1) -> None:
+        """So many decisions were made."""
+        self._observer.decided(kind, effect, count)
+        if effect is not Effect.UNAVAILABLE:
+            self._policy.worked()
+
+    def unavailable(self, failure: Failure) -> None:
+        """A question got no decision."""
+        self._observer.unavailable(failure)
+        if failure is Failure.DECISION_LOG:
+            self._log.failed("it can't be written")
+        elif failure is not Failure.QUESTION:
+            self._policy.failed(f"it gives no decisions: {failure}")

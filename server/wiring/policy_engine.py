@@ -1,0 +1,114 @@
+"""The policy engine as a server has it: who asks it, and its life, be it the server's own OPA or somebody else's.
+
+Little is imported here: OPA gets ready while the rest of the server is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from server.authz.decision_log.log import DecisionLog
+from server.authz.opa.control_plane import ControlPlane
+from server.authz.opa.process import OpaProcess
+from server.authz.opa.runtime_directory import RuntimeDirectory
+from server.authz.opa.transport import OpaTransport, TcpAddress, UnixAddress
+from server.authz.pdp import PolicyDecisionPoint
+from server.authz.readiness import Authentication, ReadinessProbe, watch
+from server.config import Config, OpaConfig
+
+Ready: TypeAlias = Callable[[], Awaitable[None]]
+"""Returns when requests may come; raises OpaStartFailed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What every process that serves has to know: the configuration, the wanted revision, and where OPA listens.
+
+    It holds secrets, and goes no further than from a server to its own workers.
+    """
+
+    config: Config
+    revision: str
+    opa: UnixAddress | TcpAddress
+
+    @property
+    def authentication(self) -> Authentication:
+        """Whether callers are asked who they are."""
+        off = self.config.server.auth.provider_config is None
+        return Authentication.OFF if off else Authentication.CONFIGURED
+
+
+@dataclass(frozen=True, slots=True)
+class OwnOpa:
+    """The OPA that the server is to start: its program, its bundle, and the directory of its socket."""
+
+    binary: Path
+    bundle: Path
+    directory: RuntimeDirectory
+
+
+def opa_elsewhere(config: OpaConfig) -> TcpAddress | None:
+    """Where somebody else's OPA listens; None where the server is to start its own."""
+    location = config.location
+    if location is None:
+        return None
+    return TcpAddress(*location, None if config.token is None else config.token.get_secret_value())
+
+
+@asynccontextmanager
+async def asking(
+    plan: Plan, decision_point: Callable[[OpaTransport, str], PolicyDecisionPoint] = PolicyDecisionPoint
+) -> AsyncIterator[tuple[PolicyDecisionPoint, ReadinessProbe]]:
+    """Who asks OPA, and who finds out how it is; whether one listens there is another matter.
+
+    `decision_point` makes the former of a transport and the wanted revision.
+    """
+    async with AsyncExitStack() as stack:
+        transport = OpaTransport(plan.opa)
+        stack.callback(transport.close)
+        pdp = decision_point(transport, plan.revision)
+        control = ControlPlane(plan.opa)
+        stack.push_async_callback(control.close)
+        yield pdp, ReadinessProbe(pdp, control, plan.authentication)
+
+
+@asynccontextmanager
+async def engine_at_work(plan: Plan, own: OwnOpa | None) -> AsyncIterator[Ready]:
+    """An OPA that is started here, and ended with the context; nothing with `own` None, when it is somebody else's.
+
+    Raises OpaStartFailed. Somebody else's may come later, and is not waited for: until then there are no decisions.
+    """
+    if own is None:
+        yield _at_once
+        return
+    async with asking(plan) as (_, probe), AsyncExitStack() as stack:
+        events = DecisionLog.to_stderr() if plan.config.server.opa.decision_log else None
+        if events is not None:
+            stack.push_async_callback(events.close)
+        opa = OpaProcess(own.binary, own.bundle, own.directory, probe, events)
+        stack.push_async_callback(opa.stop)
+        await opa.begin()
+        yield opa.ready
+
+
+@asynccontextmanager
+async def watched(plan: Plan, probe: ReadinessProbe) -> AsyncIterator[None]:
+    """Keep looking at somebody else's OPA, as each process that asks it has to: it may come, go and change."""
+    if isinstance(plan.opa, UnixAddress):
+        yield
+        return
+    watching = asyncio.create_task(watch(probe, f"{plan.opa.authority_host}:{plan.opa.port}"))
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+
+
+async def _at_once() -> None:
+    return

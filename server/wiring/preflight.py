@@ -1,0 +1,62 @@
+"""The files that a configuration names, looked at as a start looks at them, without starting anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from server.authn.key_source import checked_address
+from server.authn.key_store import KEYS_FILE, KeyStore
+from server.config import Config
+from server.config.auth import ApiKeyConfig, AskedConfig, IssuerConfig, OAuth2Config, ProviderOfIdentity
+from server.config.home import home
+from server.config.server import ServerConfig
+from server.net.tls import ServerTls, client_context
+
+
+def preflight(config: Config) -> list[str]:
+    """Return one sentence for each danger of the certificates and keys.
+
+    Raises UnusableCertificate, UnusableAuthorities, UnusableEndpoint and KeyStoreUnusable for what keeps a server from
+    starting.
+    """
+    tls = server_tls(config.server)
+    for cafile in _authorities(config):
+        client_context(cafile, verify=True)
+    _check_identity(config.server.auth.provider_config)
+    return [] if tls is None else list(tls.doubts())
+
+
+def server_tls(settings: ServerConfig) -> ServerTls | None:
+    """The certificate that the server shows, or None; raises UnusableCertificate and UnusableAuthorities."""
+    certfile, keyfile = settings.tls_certfile, settings.tls_keyfile
+    return None if certfile is None or keyfile is None else ServerTls(certfile, keyfile, settings.tls_cafile)
+
+
+def key_store(config: ApiKeyConfig) -> KeyStore:
+    """The store of API keys."""
+    return KeyStore(config.db_path or home() / KEYS_FILE)
+
+
+def _authorities(config: Config) -> Iterator[Path]:
+    """Every file of authorities by which this server verifies others."""
+    for providers in config.providers.values():
+        for provider in providers:
+            verify = getattr(provider.config, "tls_verify", True)
+            if isinstance(verify, Path):
+                yield verify
+    identity = config.server.auth.provider_config
+    if isinstance(identity, AskedConfig):
+        issuers = identity.issuers if isinstance(identity, OAuth2Config) else ()
+        yield from (asked.tls_cafile for asked in (identity, *issuers) if asked.tls_cafile is not None)
+
+
+def _check_identity(provider: ProviderOfIdentity | None) -> None:
+    if isinstance(provider, ApiKeyConfig):
+        key_store(provider).check()
+    if isinstance(provider, OAuth2Config):
+        issuers: tuple[IssuerConfig, ...] = (provider, *provider.issuers)
+        for issuer in issuers:
+            if issuer.jwks is not None:
+                token = issuer.jwks.token
+                checked_address(issuer.jwks.uri, None if token is None else token.get_secret_value(), issuer.allow_http)

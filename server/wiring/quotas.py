@@ -1,0 +1,66 @@
+"""The quota that a configuration asks for: this module names the classes that count."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from server.config import Config
+from server.config.quota import LimitConfig, QuotaConfig
+from server.config.storage import KvPostgresBackend, KvRedisBackend, KvSqliteBackend, SqliteStore
+from server.net.client_address import ClientAddresses
+from server.quota.admission import Tolls, Turnstile
+from server.quota.counters import Counters
+from server.quota.quota import PERIODS, Limit, Quota
+from server.quota.sqlite import SqliteCounters
+from server.telemetry.dependencies import Dependencies, Dependency
+from server.wiring.observed import ObservedCounters
+
+_PLACE: Final = "server.quota"
+_TOKENS: Final = "max_tokens_per_period"
+
+
+def tolls(config: Config, dependencies: Dependencies | None = None) -> Tolls:
+    """What callers pay at the door; the store that counts is one of the `dependencies`."""
+    server = config.server
+    quota = None if server.quota is None else _quota(server.quota, config, dependencies or Dependencies())
+    return Tolls(quota, Turnstile(server.max_concurrent_requests), ClientAddresses(server.trusted_proxies))
+
+
+def _quota(config: QuotaConfig, whole: Config, dependencies: Dependencies) -> Quota:
+    return Quota(
+        ObservedCounters(_counters(config, whole), dependencies.add(Dependency("quota", needed=True))),
+        PERIODS[config.period],
+        anonymous=_limit(config, "anonymous_max_requests"),
+        authenticated=_limit(config, "authenticated_max_requests"),
+        named=[_named(limit, place) for place, limit in enumerate(config.limits)],
+        namespace=config.kvstore.namespace or "",
+    )
+
+
+def _limit(config: QuotaConfig, requests: str) -> Limit:
+    return Limit(getattr(config, requests), config.max_tokens_per_period, f"{_PLACE}.{requests}", f"{_PLACE}.{_TOKENS}")
+
+
+def _named(config: LimitConfig, place: int) -> Limit:
+    own = f"{_PLACE}.limits[{place}]"
+    return Limit(config.max_requests, config.max_tokens_per_period, f"{own}.max_requests", f"{own}.{_TOKENS}")
+
+
+def _counters(config: QuotaConfig, whole: Config) -> Counters:
+    # Drivers are imported where they are used: a server that counts in a file needn't wait for them.
+    store = config.kvstore
+    if isinstance(store, SqliteStore):
+        return SqliteCounters(store.db_path)
+    backend = whole.storage.backends[store.backend]
+    match backend:
+        case KvSqliteBackend():
+            return SqliteCounters(backend.db_path)
+        case KvPostgresBackend():
+            from server.quota.postgres import PostgresCounters
+
+            return PostgresCounters(backend.url)
+        case KvRedisBackend():
+            from server.quota.valkey import ValkeyCounters
+
+            return ValkeyCounters(backend.url, 2 * PERIODS[config.period])
+    raise ValueError(f"the backend `{store.backend}` is for tables; a quota takes one for keys and values")

@@ -1,0 +1,194 @@
+"""The stores that a configuration asks for: this module names the classes that keep records and bytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from hashlib import sha256
+from typing import Final
+
+from policy.vocabulary import type_of_record
+from server.api.chat.store import Chats
+from server.api.files.blob_leases import Claims
+from server.api.files.store import FileStore
+from server.api.files.sweeper import Janitor
+from server.api.prompts.store import Prompts
+from server.config import Config
+from server.config.home import FILES_FOLDER, RECORDS_FILE, home
+from server.config.storage import (
+    QUEUED_WRITES,
+    WRITERS,
+    KvPostgresBackend,
+    KvSqliteBackend,
+    LocalBlobs,
+    Namespace,
+    QueuedTable,
+    S3Blobs,
+    SqlPostgresBackend,
+    SqlSqliteBackend,
+    Table,
+)
+from server.storage.blobs.directory import DirectoryBlobs
+from server.storage.blobs.store import Blobs
+from server.storage.database.database import Database
+from server.storage.database.migrate import LONGEST_NAME, SchemaMismatch, bring_up_to_date
+from server.storage.database.sqlite import SqliteDatabase
+from server.storage.records.guarded import GuardedStore
+from server.storage.records.parts import Annex
+from server.storage.records.table import Records
+from server.storage.write_queue import WriteQueue
+from server.telemetry.dependencies import Dependencies, Dependency
+from server.wiring.observed import ObservedBlobs, ObservedDatabase
+
+_CONVERSATIONS: Final = "openai_conversations"
+_ITEMS: Final = "conversation_items"
+
+REGISTERED: Final = ("shield", "vector_store", "tool_group", "dataset", "scoring_function", "benchmark")
+"""Types of what is registered, beside models: the metadata store keeps each in a table of its own."""
+
+_NO_NAME: Final = re.compile(r"[^A-Za-z0-9_]+")
+
+
+class Stores:
+    """Every store of records, for handlers that pass their gate; opened by `running` in the event loop that serves."""
+
+    def __init__(self, config: Config, dependencies: Dependencies) -> None:
+        """Databases and blobs are some of the `dependencies`."""
+        self._config = config
+        self._dependencies = dependencies
+        self._databases: dict[str, Database] = {}
+        self._tables: list[tuple[Database, str, str | None]] = []
+        named = config.storage.stores
+        files = self._table(named.files, "openai_files")
+        claims = Claims(self._table_of(files.database, _beside(files.name, "claims")))
+        self._blobs = ObservedBlobs(_blobs(config.storage.blobs), dependencies.add(Dependency("blobs", every=10.0)))
+        self.files = _recorded(files, "openai_files")
+        self.file_store = FileStore(self.files, claims, self._blobs)
+        self.janitor = Janitor(files, claims, self._blobs)
+        conversations = self._table(named.conversations, _CONVERSATIONS)
+        # Policies know the items by one name. Only the table goes with that of the conversations: two servers may share
+        # a database.
+        table = _ITEMS if conversations.name == _CONVERSATIONS else _beside(conversations.name, "items")
+        items = self._table_of(conversations.database, table, conversations.name)
+        self.conversations = _recorded(conversations, _CONVERSATIONS)
+        self.items = GuardedStore(items, type_of_record(_ITEMS))
+        answers = self._table(named.inference, "chat_completions")
+        self._writes = _write_queue(named.inference)
+        chats = _recorded(answers, "chat_completions")
+        self.chats = Chats(chats, self._annex(answers, "messages"), self._writes)
+        prompts = self._table(named.prompts, "prompts")
+        self.prompts = Prompts(GuardedStore(prompts, "prompt"), self._annex(prompts, "versions"))
+        registry = self._name(named.metadata, "registry")
+        metadata = self._database(None if named.metadata is None else named.metadata.backend)
+        self.models = self._table_of(metadata, _beside(registry, "models"))
+        self.model_names = self._table_of(metadata, _beside(registry, "model_names"), self.models.name)
+        self.entries = {
+            kind: GuardedStore(self._table_of(metadata, _beside(registry, f"{kind}s")), kind) for kind in REGISTERED
+        }
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Every database open, every table up to date, the janitor at work, and what is to be written in the background
+        written in the end; raises BlobsUnusable, DatabaseUnavailable and SchemaMismatch.
+        """
+        async with AsyncExitStack() as opened:
+            opened.push_async_callback(self._blobs.close)
+            await self._blobs.start()
+            for database in self._databases.values():
+                opened.push_async_callback(database.close)
+                await database.start()
+            self._refuse_shared_tables()
+            for database, table, parent in self._tables:
+                await bring_up_to_date(database, table, parent)
+            await opened.enter_async_context(self.janitor.running())
+            await opened.enter_async_context(self._writes.running())
+            yield
+
+    def _refuse_shared_tables(self) -> None:
+        """Raise SchemaMismatch for a table of two stores: a rule about the records of one would reach the other's.
+
+        The configuration can't tell, since stores have tables beside the ones that it names.
+        """
+        taken: set[tuple[Database, str]] = set()
+        for database, table, _ in self._tables:
+            if (database, table.casefold()) in taken:
+                raise SchemaMismatch(f"two stores would share the table `{table}`; give one another `table_name`")
+            taken.add((database, table.casefold()))
+
+    def _table(self, named: Table | Namespace | None, default: str) -> Records:
+        """The table that is configured so; `default` is its name where the configuration has none."""
+        return self._table_of(self._database(None if named is None else named.backend), self._name(named, default))
+
+    def _name(self, named: Table | Namespace | None, default: str) -> str:
+        match named:
+            case None:
+                return default
+            case Table(table_name=table):
+                return table
+            case Namespace(namespace=namespace):
+                return _NO_NAME.sub("_", f"kv_{namespace}")[:40]
+
+    def _table_of(self, database: Database, table: str, parent: str | None = None) -> Records:
+        self._tables.append((database, table, parent))
+        return Records(database, table)
+
+    def _annex(self, records: Records, parts: str) -> Annex:
+        """What belongs to `records`, in a table beside theirs."""
+        return Annex(self._table_of(records.database, _beside(records.name, parts), records.name))
+
+    def _database(self, backend: str | None) -> Database:
+        """The database of a backend, once for all the stores in it; None is the server's own choice."""
+        key = "" if backend is None else backend
+        if key not in self._databases:
+            dependency = Dependency("database" if backend is None else f"database:{backend}")
+            self._databases[key] = ObservedDatabase(self._opened(backend), self._dependencies.add(dependency))
+        return self._databases[key]
+
+    def _opened(self, name: str | None) -> Database:
+        backend = None if name is None else self._config.storage.backends[name]
+        match backend:
+            case None:
+                return SqliteDatabase(home() / RECORDS_FILE)
+            case KvSqliteBackend() | SqlSqliteBackend():
+                return SqliteDatabase(backend.db_path)
+            case KvPostgresBackend() | SqlPostgresBackend():
+                # The driver is imported where it is used: a server with a file needn't wait for it.
+                from server.storage.database.postgres import PostgresDatabase
+
+                return PostgresDatabase(backend.url)
+        raise ValueError(f"the backend `{name}` keeps counters, and no records")
+
+
+def _recorded(records: Records, standard: str) -> GuardedStore:
+    """The guarded store of a table; policies know it by its standard name, and by that of the configuration as well."""
+    kind = type_of_record(standard)
+    types = () if records.name == standard else (kind, type_of_record(records.name))
+    return GuardedStore(records, kind, types=types)
+
+
+def _beside(table: str, parts: str) -> str:
+    """The name of a table beside that one, which no other one has and which is no longer than one may be."""
+    name = f"{table}_{parts}"
+    return name if len(name) <= LONGEST_NAME else f"t{sha256(table.encode()).hexdigest()[:24]}_{parts}"
+
+
+def _write_queue(config: QueuedTable | None) -> WriteQueue:
+    if config is None:
+        return WriteQueue(QUEUED_WRITES, WRITERS)
+    return WriteQueue(config.max_write_queue_size, config.num_writers)
+
+
+def _blobs(config: LocalBlobs | S3Blobs | None) -> Blobs:
+    match config:
+        case None:
+            return DirectoryBlobs(home() / FILES_FOLDER)
+        case LocalBlobs(path=path):
+            return DirectoryBlobs(path)
+        case S3Blobs():
+            # Here and not above, as for PostgreSQL.
+            from server.storage.blobs.bucket import BucketBlobs
+
+            pair = (config.access_key_id, config.secret_access_key)
+            keys = None if pair[0] is None or pair[1] is None else (pair[0], pair[1])
+            return BucketBlobs(config.bucket, config.prefix, config.region, config.endpoint, keys)

@@ -1,0 +1,125 @@
+"""The policy decision point and the providers, each with a span around what takes time; used only with a collector."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from opentelemetry.trace import Span
+
+from policy.vocabulary import Decision
+from server.authz.contract.answer import Answer
+from server.authz.contract.question import ListQuestion, Question
+from server.authz.contract.record_filter import RecordFilter
+from server.authz.observer import Effect, Observer, effect_of
+from server.authz.opa.transport import OpaTransport
+from server.authz.pdp import PolicyDecisionPoint
+from server.inference.provider import ChatRequest, ChatStream, Health, Pieces, Provider
+from server.telemetry.spans import Tracing, fail
+
+_QUESTION: Final = "ostiary.question"
+_EFFECT: Final = "ostiary.effect"
+_REVISION: Final = "ostiary.policy.revision"
+
+
+class TracedDecisionPoint(PolicyDecisionPoint):
+    """Each question a span, under which OPA sees the trace."""
+
+    def __init__(
+        self, transport: OpaTransport, expected_revision: str | None, observer: Observer | None, tracing: Tracing
+    ) -> None:
+        super().__init__(transport, expected_revision, observer)
+        self._tracing = tracing
+
+    async def ask(self, question: Question) -> Answer:
+        """As without a span."""
+        parts = ("route", question.route), ("resource", question.resource)
+        asked = " ".join(name for name, part in parts if part is not None)
+        with self._tracing.step("policy decision", {_QUESTION: asked}) as span:
+            answer = await super().ask(question)
+            span.set_attribute(_EFFECT, _effect(answer.route, answer.resource))
+            span.set_attribute(_REVISION, answer.revision)
+        return answer
+
+    async def ask_many(self, questions: Sequence[Question]) -> list[Answer]:
+        """As without a span."""
+        asked = "resources" if questions[0].route is None else "route resources"
+        with self._tracing.step("policy decisions", {_QUESTION: asked}) as span:
+            answers = await super().ask_many(questions)
+            span.set_attribute("ostiary.questions", len(questions))
+        return answers
+
+    async def filter(self, question: ListQuestion) -> RecordFilter:
+        """As without a span."""
+        with self._tracing.step("policy filter", {_QUESTION: "list"}) as span:
+            found = await super().filter(question)
+            span.set_attribute(_EFFECT, Effect.FILTER)
+            span.set_attribute(_REVISION, found.revision)
+        return found
+
+
+def _effect(*decisions: Decision | None) -> Effect:
+    """Permit, if every part that was asked about is permitted."""
+    effects = {effect_of(decision.verdict) for decision in decisions if decision is not None}
+    return Effect.DENY if Effect.DENY in effects else Effect.PERMIT
+
+
+class TracedProvider:
+    """Each call a span, named and marked as OpenTelemetry's conventions for generative AI have it."""
+
+    def __init__(self, provider_id: str, provider: Provider, tracing: Tracing) -> None:
+        self._provider_id = provider_id
+        self._provider = provider
+        self._tracing = tracing
+
+    async def start(self) -> None:
+        """Make ready."""
+        await self._provider.start()
+
+    async def close(self) -> None:
+        """Let go."""
+        await self._provider.close()
+
+    async def health(self) -> Health:
+        """As the provider has it; no span, since it is mostly remembered."""
+        return await self._provider.health()
+
+    async def complete(self, request: ChatRequest) -> Pieces:
+        """The whole answer."""
+        with self._tracing.step(f"chat {request.model_id}", self._attributes(request)):
+            return await self._provider.complete(request)
+
+    async def stream(self, request: ChatRequest) -> ChatStream:
+        """The same in pieces: one span until the provider accepts, and one until the last piece."""
+        attributes = self._attributes(request)
+        with self._tracing.step(f"chat {request.model_id}", attributes):
+            events = await self._provider.stream(request)
+        return _TracedStream(events, self._tracing.begin(f"stream {request.model_id}", attributes))
+
+    def _attributes(self, request: ChatRequest) -> dict[str, str]:
+        return {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": self._provider_id,
+            "gen_ai.request.model": request.model_id,
+        }
+
+
+class _TracedStream:
+    def __init__(self, events: ChatStream, span: Span) -> None:
+        self._events = events
+        self._span = span
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for piece in self._events:
+                yield piece
+        except Exception as fault:
+            fail(self._span, fault)
+            raise
+
+    async def aclose(self) -> None:
+        """End the provider's work and the span."""
+        try:
+            await self._events.aclose()
+        finally:
+            self._span.end()

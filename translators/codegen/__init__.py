@@ -1,0 +1,1 @@
+"""Rego code generation: one function for each part of a module."""

@@ -1,0 +1,57 @@
+"""Rules for lists: when a rule applies to a stored record that isn't known yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import product
+from typing import Final
+
+from policy.tables import Tables
+from policy.vocabulary import RECORD_PREFIX, RECORD_TABLES, TYPE_SYNONYMS, type_of_record
+from translators.codegen.conditions import Body, Listing
+
+LISTED_TYPES: Final = (
+    "batch",
+    "benchmark",
+    "dataset",
+    "model",
+    "prompt",
+    "scoring_function",
+    "shield",
+    "tool_group",
+    "vector_store",
+)
+"""The types that are stored beside the record tables. The law answers about lists of these alone, and of tables."""
+
+_SUBJECTS: Final = (
+    RECORD_PREFIX,
+    *(f"{kind}::" for kind in LISTED_TYPES),
+    *(f"{spelling}::" for spelling, kind in TYPE_SYNONYMS.items() if kind in LISTED_TYPES),
+)
+
+
+def may_be_listed(beginning: str) -> bool:
+    """Whether a subject that begins so, or whose type this is, can be that of a stored record."""
+    return any(f"{beginning}::".startswith(subject) or subject.startswith(beginning) for subject in _SUBJECTS)
+
+
+def listed_types(tables: Tables) -> dict[str, tuple[str, ...]]:
+    """Every type of stored record, with the beginnings that the subjects of its records may have."""
+    canonical = (*LISTED_TYPES, *map(type_of_record, RECORD_TABLES))
+    spellings = {
+        kind: (*tables.types(kind), *(other for other, known in TYPE_SYNONYMS.items() if known == kind))
+        for kind in canonical
+    }
+    return {kind: tuple(f"{spelling}::" for spelling in found) for kind, found in spellings.items()}
+
+
+def listings(bodies: Iterable[Body]) -> tuple[Listing, ...]:
+    """One for each way in which one of `bodies` can hold for a stored record."""
+    ways = [way for body in bodies for way in product(*[test.listings for test in body])]
+    return tuple(dict.fromkeys(map(_joined, ways)))
+
+
+def _joined(parts: tuple[Listing, ...]) -> Listing:
+    lines = tuple(line for part in parts for line in part.lines)
+    facts = tuple(fact for part in parts for fact in part.facts)
+    return Listing(tuple(dict.fromkeys(lines)), tuple(dict.fromkeys(facts)))
