@@ -24,13 +24,15 @@ from server.api.system.health import Health
 from server.api.system.metrics import MetricsPage
 from server.api.system.providers import Providers
 from server.authn import Authenticator
+from server.authz.request_authorization import EnforcementPoint
+from server.http.authentication import Authentication
 from server.http.cors import Cors, CorsHeaders, Preflights
+from server.http.drain_guard import DrainGuard, Ending
 from server.http.edge import EdgeGuard
-from server.http.errors import Envelopes, last_resort, routing_error
+from server.http.error_table import Envelopes, last_resort, routing_error
 from server.http.observation import Observation, RequestSpans
-from server.http.request_state import RequestIds
-from server.http.route_guard import AskingRoute, Authentication, EnforcementPoint, RouteGuard
-from server.process.uvicorn_server import DrainGuard, Ending
+from server.http.request_ids import RequestIds
+from server.http.route_guard import AskingRoute, RouteGuard
 from server.quota.admission import Tolls, free
 from server.telemetry.metrics import Metrics
 

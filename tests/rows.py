@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import asyncpg
 
-from server.storage.records.sql_filter import POSTGRESQL, SQLITE, RowVerdict, SqlFilter
+from server.storage.database.dialect import POSTGRESQL, SQLITE
+from server.storage.records.sql_filter import RowVerdict, SqlFilter
 
 Row = dict[str, Any]
 """A record with the columns that a filter reads: `id`, `origin`, `owner_principal`, `owner_issuer` and

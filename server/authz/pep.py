@@ -11,13 +11,13 @@ from itertools import chain, repeat
 
 from policy.vocabulary import Action, Anonymous, Decision, Principal, Resource, Route, UseLimit, Verdict
 from server.authz.contract.answer import Answer
-from server.authz.contract.errors import AccessDenied, Failure, PolicyUnavailable
+from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.contract.question import ListQuestion, Question
 from server.authz.contract.record_filter import RecordFilter
 from server.authz.decision_log.log import DecisionLog
 from server.authz.decision_log.record import Limited, ListRecord, Tally, line_of_limit, lines_of
 from server.authz.pdp import MOST_TOGETHER, PolicyDecisionPoint
-from server.authz.permit import MINT, ListPermit, Permit
+from server.authz.permit import MINT, AccessDenied, ListPermit, Permit
 
 
 @dataclass(slots=True)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import InitVar, dataclass
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from policy.vocabulary import Action, Anonymous, Decision, Principal, Resource, StampOwner
 from server.authz.contract.record_filter import RecordFilter
+
+if TYPE_CHECKING:
+    from policy.vocabulary import Decision
+    from server.authz.contract.question import Question
 
 MINT: Final = object()
 """What makes a permit; for the enforcement point alone, as a test of the import graph sees to."""
@@ -59,3 +63,18 @@ class ListPermit:
 def _check(mint: object) -> None:
     if mint is not MINT:
         raise TypeError("a permit is made by the enforcement point alone, from a decision")
+
+
+class AccessDenied(Exception):
+    """The policy engine said no.
+
+    `decision` is the one that refused, about the route if `of_route`, else about the resource; `decision_id` is what
+    the caller may be told, `question` what had been asked.
+    """
+
+    def __init__(self, decision: Decision, decision_id: str, question: Question, *, of_route: bool) -> None:
+        super().__init__(f"decision `{decision_id}`: {decision.reason}")
+        self.decision = decision
+        self.decision_id = decision_id
+        self.question = question
+        self.of_route = of_route

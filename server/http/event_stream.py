@@ -8,12 +8,11 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from server.api.failures import provider_error
-from server.api.slices import send_piece
 from server.http.disconnects import WhileConnected
-from server.http.errors import ApiError, internal
+from server.http.errors import ApiError, internal, provider_error
 from server.http.open_streams import OpenStreams, StreamEnded
 from server.http.request_state import call_of
+from server.http.responses import send_piece
 from server.inference.provider import DONE, ChatRequest, ChatStream, Provider, ProviderFailed
 from server.telemetry.faults import log_fault
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from server.http.errors import ApiError, invalid
 from server.storage.records.guarded import Asking, GuardedStore, Listed
-from server.storage.records.table import Page
+from server.storage.records.record import Page
 
 Json = dict[str, Any]
 

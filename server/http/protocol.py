@@ -22,8 +22,9 @@ from server.http.cors import Cors
 from server.http.edge import MAX_HEADERS, MAX_PATH
 from server.http.errors import ApiError
 from server.http.http10 import CloseDelimited
-from server.http.protocol_errors import Count, DoorConfig, Unreadable, refusal
+from server.http.protocol_errors import Count, DoorConfig, refusal
 from server.http.request_state import new_request_id
+from server.net.protocol_errors import Unreadable
 
 HEAD_SECONDS: Final = 15.0
 """How long a client may take to send a request's head, and from connecting to its first one."""

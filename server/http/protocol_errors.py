@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
@@ -12,19 +11,7 @@ from starlette.types import ASGIApp
 
 from server.http.cors import Cors
 from server.http.errors import ApiError
-
-
-class Unreadable(StrEnum):
-    """What is wrong with a request that is not handed on, in a word."""
-
-    FRAMING = "framing"
-    METHOD = "method"
-    PIPELINED = "pipelined"
-    SIZE = "size"
-    SYNTAX = "syntax"
-    TARGET = "target"
-    VERSION = "version"
-
+from server.net.protocol_errors import Unreadable
 
 Count: TypeAlias = Callable[[Unreadable], None]
 """Told of each such request."""

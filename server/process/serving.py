@@ -11,15 +11,16 @@ from contextlib import closing, contextmanager
 from typing import Final
 
 from server.authz.readiness import ReadinessProbe
+from server.authz.request_authorization import EnforcementPoint
+from server.http.drain_guard import Ending
 from server.http.open_streams import OpenStreams
 from server.http.protocol import door
-from server.http.route_guard import EnforcementPoint
 from server.net.certificates import UnusableCertificate
 from server.net.tls import ServerTls
 from server.process.startup import settled
-from server.process.uvicorn_server import LAST_SECONDS, DrainingServer, Ending
+from server.process.uvicorn_server import LAST_SECONDS, DrainingServer
 from server.telemetry.exposition import Exposition, MetricsListener, Rendered
-from server.wiring import application
+from server.wiring import application, decisions
 from server.wiring.authenticators import authenticator
 from server.wiring.policy_engine import Plan, Ready, watched
 from server.wiring.preflight import server_tls
@@ -42,8 +43,8 @@ async def serve(
     `metrics` is the socket on which they are shown to those who can connect. With an OPA of its own it begins once
     requests can be decided. Raises OpaStartFailed.
     """
-    telemetry = application.measured(plan.config)
-    async with application.decisions(plan, telemetry) as (pep, probe):
+    telemetry = decisions.measured(plan.config)
+    async with decisions.decisions(plan, telemetry) as (pep, probe):
         await ready()
         with shown(telemetry.metrics, metrics):
             await serve_door(plan, pep, probe, telemetry, listener, announce)
@@ -63,7 +64,7 @@ async def serve_door(
     plan: Plan,
     pep: EnforcementPoint,
     probe: ReadinessProbe,
-    telemetry: application.Telemetry,
+    telemetry: decisions.Telemetry,
     listener: socket.socket,
     announce: Callable[[], None],
 ) -> None:

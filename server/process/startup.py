@@ -13,6 +13,7 @@ from pathlib import Path
 from server.authn.key_source import UnusableEndpoint
 from server.authn.key_store import KeyStoreUnusable
 from server.authn.pseudonyms import PseudonymKeyUnusable
+from server.authz.decision_log.log import DecisionLogUnusable
 from server.authz.opa.command import OpaStartFailed
 from server.authz.opa.runtime_directory import RuntimeDirectory, UnsafeDirectory
 from server.net.certificates import UnusableCertificate
@@ -25,10 +26,6 @@ from server.storage.database.migrate import SchemaMismatch
 
 class PortInUse(Exception):
     """The address can't be listened on; the message says what to do."""
-
-
-class DecisionLogUnusable(Exception):
-    """The decision log can't be written where the configuration wants it; the message says why and what to do."""
 
 
 class WorkerFailed(Exception):

@@ -6,15 +6,12 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Iterator
-from http import HTTPStatus
 from typing import Final
 
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.http.errors import ApiError
+from server.http.drain_guard import Ending
 from server.http.protocol import DoorProtocol
-from server.http.request_state import call_of
 from server.process.acceptor import Acceptor
 
 GRACE_SECONDS: Final = 10.0
@@ -24,42 +21,6 @@ LAST_SECONDS: Final = 2.0
 """How long after that the last events and answers may take to reach their clients."""
 
 _POLL_SECONDS: Final = 0.1
-
-
-class Ending:
-    """Whether the server is ending: `begun` once it was told to, `over` once nothing is waited for any more."""
-
-    def __init__(self) -> None:
-        self.begun = False
-        self.over = False
-
-
-class DrainGuard:
-    """Answers with 503 whatever comes after the end has begun, and what the end interrupts."""
-
-    def __init__(self, app: ASGIApp, ending: Ending) -> None:
-        self.app = app
-        self._ending = ending
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, unless the server is ending."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        if self._ending.begun:
-            raise _refusal()
-        try:
-            await self.app(scope, receive, send)
-        except asyncio.CancelledError:
-            if call_of(scope).status or not self._ending.over:
-                raise
-            raise _refusal() from None
-
-
-def _refusal() -> ApiError:
-    headers = {"Retry-After": "1", "x-should-retry": "true", "Connection": "close"}
-    sentence = "the server is ending and takes no more requests; try again, and another one answers"
-    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, code="server_ending", headers=headers)
 
 
 class DrainingServer(uvicorn.Server):

@@ -15,19 +15,19 @@ from server.net.log_filter import log_to_stderr
 from server.process.serving import serve_door
 from server.process.startup import start_failure
 from server.process.supervisor import CANT_START, READY
-from server.wiring import application
+from server.wiring import decisions
 from server.wiring.policy_engine import Plan
 
 
 async def work(plan: Plan, listener: socket.socket, parent: socket.socket) -> None:
     """Serve until SIGTERM; end at once if the parent is gone, since nobody can stop or replace this process then."""
     asyncio.get_running_loop().add_reader(parent, os._exit, 1)
-    telemetry = application.measured(plan.config)
+    telemetry = decisions.measured(plan.config)
 
     def announce() -> None:
         parent.send(READY)
 
-    async with application.decisions(plan, telemetry) as (pep, probe):
+    async with decisions.decisions(plan, telemetry) as (pep, probe):
         await serve_door(plan, pep, probe, telemetry, listener, announce)
 
 

@@ -26,7 +26,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from policy.vocabulary import CONTRACT
 from server.authz.contract.errors import Failure
 from server.authz.observer import EFFECTS, Effect, Kind
-from server.http.protocol_errors import Unreadable
+from server.net.protocol_errors import Unreadable
 from server.telemetry.claim_counters import ClaimCounters
 from server.telemetry.dependencies import Dependency
 from server.telemetry.gauges import Gauges, Sample

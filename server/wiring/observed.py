@@ -27,7 +27,7 @@ from server.inference.provider import (
 from server.quota.counters import Counters, CountersUnavailable, Units, Used
 from server.storage.blobs.store import BlobMissing, BlobReading, Blobs, BlobsFull, BlobsUnavailable, BlobWriting
 from server.storage.database.database import Database, DatabaseUnavailable, Row, Step, Value
-from server.storage.records.sql_filter import Dialect
+from server.storage.database.dialect import Dialect
 from server.telemetry.dependencies import Dependency, Probe, cause_of
 
 _CONNECT_SECONDS: Final = 2.0

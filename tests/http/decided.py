@@ -22,7 +22,7 @@ from server.authz.pep import Listing, RequestContext
 from server.authz.permit import Permit
 from server.authz.readiness import Authentication, Readiness
 from server.config import Config, read_config
-from server.wiring import application
+from server.wiring import application, decisions
 from tests.http.serving import Address, serving
 from tests.system.opa_world import World, world
 from translators.compiler import compile_policies
@@ -110,7 +110,7 @@ def decided(
     authenticator: Authenticator | None,
     start: bool = True,
     environ: Mapping[str, str] | None = None,
-    telemetry: application.Telemetry | None = None,
+    telemetry: decisions.Telemetry | None = None,
 ) -> Iterator[Decided]:
     """The server with the configuration `text`, whose variables are in `environ`; `start=False` leaves OPA out."""
     policies = read_policies(parse_document(dedent(text), "config.yaml"), environ or {}, Findings())

@@ -21,13 +21,13 @@ from server.api.system.providers import ProviderEntry, Providers
 from server.app import House, create_app
 from server.authn import AuthenticationFailed, Authenticator, IdentityUnavailable
 from server.authz.readiness import Authentication, Readiness
+from server.authz.request_authorization import EnforcementPoint
 from server.http.cors import Cors, CorsPolicy
+from server.http.drain_guard import Ending
 from server.http.open_streams import OpenStreams
-from server.http.route_guard import EnforcementPoint
 from server.inference.provider import Provider
 from server.inference.providers.echo import Echo
 from server.json_input.reader import Reader
-from server.process.uvicorn_server import Ending
 from server.storage.database.sqlite import SqliteDatabase
 from server.storage.records.guarded import Asking, GuardedStore, NotFound
 from server.storage.records.parts import Annex

@@ -16,7 +16,7 @@ from server.authn import Authenticator
 from server.authz.opa.transport import TcpAddress, UnixAddress
 from server.authz.pep import PolicyEnforcementPoint
 from server.authz.readiness import ReadinessProbe
-from server.wiring import application
+from server.wiring import application, decisions
 from tests.http.decided import RealPolicy, read
 from tests.http.metrics_page import Measured
 from tests.http.serving import Address, Answer, serving
@@ -124,13 +124,13 @@ def in_doubt(
     """The server that `text` describes, asking `opa` for the policy `revision`."""
     log = folder / "decisions.jsonl"
     config = read(text.replace("LOG", str(log)))
-    telemetry, policy = application.measured(config), RealPolicy()
+    telemetry, policy = decisions.measured(config), RealPolicy()
     app = application.build(config, policy, authenticator, policy, telemetry)
     inner = app.router.lifespan_context
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with application.decisions(application.Plan(config, revision, opa), telemetry) as judges, inner(app):
+        async with decisions.decisions(application.Plan(config, revision, opa), telemetry) as judges, inner(app):
             policy.world = Judges(*judges)  # type: ignore[assignment]  # as much of a world as is asked for
             yield
 

@@ -20,7 +20,8 @@ from starlette.types import ASGIApp
 
 from server.http.cors import Cors
 from server.http.protocol import door
-from server.http.protocol_errors import Count, Unreadable
+from server.http.protocol_errors import Count
+from server.net.protocol_errors import Unreadable
 
 
 @dataclass(frozen=True, slots=True)

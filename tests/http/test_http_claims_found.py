@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from server.wiring import application
+from server.wiring import decisions
 from server.wiring.authenticators import authenticator
 from tests.http.decided import Decided, decided, read
 from tests.http.issuers import CONFIG
@@ -36,7 +36,7 @@ def mapped(mapping: str, signer: Signer, opa: Path, folder: Path) -> Iterator[De
     )
     text = CONFIG.replace("PROVIDER", provider + mapping + "}").replace("FOLDER", str(folder))
     config = read(text)
-    telemetry = application.measured(config)
+    telemetry = decisions.measured(config)
     identity = authenticator(config.server.auth, telemetry.tallies)
     with decided(text, opa, folder, authenticator=identity, telemetry=telemetry) as running:
         yield running

@@ -15,10 +15,13 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from policy.vocabulary import Action, Origin, Resource
+from server.http.authentication import Authentication
 from server.http.edge import EdgeGuard
-from server.http.errors import Envelopes, invalid
-from server.http.request_state import RequestIds, gate_of
-from server.http.route_guard import AskingRoute, Authentication, RouteGuard
+from server.http.error_table import Envelopes
+from server.http.errors import invalid
+from server.http.request_ids import RequestIds
+from server.http.request_state import gate_of
+from server.http.route_guard import AskingRoute, RouteGuard
 from server.quota.admission import free
 from tests.http.house import house
 from tests.http.serving import Address, serving

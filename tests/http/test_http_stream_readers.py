@@ -19,8 +19,8 @@ import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.models.catalogue import Model
-from server.api.slices import SLICE, send_piece
 from server.http import protocol
+from server.http.responses import SLICE, send_piece
 from server.inference.providers.openai_compatible import OpenAICompatible
 from tests.http.house import house
 from tests.http.scripted import CHUNKED, Script, Scripted, framed, scripted, sending_all_but_the_end, spoken

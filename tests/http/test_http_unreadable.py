@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from server.http.protocol import MAX_FRAMING, MAX_PIPELINED
-from server.http.protocol_errors import Unreadable
+from server.net.protocol_errors import Unreadable
 from server.telemetry.metrics import Metrics
 from tests.http.house import house
 from tests.http.metrics_page import measured

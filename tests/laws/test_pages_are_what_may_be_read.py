@@ -26,11 +26,12 @@ from server.authz.decision_log.log import DecisionLog
 from server.authz.opa.transport import OpaTransport, UnixAddress
 from server.authz.pdp import PolicyDecisionPoint
 from server.authz.pep import PolicyEnforcementPoint, RequestContext
-from server.http.route_guard import Gate
+from server.authz.request_authorization import Gate
 from server.storage.database.database import Step
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.records.guarded import GuardedStore, NotFound
-from server.storage.records.table import Page, Record, Records
+from server.storage.records.record import Page, Record
+from server.storage.records.table import Records
 from tests.conformance.engine import LiveOpa, compile_config
 from tests.databases import Make, empty_postgres, empty_sqlite, opened
 from tests.laws.record_lists import List, policies, random_list

@@ -10,8 +10,9 @@ import pytest
 from opa_world import World, world, write_bundle
 
 from policy.vocabulary import Action, Anonymous, Origin, Principal, Resource, Route
-from server.authz.contract.errors import AccessDenied, Failure, PolicyUnavailable
+from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.pep import RequestContext
+from server.authz.permit import AccessDenied
 from server.authz.readiness import Authentication
 
 ISSUER = "https://issuer.example"

@@ -9,8 +9,9 @@ import pytest
 from opa_world import world
 
 from policy.vocabulary import Action, Origin, Principal, Resource
-from server.authz.contract.errors import AccessDenied, PolicyUnavailable
+from server.authz.contract.errors import PolicyUnavailable
 from server.authz.pep import RequestContext
+from server.authz.permit import AccessDenied
 from translators.commands.loading import load
 
 CONFIG = """\

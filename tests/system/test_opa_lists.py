@@ -13,7 +13,8 @@ from opa_world import world
 from policy.vocabulary import Action, Anonymous, Principal
 from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.pep import RequestContext
-from server.storage.records.sql_filter import SQLITE, compile_filter
+from server.storage.database.dialect import SQLITE
+from server.storage.records.sql_filter import compile_filter
 from tests.conformance.engine import compile_config
 
 CONFIG = """

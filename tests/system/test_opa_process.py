@@ -20,9 +20,10 @@ import uvloop
 from opa_world import World, world, write_bundle
 
 from policy.vocabulary import Action, Origin, Principal, Resource
-from server.authz.contract.errors import AccessDenied, Failure, PolicyUnavailable
+from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.opa.runtime_directory import RuntimeDirectory, UnsafeDirectory
 from server.authz.pep import RequestContext
+from server.authz.permit import AccessDenied
 from server.authz.readiness import Authentication
 
 CALLER = RequestContext("req_1", Principal("alice"))

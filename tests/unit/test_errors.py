@@ -9,8 +9,9 @@ import pytest
 
 from policy.vocabulary import Decision, Verdict
 from server.authn.authenticator import AuthenticationFailed, IdentityUnavailable
-from server.authz.contract.errors import AccessDenied, Failure, PolicyUnavailable
-from server.http.errors import answer
+from server.authz.contract.errors import Failure, PolicyUnavailable
+from server.authz.permit import AccessDenied
+from server.http.error_table import answer
 from server.quota.admission import TooManyAtOnce
 from server.quota.counters import CountersUnavailable, Used
 from server.quota.quota import Limit, QuotaExceeded, Standing

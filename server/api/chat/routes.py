@@ -7,20 +7,19 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.api.budget import cost_of, look_for, metered
 from server.api.chat.body import ChatBody
 from server.api.chat.recording import KeepingProvider
 from server.api.chat.store import Chat, Chats, new_answer_id
-from server.api.failures import provider_error
+from server.api.chat.token_budget import cost_of, look_for, metered
 from server.api.models.catalogue import Catalogue
 from server.api.models.routes import reached
-from server.api.slices import JsonInPieces
 from server.http.disconnects import WhileConnected
-from server.http.errors import invalid
+from server.http.errors import invalid, provider_error
 from server.http.event_stream import EventStream
 from server.http.json_body import read_body
 from server.http.open_streams import OpenStreams
 from server.http.request_state import gate_of
+from server.http.responses import JsonInPieces
 from server.inference.provider import ChatRequest, Provider, ProviderFailed
 from server.json_input.reader import Reader
 

@@ -10,7 +10,7 @@ from typing import Any
 from server.authz.permit import Permit
 from server.storage.records.guarded import GuardedStore
 from server.storage.records.parts import Annex
-from server.storage.records.table import Draft, Json, Record
+from server.storage.records.record import Draft, Json, Record
 from server.storage.write_queue import WriteQueue
 
 _MESSAGES = 1

@@ -23,7 +23,7 @@ from server.http.route_guard import AskingRoute
 from server.json_input.reader import Reader
 from server.json_input.strict import Document, Json, Refused
 from server.storage.records.guarded import Asking, NotFound
-from server.storage.records.table import Record
+from server.storage.records.record import Record
 
 _FILTER: Final = re.compile(r"metadata\[(.*)\]", re.DOTALL)
 _PLACE: Final = re.compile("0|[1-9][0-9]{0,8}")

@@ -7,11 +7,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from json import dumps
 from typing import Any, Final
 
 from server.api.chat.body import Edit, check_spelling, look_at_chat
+from server.authz.request_authorization import Gate
 from server.http.body_checks import wrong
+from server.inference.answers.metered import MeteredProvider
+from server.inference.provider import Provider
+from server.json_input.reader import Look
 from server.json_input.strict import Document, Json
 
 COMPLETION_TOKENS: Final = 1_000
@@ -110,3 +115,21 @@ def _asking(document: Document) -> Edit | None:
         return *document.span("stream_options"), wanted
     place = document.raw.index(b"{") + 1
     return place, place, f'"stream_options":{wanted},'
+
+
+def look_for(gate: Gate) -> Look:
+    """How a chat is looked at: what it may cost matters only where tokens are counted."""
+    return look_at_chat if gate.toll is None or not gate.toll.may_count_tokens else look_at_costly_chat
+
+
+def cost_of(gate: Gate, told: Json | None) -> ChatCost | None:
+    """What a chat may cost; None unless this caller, who has entered, has tokens that are counted."""
+    return None if told is None or gate.toll is None or not gate.toll.counts_tokens else ChatCost.told(told)
+
+
+def metered(gate: Gate, provider: Provider, cost: ChatCost | None) -> Provider:
+    """The provider, paid for out of the budget of a caller who has one."""
+    if cost is None or gate.toll is None:
+        return provider
+    reserve = partial(gate.toll.reserve, cost.least, cost.most)
+    return MeteredProvider(provider, reserve, hidden=cost.asking is not None)

@@ -26,7 +26,7 @@ from server.http.responses import answer, list_answer
 from server.json_input.reader import Reader
 from server.storage.database.database import ParentGone, Step
 from server.storage.records.guarded import Asking, GuardedStore, NotFound
-from server.storage.records.table import Draft, Json, Record
+from server.storage.records.record import Draft, Json, Record
 
 MOST_LISTED: Final = 100
 """Items on one page."""

@@ -18,7 +18,7 @@ from server.http.responses import answer
 from server.http.route_guard import AskingRoute
 from server.json_input.reader import Reader
 from server.storage.records.guarded import GuardedStore
-from server.storage.records.table import Draft, Record
+from server.storage.records.record import Draft, Record
 
 
 class Conversations:

@@ -12,7 +12,8 @@ from typing import Final
 
 from server.storage.blobs.store import BlobsUnavailable
 from server.storage.database.database import Overtaken, Step
-from server.storage.records.table import Draft, Records
+from server.storage.records.record import Draft
+from server.storage.records.table import Records
 
 LEASE_SECONDS: Final = 300
 """How long a claim holds unless it is renewed."""

@@ -13,15 +13,14 @@ from starlette.types import Receive, Scope, Send
 from server.api.files.filenames import attachment
 from server.api.files.store import FileStore, new_file_id
 from server.api.files.upload import PURPOSES, Lane, read_upload
-from server.api.slices import send_piece
 from server.http.disconnects import WhileConnected
 from server.http.errors import invalid
 from server.http.pagination import frame_of, one_of_query, page_of, wanted
 from server.http.request_state import call_of, gate_of
-from server.http.responses import list_of_texts
+from server.http.responses import list_of_texts, send_piece
 from server.http.route_guard import AskingRoute
 from server.storage.blobs.store import BlobMissing, BlobReading
-from server.storage.records.table import Record
+from server.storage.records.record import Record
 
 MOST_LISTED: Final = 10_000
 """Files on one page, and on one whose size isn't asked for."""

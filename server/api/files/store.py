@@ -14,7 +14,7 @@ from server.authz.permit import Permit
 from server.storage.blobs.store import PIECE, BlobMissing, BlobReading, Blobs, BlobsUnavailable, BlobWriting
 from server.storage.database.database import DatabaseUnavailable
 from server.storage.records.guarded import Asking, GuardedStore
-from server.storage.records.table import Draft, Record
+from server.storage.records.record import Draft, Record
 
 RENEWAL_SECONDS: Final = LEASE_SECONDS / 5
 """How old the claim of an upload may be when more bytes come."""

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from policy.model_names import model_names
 from policy.vocabulary import Action, Origin, Resource
 from server.api.models.pages import ModelPage, Part, cut, joined
-from server.authz.contract.errors import AccessDenied
+from server.authz.permit import AccessDenied
 from server.inference.provider import Provider
 from server.storage.records.guarded import Asking, NotFound
 

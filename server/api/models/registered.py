@@ -12,7 +12,8 @@ from server.authz.permit import Permit
 from server.storage.database.database import AlreadyThere
 from server.storage.records.guarded import Asking, GuardedStore, NotFound
 from server.storage.records.names import Names, facet_of
-from server.storage.records.table import Draft, Page, Record, Records
+from server.storage.records.record import Draft, Page, Record
+from server.storage.records.table import Records
 
 _KIND: Final = "model"
 

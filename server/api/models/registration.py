@@ -15,7 +15,7 @@ from server.api.models.registered import RegisteredModels
 from server.api.models.routes import shown_model
 from server.api.registry.body import look_at_model
 from server.api.registry.routes import read_registration, removed, taken
-from server.authz.contract.errors import AccessDenied
+from server.authz.permit import AccessDenied
 from server.http.errors import ApiError, invalid, model_not_found
 from server.http.request_state import gate_of
 from server.http.responses import answer

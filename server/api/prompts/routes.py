@@ -20,7 +20,7 @@ from server.http.responses import answer, list_answer
 from server.http.route_guard import AskingRoute
 from server.json_input.reader import Reader
 from server.storage.records.guarded import NotFound
-from server.storage.records.table import Record
+from server.storage.records.record import Record
 
 MOST_LISTED: Final = 100
 """Prompts on one page, and on one whose size isn't asked for: most clients ask for no second one."""

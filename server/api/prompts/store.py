@@ -10,7 +10,7 @@ from policy.vocabulary import Action
 from server.authz.permit import Permit
 from server.storage.records.guarded import Asking, GuardedStore
 from server.storage.records.parts import Annex
-from server.storage.records.table import Draft, Json, Record
+from server.storage.records.record import Draft, Json, Record
 
 
 @dataclass(frozen=True, slots=True)

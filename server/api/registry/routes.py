@@ -33,7 +33,7 @@ from server.json_input.reader import Look, Reader
 from server.json_input.strict import Json
 from server.storage.database.database import AlreadyThere
 from server.storage.records.guarded import GuardedStore
-from server.storage.records.table import Draft, Record
+from server.storage.records.record import Draft, Record
 
 MOST_BYTES: Final = 16 * 1024
 """Bytes of a body that registers something: lists show all of it."""

@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, Response
 from policy.vocabulary import Origin, Resource
 from server.authz.contract.errors import PolicyUnavailable
 from server.authz.readiness import Readiness
+from server.authz.request_authorization import Gate
 from server.http.request_state import gate_of
-from server.http.route_guard import Gate
 from server.telemetry.dependencies import Dependencies, Finding, State
 
 

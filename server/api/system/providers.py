@@ -12,8 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from policy.vocabulary import Action, Origin, Resource
-from server.authz.contract.errors import AccessDenied
-from server.authz.permit import Permit
+from server.authz.permit import AccessDenied, Permit
 from server.http.errors import ApiError
 from server.http.request_state import gate_of
 from server.inference.provider import Provider

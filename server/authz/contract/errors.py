@@ -6,8 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from policy.vocabulary import Decision
-    from server.authz.contract.question import Question
+    pass
 
 
 class Failure(StrEnum):
@@ -40,18 +39,3 @@ class PolicyUnavailable(Exception):
         super().__init__(reason)
         self.failure = failure
         self.reason = reason
-
-
-class AccessDenied(Exception):
-    """The policy engine said no.
-
-    `decision` is the one that refused, about the route if `of_route`, else about the resource; `decision_id` is what
-    the caller may be told, `question` what had been asked.
-    """
-
-    def __init__(self, decision: Decision, decision_id: str, question: Question, *, of_route: bool) -> None:
-        super().__init__(f"decision `{decision_id}`: {decision.reason}")
-        self.decision = decision
-        self.decision_id = decision_id
-        self.question = question
-        self.of_route = of_route

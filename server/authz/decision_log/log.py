@@ -260,3 +260,7 @@ def _recover(file: LogFile, path: Path) -> None:
 def _wake(turn: asyncio.Future[None]) -> None:
     if not turn.done():
         turn.set_result(None)
+
+
+class DecisionLogUnusable(Exception):
+    """The decision log can't be written where the configuration wants it; the message says why and what to do."""

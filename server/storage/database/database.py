@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from server.storage.records.sql_filter import Dialect
+from server.storage.database.dialect import Dialect
 
 Row: TypeAlias = tuple[Any, ...]
 Value: TypeAlias = str | int | None

@@ -11,7 +11,7 @@ from typing import Any, Final
 import asyncpg
 
 from server.storage.database.database import AlreadyThere, DatabaseUnavailable, InDoubt, ParentGone, Row, Step, Value
-from server.storage.records.sql_filter import POSTGRESQL, Dialect
+from server.storage.database.dialect import POSTGRESQL, Dialect
 
 _CONNECTIONS: Final = 16
 _SECONDS: Final = 10.0

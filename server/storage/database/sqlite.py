@@ -13,8 +13,8 @@ from typing import Final
 import aiosqlite
 
 from server.storage.database.database import AlreadyThere, DatabaseUnavailable, ParentGone, Row, Step, Value
+from server.storage.database.dialect import SQLITE, Dialect
 from server.storage.database.sqlite_batches import Batches, Reading, Writing
-from server.storage.records.sql_filter import SQLITE, Dialect
 
 _BUSY_SECONDS: Final = 5.0
 """How long to wait for another process that writes."""

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from policy.vocabulary import Action, Resource
-from server.authz.contract.errors import AccessDenied
 from server.authz.pep import Listing
-from server.authz.permit import Permit
+from server.authz.permit import AccessDenied, Permit
 from server.storage.database.database import Overtaken, Step
 from server.storage.records.names import Names
+from server.storage.records.record import Draft, Page, Record
 from server.storage.records.sql_filter import RowVerdict, compile_filter
-from server.storage.records.table import Draft, Page, Record, Records, Stored
+from server.storage.records.table import Records, Stored
 
 _TRIES: Final = 5
 """How often a change is tried again that another request's change got ahead of."""
@@ -36,7 +36,7 @@ class Contended(Exception):
 
 
 class Asking(Protocol):
-    """One request's way to the policy (`server.http.route_guard.Gate`)."""
+    """One request's way to the policy (`server.authz.request_authorization.Gate`)."""
 
     async def enter(self) -> None:
         """Ask about the route, unless that is settled."""

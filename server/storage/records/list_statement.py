@@ -14,7 +14,7 @@ from server.storage.database.database import Value
 from server.storage.records.sql_filter import SqlFilter
 
 if TYPE_CHECKING:
-    from server.storage.records.table import Page
+    from server.storage.records.record import Page
 
 _AGE: Final = "ordering + 0"
 """What the index of all records by age is made of. Who orders by `ordering` itself can't be led to walk through all of

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from server.storage.database.database import Step, Value
-from server.storage.records.table import Draft, Json, Record, Records
+from server.storage.records.record import Draft, Json, Record
+from server.storage.records.table import Records
 
 
 class Annex:

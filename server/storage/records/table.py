@@ -7,15 +7,14 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from policy.vocabulary import Origin, Principal
 from server.storage.database.database import Database, Overtaken, Row, Step, Value
 from server.storage.database.migrate import check_name
 from server.storage.records.list_statement import statement_of
+from server.storage.records.record import Json, Page, Record
 from server.storage.records.sql_filter import RowVerdict, SqlFilter
-
-Json: TypeAlias = dict[str, Any]
 
 _COLUMNS: Final = (
     "id, parent, ordering, created_at, owner_principal, owner_issuer, access_attributes, origin, facet, expires_at, "
@@ -25,88 +24,6 @@ _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _MOST_AT_ONCE: Final = 500
 _AT_A_TIME: Final = 256 * 1024
 """Characters of bodies that are read before others have their turn."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One record.
-
-    `created_at` and `expires_at` are in seconds since 1970; `ordering` sorts by age, those of one second too. `parent`
-    is the id of the record that it belongs to, and `facet` what lists of its kind can be narrowed by (the purpose of a
-    file). `version` counts its changes.
-    """
-
-    id: str
-    parent: str | None
-    ordering: int
-    created_at: int
-    owner: Principal | None
-    origin: Origin
-    facet: str
-    expires_at: int | None
-    version: int
-    body: Json
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What is to become a record: everything but its owner, which only a decision knows, and its age.
-
-    `lifetime` is how many seconds it exists; None is for good.
-    """
-
-    id: str
-    body: Mapping[str, Any]
-    parent: str | None = None
-    facet: str = ""
-    lifetime: int | None = None
-
-    def owned_by(self, owner: Principal | None) -> Record:
-        """The record that it becomes now."""
-        ordering = next_ordering()
-        created_at = ordering // 1_000_000
-        return Record(
-            self.id,
-            self.parent,
-            ordering,
-            created_at,
-            owner,
-            Origin.CREATED,
-            self.facet,
-            None if self.lifetime is None else created_at + self.lifetime,
-            1,
-            dict(self.body),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Which part of a list is wanted: at most `limit` records after `after` or before `before`, of one parent, of one
-    facet, newest first or oldest first. `matching` are members of the body's `metadata` that must be so.
-    """
-
-    limit: int
-    after: Record | None = None
-    before: Record | None = None
-    newest_first: bool = True
-    parent: str | None = None
-    facet: str | None = None
-    matching: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def is_backwards(self) -> bool:
-        """Whether it is the records next to `before` that are wanted."""
-        return self.before is not None and self.after is None
-
-
-_last_ordering = 0
-
-
-def next_ordering() -> int:
-    """Microseconds since 1970, each greater than the last of this process."""
-    global _last_ordering
-    _last_ordering = max(_last_ordering + 1, time.time_ns() // 1000)
-    return _last_ordering
 
 
 @dataclass(frozen=True, slots=True)

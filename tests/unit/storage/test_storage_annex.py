@@ -11,7 +11,8 @@ from policy.vocabulary import Origin
 from server.storage.database.database import AlreadyThere, Database, Overtaken, ParentGone
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.records.parts import Annex
-from server.storage.records.table import Draft, Record, Records
+from server.storage.records.record import Draft, Record
+from server.storage.records.table import Records
 from tests.databases import Make, opened
 
 Use = Callable[[Database, Records, Annex], Awaitable[None]]

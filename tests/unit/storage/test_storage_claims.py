@@ -24,7 +24,8 @@ from server.storage.database.migrate import bring_up_to_date
 from server.storage.database.postgres import PostgresDatabase
 from server.storage.database.sqlite import SqliteDatabase
 from server.storage.records.guarded import GuardedStore
-from server.storage.records.table import Draft, Records
+from server.storage.records.record import Draft
+from server.storage.records.table import Records
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ import pytest
 from policy.vocabulary import Principal
 from server.storage.database.database import AlreadyThere, Database, Step
 from server.storage.database.migrate import bring_up_to_date
-from server.storage.records.table import Draft, Records
+from server.storage.records.record import Draft
+from server.storage.records.table import Records
 from tests.databases import Make, opened
 
 ANN = Principal("ann", "https://a.example", {"teams": ("ml",)})

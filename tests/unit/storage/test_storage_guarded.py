@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 
 from policy.vocabulary import Action, Principal, Resource, Route
-from server.authz.contract.errors import AccessDenied
 from server.authz.decision_log.log import DecisionLog
 from server.authz.opa.transport import OpaTransport, UnixAddress
 from server.authz.pdp import PolicyDecisionPoint
 from server.authz.pep import PolicyEnforcementPoint, RequestContext
-from server.authz.permit import Permit
-from server.http.route_guard import Gate
+from server.authz.permit import AccessDenied, Permit
+from server.authz.request_authorization import Gate
 from server.storage.database.database import AlreadyThere
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.records import guarded
 from server.storage.records.guarded import Contended, GuardedStore, NotFound
-from server.storage.records.table import Draft, Page, Record, Records
+from server.storage.records.record import Draft, Page, Record
+from server.storage.records.table import Records
 from tests.conformance.engine import OpaServer, compile_config
 from tests.databases import Make, opened
 

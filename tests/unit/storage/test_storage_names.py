@@ -22,8 +22,9 @@ from server.storage.database.database import AlreadyThere, Database
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.records.guarded import GuardedStore, NotFound
 from server.storage.records.names import Names, facet_of
+from server.storage.records.record import Draft, Page
 from server.storage.records.sql_filter import RowVerdict, compile_filter
-from server.storage.records.table import Draft, Page, Records
+from server.storage.records.table import Records
 from tests.databases import Make, opened
 
 ANN, BEN = Principal("ann", "https://a.example"), Principal("ben", "", {"teams": ("infra",), "roles": ("ml",)})

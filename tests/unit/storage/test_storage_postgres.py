@@ -14,7 +14,8 @@ from server.storage.database import postgres
 from server.storage.database.database import Database, DatabaseUnavailable, InDoubt, Step
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.database.postgres import PostgresDatabase, spelled
-from server.storage.records.table import Draft, Records
+from server.storage.records.record import Draft
+from server.storage.records.table import Records
 from tests.cutting import Cutting, cutting
 from tests.databases import empty_schema, opened
 from tests.postgres import Postgres, running_postgres

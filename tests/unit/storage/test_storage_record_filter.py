@@ -24,7 +24,8 @@ from filter_rows import (
 
 from policy.vocabulary import Effect
 from server.authz.contract.record_filter import Atom
-from server.storage.records.sql_filter import SQLITE, RowVerdict, compile_filter
+from server.storage.database.dialect import SQLITE
+from server.storage.records.sql_filter import RowVerdict, compile_filter
 from tests.rows import Rows
 
 

@@ -14,7 +14,8 @@ from server.storage.database.database import AlreadyThere, Database, DatabaseUna
 from server.storage.database.migrate import Migration, SchemaMismatch, bring_up_to_date, migrations
 from server.storage.database.postgres import PostgresDatabase
 from server.storage.database.sqlite import SqliteDatabase
-from server.storage.records.table import Draft, Records
+from server.storage.records.record import Draft
+from server.storage.records.table import Records
 from tests.databases import Make, empty_schema, opened
 
 LEDGER = "SELECT subject, number FROM ostiary_migrations ORDER BY subject, number"

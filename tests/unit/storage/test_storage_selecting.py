@@ -15,8 +15,9 @@ from server.authz.contract.record_filter import Atom, FromConfig, NameIs, Unowne
 from server.storage.database.database import Database, Step
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.records.list_statement import statement_of
+from server.storage.records.record import Draft, Page, Record
 from server.storage.records.sql_filter import compile_filter
-from server.storage.records.table import Draft, Page, Record, Records
+from server.storage.records.table import Records
 from tests.databases import Make, opened
 
 OTHERS = 20_000

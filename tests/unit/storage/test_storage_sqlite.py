@@ -17,7 +17,8 @@ from server.storage.database import sqlite
 from server.storage.database.database import Database, DatabaseUnavailable
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.database.sqlite import SqliteDatabase
-from server.storage.records.table import Draft, Records
+from server.storage.records.record import Draft
+from server.storage.records.table import Records
 from tests.databases import opened
 
 

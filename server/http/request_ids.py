@@ -1,0 +1,79 @@
+"""Request ids, and the headers that every response carries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.quota.admission import quota_headers
+
+if TYPE_CHECKING:
+    pass
+from server.http.request_state import _KEY, Call, new_request_id
+
+_CLIENT_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+
+
+_ALWAYS: Final = (
+    (b"openai-version", b"2020-10-01"),
+    # Answers hold what one caller may see, and are data: no cache keeps them, no browser runs or guesses at them.
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+
+
+_NOT_KEPT: Final = (b"cache-control", b"no-store")
+
+
+_HTTPS_ONLY: Final = (b"strict-transport-security", b"max-age=31536000")
+
+
+class RequestIds:
+    """Gives every request an id, and every response the headers that clients read.
+
+    `x-request-id` is always ours, so that an id on a support ticket names one request. What the client sent as its own
+    `X-Request-Id` comes back as `x-client-request-id`, if it is short and plain.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with a `Call` in its scope."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        call = scope[_KEY] = Call(new_request_id(), perf_counter(), send)
+
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                call.status = message["status"]
+                message["headers"] = [*message["headers"], *_headers(call, scope, message["headers"])]
+            await send(message)
+
+        await self.app(scope, receive, send_named)
+
+
+def _headers(call: Call, scope: Scope, own: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """What every answer carries beside its `own` headers."""
+    milliseconds = int((perf_counter() - call.started) * 1000)
+    headers = [
+        (b"x-request-id", call.request_id.encode()),
+        (b"openai-processing-ms", str(milliseconds).encode()),
+        *_ALWAYS,
+    ]
+    if not any(name == b"cache-control" for name, _ in own):
+        headers.append(_NOT_KEPT)
+    if scope["scheme"] == "https":
+        headers.append(_HTTPS_ONLY)
+    if call.gate is not None and call.gate.toll is not None and call.gate.toll.standing is not None:
+        headers += quota_headers(call.gate.toll.standing)
+    sent = [value for name, value in scope["headers"] if name == b"x-request-id"]
+    if len(sent) == 1 and _CLIENT_ID.fullmatch(sent[0]):
+        headers.append((b"x-client-request-id", sent[0]))
+    return headers

@@ -1,0 +1,47 @@
+"""SQL dialects: what SQLite and PostgreSQL spell differently."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a database spells what the expression needs.
+
+    `parameter` takes a number, `same` two expressions that may be NULL, `holds` two that may not, `elements` a
+    parameter that holds a JSON list, `shared` the parameters of an attribute's name and of a JSON list of values.
+    """
+
+    parameter: str
+    same: str
+    holds: str
+    elements: str
+    shared: str
+
+
+SQLITE: Final = Dialect(
+    parameter="?{}",
+    same="{} IS {}",
+    holds="instr({}, {}) > 0",
+    elements="(SELECT value FROM json_each({}))",
+    shared=(
+        "EXISTS (SELECT 1 FROM json_each(access_attributes) AS held,"
+        " json_each(CASE held.type WHEN 'array' THEN held.value ELSE '[]' END) AS owned"
+        " WHERE held.key = {} AND owned.value IN (SELECT value FROM json_each({})))"
+    ),
+)
+
+
+POSTGRESQL: Final = Dialect(
+    parameter="CAST(${} AS text)",
+    same="{} IS NOT DISTINCT FROM {}",
+    holds="strpos({}, {}) > 0",
+    elements="(SELECT jsonb_array_elements_text(CAST({} AS jsonb)))",
+    shared=(
+        "EXISTS (SELECT 1 FROM jsonb_each(CAST(access_attributes AS jsonb)) AS held,"
+        " jsonb_array_elements_text(CASE jsonb_typeof(held.value) WHEN 'array' THEN held.value ELSE '[]' END) AS owned"
+        " WHERE held.key = {} AND owned.value IN (SELECT jsonb_array_elements_text(CAST({} AS jsonb))))"
+    ),
+)

@@ -1,0 +1,124 @@
+"""The policy enforcement point and the decision log of a configuration, and how a process is measured."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from server.authn.tally import Tallies
+from server.authz.decision_log.log import DecisionLog, DecisionLogUnusable
+from server.authz.decision_log.sink import Rotation
+from server.authz.observer import Observer
+from server.authz.opa.transport import OpaTransport
+from server.authz.pdp import PolicyDecisionPoint
+from server.authz.pep import PolicyEnforcementPoint
+from server.authz.readiness import ReadinessProbe
+from server.config import Config
+from server.config.decision_log import DecisionLogSetting, RotatedLog
+from server.telemetry.dependencies import Dependencies, Dependency
+from server.telemetry.gauges import Sample
+from server.telemetry.metrics import Metrics
+from server.telemetry.shared import SHARED_DIRECTORY
+from server.wiring.observed import ObservedDecisions
+from server.wiring.policy_engine import Plan, asking
+
+if TYPE_CHECKING:
+    from server.telemetry.spans import Tracing
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """How one process is watched; `tracing` is None where there is no collector. `tallies` counts claims of tokens."""
+
+    metrics: Metrics
+    tracing: Tracing | None
+    tallies: Tallies
+    dependencies: Dependencies
+    policy: Dependency
+    decision_log: Dependency
+
+    @property
+    def observer(self) -> Observer:
+        """What is told of every question and decision."""
+        return ObservedDecisions(self.metrics, self.policy, self.decision_log)
+
+
+@asynccontextmanager
+async def decisions(plan: Plan, telemetry: Telemetry) -> AsyncIterator[tuple[PolicyEnforcementPoint, ReadinessProbe]]:
+    """Who decides and logs each decision; all of it is closed with the context."""
+
+    def decision_point(transport: OpaTransport, revision: str) -> PolicyDecisionPoint:
+        return _decision_point(transport, revision, telemetry)
+
+    async with asking(plan, decision_point) as (pdp, probe), AsyncExitStack() as stack:
+        log = _decision_log(plan.config.server.decision_log)
+        stack.push_async_callback(log.close)
+        telemetry.metrics.watch(lambda: sample(pdp, log))
+        telemetry.decision_log.probe = partial(_log_fault, log)
+        yield PolicyEnforcementPoint(pdp, log), probe
+
+
+def measured(config: Config) -> Telemetry:
+    """What this process counts in, and its way to the collector if there is one."""
+    release, to = version("ostiary"), config.server.tracing
+    metrics = Metrics(release, os.environ.get(SHARED_DIRECTORY) if config.server.workers > 1 else None)
+    dependencies = Dependencies()
+    metrics.watch_dependencies(dependencies)
+    policy = dependencies.add(Dependency("policy", needed=True, on_timer=False))
+    log = dependencies.add(Dependency("decision_log", needed=True))
+    tracing = None
+    if to is not None:
+        # Here and not above: whoever has no collector needn't wait for it to be imported.
+        from server.telemetry.spans import Tracing
+
+        tracing = Tracing(to.endpoint, to.service_name, release)
+    return Telemetry(metrics, tracing, Tallies(metrics.claims), dependencies, policy, log)
+
+
+async def _log_fault(log: DecisionLog) -> str | None:
+    return "it can't be written" if log.is_failing else None
+
+
+def _decision_point(transport: OpaTransport, revision: str, telemetry: Telemetry) -> PolicyDecisionPoint:
+    if telemetry.tracing is None:
+        return PolicyDecisionPoint(transport, revision, telemetry.observer)
+    from server.wiring.traced import TracedDecisionPoint
+
+    return TracedDecisionPoint(transport, revision, telemetry.observer, telemetry.tracing)
+
+
+def sample(pdp: PolicyDecisionPoint, log: DecisionLog) -> Sample:
+    """How things stand now."""
+    return Sample(
+        breaker_open=pdp.breaker_open,
+        breaker_openings=pdp.breaker_openings,
+        wanted_revision=pdp.expected_revision,
+        live_revision=pdp.live_revision,
+        log_lines_waiting=log.lines_waiting,
+        log_write_failures=log.write_failures,
+    )
+
+
+def _decision_log(setting: DecisionLogSetting) -> DecisionLog:
+    match setting:
+        case RotatedLog(path=path, rotate_at=size, keep=keep):
+            return _decision_file(path, Rotation(size, keep))
+        case Path():
+            return _decision_file(setting)
+        case _:
+            return DecisionLog.to_stdout()
+
+
+def _decision_file(path: Path, rotation: Rotation | None = None) -> DecisionLog:
+    try:
+        return DecisionLog.to_file(path, rotation)
+    except OSError as fault:
+        raise DecisionLogUnusable(
+            f"the decision log `{path}` can't be written: {fault.strerror}; choose another `server.decision_log`"
+        ) from None

@@ -1,0 +1,76 @@
+"""The provider that each entry of the configuration asks for."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import SecretStr
+
+from server.api.system.providers import ProviderEntry
+from server.config import ProviderConfig
+from server.config.providers import EchoProvider, OllamaProvider, OpenAIProvider, VllmProvider
+from server.inference.provider import Provider
+from server.inference.providers.echo import Echo
+from server.inference.providers.openai_compatible import OpenAICompatible
+from server.json_input.reader import Reader
+from server.net.tls import client_context
+from server.telemetry.dependencies import Dependency
+from server.wiring.decisions import Telemetry
+from server.wiring.observed import ObservedProvider
+
+if TYPE_CHECKING:
+    pass
+
+
+_MASK: Final = "********"
+
+
+def _entry(api: str, provider: ProviderConfig, reader: Reader, telemetry: Telemetry) -> ProviderEntry:
+    settings, tracing = _masked(provider.config.model_dump()), telemetry.tracing
+    name = provider.provider_id
+    dependency = Dependency(f"provider:{name}", on_timer=False, every=10.0, hold=5.0, provider_id=name)
+    made: Provider = ObservedProvider(_provider(provider, reader), telemetry.dependencies.add(dependency))
+    if tracing is not None:
+        from server.wiring.traced import TracedProvider
+
+        made = TracedProvider(provider.provider_id, made, tracing)
+    return ProviderEntry(api, provider.provider_id, provider.provider_type, settings, made)
+
+
+def _provider(config: ProviderConfig, reader: Reader) -> Provider:
+    match config:
+        case EchoProvider():
+            return Echo(reader)
+        case OpenAIProvider(provider_id=name, config=settings):
+            key = settings.api_key
+        case VllmProvider(provider_id=name, config=settings):
+            key = settings.api_token
+        case OllamaProvider(provider_id=name, config=settings):
+            key = None
+        case _:
+            raise ValueError(f"no class serves the provider type `{config.provider_type}`")
+    url = settings.base_url
+    secret = None if key is None else key.get_secret_value()
+    tls = _tls(settings.tls_verify) if url.startswith("https:") else None
+    # vLLM and Ollama are given by the address of the server, and speak OpenAI's API under `/v1`.
+    return OpenAICompatible(name, url if url.endswith("/v1") else f"{url}/v1", secret, tls)
+
+
+def _tls(verify: bool | Path) -> ssl.SSLContext:
+    return client_context(verify if isinstance(verify, Path) else None, verify=verify is not False)
+
+
+def _masked(settings: Any) -> Any:
+    """Settings as JSON can hold them, with a row of asterisks for each secret."""
+    match settings:
+        case SecretStr():
+            return _MASK
+        case Path():
+            return str(settings)
+        case dict():
+            return {name: _masked(value) for name, value in settings.items()}
+        case list() | tuple():
+            return [_masked(value) for value in settings]
+    return settings
