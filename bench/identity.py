@@ -18,12 +18,12 @@ from starlette.types import Scope
 
 from bench.tokens import AUDIENCE, ISSUER, make
 from server.authn import AuthenticationFailed
-from server.authn.caching import Remembering, Vouched
+from server.authn.caching import CachingAuthenticator, Validated
 from server.authn.keys import parse_key_set
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
 from server.authn.token_rules import TokenRules
 from server.authn.verify import verify
-from server.quota.counters import Units
+from server.quota.counters import Charge
 from server.quota.sqlite import SqliteCounters
 
 WRITERS: Final = 8
@@ -38,7 +38,7 @@ class _RefusesAll:
 
     service: Final = "nobody"
 
-    async def validate(self, token: str, request: Scope) -> Vouched:
+    async def validate(self, token: str, request: Scope) -> Validated:
         """No."""
         raise AuthenticationFailed("no")
 
@@ -51,7 +51,7 @@ async def measured(folder: Path) -> list[tuple[str, float, str]]:
     tokens = make(forgeries=64)
     (folder / "jwks.json").write_bytes(tokens.jwks)
     known = OAuth2Authenticator(OAuth2Settings((folder / "jwks.json").as_uri(), ISSUER, AUDIENCE))
-    refused = Remembering(_RefusesAll(), 60)
+    refused = CachingAuthenticator(_RefusesAll(), 60)
     rules, keys = TokenRules(ISSUER, AUDIENCE), parse_key_set(tokens.jwks)
 
     async def forged() -> None:
@@ -91,7 +91,7 @@ async def _unit(path: Path) -> float:
     async def writer(key: str) -> None:
         for _ in range(_TIMES // WRITERS):
             began = time.perf_counter()
-            await counters.take(Units(key, 0, 1, 0, 10**9, None))
+            await counters.take(Charge(key, 0, 1, 0, 10**9, None))
             times.append(time.perf_counter() - began)
 
     await counters.start()
@@ -103,7 +103,7 @@ async def _unit(path: Path) -> float:
 async def _at_once(path: Path) -> int:
     counters, most = SqliteCounters(path), AT_ONCE // 2
     await counters.start()
-    taken = await asyncio.gather(*(counters.take(Units("caller", 0, 1, 0, most, None)) for _ in range(AT_ONCE)))
+    taken = await asyncio.gather(*(counters.take(Charge("caller", 0, 1, 0, most, None)) for _ in range(AT_ONCE)))
     await counters.close()
     return sum(given for given, _ in taken)
 

@@ -20,24 +20,24 @@ from starlette.types import Lifespan
 
 from server.api.chat.routes import ChatCompletions
 from server.api.models.routes import Models
-from server.api.system.health import Health
+from server.api.system.health import HealthRoutes
 from server.api.system.metrics import MetricsPage
-from server.api.system.providers import Providers
+from server.api.system.providers import ProviderRoutes
 from server.authn import Authenticator
 from server.authz.request_authorization import EnforcementPoint
 from server.http.authentication import Authentication
 from server.http.cors import Cors, CorsHeaders, Preflights
-from server.http.drain_guard import DrainGuard, Ending
+from server.http.drain_guard import DrainGuard, Shutdown
 from server.http.edge import EdgeGuard
 from server.http.error_table import Envelopes, last_resort, routing_error
 from server.http.observation import Observation, RequestSpans
 from server.http.request_ids import RequestIds
 from server.http.route_guard import AskingRoute, RouteGuard
-from server.quota.admission import Tolls, free
+from server.quota.admission import Admission, unlimited
 from server.telemetry.metrics import Metrics
 
 
-class Collection(Protocol):
+class RouteGroup(Protocol):
     """What serves one kind of stored records."""
 
     def routes(self) -> list[BaseRoute]:
@@ -46,7 +46,7 @@ class Collection(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class Components:
     """Everything that the application is made of.
 
     `cors` is None where no other origin may call, `spans` where traces are not exported, `metrics_page` where no rules
@@ -56,20 +56,20 @@ class House:
     enforcement: EnforcementPoint
     authenticator: Authenticator | None
     cors: Cors | None
-    health: Health
+    health: HealthRoutes
     models: Models
-    providers: Providers
+    providers: ProviderRoutes
     chat: ChatCompletions
-    ending: Ending
+    ending: Shutdown
     lifespan: Lifespan[Starlette]
     metrics: Metrics
     metrics_page: MetricsPage | None
     spans: RequestSpans | None = None
-    tolls: Tolls = field(default_factory=free)
-    collections: Sequence[Collection] = ()
+    admission: Admission = field(default_factory=unlimited)
+    collections: Sequence[RouteGroup] = ()
 
 
-def routes(house: House) -> list[BaseRoute]:
+def routes(house: Components) -> list[BaseRoute]:
     """Every path that there is; the one that most requests are for is compared first."""
     return [
         AskingRoute("/v1/chat/completions", house.chat.create, methods=["POST"], name="chat.completions.create"),
@@ -85,8 +85,8 @@ def routes(house: House) -> list[BaseRoute]:
     ]
 
 
-def create_app(house: House) -> Starlette:
-    """The application, for any ASGI server; `server.http.protocol.DoorProtocol` closes what such servers leave open."""
+def create_app(house: Components) -> Starlette:
+    """The application, for any ASGI server; `server.http.protocol.HttpProtocol` closes what such servers leave open."""
     paths = routes(house)
     guards = [
         Middleware(RequestIds),
@@ -97,7 +97,7 @@ def create_app(house: House) -> Starlette:
         *([] if house.cors is None else [Middleware(Preflights, house.cors)]),
         Middleware(Envelopes),
         Middleware(DrainGuard, house.ending),
-        Middleware(Authentication, house.authenticator, house.enforcement, house.tolls),
+        Middleware(Authentication, house.authenticator, house.enforcement, house.admission),
         Middleware(RouteGuard, paths),
     ]
     errors = {HTTPException: routing_error, Exception: last_resort}

@@ -14,9 +14,9 @@ from starlette.types import Scope
 from policy.issuers import API_KEYS
 from policy.vocabulary import Principal
 from server.authn.authenticator import AuthenticationFailed
-from server.authn.caching import Vouched
+from server.authn.caching import Validated
 from server.authn.key_store import KeyStore, KeyStoreUnusable, hash_of
-from server.net.http_client import ExchangeFailed
+from server.net.http_client import ServiceFailed
 
 ISSUER: Final = API_KEYS
 """Who vouches for the principals of keys."""
@@ -34,19 +34,19 @@ class ApiKeyValidator:
         self._store = store
         self._now = now
 
-    async def validate(self, token: str, request: Scope) -> Vouched:
-        """Whose key it is; raises `AuthenticationFailed`, `ExchangeFailed` and nothing else."""
+    async def validate(self, token: str, request: Scope) -> Validated:
+        """Whose key it is; raises `AuthenticationFailed`, `ServiceFailed` and nothing else."""
         form = _FORM.fullmatch(token)
         if form is None:
             raise AuthenticationFailed("the token is not an API key")
         try:
             key = await asyncio.to_thread(self._store.find, form[1])
         except KeyStoreUnusable as failure:
-            raise ExchangeFailed(str(failure)) from None
+            raise ServiceFailed(str(failure)) from None
         fits = hmac.compare_digest(hash_of(form[2]), _NO_HASH if key is None else key.secret_hash)
         if key is None or not fits or not key.is_good(self._now()):
             raise AuthenticationFailed("the API key is not valid")
-        return Vouched(Principal(key.principal, ISSUER, key.attributes), key.expires_at)
+        return Validated(Principal(key.principal, ISSUER, key.attributes), key.expires_at)
 
     async def close(self) -> None:
         """Nothing is open between two lookups."""

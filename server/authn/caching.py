@@ -16,7 +16,7 @@ from starlette.types import Scope
 from policy.vocabulary import Principal
 from server.authn.authenticator import AuthenticationFailed, IdentityUnavailable
 from server.authn.verify import MAX_TOKEN_LENGTH
-from server.net.http_client import MAX_CONNECTIONS, ExchangeFailed
+from server.net.http_client import MAX_CONNECTIONS, ServiceFailed
 
 MAX_REMEMBERED: Final = 10_000
 """Tokens of each kind, good and refused: a flood of forged ones does not push out the good."""
@@ -33,7 +33,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Vouched:
+class Validated:
     """Who a token is for; `expires` in seconds since 1970, None where nobody said."""
 
     principal: Principal
@@ -48,8 +48,8 @@ class Validator(Protocol):
         """What the service is called in a sentence: "the Kubernetes API server"."""
         ...
 
-    async def validate(self, token: str, request: Scope) -> Vouched:
-        """What the service says; raises `AuthenticationFailed`, `ExchangeFailed` and nothing else."""
+    async def validate(self, token: str, request: Scope) -> Validated:
+        """What the service says; raises `AuthenticationFailed`, `ServiceFailed` and nothing else."""
         ...
 
     async def close(self) -> None:
@@ -57,7 +57,7 @@ class Validator(Protocol):
         ...
 
 
-class Remembering:
+class CachingAuthenticator:
     """Asks a validator, once for everyone who waits with the same token, and believes a good answer for `seconds`.
 
     Tokens are remembered by their SHA-256 alone, good ones never beyond their own end. With `seconds` 0 every request
@@ -76,9 +76,9 @@ class Remembering:
         self._seconds = seconds
         self._now = now
         self._clock = clock
-        self._good: OrderedDict[bytes, tuple[Vouched, float]] = OrderedDict()
+        self._good: OrderedDict[bytes, tuple[Validated, float]] = OrderedDict()
         self._refused: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
-        self._asking: dict[bytes, asyncio.Task[Vouched]] = {}
+        self._asking: dict[bytes, asyncio.Task[Validated]] = {}
 
     async def authenticate(self, token: str, request: Scope, /) -> Principal:
         """The principal whom `token` proves; raises `AuthenticationFailed`, `IdentityUnavailable` and nothing else."""
@@ -94,7 +94,7 @@ class Remembering:
         """Close every connection."""
         await self._validator.close()
 
-    def _remembered(self, key: bytes) -> Vouched | None:
+    def _remembered(self, key: bytes) -> Validated | None:
         now = self._clock()
         vouched, until = self._good.get(key, (None, 0.0))
         if vouched is not None and now < until and not self._is_over(vouched):
@@ -104,7 +104,7 @@ class Remembering:
             raise AuthenticationFailed(sentence)
         return None
 
-    async def _ask(self, key: bytes, token: str, request: Scope) -> Vouched:
+    async def _ask(self, key: bytes, token: str, request: Scope) -> Validated:
         task = self._asking.get(key)
         if task is None:
             if len(self._asking) >= MAX_WAITING:
@@ -117,18 +117,18 @@ class Remembering:
         # Shielded: one caller who hangs up must not end the question that the others wait for.
         return await asyncio.shield(task)
 
-    def _forget_question(self, slot: bytes, done: asyncio.Task[Vouched]) -> None:
+    def _forget_question(self, slot: bytes, done: asyncio.Task[Validated]) -> None:
         del self._asking[slot]
         if not done.cancelled():
             done.exception()  # seen, even if everyone who waited has hung up
 
-    async def _learn(self, key: bytes, token: str, request: Scope) -> Vouched:
+    async def _learn(self, key: bytes, token: str, request: Scope) -> Validated:
         try:
             vouched = await self._validator.validate(token, request)
         except AuthenticationFailed as refusal:
             _remember(self._refused, key, (str(refusal), self._clock() + REFUSAL_SECONDS))
             raise
-        except ExchangeFailed as failure:
+        except ServiceFailed as failure:
             _log.warning("%s could not be asked about a token: %s", self._validator.service, failure)
             raise IdentityUnavailable(f"{self._validator.service} can't be asked about the token now") from None
         if self._is_over(vouched):
@@ -137,7 +137,7 @@ class Remembering:
             _remember(self._good, key, (vouched, self._clock() + self._seconds))
         return vouched
 
-    def _is_over(self, vouched: Vouched) -> bool:
+    def _is_over(self, vouched: Validated) -> bool:
         return vouched.expires is not None and vouched.expires <= self._now()
 
 

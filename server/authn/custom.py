@@ -13,11 +13,11 @@ from starlette.types import Scope
 from policy.vocabulary import Principal
 from server.authn.attributes import MAX_VALUE_LENGTH, MAX_VALUES, spelled
 from server.authn.authenticator import AuthenticationFailed
-from server.authn.caching import Vouched
+from server.authn.caching import Validated
 from server.authn.elsewhere import says_elsewhere
 from server.authn.strict_json import is_plain, read_object
 from server.authn.token_rules import is_name
-from server.net.http_client import Exchange, ExchangeFailed
+from server.net.http_client import ServiceClient, ServiceFailed
 
 _SECRET_HEADERS: Final = frozenset(
     {b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"api-key", b"x-goog-api-key"}
@@ -40,17 +40,17 @@ class CustomValidator:
     def __init__(self, endpoint: str, name: Callable[[str], str], context: ssl.SSLContext) -> None:
         self._endpoint = endpoint
         self._name = name
-        self._exchange = Exchange(context)
+        self._exchange = ServiceClient(context)
 
-    async def validate(self, token: str, request: Scope) -> Vouched:
-        """Who the endpoint says it is; raises `AuthenticationFailed`, `ExchangeFailed` and nothing else."""
+    async def validate(self, token: str, request: Scope) -> Validated:
+        """Who the endpoint says it is; raises `AuthenticationFailed`, `ServiceFailed` and nothing else."""
         question = _encode({"api_key": token, "request": _described(request)}).encode()
         reply = await self._exchange.send("POST", self._endpoint, {"content-type": "application/json"}, question)
         if reply.status in _REFUSALS:
             raise AuthenticationFailed("the authentication endpoint does not accept the token")
         if reply.status != 200:
-            raise ExchangeFailed(f"the answer's status was {reply.status}")
-        return Vouched(self._principal(reply.content, token))
+            raise ServiceFailed(f"the answer's status was {reply.status}")
+        return Validated(self._principal(reply.content, token))
 
     async def close(self) -> None:
         """Close every connection."""
@@ -60,7 +60,7 @@ class CustomValidator:
         try:
             answer = read_object(content)
         except ValueError:
-            raise ExchangeFailed("the answer is not a JSON object") from None
+            raise ServiceFailed("the answer is not a JSON object") from None
         given = answer.get("attributes")
         given = answer.get("access_attributes") if given is None else given
         if says_elsewhere(answer) or (isinstance(given, dict) and says_elsewhere(given)):
@@ -69,7 +69,7 @@ class CustomValidator:
             )
         found = answer.get("principal")
         if found is not None and not is_name(found):
-            raise ExchangeFailed("the answer's `principal` is not the name of a principal")
+            raise ServiceFailed("the answer's `principal` is not the name of a principal")
         attributes = _attributes(given)
         name = self._name(token)
         return Principal(found or name, self._endpoint, attributes or {"namespaces": (name,)})
@@ -93,17 +93,17 @@ def _attributes(given: object) -> Mapping[str, tuple[str, ...]]:
     if given is None:
         return {}
     if not isinstance(given, dict):
-        raise ExchangeFailed("the answer's attributes are not an object of lists")
+        raise ServiceFailed("the answer's attributes are not an object of lists")
     found: dict[str, tuple[str, ...]] = {}
     for name, values in given.items():
         if values is None or values == []:
             continue
         texts: list[Any] = [spelled(value) for value in values] if isinstance(values, list) else [None]
         if not all(is_plain(text, MAX_VALUE_LENGTH) for text in texts):
-            raise ExchangeFailed("the answer has an attribute that is not a list of plain texts")
+            raise ServiceFailed("the answer has an attribute that is not a list of plain texts")
         if not is_plain(name, MAX_VALUE_LENGTH):
-            raise ExchangeFailed("the answer has an attribute without a plain name")
+            raise ServiceFailed("the answer has an attribute without a plain name")
         found[name] = tuple(dict.fromkeys(texts))
     if sum(map(len, found.values())) > MAX_VALUES:
-        raise ExchangeFailed(f"the answer has more than {MAX_VALUES} attribute values")
+        raise ServiceFailed(f"the answer has more than {MAX_VALUES} attribute values")
     return found

@@ -10,10 +10,10 @@ from starlette.types import Scope
 from policy.vocabulary import Principal
 from server.authn.attributes import MAX_VALUES, ClaimsMapping
 from server.authn.authenticator import AuthenticationFailed
-from server.authn.caching import Vouched
+from server.authn.caching import Validated
 from server.authn.strict_json import read_list, read_object
 from server.authn.token_rules import is_name
-from server.net.http_client import Exchange, ExchangeFailed, Reply
+from server.net.http_client import ServiceClient, ServiceFailed, ServiceReply
 
 ORGANIZATIONS: Final = "organizations"
 """The claim that holds the logins of the user's organizations; they are asked for only where it is mapped."""
@@ -35,20 +35,20 @@ class GitHubValidator:
     def __init__(self, api_base_url: str, mapping: ClaimsMapping, context: ssl.SSLContext) -> None:
         self._url = api_base_url
         self._mapping = mapping
-        self._exchange = Exchange(context)
+        self._exchange = ServiceClient(context)
 
-    async def validate(self, token: str, request: Scope) -> Vouched:
-        """Who GitHub says it is; raises `AuthenticationFailed`, `ExchangeFailed` and nothing else."""
+    async def validate(self, token: str, request: Scope) -> Validated:
+        """Who GitHub says it is; raises `AuthenticationFailed`, `ServiceFailed` and nothing else."""
         reply = await self._get("/user", token)
         if reply.status in (401, 403):
             raise AuthenticationFailed("GitHub does not accept the token")
         user = _user(_content(reply))
         login = user.get("login")
         if not is_name(login):
-            raise ExchangeFailed("the answer is not a GitHub user")
+            raise ServiceFailed("the answer is not a GitHub user")
         if ORGANIZATIONS in self._mapping.pairs:
             user[ORGANIZATIONS] = await self._organizations(token)
-        return Vouched(Principal(login, self._url, self._mapping.attributes(user)))
+        return Validated(Principal(login, self._url, self._mapping.attributes(user)))
 
     async def close(self) -> None:
         """Close every connection."""
@@ -68,14 +68,14 @@ class GitHubValidator:
                 return found
         raise AuthenticationFailed(f"the token's user has more than {MAX_VALUES} organizations")
 
-    async def _get(self, path: str, token: str) -> Reply:
+    async def _get(self, path: str, token: str) -> ServiceReply:
         reply = await self._exchange.send("GET", self._url + path, _HEADERS | {"authorization": f"Bearer {token}"})
         if reply.status == 429 or (reply.status == 403 and _is_about_the_rate(reply)):
-            raise ExchangeFailed("the limit of requests is reached")
+            raise ServiceFailed("the limit of requests is reached")
         return reply
 
 
-def _is_about_the_rate(reply: Reply) -> bool:
+def _is_about_the_rate(reply: ServiceReply) -> bool:
     """True if a 403 says that GitHub has been asked too often, and nothing about the token."""
     if reply.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in reply.headers:
         return True
@@ -83,9 +83,9 @@ def _is_about_the_rate(reply: Reply) -> bool:
     return b"rate limit" in reply.content.lower()
 
 
-def _content(reply: Reply) -> bytes:
+def _content(reply: ServiceReply) -> bytes:
     if reply.status != 200:
-        raise ExchangeFailed(f"the answer's status was {reply.status}")
+        raise ServiceFailed(f"the answer's status was {reply.status}")
     return reply.content
 
 
@@ -93,7 +93,7 @@ def _user(content: bytes) -> dict[str, Any]:
     try:
         return read_object(content)
     except ValueError:
-        raise ExchangeFailed("the answer is not a GitHub user") from None
+        raise ServiceFailed("the answer is not a GitHub user") from None
 
 
 def _logins(content: bytes) -> list[str]:
@@ -102,5 +102,5 @@ def _logins(content: bytes) -> list[str]:
     except (ValueError, TypeError, KeyError):
         logins = [None]
     if not all(is_name(login) for login in logins):
-        raise ExchangeFailed("the answer is not a list of organizations")
+        raise ServiceFailed("the answer is not a list of organizations")
     return logins

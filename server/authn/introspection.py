@@ -17,11 +17,11 @@ from starlette.types import Scope
 from policy.vocabulary import Principal
 from server.authn.attributes import ClaimsMapping
 from server.authn.authenticator import AuthenticationFailed
-from server.authn.caching import Vouched
+from server.authn.caching import Validated
 from server.authn.strict_json import read_object
 from server.authn.token_rules import TokenRules, check_issuer_and_audience, check_times, subject_of
 from server.local_files.secrets import UnusableSecret, read_secret
-from server.net.http_client import Exchange, ExchangeFailed
+from server.net.http_client import ServiceClient, ServiceFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +59,17 @@ class IntrospectionValidator:
         self._rules = rules
         self._mapping = mapping
         self._client = settings
-        self._exchange = Exchange(context)
+        self._exchange = ServiceClient(context)
         self._now = now
 
-    async def validate(self, token: str, request: Scope) -> Vouched:
-        """Who the endpoint says it is; raises `AuthenticationFailed`, `ExchangeFailed` and nothing else."""
+    async def validate(self, token: str, request: Scope) -> Validated:
+        """Who the endpoint says it is; raises `AuthenticationFailed`, `ServiceFailed` and nothing else."""
         headers, proof = await self._credentials()
         form = urlencode({"token": token, "token_type_hint": "access_token", **proof}).encode("ascii")
         reply = await self._exchange.send("POST", self._url, headers, form)
         if reply.status != 200:
             # 401 here is about this server's own client id and secret, not about the token.
-            raise ExchangeFailed(f"the answer's status was {reply.status}")
+            raise ServiceFailed(f"the answer's status was {reply.status}")
         return self._vouched(self._claims(reply.content))
 
     async def close(self) -> None:
@@ -83,7 +83,7 @@ class IntrospectionValidator:
             try:
                 secret = await asyncio.to_thread(read_secret, secret, for_header=False)
             except UnusableSecret as unusable:
-                raise ExchangeFailed(f"the `client_secret_file` `{client.client_secret}` {unusable}") from None
+                raise ServiceFailed(f"the `client_secret_file` `{client.client_secret}` {unusable}") from None
         headers = {"content-type": "application/x-www-form-urlencoded"}
         if client.in_body:
             return headers, {"client_id": client.client_id, "client_secret": secret}
@@ -95,7 +95,7 @@ class IntrospectionValidator:
         try:
             return read_object(content)
         except ValueError:
-            failure = ExchangeFailed("the answer is not a JSON object")
+            failure = ServiceFailed("the answer is not a JSON object")
         try:
             claims = read_object(content, finite=False)
         except ValueError:
@@ -104,10 +104,10 @@ class IntrospectionValidator:
         check_times(claims, self._now(), self._rules.leeway)
         raise failure
 
-    def _vouched(self, claims: dict[str, Any]) -> Vouched:
+    def _vouched(self, claims: dict[str, Any]) -> Validated:
         if claims.get("active") is not True:
             raise AuthenticationFailed("the token is not active")
         expires = check_times(claims, self._now(), self._rules.leeway)
         issuer = check_issuer_and_audience(claims, self._rules) or self._rules.issuer or self._url
         principal = Principal(subject_of(claims, "username"), issuer, self._mapping.attributes(claims))
-        return Vouched(principal, None if expires is None else expires + self._rules.leeway)
+        return Validated(principal, None if expires is None else expires + self._rules.leeway)

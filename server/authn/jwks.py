@@ -11,9 +11,9 @@ from typing import Final
 
 from server.authn.allowance import Allowance
 from server.authn.authenticator import IdentityUnavailable
-from server.authn.key_source import Endpoint
+from server.authn.key_source import KeyEndpoint
 from server.authn.keys import KeySet, parse_key_set
-from server.net.http_client import ExchangeFailed
+from server.net.http_client import ServiceFailed
 
 MAX_STALE_SECONDS: Final = 24 * 3600.0
 """How long the last good keys serve while the endpoint fails, from the moment when they were last confirmed."""
@@ -36,7 +36,9 @@ _log: Final = logging.getLogger(__name__)
 class KeySource:
     """The current keys of one issuer. Belongs to one event loop; `clock` counts seconds and never runs backwards."""
 
-    def __init__(self, endpoint: Endpoint, recheck_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, endpoint: KeyEndpoint, recheck_seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._endpoint = endpoint
         self._recheck_seconds = recheck_seconds
         self._clock = clock
@@ -106,7 +108,7 @@ class KeySource:
         try:
             content = await self._endpoint.read()
             keys = self._keys if self._keys is not None and content == self._content else parse_key_set(content)
-        except (ExchangeFailed, ValueError) as failure:
+        except (ServiceFailed, ValueError) as failure:
             self._fail()
             _log.warning("the keys at `%s` could not be read: %s", self._endpoint.address, failure)
             return

@@ -15,7 +15,7 @@ from policy.source.diagnostics import quoted
 from server.local_files.reading import UnreadableFile, read_small
 from server.local_files.secrets import HEADER_TEXT, UnusableSecret, read_secret
 from server.local_files.trust import why_changeable
-from server.net.http_client import MAX_BYTES, Exchange, ExchangeFailed
+from server.net.http_client import MAX_BYTES, ServiceClient, ServiceFailed
 from server.net.log_filter import without_secrets
 from server.net.plain_http import is_allowed
 from server.net.tls import client_context
@@ -25,14 +25,14 @@ class UnusableEndpoint(ValueError):
     """The configured address of the keys can't work; the message says why, and quotes no part that may be secret."""
 
 
-class Endpoint(Protocol):
+class KeyEndpoint(Protocol):
     """Something that yields a small document; `address` names it in logs, without query or credentials."""
 
     @property
     def address(self) -> str: ...
 
     async def read(self) -> bytes:
-        """The content, at most 256 KB, within 5 seconds; raises `ExchangeFailed` and nothing else."""
+        """The content, at most 256 KB, within 5 seconds; raises `ServiceFailed` and nothing else."""
         ...
 
 
@@ -44,7 +44,7 @@ def open_endpoint(
     verify_tls: bool,
     token_file: Path | None = None,
     allow_http: Collection[str] = (),
-) -> Endpoint:
+) -> KeyEndpoint:
     """The endpoint at `uri`: `file:///…`, `https://…`, or `http://…` on a loopback address or a host in `allow_http`.
 
     `token`, or what is in `token_file` at each reading, is sent as a bearer token, to this endpoint alone. Nothing is
@@ -96,12 +96,12 @@ class _FileEndpoint:
         try:
             return await asyncio.to_thread(self._read)
         except UnreadableFile as unreadable:
-            raise ExchangeFailed(f"the file {unreadable}") from None
+            raise ServiceFailed(f"the file {unreadable}") from None
 
     def _read(self) -> bytes:
         reason = why_changeable(self._path)
         if reason is not None:
-            raise ExchangeFailed(f"it is not safe to believe: {reason}")
+            raise ServiceFailed(f"it is not safe to believe: {reason}")
         return read_small(self._path, MAX_BYTES)
 
 
@@ -120,13 +120,13 @@ class _HttpEndpoint:
         if token is not None:
             headers["authorization"] = f"Bearer {token}"
         # Connections of its own for each reading: they are an hour apart.
-        exchange = Exchange(self._context)
+        exchange = ServiceClient(self._context)
         try:
             reply = await exchange.send("GET", self._uri, headers)
         finally:
             await exchange.close()
         if reply.status != httpx.codes.OK:
-            raise ExchangeFailed(f"the answer's status was {reply.status}")
+            raise ServiceFailed(f"the answer's status was {reply.status}")
         return reply.content
 
     async def _current_token(self) -> str | None:
@@ -136,7 +136,7 @@ class _HttpEndpoint:
             # At each reading: whatever renews the token writes the file anew.
             return await asyncio.to_thread(read_secret, self._token, for_header=True)
         except UnusableSecret as unusable:
-            raise ExchangeFailed(f"its `token_file` `{self._token}` {unusable}") from None
+            raise ServiceFailed(f"its `token_file` `{self._token}` {unusable}") from None
 
 
 def _path_of(parts: SplitResult) -> Path:

@@ -11,10 +11,10 @@ from starlette.types import Scope
 from policy.vocabulary import Principal
 from server.authn.attributes import ClaimsMapping
 from server.authn.authenticator import AuthenticationFailed
-from server.authn.caching import Vouched
+from server.authn.caching import Validated
 from server.authn.strict_json import read_object
 from server.authn.token_rules import is_name
-from server.net.http_client import Exchange, ExchangeFailed
+from server.net.http_client import ServiceClient, ServiceFailed
 
 REVIEW_PATH: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
@@ -35,21 +35,21 @@ class KubernetesValidator:
         self._issuer = api_server_url
         self._url = api_server_url + REVIEW_PATH
         self._mapping = mapping
-        self._exchange = Exchange(context)
+        self._exchange = ServiceClient(context)
 
-    async def validate(self, token: str, request: Scope) -> Vouched:
-        """Who the API server says it is; raises `AuthenticationFailed`, `ExchangeFailed` and nothing else."""
+    async def validate(self, token: str, request: Scope) -> Validated:
+        """Who the API server says it is; raises `AuthenticationFailed`, `ServiceFailed` and nothing else."""
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         reply = await self._exchange.send("POST", self._url, headers, _REVIEW)
         if reply.status in (401, 403):
             raise AuthenticationFailed("the Kubernetes API server does not accept the token")
         if reply.status not in (200, 201):
-            raise ExchangeFailed(f"the answer's status was {reply.status}")
+            raise ServiceFailed(f"the answer's status was {reply.status}")
         user = _user(reply.content)
         name = user.get("username")
         if not is_name(name) or name == _NOBODY:
             raise AuthenticationFailed("the Kubernetes API server names nobody for the token")
-        return Vouched(Principal(name, self._issuer, self._mapping.attributes(user)))
+        return Validated(Principal(name, self._issuer, self._mapping.attributes(user)))
 
     async def close(self) -> None:
         """Close every connection."""
@@ -63,5 +63,5 @@ def _user(content: bytes) -> Mapping[str, Any]:
         status = None
     user = status.get("userInfo") if isinstance(status, dict) else None
     if not isinstance(user, dict):
-        raise ExchangeFailed("the answer is not a SelfSubjectReview")
+        raise ServiceFailed("the answer is not a SelfSubjectReview")
     return user

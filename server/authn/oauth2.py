@@ -21,7 +21,7 @@ from server.authn.jwks import KeySource
 from server.authn.key_source import open_endpoint
 from server.authn.keys import KeySet
 from server.authn.token_rules import LEEWAY_SECONDS, TokenRules
-from server.authn.verify import UnknownKey, verify
+from server.authn.verify import KeyNotFound, verify
 
 MAX_CACHED_TOKENS: Final = 10_000
 DEFAULT_MAPPING: Final = ClaimsMapping(DEFAULT_CLAIMS, is_default=True)
@@ -91,7 +91,7 @@ class OAuth2Authenticator:
         while True:
             try:
                 return self._admit(token, digest, keys)
-            except UnknownKey:
+            except KeyNotFound:
                 if self._clock() < self._refused.get(digest, -math.inf):
                     raise
                 # Only keys that were read after the token came can tell that its key doesn't exist.

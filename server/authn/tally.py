@@ -21,7 +21,7 @@ _USUAL: Final = (
 """Where issuers usually put such claims; a hint names those that a token has."""
 
 
-class Counters(Protocol):
+class ClaimTotals(Protocol):
     """Counts mapped claims; the labels are names from the configuration alone."""
 
     def expect(self, issuer: str, claims: Collection[str]) -> None:
@@ -41,7 +41,7 @@ class Tally:
     """The count for one issuer. `named_by` is the claim that names the caller, which every token has."""
 
     def __init__(
-        self, issuer: str, claims: Collection[str], named_by: str, is_default: bool, counters: Counters
+        self, issuer: str, claims: Collection[str], named_by: str, is_default: bool, counters: ClaimTotals
     ) -> None:
         self._issuer = issuer
         self._claims = tuple(claim for claim in claims if claim != named_by)
@@ -95,7 +95,7 @@ class Tally:
 class Tallies:
     """The counts of all issuers."""
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: ClaimTotals) -> None:
         self._counters = counters
         self._tallies: dict[str, Tally] = {}
 

@@ -16,7 +16,7 @@ from server.authn.verify import MAX_TOKEN_LENGTH
 _PAYLOAD: Final = re.compile(r"[A-Za-z0-9_-]+\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
 
 
-class ByForm:
+class TokenRouter:
     """Sends a JWT to whoever is named by its `iss`, and anything else to the endpoint that can be asked about it.
 
     `signed` holds the judges by issuer; under None is the one for every issuer. What a token says of itself only

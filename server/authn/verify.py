@@ -18,7 +18,7 @@ _THREE_SEGMENTS: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za
 _TYPES: Final = frozenset({"jwt", "at+jwt"})
 
 
-class UnknownKey(AuthenticationFailed):
+class KeyNotFound(AuthenticationFailed):
     """The set lacks the token's key, but nothing else is wrong with the token; the issuer may have published it since.
 
     Such a token names a key that isn't there, or names none and none, several or a wrong one fit it.
@@ -40,7 +40,7 @@ def verify(token: str, rules: TokenRules, keys: KeySet, now: float) -> VerifiedT
 
     A token with `kid` is checked with a key of that name alone, one without with any; exactly one distinct key must fit
     its `alg`. Keys and addresses in the token itself (`jwk`, `jku`, `x5c`, `x5u`) are never looked at. Raises
-    `UnknownKey` where other keys could make the token good, `AuthenticationFailed` for every other fault whatever its
+    `KeyNotFound` where other keys could make the token good, `AuthenticationFailed` for every other fault whatever its
     kind, and nothing else.
     """
     try:
@@ -83,21 +83,21 @@ def _named_key(header: dict[str, Any]) -> tuple[str | None, str]:
     return kid, algorithm
 
 
-def _doubt(kid: str | None, algorithm: str, keys: KeySet, signed: bytes, signature: bytes) -> UnknownKey | None:
+def _doubt(kid: str | None, algorithm: str, keys: KeySet, signed: bytes, signature: bytes) -> KeyNotFound | None:
     """None where the signature is good; why it isn't where other keys could make it so. Raises where they could not."""
     if not keys.named(kid):
-        return UnknownKey("the token names a key that its issuer doesn't publish")
+        return KeyNotFound("the token names a key that its issuer doesn't publish")
     candidates = keys.fitting(kid, algorithm)
     if not candidates:
-        return UnknownKey("the token's `alg` is not one that its key is for")
+        return KeyNotFound("the token's `alg` is not one that its key is for")
     if len(candidates) > 1:
-        return UnknownKey("the token doesn't single out one of its issuer's keys")
+        return KeyNotFound("the token doesn't single out one of its issuer's keys")
     if candidates[0].verify(signed, signature):
         return None
     sentence = "the token's signature doesn't fit its issuer's key"
     if kid is not None:
         raise AuthenticationFailed(sentence)
-    return UnknownKey(sentence)
+    return KeyNotFound(sentence)
 
 
 def _check_claims(claims: dict[str, Any], rules: TokenRules, now: float) -> VerifiedToken:

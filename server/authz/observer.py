@@ -9,7 +9,7 @@ from policy.vocabulary import Verdict
 from server.authz.contract.errors import Failure
 
 
-class Kind(StrEnum):
+class QuestionKind(StrEnum):
     """What a decision is about."""
 
     ROUTE = "route"
@@ -17,7 +17,7 @@ class Kind(StrEnum):
     LIST = "list"
 
 
-class Effect(StrEnum):
+class Outcome(StrEnum):
     """What a decision says; `filter` leaves it to each record of a list, `unavailable` means that there is none."""
 
     PERMIT = "permit"
@@ -27,16 +27,21 @@ class Effect(StrEnum):
 
 
 EFFECTS: Final = (
-    *((kind, effect) for kind in (Kind.ROUTE, Kind.RESOURCE) for effect in Effect if effect is not Effect.FILTER),
-    (Kind.LIST, Effect.FILTER),
-    (Kind.LIST, Effect.UNAVAILABLE),
+    *(
+        (kind, effect)
+        for kind in (QuestionKind.ROUTE, QuestionKind.RESOURCE)
+        for effect in Outcome
+        if effect is not Outcome.FILTER
+    ),
+    (QuestionKind.LIST, Outcome.FILTER),
+    (QuestionKind.LIST, Outcome.UNAVAILABLE),
 )
 """Every pair that there is."""
 
 
-def effect_of(verdict: Verdict) -> Effect:
+def outcome_of(verdict: Verdict) -> Outcome:
     """What a decision with that verdict says."""
-    return Effect.PERMIT if verdict is Verdict.PERMIT else Effect.DENY
+    return Outcome.PERMIT if verdict is Verdict.PERMIT else Outcome.DENY
 
 
 class Observer(Protocol):
@@ -46,7 +51,7 @@ class Observer(Protocol):
         """OPA was asked, and answered or failed to after that long."""
         ...
 
-    def decided(self, kind: Kind, effect: Effect, count: int = 1) -> None:
+    def decided(self, kind: QuestionKind, effect: Outcome, count: int = 1) -> None:
         """So many decisions were made."""
         ...
 
@@ -55,13 +60,13 @@ class Observer(Protocol):
         ...
 
 
-class Unobserved:
+class NullObserver:
     """Looks away."""
 
     def answered(self, seconds: float) -> None:
         """Nothing."""
 
-    def decided(self, kind: Kind, effect: Effect, count: int = 1) -> None:
+    def decided(self, kind: QuestionKind, effect: Outcome, count: int = 1) -> None:
         """Nothing."""
 
     def unavailable(self, failure: Failure) -> None:

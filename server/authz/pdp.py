@@ -10,8 +10,8 @@ from server.authz.contract.answer import Answer, read_answer, read_answers, read
 from server.authz.contract.errors import SILENCE, Failure, PolicyUnavailable
 from server.authz.contract.question import MALFORMED, NEITHER, ListQuestion, Question, encode, encode_list, encode_many
 from server.authz.contract.record_filter import RecordFilter, read_filter
-from server.authz.observer import Effect, Kind, Observer, Unobserved, effect_of
-from server.authz.opa.batching import Gathering
+from server.authz.observer import NullObserver, Observer, Outcome, QuestionKind, outcome_of
+from server.authz.opa.batching import QuestionBatcher
 from server.authz.opa.breaker import Breaker
 from server.authz.opa.transport import Entrypoint, OpaTransport
 
@@ -37,8 +37,8 @@ class PolicyDecisionPoint:
         self.live_revision: str | None = None
         self.live_since: float | None = None
         self._transport = transport
-        self._gathering = Gathering(transport)
-        self._observer = Unobserved() if observer is None else observer
+        self._gathering = QuestionBatcher(transport)
+        self._observer = NullObserver() if observer is None else observer
         self._breaker = Breaker(time.monotonic)
 
     async def ask(self, question: Question) -> Answer:
@@ -78,9 +78,9 @@ class PolicyDecisionPoint:
             self._check_revision(found.revision)
         except PolicyUnavailable as failure:
             self.no_decision(failure)
-            self._observer.decided(Kind.LIST, Effect.UNAVAILABLE)
+            self._observer.decided(QuestionKind.LIST, Outcome.UNAVAILABLE)
             raise
-        self._observer.decided(Kind.LIST, Effect.FILTER)
+        self._observer.decided(QuestionKind.LIST, Outcome.FILTER)
         return found
 
     async def probe(self, question: Question) -> Answer:
@@ -116,15 +116,15 @@ class PolicyDecisionPoint:
 
     def _decided(self, answer: Answer) -> None:
         if answer.route is not None:
-            self._observer.decided(Kind.ROUTE, effect_of(answer.route.verdict))
+            self._observer.decided(QuestionKind.ROUTE, outcome_of(answer.route.verdict))
         if answer.resource is not None:
-            self._observer.decided(Kind.RESOURCE, effect_of(answer.resource.verdict))
+            self._observer.decided(QuestionKind.RESOURCE, outcome_of(answer.resource.verdict))
 
     def _undecided(self, question: Question) -> None:
         if question.route is not None:
-            self._observer.decided(Kind.ROUTE, Effect.UNAVAILABLE)
+            self._observer.decided(QuestionKind.ROUTE, Outcome.UNAVAILABLE)
         if question.resource is not None:
-            self._observer.decided(Kind.RESOURCE, Effect.UNAVAILABLE)
+            self._observer.decided(QuestionKind.RESOURCE, Outcome.UNAVAILABLE)
 
     async def _exchange_probe(self, body: bytes) -> bytes:
         reply = await self._transport.exchange(body)

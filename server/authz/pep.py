@@ -15,7 +15,7 @@ from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.contract.question import ListQuestion, Question
 from server.authz.contract.record_filter import RecordFilter
 from server.authz.decision_log.log import DecisionLog
-from server.authz.decision_log.record import Limited, ListRecord, Tally, line_of_limit, lines_of
+from server.authz.decision_log.record import Limited, ListRecord, ListTally, line_of_limit, lines_of
 from server.authz.pdp import MOST_TOGETHER, PolicyDecisionPoint
 from server.authz.permit import MINT, AccessDenied, ListPermit, Permit
 
@@ -43,7 +43,7 @@ class Listing:
 
     def __init__(self, permit: ListPermit, ask: Callable[[Sequence[Question]], Awaitable[list[Answer]]]) -> None:
         self.permit = permit
-        self.tally = Tally()
+        self.tally = ListTally()
         self.seconds = 0.0
         self._ask = ask
 
@@ -112,7 +112,7 @@ class PolicyEnforcementPoint:
             answer = await self._pdp.filter(question)
         except PolicyUnavailable as failure:
             record = ListRecord(context.request_id, _new_id(), context.principal, action, kind)
-            await self._write([record.line(None, failure.reason, Tally(), _since(began))])
+            await self._write([record.line(None, failure.reason, ListTally(), _since(began))])
             raise
         decision_id = answer.decision_id or _new_id()
         record = ListRecord(context.request_id, decision_id, context.principal, action, kind)
@@ -150,7 +150,7 @@ class PolicyEnforcementPoint:
         self, context: RequestContext, kind: str, resources: Sequence[Resource], route: Route | None = None
     ) -> list[Permit]:
         """The same for all resources of the type `kind` that there are, logged as one list."""
-        questions, tally = _reads(context.principal, resources, route), Tally()
+        questions, tally = _reads(context.principal, resources, route), ListTally()
         began, decision_id, found, lines = time.perf_counter(), _new_id(), list[Permit](), list[str]()
         first: Answer | None = None
         fault: PolicyUnavailable | None = None
@@ -201,7 +201,7 @@ class PolicyEnforcementPoint:
         decision_id = answers[0].decision_id or _new_id()
         await write(decision_id, answers)
         _enter(context, questions[0], answers[0], decision_id)
-        return _permitted(questions, answers, decision_id, Tally())
+        return _permitted(questions, answers, decision_id, ListTally())
 
     async def _permit(self, context: RequestContext, question: Question, made: Sequence[str]) -> Permit:
         decision, decision_id = await self._decide(context, question, made)
@@ -243,7 +243,7 @@ def _reads(caller: Principal | Anonymous, resources: Sequence[Resource], route: 
 
 
 def _permitted(
-    questions: Sequence[Question], answers: Sequence[Answer], decision_id: str, tally: Tally
+    questions: Sequence[Question], answers: Sequence[Answer], decision_id: str, tally: ListTally
 ) -> list[Permit]:
     """A permit for each resource that may be read; every decision about one is counted in `tally`."""
     found = []

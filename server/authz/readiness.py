@@ -28,7 +28,7 @@ _WATCH_SECONDS: Final = 1.0
 _log = logging.getLogger("ostiary.opa")
 
 
-class Authentication(StrEnum):
+class AuthenticationMode(StrEnum):
     """Whether callers are asked who they are."""
 
     CONFIGURED = "configured"
@@ -45,7 +45,7 @@ class Readiness:
     wanted_revision: str | None
     live_revision: str | None
     age_seconds: float | None
-    authentication: Authentication
+    authentication: AuthenticationMode
     reason: str | None
 
     @property
@@ -57,7 +57,7 @@ class Readiness:
 class ReadinessProbe:
     """Finds out, each time it is asked, by real questions; it never raises."""
 
-    def __init__(self, pdp: PolicyDecisionPoint, control: ControlPlane, authentication: Authentication) -> None:
+    def __init__(self, pdp: PolicyDecisionPoint, control: ControlPlane, authentication: AuthenticationMode) -> None:
         self._pdp = pdp
         self._control = control
         self._authentication = authentication
@@ -86,7 +86,7 @@ class ReadinessProbe:
 
     async def _check_canary(self) -> None:
         """While authentication is off, the anonymous may be permitted everything; then somebody odder asks."""
-        off = self._authentication is Authentication.OFF
+        off = self._authentication is AuthenticationMode.OFF
         decision = (await (self._pdp.probe_neither(CANARY) if off else self._pdp.probe(CANARY))).route
         if decision is None or decision.verdict is not Verdict.DENY or decision.rule not in _BY_LAW:
             raise PolicyUnavailable(Failure.MALFORMED, "opa permits a question that every policy denies")

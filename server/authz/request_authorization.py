@@ -13,8 +13,8 @@ from server.authz.contract.errors import PolicyUnavailable
 from server.authz.decision_log.record import Limited
 from server.authz.pep import Listing, RequestContext
 from server.authz.permit import AccessDenied, Permit
-from server.http.errors import ApiError, forbidden, unauthenticated
-from server.quota.admission import Toll
+from server.http.errors import ApiError, access_denied, unauthenticated
+from server.quota.admission import RequestCharge
 
 
 class EnforcementPoint(Protocol):
@@ -67,33 +67,33 @@ class EnforcementPoint(Protocol):
 class Gate:
     """One request's way to the policy.
 
-    `judged` once the policy has allowed the route; `silent` once it gave no answer. `closed_to_strangers` says that
+    `judged` once the policy has allowed the route; `silent` once it gave no answer. `requires_token` says that
     authentication is configured, so that a caller without a token is asked for one where it is refused.
     """
 
-    __slots__ = ("_context", "_pep", "_route", "closed_to_strangers", "judged", "silent", "toll")
+    __slots__ = ("_context", "_pep", "_route", "charge", "judged", "requires_token", "silent")
 
     def __init__(
         self,
         pep: EnforcementPoint,
         context: RequestContext,
         route: vocabulary.Route,
-        toll: Toll | None = None,
+        charge: RequestCharge | None = None,
         *,
-        closed_to_strangers: bool,
+        requires_token: bool,
     ) -> None:
         self._pep = pep
         self._context = context
         self._route = route
-        self.toll = toll
-        self.closed_to_strangers = closed_to_strangers
+        self.charge = charge
+        self.requires_token = requires_token
         self.judged = False
         self.silent = False
 
     @property
-    def is_stranger(self) -> bool:
+    def lacks_token(self) -> bool:
         """The caller presented no token where one could be had."""
-        return self.closed_to_strangers and isinstance(self._context.principal, Anonymous)
+        return self.requires_token and isinstance(self._context.principal, Anonymous)
 
     async def enter(self) -> None:
         """Ask about the route and pay its toll, unless that is settled.
@@ -174,8 +174,8 @@ class Gate:
     async def _settle(self) -> None:
         """The policy allows the route, so what it costs is due."""
         self.judged = True
-        if self.toll is not None:
-            await self.toll.pay(self._context.limit)
+        if self.charge is not None:
+            await self.charge.pay(self._context.limit)
 
     def _refusal(self, denied: AccessDenied) -> ApiError:
-        return unauthenticated(denied) if self.is_stranger else forbidden(denied)
+        return unauthenticated(denied) if self.lacks_token else access_denied(denied)

@@ -25,7 +25,7 @@ from server.config.auth import (
 from server.config.decision_log import DecisionLogSetting, RotatedLog
 from server.config.home import FILES_FOLDER, RECORDS_FILE, home
 from server.config.server import ServerConfig
-from server.config.storage import LocalBlobs, S3Blobs, Storage
+from server.config.storage import LocalBlobs, S3Blobs, StorageConfig
 
 AUTHENTICATION_OFF: Final = (
     "AUTHENTICATION IS OFF: every caller is anonymous, every access question is permitted, and rules with conditions "
@@ -129,7 +129,7 @@ def _quotas(settings: ServerConfig) -> str:
     return ", ".join([*said, *rules, *together]) or "none"
 
 
-def _backends(storage: Storage) -> list[str]:
+def _backends(storage: StorageConfig) -> list[str]:
     """The databases of the records, each once; without addresses."""
     stores = (getattr(storage.stores, name) for name in type(storage.stores).model_fields)
     names = dict.fromkeys(None if store is None else store.backend for store in stores)
@@ -139,7 +139,7 @@ def _backends(storage: Storage) -> list[str]:
     ]
 
 
-def _place_of_files(storage: Storage) -> str:
+def _place_of_files(storage: StorageConfig) -> str:
     match storage.blobs:
         case None:
             return f"`{home() / FILES_FOLDER}`"

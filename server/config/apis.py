@@ -7,10 +7,10 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, GetCoreSchemaHandler, GetPydanticSchema, Tag
 from pydantic_core import CoreSchema, core_schema
 
-from server.config.base import Shape, chosen_by
+from server.config.base import StrictModel, chosen_by
 from server.config.later_providers import AgentsProvider, BedrockProvider, FaissProvider, LlamaGuardProvider
 from server.config.providers import EchoProvider, OllamaProvider, OpenAIProvider, ProviderConfig, VllmProvider
-from server.config.raw_value import Given
+from server.config.raw_value import RawValue
 from server.config.types import refusal, text, unknown_choice
 
 SERVED_APIS: Final = ("inference",)
@@ -23,7 +23,7 @@ def _api(value: object) -> object:
     word = text(value)
     if word in _LATER_APIS:
         raise refusal("not-available", f"`{word}` is not available in this version", whole=True)
-    if word not in SERVED_APIS and isinstance(value, Given):
+    if word not in SERVED_APIS and isinstance(value, RawValue):
         raise unknown_choice(value, (*SERVED_APIS, *_LATER_APIS))
     return word
 
@@ -48,7 +48,7 @@ _AgentsProvider = Annotated[
 ]
 
 
-class _Providers(Shape):
+class _Providers(StrictModel):
     agents: tuple[_AgentsProvider, ...] = ()
     inference: tuple[_InferenceProvider, ...] = ()
     safety: tuple[_SafetyProvider, ...] = ()
@@ -64,5 +64,5 @@ def _schema(_source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
     return core_schema.no_info_after_validator_function(_by_api, handler(_Providers), serialization=as_it_is)
 
 
-Providers = Annotated[dict[str, tuple[ProviderConfig, ...]], GetPydanticSchema(_schema)]
+ProvidersConfig = Annotated[dict[str, tuple[ProviderConfig, ...]], GetPydanticSchema(_schema)]
 """Provider instances by API, those of an API in the order of the file; each API admits its own provider types."""

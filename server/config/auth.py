@@ -10,7 +10,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from policy.issuers import GITHUB
 from server.authn.token_rules import LEEWAY_SECONDS
-from server.config.base import Shape, chosen_by
+from server.config.base import StrictModel, chosen_by
 from server.config.locations import (
     BaseUrl,
     FilePath,
@@ -43,7 +43,7 @@ def _long_enough(value: SecretStr) -> SecretStr:
     return value
 
 
-class JwksConfig(Shape):
+class JwksConfig(StrictModel):
     """The keys that sign tokens, by their address.
 
     `token`, or what is in `token_file` at each reading, is the bearer token for that endpoint; `key_recheck_period` is
@@ -62,7 +62,7 @@ class JwksConfig(Shape):
         return self
 
 
-class IntrospectionConfig(Shape):
+class IntrospectionConfig(StrictModel):
     """Where tokens can be asked about (RFC 7662), and as which client.
 
     A good answer is believed for `recheck_period` seconds; 0 asks about every request. The client's secret, which may
@@ -86,7 +86,7 @@ class IntrospectionConfig(Shape):
         return self
 
 
-class AskedConfig(Shape):
+class AskedConfig(StrictModel):
     """The way in which a service that vouches for tokens is asked.
 
     `tls_cafile` and `verify_tls` say how its certificate is verified. The hosts in `allow_http`, and this one, may be
@@ -186,7 +186,7 @@ class CustomConfig(AskedConfig):
         return {("endpoint",): self.endpoint}
 
 
-class ApiKeyConfig(Shape):
+class ApiKeyConfig(StrictModel):
     """`api_key`: keys that `ostiary key create` made, in the SQLite file `db_path` (default: the user's own)."""
 
     type: Annotated[Literal["api_key"], one_of("api_key")]
@@ -215,7 +215,7 @@ ProviderOfIdentity = Annotated[
 """Who vouches for callers."""
 
 
-class AuthConfig(Shape):
+class AuthConfig(StrictModel):
     """`server.auth`.
 
     `provider_config` None: authentication is off, which `require` forbids. `access_policy`, `route_policy` and

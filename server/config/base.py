@@ -9,17 +9,17 @@ from typing import Any, get_args
 from pydantic import AliasChoices, BaseModel, ConfigDict, Discriminator, model_validator
 from pydantic.fields import FieldInfo
 
-from server.config.raw_value import Given, Section
+from server.config.raw_value import RawValue, Section
 
 
 @dataclass(frozen=True, slots=True)
-class UnknownKey:
+class UnknownSetting:
     """Stands in the place of a value whose key isn't `known`, so that the error can suggest one that is."""
 
     known: tuple[str, ...]
 
 
-class Shape(BaseModel):
+class StrictModel(BaseModel):
     """A mapping of the file: unknown keys are refused, values aren't coerced, nothing changes afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
@@ -31,7 +31,9 @@ class Shape(BaseModel):
             return data
         known = cls.keys()
         left_out = data.emptied & cls._with_a_default() if isinstance(data, Section) else set[str]()
-        return {key: value if key in known else UnknownKey(known) for key, value in data.items() if key not in left_out}
+        return {
+            key: value if key in known else UnknownSetting(known) for key, value in data.items() if key not in left_out
+        }
 
     @classmethod
     def _with_a_default(cls) -> set[str]:
@@ -69,7 +71,7 @@ def chosen_by(key: str, *names: str) -> Discriminator:
 
     def tag(value: object) -> str | None:
         word = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
-        return word.text if isinstance(word, Given) else word if isinstance(word, str) else None
+        return word.text if isinstance(word, RawValue) else word if isinstance(word, str) else None
 
     context: dict[str, int | str | float] = {"key": key, "known": " ".join(names)}
     return Discriminator(

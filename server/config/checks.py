@@ -12,8 +12,8 @@ from policy.model_names import model_names
 from policy.source.diagnostics import Findings, did_you_mean, quoted
 from server.config.apis import SERVED_APIS
 from server.config.identity_checks import check_authentication
-from server.config.raw_value import UNRESOLVED, Given
-from server.config.tree import Path, Reading
+from server.config.raw_value import UNRESOLVED, RawValue
+from server.config.tree import Path, TreeReader
 
 _QUOTA_STORE: Final[Path] = ("server", "quota", "kvstore")
 _OF_KEYS: Final[tuple[Path, ...]] = (
@@ -34,7 +34,7 @@ _PAIRS: Final[tuple[tuple[Path, tuple[str, str], str], ...]] = (
 )
 
 
-def check(reading: Reading, findings: Findings) -> None:
+def check(reading: TreeReader, findings: Findings) -> None:
     """Add to the findings what is wrong between fields."""
     _provider_ids(reading, findings)
     _apis(reading, findings)
@@ -44,12 +44,12 @@ def check(reading: Reading, findings: Findings) -> None:
     check_authentication(reading, findings)
 
 
-def _provider_ids(reading: Reading, findings: Findings) -> None:
+def _provider_ids(reading: TreeReader, findings: Findings) -> None:
     for api in reading.mapping(("providers",)):
         lines: dict[str, int] = {}
         for path, provider in reading.entries(("providers", api)):
             given = provider.get("provider_id")
-            if not isinstance(given, Given):
+            if not isinstance(given, RawValue):
                 continue
             span = reading.span((*path, "provider_id"))
             if given.text in lines:
@@ -58,34 +58,36 @@ def _provider_ids(reading: Reading, findings: Findings) -> None:
             lines.setdefault(given.text, span.line)
 
 
-def _apis(reading: Reading, findings: Findings) -> None:
+def _apis(reading: TreeReader, findings: Findings) -> None:
     apis = reading.find(("apis",))
-    if not isinstance(apis, tuple) or not all(isinstance(api, Given) for api in apis):
+    if not isinstance(apis, tuple) or not all(isinstance(api, RawValue) for api in apis):
         return
-    listed = {api.text for api in apis if isinstance(api, Given)}
+    listed = {api.text for api in apis if isinstance(api, RawValue)}
     for api in SERVED_APIS:
         if api not in listed and reading.find(("providers", api)):
             message = f"`{api}` has providers, and `apis` leaves it out"
             findings.error("unlisted-api", reading.span(("providers", api)), message, "list it there")
 
 
-def _models(reading: Reading, findings: Findings) -> None:
+def _models(reading: TreeReader, findings: Findings) -> None:
     known = [provider.get("provider_id") for _, provider in reading.entries(("providers", "inference"))]
     taken: dict[str, tuple[int, bool]] = {}
     for path, model in reading.entries(("models",)):
         provider_id, model_id = model.get("provider_id"), model.get("model_id")
-        if isinstance(provider_id, Given):
+        if isinstance(provider_id, RawValue):
             _model_provider((*path, "provider_id"), provider_id, known, reading, findings)
-        if isinstance(provider_id, Given) and isinstance(model_id, Given):
+        if isinstance(provider_id, RawValue) and isinstance(model_id, RawValue):
             parts = (provider_id, model_id, model.get("provider_model_id"))
             _model_name((*path, "model_id"), parts, taken, reading, findings)
 
 
-def _model_provider(path: Path, wanted: Given, known: Sequence[object], reading: Reading, findings: Findings) -> None:
-    ids = [given.text for given in known if isinstance(given, Given)]
+def _model_provider(
+    path: Path, wanted: RawValue, known: Sequence[object], reading: TreeReader, findings: Findings
+) -> None:
+    ids = [given.text for given in known if isinstance(given, RawValue)]
     if wanted.text in ids or UNRESOLVED in known:
         return
-    shown = [given.text for given in known if isinstance(given, Given) and not given.variables]
+    shown = [given.text for given in known if isinstance(given, RawValue) and not given.variables]
     hint = did_you_mean("" if wanted.variables else wanted.text, shown) if shown else ""
     message = f"no provider of `inference` is called {wanted.described()}"
     findings.error("unknown-provider", reading.span(path), message, hint or "add it under `providers`")
@@ -93,9 +95,9 @@ def _model_provider(path: Path, wanted: Given, known: Sequence[object], reading:
 
 def _model_name(
     path: Path,
-    parts: tuple[Given, Given, object],
+    parts: tuple[RawValue, RawValue, object],
     taken: dict[str, tuple[int, bool]],
-    reading: Reading,
+    reading: TreeReader,
     findings: Findings,
 ) -> None:
     """`taken` says for each name so far in which line its model stands, and whether it is a bare `model_id`.
@@ -107,11 +109,11 @@ def _model_name(
     if own is UNRESOLVED:
         return
     span = reading.span(path)
-    names = model_names(provider_id.text, model_id.text, own.text if isinstance(own, Given) else None)
+    names = model_names(provider_id.text, model_id.text, own.text if isinstance(own, RawValue) else None)
     shared = next((name for name in names if name in taken), None)
     if shared is not None:
         line, bare = taken[shared]
-        from_environment = any(isinstance(part, Given) and part.variables for part in parts)
+        from_environment = any(isinstance(part, RawValue) and part.variables for part in parts)
         which = "a name" if from_environment else f"the name {quoted(shared)}"
         message = f"this model shares {which} with the model in line {line}"
         if bare and shared == model_id.text:
@@ -122,18 +124,18 @@ def _model_name(
         taken.setdefault(name, (span.line, name == model_id.text))
 
 
-def _stores(reading: Reading, findings: Findings) -> None:
+def _stores(reading: TreeReader, findings: Findings) -> None:
     stores: list[Path] = [("storage", "stores", store) for store in reading.mapping(("storage", "stores"))]
     for store in [*stores, _QUOTA_STORE]:
         _backend((*store, "backend"), store in _OF_KEYS, reading, findings)
     _own_namespaces(reading, findings)
 
 
-def _backend(path: Path, holds_keys: bool, reading: Reading, findings: Findings) -> None:
+def _backend(path: Path, holds_keys: bool, reading: TreeReader, findings: Findings) -> None:
     """What stands at `path` names a backend of the right kind: for keys and values, or for tables."""
     backends = reading.mapping(("storage", "backends"))
     wanted = reading.find(path)
-    if not isinstance(wanted, Given):
+    if not isinstance(wanted, RawValue):
         return
     if wanted.text not in backends:
         hint = did_you_mean("" if wanted.variables else wanted.text, backends) if backends else ""
@@ -141,23 +143,23 @@ def _backend(path: Path, holds_keys: bool, reading: Reading, findings: Findings)
         findings.error("unknown-backend", reading.span(path), message, hint or "add it under `storage.backends`")
         return
     kind = reading.find(("storage", "backends", wanted.text, "type"))
-    if isinstance(kind, Given) and kind.text.partition("_")[0] != ("kv" if holds_keys else "sql"):
+    if isinstance(kind, RawValue) and kind.text.partition("_")[0] != ("kv" if holds_keys else "sql"):
         message = f"the backend {wanted.described()} is of type `{kind.text}`"
         hint = f"this store takes a backend whose type starts with `{'kv_' if holds_keys else 'sql_'}`"
         findings.error("wrong-backend", reading.span(path), message, hint)
-    elif isinstance(kind, Given) and kind.text == "kv_redis" and path[:-1] != _QUOTA_STORE:
+    elif isinstance(kind, RawValue) and kind.text == "kv_redis" and path[:-1] != _QUOTA_STORE:
         message = f"the backend {wanted.described()} is of type `kv_redis`, which keeps counters and no records"
         findings.error("wrong-backend", reading.span(path), message, "use a `kv_sqlite` or a `kv_postgres` backend")
 
 
-def _own_namespaces(reading: Reading, findings: Findings) -> None:
+def _own_namespaces(reading: TreeReader, findings: Findings) -> None:
     """No two stores have one namespace of a backend. That no two have one `table_name` is said with the policies."""
     taken: dict[tuple[str, str], str] = {}
     for store in reading.mapping(("storage", "stores")):
         backend = reading.find(("storage", "stores", store, "backend"))
         path: Path = ("storage", "stores", store, "namespace")
         name = reading.find(path)
-        if not isinstance(backend, Given) or not isinstance(name, Given):
+        if not isinstance(backend, RawValue) or not isinstance(name, RawValue):
             continue
         place = (backend.text, name.text)
         if place in taken:
@@ -166,7 +168,7 @@ def _own_namespaces(reading: Reading, findings: Findings) -> None:
         taken.setdefault(place, store)
 
 
-def _pairs(reading: Reading, findings: Findings) -> None:
+def _pairs(reading: TreeReader, findings: Findings) -> None:
     for parent, pair, hint in _PAIRS:
         block = reading.mapping(parent)
         given = [key for key in pair if block.get(key) is not None]

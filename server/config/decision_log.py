@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Discriminator, Tag
 
-from server.config.base import Shape
+from server.config.base import StrictModel
 from server.config.locations import path
 from server.config.sizes import size
 from server.config.types import refusal, text, whole_number
@@ -30,7 +30,7 @@ def _sink(value: object) -> object:
     return STDOUT if value == STDOUT or text(value) == STDOUT else path(value)
 
 
-class RotatedLog(Shape):
+class RotatedLog(StrictModel):
     """A file that is renamed to `NAME.1` before it grows over `rotate_at` bytes, while `NAME.1` becomes `NAME.2`, and
     so on: `keep` files besides the one that is written to.
     """

@@ -13,8 +13,8 @@ from policy.authentication import OLD_KEYS
 from policy.source.diagnostics import Findings
 from server.config.auth import IssuerConfig
 from server.config.locations import ENCRYPT, UNENCRYPTED
-from server.config.raw_value import Given
-from server.config.tree import PROVIDER_CONFIG, Path, Reading
+from server.config.raw_value import RawValue
+from server.config.tree import PROVIDER_CONFIG, Path, TreeReader
 from server.config.types import switch
 from server.net.plain_http import is_allowed, is_exposed
 
@@ -30,12 +30,12 @@ _ADDRESSES: Final = (
 """The paths of addresses below a provider or an issuer."""
 
 
-def check_authentication(reading: Reading, findings: Findings) -> None:
+def check_authentication(reading: TreeReader, findings: Findings) -> None:
     """Add to the findings what is wrong, or dangerous, about authentication as a whole."""
     auth, provider = reading.mapping(_AUTH), reading.mapping(PROVIDER_CONFIG)
     required: object = False
     with suppress(PydanticCustomError):
-        required = isinstance(auth.get("require"), Given) and switch(auth["require"])
+        required = isinstance(auth.get("require"), RawValue) and switch(auth["require"])
     if required and auth.get("provider_config") is None and not any(key in auth for key in OLD_KEYS):
         message = "`require` asks for authentication, and no provider is configured in this environment"
         hint = "set the variable in `provider_config.type`, or write a `provider_config`"
@@ -43,11 +43,11 @@ def check_authentication(reading: Reading, findings: Findings) -> None:
     for path, asked in ((PROVIDER_CONFIG, provider), *reading.entries((*PROVIDER_CONFIG, "issuers"))):
         _unencrypted(path, asked, reading, findings)
     kind = provider.get("type")
-    if isinstance(kind, Given) and kind.text == "oauth2_token":
+    if isinstance(kind, RawValue) and kind.text == "oauth2_token":
         _issuers(reading, findings)
 
 
-def _issuers(reading: Reading, findings: Findings) -> None:
+def _issuers(reading: TreeReader, findings: Findings) -> None:
     provider = reading.mapping(PROVIDER_CONFIG)
     listed = list(reading.entries((*PROVIDER_CONFIG, "issuers")))
     if not listed:
@@ -62,7 +62,7 @@ def _issuers(reading: Reading, findings: Findings) -> None:
         place = (*path, "issuer") if "issuer" in issuer else path
         _issuer(path, issuer, place, reading, findings)
         name = issuer.get("issuer")
-        if isinstance(name, Given):
+        if isinstance(name, RawValue):
             span = reading.span(place)
             if name.text in lines:
                 message = f"{name.described()} is the `issuer` in line {lines[name.text]} already"
@@ -70,7 +70,7 @@ def _issuers(reading: Reading, findings: Findings) -> None:
             lines.setdefault(name.text, span.line)
 
 
-def _issuer(path: Path, issuer: Mapping[str, object], place: Path, reading: Reading, findings: Findings) -> None:
+def _issuer(path: Path, issuer: Mapping[str, object], place: Path, reading: TreeReader, findings: Findings) -> None:
     """`place` is where a warning about the issuer as a whole points to."""
     if issuer.get("jwks") is None and issuer.get("introspection") is None:
         of = "`provider_config`" if path == PROVIDER_CONFIG else "this issuer"
@@ -81,16 +81,16 @@ def _issuer(path: Path, issuer: Mapping[str, object], place: Path, reading: Read
         findings.warning("no-audience", reading.span(place), message, "set `audience`")
 
 
-def _unencrypted(path: Path, asked: Mapping[str, object], reading: Reading, findings: Findings) -> None:
+def _unencrypted(path: Path, asked: Mapping[str, object], reading: TreeReader, findings: Findings) -> None:
     """Addresses to which tokens, or from which keys, travel in plain: an error, or a warning where they are allowed."""
     listed = asked.get("allow_http")
-    allowed = [host.text for host in listed if isinstance(host, Given)] if isinstance(listed, tuple) else []
+    allowed = [host.text for host in listed if isinstance(host, RawValue)] if isinstance(listed, tuple) else []
     used: set[str] = set()
     for below in _ADDRESSES:
         place = (*path, *below)
         inner = asked.get(below[0])
         url = inner.get(below[-1]) if isinstance(inner, dict) else inner
-        if not isinstance(url, Given) or not _is_exposed(url.text):
+        if not isinstance(url, RawValue) or not _is_exposed(url.text):
             continue
         span, field = reading.span(place), f"`{below[-1]}`"
         used.add(urlsplit(url.text).hostname or "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from server.config.base import Shape
+from server.config.base import StrictModel
 from server.config.providers import ProviderConfig, ProviderSettings
 from server.config.storage import Namespace, SqliteStore, Table
 from server.config.types import Secret, not_yet, one_of
@@ -54,7 +54,7 @@ class BedrockProvider(ProviderConfig):
     config: BedrockSettings = BedrockSettings()
 
 
-class AgentsPersistence(Shape):
+class AgentsPersistence(StrictModel):
     """Where agents keep their state and their responses."""
 
     agent_state: Namespace

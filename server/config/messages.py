@@ -13,9 +13,9 @@ from policy.fields import kind_of
 from policy.source.diagnostics import Diagnostic, Severity, Span, did_you_mean, quoted
 from policy.source.document import Scalar
 from policy.source.environment import has_expression
-from server.config.base import UnknownKey
-from server.config.raw_value import UNRESOLVED, Given
-from server.config.tree import Path, Reading
+from server.config.base import UnknownSetting
+from server.config.raw_value import UNRESOLVED, RawValue
+from server.config.tree import Path, TreeReader
 from server.config.types import refusal, text, unknown_choice
 
 FINDING_LIMIT: Final = 100
@@ -28,7 +28,7 @@ _HOMES: Final = {
 }
 
 
-def explain(error: ValidationError, reading: Reading) -> list[Diagnostic]:
+def explain(error: ValidationError, reading: TreeReader) -> list[Diagnostic]:
     """One diagnostic for each mistake, up to a hundred; what is unresolved is reported already and gets none."""
     details = error.errors(include_url=False)
     misspelt = {meant for detail in details if (meant := _meant(detail, reading)) is not None}
@@ -45,23 +45,23 @@ def label(path: Path) -> str:
     return quoted(names[-1] + "".join(f"[{step}]" for step in after))
 
 
-def _meant(detail: ErrorDetails, reading: Reading) -> Path | None:
+def _meant(detail: ErrorDetails, reading: TreeReader) -> Path | None:
     """The place that an unknown key is a misspelling of."""
     stand_in = detail["input"]
-    if detail["type"] != "extra_forbidden" or not isinstance(stand_in, UnknownKey):
+    if detail["type"] != "extra_forbidden" or not isinstance(stand_in, UnknownSetting):
         return None
     path, _ = _located(detail["loc"], reading)
     near = did_you_mean(str(path[-1]), stand_in.known)
     return (*path[:-1], near.split("`")[1]) if near.endswith("?") else None
 
 
-def _lacked(detail: ErrorDetails, reading: Reading) -> Path | None:
+def _lacked(detail: ErrorDetails, reading: TreeReader) -> Path | None:
     """The place of a key that is missing; one that is there in another spelling is no mistake of its own."""
     path, lacking = _located(detail["loc"], reading)
     return (*path, str(lacking)) if detail["type"] == "missing" else None
 
 
-def _explained(detail: ErrorDetails, reading: Reading) -> Diagnostic | None:
+def _explained(detail: ErrorDetails, reading: TreeReader) -> Diagnostic | None:
     path, lacking = _located(detail["loc"], reading)
     context = detail.get("ctx", {})
     match detail["type"]:
@@ -84,7 +84,7 @@ def _explained(detail: ErrorDetails, reading: Reading) -> Diagnostic | None:
     return _error(reading.span(path), "wrong-value", f"{label(path)} can't be used as it is")
 
 
-def _located(steps: tuple[str | int, ...], reading: Reading) -> tuple[Path, str | int | None]:
+def _located(steps: tuple[str | int, ...], reading: TreeReader) -> tuple[Path, str | int | None]:
     """The innermost value that the steps lead to, and the last step if it leads nowhere.
 
     Pydantic puts the tags of unions among the steps; they lead nowhere and are passed over.
@@ -104,10 +104,10 @@ def _located(steps: tuple[str | int, ...], reading: Reading) -> tuple[Path, str 
     return path, lacking
 
 
-def _unknown_key(path: Path, stand_in: object, reading: Reading) -> Diagnostic | None:
+def _unknown_key(path: Path, stand_in: object, reading: TreeReader) -> Diagnostic | None:
     parent, key = path[:-1], str(path[-1])
     span = reading.places[path].key_span or reading.places[path].node.span
-    if not isinstance(stand_in, UnknownKey):
+    if not isinstance(stand_in, UnknownSetting):
         return _error(span, "repeated-key", f"{label(parent)} has {quoted(key)} under its other name already")
     message = f"{quoted(key)} is not a key of {label(parent)}"
     if parent == ("server", "auth") and key in OLD_KEYS:
@@ -119,7 +119,7 @@ def _unknown_key(path: Path, stand_in: object, reading: Reading) -> Diagnostic |
     return _error(span, "unknown-key", message, hint)
 
 
-def _refused(path: Path, context: dict[str, Any], reading: Reading) -> Diagnostic:
+def _refused(path: Path, context: dict[str, Any], reading: TreeReader) -> Diagnostic:
     path = (*path, *context["below"])
     sentence = context["sentence"] if context["whole"] else f"{label(path)} {context['sentence']}"
     node = reading.places[path].node
@@ -128,7 +128,7 @@ def _refused(path: Path, context: dict[str, Any], reading: Reading) -> Diagnosti
     return _error(reading.span(path), context["code"], sentence, context["hint"])
 
 
-def _unknown_member(path: Path, key: str, known: list[str], reading: Reading) -> Diagnostic | None:
+def _unknown_member(path: Path, key: str, known: list[str], reading: TreeReader) -> Diagnostic | None:
     """The value at `path` should say in `key` which of the `known` ones it is."""
     block = reading.at(path)
     if not isinstance(block, dict):
@@ -140,12 +140,12 @@ def _unknown_member(path: Path, key: str, known: list[str], reading: Reading) ->
         return None
     try:
         text(value)
-        raise unknown_choice(value, known) if isinstance(value, Given) else refusal("wrong-kind", "takes text")
+        raise unknown_choice(value, known) if isinstance(value, RawValue) else refusal("wrong-kind", "takes text")
     except PydanticCustomError as refused:
         return _refused((*path, key), refused.context or {}, reading)
 
 
-def _lacking(path: Path, key: str, hint: str, reading: Reading) -> Diagnostic:
+def _lacking(path: Path, key: str, hint: str, reading: TreeReader) -> Diagnostic:
     left_out = reading.places.get((*path, key))
     if left_out is None:
         return _error(reading.span(path), "missing-key", f"{label(path)} has no `{key}`", hint)
@@ -153,7 +153,7 @@ def _lacking(path: Path, key: str, hint: str, reading: Reading) -> Diagnostic:
     return _error(left_out.node.span, "missing-key", message, "write a default: `${env.NAME:=default}`")
 
 
-def _wrong_kind(path: Path, expected: str, reading: Reading) -> Diagnostic:
+def _wrong_kind(path: Path, expected: str, reading: TreeReader) -> Diagnostic:
     node = reading.places[path].node
     return _error(node.span, "wrong-kind", f"{label(path)} takes {expected}, not {kind_of(node)}")
 

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticUseDefault
 
 from policy.model_names import model_names
-from server.config.base import Shape
+from server.config.base import StrictModel
 from server.config.types import Anything, Text, one_of
 
 
@@ -18,7 +18,7 @@ def _null_is_the_default(value: object) -> object:
     return value
 
 
-class ModelConfig(Shape):
+class ModelConfig(StrictModel):
     """A model and the provider instance that runs it.
 
     `provider_model_id` is what the provider calls it: `model_id`, unless the file says otherwise.
@@ -38,7 +38,7 @@ class ModelConfig(Shape):
         return model_names(self.provider_id, self.model_id, self.provider_model_id)
 
 
-class ShieldConfig(Shape):
+class ShieldConfig(StrictModel):
     """A shield and the safety provider that runs it; it is known by `shield_id` or by `provider_shield_id`."""
 
     provider_id: Text

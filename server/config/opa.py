@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, SecretStr, model_validator
 
-from server.config.base import Shape
+from server.config.base import StrictModel
 from server.config.locations import base_url
 from server.config.types import Secret, Switch, Text, refusal
 
@@ -32,7 +32,7 @@ def _opa_token(value: SecretStr) -> SecretStr:
     return value
 
 
-class OpaConfig(Shape):
+class OpaConfig(StrictModel):
     """An OPA that somebody else runs: where it listens, and the token by which it knows the server. Without `url` and
     `token` the server starts an OPA of its own; `decision_log` switches on the log that one keeps itself.
     """

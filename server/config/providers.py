@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
-from server.config.base import Shape
+from server.config.base import StrictModel
 from server.config.locations import BaseUrl, readable_file
 from server.config.types import BearerToken, Text, one_of, refusal, scalar, switch
 
@@ -30,11 +30,11 @@ def _without_slash(value: str) -> str:
     return value
 
 
-class ProviderSettings(Shape):
+class ProviderSettings(StrictModel):
     """The `config` of a provider instance."""
 
 
-class ProviderConfig(Shape):
+class ProviderConfig(StrictModel):
     """One provider instance. `provider_id` is unique within its API and holds no `/`."""
 
     provider_id: Annotated[Text, AfterValidator(_without_slash)]

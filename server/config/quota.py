@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Discriminator, Tag
 
-from server.config.base import Shape
+from server.config.base import StrictModel
 from server.config.storage import Namespace, SqliteStore
 from server.config.types import Anything, one_of, whole_number
 
@@ -21,7 +21,7 @@ def _store_kind(value: object) -> str:
     return "backend" if is_named else "file"
 
 
-class LimitConfig(Shape):
+class LimitConfig(StrictModel):
     """A limit of its own for some callers: whom, the policy engine decides from `when` or `unless`.
 
     Those two and `description` are the policy's, and are left to `policy.quota_limits`.
@@ -34,7 +34,7 @@ class LimitConfig(Shape):
     max_tokens_per_period: Most | None = None
 
 
-class QuotaConfig(Shape):
+class QuotaConfig(StrictModel):
     """How many requests and tokens each caller may use in a period; None is no limit.
 
     `kvstore` is an SQLite file of its own, or a namespace of a backend for keys and values under `storage`, which

@@ -9,7 +9,7 @@ from policy.source.diagnostics import quoted
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class RawValue:
     """One scalar of the file, after substitution.
 
     `literal` is what YAML reads an unquoted scalar as, or the text itself where it is quoted or came out of a

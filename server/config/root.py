@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from server.config.apis import SERVED_APIS, ApiName, Providers
-from server.config.base import Shape
+from server.config.apis import SERVED_APIS, ApiName, ProvidersConfig
+from server.config.base import StrictModel
 from server.config.models import ModelConfig, ShieldConfig
 from server.config.server import ServerConfig
-from server.config.storage import Storage
+from server.config.storage import StorageConfig
 from server.config.types import not_yet, refusal, scalar
 
 
@@ -22,7 +22,7 @@ def _version(value: object) -> object:
     return 2
 
 
-class Config(Shape):
+class Config(StrictModel):
     """A configuration file. Every part has a default, and an empty part of the file is an error.
 
     `vector_stores` and the lists after it may stand there empty; this version registers nothing of these kinds.
@@ -30,8 +30,8 @@ class Config(Shape):
 
     version: Annotated[Literal[2], BeforeValidator(_version)] = 2
     apis: tuple[ApiName, ...] = SERVED_APIS
-    providers: Providers = Field(default_factory=dict)
-    storage: Storage = Storage()
+    providers: ProvidersConfig = Field(default_factory=dict)
+    storage: StorageConfig = StorageConfig()
     models: tuple[ModelConfig, ...] = ()
     shields: tuple[Annotated[ShieldConfig, not_yet("a shield is")], ...] = ()
     vector_stores: tuple[Annotated[Any, not_yet("a vector store is")], ...] = ()

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import AfterValidator, Discriminator, Tag, model_validator
 
 from server.config.auth import AuthConfig
-from server.config.base import Shape
+from server.config.base import StrictModel
 from server.config.decision_log import DecisionLogSetting
 from server.config.locations import Host, ReadableFile
 from server.config.metrics import MetricsConfig
@@ -75,7 +75,7 @@ Token = Annotated[Text, AfterValidator(_token)]
 """The name of a header, or `*`."""
 
 
-class CorsConfig(Shape):
+class CorsConfig(StrictModel):
     """Which pages of other origins may call.
 
     `allow_origin_regex` is matched against the whole origin, and decides alone where it is written and `allow_origins`
@@ -115,7 +115,7 @@ def _cors_kind(value: object) -> str:
     return "object" if isinstance(value, dict | CorsConfig) else "switch"
 
 
-class ServerConfig(Shape):
+class ServerConfig(StrictModel):
     """The HTTP server.
 
     `host` and `port` are what it listens on; port 0 is any free one. `workers` processes share it. `tls_certfile` and

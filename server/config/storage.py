@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetPydanticSchema, Tag
 from pydantic_core import CoreSchema
 
-from server.config.base import Shape, chosen_by
+from server.config.base import StrictModel, chosen_by
 from server.config.locations import BaseUrl, FilePath, Host, HostOrDirectory
 from server.config.sizes import size
 from server.config.types import Secret, Switch, Text, one_of, refusal, whole_number
@@ -37,7 +37,7 @@ TableName = Annotated[Text, AfterValidator(_table_name)]
 """A name that SQL takes for a table."""
 
 
-class SqliteStore(Shape):
+class SqliteStore(StrictModel):
     """A key-value store in an SQLite file of its own (`kvstore`)."""
 
     type: Annotated[Literal["sqlite"], one_of("sqlite")]
@@ -45,21 +45,21 @@ class SqliteStore(Shape):
     namespace: Text | None = None
 
 
-class KvSqliteBackend(Shape):
+class KvSqliteBackend(StrictModel):
     """A backend for keys and values, in an SQLite file."""
 
     type: Annotated[Literal["kv_sqlite"], one_of("kv_sqlite")]
     db_path: FilePath
 
 
-class SqlSqliteBackend(Shape):
+class SqlSqliteBackend(StrictModel):
     """A backend for tables, in an SQLite file."""
 
     type: Annotated[Literal["sql_sqlite"], one_of("sql_sqlite")]
     db_path: FilePath
 
 
-class PostgresBackend(Shape):
+class PostgresBackend(StrictModel):
     """A PostgreSQL database; `host` may be the directory of its socket."""
 
     host: HostOrDirectory = "localhost"
@@ -89,7 +89,7 @@ class SqlPostgresBackend(PostgresBackend):
     type: Annotated[Literal["sql_postgres"], one_of("sql_postgres")]
 
 
-class KvRedisBackend(Shape):
+class KvRedisBackend(StrictModel):
     """A backend for keys and values, in Valkey or Redis."""
 
     type: Annotated[Literal["kv_redis"], one_of("kv_redis")]
@@ -116,14 +116,14 @@ Backend = Annotated[
 ]
 
 
-class Namespace(Shape):
+class Namespace(StrictModel):
     """Keys of one kind in a backend for keys and values."""
 
     backend: Text
     namespace: Text
 
 
-class Table(Shape):
+class Table(StrictModel):
     """Records of one kind in a backend for tables."""
 
     backend: Text
@@ -137,7 +137,7 @@ class QueuedTable(Table):
     num_writers: Annotated[int, whole_number(1, MOST_WRITERS)] = WRITERS
 
 
-class Stores(Shape):
+class StoresConfig(StrictModel):
     """Which backend keeps what; a store that isn't named lies in an SQLite file in the user's directory."""
 
     metadata: Namespace | None = None
@@ -147,14 +147,14 @@ class Stores(Shape):
     files: Table | None = None
 
 
-class LocalBlobs(Shape):
+class LocalBlobs(StrictModel):
     """The bytes of files in a directory."""
 
     type: Annotated[Literal["local"], one_of("local")]
     path: FilePath
 
 
-class S3Blobs(Shape):
+class S3Blobs(StrictModel):
     """The bytes of files in a bucket of S3, or of a server that speaks like it at `endpoint`."""
 
     type: Annotated[Literal["s3"], one_of("s3")]
@@ -166,19 +166,21 @@ class S3Blobs(Shape):
     secret_access_key: Secret | None = None
 
 
-Blobs = Annotated[Annotated[LocalBlobs, Tag("local")] | Annotated[S3Blobs, Tag("s3")], chosen_by("type", "local", "s3")]
+BlobsConfig = Annotated[
+    Annotated[LocalBlobs, Tag("local")] | Annotated[S3Blobs, Tag("s3")], chosen_by("type", "local", "s3")
+]
 
 
 def _any_blobs(_source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-    return handler(Blobs)
+    return handler(BlobsConfig)
 
 
-class Storage(Shape):
+class StorageConfig(StrictModel):
     """`storage`: backends by name, the stores that use them, where the bytes of files are (None: the user's
     directory), and how many of them one file may have.
     """
 
     backends: dict[str, Backend] = Field(default_factory=dict)
-    stores: Stores = Stores()
+    stores: StoresConfig = StoresConfig()
     blobs: Annotated[LocalBlobs | S3Blobs, GetPydanticSchema(_any_blobs)] | None = None
     max_file_bytes: Annotated[int, size(1, MOST_FILE_BYTES, "from 1 to 64GiB")] = 512 * 1024 * 1024

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator
 
-from server.config.base import Shape
+from server.config.base import StrictModel
 from server.config.locations import BaseUrl
 from server.config.types import Text, refusal
 
@@ -19,7 +19,7 @@ def _endpoint(value: str) -> str:
     return value
 
 
-class TracingConfig(Shape):
+class TracingConfig(StrictModel):
     """An OpenTelemetry collector that takes OTLP over HTTP at `endpoint` (`/v1/traces` is appended), and the name by
     which it knows this server.
     """

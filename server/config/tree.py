@@ -19,10 +19,10 @@ from policy.source.environment import (
     looks_like_expression,
     substitute,
 )
-from server.config.raw_value import UNRESOLVED, Given, Section, Unresolved
+from server.config.raw_value import UNRESOLVED, RawValue, Section, Unresolved
 
 Path: TypeAlias = tuple[str | int, ...]
-Tree: TypeAlias = "dict[str, Tree] | tuple[Tree, ...] | Given | Unresolved | Node | None"
+Tree: TypeAlias = "dict[str, Tree] | tuple[Tree, ...] | RawValue | Unresolved | Node | None"
 
 PROVIDER_CONFIG: Final[Path] = ("server", "auth", "provider_config")
 _POLICIES: Final = frozenset({("server", "auth", "access_policy"), ("server", "auth", "route_policy")})
@@ -32,7 +32,7 @@ _CONDITIONAL: Final = re.compile(r"\$\{env\.[A-Za-z_][A-Za-z0-9_]*:\+[^}]*\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FieldPlace:
     """Where a value stands: the node that it was read from, and its key if it has one."""
 
     node: Node
@@ -40,11 +40,11 @@ class Place:
 
 
 @dataclass(slots=True)
-class Reading:
+class TreeReader:
     """A file after substitution: `tree` feeds the shapes, `places` says where each of its values stands."""
 
     tree: dict[str, Tree] = field(default_factory=dict)
-    places: dict[Path, Place] = field(default_factory=dict)
+    places: dict[Path, FieldPlace] = field(default_factory=dict)
 
     def at(self, path: Path) -> Tree:
         """The value at `path`, which exists."""
@@ -80,14 +80,14 @@ class Reading:
         return place.node.span if isinstance(place.node, Scalar) or place.key_span is None else place.key_span
 
 
-def read(document: Mapping, environ: Environ[str, str], findings: Findings) -> Reading:
+def read(document: Mapping, environ: Environ[str, str], findings: Findings) -> TreeReader:
     """Substitute every variable once; all missing ones are reported together, at the first place that needs one.
 
     A conditional value whose variable is unset is left out with its key; so are an authentication provider whose
     `type` is nothing and a model or shield that says `__disabled__`, without a look at what else they say.
     """
     reader = _Reader(environ, findings)
-    reader.reading.places[()] = Place(document)
+    reader.reading.places[()] = FieldPlace(document)
     reader.reading.tree = reader.mapping(document, ())
     reader.report_missing()
     return reader.reading
@@ -102,7 +102,7 @@ _ABSENT: Final = _Absent()
 
 class _Reader:
     def __init__(self, environ: Environ[str, str], findings: Findings) -> None:
-        self.reading = Reading()
+        self.reading = TreeReader()
         self._environ = environ
         self._findings = findings
         self._missing: dict[str, Span] = {}
@@ -111,7 +111,7 @@ class _Reader:
         read = Section()
         for key, entry in node.entries.items():
             inner = (*path, key)
-            self.reading.places[inner] = Place(entry.node, entry.key_span)
+            self.reading.places[inner] = FieldPlace(entry.node, entry.key_span)
             value = self._policy_or_value(entry, inner)
             if not isinstance(value, _Absent):
                 read[key] = value
@@ -147,7 +147,7 @@ class _Reader:
             self._findings.warning("ordinary-expression", node.span, message, "a variable is written `${env.NAME}`")
         if has_expression(node.text):
             return self._substituted(node)
-        return None if node.value is None else Given(node.text, node.value)
+        return None if node.value is None else RawValue(node.text, node.value)
 
     def _sequence(self, node: Sequence, path: Path) -> tuple[Tree, ...]:
         read: list[Tree] = []
@@ -155,7 +155,7 @@ class _Reader:
             if len(path) == 1 and path[0] in _SWITCHABLE and self._is_disabled(item):
                 continue
             inner = (*path, len(read))
-            self.reading.places[inner] = Place(item)
+            self.reading.places[inner] = FieldPlace(item)
             value = self._value(item, inner)
             if not isinstance(value, _Absent):
                 read.append(value)
@@ -180,7 +180,7 @@ class _Reader:
             self._findings.warning("empty-conditional", node.span, *about_empty_conditional(name))
         if value is None:
             return _ABSENT if _CONDITIONAL.fullmatch(node.text) else None
-        return Given(value, value, tuple(dict.fromkeys(_NAMES.findall(node.text))))
+        return RawValue(value, value, tuple(dict.fromkeys(_NAMES.findall(node.text))))
 
     def _is_disabled(self, node: Node) -> bool:
         if isinstance(node, Scalar):

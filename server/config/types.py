@@ -1,7 +1,7 @@
 """The types of the fields: how text from a file or from the environment becomes a value of the type that a field has.
 
-A validator gets a `Given` when a file is read, and a ready value when a shape is built in Python. It refuses with the
-end of a sentence whose beginning is the field's name: "takes a whole number".
+A validator gets a `RawValue` when a file is read, and a ready value when a model is built in Python. It refuses with
+the end of a sentence whose beginning is the field's name: "takes a whole number".
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
 from policy.source.diagnostics import did_you_mean
-from server.config.raw_value import Given
+from server.config.raw_value import RawValue
 from server.local_files.secrets import HEADER_TEXT
 
 _ODD: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -37,16 +37,16 @@ def refusal(
     return PydanticCustomError("refused", "{sentence}", context)
 
 
-def scalar(value: object, expected: str) -> Given:
+def scalar(value: object, expected: str) -> RawValue:
     """`value` as one scalar; refuses an empty place, a list and a mapping, saying that the field must be `expected`."""
-    if isinstance(value, Given):
+    if isinstance(value, RawValue):
         return value
     if value is None:
         raise refusal("missing-value", "needs a value")
     raise refusal("wrong-kind", f"takes {expected}, not a {'mapping' if isinstance(value, dict) else 'list'}")
 
 
-def refuse(given: Given, expected: str, hint: str = "") -> Never:
+def refuse(given: RawValue, expected: str, hint: str = "") -> Never:
     """Refuse a scalar that isn't `expected`, without showing what the environment holds."""
     raise refusal("wrong-value", f"takes {expected}, not {given.described()}", hint)
 
@@ -73,14 +73,14 @@ def one_of(*names: str) -> BeforeValidator:
 
     def choose(value: object) -> object:
         word = text(value)
-        if word in names or not isinstance(value, Given):
+        if word in names or not isinstance(value, RawValue):
             return word
         raise unknown_choice(value, names)
 
     return BeforeValidator(choose)
 
 
-def unknown_choice(given: Given, names: Iterable[str]) -> PydanticCustomError:
+def unknown_choice(given: RawValue, names: Iterable[str]) -> PydanticCustomError:
     """The refusal of a word that isn't one of `names`."""
     word = "" if given.variables else given.text
     return refusal("unknown-choice", f"can't be {given.described()}", did_you_mean(word, names))
@@ -123,7 +123,7 @@ def as_written(value: object) -> object:
         return {key: as_written(inner) for key, inner in value.items()}
     if isinstance(value, tuple):
         return tuple(map(as_written, value))
-    literal = value.literal if isinstance(value, Given) else value
+    literal = value.literal if isinstance(value, RawValue) else value
     if isinstance(literal, float) and not math.isfinite(literal):
         raise refusal("wrong-value", "holds a number that JSON has no word for")
     if isinstance(literal, str) and _SURROGATE.search(literal):

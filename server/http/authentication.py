@@ -12,8 +12,8 @@ from server.authn import Authenticator
 from server.authn.bearer import bearer_token
 from server.authz.pep import RequestContext
 from server.authz.request_authorization import EnforcementPoint, Gate
-from server.http.request_state import call_of
-from server.quota.admission import Tolls, TooManyAtOnce, caller_of, limited_by
+from server.http.request_state import state_of
+from server.quota.admission import Admission, TooManyAtOnce, caller_of, limited_by
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import QuotaExceeded
 
@@ -27,27 +27,29 @@ class Authentication:
     too many requests under way.
     """
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator | None, pep: EnforcementPoint, tolls: Tolls) -> None:
+    def __init__(
+        self, app: ASGIApp, authenticator: Authenticator | None, pep: EnforcementPoint, admission: Admission
+    ) -> None:
         self.app = app
         self._authenticator = authenticator
         self._pep = pep
-        self._tolls = tolls
+        self._tolls = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with a gate that knows the caller."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        call, tolls = call_of(scope), self._tolls
+        call, admission = state_of(scope), self._tolls
         principal = _ANONYMOUS if self._authenticator is None else await _identify(self._authenticator, scope)
         context = RequestContext(call.request_id, principal)
         route = vocabulary.Route(scope["method"], scope["path"])
-        address = tolls.addresses.of(scope)
-        toll = tolls.toll(route.path, principal, address)
+        address = admission.addresses.of(scope)
+        charge = admission.charge(route.path, principal, address)
         call.caller = caller_of(principal, address)
-        call.gate = Gate(self._pep, context, route, toll, closed_to_strangers=self._authenticator is not None)
+        call.gate = Gate(self._pep, context, route, charge, requires_token=self._authenticator is not None)
         try:
-            with tolls.passing(route.path, call.caller):
+            with admission.passing(route.path, call.caller):
                 await self.app(scope, receive, send)
         except (QuotaExceeded, CountersUnavailable, TooManyAtOnce) as fault:
             await call.gate.stopped(limited_by(fault))

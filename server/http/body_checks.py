@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from server.json_input.strict import Json, Refused
+from server.json_input.strict import InvalidJson, Json
 
 MOST_KEYS: Final = 16
 LONGEST_KEY: Final = 64
@@ -38,7 +38,7 @@ def known_members(body: Json, names: Iterable[str], place: str = "") -> None:
     others = sorted(body.keys() - {*names})
     if others:
         where = f"{place}.{short(others[0])}" if place else short(others[0])
-        raise Refused(f"`{where}` is not known here; leave it out", where, "unknown_parameter")
+        raise InvalidJson(f"`{where}` is not known here; leave it out", where, "unknown_parameter")
 
 
 def short(text: str) -> str:
@@ -46,14 +46,14 @@ def short(text: str) -> str:
     return text if len(text) <= LONGEST_KEY else f"{text[:LONGEST_KEY]}…"
 
 
-def wrong(place: str, demand: str) -> Refused:
+def wrong(place: str, demand: str) -> InvalidJson:
     """The value at `place` is not what it must be."""
-    return Refused(f"`{place}` {demand}", place, "invalid_value")
+    return InvalidJson(f"`{place}` {demand}", place, "invalid_value")
 
 
-def missing(place: str) -> Refused:
+def missing(place: str) -> InvalidJson:
     """There is no value at `place`."""
-    return Refused(f"the body has no `{place}`", place, "missing_required_parameter")
+    return InvalidJson(f"the body has no `{place}`", place, "missing_required_parameter")
 
 
 def text_at(body: dict[str, Any], name: str, place: str, longest: int | None = None) -> str:

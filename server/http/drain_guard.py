@@ -8,10 +8,10 @@ from http import HTTPStatus
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.http.errors import ApiError
-from server.http.request_state import call_of
+from server.http.request_state import state_of
 
 
-class Ending:
+class Shutdown:
     """Whether the server is ending: `begun` once it was told to, `over` once nothing is waited for any more."""
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Ending:
 class DrainGuard:
     """Answers with 503 whatever comes after the end has begun, and what the end interrupts."""
 
-    def __init__(self, app: ASGIApp, ending: Ending) -> None:
+    def __init__(self, app: ASGIApp, ending: Shutdown) -> None:
         self.app = app
         self._ending = ending
 
@@ -36,7 +36,7 @@ class DrainGuard:
         try:
             await self.app(scope, receive, send)
         except asyncio.CancelledError:
-            if call_of(scope).status or not self._ending.over:
+            if state_of(scope).status or not self._ending.over:
                 raise
             raise _refusal() from None
 

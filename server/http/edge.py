@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from policy.routes import normalize_path
 from server.http.errors import ApiError
-from server.http.request_state import call_of
+from server.http.request_state import state_of
 
 MAX_PATH: Final = 2 * 1024
 """Bytes of a path, as sent."""
@@ -61,7 +61,7 @@ class EdgeGuard:
                 check_headers(scope)
                 use_path(scope, normalized(scope["raw_path"]))
             except ApiError as refusal:
-                _log.info("%s: malformed request: %s", call_of(scope).request_id, refusal.message)
+                _log.info("%s: malformed request: %s", state_of(scope).request_id, refusal.message)
                 await refusal.response()(scope, receive, send)
                 return
             await self.app(scope, receive, send)

@@ -16,9 +16,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from server.authn import AuthenticationFailed, IdentityUnavailable
 from server.authz.contract.errors import PolicyUnavailable
 from server.authz.permit import AccessDenied
-from server.http.errors import _SOON, ApiError, ClientGone, forbidden, internal, not_found
+from server.http.errors import _SOON, ApiError, ClientGone, access_denied, internal, not_found
 from server.http.even_times import Ended, EvenTimes
-from server.http.request_state import call_of
+from server.http.request_state import state_of
 from server.quota.admission import TooManyAtOnce
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import QuotaExceeded
@@ -30,7 +30,7 @@ from server.telemetry.faults import log_fault
 _log: Final = logging.getLogger("ostiary.api")
 
 
-def answer(error: Exception, request_id: str) -> ApiError:
+def error_of(error: Exception, request_id: str) -> ApiError:
     """What the caller is told about `error`; one that nobody expected is logged here and told nothing about."""
     for kind in type(error).__mro__:
         told = _TOLD.get(kind)
@@ -107,7 +107,7 @@ def _conflict(_error: Exception, _request_id: str) -> ApiError:
 
 _TOLD: Final[Mapping[type, Callable[[Any, str], ApiError]]] = {
     ApiError: lambda error, _request_id: error,
-    AccessDenied: lambda error, _request_id: forbidden(error),
+    AccessDenied: lambda error, _request_id: access_denied(error),
     NotFound: lambda error, _request_id: not_found(error.identity),
     AlreadyThere: _conflict,
     Contended: _conflict,
@@ -128,8 +128,8 @@ _TOLD: Final[Mapping[type, Callable[[Any, str], ApiError]]] = {
 
 async def last_resort(request: Request, error: Exception) -> Response:
     """The answer to a fault in the guards themselves."""
-    request_id = call_of(request.scope).request_id
-    response = answer(error, request_id).response()
+    request_id = state_of(request.scope).request_id
+    response = error_of(error, request_id).response()
     response.headers["x-request-id"] = request_id
     return response
 
@@ -171,9 +171,9 @@ class Envelopes:
         except ClientGone:
             return
         except Exception as error:
-            if scope["type"] != "http" or call_of(scope).status:
+            if scope["type"] != "http" or state_of(scope).status:
                 raise
-            response = answer(error, call_of(scope).request_id).response()
+            response = error_of(error, state_of(scope).request_id).response()
             if response.status_code == HTTPStatus.NOT_FOUND:
                 await self._times.wait(ended.at)
             await response(scope, receive, send)

@@ -70,7 +70,7 @@ def not_found(identity: str) -> ApiError:
     return ApiError(HTTPStatus.NOT_FOUND, f"there is no `{identity}`, or you have no access to it", code="not_found")
 
 
-def forbidden(denied: AccessDenied) -> ApiError:
+def access_denied(denied: AccessDenied) -> ApiError:
     """A refusal that may be known: it names the decision, so that an operator can explain it, and never the rule."""
     message = f"the policy does not allow this request; to learn why, quote decision `{denied.decision_id}`"
     return ApiError(HTTPStatus.FORBIDDEN, message, code="insufficient_permissions")

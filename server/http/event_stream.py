@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from server.http.disconnects import WhileConnected
 from server.http.errors import ApiError, internal, provider_error
 from server.http.open_streams import OpenStreams, StreamEnded
-from server.http.request_state import call_of
+from server.http.request_state import state_of
 from server.http.responses import send_piece
 from server.inference.provider import DONE, ChatRequest, ChatStream, Provider, ProviderFailed
 from server.telemetry.faults import log_fault
@@ -50,7 +50,7 @@ class EventStream(Response):
             async with WhileConnected(receive):
                 events = await self._accepted()
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                call = call_of(scope)
+                call = state_of(scope)
                 send = call.send_piece
                 error = await self._relay(events, send, call.request_id)
                 if error is not None:

@@ -13,10 +13,10 @@ from starlette.types import Receive
 
 from server.http.disconnects import WhileConnected
 from server.http.errors import ApiError, ClientGone, invalid
-from server.http.request_state import call_of
-from server.json_input.queue import NoRoom
-from server.json_input.reader import LARGE, Look, Reader
-from server.json_input.strict import Json, Refused, Why
+from server.http.request_state import state_of
+from server.json_input.queue import QueueFull
+from server.json_input.reader import LARGE, BodyCheck, Reader
+from server.json_input.strict import InvalidJson, Json, Why
 
 MAX_BODY: Final = 10 * 1024 * 1024
 """Bytes of a JSON body."""
@@ -29,7 +29,7 @@ _CLOSE: Final = {"Connection": "close"}
 _SOON: Final = {"Retry-After": "1", "x-should-retry": "true"}
 
 
-async def read_body(request: Request, reader: Reader, look: Look, *, optional: bool = False) -> tuple[bytes, Json]:
+async def read_body(request: Request, reader: Reader, look: BodyCheck, *, optional: bool = False) -> tuple[bytes, Json]:
     """The request's body, which must be one JSON object, and what `look` tells of it.
 
     An empty body of no type is an empty object where the body is `optional`. Raises the ApiError that says what else
@@ -38,7 +38,7 @@ async def read_body(request: Request, reader: Reader, look: Look, *, optional: b
     untyped = optional and not request.headers.get("content-type")
     _check_headers(request, untyped=untyped)
     try:
-        with reader.room.share(call_of(request.scope).caller) as hold:
+        with reader.room.share(state_of(request.scope).caller) as hold:
             raw = await _read(request.receive, hold)
             if untyped:
                 raw = _empty(raw)
@@ -46,9 +46,9 @@ async def read_body(request: Request, reader: Reader, look: Look, *, optional: b
                 return raw, await reader.look(raw, look)
             async with WhileConnected(request.receive):
                 return raw, await reader.look(raw, look)
-    except Refused as refusal:
+    except InvalidJson as refusal:
         raise _refused(refusal) from None
-    except NoRoom:
+    except QueueFull:
         sentence = "too many large bodies are coming in; try again"
         raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, headers=_SOON) from None
 
@@ -105,7 +105,7 @@ def _too_large() -> ApiError:
     return ApiError(413, f"the body is larger than {MAX_BODY} bytes")
 
 
-def _refused(refusal: Refused) -> ApiError:
+def _refused(refusal: InvalidJson) -> ApiError:
     match refusal.why:
         case Why.WRONG:
             return invalid(refusal.message, refusal.param, refusal.code)

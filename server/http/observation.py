@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.http.request_state import Call, call_of
+from server.http.request_state import RequestState, state_of
 from server.net.trace_context import CURRENT, TraceContext, read_trace
 from server.telemetry.metrics import Metrics
 
@@ -20,7 +20,7 @@ CLIENT_GONE: Final = 499
 """The status of a request whose client went before the answer began; it was sent to nobody."""
 
 
-class RequestSpan(Protocol):
+class ObservedSpan(Protocol):
     """One request, as it is exported."""
 
     @property
@@ -36,7 +36,7 @@ class RequestSpan(Protocol):
 class RequestSpans(Protocol):
     """What needs to be known here of `server.telemetry.spans.Tracing`."""
 
-    def request(self, call: Call, method: str, parent: TraceContext | None) -> RequestSpan:
+    def request(self, call: RequestState, method: str, parent: TraceContext | None) -> ObservedSpan:
         """Begin the span of a request, under that of its client if it has one."""
         ...
 
@@ -55,7 +55,7 @@ class Observation:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        call, method = call_of(scope), scope["method"]
+        call, method = state_of(scope), scope["method"]
         trace = read_trace(scope["headers"], call.request_id)
         span = None
         if self._spans is not None:

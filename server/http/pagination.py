@@ -10,7 +10,7 @@ from typing import Any, Final
 from starlette.requests import Request
 
 from server.http.errors import ApiError, invalid
-from server.storage.records.guarded import Asking, GuardedStore, Listed
+from server.storage.records.guarded import GuardedStore, RecordPage, RequestGate
 from server.storage.records.record import Page
 
 Json = dict[str, Any]
@@ -20,7 +20,7 @@ _ORDERS: Final = {"asc": False, "desc": True}
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ListQuery:
     """What a query says of a list: at most `limit` records, between the cursors `after` and `before`, which are ids."""
 
     limit: int
@@ -29,7 +29,7 @@ class Wanted:
     before: str | None
 
 
-def wanted(request: Request, *, default: int = 20, most: int = 100, newest_first: bool = True) -> Wanted:
+def list_query(request: Request, *, default: int = 20, most: int = 100, newest_first: bool = True) -> ListQuery:
     """What the query of `request` says; the list has that default limit and order. Raises the 400 that tells what is
     wrong with which parameter.
     """
@@ -38,7 +38,7 @@ def wanted(request: Request, *, default: int = 20, most: int = 100, newest_first
         raise invalid(f"`limit` must be a whole number from 1 to {most}", "limit", "invalid_value")
     if order is not None and order not in _ORDERS:
         raise invalid("`order` must be `asc` or `desc`", "order", "invalid_value")
-    return Wanted(
+    return ListQuery(
         default if limit is None else int(limit),
         newest_first if order is None else _ORDERS[order],
         one_of_query(request, "after"),
@@ -66,21 +66,21 @@ def included(request: Request, known: Iterable[str]) -> frozenset[str]:
 
 
 async def page_of(
-    gate: Asking,
+    gate: RequestGate,
     store: GuardedStore,
-    query: Wanted,
+    query: ListQuery,
     *,
     parent: str | None = None,
     facet: str | None = None,
     matching: tuple[tuple[str, str], ...] = (),
-) -> Listed:
+) -> RecordPage:
     """The page that the query asks for; raises NotFound for a cursor that is none that the caller may read."""
     after = None if query.after is None else await store.get(gate, query.after, parent)
     before = None if query.before is None else await store.get(gate, query.before, parent)
     return await store.page(gate, Page(query.limit, after, before, query.newest_first, parent, facet, matching))
 
 
-def places_of(places: range, query: Wanted, after: int | None, before: int | None) -> tuple[range, bool]:
+def places_of(places: range, query: ListQuery, after: int | None, before: int | None) -> tuple[range, bool]:
     """Those of all `places` of a list that are on the page between these two of them, and whether there are more.
 
     The places are in the order of the list, and both cursors are some of them.
@@ -105,7 +105,7 @@ def list_of(shown: Sequence[Json], *, has_more: bool) -> Json:
     }
 
 
-def frame_of(page: Listed) -> Json:
+def frame_of(page: RecordPage) -> Json:
     """A list of records as clients know it, but for its `data`."""
     ends = [{"id": record.id} for record in (*page.records[:1], *page.records[-1:])]
     return list_of(ends, has_more=page.has_more) | {"data": []}

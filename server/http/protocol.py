@@ -22,9 +22,9 @@ from server.http.cors import Cors
 from server.http.edge import MAX_HEADERS, MAX_PATH
 from server.http.errors import ApiError
 from server.http.http10 import CloseDelimited
-from server.http.protocol_errors import Count, DoorConfig, refusal
+from server.http.protocol_errors import Count, ProtocolConfig, protocol_error_response
 from server.http.request_state import new_request_id
-from server.net.protocol_errors import Unreadable
+from server.net.protocol_errors import ProtocolError
 
 HEAD_SECONDS: Final = 15.0
 """How long a client may take to send a request's head, and from connecting to its first one."""
@@ -56,18 +56,18 @@ _VERSIONS: Final = frozenset({"1.0", "1.1"})
 _UPGRADE: Final = frozenset({b"connection", b"http2-settings", b"upgrade"})
 
 
-def door(
+def http_protocol(
     app: ASGIApp, count: Count, cors: Cors | None = None, *, lifespan: LifespanType = "on", **options: Any
-) -> DoorConfig:
+) -> ProtocolConfig:
     """How uvicorn is to serve `app`, while `count` is told of each request that `app` is not, and `cors` of its origin.
 
     `options` are uvicorn's own, for what is not the door's business (address, TLS).
     """
-    return DoorConfig(
+    return ProtocolConfig(
         app,
         count,
         cors,
-        http=DoorProtocol,
+        http=HttpProtocol,
         ws="none",
         lifespan=lifespan,
         # Longer than clients and proxies keep an idle connection, so that none sends into one that is being closed.
@@ -80,17 +80,17 @@ def door(
     )
 
 
-class DoorProtocol(HttpToolsProtocol):
-    """One connection, of a server that `door` has configured."""
+class HttpProtocol(HttpToolsProtocol):
+    """One connection, of a server that `http_protocol` has configured."""
 
-    config: DoorConfig
+    config: ProtocolConfig
     _head_open = True
     _head_size = 0
     _body_open = False
     _unread = 0
     _framing = 0
     _heard = False
-    _complaint = Unreadable.SYNTAX, "the request is not well-formed HTTP/1.1"
+    _complaint = ProtocolError.SYNTAX, "the request is not well-formed HTTP/1.1"
     _head_timer: asyncio.TimerHandle | None = None
     _unread_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
@@ -124,7 +124,7 @@ class DoorProtocol(HttpToolsProtocol):
         except httptools.HttpParserInvalidMethodError:
             sentence = f"the request's method is unknown; use {_METHODS}"
             refused = ApiError(HTTPStatus.METHOD_NOT_ALLOWED, sentence, headers={"Allow": _METHODS})
-            self._refuse(Unreadable.METHOD, refused)
+            self._refuse(ProtocolError.METHOD, refused)
             return
         except httptools.HttpParserError:
             self._refuse_malformed(*self._complaint)
@@ -151,7 +151,7 @@ class DoorProtocol(HttpToolsProtocol):
             # Blanks around a value are no part of it (RFC 9110, section 5.5); the parser leaves those behind it.
             super().on_header(name, value.strip(b" \t"))
             if len(self.headers) > MAX_HEADER_LINES:
-                self._stop_parsing(Unreadable.SIZE, f"the request has more than {MAX_HEADER_LINES} headers")
+                self._stop_parsing(ProtocolError.SIZE, f"the request has more than {MAX_HEADER_LINES} headers")
 
     def on_headers_complete(self) -> None:
         """A head is whole: start the application on it, unless its target is anything but a path and a query."""
@@ -159,11 +159,11 @@ class DoorProtocol(HttpToolsProtocol):
         self._heard = True
         self._stop_head_timer()
         if len(self.pipeline) >= MAX_PIPELINED:
-            self._stop_parsing(Unreadable.PIPELINED, f"more than {MAX_PIPELINED} requests came at once")
+            self._stop_parsing(ProtocolError.PIPELINED, f"more than {MAX_PIPELINED} requests came at once")
         if self.parser.get_http_version() not in _VERSIONS:
-            self._stop_parsing(Unreadable.VERSION, "the request's version is neither HTTP/1.1 nor HTTP/1.0")
+            self._stop_parsing(ProtocolError.VERSION, "the request's version is neither HTTP/1.1 nor HTTP/1.0")
         if not self.url.startswith(b"/") or b"#" in self.url or self.parser.get_method() == b"CONNECT":
-            self._stop_parsing(Unreadable.TARGET, "the request's target is something other than a path and a query")
+            self._stop_parsing(ProtocolError.TARGET, "the request's target is something other than a path and a query")
         super().on_headers_complete()
         self._body_open = True
         if len(self.pipeline) <= MAX_WAITING:
@@ -224,7 +224,7 @@ class DoorProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse in our envelope where uvicorn would in plain text."""
-        self._refuse_malformed(Unreadable.SYNTAX, msg)
+        self._refuse_malformed(ProtocolError.SYNTAX, msg)
 
     def _should_upgrade(self) -> bool:
         """Have uvicorn leave every request with such an offer to `_decline_upgrade`."""
@@ -237,7 +237,7 @@ class DoorProtocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.data_received(b"\r\n".join([start, *lines, b"", rest]))
 
-    def _stop_parsing(self, reason: Unreadable, complaint: str) -> NoReturn:
+    def _stop_parsing(self, reason: ProtocolError, complaint: str) -> NoReturn:
         """To be called by what the parser calls: `data_received` then refuses."""
         self._complaint = reason, complaint
         raise ValueError
@@ -245,7 +245,9 @@ class DoorProtocol(HttpToolsProtocol):
     def _await_head(self, more: int) -> None:
         self._head_size += more
         if self._head_size > MAX_PATH + MAX_HEADERS:
-            self._refuse_malformed(Unreadable.SIZE, f"the request's head is larger than {MAX_PATH + MAX_HEADERS} bytes")
+            self._refuse_malformed(
+                ProtocolError.SIZE, f"the request's head is larger than {MAX_PATH + MAX_HEADERS} bytes"
+            )
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
 
@@ -254,14 +256,14 @@ class DoorProtocol(HttpToolsProtocol):
         self._framing += more
         if self._framing > MAX_FRAMING:
             sentence = f"more than {MAX_FRAMING} bytes have come between two of the request"
-            self._refuse_malformed(Unreadable.FRAMING, sentence)
+            self._refuse_malformed(ProtocolError.FRAMING, sentence)
         elif not self._body_open and (self._running is None or self._running.response_complete):
             self._await_head(0)
 
-    def _refuse_malformed(self, reason: Unreadable, message: str) -> None:
+    def _refuse_malformed(self, reason: ProtocolError, message: str) -> None:
         self._refuse(reason, ApiError(HTTPStatus.BAD_REQUEST, message, code="malformed_request"))
 
-    def _refuse(self, reason: Unreadable, error: ApiError) -> None:
+    def _refuse(self, reason: ProtocolError, error: ApiError) -> None:
         """Answer and close, but not in the middle of an answer to an earlier request."""
         self.config.count(reason)
         self._stop_head_timer()
@@ -280,7 +282,9 @@ class DoorProtocol(HttpToolsProtocol):
         request_id = new_request_id()
         _log.info("%s: malformed request: %s", request_id, error.message)
         bodiless = self.parser.get_method() == b"HEAD"
-        self.transport.write(refusal(error, request_id, self.config.cors, self.headers or (), bodiless=bodiless))
+        self.transport.write(
+            protocol_error_response(error, request_id, self.config.cors, self.headers or (), bodiless=bodiless)
+        )
         self.transport.close()
 
     def _stop_head_timer(self) -> None:

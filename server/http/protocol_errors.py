@@ -11,13 +11,13 @@ from starlette.types import ASGIApp
 
 from server.http.cors import Cors
 from server.http.errors import ApiError
-from server.net.protocol_errors import Unreadable
+from server.net.protocol_errors import ProtocolError
 
-Count: TypeAlias = Callable[[Unreadable], None]
+Count: TypeAlias = Callable[[ProtocolError], None]
 """Told of each such request."""
 
 
-class DoorConfig(uvicorn.Config):
+class ProtocolConfig(uvicorn.Config):
     """uvicorn's configuration with `count`, which is told of each refused request, and with the `cors` of its answer.
 
     `options` are uvicorn's own.
@@ -29,7 +29,7 @@ class DoorConfig(uvicorn.Config):
         self.cors = cors
 
 
-def refusal(
+def protocol_error_response(
     error: ApiError, request_id: str, cors: Cors | None, headers_read: Iterable[tuple[bytes, bytes]], *, bodiless: bool
 ) -> bytes:
     """A whole answer, after which the connection is to be closed.

@@ -13,7 +13,7 @@ from server.quota.admission import quota_headers
 
 if TYPE_CHECKING:
     pass
-from server.http.request_state import _KEY, Call, new_request_id
+from server.http.request_state import _KEY, RequestState, new_request_id
 
 _CLIENT_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
@@ -44,11 +44,11 @@ class RequestIds:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with a `Call` in its scope."""
+        """Pass the request on with a `RequestState` in its scope."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        call = scope[_KEY] = Call(new_request_id(), perf_counter(), send)
+        call = scope[_KEY] = RequestState(new_request_id(), perf_counter(), send)
 
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -59,7 +59,7 @@ class RequestIds:
         await self.app(scope, receive, send_named)
 
 
-def _headers(call: Call, scope: Scope, own: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def _headers(call: RequestState, scope: Scope, own: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """What every answer carries beside its `own` headers."""
     milliseconds = int((perf_counter() - call.started) * 1000)
     headers = [
@@ -71,8 +71,8 @@ def _headers(call: Call, scope: Scope, own: Sequence[tuple[bytes, bytes]]) -> li
         headers.append(_NOT_KEPT)
     if scope["scheme"] == "https":
         headers.append(_HTTPS_ONLY)
-    if call.gate is not None and call.gate.toll is not None and call.gate.toll.standing is not None:
-        headers += quota_headers(call.gate.toll.standing)
+    if call.gate is not None and call.gate.charge is not None and call.gate.charge.standing is not None:
+        headers += quota_headers(call.gate.charge.standing)
     sent = [value for name, value in scope["headers"] if name == b"x-request-id"]
     if len(sent) == 1 and _CLIENT_ID.fullmatch(sent[0]):
         headers.append((b"x-client-request-id", sent[0]))

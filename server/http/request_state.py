@@ -15,7 +15,7 @@ _KEY: Final = "ostiary.call"
 
 
 @dataclass(slots=True)
-class Call:
+class RequestState:
     """One request: its id, when it began (seconds of `perf_counter`), and its way to the policy once there is one.
 
     `status` is that of the answer, or 0 until that has begun. `send_piece` takes the pieces of a body past the guards,
@@ -31,15 +31,15 @@ class Call:
     caller: tuple[str, str] = ("", "")
 
 
-def call_of(scope: Scope) -> Call:
+def state_of(scope: Scope) -> RequestState:
     """The call that a scope belongs to; every scope behind `RequestIds` has one."""
-    call: Call = scope[_KEY]
+    call: RequestState = scope[_KEY]
     return call
 
 
 def gate_of(scope: Scope) -> Gate:
     """The way to the policy of a request that has passed `RouteGuard`."""
-    gate = call_of(scope).gate
+    gate = state_of(scope).gate
     if gate is None:
         raise RuntimeError("a handler ran in front of the route guard")
     return gate

@@ -16,12 +16,12 @@ _AT_A_TIME: Final = 256 * 1024
 """Bytes that are made before others have their turn."""
 
 
-def answer(shown: dict[str, Any]) -> JsonInPieces:
+def json_response(shown: dict[str, Any]) -> JsonInPieces:
     """`shown` as JSON."""
     return JsonInPieces([_json(shown)])
 
 
-async def list_answer(frame: dict[str, Any], data: Iterable[dict[str, Any]]) -> JsonInPieces:
+async def list_response(frame: dict[str, Any], data: Iterable[dict[str, Any]]) -> JsonInPieces:
     """The list `frame` as JSON, with this `data` in it, which may be large: it is made while others are served."""
     return await list_of_texts(frame, map(_json, data))
 

@@ -40,7 +40,7 @@ class RouteGuard:
             return
         gate = gate_of(scope)
         # Nobody reads the body of a stranger's request before it is known that strangers may send one.
-        if gate.is_stranger or not self._is_asking(scope):
+        if gate.lacks_token or not self._is_asking(scope):
             await gate.enter()
             await self.app(scope, receive, send)
             return

@@ -87,7 +87,7 @@ class HealthStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class ProviderHealth:
     """`message` says in one sentence what is wrong, and is empty where nothing is."""
 
     status: HealthStatus
@@ -113,6 +113,6 @@ class Provider(Protocol):
         """Return when the provider has accepted the request; raises ProviderFailed if it does not."""
         ...
 
-    async def health(self) -> Health:
+    async def health(self) -> ProviderHealth:
         """Whether the provider answers, known to within a few seconds; never raises."""
         ...

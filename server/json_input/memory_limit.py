@@ -7,13 +7,13 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from server.json_input.queue import NoRoom
+from server.json_input.queue import QueueFull
 
 SHARES: Final = 4
 """A caller may take one of so many parts of the room, so that it takes several to fill it."""
 
 
-class Room:
+class MemoryLimit:
     """Bytes of memory, `size` for everybody together."""
 
     def __init__(self, size: int) -> None:
@@ -29,7 +29,7 @@ class Room:
         def hold(size: int) -> None:
             nonlocal held
             if size > self._free or size > self._most - self._held[caller]:
-                raise NoRoom
+                raise QueueFull
             self._free -= size
             self._held[caller] += size
             held += size

@@ -8,11 +8,11 @@ from itertools import count
 from typing import Final
 
 
-class NoRoom(Exception):
+class QueueFull(Exception):
     """Too much waits already."""
 
 
-class Turns:
+class FairQueue:
     """Lets `places` in at once, and of those that wait the smallest first.
 
     So whoever brings little waits for no more than the end of what is being done, however much others bring. What waits
@@ -31,7 +31,7 @@ class Turns:
             self._free -= 1
             return
         if size > self._room:
-            raise NoRoom
+            raise QueueFull
         turn = asyncio.get_running_loop().create_future()
         heappush(self._waiting, (size, next(self._numbers), turn))
         self._room -= size

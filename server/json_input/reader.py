@@ -12,10 +12,10 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from server.json_input.memory_limit import Room
-from server.json_input.queue import NoRoom, Turns
-from server.json_input.strict import Document, Json, Refused, Why, read_document
-from server.json_input.worker_process import Gone, ReadingProcess
+from server.json_input.memory_limit import MemoryLimit
+from server.json_input.queue import FairQueue, QueueFull
+from server.json_input.strict import Document, InvalidJson, Json, Why, parse_json
+from server.json_input.worker_process import WorkerGone, WorkerProcess
 
 LARGE: Final = 64 * 1024
 """Bytes from which a body is read beside the server: a smaller one takes at most some milliseconds."""
@@ -32,7 +32,7 @@ MAX_COMING: Final = 1024 * 1024 * 1024
 READ_SECONDS: Final = 20.0
 """How long reading one body may take; the worst ones take a second of a processor."""
 
-Look = Callable[[Document], Json]
+BodyCheck = Callable[[Document], Json]
 """A function at the top of a module that imports the standard library alone.
 
 It tells, as JSON can hold it and in less than a megabyte, what there is to know of a body, or raises Refused.
@@ -48,9 +48,9 @@ class Reader:
     """
 
     def __init__(self) -> None:
-        self.room = Room(MAX_COMING)
-        self._turns = Turns(PROCESSES, MAX_WAITING)
-        self._idle: list[ReadingProcess] = []
+        self.room = MemoryLimit(MAX_COMING)
+        self._turns = FairQueue(PROCESSES, MAX_WAITING)
+        self._idle: list[WorkerProcess] = []
         self._ending: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -60,13 +60,13 @@ class Reader:
         if self._ending:
             await asyncio.wait(self._ending)
 
-    async def look(self, raw: bytes, look: Look) -> Json:
+    async def look(self, raw: bytes, look: BodyCheck) -> Json:
         """What `look` tells of the JSON object that `raw` certainly means; raises Refused."""
         if len(raw) < LARGE:
-            return look(read_document(raw))
+            return look(parse_json(raw))
         try:
             await self._turns.begin(len(raw))
-        except NoRoom:
+        except QueueFull:
             raise _busy("too many large bodies wait to be read") from None
         try:
             return await self._look_beside(raw, f"{look.__module__}:{look.__qualname__}")
@@ -77,11 +77,11 @@ class Reader:
         process = None
         try:
             async with asyncio.timeout(READ_SECONDS):
-                process = self._take_idle() or await ReadingProcess.start()
+                process = self._take_idle() or await WorkerProcess.start()
                 return await process.ask(name, raw)
         except TimeoutError:
             raise _busy(f"the body could not be read within {READ_SECONDS:.0f} seconds") from None
-        except Gone as fault:
+        except WorkerGone as fault:
             _log.error("a reading process failed: %s", fault)
             raise _busy("the body could not be read") from None
         finally:
@@ -90,7 +90,7 @@ class Reader:
             elif process is not None:
                 self._idle.append(process)
 
-    def _take_idle(self) -> ReadingProcess | None:
+    def _take_idle(self) -> WorkerProcess | None:
         while self._idle:
             process = self._idle.pop()
             if not process.spent:
@@ -98,11 +98,11 @@ class Reader:
             self._end(process)
         return None
 
-    def _end(self, process: ReadingProcess) -> None:
+    def _end(self, process: WorkerProcess) -> None:
         task = asyncio.create_task(process.ended())
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
 
-def _busy(sentence: str) -> Refused:
-    return Refused(f"{sentence}; try again", why=Why.BUSY)
+def _busy(sentence: str) -> InvalidJson:
+    return InvalidJson(f"{sentence}; try again", why=Why.BUSY)

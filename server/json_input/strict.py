@@ -31,7 +31,7 @@ class Why(StrEnum):
     BUSY = "busy"
 
 
-class Refused(Exception):
+class InvalidJson(Exception):
     """A body is not read; the message is one sentence for its sender.
 
     `param` is the JSON path of what is wrong (`messages[0].role`), `code` a name that programs can compare.
@@ -65,25 +65,25 @@ class Document:
         return _span(self.raw.decode(), name)
 
 
-def read_document(raw: bytes) -> Document:
+def parse_json(raw: bytes) -> Document:
     """The JSON object that `raw` certainly means; raises Refused otherwise."""
     try:
         members = _DECODER.decode(raw.decode("utf-8"))
     except UnicodeDecodeError:
-        raise Refused("the body is not UTF-8") from None
+        raise InvalidJson("the body is not UTF-8") from None
     except JSONDecodeError as fault:
         place = f"line {fault.lineno} column {fault.colno}"
-        raise Refused(f"the body is not JSON: {fault.msg.lower()} at {place}") from None
+        raise InvalidJson(f"the body is not JSON: {fault.msg.lower()} at {place}") from None
     except RecursionError:
         raise _too_deep() from None
     except ValueError:
-        raise Refused("the body holds a number with too many digits") from None
+        raise InvalidJson("the body holds a number with too many digits") from None
     if type(members) is not dict:
-        raise Refused("the body is not a JSON object")
+        raise InvalidJson("the body is not a JSON object")
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_deeper(members, MAX_DEPTH):
         raise _too_deep()
     if _SURROGATE.search(raw) and _has_surrogate(members):
-        raise Refused("the body holds half of a surrogate pair, which is no character")
+        raise InvalidJson("the body holds half of a surrogate pair, which is no character")
     return Document(members, raw)
 
 
@@ -109,18 +109,18 @@ def _behind_blanks(text: str, place: int) -> int:
 def _unique(members: list[tuple[str, Any]]) -> Json:
     found = dict(members)
     if len(found) != len(members):
-        raise Refused("a key comes twice in one object of the body")
+        raise InvalidJson("a key comes twice in one object of the body")
     return found
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise Refused(f"the body holds `{name}`, which is no number of JSON")
+    raise InvalidJson(f"the body holds `{name}`, which is no number of JSON")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if isinf(number):
-        raise Refused("the body holds a number that is too large")
+        raise InvalidJson("the body holds a number that is too large")
     return number
 
 
@@ -160,8 +160,8 @@ def _is_text(value: str) -> bool:
     return True
 
 
-def _too_deep() -> Refused:
-    return Refused(f"the body nests more than {MAX_DEPTH} levels deep")
+def _too_deep() -> InvalidJson:
+    return InvalidJson(f"the body nests more than {MAX_DEPTH} levels deep")
 
 
 _DECODER: Final = JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)

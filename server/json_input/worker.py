@@ -20,7 +20,7 @@ from struct import Struct
 from time import process_time
 from typing import BinaryIO, Final
 
-from server.json_input.strict import Document, Json, Refused, Why, read_document
+from server.json_input.strict import Document, InvalidJson, Json, Why, parse_json
 
 ASKED: Final = Struct(">HI")
 """Bytes of the function's name, and of the body."""
@@ -62,12 +62,12 @@ def _answer(source: BinaryIO, sink: BinaryIO) -> bool:
     started = process_time()
     document, refusal, told = None, None, {}
     try:
-        document = read_document(raw)
+        document = parse_json(raw)
         told = _look(name, document)
-    except Refused as fault:
+    except InvalidJson as fault:
         refusal = fault
     except MemoryError:
-        refusal = Refused("the body holds more values than the server reads", why=Why.TOO_COMPLEX)
+        refusal = InvalidJson("the body holds more values than the server reads", why=Why.TOO_COMPLEX)
     last = process_time() - started > _LABOUR
     if refusal is not None:
         told = {"message": refusal.message, "param": refusal.param, "code": refusal.code, "why": refusal.why}

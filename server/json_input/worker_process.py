@@ -11,7 +11,7 @@ from json import loads
 from pathlib import Path
 from typing import Final
 
-from server.json_input.strict import Json, Refused, Why
+from server.json_input.strict import InvalidJson, Json, Why
 from server.json_input.worker import ANSWERED, ASKED
 
 MAX_TOLD: Final = 1024 * 1024
@@ -24,11 +24,11 @@ _ENVIRONMENT: Final[dict[str, str]] = {}
 _PIECE: Final = 256 * 1024
 
 
-class Gone(Exception):
+class WorkerGone(Exception):
     """The process has ended, or makes no sense."""
 
 
-class ReadingProcess:
+class WorkerProcess:
     """An interpreter that reads bodies, one at a time; it ends when the server's end of its socket does.
 
     Once it is `spent`, it must not be asked again.
@@ -43,7 +43,7 @@ class ReadingProcess:
         self._asked_last = False
 
     @classmethod
-    async def start(cls) -> ReadingProcess:
+    async def start(cls) -> WorkerProcess:
         """A new one, which sees nothing of the server's environment; raises Gone."""
         ours, theirs = socket.socketpair()
         with theirs:
@@ -53,7 +53,7 @@ class ReadingProcess:
                 return cls(_spawn(theirs), answers, questions)
             except OSError as fault:
                 questions.close()
-                raise Gone(f"it can't be started: {fault.strerror}") from None
+                raise WorkerGone(f"it can't be started: {fault.strerror}") from None
 
     @property
     def spent(self) -> bool:
@@ -71,11 +71,11 @@ class ReadingProcess:
             self._asked_last = True
             self._process.kill()
             if isinstance(fault, OSError | asyncio.IncompleteReadError):
-                raise Gone("it ended in the middle of a body") from None
+                raise WorkerGone("it ended in the middle of a body") from None
             raise
         self._asked_last = last
         if refused:
-            raise Refused(told["message"], told["param"], told["code"], Why(told["why"]))
+            raise InvalidJson(told["message"], told["param"], told["code"], Why(told["why"]))
         return told
 
     async def ended(self) -> None:
@@ -89,7 +89,7 @@ class ReadingProcess:
         await self._send(ASKED.pack(len(name), len(raw)) + name.encode(), raw)
         refused, last, size = ANSWERED.unpack(await self._answers.readexactly(ANSWERED.size))
         if size > MAX_TOLD:
-            raise Gone("it tells too much")
+            raise WorkerGone("it tells too much")
         return refused, last, loads(await self._answers.readexactly(size))
 
     async def _send(self, head: bytes, raw: bytes) -> None:

@@ -17,12 +17,12 @@ TIMEOUT_SECONDS: Final = 5.0
 MAX_CONNECTIONS: Final = 64
 
 
-class ExchangeFailed(Exception):
+class ServiceFailed(Exception):
     """No whole answer can be had now; the message is for the operator's log and holds no secret."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ServiceReply:
     """An answer of any status; the names of `headers` are in lower case."""
 
     status: int
@@ -30,7 +30,7 @@ class Reply:
     content: bytes
 
 
-class Exchange:
+class ServiceClient:
     """The connections to one service, kept alive, under the one TLS context given.
 
     It follows no redirects, keeps no cookies, and takes neither proxies nor passwords from the environment. Belongs to
@@ -47,12 +47,14 @@ class Exchange:
             limits=httpx.Limits(max_connections=MAX_CONNECTIONS),
         )
 
-    async def send(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None = None) -> Reply:
-        """The answer: at most 256 KB, within 5 seconds; raises `ExchangeFailed` and nothing else."""
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None = None
+    ) -> ServiceReply:
+        """The answer: at most 256 KB, within 5 seconds; raises `ServiceFailed` and nothing else."""
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 return await self._send(method, url, headers, content)
-        except ExchangeFailed:
+        except ServiceFailed:
             raise
         except TimeoutError:
             reason = f"no whole answer came within {TIMEOUT_SECONDS} seconds"
@@ -60,21 +62,21 @@ class Exchange:
             reason = f"the connection failed: {error}"
         except Exception as error:  # noqa: BLE001 - a broken peer shows itself in many kinds; their texts may quote headers
             reason = f"the exchange broke off ({type(error).__name__})"
-        raise ExchangeFailed(reason)
+        raise ServiceFailed(reason)
 
     async def close(self) -> None:
         """Close every connection."""
         await self._client.aclose()
 
-    async def _send(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> Reply:
+    async def _send(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> ServiceReply:
         plain = {"accept": "application/json", **headers, "accept-encoding": "identity", "user-agent": "ostiary"}
         async with self._client.stream(method, url, headers=plain, content=content) as answer:
             self._client.cookies.clear()
             if answer.headers.get("content-encoding", "identity") != "identity":
-                raise ExchangeFailed("the answer was compressed, though that wasn't asked for")
+                raise ServiceFailed("the answer was compressed, though that wasn't asked for")
             received = bytearray()
             async for chunk in answer.aiter_raw():
                 received += chunk
                 if len(received) > MAX_BYTES:
-                    raise ExchangeFailed(f"the answer had more than {MAX_BYTES} bytes")
-            return Reply(answer.status_code, answer.headers, bytes(received))
+                    raise ServiceFailed(f"the answer had more than {MAX_BYTES} bytes")
+            return ServiceReply(answer.status_code, answer.headers, bytes(received))

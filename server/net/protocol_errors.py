@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Unreadable(StrEnum):
+class ProtocolError(StrEnum):
     """What is wrong with a request that is not handed on, in a word."""
 
     FRAMING = "framing"

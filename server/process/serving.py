@@ -12,9 +12,9 @@ from typing import Final
 
 from server.authz.readiness import ReadinessProbe
 from server.authz.request_authorization import EnforcementPoint
-from server.http.drain_guard import Ending
+from server.http.drain_guard import Shutdown
 from server.http.open_streams import OpenStreams
-from server.http.protocol import door
+from server.http.protocol import http_protocol
 from server.net.certificates import UnusableCertificate
 from server.net.tls import ServerTls
 from server.process.startup import settled
@@ -44,10 +44,10 @@ async def serve(
     requests can be decided. Raises OpaStartFailed.
     """
     telemetry = decisions.measured(plan.config)
-    async with decisions.decisions(plan, telemetry) as (pep, probe):
+    async with decisions.open_enforcement(plan, telemetry) as (pep, probe):
         await ready()
         with shown(telemetry.metrics, metrics):
-            await serve_door(plan, pep, probe, telemetry, listener, announce)
+            await serve_http(plan, pep, probe, telemetry, listener, announce)
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def shown(rendered: Rendered, listener: socket.socket | None) -> Iterator[None]:
         yield
 
 
-async def serve_door(
+async def serve_http(
     plan: Plan,
     pep: EnforcementPoint,
     probe: ReadinessProbe,
@@ -69,11 +69,11 @@ async def serve_door(
     announce: Callable[[], None],
 ) -> None:
     """What each process that serves does; raises whatever `start_failure` has a sentence for."""
-    settings, ending, streams = plan.config.server, Ending(), OpenStreams()
+    settings, ending, streams = plan.config.server, Shutdown(), OpenStreams()
     identity = authenticator(settings.auth, telemetry.tallies)
     app = application.build(plan.config, pep, identity, probe, telemetry, ending, streams)
     tls = server_tls(settings)
-    config = door(
+    config = http_protocol(
         app,
         telemetry.metrics.unreadable,
         application.cors(settings.cors),

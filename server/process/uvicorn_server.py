@@ -10,8 +10,8 @@ from typing import Final
 
 import uvicorn
 
-from server.http.drain_guard import Ending
-from server.http.protocol import DoorProtocol
+from server.http.drain_guard import Shutdown
+from server.http.protocol import HttpProtocol
 from server.process.acceptor import Acceptor
 
 GRACE_SECONDS: Final = 10.0
@@ -36,7 +36,7 @@ class DrainingServer(uvicorn.Server):
     def __init__(
         self,
         config: uvicorn.Config,
-        ending: Ending,
+        ending: Shutdown,
         end_streams: Callable[[], None],
         announce: Callable[[], None],
         *,
@@ -73,7 +73,7 @@ class DrainingServer(uvicorn.Server):
 
     def _protocol(self) -> asyncio.Protocol:
         """What a connection talks to; made as uvicorn makes it."""
-        return DoorProtocol(self.config, self.server_state, self.lifespan.state)
+        return HttpProtocol(self.config, self.server_state, self.lifespan.state)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wait for what is under way, then let uvicorn close what is left."""

@@ -12,14 +12,14 @@ import sys
 import uvloop
 
 from server.net.log_filter import log_to_stderr
-from server.process.serving import serve_door
+from server.process.serving import serve_http
 from server.process.startup import start_failure
 from server.process.supervisor import CANT_START, READY
 from server.wiring import decisions
 from server.wiring.policy_engine import Plan
 
 
-async def work(plan: Plan, listener: socket.socket, parent: socket.socket) -> None:
+async def serve_worker(plan: Plan, listener: socket.socket, parent: socket.socket) -> None:
     """Serve until SIGTERM; end at once if the parent is gone, since nobody can stop or replace this process then."""
     asyncio.get_running_loop().add_reader(parent, os._exit, 1)
     telemetry = decisions.measured(plan.config)
@@ -27,8 +27,8 @@ async def work(plan: Plan, listener: socket.socket, parent: socket.socket) -> No
     def announce() -> None:
         parent.send(READY)
 
-    async with decisions.decisions(plan, telemetry) as (pep, probe):
-        await serve_door(plan, pep, probe, telemetry, listener, announce)
+    async with decisions.open_enforcement(plan, telemetry) as (pep, probe):
+        await serve_http(plan, pep, probe, telemetry, listener, announce)
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
         plan: Plan = pickle.load(orders)  # noqa: S301 - from our own parent, over a socket that has no name
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(work(plan, listener, parent))
+                runner.run(serve_worker(plan, listener, parent))
         except Exception as fault:
             sentence = start_failure(fault)
             if sentence is None:

@@ -50,10 +50,10 @@ def limited_by(fault: QuotaExceeded | CountersUnavailable | TooManyAtOnce) -> Li
 class Reservation:
     """Tokens that are set aside for one request; what is not settled has been used."""
 
-    __slots__ = ("_settled", "_toll", "reserved")
+    __slots__ = ("_charge", "_settled", "reserved")
 
-    def __init__(self, toll: Toll, reserved: int) -> None:
-        self._toll = toll
+    def __init__(self, charge: RequestCharge, reserved: int) -> None:
+        self._charge = charge
         self.reserved = reserved
         self._settled = False
 
@@ -61,10 +61,10 @@ class Reservation:
         """So many tokens were used in truth; only the first such word counts."""
         if not self._settled:
             self._settled = True
-            await self._toll.settle(self.reserved, used)
+            await self._charge.settle(self.reserved, used)
 
 
-class Toll:
+class RequestCharge:
     """One request's way to the quota."""
 
     __slots__ = ("_address", "_caller", "_quota", "standing")
@@ -122,7 +122,7 @@ class Toll:
         return self.standing
 
 
-class Turnstile:
+class ConcurrencyLimit:
     """Lets each caller have at most `most` requests under way, streams included; None lets any number in.
 
     Counted in this process: with several workers a caller has that many places in each.
@@ -173,23 +173,23 @@ def _duration(seconds: int) -> bytes:
     return b"%dm%ds" % (minutes, seconds) if minutes else b"%ds" % seconds
 
 
-class Tolls:
+class Admission:
     """What the door asks of callers: `quota` None asks for nothing but a place."""
 
-    def __init__(self, quota: Quota | None, turnstile: Turnstile, addresses: ClientAddresses) -> None:
+    def __init__(self, quota: Quota | None, concurrency: ConcurrencyLimit, addresses: ClientAddresses) -> None:
         self.quota = quota
-        self.turnstile = turnstile
+        self.concurrency = concurrency
         self.addresses = addresses
 
-    def toll(self, path: str, caller: Principal | Anonymous, address: str) -> Toll | None:
+    def charge(self, path: str, caller: Principal | Anonymous, address: str) -> RequestCharge | None:
         """The way to the quota of a request to that path; None where it is free."""
-        return None if self.quota is None or path in FREE else Toll(self.quota, caller, address)
+        return None if self.quota is None or path in FREE else RequestCharge(self.quota, caller, address)
 
     def passing(self, path: str, caller: tuple[str, str]) -> AbstractContextManager[None]:
-        """A place for a request to that path, as `Turnstile.passing` gives it; free paths have places of their own."""
-        return self.turnstile.passing((*caller, "free") if path in FREE else caller)
+        """A place for a request to that path (see `ConcurrencyLimit.passing`); free paths have places of their own."""
+        return self.concurrency.passing((*caller, "free") if path in FREE else caller)
 
 
-def free() -> Tolls:
+def unlimited() -> Admission:
     """No quota, and no limit on requests under way."""
-    return Tolls(None, Turnstile(None), ClientAddresses(()))
+    return Admission(None, ConcurrencyLimit(None), ClientAddresses(()))

@@ -11,7 +11,7 @@ class CountersUnavailable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
+class Usage:
     """What somebody has used, the units just taken included, in the period that is in force: it starts at `window`."""
 
     requests: int
@@ -20,7 +20,7 @@ class Used:
 
 
 @dataclass(frozen=True, slots=True)
-class Units:
+class Charge:
     """What is to be taken of `key`'s share in the period that starts at `window` (seconds since 1970).
 
     It is taken whole, and only if no more than `most_requests` and `most_tokens` are used then; None is no limit.
@@ -45,7 +45,7 @@ class Counters(Protocol):
         """Let go of the store."""
         ...
 
-    async def take(self, units: Units) -> tuple[bool, Used]:
+    async def take(self, units: Charge) -> tuple[bool, Usage]:
         """Whether the units were taken, and what is used now; raises CountersUnavailable.
 
         Atomic: of any number of takers at once, no more get their units than the limits allow. A clock that jumps back

@@ -8,7 +8,7 @@ from typing import Final
 
 import asyncpg
 
-from server.quota.counters import CountersUnavailable, Units, Used
+from server.quota.counters import Charge, CountersUnavailable, Usage
 
 _CONNECTIONS: Final = 8
 _SECONDS: Final = 5.0
@@ -74,7 +74,7 @@ class PostgresCounters:
         if self._pool is not None:
             await self._pool.close()
 
-    async def take(self, units: Units) -> tuple[bool, Used]:
+    async def take(self, units: Charge) -> tuple[bool, Usage]:
         """Whether the units were taken, and what is used now; raises CountersUnavailable.
 
         Where a connection breaks, it asks once more on a new one. At worst the units are taken twice, and never given.
@@ -87,13 +87,13 @@ class PostgresCounters:
                 await self._opened.expire_connections()
                 return await self._taken(units)
 
-    async def _taken(self, units: Units) -> tuple[bool, Used]:
+    async def _taken(self, units: Charge) -> tuple[bool, Usage]:
         limits = units.most_requests, units.most_tokens
         row = await self._opened.fetchrow(_TAKE, units.key, units.window, units.requests, units.tokens, *limits)
         if row is not None:
-            return True, Used(*row)
+            return True, Usage(*row)
         row = await self._opened.fetchrow(_USED, units.key, units.window)
-        return False, Used(*row) if row is not None else Used(0, 0, units.window)
+        return False, Usage(*row) if row is not None else Usage(0, 0, units.window)
 
     async def give_back(self, key: str, window: int, tokens: int) -> None:
         """Correct the tokens used in that period; raises CountersUnavailable."""

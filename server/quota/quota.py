@@ -13,7 +13,7 @@ from json import dumps
 from typing import Final
 
 from policy.vocabulary import Anonymous, Principal
-from server.quota.counters import Counters, CountersUnavailable, Units, Used
+from server.quota.counters import Charge, Counters, CountersUnavailable, Usage
 
 PERIODS: Final = {"minute": 60, "hour": 3600, "day": 24 * 3600}
 """Seconds of each period; all start at whole multiples since 1970, so a day is a day in UTC."""
@@ -42,7 +42,7 @@ class Standing:
 
     key: str
     limit: Limit
-    used: Used
+    used: Usage
     resets_in: int
 
     @property
@@ -114,7 +114,7 @@ class Quota:
         if limit.requests is None and limit.tokens is None:
             return None
         # A caller without tokens left is stopped here: each of its requests would be refused later.
-        units = Units(self._key(caller, address), self._window(), 1, 0, limit.requests, _least(limit.tokens))
+        units = Charge(self._key(caller, address), self._window(), 1, 0, limit.requests, _least(limit.tokens))
         return await self._taken(units, limit)
 
     async def reserve(self, standing: Standing, tokens: int) -> Standing:
@@ -122,7 +122,7 @@ class Quota:
 
         Raises QuotaExceeded where fewer are left, and CountersUnavailable.
         """
-        units = Units(standing.key, self._window(), 0, tokens, None, standing.limit.tokens)
+        units = Charge(standing.key, self._window(), 0, tokens, None, standing.limit.tokens)
         return await self._taken(units, standing.limit)
 
     async def settle(self, standing: Standing, reserved: int, used: int) -> Standing:
@@ -159,7 +159,7 @@ class Quota:
     def _window(self) -> int:
         return int(self._now()) // self._period * self._period
 
-    async def _taken(self, units: Units, limit: Limit) -> Standing:
+    async def _taken(self, units: Charge, limit: Limit) -> Standing:
         taken, used = await self._counters.take(units)
         standing = Standing(units.key, limit, used, max(1, used.window + self._period - int(self._now())))
         if not taken:

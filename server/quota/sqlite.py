@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from server.quota.counters import CountersUnavailable, Units, Used
+from server.quota.counters import Charge, CountersUnavailable, Usage
 
 _Result = TypeVar("_Result")
 
@@ -58,7 +58,7 @@ class SqliteCounters:
         self._path = path
         self._thread = ThreadPoolExecutor(1, "quota")
         self._database: sqlite3.Connection | None = None
-        self._waiting: list[tuple[Units, asyncio.Future[tuple[bool, Used]]]] = []
+        self._waiting: list[tuple[Charge, asyncio.Future[tuple[bool, Usage]]]] = []
         self._writer: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -73,9 +73,9 @@ class SqliteCounters:
             await self._run(self._database.close)
         self._thread.shutdown()
 
-    async def take(self, units: Units) -> tuple[bool, Used]:
+    async def take(self, units: Charge) -> tuple[bool, Usage]:
         """Whether the units were taken, and what is used now; raises CountersUnavailable."""
-        taken: asyncio.Future[tuple[bool, Used]] = asyncio.get_running_loop().create_future()
+        taken: asyncio.Future[tuple[bool, Usage]] = asyncio.get_running_loop().create_future()
         self._waiting.append((units, taken))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write())
@@ -124,7 +124,7 @@ class SqliteCounters:
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute(_SCHEMA)
 
-    def _take_all(self, batch: list[Units]) -> list[tuple[bool, Used]]:
+    def _take_all(self, batch: list[Charge]) -> list[tuple[bool, Usage]]:
         database = self._opened
         database.execute("BEGIN IMMEDIATE")
         try:
@@ -162,7 +162,7 @@ def _begin_log(database: sqlite3.Connection) -> None:
             return
 
 
-def _take(database: sqlite3.Connection, units: Units) -> tuple[bool, Used]:
+def _take(database: sqlite3.Connection, units: Charge) -> tuple[bool, Usage]:
     values = {
         "key": units.key,
         "window": units.window,
@@ -173,6 +173,6 @@ def _take(database: sqlite3.Connection, units: Units) -> tuple[bool, Used]:
     }
     row = database.execute(_TAKE, values).fetchone()
     if row is not None:
-        return True, Used(*row)
+        return True, Usage(*row)
     used = database.execute(_USED, {"key": units.key, "window": units.window}).fetchone()
-    return False, Used(*used) if used is not None else Used(0, 0, units.window)
+    return False, Usage(*used) if used is not None else Usage(0, 0, units.window)

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
-from server.quota.counters import CountersUnavailable, Units, Used
+from server.quota.counters import Charge, CountersUnavailable, Usage
 
 _CONNECTIONS: Final = 16
 _SECONDS: Final = 5.0
@@ -67,7 +67,7 @@ class ValkeyCounters:
         """Close every connection."""
         await self._client.aclose()
 
-    async def take(self, units: Units) -> tuple[bool, Used]:
+    async def take(self, units: Charge) -> tuple[bool, Usage]:
         """Whether the units were taken, and what is used now; raises CountersUnavailable.
 
         Where a connection breaks, it asks once more on a new one. At worst the units are taken twice, and never given.
@@ -81,7 +81,7 @@ class ValkeyCounters:
                 # What is idle is no younger than what broke.
                 await self._pool.disconnect(inuse_connections=False)
                 taken, *used = await self._take(keys=[_PREFIX + units.key], args=arguments)
-        return taken == 1, Used(*used)
+        return taken == 1, Usage(*used)
 
     async def give_back(self, key: str, window: int, tokens: int) -> None:
         """Correct the tokens used in that period; raises CountersUnavailable."""

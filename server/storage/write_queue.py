@@ -39,7 +39,7 @@ Write: TypeAlias = Callable[[], Awaitable[object]]
 """Writes in one transaction; may be called again if it raises DatabaseUnavailable."""
 
 
-class Place:
+class QueuePlace:
     """Room for one write, which whoever has it must `fill` or `leave`."""
 
     def __init__(self, queue: WriteQueue) -> None:
@@ -91,7 +91,7 @@ class WriteQueue:
                 task.cancel()
             await asyncio.wait(tasks)
 
-    async def reserve(self) -> Place:
+    async def reserve(self) -> QueuePlace:
         """A place; raises DatabaseUnavailable if there is none for a while."""
         try:
             async with asyncio.timeout(ROOM_SECONDS):
@@ -99,10 +99,10 @@ class WriteQueue:
                 await self._places.acquire()
         except TimeoutError:
             raise DatabaseUnavailable("more waits to be written than the database keeps up with") from None
-        return Place(self)
+        return QueuePlace(self)
 
     def put(self, write: Write, size: int) -> asyncio.Future[None]:
-        """For a `Place`."""
+        """For a `QueuePlace`."""
         done = asyncio.get_running_loop().create_future()
         self._weigh(size)
         self._count += 1
@@ -110,7 +110,7 @@ class WriteQueue:
         return done
 
     def free(self) -> None:
-        """For a `Place`."""
+        """For a `QueuePlace`."""
         self._places.release()
 
     def _weigh(self, size: int) -> None:

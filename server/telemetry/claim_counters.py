@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 
 class ClaimCounters:
-    """Counts the mapped claims of good tokens, a `server.authn.tally.Counters`; labels come from the configuration."""
+    """Counts the claims of good tokens (`server.authn.tally.ClaimTotals`); labels come from the configuration."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._claims = Counter(

@@ -11,7 +11,7 @@ from server.telemetry.dependencies import WEIGHT, Dependency, State
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class GaugeSample:
     """What is looked at now and then instead of being counted as it happens."""
 
     breaker_open: bool
@@ -77,7 +77,7 @@ class Gauges:
         self._in_force: dict[str, str | None] = {"wanted": None, "live": None}
         self._process = _Process(registry)
 
-    def sample(self, streams: int, writes: int, sample: Sample | None) -> None:
+    def sample(self, streams: int, writes: int, sample: GaugeSample | None) -> None:
         """Bring them up to date; without a `sample`, what is known without one."""
         self._process.sample()
         self._streams.set(streams)

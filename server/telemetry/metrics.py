@@ -25,11 +25,11 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 
 from policy.vocabulary import CONTRACT
 from server.authz.contract.errors import Failure
-from server.authz.observer import EFFECTS, Effect, Kind
-from server.net.protocol_errors import Unreadable
+from server.authz.observer import EFFECTS, Outcome, QuestionKind
+from server.net.protocol_errors import ProtocolError
 from server.telemetry.claim_counters import ClaimCounters
 from server.telemetry.dependencies import Dependency
-from server.telemetry.gauges import Gauges, Sample
+from server.telemetry.gauges import Gauges, GaugeSample
 
 SAMPLE_SECONDS: Final = 1.0
 """How old the gauges of another worker may be."""
@@ -61,7 +61,7 @@ class Metrics:
             MultiProcessCollector(self._exposed, shared)  # type: ignore[no-untyped-call]  # it has no types
         self._gauges = Gauges(registry)
         self.claims = ClaimCounters(registry)
-        self._look: Callable[[], Sample] | None = None
+        self._look: Callable[[], GaugeSample] | None = None
         self._dependencies: Iterable[Dependency] = ()
         self._count_streams: Callable[[], int] = int
         self._count_writes: Callable[[], int] = int
@@ -82,7 +82,7 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
-        self._unreadable = {reason: unreadable.labels(str(reason)) for reason in Unreadable}
+        self._unreadable = {reason: unreadable.labels(str(reason)) for reason in ProtocolError}
         self._outcomes: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         decisions = Counter("ostiary_decisions", "Decisions by kind and effect.", ["kind", "effect"], registry=registry)
         self._decisions = {pair: decisions.labels(*pair) for pair in EFFECTS}
@@ -118,7 +118,7 @@ class Metrics:
             self._outcomes[route, method, status] = outcome
         return outcome
 
-    def unreadable(self, reason: Unreadable) -> None:
+    def unreadable(self, reason: ProtocolError) -> None:
         """A request was refused before anybody could know what it is for."""
         self._unreadable[reason].inc()
 
@@ -126,7 +126,7 @@ class Metrics:
         """A question took that long."""
         self._questions.observe(seconds)
 
-    def decided(self, kind: Kind, effect: Effect, count: int = 1) -> None:
+    def decided(self, kind: QuestionKind, effect: Outcome, count: int = 1) -> None:
         """So many decisions were made."""
         self._decisions[kind, effect].inc(count)
 
@@ -134,7 +134,7 @@ class Metrics:
         """A question got no decision."""
         self._failures[failure].inc()
 
-    def watch(self, look: Callable[[], Sample]) -> None:
+    def watch(self, look: Callable[[], GaugeSample]) -> None:
         """Take the gauges from `look` from now on."""
         self._look = look
 

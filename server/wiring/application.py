@@ -19,16 +19,16 @@ from server.api.models.registered import RegisteredModels
 from server.api.models.registration import ModelRegistry
 from server.api.models.routes import Models
 from server.api.prompts.routes import PromptVersions
-from server.api.registry.routes import KINDS, Entries
-from server.api.system.health import Health, Probe
+from server.api.registry.routes import KINDS, RegistryRoutes
+from server.api.system.health import HealthRoutes, Probe
 from server.api.system.metrics import MetricsPage
-from server.api.system.providers import Providers
-from server.app import House, create_app
+from server.api.system.providers import ProviderRoutes
+from server.app import Components, create_app
 from server.authn import Authenticator
 from server.authz.request_authorization import EnforcementPoint
 from server.config import AuthConfig, Config, CorsConfig, ModelConfig
 from server.http.cors import Cors, CorsPolicy
-from server.http.drain_guard import Ending
+from server.http.drain_guard import Shutdown
 from server.http.open_streams import OpenStreams
 from server.json_input.reader import Reader
 from server.telemetry.dependencies import Dependency
@@ -36,10 +36,10 @@ from server.telemetry.exposition import Exposition
 from server.telemetry.metrics import Metrics
 from server.wiring.authenticators import services
 from server.wiring.decisions import Telemetry, measured
-from server.wiring.lifespan import Opened, Resource, closed, started
+from server.wiring.lifespan import Lifespan, LifespanResource, closed, started
 from server.wiring.observed import ObservedAuthenticator
 from server.wiring.providers import _entry
-from server.wiring.quotas import tolls
+from server.wiring.quotas import build_admission
 from server.wiring.rules_about import rules_about
 from server.wiring.stores import Stores
 
@@ -57,7 +57,7 @@ def build(
     authenticator: Authenticator | None,
     probe: Probe,
     telemetry: Telemetry | None = None,
-    ending: Ending | None = None,
+    ending: Shutdown | None = None,
     streams: OpenStreams | None = None,
 ) -> Starlette:
     """The application that `config` describes; it opens nothing until its lifespan begins.
@@ -79,13 +79,13 @@ def build(
         _entry(api, provider, reader, telemetry) for api, listed in config.providers.items() for provider in listed
     )
     inference = {entry.provider_id: entry.provider for entry in entries if entry.api == "inference"}
-    paid = tolls(config, dependencies)
+    paid = build_admission(config, dependencies)
     stores = Stores(config, dependencies)
     telemetry.metrics.watch_writes(stores.chats.queue.waiting)
     models = tuple(map(_model, config.models))
     registered = RegisteredModels(stores.models, stores.model_names, {name for each in models for name in each.names})
     catalogue = Catalogue(models, inference, registered)
-    resources: list[Resource] = [
+    resources: list[LifespanResource] = [
         partial(closed, tracing),
         partial(closed, reader),
         partial(closed, authenticator),
@@ -96,17 +96,17 @@ def build(
         dependencies.watching,
     ]
     return create_app(
-        House(
+        Components(
             enforcement=enforcement,
             authenticator=authenticator,
             cors=cors(config.server.cors),
-            health=Health(probe, version("ostiary"), telemetry.tallies.never_found, dependencies),
+            health=HealthRoutes(probe, version("ostiary"), telemetry.tallies.never_found, dependencies),
             models=Models(catalogue, created=int(time.time())),
-            providers=Providers(entries, rules_about(config.server.auth, "provider")),
+            providers=ProviderRoutes(entries, rules_about(config.server.auth, "provider")),
             chat=ChatCompletions(catalogue, reader, streams, stores.chats),
-            ending=Ending() if ending is None else ending,
-            lifespan=Opened(resources),
-            tolls=paid,
+            ending=Shutdown() if ending is None else ending,
+            lifespan=Lifespan(resources),
+            admission=paid,
             collections=(
                 Files(stores.file_store, config.storage.max_file_bytes),
                 Conversations(
@@ -115,7 +115,7 @@ def build(
                 StoredChats(stores.chats, catalogue, reader),
                 PromptVersions(stores.prompts, reader),
                 ModelRegistry(catalogue, registered, inference.keys(), reader),
-                *(Entries(kind, stores.entries[kind.type], reader) for kind in KINDS),
+                *(RegistryRoutes(kind, stores.entries[kind.type], reader) for kind in KINDS),
             ),
             metrics=telemetry.metrics,
             metrics_page=_metrics_page(config.server.auth, telemetry.metrics),

@@ -9,7 +9,7 @@ from policy.claims import default_claims, subject_claim
 from server.authn import Authenticator
 from server.authn.api_keys import ApiKeyValidator
 from server.authn.attributes import ClaimsMapping
-from server.authn.caching import Remembering
+from server.authn.caching import CachingAuthenticator
 from server.authn.custom import CustomValidator
 from server.authn.github import GitHubValidator
 from server.authn.introspection import IntrospectionSettings, IntrospectionValidator
@@ -17,7 +17,7 @@ from server.authn.kubernetes import KubernetesValidator
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
 from server.authn.pseudonyms import kept_key, pseudonym
 from server.authn.tally import Tallies
-from server.authn.token_router import ByForm
+from server.authn.token_router import TokenRouter
 from server.authn.token_rules import TokenRules
 from server.config import AuthConfig
 from server.config.auth import (
@@ -46,17 +46,21 @@ def authenticator(config: AuthConfig, tallies: Tallies | None = None) -> Authent
             return _oauth2(oauth2, tallies)
         case KubernetesConfig() as kubernetes:
             url, mapping = kubernetes.api_server_url, _mapping(kubernetes, kubernetes.type, tallies)
-            return Remembering(KubernetesValidator(url, mapping, _context(kubernetes)), kubernetes.recheck_period)
+            return CachingAuthenticator(
+                KubernetesValidator(url, mapping, _context(kubernetes)), kubernetes.recheck_period
+            )
         case GitHubConfig() as github:
             url, mapping = github.github_api_base_url, _mapping(github, github.type, tallies)
-            return Remembering(GitHubValidator(url, mapping, _context(github)), github.recheck_period)
+            return CachingAuthenticator(GitHubValidator(url, mapping, _context(github)), github.recheck_period)
         case CustomConfig() as custom:
             secret = custom.name_key
             key = kept_key(home()) if secret is None else secret.get_secret_value().encode()
             named = partial(pseudonym, key)
-            return Remembering(CustomValidator(custom.endpoint, named, _context(custom)), custom.recheck_period)
+            return CachingAuthenticator(
+                CustomValidator(custom.endpoint, named, _context(custom)), custom.recheck_period
+            )
         case ApiKeyConfig() as keys:
-            return Remembering(ApiKeyValidator(key_store(keys)), keys.recheck_period)
+            return CachingAuthenticator(ApiKeyValidator(key_store(keys)), keys.recheck_period)
 
 
 def _oauth2(config: OAuth2Config, tallies: Tallies | None) -> Authenticator:
@@ -73,7 +77,7 @@ def _oauth2(config: OAuth2Config, tallies: Tallies | None) -> Authenticator:
             signed[issuer.issuer if config.issuers else None] = judge
     # A token that names nobody can be asked about only where it is clear whom to ask.
     endpoints = [endpoint for _, _, endpoint in judges if endpoint is not None]
-    return ByForm(signed, endpoints[0] if len(endpoints) == 1 else None)
+    return TokenRouter(signed, endpoints[0] if len(endpoints) == 1 else None)
 
 
 def _by_keys(config: IssuerConfig, mapping: ClaimsMapping) -> OAuth2Authenticator | None:
@@ -97,7 +101,7 @@ def _by_keys(config: IssuerConfig, mapping: ClaimsMapping) -> OAuth2Authenticato
     )
 
 
-def _by_introspection(config: IssuerConfig, mapping: ClaimsMapping) -> Remembering | None:
+def _by_introspection(config: IssuerConfig, mapping: ClaimsMapping) -> CachingAuthenticator | None:
     asked = config.introspection
     if asked is None:
         return None
@@ -107,7 +111,7 @@ def _by_introspection(config: IssuerConfig, mapping: ClaimsMapping) -> Rememberi
     )
     rules = TokenRules(config.issuer, config.audience, config.leeway)
     validator = IntrospectionValidator(settings, rules, mapping, _context(config))
-    return Remembering(validator, asked.recheck_period)
+    return CachingAuthenticator(validator, asked.recheck_period)
 
 
 def _mapping(

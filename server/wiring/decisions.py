@@ -22,11 +22,11 @@ from server.authz.readiness import ReadinessProbe
 from server.config import Config
 from server.config.decision_log import DecisionLogSetting, RotatedLog
 from server.telemetry.dependencies import Dependencies, Dependency
-from server.telemetry.gauges import Sample
+from server.telemetry.gauges import GaugeSample
 from server.telemetry.metrics import Metrics
 from server.telemetry.shared import SHARED_DIRECTORY
 from server.wiring.observed import ObservedDecisions
-from server.wiring.policy_engine import Plan, asking
+from server.wiring.policy_engine import Plan, open_decision_point
 
 if TYPE_CHECKING:
     from server.telemetry.spans import Tracing
@@ -50,13 +50,15 @@ class Telemetry:
 
 
 @asynccontextmanager
-async def decisions(plan: Plan, telemetry: Telemetry) -> AsyncIterator[tuple[PolicyEnforcementPoint, ReadinessProbe]]:
+async def open_enforcement(
+    plan: Plan, telemetry: Telemetry
+) -> AsyncIterator[tuple[PolicyEnforcementPoint, ReadinessProbe]]:
     """Who decides and logs each decision; all of it is closed with the context."""
 
     def decision_point(transport: OpaTransport, revision: str) -> PolicyDecisionPoint:
         return _decision_point(transport, revision, telemetry)
 
-    async with asking(plan, decision_point) as (pdp, probe), AsyncExitStack() as stack:
+    async with open_decision_point(plan, decision_point) as (pdp, probe), AsyncExitStack() as stack:
         log = _decision_log(plan.config.server.decision_log)
         stack.push_async_callback(log.close)
         telemetry.metrics.watch(lambda: sample(pdp, log))
@@ -93,9 +95,9 @@ def _decision_point(transport: OpaTransport, revision: str, telemetry: Telemetry
     return TracedDecisionPoint(transport, revision, telemetry.observer, telemetry.tracing)
 
 
-def sample(pdp: PolicyDecisionPoint, log: DecisionLog) -> Sample:
+def sample(pdp: PolicyDecisionPoint, log: DecisionLog) -> GaugeSample:
     """How things stand now."""
-    return Sample(
+    return GaugeSample(
         breaker_open=pdp.breaker_open,
         breaker_openings=pdp.breaker_openings,
         wanted_revision=pdp.expected_revision,

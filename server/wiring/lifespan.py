@@ -10,14 +10,14 @@ from starlette.applications import Starlette
 
 from server.inference.provider import Provider
 
-Resource = Callable[[], AbstractAsyncContextManager[object]]
+LifespanResource = Callable[[], AbstractAsyncContextManager[object]]
 """Something to be opened."""
 
 
-class Opened:
+class Lifespan:
     """Opens what the application works with in the event loop that serves, and closes it when that stops."""
 
-    def __init__(self, resources: Iterable[Resource]) -> None:
+    def __init__(self, resources: Iterable[LifespanResource]) -> None:
         self._resources = tuple(resources)
 
     @asynccontextmanager

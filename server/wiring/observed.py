@@ -13,18 +13,18 @@ from starlette.types import Scope
 from policy.vocabulary import Principal
 from server.authn import Authenticator, IdentityUnavailable
 from server.authz.contract.errors import Failure
-from server.authz.observer import Effect, Kind, Observer
+from server.authz.observer import Observer, Outcome, QuestionKind
 from server.inference.provider import (
     ChatRequest,
     ChatStream,
     Fault,
-    Health,
     HealthStatus,
     Pieces,
     Provider,
     ProviderFailed,
+    ProviderHealth,
 )
-from server.quota.counters import Counters, CountersUnavailable, Units, Used
+from server.quota.counters import Charge, Counters, CountersUnavailable, Usage
 from server.storage.blobs.store import BlobMissing, BlobReading, Blobs, BlobsFull, BlobsUnavailable, BlobWriting
 from server.storage.database.database import Database, DatabaseUnavailable, Row, Step, Value
 from server.storage.database.dialect import Dialect
@@ -98,7 +98,7 @@ class ObservedCounters:
         """Let go of the store."""
         await self._counters.close()
 
-    async def take(self, units: Units) -> tuple[bool, Used]:
+    async def take(self, units: Charge) -> tuple[bool, Usage]:
         """Whether the units were taken, and what is used now."""
         with self._dependency.used(CountersUnavailable):
             return await self._counters.take(units)
@@ -218,10 +218,14 @@ class ObservedProvider:
         """Let go."""
         await self._provider.close()
 
-    async def health(self) -> Health:
+    async def health(self) -> ProviderHealth:
         """What is known of it: from its use, or from a probe that is made at most every few seconds."""
         finding = await self._dependency.found()
-        return Health(HealthStatus.OK) if finding.reason is None else Health(HealthStatus.ERROR, finding.reason)
+        return (
+            ProviderHealth(HealthStatus.OK)
+            if finding.reason is None
+            else ProviderHealth(HealthStatus.ERROR, finding.reason)
+        )
 
     async def complete(self, request: ChatRequest) -> Pieces:
         """The whole answer."""
@@ -320,10 +324,10 @@ class ObservedDecisions:
         """A question took that long."""
         self._observer.answered(seconds)
 
-    def decided(self, kind: Kind, effect: Effect, count: int = 1) -> None:
+    def decided(self, kind: QuestionKind, effect: Outcome, count: int = 1) -> None:
         """So many decisions were made."""
         self._observer.decided(kind, effect, count)
-        if effect is not Effect.UNAVAILABLE:
+        if effect is not Outcome.UNAVAILABLE:
             self._policy.worked()
 
     def unavailable(self, failure: Failure) -> None:

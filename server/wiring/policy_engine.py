@@ -18,7 +18,7 @@ from server.authz.opa.process import OpaProcess
 from server.authz.opa.runtime_directory import RuntimeDirectory
 from server.authz.opa.transport import OpaTransport, TcpAddress, UnixAddress
 from server.authz.pdp import PolicyDecisionPoint
-from server.authz.readiness import Authentication, ReadinessProbe, watch
+from server.authz.readiness import AuthenticationMode, ReadinessProbe, watch
 from server.config import Config, OpaConfig
 
 Ready: TypeAlias = Callable[[], Awaitable[None]]
@@ -37,10 +37,10 @@ class Plan:
     opa: UnixAddress | TcpAddress
 
     @property
-    def authentication(self) -> Authentication:
+    def authentication(self) -> AuthenticationMode:
         """Whether callers are asked who they are."""
         off = self.config.server.auth.provider_config is None
-        return Authentication.OFF if off else Authentication.CONFIGURED
+        return AuthenticationMode.OFF if off else AuthenticationMode.CONFIGURED
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def opa_elsewhere(config: OpaConfig) -> TcpAddress | None:
 
 
 @asynccontextmanager
-async def asking(
+async def open_decision_point(
     plan: Plan, decision_point: Callable[[OpaTransport, str], PolicyDecisionPoint] = PolicyDecisionPoint
 ) -> AsyncIterator[tuple[PolicyDecisionPoint, ReadinessProbe]]:
     """Who asks OPA, and who finds out how it is; whether one listens there is another matter.
@@ -86,7 +86,7 @@ async def engine_at_work(plan: Plan, own: OwnOpa | None) -> AsyncIterator[Ready]
     if own is None:
         yield _at_once
         return
-    async with asking(plan) as (_, probe), AsyncExitStack() as stack:
+    async with open_decision_point(plan) as (_, probe), AsyncExitStack() as stack:
         events = DecisionLog.to_stderr() if plan.config.server.opa.decision_log else None
         if events is not None:
             stack.push_async_callback(events.close)

@@ -8,7 +8,7 @@ from server.config import Config
 from server.config.quota import LimitConfig, QuotaConfig
 from server.config.storage import KvPostgresBackend, KvRedisBackend, KvSqliteBackend, SqliteStore
 from server.net.client_address import ClientAddresses
-from server.quota.admission import Tolls, Turnstile
+from server.quota.admission import Admission, ConcurrencyLimit
 from server.quota.counters import Counters
 from server.quota.quota import PERIODS, Limit, Quota
 from server.quota.sqlite import SqliteCounters
@@ -19,11 +19,11 @@ _PLACE: Final = "server.quota"
 _TOKENS: Final = "max_tokens_per_period"
 
 
-def tolls(config: Config, dependencies: Dependencies | None = None) -> Tolls:
+def build_admission(config: Config, dependencies: Dependencies | None = None) -> Admission:
     """What callers pay at the door; the store that counts is one of the `dependencies`."""
     server = config.server
     quota = None if server.quota is None else _quota(server.quota, config, dependencies or Dependencies())
-    return Tolls(quota, Turnstile(server.max_concurrent_requests), ClientAddresses(server.trusted_proxies))
+    return Admission(quota, ConcurrencyLimit(server.max_concurrent_requests), ClientAddresses(server.trusted_proxies))
 
 
 def _quota(config: QuotaConfig, whole: Config, dependencies: Dependencies) -> Quota:

@@ -10,9 +10,9 @@ from typing import Final
 
 from policy.vocabulary import type_of_record
 from server.api.chat.store import Chats
-from server.api.files.blob_leases import Claims
+from server.api.files.blob_leases import BlobLeases
 from server.api.files.store import FileStore
-from server.api.files.sweeper import Janitor
+from server.api.files.sweeper import FileSweeper
 from server.api.prompts.store import Prompts
 from server.config import Config
 from server.config.home import FILES_FOLDER, RECORDS_FILE, home
@@ -35,8 +35,8 @@ from server.storage.database.database import Database
 from server.storage.database.migrate import LONGEST_NAME, SchemaMismatch, bring_up_to_date
 from server.storage.database.sqlite import SqliteDatabase
 from server.storage.records.guarded import GuardedStore
-from server.storage.records.parts import Annex
-from server.storage.records.table import Records
+from server.storage.records.parts import RecordParts
+from server.storage.records.table import RecordTable
 from server.storage.write_queue import WriteQueue
 from server.telemetry.dependencies import Dependencies, Dependency
 from server.wiring.observed import ObservedBlobs, ObservedDatabase
@@ -61,11 +61,11 @@ class Stores:
         self._tables: list[tuple[Database, str, str | None]] = []
         named = config.storage.stores
         files = self._table(named.files, "openai_files")
-        claims = Claims(self._table_of(files.database, _beside(files.name, "claims")))
+        claims = BlobLeases(self._table_of(files.database, _beside(files.name, "claims")))
         self._blobs = ObservedBlobs(_blobs(config.storage.blobs), dependencies.add(Dependency("blobs", every=10.0)))
         self.files = _recorded(files, "openai_files")
         self.file_store = FileStore(self.files, claims, self._blobs)
-        self.janitor = Janitor(files, claims, self._blobs)
+        self.janitor = FileSweeper(files, claims, self._blobs)
         conversations = self._table(named.conversations, _CONVERSATIONS)
         # Policies know the items by one name. Only the table goes with that of the conversations: two servers may share
         # a database.
@@ -116,7 +116,7 @@ class Stores:
                 raise SchemaMismatch(f"two stores would share the table `{table}`; give one another `table_name`")
             taken.add((database, table.casefold()))
 
-    def _table(self, named: Table | Namespace | None, default: str) -> Records:
+    def _table(self, named: Table | Namespace | None, default: str) -> RecordTable:
         """The table that is configured so; `default` is its name where the configuration has none."""
         return self._table_of(self._database(None if named is None else named.backend), self._name(named, default))
 
@@ -129,13 +129,13 @@ class Stores:
             case Namespace(namespace=namespace):
                 return _NO_NAME.sub("_", f"kv_{namespace}")[:40]
 
-    def _table_of(self, database: Database, table: str, parent: str | None = None) -> Records:
+    def _table_of(self, database: Database, table: str, parent: str | None = None) -> RecordTable:
         self._tables.append((database, table, parent))
-        return Records(database, table)
+        return RecordTable(database, table)
 
-    def _annex(self, records: Records, parts: str) -> Annex:
+    def _annex(self, records: RecordTable, parts: str) -> RecordParts:
         """What belongs to `records`, in a table beside theirs."""
-        return Annex(self._table_of(records.database, _beside(records.name, parts), records.name))
+        return RecordParts(self._table_of(records.database, _beside(records.name, parts), records.name))
 
     def _database(self, backend: str | None) -> Database:
         """The database of a backend, once for all the stores in it; None is the server's own choice."""
@@ -160,7 +160,7 @@ class Stores:
         raise ValueError(f"the backend `{name}` keeps counters, and no records")
 
 
-def _recorded(records: Records, standard: str) -> GuardedStore:
+def _recorded(records: RecordTable, standard: str) -> GuardedStore:
     """The guarded store of a table; policies know it by its standard name, and by that of the configuration as well."""
     kind = type_of_record(standard)
     types = () if records.name == standard else (kind, type_of_record(records.name))

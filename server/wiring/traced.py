@@ -11,10 +11,10 @@ from policy.vocabulary import Decision
 from server.authz.contract.answer import Answer
 from server.authz.contract.question import ListQuestion, Question
 from server.authz.contract.record_filter import RecordFilter
-from server.authz.observer import Effect, Observer, effect_of
+from server.authz.observer import Observer, Outcome, outcome_of
 from server.authz.opa.transport import OpaTransport
 from server.authz.pdp import PolicyDecisionPoint
-from server.inference.provider import ChatRequest, ChatStream, Health, Pieces, Provider
+from server.inference.provider import ChatRequest, ChatStream, Pieces, Provider, ProviderHealth
 from server.telemetry.spans import Tracing, fail
 
 _QUESTION: Final = "ostiary.question"
@@ -53,15 +53,15 @@ class TracedDecisionPoint(PolicyDecisionPoint):
         """As without a span."""
         with self._tracing.step("policy filter", {_QUESTION: "list"}) as span:
             found = await super().filter(question)
-            span.set_attribute(_EFFECT, Effect.FILTER)
+            span.set_attribute(_EFFECT, Outcome.FILTER)
             span.set_attribute(_REVISION, found.revision)
         return found
 
 
-def _effect(*decisions: Decision | None) -> Effect:
+def _effect(*decisions: Decision | None) -> Outcome:
     """Permit, if every part that was asked about is permitted."""
-    effects = {effect_of(decision.verdict) for decision in decisions if decision is not None}
-    return Effect.DENY if Effect.DENY in effects else Effect.PERMIT
+    effects = {outcome_of(decision.verdict) for decision in decisions if decision is not None}
+    return Outcome.DENY if Outcome.DENY in effects else Outcome.PERMIT
 
 
 class TracedProvider:
@@ -80,7 +80,7 @@ class TracedProvider:
         """Let go."""
         await self._provider.close()
 
-    async def health(self) -> Health:
+    async def health(self) -> ProviderHealth:
         """As the provider has it; no span, since it is mostly remembered."""
         return await self._provider.health()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from server.api.files import blob_leases, filenames, routes, sweeper, upload
-from server.config.storage import Storage
+from server.config.storage import StorageConfig
 from server.http import multipart
 from server.storage.blobs import bucket
 
@@ -19,7 +19,10 @@ KB, MB = 1024, 1024 * 1024
 @pytest.mark.parametrize(
     ("what", "limit"),
     [
-        ("the file", f"1 byte to `storage.max_file_bytes` ({Storage().max_file_bytes // MB} MB unless configured)"),
+        (
+            "the file",
+            f"1 byte to `storage.max_file_bytes` ({StorageConfig().max_file_bytes // MB} MB unless configured)",
+        ),
         ("everything else in the form", f"{upload.FORM_BYTES // KB} KB"),
         ("a part's head", f"{multipart.MOST_HEADERS} headers of {multipart.LONGEST_HEADER // KB} KB"),
         ("a client that sends nothing", f"{upload.STALL_SECONDS:.0f} s"),

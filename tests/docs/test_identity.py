@@ -11,7 +11,7 @@ from policy.source.diagnostics import Findings
 from policy.source.document import parse_document
 from server.config import Config, read_config
 from server.wiring.authenticators import authenticator
-from server.wiring.quotas import tolls
+from server.wiring.quotas import build_admission
 
 TEXT = (Path(__file__).parents[2] / "docs" / "identity.md").read_text("utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
@@ -35,7 +35,7 @@ def test_every_configuration_of_the_page_loads_without_a_word_and_has_somebody_b
     if config.server.auth.provider_config is not None:
         assert authenticator(config.server.auth) is not None
     if config.server.quota is not None:
-        assert tolls(config).quota is not None
+        assert build_admission(config).quota is not None
 
 
 def test_every_provider_has_its_section() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from policy.parser import read_policies
 from policy.source.diagnostics import Findings
 from policy.source.document import parse_document
-from server.authn.token_router import ByForm
+from server.authn.token_router import TokenRouter
 from server.config import read_config
 from server.wiring.authenticators import authenticator
-from server.wiring.quotas import tolls
+from server.wiring.quotas import build_admission
 
 ROOT = Path(__file__).parents[2]
 ENVIRON = {"PARTNER_SECRET": "x", "VLLM_URL": "http://localhost:8000", "VALKEY_HOST": "v", "VALKEY_PASSWORD": "y"}
@@ -24,9 +24,9 @@ def test_the_example_loads_without_a_finding_and_asks_both_issuers() -> None:
     assert findings.diagnostics == []
     assert config is not None
     assert policies is not None
-    assert isinstance(authenticator(config.server.auth), ByForm)
+    assert isinstance(authenticator(config.server.auth), TokenRouter)
     assert len(policies.limits) == 2
-    quota = tolls(config).quota
+    quota = build_admission(config).quota
     assert quota is not None
     assert quota.counts_tokens
 

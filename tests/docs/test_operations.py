@@ -17,7 +17,7 @@ from policy.source.document import parse_document
 from server.authz.contract.errors import Failure
 from server.config import read_config
 from server.telemetry.dependencies import Dependency
-from server.telemetry.gauges import Sample
+from server.telemetry.gauges import GaugeSample
 from server.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parent.parent.parent
@@ -58,7 +58,7 @@ def rows(heading: str) -> Iterator[list[str]]:
 def exposed() -> dict[str, set[str]]:
     """Every metric, with its labels."""
     metrics = Metrics("1.2.3")
-    metrics.watch(lambda: Sample(False, 0, "r1", "r1", 0, 0))
+    metrics.watch(lambda: GaugeSample(False, 0, "r1", "r1", 0, 0))
     metrics.claims.expect("https://issuer.example", ["roles"])
     database = Dependency("database")
     database.worked()

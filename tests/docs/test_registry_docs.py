@@ -18,7 +18,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "registry.md").read_text(
 
 
 @pytest.mark.parametrize("kind", routes.KINDS, ids=lambda kind: kind.type)
-def test_every_kind_is_in_the_table(kind: routes.Kind) -> None:
+def test_every_kind_is_in_the_table(kind: routes.RegistryKind) -> None:
     assert re.search(rf"^\| `{kind.path}` \| `{kind.type}` \| `\w+_id`", PAGE, re.MULTILINE)
 
 

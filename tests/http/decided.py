@@ -20,7 +20,7 @@ from server.authn import Authenticator
 from server.authz.decision_log.record import Limited
 from server.authz.pep import Listing, RequestContext
 from server.authz.permit import Permit
-from server.authz.readiness import Authentication, Readiness
+from server.authz.readiness import AuthenticationMode, Readiness
 from server.config import Config, read_config
 from server.wiring import application, decisions
 from tests.http.serving import Address, serving
@@ -122,7 +122,7 @@ def decided(
     config = read(text, environ)
     app = application.build(config, policy, authenticator, policy, telemetry)
     providers = app.router.lifespan_context
-    authentication = Authentication.OFF if authenticator is None else Authentication.CONFIGURED
+    authentication = AuthenticationMode.OFF if authenticator is None else AuthenticationMode.CONFIGURED
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -15,23 +15,23 @@ from server.api.chat.store import Chats
 from server.api.models.catalogue import Catalogue, Model
 from server.api.models.pages import ModelPage, Part
 from server.api.models.routes import Models
-from server.api.system.health import Health
+from server.api.system.health import HealthRoutes
 from server.api.system.metrics import MetricsPage
-from server.api.system.providers import ProviderEntry, Providers
-from server.app import House, create_app
+from server.api.system.providers import ProviderEntry, ProviderRoutes
+from server.app import Components, create_app
 from server.authn import AuthenticationFailed, Authenticator, IdentityUnavailable
-from server.authz.readiness import Authentication, Readiness
+from server.authz.readiness import AuthenticationMode, Readiness
 from server.authz.request_authorization import EnforcementPoint
 from server.http.cors import Cors, CorsPolicy
-from server.http.drain_guard import Ending
+from server.http.drain_guard import Shutdown
 from server.http.open_streams import OpenStreams
 from server.inference.provider import Provider
 from server.inference.providers.echo import Echo
 from server.json_input.reader import Reader
 from server.storage.database.sqlite import SqliteDatabase
-from server.storage.records.guarded import Asking, GuardedStore, NotFound
-from server.storage.records.parts import Annex
-from server.storage.records.table import Records
+from server.storage.records.guarded import GuardedStore, NotFound, RequestGate
+from server.storage.records.parts import RecordParts
+from server.storage.records.table import RecordTable
 from server.storage.write_queue import WriteQueue
 from server.telemetry.dependencies import Dependencies
 from server.telemetry.exposition import Exposition
@@ -52,24 +52,24 @@ class AlwaysReady:
 
     async def check(self) -> Readiness:
         """Ready."""
-        return Readiness("r1", "r1", 12.3456, Authentication.OFF, None)
+        return Readiness("r1", "r1", 12.3456, AuthenticationMode.OFF, None)
 
 
 class NothingRegistered:
     """A registry without models."""
 
-    async def get(self, gate: Asking, name: str) -> Model:
+    async def get(self, gate: RequestGate, name: str) -> Model:
         """There is none."""
         await gate.enter()
         raise NotFound(name)
 
-    async def page(self, gate: Asking, part: Part) -> ModelPage:
+    async def page(self, gate: RequestGate, part: Part) -> ModelPage:
         """Nothing, and no cursor is part of it."""
         for cursor in filter(None, (part.after, part.before)):
             raise NotFound(cursor)
         return ModelPage((), has_more=False)
 
-    async def delete(self, gate: Asking, name: str) -> Model:
+    async def delete(self, gate: RequestGate, name: str) -> Model:
         """There is none."""
         return await self.get(gate, name)
 
@@ -95,8 +95,8 @@ class ByToken:
 def nothing_stored() -> Chats:
     """Where no test of this house stores anything: a database that nobody has opened."""
     database = SqliteDatabase(Path("nowhere.db"))
-    answers = GuardedStore(Records(database, "chat_completions"), "sql_record::chat_completions")
-    return Chats(answers, Annex(Records(database, "chat_completions_messages")), WriteQueue(1, 1))
+    answers = GuardedStore(RecordTable(database, "chat_completions"), "sql_record::chat_completions")
+    return Chats(answers, RecordParts(RecordTable(database, "chat_completions_messages")), WriteQueue(1, 1))
 
 
 def house(
@@ -126,15 +126,15 @@ def house(
 
     counted = metrics or Metrics("1.2.3")
     return create_app(
-        House(
+        Components(
             enforcement=enforcement or UnsafePermitAll(),
             authenticator=authenticator,
             cors=None if cors is None else Cors(cors),
-            health=Health(AlwaysReady(), "1.2.3", list, Dependencies()),
+            health=HealthRoutes(AlwaysReady(), "1.2.3", list, Dependencies()),
             models=Models(catalogue, CREATED),
-            providers=Providers(entries, ()),
+            providers=ProviderRoutes(entries, ()),
             chat=ChatCompletions(catalogue, reader, streams or OpenStreams(), nothing_stored()),
-            ending=Ending(),
+            ending=Shutdown(),
             lifespan=lifespan,
             metrics=counted,
             metrics_page=MetricsPage(Exposition(counted)),

@@ -130,7 +130,7 @@ def in_doubt(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with decisions.decisions(application.Plan(config, revision, opa), telemetry) as judges, inner(app):
+        async with decisions.open_enforcement(application.Plan(config, revision, opa), telemetry) as judges, inner(app):
             policy.world = Judges(*judges)  # type: ignore[assignment]  # as much of a world as is asked for
             yield
 

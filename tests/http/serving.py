@@ -19,9 +19,9 @@ import uvloop
 from starlette.types import ASGIApp
 
 from server.http.cors import Cors
-from server.http.protocol import door
+from server.http.protocol import http_protocol
 from server.http.protocol_errors import Count
-from server.net.protocol_errors import Unreadable
+from server.net.protocol_errors import ProtocolError
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def is_whole(answer: bytes, head_only: bool) -> bool:
     return len(body) >= lengths[0]
 
 
-def _uncounted(reason: Unreadable) -> None:
+def _uncounted(reason: ProtocolError) -> None:
     """Most tests are about something else."""
 
 
@@ -104,7 +104,7 @@ def serving(app: ASGIApp, count: Count = _uncounted, cors: Cors | None = None) -
     `count` is told what is refused before, and `cors` of the origin that such a request comes from.
     """
     ready: Future[Address] = Future()
-    server = uvicorn.Server(door(app, count, cors, log_config=None))
+    server = uvicorn.Server(http_protocol(app, count, cors, log_config=None))
     thread = threading.Thread(target=_serve, args=(server, ready))
     thread.start()
     try:

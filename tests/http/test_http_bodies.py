@@ -16,7 +16,7 @@ from starlette.types import Message
 from server.http.errors import ClientGone
 from server.http.json_body import MAX_BODY, read_body
 from server.http.protocol import MAX_UNREAD
-from server.http.request_state import Call
+from server.http.request_state import RequestState
 from server.json_input.reader import LARGE, PROCESSES, Reader
 from tests.http.house import ByToken, house
 from tests.http.serving import Address, Answer, parsed, serving
@@ -178,7 +178,7 @@ def test_a_body_is_not_read_on_when_its_client_has_left() -> None:
 
         headers = [(b"content-type", b"application/json")]
         scope = {"type": "http", "method": "POST", "headers": headers}
-        scope |= {"ostiary.call": Call("req_1", 0.0, nobody)}
+        scope |= {"ostiary.call": RequestState("req_1", 0.0, nobody)}
         request = Request(scope, receive)
         reading = asyncio.create_task(read_body(request, reader, looks.linger))
         asyncio.get_running_loop().call_later(0.2, left.set)

@@ -9,7 +9,7 @@ from json import loads
 import pytest
 
 from server.api.models.catalogue import Model
-from server.inference.provider import ChatRequest, ChatStream, Health, HealthStatus, Pieces
+from server.inference.provider import ChatRequest, ChatStream, HealthStatus, Pieces, ProviderHealth
 from tests.http.house import house
 from tests.http.serving import serving
 from tests.http.stream_client import CHAT, body
@@ -26,9 +26,9 @@ class Clumsy:
     async def close(self) -> None:
         """Nothing."""
 
-    async def health(self) -> Health:
+    async def health(self) -> ProviderHealth:
         """Fine."""
-        return Health(HealthStatus.OK)
+        return ProviderHealth(HealthStatus.OK)
 
     async def complete(self, request: ChatRequest) -> Pieces:
         """Fails."""

@@ -22,7 +22,7 @@ from server.http.errors import invalid
 from server.http.request_ids import RequestIds
 from server.http.request_state import gate_of
 from server.http.route_guard import AskingRoute, RouteGuard
-from server.quota.admission import free
+from server.quota.admission import unlimited
 from tests.http.house import house
 from tests.http.serving import Address, serving
 from tests.http.unsafe import UnsafePermitAll
@@ -70,7 +70,7 @@ def address(enforcement: UnsafePermitAll) -> Iterator[Address]:
         Middleware(RequestIds),
         Middleware(EdgeGuard),
         Middleware(Envelopes),
-        Middleware(Authentication, None, enforcement, free()),
+        Middleware(Authentication, None, enforcement, unlimited()),
         Middleware(RouteGuard, routes),
     ]
     with serving(Starlette(routes=routes, middleware=guards, lifespan=nothing)) as running:

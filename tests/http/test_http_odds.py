@@ -15,7 +15,7 @@ import pytest
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from server.http.request_state import call_of
+from server.http.request_state import state_of
 from tests.http.decided import Decided, decided
 from tests.http.house import ByToken
 from tests.http.odd_requests import Grammar, Request
@@ -58,7 +58,7 @@ class Matched:
         handle = Route.handle
 
         async def watched(route: Route, scope: Scope, receive: Receive, send: Send) -> None:
-            self.by_id[call_of(scope).request_id] = f"{scope['method']} {scope['path']}"
+            self.by_id[state_of(scope).request_id] = f"{scope['method']} {scope['path']}"
             assert route.path_regex.fullmatch(scope["path"])
             await handle(route, scope, receive, send)
 

@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from policy.vocabulary import Principal
-from server.quota.admission import FREE, TooManyAtOnce, Turnstile, caller_of
+from server.quota.admission import FREE, ConcurrencyLimit, TooManyAtOnce, caller_of
 from tests.http.decided import decided
 from tests.http.house import ByToken
 from tests.http.periods import is_until_midnight, seconds_of
@@ -240,13 +240,13 @@ def test_a_caller_has_no_more_requests_under_way_than_it_may(opa_binary: Path, t
 
 
 def test_a_place_is_given_back_whatever_happens() -> None:
-    turnstile, principal = Turnstile(1), Principal("a", "issuer")
-    with pytest.raises(RuntimeError), turnstile.passing(caller_of(principal, "192.0.2.1")):
-        with pytest.raises(TooManyAtOnce), turnstile.passing(caller_of(principal, "192.0.2.2")):
+    concurrency, principal = ConcurrencyLimit(1), Principal("a", "issuer")
+    with pytest.raises(RuntimeError), concurrency.passing(caller_of(principal, "192.0.2.1")):
+        with pytest.raises(TooManyAtOnce), concurrency.passing(caller_of(principal, "192.0.2.2")):
             pass
-        with turnstile.passing(caller_of(Principal("a", "other issuer"), "192.0.2.1")):
+        with concurrency.passing(caller_of(Principal("a", "other issuer"), "192.0.2.1")):
             raise RuntimeError
-    with turnstile.passing(caller_of(principal, "192.0.2.1")):
+    with concurrency.passing(caller_of(principal, "192.0.2.1")):
         pass
 
 

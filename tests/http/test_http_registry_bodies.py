@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from server.api.registry.body import identifier
 from server.http.edge import SLASHED_IDS, normalized
-from server.json_input.strict import Refused
+from server.json_input.strict import InvalidJson
 from tests.http.callers import ADMIN, ALICE, STRANGER
 from tests.http.registry_house import KINDS, Registry, registry
 
@@ -73,7 +73,7 @@ def test_every_name_that_is_accepted_is_the_same_in_a_path(name: str) -> None:
     assume(all(not "\ud800" <= character <= "\udfff" for character in name))
     try:
         identifier(name, "name")
-    except Refused:
+    except InvalidJson:
         return
     for prefix in SLASHED_IDS:
         for safe in ("", "/"):

@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from server.http.protocol import MAX_FRAMING, MAX_PIPELINED
-from server.net.protocol_errors import Unreadable
+from server.net.protocol_errors import ProtocolError
 from server.telemetry.metrics import Metrics
 from tests.http.house import house
 from tests.http.metrics_page import measured
@@ -29,29 +29,29 @@ def address() -> Iterator[Address]:
 
 def counted(address: Address) -> dict[str, float]:
     page = measured(address)
-    return {str(reason): page.value(COUNTED, reason=reason) for reason in Unreadable}
+    return {str(reason): page.value(COUNTED, reason=reason) for reason in ProtocolError}
 
 
 def test_every_reason_is_there_before_it_happens(address: Address) -> None:
-    assert {labels["reason"] for labels in measured(address).labels(COUNTED)} == {*Unreadable}
+    assert {labels["reason"] for labels in measured(address).labels(COUNTED)} == {*ProtocolError}
 
 
 @pytest.mark.parametrize(
     ("request_", "reason"),
     [
-        (b"canary\r\n\r\n", Unreadable.METHOD),
-        (b"CANARY /v1/models HTTP/1.1\r\nHost: a\r\n\r\n", Unreadable.METHOD),
-        (b"GET /canary models HTTP/1.1\r\nHost: a\r\n\r\n", Unreadable.SYNTAX),
-        (b"GET /canary HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n", Unreadable.SYNTAX),
-        (CHUNKED[:-2] + b"Content-Length: 5\r\n\r\n0\r\n\r\n", Unreadable.SYNTAX),
+        (b"canary\r\n\r\n", ProtocolError.METHOD),
+        (b"CANARY /v1/models HTTP/1.1\r\nHost: a\r\n\r\n", ProtocolError.METHOD),
+        (b"GET /canary models HTTP/1.1\r\nHost: a\r\n\r\n", ProtocolError.SYNTAX),
+        (b"GET /canary HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n", ProtocolError.SYNTAX),
+        (CHUNKED[:-2] + b"Content-Length: 5\r\n\r\n0\r\n\r\n", ProtocolError.SYNTAX),
         (b"GET /canary HTTP/1.2\r\nHost: a\r\n\r\n", None),
-        (b"GET http://canary/v1/models HTTP/1.1\r\nHost: a\r\n\r\n", Unreadable.TARGET),
-        (b"GET /v1/models#canary HTTP/1.1\r\nHost: a\r\n\r\n", Unreadable.TARGET),
-        (HEALTH[:-2] + b"canary: a\r\n" * 2000, Unreadable.SIZE),
+        (b"GET http://canary/v1/models HTTP/1.1\r\nHost: a\r\n\r\n", ProtocolError.TARGET),
+        (b"GET /v1/models#canary HTTP/1.1\r\nHost: a\r\n\r\n", ProtocolError.TARGET),
+        (HEALTH[:-2] + b"canary: a\r\n" * 2000, ProtocolError.SIZE),
     ],
 )
 def test_what_is_refused_before_the_application_sees_it_is_counted_by_reason(
-    address: Address, request_: bytes, reason: Unreadable | None
+    address: Address, request_: bytes, reason: ProtocolError | None
 ) -> None:
     before = counted(address)
     answer = parsed(address.exchange(request_))

@@ -31,7 +31,7 @@ from server.storage.database.database import Step
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.records.guarded import GuardedStore, NotFound
 from server.storage.records.record import Page, Record
-from server.storage.records.table import Records
+from server.storage.records.table import RecordTable
 from tests.conformance.engine import LiveOpa, compile_config
 from tests.databases import Make, empty_postgres, empty_sqlite, opened
 from tests.laws.record_lists import List, policies, random_list
@@ -51,7 +51,7 @@ class World:
 
     runner: asyncio.Runner
     pep: PolicyEnforcementPoint
-    tables: Sequence[Records]
+    tables: Sequence[RecordTable]
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +72,14 @@ def world(live: LiveOpa, postgres_url: str, tmp_path_factory: pytest.TempPathFac
 
 async def standing(
     live: LiveOpa, folder: Path, *makes: Make
-) -> AsyncIterator[tuple[PolicyEnforcementPoint, list[Records]]]:
+) -> AsyncIterator[tuple[PolicyEnforcementPoint, list[RecordTable]]]:
     """All that is used, until it is closed."""
     async with AsyncExitStack() as stack:
         tables = []
         for make in makes:
             database = await stack.enter_async_context(opened(make))
             await bring_up_to_date(database, "things")
-            tables.append(Records(database, "things"))
+            tables.append(RecordTable(database, "things"))
         transport = OpaTransport(UnixAddress(live.address), deadline=2.0)
         stack.callback(transport.close)
         log = DecisionLog.to_file(folder / "decisions.jsonl")
@@ -146,7 +146,7 @@ def rows_of(chance: random.Random, wanted: List) -> Iterator[tuple[Any, ...]]:
 
 
 async def checked(
-    pep: PolicyEnforcementPoint, table: Records, wanted: List, rows: list[tuple[Any, ...]], seed: int
+    pep: PolicyEnforcementPoint, table: RecordTable, wanted: List, rows: list[tuple[Any, ...]], seed: int
 ) -> list[str]:
     """The ids that the caller may read, oldest first, once each way of listing them has yielded the same."""
     chance = random.Random(seed)  # noqa: S311 - repeatable on purpose
@@ -163,7 +163,7 @@ async def checked(
 
 
 @asynccontextmanager
-async def filled(table: Records, rows: list[tuple[Any, ...]]) -> AsyncIterator[None]:
+async def filled(table: RecordTable, rows: list[tuple[Any, ...]]) -> AsyncIterator[None]:
     """The table with these rows in it."""
     await table.database.write(*(Step(INSERT, row) for row in rows))
     try:
@@ -222,4 +222,4 @@ def gate(pep: PolicyEnforcementPoint, wanted: List) -> Gate:
     if wanted.principal is not None:
         attributes = {name: tuple(values) for name, values in wanted.principal["attributes"].items()}
         caller = Principal(wanted.principal["id"], wanted.principal["issuer"], attributes)
-    return Gate(pep, RequestContext("req_1", caller), Route("GET", "/v1/health"), closed_to_strangers=False)
+    return Gate(pep, RequestContext("req_1", caller), Route("GET", "/v1/health"), requires_token=False)

@@ -18,7 +18,7 @@ from server.authz.opa.runtime_directory import RuntimeDirectory
 from server.authz.opa.transport import OpaTransport, UnixAddress
 from server.authz.pdp import PolicyDecisionPoint
 from server.authz.pep import PolicyEnforcementPoint
-from server.authz.readiness import Authentication, ReadinessProbe
+from server.authz.readiness import AuthenticationMode, ReadinessProbe
 
 PATIENCE_SECONDS: Final = 2.0
 """For an answer: a busy machine may take OPA away for longer than a server waits."""
@@ -110,7 +110,7 @@ async def world(
     bundle: Path,
     *,
     revision: str = "r1",
-    authentication: Authentication = Authentication.CONFIGURED,
+    authentication: AuthenticationMode = AuthenticationMode.CONFIGURED,
     runtime: Path | None = None,
     start: bool = True,
 ) -> AsyncIterator[World]:

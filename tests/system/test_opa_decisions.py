@@ -13,7 +13,7 @@ from policy.vocabulary import Action, Anonymous, Origin, Principal, Resource, Ro
 from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.pep import RequestContext
 from server.authz.permit import AccessDenied
-from server.authz.readiness import Authentication
+from server.authz.readiness import AuthenticationMode
 
 ISSUER = "https://issuer.example"
 ALICE = Principal("alice", ISSUER, {"roles": ("developer",), "teams": ("ml", "infra")})
@@ -191,11 +191,11 @@ def test_without_authentication_everything_is_asked_and_permitted_without_an_own
 ) -> None:
     async def main() -> None:
         bundle = write_bundle(tmp_path / "bundle.tar.gz", authentication="off")
-        async with world(opa_binary, tmp_path, bundle, authentication=Authentication.OFF) as here:
+        async with world(opa_binary, tmp_path, bundle, authentication=AuthenticationMode.OFF) as here:
             permit = await here.pep.permit(AS_NOBODY, Action.CREATE, Resource("prompt", ()))
             assert (permit.decision.reason, permit.owner) == ("authentication is not configured", None)
             readiness = await here.probe.check()
-            assert (readiness.ready, readiness.authentication) == (True, Authentication.OFF)
+            assert (readiness.ready, readiness.authentication) == (True, AuthenticationMode.OFF)
 
     asyncio.run(main())
 

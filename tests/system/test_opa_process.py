@@ -24,7 +24,7 @@ from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.opa.runtime_directory import RuntimeDirectory, UnsafeDirectory
 from server.authz.pep import RequestContext
 from server.authz.permit import AccessDenied
-from server.authz.readiness import Authentication
+from server.authz.readiness import AuthenticationMode
 
 CALLER = RequestContext("req_1", Principal("alice"))
 LLAMA = Resource("model", ("llama",), None, Origin.CONFIG)
@@ -130,7 +130,7 @@ def test_readiness_names_both_revisions_and_the_age(run: Run, opa_binary: Path, 
             first, second = await here.probe.check(), await here.probe.check()
             assert first.ready
             assert (first.wanted_revision, first.live_revision, first.reason) == ("r1", "r1", None)
-            assert first.authentication is Authentication.CONFIGURED
+            assert first.authentication is AuthenticationMode.CONFIGURED
             assert first.age_seconds is not None and second.age_seconds is not None
             assert 0 <= first.age_seconds < second.age_seconds
             here.pdp.expected_revision = "r2"

@@ -13,7 +13,7 @@ from opa_world import world, write_bundle
 
 from server.authz.opa import process
 from server.authz.opa.command import OpaStartFailed
-from server.authz.readiness import Authentication
+from server.authz.readiness import AuthenticationMode
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -86,9 +86,9 @@ permitted := {
 """
 
 
-@pytest.mark.parametrize("authentication", list(Authentication))
+@pytest.mark.parametrize("authentication", list(AuthenticationMode))
 def test_a_bundle_that_permits_everything_does_not_start_whether_or_not_callers_are_asked_who_they_are(
-    authentication: Authentication, opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    authentication: AuthenticationMode, opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "_READY_SECONDS", 1.0)
     bundle = write_bundle(tmp_path / "bundle.tar.gz", access=PERMISSIVE, law=False)
@@ -96,9 +96,9 @@ def test_a_bundle_that_permits_everything_does_not_start_whether_or_not_callers_
     assert reason == "opa is not ready after 1 s: opa permits a question that every policy denies"
 
 
-@pytest.mark.parametrize("authentication", list(Authentication))
+@pytest.mark.parametrize("authentication", list(AuthenticationMode))
 def test_a_guardrail_that_denies_whoever_is_not_known_keeps_nobody_from_starting(
-    authentication: Authentication, run: Run, opa_binary: Path, tmp_path: Path
+    authentication: AuthenticationMode, run: Run, opa_binary: Path, tmp_path: Path
 ) -> None:
     guardrail = 'package ostiary.guardrails\n\ndeny contains {"reason": "no"} if not input.principal.id\n'
     bundle = write_bundle(tmp_path / "bundle.tar.gz", access=guardrail, authentication=str(authentication))

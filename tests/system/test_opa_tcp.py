@@ -22,7 +22,7 @@ from server.authz.opa.command import ENVIRONMENT
 from server.authz.opa.control_plane import ControlPlane
 from server.authz.opa.transport import Entrypoint, OpaTransport, TcpAddress
 from server.authz.pdp import PolicyDecisionPoint
-from server.authz.readiness import Authentication, Readiness, ReadinessProbe
+from server.authz.readiness import AuthenticationMode, Readiness, ReadinessProbe
 
 TOKEN = "the-servers-own-token-long-enough-to-be-one"
 TOKENS = {"ostiary_tokens": {"server": TOKEN, "operator": "the-operators-token-long-enough-to-be-one"}}
@@ -66,7 +66,7 @@ def port(opa_binary: Path, tmp_path: Path) -> Iterator[int]:
 async def readiness_over(address: TcpAddress) -> tuple[Readiness, PolicyDecisionPoint, OpaTransport]:
     transport, control = OpaTransport(address), ControlPlane(address)
     pdp = PolicyDecisionPoint(transport, "r1")
-    probe = ReadinessProbe(pdp, control, Authentication.CONFIGURED)
+    probe = ReadinessProbe(pdp, control, AuthenticationMode.CONFIGURED)
     try:
         for _ in range(500):
             readiness = await probe.check()

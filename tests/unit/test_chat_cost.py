@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from server.api.chat.body import ChatBody, look_at_chat
-from server.api.chat.token_budget import ChatCost, look_at_costly_chat
-from server.json_input.strict import Refused, read_document
+from server.api.chat.body import ChatBody, read_chat
+from server.api.chat.token_budget import ChatCost, read_costed_chat
+from server.json_input.strict import InvalidJson, parse_json
 
 Json = dict[str, Any]
 
@@ -24,7 +24,7 @@ def body(**more: Any) -> Json:
 
 
 def cost(**more: Any) -> ChatCost:
-    return ChatCost.told(look_at_costly_chat(read_document(dumps(body(**more)).encode()))["cost"])
+    return ChatCost.told(read_costed_chat(parse_json(dumps(body(**more)).encode()))["cost"])
 
 
 @pytest.mark.parametrize(
@@ -60,14 +60,14 @@ def test_what_is_no_text_costs_a_thousand_tokens_each(kind: str) -> None:
 @pytest.mark.parametrize("name", ["n", "max_tokens", "max_completion_tokens", "n_predict"])
 @pytest.mark.parametrize("value", [0, -1, 1.5, 2.0, "100", True, [], {}])
 def test_a_number_that_is_none_is_refused(name: str, value: object) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(InvalidJson) as refused:
         cost(**{name: value})
     assert (refused.value.param, refused.value.code) == (name, "invalid_value")
 
 
 @pytest.mark.parametrize("name", ["N", "Max_Tokens", "MAX_COMPLETION_TOKENS", "Tools", "Model", "Stream"])
 def test_a_member_in_another_spelling_is_refused(name: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(InvalidJson) as refused:
         cost(**{name: 1})
     assert (refused.value.param, refused.value.code) == (name, "invalid_value")
 
@@ -81,7 +81,7 @@ def test_a_member_in_another_spelling_is_refused(name: str) -> None:
     ],
 )
 def test_a_wish_for_usage_that_can_be_read_in_two_ways_is_refused(options: Json, place: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(InvalidJson) as refused:
         cost(stream=True, stream_options=options)
     assert refused.value.param == place
 
@@ -89,7 +89,7 @@ def test_a_wish_for_usage_that_can_be_read_in_two_ways_is_refused(options: Json,
 def sent(asked: Json) -> Json:
     """What a provider is sent for a body."""
     raw = dumps(asked).encode()
-    found = look_at_costly_chat(read_document(raw))
+    found = read_costed_chat(parse_json(raw))
     told = ChatCost.told(found.pop("cost"))
     return dict(loads(ChatBody(raw, **found).naming("upstream", *told.edits)))
 
@@ -129,7 +129,7 @@ def test_a_chat_that_is_to_be_stored_has_512_kilobytes_and_no_more(size: int, is
         raw = dumps(body(store=store, x="x" * (size - bare - (not store)))).encode()
         assert len(raw) == size
         if is_read or not store:
-            assert look_at_chat(read_document(raw))["model"] == "m"
+            assert read_chat(parse_json(raw))["model"] == "m"
         else:
-            with pytest.raises(Refused, match=r"may have 524288 bytes and no more"):
-                look_at_chat(read_document(raw))
+            with pytest.raises(InvalidJson, match=r"may have 524288 bytes and no more"):
+                read_chat(parse_json(raw))

@@ -11,9 +11,9 @@ from policy.vocabulary import Decision, Verdict
 from server.authn.authenticator import AuthenticationFailed, IdentityUnavailable
 from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.permit import AccessDenied
-from server.http.error_table import answer
+from server.http.error_table import error_of
 from server.quota.admission import TooManyAtOnce
-from server.quota.counters import CountersUnavailable, Used
+from server.quota.counters import CountersUnavailable, Usage
 from server.quota.quota import Limit, QuotaExceeded, Standing
 from server.storage.blobs.store import BlobMissing, BlobsFull, BlobsUnavailable
 from server.storage.database.database import AlreadyThere, DatabaseUnavailable, InDoubt, ParentGone
@@ -28,7 +28,7 @@ NEVER = {"x-should-retry": "false"}
 DENIED = AccessDenied(
     Decision(Verdict.DENY, SECRET, SECRET, SECRET, SECRET, "r1"), "d1", cast("Question", None), of_route=True
 )
-EXCEEDED = QuotaExceeded(Standing(SECRET, Limit(1), Used(1, 0, 0), 42), of_tokens=False)
+EXCEEDED = QuotaExceeded(Standing(SECRET, Limit(1), Usage(1, 0, 0), 42), of_tokens=False)
 
 KINDS: list[tuple[Exception, int, str, str | None, dict[str, str]]] = [
     (DENIED, 403, "invalid_request_error", "insufficient_permissions", {}),
@@ -64,7 +64,7 @@ KINDS: list[tuple[Exception, int, str, str | None, dict[str, str]]] = [
 def test_each_kind_has_its_status_its_code_and_a_word_about_trying_again(
     error: Exception, status: int, kind: str, code: str | None, headers: dict[str, str]
 ) -> None:
-    response = answer(error, "req_1").response()
+    response = error_of(error, "req_1").response()
     said = loads(bytes(response.body))["error"]
     assert (response.status_code, said["type"], said["code"], said["param"]) == (status, kind, code, None)
     about = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
@@ -73,10 +73,10 @@ def test_each_kind_has_its_status_its_code_and_a_word_about_trying_again(
 
 
 def test_a_fault_of_ours_says_what_to_quote_and_a_refusal_its_decision() -> None:
-    assert "`req_1`" in answer(RuntimeError(), "req_1").message
-    assert "`d1`" in answer(DENIED, "req_1").message
+    assert "`req_1`" in error_of(RuntimeError(), "req_1").message
+    assert "`d1`" in error_of(DENIED, "req_1").message
 
 
 def test_a_change_in_doubt_is_not_said_to_have_changed_nothing() -> None:
-    assert "nothing was changed" in answer(DatabaseUnavailable(SECRET), "req_1").message
-    assert "nothing was changed" not in answer(InDoubt(SECRET), "req_1").message
+    assert "nothing was changed" in error_of(DatabaseUnavailable(SECRET), "req_1").message
+    assert "nothing was changed" not in error_of(InDoubt(SECRET), "req_1").message

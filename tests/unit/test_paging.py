@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.http.pagination import Wanted, places_of
+from server.http.pagination import ListQuery, places_of
 
 UPWARDS, DOWNWARDS = range(1, 8), range(7, 0, -1)
 
@@ -36,5 +36,5 @@ UPWARDS, DOWNWARDS = range(1, 8), range(7, 0, -1)
 def test_a_page_is_what_lies_between_its_cursors(
     places: range, limit: int, after: int | None, before: int | None, page: list[int], has_more: bool
 ) -> None:
-    found, more = places_of(places, Wanted(limit, places.step < 0, None, None), after, before)
+    found, more = places_of(places, ListQuery(limit, places.step < 0, None, None), after, before)
     assert ([*found], more) == (page, has_more)

@@ -1,6 +1,6 @@
 """What this server has to know of a chat; the rest is between the caller and the provider.
 
-`look_at_chat` may run in a reading process, so this imports nothing but the standard library and `server.json_input`.
+`read_chat` may run in a reading process, so this imports nothing but the standard library and `server.json_input`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from json import dumps
 from typing import Final, TypedDict
 
 from server.http.body_checks import metadata_of
-from server.json_input.strict import Document, Json, Refused, Why
+from server.json_input.strict import Document, InvalidJson, Json, Why
 
 LONGEST_NAME: Final = 512
 """Characters of a model's name; a longer one is nobody's, and isn't worth repeating."""
@@ -27,7 +27,7 @@ Edit = tuple[int, int, str]
 """A place in a body (its first byte, and the one behind its last), and the text that is to be there instead."""
 
 
-class Stored(TypedDict):
+class StoreRequest(TypedDict):
     """What a body wants stored: its metadata, and its messages, which are told as a place in its bytes.
 
     `edits` are places too, and what the provider is to read there: it is not asked to store anything.
@@ -50,7 +50,7 @@ class ChatBody:
     start: int
     end: int
     stream: bool
-    stored: Stored | None = None
+    stored: StoreRequest | None = None
 
     def naming(self, model: str, *edits: Edit) -> bytes:
         """The body to the byte, but for the model's name, what is stored, and further `edits`."""
@@ -65,7 +65,7 @@ class ChatBody:
         return b"".join((*pieces, view[done:]))
 
 
-def look_at_chat(document: Document) -> Json:
+def read_chat(document: Document) -> Json:
     """Everything of a ChatBody but the bytes; raises Refused with the place of what this server could not handle."""
     body = document.members
     _check(body)
@@ -74,9 +74,9 @@ def look_at_chat(document: Document) -> Json:
     return {**told, "stored": _stored(document)} if body.get("store") else told
 
 
-def _stored(document: Document) -> Stored:
+def _stored(document: Document) -> StoreRequest:
     if len(document.raw) > MOST_STORED:
-        raise Refused(f"a chat that is to be stored may have {MOST_STORED} bytes and no more", why=Why.TOO_COMPLEX)
+        raise InvalidJson(f"a chat that is to be stored may have {MOST_STORED} bytes and no more", why=Why.TOO_COMPLEX)
     edits = [(*document.span("store"), "false")]
     if "metadata" in document.members:
         edits.append((*document.span("metadata"), "null"))
@@ -125,9 +125,9 @@ def _check_messages(body: Json) -> None:
             raise _wrong(f"messages[{index}].role", "must be a text")
 
 
-def _wrong(place: str, demand: str) -> Refused:
-    return Refused(f"`{place}` {demand}", place, "invalid_value")
+def _wrong(place: str, demand: str) -> InvalidJson:
+    return InvalidJson(f"`{place}` {demand}", place, "invalid_value")
 
 
-def _missing(name: str) -> Refused:
-    return Refused(f"the body has no `{name}`", name, "missing_required_parameter")
+def _missing(name: str) -> InvalidJson:
+    return InvalidJson(f"the body has no `{name}`", name, "missing_required_parameter")

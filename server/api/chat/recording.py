@@ -10,11 +10,11 @@ from json import dumps
 from typing import Final
 
 from server.api.chat.members import ANSWER
-from server.inference.answers.accumulator import Assembly
+from server.inference.answers.accumulator import ChatAccumulator
 from server.inference.answers.model_name import QUICK
-from server.inference.provider import DONE, ChatRequest, ChatStream, Health, Pieces, Provider
-from server.json_input.strict import Json, Refused, read_document
-from server.storage.write_queue import Place, WriteQueue, until_written
+from server.inference.provider import DONE, ChatRequest, ChatStream, Pieces, Provider, ProviderHealth
+from server.json_input.strict import InvalidJson, Json, parse_json
+from server.storage.write_queue import QueuePlace, WriteQueue, until_written
 
 MOST_ANSWERED: Final = 256 * 1024
 """Bytes of an answer that is stored; a larger one goes to its caller alone."""
@@ -22,7 +22,7 @@ MOST_ANSWERED: Final = 256 * 1024
 _log: Final = logging.getLogger("ostiary.inference")
 
 
-class KeepingProvider:
+class RecordingProvider:
     """Runs one chat, whose answer is given to `write` through `queue`.
 
     The provider is asked once there is a place in the queue; if there is none, DatabaseUnavailable is raised and
@@ -43,7 +43,7 @@ class KeepingProvider:
         """Let go."""
         await self._provider.close()
 
-    async def health(self) -> Health:
+    async def health(self) -> ProviderHealth:
         """As the provider has it."""
         return await self._provider.health()
 
@@ -68,7 +68,7 @@ class KeepingProvider:
             raise
         return _KeptStream(events, place, partial(self._keep, place, request))
 
-    async def _keep(self, place: Place, request: ChatRequest, answer: Json | None) -> None:
+    async def _keep(self, place: QueuePlace, request: ChatRequest, answer: Json | None) -> None:
         size = 0 if answer is None else len(dumps(answer))
         if answer is None or size > MOST_ANSWERED:
             reason = f"it is no chat completion, or larger than {MOST_ANSWERED} bytes"
@@ -78,13 +78,13 @@ class KeepingProvider:
 
 
 class _KeptStream:
-    def __init__(self, events: ChatStream, place: Place, keep: Callable[[Json | None], Awaitable[None]]) -> None:
+    def __init__(self, events: ChatStream, place: QueuePlace, keep: Callable[[Json | None], Awaitable[None]]) -> None:
         self._events = events
         self._place = place
         self._keep = keep
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        assembly = Assembly(MOST_ANSWERED)
+        assembly = ChatAccumulator(MOST_ANSWERED)
         async for piece in self._events:
             if piece.endswith(DONE):
                 assembly.feed(piece)
@@ -116,6 +116,6 @@ def _read(pieces: Pieces) -> Json | None:
     if sum(map(len, pieces)) > MOST_ANSWERED:
         return None
     try:
-        return read_document(b"".join(pieces)).members
-    except Refused:
+        return parse_json(b"".join(pieces)).members
+    except InvalidJson:
         return None

@@ -8,11 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.api.chat.body import ChatBody
-from server.api.chat.recording import KeepingProvider
+from server.api.chat.recording import RecordingProvider
 from server.api.chat.store import Chat, Chats, new_answer_id
-from server.api.chat.token_budget import cost_of, look_for, metered
+from server.api.chat.token_budget import cost_of, metered, reader_of
 from server.api.models.catalogue import Catalogue
-from server.api.models.routes import reached
+from server.api.models.routes import find_model
 from server.http.disconnects import WhileConnected
 from server.http.errors import invalid, provider_error
 from server.http.event_stream import EventStream
@@ -50,10 +50,10 @@ class ChatCompletions:
     async def _read(self, request: Request) -> tuple[Provider, ChatRequest, bool]:
         """Who is asked what, and whether as a stream; of the caller's own body nothing is kept, unless it is stored."""
         gate = gate_of(request.scope)
-        raw, found = await read_body(request, self._reader, look_for(gate))
+        raw, found = await read_body(request, self._reader, reader_of(gate))
         told = found.pop("cost", None)
         body = ChatBody(raw, **found)
-        model, provider = await reached(self._catalogue, gate, body.model)
+        model, provider = await find_model(self._catalogue, gate, body.model)
         if model.kind != "llm":
             raise invalid(f"the model `{body.model}` does not chat; it makes embeddings", "model", "invalid_value")
         cost = cost_of(gate, told)
@@ -66,6 +66,6 @@ class ChatCompletions:
         creating = await self._chats.records.permit_create(gate, made=[answer_id])
         start, end = body.stored["messages"]
         chat = Chat(answer_id, model.name, body.raw[start:end], body.stored["metadata"])
-        keeping = KeepingProvider(provider, self._chats.queue, partial(self._chats.write, creating, chat))
+        keeping = RecordingProvider(provider, self._chats.queue, partial(self._chats.write, creating, chat))
         # The id is ours: a provider's may not be the only one, and under an id that is chosen nothing is stored.
         return keeping, ChatRequest(model.name, payload, chat.answer_id), body.stream

@@ -9,7 +9,7 @@ from typing import Any
 
 from server.authz.permit import Permit
 from server.storage.records.guarded import GuardedStore
-from server.storage.records.parts import Annex
+from server.storage.records.parts import RecordParts
 from server.storage.records.record import Draft, Json, Record
 from server.storage.write_queue import WriteQueue
 
@@ -38,7 +38,7 @@ def new_answer_id() -> str:
 class Chats:
     """The answers are `records`; those that are to come have a place in `queue`, and are written from there."""
 
-    def __init__(self, records: GuardedStore, messages: Annex, queue: WriteQueue) -> None:
+    def __init__(self, records: GuardedStore, messages: RecordParts, queue: WriteQueue) -> None:
         self.records = records
         self.queue = queue
         self._messages = messages

@@ -16,13 +16,13 @@ from server.api.models.catalogue import Catalogue
 from server.http.body_checks import known_members, metadata_of, missing
 from server.http.errors import invalid
 from server.http.json_body import read_body
-from server.http.pagination import Wanted, frame_of, list_of, one_of_query, page_of, places_of, wanted
+from server.http.pagination import ListQuery, frame_of, list_of, list_query, one_of_query, page_of, places_of
 from server.http.request_state import gate_of
-from server.http.responses import answer, list_answer
+from server.http.responses import json_response, list_response
 from server.http.route_guard import AskingRoute
 from server.json_input.reader import Reader
-from server.json_input.strict import Document, Json, Refused
-from server.storage.records.guarded import Asking, NotFound
+from server.json_input.strict import Document, InvalidJson, Json
+from server.storage.records.guarded import NotFound, RequestGate
 from server.storage.records.record import Record
 
 _FILTER: Final = re.compile(r"metadata\[(.*)\]", re.DOTALL)
@@ -50,41 +50,45 @@ class StoredChats:
 
     async def page(self, request: Request) -> Response:
         """A page of them, oldest first unless asked otherwise."""
-        query, matching, name = wanted(request, newest_first=False), _matching(request), one_of_query(request, "model")
+        query, matching, name = (
+            list_query(request, newest_first=False),
+            _matching(request),
+            one_of_query(request, "model"),
+        )
         gate = gate_of(request.scope)
         model = None if name is None else await self._canonical(gate, name)
         page = await page_of(gate, self._chats.records, query, facet=model, matching=matching)
-        return await list_answer(frame_of(page), map(_shown, page.records))
+        return await list_response(frame_of(page), map(_shown, page.records))
 
     async def retrieve(self, request: Request) -> Response:
         """One of them."""
-        return answer(_shown(await self._found(request)))
+        return json_response(_shown(await self._found(request)))
 
     async def messages(self, request: Request) -> Response:
         """A page of the messages that it answers to, in their order unless asked otherwise."""
-        query = wanted(request, newest_first=False)
+        query = list_query(request, newest_first=False)
         record = await self._found(request)
         shown, has_more = _part(record.id, await self._chats.messages(record), query)
-        return answer(list_of(shown, has_more=has_more))
+        return json_response(list_of(shown, has_more=has_more))
 
     async def update(self, request: Request) -> Response:
         """Replace its metadata."""
-        _, found = await read_body(request, self._reader, look_at_update)
+        _, found = await read_body(request, self._reader, read_chat_update)
         metadata = found["metadata"]
         record = await self._chats.records.update(
             gate_of(request.scope),
             request.path_params["completion_id"],
             lambda current: replace(current, body={**current.body, "metadata": metadata}),
         )
-        return answer(_shown(record))
+        return json_response(_shown(record))
 
     async def delete(self, request: Request) -> Response:
         """Remove it, and its messages."""
         identity = request.path_params["completion_id"]
         await self._chats.records.delete(gate_of(request.scope), identity)
-        return answer({"id": identity, "object": "chat.completion.deleted", "deleted": True})
+        return json_response({"id": identity, "object": "chat.completion.deleted", "deleted": True})
 
-    async def _canonical(self, gate: Asking, name: str) -> str:
+    async def _canonical(self, gate: RequestGate, name: str) -> str:
         """The name under which answers of that model are stored; the model may be gone, and its answers still there."""
         try:
             return (await self._catalogue.get(gate, name)).name
@@ -95,7 +99,7 @@ class StoredChats:
         return await self._chats.records.get(gate_of(request.scope), request.path_params["completion_id"])
 
 
-def look_at_update(document: Document) -> Json:
+def read_chat_update(document: Document) -> Json:
     """The metadata of a change, and nothing else may be changed; raises Refused."""
     known_members(document.members, ["metadata"])
     if "metadata" not in document.members:
@@ -120,11 +124,11 @@ def _matching(request: Request) -> tuple[tuple[str, str], ...]:
         found[name[1]] = value
     try:
         return tuple(metadata_of({"metadata": found}).items())
-    except Refused as refusal:
+    except InvalidJson as refusal:
         raise invalid(refusal.message, refusal.param, refusal.code) from None
 
 
-def _part(identity: str, messages: list[Json], query: Wanted) -> tuple[list[Json], bool]:
+def _part(identity: str, messages: list[Json], query: ListQuery) -> tuple[list[Json], bool]:
     """Those of the messages that the query asks for, and whether there are more; raises NotFound for a wrong cursor."""
     places = range(len(messages))[:: -1 if query.newest_first else 1]
     after, before = (

@@ -1,6 +1,6 @@
 """What a chat may cost, as far as its body tells, and how to have the provider say what it did cost.
 
-`look_at_costly_chat` may run in a process of `server.json_input`, so this module imports the standard library,
+`read_costed_chat` may run in a process of `server.json_input`, so this module imports the standard library,
 `server.json_input` and modules that import no more than these.
 """
 
@@ -11,12 +11,12 @@ from functools import partial
 from json import dumps
 from typing import Any, Final
 
-from server.api.chat.body import Edit, check_spelling, look_at_chat
+from server.api.chat.body import Edit, check_spelling, read_chat
 from server.authz.request_authorization import Gate
 from server.http.body_checks import wrong
 from server.inference.answers.metered import MeteredProvider
 from server.inference.provider import Provider
-from server.json_input.reader import Look
+from server.json_input.reader import BodyCheck
 from server.json_input.strict import Document, Json
 
 COMPLETION_TOKENS: Final = 1_000
@@ -48,7 +48,7 @@ class ChatCost:
 
     @classmethod
     def told(cls, found: Json) -> ChatCost:
-        """What `look_at_costly_chat` tells of it."""
+        """What `read_costed_chat` tells of it."""
         asking = found["asking"]
         return cls(found["least"], found["most"], None if asking is None else tuple(asking))
 
@@ -58,9 +58,9 @@ class ChatCost:
         return () if self.asking is None else (self.asking,)
 
 
-def look_at_costly_chat(document: Document) -> Json:
-    """As `look_at_chat`, with a `cost` for `ChatCost.told`; raises Refused for what might cost more than it looks."""
-    found, body = look_at_chat(document), document.members
+def read_costed_chat(document: Document) -> Json:
+    """As `read_chat`, with a `cost` for `ChatCost.told`; raises Refused for what might cost more than it looks."""
+    found, body = read_chat(document), document.members
     check_spelling(body, _READ_HERE)
     prompt = sum(_tokens(body.get(name)) for name in _PROMPT) + 1
     choices = _number(body, "n") or 1
@@ -117,19 +117,19 @@ def _asking(document: Document) -> Edit | None:
     return place, place, f'"stream_options":{wanted},'
 
 
-def look_for(gate: Gate) -> Look:
+def reader_of(gate: Gate) -> BodyCheck:
     """How a chat is looked at: what it may cost matters only where tokens are counted."""
-    return look_at_chat if gate.toll is None or not gate.toll.may_count_tokens else look_at_costly_chat
+    return read_chat if gate.charge is None or not gate.charge.may_count_tokens else read_costed_chat
 
 
 def cost_of(gate: Gate, told: Json | None) -> ChatCost | None:
     """What a chat may cost; None unless this caller, who has entered, has tokens that are counted."""
-    return None if told is None or gate.toll is None or not gate.toll.counts_tokens else ChatCost.told(told)
+    return None if told is None or gate.charge is None or not gate.charge.counts_tokens else ChatCost.told(told)
 
 
 def metered(gate: Gate, provider: Provider, cost: ChatCost | None) -> Provider:
     """The provider, paid for out of the budget of a caller who has one."""
-    if cost is None or gate.toll is None:
+    if cost is None or gate.charge is None:
         return provider
-    reserve = partial(gate.toll.reserve, cost.least, cost.most)
+    reserve = partial(gate.charge.reserve, cost.least, cost.most)
     return MeteredProvider(provider, reserve, hidden=cost.asking is not None)

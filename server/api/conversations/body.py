@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from server.api.conversations.item_members import fit_item
 from server.http.body_checks import known_members, metadata_of, missing, text_at, wrong
-from server.json_input.strict import Document, Json, Refused, Why
+from server.json_input.strict import Document, InvalidJson, Json, Why
 
 MOST_ITEMS: Final = 20
 """Items that one request may bring."""
@@ -105,15 +105,15 @@ _SOURCES: Final = {
 """Parts of a message, with the member that says it, or with those of which one must."""
 
 
-def look_at_conversation(document: Document) -> Json:
-    """`metadata`, and what `look_at_items` tells of the items that the conversation begins with."""
+def read_conversation(document: Document) -> Json:
+    """`metadata`, and what `read_items` tells of the items that the conversation begins with."""
     body = document.members
     known_members(body, ("items", "metadata"))
     metadata = metadata_of(body)
     return {"metadata": metadata, **(_told([]) if body.get("items") is None else _told(_items(body)))}
 
 
-def look_at_items(document: Document) -> Json:
+def read_items(document: Document) -> Json:
     """`items` as they are to be kept, and to what they refer: `files`, a list of places and ids. In place of an item
     that is to be a copy of another one stands a reference to that.
     """
@@ -125,7 +125,7 @@ def look_at_items(document: Document) -> Json:
     return _told(items)
 
 
-def look_at_update(document: Document) -> Json:
+def read_conversation_update(document: Document) -> Json:
     """The `metadata` that a conversation is to have."""
     body = document.members
     known_members(body, ("metadata",))
@@ -140,7 +140,7 @@ def _told(items: list[Json]) -> Json:
         raise wrong("items", f"may name files {MOST_FILES} times and no more in one request")
     told = {"items": items, "files": found}
     if len(dumps(told)) > MOST_BYTES:
-        raise Refused(TOO_LARGE, "items", why=Why.TOO_COMPLEX)
+        raise InvalidJson(TOO_LARGE, "items", why=Why.TOO_COMPLEX)
     return told
 
 

@@ -28,7 +28,7 @@ _INSTEAD: Final[dict[str, Any]] = {
 """The value that is shown otherwise; a member that isn't here is left out, as it may not be null."""
 
 
-def shown_of(item: Json, included: frozenset[str]) -> Json:
+def without_unasked(item: Json, included: frozenset[str]) -> Json:
     """The item without what wasn't asked for."""
     for name in INCLUDABLE:
         kind, *path, last = name.split(".")

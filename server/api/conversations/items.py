@@ -16,16 +16,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from policy.vocabulary import Action
-from server.api.conversations.body import MOST_BYTES, PREFIXES, REFERENCE, TOO_LARGE, look_at_items
-from server.api.conversations.include import INCLUDABLE, shown_of
+from server.api.conversations.body import MOST_BYTES, PREFIXES, REFERENCE, TOO_LARGE, read_items
+from server.api.conversations.include import INCLUDABLE, without_unasked
 from server.http.errors import ApiError
 from server.http.json_body import read_body
-from server.http.pagination import frame_of, included, list_of, missing_reference, page_of, wanted
+from server.http.pagination import frame_of, included, list_of, list_query, missing_reference, page_of
 from server.http.request_state import gate_of
-from server.http.responses import answer, list_answer
+from server.http.responses import json_response, list_response
 from server.json_input.reader import Reader
 from server.storage.database.database import ParentGone, Step
-from server.storage.records.guarded import Asking, GuardedStore, NotFound
+from server.storage.records.guarded import GuardedStore, NotFound, RequestGate
 from server.storage.records.record import Draft, Json, Record
 
 MOST_LISTED: Final = 100
@@ -48,16 +48,16 @@ class Items:
 
     async def page(self, request: Request) -> Response:
         """A page of them, newest first unless asked otherwise."""
-        query, asked = wanted(request, most=MOST_LISTED), included(request, INCLUDABLE)
+        query, asked = list_query(request, most=MOST_LISTED), included(request, INCLUDABLE)
         gate, conversation = gate_of(request.scope), request.path_params["conversation_id"]
         await self._conversations.get(gate, conversation)
         page = await page_of(gate, self._store, query, parent=conversation)
-        return await list_answer(frame_of(page), (_shown(record, asked) for record in page.records))
+        return await list_response(frame_of(page), (_shown(record, asked) for record in page.records))
 
     async def create(self, request: Request) -> Response:
         """Add some, all of them or none."""
         asked = included(request, INCLUDABLE)
-        _, found = await read_body(request, self._reader, look_at_items)
+        _, found = await read_body(request, self._reader, read_items)
         gate, conversation = gate_of(request.scope), request.path_params["conversation_id"]
         await self._conversations.permit(gate, conversation, Action.UPDATE)
         identities = _new_ids(found)
@@ -67,23 +67,23 @@ class Items:
             records = await self._store.create_all(permit, drafts)
         except ParentGone:
             raise NotFound(conversation) from None
-        return answer(list_of([_shown(record, asked) for record in records], has_more=False))
+        return json_response(list_of([_shown(record, asked) for record in records], has_more=False))
 
     async def retrieve(self, request: Request) -> Response:
         """One of them."""
         asked = included(request, INCLUDABLE)
         gate, conversation = gate_of(request.scope), request.path_params["conversation_id"]
         await self._conversations.get(gate, conversation)
-        return answer(_shown(await self._store.get(gate, request.path_params["item_id"], conversation), asked))
+        return json_response(_shown(await self._store.get(gate, request.path_params["item_id"], conversation), asked))
 
     async def delete(self, request: Request) -> Response:
         """Remove it; the answer is the conversation that it was in."""
         gate, identity = gate_of(request.scope), request.path_params["conversation_id"]
         conversation = await self._conversations.permit(gate, identity, Action.UPDATE)
         await self._store.delete(gate, request.path_params["item_id"], identity)
-        return answer(shown_conversation(conversation))
+        return json_response(conversation_object(conversation))
 
-    async def adding(self, gate: Asking, conversation: str, found: Json) -> list[Step]:
+    async def adding(self, gate: RequestGate, conversation: str, found: Json) -> list[Step]:
         """What adds the items that `found` tells of to a conversation that is made in the same transaction.
 
         Raises AccessDenied, and the 404 of something that isn't there.
@@ -93,7 +93,7 @@ class Items:
         drafts = await self._drafts(gate, conversation, found, identities)
         return [self._store.inserting(permit, draft) for draft in drafts]
 
-    async def _drafts(self, gate: Asking, conversation: str, found: Json, identities: list[str]) -> list[Draft]:
+    async def _drafts(self, gate: RequestGate, conversation: str, found: Json, identities: list[str]) -> list[Draft]:
         """The items that `found` tells of, with copies in the place of references; everything they name is readable."""
         places = {identity: place for place, identity in reversed(found["files"])}
         files = await self._files.readable(gate, [*places])
@@ -106,7 +106,7 @@ class Items:
             _check_size(bodies)
         return [Draft(identity, body, conversation) for identity, body in zip(identities, bodies, strict=True)]
 
-    async def _copied(self, gate: Asking, items: list[Json]) -> dict[str, Json]:
+    async def _copied(self, gate: RequestGate, items: list[Json]) -> dict[str, Json]:
         """What is in the items that are referred to, by their ids."""
         places = {item["id"]: f"items[{index}].id" for index, item in enumerate(items) if item["type"] == REFERENCE}
         records = await self._store.readable(gate, [*places])
@@ -136,7 +136,7 @@ def _check_size(bodies: list[Json]) -> None:
             raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
 
 
-def shown_conversation(record: Record) -> Json:
+def conversation_object(record: Record) -> Json:
     """The conversation as clients know it."""
     return {
         "id": record.id,
@@ -147,4 +147,4 @@ def shown_conversation(record: Record) -> Json:
 
 
 def _shown(record: Record, asked: frozenset[str]) -> Json:
-    return {"id": record.id, **shown_of(record.body, asked)}
+    return {"id": record.id, **without_unasked(record.body, asked)}

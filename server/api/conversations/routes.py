@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from server.api.conversations.body import look_at_conversation, look_at_update
-from server.api.conversations.items import Items, shown_conversation
+from server.api.conversations.body import read_conversation, read_conversation_update
+from server.api.conversations.items import Items, conversation_object
 from server.http.json_body import read_body
 from server.http.request_state import gate_of
-from server.http.responses import answer
+from server.http.responses import json_response
 from server.http.route_guard import AskingRoute
 from server.json_input.reader import Reader
 from server.storage.records.guarded import GuardedStore
@@ -49,31 +49,31 @@ class Conversations:
 
     async def create(self, request: Request) -> Response:
         """A conversation, with the items that it begins with."""
-        _, found = await read_body(request, self._reader, look_at_conversation, optional=True)
+        _, found = await read_body(request, self._reader, read_conversation, optional=True)
         gate, identity = gate_of(request.scope), f"conv_{urandom(24).hex()}"
         permit = await self._store.permit_create(gate, made=[identity])
         adding = await self._items.adding(gate, identity, found) if found["items"] else ()
         draft = Draft(identity, {"metadata": found["metadata"]})
-        return answer(shown_conversation(await self._store.create(permit, draft, adding)))
+        return json_response(conversation_object(await self._store.create(permit, draft, adding)))
 
     async def retrieve(self, request: Request) -> Response:
         """One of them."""
-        return answer(
-            shown_conversation(await self._store.get(gate_of(request.scope), request.path_params["conversation_id"]))
+        return json_response(
+            conversation_object(await self._store.get(gate_of(request.scope), request.path_params["conversation_id"]))
         )
 
     async def update(self, request: Request) -> Response:
         """Give it other metadata."""
-        _, found = await read_body(request, self._reader, look_at_update, optional=True)
+        _, found = await read_body(request, self._reader, read_conversation_update, optional=True)
         change = partial(_with_metadata, metadata=found["metadata"])
         identity = request.path_params["conversation_id"]
-        return answer(shown_conversation(await self._store.update(gate_of(request.scope), identity, change)))
+        return json_response(conversation_object(await self._store.update(gate_of(request.scope), identity, change)))
 
     async def delete(self, request: Request) -> Response:
         """Remove it, and with it what is in it."""
         identity = request.path_params["conversation_id"]
         await self._store.delete(gate_of(request.scope), identity)
-        return answer({"id": identity, "object": "conversation.deleted", "deleted": True})
+        return json_response({"id": identity, "object": "conversation.deleted", "deleted": True})
 
 
 def _with_metadata(record: Record, metadata: dict[str, str]) -> Record:

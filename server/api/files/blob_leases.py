@@ -13,7 +13,7 @@ from typing import Final
 from server.storage.blobs.store import BlobsUnavailable
 from server.storage.database.database import Overtaken, Step
 from server.storage.records.record import Draft
-from server.storage.records.table import Records
+from server.storage.records.table import RecordTable
 
 LEASE_SECONDS: Final = 300
 """How long a claim holds unless it is renewed."""
@@ -22,14 +22,14 @@ _WRITING: Final = "writing:"
 _UNWANTED: Final = "unwanted:"
 
 
-class ClaimLost(BlobsUnavailable):
+class LeaseLost(BlobsUnavailable):
     """Whoever wrote the blob was not heard of for so long that others may have removed it."""
 
 
-class Claims:
+class BlobLeases:
     """The claims of one table of files, in a table of their own beside it."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: RecordTable) -> None:
         self._records = records
 
     async def begin(self, key: str) -> None:
@@ -42,7 +42,7 @@ class Claims:
 
     def settling(self, key: str) -> Step:
         """It is written, and its record comes in the same transaction; raises ClaimLost."""
-        lost = ClaimLost("an upload stood still for longer than its claim lasts")
+        lost = LeaseLost("an upload stood still for longer than its claim lasts")
         return self._records.removing(_WRITING + key, otherwise=lost)
 
     def condemning(self, key: str, *, at_once: bool = False) -> Step:

@@ -12,11 +12,11 @@ from starlette.types import Receive, Scope, Send
 
 from server.api.files.filenames import attachment
 from server.api.files.store import FileStore, new_file_id
-from server.api.files.upload import PURPOSES, Lane, read_upload
+from server.api.files.upload import PURPOSES, UploadTurns, read_upload
 from server.http.disconnects import WhileConnected
 from server.http.errors import invalid
-from server.http.pagination import frame_of, one_of_query, page_of, wanted
-from server.http.request_state import call_of, gate_of
+from server.http.pagination import frame_of, list_query, one_of_query, page_of
+from server.http.request_state import gate_of, state_of
 from server.http.responses import list_of_texts, send_piece
 from server.http.route_guard import AskingRoute
 from server.storage.blobs.store import BlobMissing, BlobReading
@@ -53,7 +53,7 @@ class Files:
     def __init__(self, store: FileStore, most_bytes: int) -> None:
         self._store = store
         self._most_bytes = most_bytes
-        self._lane = Lane()
+        self._lane = UploadTurns()
 
     def routes(self) -> list[BaseRoute]:
         """The paths of files."""
@@ -73,20 +73,20 @@ class Files:
             form = await read_upload(request, upload, self._most_bytes, self._lane)
             described = {"filename": form.filename, "content_type": form.content_type, "purpose": form.purpose}
             record = await upload.keep(permit, described, form.purpose, form.lifetime)
-        return _answer(shown(record))
+        return _answer(file_object(record))
 
     async def page(self, request: Request) -> Response:
         """A page of them, newest first unless asked otherwise."""
-        query = wanted(request, default=MOST_LISTED, most=MOST_LISTED)
+        query = list_query(request, default=MOST_LISTED, most=MOST_LISTED)
         purpose = one_of_query(request, "purpose")
         if purpose is not None and purpose not in _LISTED:
             raise invalid(f"`purpose` must be one of {', '.join(sorted(_LISTED))}", "purpose", "invalid_value")
         page = await page_of(gate_of(request.scope), self._store.records, query, facet=purpose)
-        return await list_of_texts(frame_of(page), (_json(shown(record)) for record in page.records))
+        return await list_of_texts(frame_of(page), (_json(file_object(record)) for record in page.records))
 
     async def retrieve(self, request: Request) -> Response:
         """What is known of one of them."""
-        return _answer(shown(await self._found(request)))
+        return _answer(file_object(await self._found(request)))
 
     async def content(self, request: Request) -> Response:
         """Its bytes."""
@@ -127,7 +127,7 @@ class Content(Response):
         try:
             async with WhileConnected(receive):
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-                send = call_of(scope).send_piece
+                send = state_of(scope).send_piece
                 while scope["method"] != "HEAD" and (piece := await self._reading.read()):
                     await send_piece(send, piece, more=True)
                 await send_piece(send, b"", more=False)
@@ -135,7 +135,7 @@ class Content(Response):
             await self._reading.close()
 
 
-def shown(record: Record) -> dict[str, Any]:
+def file_object(record: Record) -> dict[str, Any]:
     """A file as clients know it. All of it is here, so there is nothing to wait for."""
     ends = {} if record.expires_at is None else {"expires_at": record.expires_at}
     return {

@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager, suppress
 from secrets import token_hex
 from typing import Any, Final
 
-from server.api.files.blob_leases import LEASE_SECONDS, Claims
+from server.api.files.blob_leases import LEASE_SECONDS, BlobLeases
 from server.authz.permit import Permit
 from server.storage.blobs.store import PIECE, BlobMissing, BlobReading, Blobs, BlobsUnavailable, BlobWriting
 from server.storage.database.database import DatabaseUnavailable
-from server.storage.records.guarded import Asking, GuardedStore
+from server.storage.records.guarded import GuardedStore, RequestGate
 from server.storage.records.record import Draft, Record
 
 RENEWAL_SECONDS: Final = LEASE_SECONDS / 5
@@ -28,7 +28,7 @@ def new_file_id() -> str:
 class FileStore:
     """`records` are the files as callers see them. Besides what they name, the methods raise what `records` raises."""
 
-    def __init__(self, records: GuardedStore, claims: Claims, blobs: Blobs) -> None:
+    def __init__(self, records: GuardedStore, claims: BlobLeases, blobs: Blobs) -> None:
         self.records = records
         self._claims = claims
         self._blobs = blobs
@@ -50,7 +50,7 @@ class FileStore:
             raise BlobMissing(f"`{record.id}` has {reading.size} bytes where {record.body['bytes']} were kept")
         return reading
 
-    async def delete(self, gate: Asking, identity: str) -> None:
+    async def delete(self, gate: RequestGate, identity: str) -> None:
         """Remove the file; raises NotFound, and AccessDenied where it may be read."""
         record = await self.records.delete(gate, identity, beside=[self._claims.condemning(identity)])
         # The file is gone with its record; where the bytes can't go with it now, the janitor sees to them.
@@ -62,7 +62,7 @@ class FileStore:
 class Upload:
     """A file whose bytes are coming in; `size` says how many have."""
 
-    def __init__(self, identity: str, records: GuardedStore, claims: Claims, blobs: Blobs) -> None:
+    def __init__(self, identity: str, records: GuardedStore, claims: BlobLeases, blobs: Blobs) -> None:
         self.size = 0
         self._id = identity
         self._records = records

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
-from server.api.files.blob_leases import Claims
+from server.api.files.blob_leases import BlobLeases
 from server.storage.blobs.store import Blobs, BlobsUnavailable
 from server.storage.database.database import DatabaseUnavailable, Overtaken
-from server.storage.records.table import Records
+from server.storage.records.table import RecordTable
 
 SWEEP_SECONDS: Final = 60.0
 """About how often the janitor looks."""
@@ -23,13 +23,13 @@ _AT_ONCE: Final = 100
 _log: Final = logging.getLogger("ostiary.files")
 
 
-class Janitor:
+class FileSweeper:
     """Asks no policy: when a file ends was said by who made it, and nobody can reach what it removes.
 
     Any number of them may work on the same tables and blobs, in any number of processes.
     """
 
-    def __init__(self, files: Records, claims: Claims, blobs: Blobs) -> None:
+    def __init__(self, files: RecordTable, claims: BlobLeases, blobs: Blobs) -> None:
         self._files = files
         self._claims = claims
         self._blobs = blobs

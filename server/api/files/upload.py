@@ -47,7 +47,7 @@ _CLOSE: Final = {"Connection": "close"}
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class UploadForm:
     """What an upload says of its file; `lifetime` is in seconds, None is for good."""
 
     filename: str
@@ -56,7 +56,7 @@ class Described:
     lifetime: int | None
 
 
-class Lane:
+class UploadTurns:
     """Lets one upload after the other have more of its bytes, so that everybody else gets a turn between them.
 
     Else many uploads at once would each hand over what has come in the meantime, all in one turn.
@@ -71,7 +71,7 @@ class Lane:
             await asyncio.sleep(0)
 
 
-async def read_upload(request: Request, upload: Upload, most: int, lane: Lane) -> Described:
+async def read_upload(request: Request, upload: Upload, most: int, lane: UploadTurns) -> UploadForm:
     """What the form says, once its file is written to `upload`; the file has 1 to `most` bytes.
 
     Raises the ApiError that says what is wrong, BlobsUnavailable, and ClientGone.
@@ -90,7 +90,7 @@ async def read_upload(request: Request, upload: Upload, most: int, lane: Lane) -
     return form.described()
 
 
-async def _slices(receive: Receive, most: int, lane: Lane) -> AsyncIterator[bytes]:
+async def _slices(receive: Receive, most: int, lane: UploadTurns) -> AsyncIterator[bytes]:
     """The body in pieces that are quickly parsed. A client that is too slow is told so; waiting for us is not slow."""
     size, waited, more = 0, 0.0, True
     while more:
@@ -142,7 +142,7 @@ class _Form:
                 if len(self._value) > _LONGEST_FIELD:
                     raise invalid(f"`{self._current}` is too long", self._current, "invalid_value")
 
-    def described(self) -> Described:
+    def described(self) -> UploadForm:
         """What all of it says; raises the ApiError that tells what is missing."""
         if self._file is None:
             raise invalid("the form has no `file`", "file", "missing_required_parameter")
@@ -151,7 +151,7 @@ class _Form:
         if "purpose" not in self._fields:
             raise invalid("the form has no `purpose`", "purpose", "missing_required_parameter")
         media_type = (self._file.content_type or "").partition(";")[0].strip().lower()
-        return Described(
+        return UploadForm(
             self._filename,
             media_type if _MEDIA_TYPE.fullmatch(media_type) else None,
             self._fields["purpose"],

@@ -13,7 +13,7 @@ from policy.vocabulary import Action, Origin, Resource
 from server.api.models.pages import ModelPage, Part, cut, joined
 from server.authz.permit import AccessDenied
 from server.inference.provider import Provider
-from server.storage.records.guarded import Asking, NotFound
+from server.storage.records.guarded import NotFound, RequestGate
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +42,18 @@ class Model:
         return self.names[0]
 
 
-class Registered(Protocol):
+class RegisteredSource(Protocol):
     """Where models are that were registered over HTTP (`server.api.models.registered.RegisteredModels`)."""
 
-    async def get(self, gate: Asking, name: str) -> Model:
+    async def get(self, gate: RequestGate, name: str) -> Model:
         """The model of that name, for callers who may read it; raises NotFound."""
         ...
 
-    async def page(self, gate: Asking, part: Part) -> ModelPage:
+    async def page(self, gate: RequestGate, part: Part) -> ModelPage:
         """Those of the part that the caller may read; raises NotFound for a cursor that is none of them."""
         ...
 
-    async def delete(self, gate: Asking, name: str) -> Model:
+    async def delete(self, gate: RequestGate, name: str) -> Model:
         """The model that is gone now; raises NotFound, and AccessDenied where it may be read."""
         ...
 
@@ -77,7 +77,9 @@ class Catalogue:
     what its methods name, they raise what the gate raises about the route, PolicyUnavailable and DatabaseUnavailable.
     """
 
-    def __init__(self, models: Iterable[Model], providers: Mapping[str, Provider], registered: Registered) -> None:
+    def __init__(
+        self, models: Iterable[Model], providers: Mapping[str, Provider], registered: RegisteredSource
+    ) -> None:
         self._configured = {model.name: model for model in models}
         self._resources = {
             model.name: Resource("model", model.names, None, Origin.CONFIG) for model in self._configured.values()
@@ -92,7 +94,7 @@ class Catalogue:
         """The models of the configuration, in its order."""
         return tuple(self._configured.values())
 
-    async def get(self, gate: Asking, name: str) -> Model:
+    async def get(self, gate: RequestGate, name: str) -> Model:
         """The model of that name, which may be any of its names; NotFound if there is none that the caller may read."""
         model = self._by_name.get(name)
         if model is None:
@@ -104,7 +106,7 @@ class Catalogue:
             raise NotFound(name) from None
         return self._configured[permit.resource.names[0]]
 
-    async def page(self, gate: Asking, part: Part) -> ModelPage:
+    async def page(self, gate: RequestGate, part: Part) -> ModelPage:
         """The models of the part that the caller may read: the configuration's in its order, then the registered ones
         by age, or all of them the other way round. Raises NotFound for a cursor that is none of them.
         """
@@ -142,13 +144,13 @@ class Catalogue:
         model = None if cursor is None else self._by_name.get(cursor)
         return own.index(model) if model in own else None
 
-    async def _check_cursors(self, gate: Asking, part: Part) -> None:
+    async def _check_cursors(self, gate: RequestGate, part: Part) -> None:
         """Raise NotFound for a cursor that is no registered model that the caller may read."""
         for cursor in (part.after, part.before):
             if cursor is not None:
                 await self._registered.get(gate, cursor)
 
-    async def delete(self, gate: Asking, name: str) -> Model:
+    async def delete(self, gate: RequestGate, name: str) -> Model:
         """The model that is gone now.
 
         Raises NotFound, AccessDenied where the caller may read it, and DefinedByConfiguration.

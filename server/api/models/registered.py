@@ -10,10 +10,10 @@ from server.api.models.catalogue import Model
 from server.api.models.pages import ModelPage, Part, cut
 from server.authz.permit import Permit
 from server.storage.database.database import AlreadyThere
-from server.storage.records.guarded import Asking, GuardedStore, NotFound
-from server.storage.records.names import Names, facet_of
+from server.storage.records.guarded import GuardedStore, NotFound, RequestGate
+from server.storage.records.names import RecordNames, facet_of
 from server.storage.records.record import Draft, Page, Record
-from server.storage.records.table import Records
+from server.storage.records.table import RecordTable
 
 _KIND: Final = "model"
 
@@ -25,17 +25,17 @@ class RegisteredModels:
     Besides what they name, methods raise what a GuardedStore raises.
     """
 
-    def __init__(self, models: Records, names: Records, taken: Container[str]) -> None:
+    def __init__(self, models: RecordTable, names: RecordTable, taken: Container[str]) -> None:
         self._models = models
         self._names = names
         self._taken = taken
-        self._store = GuardedStore(models, _KIND, Names(names.name, taken))
+        self._store = GuardedStore(models, _KIND, RecordNames(names.name, taken))
 
-    async def get(self, gate: Asking, name: str) -> Model:
+    async def get(self, gate: RequestGate, name: str) -> Model:
         """The model of that name, for callers who may read it; raises NotFound."""
         return _model(await self._record(gate, name))
 
-    async def page(self, gate: Asking, part: Part) -> ModelPage:
+    async def page(self, gate: RequestGate, part: Part) -> ModelPage:
         """Those of the part that the caller may read; raises NotFound for a cursor that is none of them."""
         await gate.enter()
         if await self._models.is_empty():
@@ -50,7 +50,7 @@ class RegisteredModels:
         listed = await self._store.page(gate, Page(part.limit, after, before, part.newest_first))
         return ModelPage([_model(record) for record in listed.records], listed.has_more)
 
-    async def _page_to_an_end(self, gate: Asking, part: Part, before: Record | None) -> ModelPage:
+    async def _page_to_an_end(self, gate: RequestGate, part: Part, before: Record | None) -> ModelPage:
         """The last models of all, or with `before` the first ones in front of it: the store knows neither."""
         newest_first = part.newest_first is not part.from_end
         listed = await self._store.page(gate, Page(part.limit + 1, None, None, newest_first))
@@ -59,7 +59,7 @@ class RegisteredModels:
             records.reverse()
         return cut([*map(_model, records)], part.limit, from_end=part.from_end)
 
-    async def permit_create(self, gate: Asking, model: Model) -> Permit:
+    async def permit_create(self, gate: RequestGate, model: Model) -> Permit:
         """Leave to register the model; raises AccessDenied."""
         return await self._store.permit_create(gate, *model.names)
 
@@ -72,7 +72,7 @@ class RegisteredModels:
         draft = Draft(model.name, body, facet=facet_of(model.names))
         return _model(await self._store.create(permit, draft, [*map(self._names.inserting, named)]))
 
-    async def delete(self, gate: Asking, name: str) -> Model:
+    async def delete(self, gate: RequestGate, name: str) -> Model:
         """The model that is gone now, with its names; raises NotFound, and AccessDenied where it may be read."""
         return _model(await self._store.delete(gate, await self._canonical(name)))
 
@@ -80,7 +80,7 @@ class RegisteredModels:
         """Do what `get` does before it asks the policy, and forget what was found."""
         await self._models.find(await self._canonical(name))
 
-    async def _record(self, gate: Asking, name: str) -> Record:
+    async def _record(self, gate: RequestGate, name: str) -> Record:
         try:
             return await self._store.get(gate, await self._canonical(name))
         except NotFound:

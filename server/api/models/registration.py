@@ -12,17 +12,17 @@ from starlette.routing import BaseRoute
 from policy.vocabulary import Action, Origin, Resource
 from server.api.models.catalogue import Catalogue, DefinedByConfiguration, Model
 from server.api.models.registered import RegisteredModels
-from server.api.models.routes import shown_model
-from server.api.registry.body import look_at_model
-from server.api.registry.routes import read_registration, removed, taken
+from server.api.models.routes import model_object
+from server.api.registry.body import read_model
+from server.api.registry.routes import deleted_object, name_taken, read_registration
 from server.authz.permit import AccessDenied
 from server.http.errors import ApiError, invalid, model_not_found
 from server.http.request_state import gate_of
-from server.http.responses import answer
+from server.http.responses import json_response
 from server.http.route_guard import AskingRoute
 from server.json_input.reader import Reader
 from server.storage.database.database import AlreadyThere
-from server.storage.records.guarded import Asking, NotFound
+from server.storage.records.guarded import NotFound, RequestGate
 
 
 class ModelRegistry:
@@ -45,7 +45,7 @@ class ModelRegistry:
 
     async def register(self, request: Request) -> Response:
         """A further model, which is served from now on to those who may read it."""
-        found = await read_registration(request, self._reader, look_at_model)
+        found = await read_registration(request, self._reader, read_model)
         provider_id = found["provider_id"] or self._only_provider()
         model = Model(
             found["model_id"], provider_id, found["provider_model_id"], found["model_type"], found["metadata"]
@@ -56,8 +56,8 @@ class ModelRegistry:
         try:
             created = await self._registered.create(permit, model)
         except AlreadyThere:
-            raise taken(model.name) from None
-        return Response(shown_model(created, created.created or 0), media_type="application/json")
+            raise name_taken(model.name) from None
+        return Response(model_object(created, created.created or 0), media_type="application/json")
 
     async def unregister(self, request: Request) -> Response:
         """A model that was registered is served no longer."""
@@ -70,14 +70,14 @@ class ModelRegistry:
             sentence = f"the model `{name}` is defined by the configuration; remove it there"
             headers = {"x-should-retry": "false"}
             raise ApiError(HTTPStatus.CONFLICT, sentence, code="defined_by_configuration", headers=headers) from None
-        return answer(removed(model.name, "model"))
+        return json_response(deleted_object(model.name, "model"))
 
     def _only_provider(self) -> str:
         if len(self._providers) == 1:
             return next(iter(self._providers))
         raise invalid("the body has no `provider_id`", "provider_id", "missing_required_parameter")
 
-    async def _check_provider(self, gate: Asking, provider_id: str) -> None:
+    async def _check_provider(self, gate: RequestGate, provider_id: str) -> None:
         """Whoever may not read a provider learns nothing of it, and gets nothing from it."""
         resource = Resource("provider", (provider_id,), None, Origin.CONFIG)
         try:

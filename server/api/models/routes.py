@@ -11,11 +11,11 @@ from starlette.responses import Response
 from server.api.models.catalogue import Catalogue, Model, ProviderGone
 from server.api.models.pages import Part
 from server.http.errors import ApiError, model_not_found
-from server.http.pagination import list_of, wanted
+from server.http.pagination import list_of, list_query
 from server.http.request_state import gate_of
 from server.http.responses import list_of_texts
 from server.inference.provider import Provider
-from server.storage.records.guarded import Asking, NotFound
+from server.storage.records.guarded import NotFound, RequestGate
 
 MOST_LISTED: Final = 1000
 """Models on one page, and on one whose size isn't asked for."""
@@ -30,11 +30,11 @@ class Models:
     def __init__(self, catalogue: Catalogue, created: int) -> None:
         self._catalogue = catalogue
         # Nothing that is shown depends on the caller, only whether it is.
-        self._shown = {model.name: shown_model(model, created) for model in catalogue.configured}
+        self._shown = {model.name: model_object(model, created) for model in catalogue.configured}
 
     async def list(self, request: Request) -> Response:
         """A page of them."""
-        query = wanted(request, default=MOST_LISTED, most=MOST_LISTED, newest_first=False)
+        query = list_query(request, default=MOST_LISTED, most=MOST_LISTED, newest_first=False)
         from_end = query.before is not None and query.after is None
         part = Part(query.limit, query.after, query.before, query.newest_first, from_end)
         try:
@@ -54,10 +54,10 @@ class Models:
         return Response(self._show(model), media_type="application/json")
 
     def _show(self, model: Model) -> bytes:
-        return self._shown[model.name] if model.created is None else shown_model(model, model.created)
+        return self._shown[model.name] if model.created is None else model_object(model, model.created)
 
 
-async def reached(catalogue: Catalogue, gate: Asking, name: str) -> tuple[Model, Provider]:
+async def find_model(catalogue: Catalogue, gate: RequestGate, name: str) -> tuple[Model, Provider]:
     """The model that a request names, if the caller may read it, and who runs it; raises the 404 for any other."""
     try:
         model = await catalogue.get(gate, name)
@@ -69,7 +69,7 @@ async def reached(catalogue: Catalogue, gate: Asking, name: str) -> tuple[Model,
         raise ApiError(404, sentence, code="model_not_found", param="model") from None
 
 
-def shown_model(model: Model, created: int) -> bytes:
+def model_object(model: Model, created: int) -> bytes:
     """The model as JSON, for clients of OpenAI and for those of a registry."""
     kept = {
         "provider_id": model.provider_id,

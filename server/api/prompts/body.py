@@ -23,13 +23,13 @@ _VARIABLE: Final = re.compile(r"\w+")
 _USED: Final = re.compile(r"\{\{\s*+(\w++)\s*+\}\}")
 
 
-def look_at_prompt(document: Document) -> Json:
+def read_prompt(document: Document) -> Json:
     """The text and the variables of a new prompt; raises Refused."""
     known_members(document.members, ["prompt", "variables"])
     return _wording(document.members)
 
 
-def look_at_version(document: Document) -> Json:
+def read_version(document: Document) -> Json:
     """Those of a new version, the number of the one that it is made of, and whether it is to be the default."""
     body = document.members
     known_members(body, ["prompt", "variables", "version", "set_as_default"])
@@ -39,7 +39,7 @@ def look_at_version(document: Document) -> Json:
     return {**_wording(body), "version": _version(body), "set_as_default": default is not False}
 
 
-def look_at_choice(document: Document) -> Json:
+def read_default_version(document: Document) -> Json:
     """The number of a version; raises Refused."""
     known_members(document.members, ["version"])
     return {"version": _version(document.members)}

@@ -10,13 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from server.api.prompts.body import look_at_choice, look_at_prompt, look_at_version
+from server.api.prompts.body import read_default_version, read_prompt, read_version
 from server.api.prompts.store import NoSuchVersion, NotLatest, Prompts, Version, Wording, default_version, new_prompt_id
 from server.http.errors import ApiError, invalid
 from server.http.json_body import read_body
-from server.http.pagination import frame_of, one_of_query, page_of, places_of, wanted
+from server.http.pagination import frame_of, list_query, one_of_query, page_of, places_of
 from server.http.request_state import gate_of
-from server.http.responses import answer, list_answer
+from server.http.responses import json_response, list_response
 from server.http.route_guard import AskingRoute
 from server.json_input.reader import Reader
 from server.storage.records.guarded import NotFound
@@ -52,33 +52,33 @@ class PromptVersions:
 
     async def page(self, request: Request) -> Response:
         """A page of them in their default versions, newest first unless asked otherwise."""
-        query = wanted(request, default=MOST_LISTED, most=MOST_LISTED)
+        query = list_query(request, default=MOST_LISTED, most=MOST_LISTED)
         page = await page_of(gate_of(request.scope), self._prompts.records, query)
-        return await list_answer(frame_of(page), (_shown(default_version(record)) for record in page.records))
+        return await list_response(frame_of(page), (_shown(default_version(record)) for record in page.records))
 
     async def create(self, request: Request) -> Response:
         """A prompt with its first version."""
-        _, found = await read_body(request, self._reader, look_at_prompt)
+        _, found = await read_body(request, self._reader, read_prompt)
         identity = new_prompt_id()
         permit = await self._prompts.records.permit_create(gate_of(request.scope), made=[identity])
         record = await self._prompts.create(permit, identity, Wording(found["prompt"], found["variables"]))
-        return answer(_shown(default_version(record)))
+        return json_response(_shown(default_version(record)))
 
     async def retrieve(self, request: Request) -> Response:
         """One of them, in the version that is asked for or in its default one."""
         number = _number(request, "version")
         record = await self._found(request)
         if number is None:
-            return answer(_shown(default_version(record)))
+            return json_response(_shown(default_version(record)))
         try:
-            return answer(_shown(await self._prompts.version(record, number)))
+            return json_response(_shown(await self._prompts.version(record, number)))
         except NoSuchVersion:
             raise _no_such_version(number) from None
 
     async def versions(self, request: Request) -> Response:
         """A page of its versions, newest first unless asked otherwise; its cursors are numbers of them."""
         after, before = _number(request, "after"), _number(request, "before")
-        query = wanted(request, default=MOST_LISTED, most=MOST_LISTED)
+        query = list_query(request, default=MOST_LISTED, most=MOST_LISTED)
         record = await self._found(request)
         numbers = range(1, record.body["latest"] + 1)[:: -1 if query.newest_first else 1]
         for cursor in (after, before):
@@ -86,11 +86,11 @@ class PromptVersions:
                 raise NotFound(str(cursor))
         shown, has_more = places_of(numbers, query, after, before)
         found = await self._prompts.versions(record, shown)
-        return await list_answer({"object": "list", "has_more": has_more}, map(_shown, found))
+        return await list_response({"object": "list", "has_more": has_more}, map(_shown, found))
 
     async def update(self, request: Request) -> Response:
         """A version behind the latest, which the body must name."""
-        _, found = await read_body(request, self._reader, look_at_version)
+        _, found = await read_body(request, self._reader, read_version)
         wording = Wording(found["prompt"], found["variables"])
         try:
             version = await self._prompts.add(
@@ -102,23 +102,23 @@ class PromptVersions:
             )
         except NotLatest as conflict:
             raise _not_latest(conflict) from None
-        return answer(_shown(version))
+        return json_response(_shown(version))
 
     async def set_default(self, request: Request) -> Response:
         """Have another version shown where none is asked for."""
-        _, found = await read_body(request, self._reader, look_at_choice)
+        _, found = await read_body(request, self._reader, read_default_version)
         number = found["version"]
         try:
             version = await self._prompts.set_default(gate_of(request.scope), request.path_params["prompt_id"], number)
         except NoSuchVersion:
             raise _no_such_version(number) from None
-        return answer(_shown(version))
+        return json_response(_shown(version))
 
     async def delete(self, request: Request) -> Response:
         """Remove it, with all of its versions."""
         identity = request.path_params["prompt_id"]
         await self._prompts.records.delete(gate_of(request.scope), identity)
-        return answer({"id": identity, "object": "prompt.deleted", "deleted": True})
+        return json_response({"id": identity, "object": "prompt.deleted", "deleted": True})
 
     async def _found(self, request: Request) -> Record:
         return await self._prompts.records.get(gate_of(request.scope), request.path_params["prompt_id"])

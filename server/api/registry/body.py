@@ -32,7 +32,7 @@ Check = Callable[[object, str], Any]
 """What is kept of the value at a place; raises Refused."""
 
 
-def look_at_model(document: Document) -> Json:
+def read_model(document: Document) -> Json:
     """The parts of a model; `provider_id` is null where the body leaves the choice to the server."""
     body = document.members
     checks: Mapping[str, Check] = {
@@ -53,35 +53,35 @@ def look_at_model(document: Document) -> Json:
     }
 
 
-def look_at_shield(document: Document) -> Json:
+def read_shield(document: Document) -> Json:
     """A shield: its id (`name`) and what is shown of it (`described`), as of every kind that follows."""
     return _named(document, "shield", params=_object)
 
 
-def look_at_vector_store(document: Document) -> Json:
+def read_vector_store(document: Document) -> Json:
     """A vector store, by the names that the registry has for it."""
     needed = {"embedding_model": _text}
     return _named(document, "vector_db", needed, embedding_dimension=_positive, vector_db_name=_text)
 
 
-def look_at_tool_group(document: Document) -> Json:
+def read_tool_group(document: Document) -> Json:
     """A tool group."""
     return _named(document, "toolgroup", mcp_endpoint=_endpoint, args=_object)
 
 
-def look_at_dataset(document: Document) -> Json:
+def read_dataset(document: Document) -> Json:
     """A dataset; its id is null where the body leaves the choice to the server."""
     needed = {"purpose": _one_of(*_PURPOSES), "source": _source}
     return _named(document, "dataset", needed, is_named=False, metadata=_metadata)
 
 
-def look_at_scoring_function(document: Document) -> Json:
+def read_scoring_function(document: Document) -> Json:
     """A scoring function."""
     needed = {"description": _text, "return_type": _return_type}
     return _named(document, "scoring_fn", needed, params=_object, metadata=_metadata)
 
 
-def look_at_benchmark(document: Document) -> Json:
+def read_benchmark(document: Document) -> Json:
     """A benchmark; what it names is looked for when it is used, by whoever uses it."""
     needed = {"dataset_id": _text, "scoring_functions": _functions}
     return _named(document, "benchmark", needed, metadata=_metadata)

@@ -16,20 +16,20 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from server.api.registry.body import (
-    look_at_benchmark,
-    look_at_dataset,
-    look_at_scoring_function,
-    look_at_shield,
-    look_at_tool_group,
-    look_at_vector_store,
+    read_benchmark,
+    read_dataset,
+    read_scoring_function,
+    read_shield,
+    read_tool_group,
+    read_vector_store,
 )
 from server.http.errors import ApiError
 from server.http.json_body import read_body
-from server.http.pagination import frame_of, page_of, wanted
+from server.http.pagination import frame_of, list_query, page_of
 from server.http.request_state import gate_of
-from server.http.responses import answer, list_answer
+from server.http.responses import json_response, list_response
 from server.http.route_guard import AskingRoute
-from server.json_input.reader import Look, Reader
+from server.json_input.reader import BodyCheck, Reader
 from server.json_input.strict import Json
 from server.storage.database.database import AlreadyThere
 from server.storage.records.guarded import GuardedStore
@@ -43,29 +43,29 @@ MOST_LISTED: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class RegistryKind:
     """A kind of entries: its type in rules, its path, what `type` answers say, and how a body is looked at."""
 
     type: str
     path: str
     shown: str
-    look: Look
+    look: BodyCheck
 
 
 KINDS: Final = (
-    Kind("shield", "/v1/shields", "shield", look_at_shield),
-    Kind("vector_store", "/v1/vector-dbs", "vector_db", look_at_vector_store),
-    Kind("tool_group", "/v1/toolgroups", "tool_group", look_at_tool_group),
-    Kind("dataset", "/v1/datasets", "dataset", look_at_dataset),
-    Kind("scoring_function", "/v1/scoring-functions", "scoring_function", look_at_scoring_function),
-    Kind("benchmark", "/v1/eval/benchmarks", "benchmark", look_at_benchmark),
+    RegistryKind("shield", "/v1/shields", "shield", read_shield),
+    RegistryKind("vector_store", "/v1/vector-dbs", "vector_db", read_vector_store),
+    RegistryKind("tool_group", "/v1/toolgroups", "tool_group", read_tool_group),
+    RegistryKind("dataset", "/v1/datasets", "dataset", read_dataset),
+    RegistryKind("scoring_function", "/v1/scoring-functions", "scoring_function", read_scoring_function),
+    RegistryKind("benchmark", "/v1/eval/benchmarks", "benchmark", read_benchmark),
 )
 
 
-class Entries:
+class RegistryRoutes:
     """Keeps the entries of one kind, each for whoever the policy says."""
 
-    def __init__(self, kind: Kind, store: GuardedStore, reader: Reader) -> None:
+    def __init__(self, kind: RegistryKind, store: GuardedStore, reader: Reader) -> None:
         self._kind = kind
         self._store = store
         self._reader = reader
@@ -83,14 +83,14 @@ class Entries:
 
     async def list(self, request: Request) -> Response:
         """A page of them, oldest first unless asked otherwise."""
-        query = wanted(request, default=MOST_LISTED, most=MOST_LISTED, newest_first=False)
+        query = list_query(request, default=MOST_LISTED, most=MOST_LISTED, newest_first=False)
         page = await page_of(gate_of(request.scope), self._store, query)
-        return await list_answer(frame_of(page), map(self._show, page.records))
+        return await list_response(frame_of(page), map(self._show, page.records))
 
     async def retrieve(self, request: Request) -> Response:
         """One of them."""
         record = await self._store.get(gate_of(request.scope), request.path_params["identifier"])
-        return answer(self._show(record))
+        return json_response(self._show(record))
 
     async def register(self, request: Request) -> Response:
         """Keep a further one, under the name that it is given, or one of ours where it may be given none."""
@@ -100,13 +100,13 @@ class Entries:
         try:
             record = await self._store.create(permit, Draft(name, found))
         except AlreadyThere:
-            raise taken(name) from None
-        return answer(self._show(record))
+            raise name_taken(name) from None
+        return json_response(self._show(record))
 
     async def unregister(self, request: Request) -> Response:
         """Remove one of them."""
         record = await self._store.delete(gate_of(request.scope), request.path_params["identifier"])
-        return answer(removed(record.id, self._kind.shown))
+        return json_response(deleted_object(record.id, self._kind.shown))
 
     def _show(self, record: Record) -> dict[str, Any]:
         own = record.body["provider_resource_id"]
@@ -122,7 +122,7 @@ class Entries:
         }
 
 
-async def read_registration(request: Request, reader: Reader, look: Look) -> Json:
+async def read_registration(request: Request, reader: Reader, look: BodyCheck) -> Json:
     """What a body registers; raises the ApiError that says what else it is, and ClientGone."""
     raw, found = await read_body(request, reader, look)
     if len(raw) > MOST_BYTES:
@@ -130,12 +130,12 @@ async def read_registration(request: Request, reader: Reader, look: Look) -> Jso
     return found
 
 
-def taken(name: str) -> ApiError:
+def name_taken(name: str) -> ApiError:
     """The name belongs to something already: of the configuration, the caller's or anybody's."""
     sentence = f"a name of `{name}` is taken; choose another"
     return ApiError(HTTPStatus.CONFLICT, sentence, code="already_exists", headers={"x-should-retry": "false"})
 
 
-def removed(name: str, kind: str) -> dict[str, Any]:
+def deleted_object(name: str, kind: str) -> dict[str, Any]:
     """The answer to a removal."""
     return {"id": name, "object": kind, "deleted": True}

@@ -27,7 +27,7 @@ class Probe(Protocol):
         ...
 
 
-class Health:
+class HealthRoutes:
     """Whether the server serves, for load balancers and for whoever is on call."""
 
     def __init__(

@@ -45,7 +45,7 @@ class ProviderEntry:
         }
 
 
-class Providers:
+class ProviderRoutes:
     """Shows each caller the providers that it may read, and how they are configured if one of the rules
     `about_providers` says that it may: rules about everything are not meant for the addresses of the installation.
     """

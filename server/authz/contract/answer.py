@@ -48,7 +48,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class OpaReply:
     """What OPA says in its envelope."""
 
     result: Any
@@ -148,7 +148,7 @@ def _parts(question: Question) -> set[str]:
     return {"route"} if question.resource is None else {"route", "resource"}
 
 
-def read_reply(body: bytes) -> Reply:
+def read_reply(body: bytes) -> OpaReply:
     """OPA's envelope: a `result`, and a `decision_id` if its own decision log is on; raises Malformed."""
     try:
         document = _DECODER.decode(body.decode())
@@ -159,7 +159,7 @@ def read_reply(body: bytes) -> Reply:
     decision_id = document.get("decision_id")
     if "decision_id" in document and (type(decision_id) is not str or not _DECISION_ID.fullmatch(decision_id)):
         raise Malformed("`decision_id` is not a short plain text")
-    return Reply(document["result"], decision_id)
+    return OpaReply(document["result"], decision_id)
 
 
 def exactly(result: Any, keys: set[str]) -> Json:

@@ -33,7 +33,7 @@ class LineKind(StrEnum):
 
 
 @dataclass(slots=True)
-class Tally:
+class ListTally:
     """The members of one list that were looked at: how many were permitted and denied, and by which rules.
 
     Members that a filter permits have no rule here.
@@ -105,7 +105,9 @@ class ListRecord:
     action: str
     type: str
 
-    def line(self, revision: str | None, outcome: RecordFilter | str | None, tally: Tally, milliseconds: float) -> str:
+    def line(
+        self, revision: str | None, outcome: RecordFilter | str | None, tally: ListTally, milliseconds: float
+    ) -> str:
         """One JSON object, like those of `lines_of`, with the effect `filter` and the counts of `tally`.
 
         `outcome` is the filter of stored records, None where each member was asked about, and the reason as a text
@@ -162,7 +164,7 @@ def _filtered(answer: RecordFilter | None) -> str:
     return _said("filter", None, None, None, f"clauses that decide each record: {len(answer.clauses)}")
 
 
-def _counts(tally: Tally) -> str:
+def _counts(tally: ListTally) -> str:
     """How many members were looked at, and the rules that decided most of them."""
     named = tally.rules.most_common(MOST_RULES)
     others = tally.permitted + tally.denied - sum(count for _, count in named)

@@ -24,7 +24,7 @@ _Waiting: TypeAlias = tuple[bytes, asyncio.Future[bytes | None]]
 """A question in an exchange that another one leads: its answer, or None if it has to go alone."""
 
 
-class Gathering:
+class QuestionBatcher:
     """Asks through `transport`; under load, questions that come in one turn of the event loop go together.
 
     Each is judged alone, as `answers` in the law does it, and nothing is kept from one exchange to the next. A question

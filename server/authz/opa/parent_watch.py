@@ -14,14 +14,14 @@ NEEDED: Final = sys.platform != "linux"
 _SCRIPT: Final = 'read -r _; kill -9 "$1"'
 
 
-class Companion:
+class ParentWatch:
     """A shell that waits for this process to end, however it ends, and then kills another one."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
 
     @classmethod
-    async def of(cls, pid: int) -> Companion:
+    async def of(cls, pid: int) -> ParentWatch:
         """Begin to wait; the process `pid` is ours, and `dismiss` is called as soon as it has ended."""
         command = ("/bin/sh", "-c", _SCRIPT, "companion", str(pid))
         return cls(

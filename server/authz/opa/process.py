@@ -18,7 +18,7 @@ from server.authz.decision_log.log import DecisionLog
 from server.authz.opa import parent_watch
 from server.authz.opa.command import ENVIRONMENT, OpaStartFailed, check_version, end_with_parent, run_arguments
 from server.authz.opa.log import ARGUMENTS, LONGEST_EVENT, event, write_mask
-from server.authz.opa.parent_watch import Companion
+from server.authz.opa.parent_watch import ParentWatch
 from server.authz.opa.runtime_directory import RuntimeDirectory, UnsafeDirectory
 from server.authz.readiness import ReadinessProbe
 
@@ -43,7 +43,7 @@ class OpaProcess:
     With `events` it keeps a decision log of its own, which goes there; while that can't be written, OPA has to wait.
 
     Not even a kill -9 of the server leaves an OPA behind. On Linux the kernel kills it when the thread that started it
-    ends, so start it from the main thread; elsewhere a `Companion` does.
+    ends, so start it from the main thread; elsewhere a `ParentWatch` does.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class OpaProcess:
         self._probe = probe
         self._events = events
         self._process: Process | None = None
-        self._companion: Companion | None = None
+        self._companion: ParentWatch | None = None
         self._relay: asyncio.Task[None] | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._decides = asyncio.Event()
@@ -169,7 +169,7 @@ class OpaProcess:
                 preexec_fn=end_with_parent(),
             )
             if parent_watch.NEEDED:
-                self._companion = await Companion.of(process.pid)
+                self._companion = await ParentWatch.of(process.pid)
         except UnsafeDirectory as fault:
             raise OpaStartFailed(str(fault)) from None
         except (OSError, SubprocessError) as fault:

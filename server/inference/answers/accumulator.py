@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from server.inference.answers.model_name import QUICK
 from server.inference.provider import DONE
-from server.json_input.strict import Json, Refused, read_document
+from server.json_input.strict import InvalidJson, Json, parse_json
 
 _PENDING: Final = 64 * 1024
 """Bytes of events that are kept before they are read."""
@@ -31,7 +31,7 @@ class _Parts(list[str]):
     """A text that grows."""
 
 
-class Assembly:
+class ChatAccumulator:
     """One answer, as far as it has come; `most` is the bytes that may come together.
 
     It is fed what the caller is sent: whole events, as an `EventRelay` or a provider of ours has made them. They are
@@ -86,12 +86,12 @@ class Assembly:
 
     def _add(self, text: bytes) -> None:
         try:
-            chunk = read_document(text).members
+            chunk = parse_json(text).members
             self._add_choices(chunk.pop("choices"))
             chunk.pop(_OF_CHUNKS, None)
             held = self._members
             held |= {name: value for name, value in chunk.items() if value is not None or name not in held}
-        except (Refused, TypeError, AttributeError, KeyError):
+        except (InvalidJson, TypeError, AttributeError, KeyError):
             self._lose()
         if self._room < 0 or len(self._choices) > _MOST_PLACES:
             self._lose()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from server.inference.answers.model_name import QUICK, SMALL, NotAnAnswer, Renaming, disguises
+from server.inference.answers.model_name import QUICK, SMALL, ModelNaming, NotAnAnswer, disguises
 from server.inference.provider import DONE
 
 MAX_EVENT: Final = 16 * 1024 * 1024
@@ -24,7 +24,7 @@ _MARK: Final = b"\xef\xbb\xbf"
 
 
 class EventRelay:
-    """Takes bytes as they arrive and gives back the whole events among them, each named as `Renaming` does it.
+    """Takes bytes as they arrive and gives back the whole events among them, each named as `ModelNaming` does it.
 
     Parsing a chunk costs more than passing it on, and the chunks of one answer differ in their choices alone. So a
     chunk is parsed if it is not of the form of the one that was parsed last, or may hold an error.
@@ -37,7 +37,7 @@ class EventRelay:
     def __init__(self, model_id: str, answer_id: str | None = None) -> None:
         self.done = False
         self.broken = False
-        self._renaming = Renaming(model_id, answer_id)
+        self._renaming = ModelNaming(model_id, answer_id)
         self._held = bytearray()
         self._events: deque[bytes] = deque()
         self._after_return = False

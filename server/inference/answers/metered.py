@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, Protocol
 
 from server.inference.answers.usage import StreamUsage, tokens_of
-from server.inference.provider import ChatRequest, ChatStream, Health, Pieces, Provider, ProviderFailed
+from server.inference.provider import ChatRequest, ChatStream, Pieces, Provider, ProviderFailed, ProviderHealth
 
 _BYTES_OF_A_TOKEN: Final = 8
 """Of an answer that doesn't say what it cost: more than most tokens have."""
@@ -47,7 +47,7 @@ class MeteredProvider:
         """Let go."""
         await self._provider.close()
 
-    async def health(self) -> Health:
+    async def health(self) -> ProviderHealth:
         """As the provider has it."""
         return await self._provider.health()
 

@@ -52,7 +52,7 @@ def _refuse_constant(name: str) -> NoReturn:
 _decode: Final = JSONDecoder(parse_constant=_refuse_constant).decode
 
 
-class Renaming:
+class ModelNaming:
     """Gives chat completions, and chunks of them, the name `model_id`, and the id `answer_id` unless that is None."""
 
     def __init__(self, model_id: str, answer_id: str | None = None) -> None:
@@ -117,7 +117,7 @@ class Renaming:
         if self._identity is not None:
             given[b'"id"'] = self._identity
         missing = dict(given)
-        for name, start, end in members(text):
+        for name, start, end in json_members(text):
             if name in given:
                 pieces += (view[done:start], given[name])
                 done = end
@@ -151,7 +151,7 @@ def _check(text: bytes) -> None:
         raise NotAnAnswer
 
 
-def members(text: bytes) -> Iterator[tuple[bytes, int, int]]:
+def json_members(text: bytes) -> Iterator[tuple[bytes, int, int]]:
     """The members of the object that `text` is: their names in quotation marks, and the span of their values."""
     place = _behind(text, b"{", 0)
     while True:

@@ -7,7 +7,7 @@ import re
 from json import loads
 from typing import Any, Final
 
-from server.inference.answers.model_name import SMALL, NotAnAnswer, members
+from server.inference.answers.model_name import SMALL, NotAnAnswer, json_members
 from server.inference.provider import DONE, Pieces
 
 MOST_TOKENS: Final = 10_000_000
@@ -71,7 +71,7 @@ class StreamUsage:
 def _tokens_of_large(answer: Pieces) -> int | None:
     text, found = b"".join(answer), None
     try:
-        for name, start, end in members(text):
+        for name, start, end in json_members(text):
             if name == _MENTIONED and end - start <= SMALL:
                 found = believed(_read(text[start:end]))
     except NotAnAnswer:

@@ -16,9 +16,17 @@ from json import dumps
 from typing import Any, Final
 from uuid import uuid4
 
-from server.inference.provider import ChatRequest, ChatStream, Fault, Health, HealthStatus, Pieces, ProviderFailed
+from server.inference.provider import (
+    ChatRequest,
+    ChatStream,
+    Fault,
+    HealthStatus,
+    Pieces,
+    ProviderFailed,
+    ProviderHealth,
+)
 from server.json_input.reader import Reader
-from server.json_input.strict import Document, Json, Refused, Why
+from server.json_input.strict import Document, InvalidJson, Json, Why
 
 MAX_CHOICES: Final = 128
 
@@ -43,9 +51,9 @@ class Echo:
     async def close(self) -> None:
         """Nothing to let go of."""
 
-    async def health(self) -> Health:
+    async def health(self) -> ProviderHealth:
         """Always well."""
-        return Health(HealthStatus.OK)
+        return ProviderHealth(HealthStatus.OK)
 
     async def complete(self, request: ChatRequest) -> Pieces:
         """The whole answer."""
@@ -60,7 +68,7 @@ class Echo:
     async def _reply(self, request: ChatRequest) -> _Reply:
         try:
             found = await self._reader.look(request.payload, look_for_reply)
-        except Refused as refusal:
+        except InvalidJson as refusal:
             fault = Fault.BUSY if refusal.why is Why.BUSY else Fault.REQUEST
             raise ProviderFailed(fault, refusal.message, code=refusal.code, param=refusal.param) from None
         return _Reply(request.model_id, request.answer_id or f"chatcmpl-{uuid4().hex}", **found)
@@ -219,8 +227,8 @@ def _function_name(tool: Any) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _wrong(param: str, demand: str) -> Refused:
-    return Refused(f"`{param}` {demand}", param, "invalid_value")
+def _wrong(param: str, demand: str) -> InvalidJson:
+    return InvalidJson(f"`{param}` {demand}", param, "invalid_value")
 
 
 def _call(name: str) -> Json:

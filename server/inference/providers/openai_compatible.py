@@ -14,10 +14,10 @@ import aiohttp
 from yarl import URL
 
 from server.inference.answers.event_relay import EventRelay
-from server.inference.answers.model_name import QUICK, SMALL, NotAnAnswer, Renaming
-from server.inference.provider import ChatRequest, ChatStream, Health, HealthStatus, Pieces, ProviderFailed
+from server.inference.answers.model_name import QUICK, SMALL, ModelNaming, NotAnAnswer
+from server.inference.provider import ChatRequest, ChatStream, HealthStatus, Pieces, ProviderFailed, ProviderHealth
 from server.inference.providers.connections import Connector, cut, cut_on_failure
-from server.inference.providers.refusals import broken, refusal
+from server.inference.providers.refusals import broken, provider_refusal
 from server.net.log_filter import quieten_clients
 from server.net.trace_context import outgoing_headers
 
@@ -68,7 +68,7 @@ class OpenAICompatible:
         self._tls = tls
         self._silence = silence_seconds
         self._session: aiohttp.ClientSession | None = None
-        self._health = Health(HealthStatus.ERROR, "it has not been asked yet")
+        self._health = ProviderHealth(HealthStatus.ERROR, "it has not been asked yet")
         self._health_until = 0.0
         self._health_lock = asyncio.Lock()
 
@@ -113,7 +113,7 @@ class OpenAICompatible:
             raise broken(self._provider_id, "answered with something other than a stream")
         return _Relayed(response, EventRelay(request.model_id, request.answer_id), self._provider_id)
 
-    async def health(self) -> Health:
+    async def health(self) -> ProviderHealth:
         """What the provider said when its models were last listed, which is done at most every second."""
         async with self._health_lock:
             loop = asyncio.get_running_loop()
@@ -141,7 +141,7 @@ class OpenAICompatible:
         finally:
             cut(response)
         _log.warning("provider %s answered a chat completion with status %d", self._provider_id, response.status)
-        raise refusal(self._provider_id, response.status, response.headers, b"".join(said))
+        raise provider_refusal(self._provider_id, response.status, response.headers, b"".join(said))
 
     async def _read(self, response: aiohttp.ClientResponse, limit: int) -> list[bytes]:
         """The body in parts, none of which is small but the last: a list of crumbs would be larger than they are."""
@@ -159,16 +159,16 @@ class OpenAICompatible:
             raise self._gone(fault) from None
         return [*parts, bytes(held)]
 
-    async def _ask_health(self) -> Health:
+    async def _ask_health(self) -> ProviderHealth:
         try:
             async with self._open_session.get(
                 self._models_url, allow_redirects=False, timeout=_HEALTH_TIMEOUT
             ) as response:
                 if response.status == 200:
-                    return Health(HealthStatus.OK)
-                return Health(HealthStatus.ERROR, f"it answers with status {response.status}")
+                    return ProviderHealth(HealthStatus.OK)
+                return ProviderHealth(HealthStatus.ERROR, f"it answers with status {response.status}")
         except (aiohttp.ClientError, TimeoutError, OSError):
-            return Health(HealthStatus.ERROR, "it can't be reached")
+            return ProviderHealth(HealthStatus.ERROR, "it can't be reached")
 
     @property
     def _open_session(self) -> aiohttp.ClientSession:
@@ -232,7 +232,7 @@ class _Relayed:
 
 
 def _renamed(parts: list[bytes], request: ChatRequest) -> Pieces:
-    return Renaming(request.model_id, request.answer_id).apply(b"".join(parts))
+    return ModelNaming(request.model_id, request.answer_id).apply(b"".join(parts))
 
 
 def gone(provider_id: str, fault: Exception) -> ProviderFailed:

@@ -33,7 +33,7 @@ _PARAM: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,40}(?:\.[A-Za-z0-9_]{1,40}|
 _SECONDS: Final = re.compile(r"[0-9]{1,4}")
 
 
-def refusal(provider_id: str, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailed:
+def provider_refusal(provider_id: str, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailed:
     """The failure that an answer with a status other than 200 stands for."""
     if status in _REQUEST_AT_FAULT:
         code, param = _code_and_param(body)

@@ -14,7 +14,7 @@ import aiosqlite
 
 from server.storage.database.database import AlreadyThere, DatabaseUnavailable, ParentGone, Row, Step, Value
 from server.storage.database.dialect import SQLITE, Dialect
-from server.storage.database.sqlite_batches import Batches, Reading, Writing
+from server.storage.database.sqlite_batches import ReadJob, SqliteBatches, WriteJob
 
 _BUSY_SECONDS: Final = 5.0
 """How long to wait for another process that writes."""
@@ -36,8 +36,8 @@ class SqliteDatabase:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._writing = Batches(Writing, path, _BUSY_SECONDS)
-        self._reading = Batches(Reading, path, _BUSY_SECONDS)
+        self._writing = SqliteBatches(WriteJob, path, _BUSY_SECONDS)
+        self._reading = SqliteBatches(ReadJob, path, _BUSY_SECONDS)
         self._writer: aiosqlite.Connection | None = None
 
     async def start(self) -> None:

@@ -46,7 +46,7 @@ class _Work:
             self.done.set_exception(self.fault)
 
 
-class Reading(sqlite3.Connection):
+class ReadJob(sqlite3.Connection):
     """A connection whose `commit` does the work that is in `batch`, each piece by itself."""
 
     def __init__(self, batch: Sequence[_Work], *arguments: Any, **options: Any) -> None:
@@ -69,7 +69,7 @@ class Reading(sqlite3.Connection):
                 raise step.otherwise
 
 
-class Writing(Reading):
+class WriteJob(ReadJob):
     """A connection whose `commit` does the work that is in `batch` in one transaction."""
 
     def commit(self) -> None:
@@ -131,10 +131,10 @@ class Writing(Reading):
             self.execute("ROLLBACK")
 
 
-class Batches:
+class SqliteBatches:
     """Work for connections of one kind to the file at `path`, in the order in which it comes."""
 
-    def __init__(self, kind: type[Reading], path: Path, busy_seconds: float) -> None:
+    def __init__(self, kind: type[ReadJob], path: Path, busy_seconds: float) -> None:
         self._connecting = partial(aiosqlite.connect, path, isolation_level=None, timeout=busy_seconds)
         self._kind = kind
         self._free: list[tuple[aiosqlite.Connection, list[_Work]]] = []

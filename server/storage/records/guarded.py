@@ -11,10 +11,10 @@ from policy.vocabulary import Action, Resource
 from server.authz.pep import Listing
 from server.authz.permit import AccessDenied, Permit
 from server.storage.database.database import Overtaken, Step
-from server.storage.records.names import Names
+from server.storage.records.names import RecordNames
 from server.storage.records.record import Draft, Page, Record
 from server.storage.records.sql_filter import RowVerdict, compile_filter
-from server.storage.records.table import Records, Stored
+from server.storage.records.table import RecordTable, StoredRecord
 
 _TRIES: Final = 5
 """How often a change is tried again that another request's change got ahead of."""
@@ -35,7 +35,7 @@ class Contended(Exception):
     """Others keep changing the record; the request may be made again."""
 
 
-class Asking(Protocol):
+class RequestGate(Protocol):
     """One request's way to the policy (`server.authz.request_authorization.Gate`)."""
 
     async def enter(self) -> None:
@@ -60,7 +60,7 @@ class Asking(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class RecordPage:
     """A full page: as many records as were wanted, or all that there are; `has_more` is exact."""
 
     records: tuple[Record, ...]
@@ -74,7 +74,9 @@ class GuardedStore:
     Besides what its methods name, they raise PolicyUnavailable where no decision can be had, and DatabaseUnavailable.
     """
 
-    def __init__(self, records: Records, kind: str, names: Names | None = None, types: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, records: RecordTable, kind: str, names: RecordNames | None = None, types: tuple[str, ...] = ()
+    ) -> None:
         self._records = records
         self._kind = kind
         self._types = types
@@ -85,7 +87,7 @@ class GuardedStore:
         """The table's name."""
         return self._records.name
 
-    async def permit_create(self, gate: Asking, *names: str, made: Sequence[str] = ()) -> Permit:
+    async def permit_create(self, gate: RequestGate, *names: str, made: Sequence[str] = ()) -> Permit:
         """Leave to make a record with these names, the id first, or several of which the policy can know nothing.
 
         Their ids are `made`, for the decision log. Raises AccessDenied.
@@ -118,11 +120,11 @@ class GuardedStore:
             raise ValueError("the permit is for something else")
         return draft.owned_by(permit.owner)
 
-    async def get(self, gate: Asking, identity: str, parent: str | None = None) -> Record:
+    async def get(self, gate: RequestGate, identity: str, parent: str | None = None) -> Record:
         """The record; NotFound where there is none that the caller may read (or none of that parent)."""
         return await self._held(gate, identity, parent, Action.READ)
 
-    async def readable(self, gate: Asking, identities: Sequence[str]) -> dict[str, Record]:
+    async def readable(self, gate: RequestGate, identities: Sequence[str]) -> dict[str, Record]:
         """Those of the records that there are and that the caller may read, by their ids."""
         found = {stored.id: stored for stored in await self._records.find_all(identities)}
         # As many questions as ids: what is asked must not tell which of them there are.
@@ -133,13 +135,13 @@ class GuardedStore:
         names = [permit.resource.names[0] for permit in permits]
         return {name: found[name].record for name in names if name in found}
 
-    async def permit(self, gate: Asking, identity: str, action: Action, parent: str | None = None) -> Record:
+    async def permit(self, gate: RequestGate, identity: str, action: Action, parent: str | None = None) -> Record:
         """The record, once the caller may do `action` to it; raises NotFound, and AccessDenied where it may be read."""
         return await self._held(gate, identity, parent, action)
 
     async def update(
         self,
-        gate: Asking,
+        gate: RequestGate,
         identity: str,
         change: Callable[[Record], Record],
         parent: str | None = None,
@@ -161,7 +163,7 @@ class GuardedStore:
         raise Contended
 
     async def delete(
-        self, gate: Asking, identity: str, parent: str | None = None, beside: Sequence[Step] = ()
+        self, gate: RequestGate, identity: str, parent: str | None = None, beside: Sequence[Step] = ()
     ) -> Record:
         """The record that is gone now, with what belonged to it; what is written `beside` is in the same transaction.
 
@@ -175,12 +177,12 @@ class GuardedStore:
             raise NotFound(identity) from None
         return record
 
-    async def page(self, gate: Asking, page: Page) -> Listed:
+    async def page(self, gate: RequestGate, page: Page) -> RecordPage:
         """The records of the page that the caller may read, in full pages."""
         async with gate.listing(Action.READ, self._kind, self._types) as listing:
             return await self._page(listing, page)
 
-    async def _page(self, listing: Listing, page: Page) -> Listed:
+    async def _page(self, listing: Listing, page: Page) -> RecordPage:
         names = None if self._names is None else self._names.table
         permitted = compile_filter(listing.permit.filter, self._records.database.dialect, names=names)
         found: list[Record] = []
@@ -199,7 +201,7 @@ class GuardedStore:
             else:
                 wanted = replace(wanted, limit=more, after=rows[-1][0])
         records = found[-page.limit :] if page.is_backwards else found[: page.limit]
-        return Listed(tuple(records), len(found) > page.limit)
+        return RecordPage(tuple(records), len(found) > page.limit)
 
     async def _kept(self, listing: Listing, rows: Sequence[tuple[Record, RowVerdict]]) -> list[Record]:
         """Those of the rows that are permitted; the undecided ones are asked about together."""
@@ -214,7 +216,7 @@ class GuardedStore:
             if verdict is RowVerdict.PERMIT or (verdict is RowVerdict.ASK and record.id in permitted)
         ]
 
-    async def _held(self, gate: Asking, identity: str, parent: str | None, action: Action) -> Record:
+    async def _held(self, gate: RequestGate, identity: str, parent: str | None, action: Action) -> Record:
         found = await self._records.find(identity)
         if found is not None and (found.parent != parent or not self._goes_by(found)):
             found = None
@@ -230,10 +232,10 @@ class GuardedStore:
             raise NotFound(identity)
         return found.record
 
-    def _resource(self, record: Record | Stored) -> Resource:
+    def _resource(self, record: Record | StoredRecord) -> Resource:
         return Resource(self._kind, self._goes_by(record), record.owner, record.origin, self._types)
 
-    def _goes_by(self, record: Record | Stored) -> tuple[str, ...]:
+    def _goes_by(self, record: Record | StoredRecord) -> tuple[str, ...]:
         return (record.id,) if self._names is None else self._names.of(record.facet)
 
     def _nothing(self, identity: str) -> Resource:

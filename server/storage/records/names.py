@@ -11,7 +11,7 @@ NAME_END: Final = "\x1f"
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class RecordNames:
     """The records of a table go by the names in their facets, the first of which is the id.
 
     `table` has a row for each name: its id is the name, its parent the record. While one of its names is in `taken`, a

@@ -8,17 +8,17 @@ from typing import Any
 
 from server.storage.database.database import Step, Value
 from server.storage.records.record import Draft, Json, Record
-from server.storage.records.table import Records
+from server.storage.records.table import RecordTable
 
 
-class Annex:
+class RecordParts:
     """The parts of records, each a body under a number from 1 on; the records' ids hold no `/`.
 
     They come in a transaction with a change of their record, never change, and go with it. They have no owner: whoever
     reads them shows the record, which the guarded store gives to those alone who may have it.
     """
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: RecordTable) -> None:
         self._records = records
         part = f'SELECT id, body FROM "{records.name}" WHERE id'  # noqa: S608 - a checked name
         self._find = f"{part} = ?1"

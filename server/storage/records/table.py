@@ -27,7 +27,7 @@ _AT_A_TIME: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredRecord:
     """A row as it was found: what a question about it needs, and the record once the answer is yes.
 
     What the record holds is read no earlier: how long that takes would tell a stranger that it is there.
@@ -65,7 +65,7 @@ class Stored:
         return _record(self.row, self.owner)
 
 
-class Records:
+class RecordTable:
     """The table `name` of a database; `server.storage.database.migrate.check_name` says which names there are."""
 
     def __init__(self, database: Database, name: str) -> None:
@@ -90,14 +90,14 @@ class Records:
         """Whether there is no record at all."""
         return not await self.database.read(self._any)
 
-    async def find(self, identity: str) -> Stored | None:
+    async def find(self, identity: str) -> StoredRecord | None:
         """The row of that id."""
         if not _is_possible(identity):
             return None
         rows = await self.database.read(self._find, identity)
         return _stored(rows[0]) if rows and _lasts(rows[0]) else None
 
-    async def find_all(self, identities: Sequence[str]) -> list[Stored]:
+    async def find_all(self, identities: Sequence[str]) -> list[StoredRecord]:
         """The rows of those ids that there are, in no order; a record whose time is over is none."""
         wanted = [*filter(_is_possible, dict.fromkeys(identities))]
         found: list[Row] = []
@@ -172,8 +172,8 @@ def _is_possible(identity: str) -> bool:
     return "\0" not in identity
 
 
-def _stored(row: Row) -> Stored:
-    return Stored(row, _owner(*row[4:7]))
+def _stored(row: Row) -> StoredRecord:
+    return StoredRecord(row, _owner(*row[4:7]))
 
 
 def _lasts(row: Row) -> bool:

@@ -13,7 +13,7 @@ from starlette.types import Scope
 
 from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed, IdentityUnavailable
-from server.authn.caching import Remembering
+from server.authn.caching import CachingAuthenticator
 from server.authn.custom import CustomValidator
 from server.authn.pseudonyms import PseudonymKeyUnusable, kept_key, pseudonym
 from server.net.tls import client_context
@@ -48,7 +48,7 @@ PRINTED = {
 
 def identify(url: str, *tokens: str, seconds: float = 60, request: Scope = REQUEST) -> list[Principal]:
     async def all_of_them() -> list[Principal]:
-        identity = Remembering(
+        identity = CachingAuthenticator(
             CustomValidator(url, partial(pseudonym, KEY), client_context(None, verify=True)), seconds
         )
         try:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from server.authn.key_source import MAX_BYTES, Endpoint, UnusableEndpoint, open_endpoint
+from server.authn.key_source import MAX_BYTES, KeyEndpoint, UnusableEndpoint, open_endpoint
 from server.net import http_client
-from server.net.http_client import ExchangeFailed
+from server.net.http_client import ServiceFailed
 from server.process.startup import start_failure
 from tests.identity.services import private_ca
 from tests.unit.authn.authn_peers import KeyServer, answer, key_server
@@ -25,7 +25,9 @@ from tests.unit.authn.authn_peers import KeyServer, answer, key_server
 SECRET = "jwks-bearer-secret"
 
 
-def endpoint(uri: str, token: str | None = None, tls_cafile: Path | None = None, verify_tls: bool = True) -> Endpoint:
+def endpoint(
+    uri: str, token: str | None = None, tls_cafile: Path | None = None, verify_tls: bool = True
+) -> KeyEndpoint:
     return open_endpoint(uri, token=token, tls_cafile=tls_cafile, verify_tls=verify_tls)
 
 
@@ -114,7 +116,7 @@ def no_http(handler: BaseHTTPRequestHandler) -> None:
 )
 def test_any_answer_but_a_small_plain_200_fails(server: KeyServer, behaviour: object, reason: str) -> None:
     server.behaviour = behaviour
-    with pytest.raises(ExchangeFailed, match=reason) as failure:
+    with pytest.raises(ServiceFailed, match=reason) as failure:
         read(server.url, SECRET)
     assert len(server.requests) == 1
     assert SECRET not in "".join(traceback.format_exception(failure.value))
@@ -133,7 +135,7 @@ def test_a_slow_or_dripping_answer_is_given_up_after_the_whole_time(
     for behaviour in (server.publish_when_released, drip):
         server.behaviour = behaviour
         started = time.monotonic()
-        with pytest.raises(ExchangeFailed, match=r"within 0.2 seconds"):
+        with pytest.raises(ServiceFailed, match=r"within 0.2 seconds"):
             read(server.url)
         assert time.monotonic() - started < 4
 
@@ -141,7 +143,7 @@ def test_a_slow_or_dripping_answer_is_given_up_after_the_whole_time(
 def test_a_closed_port_fails(server: KeyServer) -> None:
     with key_server() as gone:
         url = gone.url
-    with pytest.raises(ExchangeFailed, match="connection failed"):
+    with pytest.raises(ServiceFailed, match="connection failed"):
         read(url)
 
 
@@ -149,9 +151,9 @@ def test_a_private_ca_is_trusted_when_named_and_refused_otherwise(tmp_path: Path
     ca_file, context = private_ca(tmp_path)
     with key_server(context) as server:
         server.content = b"content"
-        with pytest.raises(ExchangeFailed, match="CERTIFICATE_VERIFY_FAILED"):
+        with pytest.raises(ServiceFailed, match="CERTIFICATE_VERIFY_FAILED"):
             read(server.url, SECRET)
-        with pytest.raises(ExchangeFailed, match=r"[Hh]ostname mismatch"):
+        with pytest.raises(ServiceFailed, match=r"[Hh]ostname mismatch"):
             read(server.url.replace("127.0.0.1", "localhost"), SECRET, tls_cafile=ca_file)
         assert server.requests == []
         assert read(server.url, SECRET, tls_cafile=ca_file) == b"content"
@@ -167,7 +169,7 @@ def test_one_tls_context_is_made_per_endpoint(tmp_path: Path, monkeypatch: pytes
         made.append(initialise(cls, *arguments, **options))
         return made[-1]
 
-    async def read_thrice(keys: Endpoint) -> None:
+    async def read_thrice(keys: KeyEndpoint) -> None:
         for _ in range(3):
             await keys.read()
 
@@ -194,7 +196,7 @@ def test_a_file_that_is_none_or_too_large_fails(tmp_path: Path) -> None:
         ("pipe", "regular file"),
         (".", "regular file|directory"),
     ):
-        with pytest.raises(ExchangeFailed, match=reason):
+        with pytest.raises(ServiceFailed, match=reason):
             read(f"file://{tmp_path}/{name}")
 
 
@@ -244,7 +246,7 @@ def test_no_line_of_any_logger_at_any_level_has_the_query_of_the_address(
     behaviour: Callable[[BaseHTTPRequestHandler], None] | None, server: KeyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.behaviour = behaviour or server.publish
-    with caplog.at_level(logging.DEBUG), contextlib.suppress(ExchangeFailed):
+    with caplog.at_level(logging.DEBUG), contextlib.suppress(ServiceFailed):
         read(f"{server.url}?subscription-key={SECRET}")
     assert server.requests[0][":path"] == f"/jwks?subscription-key={SECRET}"
     assert SECRET not in caplog.text

@@ -11,7 +11,7 @@ import pytest
 from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed, IdentityUnavailable
 from server.authn.attributes import ClaimsMapping
-from server.authn.caching import Remembering
+from server.authn.caching import CachingAuthenticator
 from server.authn.github import GitHubValidator
 from server.net.tls import client_context
 from tests.identity.services import Asked, service
@@ -44,7 +44,9 @@ def github(asked: Asked) -> tuple[int, Any] | tuple[int, Any, dict[str, str]]:
 
 def identify(url: str, token: str = GOOD, mapping: Mapping[str, str] = MAPPING) -> Principal:
     async def once() -> Principal:
-        identity = Remembering(GitHubValidator(url, ClaimsMapping(mapping), client_context(None, verify=True)), 60)
+        identity = CachingAuthenticator(
+            GitHubValidator(url, ClaimsMapping(mapping), client_context(None, verify=True)), 60
+        )
         try:
             return await ask(identity, token)
         finally:

@@ -12,7 +12,7 @@ import pytest
 from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed, IdentityUnavailable
 from server.authn.attributes import ClaimsMapping
-from server.authn.caching import Remembering
+from server.authn.caching import CachingAuthenticator
 from server.authn.introspection import IntrospectionSettings, IntrospectionValidator
 from server.authn.token_rules import TokenRules
 from server.net.tls import client_context
@@ -52,7 +52,7 @@ def identify(
 
     async def once() -> Principal:
         validator = IntrospectionValidator(settings, rules, MAPPING, context, now=lambda: NOW)
-        identity = Remembering(validator, 60, now=lambda: NOW)
+        identity = CachingAuthenticator(validator, 60, now=lambda: NOW)
         try:
             return await ask(identity, token)
         finally:

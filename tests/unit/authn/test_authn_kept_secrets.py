@@ -14,7 +14,7 @@ import pytest
 
 from server.authn import AuthenticationFailed, IdentityUnavailable
 from server.authn.attributes import ClaimsMapping
-from server.authn.caching import Remembering
+from server.authn.caching import CachingAuthenticator
 from server.authn.introspection import IntrospectionSettings, IntrospectionValidator
 from server.authn.key_source import UnusableEndpoint, open_endpoint
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
@@ -84,7 +84,7 @@ def test_the_secret_of_the_client_is_read_anew_for_each_question(
         validator = IntrospectionValidator(
             settings, TokenRules(None, None), ClaimsMapping({}), client_context(None, verify=True), lambda: NOW
         )
-        identity = Remembering(validator, 0)
+        identity = CachingAuthenticator(validator, 0)
         for written in ("one\n", "two"):
             file.write_text(written)
             await ask(identity, "token")
@@ -133,7 +133,7 @@ def test_the_leeway_holds_for_introspection_too() -> None:
         settings = IntrospectionSettings(url, "client", "secret")
         rules, context = TokenRules(None, None, 5), client_context(None, verify=True)
         validator = IntrospectionValidator(settings, rules, ClaimsMapping({}), context, lambda: NOW)
-        identity = Remembering(validator, 60, now=lambda: NOW)
+        identity = CachingAuthenticator(validator, 60, now=lambda: NOW)
         assert (await ask(identity, "one")).id == "ann"
         ends[0] = NOW - 5
         with pytest.raises(AuthenticationFailed, match="expired"):

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from server.authn import AuthenticationFailed
 from server.authn.keys import RSA_ALGORITHMS, parse_key_set
 from server.authn.token_rules import TokenRules
-from server.authn.verify import UnknownKey, verify
+from server.authn.verify import KeyNotFound, verify
 from tests.unit.authn.authn_peers import NOW, Signer, base64url, jwk_set
 
 RULES = TokenRules(None, None)
@@ -139,7 +139,7 @@ def test_a_kid_that_is_no_name_counts_as_absent(kid: Any, rsa_signer: Signer, ec
     assert [key.kid for key in keys.keys] == [None, "ec-1"]
     assert verify(ec_signer.token(), RULES, keys, NOW).subject == "user-1"
     assert verify(rsa_signer.token(kid=...), RULES, keys, NOW).subject == "user-1"
-    with pytest.raises(UnknownKey):
+    with pytest.raises(KeyNotFound):
         verify(rsa_signer.token(), RULES, keys, NOW)
 
 
@@ -196,12 +196,12 @@ def test_the_alg_of_the_token_chooses_among_keys_of_one_name(
     for signer, algorithm in ((rsa_signer, "RS512"), (second_signer, "RS256")):
         with pytest.raises(AuthenticationFailed, match="signature"):
             verify(signer.token(kid="k", alg=algorithm), RULES, keys, NOW)
-    with pytest.raises(UnknownKey, match="not one that its key is for"):
+    with pytest.raises(KeyNotFound, match="not one that its key is for"):
         verify(rsa_signer.token(kid="k", alg="RS384"), RULES, keys, NOW)
 
 
 def test_two_different_keys_that_fit_verify_nothing(rsa_signer: Signer, second_signer: Signer) -> None:
     nameless = parse_key_set(jwk_set(rsa_signer.jwk(kid=...), second_signer.jwk(kid=...)))
     for keys, kid in ((nameless, ...), (parse_key_set(jwk_set(rsa_signer, second_signer.jwk(kid="rsa-1"))), "rsa-1")):
-        with pytest.raises(UnknownKey, match="single out"):
+        with pytest.raises(KeyNotFound, match="single out"):
             verify(rsa_signer.token(kid=kid), RULES, keys, NOW)

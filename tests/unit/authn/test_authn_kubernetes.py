@@ -13,7 +13,7 @@ import pytest
 from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed, IdentityUnavailable
 from server.authn.attributes import ClaimsMapping
-from server.authn.caching import Remembering
+from server.authn.caching import CachingAuthenticator
 from server.authn.kubernetes import KubernetesValidator
 from server.net.tls import client_context
 from tests.identity.services import Asked, private_ca, service
@@ -36,7 +36,9 @@ def review(asked: Asked, **user: Any) -> tuple[int, Any]:
 
 def identify(url: str, token: str, mapping: Mapping[str, str] = MAPPING, ca: Path | None = None) -> Principal:
     async def once() -> Principal:
-        identity = Remembering(KubernetesValidator(url, ClaimsMapping(mapping), client_context(ca, verify=True)), 60)
+        identity = CachingAuthenticator(
+            KubernetesValidator(url, ClaimsMapping(mapping), client_context(ca, verify=True)), 60
+        )
         try:
             return await ask(identity, token)
         finally:

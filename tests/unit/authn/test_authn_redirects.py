@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from server.authn import IdentityUnavailable
-from server.authn.caching import Remembering, Validator
+from server.authn.caching import CachingAuthenticator, Validator
 from server.authn.custom import CustomValidator
 from server.authn.github import GitHubValidator
 from server.authn.introspection import IntrospectionSettings, IntrospectionValidator
 from server.authn.kubernetes import KubernetesValidator
 from server.authn.token_rules import TokenRules
-from server.net.http_client import Exchange, Reply
+from server.net.http_client import ServiceClient, ServiceReply
 from server.net.tls import client_context
 from tests.identity.services import Asked, service
 from tests.unit.authn.authn_peers import NOW, ask
@@ -60,8 +60,8 @@ def redirecting(status: int) -> Callable[[Asked], tuple[int, Any, dict[str, str]
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_the_exchange_hands_a_redirect_back(method: str, status: int) -> None:
-    async def once(url: str) -> Reply:
-        exchange = Exchange(CONTEXT)
+    async def once(url: str) -> ServiceReply:
+        exchange = ServiceClient(CONTEXT)
         try:
             return await exchange.send(
                 method, url, {"authorization": "Bearer token"}, b"body" if method == "POST" else None
@@ -78,7 +78,7 @@ def test_the_exchange_hands_a_redirect_back(method: str, status: int) -> None:
 @pytest.mark.parametrize("kind", VALIDATORS)
 def test_no_validator_believes_a_redirect(kind: str, status: int) -> None:
     async def once(url: str) -> None:
-        identity = Remembering(VALIDATORS[kind](url), 60, now=lambda: NOW)
+        identity = CachingAuthenticator(VALIDATORS[kind](url), 60, now=lambda: NOW)
         try:
             await ask(identity, "token")
         finally:

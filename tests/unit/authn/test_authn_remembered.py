@@ -10,8 +10,8 @@ from starlette.types import Scope
 
 from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed, IdentityUnavailable, caching
-from server.authn.caching import MAX_REMEMBERED, REFUSAL_SECONDS, Remembering, Vouched
-from server.net.http_client import ExchangeFailed
+from server.authn.caching import MAX_REMEMBERED, REFUSAL_SECONDS, CachingAuthenticator, Validated
+from server.net.http_client import ServiceFailed
 from tests.unit.authn.authn_peers import NOW, ask
 
 
@@ -25,15 +25,15 @@ class Scripted:
     expires: float | None = None
     gate: asyncio.Event | None = None
 
-    async def validate(self, token: str, request: Scope) -> Vouched:
+    async def validate(self, token: str, request: Scope) -> Validated:
         self.asked.append(token)
         if self.gate is not None:
             await self.gate.wait()
         if self.down:
-            raise ExchangeFailed("it is out of reach")
+            raise ServiceFailed("it is out of reach")
         if not token.startswith("good"):
             raise AuthenticationFailed("the service does not accept the token")
-        return Vouched(Principal(token, "service"), self.expires)
+        return Validated(Principal(token, "service"), self.expires)
 
     async def close(self) -> None:
         pass
@@ -52,7 +52,7 @@ class Clock:
 def test_a_good_answer_is_believed_for_its_time_and_not_longer() -> None:
     async def scenario() -> None:
         service, clock = Scripted(), Clock()
-        identity = Remembering(service, 60, clock=clock)
+        identity = CachingAuthenticator(service, 60, clock=clock)
         for _ in range(3):
             assert (await ask(identity, "good")).id == "good"
         clock.seconds = 59.9
@@ -68,7 +68,7 @@ def test_a_good_answer_is_believed_for_its_time_and_not_longer() -> None:
 def test_a_revoked_token_is_refused_once_its_time_is_over_even_while_others_are_served() -> None:
     async def scenario() -> None:
         service, clock = Scripted(), Clock()
-        identity = Remembering(service, 60, clock=clock)
+        identity = CachingAuthenticator(service, 60, clock=clock)
         await ask(identity, "good")
         service.down = True
         await ask(identity, "good")
@@ -82,7 +82,7 @@ def test_a_revoked_token_is_refused_once_its_time_is_over_even_while_others_are_
 def test_with_no_memory_every_request_asks() -> None:
     async def scenario() -> None:
         service = Scripted()
-        identity = Remembering(service, 0)
+        identity = CachingAuthenticator(service, 0)
         await ask(identity, "good")
         await ask(identity, "good")
         await asyncio.gather(*(ask(identity, "good") for _ in range(3)))
@@ -94,7 +94,7 @@ def test_with_no_memory_every_request_asks() -> None:
 def test_no_answer_outlives_the_token() -> None:
     async def scenario() -> None:
         service, now = Scripted(expires=NOW + 10), Clock(NOW)
-        identity = Remembering(service, 60, now=now, clock=Clock())
+        identity = CachingAuthenticator(service, 60, now=now, clock=Clock())
         await ask(identity, "good")
         now.seconds = NOW + 10
         with pytest.raises(AuthenticationFailed, match="expired"):
@@ -106,7 +106,7 @@ def test_no_answer_outlives_the_token() -> None:
 def test_a_refusal_is_remembered_briefly_and_an_outage_never() -> None:
     async def scenario() -> None:
         service, clock = Scripted(), Clock()
-        identity = Remembering(service, 60, clock=clock)
+        identity = CachingAuthenticator(service, 60, clock=clock)
         for _ in range(5):
             with pytest.raises(AuthenticationFailed, match="does not accept"):
                 await ask(identity, "bad")
@@ -128,7 +128,7 @@ def test_a_refusal_is_remembered_briefly_and_an_outage_never() -> None:
 def test_many_requests_with_one_token_ask_once_and_one_that_leaves_takes_nothing_from_the_others() -> None:
     async def scenario() -> None:
         service = Scripted(gate=asyncio.Event())
-        identity = Remembering(service, 60)
+        identity = CachingAuthenticator(service, 60)
         first = asyncio.create_task(ask(identity, "good"))
         others = [asyncio.create_task(ask(identity, "good")) for _ in range(9)]
         await asyncio.sleep(0)
@@ -151,7 +151,7 @@ def test_a_flood_of_forged_tokens_pushes_no_good_one_out(monkeypatch: pytest.Mon
 
     async def scenario() -> None:
         service = Scripted()
-        identity = Remembering(service, 60)
+        identity = CachingAuthenticator(service, 60)
         await ask(identity, "good")
         for number in range(50):
             with pytest.raises(AuthenticationFailed):
@@ -167,7 +167,7 @@ def test_too_many_tokens_at_once_are_unavailable_and_not_queued_for_ever(monkeyp
 
     async def scenario() -> None:
         service = Scripted(gate=asyncio.Event())
-        identity = Remembering(service, 60)
+        identity = CachingAuthenticator(service, 60)
         waiting = [asyncio.create_task(ask(identity, f"good-{number}")) for number in range(3)]
         await asyncio.sleep(0)
         with pytest.raises(IdentityUnavailable, match="too many"):
@@ -183,5 +183,5 @@ def test_too_many_tokens_at_once_are_unavailable_and_not_queued_for_ever(monkeyp
 def test_an_endless_token_is_refused_without_asking() -> None:
     service = Scripted()
     with pytest.raises(AuthenticationFailed, match="longer than"):
-        asyncio.run(ask(Remembering(service, 60), "good" * 10_000))
+        asyncio.run(ask(CachingAuthenticator(service, 60), "good" * 10_000))
     assert service.asked == []

@@ -11,7 +11,7 @@ import pytest
 from server.authn import AuthenticationFailed
 from server.authn.keys import parse_key_set
 from server.authn.token_rules import TokenRules
-from server.authn.verify import UnknownKey, verify
+from server.authn.verify import KeyNotFound, verify
 from tests.unit.authn.authn_attacks import ATTACKS, SINGLE_OUT, World, with_claims, with_header, with_payload
 from tests.unit.authn.authn_peers import AUDIENCE, ISSUER, NOW, Signer, claims, jwk_set
 
@@ -96,7 +96,7 @@ def test_a_token_without_kid_takes_the_only_key(world: World) -> None:
 
 def test_a_token_with_kid_never_takes_a_key_of_another_name(world: World) -> None:
     for only in (world.rsa.jwk(kid="other"), world.rsa.jwk(kid=...)):
-        with pytest.raises(UnknownKey):
+        with pytest.raises(KeyNotFound):
             verify(world.rsa.token(), RULES, parse_key_set(jwk_set(only)), NOW)
 
 

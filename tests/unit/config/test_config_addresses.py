@@ -9,7 +9,7 @@ import pytest
 from config_texts import NAME, load, read
 
 from policy.source.rendering import render
-from server.config.base import Shape
+from server.config.base import StrictModel
 
 CANARY = "canary-5b1f0e"
 ISSUER = "server: {auth: {provider_config: {type: oauth2_token, audience: a, "
@@ -60,7 +60,7 @@ MAY_HAVE_A_QUERY = {"JwksConfig.uri"}
 """The canary of a whole server (`tests/system/canary.py`) looks for what is sent to it."""
 
 
-def shapes(kind: type[Shape]) -> Iterator[type[Shape]]:
+def shapes(kind: type[StrictModel]) -> Iterator[type[StrictModel]]:
     for derived in kind.__subclasses__():
         yield derived
         yield from shapes(derived)
@@ -69,7 +69,7 @@ def shapes(kind: type[Shape]) -> Iterator[type[Shape]]:
 def test_every_field_that_holds_an_address_is_looked_at_here() -> None:
     fields = {
         f"{shape.__name__}.{name}"
-        for shape in shapes(Shape)
+        for shape in shapes(StrictModel)
         for name in shape.model_fields
         if re.search(r"url|uri|endpoint|host|address", name) and shape.__module__.startswith("server.config")
     }

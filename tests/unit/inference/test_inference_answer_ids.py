@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from server.inference.answers import model_name
 from server.inference.answers.event_relay import EventRelay
-from server.inference.answers.model_name import Renaming
+from server.inference.answers.model_name import ModelNaming
 from server.inference.provider import DONE
 from tests.unit.inference.test_inference_renaming import NAME, answers
 
@@ -19,7 +19,7 @@ OURS = "chatcmpl-ours"
 
 
 def identified(text: bytes, name: str = NAME) -> bytes:
-    return b"".join(Renaming(name, OURS).apply(text))
+    return b"".join(ModelNaming(name, OURS).apply(text))
 
 
 @given(answers(), st.sampled_from([(",", ":"), (", ", ": "), (" ,\r\n", "\t: ")]), st.booleans(), st.booleans())
@@ -37,7 +37,7 @@ def test_any_answer_gets_both_and_keeps_the_rest(
 
 @given(answers(), answers())
 def test_an_answer_of_the_form_of_another_is_changed_as_that_one(one: dict[str, Any], other: dict[str, Any]) -> None:
-    made = Renaming(NAME, OURS)
+    made = ModelNaming(NAME, OURS)
     form = made.form(dumps(one).encode())
     text = dumps(other).encode()
     if form is None:
@@ -58,7 +58,7 @@ def test_an_answer_of_the_form_of_another_is_changed_as_that_one(one: dict[str, 
     ],
 )
 def test_the_form_that_servers_send_is_known(text: str) -> None:
-    form = Renaming("p/m", OURS).form(text.encode())
+    form = ModelNaming("p/m", OURS).form(text.encode())
     assert form is not None
     out = identified(text.encode(), "p/m")
     assert (out.startswith(form[2]), out.endswith(form[3])) == (True, True)
@@ -76,7 +76,7 @@ def test_the_form_that_servers_send_is_known(text: str) -> None:
     ],
 )
 def test_what_has_no_id_once_has_no_form_and_gets_one(text: str) -> None:
-    assert Renaming("p/m", OURS).form(text.encode()) is None
+    assert ModelNaming("p/m", OURS).form(text.encode()) is None
     assert loads(identified(text.encode(), "p/m"))["id"] == OURS
 
 

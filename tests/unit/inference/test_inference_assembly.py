@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.inference.answers.accumulator import Assembly
+from server.inference.answers.accumulator import ChatAccumulator
 from server.inference.provider import DONE, ChatRequest
 from server.inference.providers.echo import Echo
 from server.json_input.reader import Reader
@@ -31,7 +31,7 @@ def saying(index: int = 0, reason: str | None = None, **delta: Any) -> Json:
 
 
 def assembled(*pieces: bytes, most: int = MOST) -> Json | None:
-    assembly = Assembly(most)
+    assembly = ChatAccumulator(most)
     for piece in pieces:
         assembly.feed(piece)
         if assembly.is_due:
@@ -193,7 +193,7 @@ def test_nothing_at_all_is_no_answer() -> None:
     ],
 )
 def test_an_answer_that_is_too_large_is_not_kept_in_the_memory(chunk: bytes) -> None:
-    assembly = Assembly(100)
+    assembly = ChatAccumulator(100)
     assembly.feed(chunk)
     assembly.feed(b": ping\n\n" * 10_000)
     assembly.read()
@@ -211,7 +211,7 @@ def test_a_long_answer_in_many_chunks_is_read_as_it_comes() -> None:
 
 
 def test_a_piece_that_is_larger_than_what_may_come_is_not_even_read() -> None:
-    assembly = Assembly(100)
+    assembly = ChatAccumulator(100)
     assembly.feed(event(saying(content="x")))
     assembly.feed(event(saying(content="x" * 70_000)))
     assert not assembly.is_due

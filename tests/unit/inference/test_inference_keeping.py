@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from server.api.chat.recording import KeepingProvider
+from server.api.chat.recording import RecordingProvider
 from server.inference.answers.metered import MeteredProvider
 from server.inference.provider import (
     DONE,
     ChatRequest,
     ChatStream,
-    Health,
     HealthStatus,
     Pieces,
     Provider,
     ProviderFailed,
+    ProviderHealth,
 )
 from server.inference.providers.echo import Echo
 from server.json_input.reader import Reader
@@ -36,7 +36,7 @@ class Kept:
         self.answers: list[Json] = []
         self.go_on = asyncio.Event()
         self.go_on.set()
-        self.provider = KeepingProvider(provider, queue, self._write)
+        self.provider = RecordingProvider(provider, queue, self._write)
 
     async def _write(self, answer: Json) -> None:
         await self.go_on.wait()
@@ -148,8 +148,8 @@ class _Saying:
 
     async def close(self) -> None: ...
 
-    async def health(self) -> Health:
-        return Health(HealthStatus.OK)
+    async def health(self) -> ProviderHealth:
+        return ProviderHealth(HealthStatus.OK)
 
     def _answer(self, place: str) -> bytes:
         choice = {"index": 0, place: {"role": "assistant", "content": self._text}, "finish_reason": "stop"}

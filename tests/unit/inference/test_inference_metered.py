@@ -9,7 +9,15 @@ from json import dumps
 import pytest
 
 from server.inference.answers.metered import MeteredProvider
-from server.inference.provider import ChatRequest, ChatStream, Fault, Health, HealthStatus, Pieces, ProviderFailed
+from server.inference.provider import (
+    ChatRequest,
+    ChatStream,
+    Fault,
+    HealthStatus,
+    Pieces,
+    ProviderFailed,
+    ProviderHealth,
+)
 
 ASKED = ChatRequest("p/m", b"{}")
 RESERVED = 100
@@ -56,8 +64,8 @@ class Scripted:
 
     async def close(self) -> None: ...
 
-    async def health(self) -> Health:
-        return Health(HealthStatus.OK)
+    async def health(self) -> ProviderHealth:
+        return ProviderHealth(HealthStatus.OK)
 
     async def complete(self, request: ChatRequest) -> Pieces:
         if isinstance(self._answer, ProviderFailed):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.inference.answers import model_name
-from server.inference.answers.model_name import SMALL, NotAnAnswer, Renaming
+from server.inference.answers.model_name import SMALL, ModelNaming, NotAnAnswer
 
 NAME = 'p/"ü"'
 
@@ -42,7 +42,7 @@ def answers(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def renamed(text: bytes, name: str = NAME) -> bytes:
-    return b"".join(Renaming(name).apply(text))
+    return b"".join(ModelNaming(name).apply(text))
 
 
 @given(answers(), st.sampled_from([(",", ":"), (", ", ": "), (" ,\r\n", "\t: ")]), st.booleans(), st.booleans())
@@ -67,7 +67,7 @@ def _common(one: bytes, other: bytes) -> int:
 
 @given(answers(), answers())
 def test_an_answer_of_the_form_of_another_is_changed_as_that_one(one: dict[str, Any], other: dict[str, Any]) -> None:
-    made = Renaming(NAME)
+    made = ModelNaming(NAME)
     form = made.form(dumps(one).encode())
     text = dumps(other).encode()
     if form is None:
@@ -88,7 +88,7 @@ def test_an_answer_of_the_form_of_another_is_changed_as_that_one(one: dict[str, 
     ids=["OpenAI, vLLM, Ollama", "with blanks", "llama.cpp"],
 )
 def test_the_form_that_servers_send_is_known(text: str) -> None:
-    form = Renaming("p/m").form(text.encode())
+    form = ModelNaming("p/m").form(text.encode())
     assert form is not None
     out = renamed(text.encode(), "p/m")
     assert (out.startswith(form[2]), out.endswith(form[3]), (form[2] + form[3]).count(b"p/m")) == (True, True, 1)
@@ -107,7 +107,7 @@ def test_the_form_that_servers_send_is_known(text: str) -> None:
     ],
 )
 def test_a_form_is_not_made_of_what_only_looks_like_one(text: str) -> None:
-    assert Renaming("p/m").form(text.encode()) is None
+    assert ModelNaming("p/m").form(text.encode()) is None
 
 
 def test_a_name_that_comes_twice_is_replaced_twice() -> None:
@@ -198,7 +198,7 @@ def test_the_loop_goes_round_while_a_large_answer_is_renamed() -> None:
     text = _large("", 8_000_000)
 
     async def longest_and_whole() -> tuple[float, float]:
-        work = asyncio.create_task(asyncio.to_thread(Renaming(NAME).apply, text))
+        work = asyncio.create_task(asyncio.to_thread(ModelNaming(NAME).apply, text))
         rounds = [perf_counter()]
         while not work.done():
             await asyncio.sleep(0)
@@ -224,7 +224,7 @@ MANY = b'"model":"m",'
 )
 def test_a_form_with_thousands_of_members_is_not_looked_for_and_its_names_are_replaced(text: bytes) -> None:
     """To try where each of them might be the one that counts took seconds."""
-    assert Renaming(NAME).form(text) is None
+    assert ModelNaming(NAME).form(text) is None
     assert renamed(text) == text.replace(b'"m"', dumps(NAME).encode())
 
 

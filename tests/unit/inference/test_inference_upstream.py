@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from server.inference.provider import Fault
-from server.inference.providers.refusals import refusal
+from server.inference.providers.refusals import provider_refusal
 
 
 def refused(status: int, error: dict[str, Any] | None = None, **headers: str) -> tuple[Fault, str | None, str | None]:
-    failure = refusal("p", status, {name.replace("_", "-"): value for name, value in headers.items()}, body(error))
+    failure = provider_refusal(
+        "p", status, {name.replace("_", "-"): value for name, value in headers.items()}, body(error)
+    )
     return failure.fault, failure.code, failure.param
 
 
@@ -33,7 +35,7 @@ def body(error: dict[str, Any] | None) -> bytes:
     ],
 )
 def test_a_status_says_whose_fault_it_is_and_that_nothing_was_spent(status: int, fault: Fault, sentence: str) -> None:
-    failure = refusal("p", status, {}, body(None))
+    failure = provider_refusal("p", status, {}, body(None))
     assert (failure.fault, failure.message, failure.spent) == (fault, sentence, False)
 
 
@@ -42,7 +44,7 @@ def test_a_status_says_whose_fault_it_is_and_that_nothing_was_spent(status: int,
     [("7", 7), ("0", 0), ("9999", 9999), ("10000", None), ("7s", None), ("7 secret", None), ("-1", None), ("", None)],
 )
 def test_a_time_to_wait_is_a_number_of_seconds_or_nothing(wait: str, seconds: int | None) -> None:
-    assert refusal("p", 429, {"Retry-After": wait}, b"").retry_after == seconds
+    assert provider_refusal("p", 429, {"Retry-After": wait}, b"").retry_after == seconds
 
 
 @pytest.mark.parametrize(
@@ -85,11 +87,11 @@ def test_a_place_is_a_path_in_the_body(param: object, told: str | None) -> None:
 )
 def test_a_prompt_that_is_too_long_is_known_by_its_words(message: str) -> None:
     assert refused(400, {"message": message, "code": 400}) == (Fault.REQUEST, "context_length_exceeded", None)
-    flat = refusal("p", 400, {}, dumps({"message": message, "code": 400}).encode())
+    flat = provider_refusal("p", 400, {}, dumps({"message": message, "code": 400}).encode())
     assert flat.code == "context_length_exceeded"
 
 
 @pytest.mark.parametrize("said", [b"", b"secret", b"[]", b'{"error":"secret"}', b"[" * 100_000, b"\xff"])
 def test_what_can_not_be_read_says_nothing_more(said: bytes) -> None:
-    failure = refusal("p", 400, {}, said)
+    failure = provider_refusal("p", 400, {}, said)
     assert (failure.fault, failure.code, failure.param) == (Fault.REQUEST, None, None)

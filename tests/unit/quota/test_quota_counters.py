@@ -23,11 +23,11 @@ from policy.source.diagnostics import Findings
 from policy.source.document import parse_document
 from policy.vocabulary import Anonymous
 from server.config import read_config
-from server.quota.counters import Counters, CountersUnavailable, Units, Used
+from server.quota.counters import Charge, Counters, CountersUnavailable, Usage
 from server.quota.postgres import PostgresCounters
 from server.quota.sqlite import SqliteCounters
 from server.quota.valkey import ValkeyCounters
-from server.wiring.quotas import tolls
+from server.wiring.quotas import build_admission
 from tests.postgres import Postgres, running_postgres
 
 MANY = 10_000 if os.environ.get("OSTIARY_NIGHTLY") else 2_000
@@ -67,12 +67,12 @@ def run(scenario: Awaitable[None]) -> None:
 
 def units(
     key: str, most: int | None, *, window: int = WINDOW, tokens: int = 0, most_tokens: int | None = None
-) -> Units:
-    return Units(key, window, 0 if tokens else 1, tokens, None if tokens else most, most_tokens)
+) -> Charge:
+    return Charge(key, window, 0 if tokens else 1, tokens, None if tokens else most, most_tokens)
 
 
-def used(requests: int, tokens: int, window: int = WINDOW) -> Used:
-    return Used(requests, tokens, window)
+def used(requests: int, tokens: int, window: int = WINDOW) -> Usage:
+    return Usage(requests, tokens, window)
 
 
 def new_key() -> str:
@@ -207,7 +207,7 @@ def test_a_configured_count_in_valkey_is_kept_for_two_periods(valkey_url: str, p
     async def scenario() -> None:
         config = read_config(parse_document(dedent(text), "config.yaml"), {}, Findings())
         assert config is not None
-        quota = tolls(config).quota
+        quota = build_admission(config).quota
         assert quota is not None
         async with quota.running():
             standing = await quota.take(Anonymous(), "192.0.2.1", quota.limit_of(Anonymous(), None))

@@ -12,7 +12,7 @@ import pytest
 
 from policy.vocabulary import Anonymous, Principal
 from server.quota import quota as module
-from server.quota.admission import Toll
+from server.quota.admission import RequestCharge
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import Limit, Quota, QuotaExceeded, Standing
 from server.quota.sqlite import SqliteCounters
@@ -129,9 +129,9 @@ def test_a_store_that_is_lost_keeps_the_reservation(tmp_path: Path) -> None:
 
 def test_a_reservation_is_settled_once(tmp_path: Path) -> None:
     async def scenario(quota: Quota, clock: Clock) -> None:
-        toll = Toll(quota, ALICE, "192.0.2.1")
-        await toll.pay(None)
-        first, second = await toll.reserve(60, 60), await toll.reserve(30, 30)
+        charge = RequestCharge(quota, ALICE, "192.0.2.1")
+        await charge.pay(None)
+        first, second = await charge.reserve(60, 60), await charge.reserve(30, 30)
         for used in (10, 10, 0):
             await first.settle(used)
         assert (await entered(quota)).tokens_left == 100 - 10 - 30

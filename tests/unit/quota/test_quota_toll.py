@@ -9,8 +9,8 @@ import pytest
 from policy.vocabulary import Anonymous, Principal
 from server.authz.decision_log.record import Limited
 from server.net.client_address import ClientAddresses
-from server.quota.admission import Tolls, TooManyAtOnce, Turnstile, caller_of, limited_by, quota_headers
-from server.quota.counters import CountersUnavailable, Used
+from server.quota.admission import Admission, ConcurrencyLimit, TooManyAtOnce, caller_of, limited_by, quota_headers
+from server.quota.counters import CountersUnavailable, Usage
 from server.quota.quota import Limit, Quota, QuotaExceeded, Standing
 from server.quota.sqlite import SqliteCounters
 
@@ -18,7 +18,7 @@ LIMIT = Limit(5, 70, "server.quota.limits[1].max_requests", "server.quota.limits
 
 
 def standing(requests: int, tokens: int, resets_in: int = 60, limit: Limit = LIMIT) -> Standing:
-    return Standing("key", limit, Used(requests, tokens, 0), resets_in)
+    return Standing("key", limit, Usage(requests, tokens, 0), resets_in)
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,8 @@ def standing(requests: int, tokens: int, resets_in: int = 60, limit: Limit = LIM
 )
 def test_probes_cost_nothing_and_everything_else_does(tmp_path: Path, path: str, is_free: bool) -> None:
     quota = Quota(SqliteCounters(tmp_path / "quotas.db"), 60, anonymous=Limit(1), authenticated=Limit(1))
-    tolls = Tolls(quota, Turnstile(None), ClientAddresses(()))
-    assert (tolls.toll(path, Anonymous(), "192.0.2.1") is None) is is_free
+    admission = Admission(quota, ConcurrencyLimit(None), ClientAddresses(()))
+    assert (admission.charge(path, Anonymous(), "192.0.2.1") is None) is is_free
 
 
 @pytest.mark.parametrize(
@@ -118,9 +118,9 @@ def test_callers_are_told_apart_by_issuer_and_id_or_by_their_address_alone() -> 
 
 
 def test_a_caller_that_has_left_is_forgotten() -> None:
-    turnstile = Turnstile(2)
+    concurrency = ConcurrencyLimit(2)
     for number in range(10):
         caller = caller_of(Anonymous(), f"192.0.2.{number}")
-        with turnstile.passing(caller), turnstile.passing(caller):
-            assert len(turnstile._inside) == 1
-    assert len(turnstile._inside) == 0
+        with concurrency.passing(caller), concurrency.passing(caller):
+            assert len(concurrency._inside) == 1
+    assert len(concurrency._inside) == 0

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from server.json_input.strict import Document, Refused
+from server.json_input.strict import Document, InvalidJson
 
 
 def count(document: Document) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def surroundings(document: Document) -> dict[str, Any]:
 
 def complain(document: Document) -> dict[str, Any]:
     """A refusal with everything in it."""
-    raise Refused("`a` is wrong", "a[0]", "invalid_value")
+    raise InvalidJson("`a` is wrong", "a[0]", "invalid_value")
 
 
 def linger(document: Document) -> dict[str, Any]:

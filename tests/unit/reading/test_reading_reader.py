@@ -18,7 +18,7 @@ import uvloop
 
 from server.json_input import reader, worker
 from server.json_input.reader import LARGE, PROCESSES, Reader
-from server.json_input.strict import Refused, Why, read_document
+from server.json_input.strict import InvalidJson, Why, parse_json
 from tests.unit.reading import looks
 
 T = TypeVar("T")
@@ -42,12 +42,12 @@ async def opened() -> AsyncIterator[Reader]:
         await made.close()
 
 
-def refusal_of(raw: bytes, look: reader.Look) -> Refused:
+def refusal_of(raw: bytes, look: reader.BodyCheck) -> InvalidJson:
     async def read() -> None:
         async with opened() as made:
             await made.look(raw, look)
 
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(InvalidJson) as refusal:
         run(read())
     return refusal.value
 
@@ -95,8 +95,8 @@ def test_a_small_body_is_read_here_and_a_large_one_elsewhere() -> None:
 )
 def test_what_is_refused_is_refused_in_the_same_words_wherever_it_is_read(raw: bytes) -> None:
     beside = refusal_of(raw, looks.count)
-    with pytest.raises(Refused) as here:
-        read_document(raw)
+    with pytest.raises(InvalidJson) as here:
+        parse_json(raw)
     assert (beside.message, beside.why) == (here.value.message, here.value.why)
 
 
@@ -123,7 +123,7 @@ def test_a_body_of_too_many_values_is_refused_and_the_next_one_is_read() -> None
         async with opened() as made:
             deep = b'{"":' * 50 + b"1" + b"}" * 50 + b","
             hostile = b'{"a":[' + deep * (MEGABYTES // len(deep)) + '"😀"]}'.encode()
-            with pytest.raises(Refused) as refusal:
+            with pytest.raises(InvalidJson) as refusal:
                 await made.look(hostile, looks.count)
             return refusal.value.why, await made.look(LARGE_ONE, looks.count)
 
@@ -133,10 +133,10 @@ def test_a_body_of_too_many_values_is_refused_and_the_next_one_is_read() -> None
 
 
 @pytest.mark.parametrize("look", [looks.die, looks.fail, looks.babble])
-def test_a_process_that_fails_costs_one_body_and_is_replaced(look: reader.Look) -> None:
+def test_a_process_that_fails_costs_one_body_and_is_replaced(look: reader.BodyCheck) -> None:
     async def read() -> Any:
         async with opened() as made:
-            with pytest.raises(Refused) as refusal:
+            with pytest.raises(InvalidJson) as refusal:
                 await made.look(LARGE_ONE, look)
             return refusal.value, await made.look(LARGE_ONE, looks.count)
 
@@ -185,7 +185,7 @@ def test_only_so_much_waits_and_small_bodies_never_do(monkeypatch: pytest.Monkey
         async with opened() as made:
             waiting = [asyncio.create_task(made.look(LARGE_ONE, looks.linger)) for _ in range(PROCESSES + 8)]
             await asyncio.sleep(0)
-            with pytest.raises(Refused) as refusal:
+            with pytest.raises(InvalidJson) as refusal:
                 await made.look(LARGE_ONE, looks.count)
             small = await made.look(SMALL, looks.count)
             for task in waiting:

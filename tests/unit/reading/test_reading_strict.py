@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.json_input.strict import MAX_DEPTH, Refused, Why, read_document
+from server.json_input.strict import MAX_DEPTH, InvalidJson, Why, parse_json
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12)
@@ -20,14 +20,14 @@ BLANKS = st.text(" \t\r\n", max_size=3)
 
 @given(st.dictionaries(st.text(), VALUES), st.booleans())
 def test_a_body_means_what_json_says(body: dict[str, Any], escaped: bool) -> None:
-    assert read_document(dumps(body, ensure_ascii=escaped).encode()).members == body
+    assert parse_json(dumps(body, ensure_ascii=escaped).encode()).members == body
 
 
 @given(st.binary())
 def test_any_bytes_are_a_body_or_refused(raw: bytes) -> None:
     try:
-        assert isinstance(read_document(raw).members, dict)
-    except Refused as refusal:
+        assert isinstance(parse_json(raw).members, dict)
+    except InvalidJson as refusal:
         assert refusal.why is Why.WRONG
 
 
@@ -79,8 +79,8 @@ def test_any_bytes_are_a_body_or_refused(raw: bytes) -> None:
     ],
 )
 def test_what_has_no_single_meaning_is_refused(raw: bytes, sentence: str) -> None:
-    with pytest.raises(Refused) as refusal:
-        read_document(raw)
+    with pytest.raises(InvalidJson) as refusal:
+        parse_json(raw)
     assert refusal.value.why is Why.WRONG
     assert sentence in refusal.value.message
     assert len(refusal.value.message) < 200
@@ -88,12 +88,12 @@ def test_what_has_no_single_meaning_is_refused(raw: bytes, sentence: str) -> Non
 
 def test_the_deepest_body_is_read() -> None:
     depth = MAX_DEPTH - 1
-    assert read_document(b'{"a":' + b"[" * depth + b"]" * depth + b"}")
-    assert read_document(b'{"a":[' + b",".join([b"[]"] * 10 * MAX_DEPTH) + b"]}")
+    assert parse_json(b'{"a":' + b"[" * depth + b"]" * depth + b"}")
+    assert parse_json(b'{"a":[' + b",".join([b"[]"] * 10 * MAX_DEPTH) + b"]}")
 
 
 def test_both_halves_of_a_character_are_one_character() -> None:
-    assert read_document(b'{"a":"\\ud83d\\ude00"}').members == {"a": "😀"}
+    assert parse_json(b'{"a":"\\ud83d\\ude00"}').members == {"a": "😀"}
 
 
 @given(st.lists(st.tuples(NAMES, VALUES), unique_by=lambda member: member[0]), MODELS, st.data())
@@ -103,10 +103,10 @@ def test_the_span_of_a_member_is_its_value_and_nothing_else(
     members = [(name, value) for name, value in others if name != "model"]
     members.insert(data.draw(st.integers(0, len(members))), ("model", model))
     raw = b"{" + b",".join(spelled(*member, data) for member in members) + b"}"
-    document = read_document(raw)
+    document = parse_json(raw)
     start, end = document.span("model")
     assert loads(raw[start:end]) == model
-    renamed = read_document(raw[:start] + b'"another"' + raw[end:])
+    renamed = parse_json(raw[:start] + b'"another"' + raw[end:])
     assert renamed.members == document.members | {"model": "another"}
 
 
@@ -139,15 +139,15 @@ def spelled(name: str, value: Any, data: st.DataObject) -> bytes:
     ],
 )
 def test_the_model_is_found_where_it_counts(raw: bytes) -> None:
-    document = read_document(raw)
+    document = parse_json(raw)
     start, end = document.span("model")
     assert raw[start:end] == b'"a"'
-    assert read_document(raw[:start] + b'"b"' + raw[end:]).members == document.members | {"model": "b"}
+    assert parse_json(raw[:start] + b'"b"' + raw[end:]).members == document.members | {"model": "b"}
 
 
 def test_a_member_that_is_not_there_has_no_span() -> None:
     with pytest.raises(KeyError):
-        read_document(b'{"x":{"model":"a"}}').span("model")
+        parse_json(b'{"x":{"model":"a"}}').span("model")
 
 
 @pytest.mark.parametrize("name", ["a/b", "ü", 'a"b', "n", "o", "t", "l", "empty"])
@@ -156,6 +156,6 @@ def test_any_member_of_any_name_has_its_span(name: str) -> None:
         '{"x":{"a/b":1,"ü":1},"a\\/b":[1,2],"\\u00fc":null,"a\\"b":{"c":"}"},'
         '"n":-1.5e3,"o":{},"t":true,"l":"\\"","empty":""}'
     )
-    document = read_document(raw.encode())
+    document = parse_json(raw.encode())
     start, end = document.span(name)
     assert loads(raw.encode()[start:end]) == document.members[name]

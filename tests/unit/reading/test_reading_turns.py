@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from server.json_input.queue import NoRoom, Turns
+from server.json_input.queue import FairQueue, QueueFull
 
 
 async def settle() -> None:
@@ -18,7 +18,7 @@ async def settle() -> None:
 
 def test_who_brings_little_comes_before_who_brings_much() -> None:
     async def run() -> list[int]:
-        turns, order = Turns(1, 1000), []
+        turns, order = FairQueue(1, 1000), []
 
         async def work(size: int) -> None:
             await turns.begin(size)
@@ -37,11 +37,11 @@ def test_who_brings_little_comes_before_who_brings_much() -> None:
 
 def test_there_is_only_so_much_room_and_it_is_given_back() -> None:
     async def run() -> None:
-        turns = Turns(1, 100)
+        turns = FairQueue(1, 100)
         await turns.begin(1_000_000)
         waiting = asyncio.create_task(turns.begin(60))
         await settle()
-        with pytest.raises(NoRoom):
+        with pytest.raises(QueueFull):
             await turns.begin(41)
         waiting.cancel()
         await settle()
@@ -55,7 +55,7 @@ def test_there_is_only_so_much_room_and_it_is_given_back() -> None:
 
 def test_no_turn_is_lost_whoever_gives_up() -> None:
     async def run(chance: random.Random) -> None:
-        turns, inside = Turns(3, 10_000), 0
+        turns, inside = FairQueue(3, 10_000), 0
 
         async def work() -> None:
             nonlocal inside

@@ -10,12 +10,12 @@ import pytest
 from policy.vocabulary import Origin
 from server.storage.database.database import AlreadyThere, Database, Overtaken, ParentGone
 from server.storage.database.migrate import bring_up_to_date
-from server.storage.records.parts import Annex
+from server.storage.records.parts import RecordParts
 from server.storage.records.record import Draft, Record
-from server.storage.records.table import Records
+from server.storage.records.table import RecordTable
 from tests.databases import Make, opened
 
-Use = Callable[[Database, Records, Annex], Awaitable[None]]
+Use = Callable[[Database, RecordTable, RecordParts], Awaitable[None]]
 
 
 def with_annex(make: Make, use: Use) -> None:
@@ -23,12 +23,12 @@ def with_annex(make: Make, use: Use) -> None:
         async with opened(make) as database:
             await bring_up_to_date(database, "things")
             await bring_up_to_date(database, "things_parts", "things")
-            await use(database, Records(database, "things"), Annex(Records(database, "things_parts")))
+            await use(database, RecordTable(database, "things"), RecordParts(RecordTable(database, "things_parts")))
 
     asyncio.run(used())
 
 
-async def added(database: Database, records: Records, annex: Annex, identity: str, count: int) -> Record:
+async def added(database: Database, records: RecordTable, annex: RecordParts, identity: str, count: int) -> Record:
     record = Draft(identity, {}).owned_by(None)
     numbers = range(1, count + 1)
     parts = [annex.adding(identity, number, {"of": identity, "number": number}) for number in numbers]
@@ -37,7 +37,7 @@ async def added(database: Database, records: Records, annex: Annex, identity: st
 
 
 def test_parts_are_found_by_their_numbers(make: Make) -> None:
-    async def use(database: Database, records: Records, annex: Annex) -> None:
+    async def use(database: Database, records: RecordTable, annex: RecordParts) -> None:
         one = await added(database, records, annex, "a", 3)
         none = await added(database, records, annex, "b", 0)
         assert await annex.get(one, 2) == {"of": "a", "number": 2}
@@ -48,7 +48,7 @@ def test_parts_are_found_by_their_numbers(make: Make) -> None:
 
 
 def test_pages_are_in_the_order_of_the_numbers_and_of_one_record(make: Make) -> None:
-    async def use(database: Database, records: Records, annex: Annex) -> None:
+    async def use(database: Database, records: RecordTable, annex: RecordParts) -> None:
         for identity in ("a", "a0", "b", "A", "a-", "aa0"):
             await added(database, records, annex, identity, 2)
         record = await added(database, records, annex, "aa", 105)
@@ -69,7 +69,7 @@ def test_pages_are_in_the_order_of_the_numbers_and_of_one_record(make: Make) -> 
 
 
 def test_parts_come_and_go_with_their_record(make: Make) -> None:
-    async def use(database: Database, records: Records, annex: Annex) -> None:
+    async def use(database: Database, records: RecordTable, annex: RecordParts) -> None:
         record = await added(database, records, annex, "a", 2)
         await database.write(records.removing("a", otherwise=Overtaken()))
         assert await annex.page(record, 10, after=None, newest_first=True) == []
@@ -88,7 +88,7 @@ def test_parts_come_and_go_with_their_record(make: Make) -> None:
 
 
 def test_a_part_is_never_overwritten(make: Make) -> None:
-    async def use(database: Database, records: Records, annex: Annex) -> None:
+    async def use(database: Database, records: RecordTable, annex: RecordParts) -> None:
         record = await added(database, records, annex, "a", 1)
         with pytest.raises(AlreadyThere):
             await database.write(annex.adding("a", 1, {"of": "somebody else"}))

@@ -13,9 +13,9 @@ import pytest
 from server.storage.database.database import AlreadyThere, DatabaseUnavailable, Overtaken, ParentGone, Step
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.database.sqlite import SqliteDatabase
-from server.storage.database.sqlite_batches import Batches, Writing
+from server.storage.database.sqlite_batches import SqliteBatches, WriteJob
 from server.storage.records.record import Draft
-from server.storage.records.table import Records
+from server.storage.records.table import RecordTable
 from tests.databases import opened
 
 TOGETHER = 20
@@ -41,7 +41,7 @@ def with_things(tmp_path: Path, work: Callable[[SqliteDatabase], Awaitable[None]
 
 def new(database: SqliteDatabase, identity: str, table: str = "things", **members: str) -> Step:
     """Has a record of that id."""
-    return Records(database, table).inserting(Draft(identity, members, members.get("parent")).owned_by(None))
+    return RecordTable(database, table).inserting(Draft(identity, members, members.get("parent")).owned_by(None))
 
 
 def test_writes_that_wait_at_the_same_time_share_a_transaction(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_writes_that_wait_at_the_same_time_share_a_transaction(tmp_path: Path) -
 def test_one_that_fails_takes_nothing_of_the_others_with_it_and_leaves_nothing(tmp_path: Path) -> None:
     async def work(database: SqliteDatabase) -> None:
         await database.write(new(database, "there"))
-        things = Records(database, "things")
+        things = RecordTable(database, "things")
         failures = await asyncio.gather(
             database.write(new(database, "a")),
             database.write(new(database, "half 1"), new(database, "there")),
@@ -129,7 +129,7 @@ def test_a_file_that_others_keep_locked_is_waited_for_once_by_all(tmp_path: Path
     path = tmp_path / "records.db"
 
     async def wait() -> list[object]:
-        batches = Batches(Writing, path, busy_seconds=0.3)
+        batches = SqliteBatches(WriteJob, path, busy_seconds=0.3)
         await batches.connect()
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

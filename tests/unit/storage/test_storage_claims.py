@@ -14,9 +14,9 @@ import pytest
 
 from server.api.files import blob_leases as claims_module
 from server.api.files import sweeper as janitor_module
-from server.api.files.blob_leases import ClaimLost, Claims
+from server.api.files.blob_leases import BlobLeases, LeaseLost
 from server.api.files.store import FileStore, new_file_id
-from server.api.files.sweeper import Janitor
+from server.api.files.sweeper import FileSweeper
 from server.storage.blobs.directory import DirectoryBlobs
 from server.storage.blobs.store import BlobMissing, Blobs, BlobsUnavailable
 from server.storage.database.database import Database, Step
@@ -25,7 +25,7 @@ from server.storage.database.postgres import PostgresDatabase
 from server.storage.database.sqlite import SqliteDatabase
 from server.storage.records.guarded import GuardedStore
 from server.storage.records.record import Draft
-from server.storage.records.table import Records
+from server.storage.records.table import RecordTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class World:
     """Files, their claims and their bytes."""
 
     database: Database
-    files: Records
-    claims: Claims
+    files: RecordTable
+    claims: BlobLeases
     blobs: DirectoryBlobs
     folder: Path
 
@@ -73,8 +73,8 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Scenario], 
             await bring_up_to_date(database, table)
         blobs = DirectoryBlobs(tmp_path / "blobs")
         try:
-            claims = Claims(Records(database, f"{name}_c"))
-            yield World(database, Records(database, name), claims, blobs, tmp_path / "blobs")
+            claims = BlobLeases(RecordTable(database, f"{name}_c"))
+            yield World(database, RecordTable(database, name), claims, blobs, tmp_path / "blobs")
         finally:
             await blobs.close()
             await database.close()
@@ -126,9 +126,9 @@ def test_who_lost_a_claim_can_neither_renew_nor_settle_it(run: Callable[[Scenari
         name = key()
         await world.claims.begin(name)
         assert await world.claims.take_over(10) == [name]
-        with pytest.raises(ClaimLost):
+        with pytest.raises(LeaseLost):
             await world.claims.renew(name)
-        with pytest.raises(ClaimLost):
+        with pytest.raises(LeaseLost):
             await world.database.write(inserting(world, name), world.claims.settling(name))
         assert await world.files.find(name) is None
         assert await world.claims.take_over(10) == [name], "it is given again until it is forgotten"
@@ -159,7 +159,7 @@ def test_several_janitors_remove_everything_once_and_nothing_else(run: Callable[
         await world.database.write(
             *(inserting(world, name, 0) for name in over), *(inserting(world, name, 3600) for name in lasting)
         )
-        janitors = [Janitor(world.files, world.claims, world.blobs) for _ in range(3)]
+        janitors = [FileSweeper(world.files, world.claims, world.blobs) for _ in range(3)]
         gone = await asyncio.gather(*(janitor.sweep() for janitor in janitors))
         gone.append(await janitors[0].sweep())
         assert sum(gone) == len(over)
@@ -176,7 +176,7 @@ def test_one_sweep_removes_all_that_is_over(run: Callable[[Scenario], None]) -> 
             *(inserting(world, name, 0) for name in over),
             *(world.claims.condemning(name, at_once=True) for name in unwanted),
         )
-        assert await Janitor(world.files, world.claims, world.blobs).sweep() == 460
+        assert await FileSweeper(world.files, world.claims, world.blobs).sweep() == 460
         assert await world.files.find_all(over) == []
         assert await world.claimed() == []
 
@@ -238,7 +238,7 @@ def test_what_could_not_be_removed_stays_claimed_and_is_removed_by_a_later_sweep
         await writing.write(b"x")
         await writing.finish()
         await world.database.write(inserting(world, name, 0))
-        janitor = Janitor(world.files, world.claims, cast(Blobs, refusing))
+        janitor = FileSweeper(world.files, world.claims, cast(Blobs, refusing))
         with pytest.raises(BlobsUnavailable):
             await janitor.sweep()
         assert (await world.claimed(), world.on_disk()) == ([f"unwanted:{name}"], [name])
@@ -277,7 +277,7 @@ def test_an_upload_that_is_cut_off_anywhere_leaves_nothing(run: Callable[[Scenar
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-        await Janitor(world.files, world.claims, world.blobs).sweep()
+        await FileSweeper(world.files, world.claims, world.blobs).sweep()
         assert world.on_disk() == []
 
     run(scenario)

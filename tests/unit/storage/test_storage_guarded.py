@@ -24,7 +24,7 @@ from server.storage.database.migrate import bring_up_to_date
 from server.storage.records import guarded
 from server.storage.records.guarded import Contended, GuardedStore, NotFound
 from server.storage.records.record import Draft, Page, Record
-from server.storage.records.table import Records
+from server.storage.records.table import RecordTable
 from tests.conformance.engine import OpaServer, compile_config
 from tests.databases import Make, opened
 
@@ -53,13 +53,13 @@ class World:
     """A store of things, and who decides about them."""
 
     things: GuardedStore
-    records: Records
+    records: RecordTable
     pep: PolicyEnforcementPoint
     pdp: PolicyDecisionPoint
 
     def gate(self, caller: Principal = ANN) -> Gate:
         """The gate of a new request."""
-        return Gate(self.pep, RequestContext("req_1", caller), Route("GET", "/v1/things"), closed_to_strangers=False)
+        return Gate(self.pep, RequestContext("req_1", caller), Route("GET", "/v1/things"), requires_token=False)
 
     async def add(self, identity: str, caller: Principal = ANN, **body: str) -> Record:
         """A new thing of the caller's."""
@@ -87,7 +87,7 @@ def run(make: Make, socket: Path, tmp_path: Path) -> Callable[[Work], None]:
             stack.callback(transport.close)
             async with opened(make) as database:
                 await bring_up_to_date(database, "things")
-                records = Records(database, "things")
+                records = RecordTable(database, "things")
                 await work(World(GuardedStore(records, KIND), records, PolicyEnforcementPoint(pdp, log), pdp))
             await log.close()
 
@@ -205,7 +205,7 @@ def test_the_number_of_questions_does_not_tell_foreign_from_missing(run: Callabl
         await world.add("mine")
         for names in (["a", "b", "c"], ["x", "y", "z"], ["a", "x", "y"], ["mine", "a", "x"]):
             gate = CountingGate(
-                world.pep, RequestContext("req_1", ANN), Route("GET", "/v1/things"), closed_to_strangers=False
+                world.pep, RequestContext("req_1", ANN), Route("GET", "/v1/things"), requires_token=False
             )
             assert [*await world.things.readable(gate, names)] == [name for name in names if name == "mine"]
             assert gate.counts == [3]

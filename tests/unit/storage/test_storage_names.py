@@ -21,10 +21,10 @@ from server.authz.permit import MINT, ListPermit, Permit
 from server.storage.database.database import AlreadyThere, Database
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.records.guarded import GuardedStore, NotFound
-from server.storage.records.names import Names, facet_of
+from server.storage.records.names import RecordNames, facet_of
 from server.storage.records.record import Draft, Page
 from server.storage.records.sql_filter import RowVerdict, compile_filter
-from server.storage.records.table import Records
+from server.storage.records.table import RecordTable
 from tests.databases import Make, opened
 
 ANN, BEN = Principal("ann", "https://a.example"), Principal("ben", "", {"teams": ("infra",), "roles": ("ml",)})
@@ -76,17 +76,17 @@ class Gate:
         return [await self.permit(Action.READ, resource) for resource in resources]
 
 
-def in_tables(make: Make, work: Callable[[Database, Records, Records], Awaitable[None]]) -> None:
+def in_tables(make: Make, work: Callable[[Database, RecordTable, RecordTable], Awaitable[None]]) -> None:
     async def worked() -> None:
         async with opened(make) as database:
             await bring_up_to_date(database, "things")
             await bring_up_to_date(database, "things_names", "things")
-            await work(database, Records(database, "things"), Records(database, "things_names"))
+            await work(database, RecordTable(database, "things"), RecordTable(database, "things_names"))
 
     asyncio.run(worked())
 
 
-async def fill(database: Database, things: Records, names: Records) -> None:
+async def fill(database: Database, things: RecordTable, names: RecordTable) -> None:
     for identity, (all_names, owner) in RECORDS.items():
         record = Draft(identity, {}, facet=facet_of(all_names)).owned_by(owner)
         named = [Draft(name, {}, parent=identity).owned_by(None) for name in all_names]
@@ -94,7 +94,7 @@ async def fill(database: Database, things: Records, names: Records) -> None:
 
 
 def test_what_a_rule_says_of_one_name_holds_for_the_record(make: Make) -> None:
-    async def compared(database: Database, things: Records, names: Records) -> None:
+    async def compared(database: Database, things: RecordTable, names: RecordTable) -> None:
         await fill(database, things, names)
         chance = random.Random(3)  # noqa: S311 - repeatable on purpose
         facts = [*FACTS, NameIs("ab"), NameIs("xa"), NameStartsWith("x"), NameIs(""), NameIs("nobody's")]
@@ -144,7 +144,7 @@ def possible(filtered: RecordFilter, names: Sequence[str], owner: Principal | No
 
 
 def test_thousands_of_names_are_one_statement(make: Make) -> None:
-    async def listed(database: Database, things: Records, names: Records) -> None:
+    async def listed(database: Database, things: RecordTable, names: RecordTable) -> None:
         await fill(database, things, names)
         many = [(PERMIT if i % 2 else FORBID, [Atom(NameIs(f"n{i}"), holds=True)]) for i in range(MANY)]
         found = compile_filter(
@@ -156,10 +156,10 @@ def test_thousands_of_names_are_one_statement(make: Make) -> None:
 
 
 def test_everything_asked_names_all_of_a_record_and_one_without_names_is_missing(make: Make) -> None:
-    async def asked(database: Database, things: Records, names: Records) -> None:
+    async def asked(database: Database, things: RecordTable, names: RecordTable) -> None:
         await fill(database, things, names)
         taken = set[str]()
-        store = GuardedStore(things, "thing", Names(names.name, taken))
+        store = GuardedStore(things, "thing", RecordNames(names.name, taken))
         gate = Gate(ANN)
         await store.get(gate, "b-1")
         assert gate.asked == [Resource("thing", ("b-1", "ab", "xa"), BEN)]
@@ -178,7 +178,7 @@ def test_everything_asked_names_all_of_a_record_and_one_without_names_is_missing
 
 
 def test_a_decision_to_delete_or_change_is_not_about_the_next_record_of_that_id(make: Make) -> None:
-    async def raced(database: Database, things: Records, _names: Records) -> None:
+    async def raced(database: Database, things: RecordTable, _names: RecordTable) -> None:
         store = GuardedStore(things, "thing")
 
         async def made(owner: Principal, identity: str = "mine") -> None:
@@ -205,7 +205,7 @@ def test_a_decision_to_delete_or_change_is_not_about_the_next_record_of_that_id(
 
 
 def test_a_permit_to_create_is_for_the_names_that_were_asked_about(make: Make) -> None:
-    async def tried(_database: Database, things: Records, _names: Records) -> None:
+    async def tried(_database: Database, things: RecordTable, _names: RecordTable) -> None:
         store = GuardedStore(things, "thing")
         gate = Gate(ANN)
         permit = await store.permit_create(gate, "a", "alias")

@@ -15,7 +15,7 @@ from server.storage.database.database import Database, DatabaseUnavailable, InDo
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.database.postgres import PostgresDatabase, spelled
 from server.storage.records.record import Draft
-from server.storage.records.table import Records
+from server.storage.records.table import RecordTable
 from tests.cutting import Cutting, cutting
 from tests.databases import empty_schema, opened
 from tests.postgres import Postgres, running_postgres
@@ -41,7 +41,7 @@ def test_lost_connections_are_errors_once_and_then_new_ones(postgres_url: str) -
         mine = f"{url}&application_name={name}"
         async with opened(lambda: PostgresDatabase(mine)) as database, connected(postgres_url) as outside:
             await bring_up_to_date(database, "things")
-            things = Records(database, "things")
+            things = RecordTable(database, "things")
             with pytest.raises(DatabaseUnavailable):
                 await database.write(new(things, "a"), Step(ENDING, (name,)), new(things, "b"))
             await until_readable(database)
@@ -74,7 +74,7 @@ def test_whether_a_change_may_have_been_made_is_told(
     async def change(way: Cutting) -> None:
         async with opened(lambda: PostgresDatabase(way.url)) as database:
             await bring_up_to_date(database, "things")
-            things = Records(database, "things")
+            things = RecordTable(database, "things")
             way.at = lost
             with pytest.raises(DatabaseUnavailable) as failed:
                 await database.write(*(things.inserting(Draft(f"{n}", {}).owned_by(None)) for n in range(steps)))
@@ -122,7 +122,7 @@ def test_parameters_are_spelled_as_postgresql_wants_them() -> None:
     assert spelled("a = ?1 AND b = ?12 OR c = CAST($3 AS text)") == "a = $1 AND b = $12 OR c = CAST($3 AS text)"
 
 
-def new(things: Records, identity: str) -> Step:
+def new(things: RecordTable, identity: str) -> Step:
     """Has a record of that id."""
     return things.inserting(Draft(identity, {}).owned_by(None))
 

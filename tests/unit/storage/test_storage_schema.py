@@ -15,7 +15,7 @@ from server.storage.database.migrate import Migration, SchemaMismatch, bring_up_
 from server.storage.database.postgres import PostgresDatabase
 from server.storage.database.sqlite import SqliteDatabase
 from server.storage.records.record import Draft
-from server.storage.records.table import Records
+from server.storage.records.table import RecordTable
 from tests.databases import Make, empty_schema, opened
 
 LEDGER = "SELECT subject, number FROM ostiary_migrations ORDER BY subject, number"
@@ -31,7 +31,7 @@ def with_database(make: Make, work: Callable[[Database], Awaitable[None]]) -> No
 
 
 async def add(database: Database, table: str, identity: str, parent: str | None = None) -> None:
-    await database.write(Records(database, table).inserting(Draft(identity, {}, parent).owned_by(None)))
+    await database.write(RecordTable(database, table).inserting(Draft(identity, {}, parent).owned_by(None)))
 
 
 def test_a_fresh_table_holds_records_and_a_second_start_keeps_them(make: Make) -> None:
@@ -42,7 +42,7 @@ def test_a_fresh_table_holds_records_and_a_second_start_keeps_them(make: Make) -
 
     async def second(database: Database) -> None:
         await bring_up_to_date(database, "things")
-        assert await Records(database, "things").find("a") is not None
+        assert await RecordTable(database, "things").find("a") is not None
         assert await database.read(LEDGER) == [("things", 1)]
 
     with_database(make, first)
@@ -59,8 +59,8 @@ def test_records_of_a_part_belong_to_one_that_there_is_and_go_with_it(make: Make
             await add(database, "parts", "q", "nothing")
         with pytest.raises(AlreadyThere):
             await add(database, "parts", "p", "w")
-        await database.write(Records(database, "wholes").removing("w", otherwise=Overtaken()))
-        assert await Records(database, "parts").find("p") is None
+        await database.write(RecordTable(database, "wholes").removing("w", otherwise=Overtaken()))
+        assert await RecordTable(database, "parts").find("p") is None
         with pytest.raises(ParentGone):
             await add(database, "parts", "p", "w")
 
@@ -77,7 +77,7 @@ def test_what_is_no_name_becomes_no_part_of_a_statement(make: Make, name: str) -
                 with pytest.raises(ValueError, match="a table's name is"):
                     await bring_up_to_date(database, table, parent)
         with pytest.raises(ValueError, match="a table's name is"):
-            Records(database, name)
+            RecordTable(database, name)
 
     with_database(make, work)
 
@@ -89,7 +89,7 @@ def test_every_name_is_just_a_name(make: Make, name: str) -> None:
         await bring_up_to_date(database, "parts", name)
         await add(database, name, "a")
         await add(database, "parts", "b", "a")
-        assert await Records(database, name).find("a") is not None
+        assert await RecordTable(database, name).find("a") is not None
 
     with_database(make, work)
 

@@ -17,7 +17,7 @@ from server.storage.database.migrate import bring_up_to_date
 from server.storage.records.list_statement import statement_of
 from server.storage.records.record import Draft, Page, Record
 from server.storage.records.sql_filter import compile_filter
-from server.storage.records.table import Records
+from server.storage.records.table import RecordTable
 from tests.databases import Make, opened
 
 OTHERS = 20_000
@@ -54,7 +54,7 @@ def with_things(make: Make, work: Callable[[Database], Awaitable[None]], parent:
         async with opened(make) as database:
             if parent is not None:
                 await bring_up_to_date(database, "wholes")
-                await database.write(Records(database, "wholes").inserting(Draft(parent, {}).owned_by(None)))
+                await database.write(RecordTable(database, "wholes").inserting(Draft(parent, {}).owned_by(None)))
             await bring_up_to_date(database, "things", None if parent is None else "wholes")
             await database.write(Step(FILL[database.kind], (OTHERS, OLD, parent)))
             await database.script("ANALYZE;")
@@ -79,7 +79,7 @@ def test_a_page_costs_no_more_than_what_is_on_it(make: Make, name: str) -> None:
             Page(21, after=place(2_000), newest_first=False),
             Page(21, before=place(2_000)),
         ):
-            assert len(await Records(database, "things").page(found, page)) == 21
+            assert len(await RecordTable(database, "things").page(found, page)) == 21
             await check_plan(database, statement_of(database.kind, "things", "id, ordering", found, page))
 
     with_things(make, work)
@@ -89,8 +89,8 @@ def test_a_page_costs_no_more_than_what_is_on_it(make: Make, name: str) -> None:
 def test_what_belongs_to_one_record_is_found_by_that(make: Make, name: str) -> None:
     async def work(database: Database) -> None:
         for identity in ("w2", "w3"):
-            await database.write(Records(database, "wholes").inserting(Draft(identity, {}).owned_by(None)))
-        await database.write(Records(database, "things").inserting(Draft("mine", {}, "w2").owned_by(None)))
+            await database.write(RecordTable(database, "wholes").inserting(Draft(identity, {}).owned_by(None)))
+        await database.write(RecordTable(database, "things").inserting(Draft("mine", {}, "w2").owned_by(None)))
         found = compile_filter(clauses(*FILTERS[name]), database.dialect)
         for parent in ("w2", "w3"):
             page = Page(21, parent=parent)

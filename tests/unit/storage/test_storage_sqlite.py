@@ -18,7 +18,7 @@ from server.storage.database.database import Database, DatabaseUnavailable
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.database.sqlite import SqliteDatabase
 from server.storage.records.record import Draft
-from server.storage.records.table import Records
+from server.storage.records.table import RecordTable
 from tests.databases import opened
 
 
@@ -31,7 +31,7 @@ def with_file(path: Path, work: Callable[[Database], Awaitable[None]]) -> None:
 
 
 async def add(database: Database, identity: str, body: str = "") -> None:
-    await database.write(Records(database, "things").inserting(Draft(identity, {"text": body}).owned_by(None)))
+    await database.write(RecordTable(database, "things").inserting(Draft(identity, {"text": body}).owned_by(None)))
 
 
 def test_the_file_and_its_directory_are_made_for_their_owner_alone(tmp_path: Path) -> None:

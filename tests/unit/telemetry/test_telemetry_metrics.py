@@ -10,7 +10,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.telemetry.gauges import Sample
+from server.telemetry.gauges import GaugeSample
 from server.telemetry.metrics import Metrics
 from server.telemetry.shared import SHARED_DIRECTORY, forget_process
 
@@ -21,8 +21,8 @@ def value(metrics: Metrics, name: str, **labels: str) -> float:
     return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
 
-def sample(openings: int = 0, failures: int = 0, live: str | None = "r1") -> Sample:
-    return Sample(False, openings, "r1", live, 3, failures)
+def sample(openings: int = 0, failures: int = 0, live: str | None = "r1") -> GaugeSample:
+    return GaugeSample(False, openings, "r1", live, 3, failures)
 
 
 def test_what_is_counted_elsewhere_is_taken_over_once() -> None:
