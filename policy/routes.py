@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from policy.regexes import REGEX_PREFIX, regex, spelled_out
@@ -15,6 +16,16 @@ METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
 PUBLIC_ROUTES: Final = (Route("GET", "/v1/health"), Route("GET", "/v1/version"))
 """What needs no token even where authentication is configured; the route policy can still close it."""
+
+
+_PLACEHOLDER: Final = re.compile(r"(?<=/)(?:\{[^/{}]+\}|<[^/<>]+>|:[A-Za-z_]\w*)(?=[/*]|$)")
+"""A part of a path as frameworks write a variable one: `{file_id}`, `<file_id>`, `:file_id`."""
+
+
+def placeholder(path: str) -> str | None:
+    """The first part of `path` that looks like a variable one, which it isn't here; None if there is none."""
+    found = _PLACEHOLDER.search(path)
+    return found[0] if found else None
 
 
 def normalize_path(path: str) -> str:
@@ -39,6 +50,11 @@ def path_pattern(scalar: Scalar, invalid: Severity, findings: Findings) -> PathP
     elif "*" in path:
         message = f"a `*` inside {quoted(text)} is an ordinary character; only one at the end is a wildcard"
         findings.warning("literal-star", scalar.span, message, f"write {quoted(spelled_out(text, '[^/]*'))}")
+    elif found := placeholder(path):
+        message = f"{quoted(found)} in {quoted(text)} stands for itself alone"
+        parts = "[^/]+".join(map(re.escape, _PLACEHOLDER.split(path)))
+        hint = f"write {quoted(f'{REGEX_PREFIX}^{parts}' + ('' if is_prefix else '$'))} for any name"
+        findings.warning("literal-placeholder", scalar.span, message, hint)
     return PathPrefix(path) if is_prefix else ExactPath(normalize_path(path))
 
 
@@ -51,4 +67,4 @@ def _remedy(text: str) -> str:
         return f"write the path alone: {quoted('/' + after_host)}"
     if "*" in text:
         return f"write {quoted(spelled_out(text, '.*'))}, or `*` for every route"
-    return f"did you mean {quoted('/' + text)}?"
+    return f"did you mean {quoted('/' + text.lstrip(' /'))}?"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from policy.routes import placeholder
 from policy.scopes import Names
 from policy.source.diagnostics import did_you_mean, quoted
 from policy.vocabulary import RESOURCE_TYPES, TYPE_SYNONYMS, type_of_record
@@ -118,6 +119,10 @@ class Shape:
         if self.path == _PATH:
             if value.endswith("*"):
                 return f"no `*` of {self.named} stands for other characters; write `startswith({self.spelled}, …)`"
+            if found := placeholder(value):
+                return (
+                    f"{quoted(found)} in {self.named} stands for itself alone; write `regex.match(…, {self.spelled})`"
+                )
             sound = value.startswith("/") and (value == "/" or not value.endswith("/")) and "?" not in value
             return (
                 None if sound else f"{self.named} is never {quoted(value)}; it begins with `/` and doesn't end with it"

@@ -314,3 +314,26 @@ def test_a_regex_of_no_type_is_an_error_in_a_forbid(pattern: str, hint: str) -> 
 def test_nothing_is_said_of_a_regex_that_may_be_about_a_type(pattern: str) -> None:
     rule = f"{{forbid: {{actions: read, resource: '{pattern}'}}}}"
     assert codes(read_auth(f"access_policy: [{rule}]")[1]) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("/v1/files/{file_id}", "write `regex:^/v1/files/[^/]+$` for any name"),
+        ("/v1/files/<file_id>/content", "write `regex:^/v1/files/[^/]+/content$` for any name"),
+        ("/v1/conversations/:id/items/{item}", "write `regex:^/v1/conversations/[^/]+/items/[^/]+$` for any name"),
+        ("/v1/files/{file_id}/*", "write `regex:^/v1/files/[^/]+/` for any name"),
+        ("/v1/files/{file_id:path}", "write `regex:^/v1/files/[^/]+$` for any name"),
+    ],
+)
+def test_a_variable_part_of_a_path_is_pointed_out(text: str, hint: str) -> None:
+    _, found = route_rules(f"- forbid: {{paths: {json.dumps(text)}}}\n- permit: {{paths: '*'}}")
+    assert [one.hint for one in found if one.code == "literal-placeholder"] == [hint]
+
+
+@pytest.mark.parametrize(
+    "text", ["/v1/files", "/v1/models/llama:8b", "/v1/models/a{b}", "/v1/models/::", "regex:^/a{2}$"]
+)
+def test_other_paths_hold_no_variable_part(text: str) -> None:
+    _, found = route_rules(f"- forbid: {{paths: {json.dumps(text)}}}\n- permit: {{paths: '*'}}")
+    assert "literal-placeholder" not in codes(found)
