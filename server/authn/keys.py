@@ -23,6 +23,10 @@ ALGORITHMS: Final = frozenset((*RSA_ALGORITHMS, *CURVES.values()))
 """What a token may be signed with. python-jose has no PS256/384/512 and no EdDSA, so keys for those are unusable."""
 
 
+_PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+"""Members of private and symmetric keys (RFC 7518 sections 6.2.2, 6.3.2, 6.4)."""
+
+
 @dataclass(frozen=True, slots=True)
 class VerificationKey:
     """One public key, ready for each algorithm that its JWK allows; `kid` is None where the issuer gives it no name.
@@ -59,7 +63,8 @@ def parse_key_set(content: bytes) -> KeySet:
     """The usable keys of a JWK Set, perhaps none.
 
     A key is left out unless it is an RSA key of at least 2048 bits or a key on P-256, P-384 or P-521, meant for
-    signatures (`use`, `key_ops`, `alg` where present), and public: a set that publishes a private key has lost it.
+    signatures (`use`, `key_ops`, `alg` where present), and public: a set that publishes a private key, or a part of
+    one, has lost it, in all entries of that key.
     A member that is null counts as absent, and so does a `kid` that is no name (a number, empty, too long).
     Raises ValueError, with a sentence for the operator, where `content` is no JWK Set or has over 100 keys.
     """
@@ -71,15 +76,22 @@ def parse_key_set(content: bytes) -> KeySet:
         raise ValueError("the content is not a JWK Set")  # noqa: TRY004 - wrong content
     if len(found) > MAX_KEYS:
         raise ValueError(f"the JWK Set has more than {MAX_KEYS} keys")
-    return KeySet(tuple(key for entry in found if (key := _usable(entry)) is not None))
-
-
-def _usable(entry: object) -> VerificationKey | None:
-    if not isinstance(entry, dict):
-        return None
     # Some libraries write out every member that a key could have.
-    entry = {name: value for name, value in entry.items() if value is not None}
-    if "d" in entry or entry.get("use", "sig") != "sig":
+    entries = [{name: one[name] for name in one if one[name] is not None} for one in found if isinstance(one, dict)]
+    lost = {_material(entry) for entry in entries if not _PRIVATE.isdisjoint(entry)}
+    keys = (_usable(entry) for entry in entries)
+    return KeySet(tuple(key for key in keys if key is not None and key.material not in lost))
+
+
+def _material(entry: dict[str, Any]) -> tuple[str | int, ...]:
+    try:
+        return _public_part(entry)[2]
+    except Exception:  # noqa: BLE001 - an entry that can't be read is no key
+        return ()
+
+
+def _usable(entry: dict[str, Any]) -> VerificationKey | None:
+    if entry.get("use", "sig") != "sig":
         return None
     operations = entry.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:

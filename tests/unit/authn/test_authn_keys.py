@@ -61,6 +61,16 @@ def test_a_published_private_key_is_left_out(rsa_signer: Signer) -> None:
     assert parse_key_set(jwk_set(rsa_signer.jwk(**private_members(rsa_signer)))).keys == ()
 
 
+@pytest.mark.parametrize("member", ["d", "p", "q", "dp", "dq", "qi", "oth"])
+@pytest.mark.parametrize("use", ["sig", "enc"])
+def test_a_part_of_a_private_key_is_enough_and_counts_for_all_its_entries(
+    member: str, use: str, rsa_signer: Signer, ec_signer: Signer
+) -> None:
+    private = rsa_signer.jwk(**{member: "AQAB", "use": use, "kid": "other"})
+    keys = parse_key_set(jwk_set(rsa_signer, private, ec_signer)).keys
+    assert [key.kid for key in keys] == [ec_signer.kid]
+
+
 @pytest.mark.parametrize(("bits", "usable"), [(1024, False), (2047, False), (2048, True)])
 def test_an_rsa_key_needs_2048_bits(bits: int, usable: bool) -> None:
     signer = Signer.rsa("key", bits)
