@@ -134,8 +134,8 @@ IDENTITY_MISTAKES = (
     Mistake(
         "a reading that fails uses up the allowance",
         "server/authn/jwks.py",
-        "        except (ExchangeFailed, ValueError) as failure:\n            self._fail()\n",
-        "        except (ExchangeFailed, ValueError) as failure:\n            self._allowance.use()\n",
+        "        except (ServiceFailed, ValueError) as failure:\n            self._fail()\n",
+        "        except (ServiceFailed, ValueError) as failure:\n            self._allowance.use()\n",
     ),
     Mistake(
         "a token is refused by keys that were read before it came",
@@ -247,7 +247,7 @@ IDENTITY_MISTAKES = (
     ),
     Mistake(
         "a request is paid for before the policy is asked",
-        "server/http/route_guard.py",
+        "server/authz/request_authorization.py",
         "        try:\n            await self._pep.check_route(",
         "        await self._settle()\n        try:\n            await self._pep.check_route(",
     ),

@@ -116,8 +116,8 @@ PROVIDER_MISTAKES = (
     Mistake(
         "a refused list of models is a sign of health",
         "server/inference/providers/openai_compatible.py",
-        "                if response.status == 200:\n                    return Health",
-        "                if response.status < 500:\n                    return Health",
+        "                if response.status == 200:\n                    return ProviderHealth",
+        "                if response.status < 500:\n                    return ProviderHealth",
     ),
     Mistake(
         "answers may come compressed",

@@ -49,19 +49,19 @@ REQUEST_MISTAKES = (
     ),
     Mistake(
         "a conflict is tried again",
-        "server/http/errors.py",
+        "server/http/error_table.py",
         'code="conflict", headers={"x-should-retry": "false"})',
         'code="conflict")',
     ),
     Mistake(
         "a change in doubt is tried again",
-        "server/http/errors.py",
+        "server/http/error_table.py",
         'wait = _SOON | {"x-should-retry": "false"}',
         "wait = _SOON",
     ),
     Mistake(
         "a full disk is tried again",
-        "server/http/errors.py",
+        "server/http/error_table.py",
         'code="storage_full", headers={"x-should-retry": "false"})',
         'code="storage_full")',
     ),

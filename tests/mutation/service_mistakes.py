@@ -37,7 +37,7 @@ SERVICE_MISTAKES = (
     ),
     Mistake(
         "a refused resource costs nothing",
-        "server/http/route_guard.py",
+        "server/authz/request_authorization.py",
         "await self._settle()\n            raise",
         "self.judged = True\n            raise",
     ),
