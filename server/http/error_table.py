@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -31,24 +32,38 @@ _log: Final = logging.getLogger("ostiary.api")
 
 
 def error_of(error: Exception, request_id: str) -> ApiError:
-    """What the caller is told about `error`; one that nobody expected is logged here and told nothing about."""
+    """Return what the caller is told about `error`; an exception without a row is logged, and told as a fault of ours.
+
+    A row stands for the subclasses of its exception too, unless they have their own.
+    """
     for kind in type(error).__mro__:
-        told = _TOLD.get(kind)
-        if told is not None:
-            return told(error, request_id)
+        answer = _ANSWERS.get(kind)
+        if answer is not None:
+            return answer(error, request_id)
     log_fault(_log, f"{request_id}: the request failed", error)
     return internal(request_id)
 
 
-def _policy_unavailable(error: PolicyUnavailable, request_id: str) -> ApiError:
-    _log.warning("%s: no decision could be had: %s", request_id, error.reason)
-    sentence = "the policy engine gave no decision, so nothing is allowed; try again"
-    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, code="policy_unavailable", headers=_SOON)
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One answer that does not depend on the exception's values.
 
+    The caller reads `sentence`, or the exception's own text where it is None. With a `level`, `logged` is logged with
+    the request's id and the exception's text.
+    """
 
-def _bad_token(error: AuthenticationFailed, _request_id: str) -> ApiError:
-    challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
-    return ApiError(HTTPStatus.UNAUTHORIZED, str(error), code="invalid_api_key", headers=challenge)
+    status: HTTPStatus
+    code: str
+    sentence: str | None
+    headers: Mapping[str, str]
+    level: int | None = None
+    logged: str = "%s: %s"
+
+    def __call__(self, error: Exception, request_id: str) -> ApiError:
+        if self.level is not None:
+            _log.log(self.level, self.logged, request_id, error)
+        sentence = str(error) if self.sentence is None else self.sentence
+        return ApiError(self.status, sentence, code=self.code, headers=self.headers)
 
 
 def _identity_unavailable(error: IdentityUnavailable, _request_id: str) -> ApiError:
@@ -57,42 +72,8 @@ def _identity_unavailable(error: IdentityUnavailable, _request_id: str) -> ApiEr
 
 
 def _quota_exceeded(error: QuotaExceeded, _request_id: str) -> ApiError:
-    wait = {"Retry-After": str(error.standing.resets_in), "x-should-retry": "false"}
+    wait = {"Retry-After": str(error.standing.resets_in)} | _NO_RETRY
     return ApiError(HTTPStatus.TOO_MANY_REQUESTS, str(error), code="insufficient_quota", headers=wait)
-
-
-def _too_many_at_once(_error: TooManyAtOnce, _request_id: str) -> ApiError:
-    sentence = "too many of your requests are under way; wait until one of them is answered"
-    return ApiError(HTTPStatus.TOO_MANY_REQUESTS, sentence, code="rate_limit_exceeded", headers=_SOON)
-
-
-def _quota_unavailable(error: CountersUnavailable, request_id: str) -> ApiError:
-    _log.warning("%s: nothing could be counted: %s", request_id, error)
-    sentence = "the quota can't be counted now, so nothing is allowed; try again"
-    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, code="quota_unavailable", headers=_SOON)
-
-
-def _storage_unavailable(error: DatabaseUnavailable, request_id: str) -> ApiError:
-    _log.warning("%s: %s", request_id, error)
-    if isinstance(error, InDoubt):
-        # A client that tries again by itself might do twice what was done.
-        sentence = "the records were lost touch with, and it isn't known whether this was done; look, then try again"
-        wait = _SOON | {"x-should-retry": "false"}
-        return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, code="storage_unavailable", headers=wait)
-    sentence = "the records can't be reached now, and nothing was changed; try again"
-    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, code="storage_unavailable", headers=_SOON)
-
-
-def _blobs_unavailable(error: BlobsUnavailable, request_id: str) -> ApiError:
-    _log.warning("%s: %s", request_id, error)
-    sentence = "the bytes of files can't be kept or fetched now, and nothing was changed; try again"
-    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, code="storage_unavailable", headers=_SOON)
-
-
-def _blobs_full(error: BlobsFull, request_id: str) -> ApiError:
-    _log.error("%s: %s", request_id, error)
-    sentence = "there is no room for this file, and nothing of it was kept"
-    return ApiError(HTTPStatus.INSUFFICIENT_STORAGE, sentence, code="storage_full", headers={"x-should-retry": "false"})
 
 
 def _blob_missing(error: BlobMissing, request_id: str) -> ApiError:
@@ -100,34 +81,85 @@ def _blob_missing(error: BlobMissing, request_id: str) -> ApiError:
     return internal(request_id)
 
 
-def _conflict(_error: Exception, _request_id: str) -> ApiError:
-    sentence = "another request has made or changed this at the same time; read it again"
-    return ApiError(HTTPStatus.CONFLICT, sentence, code="conflict", headers={"x-should-retry": "false"})
+_NO_RETRY: Final = {"x-should-retry": "false"}
 
+_CONFLICT: Final = _Row(
+    HTTPStatus.CONFLICT,
+    "conflict",
+    "another request has made or changed this at the same time; read it again",
+    _NO_RETRY,
+)
 
-_TOLD: Final[Mapping[type, Callable[[Any, str], ApiError]]] = {
+_ANSWERS: Final[Mapping[type, Callable[[Any, str], ApiError]]] = {
     ApiError: lambda error, _request_id: error,
     AccessDenied: lambda error, _request_id: access_denied(error),
     NotFound: lambda error, _request_id: not_found(error.identity),
-    AlreadyThere: _conflict,
-    Contended: _conflict,
-    ParentGone: _conflict,
-    PolicyUnavailable: _policy_unavailable,
-    AuthenticationFailed: _bad_token,
+    AlreadyThere: _CONFLICT,
+    Contended: _CONFLICT,
+    ParentGone: _CONFLICT,
+    PolicyUnavailable: _Row(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "policy_unavailable",
+        "the policy engine gave no decision, so nothing is allowed; try again",
+        _SOON,
+        logging.WARNING,
+        "%s: no decision could be had: %s",
+    ),
+    AuthenticationFailed: _Row(
+        HTTPStatus.UNAUTHORIZED, "invalid_api_key", None, {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+    ),
     IdentityUnavailable: _identity_unavailable,
     QuotaExceeded: _quota_exceeded,
-    TooManyAtOnce: _too_many_at_once,
-    CountersUnavailable: _quota_unavailable,
-    DatabaseUnavailable: _storage_unavailable,
-    BlobsUnavailable: _blobs_unavailable,
-    BlobsFull: _blobs_full,
+    TooManyAtOnce: _Row(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "rate_limit_exceeded",
+        "too many of your requests are under way; wait until one of them is answered",
+        _SOON,
+    ),
+    CountersUnavailable: _Row(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "quota_unavailable",
+        "the quota can't be counted now, so nothing is allowed; try again",
+        _SOON,
+        logging.WARNING,
+        "%s: nothing could be counted: %s",
+    ),
+    DatabaseUnavailable: _Row(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "storage_unavailable",
+        "the records can't be reached now, and nothing was changed; try again",
+        _SOON,
+        logging.WARNING,
+    ),
+    # A client that tries again by itself might do twice what was done.
+    InDoubt: _Row(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "storage_unavailable",
+        "the records were lost touch with, and it isn't known whether this was done; look, then try again",
+        _SOON | _NO_RETRY,
+        logging.WARNING,
+    ),
+    BlobsUnavailable: _Row(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "storage_unavailable",
+        "the bytes of files can't be kept or fetched now, and nothing was changed; try again",
+        _SOON,
+        logging.WARNING,
+    ),
+    BlobsFull: _Row(
+        HTTPStatus.INSUFFICIENT_STORAGE,
+        "storage_full",
+        "there is no room for this file, and nothing of it was kept",
+        _NO_RETRY,
+        logging.ERROR,
+    ),
     BlobMissing: _blob_missing,
 }
-"""What callers are told about each kind of failure; a kind stands for those derived from it."""
+"""The answer to each kind of exception; a function where it depends on the exception's values."""
 
 
 async def last_resort(request: Request, error: Exception) -> Response:
-    """The answer to a fault in the guards themselves."""
+    """Answer a fault in the guards themselves."""
     request_id = state_of(request.scope).request_id
     response = error_of(error, request_id).response()
     response.headers["x-request-id"] = request_id
@@ -135,7 +167,7 @@ async def last_resort(request: Request, error: Exception) -> Response:
 
 
 async def routing_error(request: Request, error: Exception) -> Response:
-    """The router's own errors: no such path, or not with this method."""
+    """Answer the router's own errors: no such path, or not with this method."""
     if not isinstance(error, HTTPException):
         raise error
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -148,15 +180,15 @@ async def routing_error(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> set[str]:
-    """Every method of a path; each route knows only its own."""
+    """Return every method of a path; each route knows only its own."""
     routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
     return {method for route in routes for method in route.methods}
 
 
 class Envelopes:
-    """Turns what is raised behind it into an envelope, as long as no byte of an answer has been sent.
+    """Turns exceptions of the application into error answers, as long as no byte of an answer has been sent.
 
-    That something is not there is said after an even time, since it may be there for others.
+    A 404 is sent after an even time, since the object may exist for other callers.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -50,20 +50,20 @@ REQUEST_MISTAKES = (
     Mistake(
         "a conflict is tried again",
         "server/http/error_table.py",
-        'code="conflict", headers={"x-should-retry": "false"})',
-        'code="conflict")',
+        'same time; read it again",\n    _NO_RETRY,',
+        'same time; read it again",\n    _SOON,',
     ),
     Mistake(
         "a change in doubt is tried again",
         "server/http/error_table.py",
-        'wait = _SOON | {"x-should-retry": "false"}',
-        "wait = _SOON",
+        "_SOON | _NO_RETRY,",
+        "_SOON,",
     ),
     Mistake(
         "a full disk is tried again",
         "server/http/error_table.py",
-        'code="storage_full", headers={"x-should-retry": "false"})',
-        'code="storage_full")',
+        'nothing of it was kept",\n        _NO_RETRY,',
+        'nothing of it was kept",\n        _SOON,',
     ),
     Mistake(
         "a chat of any size is stored",
