@@ -167,7 +167,7 @@ class PolicyEnforcementPoint:
         milliseconds, missing = _since(began), None if fault is None else fault.reason
         if route is not None:
             lines += lines_of(context.request_id, decision_id, questions[0], first or missing or "", milliseconds)
-        if resources:
+        if resources and (first is None or not first.refuses_route):
             record = ListRecord(context.request_id, decision_id, context.principal, Action.READ, kind)
             lines.append(record.line(None if first is None else first.revision, missing, tally, milliseconds))
         if lines:
@@ -199,7 +199,8 @@ class PolicyEnforcementPoint:
             await write(_new_id(), repeat(failure.reason))
             raise
         decision_id = answers[0].decision_id or _new_id()
-        await write(decision_id, answers)
+        # Where the route is refused, nothing else is given out or written down.
+        await write(decision_id, answers[:1] if answers[0].refuses_route else answers)
         _enter(context, questions[0], answers[0], decision_id)
         return _permitted(questions, answers, decision_id, ListTally())
 
@@ -262,7 +263,7 @@ def _enter(context: RequestContext, question: Question, answer: Answer, decision
     route = answer.route
     if route is None:
         return
-    if route.verdict is not Verdict.PERMIT:
+    if answer.refuses_route:
         raise AccessDenied(route, decision_id, question, of_route=True)
     context.decision_id, context.revision = decision_id, answer.revision
     if route.obligations:

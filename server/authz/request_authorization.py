@@ -67,11 +67,12 @@ class EnforcementPoint(Protocol):
 class Gate:
     """One request's way to the policy.
 
-    `judged` once the policy has allowed the route; `silent` once it gave no answer. `requires_token` says that
-    authentication is configured, so that a caller without a token is asked for one where it is refused.
+    `judged` once the policy has allowed the route; `silent` once it gave no answer. A refusal of the route stands.
+    `requires_token` says that authentication is configured, so that a caller without a token is asked for one where it
+    is refused.
     """
 
-    __slots__ = ("_context", "_pep", "_route", "charge", "judged", "requires_token", "silent")
+    __slots__ = ("_context", "_pep", "_refused", "_route", "charge", "judged", "requires_token", "silent")
 
     def __init__(
         self,
@@ -89,6 +90,7 @@ class Gate:
         self.requires_token = requires_token
         self.judged = False
         self.silent = False
+        self._refused: ApiError | None = None
 
     @property
     def lacks_token(self) -> bool:
@@ -102,6 +104,8 @@ class Gate:
         """
         if self.judged:
             return
+        if self._refused is not None:
+            raise self._refused
         try:
             await self._pep.check_route(self._context, self._route)
         except AccessDenied as denied:
@@ -178,4 +182,5 @@ class Gate:
             await self.charge.pay(self._context.limit)
 
     def _refusal(self, denied: AccessDenied) -> ApiError:
-        return unauthenticated(denied) if self.lacks_token else access_denied(denied)
+        self._refused = unauthenticated(denied) if self.lacks_token else access_denied(denied)
+        return self._refused

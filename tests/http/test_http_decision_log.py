@@ -211,3 +211,48 @@ def test_a_budget_that_is_used_up_leaves_a_line_that_names_the_limit(house: Deci
         2,
     )
     assert stopped["used"] == 0
+
+
+SHUT = """
+    version: 2
+    apis: [inference]
+    providers:
+      inference:
+      - {provider_id: echo, provider_type: inline::echo}
+    models:
+    - {model_id: open, provider_id: echo}
+    server:
+      auth:
+        provider_config: {type: custom, endpoint: "https://auth.example.com/validate"}
+        access_policy: [{permit: {actions: [create, read, update, delete]}}]
+        route_policy:
+        - permit: {paths: "*"}
+          when: user with admin in roles
+"""
+
+
+def test_a_refused_route_is_asked_about_once_and_looks_like_no_use(opa_binary: Path, tmp_path: Path) -> None:
+    """Handlers ask about route and resource together; their permit for the resource is none for the request."""
+    body = {"model": "open", "messages": [{"role": "user", "content": "hi"}]}
+    with decided(SHUT, opa_binary, tmp_path, authenticator=ByToken()) as house:
+        for path in (
+            "/v1/models",
+            "/v1/models/echo/open",
+            "/v1/providers/echo",
+            "/v1/health/ready",
+            "/v1/files",
+            "/v1/files/file-x",
+            "/v1/conversations/conv_x/items",
+            "/v1/health",
+            "/v1/nothing",
+        ):
+            refused = house.address.get(path, BOB)
+            assert refused.status == 403, path
+            (line,) = lines(house, refused)
+            assert (line["kind"], line["effect"], line["route"]) == ("route", "deny", f"GET {path}")
+            assert line["decision_id"] in refused.error["message"]
+        for path, sent in (("/v1/chat/completions", body), ("/v1/conversations", {}), ("/v1/prompts", {"prompt": "x"})):
+            refused = house.address.post(path, sent, BOB)
+            (line,) = lines(house, refused)
+            assert (refused.status, line["kind"], line["effect"]) == (403, "route", "deny")
+            assert line["decision_id"] in refused.error["message"]

@@ -46,6 +46,11 @@ class Answer:
     resource: Decision | None
     decision_id: str | None = None
 
+    @property
+    def refuses_route(self) -> bool:
+        """Whether the request ends here, whatever is said about its resource."""
+        return self.route is not None and self.route.verdict is not Verdict.PERMIT
+
 
 @dataclass(frozen=True, slots=True)
 class OpaReply:

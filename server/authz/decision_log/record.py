@@ -76,9 +76,10 @@ def lines_of(
 ) -> Iterator[str]:
     """One JSON object for each part of the question; `answer` is the reason as a text where there is no answer.
 
-    Both parts of one question carry its `decision_id`. `made` are the ids of the records that a create is about.
-    Times are UTC, RFC 3339, to the millisecond. Everything but printable ASCII is escaped, so that no value can end a
-    line or move a terminal's cursor. Built piece by piece, since it is done for every decision: `json.dumps` takes
+    Where the route is refused there is no line about the resource: a permit in it would look like a use. Both parts of
+    one question carry its `decision_id`. `made` are the ids of the records that a create is about. Times are UTC, RFC
+    3339, to the millisecond. Everything but printable ASCII is escaped, so that no value can end a line or move a
+    terminal's cursor. Built piece by piece, since it is done for every decision: `json.dumps` takes
     three times as long.
     """
     revision = None if isinstance(answer, str) else answer.revision
@@ -87,7 +88,7 @@ def lines_of(
         head = _head(LineKind.ROUTE, request_id, decision_id, question.principal, revision)
         outcome = _outcome(answer if isinstance(answer, str) else answer.route)
         yield f'{head},"route":{_of_route(route)},{outcome},"milliseconds":{milliseconds:.3f}}}'
-    if action is not None and resource is not None:
+    if action is not None and resource is not None and (isinstance(answer, str) or not answer.refuses_route):
         head = _head(LineKind.RESOURCE, request_id, decision_id, question.principal, revision)
         outcome = _outcome(answer if isinstance(answer, str) else answer.resource)
         asked = f'"action":{_text(action)},"resource":{_text(subject(resource, made))}'

@@ -72,3 +72,9 @@ def test_attributes_stay_out_of_the_log() -> None:
     (line,) = lines_of("req_1", "d1", READ, read_answer(answer(resource=decision()), READ), 0)
     assert "developer" in dict(ALICE.attributes)["roles"]
     assert "developer" not in line
+
+
+def test_a_refused_route_has_no_line_about_a_resource() -> None:
+    refused = read_answer(answer(route=decision(effect="deny"), resource=decision()), BOTH)
+    (line,) = lines_of("req_1", "d1", BOTH, refused, 1)
+    assert (json.loads(line)["kind"], json.loads(line)["effect"]) == ("route", "deny")
