@@ -18,7 +18,7 @@ CREATE TABLE "{table}" (
 CREATE INDEX "{table}_by_owner" ON "{table}" (owner_principal, owner_issuer, ordering, id);
 CREATE INDEX "{table}_by_parent" ON "{table}" (parent, ordering, id);
 CREATE INDEX "{table}_by_origin" ON "{table}" (origin) WHERE origin = 'config';
--- Of an expression, so that no statement uses it that doesn't say so: see `server.storage.records.list_statement`.
+-- Of an expression, so that no statement uses it that doesn't say so: see `server.storage.selecting`.
 CREATE INDEX "{table}_by_age" ON "{table}" ((ordering + 0), id);
 CREATE INDEX "{table}_by_end" ON "{table}" (expires_at) WHERE expires_at IS NOT NULL;
 CREATE FUNCTION "{table}_owner_never_changes"() RETURNS trigger LANGUAGE plpgsql AS $body$

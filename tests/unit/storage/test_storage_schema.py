@@ -199,3 +199,13 @@ def start(kind: str, where: str, barrier: object) -> None:
 
 def _database(kind: str, where: str) -> Database:
     return SqliteDatabase(Path(where)) if kind == "sqlite" else PostgresDatabase(where)
+
+
+def test_a_migration_that_databases_have_never_changes_not_even_its_comments() -> None:
+    """A start refuses a database whose ledger has another checksum: for a change, write one more migration."""
+    known = {
+        "sqlite": ["2da63924edd7bbfec8653fdb6165f201bdf0c82f3ad1aaa4a401717b5fa91e6e"],
+        "postgresql": ["3df102846b420b847be27850564665705001f8dd9c938d32ab23ac1ea822eb0f"],
+    }
+    for kind, checksums in known.items():
+        assert [migration.checksum for migration in migrations(kind)][: len(checksums)] == checksums
