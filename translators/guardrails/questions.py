@@ -6,7 +6,7 @@ OPA checks what is written as `input.…`; this follows the question into functi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from translators.guardrails.rules import Modules
 from translators.guardrails.shapes import Shape, question
 from translators.guardrails.sight import Sight
 from translators.guardrails.trees import calls, imports, name_of, nodes, place
-from translators.guardrails.values import refused_values
+from translators.guardrails.values import compared_ids, refused_values
 
 _ROUNDS: Final = 4
 """How deep functions call each other with the question before it is lost from sight."""
@@ -34,6 +34,8 @@ def check_questions(modules: Modules, names: Names, findings: Findings) -> list[
     for _ in range(_ROUNDS):
         params = _parameters(modules, root, named, params)
     asked: list[tuple[str, Span]] = []
+    ids: dict[Span, Shape] = {}
+    places: set[tuple[str, ...]] = set()
     for path, module in modules.items():
         for rule in module.get("rules", ()):
             sight = Sight(root, imports(module), named, rule, params.get(name_of(rule), []))
@@ -43,7 +45,20 @@ def check_questions(modules: Modules, names: Names, findings: Findings) -> list[
             for span, message in told:
                 findings.error(CODE, span, message)
             asked += _attributes(path, rule, sight)
+            ids |= compared_ids(path, rule, sight)
+            places |= {shape.path for node in nodes(rule) if isinstance(shape := sight.shape(node), Shape)}
+    if names.issuers.several:
+        _report_ids(ids, places, findings)
     return asked
+
+
+def _report_ids(ids: Mapping[Span, Shape], places: Collection[tuple[str, ...]], findings: Findings) -> None:
+    """Report each id that is compared while no guardrail asks who vouches for it: another issuer may have it, too."""
+    for span, shape in ids.items():
+        issuer = (*shape.path[:-1], "issuer")
+        if issuer not in places:
+            message = f"{shape.named} may be somebody else's with each of the issuers that are configured"
+            findings.error(CODE, span, message, f"ask for {quoted('.'.join(issuer))} as well")
 
 
 def _parameters(modules: Modules, root: Shape, named: Mapping[str, Tree], before: Params) -> Params:

@@ -8,12 +8,14 @@ from typing import Final
 
 from policy.source.diagnostics import Span, quoted
 from translators.guardrails.checking import Tree
+from translators.guardrails.constants import LITERALS
 from translators.guardrails.shapes import Shape
 from translators.guardrails.sight import Sight
 from translators.guardrails.trees import calls, nodes, place, text_of
 
 _EQUALITY: Final = {("equal",), ("eq",), ("neq",)}
 _MEMBERSHIP: Final = ("internal", "member_2")
+_IDS: Final = {("input", "principal", "id"), ("input", "resource", "owner", "id")}
 _PAIRS: Final = ("internal", "member_3")
 _PARTS: Final = {("startswith",), ("endswith",), ("contains",)}
 
@@ -37,6 +39,18 @@ def refused_values(path: Path, rule: Tree, sight: Sight) -> Iterator[tuple[Span,
             yield from ((place(path, node), found) for found in _never_keys(node, sight) if found)
         if isinstance(node.get("body"), list):
             yield from _never_both(path, node["body"], sight)
+
+
+def compared_ids(path: Path, rule: Tree, sight: Sight) -> dict[Span, Shape]:
+    """The ids of callers and owners that are compared with literals, by the places of the comparisons."""
+    found: dict[Span, Shape] = {}
+    for node, function, operands in calls(rule):
+        if function in _EQUALITY | {_MEMBERSHIP} and len(operands) == 2:
+            for one, other in (operands, reversed(operands)):
+                shape = sight.shape(one)
+                if isinstance(shape, Shape) and shape.path in _IDS and sight.literal(other).get("type") in LITERALS:
+                    found[place(path, node)] = shape
+    return found
 
 
 def _never_equal(left: Tree, right: Tree, sight: Sight) -> Iterator[str | None]:

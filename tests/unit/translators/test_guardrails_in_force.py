@@ -300,3 +300,28 @@ def test_an_issuer_that_vouches_for_nobody_here_is_refused(folder: Path, issuer:
     else:
         with pytest.raises(InvalidDocument, match=r"`input\.principal\.issuer` is never `https://c\.example`"):
             loaded(folder, g=HEAD + rule)
+
+
+@pytest.mark.parametrize("provider", ["issuers: [{issuer: a}, {issuer: b}]", "issuers: [{issuer: a}]", "issuer: a"])
+@pytest.mark.parametrize(
+    ("body", "compared"),
+    [
+        ('input.principal.id != "ops"', "principal"),
+        ('not input.principal.id in {"ops"}', "principal"),
+        ('staff := {"ops"}\n\n\tinput.principal.id in staff', "principal"),
+        ('input.resource.owner.id == "ops"', "resource.owner"),
+        ('input.principal.id == "ops"\n\tinput.principal.issuer == "a"', None),
+        ('input.principal.id == input.resource.owner.id\n\tinput.action == "delete"', None),
+    ],
+)
+def test_with_several_issuers_an_id_is_not_enough(folder: Path, provider: str, body: str, compared: str | None) -> None:
+    of = f"    provider_config: {{type: oauth2_token, {provider}}}"
+    config = [of if "provider_config" in line else line for line in CONFIG.splitlines()]
+    (folder.parent / "config.yaml").write_text("\n".join(config) + "\n")
+    rule = f'deny contains {{"reason": "no"}} if {{\n\t{body}\n}}\n'
+    if compared is None or provider.count("issuer:") < 2:
+        assert loaded(folder, g=HEAD + rule).warnings == ()
+    else:
+        with pytest.raises(InvalidDocument, match=rf"`input\.{compared}\.id` may be somebody else's") as caught:
+            loaded(folder, g=HEAD + rule)
+        assert caught.value.diagnostics[0].hint == f"ask for `input.{compared}.issuer` as well"
