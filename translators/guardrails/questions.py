@@ -122,7 +122,8 @@ def _reasons(rule: Tree, key: Tree) -> list[Tree]:
         for expression in rule.get("body", ())
         if isinstance(terms := expression.get("terms"), list)
         and terms[0]["value"][0]["value"] == "assign"
-        and terms[1].get("value") in said
+        and terms[1].get("type") == "var"
+        and terms[1]["value"] in said
         and used[str(terms[1]["value"])] == 1
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from translators.guardrails.checking import Tree
 from translators.guardrails.constants import LITERALS
@@ -25,7 +26,8 @@ class Sight:
         self._schema: Schema = root.schema
         self._imported = imported
         self._shapes: dict[str, Shape | None] = {"input": root}
-        self._literals: dict[str, Tree | None] = dict(named)
+        # A name that the rule gives to something of its own hides the literal outside.
+        self._literals: dict[str, Tree | None] = {**named, **dict.fromkeys(_declared(rule))}
         for arg, shape in zip(rule["head"].get("args", ()), params, strict=False):
             if arg.get("type") == "var":
                 self._shapes[str(arg["value"])] = shape
@@ -92,3 +94,17 @@ class Sight:
     def _set(self, name: str, shape: Shape | None) -> None:
         # A name that stands for two things, in two scopes, is one that nothing is known of.
         self._shapes[name] = shape if self._shapes.get(name, shape) == shape else None
+
+
+def _declared(rule: Tree) -> set[str]:
+    """The variables that arguments, `some`, `every` and patterns on the left of `:=` make."""
+    found: list[Any] = [rule["head"].get("args", ())]
+    for node in nodes(rule):
+        terms = node.get("terms")
+        if isinstance(terms, list) and terms[0]["value"][0]["value"] == "assign" and terms[1].get("type") != "var":
+            found.append(terms[1])
+        for symbol in node.get("symbols", ()):
+            found.append(symbol["value"][1:-1] if symbol.get("type") == "call" else symbol)
+        if "domain" in node:
+            found += (node.get("key"), node.get("value"))
+    return {str(node["value"]) for node in nodes(found) if node.get("type") == "var"}
