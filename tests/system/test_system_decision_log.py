@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -166,3 +167,24 @@ def test_the_token_of_an_opa_elsewhere_is_written_nowhere(
     assert token not in server.banner
     holders = [path for path in tmp_path.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
     assert holders == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is always full")
+def test_readiness_blames_a_full_disk_and_not_the_policy_engine(tmp_path: Path, environ: dict[str, str]) -> None:
+    with running(written(tmp_path, OPEN.replace("LOG", "/dev/full")), environ) as server:
+
+        def report() -> dict[str, Any]:
+            answer = httpx.get(f"{server.address}/v1/health/ready", trust_env=False)
+            return dict(answer.json(), code=answer.status_code)
+
+        assert eventually(lambda: report()["code"] == 503)
+        first = report()
+        time.sleep(1.1)
+        second = report()
+        for said in (first, second):
+            assert (said["code"], said["status"]) == (503, "unavailable")
+            assert said["policy"]["reason"] == "the decision log can't be written"
+            states = {name: each["state"] for name, each in said["dependencies"].items()}
+            assert (states["policy"], states["decision_log"]) == ("ok", "down")
+        since = [said["dependencies"]["decision_log"]["since"] for said in (first, second)]
+        assert since[0] == since[1]

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from policy.vocabulary import Origin, Resource
-from server.authz.contract.errors import PolicyUnavailable
+from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.readiness import Readiness
 from server.authz.request_authorization import Gate
 from server.http.request_state import gate_of
@@ -42,6 +42,7 @@ class HealthRoutes:
         self._probe = probe
         self._version = version
         self._never_found = never_found
+        self._policy: Finding | None = None
 
     async def alive(self, request: Request) -> Response:
         """OK; since the route guard has asked the policy engine by now, that engine answers."""
@@ -54,17 +55,20 @@ class HealthRoutes:
         needs none.
         """
         gate = gate_of(request.scope)
-        silence = None
+        silence: PolicyUnavailable | None = None
         try:
             await gate.enter()
         except PolicyUnavailable as failure:
-            silence = failure.reason
+            silence = failure
         readiness = await self._probe.check()
-        if readiness.reason is None and silence is not None:
-            readiness = replace(readiness, reason=silence)
+        fault = readiness.reason
+        if fault is None and silence is not None:
+            readiness = replace(readiness, reason=silence.reason)
+            # A decision that can't be logged was made nevertheless.
+            fault = None if silence.failure is Failure.DECISION_LOG else silence.reason
         await self._dependencies.look()
         found = {each.name: each.finding for each in self._dependencies}
-        found["policy"] = _of_policy(readiness, found.get("policy"))
+        self._policy = found["policy"] = _of_policy(fault, found.get("policy", Finding(State.UNKNOWN)), self._policy)
         stopped = any(each.needed and found[each.name].state is State.DOWN for each in self._dependencies)
         ready = readiness.ready and gate.judged and not stopped
         hidden = await self._hidden(gate)
@@ -94,12 +98,17 @@ def _status(ready: bool, found: Iterable[Finding]) -> str:
     return "degraded" if any(each.state in (State.DEGRADED, State.DOWN) for each in found) else "ready"
 
 
-def _of_policy(readiness: Readiness, known: Finding | None) -> Finding:
-    """The policy engine as it has just been asked, which says more than its last use."""
-    state = State.OK if readiness.reason is None else State.DOWN
-    if known is not None and known.state is state:
-        return replace(known, reason=readiness.reason)
-    return Finding(state, time.time(), readiness.reason)
+def _of_policy(fault: str | None, used: Finding, shown: Finding | None) -> Finding:
+    """The policy engine as it has just been asked, which says more than its last use.
+
+    It has been so since its last use or the last report said so, whichever is the one that says the same.
+    """
+    state = State.OK if fault is None else State.DOWN
+    if used.state is state:
+        return replace(used, reason=fault)
+    if shown is not None and shown.state is state and (shown.since or 0) >= (used.since or 0):
+        return replace(shown, reason=fault)
+    return Finding(state, time.time(), fault)
 
 
 def _report(
