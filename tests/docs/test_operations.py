@@ -90,7 +90,8 @@ def _order() -> list[str]:
 
 def test_every_code_of_a_503_is_explained() -> None:
     texts = "".join(path.read_text() for path in (ROOT / "server").rglob("*.py"))
-    used = re.findall(r'(?:SERVICE_UNAVAILABLE|\b503),.{0,120}?code="([a-z_]+)"', texts, re.DOTALL)
+    named = r'(?:SERVICE_UNAVAILABLE|\b503),(?:\s*"([a-z_]+)"|.{0,120}?code="([a-z_]+)")'
+    used = [row or argument for row, argument in re.findall(named, texts, re.DOTALL)]
     assert {"policy_unavailable", "server_ending"} <= set(used)
     assert {cells[0] for cells in rows("code")} == {f"`{code}`" for code in used} | {"none"}
 
