@@ -1,4 +1,4 @@
-"""The values that guardrails give names to, such as `frozen := {"read", "delete"}`."""
+"""What guardrails give names to: values (`held := {"read"}`) and parts of the question (`who := input.principal`)."""
 
 from __future__ import annotations
 
@@ -32,9 +32,16 @@ def _constant(rules: list[Tree]) -> Tree | None:
         return None
     if all("key" in head and "value" not in head for head in heads):
         return {"type": "set", "value": [head["key"] for head in heads]}
-    if len(heads) == 1 and "key" not in heads[0] and heads[0].get("value", {}).get("type") in LITERALS:
-        return dict(heads[0]["value"])
-    return None
+    if len(heads) != 1 or "key" in heads[0]:
+        return None
+    value = dict(heads[0].get("value", {}))
+    return value if value.get("type") in LITERALS or is_of_input(value) else None
+
+
+def is_of_input(term: Tree) -> bool:
+    """Whether a term is written `input` or `input.…`."""
+    head = term["value"][0] if term.get("type") == "ref" else term
+    return head.get("type") == "var" and head["value"] == "input"
 
 
 def _is_plain(rule: Tree) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from translators.guardrails.checking import Tree
-from translators.guardrails.constants import LITERALS
+from translators.guardrails.constants import LITERALS, is_of_input
 from translators.guardrails.directory import PACKAGE
 from translators.guardrails.shapes import Schema, Shape
 from translators.guardrails.trees import nodes, reference, text_of
@@ -40,7 +40,9 @@ class Sight:
         if found is None:
             return None
         head, parts = found
-        shape: Shape | str | None = self._shapes.get(head)
+        named = self._literals.get(head)
+        alias = named if head not in self._shapes and named is not None and is_of_input(named) else None
+        shape: Shape | str | None = self._shapes.get(head) if alias is None else self.shape(alias)
         for part in parts:
             if not isinstance(shape, Shape):
                 return shape
