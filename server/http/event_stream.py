@@ -13,7 +13,7 @@ from server.http.errors import ApiError, internal, provider_error
 from server.http.open_streams import OpenStreams, StreamEnded
 from server.http.request_state import state_of
 from server.http.responses import send_piece
-from server.inference.provider import DONE, ChatRequest, ChatStream, Provider, ProviderFailed
+from server.inference.provider import DONE, ChatModel, ChatRequest, ChatStream, ProviderFailed
 from server.telemetry.faults import log_fault
 
 _HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -26,7 +26,7 @@ _log: Final = logging.getLogger("ostiary.api")
 
 
 class EventStream(Response):
-    """Asks a provider for a stream, and relays its events as they come.
+    """Asks a chat model for a stream, and relays its events as they come.
 
     What the provider refuses is an ApiError, since no byte is sent before it accepts; then the head goes out at once.
     If the provider breaks off, or the server stops, an `error` event is the last one; if the client goes, the
@@ -36,10 +36,10 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, provider: Provider, chat: ChatRequest, streams: OpenStreams) -> None:
+    def __init__(self, model: ChatModel, chat: ChatRequest, streams: OpenStreams) -> None:
         super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
-        self._provider = provider
+        self._model = model
         self._chat: ChatRequest | None = chat
         self._streams = streams
 
@@ -67,7 +67,7 @@ class EventStream(Response):
         if chat is None:
             raise RuntimeError("a stream is sent once")
         try:
-            return await self._provider.stream(chat)
+            return await self._model.stream(chat)
         except ProviderFailed as failure:
             raise provider_error(failure) from None
 

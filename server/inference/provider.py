@@ -1,4 +1,4 @@
-"""The seam between the server and whoever runs a model."""
+"""Providers of models: the connection and the capabilities that each implements, and the failures that it raises."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Pieces = Sequence[bytes | memoryview]
 
 
 class Fault(StrEnum):
-    """Whose fault a failure is, and so what the caller can do: mend the request, wait, or neither."""
+    """The party at fault, which tells the caller to mend the request, to wait, or to do neither."""
 
     REQUEST = "request"
     BUSY = "busy"
@@ -51,7 +51,7 @@ class ProviderFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """What to ask of a model.
+    """A request to a chat model.
 
     `payload` is the caller's body to the byte, but for the name of the model, which is the provider's own. It is JSON
     with a single meaning: an object with a list of `messages`. `model_id` is the canonical name that answers carry, and
@@ -71,7 +71,7 @@ class ChatStream(Protocol):
     """
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """The pieces; can be iterated once."""
+        """Yield the pieces; can be iterated once."""
         ...
 
     async def aclose(self) -> None:
@@ -80,7 +80,7 @@ class ChatStream(Protocol):
 
 
 class HealthStatus(StrEnum):
-    """Whether a provider answers."""
+    """The two states of a provider, as clients read them."""
 
     OK = "OK"
     ERROR = "Error"
@@ -88,31 +88,43 @@ class HealthStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProviderHealth:
-    """`message` says in one sentence what is wrong, and is empty where nothing is."""
+    """A provider's status; `message` says in one sentence what is wrong, and is empty where nothing is."""
 
     status: HealthStatus
     message: str = ""
 
 
-class Provider(Protocol):
-    """Runs models; started once in the event loop that will use it."""
+class Connection(Protocol):
+    """Reaches the service that runs models; started once in the event loop that will use it."""
 
     async def start(self) -> None:
-        """Make ready; contacts nobody."""
+        """Make ready; contacts nothing."""
         ...
 
     async def close(self) -> None:
-        """Let go of every connection."""
+        """Close everything that is open."""
         ...
 
+    async def health(self) -> ProviderHealth:
+        """Return whether the service answers, known to within a few seconds; never raises."""
+        ...
+
+
+class ChatModel(Protocol):
+    """The capability to answer chats. A wrapper of a chat model wraps each of these calls, and nothing else."""
+
     async def complete(self, request: ChatRequest) -> Pieces:
-        """The whole answer, a `chat.completion` as JSON; raises ProviderFailed. Cancelling it ends the work."""
+        """Return the whole answer, a `chat.completion` as JSON; raises ProviderFailed. Cancelling it ends the work."""
         ...
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """Return when the provider has accepted the request; raises ProviderFailed if it does not."""
         ...
 
-    async def health(self) -> ProviderHealth:
-        """Whether the provider answers, known to within a few seconds; never raises."""
-        ...
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A connection to a service that runs models, and its capabilities, which use that connection."""
+
+    connection: Connection
+    chat: ChatModel

@@ -91,7 +91,7 @@ def build(
         partial(closed, authenticator),
         *([] if paid.quota is None else [paid.quota.running]),
         stores.running,
-        *(partial(started, entry.provider) for entry in entries),
+        *(partial(started, entry.provider.connection) for entry in entries),
         telemetry.metrics.sampling,
         dependencies.watching,
     ]

@@ -1,4 +1,4 @@
-"""What the application works with, for as long as it serves."""
+"""The resources that the application opens when it starts to serve and closes when it stops."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Protocol
 
 from starlette.applications import Starlette
 
-from server.inference.provider import Provider
+from server.inference.provider import Connection
 
 LifespanResource = Callable[[], AbstractAsyncContextManager[object]]
-"""Something to be opened."""
+"""A function that makes a resource to be opened."""
 
 
 class Lifespan:
@@ -22,7 +22,7 @@ class Lifespan:
 
     @asynccontextmanager
     async def __call__(self, app: Starlette) -> AsyncIterator[None]:
-        """Everything open, in the order given; it is closed in the opposite one."""
+        """Open the resources in the order given, and close them in the opposite one."""
         async with AsyncExitStack() as opened:
             for resource in self._resources:
                 await opened.enter_async_context(resource())
@@ -30,15 +30,15 @@ class Lifespan:
 
 
 class Closeable(Protocol):
-    """What is to be closed at the end."""
+    """A resource that is closed at the end."""
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Close everything that is open."""
 
 
 @asynccontextmanager
 async def closed(resource: Closeable | None) -> AsyncIterator[None]:
-    """The resource, which is closed in the end; None is nothing."""
+    """Close the resource, unless it is None, at the end of the context."""
     try:
         yield
     finally:
@@ -47,8 +47,8 @@ async def closed(resource: Closeable | None) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def started(provider: Provider) -> AsyncIterator[None]:
-    """The provider at work."""
-    await provider.start()
-    async with closed(provider):
+async def started(connection: Connection) -> AsyncIterator[None]:
+    """Start the connection, and close it at the end of the context."""
+    await connection.start()
+    async with closed(connection):
         yield

@@ -1,4 +1,4 @@
-"""What the server depends on, wrapped so that each use is noted: databases, counters, blobs, providers, identity."""
+"""Dependencies of the server, wrapped so that each use is noted: databases, counters, blobs, identity."""
 
 from __future__ import annotations
 
@@ -14,16 +14,6 @@ from policy.vocabulary import Principal
 from server.authn import Authenticator, IdentityUnavailable
 from server.authz.contract.errors import Failure
 from server.authz.observer import Observer, Outcome, QuestionKind
-from server.inference.provider import (
-    ChatRequest,
-    ChatStream,
-    Fault,
-    HealthStatus,
-    Pieces,
-    Provider,
-    ProviderFailed,
-    ProviderHealth,
-)
 from server.quota.counters import Charge, Counters, CountersUnavailable, Usage
 from server.storage.blobs.store import BlobMissing, BlobReading, Blobs, BlobsFull, BlobsUnavailable, BlobWriting
 from server.storage.database.database import Database, DatabaseUnavailable, Row, Step, Value
@@ -200,62 +190,6 @@ class _ObservedWriting:
 def _note(dependency: Dependency, fault: BlobsUnavailable) -> None:
     if not isinstance(fault, BlobMissing | BlobsFull):
         dependency.failed(f"it can't be used: {cause_of(fault)}")
-
-
-class ObservedProvider:
-    """A provider whose failures are noted. One that refuses a request, or is busy, has answered."""
-
-    def __init__(self, provider: Provider, dependency: Dependency) -> None:
-        self._provider = provider
-        self._dependency = dependency
-        dependency.probe = self._ask
-
-    async def start(self) -> None:
-        """Make ready."""
-        await self._provider.start()
-
-    async def close(self) -> None:
-        """Let go."""
-        await self._provider.close()
-
-    async def health(self) -> ProviderHealth:
-        """What is known of it: from its use, or from a probe that is made at most every few seconds."""
-        finding = await self._dependency.found()
-        return (
-            ProviderHealth(HealthStatus.OK)
-            if finding.reason is None
-            else ProviderHealth(HealthStatus.ERROR, finding.reason)
-        )
-
-    async def complete(self, request: ChatRequest) -> Pieces:
-        """The whole answer."""
-        try:
-            answer = await self._provider.complete(request)
-        except ProviderFailed as failure:
-            self._note(failure)
-            raise
-        self._dependency.worked()
-        return answer
-
-    async def stream(self, request: ChatRequest) -> ChatStream:
-        """The same in pieces; a provider that accepts the request works."""
-        try:
-            events = await self._provider.stream(request)
-        except ProviderFailed as failure:
-            self._note(failure)
-            raise
-        self._dependency.worked()
-        return events
-
-    def _note(self, failure: ProviderFailed) -> None:
-        if failure.fault is Fault.PROVIDER:
-            self._dependency.failed(failure.message)
-        else:
-            self._dependency.worked()
-
-    async def _ask(self) -> str | None:
-        health = await self._provider.health()
-        return None if health.status is HealthStatus.OK else health.message
 
 
 class ObservedAuthenticator:

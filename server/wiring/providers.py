@@ -1,8 +1,9 @@
-"""The provider that each entry of the configuration asks for."""
+"""Building of the provider that each entry of the configuration describes."""
 
 from __future__ import annotations
 
 import ssl
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +19,7 @@ from server.json_input.reader import Reader
 from server.net.tls import client_context
 from server.telemetry.dependencies import Dependency
 from server.wiring.decisions import Telemetry
-from server.wiring.observed import ObservedProvider
+from server.wiring.observed_providers import observed
 
 if TYPE_CHECKING:
     pass
@@ -31,18 +32,19 @@ def _entry(api: str, provider: ProviderConfig, reader: Reader, telemetry: Teleme
     settings, tracing = _masked(provider.config.model_dump()), telemetry.tracing
     name = provider.provider_id
     dependency = Dependency(f"provider:{name}", on_timer=False, every=10.0, hold=5.0, provider_id=name)
-    made: Provider = ObservedProvider(_provider(provider, reader), telemetry.dependencies.add(dependency))
+    made = observed(_provider(provider, reader), telemetry.dependencies.add(dependency))
     if tracing is not None:
-        from server.wiring.traced import TracedProvider
+        from server.wiring.traced import TracedChat
 
-        made = TracedProvider(provider.provider_id, made, tracing)
+        made = replace(made, chat=TracedChat(name, made.chat, tracing))
     return ProviderEntry(api, provider.provider_id, provider.provider_type, settings, made)
 
 
 def _provider(config: ProviderConfig, reader: Reader) -> Provider:
     match config:
         case EchoProvider():
-            return Echo(reader)
+            echo = Echo(reader)
+            return Provider(echo, echo)
         case OpenAIProvider(provider_id=name, config=settings):
             key = settings.api_key
         case VllmProvider(provider_id=name, config=settings):
@@ -55,7 +57,8 @@ def _provider(config: ProviderConfig, reader: Reader) -> Provider:
     secret = None if key is None else key.get_secret_value()
     tls = _tls(settings.tls_verify) if url.startswith("https:") else None
     # vLLM and Ollama are given by the address of the server, and speak OpenAI's API under `/v1`.
-    return OpenAICompatible(name, url if url.endswith("/v1") else f"{url}/v1", secret, tls)
+    client = OpenAICompatible(name, url if url.endswith("/v1") else f"{url}/v1", secret, tls)
+    return Provider(client, client)
 
 
 def _tls(verify: bool | Path) -> ssl.SSLContext:
@@ -63,7 +66,7 @@ def _tls(verify: bool | Path) -> ssl.SSLContext:
 
 
 def _masked(settings: Any) -> Any:
-    """Settings as JSON can hold them, with a row of asterisks for each secret."""
+    """Return settings as JSON can hold them, with a row of asterisks for each secret."""
     match settings:
         case SecretStr():
             return _MASK

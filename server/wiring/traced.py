@@ -1,4 +1,4 @@
-"""The policy decision point and the providers, each with a span around what takes time; used only with a collector."""
+"""The policy decision point and the chat models, with a span around each call; used only with a collector."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from server.authz.contract.record_filter import RecordFilter
 from server.authz.observer import Observer, Outcome, outcome_of
 from server.authz.opa.transport import OpaTransport
 from server.authz.pdp import PolicyDecisionPoint
-from server.inference.provider import ChatRequest, ChatStream, Pieces, Provider, ProviderHealth
+from server.inference.provider import ChatModel, ChatRequest, ChatStream, Pieces
 from server.telemetry.spans import Tracing, fail
 
 _QUESTION: Final = "ostiary.question"
@@ -64,36 +64,24 @@ def _effect(*decisions: Decision | None) -> Outcome:
     return Outcome.DENY if Outcome.DENY in effects else Outcome.PERMIT
 
 
-class TracedProvider:
-    """Each call a span, named and marked as OpenTelemetry's conventions for generative AI have it."""
+class TracedChat:
+    """Makes each call a span, named and marked after OpenTelemetry's conventions for generative AI."""
 
-    def __init__(self, provider_id: str, provider: Provider, tracing: Tracing) -> None:
+    def __init__(self, provider_id: str, model: ChatModel, tracing: Tracing) -> None:
         self._provider_id = provider_id
-        self._provider = provider
+        self._model = model
         self._tracing = tracing
 
-    async def start(self) -> None:
-        """Make ready."""
-        await self._provider.start()
-
-    async def close(self) -> None:
-        """Let go."""
-        await self._provider.close()
-
-    async def health(self) -> ProviderHealth:
-        """As the provider has it; no span, since it is mostly remembered."""
-        return await self._provider.health()
-
     async def complete(self, request: ChatRequest) -> Pieces:
-        """The whole answer."""
+        """Return the whole answer."""
         with self._tracing.step(f"chat {request.model_id}", self._attributes(request)):
-            return await self._provider.complete(request)
+            return await self._model.complete(request)
 
     async def stream(self, request: ChatRequest) -> ChatStream:
-        """The same in pieces: one span until the provider accepts, and one until the last piece."""
+        """Return the answer as a stream: one span until the provider accepts, and one until the last piece."""
         attributes = self._attributes(request)
         with self._tracing.step(f"chat {request.model_id}", attributes):
-            events = await self._provider.stream(request)
+            events = await self._model.stream(request)
         return _TracedStream(events, self._tracing.begin(f"stream {request.model_id}", attributes))
 
     def _attributes(self, request: ChatRequest) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.types import Scope
@@ -25,7 +26,7 @@ from server.authz.request_authorization import EnforcementPoint
 from server.http.cors import Cors, CorsPolicy
 from server.http.drain_guard import Shutdown
 from server.http.open_streams import OpenStreams
-from server.inference.provider import Provider
+from server.inference.provider import ChatModel, Connection, Provider
 from server.inference.providers.echo import Echo
 from server.json_input.reader import Reader
 from server.storage.database.sqlite import SqliteDatabase
@@ -99,29 +100,34 @@ def nothing_stored() -> Chats:
     return Chats(answers, RecordParts(RecordTable(database, "chat_completions_messages")), WriteQueue(1, 1))
 
 
+class ChatService(Connection, ChatModel, Protocol):
+    """A connection that is a chat model too."""
+
+
 def house(
     *,
     enforcement: EnforcementPoint | None = None,
     authenticator: Authenticator | None = None,
     cors: CorsPolicy | None = None,
     models: tuple[Model, ...] = MODELS,
-    providers: Mapping[str, Provider] | None = None,
+    providers: Mapping[str, ChatService] | None = None,
     streams: OpenStreams | None = None,
     metrics: Metrics | None = None,
 ) -> Starlette:
     """The application over `providers` (an `Echo` if none are given), permitting everything unless told otherwise."""
     reader = Reader()
-    served = {"echo": Echo(reader)} if providers is None else providers
+    services = {"echo": Echo(reader)} if providers is None else providers
+    served = {name: Provider(service, service) for name, service in services.items()}
     catalogue = Catalogue(models, served, NothingRegistered())
     entries = [ProviderEntry("inference", name, "inline::echo", {}, provider) for name, provider in served.items()]
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        for provider in served.values():
-            await provider.start()
+        for service in services.values():
+            await service.start()
         yield
-        for provider in served.values():
-            await provider.close()
+        for service in services.values():
+            await service.close()
         await reader.close()
 
     counted = metrics or Metrics("1.2.3")

@@ -1,4 +1,4 @@
-"""A provider whose answer is stored on its way to the caller."""
+"""Chat models whose answers are stored on their way to the caller."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 from server.api.chat.members import ANSWER
 from server.inference.answers.accumulator import ChatAccumulator
 from server.inference.answers.model_name import QUICK
-from server.inference.provider import DONE, ChatRequest, ChatStream, Pieces, Provider, ProviderHealth
+from server.inference.provider import DONE, ChatModel, ChatRequest, ChatStream, Pieces
 from server.json_input.strict import InvalidJson, Json, parse_json
 from server.storage.write_queue import QueuePlace, WriteQueue, until_written
 
@@ -22,36 +22,24 @@ MOST_ANSWERED: Final = 256 * 1024
 _log: Final = logging.getLogger("ostiary.inference")
 
 
-class RecordingProvider:
-    """Runs one chat, whose answer is given to `write` through `queue`.
+class RecordingChat:
+    """Answers one chat by `model`, and gives the answer to `write` through `queue`.
 
-    The provider is asked once there is a place in the queue; if there is none, DatabaseUnavailable is raised and
-    nothing is spent. The end of the answer waits for it to be written, but no longer than `until_written` does. What
-    isn't answered to its end is not stored.
+    The model is asked once there is a place in the queue; if there is none, DatabaseUnavailable is raised and nothing
+    is spent. The end of the answer waits for it to be written, but no longer than `until_written` does. An answer that
+    breaks off is not stored.
     """
 
-    def __init__(self, provider: Provider, queue: WriteQueue, write: Callable[[Json], Awaitable[None]]) -> None:
-        self._provider = provider
+    def __init__(self, model: ChatModel, queue: WriteQueue, write: Callable[[Json], Awaitable[None]]) -> None:
+        self._model = model
         self._queue = queue
         self._write = write
 
-    async def start(self) -> None:
-        """Make ready."""
-        await self._provider.start()
-
-    async def close(self) -> None:
-        """Let go."""
-        await self._provider.close()
-
-    async def health(self) -> ProviderHealth:
-        """As the provider has it."""
-        return await self._provider.health()
-
     async def complete(self, request: ChatRequest) -> Pieces:
-        """The whole answer, which is stored."""
+        """Return the whole answer, stored."""
         place = await self._queue.reserve()
         try:
-            pieces = await self._provider.complete(request)
+            pieces = await self._model.complete(request)
             is_heavy = sum(map(len, pieces)) > QUICK
             await self._keep(place, request, await asyncio.to_thread(_read, pieces) if is_heavy else _read(pieces))
         finally:
@@ -59,10 +47,10 @@ class RecordingProvider:
         return pieces
 
     async def stream(self, request: ChatRequest) -> ChatStream:
-        """The same in pieces; it is stored before its last event comes."""
+        """Return the answer as a stream, which is stored before its last event comes."""
         place = await self._queue.reserve()
         try:
-            events = await self._provider.stream(request)
+            events = await self._model.stream(request)
         except BaseException:
             place.leave()
             raise
@@ -97,7 +85,7 @@ class _KeptStream:
                 await self._keep(answer)
                 yield DONE
             else:
-                # Whoever waits for it has it first.
+                # The caller has the piece before it is read here.
                 yield piece
                 assembly.feed(piece)
                 if assembly.is_due:
@@ -112,7 +100,7 @@ class _KeptStream:
 
 
 def _read(pieces: Pieces) -> Json | None:
-    """The answer as a value; None if it is too large to be stored, or JSON that can be read in two ways."""
+    """Return the answer as a value; None if it is too large to be stored, or JSON that can be read in two ways."""
     if sum(map(len, pieces)) > MOST_ANSWERED:
         return None
     try:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.api.chat.body import ChatBody
-from server.api.chat.recording import RecordingProvider
+from server.api.chat.recording import RecordingChat
 from server.api.chat.store import Chat, Chats, new_answer_id
 from server.api.chat.token_budget import cost_of, metered, reader_of
 from server.api.models.catalogue import Catalogue
@@ -20,7 +20,7 @@ from server.http.json_body import read_body
 from server.http.open_streams import OpenStreams
 from server.http.request_state import gate_of
 from server.http.responses import JsonInPieces
-from server.inference.provider import ChatRequest, Provider, ProviderFailed
+from server.inference.provider import ChatModel, ChatRequest, ProviderFailed
 from server.json_input.reader import Reader
 
 
@@ -38,17 +38,20 @@ class ChatCompletions:
 
     async def create(self, request: Request) -> Response:
         """One completion, whole or streamed."""
-        provider, chat, streamed = await self._read(request)
+        answering, chat, streamed = await self._read(request)
         if streamed:
-            return EventStream(provider, chat, self._streams)
+            return EventStream(answering, chat, self._streams)
         try:
             async with WhileConnected(request.receive):
-                return JsonInPieces(await provider.complete(chat))
+                return JsonInPieces(await answering.complete(chat))
         except ProviderFailed as failure:
             raise provider_error(failure) from None
 
-    async def _read(self, request: Request) -> tuple[Provider, ChatRequest, bool]:
-        """Who is asked what, and whether as a stream; of the caller's own body nothing is kept, unless it is stored."""
+    async def _read(self, request: Request) -> tuple[ChatModel, ChatRequest, bool]:
+        """Return the chat model that answers, the request to it, and whether the answer is streamed.
+
+        Of the caller's own body nothing is kept, unless it is stored.
+        """
         gate = gate_of(request.scope)
         raw, found = await read_body(request, self._reader, reader_of(gate))
         told = found.pop("cost", None)
@@ -58,14 +61,14 @@ class ChatCompletions:
             raise invalid(f"the model `{body.model}` does not chat; it makes embeddings", "model", "invalid_value")
         cost = cost_of(gate, told)
         edits = () if cost is None else cost.edits
-        payload, provider = body.naming(model.provider_model_id, *edits), metered(gate, provider, cost)
+        payload, answering = body.naming(model.provider_model_id, *edits), metered(gate, provider.chat, cost)
         if body.stored is None:
-            return provider, ChatRequest(model.name, payload), body.stream
+            return answering, ChatRequest(model.name, payload), body.stream
         # Nothing is spent on an answer that may not be stored.
         answer_id = new_answer_id()
         creating = await self._chats.records.permit_create(gate, made=[answer_id])
         start, end = body.stored["messages"]
         chat = Chat(answer_id, model.name, body.raw[start:end], body.stored["metadata"])
-        keeping = RecordingProvider(provider, self._chats.queue, partial(self._chats.write, creating, chat))
+        recording = RecordingChat(answering, self._chats.queue, partial(self._chats.write, creating, chat))
         # The id is ours: a provider's may not be the only one, and under an id that is chosen nothing is stored.
-        return keeping, ChatRequest(model.name, payload, chat.answer_id), body.stream
+        return recording, ChatRequest(model.name, payload, chat.answer_id), body.stream

@@ -14,8 +14,8 @@ from typing import Any, Final
 from server.api.chat.body import Edit, check_spelling, read_chat
 from server.authz.request_authorization import Gate
 from server.http.body_checks import wrong
-from server.inference.answers.metered import MeteredProvider
-from server.inference.provider import Provider
+from server.inference.answers.metered import MeteredChat
+from server.inference.provider import ChatModel
 from server.json_input.reader import BodyCheck
 from server.json_input.strict import Document, Json
 
@@ -127,9 +127,9 @@ def cost_of(gate: Gate, told: Json | None) -> ChatCost | None:
     return None if told is None or gate.charge is None or not gate.charge.counts_tokens else ChatCost.told(told)
 
 
-def metered(gate: Gate, provider: Provider, cost: ChatCost | None) -> Provider:
-    """The provider, paid for out of the budget of a caller who has one."""
+def metered(gate: Gate, model: ChatModel, cost: ChatCost | None) -> ChatModel:
+    """Return the model, its answer paid for out of the budget of a caller who has one."""
     if cost is None or gate.charge is None:
-        return provider
+        return model
     reserve = partial(gate.charge.reserve, cost.least, cost.most)
-    return MeteredProvider(provider, reserve, hidden=cost.asking is not None)
+    return MeteredChat(model, reserve, hidden=cost.asking is not None)

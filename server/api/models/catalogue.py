@@ -178,7 +178,7 @@ class Catalogue:
             raise
 
     def provider(self, model: Model) -> Provider:
-        """Who runs the model; raises ProviderGone."""
+        """Return the provider that runs the model; raises ProviderGone."""
         provider = self._providers.get(model.provider_id)
         if provider is None:
             raise ProviderGone

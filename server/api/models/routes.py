@@ -58,7 +58,10 @@ class Models:
 
 
 async def find_model(catalogue: Catalogue, gate: RequestGate, name: str) -> tuple[Model, Provider]:
-    """The model that a request names, if the caller may read it, and who runs it; raises the 404 for any other."""
+    """Return the model that a request names and its provider, whose capability the route then asks for.
+
+    Raises the 404 for a model that does not exist or that the caller may not read.
+    """
     try:
         model = await catalogue.get(gate, name)
         return model, catalogue.provider(model)

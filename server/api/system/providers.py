@@ -35,7 +35,7 @@ class ProviderEntry:
 
     async def shown(self, *, with_config: bool) -> dict[str, Any]:
         """The provider as clients see it, with what is known of its health."""
-        health = await self.provider.health()
+        health = await self.provider.connection.health()
         return {
             "api": self.api,
             "provider_id": self.provider_id,

@@ -1,4 +1,4 @@
-"""A provider whose answers are paid for in tokens."""
+"""Chat models whose answers are paid for in tokens."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, Protocol
 
 from server.inference.answers.usage import StreamUsage, tokens_of
-from server.inference.provider import ChatRequest, ChatStream, Pieces, Provider, ProviderFailed, ProviderHealth
+from server.inference.provider import ChatModel, ChatRequest, ChatStream, Pieces, ProviderFailed
 
 _BYTES_OF_A_TOKEN: Final = 8
 """Of an answer that doesn't say what it cost: more than most tokens have."""
@@ -16,46 +16,35 @@ _ENVELOPE: Final = 1024
 
 
 class Meter(Protocol):
-    """Tokens that are set aside for one answer: so many as `reserved`."""
+    """The tokens set aside for one answer; `reserved` is their number."""
 
     @property
     def reserved(self) -> int: ...
 
     async def settle(self, used: int) -> None:
-        """So many were used in truth; only the first such word counts, and without one all of them were."""
+        """Record that `used` tokens were spent. Only the first call counts; without one, all `reserved` are spent."""
         ...
 
 
-class MeteredProvider:
-    """Runs one chat, for which `reserve` sets tokens aside before the provider is asked; what that raises is raised.
+class MeteredChat:
+    """Answers one chat by `model`, paid for in tokens.
 
-    In the end as many are paid as the provider says, and none where it refused to begin. A provider that says nothing
-    believable, or breaks off, and a caller that hangs up leave what was reserved, or more where more has visibly come.
-    `hidden` if the request asks for usage and its caller didn't.
+    `reserve` sets tokens aside before the model is asked; its exceptions are passed on. In the end the number that the
+    provider reports is paid, and none where it refused to begin. If the provider reports nothing believable or breaks
+    off, or the caller hangs up, the reserved number is paid, or more where more has visibly come. `hidden` is true if
+    the request asks for usage and its caller did not.
     """
 
-    def __init__(self, provider: Provider, reserve: Callable[[], Awaitable[Meter]], *, hidden: bool) -> None:
-        self._provider = provider
+    def __init__(self, model: ChatModel, reserve: Callable[[], Awaitable[Meter]], *, hidden: bool) -> None:
+        self._model = model
         self._reserve = reserve
         self._hidden = hidden
 
-    async def start(self) -> None:
-        """Make ready."""
-        await self._provider.start()
-
-    async def close(self) -> None:
-        """Let go."""
-        await self._provider.close()
-
-    async def health(self) -> ProviderHealth:
-        """As the provider has it."""
-        return await self._provider.health()
-
     async def complete(self, request: ChatRequest) -> Pieces:
-        """The whole answer, which is paid for."""
+        """Return the whole answer, paid for."""
         meter = await self._reserve()
         try:
-            answer = await self._provider.complete(request)
+            answer = await self._model.complete(request)
         except ProviderFailed as failure:
             await _release(meter, failure)
             raise
@@ -64,10 +53,10 @@ class MeteredProvider:
         return answer
 
     async def stream(self, request: ChatRequest) -> ChatStream:
-        """The same in pieces; it is paid for when it is closed."""
+        """Return the answer as a stream, which is paid for when it is closed."""
         meter = await self._reserve()
         try:
-            events = await self._provider.stream(request)
+            events = await self._model.stream(request)
         except ProviderFailed as failure:
             await _release(meter, failure)
             raise
@@ -87,7 +76,7 @@ class _MeteredStream:
                 yield seen
 
     async def aclose(self) -> None:
-        """End the provider's work, and pay for what it has done."""
+        """End the provider's work, and pay for it."""
         try:
             await self._events.aclose()
         finally:

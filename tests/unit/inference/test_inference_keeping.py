@@ -9,17 +9,15 @@ from typing import Any
 
 import pytest
 
-from server.api.chat.recording import RecordingProvider
-from server.inference.answers.metered import MeteredProvider
+from server.api.chat.recording import RecordingChat
+from server.inference.answers.metered import MeteredChat
 from server.inference.provider import (
     DONE,
+    ChatModel,
     ChatRequest,
     ChatStream,
-    HealthStatus,
     Pieces,
-    Provider,
     ProviderFailed,
-    ProviderHealth,
 )
 from server.inference.providers.echo import Echo
 from server.json_input.reader import Reader
@@ -32,11 +30,11 @@ Json = dict[str, Any]
 class Kept:
     """A provider that stores, and what it has stored; writes wait for `go_on`."""
 
-    def __init__(self, provider: Provider, queue: WriteQueue) -> None:
+    def __init__(self, model: ChatModel, queue: WriteQueue) -> None:
         self.answers: list[Json] = []
         self.go_on = asyncio.Event()
         self.go_on.set()
-        self.provider = RecordingProvider(provider, queue, self._write)
+        self.model = RecordingChat(model, queue, self._write)
 
     async def _write(self, answer: Json) -> None:
         await self.go_on.wait()
@@ -49,11 +47,11 @@ def asking(**more: Any) -> ChatRequest:
 
 
 def with_kept(
-    use: Callable[[Kept, WriteQueue], Awaitable[None]], wrap: Callable[[Provider], Provider] | None = None
+    use: Callable[[Kept, WriteQueue], Awaitable[None]], wrap: Callable[[ChatModel], ChatModel] | None = None
 ) -> None:
     async def used() -> None:
         reader, queue = Reader(), WriteQueue(1, 1)
-        echo: Provider = Echo(reader)
+        echo: ChatModel = Echo(reader)
         async with queue.running():
             await use(Kept(wrap(echo) if wrap else echo, queue), queue)
             # Whatever happened, the one place is free in the end.
@@ -70,7 +68,7 @@ def said(answer: Json) -> tuple[str, str]:
 def test_the_end_of_an_answer_waits_for_its_record() -> None:
     async def use(kept: Kept, _queue: WriteQueue) -> None:
         kept.go_on.clear()
-        answering = asyncio.create_task(kept.provider.complete(asking()))
+        answering = asyncio.create_task(kept.model.complete(asking()))
         done, _ = await asyncio.wait([answering], timeout=0.05)
         assert not done
         kept.go_on.set()
@@ -83,7 +81,7 @@ def test_the_end_of_an_answer_waits_for_its_record() -> None:
 def test_of_a_stream_the_last_event_alone_waits() -> None:
     async def use(kept: Kept, _queue: WriteQueue) -> None:
         kept.go_on.clear()
-        pieces = aiter(await kept.provider.stream(asking(stream=True)))
+        pieces = aiter(await kept.model.stream(asking(stream=True)))
         got = [await anext(pieces) for _ in range(6)]
         assert DONE not in b"".join(got)
         assert b'"finish_reason":"stop"' in got[-1]
@@ -101,7 +99,7 @@ def test_of_a_stream_the_last_event_alone_waits() -> None:
 @pytest.mark.parametrize("taken", range(8))
 def test_a_stream_that_is_left_is_not_stored_and_frees_its_place(taken: int) -> None:
     async def use(kept: Kept, _queue: WriteQueue) -> None:
-        events = await kept.provider.stream(asking(stream=True))
+        events = await kept.model.stream(asking(stream=True))
         pieces = aiter(events)
         got = [await anext(pieces) for _ in range(min(taken, 7))]
         await events.aclose()
@@ -114,7 +112,7 @@ def test_a_stream_that_is_left_is_not_stored_and_frees_its_place(taken: int) -> 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_provider_that_refuses_frees_the_place(stream: bool) -> None:
     async def use(kept: Kept, _queue: WriteQueue) -> None:
-        ask = kept.provider.stream if stream else kept.provider.complete
+        ask = kept.model.stream if stream else kept.model.complete
         for _ in range(3):
             with pytest.raises(ProviderFailed):
                 await ask(asking(n=0))
@@ -129,7 +127,7 @@ def test_without_a_place_the_provider_is_not_asked(stream: bool, monkeypatch: py
 
     async def use(kept: Kept, queue: WriteQueue) -> None:
         place = await queue.reserve()
-        ask = kept.provider.stream if stream else kept.provider.complete
+        ask = kept.model.stream if stream else kept.model.complete
         with pytest.raises(DatabaseUnavailable):
             await ask(asking(n=0))  # which the provider would refuse in another way
         place.leave()
@@ -143,13 +141,6 @@ class _Saying:
     def __init__(self, text: str, *, together: bool = False) -> None:
         self._text = text
         self._together = together
-
-    async def start(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    async def health(self) -> ProviderHealth:
-        return ProviderHealth(HealthStatus.OK)
 
     def _answer(self, place: str) -> bytes:
         choice = {"index": 0, place: {"role": "assistant", "content": self._text}, "finish_reason": "stop"}
@@ -177,7 +168,7 @@ class _Pieces:
 
 def test_a_stream_that_comes_in_one_piece_reaches_its_caller_whole() -> None:
     async def use(kept: Kept, _queue: WriteQueue) -> None:
-        events = await kept.provider.stream(asking(stream=True))
+        events = await kept.model.stream(asking(stream=True))
         got = [piece async for piece in events]
         await events.aclose()
         assert got[-1] == DONE
@@ -198,11 +189,11 @@ def test_an_answer_of_more_than_256_kilobytes_as_json_goes_to_its_caller_alone(
 ) -> None:
     async def use(kept: Kept, _queue: WriteQueue) -> None:
         if stream:
-            events = await kept.provider.stream(asking(stream=True))
+            events = await kept.model.stream(asking(stream=True))
             got = b"".join([piece async for piece in events])
             await events.aclose()
         else:
-            got = b"".join(await kept.provider.complete(asking()))
+            got = b"".join(await kept.model.complete(asking()))
         assert text.encode() in got
         assert [said(answer)[1] for answer in kept.answers] == [text] * is_kept
 
@@ -225,11 +216,11 @@ async def _free() -> _Free:
 def test_an_answer_that_is_paid_for_is_stored_as_its_caller_gets_it() -> None:
     async def use(kept: Kept, _queue: WriteQueue) -> None:
         asked = asking(stream=True, stream_options={"include_usage": True})
-        got = b"".join([piece async for piece in await kept.provider.stream(asked)])
+        got = b"".join([piece async for piece in await kept.model.stream(asked)])
         assert got.endswith(DONE)
         assert b"usage" not in got
         [answer] = kept.answers
         assert said(answer) == ("chatcmpl-ours", "echo: a b c")
         assert "usage" not in answer
 
-    with_kept(use, lambda provider: MeteredProvider(provider, _free, hidden=True))
+    with_kept(use, lambda model: MeteredChat(model, _free, hidden=True))

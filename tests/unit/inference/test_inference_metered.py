@@ -8,15 +8,13 @@ from json import dumps
 
 import pytest
 
-from server.inference.answers.metered import MeteredProvider
+from server.inference.answers.metered import MeteredChat
 from server.inference.provider import (
     ChatRequest,
     ChatStream,
     Fault,
-    HealthStatus,
     Pieces,
     ProviderFailed,
-    ProviderHealth,
 )
 
 ASKED = ChatRequest("p/m", b"{}")
@@ -55,17 +53,10 @@ class Events:
 
 
 class Scripted:
-    """A provider that answers with what it was given."""
+    """A model that answers with what it was given."""
 
     def __init__(self, answer: bytes | Events | ProviderFailed) -> None:
         self._answer = answer
-
-    async def start(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    async def health(self) -> ProviderHealth:
-        return ProviderHealth(HealthStatus.OK)
 
     async def complete(self, request: ChatRequest) -> Pieces:
         if isinstance(self._answer, ProviderFailed):
@@ -80,7 +71,7 @@ class Scripted:
         return self._answer
 
 
-def paid(answer: bytes | Events | ProviderFailed, work: Callable[[MeteredProvider], Awaitable[None]]) -> list[int]:
+def paid(answer: bytes | Events | ProviderFailed, work: Callable[[MeteredChat], Awaitable[None]]) -> list[int]:
     """What was settled, in its order."""
     meter = Meter()
 
@@ -88,17 +79,17 @@ def paid(answer: bytes | Events | ProviderFailed, work: Callable[[MeteredProvide
         return meter
 
     async def run() -> None:
-        await work(MeteredProvider(Scripted(answer), reserve, hidden=False))
+        await work(MeteredChat(Scripted(answer), reserve, hidden=False))
 
     asyncio.run(run())
     return meter.settled
 
 
-async def complete(provider: MeteredProvider) -> None:
+async def complete(provider: MeteredChat) -> None:
     await provider.complete(ASKED)
 
 
-async def drain(provider: MeteredProvider) -> None:
+async def drain(provider: MeteredChat) -> None:
     stream = await provider.stream(ASKED)
     try:
         async for _ in stream:
@@ -156,7 +147,7 @@ def test_a_stream_costs_what_it_says_last_or_what_was_reserved_or_what_is_seen(
 
 
 def test_a_stream_that_breaks_off_is_paid_for_and_so_is_one_that_can_not_be_let_go() -> None:
-    async def drain_failing(provider: MeteredProvider) -> None:
+    async def drain_failing(provider: MeteredChat) -> None:
         with pytest.raises(RuntimeError):
             await drain(provider)
 
@@ -168,9 +159,9 @@ def test_a_stream_that_breaks_off_is_paid_for_and_so_is_one_that_can_not_be_let_
 @pytest.mark.parametrize("work", [complete, drain])
 @pytest.mark.parametrize(("spent", "settled"), [(False, [0]), (True, [])])
 def test_a_refusal_costs_nothing_unless_the_provider_may_have_begun(
-    work: Callable[[MeteredProvider], Awaitable[None]], spent: bool, settled: list[int]
+    work: Callable[[MeteredChat], Awaitable[None]], spent: bool, settled: list[int]
 ) -> None:
-    async def refused(provider: MeteredProvider) -> None:
+    async def refused(provider: MeteredChat) -> None:
         with pytest.raises(ProviderFailed):
             await work(provider)
 
