@@ -44,8 +44,8 @@ node: $(NODE_CLIENT) .venv/dev.stamp opa ## drive the server with the OpenAI cli
 mutants: .venv/dev.stamp opa ## make deliberate mistakes and show which check notices each
 	@OSTIARY_OPA="$$($(PYTHON) -m translators.opa)" $(BIN)/python -m tests.mutation.run
 
-bench: .venv/dev.stamp opa ## measure what a request costs, and rewrite the tables of docs/performance.md
-	@OSTIARY_OPA="$$($(PYTHON) -m translators.opa)" $(BIN)/python -m bench --write docs/performance.md
+bench: .venv/dev.stamp opa ## measure what a request costs, and rewrite the tables of bench/performance.md
+	@OSTIARY_OPA="$$($(PYTHON) -m translators.opa)" $(BIN)/python -m bench --write bench/performance.md
 
 profile: .venv/dev.stamp opa ## show where the server's processor time goes (SCENARIO=stream for another one than chat)
 	@OSTIARY_OPA="$$($(PYTHON) -m translators.opa)" $(BIN)/python -m bench.profile $(SCENARIO)

@@ -59,9 +59,9 @@ def _goals(results: Results) -> Iterator[str]:
     flood = loads[_FLOOD]
     rows = [
         ("chat, CPU of server + OPA against the bare pass-through", _against(loads["chat"]), "≤ 1.6x"),
-        ("stream of 20 chunks, likewise", _against(loads["stream"]), "≤ 1.8x"),
+        ("stream of 20 chunks, the same", _against(loads["stream"]), "≤ 1.8x"),
         ("chat, against one that checks each token once", _against(loads["chat"], REMEMBERING), ""),
-        ("stream, likewise", _against(loads["stream"], REMEMBERING), ""),
+        ("stream, the same", _against(loads["stream"], REMEMBERING), ""),
         ("time added to the first token, one connection", f"{first:.2f} ms", "≤ 1 ms"),
         ("`GET /v1/models`, one core for server and OPA together", f"{models:,.0f}/s", "≥ 2,000/s"),
         ("flood of forged tokens against a bare 401", _against(flood), "≤ 1.5x"),

@@ -33,7 +33,7 @@ def report_unknown_routes(rules: Sequence[RouteRule], places: Places, findings: 
         _report(rule, path, scalar, findings)
     if rest := unknown[_MOST_TOLD:]:
         message = f"this path and {len(rest) - 1} after it match no route of this server either"
-        hint = "`docs/api.md` lists every route"
+        hint = "`docs/api/api.md` lists every route"
         findings.warning("unknown-route", rest[0][2].span, message, hint)
     return {scalar.span for _, _, scalar in unknown}
 
@@ -77,7 +77,7 @@ def _nearest(path: PathPattern) -> str:
     return _or_below(text)
 
 
-_NO_IDEA: Final = "`docs/api.md` lists every route"
+_NO_IDEA: Final = "`docs/api/api.md` lists every route"
 
 
 def _or_below(text: str) -> str:

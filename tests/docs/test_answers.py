@@ -1,4 +1,4 @@
-"""`docs/answers.md` says what the code does."""
+"""`docs/api/answers.md` says what the code does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from server.http import protocol
 from server.inference.answers import event_relay, model_name
 from server.inference.providers import openai_compatible
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "answers.md").read_text()
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "api" / "answers.md").read_text()
 MB = 1024 * 1024
 
 

@@ -1,4 +1,4 @@
-"""`docs/api.md` has every route that the server has, with its resource, and the errors that the OpenAI SDK raises."""
+"""`docs/api/api.md` has every route of the server, with its resource, and the errors that the OpenAI SDK raises."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.http.census import CENSUS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "api" / "api.md").read_text()
 BACKTICKED = re.compile(r"`([^`]+)`")
 
 

@@ -1,4 +1,4 @@
-"""The questions of docs/decision-log.md, asked of the log of a real server."""
+"""The questions of docs/operate/decision-log.md, asked of the log of a real server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 
 from tests.system.ostiary_run import OPEN, environment, eventually, running, written
 
-PAGE = Path(__file__).parents[2] / "docs" / "decision-log.md"
+PAGE = Path(__file__).parents[2] / "docs" / "operate" / "decision-log.md"
 ASKED = re.compile(r"<!-- asked(?P<kind>[^>]*) -->\n```sh\n(?P<code>.*?)```", re.DOTALL)
 
 CONFIG = (

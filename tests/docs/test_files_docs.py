@@ -1,4 +1,4 @@
-"""`docs/files.md` says what the code does."""
+"""`docs/api/what-is-kept.md` says what the code does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from server.config.storage import StorageConfig
 from server.http import multipart
 from server.storage.blobs import bucket
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "files.md").read_text()
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "api" / "what-is-kept.md").read_text()
 KB, MB = 1024, 1024 * 1024
 
 

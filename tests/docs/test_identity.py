@@ -1,4 +1,4 @@
-"""The configurations of docs/identity.md, and its promises that can be checked by reading."""
+"""The configurations of docs/operate/identity.md, and its promises that can be checked by reading."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from server.config import Config, read_config
 from server.wiring.authenticators import authenticator
 from server.wiring.quotas import build_admission
 
-TEXT = (Path(__file__).parents[2] / "docs" / "identity.md").read_text("utf-8")
+PAGES = Path(__file__).parents[2] / "docs" / "operate"
+TEXT = "".join((PAGES / name).read_text("utf-8") for name in ("identity.md", "tls.md", "quotas.md"))
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 ENVIRONMENT = {"INTROSPECTION_SECRET": "a-secret"}
 

@@ -41,7 +41,9 @@ def test_every_number_on_the_page_of_identity_is_the_one_in_force() -> None:
     from server.inference.answers.usage import MOST_TOKENS
     from server.net.http_client import MAX_BYTES, MAX_CONNECTIONS, TIMEOUT_SECONDS
 
-    page = " ".join((ROOT / "docs/identity.md").read_text().split())
+    page = " ".join(
+        word for name in ("identity", "quotas") for word in (ROOT / f"docs/operate/{name}.md").read_text().split()
+    )
     for sentence in (
         f"too long ({MAX_TOKEN_LENGTH // 1024} KB)",
         f"slow ({TIMEOUT_SECONDS:.0f} s)",

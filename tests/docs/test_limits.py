@@ -1,4 +1,4 @@
-"""`docs/limits.md` says what the code does."""
+"""`docs/operate/limits.md` says what the code does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from server.http import edge, json_body, protocol
 from server.json_input import reader, strict, worker
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "limits.md").read_text()
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "operate" / "limits.md").read_text()
 MB = 1024 * 1024
 
 

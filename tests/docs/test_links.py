@@ -10,7 +10,9 @@ import pytest
 from tests.docs.anchors import anchors
 
 ROOT = Path(__file__).parent.parent.parent
-PAPERS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "rego").glob("*.md")])
+PAPERS = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "rego").glob("*.md"), *(ROOT / "bench").glob("*.md")]
+)
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
 ANCHOR = re.compile(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)")
 

@@ -1,4 +1,4 @@
-"""`docs/operations.md` names every metric and every reason that there is, and its examples can be used."""
+"""`docs/operate/operations.md` names every metric and every reason that there is, and its examples can be used."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from server.telemetry.gauges import GaugeSample
 from server.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parent.parent.parent
-TEXT = (ROOT / "docs/operations.md").read_text()
+TEXT = (ROOT / "docs/operate/operations.md").read_text()
 BLOCK = re.compile(r"<!-- (?P<kind>[^>]*) -->\n```yaml\n(?P<text>.*?)```", re.DOTALL)
 BLOCKS = {found["kind"]: found["text"] for found in BLOCK.finditer(TEXT)}
 
@@ -122,7 +122,7 @@ def test_no_example_goes_untested() -> None:
 
 
 def test_every_dependency_is_named() -> None:
-    sources = [path.read_text() for path in (ROOT / "server").glob("*.py")]
+    sources = [path.read_text() for path in (ROOT / "server").rglob("*.py")]
     made = {name for text in sources for name in re.findall(r'Dependency\(f?"([a-z_]+)', text)}
     documented = {name for cells in rows("dependency") for name in re.findall(r"`([a-z_]+)[:`]", cells[0])}
     assert documented == made

@@ -17,7 +17,7 @@ from tests.http.files_house import BOUNDARY, form_of
 from tests.http.house import ByToken
 from tests.http.serving import Answer
 
-SCHEMA = Path(__file__).parents[2] / "docs" / "decision-log.schema.json"
+SCHEMA = Path(__file__).parents[2] / "docs" / "operate" / "decision-log.schema.json"
 CONFIG = """
     version: 2
     apis: [inference]

@@ -1,4 +1,4 @@
-"""Tokens as identity providers issue them, through the configurations of docs/identity.md, and their principals.
+"""Tokens as identity providers issue them, in the configurations of docs/operate/identity.md, and their principals.
 
 Each file in `tokens/` was written by hand from the public documentation that it names. A row adds `claims` to those in
 `base`, without those in `absent`, and signs them; `introspected` is an answer about an opaque token instead,
@@ -30,7 +30,7 @@ from tests.unit.authn.authn_peers import Signer, ask, jwk_set
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"<!-- issuer: (\S+) -->\n```yaml\n(.*?)```", re.DOTALL)
-DOCUMENTED = dict(BLOCK.findall((ROOT / "docs/identity.md").read_text("utf-8")))
+DOCUMENTED = dict(BLOCK.findall((ROOT / "docs/operate/identity.md").read_text("utf-8")))
 TABLES = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in Path(__file__).with_name("tokens").iterdir()}
 ROWS = [
     pytest.param(name, row, id=f"{name}: {row['shape']}")

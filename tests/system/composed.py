@@ -1,4 +1,4 @@
-"""compose.yaml as docs/compose.md has it: its commands, run as they are written, and looks inside the containers."""
+"""compose.yaml as docs/operate/deploy.md has it: its commands as they are written, and looks inside the containers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from container_engine import Engine
 from docker.models.containers import Container
 
 ROOT: Final = Path(__file__).parents[2]
-PAPER: Final = ROOT / "docs" / "compose.md"
+PAPER: Final = ROOT / "docs" / "operate" / "deploy.md"
 PORT: Final = "8321"
 BLOCK: Final = re.compile(r"<!-- compose: (?P<name>\w+) -->\n```sh\n(?P<code>.*?)```", re.DOTALL)
 PATIENCE_SECONDS: Final = 120

@@ -115,7 +115,7 @@ def test_the_tables_are_written_between_the_marks_of_the_page() -> None:
     text = report(Results("a machine", loads, by_policy, decisions, 1.0, Cost(0, 0, 60_000_000, 40_000_000)))
     assert "| 1.50x" in text
     assert "100 MB" in text
-    page = (Path(__file__).parents[2] / "docs/performance.md").read_text()
+    page = (Path(__file__).parents[2] / "bench/performance.md").read_text()
     once = written_into(page, text)
     assert once.count(BEGIN) == once.count(END) == 1
     assert text in once

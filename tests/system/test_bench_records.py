@@ -59,7 +59,7 @@ def test_the_tables_tell_each_number_with_its_goal_and_have_a_place_in_the_docs(
         ("memory by which the server grows for 100 MB", "1 MB", "constant"),
         ("health during 64 uploads, the slowest", "30.0 ms", "≤ 50 ms"),
     }
-    page = (ROOT / "docs" / "performance.md").read_text()
+    page = (ROOT / "bench" / "performance.md").read_text()
     assert text in written_into(page, text, BEGIN, END)
 
 

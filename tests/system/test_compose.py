@@ -1,4 +1,4 @@
-"""`docker compose up` for real: the commands of docs/compose.md, what the containers may do, and OPA's end and return.
+"""`docker compose up` for real: commands of docs/operate/deploy.md, what containers may do, and OPA's end and return.
 
 Takes minutes, so it runs under OSTIARY_NIGHTLY=1; `make compose` is the way there.
 """

@@ -27,7 +27,7 @@ EXAMPLE = ROOT / "examples/compose/config.yaml"
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
-SIDECAR = ROOT / "docs/sidecar.md"
+SIDECAR = ROOT / "docs/operate/deploy.md"
 TAKE_A_VALUE = {
     *("--addr", "--authentication", "--authorization", "--log-level", "--log-format"),
     *("--set", "--shutdown-grace-period"),

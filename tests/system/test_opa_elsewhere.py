@@ -1,4 +1,4 @@
-"""`server.opa.url`: the server asks an OPA that somebody else runs, as docs/sidecar.md says how to."""
+"""`server.opa.url`: the server asks an OPA that somebody else runs, as docs/operate/deploy.md says how to."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ AS_MEMBERS = """\
 
 
 def documented(port: int) -> list[str]:
-    """The command of docs/sidecar.md, after the name of the program."""
-    text = (ROOT / "docs" / "sidecar.md").read_text()
+    """The command of docs/operate/deploy.md, after the name of the program."""
+    text = (ROOT / "docs" / "operate" / "deploy.md").read_text()
     (block,) = re.findall(r"```sh\n\s*(GOGC=400 opa run.*?)```", text, re.DOTALL)
     return shlex.split(block.replace("\\\n", " ").replace("127.0.0.1:8181", f"127.0.0.1:{port}"))[2:]
 

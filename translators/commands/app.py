@@ -137,7 +137,7 @@ def explain_(
 def decide(config: Config, *, issuer: Issuer = None) -> None:
     """Answer questions, one JSON object a line, from standard input to standard output.
 
-    The forms of both are described in docs/policy-commands.md.
+    The forms of both are described in docs/policy/commands.md.
     """
     with failures_explained(as_json_lines=False):
         loaded = load(config)
@@ -147,7 +147,7 @@ def decide(config: Config, *, issuer: Issuer = None) -> None:
 @app.command(name="test")
 def test_(
     config: Config,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files with cases; see docs/policy-commands.md.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files with cases; see docs/policy/commands.md.")],
     *,
     require_coverage: Annotated[
         bool, typer.Option("--require-coverage", help="Fail, with exit code 1, if a rule decided no case.")

@@ -1,6 +1,7 @@
 """The lines of the decision log: never a token, a prompt or a body in them.
 
-`docs/decision-log.schema.json` describes every kind of line, and a test compares the lines of real requests with it.
+`docs/operate/decision-log.schema.json` describes every kind of line, and a test compares the lines of real requests
+with it.
 """
 
 from __future__ import annotations

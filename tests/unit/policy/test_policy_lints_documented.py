@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 EMITTED = re.compile(r"""findings\.(?:warning\(|add\(\s*(?:invalid|weights\.unknown_table),)\s*"([a-z-]+)\"""")
 ROW = re.compile(r"^\| `([a-z]+(?:-[a-z]+)+)` \| ([^|]+) \| ([^|]+) \|$", re.M)
 TABLE = {
-    code: (meaning, remedy) for code, meaning, remedy in ROW.findall((ROOT / "docs/policy-commands.md").read_text())
+    code: (meaning, remedy) for code, meaning, remedy in ROW.findall((ROOT / "docs/policy/commands.md").read_text())
 }
 
 

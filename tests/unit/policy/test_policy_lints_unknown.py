@@ -38,7 +38,7 @@ def of_path(text: str, effect: str = "permit", methods: str = "") -> list[tuple[
         ("/v1", "write `/v1/*` for what is below it"),
         ("/v1/vector-db", "did you mean `/v1/vector-dbs`?"),
         ("/v1/healthz", "did you mean `/v1/health`?"),
-        ("/nothing/like/it", "`docs/api.md` lists every route"),
+        ("/nothing/like/it", "`docs/api/api.md` lists every route"),
         ("regex:^/v1/modles(/.*)?$", "did you mean paths that begin with `/v1/models`?"),
         ("regex:^/v1/(modles|filez)/.*", "did you mean paths that begin with `/v1/files` and `/v1/models`?"),
         ("regex:^/v1/model$", "did you mean paths that begin with `/v1/models`?"),

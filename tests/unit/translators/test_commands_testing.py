@@ -253,7 +253,7 @@ def test_files_that_are_not_there_and_reports_that_cannot_be_written(folder: Pat
 
 
 def test_what_the_page_shows_about_cases_and_questions_works(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "policy-commands.md").read_text()
+    page = (ROOT / "docs" / "policy" / "commands.md").read_text()
     (cases,) = re.findall(r"```yaml\n(about: .*?)```", page, re.DOTALL)
     (tmp_path / "cases.yaml").write_text(cases)
     done = ostiary("test", EXAMPLE / "config.yaml", tmp_path / "cases.yaml")
