@@ -3,8 +3,9 @@
 One module for each kind of mistake: `skipped` (a forbid that is let out), `decided` and `late` (rules that never
 decide, forbids that come too late), `unguarded` (permits for everyone), `endings` (patterns that match more than they
 seem), `paths` and `names` (paths and names that nothing has), `closed` (policies that shut each other out), `callers`
-(attributes that no caller has, subjects that become roles), `spelling` (words that differ in case alone) and `mentions`
-(resources that no rule is about). A lint is silent unless it is certain of what it says.
+(attributes that no caller has, subjects that become roles), `subjects` (patterns that no resource matches),
+`spelling` (words that differ in case alone) and `mentions` (resources that no rule is about). A lint is silent unless
+it is certain of what it says.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from policy.lints.paths import report_unknown_routes
 from policy.lints.places import Places
 from policy.lints.skipped import report_skipped_forbids
 from policy.lints.spelling import report_case
+from policy.lints.subjects import report_unmatched_regexes
 from policy.lints.unguarded import Callers, report_unguarded_permits
 from policy.rules import PolicySet
 from policy.source.diagnostics import Findings
@@ -89,6 +91,7 @@ def _report_access(
     rules = policies.access
     idle = report_idle_access_rules(rules, policies.tables, places, findings)
     report_wide_resources(rules, places, findings)
+    report_unmatched_regexes(rules, policies.tables, places, findings)
     report_unknown_names(rules, places, document, environ, findings)
     return _Known(
         frozenset(idle), tuple(report_unmentioned_types(rules, policies.tables, places, document, environ, findings))

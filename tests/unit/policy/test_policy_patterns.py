@@ -337,3 +337,30 @@ def test_a_variable_part_of_a_path_is_pointed_out(text: str, hint: str) -> None:
 def test_other_paths_hold_no_variable_part(text: str) -> None:
     _, found = route_rules(f"- forbid: {{paths: {json.dumps(text)}}}\n- permit: {{paths: '*'}}")
     assert "literal-placeholder" not in codes(found)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        *[
+            ("[Mm]odels::a", True),
+            ("models?::x?$", False),
+            ("model$", True),
+            ("mode[lr]s?::", False),
+            ("(x|y)?odel::", True),
+        ],
+        *[("sql_record::[mn]y_files::", True), ("sql_record::openai_file[sz]::", False), ("[a-z]+::", False)],
+        *[("sql_record::openai_files$", True), ("(?i)modle::", True), ("(?i)[Mm]odels::", False), ("model::a$", False)],
+    ],
+)
+def test_a_regex_that_no_resource_matches_is_pointed_out_once(pattern: str, said: bool) -> None:
+    _, found = access_rules(f"- permit: {{actions: create, resource: {json.dumps('regex:' + pattern)}}}")
+    about = [code for code in codes(found) if code in ("unknown-type", "unknown-table")]
+    assert about == (["unknown-type"] if said else [])
+
+
+@pytest.mark.parametrize("end", ["$", r"\Z"])
+def test_a_table_without_a_name_behind_it_gets_its_own_hint(end: str) -> None:
+    text = f"regex:sql_record::(openai_files|responses){end}"
+    _, found = access_rules(f"- permit: {{actions: create, resource: {json.dumps(text)}}}")
+    assert [one.hint.split(";")[0] for one in found] == ["a type is followed by `::` and a name"]

@@ -71,7 +71,7 @@ def test_a_table_that_no_store_has_is_an_error_in_a_forbid(pattern: str, hint: s
     "pattern",
     [
         *["regex:sql_record::my_", "regex:sql_record::(my_convs|my_files)::", "regex:sql_rec", "regex:sql_record::"],
-        *["regex:sql_record::my_files$", r"regex:sql_record::[a-z_]+::", "regex:(?i)sql_record::MY_FILES"],
+        *["regex:sql_record::my_files::a$", r"regex:sql_record::[a-z_]+::", "regex:(?i)sql_record::MY_FILES"],
         *["regex:(?!sql_record::responses)sql_record::", "sql_record::*", "prompt::*"],
     ],
 )
