@@ -34,8 +34,8 @@ from bench.uploads import Uploaded
 from server.storage.database.database import Database, Step
 from server.storage.database.postgres import PostgresDatabase
 from server.storage.database.sqlite import SqliteDatabase
-from tests.databases import KINDS, backend
-from tests.postgres import running_postgres
+from tests.support.databases import KINDS, backend
+from tests.support.postgres import running_postgres
 from translators import opa
 
 BEGIN: Final = "<!-- records: what follows is written by `python -m bench.records` -->"

@@ -1,6 +1,6 @@
 """The routes of the server and the resources that each is about, as far as policies need to know them.
 
-`tests/http/test_http_census.py` holds this table equal to the routes of the application and to what they ask.
+`tests/http/policy/test_route_table.py` holds this table equal to the routes of the application and to what they ask.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgres import running_postgres
+from tests.support.postgres import running_postgres
 
 ROOT = Path(__file__).parent.parent
 

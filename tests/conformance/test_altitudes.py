@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conformance.engine import OpaServer, compile_config, expected, opa_test
-from tests.conformance.loader import CONFIG_NAME, Case, ConformanceFile, conformance_files
 from tests.reference import model
 from tests.reference.configuration import auth, load
+from tests.support.conformance_files import CONFIG_NAME, Case, ConformanceFile, conformance_files
+from tests.support.opa_engine import OpaServer, compile_config, expected, opa_test
 from translators.compiler import Bundle
 
 DEFAULT = Path(__file__).parents[2] / "policy" / "default.yaml"

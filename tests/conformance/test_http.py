@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.door import Door
-from tests.conformance.loader import Case, conformance_files
+from tests.support.conformance_files import Case, conformance_files
+from tests.support.conformance_server import Door
 
 CASES = [
     pytest.param(file, case, id=f"{file.id}: {case.id}")

@@ -9,7 +9,7 @@ import pytest
 from policy.parser import read_policies
 from policy.source.diagnostics import Findings, Severity
 from policy.source.document import parse_document
-from tests.conformance.loader import ConformanceFile, conformance_files
+from tests.support.conformance_files import ConformanceFile, conformance_files
 
 LATER: Final = "later-route"
 SUBJECT: Final = "subject-is-role"
@@ -17,29 +17,29 @@ WIDE: Final = "wide-prefix"
 
 WARNINGS: Final[dict[str, list[str]]] = {
     # This version serves nothing at `/v1/admin`. The `forbid` of it is prudent, and not pointed out.
-    "C14": [SUBJECT, LATER],
-    "C14-empty": [LATER],
-    "C14-unset": [LATER],
-    "P1": [],
-    "P2": [],
-    "P3": [SUBJECT],
-    "P3-owners": [],
-    "P4": [SUBJECT, "doubled-backslash"],
-    "P4-single": [SUBJECT],
-    "P5": [],
-    "P6": [],
+    "spec-C14-authentication-on": [SUBJECT, LATER],
+    "spec-C14-empty-variable": [LATER],
+    "spec-C14-unset-variable": [LATER],
+    "spec-P1-github-users": [],
+    "spec-P2-kubernetes-accounts": [],
+    "spec-P3-owners-and-teams": [SUBJECT],
+    "spec-P3-spelt-owners": [],
+    "spec-P4-regex-rules": [SUBJECT, "doubled-backslash"],
+    "spec-P4-single-backslashes": [SUBJECT],
+    "spec-P5-isolation-by-owner": [],
+    "spec-P6-default-policy": [],
     # The two last are not the spec's: patterns without and with anchors.
-    "R0": [SUBJECT, WIDE, WIDE, LATER, "unanchored-regex", LATER],
-    "R1": [],
-    "R2": [SUBJECT, WIDE, WIDE],
-    "R3": [SUBJECT, LATER],
+    "spec-R0-path-patterns": [SUBJECT, WIDE, WIDE, LATER, "unanchored-regex", LATER],
+    "spec-R1-blocked-routes": [],
+    "spec-R2-routes-by-role": [SUBJECT, WIDE, WIDE],
+    "spec-R3-public-and-protected-routes": [SUBJECT, LATER],
     # `regex:^/v1/(chat|inference)/.*$` matches routes of `/v1/chat`. The closing `forbid` raises none.
-    "R4": [SUBJECT],
-    "R5": [SUBJECT],
+    "spec-R4-regex-routes": [SUBJECT],
+    "spec-R5-route-and-resource": [SUBJECT],
 }
 """By the name of the conformance file, the codes in the order of their places."""
 
-EXAMPLES: Final = [file for file in conformance_files() if file.id[0] in "CPR"]
+EXAMPLES: Final = [file for file in conformance_files() if file.id.startswith("spec-")]
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.id)

@@ -10,7 +10,7 @@ import httpx
 import openai
 import pytest
 
-from tests.http.census import CENSUS
+from tests.support.route_table import CENSUS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api" / "api.md").read_text()
 BACKTICKED = re.compile(r"`([^`]+)`")

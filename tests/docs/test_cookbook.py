@@ -11,7 +11,7 @@ import pytest
 from policy.source.diagnostics import Findings
 from policy.source.document import parse_document
 from server.config import read_config
-from tests.docs.policy_pages import ROOT, Example, examples, failures, loaded, printed, rewritten
+from tests.support.policy_pages import ROOT, Example, examples, failures, loaded, printed, rewritten
 
 PAGE = ROOT / "docs/policy/cookbook.md"
 TEXT = PAGE.read_text()

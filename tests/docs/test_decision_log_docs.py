@@ -14,7 +14,7 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.system.ostiary_run import OPEN, environment, eventually, running, written
+from tests.support.ostiary_run import OPEN, environment, eventually, running, written
 
 PAGE = Path(__file__).parents[2] / "docs" / "operate" / "decision-log.md"
 ASKED = re.compile(r"<!-- asked(?P<kind>[^>]*) -->\n```sh\n(?P<code>.*?)```", re.DOTALL)

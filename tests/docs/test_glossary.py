@@ -7,7 +7,7 @@ import re
 import pytest
 
 from policy.vocabulary import Action, StampOwner, UseLimit
-from tests.docs.policy_pages import ROOT
+from tests.support.policy_pages import ROOT
 
 TEXT = (ROOT / "docs/glossary.md").read_text()
 TERMS, XACML, WORDS = (

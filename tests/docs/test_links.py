@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.anchors import anchors
+from tests.support.page_anchors import anchors
 
 ROOT = Path(__file__).parent.parent.parent
 PAPERS = sorted(

@@ -18,7 +18,7 @@ from policy.source.diagnostics import Findings, Severity
 from policy.source.document import parse_document
 from policy.tables import STORES
 from server.config import read_config
-from tests.docs.policy_pages import ROOT, Example, examples, failures, loaded, printed, rewritten
+from tests.support.policy_pages import ROOT, Example, examples, failures, loaded, printed, rewritten
 from translators.regex import Untranslatable, translate
 
 PAGE = ROOT / "docs/policy/policy-language.md"

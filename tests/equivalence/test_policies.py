@@ -20,12 +20,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from policy.routes import normalize_path
 from policy.vocabulary import RECORD_PREFIX
 from server.storage.records.sql_filter import RowVerdict
-from tests.conformance.engine import LiveOpa, compile_config
-from tests.equivalence.policy_strategies import worlds
-from tests.laws.record_lists import List, asked, verdicts
 from tests.reference import model
 from tests.reference.configuration import load
-from tests.rows import SqliteRows
+from tests.support.database_rows import SqliteRows
+from tests.support.opa_engine import LiveOpa, compile_config
+from tests.support.policy_strategies import worlds
+from tests.support.record_lists import List, asked, verdicts
 from translators.codegen.listings import LISTED_TYPES
 
 NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"

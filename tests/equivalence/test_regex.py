@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.equivalence.regex_cases import Case, cases, small_cases
-from tests.equivalence.regex_opa import RegexJudge
+from tests.support.regex_cases import Case, cases, small_cases
+from tests.support.regex_opa import RegexJudge
 from translators.regex import Translation, Untranslatable, translate
 
 PAIRS = 10_000

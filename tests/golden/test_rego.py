@@ -11,7 +11,7 @@ import pytest
 from policy.parser import read_policies
 from policy.source.diagnostics import Findings
 from policy.source.document import parse_document
-from tests.conformance.loader import CONFIG_NAME, ConformanceFile, conformance_files
+from tests.support.conformance_files import CONFIG_NAME, ConformanceFile, conformance_files
 from translators.compiler import Bundle, compile_policies
 from translators.law import LAW
 

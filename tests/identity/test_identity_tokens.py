@@ -25,8 +25,8 @@ from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed
 from server.config import read_config
 from server.wiring.authenticators import authenticator
-from tests.identity.services import Asked, service
-from tests.unit.authn.authn_peers import Signer, ask, jwk_set
+from tests.support.identity_services import Asked, service
+from tests.support.token_issuers import Signer, ask, jwk_set
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"<!-- issuer: (\S+) -->\n```yaml\n(.*?)```", re.DOTALL)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.engine import compile_config
-from tests.conformance.loader import ConformanceFile, conformance_files
+from tests.support.conformance_files import ConformanceFile, conformance_files
+from tests.support.opa_engine import compile_config
 
 ROOT = Path(__file__).parents[2]
 AUTH_SECTIONS = [
@@ -27,8 +27,8 @@ AUTH_SECTIONS = [
 
 HASHES = """
 import hashlib
-from tests.conformance.engine import compile_config
-from tests.conformance.loader import conformance_files
+from tests.support.opa_engine import compile_config
+from tests.support.conformance_files import conformance_files
 for file in conformance_files():
     print(file.id, hashlib.sha256(compile_config(file.config, file.environ).archive).hexdigest())
 """

@@ -15,9 +15,9 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 
-from tests.conformance.engine import LiveOpa, compile_config
-from tests.equivalence.policy_questions import STORAGE
-from tests.equivalence.policy_strategies import worlds
+from tests.support.opa_engine import LiveOpa, compile_config
+from tests.support.policy_questions import STORAGE
+from tests.support.policy_strategies import worlds
 
 POLICIES = {"route": "route_policy", "resource": "access_policy"}
 PACKAGES = {"route": "routes", "resource": "access"}

@@ -10,7 +10,7 @@ import pytest
 from policy.parser import read_policies
 from policy.source.diagnostics import Findings
 from policy.source.document import parse_document
-from tests.conformance.engine import LiveOpa
+from tests.support.opa_engine import LiveOpa
 from translators.compiler import compile_policies
 
 GUARDRAILS = b"""package ostiary.guardrails

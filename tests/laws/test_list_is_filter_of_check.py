@@ -26,12 +26,12 @@ from policy.vocabulary import RESOURCE_TYPES
 from server.authz.contract.errors import PolicyUnavailable
 from server.authz.contract.record_filter import Undecided
 from server.storage.records.sql_filter import RowVerdict
-from tests.conformance.engine import LiveOpa, compile_config
-from tests.conformance.loader import ConformanceFile, conformance_files
-from tests.laws.record_lists import TYPES, List, asked, policies, random_list, verdicts
 from tests.reference import model
 from tests.reference.configuration import auth, load
-from tests.rows import PostgresRows, Rows, SqliteRows
+from tests.support.conformance_files import ConformanceFile, conformance_files
+from tests.support.database_rows import PostgresRows, Rows, SqliteRows
+from tests.support.opa_engine import LiveOpa, compile_config
+from tests.support.record_lists import TYPES, List, asked, policies, random_list, verdicts
 from translators.codegen.listings import LISTED_TYPES
 from translators.compiler import compile_policies
 

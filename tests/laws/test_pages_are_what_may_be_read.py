@@ -32,10 +32,10 @@ from server.storage.database.migrate import bring_up_to_date
 from server.storage.records.guarded import GuardedStore, NotFound
 from server.storage.records.record import Page, Record
 from server.storage.records.table import RecordTable
-from tests.conformance.engine import LiveOpa, compile_config
-from tests.databases import Make, empty_postgres, empty_sqlite, opened
-from tests.laws.record_lists import List, policies, random_list
 from tests.reference import configuration
+from tests.support.databases import Make, empty_postgres, empty_sqlite, opened
+from tests.support.opa_engine import LiveOpa, compile_config
+from tests.support.record_lists import List, policies, random_list
 
 NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"
 POLICIES = 1_500 if NIGHTLY else 40

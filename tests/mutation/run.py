@@ -43,12 +43,15 @@ CHECKS = (
     ("patterns", ["tests/unit/regex", "tests/equivalence/test_regex.py"]),
 )
 AT_THE_DOOR = (
-    ("callers, shares", ["tests/unit/authn", "tests/unit/quota", "tests/unit/inference/test_inference_usage.py"]),
+    (
+        "callers, shares",
+        ["tests/unit/authn", "tests/unit/quota", "tests/unit/net", "tests/unit/inference/test_inference_usage.py"],
+    ),
     (
         "callers (HTTP)",
-        [f"tests/http/test_http_{name}.py" for name in ("identity", "api_keys", "tokens", "cors_configured")],
+        ["tests/http/auth", "tests/http/protocol/test_cors_configured.py"],
     ),
-    ("shares (HTTP)", [f"tests/http/test_http_{name}.py" for name in ("quota", "budgets", "budgets_shares")]),
+    ("shares (HTTP)", ["tests/http/quota"]),
 )
 """What checks who is asking, and what everybody may use: the policy's own checks have no part in it."""
 
@@ -59,10 +62,8 @@ OF_THE_SERVICE = (
         [
             "tests/unit/inference",
             "tests/unit/config/test_config_defaults.py",
-            *(
-                f"tests/unit/test_{name}.py"
-                for name in ("chat_cost", "cors", "errors", "multipart", "paging", "registration")
-            ),
+            "tests/unit/api",
+            "tests/unit/http",
             "tests/unit/quota",
             *(
                 f"tests/unit/storage/test_storage_{name}.py"
@@ -80,16 +81,16 @@ OF_THE_SERVICE = (
     (
         "the service (HTTP)",
         [
-            f"tests/http/test_http_{name}.py"
+            f"tests/http/{name}.py"
             for name in (
-                "conversations_references",
-                "long_lists",
-                "streams",
-                "budgets_shares",
-                "quota",
-                "files_pace",
-                "files_attacks",
-                "completions",
+                "conversations/test_conversations_references",
+                "models/test_long_model_lists",
+                "chat/test_streams",
+                "quota/test_budget_reservations",
+                "quota/test_request_quotas",
+                "files/test_files_slow_uploads",
+                "files/test_files_forms",
+                "chat/test_stored_chats",
             )
         ],
     ),

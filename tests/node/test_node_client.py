@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from server.authn.key_store import KeyStore
-from tests.system.ostiary_run import environment, running, written
+from tests.support.ostiary_run import environment, running, written
 
 HERE = Path(__file__).parent
 NODE = shutil.which("node")

@@ -15,14 +15,14 @@ import pytest
 from server.api.conversations.body import MOST_ITEMS
 from server.api.conversations.include import INCLUDABLE
 from server.api.files.upload import PURPOSES
-from tests.http.callers import ALICE, BOB, STRANGER
-from tests.http.stream_client import events
-from tests.http.upstream import upstream
 from tests.openapi.conformity import Conformity
 from tests.openapi.document import OPERATIONS, SCHEMAS, Operation
 from tests.openapi.item_samples import telling
 from tests.openapi.samples import Samples
 from tests.openapi.watched import Watched, watched
+from tests.support.callers import ALICE, BOB, STRANGER
+from tests.support.failing_provider import upstream
+from tests.support.stream_client import events
 
 CHATS, FILES, TALKS = "/v1/chat/completions", "/v1/files", "/v1/conversations"
 LEAST = 0.995

@@ -11,11 +11,11 @@ import pytest
 
 from server.api.conversations.body import MOST_ITEMS
 from server.api.conversations.include import INCLUDABLE
-from tests.http.callers import ALICE
 from tests.openapi.conformity import properties
 from tests.openapi.document import SCHEMAS, Schema, resolved
 from tests.openapi.item_samples import REFUSED, kinds, samples, tried
 from tests.openapi.watched import Watched, watched
+from tests.support.callers import ALICE
 
 SHOWN: Schema = {"$ref": "#/components/schemas/ConversationItem"}
 EVERYTHING = "include=" + ",".join(INCLUDABLE)

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.databases import backend
-from tests.http.callers import ALICE, OWN
-from tests.http.decided import decided
-from tests.http.files_house import BOUNDARY, form_of
-from tests.http.house import ByToken
-from tests.http.serving import Address, Answer
-from tests.http.stream_client import events
 from tests.openapi.conformity import Conformity
 from tests.openapi.document import ERROR, STREAM, operation_of
+from tests.support.application import ByToken
+from tests.support.callers import ALICE, OWN
+from tests.support.databases import backend
+from tests.support.files_server import BOUNDARY, form_of
+from tests.support.real_policy import decided
+from tests.support.serving import Address, Answer
+from tests.support.stream_client import events
 
 _CONFIG = """
     version: 2

@@ -15,7 +15,7 @@ from bench.measure import Measured, Slice
 from bench.records import BEGIN, END, FEW, MANY, MILLION, Lists, Place, conversations, lists, report
 from bench.report import written_into
 from bench.uploads import Uploaded
-from tests.databases import KINDS, empty_database
+from tests.support.databases import KINDS, empty_database
 
 ROOT = Path(__file__).parent.parent.parent
 UPLOADED = [

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ostiary_run import OPEN, environment, refusal, running, written
 
-from tests.s3 import BUCKET, running_s3
+from tests.support.ostiary_run import OPEN, environment, refusal, running, written
+from tests.support.s3 import BUCKET, running_s3
 
 
 def config_of(folder: Path, blobs: str) -> Path:

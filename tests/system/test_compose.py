@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from composed import ROOT, Composed, blocks, composed
-from container_engine import OPA_IMAGE, PYTHON_IMAGE, NoEngine, check, engine
+
+from tests.support.compose import ROOT, Composed, blocks, composed
+from tests.support.container_engine import OPA_IMAGE, PYTHON_IMAGE, NoEngine, check, engine
 
 if os.environ.get("OSTIARY_NIGHTLY") != "1":
     pytest.skip("compose.yaml is not run for real, which takes minutes; `make compose` does", allow_module_level=True)

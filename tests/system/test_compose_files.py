@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 import typer
 import yaml
-from composed import BLOCK, PAPER, PORT, ROOT
-from container_engine import OPA_IMAGE, PYTHON_IMAGE
 
 from policy.source.diagnostics import Findings
 from policy.source.document import read_document
@@ -21,6 +19,8 @@ from server.authz.opa.command import OLDEST
 from server.cli.main import app
 from server.config import Config, read_config
 from server.process.uvicorn_server import GRACE_SECONDS, LAST_SECONDS
+from tests.support.compose import BLOCK, PAPER, PORT, ROOT
+from tests.support.container_engine import OPA_IMAGE, PYTHON_IMAGE
 from translators import opa
 
 EXAMPLE = ROOT / "examples/compose/config.yaml"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from ostiary_run import OPEN, PATIENCE, Running, environment, eventually, gone, running, written
 
-from tests.http.upstream import Upstream, upstream
+from tests.support.failing_provider import Upstream, upstream
+from tests.support.ostiary_run import OPEN, PATIENCE, Running, environment, eventually, gone, running, written
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from ostiary_run import OPEN, PATIENCE, environment, running, written
 
-from tests.http.collector import collector
+from tests.support.ostiary_run import OPEN, PATIENCE, environment, running, written
+from tests.support.otlp_collector import collector
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -17,9 +17,9 @@ import pytest
 
 from server.authz.opa.command import ENVIRONMENT, run_arguments
 from server.authz.opa.transport import UnixAddress
-from tests.http.house import ByToken
-from tests.http.in_doubt import BOTH, CONFIG, LIST, ROUTE, Doubted, check_refused, check_unready, in_doubt
-from tests.system.opa_world import ROUTES, write_bundle
+from tests.support.application import ByToken
+from tests.support.failing_policy import BOTH, CONFIG, LIST, ROUTE, Doubted, check_refused, check_unready, in_doubt
+from tests.support.opa_server import ROUTES, write_bundle
 
 AUTHENTICATED = (
     CONFIG

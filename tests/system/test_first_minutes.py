@@ -13,9 +13,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from ostiary_run import OPEN, command, environment, eventually, running, written
 
-from tests.http.certificate import certificate
+from tests.support.certificate import certificate
+from tests.support.ostiary_run import OPEN, command, environment, eventually, running, written
 
 DEVELOPMENT = """\
   auth:

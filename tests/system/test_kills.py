@@ -17,7 +17,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from ostiary_run import OPEN, PATIENCE, Running, environment, eventually, gone, running, written
+
+from tests.support.ostiary_run import OPEN, PATIENCE, Running, environment, eventually, gone, running, written
 
 NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"
 KILLS = 60 if NIGHTLY else 2

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from ostiary_run import OPEN, command, environment, eventually, gone, refusal, running, written
+
+from tests.support.ostiary_run import OPEN, command, environment, eventually, gone, refusal, running, written
 
 AUTH = """\
   auth:

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from json import dumps
 from pathlib import Path
 
-from ostiary_run import OPEN, Running, environment, running, written
-from streaming_provider import stream
+from tests.support.ostiary_run import OPEN, Running, environment, running, written
+from tests.support.streaming_provider import stream
 
 NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"
 COUNT = 1000 if NIGHTLY else 100
@@ -32,7 +32,12 @@ REQUEST = (
 @contextmanager
 def provider() -> Iterator[str]:
     """The provider's URL."""
-    command = [sys.executable, str(Path(__file__).with_name("streaming_provider.py")), str(CHUNKS), str(PAUSE)]
+    command = [
+        sys.executable,
+        str(Path(__file__).parents[1] / "support" / "streaming_provider.py"),
+        str(CHUNKS),
+        str(PAUSE),
+    ]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None and process.stdout is not None
         try:

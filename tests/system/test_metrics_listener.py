@@ -8,10 +8,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from ostiary_run import OPEN, command, environment, eventually, running, written
 
-from tests.http.metrics_page import Measured
-from tests.http.serving import Answer
+from tests.support.metrics_page import Measured
+from tests.support.ostiary_run import OPEN, command, environment, eventually, running, written
+from tests.support.serving import Answer
 
 CLOSED = """\
   auth:

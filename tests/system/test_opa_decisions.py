@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from opa_world import World, world, write_bundle
 
 from policy.vocabulary import Action, Anonymous, Origin, Principal, Resource, Route
 from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.pep import RequestContext
 from server.authz.permit import AccessDenied
 from server.authz.readiness import AuthenticationMode
+from tests.support.opa_server import World, world, write_bundle
 
 ISSUER = "https://issuer.example"
 ALICE = Principal("alice", ISSUER, {"roles": ("developer",), "teams": ("ml", "infra")})

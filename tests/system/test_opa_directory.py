@@ -9,11 +9,11 @@ import stat
 from pathlib import Path
 
 import pytest
-from opa_world import world, write_bundle
 
 from policy.vocabulary import Action, Principal, Resource
 from server.authz.opa.runtime_directory import MAX_SOCKET_PATH, RuntimeDirectory, UnsafeDirectory
 from server.authz.pep import RequestContext
+from tests.support.opa_server import world, write_bundle
 
 
 def test_a_path_too_long_for_a_socket_is_replaced_by_a_short_private_one(

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from ostiary_run import OPEN, Running, children, environment, eventually, running, written
+
+from tests.support.ostiary_run import OPEN, Running, children, environment, eventually, running, written
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "the-servers-own-token-long-enough-to-be-one"

@@ -14,7 +14,8 @@ from random import Random
 
 import httpx
 import pytest
-from ostiary_run import OPEN, children, command, command_line, environment, eventually, refusal, written
+
+from tests.support.ostiary_run import OPEN, children, command, command_line, environment, eventually, refusal, written
 
 SEED = 20261130
 MOMENTS = [round(Random(SEED + number).uniform(0.0, 2.5), 2) for number in range(3)]  # noqa: S311 - no secret

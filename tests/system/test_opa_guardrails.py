@@ -6,12 +6,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from opa_world import world
 
 from policy.vocabulary import Action, Origin, Principal, Resource
 from server.authz.contract.errors import PolicyUnavailable
 from server.authz.pep import RequestContext
 from server.authz.permit import AccessDenied
+from tests.support.opa_server import world
 from translators.commands.loading import load
 
 CONFIG = """\

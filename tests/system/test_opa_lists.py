@@ -8,14 +8,14 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from opa_world import world
 
 from policy.vocabulary import Action, Anonymous, Principal
 from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.pep import RequestContext
 from server.storage.database.dialect import SQLITE
 from server.storage.records.sql_filter import compile_filter
-from tests.conformance.engine import compile_config
+from tests.support.opa_engine import compile_config
+from tests.support.opa_server import world
 
 CONFIG = """
 server:

@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 import uvloop
-from opa_world import World, world, write_bundle
 
 from policy.vocabulary import Action, Origin, Principal, Resource
 from server.authz.contract.errors import Failure, PolicyUnavailable
@@ -25,6 +24,7 @@ from server.authz.opa.runtime_directory import RuntimeDirectory, UnsafeDirectory
 from server.authz.pep import RequestContext
 from server.authz.permit import AccessDenied
 from server.authz.readiness import AuthenticationMode
+from tests.support.opa_server import World, world, write_bundle
 
 CALLER = RequestContext("req_1", Principal("alice"))
 LLAMA = Resource("model", ("llama",), None, Origin.CONFIG)
@@ -252,7 +252,7 @@ import asyncio, sys
 from pathlib import Path
 sys.path[:0] = {path!r}
 import uvloop
-from opa_world import world
+from tests.support.opa_server import world
 
 async def main():
     async with world(Path({binary!r}), Path({folder!r}), Path({bundle!r}), runtime=Path({runtime!r})) as here:
@@ -270,7 +270,7 @@ def test_a_server_that_is_killed_leaves_no_opa_and_the_next_one_takes_over_its_d
 ) -> None:
     runtime = tmp_path / "run"
     script = SERVER.format(
-        path=[str(Path(__file__).parent), str(Path(__file__).parents[2])],
+        path=[str(Path(__file__).parents[2])],
         binary=str(opa_binary),
         folder=str(tmp_path),
         bundle=str(bundle),

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import uvloop
-from opa_world import world, write_bundle
 
 from server.authz.opa import process
 from server.authz.opa.command import OpaStartFailed
 from server.authz.readiness import AuthenticationMode
+from tests.support.opa_server import world, write_bundle
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 

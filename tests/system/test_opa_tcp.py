@@ -13,7 +13,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from opa_world import LAW, write_bundle
 
 from policy.vocabulary import Action, Origin, Principal, Resource
 from server.authz.contract.errors import Failure, PolicyUnavailable
@@ -23,6 +22,7 @@ from server.authz.opa.control_plane import ControlPlane
 from server.authz.opa.transport import Entrypoint, OpaTransport, TcpAddress
 from server.authz.pdp import PolicyDecisionPoint
 from server.authz.readiness import AuthenticationMode, Readiness, ReadinessProbe
+from tests.support.opa_server import LAW, write_bundle
 
 TOKEN = "the-servers-own-token-long-enough-to-be-one"
 TOKENS = {"ostiary_tokens": {"server": TOKEN, "operator": "the-operators-token-long-enough-to-be-one"}}

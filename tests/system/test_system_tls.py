@@ -15,9 +15,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from ostiary_run import OPEN, command, environment, eventually, refusal, running, written
 
-from tests.identity.services import Authority, encrypt
+from tests.support.identity_services import Authority, encrypt
+from tests.support.ostiary_run import OPEN, command, environment, eventually, refusal, running, written
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import signal
 from pathlib import Path
 
 import httpx
-from ostiary_run import OPEN, Running, environment, eventually, running, written
 
-from tests.http.metrics_page import Measured
-from tests.http.serving import Answer
+from tests.support.metrics_page import Measured
+from tests.support.ostiary_run import OPEN, Running, environment, eventually, running, written
+from tests.support.serving import Answer
 
 TWO = OPEN + "  workers: 2\n"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.authn.authn_peers import KeyServer, Signer, key_server
+from tests.support.token_issuers import KeyServer, Signer, key_server
 
 
 @pytest.fixture(scope="session")

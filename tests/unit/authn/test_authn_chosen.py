@@ -18,8 +18,8 @@ from server.authn.api_keys import ISSUER as OF_KEYS
 from server.authn.key_store import KeyStore, KeyStoreUnusable
 from server.config import read_config
 from server.wiring.authenticators import authenticator
-from tests.identity.services import Asked, service
-from tests.unit.authn.authn_peers import Signer, ask, claims, encode, jwk_set
+from tests.support.identity_services import Asked, service
+from tests.support.token_issuers import Signer, ask, claims, encode, jwk_set
 
 A, B = "https://a.example", "https://b.example"
 

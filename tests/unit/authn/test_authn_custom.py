@@ -17,7 +17,7 @@ from server.authn.caching import CachingAuthenticator
 from server.authn.custom import CustomValidator
 from server.authn.pseudonyms import PseudonymKeyUnusable, kept_key, pseudonym
 from server.net.tls import client_context
-from tests.identity.services import service
+from tests.support.identity_services import service
 
 KEY = b"k" * 32
 REQUEST: Scope = {

@@ -23,7 +23,7 @@ from server.authn.development import (
     issue_token,
 )
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
-from tests.unit.authn.authn_peers import Signer, ask
+from tests.support.token_issuers import Signer, ask
 
 ROOT = Path(__file__).parents[3]
 

@@ -19,8 +19,8 @@ from server.authn.key_source import MAX_BYTES, KeyEndpoint, UnusableEndpoint, op
 from server.net import http_client
 from server.net.http_client import ServiceFailed
 from server.process.startup import start_failure
-from tests.identity.services import private_ca
-from tests.unit.authn.authn_peers import KeyServer, answer, key_server
+from tests.support.identity_services import private_ca
+from tests.support.token_issuers import KeyServer, answer, key_server
 
 SECRET = "jwks-bearer-secret"
 

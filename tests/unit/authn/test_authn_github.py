@@ -14,8 +14,8 @@ from server.authn.attributes import ClaimsMapping
 from server.authn.caching import CachingAuthenticator
 from server.authn.github import GitHubValidator
 from server.net.tls import client_context
-from tests.identity.services import Asked, service
-from tests.unit.authn.authn_peers import ask
+from tests.support.identity_services import Asked, service
+from tests.support.token_issuers import ask
 
 GOOD = "good-token"
 MAPPING = {"login": "roles", "organizations": "teams"}

@@ -16,8 +16,8 @@ from server.authn.caching import CachingAuthenticator
 from server.authn.introspection import IntrospectionSettings, IntrospectionValidator
 from server.authn.token_rules import TokenRules
 from server.net.tls import client_context
-from tests.identity.services import Asked, service
-from tests.unit.authn.authn_peers import AUDIENCE, ISSUER, NOW, ask
+from tests.support.identity_services import Asked, service
+from tests.support.token_issuers import AUDIENCE, ISSUER, NOW, ask
 
 OPAQUE = "opaque"
 MAPPING = ClaimsMapping({"realm_access.roles": "roles", "scope": "scopes"})

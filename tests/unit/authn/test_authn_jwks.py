@@ -12,7 +12,7 @@ import pytest
 
 from server.authn import AuthenticationFailed, IdentityUnavailable
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
-from tests.unit.authn.authn_peers import NOW, KeyServer, Signer, answer, ask, claims, jwk_set
+from tests.support.token_issuers import NOW, KeyServer, Signer, answer, ask, claims, jwk_set
 
 HOUR = 3600.0
 

@@ -20,8 +20,8 @@ from server.authn.key_source import UnusableEndpoint, open_endpoint
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
 from server.authn.token_rules import TokenRules
 from server.net.tls import client_context
-from tests.identity.services import Asked, service
-from tests.unit.authn.authn_peers import AUDIENCE, ISSUER, NOW, KeyServer, Signer, ask, claims, jwk_set
+from tests.support.identity_services import Asked, service
+from tests.support.token_issuers import AUDIENCE, ISSUER, NOW, KeyServer, Signer, ask, claims, jwk_set
 
 SECRET = "canary-51f7"
 HOUR = 3600.0

@@ -14,7 +14,7 @@ from server.authn import AuthenticationFailed
 from server.authn.keys import RSA_ALGORITHMS, parse_key_set
 from server.authn.token_rules import TokenRules
 from server.authn.verify import KeyNotFound, verify
-from tests.unit.authn.authn_peers import NOW, Signer, base64url, jwk_set
+from tests.support.token_issuers import NOW, Signer, base64url, jwk_set
 
 RULES = TokenRules(None, None)
 

@@ -16,8 +16,8 @@ from server.authn.attributes import ClaimsMapping
 from server.authn.caching import CachingAuthenticator
 from server.authn.kubernetes import KubernetesValidator
 from server.net.tls import client_context
-from tests.identity.services import Asked, private_ca, service
-from tests.unit.authn.authn_peers import ask
+from tests.support.identity_services import Asked, private_ca, service
+from tests.support.token_issuers import ask
 
 MAPPING = {"username": "roles", "groups": "roles", "uid": "uid_attr"}
 ACCOUNT = "system:serviceaccount:llama-stack:llama-stack-auth"

@@ -14,8 +14,8 @@ from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed, Authenticator, oauth2
 from server.authn.attributes import ClaimsMapping
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
-from tests.identity.services import private_ca
-from tests.unit.authn.authn_peers import AUDIENCE, ISSUER, NOW, KeyServer, Signer, ask, claims, jwk_set, key_server
+from tests.support.identity_services import private_ca
+from tests.support.token_issuers import AUDIENCE, ISSUER, NOW, KeyServer, Signer, ask, claims, jwk_set, key_server
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from server.authn.kubernetes import KubernetesValidator
 from server.authn.token_rules import TokenRules
 from server.net.http_client import ServiceClient, ServiceReply
 from server.net.tls import client_context
-from tests.identity.services import Asked, service
-from tests.unit.authn.authn_peers import NOW, ask
+from tests.support.identity_services import Asked, service
+from tests.support.token_issuers import NOW, ask
 
 ELSEWHERE = "/elsewhere"
 YES: dict[str, Any] = {

@@ -14,7 +14,7 @@ from server.authn.jwks import REREAD_SECONDS, REREADINGS
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
 from server.telemetry.dependencies import Dependency, State
 from server.wiring.observed import ObservedAuthenticator
-from tests.unit.authn.authn_peers import AUDIENCE, ISSUER, NOW, KeyServer, Signer, answer, ask, claims, jwk_set
+from tests.support.token_issuers import AUDIENCE, ISSUER, NOW, KeyServer, Signer, answer, ask, claims, jwk_set
 
 Scenario = Callable[[OAuth2Authenticator], Any]
 

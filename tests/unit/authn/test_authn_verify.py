@@ -12,8 +12,8 @@ from server.authn import AuthenticationFailed
 from server.authn.keys import parse_key_set
 from server.authn.token_rules import TokenRules
 from server.authn.verify import KeyNotFound, verify
-from tests.unit.authn.authn_attacks import ATTACKS, SINGLE_OUT, World, with_claims, with_header, with_payload
-from tests.unit.authn.authn_peers import AUDIENCE, ISSUER, NOW, Signer, claims, jwk_set
+from tests.support.token_attacks import ATTACKS, SINGLE_OUT, World, with_claims, with_header, with_payload
+from tests.support.token_issuers import AUDIENCE, ISSUER, NOW, Signer, claims, jwk_set
 
 RULES = TokenRules(ISSUER, AUDIENCE)
 

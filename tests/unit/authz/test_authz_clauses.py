@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from authz_peers import ALICE, answer
 from jsonschema import Draft7Validator
 
 from policy.vocabulary import Action, Anonymous, Effect, Principal
@@ -26,6 +25,7 @@ from server.authz.contract.record_filter import (
     Unowned,
     read_filter,
 )
+from tests.support.broken_opa import ALICE, answer
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "rego/schemas/input.json").read_text())
 FILES = ListQuestion(ALICE, Action.READ, "sql_record::openai_files")

@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from authz_peers import ALICE, BOTH, CREATE, READ, ROUTE, answer, decision, stamp
 
 from policy.vocabulary import Action, Principal, Resource
 from server.authz.contract.answer import read_answer, read_answers, read_undecided
 from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.contract.question import ListQuestion, Question
 from server.authz.contract.record_filter import read_filter
+from tests.support.broken_opa import ALICE, BOTH, CREATE, READ, ROUTE, answer, decision, stamp
 
 ID = "74a831f1-d303-4270-bb12-206f169e36a6"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 
-from authz_peers import ALICE, BOTH, READ, answer, decision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +12,7 @@ from policy.vocabulary import Action, Anonymous, Principal, Resource, Route
 from server.authz.contract.answer import read_answer
 from server.authz.contract.question import Question
 from server.authz.decision_log.record import lines_of
+from tests.support.broken_opa import ALICE, BOTH, READ, answer, decision
 
 ANSWER = read_answer(answer(route=decision(rule="route_policy[1]"), resource=decision(effect="deny")), BOTH)
 

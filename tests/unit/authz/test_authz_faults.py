@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from authz_peers import (
+
+from policy.vocabulary import Action, Anonymous, Principal
+from server.authz.contract.errors import Failure, PolicyUnavailable
+from server.authz.contract.question import Question
+from server.authz.opa.transport import DEADLINE, TcpAddress, UnixAddress
+from server.authz.pdp import PolicyDecisionPoint
+from tests.support.broken_opa import (
     ALICE,
     BOTH,
     CREATE,
@@ -28,12 +34,6 @@ from authz_peers import (
     stamp,
     transport_to,
 )
-
-from policy.vocabulary import Action, Anonymous, Principal
-from server.authz.contract.errors import Failure, PolicyUnavailable
-from server.authz.contract.question import Question
-from server.authz.opa.transport import DEADLINE, TcpAddress, UnixAddress
-from server.authz.pdp import PolicyDecisionPoint
 
 Script = Callable[[Peer, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

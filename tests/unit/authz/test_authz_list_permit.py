@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import pytest
-from authz_peers import ALICE, answer, answering, reply, scripted, transport_to
 
 from policy.vocabulary import Action
 from server.authz.contract.errors import Failure, PolicyUnavailable
@@ -18,6 +17,7 @@ from server.authz.opa.transport import UnixAddress
 from server.authz.pdp import PolicyDecisionPoint
 from server.authz.pep import PolicyEnforcementPoint, RequestContext
 from server.authz.permit import ListPermit
+from tests.support.broken_opa import ALICE, answer, answering, reply, scripted, transport_to
 
 FILES = ListQuestion(ALICE, Action.READ, "sql_record::openai_files")
 CONTEXT = RequestContext("req_1", ALICE)

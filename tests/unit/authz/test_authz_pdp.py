@@ -7,7 +7,14 @@ import time
 from pathlib import Path
 
 import pytest
-from authz_peers import (
+
+from policy.vocabulary import Decision, StampOwner, Verdict
+from server.authz.contract.answer import Answer, read_answer
+from server.authz.contract.errors import Failure, PolicyUnavailable
+from server.authz.opa.breaker import FAILURES_TO_OPEN, LONGEST_PAUSE, SHORTEST_PAUSE, Breaker
+from server.authz.opa.transport import UnixAddress
+from server.authz.pdp import PolicyDecisionPoint
+from tests.support.broken_opa import (
     ALICE,
     BOTH,
     CREATE,
@@ -22,13 +29,6 @@ from authz_peers import (
     stamp,
     transport_to,
 )
-
-from policy.vocabulary import Decision, StampOwner, Verdict
-from server.authz.contract.answer import Answer, read_answer
-from server.authz.contract.errors import Failure, PolicyUnavailable
-from server.authz.opa.breaker import FAILURES_TO_OPEN, LONGEST_PAUSE, SHORTEST_PAUSE, Breaker
-from server.authz.opa.transport import UnixAddress
-from server.authz.pdp import PolicyDecisionPoint
 
 
 class Clock:

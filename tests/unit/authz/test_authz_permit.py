@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from authz_peers import (
+
+from policy.vocabulary import Action
+from server.authz.contract.answer import read_answer
+from server.authz.contract.errors import Failure, PolicyUnavailable
+from server.authz.decision_log.log import DecisionLog
+from server.authz.opa.transport import UnixAddress
+from server.authz.pdp import PolicyDecisionPoint
+from server.authz.pep import PolicyEnforcementPoint, RequestContext
+from server.authz.permit import MINT, Permit
+from tests.support.broken_opa import (
     ALICE,
     CREATE,
     MODEL,
@@ -25,15 +34,6 @@ from authz_peers import (
     stamp,
     transport_to,
 )
-
-from policy.vocabulary import Action
-from server.authz.contract.answer import read_answer
-from server.authz.contract.errors import Failure, PolicyUnavailable
-from server.authz.decision_log.log import DecisionLog
-from server.authz.opa.transport import UnixAddress
-from server.authz.pdp import PolicyDecisionPoint
-from server.authz.pep import PolicyEnforcementPoint, RequestContext
-from server.authz.permit import MINT, Permit
 
 SERVER = Path(__file__).parents[3] / "server"
 CONTEXT = RequestContext("req_1", ALICE)

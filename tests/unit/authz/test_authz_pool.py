@@ -10,16 +10,10 @@ from typing import Any
 
 import pytest
 import uvloop
-from authz_peers import (
-    PERMITTED,
-    Peer,
-    reply,
-    scripted,
-    transport_to,
-)
 
 from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.opa.transport import OpaTransport, UnixAddress
+from tests.support.broken_opa import PERMITTED, Peer, reply, scripted, transport_to
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 

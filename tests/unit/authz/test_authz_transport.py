@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 import uvloop
-from authz_peers import (
+
+from server.authz.contract.errors import PolicyUnavailable
+from server.authz.opa.transport import TcpAddress
+from tests.support.broken_opa import (
     PERMITTED,
     Peer,
     answering,
@@ -19,9 +22,6 @@ from authz_peers import (
     scripted,
     transport_to,
 )
-
-from server.authz.contract.errors import PolicyUnavailable
-from server.authz.opa.transport import TcpAddress
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from authz_peers import BOTH, CREATE, ROUTE, answer, decision, stamp
 
 from policy.vocabulary import UseLimit
 from server.authz.contract.answer import read_answer
 from server.authz.contract.errors import Failure, PolicyUnavailable
+from tests.support.broken_opa import BOTH, CREATE, ROUTE, answer, decision, stamp
 
 
 def named(limit: Any = 0, **more: Any) -> dict[str, Any]:

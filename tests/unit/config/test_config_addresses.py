@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from config_texts import NAME, load, read
 
 from policy.source.rendering import render
 from server.config.base import StrictModel
+from tests.support.config_texts import NAME, load, read
 
 CANARY = "canary-5b1f0e"
 ISSUER = "server: {auth: {provider_config: {type: oauth2_token, audience: a, "
@@ -57,7 +57,7 @@ ADDRESSES = [
     f"host/path?key={CANARY}",
 ]
 MAY_HAVE_A_QUERY = {"JwksConfig.uri"}
-"""The canary of a whole server (`tests/system/canary.py`) looks for what is sent to it."""
+"""The canary of a whole server (`tests/support/canary.py`) looks for what is sent to it."""
 
 
 def shapes(kind: type[StrictModel]) -> Iterator[type[StrictModel]]:

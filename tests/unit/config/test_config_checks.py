@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from config_texts import NAME, errors, load, read, warnings, with_models, with_provider, with_server
 
 from policy.parser import read_policies
 from policy.source.diagnostics import Findings, InvalidDocument
 from policy.source.document import parse_document
 from server.config import load_config, read_config
+from tests.support.config_texts import NAME, errors, load, read, warnings, with_models, with_provider, with_server
 
 
 def test_all_errors_of_a_file_come_together() -> None:

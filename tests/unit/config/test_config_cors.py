@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from config_texts import load, one_error, with_server
 
 from server.config import CorsConfig
+from tests.support.config_texts import load, one_error, with_server
 
 
 @pytest.mark.parametrize("origins", ['["*"]', '["https://a", "*"]'])

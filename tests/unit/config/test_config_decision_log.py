@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from config_texts import load, one_error, with_server
 
 from server.config.decision_log import RotatedLog
+from tests.support.config_texts import load, one_error, with_server
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from config_texts import load, one_error, with_server
 
 from server.config.decision_log import RotatedLog
 from server.config.storage import KvRedisBackend, SqlPostgresBackend
+from tests.support.config_texts import load, one_error, with_server
 
 
 def test_a_server_that_is_told_nothing() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from config_texts import load, one_error, with_models, with_provider, with_server
 from pydantic import SecretStr
 
 from server.config import ModelConfig, ServerConfig
 from server.config.providers import OpenAISettings
+from tests.support.config_texts import load, one_error, with_models, with_provider, with_server
 
 
 @pytest.mark.parametrize("written", ["8321", '"8321"', "'${env.PORT:=8321}'", "+8321"])

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from config_texts import errors, load, one_error, warnings, with_server
 
 from server.config.auth import IssuerConfig, JwksConfig
+from tests.support.config_texts import errors, load, one_error, warnings, with_server
 
 SECRET = "canary-71c0"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from config_texts import errors, load, one_error, with_provider, with_server
 
 from server.config.providers import OllamaSettings, VllmSettings
+from tests.support.config_texts import errors, load, one_error, with_provider, with_server
 
 
 @pytest.mark.parametrize(

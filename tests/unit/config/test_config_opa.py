@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from config_texts import errors, load, with_server
+
+from tests.support.config_texts import errors, load, with_server
 
 TOKEN = "a-token-of-more-than-thirty-two-characters"
 

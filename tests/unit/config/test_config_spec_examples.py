@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from config_texts import errors, load, read, warnings, with_models, with_provider, with_server
 
 from policy.source.diagnostics import InvalidDocument, Severity
 from server.config import CorsConfig, OAuth2Config, load_config
 from server.config.providers import OllamaSettings, OpenAISettings
+from tests.support.config_texts import errors, load, read, warnings, with_models, with_provider, with_server
 
 SPEC = Path(__file__).parent / "spec"
 NOT_HERE = "is not available in this version"

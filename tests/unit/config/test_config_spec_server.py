@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from config_texts import errors, load, warnings, with_provider, with_server
 
 from policy.parser import read_policies
 from policy.source.diagnostics import Findings
@@ -14,6 +13,7 @@ from server.config import CorsConfig
 from server.config.auth import CustomConfig, GitHubConfig, KubernetesConfig, OAuth2Config
 from server.config.providers import VllmSettings
 from server.config.storage import KvPostgresBackend, KvRedisBackend, Namespace, SqliteStore
+from tests.support.config_texts import errors, load, warnings, with_provider, with_server
 
 SPEC = Path(__file__).parent / "spec"
 C14 = (SPEC / "c14.yaml").read_text(encoding="utf-8")

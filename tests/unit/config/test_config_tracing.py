@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from config_texts import errors, load, one_error, with_server
+
+from tests.support.config_texts import errors, load, one_error, with_server
 
 
 def test_without_the_key_nothing_is_exported() -> None:

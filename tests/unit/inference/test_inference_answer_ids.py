@@ -13,7 +13,7 @@ from server.inference.answers import model_name
 from server.inference.answers.event_relay import EventRelay
 from server.inference.answers.model_name import ModelNaming
 from server.inference.provider import DONE
-from tests.unit.inference.test_inference_renaming import NAME, answers
+from tests.unit.inference.test_inference_model_name import NAME, answers
 
 OURS = "chatcmpl-ours"
 

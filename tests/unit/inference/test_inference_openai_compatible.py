@@ -12,7 +12,7 @@ import pytest
 
 from server.inference.provider import ChatRequest, Fault, HealthStatus, ProviderFailed
 from server.inference.providers.openai_compatible import OpenAICompatible
-from tests.http.upstream import SECRET, TEXT, Upstream, upstream
+from tests.support.failing_provider import SECRET, TEXT, Upstream, upstream
 
 KEY = "sk-provider-key"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from policy_texts import access_rules, codes, read_auth, route_rules
 
 from policy.conditions import FORMS
 from policy.rules import (
@@ -18,6 +17,7 @@ from policy.rules import (
     IsUnowned,
     SharesWithOwner,
 )
+from tests.support.policy_texts import access_rules, codes, read_auth, route_rules
 
 SPELLINGS: list[tuple[str, Condition]] = [
     ("user with admin in roles", HasValue("admin", "roles", negated=False)),

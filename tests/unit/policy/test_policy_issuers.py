@@ -7,7 +7,7 @@ import pytest
 from policy.issuers import API_KEYS, GITHUB
 from policy.rules import PolicySet
 from policy.source.diagnostics import Diagnostic
-from tests.unit.policy.policy_texts import codes, read_auth
+from tests.support.policy_texts import codes, read_auth
 
 OWN, PARTNER = "https://own.example", "https://partner.example"
 SEVERAL = f"""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from policy_texts import codes, read, read_auth
 
 from policy.source.diagnostics import Diagnostic
+from tests.support.policy_texts import codes, read, read_auth
 
 ROLES = "access_policy: [{permit: {actions: read}, when: user with admin in roles}]"
 

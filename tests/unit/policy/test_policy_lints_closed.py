@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from policy_texts import read_auth
 
 from policy.source.diagnostics import Diagnostic
+from tests.support.policy_texts import read_auth
 
 FILES = "permit: {actions: [read], resource: 'sql_record::openai_files'}, when: user is owner"
 MODELS = "permit: {actions: [read], resource: 'model::*'}"

@@ -10,14 +10,14 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from policy_texts import codes, read_auth
 
 from policy.parser import read_policies
 from policy.source.diagnostics import Findings
 from policy.source.document import parse_document
-from tests.equivalence.policy_strategies import rules, some
 from tests.reference import model
 from tests.reference.configuration import load
+from tests.support.policy_strategies import rules, some
+from tests.support.policy_texts import codes, read_auth
 
 IDLE = {"shadowed-rule", "unreachable-rule", "never-applies", "late-forbid"}
 DEVELOPER = "user with developer in roles"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from policy_texts import access_rules, codes, route_rules
 
 from policy.expressions import literal_start, may_end_in_mid_word
 from policy.rules import Regex
 from policy.source.diagnostics import Span
+from tests.support.policy_texts import access_rules, codes, route_rules
 
 PLACE = Span("config.yaml", 1, 1)
 

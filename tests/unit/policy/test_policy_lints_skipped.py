@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from policy_texts import codes, read_auth
+
+from tests.support.policy_texts import codes, read_auth
 
 FORBID = "- forbid: {paths: /v1/admin*}\n    unless: user with admin in roles\n  "
 

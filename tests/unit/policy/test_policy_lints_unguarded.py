@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from policy_texts import codes, read_auth
 
 from policy.source.diagnostics import Diagnostic
+from tests.support.policy_texts import codes, read_auth
 
 UNGUARDED = {"unguarded-everything", "unguarded-records", "unguarded-change"}
 RECORDS = "this rule lets every caller {} every stored record, no matter who owns it"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from policy_texts import codes, read, read_auth, route_rules
 
 from policy.source.diagnostics import Diagnostic
+from tests.support.policy_texts import codes, read, read_auth, route_rules
 
 MODELS = """
 providers:

@@ -6,7 +6,6 @@ import json
 import warnings
 
 import pytest
-from policy_texts import access_rules, codes, read_auth, route_rules
 
 from policy.expressions import fault_of
 from policy.regexes import PATTERN_LIMIT
@@ -23,6 +22,7 @@ from policy.rules import (
     ResourcePattern,
 )
 from policy.vocabulary import RECORD_TABLES, RESOURCE_TYPES
+from tests.support.policy_texts import access_rules, codes, read_auth, route_rules
 
 
 def resource(text: str) -> tuple[ResourcePattern, list[str]]:

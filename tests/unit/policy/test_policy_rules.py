@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from policy_texts import access_rules, codes, read_auth, route_rules
 
 from policy.parser import parse_access_policy, parse_route_policy
 from policy.rules import AccessRule, Clause, Conditions, ExactName, HasValue, RouteRule
 from policy.source.diagnostics import Findings, Span
 from policy.source.document import parse_document
 from policy.vocabulary import Action, Effect
+from tests.support.policy_texts import access_rules, codes, read_auth, route_rules
 
 
 def errors(policy: str, rules: str) -> list[str]:

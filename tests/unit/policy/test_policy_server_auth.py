@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from policy_texts import codes, read, read_auth
 
 from policy.parser import default_access_policy
 from policy.rules import Conditions, Everything, IsAuthenticated, IsFromConfig, IsOwner
 from policy.vocabulary import Action, Effect
+from tests.support.policy_texts import codes, read, read_auth
 
 ACCESS = "access_policy: [{permit: {actions: read}}]\n"
 ROUTES = "route_policy: [{permit: {paths: '*'}}]\n"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from policy_spec_texts import P1, P2, P3, P4, P5, R5, ROUTES
-from policy_texts import codes, read_auth
 
 from policy.parser import default_access_policy
 from policy.rules import (
@@ -25,6 +23,8 @@ from policy.rules import (
     RouteRule,
     SharesWithOwner,
 )
+from tests.support.policy_texts import codes, read_auth
+from tests.support.spec_policies import P1, P2, P3, P4, P5, R5, ROUTES
 
 # What is true of the examples: `/v1/files*` isn't only what is below, without a mapping a subject is a role too, and
 # this version serves nothing at `/v1/admin`.

@@ -6,7 +6,7 @@ import pytest
 
 from policy.rules import ExactName, OfType
 from policy.source.diagnostics import Diagnostic
-from tests.unit.policy.policy_texts import codes, read
+from tests.support.policy_texts import codes, read
 
 STORES = """
     conversations: {backend: sql, table_name: my_convs}

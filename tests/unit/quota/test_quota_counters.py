@@ -28,7 +28,7 @@ from server.quota.postgres import PostgresCounters
 from server.quota.sqlite import SqliteCounters
 from server.quota.valkey import ValkeyCounters
 from server.wiring.quotas import build_admission
-from tests.postgres import Postgres, running_postgres
+from tests.support.postgres import Postgres, running_postgres
 
 MANY = 10_000 if os.environ.get("OSTIARY_NIGHTLY") else 2_000
 WINDOW = 86_400 * 20_000

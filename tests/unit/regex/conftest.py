@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.equivalence.regex_opa import RegexJudge
+from tests.support.regex_opa import RegexJudge
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from itertools import chain
 
 import pytest
 
-from tests.equivalence.regex_opa import RegexJudge
+from tests.support.regex_opa import RegexJudge
 from translators.regex import translate
 from translators.regex.classes import _cased, members, unicode_categories
 from translators.regex.codepoints import EVERYTHING, NOTHING, complement, difference, holds, union

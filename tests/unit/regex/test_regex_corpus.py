@@ -7,8 +7,8 @@ import warnings
 
 import pytest
 
-from tests.equivalence.regex_opa import RegexJudge
-from tests.unit.regex.corpus import COMMON_SUBJECTS, REFUSED, TRANSLATED, Refused, Translated
+from tests.support.regex_corpus import COMMON_SUBJECTS, REFUSED, TRANSLATED, Refused, Translated
+from tests.support.regex_opa import RegexJudge
 from translators.regex import Untranslatable, translate
 
 Verdicts = dict[str, dict[str, bool]]

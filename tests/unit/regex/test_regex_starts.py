@@ -9,8 +9,8 @@ from collections import Counter
 import pytest
 
 from policy.regexes import PATTERN_LIMIT
-from tests.equivalence.regex_cases import cases
-from tests.unit.regex.models_alone import MODELS_ALONE
+from tests.support.model_patterns import MODELS_ALONE
+from tests.support.regex_cases import cases
 from translators.regex import Start, Untranslatable, translate
 
 

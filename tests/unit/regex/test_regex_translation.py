@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from policy.regexes import PATTERN_LIMIT
-from tests.equivalence.regex_opa import RegexJudge
+from tests.support.regex_opa import RegexJudge
 from translators.regex import Translation, Untranslatable, translate
 from translators.regex.reader import _Reader
 from translators.regex.tree import Sequence

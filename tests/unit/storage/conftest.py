@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.databases import KINDS, Make, empty_postgres, empty_sqlite
-from tests.rows import PostgresRows, Rows, SqliteRows
+from tests.support.database_rows import PostgresRows, Rows, SqliteRows
+from tests.support.databases import KINDS, Make, empty_postgres, empty_sqlite
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

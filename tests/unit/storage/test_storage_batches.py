@@ -16,7 +16,7 @@ from server.storage.database.sqlite import SqliteDatabase
 from server.storage.database.sqlite_batches import SqliteBatches, WriteJob
 from server.storage.records.record import Draft
 from server.storage.records.table import RecordTable
-from tests.databases import opened
+from tests.support.databases import opened
 
 TOGETHER = 20
 IDS = "SELECT id FROM things ORDER BY id"

@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from server.storage.blobs.bucket import BucketBlobs
 from server.storage.blobs.directory import DirectoryBlobs
 from server.storage.blobs.store import PIECE, BlobMissing, Blobs, BlobsFull, BlobsUnavailable, BlobsUnusable
-from tests.s3 import BUCKET, Bucket, running_s3
+from tests.support.s3 import BUCKET, Bucket, running_s3
 
 T = TypeVar("T")
 KEYS = (SecretStr("k"), SecretStr("canary-of-s3"))

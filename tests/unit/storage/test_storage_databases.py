@@ -14,7 +14,7 @@ from server.storage.database.database import AlreadyThere, Database, Step
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.records.record import Draft
 from server.storage.records.table import RecordTable
-from tests.databases import Make, opened
+from tests.support.databases import Make, opened
 
 ANN = Principal("ann", "https://a.example", {"teams": ("ml",)})
 COUNT = "SELECT count(*) FROM things"

@@ -6,12 +6,12 @@ import random
 import re
 
 import pytest
-from filter_rows import FORBID, MINE, PERMIT, ROWS, TEAM, UNKNOWN, clauses, random_clauses, row
 
 from server.authz.contract.record_filter import Atom, FromConfig, NameIs, NameStartsWith, OwnerIs, OwnerShares, Unowned
 from server.storage.database.dialect import POSTGRESQL, SQLITE, Dialect
 from server.storage.records.sql_filter import SqlFilter, compile_filter
-from tests.rows import Rows, SqliteRows
+from tests.support.database_rows import Rows, SqliteRows
+from tests.support.filter_rows import FORBID, MINE, PERMIT, ROWS, TEAM, UNKNOWN, clauses, random_clauses, row
 
 HOSTILE = [
     "' OR 1=1 --",

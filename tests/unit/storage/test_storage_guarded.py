@@ -25,8 +25,8 @@ from server.storage.records import guarded
 from server.storage.records.guarded import Contended, GuardedStore, NotFound
 from server.storage.records.record import Draft, Page, Record
 from server.storage.records.table import RecordTable
-from tests.conformance.engine import OpaServer, compile_config
-from tests.databases import Make, opened
+from tests.support.databases import Make, opened
+from tests.support.opa_engine import OpaServer, compile_config
 
 KIND = "sql_record::things"
 POLICY = """

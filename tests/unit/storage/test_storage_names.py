@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
-from filter_rows import FACTS, FORBID, PERMIT, clauses, holds, row
 
 from policy.vocabulary import Action, Anonymous, Decision, Effect, Principal, Resource, StampOwner, Verdict
 from server.authz.contract.answer import Answer
@@ -25,7 +24,8 @@ from server.storage.records.names import RecordNames, facet_of
 from server.storage.records.record import Draft, Page
 from server.storage.records.sql_filter import RowVerdict, compile_filter
 from server.storage.records.table import RecordTable
-from tests.databases import Make, opened
+from tests.support.databases import Make, opened
+from tests.support.filter_rows import FACTS, FORBID, PERMIT, clauses, holds, row
 
 ANN, BEN = Principal("ann", "https://a.example"), Principal("ben", "", {"teams": ("infra",), "roles": ("ml",)})
 RECORDS = {

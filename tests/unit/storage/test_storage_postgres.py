@@ -16,9 +16,9 @@ from server.storage.database.migrate import bring_up_to_date
 from server.storage.database.postgres import PostgresDatabase, spelled
 from server.storage.records.record import Draft
 from server.storage.records.table import RecordTable
-from tests.cutting import Cutting, cutting
-from tests.databases import empty_schema, opened
-from tests.postgres import Postgres, running_postgres
+from tests.support.databases import empty_schema, opened
+from tests.support.postgres import Postgres, running_postgres
+from tests.support.postgres_proxy import Cutting, cutting
 
 ENDING = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ?1"
 

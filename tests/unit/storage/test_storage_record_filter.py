@@ -8,7 +8,13 @@ from collections import Counter
 
 import asyncpg
 import pytest
-from filter_rows import (
+
+from policy.vocabulary import Effect
+from server.authz.contract.record_filter import Atom
+from server.storage.database.dialect import SQLITE
+from server.storage.records.sql_filter import RowVerdict, compile_filter
+from tests.support.database_rows import Rows
+from tests.support.filter_rows import (
     FORBID,
     MINE,
     PERMIT,
@@ -21,12 +27,6 @@ from filter_rows import (
     row,
     verdict_on,
 )
-
-from policy.vocabulary import Effect
-from server.authz.contract.record_filter import Atom
-from server.storage.database.dialect import SQLITE
-from server.storage.records.sql_filter import RowVerdict, compile_filter
-from tests.rows import Rows
 
 
 def test_the_first_applicable_clause_decides_in_every_row(rows: Rows) -> None:

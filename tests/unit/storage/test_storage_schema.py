@@ -16,7 +16,7 @@ from server.storage.database.postgres import PostgresDatabase
 from server.storage.database.sqlite import SqliteDatabase
 from server.storage.records.record import Draft
 from server.storage.records.table import RecordTable
-from tests.databases import Make, empty_schema, opened
+from tests.support.databases import Make, empty_schema, opened
 
 LEDGER = "SELECT subject, number FROM ostiary_migrations ORDER BY subject, number"
 SECOND = "ALTER TABLE \"{table}\" ADD COLUMN colour TEXT NOT NULL DEFAULT 'red';"

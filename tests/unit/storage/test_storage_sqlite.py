@@ -19,7 +19,7 @@ from server.storage.database.migrate import bring_up_to_date
 from server.storage.database.sqlite import SqliteDatabase
 from server.storage.records.record import Draft
 from server.storage.records.table import RecordTable
-from tests.databases import opened
+from tests.support.databases import opened
 
 
 def with_file(path: Path, work: Callable[[Database], Awaitable[None]]) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import ROOT, ostiary
+
+from tests.support.command_line import ROOT, ostiary
 
 OWN, PARTNER = "https://own.example", "https://partner.example"
 CONFIG = f"""\

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-from command_line import EXAMPLE, ROOT, ostiary
+
+from tests.support.command_line import EXAMPLE, ROOT, ostiary
 
 Cells = dict[tuple[str, str, str], str]
 """`yes`, `no` or the owners for which it is permitted, by caller, verb and pattern."""
@@ -78,7 +79,7 @@ def test_the_example_as_a_table() -> None:
 
 
 def test_owners_make_a_difference(tmp_path: Path) -> None:
-    found = cells(spec("P3", tmp_path))
+    found = cells(spec("spec-P3-owners-and-teams", tmp_path))
     admin = "user with admin in roles"
     assert [found[ANYONE, verb, "*"] for verb in ("create", "read", "update", "delete")] == [
         "yes",
@@ -93,7 +94,7 @@ def test_owners_make_a_difference(tmp_path: Path) -> None:
         "own",
     ]
     assert [found[ANYONE, verb, "model::*"] for verb in ("create", "delete")] == ["no", "no"]
-    isolated = cells(spec("P5", tmp_path))
+    isolated = cells(spec("spec-P5-isolation-by-owner", tmp_path))
     files = "sql_record::openai_files::*"
     assert [isolated[ANYONE, verb, files] for verb in ("create", "read", "update", "delete")] == [
         "yes",
@@ -136,7 +137,11 @@ def test_named_principals_and_groups_of_attributes_are_callers_of_their_own(tmp_
 
 
 def test_every_entry_names_the_rule_and_what_was_asked(tmp_path: Path) -> None:
-    entry = next(one for one in decisions(spec("P5", tmp_path)) if one["verb"] == "delete" and one["owner"] == "own")
+    entry = next(
+        one
+        for one in decisions(spec("spec-P5-isolation-by-owner", tmp_path))
+        if one["verb"] == "delete" and one["owner"] == "own"
+    )
     assert entry == {
         "caller": ANYONE,
         "about": "resource",

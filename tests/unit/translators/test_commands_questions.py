@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import typer
-from command_line import EXAMPLE, ostiary
 
+from tests.support.command_line import EXAMPLE, ostiary
 from translators.commands import app
 
 CONFIG = EXAMPLE / "config.yaml"

@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
-from command_line import EXAMPLE, ROOT, ostiary
+
+from tests.support.command_line import EXAMPLE, ROOT, ostiary
 
 CONFIG = """\
 models:

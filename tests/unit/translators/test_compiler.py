@@ -14,7 +14,7 @@ import pytest
 from policy.parser import read_policies
 from policy.source.diagnostics import Findings, InvalidDocument
 from policy.source.document import parse_document
-from tests.unit.regex.models_alone import MODELS_ALONE
+from tests.support.model_patterns import MODELS_ALONE
 from translators.codegen.modules import RULES_PER_FILE
 from translators.compiler import Bundle, compile_policies
 

@@ -12,8 +12,8 @@ import yaml
 
 from policy.rules import Guardrails
 from policy.source.diagnostics import InvalidDocument, Span
-from tests.conformance.engine import ANSWER, LiveOpa
-from tests.unit.translators.command_line import ostiary
+from tests.support.command_line import ostiary
+from tests.support.opa_engine import ANSWER, LiveOpa
 from translators.commands.loading import Loaded, load
 from translators.guardrails.heads import with_places
 from translators.guardrails.reading import read_guardrails

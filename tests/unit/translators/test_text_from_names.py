@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from policy.parser import read_policies
 from policy.source.diagnostics import Findings
 from policy.source.document import parse_document
-from tests.unit.translators.command_line import ostiary
+from tests.support.command_line import ostiary
 from translators.codegen.text import comment, plain
 from translators.compiler import Bundle, compile_policies
 from translators.guardrails.heads import with_places

@@ -1,0 +1,336 @@
+"""Stored chats over HTTP, on both databases: who may do what, what everybody else sees of it, and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.support.callers import ALICE, BOB, READER, STRANGER
+from tests.support.chats_server import CHATS, Chatting, chatting
+from tests.support.serving import Answer, like_any_other
+
+NOWHERE = "chatcmpl-" + "0" * 48
+BY_ID = [
+    ("GET", "", None),
+    ("HEAD", "", None),
+    ("GET", "/messages", None),
+    ("POST", "", {"metadata": {"a": "b"}}),
+    ("DELETE", "", None),
+]
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def postgres(request: pytest.FixtureRequest) -> str | None:
+    return None if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture(scope="module")
+def kept(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory, postgres: str | None) -> Iterator[Chatting]:
+    with chatting(opa_binary, tmp_path_factory.mktemp("chats"), postgres) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def silent(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory, kept: Chatting) -> Iterator[Chatting]:
+    """The same without OPA."""
+    with chatting(opa_binary, tmp_path_factory.mktemp("silent"), start=False, like=kept) as running:
+        yield running
+
+
+def ids(answer: Answer) -> list[str]:
+    assert answer.status == 200, answer.body
+    return [each["id"] for each in answer.json["data"]]
+
+
+def everything(kept: Chatting, caller: str, query: str) -> list[str]:
+    """The ids on all pages of a list."""
+    found: list[str] = []
+    page = kept.ask("GET", f"{CHATS}?{query}", caller).json
+    while page["has_more"]:
+        found += [each["id"] for each in page["data"]]
+        page = kept.ask("GET", f"{CHATS}?{query}&after={page['last_id']}", caller).json
+    return found + [each["id"] for each in page["data"]]
+
+
+def test_a_stored_chat_is_what_was_answered_and_its_metadata(kept: Chatting) -> None:
+    answer = kept.chat(text="hello there", metadata={"team": "blau"})
+    shown = {**answer.json, "metadata": {"team": "blau"}}
+    assert shown["id"].startswith("chatcmpl-") and len(shown["id"]) == len(NOWHERE)
+    assert kept.ask("GET", f"{CHATS}/{shown['id']}").json == shown
+    head = kept.ask("HEAD", f"{CHATS}/{shown['id']}")
+    assert (head.status, head.body) == (200, b"")
+    assert (shown["id"], "alice", "issuer") in kept.rows(kept.chats)
+
+
+@pytest.mark.parametrize("store", [False, None, ...])
+def test_what_is_not_to_be_stored_leaves_no_row(kept: Chatting, store: Any) -> None:
+    before = kept.rows(kept.chats), kept.rows(f"{kept.chats}_messages")
+    body = {"model": "small", "messages": [{"role": "user", "content": "hi"}], "metadata": {"a": "b"}}
+    answer = kept.ask("POST", CHATS, ALICE, body if store is ... else {**body, "store": store})
+    assert answer.status == 200
+    assert kept.ask("GET", f"{CHATS}/{answer.json['id']}").status == 404
+    assert (kept.rows(kept.chats), kept.rows(f"{kept.chats}_messages")) == before
+
+
+def test_the_messages_come_as_clients_know_them(kept: Chatting) -> None:
+    parts = [{"type": "text", "text": "what's this?"}, {"type": "image_url", "image_url": {"url": "data:,x"}}]
+    messages = [
+        {"role": "system", "content": "be brief", "name": "boss"},
+        {"role": "user", "content": parts, "id": "mine", "content_parts": "mine"},
+        {
+            "role": "assistant",
+            "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+        },
+    ]
+    made = kept.stored(messages=messages)
+    answer = kept.ask("GET", f"{CHATS}/{made}/messages").json
+    assert answer == {
+        "object": "list",
+        "data": [
+            {**messages[0], "id": f"{made}-0", "content_parts": None, "refusal": None},
+            {"role": "user", "id": f"{made}-1", "content": None, "content_parts": parts, "refusal": None},
+            {**messages[2], "id": f"{made}-2", "content": None, "content_parts": None, "refusal": None},
+        ],
+        "first_id": f"{made}-0",
+        "last_id": f"{made}-2",
+        "has_more": False,
+    }
+
+
+def test_messages_are_paged(kept: Chatting) -> None:
+    made = kept.stored(messages=[{"role": "user", "content": str(number)} for number in range(30)])
+
+    def texts(query: str) -> tuple[list[str], bool]:
+        page = kept.ask("GET", f"{CHATS}/{made}/messages{query}").json
+        return [each["content"] for each in page["data"]], page["has_more"]
+
+    numbers = [str(number) for number in range(30)]
+    assert texts("") == (numbers[:20], True)
+    assert texts(f"?after={made}-19") == (numbers[20:], False)
+    assert texts("?limit=100") == (numbers, False)
+    assert texts(f"?order=desc&limit=3&after={made}-29") == (["28", "27", "26"], True)
+    assert texts(f"?order=desc&after={made}-2") == (["1", "0"], False)
+    assert texts(f"?after={made}-29") == ([], False)
+
+
+@pytest.mark.parametrize("cursor", ["ID-30", "ID-", "ID", "ID--1", "ID-01", "ID-1 ", "x-0", "ID-9999999999", "ID-٣"])
+def test_a_cursor_that_is_no_message_of_the_chat_is_a_missing_one(kept: Chatting, cursor: str) -> None:
+    made = kept.stored()
+    wrong = cursor.replace("ID", made)
+
+    answer = kept.ask("GET", f"{CHATS}/{made}/messages?after={quote(wrong)}")
+    assert (answer.status, answer.error["code"]) == (404, "not_found")
+
+
+def test_lists_are_of_ones_own_oldest_first_in_full_pages(kept: Chatting) -> None:
+    carol, dave = "Authorization: Bearer carol", "Authorization: Bearer dave"
+    mine, others = [], []
+    for number in range(5):
+        mine.append(kept.stored(carol, text=str(number)))
+        others.append(kept.stored(dave))
+    assert everything(kept, carol, "limit=2") == everything(kept, carol, "limit=100") == mine
+    assert everything(kept, carol, "limit=2&order=desc") == mine[::-1]
+    first = kept.ask("GET", f"{CHATS}?limit=2", carol).json
+    assert (first["object"], first["first_id"], first["last_id"], first["has_more"]) == ("list", mine[0], mine[1], True)
+    assert kept.ask("GET", f"{CHATS}?after={mine[-1]}", carol).json == {
+        "object": "list",
+        "data": [],
+        "first_id": None,
+        "last_id": None,
+        "has_more": False,
+    }
+    assert set(mine + others) <= set(everything(kept, READER, "limit=100"))
+
+
+def test_lists_are_narrowed_by_model_and_metadata(kept: Chatting) -> None:
+    erin = "Authorization: Bearer erin"
+    odd = "k'\"[]% ü"
+    one = kept.stored(erin, metadata={"a": "1", odd: "x"})
+    two = kept.stored(erin, model="other", metadata={"a": "1", "b": "2"})
+    three = kept.stored(erin, model="echo/other-1")
+
+    def found(query: str) -> list[str]:
+        return ids(kept.ask("GET", f"{CHATS}?{query}", erin))
+
+    assert found("model=other") == found("model=echo/other") == found("model=echo/other-1") == [two, three]
+    assert found("model=nothing") == found("model=%00") == found("model=other%00") == []
+    assert found("metadata[a]=1") == found("metadata%5Ba%5D=1") == [one, two]
+    assert found("metadata[a]=1&metadata[b]=2") == found("metadata[a]=1&model=other") == [two]
+    assert found("metadata[a]=2") == found("metadata[c]=1") == found("metadata[a]=") == []
+    assert found(f"metadata[{quote(odd)}]=x") == [one]
+    assert found("metadata[a'%20OR%20'1'%3D'1]=1") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("limit=x", "limit"),
+        ("order=up", "order"),
+        ("after=", "after"),
+        ("model=a&model=b", "model"),
+        ("metadata[a]=1&metadata[a]=2", "metadata"),
+        ("metadata[]=1", "metadata"),
+        ("metadata=1", "metadata"),
+        ("metadata[a=1", "metadata"),
+        ("metadata[a'%20OR%20'1'='1]=1", "metadata"),
+        ("metadata[a]=%00", "metadata.a"),
+        (f"metadata[{'k' * 65}]=1", "metadata"),
+        (f"metadata[k]={'v' * 513}", "metadata.k"),
+        ("&".join(f"metadata[{number}]=1" for number in range(17)), "metadata"),
+    ],
+)
+def test_a_query_that_is_wrong_is_refused_with_its_place(kept: Chatting, query: str, param: str) -> None:
+    answer = kept.ask("GET", f"{CHATS}?{query}")
+    assert (answer.status, answer.error["param"]) == (400, param)
+
+
+def test_metadata_is_replaced_and_nothing_else(kept: Chatting) -> None:
+    made = kept.stored(metadata={"a": "1", "b": "2"})
+    before = kept.ask("GET", f"{CHATS}/{made}").json
+    answer = kept.ask("POST", f"{CHATS}/{made}", ALICE, {"metadata": {"c": "3"}})
+    assert answer.json == {**before, "metadata": {"c": "3"}} == kept.ask("GET", f"{CHATS}/{made}").json
+    assert made not in ids(kept.ask("GET", f"{CHATS}?metadata[a]=1&limit=100"))
+    assert made in everything(kept, ALICE, "metadata[c]=3")
+    assert kept.ask("POST", f"{CHATS}/{made}", ALICE, {"metadata": None}).json["metadata"] == {}
+    assert kept.ask("GET", f"{CHATS}/{made}/messages").json["data"][0]["content"] == "hi"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"owner_principal": "bob"},
+        {"metadata": {}, "owner_principal": "bob"},
+        {"metadata": {}, "id": NOWHERE},
+        {"metadata": {}, "created": 1},
+        {"metadata": {}, "access_attributes": {}},
+        {"metadata": {}, "choices": []},
+        {},
+        {"metadata": 1},
+        {"metadata": {"a": 1}},
+        {"metadata": {"a": "x\0"}},
+        {"metadata": {"": "x"}},
+        {"metadata": {"k" * 65: "x"}},
+        {"metadata": {"a": "x" * 513}},
+        {"metadata": {str(number): "x" for number in range(17)}},
+        [],
+        "text",
+    ],
+    ids=str,
+)
+def test_nothing_but_metadata_can_be_changed(kept: Chatting, body: Any) -> None:
+    made = kept.stored(metadata={"a": "1"})
+    before = kept.column(kept.chats, "body", made)
+    assert kept.ask("POST", f"{CHATS}/{made}", ALICE, body).status == 400
+    assert kept.column(kept.chats, "body", made) == before
+    assert (made, "alice", "issuer") in kept.rows(kept.chats)
+
+
+def test_what_a_request_says_about_its_record_is_not_believed(kept: Chatting) -> None:
+    claims = {
+        "id": NOWHERE,
+        "owner_principal": "bob",
+        "owner_issuer": "issuer",
+        "access_attributes": {"roles": ["bob"]},
+        "created_at": 1,
+        "created": 1,
+        "object": "list",
+        "answer": {"id": NOWHERE},
+    }
+    made = kept.stored(**claims, metadata={"owner_principal": "bob", "id": NOWHERE})
+    assert made != NOWHERE
+    assert (made, "alice", "issuer") in kept.rows(kept.chats)
+    assert kept.ask("GET", f"{CHATS}/{made}", BOB).status == 404
+    shown = kept.ask("GET", f"{CHATS}/{made}").json
+    assert (shown["id"], shown["object"], shown["created"] > 1) == (made, "chat.completion", True)
+
+
+def test_deleting_takes_the_messages_along(kept: Chatting) -> None:
+    made = kept.stored()
+    part = f"{made}/000000001"
+    assert part in [row[0] for row in kept.rows(f"{kept.chats}_messages")]
+    answer = kept.ask("DELETE", f"{CHATS}/{made}")
+    assert (answer.status, answer.json) == (200, {"id": made, "object": "chat.completion.deleted", "deleted": True})
+    assert made not in [row[0] for row in kept.rows(kept.chats)]
+    assert part not in [row[0] for row in kept.rows(f"{kept.chats}_messages")]
+    assert kept.ask("DELETE", f"{CHATS}/{made}").status == 404
+
+
+@pytest.mark.parametrize(("method", "rest", "body"), BY_ID)
+def test_another_ones_chat_is_a_missing_one(kept: Chatting, method: str, rest: str, body: Any) -> None:
+    made = kept.stored(BOB)
+    before = kept.rows(kept.chats)
+    hidden = kept.ask(method, f"{CHATS}/{made}{rest}", ALICE, body)
+    missing = kept.ask(method, f"{CHATS}/{NOWHERE}{rest}", ALICE, body)
+    assert hidden.status == 404
+    assert like_any_other(hidden, made) == like_any_other(missing, NOWHERE)
+    assert kept.rows(kept.chats) == before
+
+
+def test_another_ones_chat_is_a_missing_cursor(kept: Chatting) -> None:
+    made = kept.stored(BOB)
+    hidden, missing = (kept.ask("GET", f"{CHATS}?after={cursor}") for cursor in (made, NOWHERE))
+    assert hidden.status == 404
+    assert like_any_other(hidden, made) == like_any_other(missing, NOWHERE)
+
+
+@pytest.mark.parametrize(("method", "rest", "body"), BY_ID)
+def test_who_may_read_is_told_that_it_may_do_no_more(kept: Chatting, method: str, rest: str, body: Any) -> None:
+    answer = kept.ask(method, f"{CHATS}/{kept.stored()}{rest}", READER, body)
+    assert answer.status == (200 if method in ("GET", "HEAD") else 403)
+
+
+@pytest.mark.parametrize(("method", "rest", "body"), [*BY_ID, ("GET", None, None)])
+def test_who_may_not_use_the_route_learns_nothing(kept: Chatting, method: str, rest: str | None, body: Any) -> None:
+    made = kept.stored()
+    answers = []
+    for identity in (made, NOWHERE):
+        answers.append(kept.ask(method, CHATS if rest is None else f"{CHATS}/{identity}{rest}", STRANGER, body))
+    assert [answer.status for answer in answers] == [403, 403]
+
+
+@pytest.mark.parametrize(("method", "rest", "body"), [*BY_ID, ("GET", None, None)])
+def test_no_policy_engine_no_answer(kept: Chatting, silent: Chatting, method: str, rest: str | None, body: Any) -> None:
+    made = kept.stored()
+    before = kept.rows(kept.chats)
+    for identity in (made, NOWHERE):
+        answer = silent.ask(method, CHATS if rest is None else f"{CHATS}/{identity}{rest}", ALICE, body)
+        assert answer.status == 503
+    assert kept.rows(kept.chats) == before
+
+
+def test_of_two_that_delete_one_has_done_it(kept: Chatting) -> None:
+    made, found = kept.stored(), list[int]()
+
+    def delete() -> None:
+        found.append(kept.ask("DELETE", f"{CHATS}/{made}").status)
+
+    threads = [Thread(target=delete) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == [200, 404, 404, 404]
+
+
+def test_a_change_does_not_bring_back_what_is_deleted_meanwhile(kept: Chatting) -> None:
+    for _ in range(5):
+        made, found = kept.stored(), dict[str, int]()
+
+        def ask(method: str, body: Any, made: str = made, found: dict[str, int] = found) -> None:
+            found[method] = kept.ask(method, f"{CHATS}/{made}", ALICE, body).status
+
+        threads = [Thread(target=ask, args=args) for args in (("POST", {"metadata": {}}), ("DELETE", None))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found["DELETE"] == 200
+        assert found["POST"] in (200, 404)
+        assert made not in [row[0] for row in kept.rows(kept.chats)]

@@ -1,0 +1,278 @@
+"""The route census: every route of the server, asked by everybody, with and without a policy engine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from json import dumps
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from starlette.routing import Route
+
+from policy.served_routes import LATER, SERVED
+from server.wiring import application
+from tests.support.application import AlwaysReady, ByToken
+from tests.support.callers import bearer
+from tests.support.files_server import BOUNDARY, form_of
+from tests.support.real_policy import Decided, decided, read
+from tests.support.registry_server import KINDS, without_names
+from tests.support.route_table import ANSWER, CENSUS, MESSAGE, WORDING, Found
+from tests.support.serving import Answer, parsed
+from tests.support.unsafe_policy import UnsafePermitAll
+
+CONFIG = """
+    version: 2
+    apis: [inference]
+    providers:
+      inference:
+      - {provider_id: echo, provider_type: inline::echo}
+    models: [{model_id: open, provider_id: echo}]
+    storage:
+      backends:
+        kv: {type: kv_sqlite, db_path: FOLDER/kv.db}
+        sql: {type: sql_sqlite, db_path: FOLDER/sql.db}
+      stores:
+        metadata: {backend: kv, namespace: registry}
+        prompts: {backend: kv, namespace: prompts}
+        inference: {backend: sql, table_name: chat_completions}
+        conversations: {backend: sql, table_name: openai_conversations}
+        files: {backend: sql, table_name: openai_files}
+      blobs: {type: local, path: FOLDER/blobs}
+    server:
+      auth:
+        provider_config: {type: oauth2_token, jwks: {uri: "https://issuer.example/keys"}}
+        route_policy:
+        - forbid: {paths: "*"}
+          when: user with outsider in roles
+        - permit: {paths: "*"}
+        access_policy: POLICY
+"""
+KINDS_ASKED = sorted({kind for row in CENSUS.values() for _, kind in row.asks})
+WITHOUT = """
+        - forbid: {actions: [create, read, update, delete], resource: "KIND::*"}
+          when: user with without-WORD in roles
+"""
+POLICY = f"""{"".join(WITHOUT.replace("KIND", kind).replace("WORD", kind.replace("::", ".")) for kind in KINDS_ASKED)}
+        - forbid: {{actions: [create, update, delete]}}
+          when: user with reader in roles
+        - permit: {{actions: [create, read, update, delete]}}
+"""
+ADMIN, READER, OUTSIDER = map(bearer, ("admin", "reader", "outsider"))
+"""May do anything; may read everything and change nothing; may not use any route."""
+
+ANONYMOUS = "X-Nobody: 1"
+CHANGED = "-"
+"""Ends the id of what there is not."""
+
+PARAMETER = re.compile(r"\{(\w+)(:path)?\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A server, where what a request needs can be made."""
+
+    house: Decided
+
+    def send(self, route: str, made: dict[str, str], caller: str) -> Answer:
+        """The answer to the request that the route's row describes."""
+        method, template = route.split(" ")
+        path = PARAMETER.sub(lambda found: quote(made[found[1]], safe=""), template)
+        body = CENSUS[route].body
+        return self.request(method, path, None if body is None else body(made), caller)
+
+    def request(self, method: str, path: str, body: Any, caller: str) -> Answer:
+        """The answer to a body: a form as bytes, anything else as JSON, and None for none."""
+        form = isinstance(body, bytes)
+        raw = body if form else b"" if body is None else dumps(body).encode()
+        kind = f"multipart/form-data; boundary={BOUNDARY}" if form else "application/json"
+        about = [] if body is None else [f"Content-Type: {kind}", f"Content-Length: {len(raw)}"]
+        head = "\r\n".join([f"{method} {path} HTTP/1.1", "Host: here", caller, *about, "", ""])
+        return parsed(self.house.address.exchange(head.encode() + raw))
+
+    def made(self, route: str) -> dict[str, str]:
+        """New things of the admin's for one request: by the parameters of the path, or to be named in the body."""
+        template = route.split(" ")[1]
+        made = {"new": f"new-{token_hex(6)}", "model_id": "echo/open"}
+        for parameter, _ in PARAMETER.findall(template):
+            made |= getattr(self, f"_{parameter}")(template)
+        return made
+
+    def _posted(self, path: str, body: Any) -> Any:
+        answer = self.request("POST", path, body, ADMIN)
+        assert answer.status == 200, answer.body
+        return answer.json
+
+    def _provider_id(self, _template: str) -> dict[str, str]:
+        return {"provider_id": "echo"}
+
+    def _file_id(self, _template: str) -> dict[str, str]:
+        return {"file_id": self._posted("/v1/files", form_of(b"x"))["id"]}
+
+    def _conversation_id(self, _template: str) -> dict[str, str]:
+        conversation = self._posted("/v1/conversations", {"items": [MESSAGE]})["id"]
+        items = self.request("GET", f"/v1/conversations/{conversation}/items", None, ADMIN).json["data"]
+        return {"conversation_id": conversation, "item_id": items[0]["id"]}
+
+    def _item_id(self, _template: str) -> dict[str, str]:
+        return {}
+
+    def _completion_id(self, _template: str) -> dict[str, str]:
+        chat = {"model": "open", "messages": [{"role": "user", "content": "hi"}], "store": True}
+        made: str = self._posted("/v1/chat/completions", chat)["id"]
+        for _ in range(200):
+            if self.request("GET", f"/v1/chat/completions/{made}", None, ADMIN).status == 200:
+                return {"completion_id": made}
+        raise AssertionError("a stored answer was not written")
+
+    def _prompt_id(self, _template: str) -> dict[str, str]:
+        return {"prompt_id": self._posted("/v1/prompts", WORDING)["prompt_id"]}
+
+    def _model_id(self, _template: str) -> dict[str, str]:
+        return {"model_id": self._posted("/v1/models", KINDS["model"].body(f"m-{token_hex(6)}"))["id"]}
+
+    def _identifier(self, template: str) -> dict[str, str]:
+        kind = next(kind for kind in KINDS.values() if template.startswith(f"{kind.path}/"))
+        return {"identifier": self._posted(kind.path, kind.body(f"n-{token_hex(6)}"))["id"]}
+
+
+@contextmanager
+def running(opa: Path, folder: Path, *, start: bool = True) -> Iterator[Place]:
+    text = CONFIG.replace("FOLDER", str(folder)).replace("POLICY", POLICY)
+    with decided(text, opa, folder, authenticator=ByToken(), start=start) as house:
+        yield Place(house)
+
+
+@pytest.fixture(scope="module")
+def place(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with running(opa_binary, tmp_path_factory.mktemp("census")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def silent(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """The same without OPA."""
+    with running(opa_binary, tmp_path_factory.mktemp("silent"), start=False) as made:
+        yield made
+
+
+def without(kind: str) -> str:
+    """The header of whoever may do anything, but nothing to resources of this type."""
+    return bearer(f"without-{kind.replace('::', '.')}")
+
+
+def test_every_route_is_in_the_census() -> None:
+    config = read(CONFIG.replace("FOLDER", "/nowhere").replace("POLICY", POLICY))
+    app = application.build(config, UnsafePermitAll(), None, AlwaysReady())
+    routes = set()
+    for route in app.routes:
+        assert isinstance(route, Route), f"`{route}` is no plain route, and the census knows no other kind"
+        routes |= {f"{method} {route.path}" for method in route.methods or () if method != "HEAD"}
+    unknown, gone = sorted(routes - CENSUS.keys()), sorted(CENSUS.keys() - routes)
+    sentence = (
+        "has no row in `tests/support/route_table.py`: write down which resource it is about, and how it is found"
+    )
+    assert not unknown, "; ".join(f"`{route}` {sentence}" for route in unknown)
+    assert not gone, f"the census has rows for routes that there are not: {gone}"
+
+
+def test_what_policies_know_of_routes_is_what_the_census_says() -> None:
+    """Each route needs what its row asks for, but for the answer that is kept of a chat only where it says `store`."""
+    known = {
+        f"{served.method} {served.path}": {(str(action), kind) for action, kind in served.needs} for served in SERVED
+    }
+    assert len(known) == len(SERVED)
+    kept = {"POST /v1/chat/completions": {("create", ANSWER)}}
+    assert known == {route: row.asks - kept.get(route, set()) for route, row in CENSUS.items()}
+    may_need = {f"{served.method} {served.path}": served.may_need for served in SERVED}
+    assert all(asks <= {(str(action), kind) for action, kind in may_need[route]} for route, asks in kept.items())
+
+
+def test_no_route_is_said_to_come_later() -> None:
+    assert [path for path in LATER for served in SERVED if f"{served.path}/".startswith(f"{path}/")] == []
+
+
+@pytest.mark.parametrize("route", CENSUS)
+def test_who_may_do_it_does_and_the_policy_is_asked_what_the_census_says(place: Place, route: str) -> None:
+    row, made = CENSUS[route], place.made(route)
+    answer = place.send(route, made, ADMIN)
+    assert answer.status == 200, answer.body
+    log = place.house.log(answer.headers["x-request-id"])
+    assert [record["route"].split(" ")[0] for record in log if "route" in record] == [route.split(" ")[0]]
+    asked = {(record["action"], record["resource"]) for record in log if "action" in record}
+    assert {(action, subject.rpartition("::")[0]) for action, subject in asked} == row.asks | row.shows
+    if row.found is Found.BY_PATH:
+        assert (row.action, f"{row.kind}::{_last(route, made)}") in asked
+
+
+@pytest.mark.parametrize("route", CENSUS)
+def test_who_may_not_do_it_gets_what_the_census_says(place: Place, route: str) -> None:
+    row, made = CENSUS[route], place.made(route)
+    answer = place.send(route, made, without(row.kind))
+    match row.found:
+        case Found.BY_PATH | Found.BY_BODY:
+            missing = {**made, _parameter(route): _last(route, made)[: -len(CHANGED)] + CHANGED}
+            nothing = place.send(route, missing, without(row.kind))
+            assert without_names(answer, *_said(made)) == without_names(nothing, *_said(missing))
+            assert answer.status == 404
+        case Found.AS_NEW:
+            assert (answer.status, answer.error["code"]) == (403, "insufficient_permissions")
+        case Found.AS_LIST:
+            assert place.send(route, made, ADMIN).json["data"]
+            assert (answer.status, answer.json["data"]) == (200, [])
+        case Found.NOT_AT_ALL:
+            assert answer.status == 200
+    for (_, kind), status in row.beside.items():
+        assert place.send(route, place.made(route), without(kind)).status == status
+
+
+@pytest.mark.parametrize("route", CENSUS)
+def test_who_may_read_and_not_change_it_is_told_so(place: Place, route: str) -> None:
+    row, made = CENSUS[route], place.made(route)
+    answer = place.send(route, made, READER)
+    assert answer.status == (403 if row.changes else 200)
+    if row.changes:
+        assert answer.error["code"] == "insufficient_permissions"
+        # Nothing has happened: whoever may do it still can.
+        assert place.send(route, made, ADMIN).status == 200
+
+
+@pytest.mark.parametrize("route", CENSUS)
+def test_who_may_not_use_the_route_learns_nothing(place: Place, route: str) -> None:
+    row, made = CENSUS[route], place.made(route)
+    refused = place.send(route, made, OUTSIDER)
+    assert (refused.status, refused.error["code"]) == (403, "insufficient_permissions")
+    stranger = place.send(route, made, ANONYMOUS)
+    assert stranger.status == (200 if row.is_public else 401)
+    if row.found is Found.BY_PATH:
+        missing = {**made, _parameter(route): "there-is-none"}
+        assert place.send(route, missing, OUTSIDER).status == 403
+        assert place.send(route, missing, ANONYMOUS).status == 401
+
+
+@pytest.mark.parametrize("route", CENSUS)
+@pytest.mark.parametrize("caller", ["admin", "outsider"])
+def test_without_a_policy_engine_nobody_does_anything(silent: Place, route: str, caller: str) -> None:
+    made = {parameter: "anything" for parameter, _ in PARAMETER.findall(route)}
+    answer = silent.send(route, {"new": "new", "model_id": "open", **made}, bearer(caller))
+    assert answer.status == 503
+    stranger = silent.send(route, {"new": "new", "model_id": "open", **made}, ANONYMOUS)
+    assert stranger.status == 503
+
+
+def _parameter(route: str) -> str:
+    """The parameter with the id of what a request is about: the last one, or the name in the body."""
+    return next(iter(PARAMETER.findall(route)[-1:]), ("model_id", ""))[0]
+
+
+def _last(route: str, made: dict[str, str]) -> str:
+    return made[_parameter(route)]
+
+
+def _said(made: dict[str, str]) -> list[str]:
+    return sorted(made.values(), key=len, reverse=True)
