@@ -1,8 +1,8 @@
-"""The one parser of JSON bodies: what two parsers could read differently is refused.
+"""The strict JSON decoder, and the parser of request bodies, which refuses what two parsers could read differently.
 
-A key that comes twice, a number that is none, half a character: whatever a policy, this server and a provider behind it
-might each take for something else goes no further. Runs in the server and in its reading processes alike, so it imports
-the standard library alone.
+A repeated key, a number that JSON does not know, half a character: a policy, this server and a provider behind it might
+each take it for something else. This module runs in the server and in its worker processes, so it imports the standard
+library alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from json import JSONDecodeError, JSONDecoder
-from math import isinf
+from math import inf, isinf
 from typing import Any, Final, NoReturn
 
 Json = dict[str, Any]
@@ -24,15 +24,15 @@ _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class Why(StrEnum):
-    """What a refusal is about: the body is wrong, it is too much to read, or too many are being read."""
+    """The reason of a refusal: the body is wrong, it is too much to read, or too many are being read."""
 
     WRONG = "wrong"
     TOO_COMPLEX = "too complex"
     BUSY = "busy"
 
 
-class InvalidJson(Exception):
-    """A body is not read; the message is one sentence for its sender.
+class InvalidJson(ValueError):
+    """A body is refused; the message is one sentence for its sender, and quotes nothing but names of constants.
 
     `param` is the JSON path of what is wrong (`messages[0].role`), `code` a name that programs can compare.
     """
@@ -45,6 +45,54 @@ class InvalidJson(Exception):
         self.why = why
 
 
+class Repeats(StrEnum):
+    """The treatment of an object that holds a key twice: refuse the body, read null in its place, take the last one."""
+
+    REFUSED = "refused"
+    NULL = "null"
+    LAST = "last"
+
+
+class StrictDecoder:
+    """Decodes JSON as strictly as its options say; without options, as request bodies are decoded.
+
+    `constants` permits NaN and the infinities. With `large_floats` a number too large for a float is an infinity, and
+    with `large_integers` so is an integer of more digits than Python reads. Trailing text, wrong UTF-8 and nesting that
+    Python cannot follow are always refused.
+    """
+
+    def __init__(
+        self,
+        repeats: Repeats = Repeats.REFUSED,
+        *,
+        constants: bool = False,
+        large_floats: bool = False,
+        large_integers: bool = False,
+    ) -> None:
+        self._decoder: Final = JSONDecoder(
+            object_pairs_hook=_PAIRS[repeats],
+            parse_constant=None if constants else _refuse_constant,
+            parse_float=None if large_floats else _finite,
+            parse_int=_any_size if large_integers else None,
+        )
+
+    def decode(self, raw: bytes) -> Any:
+        """Return the value that `raw` means; raises InvalidJson."""
+        try:
+            return self._decoder.decode(raw.decode("utf-8"))
+        except InvalidJson:
+            raise
+        except UnicodeDecodeError:
+            raise InvalidJson("the body is not UTF-8") from None
+        except JSONDecodeError as fault:
+            place = f"line {fault.lineno} column {fault.colno}"
+            raise InvalidJson(f"the body is not JSON: {fault.msg.lower()} at {place}") from None
+        except RecursionError:
+            raise _too_deep() from None
+        except ValueError:
+            raise InvalidJson("the body holds a number with too many digits") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """A JSON object and the bytes that spell it."""
@@ -53,7 +101,7 @@ class Document:
     raw: bytes
 
     def span(self, name: str) -> tuple[int, int]:
-        """Where in `raw` the value of a member is: its first byte, and the one behind its last."""
+        """Return the place in `raw` of a member's value: its first byte, and the one behind its last."""
         if name not in self.members:
             raise KeyError(name)
         key = b'"%b"' % name.encode()
@@ -66,18 +114,8 @@ class Document:
 
 
 def parse_json(raw: bytes) -> Document:
-    """The JSON object that `raw` certainly means; raises Refused otherwise."""
-    try:
-        members = _DECODER.decode(raw.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise InvalidJson("the body is not UTF-8") from None
-    except JSONDecodeError as fault:
-        place = f"line {fault.lineno} column {fault.colno}"
-        raise InvalidJson(f"the body is not JSON: {fault.msg.lower()} at {place}") from None
-    except RecursionError:
-        raise _too_deep() from None
-    except ValueError:
-        raise InvalidJson("the body holds a number with too many digits") from None
+    """Return the JSON object that `raw` certainly means; raises InvalidJson."""
+    members = _BODY.decode(raw)
     if type(members) is not dict:
         raise InvalidJson("the body is not a JSON object")
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_deeper(members, MAX_DEPTH):
@@ -88,12 +126,12 @@ def parse_json(raw: bytes) -> Document:
 
 
 def _span(text: str, wanted: str) -> tuple[int, int]:
-    """Read `text`, which is known to be an object with that member, again as far as there."""
+    """Return the place of a member in `text`, which is known to be JSON and an object with that member."""
     place = text.index("{") + 1
     while True:
-        name, place = _DECODER.raw_decode(text, _behind_blanks(text, place))
+        name, place = _PLACES.raw_decode(text, _behind_blanks(text, place))
         start = _behind_blanks(text, text.index(":", place) + 1)
-        _, end = _DECODER.raw_decode(text, start)
+        _, end = _PLACES.raw_decode(text, start)
         if name == wanted:
             first = len(text[:start].encode())
             return first, first + len(text[start:end].encode())
@@ -113,6 +151,11 @@ def _unique(members: list[tuple[str, Any]]) -> Json:
     return found
 
 
+def _unique_or_none(members: list[tuple[str, Any]]) -> Json | None:
+    found = dict(members)
+    return found if len(found) == len(members) else None
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise InvalidJson(f"the body holds `{name}`, which is no number of JSON")
 
@@ -122,6 +165,13 @@ def _finite(text: str) -> float:
     if isinf(number):
         raise InvalidJson("the body holds a number that is too large")
     return number
+
+
+def _any_size(digits: str) -> float:
+    try:
+        return int(digits)
+    except ValueError:  # more digits than Python reads
+        return inf
 
 
 def _is_deeper(body: Any, limit: int) -> bool:
@@ -164,4 +214,6 @@ def _too_deep() -> InvalidJson:
     return InvalidJson(f"the body nests more than {MAX_DEPTH} levels deep")
 
 
-_DECODER: Final = JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
+_PAIRS: Final = {Repeats.REFUSED: _unique, Repeats.NULL: _unique_or_none, Repeats.LAST: None}
+_BODY: Final = StrictDecoder()
+_PLACES: Final = JSONDecoder()

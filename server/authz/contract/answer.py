@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from json import JSONDecoder
 from typing import Any, Final
 
 from policy.vocabulary import (
@@ -24,6 +23,7 @@ from policy.vocabulary import (
 )
 from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.contract.question import Question
+from server.json_input.strict import InvalidJson, StrictDecoder
 
 Json = dict[str, Any]
 
@@ -156,8 +156,8 @@ def _parts(question: Question) -> set[str]:
 def read_reply(body: bytes) -> OpaReply:
     """OPA's envelope: a `result`, and a `decision_id` if its own decision log is on; raises Malformed."""
     try:
-        document = _DECODER.decode(body.decode())
-    except (ValueError, RecursionError):
+        document = _DECODER.decode(body)
+    except InvalidJson:
         raise Malformed("it is not JSON") from None
     if type(document) is not dict or not document.keys() - {"decision_id"} == {"result"}:
         raise Malformed("it is not an object with a `result` and nothing else")
@@ -240,14 +240,7 @@ def _check_owner(obligations: list[Any], owner: Principal | None) -> None:
         raise Malformed("`obligations` is not to stamp the caller as the owner")
 
 
-def _unique(members: list[tuple[str, Any]]) -> Json:
-    found = dict(members)
-    if len(found) != len(members):
-        raise ValueError("duplicate key")
-    return found
-
-
-_DECODER: Final = JSONDecoder(object_pairs_hook=_unique)
+_DECODER: Final = StrictDecoder(constants=True, large_floats=True)
 _VERDICTS: Final = {str(verdict): verdict for verdict in Verdict}
 _PLAIN: Final = {
     (of_route, of_resource): Question(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from json import JSONDecoder, dumps, loads
-from typing import Final, NoReturn
+from json import dumps, loads
+from typing import Final
+
+from server.json_input.strict import InvalidJson, Repeats, StrictDecoder
 
 SMALL: Final = 64 * 1024
 """Bytes of a text that is parsed whole: that takes some milliseconds at most, and well under one as a rule."""
@@ -45,11 +47,7 @@ class NotAnAnswer(Exception):
     """A text is neither a chat completion nor a chunk of one."""
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)
-
-
-_decode: Final = JSONDecoder(parse_constant=_refuse_constant).decode
+_DECODER: Final = StrictDecoder(Repeats.LAST, large_floats=True)
 
 
 class ModelNaming:
@@ -143,8 +141,8 @@ def disguises(text: bytes) -> bool:
 
 def _check(text: bytes) -> None:
     try:
-        answer = _decode(text.decode())
-    except (ValueError, RecursionError):
+        answer = _DECODER.decode(text)
+    except InvalidJson:
         raise NotAnAnswer from None
     # A provider's own error says too much and means too little; the caller gets one of ours.
     if type(answer) is not dict or type(answer.get("choices")) is not list or answer.get("error") is not None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from json import dumps, loads
+from math import inf
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.json_input.strict import MAX_DEPTH, InvalidJson, Why, parse_json
+from server.json_input.strict import MAX_DEPTH, InvalidJson, Repeats, StrictDecoder, Why, parse_json
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12)
@@ -159,3 +160,31 @@ def test_any_member_of_any_name_has_its_span(name: str) -> None:
     document = parse_json(raw.encode())
     start, end = document.span(name)
     assert loads(raw.encode()[start:end]) == document.members[name]
+
+
+REFUSED = object()
+HUGE = b"1" * 5000
+OPTIONS: list[tuple[StrictDecoder, list[object]]] = [
+    (StrictDecoder(), [REFUSED, REFUSED, REFUSED, REFUSED]),
+    (StrictDecoder(Repeats.NULL), [[None], REFUSED, REFUSED, REFUSED]),
+    (StrictDecoder(Repeats.LAST), [[{"a": 2}], REFUSED, REFUSED, REFUSED]),
+    (StrictDecoder(constants=True), [REFUSED, [inf], REFUSED, REFUSED]),
+    (StrictDecoder(large_floats=True), [REFUSED, REFUSED, [inf], REFUSED]),
+    (StrictDecoder(large_integers=True), [REFUSED, REFUSED, REFUSED, [inf]]),
+]
+
+
+@pytest.mark.parametrize(
+    ("decoder", "values"), OPTIONS, ids=["none", "null", "last", "constants", "large floats", "large integers"]
+)
+def test_each_option_of_the_decoder_permits_one_thing(decoder: StrictDecoder, values: list[object]) -> None:
+    def read(raw: bytes) -> object:
+        try:
+            return decoder.decode(raw)
+        except InvalidJson:
+            return REFUSED
+
+    assert [read(raw) for raw in (b'[{"a":1,"a":2}]', b"[Infinity]", b"[1e400]", b"[%b]" % HUGE)] == values
+    assert read(b'[{"a":1.5,"b":[2,null]}]') == [{"a": 1.5, "b": [2, None]}]
+    for wrong in (b"[1] 2", b'["\xff"]', b"[" * 100_000, b"\xef\xbb\xbf[]", b""):
+        assert read(wrong) is REFUSED
