@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -30,11 +30,14 @@ from server.http.cors import Cors, CorsHeaders, Preflights
 from server.http.drain_guard import DrainGuard, Shutdown
 from server.http.edge import EdgeGuard
 from server.http.error_table import Envelopes, last_resort, routing_error
-from server.http.observation import Observation, RequestSpans
+from server.http.observation import Observation
 from server.http.request_ids import RequestIds
 from server.http.route_guard import AskingRoute, RouteGuard
 from server.quota.admission import Admission, unlimited
 from server.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from server.telemetry.spans import Tracing  # OpenTelemetry is imported only where spans are exported
 
 
 class RouteGroup(Protocol):
@@ -49,7 +52,7 @@ class RouteGroup(Protocol):
 class Components:
     """Everything that the application is made of.
 
-    `cors` is None where no other origin may call, `spans` where traces are not exported, `metrics_page` where no rules
+    `cors` is None where no other origin may call, `tracing` where spans are not exported, `metrics_page` where no rules
     say who may see it.
     """
 
@@ -64,7 +67,7 @@ class Components:
     lifespan: Lifespan[Starlette]
     metrics: Metrics
     metrics_page: MetricsPage | None
-    spans: RequestSpans | None = None
+    tracing: Tracing | None = None
     admission: Admission = field(default_factory=unlimited)
     collections: Sequence[RouteGroup] = ()
 
@@ -90,7 +93,7 @@ def create_app(house: Components) -> Starlette:
     paths = routes(house)
     guards = [
         Middleware(RequestIds),
-        Middleware(Observation, paths, house.metrics, house.spans),
+        Middleware(Observation, paths, house.metrics, house.tracing),
         # Outside of whatever refuses a request, so that pages can read every refusal.
         *([] if house.cors is None else [Middleware(CorsHeaders, house.cors)]),
         Middleware(EdgeGuard),

@@ -29,7 +29,7 @@ class TokenRules:
     leeway: int = LEEWAY_SECONDS
 
 
-def check_times(claims: Mapping[str, Any], now: float, leeway: int = LEEWAY_SECONDS) -> float | None:
+def check_times(claims: Mapping[str, Any], now: float, leeway: int) -> float | None:
     """`exp`, in seconds since 1970, or None; raises `AuthenticationFailed` unless it, `nbf` and `iat` fit `now`."""
     expires = _time(claims, "exp")
     if expires is not None and expires + leeway <= now:

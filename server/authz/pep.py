@@ -1,10 +1,10 @@
-"""The policy enforcement point: a `Permit`, or an exception."""
+"""The policy enforcement point: it gives permits, or raises."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -15,24 +15,18 @@ from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.contract.question import ListQuestion, Question
 from server.authz.contract.record_filter import RecordFilter
 from server.authz.decision_log.log import DecisionLog
-from server.authz.decision_log.record import Limited, ListRecord, ListTally, line_of_limit, lines_of
+from server.authz.decision_log.record import ListRecord, ListTally, line_of_limit, lines_of
 from server.authz.pdp import MOST_TOGETHER, PolicyDecisionPoint
-from server.authz.permit import MINT, AccessDenied, ListPermit, Permit
+from server.authz.permit import MINT, AccessDenied, ListPermit, Permit, RoutePermit
+from server.quota.admission import Limited
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class RequestContext:
-    """The request that decisions are for: its id, and the caller as authenticated.
-
-    `limit` is the limit of the quota that the policy has named for it (its place in `server.quota.limits`), once it has
-    permitted the route; None where it names none. `decision_id` and `revision` are those of that permit.
-    """
+    """The request that decisions are for: its id, and the caller as authenticated."""
 
     request_id: str
     principal: Principal | Anonymous
-    limit: int | None = None
-    decision_id: str | None = None
-    revision: str | None = None
 
 
 class Listing:
@@ -60,27 +54,27 @@ class Listing:
         caller, decision_id = self.permit.principal, self.permit.decision_id
         questions = [Question(caller, None, Action.READ, resource) for resource in resources]
         found: list[Permit] = []
-        for first in range(0, len(questions), MOST_TOGETHER):
-            asked = questions[first : first + MOST_TOGETHER]
+        for asked in _batches(questions):
             found += _permitted(asked, await self._ask(asked), decision_id, self.tally)
         self.seconds += time.perf_counter() - began
         return found
 
 
 class PolicyEnforcementPoint:
-    """Asks about everything that a request wants, and writes down every decision before anyone acts on it.
+    """Asks the policy about a request's route and resources, and logs every decision before it returns.
 
-    Every method raises PolicyUnavailable where no decision can be had or none can be logged. A decision's id is that of
-    OPA's own decision log where that is on; what was asked together carries one id.
+    Every method raises PolicyUnavailable where there is no decision or it can't be logged. A decision's id is that of
+    OPA's own decision log where that is on. What was asked together has one id.
     """
 
     def __init__(self, pdp: PolicyDecisionPoint, log: DecisionLog) -> None:
         self._pdp = pdp
         self._log = log
 
-    async def check_route(self, context: RequestContext, route: Route) -> None:
-        """Return if the caller may use this route, else raise AccessDenied."""
-        await self._decide(context, Question(context.principal, route=route))
+    async def check_route(self, context: RequestContext, route: Route) -> RoutePermit:
+        """Leave to use the route, or AccessDenied."""
+        permit, _, _ = await self._decide(context, Question(context.principal, route=route))
+        return _expected(permit)
 
     async def permit(
         self, context: RequestContext, action: Action, resource: Resource, made: Sequence[str] = ()
@@ -89,13 +83,18 @@ class PolicyEnforcementPoint:
 
         The policy is not asked about ids that it can't know; they stand in the decision log.
         """
-        return await self._permit(context, Question(context.principal, action=action, resource=resource), made)
+        _, permit = await self._permit(context, None, action, resource, made)
+        return permit
 
     async def permit_route_and_access(
         self, context: RequestContext, route: Route, action: Action, resource: Resource, made: Sequence[str] = ()
-    ) -> Permit:
-        """Both in one question; a refusal of the route comes before one of the resource."""
-        return await self._permit(context, Question(context.principal, route, action, resource), made)
+    ) -> tuple[RoutePermit, Permit]:
+        """Leave to use the route and to do `action` to `resource`, asked in one question.
+
+        AccessDenied is about the route where that is refused; else it carries the route's permit.
+        """
+        route_permit, permit = await self._permit(context, route, action, resource, made)
+        return _expected(route_permit), permit
 
     @asynccontextmanager
     async def listing(
@@ -132,31 +131,50 @@ class PolicyEnforcementPoint:
             raise
         await self._write([line(answer)])
 
-    async def readable(
-        self, context: RequestContext, resources: Sequence[Resource], route: Route | None = None
-    ) -> list[Permit]:
-        """Leave to read each of `resources` that the caller may read, in the same order; one decision for each.
+    async def readable(self, context: RequestContext, resources: Sequence[Resource]) -> list[Permit]:
+        """Leave to read each of `resources` that the caller may read, in the same order; one decision for each."""
+        _, permits = await self._readable(context, None, resources)
+        return permits
 
-        With a `route` that is asked about too, before them and together with the first of them; AccessDenied if the
-        caller may not use it.
+    async def permit_route_and_readable(
+        self, context: RequestContext, route: Route, resources: Sequence[Resource]
+    ) -> tuple[RoutePermit, list[Permit]]:
+        """As `readable`, with leave to use the route, which is asked together with the first of the resources.
+
+        Raises AccessDenied if the caller may not use the route.
         """
-        questions = _reads(context.principal, resources, route)
-        found: list[Permit] = []
-        for first in range(0, len(questions), MOST_TOGETHER):
-            found += await self._readable(context, questions[first : first + MOST_TOGETHER])
-        return found
+        route_permit, permits = await self._readable(context, route, resources)
+        return _expected(route_permit), permits
 
-    async def listed(
-        self, context: RequestContext, kind: str, resources: Sequence[Resource], route: Route | None = None
-    ) -> list[Permit]:
-        """The same for all resources of the type `kind` that there are, logged as one list."""
+    async def listed(self, context: RequestContext, kind: str, resources: Sequence[Resource]) -> list[Permit]:
+        """As `readable`, for all resources of the type `kind` that there are; logged as one list."""
+        _, permits = await self._listed(context, None, kind, resources)
+        return permits
+
+    async def permit_route_and_listed(
+        self, context: RequestContext, route: Route, kind: str, resources: Sequence[Resource]
+    ) -> tuple[RoutePermit, list[Permit]]:
+        """As `listed`, with leave to use the route; raises AccessDenied if the caller may not use it."""
+        route_permit, permits = await self._listed(context, route, kind, resources)
+        return _expected(route_permit), permits
+
+    async def stopped(
+        self, context: RequestContext, route: Route, permit: RoutePermit | None, limited: Limited
+    ) -> None:
+        """Log that a limit stops the request; `permit` is that of its route, if the policy was asked before."""
+        decision_id, revision = (None, None) if permit is None else (permit.decision_id, permit.revision)
+        line = line_of_limit(context.request_id, decision_id, revision, context.principal, route, limited)
+        await self._write([line])
+
+    async def _listed(
+        self, context: RequestContext, route: Route | None, kind: str, resources: Sequence[Resource]
+    ) -> tuple[RoutePermit | None, list[Permit]]:
         questions, tally = _reads(context.principal, resources, route), ListTally()
         began, decision_id, found, lines = time.perf_counter(), _new_id(), list[Permit](), list[str]()
         first: Answer | None = None
         fault: PolicyUnavailable | None = None
         try:
-            for start in range(0, len(questions), MOST_TOGETHER):
-                asked = questions[start : start + MOST_TOGETHER]
+            for asked in _batches(questions):
                 answers = await self._pdp.ask_many(asked)
                 if first is None:
                     first = answers[0]
@@ -174,17 +192,22 @@ class PolicyEnforcementPoint:
             await self._write(lines)
         if fault is not None:
             raise fault
-        if first is not None:
-            _enter(context, questions[0], first, decision_id)
-        return found
+        return (None if first is None else _route_permit(first, decision_id)), found
 
-    async def stopped(self, context: RequestContext, route: Route, limited: Limited) -> None:
-        """Write down that a limit stops the request."""
-        decision_id, revision = context.decision_id, context.revision
-        line = line_of_limit(context.request_id, decision_id, revision, context.principal, route, limited)
-        await self._write([line])
+    async def _readable(
+        self, context: RequestContext, route: Route | None, resources: Sequence[Resource]
+    ) -> tuple[RoutePermit | None, list[Permit]]:
+        route_permit: RoutePermit | None = None
+        found: list[Permit] = []
+        for asked in _batches(_reads(context.principal, resources, route)):
+            answers, decision_id = await self._ask_together(context, asked)
+            # The first question alone is about the route: a refusal of it ends the list.
+            route_permit = _route_permit(answers[0], decision_id) or route_permit
+            found += _permitted(asked, answers, decision_id, ListTally())
+        return route_permit, found
 
-    async def _readable(self, context: RequestContext, questions: Sequence[Question]) -> list[Permit]:
+    async def _ask_together(self, context: RequestContext, questions: Sequence[Question]) -> tuple[list[Answer], str]:
+        """The answers to the questions, in their order, and their decision's id, once all of them are logged."""
         began = time.perf_counter()
 
         async def write(decision_id: str, answers: Iterable[Answer | str]) -> None:
@@ -199,22 +222,26 @@ class PolicyEnforcementPoint:
             await write(_new_id(), repeat(failure.reason))
             raise
         decision_id = answers[0].decision_id or _new_id()
-        # Where the route is refused, nothing else is given out or written down.
+        # Where the route is refused, nothing else is given out or logged.
         await write(decision_id, answers[:1] if answers[0].refuses_route else answers)
-        _enter(context, questions[0], answers[0], decision_id)
-        return _permitted(questions, answers, decision_id, ListTally())
+        return answers, decision_id
 
-    async def _permit(self, context: RequestContext, question: Question, made: Sequence[str]) -> Permit:
-        decision, decision_id = await self._decide(context, question, made)
-        action, resource = question.action, question.resource
-        if decision is None or action is None or resource is None:
+    async def _permit(
+        self, context: RequestContext, route: Route | None, action: Action, resource: Resource, made: Sequence[str]
+    ) -> tuple[RoutePermit | None, Permit]:
+        question = Question(context.principal, route, action, resource)
+        route_permit, decision, decision_id = await self._decide(context, question, made)
+        if decision is None:
             raise PolicyUnavailable(Failure.QUESTION, "a permit needs a question about a resource")
-        return Permit(MINT, question.principal, action, resource, decision, decision_id)
+        return route_permit, Permit(MINT, question.principal, action, resource, decision, decision_id)
 
     async def _decide(
         self, context: RequestContext, question: Question, made: Sequence[str] = ()
-    ) -> tuple[Decision | None, str]:
-        """The decision about the resource, if there is one, once everything asked for is permitted and logged."""
+    ) -> tuple[RoutePermit | None, Decision | None, str]:
+        """The route's permit, the decision about the resource and the decision's id, each None if it was not asked.
+
+        Returns once everything is permitted and logged.
+        """
         began = time.perf_counter()
         try:
             answer = await self._pdp.ask(question)
@@ -224,10 +251,10 @@ class PolicyEnforcementPoint:
             raise
         decision_id = answer.decision_id or _new_id()
         await self._write(lines_of(context.request_id, decision_id, question, answer, _since(began), made))
-        _enter(context, question, answer, decision_id)
+        permit = _route_permit(answer, decision_id)
         if answer.resource is not None and answer.resource.verdict is not Verdict.PERMIT:
-            raise AccessDenied(answer.resource, decision_id, question, of_route=False)
-        return answer.resource, decision_id
+            raise AccessDenied(answer.resource, decision_id, of_route=False, route_permit=permit)
+        return permit, answer.resource, decision_id
 
     async def _write(self, lines: Iterable[str]) -> None:
         try:
@@ -235,6 +262,12 @@ class PolicyEnforcementPoint:
         except PolicyUnavailable as failure:
             self._pdp.no_decision(failure)
             raise
+
+
+def _batches(questions: Sequence[Question]) -> Iterator[Sequence[Question]]:
+    """The questions in their order, as many together as one request to OPA takes."""
+    for start in range(0, len(questions), MOST_TOGETHER):
+        yield questions[start : start + MOST_TOGETHER]
 
 
 def _reads(caller: Principal | Anonymous, resources: Sequence[Resource], route: Route | None) -> list[Question]:
@@ -258,16 +291,22 @@ def _permitted(
     return found
 
 
-def _enter(context: RequestContext, question: Question, answer: Answer, decision_id: str) -> None:
-    """Note what the permit of a route brings, if the question is about one; raises AccessDenied if it is refused."""
+def _route_permit(answer: Answer, decision_id: str) -> RoutePermit | None:
+    """The permit of the route that the answer is about, or None if it is about none; AccessDenied if it is refused."""
     route = answer.route
     if route is None:
-        return
+        return None
     if answer.refuses_route:
-        raise AccessDenied(route, decision_id, question, of_route=True)
-    context.decision_id, context.revision = decision_id, answer.revision
-    if route.obligations:
-        context.limit = next((duty.index for duty in route.obligations if isinstance(duty, UseLimit)), None)
+        raise AccessDenied(route, decision_id, of_route=True)
+    limit = next((duty.index for duty in route.obligations if isinstance(duty, UseLimit)), None)
+    return RoutePermit(MINT, limit, decision_id, answer.revision)
+
+
+def _expected(permit: RoutePermit | None) -> RoutePermit:
+    """The permit of a route that was asked about."""
+    if permit is None:
+        raise PolicyUnavailable(Failure.QUESTION, "a permit needs a question about a route")
+    return permit
 
 
 def _new_id() -> str:
@@ -275,5 +314,5 @@ def _new_id() -> str:
 
 
 def _since(began: float) -> float:
-    """Milliseconds since that reading of the clock."""
+    """Milliseconds since `began`, a time of `perf_counter`."""
     return (time.perf_counter() - began) * 1_000

@@ -1,19 +1,33 @@
-"""The proof that the policy engine said yes."""
+"""Permits, which prove that the policy engine permitted something, and the exceptions of refusals."""
 
 from __future__ import annotations
 
 from dataclasses import InitVar, dataclass
-from typing import TYPE_CHECKING, Final, final
+from typing import Final, final
 
 from policy.vocabulary import Action, Anonymous, Decision, Principal, Resource, StampOwner
 from server.authz.contract.record_filter import RecordFilter
 
-if TYPE_CHECKING:
-    from policy.vocabulary import Decision
-    from server.authz.contract.question import Question
-
 MINT: Final = object()
-"""What makes a permit; for the enforcement point alone, as a test of the import graph sees to."""
+"""Makes a permit. Only the enforcement point imports it, which a test of the import graph checks."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class RoutePermit:
+    """Leave to use one route, for one request. Only the enforcement point makes one.
+
+    `limit` is the index of the quota that the policy names (in `server.quota.limits`), or None where it names none.
+    `decision_id` and `revision` are those of the decision.
+    """
+
+    mint: InitVar[object]
+    limit: int | None
+    decision_id: str
+    revision: str
+
+    def __post_init__(self, mint: object) -> None:
+        _check(mint)
 
 
 @final
@@ -37,7 +51,7 @@ class Permit:
 
     @property
     def owner(self) -> Principal | None:
-        """Who owns what is created under this permit."""
+        """The owner of what is created under this permit; None where it has no owner."""
         return next((duty.owner for duty in self.decision.obligations if isinstance(duty, StampOwner)), None)
 
 
@@ -66,15 +80,30 @@ def _check(mint: object) -> None:
 
 
 class AccessDenied(Exception):
-    """The policy engine said no.
+    """The policy refuses what was asked.
 
-    `decision` is the one that refused, about the route if `of_route`, else about the resource; `decision_id` is what
-    the caller may be told, `question` what had been asked.
+    `decision` is the one that refused, about the route if `of_route`, else about the resource. Callers may be told its
+    `decision_id`. `route_permit` is the permit of the route where both were asked and only the resource is refused.
     """
 
-    def __init__(self, decision: Decision, decision_id: str, question: Question, *, of_route: bool) -> None:
+    def __init__(
+        self, decision: Decision, decision_id: str, *, of_route: bool, route_permit: RoutePermit | None = None
+    ) -> None:
         super().__init__(f"decision `{decision_id}`: {decision.reason}")
         self.decision = decision
         self.decision_id = decision_id
-        self.question = question
         self.of_route = of_route
+        self.route_permit = route_permit
+
+
+class RouteDenied(Exception):
+    """The caller may not use the request's route.
+
+    `decision_id` is that of the refusal, which the caller may be told. `token_missing` where the caller sent no token
+    and one is accepted: with a token, the decision may be another.
+    """
+
+    def __init__(self, decision_id: str, *, token_missing: bool) -> None:
+        super().__init__(f"decision `{decision_id}`: the route is refused")
+        self.decision_id = decision_id
+        self.token_missing = token_missing

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from policy import vocabulary
 from policy.vocabulary import Action, Anonymous, Resource
 from server.authz.contract.errors import PolicyUnavailable
-from server.authz.decision_log.record import Limited
 from server.authz.pep import Listing, RequestContext
-from server.authz.permit import AccessDenied, Permit
-from server.http.errors import ApiError, access_denied, unauthenticated
-from server.quota.admission import RequestCharge
+from server.authz.permit import AccessDenied, Permit, RouteDenied, RoutePermit
+from server.quota.admission import Limited, RequestCharge
+
+T = TypeVar("T")
 
 
 class EnforcementPoint(Protocol):
-    """What the door needs of `server.authz.pep.PolicyEnforcementPoint`."""
+    """The part of `server.authz.pep.PolicyEnforcementPoint` that a gate needs.
 
-    async def check_route(self, context: RequestContext, route: vocabulary.Route) -> None:
-        """Return if the caller may use the route; raises AccessDenied or PolicyUnavailable."""
+    A protocol because tests stand in for it: with an enforcement point that lives in the server's event loop, and with
+    one that permits everything. Every method raises PolicyUnavailable where there is no decision.
+    """
+
+    async def check_route(self, context: RequestContext, route: vocabulary.Route) -> RoutePermit:
+        """Leave to use the route; raises AccessDenied."""
         ...
 
     async def permit(
         self, context: RequestContext, action: Action, resource: Resource, made: Sequence[str] = ()
     ) -> Permit:
-        """Leave to act on the resource; raises AccessDenied or PolicyUnavailable."""
+        """Leave to act on the resource; raises AccessDenied."""
         ...
 
     async def permit_route_and_access(
@@ -37,42 +40,51 @@ class EnforcementPoint(Protocol):
         action: Action,
         resource: Resource,
         made: Sequence[str] = (),
-    ) -> Permit:
-        """Both in one question."""
+    ) -> tuple[RoutePermit, Permit]:
+        """Both in one question; raises AccessDenied."""
         ...
 
-    async def readable(
-        self, context: RequestContext, resources: Sequence[Resource], route: vocabulary.Route | None = None
-    ) -> list[Permit]:
-        """Leave to read each resource that the caller may read, in order; AccessDenied if it may not use the route."""
+    async def readable(self, context: RequestContext, resources: Sequence[Resource]) -> list[Permit]:
+        """Leave to read each resource that the caller may read, in order."""
         ...
 
-    async def listed(
-        self, context: RequestContext, kind: str, resources: Sequence[Resource], route: vocabulary.Route | None = None
-    ) -> list[Permit]:
-        """The same for all resources of a type that there are, logged as one list."""
+    async def permit_route_and_readable(
+        self, context: RequestContext, route: vocabulary.Route, resources: Sequence[Resource]
+    ) -> tuple[RoutePermit, list[Permit]]:
+        """As `readable`, with leave to use the route; raises AccessDenied if the caller may not use it."""
+        ...
+
+    async def listed(self, context: RequestContext, kind: str, resources: Sequence[Resource]) -> list[Permit]:
+        """As `readable`, for all resources of the type `kind` that there are; logged as one list."""
+        ...
+
+    async def permit_route_and_listed(
+        self, context: RequestContext, route: vocabulary.Route, kind: str, resources: Sequence[Resource]
+    ) -> tuple[RoutePermit, list[Permit]]:
+        """As `listed`, with leave to use the route; raises AccessDenied if the caller may not use it."""
         ...
 
     def listing(
         self, context: RequestContext, action: Action, kind: str, types: tuple[str, ...] = ()
     ) -> AbstractAsyncContextManager[Listing]:
-        """Leave to act on those stored records of a type that its filter permits; logged when the context ends."""
+        """Leave to act on those stored records of the type `kind` that its filter permits; logged when it ends."""
         ...
 
-    async def stopped(self, context: RequestContext, route: vocabulary.Route, limited: Limited) -> None:
-        """Write down that a limit stops the request; raises PolicyUnavailable."""
+    async def stopped(
+        self, context: RequestContext, route: vocabulary.Route, permit: RoutePermit | None, limited: Limited
+    ) -> None:
+        """Log that a limit stops the request; `permit` is that of its route, if the policy was asked before."""
         ...
 
 
 class Gate:
-    """One request's way to the policy.
+    """One request's way to the policy. The first question through it asks about the route too.
 
-    `judged` once the policy has allowed the route; `silent` once it gave no answer. A refusal of the route stands.
-    `requires_token` says that authentication is configured, so that a caller without a token is asked for one where it
-    is refused.
+    `silent` once the policy gave no answer about the route. A refusal of the route stands. `requires_token` where
+    authentication is configured: then a refusal of the route says whether the caller sent no token.
     """
 
-    __slots__ = ("_context", "_pep", "_refused", "_route", "charge", "judged", "requires_token", "silent")
+    __slots__ = ("_context", "_pep", "_permit", "_refused", "_route", "charge", "requires_token", "silent")
 
     def __init__(
         self,
@@ -86,101 +98,101 @@ class Gate:
         self._pep = pep
         self._context = context
         self._route = route
+        self._permit: RoutePermit | None = None
         self.charge = charge
         self.requires_token = requires_token
-        self.judged = False
         self.silent = False
-        self._refused: ApiError | None = None
+        self._refused: RouteDenied | None = None
+
+    @property
+    def judged(self) -> bool:
+        """True once the policy has permitted the route."""
+        return self._permit is not None
 
     @property
     def lacks_token(self) -> bool:
-        """The caller presented no token where one could be had."""
+        """True for a caller without a token where authentication is configured."""
         return self.requires_token and isinstance(self._context.principal, Anonymous)
 
     async def enter(self) -> None:
-        """Ask about the route and pay its toll, unless that is settled.
+        """Ask about the route and charge the request to the caller's quota, unless both are done.
 
-        Raises the 401 or 403 of a refusal, PolicyUnavailable, QuotaExceeded and CountersUnavailable.
+        Raises RouteDenied, PolicyUnavailable, QuotaExceeded and CountersUnavailable.
         """
-        if self.judged:
-            return
         if self._refused is not None:
             raise self._refused
-        try:
-            await self._pep.check_route(self._context, self._route)
-        except AccessDenied as denied:
-            raise self._refusal(denied) from None
-        except PolicyUnavailable:
-            self.silent = True
-            raise
-        await self._settle()
+        if self._permit is None:
+            permit = await self._route_answer(self._pep.check_route(self._context, self._route))
+            await self._settle(permit)
 
     async def permit(self, action: Action, resource: Resource, made: Sequence[str] = ()) -> Permit:
-        """Leave to act on `resource`, asked together with the route where that is not settled.
+        """Leave to act on `resource`, asked together with the route where that is not permitted yet.
 
         `made` are the ids of the records that a create makes, for the decision log. Raises AccessDenied only where the
         caller may use the route, but may not do this to this resource; else what `enter` raises.
         """
-        if self.judged:
+        if self._permit is not None:
             return await self._pep.permit(self._context, action, resource, made)
+        asked = self._pep.permit_route_and_access(self._context, self._route, action, resource, made)
         try:
-            permit = await self._pep.permit_route_and_access(self._context, self._route, action, resource, made)
+            route_permit, permit = await self._route_answer(asked)
         except AccessDenied as denied:
-            if denied.of_route:
-                raise self._refusal(denied) from None
-            await self._settle()
+            if denied.route_permit is not None:
+                await self._settle(denied.route_permit)
             raise
-        except PolicyUnavailable:
-            self.silent = True
-            raise
-        await self._settle()
+        await self._settle(route_permit)
         return permit
 
     async def readable(self, resources: Sequence[Resource]) -> list[Permit]:
         """Leave to read each of `resources` that the caller may read, in their order.
 
-        The route is asked about together with them where that is not settled. Raises what `enter` raises.
+        The route is asked about together with them where it is not permitted yet. Raises what `enter` raises.
         """
-        return await self._entering(partial(self._pep.readable, self._context, resources))
+        if self._permit is not None:
+            return await self._pep.readable(self._context, resources)
+        asked = self._pep.permit_route_and_readable(self._context, self._route, resources)
+        route_permit, permits = await self._route_answer(asked)
+        await self._settle(route_permit)
+        return permits
 
     async def listed(self, kind: str, resources: Sequence[Resource]) -> list[Permit]:
-        """The same for all resources of the type `kind` that there are, logged as one list."""
-        return await self._entering(partial(self._pep.listed, self._context, kind, resources))
+        """As `readable`, for all resources of the type `kind` that there are; logged as one list."""
+        if self._permit is not None:
+            return await self._pep.listed(self._context, kind, resources)
+        asked = self._pep.permit_route_and_listed(self._context, self._route, kind, resources)
+        route_permit, permits = await self._route_answer(asked)
+        await self._settle(route_permit)
+        return permits
 
     @asynccontextmanager
     async def listing(self, action: Action, kind: str, types: tuple[str, ...] = ()) -> AsyncIterator[Listing]:
         """Leave to act on those stored records of the type `kind` that its filter permits.
 
-        The list is logged when the context ends; nothing of it may be given out before that.
+        The list is logged when the context ends; nothing of it may be given out before that. Raises what `enter` does.
         """
         await self.enter()
         async with self._pep.listing(self._context, action, kind, types) as listing:
             yield listing
 
     async def stopped(self, limited: Limited) -> None:
-        """Write down that a limit stops the request."""
-        await self._pep.stopped(self._context, self._route, limited)
+        """Log that a limit stops the request; raises PolicyUnavailable where that can't be logged."""
+        await self._pep.stopped(self._context, self._route, self._permit, limited)
 
-    async def _entering(self, ask: Callable[..., Awaitable[list[Permit]]]) -> list[Permit]:
-        """What `ask` brings, which takes the route as a further argument where that is not settled."""
-        if self.judged:
-            return await ask()
+    async def _route_answer(self, asked: Awaitable[T]) -> T:
+        """The answer to a question that is about the route too; raises RouteDenied where the route is refused."""
         try:
-            permits = await ask(self._route)
+            return await asked
         except AccessDenied as denied:
-            raise self._refusal(denied) from None
+            if denied.of_route:
+                self._refused = RouteDenied(denied.decision_id, token_missing=self.lacks_token)
+                raise self._refused from None
+            raise
         except PolicyUnavailable:
             self.silent = True
             raise
-        await self._settle()
-        return permits
 
-    async def _settle(self) -> None:
-        """The policy allows the route, so what it costs is due."""
-        self.judged = True
+    async def _settle(self, permit: RoutePermit) -> None:
+        """Keep the permit of the route, and charge the request to the quota that it names."""
+        self._permit = permit
         if self.charge is not None:
-            await self.charge.pay(self._context.limit)
-
-    def _refusal(self, denied: AccessDenied) -> ApiError:
-        self._refused = unauthenticated(denied) if self.lacks_token else access_denied(denied)
-        return self._refused
+            await self.charge.pay(permit.limit)

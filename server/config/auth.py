@@ -1,4 +1,4 @@
-"""The shapes of `server.auth`: who vouches for callers. What the rules mean is `policy.parser`'s business."""
+"""The shape of `server.auth`: the services that prove callers' tokens. `policy.parser` reads the rules in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetPydanticSch
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from policy.issuers import GITHUB
-from server.authn.token_rules import LEEWAY_SECONDS
 from server.config.base import StrictModel, chosen_by
 from server.config.locations import (
     BaseUrl,
@@ -27,6 +26,7 @@ LONGEST_RECHECK_SECONDS: Final = 7 * 24 * 3600
 LONGEST_BELIEF_SECONDS: Final = 3600
 SHORTEST_NAME_KEY: Final = 32
 LONGEST_LEEWAY_SECONDS: Final = 300
+DEFAULT_LEEWAY_SECONDS: Final = 60
 
 Recheck = Annotated[int, whole_number(0, LONGEST_BELIEF_SECONDS)]
 """Seconds for which a good answer about a token is believed."""
@@ -121,7 +121,7 @@ class IssuerConfig(AskedConfig):
     introspection: IntrospectionConfig | None = None
     audience: Text | None = None
     claims_mapping: dict[str, Text] | None = None
-    leeway: Annotated[int, whole_number(0, LONGEST_LEEWAY_SECONDS)] = LEEWAY_SECONDS
+    leeway: Annotated[int, whole_number(0, LONGEST_LEEWAY_SECONDS)] = DEFAULT_LEEWAY_SECONDS
 
     def addresses(self) -> Mapping[tuple[str, ...], str]:
         """The endpoints of the keys and for introspection."""

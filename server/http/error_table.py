@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.authn import AuthenticationFailed, IdentityUnavailable
 from server.authz.contract.errors import PolicyUnavailable
-from server.authz.permit import AccessDenied
-from server.http.errors import _SOON, ApiError, ClientGone, access_denied, internal, not_found
+from server.authz.permit import AccessDenied, RouteDenied
+from server.http.errors import _SOON, ApiError, ClientGone, access_denied, internal, not_found, unauthenticated
 from server.http.even_times import Ended, EvenTimes
 from server.http.request_state import state_of
 from server.quota.admission import TooManyAtOnce
@@ -66,6 +66,10 @@ class _Row:
         return ApiError(self.status, sentence, code=self.code, headers=self.headers)
 
 
+def _route_denied(error: RouteDenied, _request_id: str) -> ApiError:
+    return unauthenticated(error.decision_id) if error.token_missing else access_denied(error.decision_id)
+
+
 def _identity_unavailable(error: IdentityUnavailable, _request_id: str) -> ApiError:
     wait = _SOON | {"Retry-After": str(error.seconds)}
     return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, str(error), code="identity_unavailable", headers=wait)
@@ -92,7 +96,8 @@ _CONFLICT: Final = _Row(
 
 _ANSWERS: Final[Mapping[type, Callable[[Any, str], ApiError]]] = {
     ApiError: lambda error, _request_id: error,
-    AccessDenied: lambda error, _request_id: access_denied(error),
+    AccessDenied: lambda error, _request_id: access_denied(error.decision_id),
+    RouteDenied: _route_denied,
     NotFound: lambda error, _request_id: not_found(error.identity),
     AlreadyThere: _CONFLICT,
     Contended: _CONFLICT,

@@ -9,7 +9,6 @@ from typing import Final
 
 from starlette.responses import Response
 
-from server.authz.permit import AccessDenied
 from server.inference.provider import Fault, ProviderFailed
 
 _KINDS: Final = {429: "rate_limit_error"}
@@ -70,15 +69,15 @@ def not_found(identity: str) -> ApiError:
     return ApiError(HTTPStatus.NOT_FOUND, f"there is no `{identity}`, or you have no access to it", code="not_found")
 
 
-def access_denied(denied: AccessDenied) -> ApiError:
-    """A refusal that may be known: it names the decision, so that an operator can explain it, and never the rule."""
-    message = f"the policy does not allow this request; to learn why, quote decision `{denied.decision_id}`"
+def access_denied(decision_id: str) -> ApiError:
+    """The 403 of a refusal: it names the decision, so that an operator can explain it, and never the rule."""
+    message = f"the policy does not allow this request; to learn why, quote decision `{decision_id}`"
     return ApiError(HTTPStatus.FORBIDDEN, message, code="insufficient_permissions")
 
 
-def unauthenticated(denied: AccessDenied) -> ApiError:
-    """The same for a caller without a token, where a token could have made the difference."""
-    message = f"send `Authorization: Bearer <token>`; decision `{denied.decision_id}` refused this request without one"
+def unauthenticated(decision_id: str) -> ApiError:
+    """The 401 of a refusal of a caller without a token, where a token could have led to another decision."""
+    message = f"send `Authorization: Bearer <token>`; decision `{decision_id}` refused this request without one"
     return ApiError(HTTPStatus.UNAUTHORIZED, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
 
 

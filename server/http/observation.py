@@ -1,54 +1,36 @@
-"""The middleware that measures every request, whatever becomes of it, and gives it its place in a trace."""
+"""The middleware that measures every request, however it ends, and gives it its place in a trace."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from time import perf_counter
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.http.request_state import RequestState, state_of
-from server.net.trace_context import CURRENT, TraceContext, read_trace
+from server.http.request_state import state_of
+from server.net.trace_context import CURRENT, read_trace
 from server.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from server.telemetry.spans import Tracing  # OpenTelemetry is imported only where spans are exported
 
 NO_ROUTE: Final = "none"
 """The route template of a request for which there is no route."""
 
 CLIENT_GONE: Final = 499
-"""The status of a request whose client went before the answer began; it was sent to nobody."""
-
-
-class ObservedSpan(Protocol):
-    """One request, as it is exported."""
-
-    @property
-    def context(self) -> TraceContext | None:
-        """Its place in the trace, if it has one."""
-        ...
-
-    def end(self, route: str, status: int) -> None:
-        """It is answered."""
-        ...
-
-
-class RequestSpans(Protocol):
-    """What needs to be known here of `server.telemetry.spans.Tracing`."""
-
-    def request(self, call: RequestState, method: str, parent: TraceContext | None) -> ObservedSpan:
-        """Begin the span of a request, under that of its client if it has one."""
-        ...
+"""The status that is counted for a request whose client left before the answer began; it is never sent."""
 
 
 class Observation:
-    """Counts and times requests; `spans` is None where traces are not exported, and then they are only passed on."""
+    """Counts and times requests. Without `tracing`, no span is exported and the client's trace is only passed on."""
 
-    def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute], metrics: Metrics, spans: RequestSpans | None) -> None:
+    def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute], metrics: Metrics, tracing: Tracing | None) -> None:
         self.app = app
         self._templates = RouteTemplates(routes)
         self._metrics = metrics
-        self._spans = spans
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and measure it when it is over."""
@@ -58,8 +40,8 @@ class Observation:
         call, method = state_of(scope), scope["method"]
         trace = read_trace(scope["headers"], call.request_id)
         span = None
-        if self._spans is not None:
-            span = self._spans.request(call, method, trace)
+        if self._tracing is not None:
+            span = self._tracing.request(call.request_id, method, trace)
             trace = span.context
         token = None if trace is None else CURRENT.set(trace)
         fallback = CLIENT_GONE

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Final
 
 from policy.vocabulary import Anonymous, Principal
-from server.authz.decision_log.record import Limited
 from server.net.client_address import ClientAddresses
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import Quota, QuotaExceeded, Standing
@@ -22,6 +22,20 @@ _OPEN: Final = nullcontext()
 def caller_of(principal: Principal | Anonymous, address: str) -> tuple[str, str]:
     """What tells callers apart: the issuer and the id of a principal, or nothing and the address of who has no name."""
     return (principal.issuer, principal.id) if isinstance(principal, Principal) else ("", address)
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """A limit of the configuration that stops a request: `limit` is its place, `most` its value, `reason` a sentence.
+
+    `unavailable` where nothing could be counted; then the two numbers are None.
+    """
+
+    limit: str
+    most: int | None
+    used: int | None
+    reason: str
+    unavailable: bool = False
 
 
 class TooManyAtOnce(Exception):

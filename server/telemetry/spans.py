@@ -22,7 +22,6 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, S
 from opentelemetry.trace.span import TraceFlags, TraceState
 
 from server.authz.contract.errors import PolicyUnavailable
-from server.http.request_state import RequestState
 from server.inference.provider import ProviderFailed
 from server.net.log_filter import quieten_clients
 from server.net.trace_context import CURRENT, SAMPLED, TraceContext
@@ -53,10 +52,10 @@ class Tracing:
         self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self._provider.get_tracer("ostiary", version)
 
-    def request(self, call: RequestState, method: str, parent: TraceContext | None) -> RequestSpan:
-        """Begin the span of a request, under that of its client if it has one."""
-        span = self._start("HTTP", SpanKind.SERVER, parent, {"ostiary.request_id": call.request_id})
-        return RequestSpan(span, call.request_id, method, parent)
+    def request(self, request_id: str, method: str, parent: TraceContext | None) -> RequestSpan:
+        """Begin the span of a request, under its client's span `parent` if it has one."""
+        span = self._start("HTTP", SpanKind.SERVER, parent, {"ostiary.request_id": request_id})
+        return RequestSpan(span, request_id, method, parent)
 
     @contextmanager
     def step(self, name: str, attributes: Mapping[str, str]) -> Iterator[Span]:

@@ -119,7 +119,7 @@ def build(
             ),
             metrics=telemetry.metrics,
             metrics_page=_metrics_page(config.server.auth, telemetry.metrics),
-            spans=tracing,
+            tracing=tracing,
         )
     )
 

@@ -248,8 +248,11 @@ IDENTITY_MISTAKES = (
     Mistake(
         "a request is paid for before the policy is asked",
         "server/authz/request_authorization.py",
-        "        try:\n            await self._pep.check_route(",
-        "        await self._settle()\n        try:\n            await self._pep.check_route(",
+        "            permit = await self._route_answer(self._pep.check_route(self._context, self._route))\n"
+        "            await self._settle(permit)",
+        "            if self.charge is not None:\n"
+        "                await self.charge.pay(None)\n"
+        "            self._permit = await self._route_answer(self._pep.check_route(self._context, self._route))",
     ),
     Mistake(
         "an origin may have a path",

@@ -20,8 +20,8 @@ SERVICE_MISTAKES = (
     Mistake(
         "every 200th entry of a list is lost",
         "server/authz/pep.py",
-        "asked = questions[start : start + MOST_TOGETHER]",
-        "asked = questions[start : start + MOST_TOGETHER - 1]",
+        "yield questions[start : start + MOST_TOGETHER]",
+        "yield questions[start : start + MOST_TOGETHER - 1]",
     ),
     Mistake(
         "the first of several issuers is asked about every token",
@@ -38,8 +38,8 @@ SERVICE_MISTAKES = (
     Mistake(
         "a refused resource costs nothing",
         "server/authz/request_authorization.py",
-        "await self._settle()\n            raise",
-        "self.judged = True\n            raise",
+        "await self._settle(denied.route_permit)\n            raise",
+        "self._permit = denied.route_permit\n            raise",
     ),
     Mistake(
         "a failing sync ends the thread of the decision log",

@@ -17,6 +17,7 @@ from server.authz.opa.transport import TcpAddress, UnixAddress
 from server.authz.pep import PolicyEnforcementPoint
 from server.authz.readiness import ReadinessProbe
 from server.wiring import application, decisions
+from server.wiring.policy_engine import Plan
 from tests.support.metrics_page import Measured
 from tests.support.real_policy import RealPolicy, read
 from tests.support.serving import Address, Answer, serving
@@ -130,7 +131,7 @@ def in_doubt(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with decisions.open_enforcement(application.Plan(config, revision, opa), telemetry) as judges, inner(app):
+        async with decisions.open_enforcement(Plan(config, revision, opa), telemetry) as judges, inner(app):
             policy.world = Judges(*judges)  # type: ignore[assignment]  # as much of a world as is asked for
             yield
 

@@ -17,11 +17,11 @@ from policy.source.diagnostics import Findings
 from policy.source.document import parse_document
 from policy.vocabulary import Action, Resource, Route
 from server.authn import Authenticator
-from server.authz.decision_log.record import Limited
 from server.authz.pep import Listing, RequestContext
-from server.authz.permit import Permit
+from server.authz.permit import Permit, RoutePermit
 from server.authz.readiness import AuthenticationMode, Readiness
 from server.config import Config, read_config
+from server.quota.admission import Limited
 from server.wiring import application, decisions
 from tests.support.opa_server import World, world
 from tests.support.serving import Address, serving
@@ -34,9 +34,9 @@ class RealPolicy:
     world: World
     loop: asyncio.AbstractEventLoop
 
-    async def check_route(self, context: RequestContext, route: Route) -> None:
+    async def check_route(self, context: RequestContext, route: Route) -> RoutePermit:
         """Ask OPA."""
-        await self.world.pep.check_route(context, route)
+        return await self.world.pep.check_route(context, route)
 
     async def permit(
         self, context: RequestContext, action: Action, resource: Resource, made: Sequence[str] = ()
@@ -46,21 +46,29 @@ class RealPolicy:
 
     async def permit_route_and_access(
         self, context: RequestContext, route: Route, action: Action, resource: Resource, made: Sequence[str] = ()
-    ) -> Permit:
+    ) -> tuple[RoutePermit, Permit]:
         """Ask OPA."""
         return await self.world.pep.permit_route_and_access(context, route, action, resource, made)
 
-    async def readable(
-        self, context: RequestContext, resources: Sequence[Resource], route: Route | None = None
-    ) -> list[Permit]:
+    async def readable(self, context: RequestContext, resources: Sequence[Resource]) -> list[Permit]:
         """Ask OPA."""
-        return await self.world.pep.readable(context, resources, route)
+        return await self.world.pep.readable(context, resources)
 
-    async def listed(
-        self, context: RequestContext, kind: str, resources: Sequence[Resource], route: Route | None = None
-    ) -> list[Permit]:
+    async def permit_route_and_readable(
+        self, context: RequestContext, route: Route, resources: Sequence[Resource]
+    ) -> tuple[RoutePermit, list[Permit]]:
         """Ask OPA."""
-        return await self.world.pep.listed(context, kind, resources, route)
+        return await self.world.pep.permit_route_and_readable(context, route, resources)
+
+    async def listed(self, context: RequestContext, kind: str, resources: Sequence[Resource]) -> list[Permit]:
+        """Ask OPA."""
+        return await self.world.pep.listed(context, kind, resources)
+
+    async def permit_route_and_listed(
+        self, context: RequestContext, route: Route, kind: str, resources: Sequence[Resource]
+    ) -> tuple[RoutePermit, list[Permit]]:
+        """Ask OPA."""
+        return await self.world.pep.permit_route_and_listed(context, route, kind, resources)
 
     def listing(
         self, context: RequestContext, action: Action, kind: str, types: tuple[str, ...] = ()
@@ -68,9 +76,11 @@ class RealPolicy:
         """Ask OPA."""
         return self.world.pep.listing(context, action, kind, types)
 
-    async def stopped(self, context: RequestContext, route: Route, limited: Limited) -> None:
+    async def stopped(
+        self, context: RequestContext, route: Route, permit: RoutePermit | None, limited: Limited
+    ) -> None:
         """Write it down."""
-        await self.world.pep.stopped(context, route, limited)
+        await self.world.pep.stopped(context, route, permit, limited)
 
     async def check(self) -> Readiness:
         """Ask OPA about itself."""

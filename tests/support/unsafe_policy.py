@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from policy.vocabulary import Action, Decision, Resource, Route, Verdict
-from server.authz.decision_log.record import Limited
 from server.authz.pep import RequestContext
-from server.authz.permit import MINT, Permit
+from server.authz.permit import MINT, Permit, RoutePermit
+from server.quota.admission import Limited
+
+ROUTE_PERMIT = RoutePermit(MINT, None, "unsafe", "unsafe")
 
 
 class UnsafePermitAll:
@@ -18,9 +20,10 @@ class UnsafePermitAll:
         self._decision = Decision(Verdict.PERMIT, rule, rule and "config.yaml:1", None, reason, "unsafe")
         self.asked: list[tuple[Route | None, Resource | None]] = []
 
-    async def check_route(self, context: RequestContext, route: Route) -> None:
+    async def check_route(self, context: RequestContext, route: Route) -> RoutePermit:
         """Yes."""
         self.asked.append((route, None))
+        return ROUTE_PERMIT
 
     async def permit(
         self, context: RequestContext, action: Action, resource: Resource, made: Sequence[str] = ()
@@ -31,24 +34,32 @@ class UnsafePermitAll:
 
     async def permit_route_and_access(
         self, context: RequestContext, route: Route, action: Action, resource: Resource, made: Sequence[str] = ()
-    ) -> Permit:
+    ) -> tuple[RoutePermit, Permit]:
         """Yes to both."""
         self.asked.append((route, resource))
-        return Permit(MINT, context.principal, action, resource, self._decision, "unsafe")
+        return ROUTE_PERMIT, Permit(MINT, context.principal, action, resource, self._decision, "unsafe")
 
-    async def readable(
-        self, context: RequestContext, resources: Sequence[Resource], route: Route | None = None
-    ) -> list[Permit]:
+    async def readable(self, context: RequestContext, resources: Sequence[Resource]) -> list[Permit]:
         """All of them."""
-        if route is not None:
-            await self.check_route(context, route)
         return [await self.permit(context, Action.READ, resource) for resource in resources]
 
-    async def listed(
-        self, context: RequestContext, kind: str, resources: Sequence[Resource], route: Route | None = None
-    ) -> list[Permit]:
+    async def permit_route_and_readable(
+        self, context: RequestContext, route: Route, resources: Sequence[Resource]
+    ) -> tuple[RoutePermit, list[Permit]]:
         """All of them."""
-        return await self.readable(context, resources, route)
+        return await self.check_route(context, route), await self.readable(context, resources)
 
-    async def stopped(self, context: RequestContext, route: Route, limited: Limited) -> None:
+    async def listed(self, context: RequestContext, kind: str, resources: Sequence[Resource]) -> list[Permit]:
+        """All of them."""
+        return await self.readable(context, resources)
+
+    async def permit_route_and_listed(
+        self, context: RequestContext, route: Route, kind: str, resources: Sequence[Resource]
+    ) -> tuple[RoutePermit, list[Permit]]:
+        """All of them."""
+        return await self.permit_route_and_readable(context, route, resources)
+
+    async def stopped(
+        self, context: RequestContext, route: Route, permit: RoutePermit | None, limited: Limited
+    ) -> None:
         """Nothing is written down."""

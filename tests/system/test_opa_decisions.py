@@ -75,7 +75,6 @@ def test_a_refusal_carries_its_decision_and_is_logged(run: Callable[[Test], None
         with pytest.raises(AccessDenied) as caught:
             await here.pep.permit(AS_ALICE, Action.READ, SECRET)
         assert caught.value.decision.description == "secrets are for admins"
-        assert caught.value.question.resource == SECRET
         (record,) = await here.records()
         assert (record["effect"], record["rule"], record["decision_id"]) == (
             "deny",
@@ -136,18 +135,23 @@ def test_route_and_resource_are_one_question_two_lines_and_the_route_refuses_fir
     run: Callable[[Test], None],
 ) -> None:
     async def test(here: World) -> None:
-        permit = await here.pep.permit_route_and_access(AS_ALICE, CHAT, Action.READ, LLAMA)
+        route_permit, permit = await here.pep.permit_route_and_access(AS_ALICE, CHAT, Action.READ, LLAMA)
         assert permit.resource is LLAMA
         assert here.pdp.questions == 1
         route, resource = await here.records()
         assert (route["route"], resource["resource"]) == ("POST /v1/chat/completions", "model::ollama/llama")
-        assert route["decision_id"] == resource["decision_id"] == permit.decision_id
+        assert route["decision_id"] == resource["decision_id"] == permit.decision_id == route_permit.decision_id
         with pytest.raises(AccessDenied) as caught:
             await here.pep.permit_route_and_access(AS_ALICE, Route("GET", "/v1/admin"), Action.READ, SECRET)
         assert caught.value.decision.rule == "route_policy[0]"
+        assert caught.value.of_route
+        assert caught.value.route_permit is None
         with pytest.raises(AccessDenied) as caught:
             await here.pep.permit_route_and_access(AS_ALICE, CHAT, Action.READ, SECRET)
         assert caught.value.decision.rule == "access_policy[0]"
+        assert not caught.value.of_route
+        assert caught.value.route_permit is not None
+        assert caught.value.route_permit.decision_id == caught.value.decision_id
 
     run(test)
 
@@ -171,15 +175,15 @@ def test_a_list_holds_what_each_caller_may_read_in_order_with_a_decision_for_eac
 def test_the_route_of_a_list_is_asked_about_together_with_it(run: Callable[[Test], None]) -> None:
     async def test(here: World) -> None:
         models = [Resource("model", ("p/a", "a"), None, Origin.CONFIG), SECRET]
-        permits = await here.pep.readable(AS_ALICE, models, CHAT)
+        route_permit, permits = await here.pep.permit_route_and_readable(AS_ALICE, CHAT, models)
         assert [permit.resource for permit in permits] == models[:1]
         route, *others = await here.records()
         assert route["route"] == "POST /v1/chat/completions"
         assert [record["effect"] for record in others] == ["permit", "deny"]
-        assert {record["decision_id"] for record in others} == {route["decision_id"]}
-        assert await here.pep.readable(AS_ALICE, [], CHAT) == []
+        assert {record["decision_id"] for record in others} == {route["decision_id"]} == {route_permit.decision_id}
+        assert (await here.pep.permit_route_and_readable(AS_ALICE, CHAT, []))[1] == []
         with pytest.raises(AccessDenied) as caught:
-            await here.pep.readable(AS_ALICE, models, Route("GET", "/v1/admin"))
+            await here.pep.permit_route_and_readable(AS_ALICE, Route("GET", "/v1/admin"), models)
         assert caught.value.of_route
         assert caught.value.decision.rule == "route_policy[0]"
 

@@ -19,6 +19,7 @@ from policy.vocabulary import Anonymous, Decision, Principal, Resource, Route, V
 from server.authz.contract.answer import Answer
 from server.authz.contract.question import Question
 from server.authz.contract.record_filter import RecordFilter
+from server.quota.admission import Limited
 
 MOST_RULES: Final = 16
 """Rules that the line of a list names; the other decisions of the list are counted alone."""
@@ -51,20 +52,6 @@ class ListTally:
         else:
             self.denied += 1
         self.rules[decision.rule, decision.source, decision.verdict] += 1
-
-
-@dataclass(frozen=True, slots=True)
-class Limited:
-    """A limit of the configuration that stops a request: `limit` is its place, `most` its value, `reason` a sentence.
-
-    `unavailable` where nothing could be counted; then the two numbers are None.
-    """
-
-    limit: str
-    most: int | None
-    used: int | None
-    reason: str
-    unavailable: bool = False
 
 
 def lines_of(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from json import loads
-from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from policy.vocabulary import Decision, Verdict
 from server.authn.authenticator import AuthenticationFailed, IdentityUnavailable
 from server.authz.contract.errors import Failure, PolicyUnavailable
-from server.authz.permit import AccessDenied
+from server.authz.permit import AccessDenied, RouteDenied
 from server.http.error_table import error_of
 from server.quota.admission import TooManyAtOnce
 from server.quota.counters import CountersUnavailable, Usage
@@ -19,19 +18,22 @@ from server.storage.blobs.store import BlobMissing, BlobsFull, BlobsUnavailable
 from server.storage.database.database import AlreadyThere, DatabaseUnavailable, InDoubt, ParentGone
 from server.storage.records.guarded import Contended, NotFound
 
-if TYPE_CHECKING:
-    from server.authz.contract.question import Question
-
 SECRET = "secret-canary"
 SOON = {"retry-after": "1", "x-should-retry": "true"}
 NEVER = {"x-should-retry": "false"}
-DENIED = AccessDenied(
-    Decision(Verdict.DENY, SECRET, SECRET, SECRET, SECRET, "r1"), "d1", cast("Question", None), of_route=True
-)
+DENIED = AccessDenied(Decision(Verdict.DENY, SECRET, SECRET, SECRET, SECRET, "r1"), "d1", of_route=False)
 EXCEEDED = QuotaExceeded(Standing(SECRET, Limit(1), Usage(1, 0, 0), 42), of_tokens=False)
 
 KINDS: list[tuple[Exception, int, str, str | None, dict[str, str]]] = [
     (DENIED, 403, "invalid_request_error", "insufficient_permissions", {}),
+    (RouteDenied("d1", token_missing=False), 403, "invalid_request_error", "insufficient_permissions", {}),
+    (
+        RouteDenied("d1", token_missing=True),
+        401,
+        "invalid_request_error",
+        "invalid_api_key",
+        {"www-authenticate": "Bearer"},
+    ),
     (NotFound("x"), 404, "invalid_request_error", "not_found", {}),
     (AlreadyThere(SECRET), 409, "invalid_request_error", "conflict", NEVER),
     (Contended(SECRET), 409, "invalid_request_error", "conflict", NEVER),

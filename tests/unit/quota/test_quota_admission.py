@@ -7,9 +7,16 @@ from pathlib import Path
 import pytest
 
 from policy.vocabulary import Anonymous, Principal
-from server.authz.decision_log.record import Limited
 from server.net.client_address import ClientAddresses
-from server.quota.admission import Admission, ConcurrencyLimit, TooManyAtOnce, caller_of, limited_by, quota_headers
+from server.quota.admission import (
+    Admission,
+    ConcurrencyLimit,
+    Limited,
+    TooManyAtOnce,
+    caller_of,
+    limited_by,
+    quota_headers,
+)
 from server.quota.counters import CountersUnavailable, Usage
 from server.quota.quota import Limit, Quota, QuotaExceeded, Standing
 from server.quota.sqlite import SqliteCounters
