@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from policy.expressions import ignores_case, literal_starts
 from policy.regexes import REGEX_PREFIX, regex, spelled_out
+from policy.resource_types import RESOURCE_TYPES, TYPE_SYNONYMS
 from policy.rules import EveryRecord, Everything, ExactName, OfType, Regex, ResourcePattern
 from policy.source.diagnostics import Findings, Severity, did_you_mean, quoted
 from policy.source.document import Scalar
 from policy.tables import Tables
-from policy.vocabulary import RECORD_PREFIX, RESOURCE_TYPES, TYPE_SYNONYMS, type_of_record
+from policy.vocabulary import RECORD_PREFIX, type_of_record
 
 _SEPARATOR = "::"
 _RECORD = RECORD_PREFIX.removesuffix(_SEPARATOR)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final, TypeAlias
 
+from policy.resource_types import TYPES
 from policy.vocabulary import Action, type_of_record
 
 Ask: TypeAlias = tuple[Action, str]
@@ -47,8 +49,9 @@ def _records(path: str, kind: str, one: str, methods: str) -> Iterator[ServedRou
         yield ServedRoute(method, f"{path}/{{{one}}}", ((actions[method], kind),))
 
 
-def _registry(path: str, kind: str, one: str = "identifier") -> Iterator[ServedRoute]:
-    """The four routes of one kind of the registry."""
+def _registry(path: str, kind: str) -> Iterator[ServedRoute]:
+    """The four routes at which callers register resources of one type."""
+    one = "model_id" if kind == "model" else "identifier"
     yield ServedRoute("GET", path, ((_READ, kind),))
     yield ServedRoute("POST", path, ((_CREATE, kind), *(((_READ, "provider"),) if kind == "model" else ())))
     yield from _records(path, kind, f"{one}:path", "GET DELETE")
@@ -92,13 +95,7 @@ SERVED: Final = (
     *_records("/v1/prompts", "prompt", "prompt_id", "GET PUT DELETE"),
     ServedRoute("GET", "/v1/prompts/{prompt_id}/versions", ((_READ, "prompt"),)),
     ServedRoute("PUT", "/v1/prompts/{prompt_id}/set-default-version", ((_UPDATE, "prompt"),)),
-    *_registry("/v1/models", "model", "model_id"),
-    *_registry("/v1/shields", "shield"),
-    *_registry("/v1/vector-dbs", "vector_store"),
-    *_registry("/v1/toolgroups", "tool_group"),
-    *_registry("/v1/datasets", "dataset"),
-    *_registry("/v1/scoring-functions", "scoring_function"),
-    *_registry("/v1/eval/benchmarks", "benchmark"),
+    *chain.from_iterable(_registry(row.registry, row.name) for row in TYPES.values() if row.registry is not None),
 )
 """Every route; GET is also HEAD."""
 

@@ -7,20 +7,20 @@ from collections.abc import Mapping as Environ
 from dataclasses import dataclass, field
 from typing import Final
 
+from policy.resource_types import RECORD_TABLES, TYPES
 from policy.source.diagnostics import Findings, quoted
 from policy.source.document import Mapping as Block
 from policy.source.document import Node, Scalar, Sequence
 from policy.source.environment import substitute
-from policy.vocabulary import RECORD_PREFIX, RECORD_TABLES, type_of_record
+from policy.vocabulary import RECORD_PREFIX, type_of_record
 
-STORES: Final[Mapping[str, str]] = {
-    "inference": "chat_completions",
-    "conversations": "openai_conversations",
-    "files": "openai_files",
-}
+STORES: Final[Mapping[str, str]] = {row.store: row.table for row in TYPES.values() if row.store and row.table}
 """The stores under `storage.stores` that take a `table_name`, with the standard names of their tables."""
 
-_RESPONSES: Final = "responses"
+_PERSISTED: Final[Mapping[str, str]] = {
+    row.persistence: row.table for row in TYPES.values() if row.persistence and row.table
+}
+"""The keys under a provider's `persistence` that take a `table_name`, with the standard names of their tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +79,10 @@ def _written(document: Block) -> Iterator[tuple[str, str, Scalar]]:
         if isinstance(name, Scalar):
             yield standard, f"`storage.stores.{store}`", name
     for provider in _providers(document):
-        name = _below(provider, "config", "persistence", _RESPONSES, "table_name")
-        if isinstance(name, Scalar):
-            yield _RESPONSES, f"`persistence.{_RESPONSES}`", name
+        for kept, standard in _PERSISTED.items():
+            name = _below(provider, "config", "persistence", kept, "table_name")
+            if isinstance(name, Scalar):
+                yield standard, f"`persistence.{kept}`", name
 
 
 def _providers(document: Block) -> Iterator[Node]:

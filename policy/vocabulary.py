@@ -12,34 +12,6 @@ CONTRACT: Final = 1
 
 RECORD_PREFIX: Final = "sql_record::"
 
-RESOURCE_TYPES: Final = (
-    "model",
-    "shield",
-    "vector_store",
-    "dataset",
-    "scoring_function",
-    "benchmark",
-    "tool",
-    "tool_group",
-    "session",
-    "prompt",
-    "batch",
-    "provider",
-)
-"""Canonical names of the resource types, without the record tables."""
-
-TYPE_SYNONYMS: Final[Mapping[str, str]] = {"vector_db": "vector_store"}
-"""Second spellings of a type; both match in every kind of pattern."""
-
-RECORD_TABLES: Final = (
-    "openai_conversations",
-    "conversation_items",
-    "responses",
-    "openai_files",
-    "chat_completions",
-)
-"""Standard names of the record tables; all but the items of conversations may have another one besides."""
-
 
 class Action(StrEnum):
     """What a principal may ask to do with a resource."""

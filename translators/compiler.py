@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from policy.quota_limits import NAME as LIMITS
+from policy.resource_types import LISTED_TYPES
 from policy.rules import AccessRule, PolicySet, Regex, RouteRule
 from policy.source.diagnostics import Findings
 from policy.vocabulary import CONTRACT
 from translators.codegen.bodies import access_bodies, route_bodies
 from translators.codegen.conditions import Body, Listing
-from translators.codegen.listings import LISTED_TYPES, listings
+from translators.codegen.listings import listings
 from translators.codegen.modules import CompiledRule, modules
 from translators.guardrails.heads import with_places
 from translators.law import LAW

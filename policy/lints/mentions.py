@@ -7,21 +7,16 @@ from typing import Final
 
 from policy.lints.places import Places
 from policy.lints.reaches import type_of
+from policy.resource_types import TYPES
 from policy.rules import AccessRule, EveryRecord
 from policy.source import document as yaml
 from policy.source.diagnostics import Findings
 from policy.source.environment import DISABLED, substitute
 from policy.tables import Tables
-from policy.vocabulary import RECORD_PREFIX, type_of_record
+from policy.vocabulary import RECORD_PREFIX
 
-_TYPES_OF_APIS: Final[Mapping[str, tuple[str, ...]]] = {
-    "vector_io": ("vector_store",),
-    # Without `responses`, which come with a provider of their own.
-    "agents": (type_of_record("openai_conversations"), type_of_record("conversation_items")),
-}
-"""Of what callers make by themselves, once the API is served."""
-
-_TYPES_OF_SECTIONS: Final[Mapping[str, str]] = {"models": "model", "shields": "shield"}
+_ANNOUNCED: Final = ("model", "shield")
+"""Types of which a configuration defines resources for callers to use."""
 
 
 def report_unmentioned_types(
@@ -55,9 +50,10 @@ def report_unmentioned_types(
 def _served(document: yaml.Mapping, environ: Mapping[str, str]) -> Iterator[str]:
     for api in _items(document, "apis"):
         if isinstance(api, yaml.Scalar):
-            yield from _TYPES_OF_APIS.get(api.text, ())
-    for section, kind in _TYPES_OF_SECTIONS.items():
-        if not all(_is_disabled(item, environ) for item in _items(document, section)):
+            yield from (row.name for row in TYPES.values() if row.api == api.text)
+    for kind in _ANNOUNCED:
+        items = (item for section in TYPES[kind].sections for item in _items(document, section))
+        if not all(_is_disabled(item, environ) for item in items):
             yield kind
 
 

@@ -10,34 +10,13 @@ from typing import Final
 from policy.lints.overlaps import may_be_about
 from policy.lints.places import Places
 from policy.model_names import model_names
+from policy.resource_types import TYPES
 from policy.rules import AccessRule, ExactName
 from policy.source import document as yaml
 from policy.source.diagnostics import Findings, quoted
 from policy.source.environment import DISABLED, substitute
 from policy.tables import Tables
 from policy.vocabulary import Action, Effect
-
-_SECTIONS: Final = {
-    "model": "models",
-    "shield": "shields",
-    "vector_store": "vector_dbs",
-    "tool_group": "tool_groups",
-    "dataset": "datasets",
-    "scoring_function": "scoring_fns",
-    "benchmark": "benchmarks",
-}
-"""The sections in which the configuration defines things of a type."""
-
-_IDS: Final = {
-    "shield": ("shield_id", "provider_shield_id"),
-    "vector_store": ("vector_db_id",),
-    "tool_group": ("toolgroup_id",),
-    "dataset": ("dataset_id",),
-    "scoring_function": ("scoring_fn_id",),
-    "benchmark": ("benchmark_id",),
-    "provider": ("provider_id",),
-}
-"""The fields that name such a thing; models are named by three."""
 
 _MOST_LOOKED_AT: Final = 20
 """Unknown names of a policy for which near ones are looked for: that takes time."""
@@ -89,8 +68,8 @@ def _entries(kind: str, document: yaml.Mapping) -> Iterator[yaml.Node]:
         by_api = section.node.entries.values() if section and isinstance(section.node, yaml.Mapping) else ()
         listed = [entry.node for entry in by_api]
     else:
-        section = document.entries.get(_SECTIONS.get(kind, ""))
-        listed = [section.node] if section else []
+        sections = TYPES[kind].sections if kind in TYPES else ()
+        listed = [document.entries[section].node for section in sections if section in document.entries]
     for node in listed:
         if isinstance(node, yaml.Sequence):
             yield from node.items
@@ -101,9 +80,9 @@ def _names_of(kind: str, entry: yaml.Node, environ: Environ[str, str]) -> tuple[
     if not isinstance(entry, yaml.Mapping):
         return None
     if kind != "model":
-        texts = [_text(entry, field, environ) for field in _IDS[kind]]
-        return None if _UNTOLD in texts else tuple(text for text in texts if text is not None)
-    provider, model, own = (_text(entry, field, environ) for field in ("provider_id", "model_id", "provider_model_id"))
+        texts = [_text(entry, field, environ) for field in TYPES[kind].id_fields]
+        return None if _UNTOLD in texts else tuple(text for text in texts if text is not None) or None
+    provider, model, own = (_text(entry, field, environ) for field in TYPES[kind].id_fields)
     if provider is None or model is None or _UNTOLD in (provider, model, own):
         return None
     return model_names(provider, model, own)

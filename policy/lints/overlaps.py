@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Final
 
 from policy.lints.languages import Start, starts, surely_matches
+from policy.resource_types import TYPE_SYNONYMS
 from policy.rules import (
     EveryRecord,
     Everything,
@@ -25,7 +26,7 @@ from policy.rules import (
 )
 from policy.served_routes import SERVED, ServedRoute
 from policy.tables import Tables
-from policy.vocabulary import RECORD_PREFIX, TYPE_SYNONYMS
+from policy.vocabulary import RECORD_PREFIX
 
 _PARAMETER: Final = re.compile(r"\{\w+(:path)?\}")
 

@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 
 from policy.expressions import literal_start
 from policy.lints.languages import Start, starts, surely_matches
+from policy.resource_types import RESOURCE_TYPES, TYPE_SYNONYMS
 from policy.rules import (
     AccessRule,
     EveryRecord,
@@ -28,7 +29,7 @@ from policy.rules import (
     RouteRule,
 )
 from policy.tables import Tables
-from policy.vocabulary import RECORD_PREFIX, RESOURCE_TYPES, TYPE_SYNONYMS, Action
+from policy.vocabulary import RECORD_PREFIX, Action
 
 Key: TypeAlias = tuple[str, str | None, str | None]
 """A pattern without its place in the file, and the principal and the issuer that it is limited to."""

@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Sequence
 
 from policy.lints.languages import Start, starts
 from policy.lints.places import Places
+from policy.resource_types import RESOURCE_TYPES, TYPE_SYNONYMS
 from policy.rules import AccessRule, Regex
 from policy.source.diagnostics import Findings, Span, quoted
 from policy.tables import Tables
-from policy.vocabulary import RESOURCE_TYPES, TYPE_SYNONYMS, type_of_record
+from policy.vocabulary import type_of_record
 
 
 def report_unmatched_regexes(rules: Sequence[AccessRule], tables: Tables, places: Places, findings: Findings) -> None:

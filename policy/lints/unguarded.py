@@ -15,10 +15,11 @@ from typing import Final
 from policy.lints.implication import Case, Fact, cases_of, consequences, holds_for_all, may_hold
 from policy.lints.overlaps import is_about_all, may_be_about
 from policy.lints.places import Places, listed
+from policy.resource_types import RECORD_TABLES, RESOURCE_TYPES
 from policy.rules import AccessRule, EveryRecord, ExactName, OfType
 from policy.source.diagnostics import Findings, Span
 from policy.tables import Tables
-from policy.vocabulary import RECORD_PREFIX, RECORD_TABLES, RESOURCE_TYPES, Action, Effect, type_of_record
+from policy.vocabulary import RECORD_PREFIX, Action, Effect, type_of_record
 
 _RECORDS: Final = tuple(map(type_of_record, RECORD_TABLES))
 _KINDS: Final = (*_RECORDS, *RESOURCE_TYPES)

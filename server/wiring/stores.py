@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
 from typing import Final
 
+from policy.resource_types import REGISTERED_TYPES, TYPES
 from policy.vocabulary import type_of_record
 from server.api.chat.store import Chats
 from server.api.files.blob_leases import BlobLeases
@@ -44,9 +45,6 @@ from server.wiring.observed import ObservedBlobs, ObservedDatabase
 _CONVERSATIONS: Final = "openai_conversations"
 _ITEMS: Final = "conversation_items"
 
-REGISTERED: Final = ("shield", "vector_store", "tool_group", "dataset", "scoring_function", "benchmark")
-"""Types of what is registered, beside models: the metadata store keeps each in a table of its own."""
-
 _NO_NAME: Final = re.compile(r"[^A-Za-z0-9_]+")
 
 
@@ -72,19 +70,21 @@ class Stores:
         table = _ITEMS if conversations.name == _CONVERSATIONS else _beside(conversations.name, "items")
         items = self._table_of(conversations.database, table, conversations.name)
         self.conversations = _recorded(conversations, _CONVERSATIONS)
-        self.items = GuardedStore(items, type_of_record(_ITEMS))
+        self.items = GuardedStore(items, TYPES[type_of_record(_ITEMS)].name)
         answers = self._table(named.inference, "chat_completions")
         self._writes = _write_queue(named.inference)
         chats = _recorded(answers, "chat_completions")
         self.chats = Chats(chats, self._annex(answers, "messages"), self._writes)
         prompts = self._table(named.prompts, "prompts")
-        self.prompts = Prompts(GuardedStore(prompts, "prompt"), self._annex(prompts, "versions"))
+        self.prompts = Prompts(GuardedStore(prompts, TYPES["prompt"].name), self._annex(prompts, "versions"))
         registry = self._name(named.metadata, "registry")
         metadata = self._database(None if named.metadata is None else named.metadata.backend)
         self.models = self._table_of(metadata, _beside(registry, "models"))
         self.model_names = self._table_of(metadata, _beside(registry, "model_names"), self.models.name)
         self.entries = {
-            kind: GuardedStore(self._table_of(metadata, _beside(registry, f"{kind}s")), kind) for kind in REGISTERED
+            kind: GuardedStore(self._table_of(metadata, _beside(registry, f"{kind}s")), kind)
+            for kind in REGISTERED_TYPES
+            if kind != "model"
         }
 
     @asynccontextmanager
@@ -162,7 +162,7 @@ class Stores:
 
 def _recorded(records: RecordTable, standard: str) -> GuardedStore:
     """The guarded store of a table; policies know it by its standard name, and by that of the configuration as well."""
-    kind = type_of_record(standard)
+    kind = TYPES[type_of_record(standard)].name
     types = () if records.name == standard else (kind, type_of_record(records.name))
     return GuardedStore(records, kind, types=types)
 

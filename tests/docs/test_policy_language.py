@@ -13,6 +13,7 @@ from policy.claims import DEFAULT_CLAIMS
 from policy.conditions import FORMS
 from policy.parser import read_policies
 from policy.regexes import PATTERN_LIMIT
+from policy.resource_types import RECORD_TABLES, RESOURCE_TYPES, TYPE_SYNONYMS
 from policy.routes import METHODS, PUBLIC_ROUTES
 from policy.source.diagnostics import Findings, Severity
 from policy.source.document import parse_document
@@ -34,13 +35,13 @@ def first_column(name: str) -> list[str]:
 
 
 def test_types_are_those_of_the_vocabulary() -> None:
-    assert first_column("types") == [*vocabulary.RESOURCE_TYPES, f"{vocabulary.RECORD_PREFIX}TABLE"]
-    for spelling, canonical in vocabulary.TYPE_SYNONYMS.items():
+    assert first_column("types") == [*RESOURCE_TYPES, f"{vocabulary.RECORD_PREFIX}TABLE"]
+    for spelling, canonical in TYPE_SYNONYMS.items():
         assert f"`{spelling}` is a second spelling of `{canonical}`" in TEXT
 
 
 def test_tables_are_those_of_the_vocabulary() -> None:
-    assert first_column("tables") == list(vocabulary.RECORD_TABLES)
+    assert first_column("tables") == list(RECORD_TABLES)
     for store, table in STORES.items():
         assert re.search(rf"^\| `{table}` \|.*\| `table_name` of `storage.stores.{store}` \|$", TEXT, re.MULTILINE)
 

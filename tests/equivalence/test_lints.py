@@ -8,8 +8,9 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 
+from policy.resource_types import RECORD_TABLES
 from policy.served_routes import SERVED
-from policy.vocabulary import RECORD_PREFIX, RECORD_TABLES
+from policy.vocabulary import RECORD_PREFIX
 from tests.reference import model
 from tests.support.lint_policies import (
     ACTIONS,

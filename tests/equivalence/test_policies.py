@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from policy.resource_types import LISTED_TYPES
 from policy.routes import normalize_path
 from policy.vocabulary import RECORD_PREFIX
 from server.storage.records.sql_filter import RowVerdict
@@ -26,7 +27,6 @@ from tests.support.database_rows import SqliteRows
 from tests.support.opa_engine import LiveOpa, compile_config
 from tests.support.policy_strategies import worlds
 from tests.support.record_lists import List, asked, verdicts
-from translators.codegen.listings import LISTED_TYPES
 
 NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"
 DECISIONS = 50_000 if NIGHTLY else 9_600

@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from policy.parser import read_policies
+from policy.resource_types import LISTED_TYPES, RESOURCE_TYPES
 from policy.source.diagnostics import Findings
 from policy.source.document import parse_document
-from policy.vocabulary import RESOURCE_TYPES
 from server.authz.contract.errors import PolicyUnavailable
 from server.authz.contract.record_filter import Undecided
 from server.storage.records.sql_filter import RowVerdict
@@ -32,7 +32,6 @@ from tests.support.conformance_files import ConformanceFile, conformance_files
 from tests.support.database_rows import PostgresRows, Rows, SqliteRows
 from tests.support.opa_engine import LiveOpa, compile_config
 from tests.support.record_lists import TYPES, List, asked, policies, random_list, verdicts
-from translators.codegen.listings import LISTED_TYPES
 from translators.compiler import compile_policies
 
 NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"

@@ -27,8 +27,9 @@ from typing import Any
 
 import yaml
 
+from policy.resource_types import TYPE_SYNONYMS
 from policy.routes import normalize_path
-from policy.vocabulary import RECORD_PREFIX, TYPE_SYNONYMS, Action, Origin
+from policy.vocabulary import RECORD_PREFIX, Action, Origin
 from tests.reference import configuration
 
 FOLDER = Path(__file__).parents[1] / "conformance"

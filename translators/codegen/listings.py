@@ -6,22 +6,10 @@ from collections.abc import Iterable
 from itertools import product
 from typing import Final
 
+from policy.resource_types import LISTED_TYPES, RECORD_TABLES, TYPE_SYNONYMS
 from policy.tables import Tables
-from policy.vocabulary import RECORD_PREFIX, RECORD_TABLES, TYPE_SYNONYMS, type_of_record
+from policy.vocabulary import RECORD_PREFIX, type_of_record
 from translators.codegen.conditions import Body, Listing
-
-LISTED_TYPES: Final = (
-    "batch",
-    "benchmark",
-    "dataset",
-    "model",
-    "prompt",
-    "scoring_function",
-    "shield",
-    "tool_group",
-    "vector_store",
-)
-"""The types that are stored beside the record tables. The law answers about lists of these alone, and of tables."""
 
 _SUBJECTS: Final = (
     RECORD_PREFIX,

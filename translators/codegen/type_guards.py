@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from policy.resource_types import TYPE_SYNONYMS
 from policy.tables import Tables
-from policy.vocabulary import RECORD_PREFIX, TYPE_SYNONYMS
+from policy.vocabulary import RECORD_PREFIX
 from translators.codegen.text import equals_any, string_literal
 
 

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from policy.issuers import Issuers
 from policy.patterns import with_type
+from policy.resource_types import RESOURCE_TYPES, TYPE_SYNONYMS
 from policy.routes import METHODS, normalize_path
 from policy.source.diagnostics import did_you_mean, quoted
 from policy.tables import Tables
-from policy.vocabulary import RECORD_PREFIX, RESOURCE_TYPES, TYPE_SYNONYMS, Action
+from policy.vocabulary import RECORD_PREFIX, Action
 
 Question = dict[str, Any]
 """The `input` of the law's entrypoint; see `rego/schemas/input.json`."""

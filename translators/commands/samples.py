@@ -9,6 +9,7 @@ from functools import cache
 from typing import Final, TypeVar
 
 from policy.regexes import REGEX_PREFIX
+from policy.resource_types import RECORD_TABLES, RESOURCE_TYPES, TYPE_SYNONYMS
 from policy.routes import normalize_path
 from policy.rules import (
     EveryRecord,
@@ -22,7 +23,7 @@ from policy.rules import (
     ResourcePattern,
 )
 from policy.tables import Tables
-from policy.vocabulary import RECORD_PREFIX, RECORD_TABLES, RESOURCE_TYPES, TYPE_SYNONYMS
+from policy.vocabulary import RECORD_PREFIX
 from translators.regex.codepoints import Ranges, holds
 from translators.regex.reader import read
 from translators.regex.tree import Atomic, Chars, Choice, Look, Node, Repeat

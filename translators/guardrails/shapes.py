@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from policy.resource_types import RESOURCE_TYPES, TYPE_SYNONYMS
 from policy.routes import placeholder
 from policy.scopes import Names
 from policy.source.diagnostics import did_you_mean, quoted
-from policy.vocabulary import RESOURCE_TYPES, TYPE_SYNONYMS, type_of_record
+from policy.vocabulary import type_of_record
 from translators.law import LAW
 
 Schema = dict[str, Any]

@@ -6,6 +6,7 @@ register under a name therefore learns whether it is taken, and nothing else abo
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from secrets import token_hex
@@ -15,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from policy.resource_types import TYPES
 from server.api.registry.body import (
     read_benchmark,
     read_dataset,
@@ -52,14 +54,28 @@ class RegistryKind:
     look: BodyCheck
 
 
-KINDS: Final = (
-    RegistryKind("shield", "/v1/shields", "shield", read_shield),
-    RegistryKind("vector_store", "/v1/vector-dbs", "vector_db", read_vector_store),
-    RegistryKind("tool_group", "/v1/toolgroups", "tool_group", read_tool_group),
-    RegistryKind("dataset", "/v1/datasets", "dataset", read_dataset),
-    RegistryKind("scoring_function", "/v1/scoring-functions", "scoring_function", read_scoring_function),
-    RegistryKind("benchmark", "/v1/eval/benchmarks", "benchmark", read_benchmark),
-)
+_BODIES: Final[Mapping[str, BodyCheck]] = {
+    "shield": read_shield,
+    "vector_store": read_vector_store,
+    "tool_group": read_tool_group,
+    "dataset": read_dataset,
+    "scoring_function": read_scoring_function,
+    "benchmark": read_benchmark,
+}
+_SHOWN: Final = {"vector_store": "vector_db"}
+"""Types that answers call otherwise than rules do."""
+
+
+def _kinds() -> Iterator[RegistryKind]:
+    """One for each type that callers register, but for models, which `server.api.models` registers; raises KeyError for
+    a type whose bodies nothing here reads.
+    """
+    for row in TYPES.values():
+        if row.registry is not None and row.name != "model":
+            yield RegistryKind(row.name, row.registry, _SHOWN.get(row.name, row.name), _BODIES[row.name])
+
+
+KINDS: Final = tuple(_kinds())
 
 
 class RegistryRoutes:

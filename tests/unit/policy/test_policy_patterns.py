@@ -9,6 +9,7 @@ import pytest
 
 from policy.expressions import fault_of
 from policy.regexes import PATTERN_LIMIT
+from policy.resource_types import RECORD_TABLES, RESOURCE_TYPES
 from policy.routes import normalize_path
 from policy.rules import (
     EveryRecord,
@@ -21,7 +22,6 @@ from policy.rules import (
     Regex,
     ResourcePattern,
 )
-from policy.vocabulary import RECORD_TABLES, RESOURCE_TYPES
 from tests.support.policy_texts import access_rules, codes, read_auth, route_rules
 
 
