@@ -68,13 +68,25 @@ PROVIDER_MISTAKES = (
     Mistake(
         "an assembled text is counted in characters",
         "server/inference/answers/accumulator.py",
-        "self._room -= len(value.encode())",
-        "self._room -= len(value)",
+        "self._room -= len(text.encode())",
+        "self._room -= len(text)",
     ),
     Mistake(
         "entries of an assembled answer count for nothing",
         "server/inference/answers/accumulator.py",
         "                self._room -= len(repr(entry))\n",
+        "",
+    ),
+    Mistake(
+        "names in an assembled message count for nothing",
+        "server/inference/answers/accumulator.py",
+        "_ENTRY + len(name.encode())\n            if value is None",
+        "0\n            if value is None",
+    ),
+    Mistake(
+        "what is said about an assembled answer counts for nothing",
+        "server/inference/answers/accumulator.py",
+        "            self._spare -= size - self._sizes.get((place, name), 0)\n",
         "",
     ),
     Mistake(

@@ -1,4 +1,4 @@
-"""Putting the chunks of a streamed answer together again: the answer as it would have come in one piece."""
+"""Assembly of the chunks of a streamed answer into the answer as it would have come in one piece."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PENDING: Final = 64 * 1024
 _DATA: Final = b"data: "
 _END: Final = b"\n\n"
 _ENTRY: Final = 16
-"""Bytes that anything but a text counts for."""
+"""Bytes that each member and each entry of a list counts for, besides names and texts."""
 
 _MOST_PLACES: Final = 128
 """Choices of an answer, and calls of a choice."""
@@ -32,21 +32,23 @@ class _Parts(list[str]):
 
 
 class ChatAccumulator:
-    """One answer, as far as it has come; `most` is the bytes that may come together.
+    """One answer, as far as it has come; `most` limits the bytes of its texts and lists.
 
-    It is fed what the caller is sent: whole events, as an `EventRelay` or a provider of ours has made them. They are
-    read now and then, by `read` whenever it `is_due`, and in the end. That had better be done in a thread, where they
-    are many.
+    As many may be names of members and their single values, since a provider may send ever new ones.
+
+    It is fed the events that the caller is sent, as an `EventRelay` or a provider of ours has made them. They are read
+    by `read` whenever it `is_due`, and at the end; where they are many, call it in a thread.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._room = most
+        self._room = self._spare = most
         self._waiting: list[bytes] = []
         self._size = 0
         self._lost = False
         self._members: Json = {}
         self._choices: dict[int, Json] = {}
+        self._sizes: dict[tuple[int | None, str], int] = {}
 
     def feed(self, piece: bytes) -> None:
         """Take the next events."""
@@ -60,16 +62,16 @@ class ChatAccumulator:
 
     @property
     def is_due(self) -> bool:
-        """So much is waiting that it is time to `read` it."""
+        """True when enough waits to `read` it."""
         return self._size > _PENDING
 
     @property
     def is_heavy(self) -> bool:
-        """More is waiting than is read in a millisecond or so."""
+        """True when more waits than is read in about a millisecond."""
         return self._size > QUICK
 
     def finish(self) -> Json | None:
-        """The chat completion; None if it is too large, or the chunks don't make one."""
+        """Return the chat completion; None if it is too large, or the chunks do not make one."""
         self.read()
         if self._lost or not self._members:
             return None
@@ -89,11 +91,10 @@ class ChatAccumulator:
             chunk = parse_json(text).members
             self._add_choices(chunk.pop("choices"))
             chunk.pop(_OF_CHUNKS, None)
-            held = self._members
-            held |= {name: value for name, value in chunk.items() if value is not None or name not in held}
+            self._put(None, self._members, chunk)
         except (InvalidJson, TypeError, AttributeError, KeyError):
             self._lose()
-        if self._room < 0 or len(self._choices) > _MOST_PLACES:
+        if self._room < 0 or self._spare < 0 or len(self._choices) > _MOST_PLACES:
             self._lose()
 
     def _add_choices(self, given: object) -> None:
@@ -111,20 +112,31 @@ class ChatAccumulator:
             elif name == "logprobs" and value is not None:
                 choice["logprobs"] = choice.get("logprobs") or {}
                 self._merge(choice["logprobs"], value)
-            elif name != "index" and (value is not None or name not in choice):
-                choice[name] = value
+            elif name != "index":
+                self._put(place, choice, {name: value})
+
+    def _put(self, place: int | None, whole: Json, more: Json) -> None:
+        """Replace members of the answer, or of its choice at `place`; a null replaces nothing, and growth counts."""
+        for name, value in more.items():
+            if name not in whole:
+                self._spare -= _ENTRY + len(name.encode())
+            elif value is None:
+                continue
+            size = len(repr(value))
+            self._spare -= size - self._sizes.get((place, name), 0)
+            self._sizes[place, name] = size
+            whole[name] = value
 
     def _merge(self, whole: Json, more: Json) -> None:
-        """Add what a chunk says to what the chunks before it have said."""
+        """Add the members of a chunk to those of the chunks before it."""
         for name, value in more.items():
             held = whole.get(name)
+            if name not in whole:
+                self._spare -= _ENTRY + len(name.encode())
             if value is None:
                 whole.setdefault(name, None)
             elif type(value) is str and name not in _WHOLE:
-                self._room -= len(value.encode())
-                if not isinstance(held, _Parts):
-                    held = whole[name] = _Parts()
-                held.append(value)
+                self._append(whole, name, value)
             elif type(value) is dict:
                 if type(held) is not dict:
                     held = whole[name] = {}
@@ -132,11 +144,22 @@ class ChatAccumulator:
                 self._merge(held, value)
             elif type(value) is list:
                 whole[name] = self._joined(held if type(held) is list else [], value)
-            else:
+            elif value not in ("", held) or type(value) is not type(held):
+                # What it replaces still counts: a provider may repeat a value, and send few others in its place.
+                self._spare -= _ENTRY + len(repr(value))
                 whole[name] = value if value != "" else held
 
+    def _append(self, whole: Json, name: str, text: str) -> None:
+        """Let a text grow. An empty piece is not held, since it would take memory and count for nothing."""
+        self._room -= len(text.encode())
+        held = whole.get(name)
+        if not isinstance(held, _Parts):
+            held = whole[name] = _Parts()
+        if text:
+            held.append(text)
+
     def _joined(self, held: list[Any], more: list[Any]) -> list[Any]:
-        """The entries with an `index` at their places, others behind those that there are."""
+        """Merge entries with an `index` into those at their places, and append others."""
         for entry in more:
             self._room -= _ENTRY
             place = entry.get("index") if type(entry) is dict else None
@@ -154,10 +177,10 @@ class ChatAccumulator:
         return held
 
     def _lose(self) -> None:
-        """Give up; nothing of it is kept in the memory."""
+        """Give up, and free the memory."""
         self._lost = True
         self._waiting, self._size = [], 0
-        self._members, self._choices = {}, {}
+        self._members, self._choices, self._sizes = {}, {}, {}
 
 
 def _finished(choice: Json) -> Json:
@@ -171,7 +194,7 @@ def _finished(choice: Json) -> Json:
 
 
 def _plain(value: Any) -> Any:
-    """The value with its texts in one piece."""
+    """Return the value with each of its texts in one piece."""
     if isinstance(value, _Parts):
         return "".join(value)
     if type(value) is dict:

@@ -210,6 +210,61 @@ def test_a_long_answer_in_many_chunks_is_read_as_it_comes() -> None:
     assert answer["choices"][0]["message"]["content"] == "".join(words)
 
 
+def new_members(number: int) -> dict[str, Json]:
+    """Chunks of one kind each that bring a member which no chunk before has brought."""
+    name = f"new_{number}"
+    return {
+        "of a message": saying(**{name: number}),
+        "null of a message": saying(**{name: None}),
+        "empty text of a message": saying(**{name: ""}),
+        "of an object in a message": saying(audio={name: True}),
+        "of a call": saying(tool_calls=[{"index": 0, name: number}]),
+        "of log probabilities": {**saying(), "logprobs": {name: number}},
+        "of a choice": {**saying(), name: number},
+        "another value of a role": saying(role=name),
+    }
+
+
+@pytest.mark.parametrize("kind", new_members(0))
+def test_ever_new_members_and_values_do_not_fill_the_memory(kind: str) -> None:
+    chunks = [event(new_members(number)[kind]) for number in range(200)]
+    assert assembled(*chunks[:20], DONE, most=2000) is not None
+    assert assembled(*chunks, DONE, most=2000) is None
+
+
+@pytest.mark.parametrize("value", [1, None, "text", [1, 2], {"a": 1}])
+def test_ever_new_members_of_the_answer_itself_do_not_fill_the_memory(value: Any) -> None:
+    chunks = [event(**{f"new_{number}": value}) for number in range(200)]
+    assert assembled(*chunks[:20], DONE, most=2000) is not None
+    assert assembled(*chunks, DONE, most=2000) is None
+
+
+def test_empty_texts_take_no_memory() -> None:
+    assembly = ChatAccumulator(2000)
+    assembly.feed(event(saying(content="")) * 100)
+    assembly.read()
+    assert assembly._choices[0]["message"]["content"] == []
+    assembly.feed(event(saying(content="a")) + DONE)
+    answer = assembly.finish()
+    assert answer is not None
+    assert answer["choices"][0]["message"]["content"] == "a"
+
+
+def test_a_long_name_counts_for_its_length() -> None:
+    assert assembled(event(**{"n" * 2000: 1}), DONE, most=1000) is None
+    assert assembled(event(saying(**{"n" * 2000: 1})), DONE, most=1000) is None
+
+
+def test_what_a_provider_repeats_or_replaces_may_come_any_number_of_times() -> None:
+    chunks = [
+        event(saying(role="assistant", weight=1), usage={"total_tokens": number}, service_tier="default")
+        for number in range(1000)
+    ]
+    answer = assembled(*chunks, DONE, most=2000)
+    assert answer is not None
+    assert answer["usage"] == {"total_tokens": 999}
+
+
 def test_a_piece_that_is_larger_than_what_may_come_is_not_even_read() -> None:
     assembly = ChatAccumulator(100)
     assembly.feed(event(saying(content="x")))
