@@ -1,4 +1,4 @@
-"""The language: what operators write, and the words that every other room uses for it.
+"""The policy language: syntax tree, parser, diagnostics, and the vocabulary that the other packages share.
 
 Imports the standard library and PyYAML only; `server` and `translators` import this package and not each other.
 """

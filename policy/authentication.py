@@ -1,6 +1,4 @@
-"""What `server.auth` says beside the policies: whether authentication is configured, how to take bad patterns, and
-where the guardrails are.
-"""
+"""The keys of `server.auth` other than the policies: the provider, the handling of invalid patterns, and guardrails."""
 
 from __future__ import annotations
 
@@ -19,16 +17,16 @@ OLD_KEYS: Final = ("provider_type", "config")
 
 
 def about_old_keys(written: Iterable[str]) -> tuple[str, str]:
-    """The message and the hint of the one error about the keys of the old form, of which `written` are there."""
+    """Return the message and the hint for the keys in `written`, which belong to the form before `provider_config`."""
     keys = " and ".join(f"`{key}`" for key in written if key in OLD_KEYS)
     message = f"authentication is written in an old form: {keys} under `auth`"
     return message, "write `provider_config` there, with the `type` of the provider and the settings of `config` in it"
 
 
 def is_configured(auth: Mapping, environ: Environ[str, str], findings: Findings) -> bool:
-    """Whether an authentication provider is configured.
+    """Return whether an authentication provider is configured.
 
-    It isn't where `provider_config` is absent or null, or where the environment leaves its `type` without a value.
+    False where `provider_config` is absent or null, or where the environment leaves its `type` without a value.
     """
     entry = auth.entries.get("provider_config")
     if entry is None:
@@ -50,7 +48,7 @@ def is_configured(auth: Mapping, environ: Environ[str, str], findings: Findings)
 
 
 def lenient_patterns(auth: Mapping, environ: Environ[str, str], findings: Findings) -> bool:
-    """Whether an invalid regular expression is a warning in a `forbid` too; no, unless the file says so."""
+    """Return whether an invalid regular expression in a `forbid` is only a warning; the default is False."""
     entry = auth.entries.get("lenient_patterns")
     if entry is None:
         return False
@@ -68,7 +66,7 @@ def lenient_patterns(auth: Mapping, environ: Environ[str, str], findings: Findin
 
 
 def guardrails(auth: Mapping, findings: Findings) -> Guardrails | None:
-    """The directory of hand-written Rego, if there is one."""
+    """Return the configured directory of hand-written Rego; None if there is none."""
     entry = auth.entries.get("guardrails")
     if entry is None:
         return None
@@ -92,7 +90,9 @@ def _names_a_provider(node: Node, environ: Environ[str, str], findings: Findings
 
 
 def _substituted(node: Scalar, key: str, environ: Environ[str, str], findings: Findings) -> str | None:
-    """The text that the environment makes of `node`; the text itself after reporting why it can't make one."""
+    """Return `node`'s text after environment substitution; report a failed substitution and return the text
+    unchanged.
+    """
     try:
         value = substitute(node.text, environ)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Where the attributes of callers come from: which claim of a token becomes which attribute."""
+"""Claims mappings: the claim of a token that each attribute of a caller comes from."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ _SUBJECT_CLAIMS: Final[TextMapping[str, str]] = {
 
 
 def default_claims(provider_type: str) -> TextMapping[str, str]:
-    """Claim → attribute for a provider of that type whose configuration has no mapping."""
+    """Return the mapping (claim → attribute) of a provider of this type whose configuration has none."""
     return _DEFAULTS.get(provider_type, DEFAULT_CLAIMS)
 
 
 def subject_claim(provider_type: str) -> str:
-    """The claim that names the caller, for a provider of that type."""
+    """Return the claim that holds the caller's id, for a provider of this type."""
     return _SUBJECT_CLAIMS[provider_type]
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimsMapping:
-    """What the claims of one issuer become; `span` is where the mapping stands, or the issuer where it has none.
+    """The mapping (claim → attribute) of one issuer; `span` is the mapping's place, or the issuer's where it has none.
 
-    `issuer` is the name of an issuer of a list; None where it can't be told or there is no list.
+    `issuer` is the name of an issuer in a list; None where it can't be determined or there is no list.
     """
 
     pairs: tuple[tuple[str, str], ...]
@@ -58,10 +58,10 @@ class ClaimsMapping:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What the configuration says about claims.
+    """The claims that the configuration maps.
 
-    `pairs` are the claims and the attributes that they become, with any of the issuers. `subject` is the claim that
-    names the caller, None where no claim does. `mappings` are those of the issuers, in their order.
+    `pairs` are (claim, attribute) over all issuers. `subject` is the claim that holds the caller's id, None if there is
+    none. `mappings` holds one mapping for each issuer, in the order of the configuration.
     """
 
     pairs: tuple[tuple[str, str], ...]
@@ -74,13 +74,15 @@ class Claims:
         return tuple(dict.fromkeys(attribute for _, attribute in self.pairs))
 
     def attributes_of(self, issuer: str | None) -> frozenset[str]:
-        """The names of the attributes that callers of an issuer can have; all of them where that can't be told."""
+        """Return the attributes that callers of an issuer can have; those of all issuers where the mapping
+        isn't known.
+        """
         own = [mapping.pairs for mapping in self.mappings if issuer is not None and mapping.issuer == issuer]
         return frozenset(attribute for pairs in own or [self.pairs] for _, attribute in pairs)
 
 
 def read_claims(auth: Mapping, environ: TextMapping[str, str]) -> Claims | None:
-    """The claims under `server.auth`; None where they can't be told, because they vary or are malformed."""
+    """Return the claims under `server.auth`; None where they vary with the environment or are malformed."""
     entry = auth.entries.get("provider_config")
     if entry is None or not isinstance(entry.node, Mapping):
         return Claims(tuple(DEFAULT_CLAIMS.items()), None)
@@ -88,7 +90,7 @@ def read_claims(auth: Mapping, environ: TextMapping[str, str]) -> Claims | None:
     kind = provider.entries.get("type")
     name = (_text(kind.node, environ) if kind else None) or "oauth2_token"
     if name not in _DEFAULTS:
-        return None  # such callers come with attributes of any name
+        return None  # these providers give callers attributes of any name
     found: list[ClaimsMapping] = []
     for place in _issuers(provider):
         named = place.entries.get("issuer") if place is not provider else None
@@ -107,7 +109,7 @@ def read_claims(auth: Mapping, environ: TextMapping[str, str]) -> Claims | None:
 
 
 def _issuers(provider: Mapping) -> list[Mapping]:
-    """The mappings that may hold a `claims_mapping`: the provider itself, or each entry of its `issuers`."""
+    """Return the mappings that may hold a `claims_mapping`: the provider itself, or each entry of its `issuers`."""
     listed = provider.entries.get("issuers")
     if listed is None or not isinstance(listed.node, Sequence):
         return [provider]
@@ -115,7 +117,7 @@ def _issuers(provider: Mapping) -> list[Mapping]:
 
 
 def _mapping(node: Node) -> dict[str, str] | None:
-    """The mapping as it stands; None where it varies or is malformed."""
+    """Return the mapping as written; None where it varies with the environment or is malformed."""
     if not isinstance(node, Mapping):
         return None
     mapping: dict[str, str] = {}
@@ -131,6 +133,6 @@ def _text(node: Node, environ: TextMapping[str, str]) -> str | None:
         return None
     try:
         found = substitute(node.text, environ)
-    except ValueError:  # reported by whoever reads the provider
+    except ValueError:  # reported where the provider is read
         return None
     return found if isinstance(found, str) else None

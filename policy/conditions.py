@@ -1,7 +1,7 @@
-"""The texts of `when` and `unless`: `user with admin in roles`, `user is owner`, ….
+"""The conditions under `when` and `unless`: `user with admin in roles`, `user is owner`, and others.
 
-Two conditions are extensions of ours, which the default policy needs: `user is authenticated` and
-`resource is from config`.
+Two conditions are extensions of Ostiary, which the default policy needs: `user is authenticated` and `resource is from
+config` (`docs/policy/policy-language.md` §5).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _NEGATED_BY_UNLESS: Final = {
     "resource is owned": "resource is unowned",
     "resource is not from config": "resource is from config",
 }
-# White space of every kind parts words, as it does for a reader: a text from a web page may hold no-break spaces.
+# Any white space separates words: a text copied from a web page may hold no-break spaces.
 _TOKEN: Final = re.compile(r"""\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^\s"']\S*))(?=\s|$)""")
 
 
@@ -63,7 +63,10 @@ _Token: TypeAlias = str | _Quoted
 
 
 def condition(scalar: Scalar, in_route_rule: bool, findings: Findings) -> Condition | None:
-    """The condition that `scalar` spells; None after reporting that it spells none, or none that fits a route rule."""
+    """Return the condition that `scalar` spells.
+
+    Reports an unknown condition, or one that a route rule can't have, and returns None.
+    """
     text = scalar.text.strip()
     tokens = _tokens(text)
     found = _condition(tokens) if tokens else None
@@ -78,7 +81,7 @@ def condition(scalar: Scalar, in_route_rule: bool, findings: Findings) -> Condit
 
 
 def _tokens(text: str) -> list[_Token] | None:
-    """Words and quoted texts; None if a quote doesn't close."""
+    """Return the words and quoted texts; None if a quote isn't closed."""
     tokens: list[_Token] = []
     position = 0
     while position < len(text):
@@ -113,7 +116,7 @@ def _has_value(value: _Token, attribute: str, negated: bool) -> HasValue | None:
 
 
 def _hint(text: str, tokens: list[_Token] | None) -> str:
-    """What to write instead of a text that is no condition."""
+    """Return the spelling to use instead of a text that is no condition."""
     if tokens is None:
         return "a quote opens and does not close around one whole value"
     words = [token if isinstance(token, str) else f'"{token.text}"' for token in tokens]
@@ -136,5 +139,5 @@ def _hint(text: str, tokens: list[_Token] | None) -> str:
     if blank := re.fullmatch(r"user with ([^\"']+? [^\"']+?) (not in|in) (\S+)", plain):
         meant = f'user with "{blank[1]}" {blank[2]} {blank[3]}'
         return f"a value that holds blanks needs quotes: {quoted(meant)}"
-    # The nearest spelling must not be the opposite of what was meant.
+    # A suggestion must not reverse the condition: `not` stays in it.
     return did_you_mean(text, [form for form in FORMS if (" not " in form) == ("not" in lowered)])

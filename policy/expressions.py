@@ -1,7 +1,7 @@
-"""What a regular expression says about the start and the end of its matches, and whether it is one.
+"""Regular expressions as Python parses them: validity, the literal texts that matches start with, and open ends.
 
-Python's own parser does the reading. It is private, and the only thing that knows for certain what a pattern means.
-Reading is what a policy of many patterns takes longest for, so that each is read once here.
+Uses Python's own parser, which is private, because no other one is certain to agree with `re`. Parsing dominates the
+time for a policy with many patterns, so that each pattern is parsed once and cached here.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _Items = Sequence[tuple[Any, Any]]
 
 
 class _End(Enum):
-    """How a part of a pattern may end."""
+    """The ways in which a part of a pattern may end."""
 
     MID_WORD = auto()  # with a letter, a digit or a character out of a class
     SETTLED = auto()  # with an anchor, a separator, or with anything at all
-    EMPTY = auto()  # it may match nothing, so that what stands in front of it counts
+    EMPTY = auto()  # it may match nothing, so that the part before it decides
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,10 @@ class _Reading:
 
 
 def parse_tree(pattern: str) -> Any:
-    """Python's own parse tree of `pattern`; raises what `re.compile` raises for a pattern that Python doesn't take."""
+    """Return Python's own parse tree of `pattern`; raise what `re.compile` raises for an invalid pattern."""
     parser: Any = import_module("re._parser")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # "possible nested set" and the like speak of a Python to come
+        warnings.simplefilter("ignore")  # "possible nested set" and similar warnings are about future Pythons
         if _UNUSUAL.search(pattern):
             # The parser takes some that Python then refuses, as with a look-behind of no fixed width. To compile the
             # others too would take three times as long and find nothing.
@@ -61,34 +61,34 @@ def parse_tree(pattern: str) -> Any:
 
 
 def fault_of(pattern: str) -> str | None:
-    """Why Python's `re` refuses `pattern`, in its words; None if it doesn't."""
+    """Return the message with which Python's `re` refuses `pattern`; None if it is valid."""
     return _read(pattern).fault
 
 
 def literal_start(regex: Regex) -> str:
-    """The text with which every match of a valid pattern starts; it may be empty."""
+    """Return the text with which every match of a valid pattern starts; it may be empty."""
     return _read(regex.pattern).start
 
 
 def literal_starts(regex: Regex) -> tuple[str, ...]:
-    """The texts with which the matches of a valid pattern start, one for each alternative; at most 64 are told apart.
+    """Return the texts with which matches of a valid pattern start, one for each alternative, at most 64.
 
-    A text ends where the alternative goes on with anything but ordinary characters. If the pattern ignores case, the
-    texts are in small letters, and end in front of the first letter beyond ASCII.
+    A text ends where the alternative continues with anything but literal characters. For a pattern that ignores case,
+    the texts are in lower case, and end before the first letter beyond ASCII.
     """
     return _read(regex.pattern).starts
 
 
 def ignores_case(regex: Regex) -> bool:
-    """Whether a valid pattern as a whole takes capital letters for small ones."""
+    """Return whether a valid pattern as a whole ignores case."""
     return _read(regex.pattern).ignores_case
 
 
 def may_end_in_mid_word(regex: Regex) -> bool:
-    """Whether a match may end in a letter, a digit or a class of characters, and nothing says that it ends there.
+    """Return whether a match may end in the middle of a word.
 
-    Not so for a pattern that ends in `$`, in `.*` or in a character that separates words: there the writer has said
-    what may follow.
+    True if the pattern ends in a letter, a digit or a class of characters; False if it ends in `$`, in `.*` or in a
+    separator, since its author has then stated what may follow.
     """
     return _read(regex.pattern).mid_word
 
@@ -108,7 +108,7 @@ def _read(pattern: str) -> _Reading:
         start = "" if ignores_case else _literal_start(tree.data)
         starts = tuple(text for text, _ in _literal_starts(tree.data))
         if ignores_case:
-            # Beyond ASCII, more letters are one than those that `lower` makes equal.
+            # Beyond ASCII, `re` equates more letters than `lower` does.
             starts = tuple(_ASCII.match(text)[0].lower() for text in starts)  # type: ignore[index]  # it may be empty
         return _Reading(None, start, starts, _End.MID_WORD in _ends(tree.data), ignores_case)
     except RecursionError:
@@ -126,7 +126,7 @@ def _literal_start(items: _Items) -> str:
 
 
 def _literal_starts(items: _Items) -> list[tuple[str, bool]]:
-    """Each start of a match, and whether the match may go on with what stands behind `items`."""
+    """Yield each start of a match, and whether the match may continue with what follows `items`."""
     found = [("", True)]
     for operation, argument in items:
         if str(argument) in _STARTS:
@@ -147,7 +147,7 @@ def _literal_starts_of(operation: str, argument: Any) -> list[tuple[str, bool]]:
     match operation:
         case "LITERAL":
             return [(chr(argument), True)]
-        case "SUBPATTERN" if not argument[1] and not argument[2]:  # flags that hold inside alone
+        case "SUBPATTERN" if not argument[1] and not argument[2]:  # flags that hold inside the group only
             return _literal_starts(argument[3])
         case "ATOMIC_GROUP":
             return _literal_starts(argument)

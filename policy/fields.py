@@ -1,4 +1,4 @@
-"""Reading the fields of a rule: texts, lists of texts and known keys, each mistake with its place and its remedy."""
+"""Readers for the fields of a rule: texts, lists of texts and known keys, with a diagnostic for each mistake."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NO_MOVES: ReadOnlyMapping[str, str] = {}
 
 
 def one_text(node: Node, key: str, findings: Findings) -> Scalar | None:
-    """The scalar of a field that takes one text; None after reporting anything else."""
+    """Return the scalar of a field that takes one text; report anything else and return None."""
     if not isinstance(node, Scalar):
         findings.error("not-a-text", node.span, f"`{key}` takes one text, not {kind_of(node)}")
         return None
@@ -23,7 +23,9 @@ def one_text(node: Node, key: str, findings: Findings) -> Scalar | None:
 
 
 def one_or_more_texts(node: Node, key: str, findings: Findings) -> tuple[Scalar, ...]:
-    """The scalars of a field that takes a text or a list of texts; what isn't usable is reported and left out."""
+    """Return the scalars of a field that takes a text or a list of texts; report unusable entries and leave
+    them out.
+    """
     if isinstance(node, Mapping):
         findings.error("not-a-text", node.span, f"`{key}` takes a text or a list of texts, not {kind_of(node)}")
         return ()
@@ -36,7 +38,7 @@ def one_or_more_texts(node: Node, key: str, findings: Findings) -> tuple[Scalar,
 
 
 def description(node: Node, findings: Findings) -> str:
-    """The text of `description`, which may run over several lines; empty after reporting anything else."""
+    """Return the text of `description`, which may have several lines; report anything else and return an empty text."""
     scalar = one_text(node, "description", findings)
     return scalar.text if scalar else ""
 
@@ -60,7 +62,7 @@ def known_keys(
 
 
 def kind_of(node: Node) -> str:
-    """What a node is, for a sentence."""
+    """Return the kind of a node as words for a message."""
     if isinstance(node, Sequence):
         return "a list"
     if isinstance(node, Mapping):
@@ -91,7 +93,7 @@ def _is_usable(scalar: Scalar, key: str, findings: Findings) -> bool:
 
 
 def _as_read(text: str, key: str) -> str:
-    """The text without what says nothing in this field: a condition in a block (`|`, `>`) ends in a newline."""
+    """Return the text without the final newline that a block (`|`, `>`) adds."""
     return text.rstrip("\n") if key in tuple(Clause) else text
 
 

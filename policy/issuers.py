@@ -1,4 +1,4 @@
-"""Who vouches for callers: the issuers of a configuration, as rules name them."""
+"""The issuers that a configuration trusts, by the names that rules use for them."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _TYPE: Final = re.compile(r":[+=]([a-z0-9_]+)\}")
 class Issuers:
     """The issuers that the configuration names.
 
-    `several`: it lists more than one. `uncertain`: callers of others may come in, since tokens are compared with none.
-    `unresolved`: a variable that names one of them isn't set here. `are_addresses`: a slash at the end says nothing.
+    `several`: it lists more than one. `uncertain`: the `iss` of tokens isn't checked, so that callers may come from
+    other issuers. `unresolved`: a variable in a name isn't set here. `are_addresses`: a trailing slash is ignored.
     """
 
     names: tuple[str, ...] = ()
@@ -43,16 +43,16 @@ class Issuers:
 
     @property
     def sole(self) -> str | None:
-        """The issuer of every caller; None where there are several, or where that can't be told."""
+        """The issuer of every caller; None where there are several, or where it isn't known."""
         return self.names[0] if len(self.names) == 1 and not (self.several or self.unresolved) else None
 
     def named(self, text: str) -> str | None:
-        """The issuer that `text` names; None if it names none."""
+        """Return the issuer called `text`; None if there is none."""
         name = text.rstrip("/") if self.are_addresses else text
         return name if name in self.names or self.unresolved else None
 
     def hint(self, text: str) -> str:
-        """What to write in place of `text`, which names no issuer."""
+        """Return a hint for `text`, which names no issuer."""
         if self.names:
             return did_you_mean(text, self.names)
         if self.uncertain:
@@ -61,7 +61,7 @@ class Issuers:
 
 
 def read_issuers(auth: Mapping, environ: Environ[str, str]) -> Issuers:
-    """The issuers under `server.auth`; a provider that the environment switches off has them all the same."""
+    """Return the issuers under `server.auth`, including those of a provider that the environment disables."""
     entry = auth.entries.get("provider_config")
     if entry is None or not isinstance(entry.node, Mapping):
         return Issuers()
@@ -71,12 +71,12 @@ def read_issuers(auth: Mapping, environ: Environ[str, str]) -> Issuers:
         return Issuers((API_KEYS,))
     if kind in _ADDRESSES:
         return _by_address(provider, kind, environ)
-    # Of a provider that there isn't, one error is enough.
+    # An unknown provider has been reported already.
     return _of_tokens(provider, environ) if kind in ("", "oauth2_token") else Issuers(unresolved=True)
 
 
 def check_issuer(text: Scalar, issuers: Issuers, findings: Findings) -> str | None:
-    """The issuer that a rule names; None after reporting one that no token can come from."""
+    """Return the issuer that a rule names; report an issuer that no token can have and return None."""
     name = issuers.named(text.text)
     if name is None:
         message = f"no issuer is called {quoted(text.text)}"
@@ -103,7 +103,7 @@ def _by_address(provider: Mapping, kind: str, environ: Environ[str, str]) -> Iss
     address = _text(entry.node, environ) if entry else None
     if isinstance(address, str) and not set("?#@") & set(address):
         return Issuers((address.rstrip("/"),), are_addresses=True)
-    # An address with a query or a user is refused elsewhere, and no hint may show it.
+    # An address with a query or a user is refused by the configuration, and no hint may show it.
     return (
         Issuers((GITHUB,), are_addresses=True)
         if kind == "github_token" and address is None
@@ -112,7 +112,7 @@ def _by_address(provider: Mapping, kind: str, environ: Environ[str, str]) -> Iss
 
 
 def _kind(provider: Mapping, environ: Environ[str, str]) -> str:
-    """The type of the provider, also while the environment leaves it without a value."""
+    """Return the type of the provider, even where the environment leaves it without a value."""
     entry = provider.entries.get("type")
     if entry is None:
         return ""
@@ -129,5 +129,5 @@ def _text(node: Node, environ: Environ[str, str]) -> str | Missing | None:
     try:
         found = substitute(node.text, environ)
         return Missing(("",)) if found == "" else found
-    except ValueError as error:  # reported by whoever reads the provider
+    except ValueError as error:  # reported where the provider is read
         return Missing((str(error),))

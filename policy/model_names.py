@@ -1,4 +1,7 @@
-"""The names of a model: one is canonical, the others are accepted in requests and in rules."""
+"""The names of a model: one is canonical, the others are accepted in requests and in rules.
+
+Source: `docs/policy/policy-language.md` §4.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,15 @@ _FIELDS: Final = ("provider_id", "model_id", "provider_model_id")
 
 
 def model_names(provider_id: str, model_id: str, provider_model_id: str | None) -> tuple[str, ...]:
-    """Every name, the canonical `provider_id/provider_model_id` first (policy-language, section 4)."""
+    """Return every name, the canonical `provider_id/provider_model_id` first."""
     canonical = f"{provider_id}/{provider_model_id or model_id}"
     return tuple(dict.fromkeys((canonical, f"{provider_id}/{model_id}", model_id)))
 
 
 def model_aliases(document: Mapping, environ: TextMapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Every name that belongs to one model under `models:`, with all names of that model.
+    """Return, for every name of a model under `models:`, all names of that model.
 
-    Leaves out what can't be read; saying what is wrong with it is the configuration's business.
+    Malformed entries are left out; the configuration reports them.
     """
     entry = document.entries.get("models")
     models = entry.node.items if entry is not None and isinstance(entry.node, Sequence) else ()

@@ -1,4 +1,4 @@
-"""From the nodes of a file to the rules of both policies."""
+"""The policy parser: the nodes of a file become the rules of both policies, or diagnostics."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ _NEARLY: Final = 0.75
 def parse_access_policy(
     node: Node, findings: Findings, lenient: bool = False, names: Names = _NO_CONFIGURATION
 ) -> tuple[AccessRule, ...]:
-    """The rules of an access policy; those with an error in them are reported and left out.
+    """Return the rules of an access policy; those with an error in them are reported and left out.
 
     `lenient` lets a `forbid` with an invalid pattern pass with a warning. A table that `names` lacks is an error in a
-    `forbid`, and else a warning; an issuer that it lacks is an error.
+    `forbid`, and a warning in a `permit`; an issuer that it lacks is an error.
     """
     return parse_rules(node, ACCESS, lambda frame, own: access_rule(frame, lenient, names, own), findings)
 
 
 def parse_route_policy(node: Node, findings: Findings, lenient: bool = False) -> tuple[RouteRule, ...]:
-    """The rules of a route policy; those with an error in them are reported and left out.
+    """Return the rules of a route policy; those with an error in them are reported and left out.
 
     `lenient` lets a `forbid` with an invalid pattern pass with a warning.
     """
@@ -52,7 +52,7 @@ def parse_route_policy(node: Node, findings: Findings, lenient: bool = False) ->
 
 @cache
 def default_access_policy() -> tuple[AccessRule, ...]:
-    """The rules of the shipped `default.yaml`, which hold where a configuration has no `access_policy`."""
+    """Return the rules of the built-in `default.yaml`, which hold where a configuration has no `access_policy`."""
     text = files("policy").joinpath("default.yaml").read_text(encoding="utf-8")
     findings = Findings()
     rules = parse_access_policy(parse_document(text, "default.yaml").entries[ACCESS.policy].node, findings)
@@ -62,7 +62,9 @@ def default_access_policy() -> tuple[AccessRule, ...]:
 
 @collector_at_rest()
 def read_policies(document: Mapping, environ: Environ[str, str], findings: Findings) -> PolicySet | None:
-    """The policies under `server.auth` of a whole configuration; None if they hold an error, which `findings` gets."""
+    """Return the policies under `server.auth` of a whole configuration; None after an error, which goes to
+    `findings`.
+    """
     own = Findings()
     auth = _auth_section(document, own)
     authentication = is_configured(auth, environ, own)
@@ -86,7 +88,7 @@ def read_policies(document: Mapping, environ: Environ[str, str], findings: Findi
 
 
 def _auth_section(document: Mapping, findings: Findings) -> Mapping:
-    """The mapping `server.auth`, empty where the file has none; policies that stand elsewhere are reported."""
+    """Return the mapping `server.auth`, empty where the file has none; report policies in another place."""
     _report_misplaced(document, ("auth", *_POLICIES), findings)
     _report_misspelt(document, "server", "the configuration", findings)
     server = _section(document, "server", findings)

@@ -1,4 +1,4 @@
-"""The texts of `resource`: `model::a`, `model::*`, `sql_record::openai_files::*`, `regex:…`, `*`."""
+"""Resource patterns: `model::a`, `model::*`, `sql_record::openai_files::*`, `regex:…`, `*`."""
 
 from __future__ import annotations
 
@@ -21,18 +21,16 @@ _KNOWN = (*RESOURCE_TYPES, *TYPE_SYNONYMS, _RECORD)
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How much mistakes in a pattern weigh: a regex that Python refuses; a table that doesn't exist, or the type of a
-    regex that doesn't.
-    """
+    """The severity of mistakes in a pattern: an invalid regex, an unknown table, an unknown type in a regex."""
 
     invalid: Severity
     unknown_table: Severity
 
 
 def resource_pattern(scalar: Scalar, weights: Weights, tables: Tables, findings: Findings) -> ResourcePattern | None:
-    """The pattern that `resource` spells; None after an error.
+    """Return the pattern that `resource` spells; None after an error.
 
-    A table has its standard name in the pattern, whichever of its names is written.
+    The pattern holds the standard name of a table, whichever of its names is written.
     """
     text = scalar.text
     if text == "*":
@@ -53,7 +51,7 @@ def resource_pattern(scalar: Scalar, weights: Weights, tables: Tables, findings:
 
 
 def with_type(text: str) -> str:
-    """What was probably meant by a text without `::`: `model::a` by `model:a`, and by `a`."""
+    """Return the probable meaning of a text without `::`: `model::a` for `model:a`, and for `a`."""
     kind, colon, name = text.partition(":")
     return f"{kind}{_SEPARATOR}{name}" if colon and kind in _KNOWN else f"model{_SEPARATOR}{text}"
 
@@ -77,7 +75,7 @@ def _record_pattern(scalar: Scalar, weights: Weights, tables: Tables, findings: 
 def _report_starts_of_regex(
     scalar: Scalar, pattern: Regex, weights: Weights, tables: Tables, findings: Findings
 ) -> None:
-    """Report each alternative that can match nothing but what no type, or records of what no table, is called."""
+    """Report each alternative that can only match an unknown type, or records of an unknown table."""
     folds = ignores_case(pattern)
     for start in dict.fromkeys(literal_starts(pattern)):
         if not _may_begin(start, (f"{kind}{_SEPARATOR}" for kind in _KNOWN), folds=folds):
@@ -90,7 +88,7 @@ def _report_starts_of_regex(
 
 
 def _may_begin(start: str, subjects: Iterable[str], *, folds: bool) -> bool:
-    """Whether one of the subjects goes on with `start`, or `start` with it; `folds` compares small letters."""
+    """Return whether one of the subjects begins with `start`, or `start` with it; `folds` compares in lower case."""
     compared = (subject.lower() if folds else subject for subject in subjects)
     return any(subject.startswith(start) or start.startswith(subject) for subject in compared)
 
@@ -131,7 +129,7 @@ def _report_star(scalar: Scalar, hint: str, findings: Findings, weight: Severity
 
 
 def _report_type(scalar: Scalar, kind: str, rest: str, tables: Tables, findings: Findings) -> None:
-    """Say what is missing or unknown in front of `::`."""
+    """Report what is missing or unknown in front of `::`."""
     if kind in _KNOWN:
         message = f"{quoted(kind)} is a type without a name"
         findings.error("incomplete-resource", scalar.span, message, f"write {quoted(kind + '::*')} for all of them")

@@ -1,4 +1,4 @@
-"""Who has which limit: the rules of `server.quota.limits`, read as rules about every route."""
+"""Quota rules: the entries of `server.quota.limits`, read as rules about every route."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAME = "server.quota.limits"
 
 
 def read_limits(server: Mapping, findings: Findings) -> tuple[RouteRule, ...]:
-    """The rules, in their order; what else an entry says (the numbers) is the server's business."""
+    """Return the rules, in their order; the server reads the other keys of an entry (the numbers)."""
     quota = server.entries.get("quota")
     listed = quota.node.entries.get("limits") if quota is not None and isinstance(quota.node, Mapping) else None
     if listed is None:

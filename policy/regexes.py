@@ -1,4 +1,4 @@
-"""`regex:RE` in a rule: whether Python takes the pattern, and what is odd about it."""
+"""Regular expressions in rules (`regex:RE`): validity, and warnings about unusual patterns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PATTERN_LIMIT: Final = 8192
 
 
 def regex(scalar: Scalar, invalid: Severity, findings: Findings) -> Regex | None:
-    """The pattern behind `regex:`; None after an error. A pattern that Python refuses weighs as much as `invalid`.
+    """Return the pattern behind `regex:`; None after an error. A pattern that Python refuses is reported as `invalid`.
 
     As a warning it becomes a pattern that never matches.
     """
@@ -40,9 +40,9 @@ def regex(scalar: Scalar, invalid: Severity, findings: Findings) -> Regex | None
 
 
 def spelled_out(text: str, star: str) -> str:
-    """The `regex:` that was probably meant by `text`, for a hint.
+    """Return the `regex:` that was probably meant by `text`, for a hint.
 
-    Each `*` gets the meaning of `star` and the rest stays literal, unless `text` looks like a pattern without a prefix.
+    Each `*` becomes `star` and the rest stays literal, unless `text` looks like a pattern without a prefix.
     """
     if ".*" in text:
         return REGEX_PREFIX + text
@@ -51,7 +51,7 @@ def spelled_out(text: str, star: str) -> str:
 
 
 def has_doubled_backslash(pattern: str) -> bool:
-    r"""Whether `\\` stands in the pattern and matches a backslash."""
+    r"""Return whether `\\` stands in the pattern and matches a backslash."""
     # A backslash consumes what follows, so pairs are taken from the left: `\d\\.` holds one doubled backslash.
     return r"\\" in re.findall(r"\\.", pattern, re.DOTALL)
 

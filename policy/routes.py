@@ -1,4 +1,4 @@
-"""Route policy: the subject that its patterns are compared with, and the patterns themselves."""
+"""Route patterns, and the normalized path that they are compared with (`docs/policy/policy-language.md` §7)."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def placeholder(path: str) -> str | None:
 
 
 def normalize_path(path: str) -> str:
-    """The subject of route patterns: the percent-decoded `path` without its trailing slashes; `/` stays `/`."""
+    """Return the percent-decoded `path` without its trailing slashes; `/` stays `/`."""
     return path.rstrip("/") or "/"
 
 
 def path_pattern(scalar: Scalar, invalid: Severity, findings: Findings) -> PathPattern | None:
-    """The pattern that one entry of `paths` spells; None after an error; `invalid` weighs a broken regex."""
+    """Return the pattern that one entry of `paths` spells; None after an error; `invalid` is a bad regex's severity."""
     text = scalar.text
     if text == "*":
         return Everything()

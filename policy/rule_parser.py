@@ -1,4 +1,4 @@
-"""What access rules and route rules have in common: effect, conditions, description, and their place in a list."""
+"""The common parts of access rules and route rules: effect, conditions, description, and index in the list."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Rule = TypeVar("Rule")
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What sets one policy's rules apart; the first of `scope_keys` is required."""
+    """The differences between the rules of the two policies; the first of `scope_keys` is required."""
 
     policy: str
     rule: str
@@ -33,7 +33,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A rule without the meaning of its scope."""
+    """A rule without its scope."""
 
     index: int
     effect: Effect
@@ -47,7 +47,7 @@ class Frame:
 def parse_rules(
     node: Node, shape: Shape, build: Callable[[Frame, Findings], Rule | None], findings: Findings
 ) -> tuple[Rule, ...]:
-    """The rules of a policy; an entry with an error in it is reported and left out."""
+    """Return the rules of a policy; an entry with an error in it is reported and left out."""
     if not isinstance(node, Sequence):
         if isinstance(node, Scalar) and node.value is None:
             message, hint = f"`{shape.policy}` is empty", "remove the key, or write rules"
@@ -114,7 +114,7 @@ def _scope(entry: Entry, effect: Effect, shape: Shape, findings: Findings) -> Ma
 
 
 def conditions_of(item: Mapping, about_routes: bool, findings: Findings) -> Conditions | None:
-    """What stands under `when` or `unless`; None where neither is written."""
+    """Return the conditions under `when` or `unless`; None where neither is written."""
     written = [clause for clause in Clause if clause in item.entries]
     if len(written) == 2:
         second = max(item.entries[clause].key_span for clause in written)

@@ -144,7 +144,7 @@ class AccessRule:
 
     @property
     def names_callers(self) -> bool:
-        """Whether it is for certain callers alone, who then have an identity."""
+        """True if it is for certain callers alone, who then have an identity."""
         return self.principal is not None or self.issuer is not None
 
 
@@ -163,7 +163,9 @@ class RouteRule:
 
 @dataclass(frozen=True, slots=True)
 class Guardrails:
-    """A directory of hand-written Rego whose denials override every permit; relative to the configuration's own."""
+    """A directory of hand-written Rego whose denials override every permit; relative to the configuration's
+    directory.
+    """
 
     directory: str
     span: Span
@@ -171,12 +173,12 @@ class Guardrails:
 
 @dataclass(frozen=True, slots=True)
 class PolicySet:
-    """Everything that a configuration says about who may do what.
+    """The policies, quotas and names of one configuration.
 
     `access_name` is `access_policy`, or `default_policy` where the file has none. `routes` is None where the file has
     no `route_policy`: then every route is allowed. `authentication` says whether a provider is configured. `limits` are
     the rules of `server.quota.limits`: the first that applies says which limit a caller has on every route. `tables`
-    are the names of the record tables; patterns name them by the standard ones. `issuers` vouch for callers.
+    are the names of the record tables; patterns use the standard ones. `issuers` are the trusted ones.
     """
 
     authentication: bool

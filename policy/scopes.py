@@ -1,4 +1,4 @@
-"""What stands below `permit` or `forbid`: who, what and which actions; or which routes."""
+"""The scope of a rule, below `permit` or `forbid`: principal, resource and actions, or paths and methods."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ ROUTES: Final = Shape("route_policy", "a route rule", _ROUTE_KEYS, "access_polic
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names that access rules may use: of record tables, and of those who vouch for callers."""
+    """The names that access rules may use: of record tables and of issuers."""
 
     tables: Tables = field(default_factory=Tables)
     issuers: Issuers = field(default_factory=Issuers)
 
 
 def access_rule(frame: Frame, lenient: bool, names: Names, findings: Findings) -> AccessRule | None:
-    """The access rule that `frame` and its scope make; None after an error that leaves nothing to build on."""
+    """Return the access rule of `frame` and its scope; None after an error that leaves no usable rule."""
     actions = tuple(Action(word) for word in _chosen(frame, "actions", tuple(Action), findings))
     _require(frame, "actions", "write `actions: [read]`, or more of create, read, update, delete", findings)
     principal = _principal(frame, names.issuers, findings)
@@ -46,7 +46,7 @@ def access_rule(frame: Frame, lenient: bool, names: Names, findings: Findings) -
 
 
 def route_rule(frame: Frame, lenient: bool, findings: Findings) -> RouteRule:
-    """The route rule that `frame` and its scope make; worth nothing if an error was reported."""
+    """Return the route rule of `frame` and its scope; not usable if an error was reported."""
     _require(frame, "paths", "write `paths: /v1/models`, or a list of paths", findings)
     entry = frame.scope.entries.get("paths")
     texts = one_or_more_texts(entry.node, "paths", findings) if entry else ()
@@ -59,7 +59,7 @@ def route_rule(frame: Frame, lenient: bool, findings: Findings) -> RouteRule:
 
 
 def _weight_of_invalid_pattern(frame: Frame, lenient: bool) -> Severity:
-    """A broken pattern must never widen access: it may go missing from a `permit`, not from a `forbid`."""
+    """Return the severity of an invalid pattern: it may drop a `permit`, never a `forbid`, which would widen access."""
     return Severity.ERROR if frame.effect is Effect.FORBID and not lenient else Severity.WARNING
 
 
@@ -68,7 +68,7 @@ def _resource(frame: Frame, lenient: bool, tables: Tables, findings: Findings) -
     if entry is None:
         return Everything()
     text = one_text(entry.node, "resource", findings)
-    # No switch makes a `forbid` of a table that doesn't exist bearable: it would look like a protection.
+    # No switch allows a `forbid` of a table that doesn't exist: it would only look like a protection.
     unknown_table = Severity.ERROR if frame.effect is Effect.FORBID else Severity.WARNING
     weights = Weights(_weight_of_invalid_pattern(frame, lenient), unknown_table)
     return resource_pattern(text, weights, tables, findings) if text else None
@@ -101,7 +101,7 @@ def _require(frame: Frame, key: str, hint: str, findings: Findings) -> None:
 
 
 def _chosen(frame: Frame, key: str, known: Collection[str], findings: Findings) -> list[str]:
-    """The words of a field that takes known words alone, each once, in the order written."""
+    """Return the words of a field that takes known words only, each once, in the order written."""
     entry = frame.scope.entries.get(key)
     words: dict[str, None] = {}
     for scalar in one_or_more_texts(entry.node, key, findings) if entry else ():

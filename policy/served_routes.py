@@ -27,8 +27,8 @@ _ITEM: Final = type_of_record("conversation_items")
 class ServedRoute:
     """One method of one path.
 
-    In `path`, `{name}` stands for one segment and `{name:path}` for one or several. Without leave for each of `needs`,
-    a request gets nothing but a refusal or an empty list. `may_need` is what some requests ask for besides.
+    In `path`, `{name}` stands for one segment and `{name:path}` for one or several. Without a permit for each of
+    `needs`, a request gets an error or an empty list. `may_need` is what some requests ask for in addition.
     """
 
     method: str
@@ -38,19 +38,19 @@ class ServedRoute:
 
     @property
     def asks(self) -> tuple[Ask, ...]:
-        """Everything that the policy may be asked about resources."""
+        """Every action and type that a request to it may ask the policy for."""
         return (*self.needs, *self.may_need)
 
 
 def _records(path: str, kind: str, one: str, methods: str) -> Iterator[ServedRoute]:
-    """The routes of a collection at `path` whose members have the parameter `one`."""
+    """Return the routes of a collection at `path` whose members have the parameter `one`."""
     actions = {"GET": _READ, "POST": _UPDATE, "PUT": _UPDATE, "DELETE": _DELETE}
     for method in methods.split():
         yield ServedRoute(method, f"{path}/{{{one}}}", ((actions[method], kind),))
 
 
 def _registry(path: str, kind: str) -> Iterator[ServedRoute]:
-    """The four routes at which callers register resources of one type."""
+    """Return the four routes of one kind of the registry."""
     one = "model_id" if kind == "model" else "identifier"
     yield ServedRoute("GET", path, ((_READ, kind),))
     yield ServedRoute("POST", path, ((_CREATE, kind), *(((_READ, "provider"),) if kind == "model" else ())))

@@ -1,4 +1,4 @@
-"""The tables of stored records: each has a standard name, and the configuration may give it another one."""
+"""The tables of stored records: their standard names, and the names that the configuration gives them."""
 
 from __future__ import annotations
 
@@ -35,17 +35,19 @@ class Tables:
         return tuple(dict.fromkeys((*RECORD_TABLES, *self.configured)))
 
     def standard(self, name: str) -> str:
-        """The standard name of the table that goes by `name`; an unknown name stays as it is."""
+        """Return the standard name of the table called `name`; an unknown name stays as it is."""
         return self.configured.get(name, name)
 
     def canonical_type(self, kind: str) -> str:
-        """The resource type `kind` under the table's standard name; types that are no records stay as they are."""
+        """Return the resource type `kind` under the table's standard name; types other than records stay as
+        they are.
+        """
         if not kind.startswith(RECORD_PREFIX):
             return kind
         return type_of_record(self.standard(kind.removeprefix(RECORD_PREFIX)))
 
     def types(self, kind: str) -> tuple[str, ...]:
-        """Every name of the canonical type `kind`, that one first."""
+        """Return every name of the canonical type `kind`, that one first."""
         further = (
             type_of_record(name) for name, standard in self.configured.items() if type_of_record(standard) == kind
         )
@@ -53,9 +55,9 @@ class Tables:
 
 
 def read_tables(document: Block, environ: Environ[str, str], findings: Findings) -> Tables:
-    """The names of the tables in a whole configuration.
+    """Return the names of the tables in a whole configuration.
 
-    Reports a name that two tables would have: a rule about one of them would reach the records of the other.
+    Reports a name that two tables would have: a rule about one of them would match records of the other.
     """
     configured: dict[str, str] = {}
     taken = {name.casefold(): (name, f"`{name}`") for name in RECORD_TABLES}
@@ -73,7 +75,7 @@ def read_tables(document: Block, environ: Environ[str, str], findings: Findings)
 
 
 def _written(document: Block) -> Iterator[tuple[str, str, Scalar]]:
-    """Each `table_name` of a record table, with the standard name and a description of its store."""
+    """Yield each `table_name` of a record table, with the standard name and a description of its store."""
     for store, standard in STORES.items():
         name = _below(document, "storage", "stores", store, "table_name")
         if isinstance(name, Scalar):
@@ -100,7 +102,7 @@ def _below(node: Node | None, *keys: str) -> Node | None:
 
 
 def _text(scalar: Scalar, environ: Environ[str, str]) -> str | None:
-    """The name that the environment makes of it; None where that section is refused for it anyway."""
+    """Return the name after environment substitution; None where the configuration refuses that section."""
     try:
         name = substitute(scalar.text, environ)
     except ValueError:

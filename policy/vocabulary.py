@@ -1,4 +1,7 @@
-"""The words of access control: principal, action, resource, owner, decision, obligation."""
+"""The terms of access control: principal, action, resource, owner, decision, obligation.
+
+Source: `docs/policy/policy-language.md` §1.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ RECORD_PREFIX: Final = "sql_record::"
 
 
 class Action(StrEnum):
-    """What a principal may ask to do with a resource."""
+    """The actions that a principal may ask for on a resource."""
 
     CREATE = "create"
     READ = "read"
@@ -23,21 +26,21 @@ class Action(StrEnum):
 
 
 class Effect(StrEnum):
-    """What a rule does when it applies."""
+    """The effect of a rule that applies."""
 
     PERMIT = "permit"
     FORBID = "forbid"
 
 
 class Verdict(StrEnum):
-    """What a decision says."""
+    """The result of a decision."""
 
     PERMIT = "permit"
     DENY = "deny"
 
 
 class Origin(StrEnum):
-    """Where a resource comes from: the configuration, or a request."""
+    """The origin of a resource: the configuration, or a request."""
 
     CONFIG = "config"
     CREATED = "created"
@@ -45,9 +48,9 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks, or who owned a resource when it was created.
+    """A caller, or the owner of a resource as it was at creation.
 
-    `issuer` says who vouches for `id`: the same id from two issuers is two principals. `attributes` maps a name
+    `issuer` is the issuer of the token: the same id from two issuers is two principals. `attributes` maps a name
     (`roles`, `teams`, …) to its values.
     """
 
@@ -58,7 +61,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Anonymous:
-    """A caller who presented no token: a principal of its own kind, with no attributes, owning nothing."""
+    """A caller without a token: a principal of its own kind, without attributes, that owns nothing."""
 
 
 type_of_record = RECORD_PREFIX.__add__
@@ -67,7 +70,7 @@ type_of_record = RECORD_PREFIX.__add__
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """What is asked for: a type, every name that it answers to, and its owner if it has one.
+    """The resource that is asked for: its type, all of its names, and its owner if it has one.
 
     `names` holds the canonical name first; it is empty for a resource that is about to be created without a name.
     `types` holds every name of a type that has several, `type` first; it is empty for others.
@@ -82,7 +85,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What a request is addressed to: its method and its normalized path (see `policy.routes.normalize_path`)."""
+    """The target of a request: its method and its normalized path (see `policy.routes.normalize_path`)."""
 
     method: str
     path: str

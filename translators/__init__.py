@@ -1,4 +1,4 @@
-"""The compiler: policies become Rego, and Rego becomes a bundle.
+"""The policy compiler: policies become Rego, and Rego becomes a bundle.
 
-Emits only when each rule applies; how rules combine is written by hand in `rego/`. Imports `policy`, never `server`.
+It emits when each rule applies; how rules combine is written by hand in `rego/`. Imports `policy`, never `server`.
 """

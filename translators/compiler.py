@@ -1,4 +1,4 @@
-"""A policy set becomes a bundle: the law, the generated rules and the settings that both read."""
+"""The compiler: a policy set becomes a bundle of the hand-written Rego, the generated rules and their settings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ROOT = "ostiary"
 
 @dataclass(frozen=True)
 class Bundle:
-    """Everything that OPA loads; `files` maps a path inside the bundle to its bytes, manifest included.
+    """The files that OPA loads; `files` maps a path inside the bundle to its bytes, manifest included.
 
     Equal policies make equal files, byte for byte, on any machine; `revision` is a hash of them. `guardrails` is the
     number of denials that hand-written Rego adds.
@@ -43,7 +43,7 @@ class Bundle:
 
     @cached_property
     def archive(self) -> bytes:
-        """The bundle as the gzipped tar that OPA reads."""
+        """Return the bundle as the gzipped tar that OPA reads."""
         buffer = io.BytesIO()
         with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as zipped, tarfile.open(fileobj=zipped, mode="w") as tar:
             for path, content in self.files.items():
@@ -54,7 +54,7 @@ class Bundle:
 
 
 def compile_policies(policies: PolicySet, guardrails: Mapping[str, bytes] | None = None) -> Bundle:
-    """Compile the policies of one configuration; `guardrails` are files as `read_guardrails` gives them.
+    """Return the bundle for one configuration; `guardrails` are files as `read_guardrails` returns them.
 
     Raises InvalidDocument with every pattern that can't be translated exactly.
     """
@@ -87,7 +87,7 @@ def compile_policies(policies: PolicySet, guardrails: Mapping[str, bytes] | None
 def _packages(
     access: tuple[CompiledRule, ...], routes: tuple[CompiledRule, ...], limits: tuple[CompiledRule, ...]
 ) -> list[tuple[str, str, tuple[CompiledRule, ...]]]:
-    """What is generated: the package's name, its title and its rules. Without limits, there is no such package."""
+    """Yield the name, title and rules of each generated package; without limits there is none for them."""
     packages = [("access", "Access rules", access), ("routes", "Route rules", routes)]
     return [*packages, ("limits", "Limits of the quota", limits)] if limits else packages
 

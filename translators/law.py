@@ -1,4 +1,4 @@
-"""Where the hand-written Rego lies."""
+"""The location of the hand-written Rego."""
 
 from __future__ import annotations
 

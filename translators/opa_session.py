@@ -1,4 +1,4 @@
-"""Asking a real OPA from the command line: one child process on a private Unix socket, for as long as it is needed."""
+"""A session with a real OPA for commands: one child process on a private Unix socket."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class OpaFailed(Exception):
-    """OPA didn't start, or didn't answer as it should; the message says what it said."""
+    """Raised if OPA didn't start or gave an unusable answer; the message includes OPA's own."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -41,13 +41,13 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def _end_with_parent() -> None:
-    """On Linux, let the kernel end OPA even where the command is killed with no chance to."""
+    """On Linux, make the kernel end OPA when its parent is killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class OpaSession:
-    """A context in which `ask` puts questions to OPA; leaving it ends the process."""
+    """A context in which `ask` sends questions to OPA; the process ends with the context."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
@@ -80,7 +80,7 @@ class OpaSession:
         self._stack.close()
 
     def ask(self, questions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """The answers to `questions`, in their order; raises OpaFailed for anything else than one answer each."""
+        """Return the answers to `questions`, in their order; raise OpaFailed unless there is one answer for each."""
         body = json.dumps({"input": {"questions": questions}})
         try:
             self._connection.request("POST", _ANSWERS, body, {"Content-Type": "application/json"})
@@ -101,7 +101,7 @@ class OpaSession:
                     f"OPA ended at its start: {self._complaints.read_text(errors='replace').strip()[:2000]}"
                 )
             try:
-                # The socket is there a moment before OPA listens to it.
+                # The socket exists a moment before OPA listens on it.
                 self._connection.connect()
             except (FileNotFoundError, ConnectionRefusedError):
                 self._connection.close()

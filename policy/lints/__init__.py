@@ -38,7 +38,7 @@ from policy.source.document import Mapping
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """Findings about one policy that the lints of both need: rules that never decide, types that are closed."""
+    """Findings that both access and route lints use: rules that never decide, types that no rule permits."""
 
     idle: frozenset[int] = frozenset()
     closed: tuple[str, ...] = ()
@@ -51,9 +51,9 @@ def report_lints(
     environ: Environ[str, str],
     findings: Findings,
 ) -> None:
-    """Warn of what the policies under `auth`, the section `server.auth` of `document`, say without meaning it.
+    """Report warnings about the policies under `auth`, the section `server.auth` of `document`.
 
-    The policies must hold no error. The shipped default policy is not looked at.
+    The policies must hold no error. The built-in default policy is not checked.
     """
     access, routes = Places.of(auth, "access_policy"), Places.of(auth, "route_policy")
     claims = read_claims(auth, environ)
@@ -110,6 +110,6 @@ def _report_routes(policies: PolicySet, places: Places, findings: Findings) -> _
 def _written(
     policies: PolicySet, routes: Places | None = None, access: Places | None = None, limits: Places | None = None
 ) -> Written:
-    """The rules whose places are given, with them."""
+    """Yield the rules whose places in the file are known, with these places."""
     sections = ((policies.routes, routes), (policies.access, access), (policies.limits, limits))
     return [(rule, places) for rules, places in sections if places for rule in rules or ()]

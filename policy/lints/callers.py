@@ -1,4 +1,4 @@
-"""Conditions about callers, held against the claims that callers come with."""
+"""Lints of conditions about callers: attributes that no claim becomes, principals that any issuer can supply."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ROLES = "roles"
 
 
 def report_unknown_attributes(written: Written, claims: Claims | None, findings: Findings) -> set[str]:
-    """Warn of each attribute that conditions ask for and no claim becomes, where it is first asked for; all of these.
+    """Warn of each attribute in a condition that no claim becomes, at its first use; return these attributes.
 
     `claims` is None where callers may have any attribute.
     """
@@ -49,7 +49,7 @@ def report_unknown_attributes(written: Written, claims: Claims | None, findings:
 def report_principals_of_any_issuer(
     rules: Sequence[AccessRule], issuers: Issuers, places: Places, findings: Findings
 ) -> None:
-    """Warn once of a principal that rules name while the `iss` of tokens is compared with nothing."""
+    """Warn once of a principal in a rule while the `iss` of tokens isn't checked."""
     if not issuers.uncertain or issuers.unresolved:
         return
     for rule in rules:
@@ -60,7 +60,7 @@ def report_principals_of_any_issuer(
 
 
 def report_subject_as_role(written: Written, claims: Claims | None, findings: Findings) -> None:
-    """Warn once if a caller named like a role that rules ask for holds that role."""
+    """Warn once if a caller gets its own id as a role, and rules ask for roles."""
     if claims is None or claims.subject is None:
         return
     mapping = next((found for found in claims.mappings if (claims.subject, _ROLES) in found.pairs), None)
@@ -86,7 +86,7 @@ def _without_subject(mapping: ClaimsMapping, subject: str) -> str:
 
 
 def conditions_of(written: Written) -> Iterator[tuple[AccessRule | RouteRule, Places, Condition, Scalar]]:
-    """Every condition, with its rule, the places of the policy, and where it stands."""
+    """Yield every condition with its rule, the places of the policy, and its own place."""
     for rule, places in written:
         conditions = rule.conditions.conditions if rule.conditions else ()
         for condition, scalar in zip(conditions, places.conditions(rule), strict=True):

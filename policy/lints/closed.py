@@ -1,4 +1,4 @@
-"""Open routes on which no access rule permits anything, and access rules to whose resources no route is open."""
+"""Lints of two policies that exclude each other: open routes without a permit, permits without an open route."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def report_useless_routes(
     places: Places,
     findings: Findings,
 ) -> None:
-    """Warn of paths in permits whose routes all need something that no access rule permits, once for each such thing.
+    """Warn of paths in permits whose routes all need an action that no access rule permits, once for each action.
 
-    `idle` are the places of route rules that never decide; `told` are types that are known to be closed already.
+    `idle` are the indices of route rules that never decide; `told` are types reported already.
     """
     closed = _closed(access, tables)
     known = {ask for ask in closed if ask[1] in told}
@@ -67,9 +67,9 @@ def report_useless_permits(
     places: Places,
     findings: Findings,
 ) -> None:
-    """Warn once of each type that access rules permit something on while no open route is for that.
+    """Warn once of each type that access rules permit an action on while no open route serves it.
 
-    Silent about types that no route of this server is about. `idle` are the places of access rules that never decide.
+    Types that no route of this server serves are skipped. `idle` are the indices of access rules that never decide.
     """
     opened = set(_opened(routes))
     served = {ask for route in SERVED for ask in route.asks}
@@ -89,7 +89,7 @@ def report_useless_permits(
 
 
 def _closed(access: Sequence[AccessRule], tables: Tables) -> frozenset[Ask]:
-    """Everything that routes need and no rule permits."""
+    """Return every action and type that routes need and no rule permits."""
     permits = [rule for rule in access if rule.effect is Effect.PERMIT]
     asks = {ask for route in SERVED for ask in route.needs}
     for rule in permits:
@@ -104,7 +104,7 @@ def _closed(access: Sequence[AccessRule], tables: Tables) -> frozenset[Ask]:
 
 
 def _missing(path: PathPattern, methods: Sequence[str], closed: frozenset[Ask]) -> list[Ask]:
-    """Everything that the routes of a path need and don't get; empty if one of them gets all that it needs."""
+    """Return what the routes of a path need and don't get; empty if one of the routes gets all that it needs."""
     if not closed or isinstance(path, Everything):
         return []
     missing: dict[Ask, None] = {}
@@ -117,7 +117,7 @@ def _missing(path: PathPattern, methods: Sequence[str], closed: frozenset[Ask]) 
 
 
 def _opened(routes: Sequence[RouteRule]) -> Iterator[Ask]:
-    """Everything that may be asked on the routes that some rule permits."""
+    """Return every action and type that the permitted routes may ask for."""
     for rule in routes:
         if rule.effect is Effect.PERMIT:
             for route in routes_of_rule(rule):
@@ -125,7 +125,7 @@ def _opened(routes: Sequence[RouteRule]) -> Iterator[Ask]:
 
 
 def _pattern_of(route: ServedRoute) -> str:
-    """A path pattern that matches the route, and what is below it."""
+    """Return a path pattern that matches the route and the paths below it."""
     head, parameter, _ = route.path.partition("{")
     return f"{head}*" if parameter else head
 

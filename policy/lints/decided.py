@@ -1,7 +1,7 @@
-"""Rules that never decide: an earlier rule always does, or no caller can meet their conditions.
+"""Lints of rules that never decide: an earlier rule always does, or no caller can meet their conditions.
 
-A rule is reported only if for each of its actions, paths and cases one earlier rule is certain to apply. A `forbid`
-that comes behind such a `permit` is told apart: it was to keep something from callers, and doesn't.
+A rule is reported only if, for each of its actions, paths and cases, one earlier rule is certain to apply. A `forbid`
+behind such a `permit` gets a message of its own, since it protects nothing.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _SomeRule = TypeVar("_SomeRule", AccessRule, RouteRule)
 def report_idle_access_rules(
     rules: Sequence[AccessRule], tables: Tables, places: Places, findings: Findings
 ) -> set[int]:
-    """Warn of the rules of an access policy that never decide; the places of all of them in the list."""
+    """Warn of the rules of an access policy that never decide; return the indices of all of them."""
     return _report(rules, lambda rule: access_reach(rule, tables), ALL_ACTIONS, tables, places, findings)
 
 
 def report_idle_route_rules(rules: Sequence[RouteRule], places: Places, findings: Findings) -> set[int]:
-    """Warn of the rules of a route policy that never decide; the places of all of them in the list."""
+    """Warn of the rules of a route policy that never decide; return the indices of all of them."""
     return _report(rules, RouteReaches(rules).of, ALL_METHODS, Tables(), places, findings)
 
 
@@ -70,14 +70,14 @@ def _report(
 
 
 def _possible_cases(rule: _Rule) -> dict[Case, frozenset[Fact]]:
-    """The cases in which a rule applies, without impossible ones, and what is certain in each."""
+    """Return the cases in which a rule applies, without impossible ones, each with the facts that follow."""
     named = isinstance(rule, AccessRule) and rule.names_callers
     certain = {case: consequences(case, named) for case in cases_of(rule.conditions, rule.effect)}
     return {case: facts for case, facts in certain.items() if facts is not None}
 
 
 class _Earlier:
-    """The rules met so far, found by place and by one of the facts that a case needs: policies may be long."""
+    """The rules read so far, indexed by place and by one fact of each case, since policies may be long."""
 
     def __init__(self, facts: Iterable[Fact]) -> None:
         self._frequency = Counter(facts)
@@ -85,7 +85,7 @@ class _Earlier:
         self._found: dict[tuple[Key, Fact | None], dict[tuple[str, Case], _Rule]] = {}
 
     def add(self, rule: _Rule, reach: Reach, cases: Iterable[Case]) -> None:
-        """Remember a rule; among equal ones the first is kept."""
+        """Add a rule; of equal rules the first one is kept."""
         for case in cases:
             rarest = min(case, key=self._order, default=None)
             for place in reach.places:
@@ -95,7 +95,7 @@ class _Earlier:
                     found.setdefault((verb, case), rule)
 
     def deciding(self, reach: Reach, certain: Collection[frozenset[Fact]]) -> list[_Rule] | None:
-        """The rules that decide at every place, for every verb, in every case, in their order; None if any is left."""
+        """Return the rules that decide every place, verb and case, in their order; None if one is left undecided."""
         deciding: dict[int, _Rule] = {}
         for place in reach.places:
             near = [key for key in place.wider if key in self._places]
@@ -112,12 +112,12 @@ class _Earlier:
         return [deciding[index] for index in sorted(deciding)] or None
 
     def leaves_nothing_of(self, all_verbs: Sequence[str]) -> bool:
-        """Whether every question has been decided."""
+        """Return whether the rules so far decide every question."""
         decided = self._found.get((EVERYWHERE, None), {})
         return all((verb, _ALWAYS) in decided for verb in all_verbs)
 
     def _fitting(self, near: Sequence[Key], facts: frozenset[Fact]) -> list[tuple[str, _Rule]]:
-        """The rules at these places that have a case which follows from `facts`, each with one of its verbs."""
+        """Yield the rules at these places that have a case which follows from `facts`, each with one of its verbs."""
         return [
             (verb, rule)
             for key in near
@@ -152,7 +152,7 @@ def _report_shadowed(rule: _Rule, deciding: Sequence[_Rule], places: Places, fin
 
 
 def _report_unreachable(last: _Rule, rest: _Rest, earlier: _Earlier, places: Places, findings: Findings) -> None:
-    """Warn of what stands behind `last`, which leaves nothing to decide: of late forbids, then of all others."""
+    """Warn of the rules after `last`, which decides everything that is left: first late forbids, then the others."""
     late: list[_Rule] = []
     permits: dict[int, _Rule] = {}
     for rule, reach, cases in rest:

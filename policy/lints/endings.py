@@ -1,6 +1,6 @@
-"""Patterns in permits that match more than they seem to.
+"""Lints of patterns in permits that match more than they appear to.
 
-In a `forbid` a pattern that matches more errs on the safe side, and advice to narrow it would be bad advice.
+In a `forbid` a wide pattern is the safe mistake, so that advice to narrow it would be wrong.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from policy.vocabulary import Effect
 
 
 def report_wide_resources(rules: Sequence[AccessRule], places: Places, findings: Findings) -> None:
-    """Warn of each regular expression for resources whose end is open."""
+    """Warn of each regular expression for resources that is open at its end."""
     for rule in rules:
         if rule.effect is Effect.PERMIT and isinstance(rule.resource, Regex):
             for scalar in places.scope(rule, "resource"):
@@ -26,9 +26,9 @@ def report_wide_resources(rules: Sequence[AccessRule], places: Places, findings:
 def report_wide_paths(
     rules: Sequence[RouteRule], unknown: Collection[Span], places: Places, findings: Findings
 ) -> None:
-    """Warn of each path whose end is open: a regular expression, or a prefix that ends within a word.
+    """Warn of each path that is open at its end: a regular expression, or a prefix that ends within a word.
 
-    `unknown` are the places of paths that match no route, wide or not.
+    `unknown` are the places of paths that match no route; they are skipped.
     """
     for rule in rules:
         if rule.effect is Effect.FORBID:
@@ -45,7 +45,7 @@ def report_wide_paths(
 
 
 def _report_open_end(regex: Regex, span: Span, findings: Findings) -> None:
-    # A doubled backslash has been pointed out; once it is corrected, the pattern may end elsewhere.
+    # A doubled backslash has been reported; once it is corrected, the pattern may have another end.
     if regex.valid and not has_doubled_backslash(regex.pattern) and may_end_in_mid_word(regex):
         message = f"{quoted(REGEX_PREFIX + regex.pattern)} also matches longer names, since nothing marks its end"
         hint = "end it with `$`, or with `.*` if anything may follow"

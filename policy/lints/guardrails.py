@@ -1,4 +1,4 @@
-"""Attributes that hand-written Rego asks for, held against the claims that callers come with."""
+"""Lints of guardrails: attributes that hand-written Rego asks for and that no claim becomes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from policy.source.document import Mapping
 def report_attributes_of_guardrails(
     asked: Iterable[tuple[str, Span]], document: Mapping, environ: Environ[str, str], findings: Findings
 ) -> None:
-    """Warn of each attribute that guardrails ask for and no claim becomes, where it is first asked for."""
+    """Warn of each attribute in guardrails that no claim becomes, at its first use."""
     auth = document
     for key in ("server", "auth"):
         entry = auth.entries.get(key)

@@ -1,7 +1,7 @@
-"""When the conditions of one rule follow from those of another.
+"""Implication between the conditions of rules.
 
-A rule applies in one or several *cases*: `when: [a, b]` has one, in which both hold, `unless: [a, b]` has two, in each
-of which one of them doesn't. A case is a set of facts, and it follows from a set of facts that contains it.
+A rule applies in one or several *cases*: `when: [a, b]` has one, in which both hold; `unless: [a, b]` has two, in each
+of which one of them fails. A case is a set of facts, and it follows from every set of facts that contains it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ABOUT_RESOURCE: Final = {"unowned", "config"}
 
 
 def cases_of(conditions: Conditions | None, effect: Effect) -> tuple[Case, ...]:
-    """The cases in which a rule applies, as far as its conditions go; one empty case if it has none."""
+    """Return the cases in which a rule's conditions hold; one empty case if it has no conditions."""
     if conditions is None:
         return (frozenset(),)
     facts = [_fact(condition) for condition in conditions.conditions]
@@ -47,7 +47,7 @@ def cases_of(conditions: Conditions | None, effect: Effect) -> tuple[Case, ...]:
 
 
 def consequences(case: Case, named: bool) -> frozenset[Fact] | None:
-    """What is certain in a case, the case included; None if it contradicts itself and never comes about.
+    """Return all facts that follow from a case, its own included; None if the case contradicts itself.
 
     `named` says that the rule names a principal or an issuer.
     """
@@ -63,7 +63,7 @@ def consequences(case: Case, named: bool) -> frozenset[Fact] | None:
 
 
 def holds_for_all(cases: Iterable[Case], known: Callable[[Fact], bool | None]) -> bool:
-    """Tell whether one of the cases comes about, whatever is true of the facts that `known` doesn't tell (None)."""
+    """Return whether one of the cases is certain to hold; `known` gives None for a fact that isn't known."""
     left = {
         frozenset(fact for fact in case if known(fact) is None)
         for case in cases
@@ -73,7 +73,7 @@ def holds_for_all(cases: Iterable[Case], known: Callable[[Fact], bool | None]) -
 
 
 def may_hold(cases: Iterable[Case], known: Callable[[Fact], bool | None]) -> bool:
-    """Tell whether one of the cases may come about, as far as `known` tells."""
+    """Return whether one of the cases may hold, as far as `known` tells."""
     return any(not any(known(fact) is False for fact in case) for case in cases)
 
 
@@ -99,6 +99,9 @@ def _opposite(fact: Fact) -> Fact:
 
 
 def _guarded(facts: list[Fact], effect: Effect) -> Case:
-    """In a permit, a negated condition about an anonymous principal doesn't hold (policy-language, section 5)."""
+    """Add to a permit's case that a negated condition needs an authenticated caller.
+
+    Source: `docs/policy/policy-language.md` §5.
+    """
     negated = any(not holds and kind not in _ABOUT_RESOURCE for kind, _, _, holds in facts)
     return frozenset([*facts, _AUTHENTICATED] if negated and effect is Effect.PERMIT else facts)

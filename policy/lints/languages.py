@@ -1,6 +1,6 @@
-"""Regular expressions, held against the texts that they may match and those that they surely match.
+"""Bounds on the texts that a regular expression matches: those that it may match, and those that it certainly does.
 
-Both answers err on one side: a pattern that is too odd may match anything and surely matches nothing.
+Both err on the safe side: a pattern that isn't understood may match anything and certainly matches nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _Items = Sequence[tuple[Any, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A text that matches begin with; `ends` says that the match, and the subject with it, is at its end there."""
+    """A text with which matches begin; `ends` says that the match, and the subject, end there."""
 
     text: str
     ends: bool = False
@@ -38,7 +38,7 @@ _ANYTHING: Final = (Start(""),)
 
 @lru_cache(maxsize=16_384)
 def starts(pattern: str) -> tuple[Start, ...]:
-    """The texts of which one begins every subject that `pattern` matches; it must be valid."""
+    """Return texts such that every subject that a valid `pattern` matches begins with one of them."""
     try:
         tree = parse_tree(pattern)
         if tree.state.flags & _ODD_FLAGS:
@@ -52,7 +52,7 @@ def starts(pattern: str) -> tuple[Start, ...]:
 
 @lru_cache(maxsize=16_384)
 def surely_matches(pattern: str, start: str) -> bool:
-    """Tell whether `pattern` matches every subject that begins with `start` and is longer, and is one line."""
+    """Return whether `pattern` matches every subject of one line that begins with `start` and is longer."""
     try:
         tree = parse_tree(pattern)
         if tree.state.flags & _ODD_FLAGS or sum(map(pattern.count, "*+{")) > _MOST_REPEATS:
@@ -68,11 +68,11 @@ def surely_matches(pattern: str, start: str) -> bool:
 
 
 class _TooMany(Exception):
-    """There are more starts than are worth comparing."""
+    """Raised for more starts than are worth comparing."""
 
 
 def _walk(items: _Items, going: set[str]) -> tuple[set[str], set[Start]]:
-    """The starts that go on behind `items`, and those that are settled within them."""
+    """Return the starts that continue after `items`, and those that end within them."""
     done: set[Start] = set()
     for operation, argument in items:
         going, settled = _step(str(operation), argument, going)
@@ -96,7 +96,7 @@ def _step(operation: str, argument: Any, going: set[str]) -> tuple[set[str], set
         case "AT" if str(argument) in _ENDS:
             return set(), {Start(text, ends=True) for text in going}
         case "AT" | "ASSERT" | "ASSERT_NOT":
-            return going, set()  # it only takes matches away
+            return going, set()  # it only excludes matches
         case "MAX_REPEAT" | "MIN_REPEAT":
             least, most, body = argument
             return _step_over_repeat(least, most, body, going)
@@ -111,16 +111,16 @@ def _step_over_repeat(least: int, most: Any, body: _Items, going: set[str]) -> t
 
 
 def _letters(argument: _Items) -> list[str] | None:
-    """The few characters of a class; None for any other class."""
+    """Return the characters of a small class; None for any other class."""
     if len(argument) > _MOST_IN_CLASS or any(str(kind) != "LITERAL" for kind, _ in argument):
         return None
     return [chr(code) for _, code in argument]
 
 
 def _without_tail(items: _Items) -> list[tuple[Any, Any]] | None:
-    """The items but for the last ones, which take any rest of a line; None where `$` stands behind something else.
+    """Return the items without a tail that takes any rest of a line; None where `$` follows something else.
 
-    Such tails are `.*`, `.+`, `.*$`, `(/.*)?$` and the like; an optional part counts as taken.
+    Such tails are `.*`, `.+`, `.*$`, `(/.*)?$` and similar; an optional part counts as matched.
     """
     ended = bool(items) and str(items[-1][0]) == "AT" and str(items[-1][1]) in _ENDS
     found = _without_open_end(items[:-1] if ended else items)
@@ -128,7 +128,7 @@ def _without_tail(items: _Items) -> list[tuple[Any, Any]] | None:
 
 
 def _without_open_end(items: _Items) -> list[tuple[Any, Any]] | None:
-    """The items but for the last repetition of any character; None where they end with something else."""
+    """Return the items without a final repetition of any character; None where they end with something else."""
     if not items:
         return None
     operation, argument = str(items[-1][0]), items[-1][1]
@@ -145,7 +145,7 @@ def _without_open_end(items: _Items) -> list[tuple[Any, Any]] | None:
 
 
 def _is_monotone(items: Iterable[tuple[Any, Any]], *, within_repeat: bool) -> bool:
-    """Tell whether a longer subject matches wherever a shorter one does, and whether trying takes little time."""
+    """Return whether a longer subject matches wherever a shorter one does, and matching takes little time."""
     for operation, argument in items:
         name = str(operation)
         if name in _PLAIN or (name == "AT" and str(argument) in _BEGINNINGS):

@@ -1,8 +1,8 @@
-"""Forbids that still decide something, and not what they were written for: an earlier permit is past them.
+"""Lints of forbids that come too late: an earlier, wider permit decides part or all of what they forbid.
 
-Reported is a `forbid` of which one action, method or path never decides because a permit of something wider does; and
-one that changes nothing: a wider permit stands before it, and nothing behind it permits what it forbids. A closing
-`forbid`, which is as wide as the permits before it, is neither.
+Reported are a `forbid` of which one action, method or path never decides because of a wider permit, and one without
+effect: a wider permit stands before it, and no rule after it permits what it forbids. A closing `forbid`, which is as
+wide as the permits before it, is not reported.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _RECORD: Final = RECORD_PREFIX.removesuffix("::")
 
 
 class LateForbids:
-    """Looks at the rules of one policy in their order; `reaches` are what they are about."""
+    """Checks the rules of one policy in their order; `reaches` are the reaches of these rules."""
 
     def __init__(self, rules: Sequence[_Rule], reaches: Sequence[Reach], tables: Tables, places: Places) -> None:
         self._tables = tables
@@ -40,7 +40,7 @@ class LateForbids:
         self._later: _LaterPermits | None = None
 
     def report(self, rule: _Rule, reach: Reach, deciding: _Deciding, findings: Findings) -> None:
-        """Warn of `rule`, which decides something; `deciding` gives the rules that decide before a part of it."""
+        """Warn of `rule`, which decides something; `deciding` returns the rules that decide a part of it first."""
         if rule.effect is Effect.PERMIT:
             for place in reach.places:
                 for verb, *_ in reach.verbs:
@@ -67,7 +67,7 @@ class LateForbids:
             findings.warning("late-forbid", rule.span, message, hint)
 
     def _wider_permits(self, rule: _Rule, reach: Reach, place: Place) -> list[_Rule]:
-        """The permits in front of `rule` that are about one of its verbs, and about more than the place."""
+        """Return the earlier permits of one of `rule`'s verbs that cover more than the place."""
         verbs = [verb for verbs in reach.verbs for verb in verbs]
         if _EVERY_VERB in verbs:
             verbs = list(self._verbs)
@@ -75,7 +75,9 @@ class LateForbids:
         return [self._permits[key, verb] for key in keys for verb in verbs if (key, verb) in self._permits]
 
     def _late_part(self, rule: _Rule, reach: Reach, deciding: _Deciding) -> tuple[tuple[str, Span], list[_Rule]] | None:
-        """The verbs or else the places that permits decide before, with their place in the file, and these permits."""
+        """Return the verbs, else the places, that permits decide first, with their place in the file and
+        these permits.
+        """
         parts = [Reach((verbs,), reach.groups) for verbs in reach.verbs]
         late = [part for part in parts if self._permits_before(rule, part, deciding)]
         if late and len(parts) > 1:
@@ -93,14 +95,14 @@ class LateForbids:
         return (texts, scalars[0].span), [permits[index] for index in sorted(permits)]
 
     def _permits_before(self, rule: _Rule, part: Reach, deciding: _Deciding) -> list[_Rule]:
-        """The permits that decide first about a part of a rule, if all that decide are permits of something wider."""
+        """Return the permits that decide a part of a rule first, if all rules that do so are wider permits."""
         found = deciding(part) or []
         own = set() if _is_narrowed(rule) else {place.key for place in part.places}
         wider = all(own.isdisjoint(place.key for place in self._reaches[other.index].places) for other in found)
         return found if wider and all(other.effect is Effect.PERMIT for other in found) else []
 
     def _scalars_of_paths(self, rule: _Rule, late: Sequence[tuple[Place, ...]]) -> Iterator[Scalar]:
-        """The places in the file of the paths that make these groups of places."""
+        """Return the places in the file of the paths that make these groups of places."""
         if not isinstance(rule, RouteRule):
             return
         valid = [
@@ -113,14 +115,14 @@ class LateForbids:
                 yield scalar
 
     def _is_followed(self, rule: _Rule, reach: Reach) -> bool:
-        """Tell whether a rule behind may permit anything that this one forbids."""
+        """Return whether a later rule may permit anything that this one forbids."""
         if self._later is None:
             self._later = _LaterPermits(self._rules, self._tables)
         return self._later.last_about(rule) > rule.index
 
 
 class _LaterPermits:
-    """The places in the list of the last permits, by what they are about."""
+    """The indices of the last permits, by subject."""
 
     def __init__(self, rules: Sequence[_Rule], tables: Tables) -> None:
         self._tables = tables
@@ -132,14 +134,14 @@ class _LaterPermits:
         self._starts = sorted({subject for _, subject in self._last if subject is not None})
 
     def last_about(self, rule: _Rule) -> int:
-        """The place of the last permit that may be about something that `rule` is about; -1 if there is none."""
+        """Return the index of the last permit that may overlap with `rule`; -1 if there is none."""
         known = dict.fromkeys(verb for verb, _ in self._last)
         verbs = known if _EVERY_VERB in _verbs(rule) else {**dict.fromkeys(_verbs(rule)), _EVERY_VERB: None}
         subjects = {near for subject in _subjects(rule, self._tables) for near in self._near(subject)}
         return max((self._last.get((verb, subject), -1) for verb in verbs for subject in subjects), default=-1)
 
     def _near(self, subject: str | None) -> Iterator[str | None]:
-        """The subjects that may have something in common with this one: those that begin it or that it begins."""
+        """Yield the subjects that may overlap with this one: those that begin it or that it begins."""
         yield None
         if subject is None:
             yield from self._starts
@@ -153,7 +155,7 @@ class _LaterPermits:
 
 
 def _subjects(rule: _Rule, tables: Tables) -> Iterator[str | None]:
-    """The texts that begin what a rule is about: types, or paths; None for what may be anything."""
+    """Return the beginnings of a rule's subjects: types, or paths; None if they may be anything."""
     if isinstance(rule, AccessRule):
         yield _RECORD if isinstance(rule.resource, EveryRecord) else type_of(rule.resource, tables)
         return
@@ -175,7 +177,7 @@ def _verbs(rule: _Rule) -> tuple[str, ...]:
 
 
 def _is_narrowed(rule: _Rule) -> bool:
-    """Tell whether it is for some callers alone, so that it closes no list of rules."""
+    """Return whether the rule is limited to some callers, so that it closes no list of rules."""
     return rule.conditions is not None or (isinstance(rule, AccessRule) and rule.names_callers)
 
 

@@ -1,4 +1,4 @@
-"""Resources that the configuration serves and no rule is about."""
+"""Lints of resource types that the configuration serves and no rule mentions."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def report_unmentioned_types(
     environ: Mapping[str, str],
     findings: Findings,
 ) -> list[str]:
-    """Warn once of the types that `apis`, `models` and `shields` bring along while no rule mentions them; these types.
+    """Warn once of the types that `apis`, `models` and `shields` serve and no rule mentions; return these types.
 
-    Silent if a rule may be about any type.
+    Silent if a rule may match any type.
     """
     mentioned = {type_of(rule.resource, tables) for rule in rules}
     if None in mentioned:
@@ -58,7 +58,7 @@ def _served(document: yaml.Mapping, environ: Mapping[str, str]) -> Iterator[str]
 
 
 def _is_disabled(node: yaml.Node, environ: Mapping[str, str]) -> bool:
-    """Whether an entry says that it is switched off in this environment."""
+    """Return whether an entry is disabled in this environment."""
     if isinstance(node, yaml.Scalar):
         try:
             return substitute(node.text, environ) == DISABLED

@@ -1,4 +1,4 @@
-"""Names in rules that nothing has: those of models and other things that the configuration defines."""
+"""Lints of names in rules that the configuration doesn't define: models and other resources."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _MOST_LOOKED_AT: Final = 20
 def report_unknown_names(
     rules: Sequence[AccessRule], places: Places, document: yaml.Mapping, environ: Environ[str, str], findings: Findings
 ) -> None:
-    """Warn of each name that nothing in the configuration has, with the nearest one, where it is first written.
+    """Warn of each name that the configuration doesn't define, with the nearest one that it does, at its first use.
 
-    Where a caller may register things of the type, names that aren't near a configured one are let be. Silent about a
-    type of which the configuration defines nothing, or something whose name isn't known here.
+    Where a caller may register resources of the type, only a name near a configured one is reported. Silent about a
+    type of which the configuration defines nothing, or a resource whose name isn't known here.
     """
     known: dict[str, dict[str, None] | None] = {}
     written: dict[ExactName, AccessRule] = {}
@@ -52,7 +52,7 @@ def report_unknown_names(
 
 
 def _names(kind: str, document: yaml.Mapping, environ: Environ[str, str]) -> dict[str, None] | None:
-    """Every name of what the configuration defines of a type; None where one of them can't be told."""
+    """Return every name of a type's configured resources; None where one of them isn't known."""
     found: dict[str, None] = {}
     for entry in _entries(kind, document):
         names = _names_of(kind, entry, environ)
@@ -76,7 +76,7 @@ def _entries(kind: str, document: yaml.Mapping) -> Iterator[yaml.Node]:
 
 
 def _names_of(kind: str, entry: yaml.Node, environ: Environ[str, str]) -> tuple[str, ...] | None:
-    """The names of one entry; None where they can't be told, because it is switched off, lacks a variable or is odd."""
+    """Return the names of one entry; None where it is disabled, lacks a variable or is malformed."""
     if not isinstance(entry, yaml.Mapping):
         return None
     if kind != "model":
@@ -100,13 +100,13 @@ def _text(entry: yaml.Mapping, field: str, environ: Environ[str, str]) -> str | 
         return _UNTOLD
     try:
         found = substitute(written.node.text, environ)
-    except ValueError:  # reported with the section
+    except ValueError:  # reported where the section is read
         return _UNTOLD
     return found if isinstance(found, str) else _UNTOLD
 
 
 def _may_be_made(kind: str, rules: Sequence[AccessRule]) -> bool:
-    """Tell whether a rule may permit a caller to register things of a type."""
+    """Return whether a rule may permit a caller to register resources of a type."""
     return kind != "provider" and any(
         rule.effect is Effect.PERMIT and Action.CREATE in rule.actions and may_be_about(rule.resource, kind, Tables())
         for rule in rules

@@ -1,6 +1,6 @@
-"""Patterns and routes that may have something in common: lints are silent where something is found here.
+"""Overlaps between patterns and routes; lints say nothing where an overlap is possible.
 
-So it may be too much, and never too little.
+The answers may report an overlap that doesn't exist, and never miss one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PARAMETER: Final = re.compile(r"\{\w+(:path)?\}")
 
 
 def may_be_about(pattern: ResourcePattern, kind: str, tables: Tables) -> bool:
-    """Tell whether `pattern` may match a resource of the type `kind`."""
+    """Return whether `pattern` may match a resource of the type `kind`."""
     match pattern:
         case OfType(own) | ExactName(own, _):
             return own == kind
@@ -48,7 +48,7 @@ def may_be_about(pattern: ResourcePattern, kind: str, tables: Tables) -> bool:
 
 
 def is_about_all(pattern: ResourcePattern, kind: str, tables: Tables) -> bool:
-    """Tell whether `pattern` certainly matches every resource of the type `kind`, if their names are on one line."""
+    """Return whether `pattern` certainly matches every resource of the type `kind`, if their names are on one line."""
     match pattern:
         case OfType(own):
             return own == kind
@@ -60,23 +60,23 @@ def is_about_all(pattern: ResourcePattern, kind: str, tables: Tables) -> bool:
 
 
 def spellings(kind: str, tables: Tables) -> tuple[str, ...]:
-    """The ways in which a subject may spell the type."""
+    """Return the ways in which a subject may spell the type."""
     return (*tables.types(kind), *(second for second, canonical in TYPE_SYNONYMS.items() if canonical == kind))
 
 
 def routes_of(path: PathPattern, methods: Sequence[str] = ()) -> list[ServedRoute]:
-    """The routes of the server that `path` may match, with one of `methods`; none of those means every method."""
+    """Yield the routes of the server that `path` may match with one of `methods`; no methods means every method."""
     return [served for served in SERVED if (not methods or served.method in methods) and may_match(path, served.path)]
 
 
 def routes_of_rule(rule: RouteRule) -> Iterator[ServedRoute]:
-    """The routes of the server that a rule may be about, one that fits several paths several times."""
+    """Yield the routes of the server that a rule may match; a route may come several times."""
     for path in rule.paths:
         yield from routes_of(path, rule.methods)
 
 
 def may_match(path: PathPattern, template: str) -> bool:
-    """Tell whether `path` may match a path of the route `template`."""
+    """Return whether `path` may match a path of the route `template`."""
     match path:
         case ExactPath(text):
             return _fits(template, text, ends=True)
@@ -88,7 +88,7 @@ def may_match(path: PathPattern, template: str) -> bool:
 
 
 def may_be_below(path: PathPattern, beginning: str) -> bool:
-    """Tell whether `path` may match `beginning`, or what is below it."""
+    """Return whether `path` may match `beginning`, or what is below it."""
     match path:
         case ExactPath(text):
             return text == beginning or text.startswith(f"{beginning}/")
@@ -100,18 +100,18 @@ def may_be_below(path: PathPattern, beginning: str) -> bool:
 
 
 def _may_begin(start: Start, beginning: str) -> bool:
-    """Tell whether a subject with that start may begin with `beginning`."""
+    """Return whether a subject with that start may begin with `beginning`."""
     return start.text.startswith(beginning) or (not start.ends and beginning.startswith(start.text))
 
 
 def _may_fit(start: Start, template: str) -> bool:
-    # `$` also matches in front of a last line break.
+    # `$` also matches before a final line break.
     texts = (start.text, f"{start.text}\n") if start.ends else (start.text,)
     return any(_fits(template, text, ends=start.ends) for text in texts)
 
 
 def _fits(template: str, text: str, *, ends: bool) -> bool:
-    """Tell whether a path of the route begins with `text`, or is `text` if that `ends`."""
+    """Return whether a path of the route begins with `text`, or equals it if `ends`."""
     pieces = _pieces(template)
     for index, piece in enumerate(pieces):
         if not text:
@@ -134,7 +134,7 @@ def _fits(template: str, text: str, *, ends: bool) -> bool:
 
 @lru_cache
 def _pieces(template: str) -> tuple[str, ...]:
-    """The template as literal texts, with `:` for a segment and `:path` for several."""
+    """Return the template as literal texts, with `:` for one segment and `:path` for several."""
     pieces: list[str] = []
     position = 0
     for found in _PARAMETER.finditer(template):

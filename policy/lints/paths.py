@@ -1,4 +1,4 @@
-"""Paths of route rules that no route of this server has."""
+"""Lints of paths in route rules that match no route of this server."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _MOST_TOLD: Final = 20
 
 
 def report_unknown_routes(rules: Sequence[RouteRule], places: Places, findings: Findings) -> set[Span]:
-    """Warn of each path that matches no route, with the nearest one; of paths for later versions in permits alone.
+    """Warn of each path that matches no route, with the nearest route; paths of later versions count in permits only.
 
-    The answer holds the places of all paths that match no route.
+    Returns the places of all paths that match no route.
     """
     unknown: list[tuple[RouteRule, PathPattern, Scalar]] = []
     for rule in rules:
@@ -39,7 +39,7 @@ def report_unknown_routes(rules: Sequence[RouteRule], places: Places, findings: 
 
 
 def _is_odd(path: PathPattern, text: str) -> bool:
-    """Tell whether the path has been pointed out: it never matches, or holds a star that is no wildcard."""
+    """Return whether the path has been reported: it never matches, or holds a star that is no wildcard."""
     if isinstance(path, Regex):
         return not path.valid
     return ".*" in text or "*" in text[:-1]
@@ -63,7 +63,7 @@ def _report(rule: RouteRule, path: PathPattern, scalar: Scalar, findings: Findin
 
 
 def _nearest(path: PathPattern) -> str:
-    """The route, or the beginning of routes, that was probably meant."""
+    """Return the nearest route, or the nearest beginning of routes."""
     if isinstance(path, Regex):
         beginnings = [_beginning_near(start.text) for start in starts(path.pattern)]
         found = list(dict.fromkeys(text.rstrip("/") for text in beginnings if text is not None))
@@ -86,14 +86,14 @@ def _or_below(text: str) -> str:
 
 
 def _beginning_near(text: str) -> str | None:
-    """The beginning of some routes that is nearest to a text that begins none."""
+    """Return the beginning of routes that is nearest to a text that begins none."""
     heads = {served.path.partition("{")[0] for served in SERVED}
     heads |= {head[: place + 1] for head in heads for place, char in enumerate(head) if char == "/" and place}
     return _near(text, [*heads, *(head.rstrip("/") for head in heads)])
 
 
 def _near(text: str, known: Sequence[str]) -> str | None:
-    # Every path begins alike; what tells them apart is behind that.
+    # Every path has the same beginning, so that only the rest is compared.
     tails = {_tail(path): path for path in sorted(set(known)) if _tail(path)}
     close = get_close_matches(_tail(text.lower()), tails, n=1, cutoff=0.6)
     return tails[close[0]] if close else None

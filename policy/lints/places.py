@@ -1,4 +1,4 @@
-"""Where the parts of a policy's rules stand in the file."""
+"""Places in the file of the parts of a policy's rules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from policy.source.document import Mapping, Node, Scalar, Sequence
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The nodes of one policy, which holds no error; `span` is the place of its key, `name` the key."""
+    """The nodes of one policy without errors; `span` is the place of its key, `name` the key."""
 
     name: str
     span: Span
@@ -21,7 +21,7 @@ class Places:
 
     @classmethod
     def of(cls, auth: Mapping, name: str) -> Places | None:
-        """The places of the policy called `name`; None where `auth` has none."""
+        """Return the places of the policy called `name`; None where `auth` has none."""
         entry = auth.entries.get(name)
         if entry is None or not isinstance(entry.node, Sequence):
             return None
@@ -29,7 +29,7 @@ class Places:
 
     @classmethod
     def of_limits(cls, document: Mapping) -> Places | None:
-        """The places of `server.quota.limits`; None where the configuration has none."""
+        """Return the places of `server.quota.limits`; None where the configuration has none."""
         node: Node | None = document
         for key in LIMITS.split("."):
             entry = node.entries.get(key) if isinstance(node, Mapping) else None
@@ -37,24 +37,24 @@ class Places:
         return cls(LIMITS, entry.key_span, node.items) if entry and isinstance(node, Sequence) else None
 
     def short(self, rule: AccessRule | RouteRule) -> str:
-        """`access_policy[3]`, for a sentence."""
+        """Return `access_policy[3]`, for a message."""
         return f"`{self.name}[{rule.index}]`"
 
     def named(self, rule: AccessRule | RouteRule) -> str:
-        """`access_policy[3]` (line 41), for a sentence."""
+        """Return `access_policy[3]` (line 41), for a message."""
         return f"{self.short(rule)} (line {rule.span.line})"
 
     def scope(self, rule: AccessRule | RouteRule, key: str) -> tuple[Scalar, ...]:
-        """The texts of a key below `permit` or `forbid`, in their order."""
+        """Return the texts of a key below `permit` or `forbid`, in their order."""
         return _texts(_below(self.items[rule.index], rule.effect, key))
 
     def conditions(self, rule: AccessRule | RouteRule) -> tuple[Scalar, ...]:
-        """The texts of `when` or `unless`: one for each of the rule's conditions, in their order."""
+        """Return the texts of `when` or `unless`, one for each condition, in their order."""
         return _texts(_below(self.items[rule.index], rule.conditions.clause)) if rule.conditions else ()
 
 
 def listed(names: abc.Sequence[str], most: int = 3) -> str:
-    """`a`, `a and b`, `a, b and c`; of more than `most`, the first ones and a number."""
+    """Return `a`, `a and b`, `a, b and c`; beyond `most` texts, the first ones and the number of the others."""
     shown = list(names) if len(names) <= most else [*names[: most - 1], f"{len(names) - most + 1} more"]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 

@@ -1,4 +1,4 @@
-"""What rules are about, in a form that can be compared.
+"""Reaches: the subjects of rules, in a form that can be compared.
 
 A reach is verbs times places. A verb is an action or a method; a place is one pattern for one principal, or one path
 pattern. Both name everything that certainly contains them; patterns whose relation isn't obvious count as unrelated.
@@ -71,7 +71,7 @@ class Reach:
 
 
 def access_reach(rule: AccessRule, tables: Tables) -> Reach:
-    """The reach of an access rule; it has no places if the rule's pattern never matches."""
+    """Return the reach of an access rule; it has no places if the rule's pattern never matches."""
     verbs = tuple((str(action),) for action in rule.actions)
     if isinstance(rule.resource, Regex) and not rule.resource.valid:
         return Reach(verbs, ())
@@ -87,14 +87,14 @@ def access_reach(rule: AccessRule, tables: Tables) -> Reach:
 
 
 class RouteReaches:
-    """The reaches of route rules; it knows the lengths of all prefixes, so that finding wider ones is cheap."""
+    """The reaches of route rules; the lengths of all prefixes are kept, so that finding wider ones is cheap."""
 
     def __init__(self, rules: Sequence[RouteRule]) -> None:
         paths = (plain for rule in rules for path in rule.paths if _is_valid(path) for plain in _paths(path))
         self._lengths = {len(path.prefix) for path in paths if isinstance(path, PathPrefix)}
 
     def of(self, rule: RouteRule) -> Reach:
-        """The reach of one rule; patterns that never match have no place in it."""
+        """Return the reach of one rule; patterns that never match have no place in it."""
         verbs = tuple((method, _ANY_METHOD) for method in rule.methods) or ((_ANY_METHOD,),)
         return Reach(verbs, tuple(tuple(self._places(path)) for path in rule.paths if _is_valid(path)))
 
@@ -114,7 +114,7 @@ def _is_valid(path: PathPattern) -> bool:
 
 
 def type_of(pattern: ResourcePattern, tables: Tables) -> str | None:
-    """The resource type that every match has; `sql_record` for records of any table; None if that isn't certain."""
+    """Return the resource type of every match, `sql_record` for records of any table; None if it isn't certain."""
     match pattern:
         case OfType(type=kind) | ExactName(type=kind):
             return kind
@@ -127,7 +127,7 @@ def type_of(pattern: ResourcePattern, tables: Tables) -> str | None:
 
 
 def _resources(pattern: ResourcePattern, tables: Tables) -> tuple[ResourcePattern, ...]:
-    """Patterns that together match the same; of a regex for types or single names, these."""
+    """Return patterns that together match the same; those of a regex for types or single names."""
     if not isinstance(pattern, Regex):
         return (pattern,)
     plain = [_resource(start, pattern, tables) for start in starts(pattern.pattern)]
@@ -135,7 +135,7 @@ def _resources(pattern: ResourcePattern, tables: Tables) -> tuple[ResourcePatter
 
 
 def _resource(start: Start, pattern: Regex, tables: Tables) -> ResourcePattern | None:
-    """The type or name that is all that `pattern` matches with that start; None where it is none or less."""
+    """Return the type or name that is exactly what `pattern` matches with that start; None if there is none."""
     text = start.text
     kind = _type_of_start(text)
     if start.ends:
@@ -150,13 +150,13 @@ def _resource(start: Start, pattern: Regex, tables: Tables) -> ResourcePattern |
 
 
 def _name_in(text: str, kind: str) -> str | None:
-    """The text behind the type in a subject; None where `text` doesn't reach so far."""
+    """Return the text behind the type in a subject; None where `text` is shorter."""
     heads = (f"{spelling}::" for spelling in (kind, *TYPE_SYNONYMS))
     return next((text.removeprefix(head) for head in heads if text.startswith(head)), None)
 
 
 def _paths(path: PathPattern) -> tuple[PathPattern, ...]:
-    """Patterns that together match the same; of a regex for single paths and all below some, these."""
+    """Return patterns that together match the same; those of a regex for single paths and path prefixes."""
     if not isinstance(path, Regex):
         return (path,)
     plain = [_path(start, path) for start in starts(path.pattern)]
@@ -164,7 +164,7 @@ def _paths(path: PathPattern) -> tuple[PathPattern, ...]:
 
 
 def _path(start: Start, path: Regex) -> PathPattern | None:
-    """The path or prefix that is all that `path` matches with that start; None where it is none or less."""
+    """Return the path or prefix that is exactly what `path` matches with that start; None if there is none."""
     text = start.text
     matches_itself = re.match(path.pattern, text) is not None
     if start.ends:
@@ -173,7 +173,7 @@ def _path(start: Start, path: Regex) -> PathPattern | None:
         return None
     if not text:
         return Everything()
-    # No path but `/` ends in a slash, so that whatever begins with one goes on behind it.
+    # No path but `/` ends in a slash, so that a path with such a prefix is longer than it.
     return PathPrefix(text) if matches_itself or text.endswith("/") else None
 
 

@@ -1,4 +1,4 @@
-"""What a policy says without meaning it: warnings about rules that are valid."""
+"""Lints of conditional forbids that anonymous callers escape."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _Key: TypeAlias = Everything | ExactPath | PathPrefix | str
 
 
 def report_skipped_forbids(rules: Sequence[RouteRule], authentication: bool, findings: Findings) -> None:
-    """Warn of each conditional `forbid` that a caller without an identity escapes into a wider, open `permit`.
+    """Warn of each conditional `forbid` that an anonymous caller escapes into a wider, open `permit`.
 
     While authentication isn't configured, every conditional rule is skipped; while it is, only the public routes are
     open to a caller without a token.
@@ -54,7 +54,7 @@ def report_skipped_forbids(rules: Sequence[RouteRule], authentication: bool, fin
 
 
 class _Unconditional:
-    """The unconditional rules, found by what they cover: policies may have thousands of them."""
+    """The unconditional rules, indexed by what they cover, since policies may have thousands of them."""
 
     def __init__(self, rules: Sequence[RouteRule]) -> None:
         self._rules = rules
@@ -68,7 +68,7 @@ class _Unconditional:
                     self._indexes[method, _key(path)].append(rule.index)
 
     def opening(self, index: int, path: PathPattern, methods: Sequence[str]) -> RouteRule | None:
-        """The permit that decides about all of `path` for one of `methods` once the rule at `index` is skipped."""
+        """Return the permit that decides all of `path` for one of `methods` once the rule at `index` is skipped."""
         for method in methods:
             later = [found for key in self._wider(path) if (found := self._first_after(index, method, key)) is not None]
             if later and self._rules[min(later)].effect is Effect.PERMIT:
@@ -81,7 +81,7 @@ class _Unconditional:
         return indexes[place] if place < len(indexes) else None
 
     def _wider(self, path: PathPattern) -> Iterator[_Key]:
-        """What covers every path of `path`; a regex is taken to be covered by itself and by everything alone."""
+        """Yield the keys that cover every path of `path`; a regex is covered by itself and by everything only."""
         yield Everything()
         yield _key(path)
         text = path.path if isinstance(path, ExactPath) else path.prefix if isinstance(path, PathPrefix) else ""
@@ -105,7 +105,7 @@ def _shown(path: PathPattern) -> str:
 
 
 def _public_paths(rule: RouteRule) -> tuple[PathPattern, ...]:
-    """The public routes that `rule` is about; a regex isn't tried."""
+    """Return the public routes that `rule` matches; a regex isn't tried."""
     if rule.methods and "GET" not in rule.methods:
         return ()
     public = [route.path for route in PUBLIC_ROUTES]
@@ -124,7 +124,7 @@ def _is_about(pattern: PathPattern, path: str) -> bool:
 
 
 def _escaped_by_anonymous(rule: RouteRule) -> bool:
-    """Whether the rule's conditions let go of a caller who has no attributes."""
+    """Return whether the rule's conditions fail for a caller without attributes."""
     if rule.conditions is None:
         return False
     holds = [_holds_for_anonymous(condition) for condition in rule.conditions.conditions]

@@ -1,4 +1,4 @@
-"""Words that differ from another rule's in case alone, and so are other words: everything is compared as it is."""
+"""Lints of words that differ in case only, and so are different words: comparison is exact."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _HINT: Final = "write both the same way, unless they are meant to be two"
 
 
 def report_case(written: Written, unknown: Collection[str], findings: Findings) -> None:
-    """Warn of each spelling of a principal, an attribute or a value that differs from an earlier one in case alone.
+    """Warn of each principal, attribute or value that differs from an earlier one in case only.
 
-    `unknown` are attributes of which something else has been said.
+    `unknown` are attributes reported already.
     """
     first: dict[tuple[str, str], tuple[str, str]] = {}
     told: set[tuple[str, str]] = set()
@@ -30,7 +30,7 @@ def report_case(written: Written, unknown: Collection[str], findings: Findings) 
 
 
 def _words(written: Written, unknown: Collection[str]) -> Iterator[tuple[str, str, Scalar, str]]:
-    """Each word of a rule: of which kind it is, the word, where it stands, and the name of its rule."""
+    """Yield each word of a rule: its kind, the word, its place, and the name of the rule."""
     for rule, places in written:
         if isinstance(rule, AccessRule) and rule.principal is not None:
             for scalar in places.scope(rule, "principal"):

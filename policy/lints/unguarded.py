@@ -1,7 +1,7 @@
-"""Permits that let everyone do what is for the owner: read or change every record, change anything, or do everything.
+"""Lints of permits that give everyone an owner's rights: to read or change every record, or to do anything.
 
-A permit is reported if each caller with a token meets its conditions, about things that belong to others. Earlier
-rules that forbid some of it are named; a permit of which they may leave nothing is not reported.
+A permit is reported if every authenticated caller meets its conditions, for resources of others. Earlier rules that
+forbid some of it are named; a permit of which they may leave nothing is not reported.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CHANGES: Final = (Action.UPDATE, Action.DELETE)
 
 @dataclass(frozen=True, slots=True)
 class Callers:
-    """The attributes that callers can have, None where any; `guarded` says that guardrails may deny anything."""
+    """The attributes that callers can have, None for any; `guarded` says that guardrails may deny."""
 
     attributes: Collection[str] | None
     guarded: bool
@@ -43,9 +43,9 @@ def report_unguarded_permits(
     places: Places,
     findings: Findings,
 ) -> None:
-    """Warn of each permit that lets everyone do what is for the owner, once, at the action.
+    """Warn once, at the action, of each permit that gives everyone an owner's rights.
 
-    `idle` are the places of rules that never decide; `tables` are the names of the record tables.
+    `idle` are the indices of rules that never decide; `tables` are the names of the record tables.
     """
     known = _Known(callers.attributes)
     forbids = _Forbids(known, tables, guarded=callers.guarded)
@@ -59,7 +59,7 @@ def report_unguarded_permits(
 
 
 def _has_no_table(rule: AccessRule, tables: Tables) -> bool:
-    """Tell whether the rule is about records of a table that there isn't."""
+    """Return whether the rule is about records of a table that doesn't exist."""
     match rule.resource:
         case OfType(kind) | ExactName(kind, _):
             return kind.startswith(RECORD_PREFIX) and kind.removeprefix(RECORD_PREFIX) not in tables.names
@@ -67,13 +67,13 @@ def _has_no_table(rule: AccessRule, tables: Tables) -> bool:
 
 
 class _Known:
-    """The facts that are certain of a caller and a thing."""
+    """The facts that are certain about a caller and a resource."""
 
     def __init__(self, attributes: Collection[str] | None) -> None:
         self._attributes = attributes
 
     def of_caller(self, fact: Fact) -> bool | None:
-        """Of a caller with a token, whatever it asks for."""
+        """Return the value of `fact` for an authenticated caller and any resource; None if it isn't known."""
         kind, attribute, _, holds = fact
         if kind == "authenticated":
             return holds
@@ -82,38 +82,38 @@ class _Known:
         return None
 
     def of_other(self, fact: Fact) -> bool | None:
-        """Of a caller with a token and a thing that another one has made."""
+        """Return the value of `fact` for an authenticated caller and a resource that another one owns."""
         kind, _, _, holds = fact
         return not holds if kind in {"owner", "unowned", "config"} else self.of_caller(fact)
 
-    def of_stranger(self, fact: Fact) -> bool:
-        """Of such a caller who has no attributes at all."""
+    def of_bare_caller(self, fact: Fact) -> bool:
+        """Return the value of `fact` for such a caller without any attributes."""
         found = self.of_other(fact)
         return not fact[3] if found is None else found
 
     def of_maker(self, fact: Fact) -> bool | None:
-        """Of a caller with a token and a thing that it is about to make."""
+        """Return the value of `fact` for an authenticated caller and a resource that it is about to create."""
         kind, _, _, holds = fact
         if kind == "owner":
             return holds
         return not holds if kind in {"unowned", "config"} else self.of_caller(fact)
 
     def of_bare_maker(self, fact: Fact) -> bool:
-        """Of such a caller who has no attributes at all."""
+        """Return the value of `fact` for such a caller without any attributes."""
         found = self.of_maker(fact)
         return not fact[3] if found is None else found
 
 
 @dataclass(frozen=True, slots=True)
 class _Forbid:
-    """A rule that may forbid a caller something; `surely` says that it does so to each caller without attributes."""
+    """A rule that may forbid something; `surely` says that it does for every caller without attributes."""
 
     rule: AccessRule
     surely: bool
 
 
 class _Forbids:
-    """The rules met so far that may forbid something, found by action and type; `guarded` as above."""
+    """The rules so far that may forbid something, indexed by action and type; `guarded` as in `Callers`."""
 
     def __init__(self, known: _Known, tables: Tables, *, guarded: bool) -> None:
         self.guarded = guarded
@@ -123,14 +123,14 @@ class _Forbids:
         self._named: dict[tuple[Action, str], dict[str, list[_Forbid]]] = defaultdict(dict)
 
     def add(self, rule: AccessRule) -> None:
-        """Remember a rule."""
+        """Add a rule."""
         cases = _cases(rule)
         kinds = [kind for kind in _KINDS if may_be_about(rule.resource, kind, self.tables)]
         for action in rule.actions:
             made = action is Action.CREATE
             if not may_hold(cases, self._known.of_maker if made else self._known.of_other):
                 continue
-            surely = holds_for_all(cases, self._known.of_bare_maker if made else self._known.of_stranger)
+            surely = holds_for_all(cases, self._known.of_bare_maker if made else self._known.of_bare_caller)
             forbid = _Forbid(rule, surely and not rule.names_callers)
             for kind in kinds:
                 if isinstance(rule.resource, ExactName):
@@ -139,14 +139,14 @@ class _Forbids:
                     self._wide[action, kind].append(forbid)
 
     def concerning(self, rule: AccessRule, action: Action, kind: str) -> list[_Forbid]:
-        """Those that may forbid a caller this action on things of the type that `rule` permits it on."""
+        """Return those that may forbid this action on resources of the type that `rule` permits it on."""
         wide, named = self._wide.get((action, kind), []), self._named.get((action, kind), {})
         if isinstance(rule.resource, ExactName) and kind != "model":  # a model has several names
             return [*wide, *named.get(rule.resource.name, ())]
         return [*wide, *chain.from_iterable(named.values())]
 
     def leave_something(self, rule: AccessRule, forbids: Sequence[_Forbid]) -> bool:
-        """Tell whether a caller without attributes, whom no rule names, may do it to things of which none is named."""
+        """Return whether a caller that has no attributes, and that no rule names, may act on an unnamed resource."""
         named = isinstance(rule.resource, ExactName)
         return not any(
             forbid.surely and (named or not isinstance(forbid.rule.resource, ExactName)) for forbid in forbids
@@ -154,7 +154,7 @@ class _Forbids:
 
 
 def _report(rule: AccessRule, known: _Known, forbids: _Forbids, places: Places, findings: Findings) -> None:
-    """Warn of one permit in the strongest words that are certain."""
+    """Warn of one permit with the strongest statement that is certain."""
     tables = forbids.tables
     cases = cases_of(rule.conditions, Effect.PERMIT)
     for_all = holds_for_all(cases, known.of_caller)
@@ -183,7 +183,9 @@ def _report(rule: AccessRule, known: _Known, forbids: _Forbids, places: Places, 
 def _opened(
     rule: AccessRule, forbids: _Forbids, actions: Collection[Action], kinds: Sequence[str]
 ) -> dict[Action, list[AccessRule]]:
-    """The actions that the rule opens for everyone on some of `kinds`, each with the rules that make exceptions."""
+    """Yield the actions that the rule opens for everyone on some of `kinds`, each with the rules that make
+    exceptions.
+    """
     opened: dict[Action, list[AccessRule]] = {}
     for action in [action for action in rule.actions if action in actions]:
         concerning = [forbids.concerning(rule, action, kind) for kind in kinds]
@@ -193,12 +195,12 @@ def _opened(
 
 
 def _first(rule: AccessRule, opened: Collection[str], places: Places) -> Span:
-    """The place of the first action that is open."""
+    """Return the place of the first action that is open."""
     return next(scalar.span for scalar in places.scope(rule, "actions") if scalar.text in opened)
 
 
 def _exceptions(opened: dict[Action, list[AccessRule]], forbids: _Forbids, places: Places) -> str:
-    """The end of a sentence that names what may still forbid some of it; empty where nothing does."""
+    """Return the end of a sentence that names what may still forbid some of it; empty where nothing does."""
     found = {rule.index: rule for each in opened.values() for rule in each}
     names = [places.named(found[index]) for index in sorted(found)]
     if forbids.guarded:
@@ -207,14 +209,14 @@ def _exceptions(opened: dict[Action, list[AccessRule]], forbids: _Forbids, place
 
 
 def _records_of(rule: AccessRule, tables: Tables) -> tuple[str, ...]:
-    """The types of stored records of which the rule is about all."""
+    """Return the types of stored records that the rule matches completely."""
     if isinstance(rule.resource, OfType):
         return (rule.resource.type,) if rule.resource.type.startswith(RECORD_PREFIX) else ()
     return tuple(kind for kind in _RECORDS if is_about_all(rule.resource, kind, tables))
 
 
 def _kinds_of(rule: AccessRule, tables: Tables) -> tuple[str, ...]:
-    """The types that the rule is about, where it is a type, a name or all of several types."""
+    """Return the types that the rule matches, where its pattern is a type, a name or all of several types."""
     if isinstance(rule.resource, OfType | ExactName):
         return (rule.resource.type,)
     return tuple(kind for kind in _KINDS if is_about_all(rule.resource, kind, tables))
@@ -241,7 +243,7 @@ def _remedy(rule: AccessRule) -> str:
 
 
 def _cases(rule: AccessRule) -> list[Case]:
-    """The cases in which a rule applies, with what follows from each; without impossible ones."""
+    """Return the possible cases in which a rule applies, each with the facts that follow."""
     named = rule.names_callers
     certain = (consequences(case, named) for case in cases_of(rule.conditions, rule.effect))
     return [facts for facts in certain if facts is not None]

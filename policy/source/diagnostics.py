@@ -1,4 +1,4 @@
-"""What is wrong with a file, where, and what to do about it."""
+"""Diagnostics of a file: a message, its place and a hint, and the collection of all of them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Diagnostic:
 
 
 class InvalidDocument(Exception):
-    """A file can't be used; carries every finding, warnings included, in the order of their places."""
+    """Raised for a file that can't be used; carries every finding, warnings included, in the order of their places."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         self.diagnostics = tuple(sorted(diagnostics, key=lambda found: (found.span, found.message)))
@@ -61,23 +61,23 @@ class Findings:
 
     @property
     def has_errors(self) -> bool:
-        """Whether one of the findings stops the load."""
+        """True if one of the findings stops the load."""
         return any(found.severity is Severity.ERROR for found in self.diagnostics)
 
     def add(self, severity: Severity, code: str, span: Span, message: str, hint: str = "") -> None:
-        """Record something whose weight the caller decides."""
+        """Add a finding with a given severity."""
         self.diagnostics.append(Diagnostic(severity, code, message, span, hint))
 
     def error(self, code: str, span: Span, message: str, hint: str = "") -> None:
-        """Record something that stops the load."""
+        """Add an error, which stops the load."""
         self.add(Severity.ERROR, code, span, message, hint)
 
     def warning(self, code: str, span: Span, message: str, hint: str = "") -> None:
-        """Record something that the writer should look at."""
+        """Add a warning."""
         self.add(Severity.WARNING, code, span, message, hint)
 
     def extend(self, other: Findings) -> None:
-        """Take over what `other` has found."""
+        """Add the findings of `other`."""
         self.diagnostics.extend(other.diagnostics)
 
     def raise_errors(self) -> None:
@@ -87,17 +87,19 @@ class Findings:
 
 
 def visible(text: str) -> str:
-    """`text` with every character that a terminal would obey or hide written as an escape."""
+    """Return `text` with every character that a terminal would interpret or hide written as an escape."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
 def quoted(text: str) -> str:
-    """`text` in backticks for a message: on one line, made visible and cut to 80 characters."""
+    """Return `text` in back-quotes for a message: on one line, made visible and cut to 80 characters."""
     return f"`{visible(text if len(text) <= 80 else text[:79] + '…')}`"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint that names the known word nearest to `word`, whatever its case, or else all known ones; empty if none."""
+    """Return a hint with the known word nearest to `word`, case ignored, else with all known ones; empty if there are
+    none.
+    """
     choices = {choice.lower(): choice for choice in sorted(known)}
     if not choices:
         return ""

@@ -1,4 +1,4 @@
-"""A YAML file as a tree of nodes that know their places; it is never turned into Python objects by YAML's own rules."""
+"""YAML documents as a tree of nodes with their places; PyYAML's own object construction is never used."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LONGEST_NUMBER: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """One value: `text` as written (escapes resolved), `value` as YAML 1.1 understands it (`no` is False).
+    """One value: `text` as written (escapes resolved), `value` as YAML 1.1 defines it (`no` is False).
 
     `quoted` says that it stands in quotes or in a block, so that `value` is `text`. Dates stay text.
     """
@@ -55,7 +55,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """Keys, all of them text, and what they hold, in the order written."""
+    """Keys, all of them text, with their values, in the order written."""
 
     entries: dict[str, Entry]
     span: Span
@@ -65,7 +65,7 @@ Node: TypeAlias = Scalar | Sequence | Mapping
 
 
 def read_document(path: Path, name: str | None = None) -> Mapping:
-    """The tree of the file at `path`; `name` is what diagnostics call it (default: the path as given).
+    """Return the tree of the file at `path`; `name` is what diagnostics call it (default: the path as given).
 
     Raises `InvalidDocument` for a file that can't be read, and as `parse_document` does.
     """
@@ -75,7 +75,7 @@ def read_document(path: Path, name: str | None = None) -> Mapping:
 
 @collector_at_rest()
 def parse_document(text: str, name: str) -> Mapping:
-    """The tree of one YAML document whose top level is a mapping; diagnostics call it `name`.
+    """Return the tree of one YAML document whose top level is a mapping; diagnostics call it `name`.
 
     Raises `InvalidDocument` for bad YAML, control characters, tabs that indent, duplicate or non-text keys, merge keys,
     tags, several documents, and anything beyond `SIZE_LIMIT`, `DEPTH_LIMIT` or `NODE_LIMIT`.
@@ -98,7 +98,7 @@ _Start: TypeAlias = yaml.ScalarEvent | yaml.SequenceStartEvent | yaml.MappingSta
 
 @dataclass(frozen=True, slots=True)
 class _Anchored:
-    """What an alias stands for: how many values it repeats, and how many levels they take below the first."""
+    """The value that an alias repeats: the number of its nodes, and the levels that they take below the first."""
 
     node: Node
     size: int
@@ -106,7 +106,7 @@ class _Anchored:
 
 
 class _Composer:
-    """Builds the tree from the parser's events, so that every limit holds before memory is spent."""
+    """Builds the tree from the parser's events, so that every limit holds before memory is used."""
 
     def __init__(self, text: str, name: str) -> None:
         self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.CSafeLoader)
@@ -130,7 +130,7 @@ class _Composer:
     def _node(self, event: yaml.Event, depth: int) -> Node:
         if isinstance(event, yaml.AliasEvent):
             return self._aliased(event, depth)
-        start = cast(_Start, event)  # the parser yields nothing else where a value is due
+        start = cast(_Start, event)  # the parser yields no other event where a value is due
         if start.tag is not None:
             self._error("tag", event, "a tag (`!…`) stands here", "remove it: quotes make a text")
         self._count(1, depth, event)
@@ -227,7 +227,7 @@ _CONSTRUCTORS: Final = {
 
 
 def plain_value(text: str) -> str | int | float | bool | None:
-    """What YAML 1.1 takes the unquoted `text` for; dates, and numbers of more than 64 characters, stay text."""
+    """Return what YAML 1.1 makes of the unquoted `text`; dates, and numbers of more than 64 characters, stay text."""
     if len(text) > _LONGEST_NUMBER:
         return text
     if text.isdigit() and text.isascii() and text[0] != "0":
@@ -265,7 +265,7 @@ def _broken(error: yaml.MarkedYAMLError, text: str, name: str) -> InvalidDocumen
     story = f"{error.context or ''} {problem}"
     hint = next((hint for fragment, hint in _YAML_HINTS if fragment in story), "")
     marks, end = [error.problem_mark, error.context_mark], len(text.rstrip())
-    # What lacks its end, or its colon, is best shown where it starts.
+    # An unclosed value, or one without its colon, is reported where it starts.
     if "expected ':'" in problem:
         marks.reverse()
     mark = next((mark for mark in marks if mark is not None and mark.index < end), None)
@@ -274,7 +274,7 @@ def _broken(error: yaml.MarkedYAMLError, text: str, name: str) -> InvalidDocumen
 
 
 class _Mark(Protocol):
-    """What both of PyYAML's kinds of mark have; they count from 0."""
+    """The part that both of PyYAML's kinds of mark share; they count from 0."""
 
     line: int
     column: int

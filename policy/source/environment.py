@@ -1,4 +1,4 @@
-"""`${env.NAME}` in configuration values: what the environment makes of a text."""
+"""Environment variables in configuration values: `${env.NAME}` and its forms with a default."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _ORDINARY: Final = re.compile(rf"\$\{{(?!env\.){_NAME}(?::?[-+=?][^}}]*)?\}}")
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Variables that a text needs and the environment lacks; no name twice, in the order of the text."""
+    """Raised for variables that a text needs and the environment lacks; each name once, in the order of the text."""
 
     names: tuple[str, ...]
 
 
 def substitute(text: str, environ: Mapping[str, str]) -> str | Missing | None:
-    """`text` with its expressions replaced, once: what a variable holds is never expanded again.
+    """Return `text` with its expressions replaced once; the value of a variable is never expanded again.
 
     An empty variable counts as unset; `:+` without a text stands for the variable's own value. A text that is one whole
-    expression may give None; inside a longer text an absent value is empty. Raises `ValueError` with one sentence for
-    an expression that can't be understood, and for one whose default holds a brace, since its first `}` ends it.
+    expression may give None; inside a longer text an absent value is empty. Raises `ValueError` with one sentence for a
+    malformed expression, and for one whose default holds a brace, since its first `}` ends it.
     """
     missing: dict[str, None] = {}
 
@@ -54,27 +54,27 @@ def substitute(text: str, environ: Mapping[str, str]) -> str | Missing | None:
 
 
 def has_expression(text: str) -> bool:
-    """Whether `text` holds an `${env.…}` expression, well-formed or not."""
+    """Return whether `text` holds an `${env.…}` expression, well-formed or not."""
     return _OPENING in text
 
 
 def looks_like_expression(text: str) -> bool:
-    """Whether `text` holds a variable as shells write it: `${NAME}` or `${NAME:-other}`, here ordinary text."""
+    """Return whether `text` holds a variable as shells write it: `${NAME}` or `${NAME:-other}`, here ordinary text."""
     return _ORDINARY.search(text) is not None
 
 
 def empty_conditionals(text: str) -> tuple[str, ...]:
-    """The variables of `${env.NAME:+}`: their own value, which `:=` says better."""
+    """Return the variables of `${env.NAME:+}`, which stands for their own value and is better written `:=`."""
     return tuple(re.findall(rf"\$\{{env\.({_NAME}):\+\}}", text))
 
 
 def about_empty_conditional(name: str) -> tuple[str, str]:
-    """The message and the hint of a warning about `${env.NAME:+}` where NAME is set."""
+    """Return the message and the hint of a warning about `${env.NAME:+}` where NAME is set."""
     return f"`${{env.{name}:+}}` gives the value of `{name}`", f"`${{env.{name}:=}}` says the same, and is meant for it"
 
 
 def _parsed(body: str) -> tuple[str, str | None, str]:
-    """Name, operator (`:=`, `:+` or None) and operand of the expression with that body."""
+    """Return the name, operator (`:=`, `:+` or None) and operand of an expression's body."""
     found = _BODY.fullmatch(body)
     if found is None or _OPENING in body:
         raise ValueError(_complaint(body))
@@ -100,17 +100,17 @@ def _refuse_unclosed(text: str) -> None:
 
 
 def _without_operand(expression: str) -> str:
-    """An expression with an ellipsis for its default, which may be a secret."""
+    """Return the expression with an ellipsis for its default, which may be a secret."""
     return _OPERAND.sub("…", expression, count=1)
 
 
 def _refuse_cut(text: str) -> None:
-    """Refuse a text or a default that goes on behind the first `}`, which ends its expression for us."""
+    """Raise for a text or a default that continues after the first `}`, which ends its expression."""
     opened, position = 0, 0
     operand: str | None = None
     expressions = list(_EXPRESSION.finditer(text))
     if any(_OPENING in found["body"] for found in expressions):
-        return  # of which another sentence speaks
+        return  # reported by another message
     for found in expressions:
         opened, cut = _unpaired(text, position, found.start(), opened)
         _refuse_leftover(operand, cut)
@@ -124,7 +124,7 @@ def _refuse_cut(text: str) -> None:
 
 
 def _unpaired(text: str, start: int, end: int, opened: int) -> tuple[int, int | None]:
-    """How many braces are open at `end`, and where the first `}` without a `{` is."""
+    """Return how many braces are open at `end`, and the place of the first `}` without a `{`."""
     for position in range(start, end):
         if text[position] == "{":
             opened += 1

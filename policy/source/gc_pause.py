@@ -1,4 +1,4 @@
-"""Making many objects at once."""
+"""A pause of the garbage collector while many objects are made."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def collector_at_rest() -> Iterator[None]:
-    """Let the garbage collector rest, as a context or a decorator.
+    """Disable the garbage collector for the time of a `with` block or a decorated call.
 
-    For work that makes many objects and no cycles: the collector would look through all of them again and again, which
-    takes as long as the work itself for a policy of ten thousand rules.
+    For work that makes many objects and no cycles: for a policy of ten thousand rules the collector would take as long
+    as the work itself.
     """
     was_enabled = gc.isenabled()
     gc.disable()

@@ -1,4 +1,4 @@
-"""Diagnostics for people, with the line that they are about, and for machines."""
+"""Output of diagnostics: for people, with the source line, and for machines, as JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MASK: Final = "***"
 
 
 def render(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], color: bool) -> str:
-    """The diagnostics as text, in the order of their places, each once and without a final newline.
+    """Return the diagnostics as text, in the order of their places, each once and without a final newline.
 
     `sources` maps the names of files to their text; a diagnostic about another file is shown without its line.
     """
@@ -32,7 +32,7 @@ def render(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], color:
 
 
 def as_json(diagnostic: Diagnostic) -> dict[str, str | int]:
-    """The diagnostic as a flat JSON object: severity, code, message, hint, file, line and column."""
+    """Return the diagnostic as a flat JSON object: severity, code, message, hint, file, line and column."""
     return {
         "severity": diagnostic.severity.value,
         "code": diagnostic.code,
@@ -45,7 +45,7 @@ def as_json(diagnostic: Diagnostic) -> dict[str, str | int]:
 
 
 class _Source:
-    """The lines of a file, with what diagnostics, which end up in logs, don't show of them."""
+    """The lines of a file, and the parts that diagnostics, which end up in logs, must not show."""
 
     def __init__(self, text: str) -> None:
         plain = text.removeprefix("\ufeff").replace("\r\n", "\n")
@@ -53,7 +53,7 @@ class _Source:
         self._secrets = secret_places(plain)
 
     def hidden(self, line: int) -> list[tuple[int, int]]:
-        """The columns of a line (from 0) that hold secrets."""
+        """Return the columns of a line (from 0) that hold secrets."""
         return self._secrets.get(line, [])
 
 
@@ -73,8 +73,8 @@ def _rendered(found: Diagnostic, source: _Source | None, color: bool) -> str:
 
 
 def _excerpt(line: str, offset: int, hidden: list[tuple[int, int]]) -> tuple[str, str]:
-    """What is shown of `line`, in two parts: up to `offset`, and from there on; nothing of what is `hidden`."""
-    # A line may be megabytes long: what is far from the place isn't even looked at.
+    """Return the shown part of `line` before and after `offset`, without what is `hidden`."""
+    # A line may be megabytes long: only the part near the place is read.
     first = max(0, offset - _LOOK_BACK)
     near, offset = _masked(
         line[first : offset + LINE_WIDTH], offset - first, [(a - first, b - first) for a, b in hidden]
@@ -87,7 +87,7 @@ def _excerpt(line: str, offset: int, hidden: list[tuple[int, int]]) -> tuple[str
 
 
 def _masked(text: str, offset: int, hidden: list[tuple[int, int]]) -> tuple[str, int]:
-    """`text` with stars in place of what is hidden, and where the character at `offset` is then."""
+    """Return `text` with stars in place of what is hidden, and the new position of the character at `offset`."""
     parts: list[str] = []
     done, moved = 0, offset
     for first, last in _united([*hidden, *hidden_in_addresses(text)]):
@@ -102,7 +102,7 @@ def _masked(text: str, offset: int, hidden: list[tuple[int, int]]) -> tuple[str,
 
 
 def _united(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The spans in their order, those that overlap as one."""
+    """Return the spans in their order, overlapping ones merged."""
     found: list[tuple[int, int]] = []
     for first, last in sorted(spans):
         if found and first < found[-1][1]:
@@ -113,7 +113,7 @@ def _united(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _width(text: str) -> int:
-    """How many columns a terminal needs for `text`."""
+    """Return the number of columns that a terminal needs for `text`."""
     wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
     return len(text) + wide - sum(unicodedata.combining(char) > 0 for char in text)
 

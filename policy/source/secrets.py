@@ -1,4 +1,4 @@
-"""Where a file holds what no message may show: values of secrets, user names, passwords and queries in addresses."""
+"""Parts of a file that no message may show: values of secrets; user names, passwords and queries in addresses."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _QUERY: Final = re.compile(r"""[?&][\w.-]+=([^\s"'<>&]+)""")
 
 
 def is_secret(key: str, value: str = "") -> bool:
-    """Whether the value of `key` may be a secret; `value` is what the file says there."""
+    """Return whether the value of `key` may be a secret; `value` is what the file says there."""
     if not _names_a_secret(key) or value.lower() in _PLAIN:
         return False
     return not (key.endswith("s") and value.isdigit())
@@ -84,7 +84,7 @@ def _names_a_secret(key: str) -> bool:
 
 
 def secret_places(text: str) -> Places:
-    """The places of the values of secrets in a file; of one that is no YAML, those up to there, and guesses behind."""
+    """Return the places of the values of secrets in a file; after a YAML error, the rest is guessed line by line."""
     found: Places = {}
     reached = 0
     if len(text) <= _LARGEST:
@@ -96,7 +96,7 @@ def secret_places(text: str) -> Places:
 
 
 def _guessed(line: str) -> Iterator[tuple[int, int]]:
-    """The columns of what may be secret in a line that couldn't be read."""
+    """Return the columns of possible secrets in a line that couldn't be parsed."""
     for written in _BY_LINE.finditer(line):
         if written["certain"] is None and is_secret(written["key"], written["open"] or ""):
             if written["closed"] is None:
@@ -106,7 +106,7 @@ def _guessed(line: str) -> Iterator[tuple[int, int]]:
 
 
 def hidden_in_addresses(line: str) -> Iterator[tuple[int, int]]:
-    """The columns of user names, passwords, queries and fragments in the addresses of a line."""
+    """Return the columns of user names, passwords, queries and fragments in the addresses of a line."""
     for found in _ADDRESS.finditer(line):
         start, address = found.start(1), found[1].rstrip(",}]")
         before = max(address.rfind("@"), 0)
@@ -118,7 +118,7 @@ def hidden_in_addresses(line: str) -> Iterator[tuple[int, int]]:
 
 
 def _of_yaml(text: str, found: Places) -> int:
-    """Add the places of a file's secrets; the line up to which it could be read."""
+    """Add the places of a file's secrets; return the line up to which it could be parsed."""
     reached = 0
     parents: list[list[Any]] = []  # for each open collection: whether it is secret, and its key if one was read
     lines = text.split("\n")
@@ -152,7 +152,7 @@ def _scalar(event: Any, parents: list[list[Any]], lines: list[str], found: Place
 
 
 def _inherits(parents: list[list[Any]], value: str) -> bool:
-    """Whether what is read now stands below the key of a secret."""
+    """Return whether the current value stands below the key of a secret."""
     if not parents:
         return False
     secret, key, _ = parents[-1]
@@ -171,6 +171,6 @@ def _add(event: Any, lines: list[str], found: Places) -> None:
         first = start.column if number == start.line else len(line) - len(line.lstrip())
         last = end.column if number == end.line else len(line)
         if event.style in ("|", ">") and number == start.line:
-            continue  # the sign of a block of lines
+            continue  # the indicator of a block scalar
         if last > first:
             found.setdefault(number, []).append((first, last))

@@ -1,4 +1,4 @@
-"""From bytes to text that is safe to parse: size, encoding, characters that hide or mislead."""
+"""Decoding of a file to text that is safe to parse: size, encoding, and no characters that hide or mislead."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIZE_LIMIT: Final = 8 * 1024 * 1024
 _BYTE_ORDER_MARK: Final = "\ufeff"
 _UTF_16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 
-# The last three of the first class are line breaks to YAML 1.1 alone: an editor would count other lines than we do.
+# The last three of the first class are line breaks in YAML 1.1 only: line numbers would differ from an editor's.
 _FORBIDDEN_CHARACTER: Final = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]|\r(?!\n)"
 )
@@ -22,7 +22,7 @@ _INDENTING_TAB: Final = re.compile(r"^ *(\t)", re.MULTILINE)
 
 
 def read_text(path: Path, name: str) -> str:
-    """The text of the UTF-8 file at `path`, which diagnostics call `name`.
+    """Return the text of the UTF-8 file at `path`, which diagnostics call `name`.
 
     Raises `InvalidDocument` for a file that can't be read, is larger than `SIZE_LIMIT` or isn't UTF-8.
     """
@@ -39,7 +39,7 @@ def read_text(path: Path, name: str) -> str:
 
 
 def _decode(content: bytes, name: str) -> str:
-    """`content` as text; raises `InvalidDocument` at the first byte that isn't UTF-8."""
+    """Return `content` as text; raise `InvalidDocument` at the first byte that isn't UTF-8."""
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -51,7 +51,7 @@ def _decode(content: bytes, name: str) -> str:
 
 
 def checked(text: str, name: str) -> str:
-    """`text` without a byte order mark; raises `InvalidDocument` for text that no file should hold.
+    """Return `text` without a byte order mark; raise `InvalidDocument` for text that no file should hold.
 
     Refused are control characters, line breaks that editors don't count, lone surrogates and tabs that indent.
     """
@@ -73,11 +73,11 @@ def checked(text: str, name: str) -> str:
 
 
 def place(text: str, offset: int, name: str) -> Span:
-    """The span of the character at `offset`."""
+    """Return the span of the character at `offset`."""
     before = text[:offset]
     return Span(name, before.count("\n") + 1, offset - before.rfind("\n"))
 
 
 def refusal(code: str, span: Span, message: str, hint: str = "") -> InvalidDocument:
-    """The exception for a file in which one finding ends the reading."""
+    """Return the exception for a file with one finding that ends the reading."""
     return InvalidDocument([Diagnostic(Severity.ERROR, code, message, span, hint)])

@@ -62,7 +62,7 @@ def refuse_reference(holder: Mapping[str, Any], name: str, claim: object) -> Non
 
 
 def says_elsewhere(holder: Mapping[str, Any]) -> bool:
-    """Whether `holder` says of any claim that it is somewhere else."""
+    """Return whether `holder` says of any claim that it is somewhere else."""
     marks = [_NAMES, _SOURCES, _DIGESTS, *_MARKS]
     return any(_is_set(holder.get(mark)) for mark in marks) or any(map(_SOURCE_IN_NAME.fullmatch, holder))
 

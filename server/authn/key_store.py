@@ -53,7 +53,7 @@ class ApiKey:
     revoked_at: int | None
 
     def is_good(self, now: float) -> bool:
-        """Whether it is neither revoked nor over at `now`."""
+        """Return whether it is neither revoked nor over at `now`."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 

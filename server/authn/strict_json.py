@@ -1,4 +1,4 @@
-"""Strict reading of tokens and of answers of identity providers."""
+"""Strict readers of base64url and JSON from untrusted sources: exactly one meaning, or an error."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ _UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def decode_base64url(text: str) -> bytes:
-    """Return the bytes that `text` spells; ValueError unless it is their one spelling: no padding, no spare bits."""
+    """Return the bytes of `text`; raise ValueError unless it is their only spelling, unpadded and without spare
+    bits.
+    """
     decoded = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    # The decoder skips what it doesn't know; only writing the bytes again shows whether it read all of the text.
+    # The decoder skips unknown characters; only encoding the bytes again shows that it read the whole text.
     if base64.urlsafe_b64encode(decoded).rstrip(b"=") != text.encode("ascii"):
         raise ValueError("not canonical base64url")
     return decoded
 
 
 def read_object(data: bytes, *, finite: bool = True) -> dict[str, Any]:
-    """Return the JSON object in `data`; ValueError for anything else, repeated keys, NaN, infinities, wrong UTF-8.
+    """Return the JSON object in `data`; raise ValueError for other values, repeated keys, NaN, infinities, invalid
+    UTF-8.
 
     Without `finite`, NaN and infinities are read, and a number that is too large is an infinity. No error text quotes
     the data.
@@ -34,7 +37,7 @@ def read_object(data: bytes, *, finite: bool = True) -> dict[str, Any]:
 
 
 def read_forgiving(data: bytes) -> dict[str, Any]:
-    """Return the JSON object in `data`, a list of entries of which an odd one must not spoil the others.
+    """Return the JSON object in `data`, for lists in which one malformed entry must not spoil the others.
 
     An object inside it that repeats a key is read as None, and a number that is too large as an infinity. Raises
     ValueError for anything else that `read_object` refuses.

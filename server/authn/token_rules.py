@@ -63,7 +63,7 @@ def subject_of(claims: Mapping[str, Any], *names: str) -> str:
 
 
 def is_name(value: object) -> TypeGuard[str]:
-    """Whether `value` can name a principal: 1 to 256 plain characters, not all of them blanks."""
+    """Return whether `value` can name a principal: 1 to 256 plain characters, not all of them blanks."""
     return is_plain(value, MAX_SUBJECT_LENGTH) and not value.isspace()
 
 

@@ -79,7 +79,7 @@ def _is_any(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can connect to what listens there."""
+    """Return whether only this machine can connect to what listens there."""
     if host == _HERE:
         return True
     try:
@@ -126,7 +126,9 @@ def _a_token(provider: ProviderOfIdentity) -> str:
 
 
 def _believes_development(issuer: IssuerConfig) -> bool:
-    """Whether tokens of `ostiary token` are good: signed with the key that is trusted, for this issuer and audience."""
+    """Return whether tokens of `ostiary token` are good: signed with the key that is trusted, for this issuer and
+    audience.
+    """
     if issuer.jwks is None or issuer.jwks.uri != f"file://{home() / JWKS_FILE}":
         return False
     return issuer.issuer in (None, DEVELOPMENT_ISSUER) and issuer.audience in (None, DEVELOPMENT_AUDIENCE)

@@ -118,7 +118,7 @@ class Dependency:
         self.worked()
 
     def is_due(self, *, on_demand: bool) -> bool:
-        """Whether it is to be asked now; `on_demand` if somebody wants to know."""
+        """Return whether it is to be asked now; `on_demand` if somebody wants to know."""
         if self.probe is None or self.looking is not None:
             return False
         well = self.finding.state in (State.OK, State.UNKNOWN)

@@ -1,4 +1,4 @@
-"""When a rule applies: its scope and its conditions as bodies of Rego.
+"""Bodies of Rego for the scope and the conditions of a rule.
 
 Each test keeps the words of the policy beside its Rego, so that an explanation can name the test that failed.
 """
@@ -37,9 +37,9 @@ _LISTED_TYPE: Final = "input.type"
 
 
 def access_bodies(rule: AccessRule, dialect: Dialect, tables: Tables) -> tuple[Body, ...]:
-    """The bodies under which an access rule applies; none if its pattern never matches.
+    """Return the bodies under which an access rule applies; none if its pattern never matches.
 
-    A question names a table by its standard name, so a pattern that names it by one of `tables` is tested for that.
+    A question names a table by its standard name, so that each of a table's names in `tables` is translated to it.
     """
     scope: list[Test] = []
     if len(rule.actions) < len(Action):
@@ -58,7 +58,7 @@ def access_bodies(rule: AccessRule, dialect: Dialect, tables: Tables) -> tuple[B
 
 
 def route_bodies(rule: RouteRule, dialect: Dialect) -> tuple[Body, ...]:
-    """The bodies under which a route rule applies; none if none of its patterns ever matches."""
+    """Return the bodies under which a route rule applies; none if none of its patterns ever matches."""
     scope: list[Test] = []
     if rule.methods:
         methods = sorted({*rule.methods, "HEAD"} if "GET" in rule.methods else rule.methods)
@@ -70,7 +70,7 @@ def route_bodies(rule: RouteRule, dialect: Dialect) -> tuple[Body, ...]:
 
 
 def _action_test(wanted: list[Action]) -> Test:
-    # A record that is to be created isn't in any list.
+    # A record that is about to be created isn't in any list.
     listed = [action for action in wanted if action is not Action.CREATE]
     listings = (Listing((equals_any("input.action", listed),)),) if listed else ()
     return Test(f"action is {' or '.join(wanted)}", (equals_any("input.action", wanted),), listings)
@@ -111,9 +111,10 @@ def _subject_test(pattern: Regex, dialect: Dialect, tables: Tables) -> tuple[Tes
 
 
 def _listed_subject(start: Start, translation: Translation, tables: Tables) -> Iterator[Listing]:
-    """What a list asks in place of a pattern: its type, how the subject begins and, where that isn't enough, the rest.
+    """Return the tests that replace a pattern in lists: its type, the beginning of the subject, and the rest where
+    needed.
 
-    A list of a type whose subjects the pattern can't match gets no such test, and nothing is asked about its rows.
+    For a type whose subjects the pattern can't match there is no test, and its rows are never read.
     """
     if not may_be_listed(start.text):
         return

@@ -1,4 +1,4 @@
-"""The conditions of a rule as bodies of Rego."""
+"""Bodies of Rego for the conditions of a rule."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ The first member of a fact that must not be true is `not`.
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What is left to test where the caller and the type of record are known and the record isn't.
+    """The tests that remain where the caller and the type of record are known and the record isn't.
 
-    `lines` are tests in Rego that such a question decides; `facts` are for the record to tell.
+    `lines` are tests in Rego that such a question decides; `facts` are decided for each record.
     """
 
     lines: tuple[str, ...] = ()
@@ -38,10 +38,10 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """One thing that must hold: `meaning` in the words of the policy, `lines` in Rego.
+    """One condition: `meaning` in the words of the policy, `lines` in Rego.
 
-    `listings` say together, as alternatives, when it holds for a stored record: never, where there is none of them. A
-    test of a route has none.
+    `listings` are the alternatives under which it holds for a stored record; with none it never holds. A test of a
+    route has None.
     """
 
     meaning: str
@@ -50,7 +50,7 @@ class Test:
 
 
 def about_the_caller(meaning: str, line: str) -> Test:
-    """A test that is the same whether the record is known or not."""
+    """Return a test that doesn't depend on the record."""
     return Test(meaning, (line,), (Listing((line,)),))
 
 
@@ -59,7 +59,9 @@ Body = tuple[Test, ...]
 
 
 def condition_bodies(conditions: Conditions | None, effect: Effect) -> tuple[Body, ...]:
-    """`when` is one body with all conditions; `unless` is one body for each, negated; none is one empty body."""
+    """Return one body with all conditions for `when`, one negated body for each for `unless`, one empty body for
+    neither.
+    """
     if conditions is None:
         return ((),)
     literals = [_condition(condition) for condition in conditions.conditions]
@@ -70,9 +72,9 @@ def condition_bodies(conditions: Conditions | None, effect: Effect) -> tuple[Bod
 
 @dataclass(frozen=True, slots=True)
 class _Literal:
-    """A condition or its opposite; `holds` and `fails` are the Rego for the one and the other.
+    """A condition or its negation; `holds` and `fails` are the Rego for the two.
 
-    `fact` is what it says of a record that isn't known; None if it speaks of the caller alone.
+    `fact` is the fact about an unknown record; None if the condition is about the caller only.
     """
 
     meaning: str
@@ -95,7 +97,10 @@ class _Literal:
 
 
 def _guarded(literals: list[_Literal], effect: Effect) -> Body:
-    """In a permit, a negated condition about an anonymous principal doesn't hold (policy-language, section 5)."""
+    """Add to a permit's negated condition that the caller is authenticated.
+
+    Source: `docs/policy/policy-language.md` §5.
+    """
     tests = [literal.test() for literal in literals]
     if effect is Effect.PERMIT and any(literal.negated and literal.about_principal for literal in literals):
         tests.insert(0, about_the_caller("user is authenticated", "conditions.authenticated"))
@@ -125,7 +130,7 @@ def _condition(condition: Condition) -> _Literal:
 
 
 def _about_the_record(meaning: str, fact: Fact, *, negated: bool = False, about_principal: bool = True) -> _Literal:
-    """A condition that has the same name among the conditions and among the facts about a record."""
+    """Return a condition that has the same name among the conditions and among the facts about a record."""
     name, *operands = fact
     arguments = f"({', '.join(map(string_literal, operands))})" if operands else ""
     call = f"conditions.{name}{arguments}"

@@ -1,4 +1,4 @@
-"""Rules for lists: when a rule applies to a stored record that isn't known yet."""
+"""Rules for lists: the conditions under which a rule applies to a stored record that isn't known yet."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _SUBJECTS: Final = (
 
 
 def may_be_listed(beginning: str) -> bool:
-    """Whether a subject that begins so, or whose type this is, can be that of a stored record."""
+    """Return whether a subject with this beginning, or of this type, can be that of a stored record."""
     return any(f"{beginning}::".startswith(subject) or subject.startswith(beginning) for subject in _SUBJECTS)
 
 
 def listed_types(tables: Tables) -> dict[str, tuple[str, ...]]:
-    """Every type of stored record, with the beginnings that the subjects of its records may have."""
+    """Return every type of stored record, with the beginnings that the subjects of its records may have."""
     canonical = (*LISTED_TYPES, *map(type_of_record, RECORD_TABLES))
     spellings = {
         kind: (*tables.types(kind), *(other for other, known in TYPE_SYNONYMS.items() if known == kind))
@@ -34,7 +34,7 @@ def listed_types(tables: Tables) -> dict[str, tuple[str, ...]]:
 
 
 def listings(bodies: Iterable[Body]) -> tuple[Listing, ...]:
-    """One for each way in which one of `bodies` can hold for a stored record."""
+    """Return one listing for each way in which one of `bodies` can hold for a stored record."""
     ways = [way for body in bodies for way in product(*[test.listings for test in body])]
     return tuple(dict.fromkeys(map(_joined, ways)))
 

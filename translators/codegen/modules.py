@@ -39,20 +39,20 @@ class CompiledRule:
     def source(self) -> str:
         """`config.yaml:41`: the file's name without its directory, so that every machine compiles the same bytes.
 
-        What the name holds beside plain characters is escaped, here and wherever a decision goes.
+        Special characters in the name are escaped, here and wherever a decision is shown.
         """
         return f"{plain(PurePath(self.span.file).name)}:{self.span.line}"
 
     def rego(self) -> str:
-        """The text of the rule, formatted as `opa fmt` would; empty for a rule whose patterns can't match."""
+        """Return the text of the rule, formatted as `opa fmt` does; empty for a rule whose patterns can't match."""
         head = f"{self.effect} contains {self.index}"
         bodies = [[line for test in body for line in test.lines] for body in self.bodies]
         return "\n".join(self._metadata() + _rule(head, lines) for lines in bodies)
 
     def filter_rego(self) -> str:
-        """The rule for lists of records, formatted likewise; empty if it never decides about a stored record."""
+        """Return the rule for lists, formatted as `opa fmt` does; empty if it never decides about a stored record."""
         rules = [_rule(self._filter_head(listing), listing.lines) for listing in self.filters]
-        # A comment, since OPA would take longer for the YAML of a second METADATA than for the rule.
+        # A comment, since OPA takes longer for the YAML of a second METADATA than for the rule.
         caption = comment(f"For lists: {self._title}, {self.name}, {string_literal(self.source)}")
         return "\n".join(caption + rule for rule in rules)
 
@@ -66,7 +66,7 @@ class CompiledRule:
         return "".join(map(comment, lines))
 
     def _filter_head(self, listing: Listing) -> str:
-        # Nothing in it but literals: OPA would take half as long again to load references or objects.
+        # Literals only: OPA takes 50 % longer to load references or objects.
         facts = ", ".join(f"[{', '.join(map(string_literal, fact))}]" for fact in listing.facts)
         return f"{self.effect}_where contains [{self.index}, [{facts}]]"
 
@@ -74,14 +74,14 @@ class CompiledRule:
 def modules(package: str, title: str, rules: Sequence[CompiledRule], *, filtered: bool) -> Iterator[tuple[str, str]]:
     """Yield (file name, text) of the modules that hold `rules`; there is always at least one.
 
-    `filtered`: lists are asked about them, so they get the two sets of filters too.
+    With `filtered`, the modules also hold the two sets of filters for lists.
     """
     for number in range(0, max(len(rules), 1), RULES_PER_FILE):
         part = rules[number : number + RULES_PER_FILE]
         blocks = [text for rule in part for text in (rule.rego(), rule.filter_rego()) if text]
         if number == 0:
             blocks = [*_empty_sets(rules, filtered=filtered), *blocks]
-        # One block of comments: `opa fmt` would move single ones together.
+        # One block of comments: `opa fmt` moves single ones together.
         if idle := [rule for rule in part if not rule.bodies]:
             blocks.insert(
                 0, "".join(comment(f"{rule.name} ({rule.source}) never applies: no pattern matches") for rule in idle)
@@ -109,7 +109,9 @@ def _header(package: str, title: str, code: str, *, first: bool) -> str:
 
 
 def _empty_sets(rules: Sequence[CompiledRule], *, filtered: bool) -> Iterator[str]:
-    """A set that no rule fills is empty, not undefined: `permit | forbid` needs both."""
+    """Return definitions of the sets that no rule fills, so that they are empty, not undefined: `permit | forbid` needs
+    both.
+    """
     for effect in Effect:
         of_effect = [rule for rule in rules if rule.effect is effect]
         if not any(rule.bodies for rule in of_effect):

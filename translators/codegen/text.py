@@ -1,4 +1,4 @@
-"""How text is written into Rego, literals, comments and places alike: the only place where user text meets code."""
+"""Quoting for Rego: literals, comments and places. The only module that writes text from users into code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 
-# Characters that JSON and YAML let stand but that a reader or a line-based tool would stumble over.
+# Characters that JSON and YAML allow but that mislead a reader or a line-based tool.
 _INVISIBLE = re.compile("[\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff]")
 _OF_ANOTHER_LINE = re.compile("[\x00-\x1f\ud800-\udfff]")
 _LITERAL_OR_COMMENT = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`|#[^\n]*')
@@ -19,9 +19,9 @@ _KEYWORDS = frozenset(
 
 
 def string_literal(text: str) -> str:
-    """`text` as a Rego string: one JSON string literal on one line, whatever the text holds.
+    """Return `text` as a Rego string: one JSON string literal on one line.
 
-    Raises ValueError for text that UTF-8 can't carry (lone surrogates).
+    Raises ValueError for text that UTF-8 can't encode (lone surrogates).
     """
     text.encode()
     literal = _JSON.encode(text)
@@ -29,22 +29,22 @@ def string_literal(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """`text` on one line that UTF-8 can carry: what would end a line or can't be seen is an escape, as in a literal.
+    """Return `text` on one line that UTF-8 can encode, with line ends and invisible characters escaped as in a literal.
 
-    For names of files, which may hold any character at all.
+    For names of files, which may hold any character.
     """
     return _OF_ANOTHER_LINE.sub(_escape, _INVISIBLE.sub(_escape, text))
 
 
 def comment(text: str) -> str:
-    """`text` as a comment: one line, with its end, whatever the text holds."""
+    """Return `text` as a comment of exactly one line, including the line end."""
     return f"# {plain(text)}\n"
 
 
 def raw_literal(pattern: str) -> str:
-    """A regular expression as a Rego raw string.
+    """Return a regular expression as a Rego raw string.
 
-    Raises ValueError where the dialect let through what a raw string can't hold.
+    Raises ValueError for a character that a raw string can't hold.
     """
     if "`" in pattern or not pattern.isprintable():
         raise ValueError("a raw string holds printable characters without back-quotes")
@@ -52,19 +52,19 @@ def raw_literal(pattern: str) -> str:
 
 
 def without_literals(code: str) -> str:
-    """Rego without the contents of its strings and without its comments: what is left is ours, never a user's."""
+    """Return Rego without the contents of its strings and without its comments; the rest never comes from a user."""
     return _LITERAL_OR_COMMENT.sub("", code)
 
 
 def member(name: str) -> str:
-    """Access to a member called `name`, spelled as `opa fmt` spells it."""
+    """Return an access to the member `name`, spelled as `opa fmt` does."""
     if _IDENTIFIER.match(name) and name not in _KEYWORDS:
         return f".{name}"
     return f"[{string_literal(name)}]"
 
 
 def equals_any(reference: str, values: Iterable[str]) -> str:
-    """A test that `reference` is one of `values`, as `==` where there is one."""
+    """Return a test that `reference` is one of `values`, as `==` for one value."""
     literals = [string_literal(value) for value in values]
     if len(literals) == 1:
         return f"{reference} == {literals[0]}"

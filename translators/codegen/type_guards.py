@@ -9,9 +9,9 @@ from translators.codegen.text import equals_any, string_literal
 
 
 def type_guard(prefix: str, reference: str, tables: Tables) -> tuple[str, ...]:
-    """The test on the type at `reference` that follows from the literal text with which every match starts.
+    """Return the test on the type at `reference` that follows from the literal text with which every match starts.
 
-    Exact, because a subject is `type::name`: a prefix that holds the separator fixes the type. No guard otherwise.
+    Exact, because a subject is `type::name`: a prefix with the separator fixes the type. Otherwise empty.
     """
     if prefix.startswith(RECORD_PREFIX):
         table, separator, _ = prefix.removeprefix(RECORD_PREFIX).partition("::")

@@ -1,7 +1,7 @@
-"""`ostiary policy …`: what an author of policies does at the terminal.
+"""The commands `ostiary policy …` for authors of policies.
 
-Exit codes: 0 all is well; 1 warnings under `--strict`, a compiled directory that isn't current, a policy test that
-failed; 2 the command, the configuration or another file can't be used, or OPA can't be asked.
+Exit codes: 0 success; 1 warnings under `--strict`, a compiled directory that isn't current, a policy test that failed;
+2 an error in the command, the configuration or another file, or OPA can't be used.
 """
 
 from translators.commands.app import app

@@ -185,7 +185,7 @@ def matrix_(
     json_output: Json = False,
 ) -> None:
     """Show who may do what: the callers and patterns that the policies of CONFIG name, decided by OPA."""
-    # Here and not above, so that `ostiary run` doesn't wait for what draws tables.
+    # Imported here so that `ostiary run` doesn't wait for the library that draws tables.
     from translators.commands.matrix import matrix
     from translators.commands.matrix_files import write_csv, write_html
     from translators.commands.matrix_text import show_matrix

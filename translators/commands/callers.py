@@ -1,4 +1,4 @@
-"""The callers that a policy distinguishes: nobody, anybody, and whoever its rules speak of."""
+"""The callers that a policy distinguishes: anonymous, authenticated, and those that its rules name."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Value = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """One kind of caller: of that id, or of an id that no rule names, holding `values` and nothing else.
+    """One kind of caller: with that id, or an id that no rule names, holding exactly `values`.
 
-    `issuer` vouches for it; it is empty where the configuration names none.
+    `issuer` is empty where the configuration names none.
     """
 
     label: str
@@ -26,7 +26,7 @@ class Caller:
     issuer: str = ""
 
     def principal(self, more: Iterable[Value] = ()) -> Question | None:
-        """The caller for a question, holding `more` besides; None for an anonymous one."""
+        """Return the caller for a question, with the values of `more` added; None for an anonymous one."""
         if self.id is None:
             return None
         attributes: dict[str, list[str]] = {}
@@ -37,20 +37,22 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Callers:
-    """Every kind of caller in the order of the table, and the pairs that may matter beside them.
+    """Every kind of caller in the order of the table, and the pairs that may differ from their members.
 
-    A pair comes with the two callers whose attributes it holds: it may do other things than both of them do.
-    `stranger` is an id and `shared_value` a value of which no rule speaks.
+    A pair comes with the two callers whose attributes it combines. No rule names the id `unnamed_id` or the value
+    `shared_value`.
     """
 
     alone: tuple[Caller, ...]
     pairs: tuple[tuple[Caller, tuple[Caller, Caller]], ...]
-    stranger: str
+    unnamed_id: str
     shared_value: str
 
 
 def callers(policies: PolicySet, only: str | None = None) -> Callers:
-    """The callers that the rules of both policies distinguish; `only` those of one issuer, and anonymous ones."""
+    """Return the callers that the rules of both policies distinguish; with `only`, those of one issuer and anonymous
+    ones.
+    """
     rules: tuple[AccessRule | RouteRule, ...] = (*(policies.routes or ()), *policies.access)
     names = list(dict.fromkeys(rule.principal for rule in policies.access if rule.principal is not None))
     someone = _unlike("someone", names)
@@ -70,15 +72,15 @@ def callers(policies: PolicySet, only: str | None = None) -> Callers:
             for pair in combinations(values, 2)
             if frozenset(pair) not in set(map(frozenset, together))
         ]
-    stranger = _unlike("another", [*names, someone])
+    unnamed_id = _unlike("another", [*names, someone])
     shared_value = _unlike("shared", [value for _, value in values])
-    return Callers(tuple(dict.fromkeys(alone)), tuple(dict.fromkeys(pairs)), stranger, shared_value)
+    return Callers(tuple(dict.fromkeys(alone)), tuple(dict.fromkeys(pairs)), unnamed_id, shared_value)
 
 
 def _issuers(policies: PolicySet, only: str | None) -> Iterator[tuple[str, str]]:
-    """The issuers between which the rules distinguish, each with its part of a label; one for all that no rule names.
+    """Return the issuers that the rules distinguish, each with its part of a label; the last one stands for all others.
 
-    Where no rule names an issuer, every caller is alike.
+    Without an issuer in any rule, there is one entry for every caller.
     """
     named = tuple(dict.fromkeys(rule.issuer for rule in policies.access if rule.issuer is not None))
     others = [issuer for issuer in policies.issuers.names if issuer not in named]
@@ -88,7 +90,7 @@ def _issuers(policies: PolicySet, only: str | None) -> Iterator[tuple[str, str]]
 
 
 def _named(policies: PolicySet, issuer: str, of: str) -> Iterator[Caller]:
-    """The callers whose names stand in rules, and the same with the values that these rules ask for."""
+    """Return the callers that rules name, also with the values that these rules ask for."""
     rules = [rule for rule in policies.access if rule.principal is not None and rule.issuer in (None, issuer)]
     for rule in rules:
         yield Caller(f"principal {rule.principal}{of}", rule.principal, (), issuer)

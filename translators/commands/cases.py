@@ -1,18 +1,18 @@
-"""Policy tests as users write them: who asks for what, and what must be decided.
+"""Policy tests as users write them: a principal, a request, and the expected decision.
 
 about: what this file is for                    # optional
 principals:                                     # optional: names for the cases below
   ann: {id: user-1, roles: [developer], teams: [ml]}     # issuer too; everything else is an attribute
 cases:
   - id: developers read models
-    principal: ann                              # a name, a principal written out, or null for nobody
+    principal: ann                              # a name, a principal written out, or null for anonymous
     action: read
     resource: model::llama
     owner: {id: user-2}                         # optional; so are origin (config, created) and aliases
     decision: permit
     rule: access_policy[1]                      # optional; null says that no rule decides
     reason: the rule permits it                 # optional
-  - {id: nobody lists files, principal: null, route: GET /v1/files, decision: deny}
+  - {id: anonymous lists no files, principal: null, route: GET /v1/files, decision: deny}
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One question with its answer; `rule` holds one element, perhaps None, if the rule matters, else none."""
+    """One question with its expected answer; `rule` has one element, perhaps None, if the rule matters, else none."""
 
     id: str
     span: Span
@@ -66,12 +66,12 @@ class Case:
 
     @property
     def asked(self) -> str:
-        """`route` or `resource`: the part of the answer that the case is about."""
+        """`route` or `resource`: the part of the answer that the case tests."""
         return "route" if "route" in self.question else "resource"
 
 
 def read_cases(path: Path, known: Known) -> tuple[Case, ...]:
-    """The cases of one file; raises InvalidDocument with everything that is wrong with it."""
+    """Return the cases of one file; raise InvalidDocument with all of its errors."""
     document, findings = read_document(path), Findings()
     known_keys(document, _FILE, "a file of policy tests", findings)
     if "about" in document.entries:
@@ -102,7 +102,7 @@ def _cases(
 
 
 def _case(node: Node, principals: ReadOnly[str, Question | None], known: Known, findings: Findings) -> Case | None:
-    """One case; None after reporting everything that is wrong with it."""
+    """Return one case; None after reporting all of its errors."""
     if not isinstance(node, Mapping):
         findings.error("not-a-mapping", node.span, f"a case is a mapping, not {kind_of(node)}", "start it with `- id:`")
         return None
@@ -123,7 +123,7 @@ def _principals(document: Mapping, findings: Findings) -> dict[str, Question | N
 
 
 def _principal(node: Node, findings: Findings) -> Question | None:
-    """A principal that is written out; None after reporting what is wrong with it."""
+    """Return a principal that is written out; None after reporting an error."""
     if not isinstance(node, Mapping):
         hint = "write `{id: user-1, roles: [developer]}`"
         findings.error("not-a-mapping", node.span, f"a principal is a mapping, not {kind_of(node)}", hint)
@@ -142,7 +142,7 @@ def _principal(node: Node, findings: Findings) -> Question | None:
 
 
 class _CaseReader:
-    """Reads the fields of one case; what is wrong with them goes to `findings`."""
+    """Reads the fields of one case; errors go to `findings`."""
 
     def __init__(self, node: Mapping, principals: ReadOnly[str, Question | None], findings: Findings) -> None:
         self._node = node
@@ -150,7 +150,7 @@ class _CaseReader:
         self._findings = findings
 
     def case(self, known: Known) -> Case | None:
-        """The case; worth nothing if an error was reported."""
+        """Return the case; not usable if an error was reported."""
         self._check_keys()
         if "route" in self._node.entries:
             written: dict[str, Any] = {"route": self._parsed("route", named_route)}
@@ -193,7 +193,7 @@ class _CaseReader:
         return resource | ({"origin": origin} if origin else {})
 
     def _who(self, key: str) -> Question | None:
-        """The principal of a key: by name, written out, or None for nobody."""
+        """Return the principal of a key: by name, written out, or None for anonymous."""
         entry = self._node.entries.get(key)
         if entry is None or (isinstance(entry.node, Scalar) and entry.node.value is None):
             return None
@@ -227,7 +227,7 @@ class _CaseReader:
         return self._parsed(key, chosen)
 
     def _parsed(self, key: str, parse: Callable[[str], Value]) -> Value | None:
-        """What `parse` makes of the text of a key; None where the key is absent or after reporting what is wrong."""
+        """Return what `parse` makes of the text of a key; None where the key is absent or an error was reported."""
         entry = self._node.entries.get(key)
         scalar = one_text(entry.node, key, self._findings) if entry else None
         if scalar is None:

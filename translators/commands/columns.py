@@ -1,4 +1,4 @@
-"""What the table of decisions has columns for: every action on every resource pattern, and every route pattern."""
+"""The columns of the decision table: every action on every resource pattern, and every route pattern."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _USUAL_METHOD: Final = "GET"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One thing to do: `verb` is an action or a method, `pattern` is spelled as in the policy.
+    """One request: `verb` is an action or a method, `pattern` is spelled as in the policy.
 
-    `about` is `resource` or `route`, the part of the question; `form` is that part, about something that stands for the
-    pattern, and `asked` is its name.
+    `about` is `resource` or `route`, the part of the question; `form` is that part for a sample that the pattern
+    matches, and `asked` is the sample's name.
     """
 
     about: str
@@ -33,7 +33,7 @@ class Column:
 
 
 def columns(policies: PolicySet) -> tuple[tuple[Column, ...], list[str]]:
-    """The columns, resources first, and the patterns for which there are none, each with the reason.
+    """Return the columns, resources first, and the patterns without one, each with the reason.
 
     Raises UnclearQuestion for a policy with too many patterns.
     """

@@ -1,4 +1,4 @@
-"""Questions in, decisions out: JSON lines through one real OPA."""
+"""Decisions in bulk: JSON lines of questions in, JSON lines of decisions out, from one real OPA."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _BATCH = 200
 def decide_lines(loaded: Loaded, source: BinaryIO, target: TextIO) -> None:
     """Answer each line of `source` with one line of `target`, in the same order.
 
-    A malformed line is answered with `{"id", "error"}`, and the rest goes on. Whatever has arrived is answered
-    together, so that a pipe that waits for each answer gets it. Raises OpaFailed.
+    A malformed line is answered with `{"id", "error"}` and doesn't stop the others. Lines that have arrived are
+    answered together, so that a pipe that waits for each answer gets it. Raises OpaFailed.
     """
     with OpaSession(loaded.bundle) as opa:
         for lines in _batches(source):
@@ -32,7 +32,7 @@ def decide_lines(loaded: Loaded, source: BinaryIO, target: TextIO) -> None:
 
 
 def _batches(source: BinaryIO) -> Iterator[list[bytes]]:
-    """Group the lines that are there already, without waiting for more."""
+    """Yield the lines that have arrived as groups, without waiting for more."""
     reader = source if isinstance(source, io.BufferedReader) else io.BufferedReader(source)  # type: ignore[type-var]
     while line := reader.readline():
         lines = [line]
@@ -57,7 +57,7 @@ def _read(line: bytes, known: Known) -> tuple[Any, Question | str]:
 
 
 def _decision(asked: Question, answer: dict[str, Any]) -> dict[str, Any]:
-    """Both parts must permit; the part that denies is the one that is shown, the route first."""
+    """Return the denying part of an answer, the route first; a permit needs both parts."""
     parts = [answer[part] for part in ("route", "resource") if part in asked]
     shown = next((part for part in parts if part["effect"] != "permit"), parts[-1])
     return {

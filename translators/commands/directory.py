@@ -1,4 +1,4 @@
-"""A directory that holds a compiled bundle, as files to read and as the archive that OPA loads."""
+"""Directories with a compiled bundle: its files for readers, and the archive that OPA loads."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ ARCHIVE = "bundle.tar.gz"
 
 
 class CompiledDirectory:
-    """Writes a bundle into a directory of its own and tells whether what is there is current."""
+    """Writes a bundle into a directory of its own, and compares one with the files there."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def write(self, bundle: Bundle) -> None:
-        """Replace what an earlier call wrote; raises InvalidDocument if the directory holds something else."""
+        """Replace the files of an earlier call; raise InvalidDocument if the directory holds other files."""
         self._refuse_strangers()
         self._path.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self._path / "ostiary", ignore_errors=True)
@@ -27,13 +27,13 @@ class CompiledDirectory:
             target = self._path / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-        # Last and at once, so that an OPA that watches the archive never sees half of it.
+        # Last and atomically, so that an OPA that watches the archive never reads a part of it.
         fresh = self._path / f".{ARCHIVE}"
         fresh.write_bytes(bundle.archive)
         fresh.replace(self._path / ARCHIVE)
 
     def differences(self, bundle: Bundle) -> list[str]:
-        """Paths inside the directory that are missing, different or no longer made; empty if it is current."""
+        """Return the paths in the directory that are missing, different or obsolete; empty if it is current."""
         there = {path.relative_to(self._path).as_posix() for path in self._path.rglob("*") if path.is_file()}
         expected = {*bundle.files, ARCHIVE}
         changed = {

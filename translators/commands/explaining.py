@@ -1,4 +1,4 @@
-"""Why a decision is as it is: OPA is asked for the decision and for every test of every rule."""
+"""Explanations of a decision: OPA evaluates the decision and every test of every rule."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _QUERY = '{"answer": data.ostiary.decision.answer, "holds": data.ostiary.explana
 
 @dataclass(frozen=True, slots=True)
 class RuleReport:
-    """One rule as it met the question: whether it applies and, if not, the tests that failed in each of its bodies."""
+    """The result of one rule: whether it applies and, if not, the tests that failed in each of its bodies."""
 
     rule: CompiledRule
     applies: bool
@@ -33,7 +33,7 @@ class RuleReport:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A decision with the rules around it: those before the determining one, and those that it shadows."""
+    """A decision with the rules around it: those before the deciding one, and those that it shadows."""
 
     decision: dict[str, Any]
     revision: str
@@ -43,7 +43,7 @@ class Explanation:
     shadowed: tuple[RuleReport, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The explanation for machines."""
+        """Return the explanation as JSON."""
         return {
             **self.decision,
             "revision": self.revision,
@@ -53,7 +53,7 @@ class Explanation:
         }
 
     def text(self) -> str:
-        """The explanation for people."""
+        """Return the explanation as text for a terminal."""
         return "\n".join(self._paragraphs()) + "\n"
 
     def _paragraphs(self) -> Iterator[str]:
@@ -122,7 +122,7 @@ def _evaluate(bundle: Bundle, rules: Sequence[CompiledRule], question: Question)
 
 
 def _probe(rules: Sequence[CompiledRule]) -> str:
-    """A module that says which tests hold, each by the number of its rule, its body and its own."""
+    """Return a module that lists the tests that hold, each by the numbers of its rule, its body and itself."""
     lines = ["package ostiary.explanation", "", "import data.ostiary.conditions", "import data.ostiary.subject", ""]
     for rule in rules:
         for body_number, body in enumerate(rule.bodies):
@@ -154,7 +154,7 @@ def _failure(meaning: str) -> str:
 
 
 def _rule_lines(rule: CompiledRule) -> Iterator[str]:
-    """The rule as it stands in the file: its first line and what is indented below it."""
+    """Return the rule as written in the file: its first line and the lines indented below it."""
     path = files("policy").joinpath("default.yaml") if rule.name.startswith("default_policy") else Path(rule.span.file)
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     for number, line in enumerate(lines[rule.span.line - 1 :]):

@@ -1,4 +1,4 @@
-"""The report of policy tests in the XML that build servers read."""
+"""Reports of policy tests in JUnit's XML, which build servers read."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from translators.commands.testing import Results, Verdict
 
 
 def write_junit(report: Results, path: Path, *, require_coverage: bool) -> None:
-    """Write one test suite for each file of cases; raises OSError.
+    """Write one test suite for each file of cases; raise OSError if the file can't be written.
 
-    `require_coverage` adds one in which each rule is a test case that fails if the rule decided none of the others.
+    `require_coverage` adds one in which each rule is a test case that fails if the rule decided no other case.
     """
     uncovered = len(report.uncovered) if require_coverage else 0
     tests = len(report.verdicts) + (len(report.rules) if require_coverage else 0)

@@ -1,4 +1,4 @@
-"""Reading a configuration for a command, and ending with its diagnostics where it can't be used."""
+"""Loading of a configuration for a command, with its diagnostics and exit code if it can't be used."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ UNUSABLE = 2
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration whose policies compile, with what its writer should look at."""
+    """A configuration whose policies compile, with its warnings."""
 
     path: Path
     policies: PolicySet
@@ -46,7 +46,7 @@ class Loaded:
 
 
 def load(path: Path) -> Loaded:
-    """Read and compile the policies of a configuration; raises InvalidDocument with every finding."""
+    """Return the compiled policies of a configuration; raise InvalidDocument with every finding."""
     document, findings = read_document(path), Findings()
     policies = read_policies(document, os.environ, findings)
     loaded = None if policies is None else compiled(path, document, policies, findings)
@@ -60,9 +60,9 @@ def load(path: Path) -> Loaded:
 def compiled(
     path: Path, document: Mapping, policies: PolicySet, findings: Findings, *, check_guardrails: bool = True
 ) -> Loaded | None:
-    """Compile the `policies` of a document; None if that can't be done, and `findings` then says why.
+    """Return the compiled `policies` of a document; None after an error, which goes to `findings`.
 
-    `check_guardrails` false is for guardrails that were checked elsewhere: to check them takes OPA on this machine.
+    `check_guardrails` is False for guardrails that were checked before, since the check needs OPA on this machine.
     """
     try:
         guardrails = read_guardrails(
@@ -80,7 +80,7 @@ def compiled(
 
 @contextmanager
 def failures_explained(*, as_json_lines: bool) -> Iterator[None]:
-    """Turn what can go wrong into sentences on standard error and exit code 2."""
+    """Turn expected exceptions into messages on standard error and exit code 2."""
     try:
         yield
     except InvalidDocument as invalid:
@@ -88,7 +88,7 @@ def failures_explained(*, as_json_lines: bool) -> Iterator[None]:
     except (OpaNotFound, OpaFailed, UnclearQuestion) as failure:
         _complain(str(failure), as_json_lines=as_json_lines)
     except OSError as failure:
-        if failure.filename is None:  # a reader that went away, for one, is not about a file
+        if failure.filename is None:  # a closed pipe, for example, is not about a file
             raise
         _complain(f"cannot write {quoted(str(failure.filename))}: {failure.strerror}", as_json_lines=as_json_lines)
     else:
@@ -97,7 +97,7 @@ def failures_explained(*, as_json_lines: bool) -> Iterator[None]:
 
 
 def show(diagnostics: Sequence[Diagnostic], *, as_json_lines: bool) -> None:
-    """Write diagnostics to standard error in the order of their places, for people or one JSON object a line."""
+    """Write diagnostics to standard error in the order of their places, as text or as one JSON object a line."""
     if as_json_lines:
         ordered = sorted(dict.fromkeys(diagnostics), key=lambda found: (found.span, found.message))
         sys.stderr.writelines(json.dumps(as_json(found)) + "\n" for found in ordered)

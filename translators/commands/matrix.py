@@ -1,4 +1,4 @@
-"""Who may do what: every caller that a policy distinguishes, against every pattern that it names, decided by OPA."""
+"""The decision table: every caller that a policy distinguishes against every pattern that it names, decided by OPA."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_DECISIONS: Final = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What OPA decides about one caller and one column, for each relation of the caller to the resource.
+    """OPA's decisions about one caller and one column, for each relation of the caller to the resource.
 
     The one relation of a route, and of a create, has no name.
     """
@@ -30,12 +30,12 @@ class Cell:
 
     @property
     def permitted(self) -> tuple[str, ...]:
-        """The relations under which the caller may."""
+        """The relations under which the caller is permitted."""
         return tuple(relation for relation, decision in self.decisions if decision["effect"] == "permit")
 
     @property
     def text(self) -> str:
-        """`yes`, `no`, or the relations under which the caller may."""
+        """`yes`, `no`, or the relations under which the caller is permitted."""
         permitted = self.permitted
         if len(permitted) in (0, len(self.decisions)):
             return "yes" if permitted else "no"
@@ -163,11 +163,11 @@ class _Asker:
         yield "unowned", myself, None, Origin.CREATED
 
     def _stranger(self, caller: Caller, attributes: dict[str, list[str]]) -> Question:
-        return {"id": self._known.stranger, "issuer": caller.issuer, "attributes": attributes}
+        return {"id": self._known.unnamed_id, "issuer": caller.issuer, "attributes": attributes}
 
 
 def _adds_up(cells: dict[Caller, tuple[Cell, ...]], caller: Caller, parts: tuple[Caller, Caller]) -> bool:
-    """Whether a caller with two attributes may do just what callers with one of them may."""
+    """Return whether a caller with two attributes may do just what callers with one of them may."""
     return all(
         set(both.permitted) == {*one.permitted, *other.permitted}
         for both, one, other in zip(cells[caller], cells[parts[0]], cells[parts[1]], strict=True)

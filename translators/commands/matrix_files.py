@@ -45,7 +45,7 @@ def write_csv(matrix: Matrix, path: Path) -> None:
 
 
 def write_html(matrix: Matrix, path: Path, config: str) -> None:
-    """A page with a table about resources and one about routes; raises OSError."""
+    """Write a page with a table about resources and one about routes; raise OSError if it can't be written."""
     path.write_text("\n".join(_page(matrix, config)) + "\n", encoding="utf-8")
 
 
@@ -94,7 +94,7 @@ def _cell(cell: Cell) -> str:
 
 
 def _reasons(cell: Cell) -> str:
-    """The rule for each relation, or once if it is the same for all."""
+    """Return the rule for each relation, or once if it is the same for all."""
     reasons = {
         relation: f"{decision['rule']} ({decision['source']})" if decision["rule"] else decision["reason"]
         for relation, decision in cell.decisions

@@ -1,4 +1,4 @@
-"""The table of decisions on a terminal."""
+"""The decision table as text for a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions as people and files put them, brought into the one form that the law is asked in."""
+"""Questions from command lines and files, in the one form that the Rego policies take."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Question = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a configuration says about the names in questions.
+    """The names of a configuration that questions may use.
 
     `models` maps any name of a configured model to all of its names; `tables` are the names of the record tables;
-    `issuers` vouch for callers, and `issuer` is the one that a question means which names none.
+    `issuers` are the trusted ones, and `issuer` is the one for a question without an issuer.
     """
 
     models: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Known:
     issuer: str | None = None
 
     def meaning(self, issuer: str | None) -> Known:
-        """The same, for questions that mean this `issuer` where they name none; raises UnclearQuestion."""
+        """Return a copy whose default issuer is `issuer`; raise UnclearQuestion for an unknown one."""
         if issuer is None:
             return self
         name = self.issuers.named(issuer)
@@ -41,9 +41,9 @@ class Known:
         return replace(self, issuer=issuer if name is None else name)
 
     def issuer_of(self, written: str | None, place: str) -> str:
-        """The issuer as it is written, or meant; raises UnclearQuestion where it could be one of several.
+        """Return the issuer as written, or the default; raise UnclearQuestion where several are possible.
 
-        One that isn't configured is taken as written: an owner may have it from another time.
+        An issuer that isn't configured is taken as written: an owner may have it from an earlier configuration.
         """
         if written is not None:
             return self.issuers.named(written) or written
@@ -60,7 +60,7 @@ _ONLY_ABOUT_RESOURCES: Final = "--action, --owner, --owner-role and --owner-team
 
 
 class UnclearQuestion(Exception):
-    """A question that can't be asked: `message` says what is wrong, and `hint`, which may be empty, what to do."""
+    """Raised for a question that can't be asked: `message` says what is wrong, `hint`, perhaps empty, what to do."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         self.message = message
@@ -83,7 +83,7 @@ def asked(
     route: str | None,
     known: Known,
 ) -> Question:
-    """The question that a command line asks, `action` read if it isn't given; raises UnclearQuestion."""
+    """Return the question of a command line, with the default action `read`; raise UnclearQuestion."""
     if (resource is None) is (route is None):
         raise UnclearQuestion('say what is asked for: either --resource TYPE::NAME or --route "METHOD PATH"')
     known = known.meaning(issuer)
@@ -129,7 +129,7 @@ def _named(principal: str, issuer: str | None, attributes: Question) -> Question
 
 
 def named_resource(text: str) -> dict[str, str]:
-    """The type and id that `type::name` spells; raises UnclearQuestion, also for a type that doesn't exist."""
+    """Return the type and id that `type::name` spells; raise UnclearQuestion, also for an unknown type."""
     kind, separator, name = text.partition("::")
     if kind not in (*RESOURCE_TYPES, *TYPE_SYNONYMS, _RECORD):
         if not separator:
@@ -145,7 +145,7 @@ def named_resource(text: str) -> dict[str, str]:
 
 
 def named_route(text: str) -> dict[str, str]:
-    """The method and path that `METHOD /path` spells; raises UnclearQuestion."""
+    """Return the method and path that `METHOD /path` spells; raise UnclearQuestion."""
     method, _, path = text.partition(" ")
     path = path.strip()
     if not path.startswith("/"):
@@ -156,19 +156,19 @@ def named_route(text: str) -> dict[str, str]:
 
 
 def named_action(text: str) -> str:
-    """The action of that name; raises UnclearQuestion."""
+    """Return the action of that name; raise UnclearQuestion."""
     if text not in list(Action):
         raise UnclearQuestion(f"{quoted(text)} is no action", did_you_mean(text, Action))
     return text
 
 
 def question(written: Mapping[str, Any], known: Known) -> Question:
-    """The question in `{"principal", "action", "resource": {"type", "id", "owner"}}` and/or `{"principal", "route"}`.
+    """Return the question for `{"principal", "action", "resource": {"type", "id", "owner"}}` and/or `{"principal",
+    "route"}`.
 
-    Types are made canonical, paths normalized, and what is left out gets its usual meaning: the only issuer that there
-    is; the origin is
-    `config` where there is no owner, unless the resource is to be created; a model and a table of the configuration
-    have all of their names. Raises UnclearQuestion for anything malformed: nothing is guessed.
+    Types become canonical, paths normalized, and missing members get their defaults: the sole issuer; the origin
+    `config` where there is no owner, unless the resource is about to be created; all names of a configured model or
+    table. Raises UnclearQuestion for anything malformed.
     """
     unknown = set(written) - {"id", "principal", "action", "resource", "route"}
     if unknown:
@@ -245,7 +245,9 @@ def _all_names(names: list[str], known: Known) -> list[str]:
 
 
 def _canonical(kind: str, names: list[str]) -> tuple[str, list[str]]:
-    """A record may be written `sql_record` + `table::id`, as on a command line, or `sql_record::table` + `id`."""
+    """Return the canonical type and id of a record, written as `sql_record` + `table::id` or `sql_record::table` +
+    `id`.
+    """
     if f"{kind}::" == RECORD_PREFIX:
         tables = {name.partition("::")[0] for name in names}
         if len(tables) != 1:

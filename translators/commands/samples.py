@@ -1,4 +1,4 @@
-"""A resource or a path that stands for a pattern, so that a question can be asked about the pattern."""
+"""Samples for patterns: a resource or a path that a pattern matches, so that OPA can be asked about it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Sample = TypeVar("Sample")
 
 
 def spelled(pattern: ResourcePattern | PathPattern) -> str:
-    """The pattern as a policy spells it."""
+    """Return the pattern as a policy spells it."""
     match pattern:
         case Everything():
             return "*"
@@ -61,14 +61,16 @@ def spelled(pattern: ResourcePattern | PathPattern) -> str:
 
 
 def sample_resource(pattern: ResourcePattern, all_patterns: Sequence[ResourcePattern], tables: Tables) -> Named | None:
-    """A resource that `pattern` matches and as few other of `all_patterns` as can be had; None if none is found."""
+    """Return a resource that `pattern` matches and as few others of `all_patterns` as possible; None if none is
+    found.
+    """
     candidates = [found for found in _resources(pattern, tables) if _matches(pattern, found, tables)]
     rivals = [other for other in all_patterns if other != pattern]
     return _most_typical(candidates, lambda found: sum(_matches(rival, found, tables) for rival in rivals))
 
 
 def sample_path(pattern: PathPattern, all_patterns: Sequence[PathPattern]) -> str | None:
-    """A path that `pattern` matches and as few other of `all_patterns` as can be had; None if none is found."""
+    """Return a path that `pattern` matches and as few others of `all_patterns` as possible; None if none is found."""
     candidates = [path for path in _paths(pattern) if path.startswith("/") and normalize_path(path) == path]
     candidates = [path for path in candidates if _covers(pattern, path)]
     rivals = [other for other in all_patterns if other != pattern]
@@ -76,7 +78,7 @@ def sample_path(pattern: PathPattern, all_patterns: Sequence[PathPattern]) -> st
 
 
 def _most_typical(candidates: Sequence[Sample], rivals: Callable[[Sample], int]) -> Sample | None:
-    """The candidate that the fewest rivals match, the first of equals."""
+    """Return the candidate that the fewest rivals match, the first of equals."""
     return min(candidates, key=rivals, default=None)
 
 
@@ -96,7 +98,7 @@ def _resources(pattern: ResourcePattern, tables: Tables) -> Iterator[Named]:
 
 
 def _subjects(text: str) -> Iterator[str]:
-    """What a text that a regular expression matches may be the start or a part of."""
+    """Yield subjects that may begin with, or contain, a text that a regular expression matches."""
     yield text
     yield f"{text}x"
     yield f"{text}::x"
@@ -108,7 +110,7 @@ def _subjects(text: str) -> Iterator[str]:
 
 
 def _split(subject: str, tables: Tables) -> Named | None:
-    """The resource with that subject; None if there can't be one."""
+    """Return the resource with that subject; None if there can't be one."""
     if subject.startswith(RECORD_PREFIX):
         table, _, name = subject.removeprefix(RECORD_PREFIX).partition("::")
         return (tables.canonical_type(RECORD_PREFIX + table), name) if table and name else None
@@ -166,13 +168,13 @@ def _matches_text(regex: Regex, text: str) -> bool:
     if not regex.valid or (len(text) > _LONGEST_COMPARED and text not in _texts(regex)):
         return False
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the checker has had its say about the pattern
+        warnings.simplefilter("ignore")  # the checker has reported the pattern already
         return re.match(regex.pattern, text) is not None
 
 
 @cache
 def _texts(regex: Regex) -> tuple[str, ...]:
-    """A few texts that are built to match; the shortest repeats first, since they show best what is meant."""
+    """Return a few texts that are built to match, with the shortest repetitions first, since they read best."""
     if not regex.valid:
         return ()
     tree = read(regex.pattern)
@@ -199,7 +201,7 @@ def _text_of_all(items: Sequence[Node], variant: int) -> str:
     text = ""
     for item in reversed(items):
         if isinstance(item, Look) and not item.negative:
-            # It looks at what follows: its text takes the place of that, stands somewhere behind it, or leads to it.
+            # The text of a look-ahead may replace what follows it, come later, or come first.
             ahead = _text(item.body, variant)
             text = (ahead + text[len(ahead) :], text + ahead, ahead + text)[variant % 3]
         else:
@@ -208,7 +210,7 @@ def _text_of_all(items: Sequence[Node], variant: int) -> str:
 
 
 def _character(ranges: Ranges, variant: int) -> str:
-    # The last variants begin elsewhere, in case a look-ahead excludes what the others have.
+    # The last variants begin with other characters, in case a look-ahead excludes those of the first.
     start = max(variant - 5, 0)
     typical = (char for char in _CHARACTERS[start:] + _CHARACTERS[:start] if holds(ranges, ord(char)))
     return next(typical, None) or next((chr(first) for first, _ in ranges if chr(first).isprintable()), "")

@@ -1,4 +1,4 @@
-"""Policy tests: every case is put to a real OPA, and every rule should have decided one of them."""
+"""Policy tests: every case is decided by a real OPA, and every rule should decide one of them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ BATCH = 200
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A case and the decision that it met, as OPA gave it."""
+    """A case and OPA's decision on it."""
 
     case: Case
     decision: dict[str, Any]
 
     @property
     def passed(self) -> bool:
-        """Whether decision, rule and reason are the expected ones, as far as the case names them."""
+        """True if decision, rule and reason are the expected ones, as far as the case names them."""
         expected = self.case
         return (
             self.decision["effect"] == expected.decision
@@ -38,7 +38,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What came of the cases: `uncovered` are the rules of the file that decided none of them."""
+    """The results of the cases: `uncovered` are the rules of the file that decided none of them."""
 
     revision: str
     rules: tuple[CompiledRule, ...]
@@ -51,11 +51,11 @@ class Results:
         return tuple(verdict for verdict in self.verdicts if not verdict.passed)
 
     def text(self) -> str:
-        """The report for people; the last line is the summary."""
+        """Return the report as text; the last line is the summary."""
         return "\n".join([*self._paragraphs(), self._summary()]) + "\n"
 
     def as_json(self) -> dict[str, Any]:
-        """The report for machines."""
+        """Return the report as JSON."""
         return {
             "passed": len(self.verdicts) - len(self.failures),
             "failed": len(self.failures),
@@ -65,7 +65,7 @@ class Results:
         }
 
     def differences(self, verdict: Verdict) -> tuple[str, str]:
-        """What a case expected and what it got, each as a clause with the place of the rule."""
+        """Return the expected and the actual value of each difference, as clauses with the place of the rule."""
         case, decision = verdict.case, verdict.decision
         expected = case.decision
         if case.rule:
@@ -99,7 +99,7 @@ class Results:
 
 
 def read_files(files: Iterable[Path], known: Known) -> tuple[Case, ...]:
-    """The cases of all files; raises InvalidDocument with everything that is wrong with any of them."""
+    """Return the cases of all files; raise InvalidDocument with all errors in any of them."""
     cases: list[Case] = []
     found: list[Diagnostic] = []
     for file in files:
@@ -113,7 +113,7 @@ def read_files(files: Iterable[Path], known: Known) -> tuple[Case, ...]:
 
 
 def run_cases(loaded: Loaded, cases: Sequence[Case]) -> Results:
-    """Put every case to OPA; raises OpaNotFound or OpaFailed."""
+    """Return the results of every case, decided by OPA; raise OpaNotFound or OpaFailed."""
     verdicts: list[Verdict] = []
     with OpaSession(loaded.bundle) as opa:
         for start in range(0, len(cases), BATCH):
@@ -121,7 +121,7 @@ def run_cases(loaded: Loaded, cases: Sequence[Case]) -> Results:
             answers = opa.ask([case.question for case in part])
             verdicts += (Verdict(case, answer[case.asked]) for case, answer in zip(part, answers, strict=True))
     decisive = {verdict.decision["rule"] for verdict in verdicts}
-    # The default policy is ours to test; a configuration answers for the rules that it holds itself.
+    # Ostiary tests its default policy; a configuration needs coverage for its own rules only.
     own = loaded.bundle.access if loaded.policies.access_name == "access_policy" else ()
     rules = (*loaded.bundle.routes, *own)
     return Results(

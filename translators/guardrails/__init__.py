@@ -1,1 +1,1 @@
-"""Hand-written Rego of a security team: read, checked, and put into the bundle with its places."""
+"""Guardrails: hand-written Rego of a security team, checked and added to the bundle with its places."""

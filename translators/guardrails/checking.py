@@ -1,4 +1,4 @@
-"""What OPA says of guardrails: whether they are good Rego about a question, and their syntax trees."""
+"""Checks of guardrails by OPA: valid Rego about a question, and the syntax trees."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ package ostiary
 
 
 def complaints(contents: Mapping[Path, str]) -> list[Diagnostic]:
-    """What OPA refuses about the files: wrong Rego, functions that reach outside, members that no question has.
+    """Return OPA's errors in the files: invalid Rego, forbidden built-in functions, members that no question has.
 
-    The schema of the question applies to every file, whatever its annotations say: they are blanked for it.
+    The schema of the question applies to every file; annotations are blanked so that none overrides it.
     """
     return list(dict.fromkeys([*_checked(contents, schema=False), *_checked(contents, schema=True)]))
 
 
 def parsed(contents: Mapping[Path, str]) -> dict[Path, Tree]:
-    """The syntax tree of each file, which OPA must not have refused."""
+    """Return the syntax tree of each file; the files must have passed `complaints`."""
     with tempfile.TemporaryDirectory(prefix="ostiary-") as scratch:
         copies = _copied(contents, Path(scratch))
         return {
@@ -67,7 +67,9 @@ def _checked(contents: Mapping[Path, str], *, schema: bool) -> Iterator[Diagnost
 
 
 def _about_null(complaint: Tree) -> bool:
-    """OPA takes what may be null for an object alone; `questions` says where null can't be."""
+    """Return whether an error comes from OPA's reading of a nullable value as an object; `questions` finds the real
+    ones.
+    """
     details = complaint.get("details") or {}
     sides = (details.get("a"), details.get("b"))
     return any(isinstance(side, dict) and side.get("type") == "null" for side in sides)
@@ -80,7 +82,9 @@ def _told(complaint: Tree) -> str:
 
 
 def _copied(contents: Mapping[Path, str], folder: Path) -> dict[str, Path]:
-    """Copies under names of ours, since no name of a file is an argument of a command; each with its path."""
+    """Yield copies with names of our own, each with its path, so that no file's name becomes an argument of a
+    command.
+    """
     copies: dict[str, Path] = {}
     for number, (path, text) in enumerate(contents.items()):
         copy = folder / f"{number}.rego"

@@ -1,4 +1,4 @@
-"""What guardrails give names to: values (`held := {"read"}`) and parts of the question (`who := input.principal`)."""
+"""Constants in guardrails, such as `frozen := {"read", "delete"}`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ LITERALS: Final = frozenset({"string", "number", "boolean", "null", "array", "se
 
 
 def constants(modules: Mapping[Path, Tree]) -> dict[str, Tree]:
-    """The terms that stand for the rules without a condition, by their names.
+    """Return the terms of the rules without a condition, by the names of the rules.
 
-    `name contains "x"` makes a set. A name that has a condition, arguments or a default anywhere is left out.
+    `name contains "x"` makes a set. A name with a condition, arguments or a default in any of its rules is left out.
     """
     written: dict[str, list[Tree]] = {}
     for module in modules.values():

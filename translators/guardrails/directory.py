@@ -1,4 +1,4 @@
-"""The files of a directory of guardrails: each is read, or known as something else, or refused."""
+"""The directory of guardrails: each file is read, recognized as another kind, or refused."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _DOCUMENTS: Final = (".md", ".txt")
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The texts of the guardrails by their paths, and what is wrong or odd about the directory."""
+    """The texts of the guardrails by their paths, and the errors and warnings about the directory."""
 
     guardrails: dict[Path, str] = field(default_factory=dict)
     findings: Findings = field(default_factory=Findings)
 
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:
-        """What is odd; all that is found, where nothing is wrong."""
+        """The warnings; all findings, where there is no error."""
         return tuple(self.findings.diagnostics)
 
 
 def read_directory(directory: Path) -> Contents:
-    """Read the guardrails that lie in `directory`; names that begin with `..` are Kubernetes' own."""
+    """Return the guardrails in `directory`; names that begin with `..` belong to Kubernetes and are skipped."""
     contents = Contents()
     for path in sorted(directory.iterdir()):
         if path.name.startswith(".."):
@@ -55,7 +55,7 @@ def read_directory(directory: Path) -> Contents:
 
 
 def _read_below(path: Path, directory: Path, contents: Contents) -> None:
-    """A directory below may hold tests; a guardrail in it would not be in force."""
+    """Report a guardrail in a subdirectory, where it would not be in force; tests are allowed there."""
     if not _is_rego(path) or path.is_dir():
         return
     if path.name.endswith(_TEST):

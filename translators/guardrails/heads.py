@@ -1,4 +1,4 @@
-"""Where the guardrails stand in their files, and the files with these places in them."""
+"""Places of guardrails: the lines of their heads, and the files with these places written in."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _HEAD: Final = re.compile(r"(?<![\w.])deny(?=\s+contains\b)")
 
 
 def lines_of_guardrails(text: str) -> list[int]:
-    """The line of each guardrail of a file, counted from 1."""
+    """Return the line of each guardrail of a file, counted from 1."""
     return [text.count("\n", 0, end) + 1 for end in _ends(text)]
 
 
 def with_places(files: Mapping[str, bytes]) -> tuple[dict[str, bytes], int]:
-    """The files of the bundle in which each guardrail says its file and line, and how many guardrails there are.
+    """Return the files of the bundle in which each guardrail states its file and line, and the number of guardrails.
 
-    Only the word `deny` of a head changes, to `deny["frozen.rego:8"]`: that is how a denial names its place.
+    Only the word `deny` of a head changes, to `deny["frozen.rego:8"]`: a denial names its place this way.
     """
     count = 0
     placed: dict[str, bytes] = {}

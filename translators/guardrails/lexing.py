@@ -1,4 +1,4 @@
-"""The outline of a Rego file: its code without literals and comments, character for character in the same places."""
+"""Lexing of Rego: code with literals and comments blanked, each character in its original place."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _VISIBLE: Final = re.compile(r"[^\n]")
 
 
 def without_comments(text: str) -> str:
-    """`text` with a blank for each character of a comment, so that no annotation is left and nothing moves."""
+    """Return `text` with a blank for each character of a comment, so that no annotation is left and nothing moves."""
     return _blanked(text, literals=False)
 
 
 def code_alone(text: str) -> str:
-    """`text` with a blank for each character of a comment or of a string, of whichever kind."""
+    """Return `text` with a blank for each character of a comment or of a string of any kind."""
     return _blanked(text, literals=True)
 
 
@@ -39,7 +39,7 @@ def _blanks(text: str) -> str:
 
 
 def _template_end(text: str, start: int) -> int:
-    """Where a template string ends whose content begins at `start`; it may hold expressions in braces."""
+    """Return the end of a template string whose content begins at `start`; it may hold expressions in braces."""
     quote = text[start - 1]
     position = start
     while position < len(text):

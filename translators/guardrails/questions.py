@@ -1,6 +1,6 @@
-"""What guardrails ask of the question: members that it doesn't have, values that it never has, texts that get lost.
+"""Checks of how guardrails use the question: unknown members, impossible values, undefined texts.
 
-OPA checks what is written as `input.…`; this follows the question into functions and calls, and knows the values.
+OPA checks references written as `input.…`; this follows the question into functions and calls, and knows its values.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Params = dict[str, list[Shape | None]]
 
 
 def check_questions(modules: Modules, names: Names, findings: Findings) -> list[tuple[str, Span]]:
-    """Report what no question has; returns the attributes of callers that are asked for, with the places."""
+    """Report references that no question has; return the attributes of callers that are used, with the places."""
     root, named = question(names), constants(modules)
     params: Params = {}
     for _ in range(_ROUNDS):
@@ -62,7 +62,7 @@ def _report_ids(ids: Mapping[Span, Shape], places: Collection[tuple[str, ...]], 
 
 
 def _parameters(modules: Modules, root: Shape, named: Mapping[str, Tree], before: Params) -> Params:
-    """What each parameter of each function holds: the same part of the question in all calls, else nothing known."""
+    """Return the shape of each parameter of each function, where all calls pass the same part of the question."""
     found: dict[str, list[list[Shape | None]]] = {}
     for module in modules.values():
         for rule in module.get("rules", ()):
@@ -95,7 +95,7 @@ def _missing(path: Path, rule: Tree, sight: Sight) -> Iterator[tuple[Span, str]]
 
 
 def _lost(path: Path, rule: Tree, sight: Sight) -> Iterator[tuple[Span, str]]:
-    """A denial is lost where its own text asks for what the question doesn't have: an anonymous caller has no id."""
+    """Report a denial whose own text reads a value that may be undefined, such as the id of an anonymous caller."""
     key = rule["head"].get("key")
     if name_of(rule) != "deny" or key is None or key.get("type") == "templatestring":
         return
@@ -114,7 +114,7 @@ def _lost(path: Path, rule: Tree, sight: Sight) -> Iterator[tuple[Span, str]]:
 
 
 def _reasons(rule: Tree, key: Tree) -> list[Tree]:
-    """The lines of a body that only make what the head then says: `reason := …`, where nothing else asks for it."""
+    """Return the lines of a body that only build the message: `reason := …`, where only the head reads it."""
     said = {str(node["value"]) for node in nodes(key) if node.get("type") == "var"}
     used = Counter(str(node["value"]) for node in nodes(rule.get("body", ())) if node.get("type") == "var")
     return [
@@ -129,7 +129,7 @@ def _reasons(rule: Tree, key: Tree) -> list[Tree]:
 
 
 def _present(rule: Tree, sight: Sight, reasons: list[Tree]) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
-    """The places that are objects wherever the body of a rule holds, and those that have a value at all."""
+    """Return the places that are objects wherever the body of a rule holds, and those that have any value."""
     whole, defined = set[tuple[str, ...]](), {("input",), ("input", "principal")}
     for expression in rule.get("body", ()):
         for node in () if expression.get("negated") or expression in reasons else nodes(expression.get("terms")):

@@ -1,4 +1,4 @@
-"""From the directory of guardrails to the files of the bundle."""
+"""Reading of guardrails: from the configured directory to the files of the bundle."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NO_CONFIGURATION: Final = Names()
 
 @dataclass(frozen=True, slots=True)
 class ReadGuardrails:
-    """The files by their names inside the bundle, what is odd about them, and the attributes that they ask for."""
+    """The files by their names inside the bundle, the warnings, and the attributes that they ask for."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     warnings: tuple[Diagnostic, ...] = ()
@@ -34,8 +34,8 @@ def read_guardrails(
     """Read the guardrails of a configuration with these `names`; tests (`*_test.rego`) stay outside the bundle.
 
     Raises InvalidDocument where the directory holds none, where a file would not be in force, where OPA refuses one
-    (wrong Rego, built-in functions that `rego/capabilities.json` leaves out), and where a rule asks for what no
-    question has or can't deny; raises OpaNotFound if OPA can't be asked. With `checked` false it isn't asked.
+    (invalid Rego, built-in functions that `rego/capabilities.json` leaves out), and where a rule reads a member that no
+    question has or can't deny; raises OpaNotFound without OPA. With `checked` False, OPA isn't used.
     """
     if guardrails is None:
         return ReadGuardrails()
@@ -75,7 +75,9 @@ def _check(contents: Contents, names: Names) -> list[tuple[str, Span]]:
 
 
 def _check_places(contents: Contents, modules: Modules, findings: Findings) -> None:
-    """Report a file in which we see other guardrails than OPA does: its denials could not name their places."""
+    """Report a file in which the lexer finds other guardrails than OPA does: its denials could not name their
+    places.
+    """
     for path, module in modules.items():
         rows = [rule["head"]["location"]["row"] for rule in module.get("rules", ()) if name_of(rule) == "deny"]
         if sorted(rows) != lines_of_guardrails(contents.guardrails[path]):

@@ -1,4 +1,4 @@
-"""Guardrails that would never deny: rules of another form, rules that nothing uses, bodies that never hold."""
+"""Checks for guardrails that never deny: unknown forms, unused rules, bodies that never hold."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SCALARS: Final = ("string", "number", "boolean", "null")
 
 
 def check_rules(modules: Modules, findings: Findings) -> None:
-    """Report each rule that can't deny, by itself or by way of another rule."""
+    """Report each rule that can't deny, directly or through another rule."""
     for path, module in modules.items():
         _check_package(path, module, findings)
     if findings.has_errors:
@@ -75,7 +75,7 @@ def _never_holds(terms: Tree | list[Tree]) -> bool:
 
 
 def _check_data(path: Path, module: Tree, modules: Modules, findings: Findings) -> None:
-    """Report what isn't in the bundle: OPA takes it for undefined, and the rule would never apply."""
+    """Report references to data outside the bundle: they are undefined in OPA, so that the rule never applies."""
     imported = imports(module)
     own = {name_of(rule) for written in modules.values() for rule in written.get("rules", ())}
     for node, head, parts in references(module.get("rules", ()), imported):
@@ -102,7 +102,7 @@ def _askable(names: list[str | None], own: set[str]) -> str:
 
 @cache
 def _law_rules(package: str | None) -> frozenset[str]:
-    """The names of the rules of a package of the law that guardrails may ask; none of any other package."""
+    """Return the names of the rules of a built-in package that guardrails may use; none for any other package."""
     if package not in _LAW_PACKAGES:
         return frozenset()
     path = LAW / "ostiary" / package / f"{package}.rego"
@@ -111,7 +111,7 @@ def _law_rules(package: str | None) -> frozenset[str]:
 
 
 def _check_use(modules: Modules, findings: Findings) -> None:
-    """Report each rule that `deny` doesn't come to."""
+    """Report each rule that `deny` doesn't depend on."""
     rules = [(path, rule) for path, module in modules.items() for rule in module.get("rules", ())]
     names = {name_of(rule) for _, rule in rules}
     uses: dict[str, set[str]] = {name: set() for name in names}

@@ -1,4 +1,4 @@
-"""The members and the values that a question of the server can have, for what guardrails ask of it."""
+"""The shape of a question: the members and values that guardrails can rely on, from `rego/schemas/input.json`."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def question_schema() -> Schema:
-    """The schema of a question about one thing: guardrails never meet the other forms of `rego/schemas/input.json`."""
+    """Return the schema of a question about one resource; guardrails never get the other forms of the schema."""
     schema: Schema = json.loads((LAW / "schemas/input.json").read_text(encoding="utf-8"))
     for other in ("type", "types", "questions"):
         del schema["properties"][other]
-    # The law puts each name of a type in place of `type`; a test of this member, which most types lack, would be lost.
+    # The decision replaces `type` by each name of a type; a test of this member, which most types lack, never holds.
     del schema["definitions"]["resource"]["properties"]["types"]
     return schema
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What stands at a place of the question: `path` is where (`*` for any member), `schema` what it looks like.
+    """A place in the question: `path` (`*` for any member) and `schema`.
 
-    `types` are the names that a resource's type can have, `issuers` those of callers, None where others may come in.
+    `types` are the names that a resource's type can have, `issuers` those of callers, None where others are possible.
     """
 
     path: tuple[str, ...]
@@ -56,16 +56,16 @@ class Shape:
 
     @property
     def is_text(self) -> bool:
-        """Whether a text stands here."""
+        """True if the value is a text."""
         return self.schema.get("type") == "string" or "enum" in self.schema
 
     @property
     def always_there(self) -> bool:
-        """Whether the object around this place never lacks it."""
+        """True if the enclosing object always has this member."""
         return len(self.path) > 2 and self.path[-1] != "*" and self.path[-2] != "attributes"
 
     def member(self, name: str | None, root: Schema) -> Shape | str | None:
-        """The shape of a member (None: of any member); a sentence where there is none; None where it can't be told."""
+        """Return the shape of a member (None: of any); a message if there is no such member; None if it isn't known."""
         kind, below = self.schema.get("type"), self.schema.get("properties")
         if kind == "array":
             return None if name is not None else self._below("*", _resolved(self.schema["items"], root))
@@ -90,11 +90,11 @@ class Shape:
 
     @property
     def may_be_null(self) -> bool:
-        """Whether a question may have null here."""
+        """True if the value may be null in a question."""
         return "null" in self.schema.get("type", ())
 
     def refused_literal(self, literal: Tree) -> str | None:
-        """A sentence if a literal, as `opa parse` writes it, never equals what stands here; None for other terms."""
+        """Return a message if a literal, as `opa parse` writes it, never equals the value; None for other terms."""
         kind = literal.get("type")
         if kind == "null":
             return None if self.may_be_null else f"{self.named} is never null"
@@ -109,7 +109,7 @@ class Shape:
         return None
 
     def refused_member(self, literal: Tree) -> str | None:
-        """A sentence if `literal` is never among the values of what stands here."""
+        """Return a message if `literal` is never a member of the value."""
         if self.is_text:
             return f"{self.named} is a text, which nothing is `in`"
         if self.path == _ATTRIBUTES and literal.get("type") in _SCALARS:
@@ -138,7 +138,7 @@ class Shape:
         return f"{self.named} is never {quoted(value)}; {did_you_mean(value, known)}"
 
     def refused_part(self, function: str, part: str) -> str | None:
-        """A sentence if nothing that stands here holds `part` in the way that the built-in `function` asks for."""
+        """Return a message if no value contains `part` in the way that the built-in `function` tests."""
         verb, holds = _PARTS[function]
         if self.path == _PATH:
             if function == "startswith" and part and (not part.startswith("/") or part.endswith("*")):
@@ -180,7 +180,7 @@ class Shape:
 
 
 def question(names: Names) -> Shape:
-    """The shape of `input` in a guardrail, where record tables and issuers have these names."""
+    """Return the shape of `input` in a guardrail, with these names of record tables and issuers."""
     types = (*RESOURCE_TYPES, *map(type_of_record, names.tables.names))
     issuers = names.issuers
     closed = bool(issuers.names) and not (issuers.uncertain or issuers.unresolved)

@@ -1,4 +1,4 @@
-"""Which part of the question, and which literal, a term of a guardrail stands for."""
+"""Resolution of terms in a guardrail: the part of the question, or the literal, that a variable stands for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from translators.guardrails.trees import nodes, reference, text_of
 
 
 class Sight:
-    """Which variables of a rule hold which part of the question, and which stand for a literal, as `named` ones do."""
+    """The variables of a rule that stand for a part of the question or for a literal, such as a name in `named`."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Sight:
             self._learn(node)
 
     def shape(self, term: Tree) -> Shape | str | None:
-        """What a term holds of the question; a sentence where the question has no such thing; None if unknown."""
+        """Return the shape of a term; a message if the question has no such member; None if it isn't known."""
         found = reference(term, self._imported)
         if found is None:
             return None
@@ -50,16 +50,16 @@ class Sight:
         return shape
 
     def below(self, shape: Shape, part: Tree) -> Shape | str | None:
-        """The shape of the member that `part` names."""
+        """Return the shape of the member that `part` names."""
         return shape.member(text_of(self.literal(part)), self._schema)
 
     def inside(self, collection: Shape) -> Shape | None:
-        """The shape of each value of a list; None of anything else."""
+        """Return the shape of the elements of a list; None for anything else."""
         found = collection.member(None, self._schema)
         return found if isinstance(found, Shape) else None
 
     def literal(self, term: Tree) -> Tree:
-        """The literal that a name stands for; any other term as it is."""
+        """Return the literal that a name stands for; any other term as it is."""
         found = reference(term, self._imported)
         if found is None:
             return term
@@ -94,7 +94,7 @@ class Sight:
             self._set(str(variable["value"]), self.inside(shape) if isinstance(shape, Shape) else None)
 
     def _set(self, name: str, shape: Shape | None) -> None:
-        # A name that stands for two things, in two scopes, is one that nothing is known of.
+        # A name with two meanings, in two scopes, counts as unknown.
         self._shapes[name] = shape if self._shapes.get(name, shape) == shape else None
 
 

@@ -1,4 +1,4 @@
-"""Reading the syntax trees that `opa parse` writes."""
+"""Access to the syntax trees that `opa parse` writes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from translators.guardrails.checking import Tree
 
 
 def nodes(tree: Any) -> Iterator[Tree]:
-    """Every mapping in a tree, from the outside to the inside, in the order of the file."""
+    """Yield every mapping in a tree, outer before inner, in the order of the file."""
     if isinstance(tree, dict):
         yield tree
         for value in tree.values():
@@ -22,18 +22,18 @@ def nodes(tree: Any) -> Iterator[Tree]:
 
 
 def place(path: Path, tree: Tree) -> Span:
-    """Where a node stands."""
+    """Return the place of a node."""
     location = tree.get("location", {})
     return Span(str(path), location.get("row", 1), location.get("col", 1))
 
 
 def name_of(rule: Tree) -> str:
-    """The name of a rule; that of a rule about a member is the name in front."""
+    """Return the name of a rule; for a rule about a member, the name in front of it."""
     return str(rule["head"]["ref"][0]["value"])
 
 
 def imports(module: Tree) -> dict[str, tuple[str, ...]]:
-    """The names that a module imports, each with what it stands for, such as `data`, `ostiary`, `conditions`."""
+    """Return the names that a module imports, each with its path, such as `data`, `ostiary`, `conditions`."""
     found = {}
     for written in module.get("imports", ()):
         path = tuple(str(part["value"]) for part in written["path"]["value"])
@@ -42,7 +42,7 @@ def imports(module: Tree) -> dict[str, tuple[str, ...]]:
 
 
 def reference(term: Tree, imported: Mapping[str, tuple[str, ...]]) -> tuple[str, list[Tree]] | None:
-    """The first name of a reference or of a variable and the parts after it; an imported name is written out."""
+    """Return the first name of a reference or of a variable and the parts after it, with imports resolved."""
     if term.get("type") == "var":
         head, parts = str(term["value"]), []
     elif term.get("type") == "ref" and term["value"][0].get("type") == "var":
@@ -54,12 +54,12 @@ def reference(term: Tree, imported: Mapping[str, tuple[str, ...]]) -> tuple[str,
 
 
 def references(tree: Any, imported: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[Tree, str, list[Tree]]]:
-    """Each reference and each variable of a tree: its node, its first name, the parts after it."""
+    """Yield each reference and each variable of a tree: its node, its first name, the parts after it."""
     if isinstance(tree, dict):
         found = reference(tree, imported)
         if found is not None:
             yield tree, *found
-        # The first part of a reference is its name, and no variable beside it.
+        # The first part of a reference is its name, not another variable.
         inside = tree["value"][1:] if tree.get("type") == "ref" else list(tree.values())
         yield from references(inside, imported)
     elif isinstance(tree, list):
@@ -68,7 +68,7 @@ def references(tree: Any, imported: Mapping[str, tuple[str, ...]]) -> Iterator[t
 
 
 def calls(tree: Any) -> Iterator[tuple[Tree, tuple[str, ...], list[Tree]]]:
-    """Each call in a tree: its node, the name of its function in parts, and its operands."""
+    """Yield each call in a tree: its node, the name of its function in parts, and its operands."""
     for node in nodes(tree):
         terms = node.get("terms") if isinstance(node.get("terms"), list) else None
         if terms is None and node.get("type") == "call":
@@ -78,5 +78,5 @@ def calls(tree: Any) -> Iterator[tuple[Tree, tuple[str, ...], list[Tree]]]:
 
 
 def text_of(term: Tree) -> str | None:
-    """The text of a literal; None for anything else."""
+    """Return the text of a literal; None for anything else."""
     return str(term["value"]) if term.get("type") == "string" else None

@@ -1,4 +1,4 @@
-"""Values that guardrails compare the question with although nothing there ever has them."""
+"""Checks for comparisons in guardrails with values that the question never has."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PARTS: Final = {("startswith",), ("endswith",), ("contains",)}
 
 
 def refused_values(path: Path, rule: Tree, sight: Sight) -> Iterator[tuple[Span, str]]:
-    """Each comparison that can't hold, and each that always does after a `not`, with its place."""
+    """Yield each comparison that can't hold, and each that always holds after a `not`, with its place."""
     for node, function, operands in calls(rule):
         if len(operands) < 2:
             continue
@@ -79,7 +79,7 @@ def _never_holds_part(function: str, left: Tree, right: Tree, sight: Sight) -> I
 
 
 def _never_keys(node: Tree, sight: Sight) -> Iterator[str | None]:
-    """The complaints about `names[input.action]`, where `names` stands for a set or an object."""
+    """Return the errors in `names[input.action]`, where `names` is a set or an object."""
     head, *parts = node["value"]
     if head.get("type") != "var" or not parts:
         return
@@ -91,7 +91,7 @@ def _never_keys(node: Tree, sight: Sight) -> Iterator[str | None]:
 
 
 def _never_both(path: Path, body: list[Tree], sight: Sight) -> Iterator[tuple[Span, str]]:
-    """The lines of a body that ask one place for another text than a line before."""
+    """Return the lines of a body that compare one place with another text than an earlier line."""
     asked: dict[tuple[str, ...], str] = {}
     for expression in body:
         terms = expression.get("terms")

@@ -1,4 +1,4 @@
-"""Whether a pattern can match any subject of a known beginning, such as the subjects of one type of resource."""
+"""A test whether a pattern can match any subject with a given beginning, such as those of one type of resource."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ _ENDS: Final = (Anchor.END, Anchor.LINE_END, Anchor.FINISH)
 
 
 def may_match(tree: Sequence, beginning: str) -> bool:
-    """Whether some subject may match that starts with `beginning`, which holds no newline.
+    """Return whether a subject that starts with `beginning`, which holds no newline, may match.
 
-    False is certain. True is not: what look-behind, word boundaries and atomic groups forbid is overlooked.
+    False is certain. True is not: look-behind, word boundaries and atomic groups are ignored.
     """
     return bool(_after(tree, beginning, frozenset([0])))
 
 
 def _after(node: Node, text: str, places: frozenset[int]) -> frozenset[int]:
-    """Where a match of `node` that starts at one of `places` may end; the length of `text` is any place behind."""
+    """Return the places where a match of `node` from one of `places` may end; the length of `text` means any later
+    place.
+    """
     match node:
         case Chars(ranges):
             end = len(text)
@@ -47,7 +49,7 @@ def _after(node: Node, text: str, places: frozenset[int]) -> frozenset[int]:
 
 
 def _repeated(body: Sequence, least: int, most: int | None, text: str, places: frozenset[int]) -> frozenset[int]:
-    # After so many rounds whatever is left stands at the end, or matches nothing once more.
+    # After so many rounds every place is at the end, or a further round matches the empty text.
     rounds = len(text) + 1
     for _ in range(min(least, rounds)):
         before, places = places, _after(body, text, places)
@@ -63,14 +65,14 @@ def _repeated(body: Sequence, least: int, most: int | None, text: str, places: f
 
 
 def _allows(body: Sequence, negative: bool, text: str, place: int) -> bool:
-    """Whether a look-ahead at `place` may let a match go on."""
+    """Return whether a look-ahead at `place` may let a match go on."""
     if negative:
         return not _surely(body.items, text, place)
     return bool(_after(body, text, frozenset([place])))
 
 
 def _surely(items: Iterable[Node], text: str, place: int) -> bool:
-    """Whether items match at `place` whatever follows `text`: known for characters and choices of them alone."""
+    """Return whether items match at `place` whatever follows `text`: known for characters and choices of them alone."""
     reached = {place}
     for item in items:
         if isinstance(item, Chars):

@@ -1,8 +1,8 @@
-r"""Unicode's `\b` and `\B`, of which OPA's engine has only the ASCII kind.
+r"""Removal of Unicode's `\b` and `\B`, of which OPA's engine has only the ASCII form.
 
-Whether one holds depends on two characters alone: the last before it and the next behind it. So what stands before it
-is split into the matches that end in a word character and the others, what stands behind it into those that begin with
-one and the others, and of the combinations only those stay with which it holds. Nothing is left of it then.
+A boundary depends on two characters only: the last one before it and the first one after it. The part before it is
+split into matches that end in a word character and the others, the part after it into matches that begin with one and
+the others; the combinations under which the boundary holds replace it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MOST_ROUNDS: Final = 4
 
 
 def without_boundaries(sequence: Sequence) -> Sequence:
-    r"""The sequence for the same subjects without Unicode's `\b` and `\B`.
+    r"""Return a sequence for the same subjects without Unicode's `\b` and `\B`.
 
     Refuses a boundary where look-around or atomic parts are left, one in a long repetition, and too large a pattern.
     """
@@ -43,17 +43,17 @@ def without_boundaries(sequence: Sequence) -> Sequence:
 
 
 class _Splitter:
-    """Writes the rest of a pattern for what stands before it and behind. Each answer is worked out once."""
+    """Writes the rest of a pattern for given neighbours. Each result is computed once."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[tuple[Node, ...], bool, bool | None], Sequence | None] = {}
         self._sizes: dict[Node, int] = {}
 
     def rest(self, items: tuple[Node, ...], before: bool, behind: bool | None) -> Sequence | None:
-        """The items up to the end of the pattern; None if they never match.
+        """Return the items up to the end of the pattern; None if they never match.
 
-        `before`: the last character is a word character; `behind`: the next one is, or, being false, there is no such.
-        It is None where any may come.
+        `before`: the last character is a word character. `behind`: the next character is one; False also for the end of
+        the subject, None for any.
         """
         key = (items, before, behind)
         if key not in self._known:
@@ -77,7 +77,9 @@ class _Splitter:
         return _either([self.rest(way, before, behind) for way in self._ways(items, before, behind)])
 
     def _ways(self, items: tuple[Node, ...], before: bool, behind: bool) -> list[tuple[Node, ...]]:
-        """What the items may be, the first of which has a boundary in it, with one layer of it gone."""
+        """Yield the alternatives of the items, the first of which contains a boundary, with one layer of it
+        resolved.
+        """
         first, *rest = items
         match first:
             case At(anchor):
@@ -89,7 +91,7 @@ class _Splitter:
         raise _refused(next(_boundaries(first)), "in a long repetition")
 
     def _size(self, node: Node) -> int:
-        """The number of nodes, written out."""
+        """Return the number of nodes, written out."""
         match node:
             case Sequence(parts) | Choice(parts):
                 if node not in self._sizes:
@@ -102,7 +104,7 @@ class _Splitter:
 
 
 def _boundaries(node: Node) -> Iterator[At]:
-    """The Unicode boundaries in the node."""
+    """Return the Unicode boundaries in the node."""
     match node:
         case At(anchor) if anchor in _CONSTRUCTS:
             yield node
@@ -122,14 +124,14 @@ def _holds_more_than_characters(node: Node) -> bool:
         case Sequence(parts) | Choice(parts):
             return any(map(_holds_more_than_characters, parts))
         case Repeat(body):
-            # An anchor in a round that may be empty would hold at one place and not at another.
+            # An anchor in a round that may be empty holds at one place and not at another.
             return _holds_more_than_characters(body) or ((empty := _nothing(body)) is not None and bool(empty.items))
         case _:
             return isinstance(node, Atomic | Look | LookBehind)
 
 
 def _next(word: bool) -> Sequence:
-    """A test of the next character at the end of a pattern, where nothing minds if it is consumed."""
+    """Return a test of the next character at the end of a pattern, where consuming it makes no difference."""
     character = Chars(_side(word))
     if word:
         return Sequence((character,))
@@ -138,7 +140,7 @@ def _next(word: bool) -> Sequence:
 
 @lru_cache(maxsize=4096)
 def _kept(ranges: Ranges, word: bool) -> Ranges:
-    """The word characters of a set, or its others."""
+    """Return the word characters of a set, or its other characters."""
     return difference(ranges, _side(not word))
 
 
@@ -149,7 +151,7 @@ def _side(word: bool) -> Ranges:
 
 
 def _edged(node: Node, word: bool, *, last: bool) -> Sequence | None:
-    """The matches of at least one character whose first or last one is a word character, or is none."""
+    """Return the non-empty matches whose first or last character is a word character, or is none."""
     match node:
         case Chars(ranges):
             kept = _kept(ranges, word)
@@ -184,7 +186,7 @@ def _edged_sequence(items: tuple[Node, ...], word: bool, *, last: bool) -> Seque
 
 
 def _nothing(node: Node) -> Sequence | None:
-    """What stays to be tested where the node matches no character: its anchors; None if it always matches some."""
+    """Return the tests that remain where the node matches the empty text: its anchors; None if it never does."""
     match node:
         case At():
             return Sequence((node,))

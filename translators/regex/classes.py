@@ -1,7 +1,7 @@
-r"""Which characters a class, a literal or `\d \w \s` of a Python pattern matches.
+r"""Character sets of Python's classes, literals and `\d \w \s`.
 
-Python itself is asked wherever its Unicode data matter, so that the answer is right for the interpreter at hand.
-Nothing is asked at import; what is learnt is kept for the life of the process.
+Python itself is asked where its Unicode data matter, so that the answer is right for the running interpreter. Nothing
+is asked at import; results are kept for the life of the process.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LAST_CASED: Final = 0x20000
 
 @cache
 def unicode_categories() -> Mapping[str, Ranges]:
-    r"""DIGIT, SPACE and WORD: what `\d`, `\s` and `\w` match, over all code points but the surrogates."""
+    r"""Return DIGIT, SPACE and WORD: the code points that `\d`, `\s` and `\w` match, surrogates left out."""
     every = "".join(map(chr, chain(range(0xD800), range(0xE000, 0x110000))))
     return {
         name: union((ord(run[0][0]), ord(run[0][-1])) for run in re.finditer(f"{shorthand}+", every))
@@ -40,7 +40,7 @@ def unicode_categories() -> Mapping[str, Ranges]:
 
 @cache
 def _cased() -> tuple[str, Ranges]:
-    """The characters that another one may equal when case is ignored, as text and as a set."""
+    """Return the characters that another one may equal when case is ignored, as text and as a set."""
     turns: tuple[Callable[[str], str], ...] = (str.lower, str.upper, str.title, str.casefold)
     found: set[str] = set()
     for char in map(chr, chain(range(0xD800), range(0xE000, _LAST_CASED))):
@@ -51,13 +51,13 @@ def _cased() -> tuple[str, Ranges]:
 
 @lru_cache(maxsize=4096)
 def members(items: tuple[Item, ...], *, ignore_case: bool, ascii_only: bool) -> Ranges:
-    """The code points that the class of these items matches under these flags."""
+    """Return the code points that the class of these items matches under these flags."""
     plain = _plain(items, ascii_only)
     if not ignore_case:
         return plain
-    # Ignoring case changes a class's answer for cased characters alone, so Python has to be asked about those few only.
+    # Ignoring case changes a class for cased characters only, so that Python is asked about those few.
     text, cased = _cased()
-    # The flags are given beside the pattern: CPython's search takes `(?a:\W)` for `\W`, though its match doesn't.
+    # The flags are an argument, not inline: CPython's search takes `(?a:\W)` for `\W`, though its match doesn't.
     flags = re.IGNORECASE | (re.ASCII if ascii_only else re.UNICODE)
     hits = re.findall(f"[{''.join(map(_spelled, items))}]", text, flags)
     return union((*difference(plain, cased), *((ord(hit), ord(hit)) for hit in hits)))
@@ -83,7 +83,7 @@ def _category(category: str, ascii_only: bool) -> Ranges:
 
 
 def _spelled(item: Item) -> str:
-    """An item of a class as Python source."""
+    """Return an item of a class as Python source."""
     name, argument = item
     if name == "NEGATE":
         return "^"

@@ -14,7 +14,7 @@ EVERYTHING: Final[Ranges] = ((0, LAST),)
 
 
 def union(pairs: Iterable[tuple[int, int]]) -> Ranges:
-    """The set that covers exactly `pairs`, which may overlap and come in any order."""
+    """Return the set that covers exactly `pairs`, which may overlap and come in any order."""
     merged: list[tuple[int, int]] = []
     for first, last in sorted(pairs):
         if merged and first <= merged[-1][1] + 1:
@@ -25,7 +25,7 @@ def union(pairs: Iterable[tuple[int, int]]) -> Ranges:
 
 
 def complement(ranges: Ranges) -> Ranges:
-    """Every code point that isn't in `ranges`."""
+    """Return every code point that isn't in `ranges`."""
     gaps: list[tuple[int, int]] = []
     following = 0
     for first, last in ranges:
@@ -38,15 +38,15 @@ def complement(ranges: Ranges) -> Ranges:
 
 
 def difference(left: Ranges, right: Ranges) -> Ranges:
-    """What is in `left` and not in `right`."""
+    """Return the code points of `left` that aren't in `right`."""
     return complement(union((*complement(left), *right)))
 
 
 def holds(ranges: Ranges, point: int) -> bool:
-    """Whether `point` is in `ranges`."""
+    """Return whether `point` is in `ranges`."""
     return any(first <= point <= last for first, last in ranges)
 
 
 def only(ranges: Ranges) -> int | None:
-    """The one code point that the set consists of, or None if it has none or several."""
+    """Return the one code point of the set; None if it has none or several."""
     return ranges[0][0] if len(ranges) == 1 and ranges[0][0] == ranges[0][1] else None

@@ -1,4 +1,4 @@
-r"""What a part may become once it is known what follows it: `$`, atomic parts and trailing look-ahead."""
+r"""Resolution of `$`, atomic parts and trailing look-ahead by means of the part that follows them."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _LOOKS: Final = {Look: "look-ahead", LookBehind: "look-behind"}
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """What follows a part, up to the end of the pattern.
+    """The part that follows, up to the end of the pattern.
 
-    `places` are those (see `tails`) from which it matches. `certain`: it matches whatever the subject is. `counted`: it
-    may begin with further rounds of a counted repetition, fewer in each round.
+    `places` are those (see `tails`) from which it matches. `certain`: it matches for every subject. `counted`: it may
+    begin with further rounds of a counted repetition, fewer in each round.
     """
 
     places: int
@@ -37,7 +37,7 @@ class Rest:
     counted: bool = False
 
     def after(self, relation: Relation, *, certain: bool) -> Rest:
-        """The rest as seen from before a part with this relation."""
+        """Return the rest as it is before a part with this relation."""
         return replace(self, places=reaching(relation, self.places), certain=self.certain and certain)
 
 
@@ -46,9 +46,10 @@ NO_MORE: Final = Rest(EVERYWHERE, certain=True)
 
 
 def settle(node: Node, rest: Rest, tails: Tails) -> Node:
-    """The node without atomic parts and look-ahead, and with every `$` such that it may consume a final newline.
+    """Return the node without atomic parts and look-ahead, each `$` being written so that it may consume a final
+    newline.
 
-    Exact under `rest` only. Refuses what has no such form.
+    Exact under `rest` only. Refuses a node that has no such form.
     """
     if tails.settled(node):
         return node
@@ -68,9 +69,9 @@ def settle(node: Node, rest: Rest, tails: Tails) -> Node:
 
 
 def _where_nothing_fails(node: Atomic | Look | LookBehind, rest: Rest) -> Sequence:
-    """The body, where nothing that follows can fail.
+    """Return the body, for a place where nothing that follows can fail.
 
-    There the first way in which an atomic part matches is as good as any other, and look-ahead may as well consume.
+    There any match of an atomic part is as good as its first one, and look-ahead may consume.
     """
     construct = node.construct if isinstance(node, Atomic) else _LOOKS[type(node)]
     if not rest.certain or isinstance(node, LookBehind) or (isinstance(node, Look) and node.negative):
@@ -82,7 +83,7 @@ def _sequence(sequence: Sequence, rest: Rest, tails: Tails) -> Sequence:
     items = sequence.items
     first = next((place for place, item in enumerate(items) if not tails.settled(item)), len(items))
     settled: list[Node] = []
-    # What follows a part matters to nothing in front of the first of these, so it isn't worked out there.
+    # Parts before the first of these don't depend on what follows them, so that it isn't computed there.
     for item in reversed(items[first:]):
         node = settle(item, rest, tails)
         settled.extend(reversed(node.items) if isinstance(node, Sequence) else [node])
@@ -91,7 +92,7 @@ def _sequence(sequence: Sequence, rest: Rest, tails: Tails) -> Sequence:
 
 
 def _rounds(repeat: Repeat, rest: Rest, tails: Tails) -> Rest:
-    """What follows one round of a repetition: the rounds still to come, then the rest."""
+    """Return what follows one round of a repetition: the remaining rounds, then the rest."""
     if repeat.most in {0, 1}:
         return rest
     least = max(repeat.least - 1, 0)
@@ -102,9 +103,9 @@ def _rounds(repeat: Repeat, rest: Rest, tails: Tails) -> Rest:
 
 
 def _end(rest: Rest, position: int | None) -> Anchor:
-    r"""The anchor to write for a `$`: END is going to be `(?:\n?\z)`, which may consume the newline; FINISH is `\z`.
+    r"""Return the anchor for a `$`: END becomes `(?:\n?\z)`, which may consume the newline; FINISH is `\z`.
 
-    The consuming form is exact if the rest matches before the final newline just when it matches at the end.
+    The consuming form is exact if the rest matches before the final newline exactly when it matches at the end.
     """
     if rest.counted:
         raise Untranslatable("$ in a counted repetition", position)

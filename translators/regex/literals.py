@@ -1,4 +1,4 @@
-"""The literal text that a pattern asks for."""
+"""Literal text that every match of a pattern contains."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _LONGEST: Final = 1024
 
 
 def literal_prefix(node: Node) -> str:
-    """The longest text found that every match starts with."""
+    """Return the longest text found that every match starts with."""
     return _prefix(node)[0]
 
 
 def exact_text(sequence: Sequence) -> str | None:
-    """The only subject that matches, if the sequence is literal text up to the end of the subject; else None."""
+    """Return the only subject that matches, if the sequence is literal text up to the end of the subject; else None."""
     *front, last = sequence.items or (None,)
     if not isinstance(last, At) or last.anchor is not Anchor.FINISH:
         return None
@@ -28,7 +28,7 @@ def exact_text(sequence: Sequence) -> str | None:
 
 
 def _prefix(node: Node) -> tuple[str, bool]:
-    """Text that every match of the node starts with, and whether it is all that a match consumes."""
+    """Return text that every match of the node starts with, and whether it is all that a match consumes."""
     match node:
         case Chars(ranges):
             point = only(ranges)
@@ -51,8 +51,8 @@ def _prefix(node: Node) -> tuple[str, bool]:
 
 
 def _common(texts: list[str]) -> str:
-    """The longest text that all of these start with."""
-    # Sorted, the first and the last differ as early as any two do, and no text sorts before its own beginning.
+    """Return the longest common beginning of all texts."""
+    # In sorted order, the first and the last text differ at least as early as any two others.
     first, last = min(texts), max(texts)
     size = next((place for place, char in enumerate(first) if char != last[place]), len(first))
     return first[:size]

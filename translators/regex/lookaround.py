@@ -1,4 +1,4 @@
-"""Look-ahead at a known offset, and look-behind at the end, are second questions about the same subject."""
+"""Separation of look-around: look-ahead at a known offset, and look-behind at the end, become tests of their own."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Demand:
 
 
 def separate(sequence: Sequence) -> tuple[Sequence, tuple[Demand, ...]]:
-    """The sequence without look-ahead at a fixed offset of every match and look-behind at the end, and their demands.
+    """Return the sequence without look-ahead at a fixed offset and look-behind at the end, and the demands for these.
 
-    The sequence matches a subject if what is left of it does and every demand is met. Other look-around stays.
+    A subject matches if the returned sequence matches it and every demand is met. Other look-around stays.
     """
     items, endings = _without_endings(sequence.items)
     kept, demands = _separate(items, ())
@@ -39,7 +39,7 @@ def separate(sequence: Sequence) -> tuple[Sequence, tuple[Demand, ...]]:
 
 
 def _without_endings(items: tuple[Node, ...]) -> tuple[tuple[Node, ...], list[Demand]]:
-    r"""The items without look-behind in front of a last `$` or `\Z`, and what it demands of the end of the subject.
+    r"""Return the items without look-behind before a final `$` or `\Z`, and its demand on the end of the subject.
 
     Only where the anchor holds at one place: not where what precedes a `$` may have consumed the final newline.
     """
@@ -57,7 +57,7 @@ def _without_endings(items: tuple[Node, ...]) -> tuple[tuple[Node, ...], list[De
 
 
 def _separate(items: tuple[Node, ...], before: tuple[Node, ...]) -> tuple[tuple[Node, ...], list[Demand]]:
-    """`before` is what precedes the items, of fixed width and without look-ahead."""
+    """Separate the items; `before` is what precedes them, of fixed width and without look-ahead."""
     if not any(isinstance(item, Look) for item in items):
         return items, []
     certain = _certain_after(items)
@@ -65,7 +65,7 @@ def _separate(items: tuple[Node, ...], before: tuple[Node, ...]) -> tuple[tuple[
     demands: list[Demand] = []
     width: int | None = _width(before)
     for item, trailing in zip(items, certain, strict=True):
-        # A positive one at the very end is simpler still: there it may as well consume.
+        # A positive one at the very end may consume instead.
         if not isinstance(item, Look) or width is None or (trailing and not item.negative):
             kept.append(item)
             step = fixed_width(item)
@@ -82,7 +82,7 @@ def _separate(items: tuple[Node, ...], before: tuple[Node, ...]) -> tuple[tuple[
 
 
 def _certain_after(items: tuple[Node, ...]) -> list[bool]:
-    """For each item, whether what follows it can't fail."""
+    """Return, for each item, whether what follows it can't fail."""
     certain = [True]
     for item in reversed(items[1:]):
         certain.append(certain[-1] and cannot_fail(item))
@@ -94,9 +94,9 @@ def _width(nodes: tuple[Node, ...]) -> int | None:
 
 
 def _lead(preceding: tuple[Node, ...], width: int) -> tuple[Node, ...]:
-    """`width` characters: the very ones where the pattern names them, which reads better, else any.
+    """Return `width` characters: the literal ones where the pattern names them, for readability, else any.
 
-    The pattern itself demands the same of them, so nothing but their number matters here.
+    The pattern itself tests the same characters, so that only their number matters here.
     """
     chars = [node for node in preceding if not isinstance(node, At | Look)]
     if all(isinstance(node, Chars) and only(node.ranges) is not None for node in chars):

@@ -1,7 +1,6 @@
-"""Where in the text of a pattern the constructs stand that may be refused.
+"""Offsets of the constructs of a pattern that may be refused, for messages.
 
-Python's parse tree has no positions, so the text is scanned beside it. This serves messages alone: nothing about a
-translation is ever concluded from the text.
+Python's parse tree has no positions, so the text is scanned separately. No translation depends on this scan.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ _OPENING: Final = {"behind", "ahead", "conditional", "atomic", "group"}
 
 
 def places(pattern: str) -> dict[str, deque[int]]:
-    """The offsets of each kind of construct, in the order of the text."""
+    """Return the offsets of each kind of construct, in the order of the text."""
     found: dict[str, deque[int]] = defaultdict(deque)
     verbose = [False]
     offset = 0

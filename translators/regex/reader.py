@@ -1,8 +1,9 @@
-"""From the text of a Python pattern to a tree whose nodes mean the same on their own.
+"""The reader: the text of a Python pattern becomes a tree whose nodes don't depend on flags.
 
-Python's own parser does the reading (`policy.expressions`), the only thing that knows for certain what a pattern means:
-octal or back-reference, `{,2}` or literal braces, which flags hold where. A second parser written here would differ
-from it somewhere, and silently; an operation that this module doesn't know is refused.
+Python's own parser does the parsing (`policy.expressions`), the only certain authority on a pattern's meaning: octal or
+back-reference, `{,2}` or literal braces, which flags hold where. A second parser would differ from it silently
+somewhere; an operation that this module doesn't know is refused.
+
 The operations are those of CPython 3.11 to 3.14, and the tests pin them.
 """
 
@@ -50,7 +51,7 @@ _REFUSED: Final = {"GROUPREF": "back-reference", "GROUPREF_EXISTS": "conditional
 
 
 def read(pattern: str) -> Sequence:
-    """The tree of a pattern; refuses what Python refuses and what isn't regular."""
+    """Return the tree of a pattern; refuse a pattern that Python refuses or that isn't regular."""
     if len(pattern) > PATTERN_LIMIT:
         raise Untranslatable(f"a pattern of more than {PATTERN_LIMIT:,} characters")
     parsed, no_limit = _parse(pattern)
@@ -59,13 +60,13 @@ def read(pattern: str) -> Sequence:
     uncertain = [construct for construct, left in reader.places.items() if left]
     if not uncertain:
         return tree
-    # The parser moves what all branches begin with in front of them, so `(?:$a|$b)` holds one `$`: no places then.
+    # The parser moves the common beginning of branches before them: `(?:$a|$b)` gets one `$`, without a place.
     known = {construct: found for construct, found in places(pattern).items() if construct not in uncertain}
     return Sequence(_Reader(known, no_limit).items(parsed, int(parsed.state.flags), 0))
 
 
 def _parse(pattern: str) -> tuple[Any, int]:
-    """Python's parse tree, and the number that stands for "no limit" in it."""
+    """Return Python's parse tree, and the number that stands for "no limit" in it."""
     try:
         parsed = parse_tree(pattern)
     except re.error as error:
@@ -85,7 +86,7 @@ class _Reader:
         self.no_limit = no_limit
 
     def items(self, parsed: Any, flags: int, depth: int) -> tuple[Node, ...]:
-        """The nodes of a parsed sequence under these flags; groups that only group are dissolved."""
+        """Return the nodes of a parsed sequence under these flags; groups that only group are dissolved."""
         if depth > DEEPEST:
             raise Untranslatable(f"nesting of more than {DEEPEST} groups")
         if flags & ~_KNOWN_FLAGS:
@@ -176,19 +177,19 @@ class _Reader:
 
 @lru_cache(maxsize=4096)
 def _literal(point: int, flags: int) -> Chars:
-    """A character that stands for itself; most of what patterns consist of, so that each is made once."""
+    """Return a literal character; each is made once, since patterns consist mostly of them."""
     _refuse_surrogate(point)
     return Chars(_members((("LITERAL", point),), flags))
 
 
 def _refuse_surrogate(point: int) -> None:
-    # No subject holds one, and text with one in it can't be written to a file.
+    # No subject contains a surrogate, and text with one can't be written to a file.
     if point in _SURROGATES:
         raise Untranslatable("lone surrogate")
 
 
 def _combined(flags: int, added: int, removed: int) -> int:
-    """The flags within a group such as `(?a-i:…)`: of `a` and `u`, the inner one replaces the outer one."""
+    """Return the flags within a group such as `(?a-i:…)`: of `a` and `u`, the inner one replaces the outer one."""
     types = _ASCII | _UNICODE
     if added & types:
         flags &= ~types

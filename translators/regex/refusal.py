@@ -1,13 +1,13 @@
-"""How a pattern is refused."""
+"""The exception for a pattern without an exact translation."""
 
 from __future__ import annotations
 
 
 class Untranslatable(Exception):
-    """A pattern has no exact translation; `str()` is one sentence for the reader.
+    """Raised for a pattern without an exact translation; `str()` is one sentence for the user.
 
-    `construct` names what stands in the way ("back-reference", "look-behind", …). `position` is its offset in the
-    pattern, in characters from 0, or None where there is no single place or it can't be told for certain.
+    `construct` names the cause ("back-reference", "look-behind", …). `position` is its offset in the pattern, in
+    characters from 0, or None where there is no single place or it isn't certain.
     """
 
     def __init__(self, construct: str, position: int | None = None) -> None:

@@ -2,7 +2,7 @@ r"""Characters and classes as text for OPA's engine.
 
 Printable ASCII only and no back-quote, so that the text can stand in a raw string of Rego and an auditor sees all of
 it. Python's `\w` and `\d` follow the Unicode version of the interpreter. Spelled out they are 11 KB and 1 KB of ranges,
-which nobody can read in a rule, so a class that holds one of them whole names Unicode categories instead: `\d` is
+unreadable in a rule, so that a class that holds one of them whole names Unicode categories instead: `\d` is
 `\p{Nd}` and `\w` is `[\p{L}\p{N}_]`. The two spellings agree on every code point that both Unicode versions assign;
 they can differ only on a character that one side doesn't know yet. Every other class is spelled out, code point for
 code point, also one that takes letters out of `\w`.
@@ -29,13 +29,13 @@ _READABLE: Final = 400
 
 
 def char(point: int) -> str:
-    """A literal character, outside a class."""
+    """Return a literal character, spelled for use outside a class."""
     return _char(point, _PLAIN)
 
 
 @lru_cache(maxsize=4096)
 def char_class(ranges: Ranges) -> str:
-    """One character out of the set: a literal, a class or a dot."""
+    """Return the spelling of one character out of the set: a literal, a class or a dot."""
     point = only(ranges)
     if point is not None:
         return char(point)
@@ -50,7 +50,7 @@ def char_class(ranges: Ranges) -> str:
 
 
 def _by_category(ranges: Ranges) -> Iterator[str]:
-    """Spellings of the class with categories in it."""
+    """Yield spellings of the class that use categories."""
     for opening, wanted in (("[", ranges), ("[^", complement(ranges))):
         for names, atom in _atoms():
             if not difference(atom, wanted):
@@ -59,7 +59,7 @@ def _by_category(ranges: Ranges) -> Iterator[str]:
 
 
 def _atoms() -> Iterator[tuple[str, Ranges]]:
-    """Names of Unicode categories, and the set that Python holds them for."""
+    """Return the names of Unicode categories, with their sets in Python."""
     known = unicode_categories()
     alphanumeric = difference(known["WORD"], ((0x5F, 0x5F),))
     yield r"\p{Nd}", known["DIGIT"]
@@ -88,5 +88,5 @@ def _char(point: int, plain: frozenset[str]) -> str:
         return text
     if point in _NAMED:
         return _NAMED[point]
-    # OPA's engine takes a backslash before any ASCII punctuation; a back-quote would end the raw string.
+    # OPA's engine accepts a backslash before any ASCII punctuation; a back-quote would end the raw string.
     return f"\\{text}" if text.isascii() and text.isprintable() and text != "`" else f"\\x{{{point:x}}}"

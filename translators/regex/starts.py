@@ -1,4 +1,4 @@
-"""The texts with which the subjects of a pattern start: as much of a pattern as a database can be asked."""
+"""The texts with which the subjects of a pattern start, the part of a pattern that a database can test."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ _MOST: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A text without NUL at the beginning of subjects; `complete`: whatever begins with it matches the pattern."""
+    """A text without NUL at the beginning of subjects; `complete`: every subject that begins with it matches the
+    pattern.
+    """
 
     text: str
     complete: bool
 
 
 def starts(tree: Sequence) -> tuple[Start, ...]:
-    """Every subject that the pattern matches begins with one of these texts, which may be empty."""
+    """Return texts, perhaps empty, such that every subject that the pattern matches begins with one of them."""
     left = [*reversed(tree.items)]
     while left and isinstance(left[-1], At) and left[-1].anchor is Anchor.START:
         left.pop()
@@ -45,18 +47,18 @@ def starts(tree: Sequence) -> tuple[Start, ...]:
 
 
 def _includes(wider: Start, start: Start) -> bool:
-    """Whether `start` says nothing that `wider` doesn't say already."""
+    """Return whether `start` adds nothing to `wider`."""
     return wider.text != start.text and start.text.startswith(wider.text) and wider.complete >= start.complete
 
 
 def _spelled_out(chars: list[str], left: list[Node], most: int, *, exact: bool) -> list[Start]:
-    """The starts of `chars` followed by a match of all nodes of `left`, which is in reverse; at most `most` of them.
+    """Return at most `most` starts of `chars` followed by a match of all nodes of `left`, which is in reverse order.
 
-    `exact`: nothing was passed over that may refuse what begins so.
+    `exact`: no part that may reject such a subject was skipped.
     """
     while left:
         match left[-1]:
-            case Chars(ranges) if point := only(ranges):  # neither several nor NUL, which PostgreSQL has no text for
+            case Chars(ranges) if point := only(ranges):  # neither several nor NUL, which PostgreSQL refuses
                 left.pop()
                 chars.append(chr(point))
             case Sequence(items):
@@ -75,9 +77,9 @@ def _spelled_out(chars: list[str], left: list[Node], most: int, *, exact: bool) 
                 left[-1:] = reversed(body.items)
                 exact = False
             case Repeat(body, least) if least and not cannot_fail(body):
-                # The first round begins like the body; how often it comes back, the whole pattern has to tell.
+                # The first round begins like the body; the number of rounds is left to the whole pattern.
                 left[:] = [Chars(NOTHING), *reversed(body.items)]
             case _:
                 break
-    # What can't fail matches the empty text at any place, and `re.match` doesn't ask for the end of the subject.
+    # A part that can't fail matches the empty text, and `re.match` doesn't require the end of the subject.
     return [Start("".join(chars), exact and all(map(cannot_fail, left)))]

@@ -1,9 +1,9 @@
-r"""How a part of a pattern behaves at the end of a subject, where `$` may already hold.
+r"""Behaviour of parts at the end of a subject, where `$` may already hold.
 
-`$` holds at the end and before a final newline. What follows a `$` therefore meets one of two remainders, `""` or
-`"\n"`, and whether it matches there can be worked out beforehand. The only other thing that it can notice is what
-precedes: nothing, a newline, an ASCII word character, or something else. That makes eight places; a set of places is
-an int with one bit for each.
+`$` holds at the end and before a final newline. The part after a `$` therefore meets one of two remainders, `""` or
+`"\n"`, and its match there can be computed in advance. It can otherwise only depend on what precedes: nothing, a
+newline, an ASCII word character, or another character. That makes eight places; a set of places is an int with one bit
+for each.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ Relation = tuple[int, ...]
 
 
 def at_end(before: int) -> int:
-    """The place at the end of the subject."""
+    """Return the place at the end of the subject."""
     return 2 * before
 
 
 def at_newline(before: int) -> int:
-    """The place before a final newline."""
+    """Return the place before a final newline."""
     return 2 * before + 1
 
 
@@ -55,19 +55,21 @@ _NOWHERE: Final[Relation] = (0,) * len(_PLACES)
 
 @cache
 def empty_has_non_boundary() -> bool:
-    r"""Whether `\B` matches the empty subject: from Python 3.14 on it does, as it does in OPA's engine."""
+    r"""Return whether `\B` matches the empty subject: from Python 3.14 on it does, as it does in OPA's engine."""
     return re.match(r"(?a)\B", "") is not None
 
 
 class Tails:
-    """What there is to know about the nodes of one tree, each worked out once."""
+    """The relations of the nodes of one tree, each computed once."""
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[Node, Relation]] = {}
         self._settled: dict[int, tuple[Node, bool]] = {}
 
     def settled(self, node: Node) -> bool:
-        """Whether the node holds no `$`, no atomic part and no look-ahead: it is the same whatever follows it."""
+        """Return whether the node holds no `$`, atomic part or look-ahead, so that it is the same whatever
+        follows it.
+        """
         if isinstance(node, Chars):
             return True
         known = self._settled.get(id(node))
@@ -87,10 +89,10 @@ class Tails:
                 return False
 
     def of(self, node: Node) -> Relation:
-        """The node's relation."""
+        """Return the node's relation."""
         known = self._known.get(id(node))
         if known is None:
-            # The node is kept beside its relation, since an id is unique among living objects only.
+            # The node is kept with its relation, since an id is unique among living objects only.
             known = self._known[id(node)] = (node, self._work_out(node))
         return known[1]
 
@@ -115,17 +117,17 @@ class Tails:
                 matching = reaching(self.of(body), EVERYWHERE)
                 return _filtered(EVERYWHERE & ~matching if negative else matching)
             case LookBehind(body, negative):
-                # Asked about for the empty subject alone, where nothing precedes.
+                # Used for the empty subject only, where nothing precedes.
                 return _STAY if negative is bool(fixed_width(body)) else _NOWHERE
 
 
 def reaching(relation: Relation, goal: int) -> int:
-    """The places from which the part can end at one of `goal`."""
+    """Return the places from which the part can end at one of `goal`."""
     return sum(1 << place for place in _PLACES if relation[place] & goal)
 
 
 def repeated(relation: Relation, least: int, most: int | None) -> Relation:
-    """The relation of a repetition. One character is left at most, so a third round never leads anywhere new."""
+    """Return the relation of a repetition. One character is left at most, so that a third round adds no place."""
     extra = 2 if most is None else min(most - least, 2)
     rounds = [relation] * min(least, 2) + [_either(_STAY, relation)] * extra
     result = _STAY
@@ -157,7 +159,7 @@ def _filtered(holding: int) -> Relation:
 
 
 def _holding(anchor: Anchor) -> int:
-    """The places at which the anchor holds."""
+    """Return the places at which the anchor holds."""
     match anchor:
         case Anchor.END | Anchor.LINE_END:
             return EVERYWHERE
@@ -167,7 +169,7 @@ def _holding(anchor: Anchor) -> int:
             return _set((at_end(START), at_newline(START)))
         case Anchor.LINE_START:
             return _set((at_end(START), at_newline(START), at_end(NEWLINE), at_newline(NEWLINE)))
-        # Those of Unicode are asked about for the empty subject alone, where no character precedes.
+        # Those of Unicode are used for the empty subject only, where no character precedes.
         case Anchor.BOUNDARY | Anchor.UNICODE_BOUNDARY:
             return _set((at_end(WORD), at_newline(WORD)))
         case Anchor.NOT_BOUNDARY | Anchor.NOT_UNICODE_BOUNDARY:

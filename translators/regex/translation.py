@@ -1,4 +1,4 @@
-"""A Python pattern and what it becomes."""
+"""Translation of a Python pattern to tests for OPA's engine."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _NOT_EMPTY: Final = r"\A(?s:.)"
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    r"""Tests for OPA's `regex.match` that together say just what `re.match(pattern, subject)` says.
+    r"""Tests for OPA's `regex.match` that together are equivalent to `re.match(pattern, subject)`.
 
     All `positives` must match the subject and none of the `negatives` may. Each begins with `\A` and is printable ASCII
-    without a back-quote, so it can stand in a raw string of Rego as it is. `literal_prefix` is text that every
-    matching subject starts with, maybe empty: implied by the tests, it is there for an index. `exact` is the one
-    subject that matches, where the pattern is literal text up to the end without a final newline; else None. Every
-    matching subject begins with one of `starts`.
+    without a back-quote, so that it can stand in a raw string of Rego. `literal_prefix` is text, maybe empty, that
+    every matching subject starts with, for use by an index. `exact` is the one subject that matches, where the pattern
+    is literal text up to the end without a final newline; else None. Every matching subject begins with one of
+    `starts`.
     """
 
     positives: tuple[str, ...]
@@ -39,15 +39,15 @@ class Translation:
     tree: Sequence = field(repr=False, compare=False)
 
     def may_match(self, beginning: str) -> bool:
-        """Whether a subject with this beginning may match; False is certain. It holds no newline."""
+        """Return whether a subject with this beginning, which holds no newline, may match; False is certain."""
         return may_match(self.tree, beginning)
 
 
 def translate(pattern: str) -> Translation:
-    """The exact translation of `re.match(pattern, …)` with a text pattern's default flags.
+    """Return the exact translation of `re.match(pattern, …)` with a text pattern's default flags.
 
-    Raises `Untranslatable`, and nothing else, for a pattern that has none or that Python doesn't take. Subjects are
-    text without surrogates. Not to be called from several threads at once: warnings of Python's parser are held back.
+    Raises only `Untranslatable`, for a pattern that has no exact translation or that Python refuses. Subjects are text
+    without surrogates. Not thread-safe: warnings of Python's parser are suppressed for the process.
     """
     try:
         return _translate(pattern)
@@ -87,7 +87,7 @@ def _settled(sequence: Sequence, tails: Tails) -> Sequence:
 
 
 def _without_empty(tree: Sequence, demands: tuple[Demand, ...], tails: Tails) -> list[str]:
-    r"""The test that keeps the empty subject out where only the engine's `\B` would let it in."""
+    r"""Return the test that excludes the empty subject where only the engine's `\B` would accept it."""
     if any(demand.negative and _has_non_boundary(demand.node) for demand in demands):
         raise Untranslatable(r"\B in a negative look-ahead")
     return [] if tails.of(tree)[at_end(START)] else [_NOT_EMPTY]

@@ -1,4 +1,4 @@
-"""A pattern after reading: flags resolved, captures and greediness gone, since only yes or no is asked."""
+"""The syntax tree of a pattern: flags resolved, captures and greediness dropped, since only a match matters."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Atomic:
-    """A body that, once matched, isn't tried in another way; `construct` is how the pattern asks for it."""
+    """A body that isn't retried in another way after its first match; `construct` is how the pattern spells it."""
 
     body: Sequence
     construct: str
@@ -92,7 +92,7 @@ Node = Chars | At | Sequence | Choice | Repeat | Atomic | Look | LookBehind
 
 
 def cannot_fail(node: Node) -> bool:
-    """Whether the node matches at every place of every subject, in whatever way."""
+    """Return whether the node matches at every place of every subject, in whatever way."""
     match node:
         case Sequence(items):
             return all(map(cannot_fail, items))
@@ -107,7 +107,7 @@ def cannot_fail(node: Node) -> bool:
 
 
 def fixed_width(node: Node) -> int | None:
-    """How many characters the node consumes, or None if that varies."""
+    """Return the number of characters that the node consumes; None if it varies."""
     match node:
         case Chars():
             return 1
@@ -127,7 +127,7 @@ def fixed_width(node: Node) -> int | None:
 
 
 def contains(node: Node, anchor: Anchor) -> bool:
-    """Whether the anchor stands anywhere in the node."""
+    """Return whether the node contains the anchor."""
     match node:
         case At(found):
             return found is anchor
@@ -140,7 +140,7 @@ def contains(node: Node, anchor: Anchor) -> bool:
 
 
 def may_end_in_newline(node: Node) -> bool:
-    """Whether the last character that a match of the node consumes may be a newline."""
+    """Return whether the last character that a match of the node consumes may be a newline."""
     match node:
         case Chars(ranges):
             return holds(ranges, 0x0A)

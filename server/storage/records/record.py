@@ -80,7 +80,7 @@ class Page:
 
     @property
     def is_backwards(self) -> bool:
-        """Whether it is the records next to `before` that are wanted."""
+        """True if it is the records next to `before` that are wanted."""
         return self.before is not None and self.after is None
 
 

@@ -147,7 +147,7 @@ class _Parameters:
         return self.text(json.dumps(list(values), ensure_ascii=False))
 
     def among_names(self, text: str, end: str) -> str:
-        """Whether a name of the record begins so, with `end` behind it."""
+        """Return whether a name of the record begins so, with `end` behind it."""
         # No name holds what stands around one, so what holds it is the beginning of none.
         return "1 = 0" if NAME_END in text else self.dialect.holds.format("facet", self.text(NAME_END + text + end))
 

@@ -87,7 +87,7 @@ class RecordTable:
         self._expired = f'SELECT id FROM "{name}" WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2'  # noqa: S608 - likewise
 
     async def is_empty(self) -> bool:
-        """Whether there is no record at all."""
+        """Return whether there is no record at all."""
         return not await self.database.read(self._any)
 
     async def find(self, identity: str) -> StoredRecord | None:
@@ -177,7 +177,7 @@ def _stored(row: Row) -> StoredRecord:
 
 
 def _lasts(row: Row) -> bool:
-    """Whether the time of the record in it is not over."""
+    """Return whether the time of the record in it is not over."""
     expires_at: int | None = row[9]
     return expires_at is None or expires_at > int(time.time())
 
