@@ -1,4 +1,4 @@
-"""Who is asking: bearer token → principal.
+"""Authentication: a bearer token becomes a principal.
 
 `bearer` takes the token from the request, an `Authenticator` turns it into a `policy.vocabulary.Principal`.
 """

@@ -1,4 +1,4 @@
-"""A limit to how often strangers can have something done."""
+"""A rate limit on work that callers can cause."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 
 class Allowance:
-    """Grants `most` at once and another one every `seconds`; `clock` counts seconds and never runs backwards."""
+    """A token bucket: `most` at once and another one every `seconds`; `clock` counts seconds and never runs
+    backwards.
+    """
 
     def __init__(self, most: int, seconds: float, clock: Callable[[], float]) -> None:
         self._most = most
@@ -17,11 +19,11 @@ class Allowance:
         self._counted_at = -math.inf
 
     def wait(self) -> float:
-        """Seconds until one is granted; 0 where one is granted now."""
+        """Return the seconds until one is granted; 0 where one is granted now."""
         now = self._clock()
         self._left = min(self._most, self._left + (now - self._counted_at) / self._seconds)
         self._counted_at = now
-        # What floating point loses in the sum is no reason to wait.
+        # A rounding error in the sum is no reason to wait.
         return max(0.0, (1.0 - self._left) * self._seconds) if self._left < 1.0 - 1e-9 else 0.0
 
     def use(self) -> None:

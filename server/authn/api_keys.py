@@ -1,4 +1,4 @@
-"""`api_key`: keys that `ostiary key create` made."""
+"""The provider `api_key`: keys that `ostiary key create` made."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from server.authn.key_store import KeyStore, KeyStoreUnusable, hash_of
 from server.net.http_client import ServiceFailed
 
 ISSUER: Final = API_KEYS
-"""Who vouches for the principals of keys."""
+"""The issuer of the principals of API keys."""
 
 _FORM: Final = re.compile(r"ost_([a-z0-9]{12})_([A-Za-z0-9_-]{43})")
 _NO_HASH: Final = bytes(32)
 
 
 class ApiKeyValidator:
-    """Looks a key up by its id and compares its secret's hash, in the same time whether or not there is such an id."""
+    """Looks a key up by its id and compares its secret's hash, in the same time whether or not the id exists."""
 
     service: Final = "the store of keys"
 
@@ -35,7 +35,7 @@ class ApiKeyValidator:
         self._now = now
 
     async def validate(self, token: str, request: Scope) -> Validated:
-        """Whose key it is; raises `AuthenticationFailed`, `ServiceFailed` and nothing else."""
+        """Return the caller of the key; raise only `AuthenticationFailed` or `ServiceFailed`."""
         form = _FORM.fullmatch(token)
         if form is None:
             raise AuthenticationFailed("the token is not an API key")
@@ -49,4 +49,4 @@ class ApiKeyValidator:
         return Validated(Principal(key.principal, ISSUER, key.attributes), key.expires_at)
 
     async def close(self) -> None:
-        """Nothing is open between two lookups."""
+        """Do nothing: no connection stays open between two lookups."""

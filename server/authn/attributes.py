@@ -1,4 +1,4 @@
-"""Claims of a token → the attributes that policies ask about."""
+"""Claims mapping: the claims of a token become the attributes that policies ask about."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _SPLIT: Final = frozenset({"scope", "scp"})
 
 @dataclass(frozen=True, slots=True)
 class ClaimsMapping:
-    """Claim → attribute, in order; `is_default` where the configuration has no mapping of its own.
+    """The mapping claim → attribute, in order; `is_default` where the configuration has none of its own.
 
-    `tally` counts which of the claims good tokens have.
+    `tally` counts which of the claims valid tokens have.
     """
 
     pairs: Mapping[str, str]
@@ -32,14 +32,14 @@ class ClaimsMapping:
     tally: Tally | None = None
 
     def attributes(self, claims: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        """The attributes that `claims` become.
+        """Return the attributes that `claims` become, each with its values.
 
         A dot in a name is part of a member's name or leads into an object. Claims that share an attribute are united,
         in the mapping's order, without repetitions; an attribute without values is left out.
 
-        Raises `AuthenticationFailed` for a claim that can be read in two ways, that is said to be elsewhere or has a
-        value of another kind than `_values` takes, and for more than 1,000 values in all: a principal with half of its
-        groups could slip past a `forbid`.
+        Raises `AuthenticationFailed` for a claim that can be read in two ways, that the token only refers to or that
+        has a value of another kind than `_values` takes, and for more than 1,000 values in all: a principal with half
+        of its groups could escape a `forbid`.
         """
         united: dict[str, dict[str, None]] = {}
         found = {name: self._values(name, claims) for name in self.pairs}
@@ -53,10 +53,10 @@ class ClaimsMapping:
         return {attribute: tuple(values) for attribute, values in united.items()}
 
     def _values(self, name: str, claims: Mapping[str, Any]) -> list[str]:
-        """The values of a claim: of a list each, of anything else the one; null and empty texts give none.
+        """Return the values of a claim: each of a list, else the single one; null and empty texts give none.
 
         A text in `scope` or `scp` is split at blanks. Numbers and booleans are spelled as in JSON. Objects are left out
-        under the default mapping, which fits no issuer in particular, and refused under one that names the claim.
+        under the default mapping, which is for any issuer, and refused under one that names the claim.
         """
         key, claim = _find(claims, name)
         if isinstance(claim, str) and key in _SPLIT:
@@ -77,9 +77,9 @@ class ClaimsMapping:
 
 
 def spelled(value: Any) -> Any:
-    """A number or boolean as JSON spells it, whole numbers without a fraction; anything else as it is.
+    """Return a number or boolean as JSON spells it, whole numbers without a fraction; anything else as it is.
 
-    `1`, `1.0` and `1e0` are one number, so that they are one value too.
+    `1`, `1.0` and `1e0` are one number, so that they become one value.
     """
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -89,7 +89,7 @@ def spelled(value: Any) -> Any:
 
 
 def _find(claims: Mapping[str, Any], name: str) -> tuple[str, object]:
-    """The last part of the name as it stands in the token, and the claim there; None where there is none."""
+    """Return the last part of the name as it stands in the token, and the claim there; None where there is none."""
     dead_ends: list[str] = []
     readings = list(_readings(claims, name, dead_ends))
     if len(readings) > 1:
@@ -102,10 +102,10 @@ def _find(claims: Mapping[str, Any], name: str) -> tuple[str, object]:
 
 
 def _readings(holder: Mapping[str, Any], name: str, dead_ends: list[str]) -> Iterator[tuple[str, object]]:
-    """Each way to read `name` in `holder` as names of members with dots between them, the longest name first.
+    """Yield each way to read `name` in `holder` as names of members with dots between them, the longest name first.
 
-    No object of the token is entered twice: the names that lead to it spell one beginning of `name`. `dead_ends` takes
-    the members that are no objects although `name` leads on from them.
+    No object of the token is entered twice: the names that lead to it spell one beginning of `name`. `dead_ends`
+    collects the members that are no objects although `name` continues below them.
     """
     refuse_elsewhere(holder, name)
     if name in holder:

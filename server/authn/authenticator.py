@@ -1,4 +1,4 @@
-"""The seam between the door and whoever vouches for a caller."""
+"""The interface between HTTP and authentication providers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from policy.vocabulary import Principal
 
 
 class AuthenticationFailed(Exception):
-    """The credential proves nothing: 401. The message is safe to show and never holds any part of the credential."""
+    """The credential is refused: 401. The message is safe to show and never holds any part of the credential."""
 
 
 class IdentityUnavailable(Exception):
-    """It can't be told now whether the credential is good: 503. The message is safe to show; the log says why.
+    """The credential can't be checked now: 503. The message is safe to show; the log says why.
 
-    `seconds` is the time after which another try may be answered. `is_outage` is false where callers alone are the
-    reason, because they ask for more than is granted: nothing that the server depends on has failed then.
+    `seconds` is the time after which a retry may succeed. `is_outage` is False where callers exceed their allowance and
+    no dependency of the server has failed.
     """
 
     def __init__(self, message: str, seconds: int = 1, *, is_outage: bool = True) -> None:
@@ -27,12 +27,12 @@ class IdentityUnavailable(Exception):
 
 
 class Authenticator(Protocol):
-    """Turns a credential into the principal that it proves. Belongs to the event loop that first uses it."""
+    """Turns a credential into its principal. Belongs to the event loop that first uses it."""
 
     async def authenticate(self, token: str, request: Scope, /) -> Principal:
-        """The principal whom `token` proves; raises `AuthenticationFailed`, `IdentityUnavailable` and nothing else.
+        """Return the principal of `token`; raise only `AuthenticationFailed` or `IdentityUnavailable`.
 
-        `request` is what the token came with, for those who judge it too: its path, query and headers.
+        `request` is the path, query and headers that the token came with, for providers that judge them too.
         """
         ...
 

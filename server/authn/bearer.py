@@ -1,4 +1,4 @@
-"""The one place where a request may carry its credential: `Authorization: Bearer <token>`."""
+"""The bearer token of a request, from `Authorization: Bearer <token>` and no other place."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BEARER: Final = re.compile(rb"(?i:bearer) ([A-Za-z0-9._~+/-]+=*)")
 
 
 def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """The bearer token of a request, given its headers as ASGI gives them; None if it has no `Authorization` at all.
+    """Return the bearer token in `headers`, as ASGI gives them; None if there is no `Authorization` at all.
 
     Raises `AuthenticationFailed` for several such headers, another scheme and anything that isn't exactly one token.
     """

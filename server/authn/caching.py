@@ -1,4 +1,4 @@
-"""Validators that have to ask somebody else, and a short memory of what they said."""
+"""Authentication by a remote service, with a bounded cache of its answers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from server.authn.verify import MAX_TOKEN_LENGTH
 from server.net.http_client import MAX_CONNECTIONS, ServiceFailed
 
 MAX_REMEMBERED: Final = 10_000
-"""Tokens of each kind, good and refused: a flood of forged ones does not push out the good."""
+"""Most cached tokens of each kind, valid and refused: a flood of forged ones does not evict the valid ones."""
 
 REFUSAL_SECONDS: Final = 5.0
-"""How long a refused token is refused again without asking."""
+"""Seconds for which a refused token is refused again without a request to the service."""
 
 MAX_WAITING: Final = 16 * MAX_CONNECTIONS
-"""Tokens that may wait for an answer at one time."""
+"""Most tokens that may wait for an answer at one time."""
 
 _Answer = TypeVar("_Answer")
 
@@ -34,7 +34,7 @@ _log: Final = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """Who a token is for; `expires` in seconds since 1970, None where nobody said."""
+    """The caller of a token; `expires` in seconds since 1970, None where the service doesn't say."""
 
     principal: Principal
     expires: float | None = None
@@ -45,11 +45,11 @@ class Validator(Protocol):
 
     @property
     def service(self) -> str:
-        """What the service is called in a sentence: "the Kubernetes API server"."""
+        """The service's name in a sentence: "the Kubernetes API server"."""
         ...
 
     async def validate(self, token: str, request: Scope) -> Validated:
-        """What the service says; raises `AuthenticationFailed`, `ServiceFailed` and nothing else."""
+        """Return the service's answer; raise only `AuthenticationFailed` or `ServiceFailed`."""
         ...
 
     async def close(self) -> None:
@@ -58,9 +58,9 @@ class Validator(Protocol):
 
 
 class CachingAuthenticator:
-    """Asks a validator, once for everyone who waits with the same token, and believes a good answer for `seconds`.
+    """Asks a validator once for all concurrent requests with a token, and caches a valid answer for `seconds`.
 
-    Tokens are remembered by their SHA-256 alone, good ones never beyond their own end. With `seconds` 0 every request
+    The cache holds the SHA-256 of tokens only, and valid ones never beyond their expiry. With `seconds` 0 every request
     asks. `now` is in seconds since 1970, `clock` counts seconds and never runs backwards.
     """
 
@@ -81,7 +81,7 @@ class CachingAuthenticator:
         self._asking: dict[bytes, asyncio.Task[Validated]] = {}
 
     async def authenticate(self, token: str, request: Scope, /) -> Principal:
-        """The principal whom `token` proves; raises `AuthenticationFailed`, `IdentityUnavailable` and nothing else."""
+        """Return the principal of `token`; raise only `AuthenticationFailed` or `IdentityUnavailable`."""
         if len(token) > MAX_TOKEN_LENGTH:
             raise AuthenticationFailed(f"the token is longer than {MAX_TOKEN_LENGTH} characters")
         key = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
@@ -110,17 +110,17 @@ class CachingAuthenticator:
             if len(self._asking) >= MAX_WAITING:
                 raise IdentityUnavailable(f"too many tokens wait for an answer of {self._validator.service}")
             task = asyncio.create_task(self._learn(key, token, request))
-            # Without a memory each request asks for itself: the service may judge the request too.
+            # Without a cache each request asks on its own: the service may judge the request too.
             slot = key if self._seconds else id(task).to_bytes(8, "big")
             self._asking[slot] = task
             task.add_done_callback(lambda done: self._forget_question(slot, done))
-        # Shielded: one caller who hangs up must not end the question that the others wait for.
+        # Shielded: a client that disconnects must not cancel the question that others wait for.
         return await asyncio.shield(task)
 
     def _forget_question(self, slot: bytes, done: asyncio.Task[Validated]) -> None:
         del self._asking[slot]
         if not done.cancelled():
-            done.exception()  # seen, even if everyone who waited has hung up
+            done.exception()  # retrieved, even if every client has disconnected
 
     async def _learn(self, key: bytes, token: str, request: Scope) -> Validated:
         try:

@@ -1,4 +1,4 @@
-"""`custom`: tokens that an endpoint of the operator's own judges."""
+"""The provider `custom`: tokens that an endpoint of the operator judges."""
 
 from __future__ import annotations
 
@@ -30,9 +30,8 @@ class CustomValidator:
     """Sends the endpoint a token, and the path, query and plain headers that it came with; never method or body.
 
     The endpoint answers 200 with `principal` and `attributes`, or with `access_attributes`, both lists of texts by
-    name. Who is not named gets a name from the token; who has no attributes has that name as the namespace. `name` is
-    the function that makes it. A refusal is 400, 401, 403, 404 or 422, or an answer that says of any claim that it is
-    elsewhere.
+    name. Without a principal, the caller gets a name derived from the token by the function `name`; without attributes,
+    that name is its namespace. A refusal is 400, 401, 403, 404 or 422, or an answer that only refers to a claim.
     """
 
     service: Final = "the authentication endpoint"
@@ -43,7 +42,7 @@ class CustomValidator:
         self._exchange = ServiceClient(context)
 
     async def validate(self, token: str, request: Scope) -> Validated:
-        """Who the endpoint says it is; raises `AuthenticationFailed`, `ServiceFailed` and nothing else."""
+        """Return the caller that the endpoint names; raise only `AuthenticationFailed` or `ServiceFailed`."""
         question = _encode({"api_key": token, "request": _described(request)}).encode()
         reply = await self._exchange.send("POST", self._endpoint, {"content-type": "application/json"}, question)
         if reply.status in _REFUSALS:
@@ -86,9 +85,9 @@ def _described(request: Scope) -> dict[str, Any]:
 
 
 def _attributes(given: object) -> Mapping[str, tuple[str, ...]]:
-    """The attributes of an answer; numbers and booleans in a list become their JSON spelling.
+    """Return the attributes of an answer; numbers and booleans in a list become their JSON spelling.
 
-    A text where a list is expected is refused: it must not become its letters.
+    A text where a list is expected is refused, so that it isn't read as a list of letters.
     """
     if given is None:
         return {}

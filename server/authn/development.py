@@ -1,4 +1,4 @@
-"""Tokens for a first run and for tests, signed with a key that never leaves one directory."""
+"""Development tokens for first runs and tests, signed with a key that stays in one directory."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _ALGORITHM: Final = "RS256"
 
 
 class DevelopmentKeyUnusable(Exception):
-    """The directory's key can't be made, read or trusted; the message says what to do."""
+    """Raised if the directory's key can't be made, read or trusted; the message says what to do."""
 
 
 def development_jwks(directory: Path) -> Path:
-    """The JWKS file of the directory's development key, which is made if there is none; the directory too.
+    """Return the JWKS file of the directory's development key; create key and directory if there are none.
 
     Any number of processes may call this at once and end with the same key. Raises `DevelopmentKeyUnusable`.
     """
@@ -55,7 +55,7 @@ def issue_token(
     issuer: str = DEVELOPMENT_ISSUER,
     audience: str = DEVELOPMENT_AUDIENCE,
 ) -> str:
-    """A JWT for `subject`, valid from now for `lifetime_seconds`, signed with the directory's development key.
+    """Return a JWT for `subject`, valid from now for `lifetime_seconds`, signed with the directory's development key.
 
     Raises `DevelopmentKeyUnusable`, and ValueError with a sentence for a name that the server would refuse.
     """
@@ -77,7 +77,7 @@ def issue_token(
 
 
 def _load(directory: Path) -> tuple[str, str]:
-    """The private key as PEM and its name, with the JWKS file brought up to date."""
+    """Return the private key as PEM and its name, with the JWKS file brought up to date."""
     path = directory / KEY_FILE
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def _load(directory: Path) -> tuple[str, str]:
         publish(directory / JWKS_FILE, published)
     except OSError as error:
         raise DevelopmentKeyUnusable(f"the key `{path}` can't be used: {error.strerror}") from None
-    except (ValueError, AttributeError, JOSEError):  # python-jose takes another kind of key for RSA and stumbles later
+    except (ValueError, AttributeError, JOSEError):  # python-jose takes another kind of key for RSA and fails later
         raise DevelopmentKeyUnusable(f"`{path}` is no RSA key as PEM; delete it and a new one is made") from None
     return pem, kid
 
@@ -108,6 +108,6 @@ def _new_private_key() -> bytes:
 
 
 def _thumbprint(public: dict[str, Any]) -> str:
-    """The key's name: its RFC 7638 thumbprint."""
+    """Return the key's name: its RFC 7638 thumbprint."""
     members = json.dumps({name: public[name] for name in ("e", "kty", "n")}, separators=(",", ":"), sort_keys=True)
     return base64.urlsafe_b64encode(hashlib.sha256(members.encode()).digest()).rstrip(b"=").decode()

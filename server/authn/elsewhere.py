@@ -1,4 +1,6 @@
-"""Claims that a token says are somewhere else: distributed and aggregated ones, and groups too many for a token."""
+"""Claims that a token only refers to: distributed and aggregated claims (OpenID Connect Core §5.6.2), group
+overages.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,10 @@ _SOURCE_IN_NAME: Final = re.compile(r"(.+):(src\d+)")
 
 
 def refuse_elsewhere(holder: Mapping[str, Any], name: str) -> None:
-    """Raise `AuthenticationFailed` if `holder` says that its claim `name`, or a part of it, is somewhere else.
+    """Raise `AuthenticationFailed` if `holder` only refers to its claim `name`, or to a part of it.
 
     `holder` is the token's claims or an object inside them, `name` the rest of the path from there, with dots. The
-    claim is elsewhere even if some values of it are present: they need not be all. A `_claim_names` that can't be read,
+    claim counts as absent even if some of its values are present: they may not be all. A malformed `_claim_names`,
     sources that no `_claim_names` assigns, and digests may be about any claim.
     """
     if holder.get(_DIGESTS) not in (None, []):
@@ -49,9 +51,9 @@ def refuse_elsewhere(holder: Mapping[str, Any], name: str) -> None:
 
 
 def refuse_reference(holder: Mapping[str, Any], name: str, claim: object) -> None:
-    """Raise `AuthenticationFailed` if `claim`, the value of `name` in `holder`, only says where it is.
+    """Raise `AuthenticationFailed` if `claim`, the value of `name` in `holder`, is only a reference to the values.
 
-    It does as the name of a source, as a digest in a list, or as an object that says so of its own members.
+    A reference is the name of a source, a digest in a list, or an object whose own members are references.
     """
     sources = holder.get(_SOURCES)
     for value in claim if isinstance(claim, list) else [claim]:
@@ -62,7 +64,7 @@ def refuse_reference(holder: Mapping[str, Any], name: str, claim: object) -> Non
 
 
 def says_elsewhere(holder: Mapping[str, Any]) -> bool:
-    """Return whether `holder` says of any claim that it is somewhere else."""
+    """Return whether any claim of `holder` is only a reference."""
     marks = [_NAMES, _SOURCES, _DIGESTS, *_MARKS]
     return any(_is_set(holder.get(mark)) for mark in marks) or any(map(_SOURCE_IN_NAME.fullmatch, holder))
 

@@ -1,4 +1,4 @@
-"""`github_token`: personal access tokens and OAuth tokens that GitHub, or a GitHub Enterprise server, answers for."""
+"""The provider `github_token`: personal access tokens and OAuth tokens of GitHub or a GitHub Enterprise server."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _HEADERS: Final = {"accept": "application/vnd.github+json", "x-github-api-versio
 
 
 class GitHubValidator:
-    """Asks GitHub whose token it is.
+    """Asks GitHub for the user of a token.
 
     The principal is the user's `login`, its issuer the API's address; the claims are the members that `GET /user`
-    answers, and `organizations`. A token that may not see organizations is refused where they are mapped. Of some kinds
-    of tokens GitHub says only that they see none, so no `forbid` should rest on them.
+    answers, and `organizations`. A token without the right to read organizations is refused where they are mapped. For
+    some kinds of tokens GitHub returns an empty list instead, so no `forbid` should depend on organizations.
     """
 
     service: Final = "GitHub"
@@ -38,7 +38,7 @@ class GitHubValidator:
         self._exchange = ServiceClient(context)
 
     async def validate(self, token: str, request: Scope) -> Validated:
-        """Who GitHub says it is; raises `AuthenticationFailed`, `ServiceFailed` and nothing else."""
+        """Return the user of the token; raise only `AuthenticationFailed` or `ServiceFailed`."""
         reply = await self._get("/user", token)
         if reply.status in (401, 403):
             raise AuthenticationFailed("GitHub does not accept the token")
@@ -76,7 +76,7 @@ class GitHubValidator:
 
 
 def _is_about_the_rate(reply: ServiceReply) -> bool:
-    """True if a 403 says that GitHub has been asked too often, and nothing about the token."""
+    """Return whether a 403 is about GitHub's rate limit, and not about the token."""
     if reply.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in reply.headers:
         return True
     # The secondary limit may come without any header.

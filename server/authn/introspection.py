@@ -1,4 +1,4 @@
-"""Token introspection (RFC 7662): asking the issuer whether a token is good now."""
+"""Token introspection (RFC 7662): the issuer says whether a token is active."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from server.net.http_client import ServiceClient, ServiceFailed
 
 @dataclass(frozen=True, slots=True)
 class IntrospectionSettings:
-    """Where tokens can be asked about, and as which client; `in_body` sends the client's secret as a form field.
+    """The introspection endpoint and the client's credentials; `in_body` sends the secret as a form field.
 
-    The secret is given as it is, or by the file that holds it whenever a token is asked about.
+    The secret is given as text, or as a file that is read for each request.
     """
 
     url: str
@@ -38,11 +38,11 @@ class IntrospectionSettings:
 
 
 class IntrospectionValidator:
-    """Asks the introspection endpoint; `active` must be true, and what the answer claims must fit `rules`.
+    """Asks the introspection endpoint; `active` must be true, and the claims of the answer must fit `rules`.
 
-    The endpoint is the issuer's own, so an answer without `iss` speaks for `rules.issuer`; one without `aud` does not
-    fit where an audience is configured. The principal is `sub`, or else `username`; its issuer is `iss`, or else the
-    configured issuer, or else the endpoint's address.
+    The endpoint is the issuer's own, so an answer without `iss` counts as from `rules.issuer`; one without `aud` is
+    refused where an audience is configured. The principal is `sub`, or else `username`; its issuer is `iss`, or else
+    the configured issuer, or else the endpoint's address.
     """
 
     service: Final = "the introspection endpoint"
@@ -63,7 +63,7 @@ class IntrospectionValidator:
         self._now = now
 
     async def validate(self, token: str, request: Scope) -> Validated:
-        """Who the endpoint says it is; raises `AuthenticationFailed`, `ServiceFailed` and nothing else."""
+        """Return the caller that the endpoint names; raise only `AuthenticationFailed` or `ServiceFailed`."""
         headers, proof = await self._credentials()
         form = urlencode({"token": token, "token_type_hint": "access_token", **proof}).encode("ascii")
         reply = await self._exchange.send("POST", self._url, headers, form)
@@ -77,7 +77,7 @@ class IntrospectionValidator:
         await self._exchange.close()
 
     async def _credentials(self) -> tuple[dict[str, str], dict[str, str]]:
-        """The headers and the form fields that say which client asks."""
+        """Return the headers and the form fields that authenticate the client."""
         client, secret = self._client, self._client.client_secret
         if isinstance(secret, Path):
             try:
@@ -100,7 +100,7 @@ class IntrospectionValidator:
             claims = read_object(content, finite=False)
         except ValueError:
             raise failure from None
-        # A time that is no number speaks of the token, not of the endpoint.
+        # A time that is no number is the token's fault, not the endpoint's.
         check_times(claims, self._now(), self._rules.leeway)
         raise failure
 

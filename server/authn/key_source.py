@@ -1,4 +1,4 @@
-"""Where an issuer's keys lie: a file, or an HTTPS endpoint; read whole, within limits, or not at all."""
+"""Access to an issuer's keys, in a file or at an HTTPS endpoint, read completely and within limits."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from server.net.tls import client_context
 
 
 class UnusableEndpoint(ValueError):
-    """The configured address of the keys can't work; the message says why, and quotes no part that may be secret."""
+    """Raised for an address of keys that can't work; the message says why, and quotes no part that may be secret."""
 
 
 class KeyEndpoint(Protocol):
-    """Something that yields a small document; `address` names it in logs, without query or credentials."""
+    """The source of a small document; `address` names it in logs, without query or credentials."""
 
     @property
     def address(self) -> str: ...
 
     async def read(self) -> bytes:
-        """The content, at most 256 KB, within 5 seconds; raises `ServiceFailed` and nothing else."""
+        """Return the content, at most 256 KB, within 5 seconds; raise only `ServiceFailed`."""
         ...
 
 
@@ -45,10 +45,11 @@ def open_endpoint(
     token_file: Path | None = None,
     allow_http: Collection[str] = (),
 ) -> KeyEndpoint:
-    """The endpoint at `uri`: `file:///…`, `https://…`, or `http://…` on a loopback address or a host in `allow_http`.
+    """Return the endpoint at `uri`: `file:///…`, `https://…`, or `http://…` on a loopback address or a host in
+    `allow_http`.
 
-    `token`, or what is in `token_file` at each reading, is sent as a bearer token, to this endpoint alone. Nothing is
-    fetched yet; the TLS context is made here, once. Raises UnusableEndpoint for a URI that can't work, and
+    `token`, or the content of `token_file` at each reading, is sent as a bearer token, to this endpoint only. Nothing
+    is fetched yet; the TLS context is made here, once. Raises UnusableEndpoint for a URI that can't work, and
     UnusableAuthorities for a bad `tls_cafile`.
     """
     parts = checked_address(uri, token, allow_http)
@@ -58,7 +59,7 @@ def open_endpoint(
 
 
 def checked_address(uri: str, token: str | None, allow_http: Collection[str]) -> SplitResult:
-    """The parts of `uri`; raises UnusableEndpoint where it, or `token`, can't work."""
+    """Return the parts of `uri`; raise UnusableEndpoint where it, or `token`, can't work."""
     shown = quoted(without_secrets(uri))
     try:
         parts = urlsplit(uri)
@@ -106,7 +107,7 @@ class _FileEndpoint:
 
 
 class _HttpEndpoint:
-    """`token` is the bearer token, or the file that holds it."""
+    """An endpoint over HTTP; `token` is the bearer token, or the file that holds it."""
 
     def __init__(self, uri: str, parts: SplitResult, token: str | Path | None, context: ssl.SSLContext) -> None:
         self._uri = uri
@@ -119,7 +120,7 @@ class _HttpEndpoint:
         token = await self._current_token()
         if token is not None:
             headers["authorization"] = f"Bearer {token}"
-        # Connections of its own for each reading: they are an hour apart.
+        # New connections for each reading, since readings are an hour apart.
         exchange = ServiceClient(self._context)
         try:
             reply = await exchange.send("GET", self._uri, headers)
@@ -133,7 +134,7 @@ class _HttpEndpoint:
         if not isinstance(self._token, Path):
             return self._token
         try:
-            # At each reading: whatever renews the token writes the file anew.
+            # Read each time: a renewed token is written to the same file.
             return await asyncio.to_thread(read_secret, self._token, for_header=True)
         except UnusableSecret as unusable:
             raise ServiceFailed(f"its `token_file` `{self._token}` {unusable}") from None

@@ -1,4 +1,4 @@
-"""API keys at rest: who each is for and when it ends, and of its secret nothing but a hash."""
+"""Storage of API keys: principal and expiry of each, and a hash of its secret."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _COLUMNS: Final = "id, secret_hash, principal, attributes, created_at, expires_a
 
 
 class KeyStoreUnusable(Exception):
-    """The keys can't be read or written; the message says what is wrong."""
+    """Raised if the keys can't be read or written; the message says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """One key as it is kept. Times are in seconds since 1970; None: it never ends, it isn't revoked."""
+    """One stored key. Times are in seconds since 1970; None: it never expires, it isn't revoked."""
 
     id: str
     secret_hash: bytes
@@ -53,17 +53,17 @@ class ApiKey:
     revoked_at: int | None
 
     def is_good(self, now: float) -> bool:
-        """Return whether it is neither revoked nor over at `now`."""
+        """Return whether the key is neither revoked nor expired at `now`."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
 def hash_of(secret: str) -> bytes:
-    """What is kept of a secret. It has 256 random bits, so nobody can try them all, and a fast hash is enough."""
+    """Return the stored hash of a secret. A fast hash is enough, since 256 random bits can't be guessed."""
     return hashlib.sha256(secret.encode("ascii")).digest()
 
 
 class KeyStore:
-    """The keys in one SQLite file, which is made for its owner alone; every method raises KeyStoreUnusable.
+    """The keys in one SQLite file, which only its owner can access; every method raises KeyStoreUnusable.
 
     Any number of processes may use the file at once. `now` is in seconds since 1970.
     """
@@ -73,14 +73,16 @@ class KeyStore:
         self._now = now
 
     def check(self) -> None:
-        """Raise KeyStoreUnusable where others could add keys to the file."""
+        """Raise KeyStoreUnusable if other users could add keys to the file."""
         reason = why_changeable(self._path)
         if reason is not None:
             hint = "give it to the user of the server and take the permission away: `chmod go-w`"
             raise KeyStoreUnusable(f"the keys in `{self._path}` can't be believed: {reason}; {hint}")
 
     def create(self, principal: str, attributes: Mapping[str, tuple[str, ...]], expires_at: int | None) -> str:
-        """The new key, `ost_<id>_<secret>`, which is kept nowhere; raises ValueError for a name no caller can have."""
+        """Return a new key, `ost_<id>_<secret>`, which isn't stored; raise ValueError for a name that no caller can
+        have.
+        """
         if not is_name(principal):
             raise ValueError("the principal is not the name of a principal: 1 to 256 plain characters")
         for name, values in attributes.items():
@@ -97,19 +99,19 @@ class KeyStore:
         return f"ost_{identity}_{secret}"
 
     def find(self, identity: str) -> ApiKey | None:
-        """The key of that id, good or not."""
+        """Return the key with that id, valid or not."""
         with self._open() as database:
             row = database.execute(f"SELECT {_COLUMNS} FROM api_keys WHERE id = ?", (identity,)).fetchone()  # noqa: S608
         return None if row is None else _key(row)
 
     def all(self) -> list[ApiKey]:
-        """Every key, the oldest first."""
+        """Return every key, the oldest first."""
         with self._open() as database:
             rows = database.execute(f"SELECT {_COLUMNS} FROM api_keys ORDER BY created_at, id").fetchall()  # noqa: S608
         return [_key(row) for row in rows]
 
     def revoke(self, identity: str) -> bool:
-        """End the key now; False if there is none of that id. A key that is revoked already stays as it is."""
+        """Revoke the key now; return False for an unknown id. A revoked key stays as it is."""
         with self._open() as database:
             changed = database.execute(
                 "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?", (int(self._now()), identity)

@@ -1,4 +1,4 @@
-"""The public keys of an issuer: a JWK Set (RFC 7517), parsed once, with only the keys that may verify a token."""
+"""JSON Web Key Sets (RFC 7517): parsed once, with only the keys that may verify a token."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CURVES: Final[Mapping[str, str]] = {"P-256": "ES256", "P-384": "ES384", "P-521":
 """The one algorithm of each curve (RFC 7518 section 3.4)."""
 
 ALGORITHMS: Final = frozenset((*RSA_ALGORITHMS, *CURVES.values()))
-"""What a token may be signed with. python-jose has no PS256/384/512 and no EdDSA, so keys for those are unusable."""
+"""The accepted signature algorithms. python-jose has no PS256/384/512 and no EdDSA, so keys for those are unusable."""
 
 
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
@@ -47,26 +47,25 @@ class KeySet:
     keys: tuple[VerificationKey, ...]
 
     def named(self, kid: str | None) -> tuple[VerificationKey, ...]:
-        """The keys of that name; all of them where `kid` is None."""
+        """Return the keys with that `kid`; all of them where `kid` is None."""
         return self.keys if kid is None else tuple(key for key in self.keys if key.kid == kid)
 
     def fitting(self, kid: str | None, algorithm: str) -> tuple[Key, ...]:
-        """A verifier for each distinct key of that name (None: any) that may verify `algorithm`.
+        """Return a verifier for each distinct key with that `kid` (None: any) that may verify `algorithm`.
 
-        A name may belong to several entries, of one key or of keys of different kinds (RFC 7517 section 4.5).
+        Several entries, of one key or of different kinds, may share a `kid` (RFC 7517 section 4.5).
         """
         distinct = {key.material: key.verifiers[algorithm] for key in self.named(kid) if algorithm in key.verifiers}
         return tuple(distinct.values())
 
 
 def parse_key_set(content: bytes) -> KeySet:
-    """The usable keys of a JWK Set, perhaps none.
+    """Return the usable keys of a JWK Set, perhaps none.
 
     A key is left out unless it is an RSA key of at least 2048 bits or a key on P-256, P-384 or P-521, meant for
-    signatures (`use`, `key_ops`, `alg` where present), and public: a set that publishes a private key, or a part of
-    one, has lost it, in all entries of that key.
-    A member that is null counts as absent, and so does a `kid` that is no name (a number, empty, too long).
-    Raises ValueError, with a sentence for the operator, where `content` is no JWK Set or has over 100 keys.
+    signatures (`use`, `key_ops`, `alg` where present), and public: a published private key is compromised. A member
+    that is null counts as absent, and so does a `kid` that is no name (a number, empty, too long). Raises ValueError,
+    with a sentence for the operator, where `content` is no JWK Set or has over 100 keys.
     """
     try:
         found = read_forgiving(content).get("keys")
@@ -76,7 +75,7 @@ def parse_key_set(content: bytes) -> KeySet:
         raise ValueError("the content is not a JWK Set")  # noqa: TRY004 - wrong content
     if len(found) > MAX_KEYS:
         raise ValueError(f"the JWK Set has more than {MAX_KEYS} keys")
-    # Some libraries write out every member that a key could have.
+    # Some libraries write every member that a key can have, unused ones as null.
     entries = [{name: one[name] for name in one if one[name] is not None} for one in found if isinstance(one, dict)]
     lost = {_material(entry) for entry in entries if not _PRIVATE.isdisjoint(entry)}
     keys = (_usable(entry) for entry in entries)
@@ -109,7 +108,7 @@ def _usable(entry: dict[str, Any]) -> VerificationKey | None:
 
 
 def _public_part(entry: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...], tuple[str | int, ...]]:
-    """The members that make up the public key, the algorithms that fit its kind, and its `material`."""
+    """Return the members that make up the public key, the algorithms that fit its kind, and its `material`."""
     if entry["kty"] == "RSA":
         modulus, exponent = _number(entry["n"]), _number(entry["e"])
         algorithms = RSA_ALGORITHMS if modulus.bit_length() >= MIN_RSA_BITS else ()

@@ -1,4 +1,4 @@
-"""`kubernetes`: tokens that a Kubernetes API server reviews (SelfSubjectReview, authentication.k8s.io/v1)."""
+"""The provider `kubernetes`: tokens reviewed by an API server (SelfSubjectReview, authentication.k8s.io/v1)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOBODY: Final = "system:anonymous"
 
 
 class KubernetesValidator:
-    """Asks the API server who the bearer of a token is.
+    """Asks the API server for the user of a token.
 
     The principal is `userInfo.username`, its issuer the API server's address; the claims are the members of `userInfo`:
     `username`, `uid`, `groups` and, by a path with dots, `extra`.
@@ -38,7 +38,7 @@ class KubernetesValidator:
         self._exchange = ServiceClient(context)
 
     async def validate(self, token: str, request: Scope) -> Validated:
-        """Who the API server says it is; raises `AuthenticationFailed`, `ServiceFailed` and nothing else."""
+        """Return the user of the token; raise only `AuthenticationFailed` or `ServiceFailed`."""
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         reply = await self._exchange.send("POST", self._url, headers, _REVIEW)
         if reply.status in (401, 403):

@@ -1,4 +1,4 @@
-"""`oauth2_token`: JWTs of one issuer, verified with its published keys."""
+"""The provider `oauth2_token`: JWTs of one issuer, verified with its published keys."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ DEFAULT_MAPPING: Final = ClaimsMapping(DEFAULT_CLAIMS, is_default=True)
 
 @dataclass(frozen=True, slots=True)
 class OAuth2Settings:
-    """What the configuration says about the issuer.
+    """The settings of one issuer.
 
-    `issuer` None: whoever signs with the published keys is believed about its own name (see `OAuth2Authenticator`).
-    `audience` None: `aud` isn't checked, so tokens made for other services are accepted. `jwks_token` is the bearer
-    token for the key endpoint, and `jwks_token_file` a file that holds it; `claims_mapping` stands in for the default
-    as a whole. The hosts `allow_http` may be asked without encryption; times may be `leeway` seconds off.
+    `issuer` None: `iss` isn't checked, so that the signer names its own issuer (see `OAuth2Authenticator`). `audience`
+    None: `aud` isn't checked, so tokens made for other services are accepted. `jwks_token` is the bearer token for the
+    key endpoint, and `jwks_token_file` a file that holds it; `claims_mapping` replaces the default as a whole. The
+    hosts in `allow_http` may be reached without encryption; times may be `leeway` seconds off.
     """
 
     jwks_uri: str
@@ -51,11 +51,11 @@ class OAuth2Settings:
 
 
 class OAuth2Authenticator:
-    """Turns a JWT into its principal: `sub`, who vouches for it, and the attributes that the claims mapping makes.
+    """Turns a JWT into its principal: `sub`, the issuer, and the attributes of the claims mapping.
 
-    The principal's issuer is the token's `iss`; where a token has none, which only passes without a configured issuer,
-    it is the address of the keys without its query. So an `iss` that isn't compared still keeps the subjects of several
-    issuers behind one key set apart. `now` gives seconds since 1970.
+    The principal's issuer is the token's `iss`; where a token has none, which is only accepted without a configured
+    issuer, it is the address of the keys without its query. An unchecked `iss` therefore still separates the subjects
+    of several issuers that share a key set. `now` gives seconds since 1970.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class OAuth2Authenticator:
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Nothing is fetched yet; raises ValueError, with a sentence, for settings that can't work."""
+        """Fetch nothing yet; raise ValueError, with a sentence, for settings that can't work."""
         endpoint = open_endpoint(
             settings.jwks_uri,
             token=settings.jwks_token,
@@ -84,7 +84,7 @@ class OAuth2Authenticator:
         self._refused: OrderedDict[bytes, float] = OrderedDict()
 
     async def authenticate(self, token: str, _request: Scope, /) -> Principal:
-        """The principal whom `token` proves; raises `AuthenticationFailed`, `IdentityUnavailable` and nothing else."""
+        """Return the principal of `token`; raise only `AuthenticationFailed` or `IdentityUnavailable`."""
         begun = self._source.readings
         keys = await self._source.current()
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
@@ -94,17 +94,17 @@ class OAuth2Authenticator:
             except KeyNotFound:
                 if self._clock() < self._refused.get(digest, -math.inf):
                     raise
-                # Only keys that were read after the token came can tell that its key doesn't exist.
+                # Only keys that were read after the token came prove that its key doesn't exist.
                 if self._source.read > begun:
                     self._refuse(digest)
                     raise
             keys = await self._source.reread()
 
     async def close(self) -> None:
-        """Nothing stays open between two readings of the keys."""
+        """Do nothing: no connection stays open between two readings of the keys."""
 
     def _refuse(self, digest: bytes) -> None:
-        """Remember a token whose key doesn't exist: repeating it must not use up what rereadings there are."""
+        """Cache a token whose key doesn't exist, so that repeating it doesn't use up the rereadings."""
         self._refused[digest] = self._clock() + REFUSAL_SECONDS
         self._refused.move_to_end(digest)
         if len(self._refused) > MAX_CACHED_TOKENS:

@@ -1,4 +1,4 @@
-"""Names for callers whom nobody names: keyed hashes of their tokens, so that no token can be found from its name."""
+"""Pseudonyms for callers without a name: keyed hashes of their tokens, which reveal no token."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ _KEY_BYTES: Final = 32
 
 
 class PseudonymKeyUnusable(Exception):
-    """The key can't be made or read; the message says what to do."""
+    """Raised if the key can't be made or read; the message says what to do."""
 
 
 def pseudonym(key: bytes, token: str) -> str:
-    """`token-` and 32 hexadecimal digits: the same for the same token and key, and for no other."""
+    """Return `token-` and 32 hexadecimal digits, determined by token and key."""
     return f"token-{hmac.new(key, token.encode('utf-8', 'surrogatepass'), hashlib.sha256).hexdigest()[:32]}"
 
 
 def kept_key(directory: Path) -> bytes:
-    """The directory's key, made if there is none: names outlive a restart. Raises PseudonymKeyUnusable."""
+    """Return the directory's key, created if there is none, so that names survive a restart; raise
+    PseudonymKeyUnusable.
+    """
     path = directory / KEY_FILE
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Counts which mapped claims the good tokens of each issuer have, so that a mapping that yields nothing shows."""
+"""Counts of mapped claims in valid tokens, by issuer, so that a mapping without effect is noticed."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ _USUAL: Final = (
     ("scope",),
     ("kubernetes.io", "namespace"),
 )
-"""Where issuers usually put such claims; a hint names those that a token has."""
+"""The usual places of such claims; a hint names those that a token has."""
 
 
 class ClaimTotals(Protocol):
-    """Counts mapped claims; the labels are names from the configuration alone."""
+    """Counts mapped claims; the labels are names from the configuration only."""
 
     def expect(self, issuer: str, claims: Collection[str]) -> None:
         """Begin to count these claims of an issuer's tokens, at zero."""
         ...
 
     def count(self, issuer: str, claim: str, found: bool) -> None:
-        """Another good token has that claim, or lacks it."""
+        """Count a valid token that has, or lacks, that claim."""
         ...
 
     def count_bare(self, issuer: str) -> None:
-        """Another good token has no mapped claim but the one that names its caller."""
+        """Count a valid token without any mapped claim but the one that names its caller."""
         ...
 
 
 class Tally:
-    """The count for one issuer. `named_by` is the claim that names the caller, which every token has."""
+    """The counts of one issuer. `named_by` is the claim that names the caller, which every token has."""
 
     def __init__(
         self, issuer: str, claims: Collection[str], named_by: str, is_default: bool, counters: ClaimTotals
@@ -53,7 +53,7 @@ class Tally:
         counters.expect(issuer, self._claims)
 
     def count(self, found: Collection[str], token: Mapping[str, Any]) -> None:
-        """Count a good token whose mapped claims `found` have values.
+        """Count a valid token whose mapped claims `found` have values.
 
         The first one with none at all is a warning, unless a token of this issuer had some before.
         """
@@ -69,9 +69,9 @@ class Tally:
                 self._warn(token)
 
     def never_found(self) -> dict[str, Any] | None:
-        """The claims that no token had, with their issuer and the number of tokens; None where there are none.
+        """Return the claims that no token had, with their issuer and the number of tokens; None where there are none.
 
-        Of the default mapping, which fits no issuer in particular, they count only where no token had any of them.
+        The claims of the default mapping, which is for any issuer, count only where no token had any of them.
         """
         is_partial = self._is_default and len(self._missing) < len(self._claims)
         if not self._tokens or not self._missing or is_partial:
@@ -100,13 +100,13 @@ class Tallies:
         self._tallies: dict[str, Tally] = {}
 
     def of(self, issuer: str, claims: Collection[str], named_by: str, *, is_default: bool) -> Tally:
-        """The count for an issuer, whose tokens may be judged in more than one way."""
+        """Return the counts of an issuer, shared by all ways in which its tokens are checked."""
         if issuer not in self._tallies:
             self._tallies[issuer] = Tally(issuer, claims, named_by, is_default, self._counters)
         return self._tallies[issuer]
 
     def never_found(self) -> list[dict[str, Any]]:
-        """For each issuer with mapped claims that no token had: `issuer`, `claims` and the number of `tokens`."""
+        """Return `issuer`, `claims` and the number of `tokens` for each issuer with mapped claims that no token had."""
         return [found for tally in self._tallies.values() if (found := tally.never_found())]
 
 

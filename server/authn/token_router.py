@@ -1,4 +1,4 @@
-"""Several who can judge a token: each token goes to one of them, by its form and by the issuer that it names."""
+"""Routing of tokens to several authenticators, by form and by issuer."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _PAYLOAD: Final = re.compile(r"[A-Za-z0-9_-]+\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+"
 
 
 class TokenRouter:
-    """Sends a JWT to whoever is named by its `iss`, and anything else to the endpoint that can be asked about it.
+    """Sends a JWT to the authenticator of its `iss`, and any other token to the introspection endpoint.
 
-    `signed` holds the judges by issuer; under None is the one for every issuer. What a token says of itself only
-    chooses its judge, who then checks it: a token gets no second chance with another.
+    `signed` holds authenticators by issuer, the one for any issuer under None. The unverified claim only chooses the
+    authenticator, which then checks the token; a refused token isn't tried with another one.
     """
 
     def __init__(self, signed: Mapping[str | None, Authenticator], opaque: Authenticator | None) -> None:
@@ -28,7 +28,7 @@ class TokenRouter:
         self._opaque = opaque
 
     async def authenticate(self, token: str, request: Scope, /) -> Principal:
-        """The principal whom `token` proves; raises `AuthenticationFailed`, `IdentityUnavailable` and nothing else."""
+        """Return the principal of `token`; raise only `AuthenticationFailed` or `IdentityUnavailable`."""
         return await self._judge(token).authenticate(token, request)
 
     async def close(self) -> None:

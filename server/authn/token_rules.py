@@ -1,4 +1,4 @@
-"""The claims that RFC 7519 and RFC 7662 define alike: when, by whom, for whom, about whom."""
+"""Checks of the registered claims that RFC 7519 and RFC 7662 share: times, issuer, audience, subject."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LATEST_TIME: Final = 253_402_300_799
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """What a token must say beyond its signature; None: that claim isn't compared.
+    """The required claims of a token beyond its signature; None: that claim isn't checked.
 
     Without an `audience`, a token that the issuer made for any other service is accepted here too. Its times may be
     `leeway` seconds off, as the clocks of two machines are.
@@ -30,7 +30,9 @@ class TokenRules:
 
 
 def check_times(claims: Mapping[str, Any], now: float, leeway: int) -> float | None:
-    """`exp`, in seconds since 1970, or None; raises `AuthenticationFailed` unless it, `nbf` and `iat` fit `now`."""
+    """Return `exp`, in seconds since 1970, or None; raise `AuthenticationFailed` unless it, `nbf` and `iat` fit
+    `now`.
+    """
     expires = _time(claims, "exp")
     if expires is not None and expires + leeway <= now:
         raise AuthenticationFailed("the token has expired")
@@ -42,7 +44,7 @@ def check_times(claims: Mapping[str, Any], now: float, leeway: int) -> float | N
 
 
 def check_issuer_and_audience(claims: Mapping[str, Any], rules: TokenRules) -> str | None:
-    """`iss`, or None where there is none; raises `AuthenticationFailed` for an issuer or audience that isn't meant."""
+    """Return `iss`, or None; raise `AuthenticationFailed` for a wrong issuer or audience."""
     issuer = claims.get("iss")
     if "iss" in claims and not is_plain(issuer, MAX_ISSUER_LENGTH):
         raise AuthenticationFailed("the token's `iss` is not the name of an issuer")
@@ -54,7 +56,7 @@ def check_issuer_and_audience(claims: Mapping[str, Any], rules: TokenRules) -> s
 
 
 def subject_of(claims: Mapping[str, Any], *names: str) -> str:
-    """The name of whom the token is about: `sub`, or else the first of `names` that is claimed."""
+    """Return the name of the token's subject: `sub`, or else the first of `names` that is present."""
     claimed = next((name for name in ("sub", *names) if name in claims), "sub")
     subject = claims.get(claimed)
     if not is_name(subject):
@@ -68,7 +70,7 @@ def is_name(value: object) -> TypeGuard[str]:
 
 
 def _time(claims: Mapping[str, Any], name: str) -> float | None:
-    """A NumericDate (RFC 7519 section 2): any number, so with a fraction or an exponent too."""
+    """Return a NumericDate (RFC 7519 section 2): any number, also with a fraction or an exponent."""
     if name not in claims:
         return None
     value = claims[name]

@@ -1,4 +1,4 @@
-"""Is this JWT good? All that RFC 8725 asks for; python-jose checks one signature with one key and one algorithm."""
+"""Verification of JWTs as RFC 8725 requires; python-jose checks one signature with one key and one algorithm."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _TYPES: Final = frozenset({"jwt", "at+jwt"})
 
 
 class KeyNotFound(AuthenticationFailed):
-    """The set lacks the token's key, but nothing else is wrong with the token; the issuer may have published it since.
+    """Raised if only the token's key is missing from the set; the issuer may have published it since.
 
-    Such a token names a key that isn't there, or names none and none, several or a wrong one fit it.
+    The token names a key that isn't in the set, or names none and no single key fits it.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """A token that was good when it was verified; `expires` in seconds since 1970, `issuer` None if it names none."""
+    """A token that was valid when it was verified; `expires` in seconds since 1970, `issuer` None without `iss`."""
 
     subject: str
     issuer: str | None
@@ -36,12 +36,11 @@ class VerifiedToken:
 
 
 def verify(token: str, rules: TokenRules, keys: KeySet, now: float) -> VerifiedToken:
-    """What `token` says, if it is good at `now` (seconds since 1970).
+    """Return the claims of `token` if it is valid at `now` (seconds since 1970).
 
-    A token with `kid` is checked with a key of that name alone, one without with any; exactly one distinct key must fit
-    its `alg`. Keys and addresses in the token itself (`jwk`, `jku`, `x5c`, `x5u`) are never looked at. Raises
-    `KeyNotFound` where other keys could make the token good, `AuthenticationFailed` for every other fault whatever its
-    kind, and nothing else.
+    A token with `kid` is checked with a key of that name only, one without with any; exactly one distinct key must fit
+    its `alg`. Keys and addresses in the token itself (`jwk`, `jku`, `x5c`, `x5u`) are ignored. Raises only
+    `KeyNotFound`, where other keys could verify the token, and `AuthenticationFailed` for every other fault.
     """
     try:
         return _verify(token, rules, keys, now)
@@ -49,7 +48,7 @@ def verify(token: str, rules: TokenRules, keys: KeySet, now: float) -> VerifiedT
         raise
     except Exception:  # noqa: BLE001 - whatever a forged token provokes is a refusal, never a server error
         refusal = AuthenticationFailed("the token can't be read as a signed JWT")
-    raise refusal  # here and not above: the cause could quote the token
+    raise refusal  # raised outside the handler: the cause could quote the token
 
 
 def _verify(token: str, rules: TokenRules, keys: KeySet, now: float) -> VerifiedToken:
@@ -61,7 +60,7 @@ def _verify(token: str, rules: TokenRules, keys: KeySet, now: float) -> Verified
     header, payload, signature = map(decode_base64url, segments.groups())
     kid, algorithm = _named_key(read_object(header))
     doubt = _doubt(kid, algorithm, keys, token[: segments.end(2)].encode("ascii"), signature)
-    # The claims come first: a token that no key can make good must not have the keys read again.
+    # The claims come first: an invalid token must not cause the keys to be read again.
     verified = _check_claims(read_object(payload), rules, now)
     if doubt is not None:
         raise doubt
@@ -69,7 +68,7 @@ def _verify(token: str, rules: TokenRules, keys: KeySet, now: float) -> Verified
 
 
 def _named_key(header: dict[str, Any]) -> tuple[str | None, str]:
-    """The `kid`, None where there is none, and the `alg`."""
+    """Return the `kid`, None where there is none, and the `alg`."""
     kind = header.get("typ", "JWT")
     if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in _TYPES:
         raise AuthenticationFailed("the token's `typ` is neither `JWT` nor `at+jwt`")
@@ -84,7 +83,7 @@ def _named_key(header: dict[str, Any]) -> tuple[str | None, str]:
 
 
 def _doubt(kid: str | None, algorithm: str, keys: KeySet, signed: bytes, signature: bytes) -> KeyNotFound | None:
-    """None where the signature is good; why it isn't where other keys could make it so. Raises where they could not."""
+    """Return None for a valid signature, or a reason that other keys could remove; raise for any other reason."""
     if not keys.named(kid):
         return KeyNotFound("the token names a key that its issuer doesn't publish")
     candidates = keys.fitting(kid, algorithm)

@@ -1,4 +1,4 @@
-"""The configuration: what operators write in `config.yaml`, checked to the letter before anything starts."""
+"""The configuration: `config.yaml`, validated completely before anything starts."""
 
 from server.config.auth import AuthConfig, JwksConfig, OAuth2Config
 from server.config.load import load_config, read_config

@@ -1,4 +1,4 @@
-"""`apis` and `providers`: which APIs the server offers, and the provider instances behind each."""
+"""The models of `apis` and `providers`: the APIs that the server offers, and their provider instances."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from server.config.raw_value import RawValue
 from server.config.types import refusal, text, unknown_choice
 
 SERVED_APIS: Final = ("inference",)
-"""What this version serves."""
+"""The APIs that this version serves."""
 
 _LATER_APIS: Final = ("agents", "safety", "vector_io")
 

@@ -1,4 +1,4 @@
-"""The shape of `server.auth`: the services that prove callers' tokens. `policy.parser` reads the rules in it."""
+"""The models of `server.auth`: authentication providers and issuers. `policy.parser` reads the rules."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LONGEST_LEEWAY_SECONDS: Final = 300
 DEFAULT_LEEWAY_SECONDS: Final = 60
 
 Recheck = Annotated[int, whole_number(0, LONGEST_BELIEF_SECONDS)]
-"""Seconds for which a good answer about a token is believed."""
+"""Seconds for which a valid answer about a token is cached."""
 
 
 def _twice(one: str, other: str) -> PydanticCustomError:
@@ -44,10 +44,10 @@ def _long_enough(value: SecretStr) -> SecretStr:
 
 
 class JwksConfig(StrictModel):
-    """The keys that sign tokens, by their address.
+    """The address of an issuer's keys.
 
-    `token`, or what is in `token_file` at each reading, is the bearer token for that endpoint; `key_recheck_period` is
-    in seconds.
+    `token`, or the content of `token_file` at each reading, is the bearer token for that endpoint; `key_recheck_period`
+    is in seconds.
     """
 
     uri: JwksUri
@@ -63,10 +63,10 @@ class JwksConfig(StrictModel):
 
 
 class IntrospectionConfig(StrictModel):
-    """Where tokens can be asked about (RFC 7662), and as which client.
+    """The introspection endpoint (RFC 7662), and the client's credentials.
 
-    A good answer is believed for `recheck_period` seconds; 0 asks about every request. The client's secret, which may
-    lie in `client_secret_file`, goes into the `Authorization` header, or with `send_secret_in_body` into the form.
+    A valid answer is cached for `recheck_period` seconds; 0 asks for every request. The client's secret, which may lie
+    in `client_secret_file`, goes into the `Authorization` header, or with `send_secret_in_body` into the form.
     """
 
     url: BaseUrl
@@ -87,10 +87,10 @@ class IntrospectionConfig(StrictModel):
 
 
 class AskedConfig(StrictModel):
-    """The way in which a service that vouches for tokens is asked.
+    """The connection to a service that judges tokens.
 
     `tls_cafile` and `verify_tls` say how its certificate is verified. The hosts in `allow_http`, and this one, may be
-    asked without encryption.
+    reached without encryption.
     """
 
     tls_cafile: ReadableFile | None = None
@@ -98,7 +98,7 @@ class AskedConfig(StrictModel):
     allow_http: tuple[PlainHost, ...] = ()
 
     def addresses(self) -> Mapping[tuple[str, ...], str]:
-        """Its addresses, by the paths of their fields."""
+        """The service's addresses, by the paths of their fields."""
         return {}
 
     @model_validator(mode="after")
@@ -112,7 +112,7 @@ class IssuerConfig(AskedConfig):
     """One issuer of tokens: signed with its published keys, or judged by its introspection endpoint, or either.
 
     With both, signed tokens are judged by the keys and all others by the endpoint. Without `audience`, the token's
-    `aud` isn't compared. `claims_mapping` (claim → attribute) replaces the default as a whole; None is the default.
+    `aud` isn't checked. `claims_mapping` (claim → attribute) replaces the default as a whole; None is the default.
     Times in tokens may be `leeway` seconds off.
     """
 
@@ -136,7 +136,7 @@ class IssuerConfig(AskedConfig):
 class OAuth2Config(IssuerConfig):
     """`oauth2_token`: tokens of one issuer, or of each in the list `issuers`.
 
-    Without an `issuer`, the token's `iss` isn't compared.
+    Without an `issuer`, the token's `iss` isn't checked.
     """
 
     type: Annotated[Literal["oauth2_token"], one_of("oauth2_token")]
@@ -158,7 +158,7 @@ class KubernetesConfig(AskedConfig):
 
 
 class GitHubConfig(AskedConfig):
-    """`github_token`: tokens that GitHub, or a GitHub Enterprise server, answers for."""
+    """`github_token`: tokens of GitHub, or of a GitHub Enterprise server."""
 
     type: Annotated[Literal["github_token"], one_of("github_token")]
     github_api_base_url: BaseUrl = GITHUB
@@ -171,9 +171,9 @@ class GitHubConfig(AskedConfig):
 
 
 class CustomConfig(AskedConfig):
-    """`custom`: tokens that an endpoint of the operator's own judges.
+    """`custom`: tokens that an endpoint of the operator judges.
 
-    Callers whom it does not name are named by a hash of their token with `name_key`; several servers need the same key.
+    A caller without a name gets a hash of its token with `name_key`; several servers need the same key.
     """
 
     type: Annotated[Literal["custom"], one_of("custom")]
@@ -212,7 +212,7 @@ def _any_provider(_source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
 ProviderOfIdentity = Annotated[
     ApiKeyConfig | CustomConfig | GitHubConfig | KubernetesConfig | OAuth2Config, GetPydanticSchema(_any_provider)
 ]
-"""Who vouches for callers."""
+"""An authentication provider, chosen by `type`."""
 
 
 class AuthConfig(StrictModel):

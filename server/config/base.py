@@ -1,4 +1,4 @@
-"""What all shapes of the configuration have in common."""
+"""The base of all models of the configuration."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from server.config.raw_value import RawValue, Section
 
 @dataclass(frozen=True, slots=True)
 class UnknownSetting:
-    """Stands in the place of a value whose key isn't `known`, so that the error can suggest one that is."""
+    """Takes the place of a value whose key isn't `known`, so that the error can suggest one that is."""
 
     known: tuple[str, ...]
 
 
 class StrictModel(BaseModel):
-    """A mapping of the file: unknown keys are refused, values aren't coerced, nothing changes afterwards."""
+    """A mapping of the file: unknown keys are refused, values aren't coerced, and nothing changes after validation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
@@ -37,9 +37,9 @@ class StrictModel(BaseModel):
 
     @classmethod
     def _with_a_default(cls) -> set[str]:
-        """The keys of scalars that are never None and have a default, which stands in where variables leave no value.
+        """Return the keys of scalars that have a default and are never None; the default replaces an empty variable.
 
-        Not so for lists: the default of some is everything, and an empty variable must not open them.
+        Not for lists: the default of some is everything, and an empty variable must not open them.
         """
         return {
             key
@@ -50,7 +50,7 @@ class StrictModel(BaseModel):
 
     @classmethod
     def keys(cls) -> tuple[str, ...]:
-        """Every key that the file may use here, second spellings included."""
+        """Return every key that the file may use here, alternative spellings included."""
         found: list[str] = []
         for name, field in cls.model_fields.items():
             found += _keys(name, field)
@@ -67,7 +67,7 @@ def _may_be_none(annotation: Any) -> bool:
 
 
 def chosen_by(key: str, *names: str) -> Discriminator:
-    """Chooses a member of a union by what `key` says; its tags are `names`."""
+    """Return a discriminator that chooses a member of a union by the value of `key`; its tags are `names`."""
 
     def tag(value: object) -> str | None:
         word = value.get(key) if isinstance(value, dict) else getattr(value, key, None)

@@ -1,6 +1,6 @@
-"""What no field can know by itself: ids that are used twice, names that lead nowhere, halves of a pair.
+"""Checks across fields: duplicate ids, unresolved references, settings that need each other.
 
-The checks read the tree rather than the shapes, so that they speak up beside mistakes of other kinds.
+The checks read the tree rather than the models, so that they report together with mistakes of other kinds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PAIRS: Final[tuple[tuple[Path, tuple[str, str], str], ...]] = (
 
 
 def check(reading: TreeReader, findings: Findings) -> None:
-    """Add to the findings what is wrong between fields."""
+    """Add the mistakes between fields to the findings."""
     _provider_ids(reading, findings)
     _apis(reading, findings)
     _models(reading, findings)
@@ -100,10 +100,10 @@ def _model_name(
     reading: TreeReader,
     findings: Findings,
 ) -> None:
-    """`taken` says for each name so far in which line its model stands, and whether it is a bare `model_id`.
+    """Report a name that two models share; `taken` holds each name's line, and whether it is a bare `model_id`.
 
     Two providers may have a model of one `model_id`. Rules about that name are about both of them, and requests have to
-    say which one they mean.
+    name one of them in full.
     """
     provider_id, model_id, own = parts
     if own is UNRESOLVED:
@@ -132,7 +132,7 @@ def _stores(reading: TreeReader, findings: Findings) -> None:
 
 
 def _backend(path: Path, holds_keys: bool, reading: TreeReader, findings: Findings) -> None:
-    """What stands at `path` names a backend of the right kind: for keys and values, or for tables."""
+    """Report a reference at `path` that names no backend of the right kind: for keys and values, or for tables."""
     backends = reading.mapping(("storage", "backends"))
     wanted = reading.find(path)
     if not isinstance(wanted, RawValue):
@@ -153,7 +153,7 @@ def _backend(path: Path, holds_keys: bool, reading: TreeReader, findings: Findin
 
 
 def _own_namespaces(reading: TreeReader, findings: Findings) -> None:
-    """No two stores have one namespace of a backend. That no two have one `table_name` is said with the policies."""
+    """Report two stores that share one namespace of a backend. A shared `table_name` is reported with the policies."""
     taken: dict[tuple[str, str], str] = {}
     for store in reading.mapping(("storage", "stores")):
         backend = reading.find(("storage", "stores", store, "backend"))

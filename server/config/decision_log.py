@@ -1,4 +1,4 @@
-"""The shapes of `server.decision_log`: where the decisions are written down."""
+"""The models of `server.decision_log`: the destination of the decision log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The user's own directory: the development key, API keys, and what else outlives a run without being configured."""
+"""The user's directory: the development key, API keys, and other files that outlive a run without configuration."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ FILES_FOLDER: Final = "files"
 
 
 def home() -> Path:
-    """`OSTIARY_HOME`, or `~/.ostiary`."""
+    """Return `OSTIARY_HOME`, or `~/.ostiary`."""
     return Path(os.environ.get(HOME_VARIABLE) or "~/.ostiary").expanduser()

@@ -1,4 +1,4 @@
-"""What no field can know by itself about those who vouch for callers."""
+"""Checks across the fields of authentication providers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ADDRESSES: Final = (
 
 
 def check_authentication(reading: TreeReader, findings: Findings) -> None:
-    """Add to the findings what is wrong, or dangerous, about authentication as a whole."""
+    """Add mistakes and dangers in the authentication settings as a whole to the findings."""
     auth, provider = reading.mapping(_AUTH), reading.mapping(PROVIDER_CONFIG)
     required: object = False
     with suppress(PydanticCustomError):
@@ -71,7 +71,7 @@ def _issuers(reading: TreeReader, findings: Findings) -> None:
 
 
 def _issuer(path: Path, issuer: Mapping[str, object], place: Path, reading: TreeReader, findings: Findings) -> None:
-    """`place` is where a warning about the issuer as a whole points to."""
+    """Report mistakes of one issuer; `place` is the place of a warning about the issuer as a whole."""
     if issuer.get("jwks") is None and issuer.get("introspection") is None:
         of = "`provider_config`" if path == PROVIDER_CONFIG else "this issuer"
         hint = "write in `jwks` where the keys are, or in `introspection` where tokens can be asked about"
@@ -82,7 +82,7 @@ def _issuer(path: Path, issuer: Mapping[str, object], place: Path, reading: Tree
 
 
 def _unencrypted(path: Path, asked: Mapping[str, object], reading: TreeReader, findings: Findings) -> None:
-    """Addresses to which tokens, or from which keys, travel in plain: an error, or a warning where they are allowed."""
+    """Report addresses without encryption for tokens or keys: an error, or a warning where they are allowed."""
     listed = asked.get("allow_http")
     allowed = [host.text for host in listed if isinstance(host, RawValue)] if isinstance(listed, tuple) else []
     used: set[str] = set()
@@ -109,4 +109,4 @@ def _is_exposed(text: str) -> bool:
     try:
         return is_exposed(text)
     except ValueError:
-        return False  # no URL at all, which its field says
+        return False  # no URL at all, which its field reports

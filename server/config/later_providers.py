@@ -1,4 +1,4 @@
-"""Provider types that the specification shows and this version lacks: checked, then refused by name."""
+"""Provider types of the specification that this version lacks: validated, then refused by name."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from server.config.types import Secret, not_yet, one_of
 
 
 class FaissSettings(ProviderSettings):
-    """`inline::faiss`: where the index is kept."""
+    """`inline::faiss`: the storage of the index."""
 
     kvstore: SqliteStore
 
 
 class FaissProvider(ProviderConfig):
-    """Vectors in this process."""
+    """A vector index in this process."""
 
     provider_type: Annotated[
         Literal["inline::faiss"], one_of("inline::faiss"), not_yet("vector_io: `inline::faiss` is")
@@ -55,7 +55,7 @@ class BedrockProvider(ProviderConfig):
 
 
 class AgentsPersistence(StrictModel):
-    """Where agents keep their state and their responses."""
+    """The storage of agents and their responses."""
 
     agent_state: Namespace
     responses: Table

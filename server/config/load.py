@@ -1,4 +1,4 @@
-"""From a file to a `Config`, or to everything that is wrong with it."""
+"""Loading of a configuration file: a `Config`, or every mistake in it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _MISSING: Final = "missing-variable"
 
 
 def load_config(path: Path, environ: Environ[str, str]) -> Config:
-    """The configuration in the file at `path`, its variables taken from `environ`.
+    """Return the configuration in the file at `path`, with variables from `environ`.
 
-    Raises `InvalidDocument` with everything that is wrong with the file, except inside its policies.
+    Raises `InvalidDocument` with every mistake in the file, except inside its policies.
     """
     findings = Findings()
     config = read_config(read_document(path), environ, findings)
@@ -31,10 +31,10 @@ def load_config(path: Path, environ: Environ[str, str]) -> Config:
 
 
 def read_config(document: Mapping, environ: Environ[str, str], findings: Findings) -> Config | None:
-    """The configuration that `document` holds; None if it holds an error, which `findings` gets.
+    """Return the configuration in `document`; None after an error, which goes to `findings`.
 
-    A place of which `findings` knows an error already gets no second one: call `policy.parser.read_policies` first, and
-    what both notice is reported once.
+    A place with an error in `findings` gets no second one: call `policy.parser.read_policies` first, so that a mistake
+    that both notice is reported once.
     """
     own = Findings()
     reading = read(document, environ, own)
@@ -49,7 +49,7 @@ def read_config(document: Mapping, environ: Environ[str, str], findings: Finding
 
 
 def _merge(own: Findings, findings: Findings) -> None:
-    """Add what is new: nothing to a place that has an error, no warning of a kind that the place has, nothing twice."""
+    """Add new findings: none at a place with an error, no second warning of a kind at one place, no duplicates."""
     _prefer_complete(own, findings)
     wrong = {known.span for known in findings.diagnostics if known.severity is Severity.ERROR}
     warned = {(known.span, known.code) for known in findings.diagnostics}
@@ -57,13 +57,13 @@ def _merge(own: Findings, findings: Findings) -> None:
         if diagnostic.span in wrong or (diagnostic.span, diagnostic.code) in warned:
             continue
         if diagnostic in findings.diagnostics:
-            continue  # a shape and a check that reads the tree have noticed the same
+            continue  # a model and a check of the tree have reported the same mistake
         findings.diagnostics.append(diagnostic)
         warned.add((diagnostic.span, diagnostic.code))
 
 
 def _prefer_complete(own: Findings, findings: Findings) -> None:
-    """Drop what the policies lack of the environment where ours, which names all that is missing, says so too."""
+    """Drop the policies' findings about missing variables where ours, which names all of them, exists."""
     complete = any(found.code == _MISSING for found in own.diagnostics)
     if complete:
         findings.diagnostics[:] = [found for found in findings.diagnostics if found.code != _MISSING]

@@ -1,4 +1,4 @@
-"""The types of the fields that say where something is: URLs, files, directories."""
+"""Field types for locations: URLs, hosts, files, directories."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FILE: Final = "file://"
 
 
 def base_url(value: str) -> str:
-    """An http or https URL that paths can be appended to; a slash at its end is taken off."""
+    """Validate an http or https URL that paths can be appended to; remove its final slash."""
     parts = _split(value, ("http", "https"), "an http or https URL with a host")
     if "?" in value or "#" in value:
         raise refusal("bad-url", "takes a URL without `?` and `#`: paths are appended to it")
@@ -36,9 +36,9 @@ def base_url(value: str) -> str:
 
 
 def jwks_uri(value: str) -> str:
-    """Where keys are published: an https or http URL, or a file (`file:///…`, `file://~/…`, `file://./…`).
+    """Validate the address of keys: an https or http URL, or a file (`file:///…`, `file://~/…`, `file://./…`).
 
-    A file comes back with its absolute path, and is refused if others could write it.
+    A file is returned with its absolute path, and refused if other users could write it.
     """
     if value.startswith(_FILE):
         return _file_uri(value.removeprefix(_FILE))
@@ -53,7 +53,7 @@ def encrypted(url: str, allow_http: Collection[str], below: tuple[str, ...]) -> 
 
 
 def plain_host(value: str) -> str:
-    """A host that may be asked without encryption: its name or address alone, compared to the letter."""
+    """Validate a host that may be reached without encryption: a name or address only, compared exactly."""
     if not value.isascii() or not _named_alone(value):
         hint = "write `keycloak` for `http://keycloak:8080`"
         raise refusal("bad-host", "takes a host's name or address, without scheme, port and path", hint)
@@ -61,24 +61,24 @@ def plain_host(value: str) -> str:
 
 
 def host(value: str) -> str:
-    """A host's name or address; no URL, whose password or query logs would show."""
+    """Validate a host's name or address; a URL is refused, since logs would show its password or query."""
     if _NO_HOST.search(value):
         raise refusal("bad-host", "takes a host's name or address alone", "other parts of a URL have keys of their own")
     return value
 
 
 def host_or_directory(value: str) -> str:
-    """A host's name or address, or the directory of a socket."""
+    """Validate a host's name or address, or the directory of a socket."""
     return value if value.startswith("/") and not value.startswith("//") else host(value)
 
 
 def path(value: object) -> object:
-    """A path, `~` expanded; relative ones start at the directory in which the server was started."""
+    """Validate a path, `~` expanded; relative ones start at the directory in which the server was started."""
     return value if isinstance(value, Path) else _expanded(str(text(value)))
 
 
 def readable_file(value: object) -> object:
-    """The path of a file that exists and can be read now."""
+    """Validate the path of a file that exists and can be read now."""
     found = path(value)
     if not isinstance(found, Path) or value is found:
         return found
@@ -127,7 +127,7 @@ def _file_uri(rest: str) -> str:
 
 
 def trusted(found: Path) -> Path:
-    """A path at which no user but root and that of this server can change what is read."""
+    """Validate a path whose content only root and the server's own user can change."""
     reason = why_changeable(found)
     if reason is not None:
         hint = f"give it to the user of the server and take the permission away: `chmod go-w {shlex.quote(str(found))}`"
@@ -136,12 +136,12 @@ def trusted(found: Path) -> Path:
 
 
 def token_file(found: Path) -> Path:
-    """A file that holds a token which a header can carry."""
+    """Validate the path of a file that holds a token which a header can carry."""
     return _secret_file(found, for_header=True)
 
 
 def secret_file(found: Path) -> Path:
-    """A file that holds a secret."""
+    """Validate the path of a file that holds a secret."""
     return _secret_file(found, for_header=False)
 
 

@@ -1,4 +1,4 @@
-"""From what pydantic objects to, to sentences at places of the file."""
+"""Diagnostics from pydantic's errors, with their places in the file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HOMES: Final = {
 
 
 def explain(error: ValidationError, reading: TreeReader) -> list[Diagnostic]:
-    """One diagnostic for each mistake, up to a hundred; what is unresolved is reported already and gets none."""
+    """Return one diagnostic for each mistake, up to a hundred; unresolved values are reported already and get none."""
     details = error.errors(include_url=False)
     misspelt = {meant for detail in details if (meant := _meant(detail, reading)) is not None}
     found = (_explained(detail, reading) for detail in details if _lacked(detail, reading) not in misspelt)
@@ -37,7 +37,7 @@ def explain(error: ValidationError, reading: TreeReader) -> list[Diagnostic]:
 
 
 def label(path: Path) -> str:
-    """How messages call the value at `path`: its key, with the number of an entry of a list."""
+    """Return the name of the value at `path` in messages: its key, with the number of an entry of a list."""
     names = [step for step in path if isinstance(step, str)]
     if not names:
         return "the configuration"
@@ -46,7 +46,7 @@ def label(path: Path) -> str:
 
 
 def _meant(detail: ErrorDetails, reading: TreeReader) -> Path | None:
-    """The place that an unknown key is a misspelling of."""
+    """Return the place that an unknown key is a misspelling of."""
     stand_in = detail["input"]
     if detail["type"] != "extra_forbidden" or not isinstance(stand_in, UnknownSetting):
         return None
@@ -56,7 +56,7 @@ def _meant(detail: ErrorDetails, reading: TreeReader) -> Path | None:
 
 
 def _lacked(detail: ErrorDetails, reading: TreeReader) -> Path | None:
-    """The place of a key that is missing; one that is there in another spelling is no mistake of its own."""
+    """Return the place of a missing key; None if it is present in another spelling."""
     path, lacking = _located(detail["loc"], reading)
     return (*path, str(lacking)) if detail["type"] == "missing" else None
 
@@ -85,9 +85,9 @@ def _explained(detail: ErrorDetails, reading: TreeReader) -> Diagnostic | None:
 
 
 def _located(steps: tuple[str | int, ...], reading: TreeReader) -> tuple[Path, str | int | None]:
-    """The innermost value that the steps lead to, and the last step if it leads nowhere.
+    """Return the innermost value that the steps lead to, and the last step if it leads nowhere.
 
-    Pydantic puts the tags of unions among the steps; they lead nowhere and are passed over.
+    Pydantic puts the tags of unions among the steps; these are skipped.
     """
     value: object = reading.tree
     path: Path = ()
@@ -129,7 +129,7 @@ def _refused(path: Path, context: dict[str, Any], reading: TreeReader) -> Diagno
 
 
 def _unknown_member(path: Path, key: str, known: list[str], reading: TreeReader) -> Diagnostic | None:
-    """The value at `path` should say in `key` which of the `known` ones it is."""
+    """Report a value at `path` whose `key` names none of the `known` ones."""
     block = reading.at(path)
     if not isinstance(block, dict):
         return _wrong_kind(path, "a mapping", reading)

@@ -1,4 +1,4 @@
-"""The shape of `server.metrics`: a listener for Prometheus alone."""
+"""The model of `server.metrics`: a separate listener for Prometheus."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from server.config.types import whole_number
 
 
 class MetricsConfig(StrictModel):
-    """Where `/metrics` is shown without a token to everybody who can connect; port 0 is any free one."""
+    """The address where `/metrics` is served without a token to any client that can connect; port 0 is any free one."""
 
     host: Host = "127.0.0.1"
     port: Annotated[int, whole_number(0, 65535)]

@@ -1,4 +1,4 @@
-"""The shapes of what the configuration registers: models and shields."""
+"""The models of registered resources: models and shields."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _null_is_the_default(value: object) -> object:
 class ModelConfig(StrictModel):
     """A model and the provider instance that runs it.
 
-    `provider_model_id` is what the provider calls it: `model_id`, unless the file says otherwise.
+    `provider_model_id` is the provider's name for it: `model_id`, unless the file says otherwise.
     """
 
     model_id: Text

@@ -1,4 +1,4 @@
-"""The shape of `server.opa`: which OPA decides."""
+"""The model of `server.opa`: the OPA that decides."""
 
 from __future__ import annotations
 
@@ -33,8 +33,10 @@ def _opa_token(value: SecretStr) -> SecretStr:
 
 
 class OpaConfig(StrictModel):
-    """An OPA that somebody else runs: where it listens, and the token by which it knows the server. Without `url` and
-    `token` the server starts an OPA of its own; `decision_log` switches on the log that one keeps itself.
+    """An external OPA: its address, and the token with which the server authenticates to it.
+
+    Without `url` and `token` the server starts an OPA of its own; `decision_log` switches on the log that this one
+    keeps.
     """
 
     url: Annotated[Text, AfterValidator(_opa_url)] | None = None

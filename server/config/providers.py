@@ -70,7 +70,7 @@ class OllamaSettings(ProviderSettings):
 
 
 class EchoProvider(ProviderConfig):
-    """A deterministic provider for first runs and tests: it answers with what it was asked."""
+    """A deterministic provider for first runs and tests: it answers with the text of the request."""
 
     provider_type: Annotated[Literal["inline::echo"], one_of("inline::echo")]
     config: EchoSettings = EchoSettings()

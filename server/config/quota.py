@@ -1,4 +1,4 @@
-"""The shape of `server.quota`: how much each caller may use in a period."""
+"""The model of `server.quota`: the amount that each caller may use in a period."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def _store_kind(value: object) -> str:
 
 
 class LimitConfig(StrictModel):
-    """A limit of its own for some callers: whom, the policy engine decides from `when` or `unless`.
+    """A separate limit for some callers; the policy engine chooses these by `when` or `unless`.
 
-    Those two and `description` are the policy's, and are left to `policy.quota_limits`.
+    Those two and `description` are the policy's, and are read by `policy.quota_limits`.
     """
 
     when: Anything = None
@@ -35,11 +35,11 @@ class LimitConfig(StrictModel):
 
 
 class QuotaConfig(StrictModel):
-    """How many requests and tokens each caller may use in a period; None is no limit.
+    """The number of requests and tokens that each caller may use in a period; None is no limit.
 
     `kvstore` is an SQLite file of its own, or a namespace of a backend for keys and values under `storage`, which
     several servers may share. Without authentication, the anonymous numbers hold for everyone. The first of `limits`
-    that applies to a caller stands in for the numbers of its kind.
+    that applies to a caller replaces the numbers of its kind.
     """
 
     kvstore: Annotated[

@@ -1,4 +1,4 @@
-"""What a configuration file gives a field: text and its origin, not yet a value of the field's type."""
+"""Raw values of a configuration file: text and origin, before validation by a field's type."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ class RawValue:
     variables: tuple[str, ...] = ()
 
     def described(self) -> str:
-        """How a message may speak of it: the file's own text in backticks, but never what the environment holds."""
+        """The value as messages may show it: the file's own text in back-quotes, but never a value from the
+        environment.
+        """
         if self.variables:
             return "the value of " + " and ".join(f"`{name}`" for name in self.variables)
         return quoted(self.text)
@@ -37,7 +39,7 @@ class Section(dict[str, Any]):
 
 
 class Unresolved:
-    """Stands where a scalar has no value for a reason that is reported already, such as a missing variable."""
+    """Takes the place of a scalar without a value for a reason that is reported already, such as a missing variable."""
 
 
 UNRESOLVED: Final = Unresolved()

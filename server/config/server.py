@@ -1,4 +1,4 @@
-"""The shapes of `server`: address, TLS, CORS, quota, the decision log."""
+"""The models of `server`: address, TLS, CORS, quota, the decision log."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_WORKERS: Final = 256
 
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s@*\\A-Z]+")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-# Nobody's origins: a pattern that names the origins it means matches none of them.
+# Origins that no site has: a pattern that names its origins matches none of them.
 _NOBODY: Final = (
     "https://a.invalid",
     "http://ostiary-probe.invalid",
@@ -67,7 +67,7 @@ def _network(value: str) -> str:
 
 
 def _method(value: str) -> str:
-    """The method as requests spell it: in capitals, all of them."""
+    """Return the method as requests spell it, in capitals."""
     return _token(value).upper()
 
 
@@ -76,7 +76,7 @@ Token = Annotated[Text, AfterValidator(_token)]
 
 
 class CorsConfig(StrictModel):
-    """Which pages of other origins may call.
+    """The pages of other origins that may send requests.
 
     `allow_origin_regex` is matched against the whole origin, and decides alone where it is written and `allow_origins`
     isn't. `max_age` is in seconds. Credentials need origins that are named, one by one or by a pattern.
@@ -93,7 +93,7 @@ class CorsConfig(StrictModel):
     @model_validator(mode="before")
     @classmethod
     def _pattern_alone(cls, data: Any) -> Any:
-        """Also a pattern that is empty in this environment keeps `allow_origins` from being everybody."""
+        """Make `allow_origins` empty for a pattern without it, even a pattern that is empty in this environment."""
         if isinstance(data, dict) and "allow_origin_regex" in data:
             return {"allow_origins": (), **data}
         return data

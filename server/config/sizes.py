@@ -1,4 +1,4 @@
-"""Numbers of bytes, as people write them."""
+"""Sizes in bytes, with units."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _UNITS: Final = {
 
 
 def size(least: int, most: int, spelled: str) -> BeforeValidator:
-    """A number of bytes from `least` to `most`, both allowed; `spelled` says so in words."""
+    """Return a field type for a number of bytes from `least` to `most`, inclusive; `spelled` describes the range."""
     expected = f"a number of bytes, or one like `100MB` or `1GiB`, {spelled}"
 
     def count(value: object) -> object:

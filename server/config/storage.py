@@ -1,4 +1,4 @@
-"""The shapes of `storage`, and of the places in which providers keep things."""
+"""The models of `storage`, and of the places where providers store data."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class PostgresBackend(StrictModel):
 
     @property
     def url(self) -> str:
-        """The address with its credentials, for drivers alone."""
+        """The address with its credentials, for drivers only."""
         password = "" if self.password is None else self.password.get_secret_value()
         query = urlencode({"host": self.host, "port": self.port, "sslmode": self.ssl_mode})
         return f"postgresql://{quote(self.user, safe='')}:{quote(password, safe='')}@/{quote(self.db, safe='')}?{query}"
@@ -100,7 +100,7 @@ class KvRedisBackend(StrictModel):
 
     @property
     def url(self) -> str:
-        """The address with its credentials, for drivers alone."""
+        """The address with its credentials, for drivers only."""
         login = "" if self.password is None else f":{quote(self.password.get_secret_value(), safe='')}@"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'rediss' if self.tls else 'redis'}://{login}{host}:{self.port}"
@@ -138,7 +138,7 @@ class QueuedTable(Table):
 
 
 class StoresConfig(StrictModel):
-    """Which backend keeps what; a store that isn't named lies in an SQLite file in the user's directory."""
+    """The backend of each store; a store that isn't named is an SQLite file in the user's directory."""
 
     metadata: Namespace | None = None
     inference: QueuedTable | None = None
@@ -155,7 +155,7 @@ class LocalBlobs(StrictModel):
 
 
 class S3Blobs(StrictModel):
-    """The bytes of files in a bucket of S3, or of a server that speaks like it at `endpoint`."""
+    """The bytes of files in a bucket of S3, or of a compatible server at `endpoint`."""
 
     type: Annotated[Literal["s3"], one_of("s3")]
     bucket: Text

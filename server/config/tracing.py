@@ -1,4 +1,4 @@
-"""The shape of `server.tracing`: where spans go."""
+"""The model of `server.tracing`: the collector of spans."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the nodes of a file to what feeds the shapes: variables substituted, switched-off parts left out."""
+"""The tree of a configuration file after substitution: variables resolved, disabled parts left out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CONDITIONAL: Final = re.compile(r"\$\{env\.[A-Za-z_][A-Za-z0-9_]*:\+[^}]*\}")
 
 @dataclass(frozen=True, slots=True)
 class FieldPlace:
-    """Where a value stands: the node that it was read from, and its key if it has one."""
+    """The place of a value: its node, and its key if it has one."""
 
     node: Node
     key_span: Span | None = None
@@ -41,20 +41,20 @@ class FieldPlace:
 
 @dataclass(slots=True)
 class TreeReader:
-    """A file after substitution: `tree` feeds the shapes, `places` says where each of its values stands."""
+    """A file after substitution: `tree` is validated by the models, `places` says where each of its values stands."""
 
     tree: dict[str, Tree] = field(default_factory=dict)
     places: dict[Path, FieldPlace] = field(default_factory=dict)
 
     def at(self, path: Path) -> Tree:
-        """The value at `path`, which exists."""
+        """Return the value at `path`, which exists."""
         value: Tree = self.tree
         for step in path:
             value = value[step]  # type: ignore[index]  # `path` says which of them it is
         return value
 
     def find(self, path: Path) -> Tree:
-        """The value at `path`, or None."""
+        """Return the value at `path`, or None."""
         value: Tree = self.tree
         for step in path:
             if not isinstance(value, dict) or step not in value:
@@ -63,19 +63,19 @@ class TreeReader:
         return value
 
     def mapping(self, path: Path) -> dict[str, Tree]:
-        """The mapping at `path`; empty where there is none."""
+        """Return the mapping at `path`; empty where there is none."""
         found = self.find(path)
         return found if isinstance(found, dict) else {}
 
     def entries(self, path: Path) -> Iterator[tuple[Path, dict[str, Tree]]]:
-        """Those entries of the list at `path` that are mappings, each with its own path."""
+        """Yield those entries of the list at `path` that are mappings, each with its own path."""
         found = self.find(path)
         for index, entry in enumerate(found if isinstance(found, tuple) else ()):
             if isinstance(entry, dict):
                 yield (*path, index), entry
 
     def span(self, path: Path) -> Span:
-        """The place of the value at `path`, or of its key where the value is a block of lines."""
+        """Return the place of the value at `path`, or of its key where the value is a block of lines."""
         place = self.places[path]
         return place.node.span if isinstance(place.node, Scalar) or place.key_span is None else place.key_span
 
@@ -83,8 +83,8 @@ class TreeReader:
 def read(document: Mapping, environ: Environ[str, str], findings: Findings) -> TreeReader:
     """Substitute every variable once; all missing ones are reported together, at the first place that needs one.
 
-    A conditional value whose variable is unset is left out with its key; so are an authentication provider whose
-    `type` is nothing and a model or shield that says `__disabled__`, without a look at what else they say.
+    A conditional value whose variable is unset is left out with its key; so are, unread, an authentication provider
+    whose `type` is empty and a model or shield that says `__disabled__`.
     """
     reader = _Reader(environ, findings)
     reader.reading.places[()] = FieldPlace(document)
@@ -94,7 +94,7 @@ def read(document: Mapping, environ: Environ[str, str], findings: Findings) -> T
 
 
 class _Absent:
-    """Stands for a value that is left out with its key."""
+    """Takes the place of a value that is left out with its key."""
 
 
 _ABSENT: Final = _Absent()
@@ -198,7 +198,7 @@ class _Reader:
         return True
 
     def _outcome(self, node: Scalar) -> str | Missing | None:
-        """What the environment makes of a scalar; the text itself where that is an error."""
+        """Return the substituted value of a scalar; its text unchanged after an error."""
         try:
             return substitute(node.text, self._environ)
         except ValueError:

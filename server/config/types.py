@@ -1,4 +1,4 @@
-"""The types of the fields: how text from a file or from the environment becomes a value of the type that a field has.
+"""Field types: text from a file or from the environment becomes a value of the field's type.
 
 A validator gets a `RawValue` when a file is read, and a ready value when a model is built in Python. It refuses with
 the end of a sentence whose beginning is the field's name: "takes a whole number".
@@ -28,17 +28,17 @@ _FALSE: Final = frozenset({"false", "no", "off", "0"})
 def refusal(
     code: str, sentence: str, hint: str = "", *, whole: bool = False, below: tuple[str | int, ...] = ()
 ) -> PydanticCustomError:
-    """What a validator raises: `code` as in `Diagnostic`, `sentence`, and `hint`.
+    """Return the exception of a validator: `code` as in `Diagnostic`, `sentence`, and `hint`.
 
-    The sentence goes on from the field's name, unless `whole` says that it has a beginning already. `below` leads from
-    what is validated to the field that the sentence is about.
+    The sentence continues from the field's name, unless it is `whole`. `below` leads from the validated value to the
+    field that the sentence is about.
     """
     context = {"code": code, "sentence": sentence, "hint": hint, "whole": whole, "below": below}
     return PydanticCustomError("refused", "{sentence}", context)
 
 
 def scalar(value: object, expected: str) -> RawValue:
-    """`value` as one scalar; refuses an empty place, a list and a mapping, saying that the field must be `expected`."""
+    """Return `value` as one scalar; refuse an empty place, a list and a mapping, saying that it must be `expected`."""
     if isinstance(value, RawValue):
         return value
     if value is None:
@@ -52,7 +52,7 @@ def refuse(given: RawValue, expected: str, hint: str = "") -> Never:
 
 
 def text(value: object) -> object:
-    """Text as it stands: never empty, no control characters, no blanks around it, and no number that YAML has read."""
+    """Validate text: never empty, no control characters, no blanks around it, and no number that YAML has read."""
     if isinstance(value, str):
         return value
     given = scalar(value, "text")
@@ -69,7 +69,7 @@ def text(value: object) -> object:
 
 
 def one_of(*names: str) -> BeforeValidator:
-    """One of these words."""
+    """Return a validator for one of these words."""
 
     def choose(value: object) -> object:
         word = text(value)
@@ -81,13 +81,13 @@ def one_of(*names: str) -> BeforeValidator:
 
 
 def unknown_choice(given: RawValue, names: Iterable[str]) -> PydanticCustomError:
-    """The refusal of a word that isn't one of `names`."""
+    """Return the refusal of a word that isn't one of `names`."""
     word = "" if given.variables else given.text
     return refusal("unknown-choice", f"can't be {given.described()}", did_you_mean(word, names))
 
 
 def whole_number(least: int, most: int) -> BeforeValidator:
-    """A whole number from `least` to `most`, both allowed."""
+    """Return a validator for a whole number from `least` to `most`, inclusive."""
     expected = f"a whole number from {least} to {most}"
 
     def count(value: object) -> object:
@@ -102,7 +102,7 @@ def whole_number(least: int, most: int) -> BeforeValidator:
 
 
 def switch(value: object) -> object:
-    """True or false, in the spellings of YAML (`yes`, `off`, …) or as `1` and `0`."""
+    """Validate true or false, in the spellings of YAML (`yes`, `off`, …) or as `1` and `0`."""
     if isinstance(value, bool):
         return value
     given = scalar(value, "`true` or `false`")
@@ -113,12 +113,12 @@ def switch(value: object) -> object:
 
 
 def secret(value: object) -> object:
-    """A credential: text that no message and no representation shows."""
+    """Validate a credential: text that no message and no representation shows."""
     return value if isinstance(value, SecretStr) else SecretStr(str(text(value)))
 
 
 def as_written(value: object) -> object:
-    """A value of no particular type: what YAML reads, and text wherever it came out of a substitution."""
+    """Return a value of any type: as YAML reads it, and text wherever it came from a substitution."""
     if isinstance(value, dict):
         return {key: as_written(inner) for key, inner in value.items()}
     if isinstance(value, tuple):
@@ -160,4 +160,4 @@ BearerToken = Annotated[Secret, AfterValidator(_for_a_header)]
 """A credential that is sent in a header as it is."""
 
 Anything = Annotated[Any, BeforeValidator(as_written)]
-"""Whatever JSON can say."""
+"""Any JSON value."""

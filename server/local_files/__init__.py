@@ -1,1 +1,1 @@
-"""Files on this machine: small ones, trusted ones, secrets, and files that appear whole or not at all."""
+"""Local files: bounded reading, checks of permissions, secrets, and atomic creation."""

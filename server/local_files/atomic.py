@@ -1,4 +1,4 @@
-"""Small files that several processes may make at once: each appears whole, or not at all."""
+"""Atomic creation of small files that several processes may create at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def create_once(path: Path, content: bytes) -> None:
-    """Make `path` hold `content`, for the owner alone, unless somebody else made it first; raises OSError."""
+    """Create `path` with `content`, for the owner only, unless another process created it first; raise OSError."""
     temporary = _write_beside(path, content, 0o600)
     try:
         with suppress(FileExistsError):
@@ -19,7 +19,7 @@ def create_once(path: Path, content: bytes) -> None:
 
 
 def publish(path: Path, content: bytes) -> None:
-    """Make `path` hold `content`, for all to read; raises OSError."""
+    """Replace `path` by a file with `content` that all users may read; raise OSError."""
     if not path.exists() or path.read_bytes() != content:
         _write_beside(path, content, 0o644).replace(path)
 

@@ -1,4 +1,4 @@
-"""Small files that others write: read whole, within a limit, and without waiting for anything."""
+"""Reading of small files that other programs write: complete, bounded, and without blocking."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 
 class UnreadableFile(Exception):
-    """The file can't be read as one that is small and whole; the message goes on from its name."""
+    """Raised for a file that isn't small and complete; the message continues from its name."""
 
 
 def read_small(path: Path, most: int) -> bytes:
-    """The content, up to `most` bytes; raises UnreadableFile, also for a pipe, which would be waited for."""
+    """Return the content, up to `most` bytes; raise UnreadableFile, also for a pipe, which would block."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:

@@ -1,4 +1,4 @@
-"""Secrets that lie in files of their own, where something else renews them while the server runs."""
+"""Secrets in files, which another program may renew while the server runs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ _PLAIN: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 class UnusableSecret(ValueError):
-    """The file holds no secret that can be used; the message goes on from the file's name and quotes nothing of it."""
+    """Raised for a file without a usable secret; the message continues from the file's name and quotes nothing
+    of it.
+    """
 
 
 def read_secret(path: Path, *, for_header: bool) -> str:
-    """The text of the file without the line break at its end; raises UnusableSecret.
+    """Return the text of the file without a final line break; raise UnusableSecret.
 
-    `for_header` asks for what a header can carry as it is.
+    `for_header` requires a text that a header can carry unchanged.
     """
     try:
         text = read_small(path, MAX_BYTES).decode("utf-8").removesuffix("\n").removesuffix("\r")

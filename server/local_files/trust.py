@@ -1,4 +1,4 @@
-"""Files that decide whom to believe: others must not be able to change what is read from them."""
+"""Permissions of files that the server trusts: no other user may be able to change what is read from them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _BY_OTHERS: Final = 0o002
 
 
 def why_changeable(path: Path) -> str | None:
-    """Say why a user besides root and that of this process could change what is read at `path`; None if none can.
+    """Return why a user other than root and the process's own could change what is read at `path`; None if none could.
 
     The file, each directory and each symbolic link on the way to it have to belong to one of the two, and no group and
-    no others may write them. A directory with the sticky bit is safe, since what lies in it belongs to one of the two.
-    A path that doesn't exist is looked at as far as it does.
+    no others may write them. A directory with the sticky bit is safe, since its entries belong to one of the two. A
+    path that doesn't exist is checked as far as it does.
     """
     trusted = (0, os.geteuid())
     for place, found in _on_the_way(path):
@@ -30,13 +30,13 @@ def why_changeable(path: Path) -> str | None:
 
 
 def why_changeable_by_all(path: Path) -> str | None:
-    """Say why every user could change what is read at `path`, whatever its owner; None if not every one can."""
+    """Return why every user could change what is read at `path`, whatever its owner; None if not every one could."""
     opened = (place for place, found in _on_the_way(path) if _is_open(found, _BY_OTHERS))
     return next((f"every user may write `{place}`" for place in opened), None)
 
 
 def is_readable_by_all(path: Path) -> bool:
-    """True if every user can reach what lies at `path` and read it."""
+    """Return whether every user can reach and read what lies at `path`."""
     found = [status for _, status in _on_the_way(path) if not stat.S_ISLNK(status.st_mode)]
     reachable = all(status.st_mode & stat.S_IXOTH for status in found if stat.S_ISDIR(status.st_mode))
     return reachable and bool(found[-1].st_mode & stat.S_IROTH)
@@ -50,8 +50,8 @@ def _is_open(found: os.stat_result, mask: int) -> bool:
 
 
 def _on_the_way(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Everything that decides what lies at `path`: directories, symbolic links, the file itself; each as it is."""
-    # `..` stays in: behind a symbolic link it leads elsewhere than the text says.
+    """Yield everything that decides what lies at `path`: directories, symbolic links, the file itself."""
+    # `..` stays in: after a symbolic link it leads to another place than the text says.
     place, ahead, links = Path("/"), [*reversed(path.absolute().parts[1:])], 0
     yield place, place.lstat()
     while ahead:

@@ -1,4 +1,4 @@
-"""The certificate that this server shows, and its key: usable, or one sentence about why they are not."""
+"""The server's certificate and its key: loaded, or refused with one sentence."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ MAX_BYTES: Final = 1024 * 1024
 
 
 class UnusableCertificate(ValueError):
-    """A certificate or key of the configuration can't be used; the message says which file, and why."""
+    """Raised for a certificate or key that can't be used; the message says which file, and why."""
 
 
 class _Encrypted(Exception):
-    """The key asks for a pass phrase."""
+    """Raised for a key with a pass phrase."""
 
 
 def load_pair(context: ssl.SSLContext, certfile: Path, keyfile: Path) -> None:
-    """Have `context` show the certificate; raises UnusableCertificate, and never asks for a pass phrase."""
+    """Load the certificate and key into `context`; raise UnusableCertificate, and never ask for a pass phrase."""
     _check_pair(certfile, keyfile)
     try:
         context.load_cert_chain(certfile, keyfile, password=_refuse_pass_phrase)
@@ -40,7 +40,7 @@ def load_pair(context: ssl.SSLContext, certfile: Path, keyfile: Path) -> None:
 
 
 def doubts(certfile: Path, keyfile: Path) -> Iterator[str]:
-    """Yield one sentence for each danger of a pair that can be used."""
+    """Yield one sentence for each weakness of a usable pair."""
     certificate, now = _certificate(certfile), datetime.now(UTC)
     if certificate.not_valid_after_utc <= now:
         yield f"the certificate in `{certfile}` has expired on {_day(certificate.not_valid_after_utc)}; get a new one"
@@ -51,7 +51,7 @@ def doubts(certfile: Path, keyfile: Path) -> Iterator[str]:
 
 
 def _check_pair(certfile: Path, keyfile: Path) -> None:
-    """Raise UnusableCertificate for what OpenSSL has no clear words for."""
+    """Raise UnusableCertificate for mistakes that OpenSSL reports unclearly."""
     for path in (certfile, keyfile):
         reason = why_changeable_by_all(path)
         if reason is not None:
@@ -70,7 +70,7 @@ def _check_pair(certfile: Path, keyfile: Path) -> None:
 
 
 def _certificate(path: Path) -> x509.Certificate:
-    """The first one in the file, which is the one that is shown; those that follow it lead to an authority."""
+    """Return the first certificate in the file, which is the server's own; those after it are intermediates."""
     content = _content(path)
     try:
         certificate = x509.load_pem_x509_certificates(content)[0]

@@ -1,4 +1,4 @@
-"""Where a request comes from: the connection's other end, or whom a trusted proxy forwards for."""
+"""The address of a client: the connection's other end, or the client that a trusted proxy forwards for."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ _NODE: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[^\]\s]+)?)\]|([0-9.]+))(?::
 
 
 class ClientAddresses:
-    """Finds the caller's address. `X-Forwarded-For` is read only where the connection comes from a trusted proxy, and
-    only as far back as trusted proxies wrote it: what is to the left of them anybody could have written.
+    """Finds the client's address.
 
-    An element is an address, quoted or not, with a port or without one; the port is no part of the caller. An element
-    that is anything else (`unknown`, a name of the proxy's own, nothing) ends the search, and the proxy that wrote it
-    counts as the caller.
+    `X-Forwarded-For` is read only where the connection comes from a trusted proxy, and only as far back as trusted
+    proxies wrote it: any client could have written the elements to the left of them. An element is an address, quoted
+    or not, with a port or without one; the port is no part of the address. An element that is anything else (`unknown`,
+    a name of the proxy's own, empty) ends the search, and the proxy that wrote it counts as the client.
     """
 
     def __init__(self, trusted: Iterable[str]) -> None:
-        """`trusted` holds addresses and networks; raises ValueError for one that is neither."""
+        """Parse `trusted`, addresses and networks; raise ValueError for an entry that is neither."""
         self._trusted = tuple(_unmapped(ip_network(network)) for network in trusted)
         self._direct = lru_cache(_REMEMBERED)(lambda host: _shown(_parsed(host)))
 
     def of(self, scope: Scope) -> str:
-        """The address: of an IPv6 caller the network of 64 bits, which is one household or machine.
+        """Return the address; for an IPv6 client the network of 64 bits, which is one household or machine.
 
-        `unknown` where there is none, as on a Unix socket; all of those count as one caller.
+        `unknown` where there is none, as on a Unix socket; all of those count as one client.
         """
         client = scope.get("client")
         if client and not self._trusted:
@@ -63,7 +63,7 @@ def _forwarded(scope: Scope) -> list[str]:
 
 
 def _written(hop: str) -> IPv4Address | IPv6Address | None:
-    """The address in an element of `X-Forwarded-For`; None where there is none."""
+    """Return the address in an element of `X-Forwarded-For`; None where there is none."""
     if len(hop) > 1 and hop[0] == hop[-1] == '"':
         hop = hop[1:-1]
     node = _NODE.fullmatch(hop)
@@ -73,12 +73,12 @@ def _written(hop: str) -> IPv4Address | IPv6Address | None:
     if port is not None and int(port) > _LAST_PORT:
         return None
     address = _parsed(plain if inside is None else inside)
-    # What is in brackets is no IPv4 address.
+    # An IPv4 address never stands in brackets.
     return address if inside is None or ":" in inside else None
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:
-    """The address; a zone, which means something on one machine only, is no part of it."""
+    """Return the address without its zone, which means something on one machine only."""
     try:
         address = ip_address(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Asking a service that knows about identities: one request, one small answer, within limits, or nothing."""
+"""The HTTP client for identity services: one request, one small answer, bounded in size and time."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ MAX_CONNECTIONS: Final = 64
 
 
 class ServiceFailed(Exception):
-    """No whole answer can be had now; the message is for the operator's log and holds no secret."""
+    """Raised if there is no complete answer; the message is for the operator's log and holds no secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceReply:
-    """An answer of any status; the names of `headers` are in lower case."""
+    """An answer with any status; the names of `headers` are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -50,7 +50,7 @@ class ServiceClient:
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], content: bytes | None = None
     ) -> ServiceReply:
-        """The answer: at most 256 KB, within 5 seconds; raises `ServiceFailed` and nothing else."""
+        """Return the answer: at most 256 KB, within 5 seconds; raise only `ServiceFailed`."""
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 return await self._send(method, url, headers, content)

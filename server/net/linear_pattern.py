@@ -1,7 +1,7 @@
-"""Regular expressions that match in a time which grows with the length of the text alone.
+"""Regular expressions matched in time linear in the text.
 
-Python's engine may take for ever on a text that a client chooses. RE2 never goes back, and reads the patterns that it
-takes as Python does, but for the few that are refused here.
+Python's own engine may take exponential time on a text that a client chooses. The pattern is parsed by Python's parser,
+so that its meaning is the same, and becomes an automaton that is in many states at once and never backtracks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _OPTIONS.log_errors = False
 
 
 class NotLinear(ValueError):
-    """RE2 does not take the pattern; the message names the constructs that it may be about."""
+    """Raised for a pattern with a construct that no such automaton matches; the message names it."""
 
 
 class LinearPattern:
@@ -38,5 +38,5 @@ class LinearPattern:
             raise NotLinear("look-arounds, back-references, `\\Z` or very many repetitions") from None
 
     def fullmatch(self, text: str) -> bool:
-        """Return whether the pattern describes the whole text."""
+        """Return whether the pattern matches the whole text."""
         return text.isascii() and self._fullmatch(text) is not None

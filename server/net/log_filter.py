@@ -1,4 +1,4 @@
-"""Lines of the log: which of them are written, and what is cut out of each."""
+"""Log configuration: levels of loggers, and redaction of addresses in each line."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ _QUERY: Final = re.compile(r"\?[^\s'\"`<>=]{1,200}=[^\s'\"`<>]*")
 
 
 def quieten_clients() -> None:
-    """Keep the clients of other servers from saying what they ask, whatever level the root logger has."""
+    """Limit HTTP client libraries to warnings at any level of the root logger, since they log the addresses of
+    requests.
+    """
     for name in CLIENTS:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def without_secrets(text: str) -> str:
-    """`text` with every address in it cut to scheme, host and path: queries, fragments and user names may be secret."""
+    """Return `text` with every address cut to scheme, host and path: queries, fragments and user names may be
+    secret.
+    """
     return _QUERY.sub("?…", _URL.sub(_cut, text))
 
 
 def log_to_stderr(*, with_process: bool = False) -> None:
-    """Write what this server says to standard error, and of libraries their warnings; `with_process` tells workers
-    apart.
-    """
+    """Log to standard error, libraries from warnings on only; `with_process` adds the process id of workers."""
     process = " [%(process)d]" if with_process else ""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines(f"%(asctime)s{process} %(levelname)s %(name)s: %(message)s"))

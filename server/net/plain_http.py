@@ -1,4 +1,4 @@
-"""The addresses that may be asked without encryption."""
+"""Checks for addresses that may be reached without encryption."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 
 def is_loopback(host: str) -> bool:
-    """True if the host is this machine."""
+    """Return whether the host is this machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -16,11 +16,11 @@ def is_loopback(host: str) -> bool:
 
 
 def is_exposed(url: str) -> bool:
-    """True if what is sent to `url` travels unencrypted to another machine."""
+    """Return whether data sent to `url` travels unencrypted to another machine."""
     parts = urlsplit(url)
     return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
 
 def is_allowed(url: str, allowed: Collection[str]) -> bool:
-    """True if `url` is encrypted, on this machine, or on a host that is to the letter one of the allowed ones."""
+    """Return whether `url` is encrypted, on this machine, or on a host that exactly equals an allowed one."""
     return not is_exposed(url) or urlsplit(url).hostname in {host.lower() for host in allowed}

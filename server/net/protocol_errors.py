@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class ProtocolError(StrEnum):
-    """What is wrong with a request that is not handed on, in a word."""
+    """The fault of a request that is rejected before it reaches the application, as one word."""
 
     FRAMING = "framing"
     METHOD = "method"

@@ -11,14 +11,15 @@ from server.net.certificates import doubts, load_pair
 
 
 class UnusableAuthorities(ValueError):
-    """A file of CA certificates can't be used; the message says which and why."""
+    """Raised for a file of CA certificates that can't be used; the message says which and why."""
 
 
 def client_context(cafile: Path | None, *, verify: bool) -> ssl.SSLContext:
-    """A context that trusts the authorities in `cafile` (PEM), or the system's where it is None.
+    """Return a context that trusts the authorities in `cafile` (PEM), or the system's where it is None.
 
-    `verify` false trusts everybody. Reading the certificates takes longer than a request, so nobody makes a context per
-    connection; changed certificates are read at the next start. Raises UnusableAuthorities for a bad file.
+    With `verify` False, any certificate is accepted. Reading the certificates takes longer than a request, so that a
+    context is shared by all connections; changed certificates are read at the next start. Raises UnusableAuthorities
+    for a bad file.
     """
     if cafile is not None:
         _check(cafile)
@@ -34,7 +35,7 @@ def client_context(cafile: Path | None, *, verify: bool) -> ssl.SSLContext:
 
 
 class ServerTls:
-    """The certificate that this server shows, from TLS 1.2 on; with `cafile` it asks every client for one, too.
+    """The server's certificate, for TLS 1.2 and later; with `cafile` every client has to present one, too.
 
     `context` stays the same object for as long as the server listens. Raises UnusableCertificate and
     UnusableAuthorities.
@@ -47,11 +48,11 @@ class ServerTls:
         self.context = self._made()
 
     def reload(self) -> None:
-        """Show the certificate that the files hold now; raises UnusableCertificate for bad ones, and shows the old one.
+        """Load the current certificate from the files; raise UnusableCertificate for a bad one, and keep the old one.
 
-        Connections that are open keep theirs. The authorities for clients stay those of the start.
+        Open connections keep theirs. The authorities for clients stay those of the start.
         """
-        # In a context of its own first: one that is in use would keep half of a bad pair.
+        # Loaded into a separate context first: the one in use would keep half of a bad pair.
         load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), self._certfile, self._keyfile)
         load_pair(self.context, self._certfile, self._keyfile)
 

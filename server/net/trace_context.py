@@ -1,4 +1,4 @@
-"""W3C Trace Context: how a request's place in a trace comes in, is checked, and goes on to OPA and to providers."""
+"""W3C Trace Context: parsed from a request, validated, and passed on to OPA and providers."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _MEMBER: Final = re.compile(rf"({_KEY})={_VALUE}")
 
 @dataclass(frozen=True, slots=True)
 class TraceContext:
-    """A place in a trace: the span that what is done next belongs to.
+    """A position in a trace: the parent of the next spans.
 
     `trace_id` and `span_id` are 32 and 16 lower-case hexadecimal digits, not all of them zero; `flags` is a number from
-    0 to 3; `state` is a `tracestate` or empty; `request_id` is ours and travels beside them.
+    0 to 3; `state` is a `tracestate` or empty; `request_id` is the server's own.
     """
 
     trace_id: str
@@ -44,31 +44,31 @@ class TraceContext:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What is sent to a provider."""
+        """Return the headers for a provider."""
         headers = {"traceparent": self.traceparent, "x-request-id": self.request_id}
         return headers | {"tracestate": self.state} if self.state else headers
 
     @property
     def line(self) -> bytes:
-        """What is sent to OPA: one header line, of hexadecimal digits alone."""
+        """Return one header line for OPA, of hexadecimal digits only."""
         return b"traceparent: %b\r\n" % self.traceparent.encode("ascii")
 
 
 CURRENT: Final[ContextVar[TraceContext | None]] = ContextVar("ostiary_trace", default=None)
-"""Where the running request is in its trace; None where it belongs to none."""
+"""The current request's position in its trace; None outside a trace."""
 
 
 def outgoing_headers() -> dict[str, str]:
-    """The headers that carry the running request's trace on; none where it belongs to none."""
+    """Return the headers that continue the current request's trace; none outside a trace."""
     trace = CURRENT.get()
     return {} if trace is None else trace.headers
 
 
 def read_trace(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> TraceContext | None:
-    """The trace that a request belongs to by its headers, or None if it names none.
+    """Return the trace of a request by its headers; None if it has none.
 
-    One that is malformed, or named twice, is none: no text of a client goes on unless it is certainly well-formed. A
-    malformed `tracestate` is dropped alone.
+    A malformed or repeated `traceparent` counts as none, since no text of a client is passed on unless it is
+    well-formed. A malformed `tracestate` is dropped without the rest.
     """
     parents: list[bytes] = []
     states: list[bytes] = []
@@ -87,14 +87,18 @@ def read_trace(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> Trace
 
 
 def _is_valid(version: bytes, trace_id: bytes, span_id: bytes, _flags: bytes, more: bytes | None) -> bool:
-    """Version `ff` is none; only later versions than `00` may go on after the flags; no id is all zeros."""
+    """Return whether the parts are valid: version `ff` isn't, only versions after `00` may have more parts, no id is
+    zero.
+    """
     return (
         version != b"ff" and (version != b"00" or more is None) and bool(trace_id.strip(b"0") and span_id.strip(b"0"))
     )
 
 
 def _state(raw: bytes) -> str:
-    """`raw` if every member of it is well-formed, else nothing: a wrong `tracestate` does not spoil its trace."""
+    """Return `raw` if every member is well-formed, else an empty text: a malformed `tracestate` does not invalidate its
+    trace.
+    """
     if not raw or len(raw) > MAX_STATE or not raw.isascii():
         return ""
     members = [member for part in raw.decode("ascii").split(",") if (member := part.strip(" \t"))]
