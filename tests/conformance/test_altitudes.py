@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -13,9 +14,11 @@ import yaml
 from tests.reference import model
 from tests.reference.configuration import auth, load
 from tests.support.conformance_files import CONFIG_NAME, Case, ConformanceFile, conformance_files
+from tests.support.conformance_files import load as load_file
 from tests.support.opa_engine import OpaServer, compile_config, expected, opa_test
 from translators.compiler import Bundle
 
+PAGE = Path(__file__).with_name("README.md")
 DEFAULT = Path(__file__).parents[2] / "policy" / "default.yaml"
 CASES = [pytest.param(file, case, id=f"{file.id}: {case.id}") for file in conformance_files() for case in file.cases]
 
@@ -48,13 +51,26 @@ def test_there_are_enough_cases() -> None:
 
 @pytest.mark.parametrize(("file", "case"), CASES)
 def test_the_reference_model_decides_as_the_case_says(file: ConformanceFile, case: Case) -> None:
+    assert decided_by_the_model(file, case) == (case.decision, case.index)
+
+
+def test_the_reference_model_decides_as_the_example_on_the_page_says(tmp_path: Path) -> None:
+    (example,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    path = tmp_path / "example.yaml"
+    path.write_text(example)
+    file = load_file(path)
+    assert [decided_by_the_model(file, case) for case in file.cases] == [
+        (case.decision, case.index) for case in file.cases
+    ]
+
+
+def decided_by_the_model(file: ConformanceFile, case: Case) -> tuple[str, int | None]:
+    """Return the decision of the reference model and the index of the rule that makes it."""
     config, question = load(file.config, file.environ), case.question
     principal = question["principal"]
     if case.asked == "route":
-        answer = model.decide_route(config, principal, question["route"]["method"], question["route"]["path"])
-    else:
-        answer = model.decide_access(config, principal, question["action"], question["resource"])
-    assert answer == (case.decision, case.index)
+        return model.decide_route(config, principal, question["route"]["method"], question["route"]["path"])
+    return model.decide_access(config, principal, question["action"], question["resource"])
 
 
 @pytest.mark.parametrize(("tested", "case"), CASES, indirect=["tested"], scope="module")

@@ -11,7 +11,13 @@ from tests.support.page_anchors import anchors
 
 ROOT = Path(__file__).parent.parent.parent
 PAPERS = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "rego").glob("*.md"), *(ROOT / "bench").glob("*.md")]
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "rego").glob("*.md"),
+        *(ROOT / "bench").glob("*.md"),
+        *(ROOT / "tests" / "conformance").glob("*.md"),
+    ]
 )
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
 ANCHOR = re.compile(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)")
