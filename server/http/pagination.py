@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
+from server.authz.request_authorization import Gate
 from server.http.errors import ApiError, invalid
-from server.storage.records.guarded import GuardedStore, RecordPage, RequestGate
+from server.storage.records.guarded import GuardedStore, RecordPage
 from server.storage.records.record import Page
 
 Json = dict[str, Any]
@@ -66,7 +67,7 @@ def included(request: Request, known: Iterable[str]) -> frozenset[str]:
 
 
 async def page_of(
-    gate: RequestGate,
+    gate: Gate,
     store: GuardedStore,
     query: ListQuery,
     *,

@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.quota.admission import quota_headers
-
-if TYPE_CHECKING:
-    pass
 from server.http.request_state import _KEY, RequestState, new_request_id
+from server.quota.admission import quota_headers
 
 _CLIENT_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 

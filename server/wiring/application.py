@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from functools import partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 
@@ -14,17 +13,19 @@ from server.api.chat.stored_routes import StoredChats
 from server.api.conversations.items import Items
 from server.api.conversations.routes import Conversations
 from server.api.files.routes import Files
-from server.api.models.catalogue import Catalogue, Model
+from server.api.models.catalogue import Catalogue
+from server.api.models.model import Model
 from server.api.models.registered import RegisteredModels
 from server.api.models.registration import ModelRegistry
 from server.api.models.routes import Models
 from server.api.prompts.routes import PromptVersions
 from server.api.registry.routes import KINDS, RegistryRoutes
-from server.api.system.health import HealthRoutes, Probe
+from server.api.system.health import HealthRoutes
 from server.api.system.metrics import MetricsPage
 from server.api.system.providers import ProviderRoutes
 from server.app import Components, create_app
 from server.authn import Authenticator
+from server.authz.readiness import ReadinessProbe
 from server.authz.request_authorization import EnforcementPoint
 from server.config import AuthConfig, Config, CorsConfig, ModelConfig
 from server.http.cors import Cors, CorsPolicy
@@ -43,11 +44,8 @@ from server.wiring.quotas import build_admission
 from server.wiring.rules_about import rules_about
 from server.wiring.stores import Stores
 
-if TYPE_CHECKING:
-    pass
 
-
-async def _policy_fault(probe: Probe) -> str | None:
+async def _policy_fault(probe: ReadinessProbe) -> str | None:
     return (await probe.check()).reason
 
 
@@ -55,7 +53,7 @@ def build(
     config: Config,
     enforcement: EnforcementPoint,
     authenticator: Authenticator | None,
-    probe: Probe,
+    probe: ReadinessProbe,
     telemetry: Telemetry | None = None,
     ending: Shutdown | None = None,
     streams: OpenStreams | None = None,

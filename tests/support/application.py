@@ -13,7 +13,8 @@ from starlette.types import Scope
 from policy.vocabulary import Principal
 from server.api.chat.routes import ChatCompletions
 from server.api.chat.store import Chats
-from server.api.models.catalogue import Catalogue, Model
+from server.api.models.catalogue import Catalogue
+from server.api.models.model import Model
 from server.api.models.pages import ModelPage, Part
 from server.api.models.routes import Models
 from server.api.system.health import HealthRoutes
@@ -22,7 +23,7 @@ from server.api.system.providers import ProviderEntry, ProviderRoutes
 from server.app import Components, create_app
 from server.authn import AuthenticationFailed, Authenticator, IdentityUnavailable
 from server.authz.readiness import AuthenticationMode, Readiness
-from server.authz.request_authorization import EnforcementPoint
+from server.authz.request_authorization import EnforcementPoint, Gate
 from server.http.cors import Cors, CorsPolicy
 from server.http.drain_guard import Shutdown
 from server.http.open_streams import OpenStreams
@@ -30,7 +31,7 @@ from server.inference.provider import ChatModel, Connection, Provider
 from server.inference.providers.echo import Echo
 from server.json_input.reader import Reader
 from server.storage.database.sqlite import SqliteDatabase
-from server.storage.records.guarded import GuardedStore, NotFound, RequestGate
+from server.storage.records.guarded import GuardedStore, NotFound
 from server.storage.records.parts import RecordParts
 from server.storage.records.table import RecordTable
 from server.storage.write_queue import WriteQueue
@@ -59,18 +60,18 @@ class AlwaysReady:
 class NothingRegistered:
     """A registry without models."""
 
-    async def get(self, gate: RequestGate, name: str) -> Model:
+    async def get(self, gate: Gate, name: str) -> Model:
         """There is none."""
         await gate.enter()
         raise NotFound(name)
 
-    async def page(self, gate: RequestGate, part: Part) -> ModelPage:
+    async def page(self, gate: Gate, part: Part) -> ModelPage:
         """Nothing, and no cursor is part of it."""
         for cursor in filter(None, (part.after, part.before)):
             raise NotFound(cursor)
         return ModelPage((), has_more=False)
 
-    async def delete(self, gate: RequestGate, name: str) -> Model:
+    async def delete(self, gate: Gate, name: str) -> Model:
         """There is none."""
         return await self.get(gate, name)
 

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute
 from server.api.chat.members import MESSAGE
 from server.api.chat.store import Chats
 from server.api.models.catalogue import Catalogue
+from server.authz.request_authorization import Gate
 from server.http.body_checks import known_members, metadata_of, missing
 from server.http.errors import invalid
 from server.http.json_body import read_body
@@ -22,7 +23,7 @@ from server.http.responses import json_response, list_response
 from server.http.route_guard import AskingRoute
 from server.json_input.reader import Reader
 from server.json_input.strict import Document, InvalidJson, Json
-from server.storage.records.guarded import NotFound, RequestGate
+from server.storage.records.guarded import NotFound
 from server.storage.records.record import Record
 
 _FILTER: Final = re.compile(r"metadata\[(.*)\]", re.DOTALL)
@@ -88,7 +89,7 @@ class StoredChats:
         await self._chats.records.delete(gate_of(request.scope), identity)
         return json_response({"id": identity, "object": "chat.completion.deleted", "deleted": True})
 
-    async def _canonical(self, gate: RequestGate, name: str) -> str:
+    async def _canonical(self, gate: Gate, name: str) -> str:
         """The name under which answers of that model are stored; the model may be gone, and its answers still there."""
         try:
             return (await self._catalogue.get(gate, name)).name

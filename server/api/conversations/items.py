@@ -18,6 +18,7 @@ from starlette.responses import Response
 from policy.vocabulary import Action
 from server.api.conversations.body import MOST_BYTES, PREFIXES, REFERENCE, TOO_LARGE, read_items
 from server.api.conversations.include import INCLUDABLE, without_unasked
+from server.authz.request_authorization import Gate
 from server.http.errors import ApiError
 from server.http.json_body import read_body
 from server.http.pagination import frame_of, included, list_of, list_query, missing_reference, page_of
@@ -25,7 +26,7 @@ from server.http.request_state import gate_of
 from server.http.responses import json_response, list_response
 from server.json_input.reader import Reader
 from server.storage.database.database import ParentGone, Step
-from server.storage.records.guarded import GuardedStore, NotFound, RequestGate
+from server.storage.records.guarded import GuardedStore, NotFound
 from server.storage.records.record import Draft, Json, Record
 
 MOST_LISTED: Final = 100
@@ -83,7 +84,7 @@ class Items:
         await self._store.delete(gate, request.path_params["item_id"], identity)
         return json_response(conversation_object(conversation))
 
-    async def adding(self, gate: RequestGate, conversation: str, found: Json) -> list[Step]:
+    async def adding(self, gate: Gate, conversation: str, found: Json) -> list[Step]:
         """What adds the items that `found` tells of to a conversation that is made in the same transaction.
 
         Raises AccessDenied, and the 404 of something that isn't there.
@@ -93,7 +94,7 @@ class Items:
         drafts = await self._drafts(gate, conversation, found, identities)
         return [self._store.inserting(permit, draft) for draft in drafts]
 
-    async def _drafts(self, gate: RequestGate, conversation: str, found: Json, identities: list[str]) -> list[Draft]:
+    async def _drafts(self, gate: Gate, conversation: str, found: Json, identities: list[str]) -> list[Draft]:
         """The items that `found` tells of, with copies in the place of references; everything they name is readable."""
         places = {identity: place for place, identity in reversed(found["files"])}
         files = await self._files.readable(gate, [*places])
@@ -106,7 +107,7 @@ class Items:
             _check_size(bodies)
         return [Draft(identity, body, conversation) for identity, body in zip(identities, bodies, strict=True)]
 
-    async def _copied(self, gate: RequestGate, items: list[Json]) -> dict[str, Json]:
+    async def _copied(self, gate: Gate, items: list[Json]) -> dict[str, Json]:
         """What is in the items that are referred to, by their ids."""
         places = {item["id"]: f"items[{index}].id" for index, item in enumerate(items) if item["type"] == REFERENCE}
         records = await self._store.readable(gate, [*places])

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from server.api.files.blob_leases import LEASE_SECONDS, BlobLeases
 from server.authz.permit import Permit
+from server.authz.request_authorization import Gate
 from server.storage.blobs.store import PIECE, BlobMissing, BlobReading, Blobs, BlobsUnavailable, BlobWriting
 from server.storage.database.database import DatabaseUnavailable
-from server.storage.records.guarded import GuardedStore, RequestGate
+from server.storage.records.guarded import GuardedStore
 from server.storage.records.record import Draft, Record
 
 RENEWAL_SECONDS: Final = LEASE_SECONDS / 5
@@ -50,7 +51,7 @@ class FileStore:
             raise BlobMissing(f"`{record.id}` has {reading.size} bytes where {record.body['bytes']} were kept")
         return reading
 
-    async def delete(self, gate: RequestGate, identity: str) -> None:
+    async def delete(self, gate: Gate, identity: str) -> None:
         """Remove the file; raises NotFound, and AccessDenied where it may be read."""
         record = await self.records.delete(gate, identity, beside=[self._claims.condemning(identity)])
         # The file is gone with its record; where the bytes can't go with it now, the janitor sees to them.

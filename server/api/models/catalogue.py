@@ -5,61 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import replace
 
-from policy.model_names import model_names
 from policy.vocabulary import Action, Origin, Resource
+from server.api.models.model import Model
 from server.api.models.pages import ModelPage, Part, cut, joined
+from server.api.models.registered import RegisteredModels
 from server.authz.permit import AccessDenied
+from server.authz.request_authorization import Gate
 from server.inference.provider import Provider
-from server.storage.records.guarded import NotFound, RequestGate
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model; `kind` is `llm` or `embedding`.
-
-    Its canonical name is `provider_id/provider_model_id`. It also answers to `provider_id/model_id` and `model_id`.
-    `created` is in seconds since 1970; None for a model that the configuration defines.
-    """
-
-    model_id: str
-    provider_id: str
-    provider_model_id: str
-    kind: str
-    metadata: Mapping[str, Any]
-    created: int | None = None
-    names: tuple[str, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        names = model_names(self.provider_id, self.model_id, self.provider_model_id)
-        object.__setattr__(self, "names", names)
-
-    @property
-    def name(self) -> str:
-        """The canonical name."""
-        return self.names[0]
-
-
-class RegisteredSource(Protocol):
-    """Where models are that were registered over HTTP (`server.api.models.registered.RegisteredModels`)."""
-
-    async def get(self, gate: RequestGate, name: str) -> Model:
-        """The model of that name, for callers who may read it; raises NotFound."""
-        ...
-
-    async def page(self, gate: RequestGate, part: Part) -> ModelPage:
-        """Those of the part that the caller may read; raises NotFound for a cursor that is none of them."""
-        ...
-
-    async def delete(self, gate: RequestGate, name: str) -> Model:
-        """The model that is gone now; raises NotFound, and AccessDenied where it may be read."""
-        ...
-
-    async def look_for(self, name: str) -> None:
-        """Do what `get` does before it asks the policy, and forget what was found."""
-        ...
+from server.storage.records.guarded import NotFound
 
 
 class DefinedByConfiguration(Exception):
@@ -78,7 +33,7 @@ class Catalogue:
     """
 
     def __init__(
-        self, models: Iterable[Model], providers: Mapping[str, Provider], registered: RegisteredSource
+        self, models: Iterable[Model], providers: Mapping[str, Provider], registered: RegisteredModels
     ) -> None:
         self._configured = {model.name: model for model in models}
         self._resources = {
@@ -94,7 +49,7 @@ class Catalogue:
         """The models of the configuration, in its order."""
         return tuple(self._configured.values())
 
-    async def get(self, gate: RequestGate, name: str) -> Model:
+    async def get(self, gate: Gate, name: str) -> Model:
         """The model of that name, which may be any of its names; NotFound if there is none that the caller may read."""
         model = self._by_name.get(name)
         if model is None:
@@ -106,7 +61,7 @@ class Catalogue:
             raise NotFound(name) from None
         return self._configured[permit.resource.names[0]]
 
-    async def page(self, gate: RequestGate, part: Part) -> ModelPage:
+    async def page(self, gate: Gate, part: Part) -> ModelPage:
         """The models of the part that the caller may read: the configuration's in its order, then the registered ones
         by age, or all of them the other way round. Raises NotFound for a cursor that is none of them.
         """
@@ -144,13 +99,13 @@ class Catalogue:
         model = None if cursor is None else self._by_name.get(cursor)
         return own.index(model) if model in own else None
 
-    async def _check_cursors(self, gate: RequestGate, part: Part) -> None:
+    async def _check_cursors(self, gate: Gate, part: Part) -> None:
         """Raise NotFound for a cursor that is no registered model that the caller may read."""
         for cursor in (part.after, part.before):
             if cursor is not None:
                 await self._registered.get(gate, cursor)
 
-    async def delete(self, gate: RequestGate, name: str) -> Model:
+    async def delete(self, gate: Gate, name: str) -> Model:
         """The model that is gone now.
 
         Raises NotFound, AccessDenied where the caller may read it, and DefinedByConfiguration.

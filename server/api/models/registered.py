@@ -6,11 +6,12 @@ from collections.abc import Container
 from itertools import takewhile
 from typing import Final
 
-from server.api.models.catalogue import Model
+from server.api.models.model import Model
 from server.api.models.pages import ModelPage, Part, cut
 from server.authz.permit import Permit
+from server.authz.request_authorization import Gate
 from server.storage.database.database import AlreadyThere
-from server.storage.records.guarded import GuardedStore, NotFound, RequestGate
+from server.storage.records.guarded import GuardedStore, NotFound
 from server.storage.records.names import RecordNames, facet_of
 from server.storage.records.record import Draft, Page, Record
 from server.storage.records.table import RecordTable
@@ -31,11 +32,11 @@ class RegisteredModels:
         self._taken = taken
         self._store = GuardedStore(models, _KIND, RecordNames(names.name, taken))
 
-    async def get(self, gate: RequestGate, name: str) -> Model:
+    async def get(self, gate: Gate, name: str) -> Model:
         """The model of that name, for callers who may read it; raises NotFound."""
         return _model(await self._record(gate, name))
 
-    async def page(self, gate: RequestGate, part: Part) -> ModelPage:
+    async def page(self, gate: Gate, part: Part) -> ModelPage:
         """Those of the part that the caller may read; raises NotFound for a cursor that is none of them."""
         await gate.enter()
         if await self._models.is_empty():
@@ -50,7 +51,7 @@ class RegisteredModels:
         listed = await self._store.page(gate, Page(part.limit, after, before, part.newest_first))
         return ModelPage([_model(record) for record in listed.records], listed.has_more)
 
-    async def _page_to_an_end(self, gate: RequestGate, part: Part, before: Record | None) -> ModelPage:
+    async def _page_to_an_end(self, gate: Gate, part: Part, before: Record | None) -> ModelPage:
         """The last models of all, or with `before` the first ones in front of it: the store knows neither."""
         newest_first = part.newest_first is not part.from_end
         listed = await self._store.page(gate, Page(part.limit + 1, None, None, newest_first))
@@ -59,7 +60,7 @@ class RegisteredModels:
             records.reverse()
         return cut([*map(_model, records)], part.limit, from_end=part.from_end)
 
-    async def permit_create(self, gate: RequestGate, model: Model) -> Permit:
+    async def permit_create(self, gate: Gate, model: Model) -> Permit:
         """Leave to register the model; raises AccessDenied."""
         return await self._store.permit_create(gate, *model.names)
 
@@ -72,7 +73,7 @@ class RegisteredModels:
         draft = Draft(model.name, body, facet=facet_of(model.names))
         return _model(await self._store.create(permit, draft, [*map(self._names.inserting, named)]))
 
-    async def delete(self, gate: RequestGate, name: str) -> Model:
+    async def delete(self, gate: Gate, name: str) -> Model:
         """The model that is gone now, with its names; raises NotFound, and AccessDenied where it may be read."""
         return _model(await self._store.delete(gate, await self._canonical(name)))
 
@@ -80,7 +81,7 @@ class RegisteredModels:
         """Do what `get` does before it asks the policy, and forget what was found."""
         await self._models.find(await self._canonical(name))
 
-    async def _record(self, gate: RequestGate, name: str) -> Record:
+    async def _record(self, gate: Gate, name: str) -> Record:
         try:
             return await self._store.get(gate, await self._canonical(name))
         except NotFound:

@@ -10,19 +10,21 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from policy.vocabulary import Action, Origin, Resource
-from server.api.models.catalogue import Catalogue, DefinedByConfiguration, Model
+from server.api.models.catalogue import Catalogue, DefinedByConfiguration
+from server.api.models.model import Model
 from server.api.models.registered import RegisteredModels
 from server.api.models.routes import model_object
 from server.api.registry.body import read_model
 from server.api.registry.routes import deleted_object, name_taken, read_registration
 from server.authz.permit import AccessDenied
+from server.authz.request_authorization import Gate
 from server.http.errors import ApiError, invalid, model_not_found
 from server.http.request_state import gate_of
 from server.http.responses import json_response
 from server.http.route_guard import AskingRoute
 from server.json_input.reader import Reader
 from server.storage.database.database import AlreadyThere
-from server.storage.records.guarded import NotFound, RequestGate
+from server.storage.records.guarded import NotFound
 
 
 class ModelRegistry:
@@ -77,7 +79,7 @@ class ModelRegistry:
             return next(iter(self._providers))
         raise invalid("the body has no `provider_id`", "provider_id", "missing_required_parameter")
 
-    async def _check_provider(self, gate: RequestGate, provider_id: str) -> None:
+    async def _check_provider(self, gate: Gate, provider_id: str) -> None:
         """Whoever may not read a provider learns nothing of it, and gets nothing from it."""
         resource = Resource("provider", (provider_id,), None, Origin.CONFIG)
         try:

@@ -8,14 +8,16 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.api.models.catalogue import Catalogue, Model, ProviderGone
+from server.api.models.catalogue import Catalogue, ProviderGone
+from server.api.models.model import Model
 from server.api.models.pages import Part
+from server.authz.request_authorization import Gate
 from server.http.errors import ApiError, model_not_found
 from server.http.pagination import list_of, list_query
 from server.http.request_state import gate_of
 from server.http.responses import list_of_texts
 from server.inference.provider import Provider
-from server.storage.records.guarded import NotFound, RequestGate
+from server.storage.records.guarded import NotFound
 
 MOST_LISTED: Final = 1000
 """Models on one page, and on one whose size isn't asked for."""
@@ -57,7 +59,7 @@ class Models:
         return self._shown[model.name] if model.created is None else model_object(model, model.created)
 
 
-async def find_model(catalogue: Catalogue, gate: RequestGate, name: str) -> tuple[Model, Provider]:
+async def find_model(catalogue: Catalogue, gate: Gate, name: str) -> tuple[Model, Provider]:
     """Return the model that a request names and its provider, whose capability the route then asks for.
 
     Raises the 404 for a model that does not exist or that the caller may not read.

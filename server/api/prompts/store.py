@@ -8,7 +8,8 @@ from secrets import token_hex
 
 from policy.vocabulary import Action
 from server.authz.permit import Permit
-from server.storage.records.guarded import GuardedStore, RequestGate
+from server.authz.request_authorization import Gate
+from server.storage.records.guarded import GuardedStore
 from server.storage.records.parts import RecordParts
 from server.storage.records.record import Draft, Json, Record
 
@@ -70,7 +71,7 @@ class Prompts:
             [self._versions.adding(identity, 1, wording.body)],
         )
 
-    async def add(self, gate: RequestGate, identity: str, latest: int, wording: Wording, *, default: bool) -> Version:
+    async def add(self, gate: Gate, identity: str, latest: int, wording: Wording, *, default: bool) -> Version:
         """The version behind `latest`; raises NotLatest, and what `GuardedStore.update` raises."""
         number = latest + 1
 
@@ -88,7 +89,7 @@ class Prompts:
         )
         return Version(identity, number, wording, default)
 
-    async def set_default(self, gate: RequestGate, identity: str, number: int) -> Version:
+    async def set_default(self, gate: Gate, identity: str, number: int) -> Version:
         """The version that is the default from now on; raises NoSuchVersion, and what `GuardedStore.update` raises."""
         record = await self.records.permit(gate, identity, Action.UPDATE)
         wording = (await self.version(record, number)).wording

@@ -6,33 +6,25 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from policy.vocabulary import Origin, Resource
 from server.authz.contract.errors import Failure, PolicyUnavailable
-from server.authz.readiness import Readiness
+from server.authz.readiness import Readiness, ReadinessProbe
 from server.authz.request_authorization import Gate
 from server.http.request_state import gate_of
 from server.telemetry.dependencies import Dependencies, Finding, State
 
 
-class Probe(Protocol):
-    """What readiness is asked of; `server.authz.readiness.ReadinessProbe` is the one."""
-
-    async def check(self) -> Readiness:
-        """The state of the policy engine now; never raises."""
-        ...
-
-
 class HealthRoutes:
-    """Whether the server serves, for load balancers and for whoever is on call."""
+    """Tells load balancers and operators whether the server serves."""
 
     def __init__(
         self,
-        probe: Probe,
+        probe: ReadinessProbe,
         version: str,
         never_found: Callable[[], list[dict[str, Any]]],
         dependencies: Dependencies,

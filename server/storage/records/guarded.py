@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final
 
 from policy.vocabulary import Action, Resource
 from server.authz.pep import Listing
 from server.authz.permit import AccessDenied, Permit
+from server.authz.request_authorization import Gate
 from server.storage.database.database import Overtaken, Step
 from server.storage.records.names import RecordNames
 from server.storage.records.record import Draft, Page, Record
@@ -33,30 +34,6 @@ class NotFound(Exception):
 
 class Contended(Exception):
     """Others keep changing the record; the request may be made again."""
-
-
-class RequestGate(Protocol):
-    """One request's way to the policy (`server.authz.request_authorization.Gate`)."""
-
-    async def enter(self) -> None:
-        """Ask about the route, unless that is settled."""
-        ...
-
-    async def permit(self, action: Action, resource: Resource, made: Sequence[str] = ()) -> Permit:
-        """Leave to act on the resource; raises AccessDenied. `made` are the ids of the records that a create makes."""
-        ...
-
-    def listing(self, action: Action, kind: str, types: tuple[str, ...] = ()) -> AbstractAsyncContextManager[Listing]:
-        """Leave to act on those records of the type that its filter permits; logged when the context ends."""
-        ...
-
-    async def listed(self, kind: str, resources: Sequence[Resource]) -> list[Permit]:
-        """Leave to read each of all resources of the type that the caller may read, logged as one list."""
-        ...
-
-    async def readable(self, resources: Sequence[Resource]) -> list[Permit]:
-        """Leave to read each of the resources that the caller may read."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +64,7 @@ class GuardedStore:
         """The table's name."""
         return self._records.name
 
-    async def permit_create(self, gate: RequestGate, *names: str, made: Sequence[str] = ()) -> Permit:
+    async def permit_create(self, gate: Gate, *names: str, made: Sequence[str] = ()) -> Permit:
         """Leave to make a record with these names, the id first, or several of which the policy can know nothing.
 
         Their ids are `made`, for the decision log. Raises AccessDenied.
@@ -120,11 +97,11 @@ class GuardedStore:
             raise ValueError("the permit is for something else")
         return draft.owned_by(permit.owner)
 
-    async def get(self, gate: RequestGate, identity: str, parent: str | None = None) -> Record:
+    async def get(self, gate: Gate, identity: str, parent: str | None = None) -> Record:
         """The record; NotFound where there is none that the caller may read (or none of that parent)."""
         return await self._held(gate, identity, parent, Action.READ)
 
-    async def readable(self, gate: RequestGate, identities: Sequence[str]) -> dict[str, Record]:
+    async def readable(self, gate: Gate, identities: Sequence[str]) -> dict[str, Record]:
         """Those of the records that there are and that the caller may read, by their ids."""
         found = {stored.id: stored for stored in await self._records.find_all(identities)}
         # As many questions as ids: what is asked must not tell which of them there are.
@@ -135,13 +112,13 @@ class GuardedStore:
         names = [permit.resource.names[0] for permit in permits]
         return {name: found[name].record for name in names if name in found}
 
-    async def permit(self, gate: RequestGate, identity: str, action: Action, parent: str | None = None) -> Record:
+    async def permit(self, gate: Gate, identity: str, action: Action, parent: str | None = None) -> Record:
         """The record, once the caller may do `action` to it; raises NotFound, and AccessDenied where it may be read."""
         return await self._held(gate, identity, parent, action)
 
     async def update(
         self,
-        gate: RequestGate,
+        gate: Gate,
         identity: str,
         change: Callable[[Record], Record],
         parent: str | None = None,
@@ -162,9 +139,7 @@ class GuardedStore:
                 return replace(kept, version=record.version + 1)
         raise Contended
 
-    async def delete(
-        self, gate: RequestGate, identity: str, parent: str | None = None, beside: Sequence[Step] = ()
-    ) -> Record:
+    async def delete(self, gate: Gate, identity: str, parent: str | None = None, beside: Sequence[Step] = ()) -> Record:
         """The record that is gone now, with what belonged to it; what is written `beside` is in the same transaction.
 
         Raises NotFound, AccessDenied where it may be read.
@@ -177,7 +152,7 @@ class GuardedStore:
             raise NotFound(identity) from None
         return record
 
-    async def page(self, gate: RequestGate, page: Page) -> RecordPage:
+    async def page(self, gate: Gate, page: Page) -> RecordPage:
         """The records of the page that the caller may read, in full pages."""
         async with gate.listing(Action.READ, self._kind, self._types) as listing:
             return await self._page(listing, page)
@@ -216,7 +191,7 @@ class GuardedStore:
             if verdict is RowVerdict.PERMIT or (verdict is RowVerdict.ASK and record.id in permitted)
         ]
 
-    async def _held(self, gate: RequestGate, identity: str, parent: str | None, action: Action) -> Record:
+    async def _held(self, gate: Gate, identity: str, parent: str | None, action: Action) -> Record:
         found = await self._records.find(identity)
         if found is not None and (found.parent != parent or not self._goes_by(found)):
             found = None

@@ -9,7 +9,7 @@ import pytest
 from openai import OpenAI
 from openai.types.chat import ChatCompletionToolParam, ChatCompletionUserMessageParam
 
-from server.api.models.catalogue import Model
+from server.api.models.model import Model
 from server.inference.providers.echo import Echo
 from server.inference.providers.openai_compatible import OpenAICompatible
 from server.json_input.reader import Reader

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from server.api.models.catalogue import Model
+from server.api.models.model import Model
 from server.inference.answers.event_relay import MAX_EVENT
 from server.inference.providers.openai_compatible import OpenAICompatible
 from tests.support.application import house

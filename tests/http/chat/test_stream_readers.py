@@ -18,7 +18,7 @@ from statistics import median
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.api.models.catalogue import Model
+from server.api.models.model import Model
 from server.http import protocol
 from server.http.responses import SLICE, send_piece
 from server.inference.providers.openai_compatible import OpenAICompatible

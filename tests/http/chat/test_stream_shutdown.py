@@ -10,7 +10,7 @@ from json import loads
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.api.models.catalogue import Model
+from server.api.models.model import Model
 from server.http.open_streams import OpenStreams
 from server.inference.providers.openai_compatible import OpenAICompatible
 from tests.support.application import house

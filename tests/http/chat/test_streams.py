@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.api.models.catalogue import Model
+from server.api.models.model import Model
 from server.http import protocol
 from server.inference.providers.openai_compatible import OpenAICompatible
 from tests.support.application import house

@@ -8,7 +8,7 @@ from json import loads
 
 import pytest
 
-from server.api.models.catalogue import Model
+from server.api.models.model import Model
 from server.inference.provider import ChatRequest, ChatStream, HealthStatus, Pieces, ProviderHealth
 from tests.support.application import house
 from tests.support.serving import serving

@@ -1,0 +1,35 @@
+"""One model: its names, its provider and its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from policy.model_names import model_names
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model; `kind` is `llm` or `embedding`.
+
+    Its canonical name is `provider_id/provider_model_id`. It also answers to `provider_id/model_id` and `model_id`.
+    `created` is in seconds since 1970; None for a model that the configuration defines.
+    """
+
+    model_id: str
+    provider_id: str
+    provider_model_id: str
+    kind: str
+    metadata: Mapping[str, Any]
+    created: int | None = None
+    names: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = model_names(self.provider_id, self.model_id, self.provider_model_id)
+        object.__setattr__(self, "names", names)
+
+    @property
+    def name(self) -> str:
+        """The canonical name."""
+        return self.names[0]
