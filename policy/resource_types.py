@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
-from policy.vocabulary import RECORD_PREFIX, type_of_record
+from policy.vocabulary import RECORD_PREFIX, Action, type_of_record
+
+Ask: TypeAlias = tuple[Action, str]
+"""What the policy is asked about a resource: the action and the canonical name of the type."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The routes of the server and the resources that each is about, as far as policies need to know them.
 
-`tests/http/policy/test_route_table.py` holds this table equal to the routes of the application and to what they ask.
+`tests/http/policy/test_route_table.py` holds this table equal to what the routes of the application say.
 """
 
 from __future__ import annotations
@@ -8,13 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final, TypeAlias
+from typing import Final
 
-from policy.resource_types import TYPES
+from policy.resource_types import TYPES, Ask
 from policy.vocabulary import Action, type_of_record
-
-Ask: TypeAlias = tuple[Action, str]
-"""What the policy is asked about a resource: the action and the type."""
 
 _READ, _CREATE, _UPDATE, _DELETE = Action.READ, Action.CREATE, Action.UPDATE, Action.DELETE
 _ANSWER: Final = type_of_record("chat_completions")
@@ -69,13 +66,13 @@ def _items() -> Iterator[ServedRoute]:
 
 SERVED: Final = (
     ServedRoute("GET", "/v1/health"),
-    ServedRoute("GET", "/v1/health/ready"),
+    ServedRoute("GET", "/v1/health/ready", (), ((_READ, "provider"),)),
     ServedRoute("GET", "/v1/version"),
     ServedRoute("GET", "/metrics"),
     ServedRoute("GET", "/v1/providers", ((_READ, "provider"),)),
     ServedRoute("GET", "/v1/providers/{provider_id}", ((_READ, "provider"),)),
     ServedRoute("POST", "/v1/chat/completions", ((_READ, "model"),), ((_CREATE, _ANSWER),)),
-    ServedRoute("GET", "/v1/chat/completions", ((_READ, _ANSWER),)),
+    ServedRoute("GET", "/v1/chat/completions", ((_READ, _ANSWER),), ((_READ, "model"),)),
     *_records("/v1/chat/completions", _ANSWER, "completion_id", "GET POST DELETE"),
     ServedRoute("GET", "/v1/chat/completions/{completion_id}/messages", ((_READ, _ANSWER),)),
     ServedRoute("GET", "/v1/files", ((_READ, _FILE),)),

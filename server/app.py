@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Protocol
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 from starlette.types import Lifespan
 
+from policy.vocabulary import Action, type_of_record
 from server.api.chat.routes import ChatCompletions
 from server.api.models.routes import Models
 from server.api.system.health import HealthRoutes
@@ -25,6 +26,7 @@ from server.api.system.metrics import MetricsPage
 from server.api.system.providers import ProviderRoutes
 from server.authn import Authenticator
 from server.authz.request_authorization import EnforcementPoint
+from server.http.api_route import ROUTE_ALONE, ApiRoute, AskingRoute, checked
 from server.http.authentication import Authentication
 from server.http.cors import Cors, CorsHeaders, Preflights
 from server.http.drain_guard import DrainGuard, Shutdown
@@ -32,7 +34,7 @@ from server.http.edge import EdgeGuard
 from server.http.error_table import Envelopes, last_resort, routing_error
 from server.http.observation import Observation
 from server.http.request_ids import RequestIds
-from server.http.route_guard import AskingRoute, RouteGuard
+from server.http.route_guard import RouteGuard
 from server.quota.admission import Admission, unlimited
 from server.telemetry.metrics import Metrics
 
@@ -43,8 +45,8 @@ if TYPE_CHECKING:
 class RouteGroup(Protocol):
     """What serves one kind of stored records."""
 
-    def routes(self) -> list[BaseRoute]:
-        """Its paths, each an `AskingRoute`."""
+    def routes(self) -> list[ApiRoute]:
+        """Its routes, each with what it asks."""
         ...
 
 
@@ -75,22 +77,46 @@ class Components:
 def routes(house: Components) -> list[BaseRoute]:
     """Every path that there is; the one that most requests are for is compared first."""
     return [
-        AskingRoute("/v1/chat/completions", house.chat.create, methods=["POST"], name="chat.completions.create"),
-        Route("/v1/health", house.health.alive, name="health"),
-        AskingRoute("/v1/health/ready", house.health.ready, name="health.ready"),
-        Route("/v1/version", house.health.version, name="version"),
-        *([Route("/metrics", house.metrics_page.show, name="metrics")] if house.metrics_page is not None else []),
-        AskingRoute("/v1/models", house.models.list, name="models.list"),
-        AskingRoute("/v1/models/{model_id:path}", house.models.retrieve, name="models.retrieve"),
-        Route("/v1/providers", house.providers.list, name="providers.list"),
-        AskingRoute("/v1/providers/{provider_id}", house.providers.retrieve, name="providers.retrieve"),
+        AskingRoute(
+            "/v1/chat/completions",
+            house.chat.create,
+            asks=[(Action.READ, "model")],
+            may_ask=[(Action.CREATE, type_of_record("chat_completions"))],
+            methods=["POST"],
+            name="chat.completions.create",
+        ),
+        ApiRoute("/v1/health", house.health.alive, asks=ROUTE_ALONE, name="health"),
+        AskingRoute(
+            "/v1/health/ready",
+            house.health.ready,
+            asks=ROUTE_ALONE,
+            may_ask=[(Action.READ, "provider")],
+            name="health.ready",
+        ),
+        ApiRoute("/v1/version", house.health.version, asks=ROUTE_ALONE, name="version"),
+        *(
+            [ApiRoute("/metrics", house.metrics_page.show, asks=ROUTE_ALONE, name="metrics")]
+            if house.metrics_page is not None
+            else []
+        ),
+        AskingRoute("/v1/models", house.models.list, asks=[(Action.READ, "model")], name="models.list"),
+        AskingRoute(
+            "/v1/models/{model_id:path}", house.models.retrieve, asks=[(Action.READ, "model")], name="models.retrieve"
+        ),
+        ApiRoute("/v1/providers", house.providers.list, asks=[(Action.READ, "provider")], name="providers.list"),
+        AskingRoute(
+            "/v1/providers/{provider_id}",
+            house.providers.retrieve,
+            asks=[(Action.READ, "provider")],
+            name="providers.retrieve",
+        ),
         *chain.from_iterable(collection.routes() for collection in house.collections),
     ]
 
 
 def create_app(house: Components) -> Starlette:
     """The application, for any ASGI server; `server.http.protocol.HttpProtocol` closes what such servers leave open."""
-    paths = routes(house)
+    paths = checked(routes(house))
     guards = [
         Middleware(RequestIds),
         Middleware(Observation, paths, house.metrics, house.tracing),

@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterator, Sequence
 from policy.lints.overlaps import may_be_about, routes_of, routes_of_rule
 from policy.lints.places import Places, listed
 from policy.lints.reaches import type_of
+from policy.resource_types import Ask
 from policy.rules import AccessRule, Everything, PathPattern, RouteRule
-from policy.served_routes import SERVED, Ask, ServedRoute
+from policy.served_routes import SERVED, ServedRoute
 from policy.source.diagnostics import Findings, quoted
 from policy.source.document import Scalar
 from policy.tables import Tables
@@ -83,7 +84,9 @@ def report_useless_permits(
             told.add(kind)
             verbs = _or([action for action in rule.actions if (action, kind) in asked])
             message = f"`route_policy` permits no route to {verbs} any {quoted(kind)}, so this rule opens nothing"
-            paths = dict.fromkeys(_pattern_of(route) for route in SERVED if not asked.isdisjoint(route.asks))
+            # Those that need it come first: opening one of the others may not be what is meant.
+            routes_about = sorted(SERVED, key=lambda route: asked.isdisjoint(route.needs))
+            paths = dict.fromkeys(_pattern_of(route) for route in routes_about if not asked.isdisjoint(route.asks))
             hint = f"permit {_or([quoted(path) for path in list(paths)[:2]])} there, or remove this rule"
             findings.warning("useless-permit", rule.span, message, hint)
 

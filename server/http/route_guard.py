@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from starlette.routing import BaseRoute, Match, Route
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.authz.contract.errors import PolicyUnavailable
 from server.authz.request_authorization import Gate
+from server.http.api_route import AskingRoute
 from server.http.errors import ClientGone
 from server.http.request_state import gate_of
-
-
-class AskingRoute(Route):
-    """A route whose handler puts its own question to the gate, route and resource in one."""
 
 
 class RouteGuard:

@@ -1,18 +1,23 @@
-"""What every route is about: a table with a row for each, which the census holds against the server.
+"""The routes of the application, with a row for each: how to make a request, and what each caller gets.
 
-A new route needs a row here, or the build fails. The row says which resource a request is about, what it does to it and
-how the server knows which one it is; the census derives from that what each caller gets, and makes the requests.
+A new route needs a row here, or the census fails. The route itself says what it asks the policy; the row says how the
+server knows which resource the request is about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final
 
+from server.http.api_route import ApiRoute
+from server.wiring import application
+from tests.support.application import AlwaysReady
 from tests.support.files_server import form_of
+from tests.support.real_policy import read
 from tests.support.registry_server import KINDS
+from tests.support.unsafe_policy import UnsafePermitAll
 
 Made = Mapping[str, str]
 """Names of things that were made for a request, by the parameters of its path."""
@@ -32,30 +37,38 @@ class Found(Enum):
 class Row:
     """One route.
 
-    `kind` and `action` are what the policy is asked about the resource. `beside` holds what else it is asked, as pairs
-    of those two, for other resources that the request touches, with the status for whoever may not do that. `body` is
-    sent: bytes as a form, else as JSON.
+    `asks` and `may_ask` are the route's own: pairs of an action and a type. `beside` holds the status for a caller who
+    lacks one of the questions behind the first. `shows` are those of `may_ask` that the request brings and does not
+    need: what the caller may not read is left out. `body` is sent: bytes as a form, else as JSON.
     """
 
-    kind: str
-    action: str
     found: Found
     body: Callable[[Made], Any] | None = None
     beside: Mapping[tuple[str, str], int] = field(default_factory=dict)
     is_public: bool = False
     shows: frozenset[tuple[str, str]] = frozenset()
-    """What it asks about besides, and does not need: what the caller may not read is left out."""
+    asks: tuple[tuple[str, str], ...] = ()
+    may_ask: frozenset[tuple[str, str]] = frozenset()
 
     @property
-    def asks(self) -> set[tuple[str, str]]:
-        """Everything that the policy is asked about resources."""
-        own = set() if self.found is Found.NOT_AT_ALL else {(self.action, self.kind)}
-        return own | {*self.beside}
+    def action(self) -> str:
+        """The action on the resource that the route serves; empty for a route that serves none."""
+        return self.asks[0][0] if self.asks else ""
+
+    @property
+    def kind(self) -> str:
+        """The type of that resource."""
+        return self.asks[0][1] if self.asks else ""
+
+    @property
+    def asked(self) -> set[tuple[str, str]]:
+        """Every question about resources without which the request fails."""
+        return {*self.asks, *self.beside}
 
     @property
     def changes(self) -> bool:
         """Whether something is made, changed or removed."""
-        return any(action != "read" for action, _ in self.asks)
+        return any(action != "read" for action, _ in self.asked)
 
 
 FILE: Final = "sql_record::openai_files"
@@ -68,6 +81,28 @@ READING: Final = {("read", CONVERSATION): 404}
 CHANGING: Final = {("update", CONVERSATION): 404}
 
 
+def _routes() -> Iterator[tuple[str, ApiRoute]]:
+    """Every route of an application, by its methods and its path."""
+    app = application.build(read("version: 2"), UnsafePermitAll(), None, AlwaysReady())
+    for route in app.routes:
+        assert isinstance(route, ApiRoute)
+        yield from ((f"{method} {route.path}", route) for method in route.methods or () if method != "HEAD")
+
+
+def _with_questions(name: str, row: Row) -> Row:
+    """The row with what its route asks; without, where there is no such route."""
+    if name not in ROUTES:
+        return row
+    asks, may_ask = (
+        [(str(action), kind) for action, kind in asks] for asks in (ROUTES[name].asks, ROUTES[name].may_ask)
+    )
+    return replace(row, asks=tuple(asks), may_ask=frozenset(may_ask))
+
+
+ROUTES: Final = dict(_routes())
+"""The routes of the application, such as `GET /v1/models`."""
+
+
 def _chat(made: Made) -> Any:
     return {"model": made["model_id"], "messages": [{"role": "user", "content": "hi"}], "store": True}
 
@@ -77,49 +112,48 @@ def _entries(kind: str) -> dict[str, Row]:
     path, beside = KINDS[kind].path, {("read", "provider"): 400} if kind == "model" else {}
     one = f"{path}/{{{'model_id' if kind == 'model' else 'identifier'}:path}}"
     return {
-        f"GET {path}": Row(kind, "read", Found.AS_LIST),
-        f"POST {path}": Row(kind, "create", Found.AS_NEW, lambda made: KINDS[kind].body(made["new"]), beside),
-        f"GET {one}": Row(kind, "read", Found.BY_PATH),
-        f"DELETE {one}": Row(kind, "delete", Found.BY_PATH),
+        f"GET {path}": Row(Found.AS_LIST),
+        f"POST {path}": Row(Found.AS_NEW, lambda made: KINDS[kind].body(made["new"]), beside),
+        f"GET {one}": Row(Found.BY_PATH),
+        f"DELETE {one}": Row(Found.BY_PATH),
     }
 
 
-CENSUS: Final[Mapping[str, Row]] = {
-    "GET /v1/health": Row("", "", Found.NOT_AT_ALL, is_public=True),
-    "GET /v1/health/ready": Row("", "", Found.NOT_AT_ALL, shows=frozenset({("read", "provider")})),
-    "GET /v1/version": Row("", "", Found.NOT_AT_ALL, is_public=True),
-    "GET /metrics": Row("", "", Found.NOT_AT_ALL),
-    "GET /v1/providers": Row("provider", "read", Found.AS_LIST),
-    "GET /v1/providers/{provider_id}": Row("provider", "read", Found.BY_PATH),
-    "POST /v1/chat/completions": Row("model", "read", Found.BY_BODY, _chat, {("create", ANSWER): 403}),
-    "GET /v1/chat/completions": Row(ANSWER, "read", Found.AS_LIST),
-    "GET /v1/chat/completions/{completion_id}": Row(ANSWER, "read", Found.BY_PATH),
-    "POST /v1/chat/completions/{completion_id}": Row(ANSWER, "update", Found.BY_PATH, lambda _: {"metadata": {}}),
-    "DELETE /v1/chat/completions/{completion_id}": Row(ANSWER, "delete", Found.BY_PATH),
-    "GET /v1/chat/completions/{completion_id}/messages": Row(ANSWER, "read", Found.BY_PATH),
-    "GET /v1/files": Row(FILE, "read", Found.AS_LIST),
-    "POST /v1/files": Row(FILE, "create", Found.AS_NEW, lambda _: form_of(b"x")),
-    "GET /v1/files/{file_id}": Row(FILE, "read", Found.BY_PATH),
-    "DELETE /v1/files/{file_id}": Row(FILE, "delete", Found.BY_PATH),
-    "GET /v1/files/{file_id}/content": Row(FILE, "read", Found.BY_PATH),
-    "POST /v1/conversations": Row(CONVERSATION, "create", Found.AS_NEW, lambda _: {}),
-    "GET /v1/conversations/{conversation_id}": Row(CONVERSATION, "read", Found.BY_PATH),
-    "POST /v1/conversations/{conversation_id}": Row(
-        CONVERSATION, "update", Found.BY_PATH, lambda _: {"metadata": {"a": "b"}}
-    ),
-    "DELETE /v1/conversations/{conversation_id}": Row(CONVERSATION, "delete", Found.BY_PATH),
-    "GET /v1/conversations/{conversation_id}/items": Row(ITEM, "read", Found.AS_LIST, beside=READING),
-    "POST /v1/conversations/{conversation_id}/items": Row(
-        ITEM, "create", Found.AS_NEW, lambda _: {"items": [MESSAGE]}, CHANGING
-    ),
-    "GET /v1/conversations/{conversation_id}/items/{item_id}": Row(ITEM, "read", Found.BY_PATH, beside=READING),
-    "DELETE /v1/conversations/{conversation_id}/items/{item_id}": Row(ITEM, "delete", Found.BY_PATH, beside=CHANGING),
-    "GET /v1/prompts": Row("prompt", "read", Found.AS_LIST),
-    "POST /v1/prompts": Row("prompt", "create", Found.AS_NEW, lambda _: WORDING),
-    "GET /v1/prompts/{prompt_id}": Row("prompt", "read", Found.BY_PATH),
-    "PUT /v1/prompts/{prompt_id}": Row("prompt", "update", Found.BY_PATH, lambda _: {**WORDING, "version": 1}),
-    "DELETE /v1/prompts/{prompt_id}": Row("prompt", "delete", Found.BY_PATH),
-    "GET /v1/prompts/{prompt_id}/versions": Row("prompt", "read", Found.BY_PATH),
-    "PUT /v1/prompts/{prompt_id}/set-default-version": Row("prompt", "update", Found.BY_PATH, lambda _: {"version": 1}),
+_ROWS: Final[Mapping[str, Row]] = {
+    "GET /v1/health": Row(Found.NOT_AT_ALL, is_public=True),
+    "GET /v1/health/ready": Row(Found.NOT_AT_ALL, shows=frozenset({("read", "provider")})),
+    "GET /v1/version": Row(Found.NOT_AT_ALL, is_public=True),
+    "GET /metrics": Row(Found.NOT_AT_ALL),
+    "GET /v1/providers": Row(Found.AS_LIST),
+    "GET /v1/providers/{provider_id}": Row(Found.BY_PATH),
+    "POST /v1/chat/completions": Row(Found.BY_BODY, _chat, {("create", ANSWER): 403}),
+    "GET /v1/chat/completions": Row(Found.AS_LIST),
+    "GET /v1/chat/completions/{completion_id}": Row(Found.BY_PATH),
+    "POST /v1/chat/completions/{completion_id}": Row(Found.BY_PATH, lambda _: {"metadata": {}}),
+    "DELETE /v1/chat/completions/{completion_id}": Row(Found.BY_PATH),
+    "GET /v1/chat/completions/{completion_id}/messages": Row(Found.BY_PATH),
+    "GET /v1/files": Row(Found.AS_LIST),
+    "POST /v1/files": Row(Found.AS_NEW, lambda _: form_of(b"x")),
+    "GET /v1/files/{file_id}": Row(Found.BY_PATH),
+    "DELETE /v1/files/{file_id}": Row(Found.BY_PATH),
+    "GET /v1/files/{file_id}/content": Row(Found.BY_PATH),
+    "POST /v1/conversations": Row(Found.AS_NEW, lambda _: {}),
+    "GET /v1/conversations/{conversation_id}": Row(Found.BY_PATH),
+    "POST /v1/conversations/{conversation_id}": Row(Found.BY_PATH, lambda _: {"metadata": {"a": "b"}}),
+    "DELETE /v1/conversations/{conversation_id}": Row(Found.BY_PATH),
+    "GET /v1/conversations/{conversation_id}/items": Row(Found.AS_LIST, beside=READING),
+    "POST /v1/conversations/{conversation_id}/items": Row(Found.AS_NEW, lambda _: {"items": [MESSAGE]}, CHANGING),
+    "GET /v1/conversations/{conversation_id}/items/{item_id}": Row(Found.BY_PATH, beside=READING),
+    "DELETE /v1/conversations/{conversation_id}/items/{item_id}": Row(Found.BY_PATH, beside=CHANGING),
+    "GET /v1/prompts": Row(Found.AS_LIST),
+    "POST /v1/prompts": Row(Found.AS_NEW, lambda _: WORDING),
+    "GET /v1/prompts/{prompt_id}": Row(Found.BY_PATH),
+    "PUT /v1/prompts/{prompt_id}": Row(Found.BY_PATH, lambda _: {**WORDING, "version": 1}),
+    "DELETE /v1/prompts/{prompt_id}": Row(Found.BY_PATH),
+    "GET /v1/prompts/{prompt_id}/versions": Row(Found.BY_PATH),
+    "PUT /v1/prompts/{prompt_id}/set-default-version": Row(Found.BY_PATH, lambda _: {"version": 1}),
     **{route: row for kind in KINDS for route, row in _entries(kind).items()},
 }
+
+CENSUS: Final[Mapping[str, Row]] = {name: _with_questions(name, row) for name, row in _ROWS.items()}
+"""The rows of all routes."""

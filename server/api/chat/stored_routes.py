@@ -8,24 +8,25 @@ from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
+from policy.vocabulary import Action, type_of_record
 from server.api.chat.members import MESSAGE
 from server.api.chat.store import Chats
 from server.api.models.catalogue import Catalogue
 from server.authz.request_authorization import Gate
+from server.http.api_route import ApiRoute, AskingRoute
 from server.http.body_checks import known_members, metadata_of, missing
 from server.http.errors import invalid
 from server.http.json_body import read_body
 from server.http.pagination import ListQuery, frame_of, list_of, list_query, one_of_query, page_of, places_of
 from server.http.request_state import gate_of
 from server.http.responses import json_response, list_response
-from server.http.route_guard import AskingRoute
 from server.json_input.reader import Reader
 from server.json_input.strict import Document, InvalidJson, Json
 from server.storage.records.guarded import NotFound
 from server.storage.records.record import Record
 
+_CHAT: Final = type_of_record("chat_completions")
 _FILTER: Final = re.compile(r"metadata\[(.*)\]", re.DOTALL)
 _PLACE: Final = re.compile("0|[1-9][0-9]{0,8}")
 
@@ -38,15 +39,34 @@ class StoredChats:
         self._catalogue = catalogue
         self._reader = reader
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[ApiRoute]:
         """The paths of stored answers."""
         every, one = "/v1/chat/completions", "/v1/chat/completions/{completion_id}"
         return [
-            AskingRoute(every, self.page, methods=["GET"], name="chat.completions.list"),
-            AskingRoute(one, self.retrieve, methods=["GET"], name="chat.completions.retrieve"),
-            AskingRoute(one, self.update, methods=["POST"], name="chat.completions.update"),
-            AskingRoute(one, self.delete, methods=["DELETE"], name="chat.completions.delete"),
-            AskingRoute(f"{one}/messages", self.messages, methods=["GET"], name="chat.completions.messages.list"),
+            AskingRoute(
+                every,
+                self.page,
+                methods=["GET"],
+                asks=[(Action.READ, _CHAT)],
+                may_ask=[(Action.READ, "model")],
+                name="chat.completions.list",
+            ),
+            AskingRoute(
+                one, self.retrieve, methods=["GET"], asks=[(Action.READ, _CHAT)], name="chat.completions.retrieve"
+            ),
+            AskingRoute(
+                one, self.update, methods=["POST"], asks=[(Action.UPDATE, _CHAT)], name="chat.completions.update"
+            ),
+            AskingRoute(
+                one, self.delete, methods=["DELETE"], asks=[(Action.DELETE, _CHAT)], name="chat.completions.delete"
+            ),
+            AskingRoute(
+                f"{one}/messages",
+                self.messages,
+                methods=["GET"],
+                asks=[(Action.READ, _CHAT)],
+                name="chat.completions.messages.list",
+            ),
         ]
 
     async def page(self, request: Request) -> Response:

@@ -5,20 +5,30 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from os import urandom
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
+from policy.vocabulary import Action, type_of_record
 from server.api.conversations.body import read_conversation, read_conversation_update
 from server.api.conversations.items import Items, conversation_object
+from server.http.api_route import ApiRoute, AskingRoute
 from server.http.json_body import read_body
 from server.http.request_state import gate_of
 from server.http.responses import json_response
-from server.http.route_guard import AskingRoute
 from server.json_input.reader import Reader
 from server.storage.records.guarded import GuardedStore
 from server.storage.records.record import Draft, Record
+
+_CONVERSATION: Final = type_of_record("openai_conversations")
+_ITEM: Final = type_of_record("conversation_items")
+_NAMED: Final = (
+    (Action.READ, type_of_record("openai_files")),
+    (Action.READ, _ITEM),
+    (Action.READ, _CONVERSATION),
+)
+"""What is asked about the resources that new items refer to."""
 
 
 class Conversations:
@@ -29,21 +39,55 @@ class Conversations:
         self._items = items
         self._reader = reader
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[ApiRoute]:
         """The paths of conversations and of what is in them."""
         one = "/v1/conversations/{conversation_id}"
         return [
-            AskingRoute("/v1/conversations", self.create, methods=["POST"], name="conversations.create"),
-            AskingRoute(one, self.retrieve, methods=["GET"], name="conversations.retrieve"),
-            AskingRoute(one, self.update, methods=["POST"], name="conversations.update"),
-            AskingRoute(one, self.delete, methods=["DELETE"], name="conversations.delete"),
-            AskingRoute(f"{one}/items", self._items.page, methods=["GET"], name="conversations.items.list"),
-            AskingRoute(f"{one}/items", self._items.create, methods=["POST"], name="conversations.items.create"),
             AskingRoute(
-                f"{one}/items/{{item_id}}", self._items.retrieve, methods=["GET"], name="conversations.items.retrieve"
+                "/v1/conversations",
+                self.create,
+                methods=["POST"],
+                asks=[(Action.CREATE, _CONVERSATION)],
+                may_ask=[(Action.CREATE, _ITEM), *_NAMED],
+                name="conversations.create",
             ),
             AskingRoute(
-                f"{one}/items/{{item_id}}", self._items.delete, methods=["DELETE"], name="conversations.items.delete"
+                one, self.retrieve, methods=["GET"], asks=[(Action.READ, _CONVERSATION)], name="conversations.retrieve"
+            ),
+            AskingRoute(
+                one, self.update, methods=["POST"], asks=[(Action.UPDATE, _CONVERSATION)], name="conversations.update"
+            ),
+            AskingRoute(
+                one, self.delete, methods=["DELETE"], asks=[(Action.DELETE, _CONVERSATION)], name="conversations.delete"
+            ),
+            AskingRoute(
+                f"{one}/items",
+                self._items.page,
+                methods=["GET"],
+                asks=[(Action.READ, _ITEM), (Action.READ, _CONVERSATION)],
+                name="conversations.items.list",
+            ),
+            AskingRoute(
+                f"{one}/items",
+                self._items.create,
+                methods=["POST"],
+                asks=[(Action.CREATE, _ITEM), (Action.UPDATE, _CONVERSATION)],
+                may_ask=_NAMED,
+                name="conversations.items.create",
+            ),
+            AskingRoute(
+                f"{one}/items/{{item_id}}",
+                self._items.retrieve,
+                methods=["GET"],
+                asks=[(Action.READ, _ITEM), (Action.READ, _CONVERSATION)],
+                name="conversations.items.retrieve",
+            ),
+            AskingRoute(
+                f"{one}/items/{{item_id}}",
+                self._items.delete,
+                methods=["DELETE"],
+                asks=[(Action.DELETE, _ITEM), (Action.UPDATE, _CONVERSATION)],
+                name="conversations.items.delete",
             ),
         ]
 

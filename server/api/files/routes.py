@@ -7,24 +7,25 @@ from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
+from policy.vocabulary import Action, type_of_record
 from server.api.files.filenames import attachment
 from server.api.files.store import FileStore, new_file_id
 from server.api.files.upload import PURPOSES, UploadTurns, read_upload
+from server.http.api_route import ApiRoute, AskingRoute
 from server.http.disconnects import WhileConnected
 from server.http.errors import invalid
 from server.http.pagination import frame_of, list_query, one_of_query, page_of
 from server.http.request_state import gate_of, state_of
 from server.http.responses import list_of_texts, send_piece
-from server.http.route_guard import AskingRoute
 from server.storage.blobs.store import BlobMissing, BlobReading
 from server.storage.records.record import Record
 
 MOST_LISTED: Final = 10_000
 """Files on one page, and on one whose size isn't asked for."""
 
+_FILE: Final = type_of_record("openai_files")
 _MADE_HERE: Final = ("assistants_output", "batch_output", "fine-tune-results")
 _LISTED: Final = frozenset({*PURPOSES, *_MADE_HERE})
 
@@ -55,14 +56,32 @@ class Files:
         self._most_bytes = most_bytes
         self._lane = UploadTurns()
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[ApiRoute]:
         """The paths of files."""
         return [
-            AskingRoute("/v1/files", self.page, methods=["GET"], name="files.list"),
-            AskingRoute("/v1/files", self.create, methods=["POST"], name="files.create"),
-            AskingRoute("/v1/files/{file_id}", self.retrieve, methods=["GET"], name="files.retrieve"),
-            AskingRoute("/v1/files/{file_id}", self.delete, methods=["DELETE"], name="files.delete"),
-            AskingRoute("/v1/files/{file_id}/content", self.content, methods=["GET"], name="files.content"),
+            AskingRoute("/v1/files", self.page, methods=["GET"], asks=[(Action.READ, _FILE)], name="files.list"),
+            AskingRoute("/v1/files", self.create, methods=["POST"], asks=[(Action.CREATE, _FILE)], name="files.create"),
+            AskingRoute(
+                "/v1/files/{file_id}",
+                self.retrieve,
+                methods=["GET"],
+                asks=[(Action.READ, _FILE)],
+                name="files.retrieve",
+            ),
+            AskingRoute(
+                "/v1/files/{file_id}",
+                self.delete,
+                methods=["DELETE"],
+                asks=[(Action.DELETE, _FILE)],
+                name="files.delete",
+            ),
+            AskingRoute(
+                "/v1/files/{file_id}/content",
+                self.content,
+                methods=["GET"],
+                asks=[(Action.READ, _FILE)],
+                name="files.content",
+            ),
         ]
 
     async def create(self, request: Request) -> Response:

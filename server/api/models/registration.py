@@ -7,7 +7,6 @@ from http import HTTPStatus
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 from policy.vocabulary import Action, Origin, Resource
 from server.api.models.catalogue import Catalogue, DefinedByConfiguration
@@ -18,10 +17,10 @@ from server.api.registry.body import read_model
 from server.api.registry.routes import deleted_object, name_taken, read_registration
 from server.authz.permit import AccessDenied
 from server.authz.request_authorization import Gate
+from server.http.api_route import ApiRoute, AskingRoute
 from server.http.errors import ApiError, invalid, model_not_found
 from server.http.request_state import gate_of
 from server.http.responses import json_response
-from server.http.route_guard import AskingRoute
 from server.json_input.reader import Reader
 from server.storage.database.database import AlreadyThere
 from server.storage.records.guarded import NotFound
@@ -38,11 +37,23 @@ class ModelRegistry:
         self._providers = providers
         self._reader = reader
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[ApiRoute]:
         """The paths of models, for the methods that change something."""
         return [
-            AskingRoute("/v1/models", self.register, methods=["POST"], name="models.register"),
-            AskingRoute("/v1/models/{model_id:path}", self.unregister, methods=["DELETE"], name="models.unregister"),
+            AskingRoute(
+                "/v1/models",
+                self.register,
+                methods=["POST"],
+                asks=[(Action.CREATE, "model"), (Action.READ, "provider")],
+                name="models.register",
+            ),
+            AskingRoute(
+                "/v1/models/{model_id:path}",
+                self.unregister,
+                methods=["DELETE"],
+                asks=[(Action.DELETE, "model")],
+                name="models.unregister",
+            ),
         ]
 
     async def register(self, request: Request) -> Response:

@@ -8,20 +8,21 @@ from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
+from policy.vocabulary import Action
 from server.api.prompts.body import read_default_version, read_prompt, read_version
 from server.api.prompts.store import NoSuchVersion, NotLatest, Prompts, Version, Wording, default_version, new_prompt_id
+from server.http.api_route import ApiRoute, AskingRoute
 from server.http.errors import ApiError, invalid
 from server.http.json_body import read_body
 from server.http.pagination import frame_of, list_query, one_of_query, page_of, places_of
 from server.http.request_state import gate_of
 from server.http.responses import json_response, list_response
-from server.http.route_guard import AskingRoute
 from server.json_input.reader import Reader
 from server.storage.records.guarded import NotFound
 from server.storage.records.record import Record
 
+_PROMPT: Final = "prompt"
 MOST_LISTED: Final = 100
 """Prompts on one page, and on one whose size isn't asked for: most clients ask for no second one."""
 
@@ -35,18 +36,28 @@ class PromptVersions:
         self._prompts = prompts
         self._reader = reader
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[ApiRoute]:
         """The paths of prompts."""
         every, one = "/v1/prompts", "/v1/prompts/{prompt_id}"
         return [
-            AskingRoute(every, self.page, methods=["GET"], name="prompts.list"),
-            AskingRoute(every, self.create, methods=["POST"], name="prompts.create"),
-            AskingRoute(one, self.retrieve, methods=["GET"], name="prompts.retrieve"),
-            AskingRoute(one, self.update, methods=["PUT"], name="prompts.update"),
-            AskingRoute(one, self.delete, methods=["DELETE"], name="prompts.delete"),
-            AskingRoute(f"{one}/versions", self.versions, methods=["GET"], name="prompts.versions.list"),
+            AskingRoute(every, self.page, methods=["GET"], asks=[(Action.READ, _PROMPT)], name="prompts.list"),
+            AskingRoute(every, self.create, methods=["POST"], asks=[(Action.CREATE, _PROMPT)], name="prompts.create"),
+            AskingRoute(one, self.retrieve, methods=["GET"], asks=[(Action.READ, _PROMPT)], name="prompts.retrieve"),
+            AskingRoute(one, self.update, methods=["PUT"], asks=[(Action.UPDATE, _PROMPT)], name="prompts.update"),
+            AskingRoute(one, self.delete, methods=["DELETE"], asks=[(Action.DELETE, _PROMPT)], name="prompts.delete"),
             AskingRoute(
-                f"{one}/set-default-version", self.set_default, methods=["PUT"], name="prompts.set_default_version"
+                f"{one}/versions",
+                self.versions,
+                methods=["GET"],
+                asks=[(Action.READ, _PROMPT)],
+                name="prompts.versions.list",
+            ),
+            AskingRoute(
+                f"{one}/set-default-version",
+                self.set_default,
+                methods=["PUT"],
+                asks=[(Action.UPDATE, _PROMPT)],
+                name="prompts.set_default_version",
             ),
         ]
 

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 from policy.resource_types import TYPES
+from policy.vocabulary import Action
 from server.api.registry.body import (
     read_benchmark,
     read_dataset,
@@ -25,12 +25,12 @@ from server.api.registry.body import (
     read_tool_group,
     read_vector_store,
 )
+from server.http.api_route import ApiRoute, AskingRoute
 from server.http.errors import ApiError
 from server.http.json_body import read_body
 from server.http.pagination import frame_of, list_query, page_of
 from server.http.request_state import gate_of
 from server.http.responses import json_response, list_response
-from server.http.route_guard import AskingRoute
 from server.json_input.reader import BodyCheck, Reader
 from server.json_input.strict import Json
 from server.storage.database.database import AlreadyThere
@@ -86,15 +86,17 @@ class RegistryRoutes:
         self._store = store
         self._reader = reader
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[ApiRoute]:
         """The paths of this kind."""
         path, name = self._kind.path, self._kind.type
         one = f"{path}/{{identifier:path}}"
         return [
-            AskingRoute(path, self.list, methods=["GET"], name=f"{name}.list"),
-            AskingRoute(path, self.register, methods=["POST"], name=f"{name}.register"),
-            AskingRoute(one, self.retrieve, methods=["GET"], name=f"{name}.retrieve"),
-            AskingRoute(one, self.unregister, methods=["DELETE"], name=f"{name}.unregister"),
+            AskingRoute(path, self.list, methods=["GET"], asks=[(Action.READ, name)], name=f"{name}.list"),
+            AskingRoute(path, self.register, methods=["POST"], asks=[(Action.CREATE, name)], name=f"{name}.register"),
+            AskingRoute(one, self.retrieve, methods=["GET"], asks=[(Action.READ, name)], name=f"{name}.retrieve"),
+            AskingRoute(
+                one, self.unregister, methods=["DELETE"], asks=[(Action.DELETE, name)], name=f"{name}.unregister"
+            ),
         ]
 
     async def list(self, request: Request) -> Response:

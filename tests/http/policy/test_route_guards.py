@@ -15,13 +15,14 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from policy.vocabulary import Action, Origin, Resource
+from server.http.api_route import ROUTE_ALONE, AskingRoute
 from server.http.authentication import Authentication
 from server.http.edge import EdgeGuard
 from server.http.error_table import Envelopes
 from server.http.errors import invalid
 from server.http.request_ids import RequestIds
 from server.http.request_state import gate_of
-from server.http.route_guard import AskingRoute, RouteGuard
+from server.http.route_guard import RouteGuard
 from server.quota.admission import unlimited
 from tests.support.application import house
 from tests.support.serving import Address, serving
@@ -61,9 +62,9 @@ def enforcement() -> UnsafePermitAll:
 @pytest.fixture
 def address(enforcement: UnsafePermitAll) -> Iterator[Address]:
     routes = [
-        AskingRoute("/forgetful", forgetful),
-        AskingRoute("/hasty", hasty),
-        AskingRoute("/careful", careful),
+        AskingRoute("/forgetful", forgetful, asks=ROUTE_ALONE, name="forgetful"),
+        AskingRoute("/hasty", hasty, asks=ROUTE_ALONE, name="hasty"),
+        AskingRoute("/careful", careful, asks=[(Action.READ, "model")], name="careful"),
         Route("/plain", forgetful),
     ]
     guards = [

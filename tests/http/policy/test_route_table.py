@@ -16,15 +16,15 @@ import pytest
 from starlette.routing import Route
 
 from policy.served_routes import LATER, SERVED
-from server.wiring import application
-from tests.support.application import AlwaysReady, ByToken
+from policy.vocabulary import Action
+from server.http.api_route import ROUTE_ALONE, ApiRoute, AskingRoute, checked
+from tests.support.application import ByToken
 from tests.support.callers import bearer
 from tests.support.files_server import BOUNDARY, form_of
-from tests.support.real_policy import Decided, decided, read
+from tests.support.real_policy import Decided, decided
 from tests.support.registry_server import KINDS, without_names
-from tests.support.route_table import ANSWER, CENSUS, MESSAGE, WORDING, Found
+from tests.support.route_table import CENSUS, MESSAGE, ROUTES, WORDING, Found
 from tests.support.serving import Answer, parsed
-from tests.support.unsafe_policy import UnsafePermitAll
 
 CONFIG = """
     version: 2
@@ -53,7 +53,7 @@ CONFIG = """
         - permit: {paths: "*"}
         access_policy: POLICY
 """
-KINDS_ASKED = sorted({kind for row in CENSUS.values() for _, kind in row.asks})
+KINDS_ASKED = sorted({kind for row in CENSUS.values() for _, kind in row.asked})
 WITHOUT = """
         - forbid: {actions: [create, read, update, delete], resource: "KIND::*"}
           when: user with without-WORD in roles
@@ -167,30 +167,40 @@ def without(kind: str) -> str:
 
 
 def test_every_route_is_in_the_census() -> None:
-    config = read(CONFIG.replace("FOLDER", "/nowhere").replace("POLICY", POLICY))
-    app = application.build(config, UnsafePermitAll(), None, AlwaysReady())
-    routes = set()
-    for route in app.routes:
-        assert isinstance(route, Route), f"`{route}` is no plain route, and the census knows no other kind"
-        routes |= {f"{method} {route.path}" for method in route.methods or () if method != "HEAD"}
-    unknown, gone = sorted(routes - CENSUS.keys()), sorted(CENSUS.keys() - routes)
-    sentence = (
-        "has no row in `tests/support/route_table.py`: write down which resource it is about, and how it is found"
-    )
+    unknown, gone = sorted(ROUTES.keys() - CENSUS.keys()), sorted(CENSUS.keys() - ROUTES.keys())
+    sentence = "has no row in `tests/support/route_table.py`: write down how the resource that it is about is found"
     assert not unknown, "; ".join(f"`{route}` {sentence}" for route in unknown)
     assert not gone, f"the census has rows for routes that there are not: {gone}"
 
 
-def test_what_policies_know_of_routes_is_what_the_census_says() -> None:
-    """Each route needs what its row asks for, but for the answer that is kept of a chat only where it says `store`."""
-    known = {
-        f"{served.method} {served.path}": {(str(action), kind) for action, kind in served.needs} for served in SERVED
-    }
+@pytest.mark.parametrize("route", CENSUS)
+def test_a_row_says_what_happens_without_each_permission_that_its_route_needs(route: str) -> None:
+    row = CENSUS[route]
+    assert (row.found is Found.NOT_AT_ALL) is (not row.asks)
+    assert {*row.asks[1:]} == row.beside.keys() - row.may_ask
+    assert row.shows <= row.may_ask
+
+
+def test_what_policies_know_of_routes_is_what_they_ask() -> None:
+    known = {f"{served.method} {served.path}": ({*served.needs}, {*served.may_need}) for served in SERVED}
     assert len(known) == len(SERVED)
-    kept = {"POST /v1/chat/completions": {("create", ANSWER)}}
-    assert known == {route: row.asks - kept.get(route, set()) for route, row in CENSUS.items()}
-    may_need = {f"{served.method} {served.path}": served.may_need for served in SERVED}
-    assert all(asks <= {(str(action), kind) for action, kind in may_need[route]} for route, asks in kept.items())
+    assert known == {name: ({*route.asks}, {*route.may_ask}) for name, route in ROUTES.items()}
+
+
+@pytest.mark.parametrize("kind", ["no_type", "vector_db", "batch", "sql_record::openai_file"])
+def test_a_route_that_asks_about_what_is_no_served_type_is_refused(kind: str) -> None:
+    handler = ROUTES["GET /v1/version"].endpoint
+    with pytest.raises(ValueError, match=f"`/v1/things` asks about `{kind}`"):
+        AskingRoute("/v1/things", handler, asks=[(Action.READ, kind)], name="things")
+    with pytest.raises(ValueError, match=f"`/v1/things` asks about `{kind}`"):
+        ApiRoute("/v1/things", handler, asks=ROUTE_ALONE, may_ask=[(Action.READ, kind)], name="things")
+
+
+def test_a_route_that_does_not_say_what_it_asks_is_refused() -> None:
+    version = ROUTES["GET /v1/version"]
+    assert checked([version]) == [version]
+    with pytest.raises(TypeError, match="`/v1/things` doesn't say what it asks"):
+        checked([version, Route("/v1/things", version.endpoint)])
 
 
 def test_no_route_is_said_to_come_later() -> None:
@@ -205,7 +215,7 @@ def test_who_may_do_it_does_and_the_policy_is_asked_what_the_census_says(place: 
     log = place.house.log(answer.headers["x-request-id"])
     assert [record["route"].split(" ")[0] for record in log if "route" in record] == [route.split(" ")[0]]
     asked = {(record["action"], record["resource"]) for record in log if "action" in record}
-    assert {(action, subject.rpartition("::")[0]) for action, subject in asked} == row.asks | row.shows
+    assert {(action, subject.rpartition("::")[0]) for action, subject in asked} == row.asked | row.shows
     if row.found is Found.BY_PATH:
         assert (row.action, f"{row.kind}::{_last(route, made)}") in asked
 

@@ -1,0 +1,57 @@
+"""The routes of the API, each with what its handler asks the policy about resources."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from policy.resource_types import TYPES, Ask
+
+ROUTE_ALONE: Final[tuple[Ask, ...]] = ()
+"""The `asks` of a route that is about no resource: the policy decides about the route, and about nothing else."""
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class ApiRoute(Route):
+    """A route that the policy is asked about before its handler runs.
+
+    `asks` are the questions about resources without whose permission a request gets nothing but a refusal or an empty
+    list; the first is about the resource that the route serves. `may_ask` are those that some requests bring besides.
+    (Where a change is refused, the policy is also asked whether the caller may read the resource.)
+    """
+
+    def __init__(
+        self,
+        path: str,
+        handler: Handler,
+        *,
+        asks: Sequence[Ask],
+        may_ask: Sequence[Ask] = (),
+        methods: Sequence[str] = ("GET",),
+        name: str,
+    ) -> None:
+        """Raise ValueError if a question is about a type that isn't served."""
+        super().__init__(path, handler, methods=[*methods], name=name)
+        self.asks, self.may_ask = tuple(asks), tuple(may_ask)
+        for _, kind in (*self.asks, *self.may_ask):
+            if kind not in TYPES or not TYPES[kind].served:
+                raise ValueError(f"the route `{path}` asks about `{kind}`, which is no type that is served")
+
+
+class AskingRoute(ApiRoute):
+    """A route whose handler puts its own question to the gate, route and resource in one."""
+
+
+def checked(routes: Iterable[BaseRoute]) -> list[ApiRoute]:
+    """The same routes; raises TypeError for one that doesn't say what it asks."""
+    found = []
+    for route in routes:
+        if not isinstance(route, ApiRoute):
+            raise TypeError(f"the route `{getattr(route, 'path', route)}` doesn't say what it asks")
+        found.append(route)
+    return found
