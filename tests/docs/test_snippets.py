@@ -1,4 +1,4 @@
-"""Every piece of configuration in the papers is one that a server takes, and every policy command on its page works."""
+"""A server takes every piece of configuration in the documentation, and every policy command on its page works."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from server.config import read_config
 ROOT = Path(__file__).parents[2]
 TRIED_BY_OTHERS = {"cookbook.md", "policy-language.md"}
 """Pages with mistakes on purpose, whose policies `policy_pages` reads."""
-PAPERS = [
+PAGES = [
     ROOT / "README.md",
     *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name not in TRIED_BY_OTHERS),
 ]
@@ -44,9 +44,9 @@ SECRETS = {
 
 def configurations() -> Iterator[tuple[str, str]]:
     """The pieces as whole files: sections are put behind a start, and rules into a policy."""
-    for paper in PAPERS:
-        for number, text in enumerate(BLOCK.findall(paper.read_text()), 1):
-            name = f"{paper.name}, block {number}"
+    for page in PAGES:
+        for number, text in enumerate(BLOCK.findall(page.read_text()), 1):
+            name = f"{page.name}, block {number}"
             if text.startswith(("server:", "storage:")):
                 yield name, START + text
             elif text.startswith("- "):
