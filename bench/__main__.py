@@ -1,4 +1,4 @@
-"""`make bench`: measure everything, print the tables, and write them into the page that shows them."""
+"""`make bench`: measures everything, prints the tables, and writes them into the documentation."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The ceiling: Starlette, a JWT check and a pass-through, as lean as one would write them without a policy engine.
+"""The baseline server: Starlette, a JWT check and a pass-through, without a policy engine.
 
-`python -m bench.bare JWKS UPSTREAM_PORT [remember]` says where it serves. It has no edge guard, no limits, no
-decisions, no log and no request ids. Tokens are checked by the same library as the server's, each time that one comes
-in, or with `remember` once, as the server does.
+`python -m bench.bare JWKS UPSTREAM_PORT [remember]` prints its address. It has no edge guard, no limits, no decisions,
+no log and no request ids. Tokens are checked by the same library as the server's, on each request, or with `remember`
+once, as the server does.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _HIDDEN: Final = HIDDEN.encode()
 
 
 class _Refused(Exception):
-    """401."""
+    """Raised for a request that is answered with 401."""
 
 
 class _Tokens:
-    """Who a token is for."""
+    """Checks tokens."""
 
     def __init__(self, jwks: bytes, *, remember: bool) -> None:
         self._remember = remember
@@ -46,7 +46,7 @@ class _Tokens:
         self._verified: OrderedDict[bytes, dict[str, Any]] = OrderedDict()
 
     def claims(self, request: Request) -> dict[str, Any]:
-        """The claims of the request's token."""
+        """Return the claims of the request's token."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             raise _Refused

@@ -14,12 +14,12 @@ _LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 
 class WrongAnswer(Exception):
-    """A server answered something else than the scenario is about, so that its numbers would mean nothing."""
+    """Raised for an answer that the scenario doesn't expect, so that its numbers would mean nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is sent, whole requests in turn, and what each answer must have: its status, and this text in its body."""
+    """The requests, sent in turn, and the expected answers: the status, and a text in the body."""
 
     requests: Sequence[bytes]
     status: int
@@ -28,10 +28,9 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one slice of load saw; all times in seconds. `first` is the time to the first byte of a body.
+    """The results of one slice of load; all times in seconds. `first` is the time to the first byte of a body.
 
-    `unserved` counts the answers 503 that a server gives which is asked for more than it can do; their times are left
-    out.
+    `unserved` counts the answers 503 of an overloaded server; their times are left out.
     """
 
     seconds: float
@@ -75,11 +74,11 @@ class _Client(asyncio.Protocol):
         self._first_at = 0.0
 
     def itself(self) -> _Client:
-        """What asyncio's factories of protocols have to give."""
+        """Return this object, as asyncio's factories of protocols require."""
         return self
 
     def start(self, until: float, most: int | None) -> asyncio.Future[None]:
-        """Send the first request; done when the last answer is whole."""
+        """Send the first request; return when the last answer is complete."""
         self._until = until
         self._most = most
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -87,7 +86,7 @@ class _Client(asyncio.Protocol):
         return self._done
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

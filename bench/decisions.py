@@ -1,4 +1,4 @@
-"""What one decision costs where a handler asks for it: the enforcement point, its log, and a real OPA."""
+"""The cost of one decision within the server: the enforcement point, its log, and a real OPA."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WARM_UP: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class DecisionCost:
-    """Of a question about route and resource, in milliseconds: alone, and with `TOGETHER` under way at once."""
+    """Milliseconds for a question about route and resource: alone, and with `TOGETHER` concurrent ones."""
 
     p50: float
     python_cpu: float
@@ -34,7 +34,7 @@ class DecisionCost:
 
 
 async def decision_cost(server: Running, folder: Path, count: int) -> DecisionCost:
-    """Measured over `count` questions of each kind, put from here to the OPA of a server that has nothing else to do.
+    """Return the cost over `count` questions of each kind, sent to the OPA of an idle server.
 
     `folder` is where that server has its socket, and where the decisions are logged.
     """
@@ -64,7 +64,7 @@ def _socket(folder: Path) -> Path:
 
 
 async def _ask(pep: PolicyEnforcementPoint, count: int) -> list[float]:
-    """The seconds that each of `count` questions took, one after the other."""
+    """Return the seconds for each of `count` questions, asked one after the other."""
     caller = Principal("user-1", ISSUER, {"roles": ("developer",), "teams": ("ml", "search")})
     context = RequestContext("req_bench", caller)
     route = Route("POST", "/v1/chat/completions")

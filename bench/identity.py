@@ -1,6 +1,6 @@
-"""What it costs to know a caller and to count it: `python -m bench.identity` prints one line for each.
+"""The cost of authenticating and counting a caller: `python -m bench.identity` prints one line for each.
 
-Measured in this process alone, without a connection: what `python -m bench` measures has all of it inside.
+Measured in this process only, without a connection; `python -m bench` includes all of it.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ _REQUEST: Final[Scope] = {"path": "/v1/models", "query_string": b"", "headers": 
 
 
 class _RefusesAll:
-    """Stands for a service that has refused every token once."""
+    """A validator that refuses every token."""
 
     service: Final = "nobody"
 
     async def validate(self, token: str, request: Scope) -> Validated:
-        """No."""
+        """Raise `AuthenticationFailed`."""
         raise AuthenticationFailed("no")
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no connection is open."""
 
 
 async def measured(folder: Path) -> list[tuple[str, float, str]]:
-    """What was measured, how much of it, and the unit with its goal."""
+    """Yield each measurement: its name, its value, and the unit with its goal."""
     tokens = make(forgeries=64)
     (folder / "jwks.json").write_bytes(tokens.jwks)
     known = OAuth2Authenticator(OAuth2Settings((folder / "jwks.json").as_uri(), ISSUER, AUDIENCE))
@@ -76,7 +76,7 @@ async def measured(folder: Path) -> list[tuple[str, float, str]]:
 
 
 async def _each(once: Callable[[], Awaitable[None]]) -> float:
-    """Seconds that one takes."""
+    """Return the seconds that one takes."""
     await once()
     began = time.perf_counter()
     for _ in range(_TIMES):
@@ -85,7 +85,7 @@ async def _each(once: Callable[[], Awaitable[None]]) -> float:
 
 
 async def _unit(path: Path) -> float:
-    """Seconds in which half of the units were taken."""
+    """Return the median of the seconds for a unit."""
     counters, times = SqliteCounters(path), list[float]()
 
     async def writer(key: str) -> None:
@@ -109,7 +109,7 @@ async def _at_once(path: Path) -> int:
 
 
 def main() -> None:
-    """Print what was measured."""
+    """Print the measurements."""
     with tempfile.TemporaryDirectory() as folder:
         for name, amount, unit in asyncio.run(measured(Path(folder))):
             sys.stdout.write(f"{name:<52} {amount:>9.3f} {unit}\n")

@@ -1,4 +1,4 @@
-"""Slices of load in turn, A B A B, so that whatever else the machine does falls on both alike."""
+"""Slices of load in turn, A B A B, so that other work of the machine affects both alike."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from bench.processes import Running
 _WARM_UP: Final = 10
 
 _LEAST: Final = 0.001
-"""Stands in for a cost that is too small to be seen, so that a short slice can't divide by zero."""
+"""Replaces a cost that is too small to be measured, so that a short slice can't divide by zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """One slice of load on one server; times in milliseconds, the processor's for one request.
+    """One slice of load on one server; wall times and processor time for one request, in milliseconds.
 
-    `unserved` is the share of requests that it had to turn away with 503.
+    `unserved` is the share of requests that it rejected with 503.
     """
 
     server_cpu: float
@@ -34,7 +34,7 @@ class Slice:
 
     @property
     def cpu(self) -> float:
-        """Of the server and of its OPA."""
+        """Processor time of the server and of its OPA."""
         return self.server_cpu + self.opa_cpu
 
 
@@ -45,16 +45,16 @@ class Measured:
     slices: tuple[Slice, ...]
 
     def median(self, figure: str) -> float:
-        """The median of one figure of `Slice`, by its name."""
+        """Return the median of one figure of `Slice`, by its name."""
         return median(self.all(figure))
 
     def all(self, figure: str) -> list[float]:
-        """That figure of each slice."""
+        """Return that figure of each slice."""
         return [getattr(one, figure) for one in self.slices]
 
 
 def ratio(ours: Measured, theirs: Measured, figure: str = "cpu") -> float:
-    """The median of the ratios within each turn, which drift of the machine between turns leaves alone."""
+    """Return the median of the ratios within each turn, which a drift of the machine between turns doesn't affect."""
     pairs = zip(ours.all(figure), theirs.all(figure), strict=True)
     return median(one / max(other, _LEAST) for one, other in pairs)
 
@@ -62,7 +62,7 @@ def ratio(ours: Measured, theirs: Measured, figure: str = "cpu") -> float:
 async def compared(
     servers: Mapping[str, Running], load: Load, *, connections: int, seconds: float, turns: int
 ) -> dict[str, Measured]:
-    """The same load on each of `servers`, `turns` times in turn."""
+    """Return the results of the same load on each of `servers`, in `turns` turns."""
     slices: dict[str, list[Slice]] = {name: [] for name in servers}
     for _ in range(turns):
         for name, server in servers.items():

@@ -1,4 +1,4 @@
-"""Configurations with as many rules as one likes, of which the last few are about the scenarios."""
+"""Configurations with a given number of rules, of which the last few are about the scenarios."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MODELS: Final = (FAST, PACED, HIDDEN, "large", "small", "tiny")
 
 
 class Kind(StrEnum):
-    """What all rules but the last few are like.
+    """The form of all rules but the last few.
 
     `NAMES` and `REGEXES` are for one team each, as in an organisation with many; the index of the rules leaves those of
     other teams out. `COMMON_REGEXES` are for every developer, so that each question is compared with every one.
@@ -31,7 +31,9 @@ class Kind(StrEnum):
 
 
 def configuration(rules: int, kind: Kind, *, upstream: int, log: Path) -> str:
-    """The configuration file: `rules` rules in each of the two policies, the upstream on that port of loopback."""
+    """Return the configuration file: `rules` rules in each of the two policies, the upstream on that port of
+    loopback.
+    """
     return yaml.safe_dump(
         {
             "version": 2,

@@ -1,4 +1,4 @@
-"""Processes of their own for everything that is measured, and what the kernel says that they cost."""
+"""Separate processes for each measured server, and their cost by the kernel's account."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ROOT: Final = Path(__file__).parent.parent
 
 
 class NotStarted(Exception):
-    """A process ended before it was ready; the message is what it said."""
+    """Raised if a process ended before it was ready; the message is its output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ class Running:
     port: int
 
     def cost(self) -> Cost:
-        """What they have cost since they started, and hold now."""
+        """Return their processor time since they started, and their current memory."""
         seconds, size = {True: 0.0, False: 0.0}, {True: 0, False: 0}
         for stat in _tree(self.pid):
-            # Fields as in proc(5), those before the name's bracket cut off; the name of a binary is the file's.
+            # Fields as in proc(5), after the name's bracket; the name of a binary is the file's.
             name, _, rest = stat.partition("(")[2].rpartition(")")
             fields = rest.split()
             is_opa = name.startswith("opa")
@@ -57,9 +57,9 @@ class Running:
 
 @contextmanager
 def running(arguments: Sequence[str], said: Path, environment: Mapping[str, str] | None = None) -> Iterator[Running]:
-    """`python -m ARGUMENTS`, once it has said `serves on …:PORT`; ended at the end. Raises NotStarted.
+    """Run `python -m ARGUMENTS` and wait for its line `serves on …:PORT`; end it with the context. Raises NotStarted.
 
-    What it says goes to the file `said`: a pipe that nobody empties would hold it up.
+    Its output goes to the file `said`: a pipe that is never read would block it.
     """
     with said.open("w") as sink:
         process = subprocess.Popen(  # noqa: S603 - our own programs
@@ -77,7 +77,7 @@ def running(arguments: Sequence[str], said: Path, environment: Mapping[str, str]
 
 
 def _tree(root: int) -> list[str]:
-    """The `stat` lines of a process and everything below it."""
+    """Return the `stat` lines of a process and its descendants."""
     stats: dict[int, str] = {}
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):

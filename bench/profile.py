@@ -1,4 +1,4 @@
-"""Where the server's processor time goes: `python -m bench.profile [SCENARIO]` is `make profile`.
+"""A profile of the server's processor time: `python -m bench.profile [SCENARIO]` is `make profile`.
 
 `self` is the share of a function's own code, of what it calls in C and of the kernel's work for it; `total` adds the
 functions that it calls. Both are shares of the main thread's time while the load ran.
@@ -29,7 +29,7 @@ Stacks = list[tuple[list[str], int]]
 
 
 def main() -> None:
-    """Load a server that is sampled and print what was found."""
+    """Load a sampled server and print its profile."""
     parser = argparse.ArgumentParser(prog="bench.profile", description="Show where the server's processor time goes.")
     parser.add_argument("scenario", nargs="?", default="chat", help="one of those that `make bench` lists")
     parser.add_argument("--seconds", type=float, default=8.0)
@@ -59,13 +59,13 @@ def _profiled(made: World, chosen: argparse.Namespace) -> str:
 
 
 def read(samples: Path) -> Stacks:
-    """The stacks of `bench.sampler`, the most frequent first."""
+    """Return the stacks of `bench.sampler`, the most frequent first."""
     found: Stacks = loads(samples.read_text())
     return found
 
 
 def report(stacks: Stacks, milliseconds: float) -> str:
-    """The functions that take most, and the packages; `milliseconds` is what a request takes in all."""
+    """Return the functions and packages with the greatest shares; `milliseconds` is the total for a request."""
     whole = sum(count for _, count in stacks) or 1
     own, total, packages = Counter[str](), Counter[str](), Counter[str]()
     for stack, count in stacks:
@@ -78,7 +78,7 @@ def report(stacks: Stacks, milliseconds: float) -> str:
 
 
 def _table(share: str, what: str, counted: Counter[str], whole: int, milliseconds: float) -> Iterator[str]:
-    """The most frequent of what was seen in `whole` samples, for each of which a request took `milliseconds`."""
+    """Return the most frequent entries of `whole` samples, for each of which a request took `milliseconds`."""
     yield f"{share:>7}  {'ms':>7}  {what}"
     for name, count in counted.most_common(_SHOWN):
         yield f"{count / whole:7.1%}  {count * milliseconds:7.4f}  {name}"

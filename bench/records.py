@@ -1,7 +1,7 @@
-"""What records cost: `python -m bench.records [--million] [--write PAGE]` measures it and prints the tables.
+"""The cost of records: `python -m bench.records [--million] [--write PAGE]` measures it and prints the tables.
 
-Everything is the real thing: `ostiary run` with its OPA and the default policy, an SQLite file or a PostgreSQL, tokens
-of an issuer, requests over HTTP.
+Nothing is simulated: `ostiary run` with its OPA and the default policy, an SQLite file or a PostgreSQL, tokens of an
+issuer, requests over HTTP.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """A page of one's own files on one kind of database: by how many files of others there are."""
+    """Results for a page of the caller's own files on one kind of database, by the number of files of others."""
 
     kind: str
     by_others: Mapping[int, Measured]
@@ -96,7 +96,7 @@ class Lists:
 
 @contextmanager
 def place() -> Iterator[Place]:
-    """A new one, with nothing left of it at the end."""
+    """Yield a new one, which is removed at the end."""
     # Short, since a Unix socket's path has little room.
     with tempfile.TemporaryDirectory(prefix="bench-") as name, running_postgres() as postgres:
         callers = tokens.make()
@@ -119,7 +119,7 @@ def served(where: Place, database: str, files: str) -> Iterator[Running]:
 
 
 async def conversations(where: Place, seconds: float, turns: int) -> dict[str, Measured]:
-    """Creating and getting one, on SQLite."""
+    """Measure the creation and reading of a conversation, on SQLite."""
     with served(where, str(where.folder / "talks.db"), "talks") as server:
         body = dumps({"metadata": {"topic": "a demonstration", "team": "ml"}}).encode()
         made = [_asked(server, _request("POST", "/v1/conversations", token, body)) for token in where.callers.good]
@@ -137,7 +137,7 @@ async def conversations(where: Place, seconds: float, turns: int) -> dict[str, M
 
 
 async def lists(where: Place, kind: str, sizes: Sequence[int], seconds: float, turns: int) -> Lists:
-    """A page of 20 of one's own few files among those of others."""
+    """Measure a page of 20 of the caller's own few files among those of others."""
     token = where.callers.good[0]
     wanted = _request("GET", "/v1/files?limit=20", token)
     servers = {}
@@ -157,7 +157,7 @@ async def lists(where: Place, kind: str, sizes: Sequence[int], seconds: float, t
 
 
 def report(talks: Mapping[str, Measured], listed: Sequence[Lists], uploaded: Sequence[Uploaded]) -> str:
-    """All of it, as Markdown."""
+    """Return all results as Markdown."""
     return "\n".join(_lines(talks, listed, uploaded)) + "\n"
 
 
@@ -208,7 +208,7 @@ def _of_uploads(uploaded: Sequence[Uploaded]) -> Iterator[str]:
 
 
 async def _fill(database: Database, table_name: str, others: int, own: str) -> None:
-    """As many copies of that file, each with another owner; half of them are older than it, the others newer."""
+    """Add that many copies of the file, each with another owner; half of them are older than it, the others newer."""
     await database.start()
     try:
         statement = _NUMBERS[database.kind] + _OTHERS.replace("TABLE", table_name)
@@ -216,7 +216,7 @@ async def _fill(database: Database, table_name: str, others: int, own: str) -> N
             last = min(first + _AT_ONCE, others)
             await database.write(Step(statement, (first, last, others // 2, own)))
         if database.kind == "postgresql":
-            # As it does by itself, some time after a table has grown.
+            # PostgreSQL does so on its own, some time after a table has grown.
             await database.script("ANALYZE;")
     finally:
         await database.close()
@@ -244,7 +244,7 @@ def _upload(token: str) -> bytes:
 
 
 def _asked(server: Running, request: bytes) -> dict[str, Any]:
-    """What the server answers; raises WrongAnswer for a refusal."""
+    """Return the server's answer; raise WrongAnswer for a refusal."""
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(request)
         answer = HTTPResponse(connection)

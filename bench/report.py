@@ -1,4 +1,4 @@
-"""The tables of a run, as Markdown, which reads well enough on a terminal too."""
+"""The tables of a run, as Markdown."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _FLOOD: Final = "forged token"
 
 
 def report(results: Results) -> str:
-    """All of it."""
+    """Return the report."""
     return "\n".join(_lines(results)) + "\n"
 
 
 def written_into(page: str, text: str, begin: str = BEGIN, end: str = END) -> str:
-    """`page` with `text` between the two marks; raises ValueError if it has none."""
+    """Return `page` with `text` between the two marks; raise ValueError if it has none."""
     before, begun, rest = page.partition(begin)
     _, ended, after = rest.partition(end)
     if not begun or not ended:
@@ -116,7 +116,7 @@ def _decisions(results: Results) -> Iterator[str]:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """The lines of a table."""
+    """Return the lines of a table."""
     whole = [head, *rows]
     widths = [max(len(row[column]) for row in whole) for column in range(len(head))]
     for index, row in enumerate(whole):

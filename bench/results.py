@@ -1,4 +1,4 @@
-"""Everything that a run measures, in the order in which it does."""
+"""The measurements of a run, in their order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OURS: Final = "ours"
 REMEMBERING: Final = "bare that remembers its tokens"
 
 RELAYED: Final = ("chat", "stream")
-"""What is also measured against a bare server that checks each token once."""
+"""The scenarios that are also measured against a bare server that checks each token once."""
 
 RULES: Final = 100
 """Rules in each policy wherever their number isn't what is measured."""
@@ -38,7 +38,7 @@ POLICIES: Final = {
 }
 
 UNINDEXED: Final = "50 regexes for everybody"
-"""What no index can help with: every question is compared with every one of them."""
+"""Rules that no index can skip: every question is compared with every one of them."""
 
 _LOADED: Final = 8
 _OTHERS: Final = (1, 64)
@@ -49,7 +49,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How long a run takes: seconds of a slice, turns of the servers, questions of the decision alone, starts."""
+    """The length of a run: seconds of a slice, turns of the servers, questions of the decision alone, starts."""
 
     seconds: float = 1.0
     turns: int = 5
@@ -73,7 +73,7 @@ class Results:
 
 
 def machine() -> str:
-    """What it ran on, in one sentence."""
+    """Return the machine's processor and software in one sentence."""
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     processor = models[0].partition(": ")[2] if models else platform.processor()
     release = ".".join(map(str, opa.version(opa.find()) or ()))
@@ -84,7 +84,7 @@ def machine() -> str:
 
 
 async def everything(world: World, effort: Effort, tell: Tell) -> Results:
-    """One run; `tell` hears what is being measured. Raises WrongAnswer and NotStarted."""
+    """Run all measurements; `tell` is called with the name of each. Raises WrongAnswer and NotStarted."""
     where = machine()
     tell("start and idle")
     ready, idle = _started(world, effort.starts)
@@ -100,7 +100,7 @@ async def everything(world: World, effort: Effort, tell: Tell) -> Results:
 
 
 def _started(world: World, starts: int) -> tuple[float, Cost]:
-    """The median time from a start until the server says that it serves, and what it holds then."""
+    """Return the median time from a start until the server says that it serves, and its memory then."""
     times = []
     for _ in range(starts):
         began = time.perf_counter()
@@ -113,7 +113,7 @@ def _started(world: World, starts: int) -> tuple[float, Cost]:
 async def _loads(
     world: World, ours: Running, connections: int, effort: Effort, tell: Tell
 ) -> dict[str, Mapping[str, Measured]]:
-    # What is compared is told at `_LOADED` connections; the others show that it holds there too.
+    # Comparisons are at `_LOADED` connections; the other numbers confirm them.
     turns = effort.turns if connections == _LOADED else max(effort.turns // 2, 1)
     found: dict[str, Mapping[str, Measured]] = {}
     for name, load in scenarios(world.callers).items():

@@ -1,8 +1,8 @@
-"""`ostiary` under a sampling profiler: `python -m bench.sampler SAMPLES run CONFIG` writes what it saw at its end.
+"""A sampling profiler for `ostiary`: `python -m bench.sampler SAMPLES run CONFIG` writes its samples at the end.
 
-It begins when it is sent SIGUSR1, so that the start of the server is left out. The kernel's profiling clock interrupts
-the process after every millisecond (or tick) of processor time, wherever it then is, and the stack of the main thread
-is counted. That costs little, so the shares are those of the real thing.
+It begins on SIGUSR1, so that the start of the server is left out. The kernel's profiling clock interrupts the process
+after every millisecond (or tick) of processor time, and the stack of the main thread is counted. That costs little, so
+the shares are close to those of an unprofiled server.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class Sampler:
     def start(self, number: int, frame: FrameType | None) -> None:
         """Begin to count, until `stop`; can handle a signal."""
         signal.signal(signal.SIGPROF, self._count)
-        # A system call that is interrupted goes on by itself.
+        # An interrupted system call is restarted.
         signal.siginterrupt(signal.SIGPROF, False)
         signal.setitimer(signal.ITIMER_PROF, _SECONDS, _SECONDS)
 
     def stop(self) -> None:
-        """No more."""
+        """End the count."""
         signal.setitimer(signal.ITIMER_PROF, 0)
 
     def _count(self, number: int, frame: FrameType | None) -> None:
@@ -54,7 +54,7 @@ class Sampler:
 
 @cache
 def _short(file: str) -> str:
-    """The end of a path that says where the code is from: `server/app.py`, `aiohttp/client.py`, `stdlib/json/…`."""
+    """Return the end of a path that identifies the code: `server/app.py`, `aiohttp/client.py`, `stdlib/json/…`."""
     for root, name in ((_SITE, ""), (_STDLIB, "stdlib/"), (_OURS, "")):
         if file.startswith(root):
             return name + file.removeprefix(root)

@@ -1,4 +1,4 @@
-"""What is asked of a server: the same bytes for every server that is measured."""
+"""The requests of a benchmark: the same bytes for every measured server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _QUESTION = "Explain in one sentence why a door that everyone must pass has to b
 
 
 def scenarios(tokens: Tokens) -> Mapping[str, Load]:
-    """Each scenario by the name that it has in the tables."""
+    """Return each scenario by its name in the tables."""
     done = b"data: [DONE]"
     return {
         "health": Load(_gets("/v1/health", tokens.good), 200, b'"OK"'),
@@ -42,7 +42,7 @@ def _chats(model: str, tokens: Sequence[str], *, stream: bool = False) -> list[b
 
 
 def _headers(token: str) -> str:
-    """The headers that OpenAI's client sends, or as good as."""
+    """Return headers like those that OpenAI's client sends."""
     authorization = f"Authorization: Bearer {token}\r\n" if token else ""
     return (
         "Host: 127.0.0.1\r\nAccept: application/json\r\nUser-Agent: OpenAI/Python 2.0\r\n"

@@ -1,4 +1,4 @@
-"""Who calls: an issuer made for one run, its users' tokens, and forged ones."""
+"""Tokens for a run: an issuer, its users' tokens, and forged ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LIFETIME: Final = 3600
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """`good` ones belong to developers; each of `forged` claims the same, over a signature that fits no key."""
+    """`good` ones belong to developers; each of `forged` has the same claims, with a signature that fits no key."""
 
     jwks: bytes
     good: Sequence[str]
@@ -32,7 +32,7 @@ class Tokens:
 
 
 def make(users: int = 16, forgeries: int = 512) -> Tokens:
-    """A new key, and tokens for an hour."""
+    """Return a new key, and tokens for an hour."""
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -52,6 +52,6 @@ def _token(pem: str, subject: str) -> str:
 
 def _forged(token: str) -> str:
     signed, _, signature = token.rpartition(".")
-    # As long as a real one, or its length alone would give it away.
+    # As long as a real one, so that it isn't refused for its length.
     made_up = urlsafe_b64encode(b"\0" + urandom(len(signature) * 3 // 4 - 1)).rstrip(b"=").decode()
     return f"{signed}.{made_up}"

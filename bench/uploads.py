@@ -1,6 +1,6 @@
-"""What large files cost, and whether others notice: `python -m bench.uploads`.
+"""The cost of large uploads, for the server and for other callers: `python -m bench.uploads`.
 
-The server runs as `ostiary run` starts it, with its own OPA; whoever uploads is in another process than who watches.
+The server runs as `ostiary run` starts it, with its own OPA; uploads and health checks come from different processes.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class Uploaded:
     health: Sequence[float]
 
     def slowest(self, share: float) -> float:
-        """The milliseconds within which that share of the answers came."""
+        """Return the milliseconds within which that share of the answers came."""
         return self.health[min(int(len(self.health) * share), len(self.health) - 1)] * 1000
 
 
 def measured() -> Iterator[Uploaded]:
-    """Nothing at all, one large upload, and many at once."""
+    """Measure no upload, one large upload, and many concurrent ones."""
     with _server() as server:
         _uploads(server.port, 1, 1)
         with _apart(time.sleep, 3) as nothing:
@@ -87,14 +87,14 @@ def _server() -> Iterator[Running]:
 
 
 def _peak(server: Running) -> float:
-    """The most megabytes that the server has ever held."""
+    """Return the server's peak memory in megabytes."""
     lines = Path(f"/proc/{server.pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
 @contextmanager
 def _apart(work: Callable[..., None], *given: object) -> Iterator[BaseProcess]:
-    """A process that does this, awaited in the end; raises RuntimeError if it failed."""
+    """Run a function in a process, awaited at the end; raise RuntimeError if it failed."""
     process = multiprocessing.get_context("spawn").Process(target=work, args=given)
     process.start()
     yield process
@@ -104,7 +104,7 @@ def _apart(work: Callable[..., None], *given: object) -> Iterator[BaseProcess]:
 
 
 def _watched(port: int, uploading: BaseProcess) -> Iterator[float]:
-    """Seconds that `/v1/health` takes, again and again until the other process has ended."""
+    """Return the seconds for each `/v1/health`, requested until the other process has ended."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         while uploading.is_alive():
             began = time.perf_counter()

@@ -1,8 +1,8 @@
-"""A model provider that costs next to nothing, and the issuer's keys, on one port.
+"""A model provider with minimal cost, and the issuer's keys, on one port.
 
-`python -m bench.upstream JWKS` says where it serves. Answers are made beforehand. A stream is `CHUNKS` chunks and
-`[DONE]`, each handed to the kernel by itself; the model `PACED` waits between them, so that no reader can find two of
-them together.
+`python -m bench.upstream JWKS` prints its address. Answers are made beforehand. A stream is `CHUNKS` chunks and
+`[DONE]`, each handed to the kernel separately; the model `PACED` waits between them, so that no reader gets two of them
+together.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class _Upstream(asyncio.Protocol):
             return
         self._transport.write(_PIECES[index])
         if index + 1 < len(_PIECES):
-            # What is written in one turn of the loop leaves in one piece; so each has a turn of its own.
+            # Data written in one turn of the loop is sent in one piece, so that each chunk has a turn of its own.
             asyncio.get_running_loop().call_later(pause, self._go_on, index + 1, pause)
 
 

@@ -1,4 +1,4 @@
-"""Everything that a run needs, each in a process of its own on loopback: upstream, ceiling, and the real server."""
+"""The environment of a run: upstream, baseline and the real server, each in a process of its own on loopback."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class World:
     remembering: Running
 
     def home(self, rules: int, kind: Kind) -> Path:
-        """Everything that the server with those policies writes is in here."""
+        """The directory for everything that the server with those policies writes."""
         return self.folder / f"{rules}-{kind}"
 
     @contextmanager
     def server(self, rules: int, kind: Kind = Kind.NAMES, *, sampled: Path | None = None) -> Iterator[Running]:
-        """`ostiary run` with that many rules in each policy, its decision log in a file.
+        """Run `ostiary run` with that many rules in each policy, its decision log in a file.
 
-        `sampled` is where `bench.sampler` is to write what it sees of it.
+        `sampled` is the file for the samples of `bench.sampler`.
         """
         folder = self.home(rules, kind)
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -53,7 +53,7 @@ class World:
 
 @contextmanager
 def world() -> Iterator[World]:
-    """A new world, with nothing left of it at the end. Raises OpaNotFound and NotStarted."""
+    """Yield a new world, which is removed at the end. Raises OpaNotFound and NotStarted."""
     # Short, since a Unix socket's path has little room.
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)

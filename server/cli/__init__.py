@@ -1,1 +1,1 @@
-"""`ostiary`: the commands, and the banner of a start."""
+"""The command `ostiary`: its subcommands, and the banner of a start."""

@@ -1,4 +1,4 @@
-"""What is in force, said once at the start, to the person who started it."""
+"""The banner of a start: the settings in force, printed once for the operator."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Policies:
 
 
 def alarms(config: Config) -> list[str]:
-    """What nobody should overlook, each as one sentence; a check says it as well."""
+    """Return the dangers of a configuration, each as one sentence; `ostiary check` shows them as well."""
     found = [] if config.server.auth.provider_config else [AUTHENTICATION_OFF]
     metrics = config.server.metrics
     return found if metrics is None or is_loopback(metrics.host) else [*found, METRICS_OPEN]
@@ -69,7 +69,7 @@ def banner(
     port: int,
     metrics_port: int | None = None,
 ) -> str:
-    """The text that `ostiary run` prints once requests can be decided; the ports are those that are listened on."""
+    """Return the text that `ostiary run` prints once requests can be decided; `ports` are those in use."""
     address = f"{'https' if config.server.tls_certfile else 'http'}://{in_url(host)}:{port}"
     facts = "".join(f"  {name:<15} {value}\n" for name, value in _facts(path, config, policies, revision, metrics_port))
     loud = "".join(f"\n{indent(fill(alarm, _WIDTH), '  !! ')}\n" for alarm in alarms(config))
@@ -104,7 +104,7 @@ def _facts(
 
 
 def _rego(policies: Policies) -> str:
-    """Where the compiled policy is, and how to read it with the OPA that decides."""
+    """Return where the compiled policy is, and how to read it with the OPA that decides."""
     if policies.opa is None:
         return str(policies.rego)
     found = shutil.which("opa")
@@ -130,7 +130,7 @@ def _quotas(settings: ServerConfig) -> str:
 
 
 def _backends(storage: StorageConfig) -> list[str]:
-    """The databases of the records, each once; without addresses."""
+    """Return the databases of the records, each once, without addresses."""
     stores = (getattr(storage.stores, name) for name in type(storage.stores).model_fields)
     names = dict.fromkeys(None if store is None else store.backend for store in stores)
     return [
@@ -150,7 +150,7 @@ def _place_of_files(storage: StorageConfig) -> str:
 
 
 def _metrics(settings: ServerConfig, port: int | None) -> str:
-    """Where metrics are shown, to whom."""
+    """Return where metrics are served, and to whom."""
     shown = []
     if settings.metrics is not None:
         number = settings.metrics.port if port is None else port

@@ -1,4 +1,4 @@
-"""`ostiary key …`: API keys for the authentication provider `api_key`."""
+"""The commands `ostiary key …`: API keys for the authentication provider `api_key`."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def revoke(
 
 @contextmanager
 def _store(path: Path | None) -> Iterator[KeyStore]:
-    """The store, with whatever goes wrong told in one sentence."""
+    """Yield the store, with each failure reported as one sentence."""
     from server.authn.key_store import KEYS_FILE, KeyStore, KeyStoreUnusable
 
     try:
@@ -84,7 +84,7 @@ def _store(path: Path | None) -> Iterator[KeyStore]:
 
 
 def _end(expires: str) -> int | None:
-    """When the key ends, in seconds since 1970; ValueError with a sentence for what can't be read."""
+    """Return the expiry of a key, in seconds since 1970; raise ValueError with a sentence for a malformed one."""
     if expires == "never":
         return None
     duration = _DURATION.fullmatch(expires)

@@ -1,4 +1,4 @@
-"""`ostiary`: the command line, and the one place that knows the compiler and the server."""
+"""The command line `ostiary`, the only module that uses both the compiler and the server."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def run(
     ] = False,
 ) -> None:
     """Check and compile CONFIG, start OPA as a child process, and serve until Ctrl-C."""
-    # Here and not above, so that the commands that start no server don't wait for it to be imported.
+    # Imported here so that commands without a server start faster.
     from server.net.log_filter import log_to_stderr
     from server.process.startup import start_failure
 
@@ -132,7 +132,7 @@ def token(
 
 
 def _make_development_key(config: Config) -> None:
-    """Make the development key if it is the one that the configuration trusts."""
+    """Create the development key if the configuration trusts it."""
     from server.authn.development import JWKS_FILE, development_jwks
     from server.config.auth import OAuth2Config
 
@@ -144,9 +144,9 @@ def _make_development_key(config: Config) -> None:
 
 
 def _check(path: Path) -> int:
-    """Show what a start would show of CONFIG's mistakes and dangers; return the number of warnings.
+    """Report the mistakes and dangers of CONFIG as a start does; return the number of warnings.
 
-    Raises InvalidDocument as a start would.
+    Raises InvalidDocument as a start does.
     """
     from server.cli.banner import alarms
 
@@ -160,9 +160,9 @@ def _check(path: Path) -> int:
 
 
 def _look_at_files(config: Config) -> int:
-    """Warn of what is dangerous about certificates and keys; return the number of warnings.
+    """Report dangers of certificates and keys; return the number of warnings.
 
-    Raises what `start_failure` has a sentence for.
+    Raises the exceptions that `start_failure` describes.
     """
     from server.wiring.preflight import preflight
 
@@ -235,21 +235,21 @@ async def _serve(
 
 
 def _overridden(config: Config, port: int | None, workers: int | None) -> Config:
-    """The configuration with what the command line says instead."""
+    """Return the configuration with the settings of the command line."""
     said = {"port": port, "workers": workers}
     changes = {name: value for name, value in said.items() if value is not None}
     return config.model_copy(update={"server": config.server.model_copy(update=changes)})
 
 
 def _read(path: Path) -> tuple[Config, Loaded]:
-    """The configuration and its policies; raises InvalidDocument with the findings of both."""
+    """Return the configuration and its policies; raise InvalidDocument with the findings of both."""
     from server.config import read_config
 
     document, findings = read_document(path), Findings()
     policies = read_policies(document, os.environ, findings)
     config = read_config(document, os.environ, findings)
-    # Whoever gave an OPA elsewhere its bundle has checked the guardrails. They are part of the revision, so that others
-    # than these never decide.
+    # The deployment of an external OPA's bundle has checked its guardrails. They are part of the revision, so that no
+    # others ever decide.
     elsewhere = config is not None and config.server.opa.location is not None
     loaded = None
     if policies is not None:

@@ -1,4 +1,4 @@
-"""The commands that a start offers to try: each of them works as it stands, in another terminal of the same machine."""
+"""Commands that a start suggests: each of them works unchanged, in another terminal of the same machine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LOOPBACK: Final = (_HERE, "127.0.0.1", "::1")
 
 
 def attempts(path: Path, config: Config, host: str, port: int) -> Iterator[str]:
-    """The commands, for a server that listens on that address."""
+    """Return the commands, for a server that listens on that address."""
     name = config.models[0].names[0] if config.models else "some-model"
     bearer = ""
     provider = config.server.auth.provider_config
@@ -45,7 +45,7 @@ def attempts(path: Path, config: Config, host: str, port: int) -> Iterator[str]:
 
 
 def program() -> str:
-    """The words that run this program: its name where the shell finds it, else the path that was typed, else Python."""
+    """Return the words that run this program: its name where the shell finds it, else the typed path, else Python."""
     typed, found = Path(sys.argv[0]), shutil.which(PROGRAM)
     if typed.name != PROGRAM:
         return PROGRAM if found is not None else f"{shlex.quote(sys.executable)} -m server.cli.main"
@@ -53,7 +53,9 @@ def program() -> str:
 
 
 def _curl(config: Config, host: str, port: int) -> str:
-    """A call of curl up to the path of the URL, that reaches the server from this machine and believes it."""
+    """Return a call of curl up to the path of the URL, with options to reach the server and to trust its
+    certificate.
+    """
     target = _HERE if _is_any(host) else host
     settings = config.server
     if settings.tls_certfile is None:
@@ -66,7 +68,7 @@ def _curl(config: Config, host: str, port: int) -> str:
         target = next((name for name in (target, *_LOOPBACK) if name in names), target)
     if target in names or not names:
         return f"curl {options} https://{in_url(target)}:{port}"
-    # The certificate is for another name: curl is told to find that name here.
+    # The certificate is for another name: curl resolves that name to this address.
     name = names[0].replace("*", PROGRAM)
     return f"curl {options} --connect-to ::{in_url(target)}: https://{in_url(name)}:{port}"
 
@@ -89,12 +91,12 @@ def is_loopback(host: str) -> bool:
 
 
 def in_url(host: str) -> str:
-    """The host as URLs spell it."""
+    """Return the host as URLs spell it."""
     return f"[{host}]" if ":" in host else host
 
 
 def _names_of(certfile: Path) -> list[str]:
-    """The names and addresses that a certificate is for; none if it says nothing of them."""
+    """Return the names and addresses that a certificate is for; none if it has none."""
     try:
         certificate = x509.load_pem_x509_certificates(certfile.read_bytes())[0]
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -105,7 +107,7 @@ def _names_of(certfile: Path) -> list[str]:
 
 
 def _a_token(provider: ProviderOfIdentity) -> str:
-    """A command that puts a credential into `TOKEN`: one that makes it where this program can, else one that asks."""
+    """Return a command that sets `TOKEN`: to a new token where this program can issue one, else to the user's input."""
     match provider:
         case OAuth2Config():
             issuers = provider.issuers or (provider,)
@@ -126,14 +128,12 @@ def _a_token(provider: ProviderOfIdentity) -> str:
 
 
 def _believes_development(issuer: IssuerConfig) -> bool:
-    """Return whether tokens of `ostiary token` are good: signed with the key that is trusted, for this issuer and
-    audience.
-    """
+    """Return whether the server accepts tokens of `ostiary token`: trusted key, same issuer and audience."""
     if issuer.jwks is None or issuer.jwks.uri != f"file://{home() / JWKS_FILE}":
         return False
     return issuer.issuer in (None, DEVELOPMENT_ISSUER) and issuer.audience in (None, DEVELOPMENT_AUDIENCE)
 
 
 def _at_home() -> str:
-    """The variable that another terminal lacks, where this server's keys are somewhere else than usual."""
+    """Return the variable that another terminal needs, where this server's keys are not in the default place."""
     return f"{HOME_VARIABLE}={shlex.quote(str(home()))} " if os.environ.get(HOME_VARIABLE) else ""

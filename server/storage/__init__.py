@@ -1,1 +1,1 @@
-"""Stored records, and who may see which of them."""
+"""Storage of records, with an access check for each."""

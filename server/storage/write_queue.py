@@ -1,8 +1,7 @@
-"""Writes that are made in the background, as many as are configured at a time, and none of them forgotten.
+"""A bounded queue of background writes, with retries.
 
-Whoever is going to have something to write takes a place first, and does what it costs only then: a database that can't
-keep up slows down those who have not begun, and loses nothing of those who have. A write that the database refuses is
-tried again and again.
+A caller reserves a place before it does expensive work: a slow database delays callers that have not begun, and loses
+no writes of those that have. A write that the database refuses is retried.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ from typing import Final, TypeAlias
 from server.storage.database.database import AlreadyThere, DatabaseUnavailable
 
 ROOM_SECONDS: Final = 5.0
-"""How long a place is waited for."""
+"""Seconds to wait for a place."""
 
 WAIT_SECONDS: Final = 2.0
-"""How long anybody waits for what is written."""
+"""Seconds to wait for a write."""
 
 RETRY_SECONDS: Final = 600.0
-"""How long a write is tried again, and so how long a database may be away before anything is lost."""
+"""Seconds for which a write is retried, and so the longest outage without a loss."""
 
 FLUSH_SECONDS: Final = 10.0
-"""How long a server that ends goes on writing."""
+"""Seconds for which a server that shuts down continues to write."""
 
 MOST_BYTES: Final = 256 * 1024 * 1024
 """Bytes that may wait to be written before there are no more places."""
@@ -40,28 +39,28 @@ Write: TypeAlias = Callable[[], Awaitable[object]]
 
 
 class QueuePlace:
-    """Room for one write, which whoever has it must `fill` or `leave`."""
+    """Room for one write; its holder must `fill` or `leave` it."""
 
     def __init__(self, queue: WriteQueue) -> None:
         self._queue = queue
         self._held = True
 
     def fill(self, write: Write, size: int) -> asyncio.Future[None]:
-        """Have it written, `size` being the bytes that wait; what comes back is done once nobody tries any more."""
+        """Queue the write, `size` being its bytes; return an event that is set once it is written or given up."""
         if not self._held:
             raise ValueError("a place holds one write")
         self._held = False
         return self._queue.put(write, size)
 
     def leave(self) -> None:
-        """Give the place to somebody else, unless it is filled."""
+        """Release the place, unless it is filled."""
         if self._held:
             self._held = False
             self._queue.free()
 
 
 class WriteQueue:
-    """At most `most` writes that are waiting or are going to come, and `writers` that make them."""
+    """A queue of at most `most` writes and reservations, with `writers` concurrent tasks that write."""
 
     def __init__(self, most: int, writers: int) -> None:
         self._places = asyncio.Semaphore(most)
@@ -72,12 +71,12 @@ class WriteQueue:
         self._light.set()
 
     def waiting(self) -> int:
-        """How many writes are not made yet."""
+        """The number of writes that are not made yet."""
         return self._count
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Writers at work; in the end they write what is waiting, which may take `FLUSH_SECONDS`."""
+        """Run the writers; at the end they write what is waiting, for up to `FLUSH_SECONDS`."""
         tasks = [asyncio.create_task(self._write_all()) for _ in range(self._writers)]
         try:
             yield
@@ -92,7 +91,7 @@ class WriteQueue:
             await asyncio.wait(tasks)
 
     async def reserve(self) -> QueuePlace:
-        """A place; raises DatabaseUnavailable if there is none for a while."""
+        """Return a place; raise DatabaseUnavailable if there is none for a while."""
         try:
             async with asyncio.timeout(ROOM_SECONDS):
                 await self._light.wait()
@@ -135,7 +134,7 @@ class WriteQueue:
 
 
 async def until_written(done: asyncio.Future[None]) -> None:
-    """Return when the write is made, or takes longer than anybody should wait for it."""
+    """Return when the write is made, or has taken too long."""
     await asyncio.wait([done], timeout=WAIT_SECONDS)
 
 
@@ -149,7 +148,7 @@ async def _written(write: Write) -> None:
 
 
 async def _is_settled(write: Write, *, tried: bool, last: bool) -> bool:
-    """Try once; False if it had better be tried again."""
+    """Try once; return False if the write should be retried."""
     try:
         await write()
     except DatabaseUnavailable as fault:
@@ -159,8 +158,8 @@ async def _is_settled(write: Write, *, tried: bool, last: bool) -> bool:
             _log.warning("a stored answer waits for its database: %s", fault)
         return last
     except Exception as fault:  # noqa: BLE001 - one write that can't be made must not end the others
-        # A database that went away in the end of a transaction may have made it.
+        # A database that fails at the commit may have made the change.
         if not (tried and isinstance(fault, AlreadyThere)):
-            # What the fault says may hold what was to be written.
+            # The exception's message may hold the content of the write.
             _log.error("a stored answer is lost, since it can't be written (%s)", type(fault).__name__)
     return True

@@ -1,1 +1,1 @@
-"""What is counted and traced, for whoever is on call: never who a caller is, nor a word of what was asked."""
+"""Metrics, traces and health of the server, without callers' identities or contents of requests."""

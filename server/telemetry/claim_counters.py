@@ -1,4 +1,4 @@
-"""How often the claims that a configuration maps are in tokens."""
+"""Metrics of mapped claims in valid tokens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 
 class ClaimCounters:
-    """Counts the claims of good tokens (`server.authn.tally.ClaimTotals`); labels come from the configuration."""
+    """Counts the claims of valid tokens (`server.authn.tally.ClaimTotals`); labels come from the configuration."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._claims = Counter(
@@ -32,9 +32,9 @@ class ClaimCounters:
             self._claims.labels(issuer, claim, "no")
 
     def count(self, issuer: str, claim: str, found: bool) -> None:
-        """Another good token has that claim, or lacks it."""
+        """Count a valid token that has, or lacks, that claim."""
         self._claims.labels(issuer, claim, "yes" if found else "no").inc()
 
     def count_bare(self, issuer: str) -> None:
-        """Another good token has no mapped claim but the one that names its caller."""
+        """Count a valid token without any mapped claim but the one that names its caller."""
         self._bare.labels(issuer).inc()

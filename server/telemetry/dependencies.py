@@ -1,7 +1,7 @@
-"""The services that the server depends on, and which of them answer.
+"""Health of the services that the server depends on.
 
-Real use tells most: it is noted as it happens. What nobody has used for a while is asked, each dependency with one
-question at a time, so that an outage is known before a request meets it and its end is known soon.
+Each use reports its result. A dependency that is idle for a while is probed, one probe at a time, so that an outage is
+known before a request meets it and its end is noticed soon.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Probe = Callable[[], Awaitable[str | None]]
 """Asks a dependency; returns what is wrong in one sentence, or None. What it raises counts as wrong too."""
 
 TICK_SECONDS: Final = 1.0
-"""How often it is looked which dependencies are to be asked."""
+"""Seconds between checks of which dependencies are due for a probe."""
 
 RETRY_SECONDS: Final = 2.0
-"""How often a dependency is asked that is not well."""
+"""Seconds between probes of an unhealthy dependency."""
 
 PROBE_SECONDS: Final = 5.0
 """How long a dependency may take to answer a probe."""
@@ -35,7 +35,7 @@ _log: Final = logging.getLogger("ostiary.dependencies")
 
 
 class State(StrEnum):
-    """`degraded` if it fails now and then, `unknown` as long as nobody has used or asked it."""
+    """`degraded` if it fails at times, `unknown` until it has been used or probed."""
 
     OK = "ok"
     DEGRADED = "degraded"
@@ -49,7 +49,7 @@ WEIGHT: Final[Mapping[State, float]] = {State.OK: 1.0, State.DEGRADED: 0.5, Stat
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The state of a dependency, since when (seconds since 1970; None if unknown) it is well or isn't, and why."""
+    """A dependency's state, the time since which it has it (seconds since 1970; None if unknown), and the reason."""
 
     state: State
     since: float | None = None
@@ -57,12 +57,11 @@ class Finding:
 
 
 class Dependency:
-    """One service by its `name`, a word or `kind:name`, with as many of them as the configuration has.
+    """One service by its `name`, a word or `kind:name`, of a set that the configuration fixes.
 
-    Without it the server can't serve if it is `needed`. After a failed use it counts as degraded for `hold` seconds,
-    whatever works in between. `probe` asks it if it was not used for `every` seconds; unless `on_timer`, only when
-    somebody wants to know, or while it is not well. `provider_id` is that of a provider, which not every caller may
-    know of.
+    If it is `needed`, the server can't serve without it. After a failed use it counts as degraded for `hold` seconds,
+    regardless of successes in between. `probe` runs if it was not used for `every` seconds; unless `on_timer`, only for
+    a report, or while it is unhealthy. `provider_id` is that of a provider, which not every caller may know of.
     """
 
     def __init__(
@@ -90,7 +89,7 @@ class Dependency:
         self.looking: asyncio.Task[None] | None = None
 
     def worked(self) -> None:
-        """It has just done what it is for."""
+        """Note a successful use."""
         self._heard_at = now = time.monotonic()
         if self._failed_at is not None and now - self._failed_at < self._hold:
             if self.finding.state is not State.DEGRADED:
@@ -99,14 +98,14 @@ class Dependency:
             self._find(State.OK, None)
 
     def failed(self, reason: str) -> None:
-        """A request could not use it; `reason` is one sentence without addresses and secrets."""
+        """Note a failed use; `reason` is one sentence without addresses and secrets."""
         self.failures += 1
         self._failed_at = time.monotonic()
         self._missed(reason)
 
     @contextmanager
     def used(self, *away: type[Exception]) -> Iterator[None]:
-        """Note what becomes of the block: failures of the kinds `away` mean that it can't be used now."""
+        """Note the result of the block: exceptions of the kinds `away` mean that it can't be used now."""
         try:
             yield
         except away as fault:
@@ -118,7 +117,7 @@ class Dependency:
         self.worked()
 
     def is_due(self, *, on_demand: bool) -> bool:
-        """Return whether it is to be asked now; `on_demand` if somebody wants to know."""
+        """Return whether a probe is due; `on_demand` is True for a report."""
         if self.probe is None or self.looking is not None:
             return False
         well = self.finding.state in (State.OK, State.UNKNOWN)
@@ -128,13 +127,13 @@ class Dependency:
         return self._heard_at is None or time.monotonic() - self._heard_at >= pause
 
     def look(self) -> asyncio.Task[None]:
-        """Ask it; the task never raises, and ends within `PROBE_SECONDS`."""
+        """Start a probe; the task never raises, and ends within `PROBE_SECONDS`."""
         if self.looking is None:
             self.looking = asyncio.create_task(self._look())
         return self.looking
 
     async def found(self) -> Finding:
-        """What is known of it; asked now if nothing is, else in the background if that is due."""
+        """Return the finding; probe now if there is none, else in the background if that is due."""
         if self.is_due(on_demand=True):
             self.look()
         if self.finding.state is State.UNKNOWN and self.looking is not None:
@@ -154,7 +153,7 @@ class Dependency:
         if not reason:
             self.worked()
         elif self._heard_at is None or self._heard_at <= began or self.finding.state is not State.OK:
-            # What has worked in the meantime is well, and only slow to answer.
+            # A dependency that was used successfully during the probe is healthy, only slow.
             self._missed(reason)
 
     def _missed(self, reason: str) -> None:
@@ -180,17 +179,17 @@ class Dependencies:
         self._all: dict[str, Dependency] = {}
 
     def add(self, dependency: Dependency) -> Dependency:
-        """One more."""
+        """Add a dependency."""
         self._all[dependency.name] = dependency
         return dependency
 
     def __iter__(self) -> Iterator[Dependency]:
-        """All of them, in the order in which they were added."""
+        """Iterate over all of them, in the order in which they were added."""
         return iter(tuple(self._all.values()))
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        """Ask on a timer, for as long as the context lasts."""
+        """Probe on a timer, for as long as the context lasts."""
         task = asyncio.create_task(self._watch())
         try:
             yield
@@ -201,7 +200,7 @@ class Dependencies:
             await asyncio.wait(ending)
 
     async def look(self) -> None:
-        """Ask all that are due, and return when they have answered, or after `PATIENCE_SECONDS`."""
+        """Probe all that are due, and return when they have answered, or after `PATIENCE_SECONDS`."""
         looking = [each.look() for each in self if each.is_due(on_demand=True)]
         if looking:
             await asyncio.wait(looking, timeout=PATIENCE_SECONDS)
@@ -215,7 +214,7 @@ class Dependencies:
 
 
 def cause_of(fault: BaseException) -> str:
-    """The kind of a failure in a few words, without the addresses, paths and values that messages may hold."""
+    """Return the kind of a failure in a few words, without the addresses, paths and values that messages may hold."""
     cause = fault.__cause__ or fault.__context__ or fault
     if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
         return os.strerror(cause.errno)

@@ -35,7 +35,7 @@ _LONGEST_SECONDS: Final = 5.0
 
 
 class Rendered(Protocol):
-    """What can be shown in both formats; rendering takes milliseconds, so it is done in a thread."""
+    """Metrics in both text formats; rendering takes milliseconds, so it is done in a thread."""
 
     def text(self) -> bytes:
         """Prometheus' text format 0.0.4."""
@@ -47,7 +47,7 @@ class Rendered(Protocol):
 
 
 class Together:
-    """What the workers of a server count in the files of `directory`, for a process that counts nothing itself."""
+    """The counts of all workers in the files of `directory`, for a process that counts nothing itself."""
 
     def __init__(self, directory: Path) -> None:
         self._registry = CollectorRegistry()
@@ -73,22 +73,22 @@ class Exposition:
         self._free_at = clock() - BURST * PAUSE_SECONDS
 
     def claim(self) -> float:
-        """The seconds after which one more page may be rendered, for the caller and for no other one."""
+        """Reserve one rendering for the caller; return the seconds to wait before it."""
         with self._lock:
             now = self._clock()
-            # Time that nobody used adds up to a burst.
+            # Unused time accumulates to a burst.
             self._free_at = max(self._free_at, now - BURST * PAUSE_SECONDS) + PAUSE_SECONDS
             return max(0.0, self._free_at - now)
 
     def page(self, kind: str) -> bytes:
-        """The page of that media type as it is now, for those who have waited as long as `claim` told them."""
+        """Return the current page of that media type, for callers that have waited as long as `claim` said."""
         return self._render[kind]()
 
 
 def media_type(accept: str) -> str:
-    """The media type that `accept` likes better: OpenMetrics if its weight is one that no text type exceeds.
+    """Return the media type that `accept` prefers: OpenMetrics if no text type has a greater weight.
 
-    An unreadable weight is none.
+    An unreadable weight counts as none.
     """
     weights = {True: 0.0, False: 0.0}
     for item in accept.split(","):
@@ -108,7 +108,7 @@ def _weight(parameters: list[str]) -> float:
 
 
 class MetricsListener:
-    """Shows the page on a listening socket of its own, from threads: the event loop has no part in it.
+    """Serves the page on a listening socket of its own, from threads, independent of the event loop.
 
     It serves a few connections at once, each for one request and for a short time, and closes the others.
     """
@@ -142,7 +142,7 @@ class _Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def service_actions(self) -> None:
-        """Cut connections that have been open for too long; called twice a second."""
+        """Close connections that have been open for too long; called twice a second."""
         too_old = time.monotonic() - _LONGEST_SECONDS
         for connection in [each for each, since in list(self._open.items()) if since < too_old]:
             with suppress(OSError):
@@ -156,7 +156,7 @@ class _Server(ThreadingHTTPServer):
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: what fails here is a connection."""
+        """Log nothing: only a connection has failed."""
 
 
 def _handler(exposition: Exposition) -> type[BaseHTTPRequestHandler]:

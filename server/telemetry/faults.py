@@ -1,4 +1,4 @@
-"""Faults of our own in the log: where they happened, and nothing of what a client or a provider has sent."""
+"""Logging of unexpected exceptions: their kinds and places, without any data of a client or a provider."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is not counted as it happens, but looked at whenever somebody wants to know."""
+"""Gauges: values that are sampled when metrics are read, not counted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from server.telemetry.dependencies import WEIGHT, Dependency, State
 
 @dataclass(frozen=True, slots=True)
 class GaugeSample:
-    """What is looked at now and then instead of being counted as it happens."""
+    """The values of one sample."""
 
     breaker_open: bool
     breaker_openings: int
@@ -23,7 +23,7 @@ class GaugeSample:
 
 
 class Gauges:
-    """What is sampled. Workers add up, except where the largest value is what there is to know."""
+    """The sampled metrics. Values of workers are added, or the largest one is taken."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._streams = Gauge(
@@ -78,7 +78,7 @@ class Gauges:
         self._process = _Process(registry)
 
     def sample(self, streams: int, writes: int, sample: GaugeSample | None) -> None:
-        """Bring them up to date; without a `sample`, what is known without one."""
+        """Update the gauges; without a `sample`, only those that need none."""
         self._process.sample()
         self._streams.set(streams)
         self._writes.set(writes)
@@ -92,7 +92,7 @@ class Gauges:
         self._show_revision("live", sample.live_revision)
 
     def sample_dependencies(self, dependencies: Iterable[Dependency]) -> None:
-        """Bring up to date what is known of them; of a dependency that nobody has used or asked there is no value."""
+        """Update the gauges of dependencies; one that was never used or probed has no value."""
         for each in dependencies:
             failed = self._failed.get(each.name)
             if failed is None:
@@ -103,7 +103,7 @@ class Gauges:
                 self._up.labels(each.name).set(WEIGHT[state])
 
     def _show_revision(self, state: str, revision: str | None) -> None:
-        """The series of an earlier revision stays, with the value 0: files of several workers can't forget one."""
+        """Set an earlier revision's series to 0: the files of several workers can't drop one."""
         before = self._in_force[state]
         if before is not None and before != revision:
             self._revisions.labels(state, before).set(0)
@@ -113,7 +113,7 @@ class Gauges:
 
 
 class _Growing:
-    """A counter of something that is counted elsewhere, from zero."""
+    """A counter that follows another count, from zero."""
 
     def __init__(self, counter: Counter) -> None:
         self._counter = counter
@@ -126,7 +126,7 @@ class _Growing:
 
 
 class _Process:
-    """The usual `process_…` metrics, which prometheus-client has for a single process alone."""
+    """The usual `process_…` metrics, which prometheus-client has for a single process only."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._collector = ProcessCollector(registry=None)

@@ -1,6 +1,6 @@
-"""What Prometheus is told: counters, histograms and gauges, with labels from small sets alone.
+"""Prometheus metrics: counters, histograms and gauges, with labels from small sets only.
 
-One process counts in memory. Several workers count in files of one directory, and each of them answers for all.
+One process counts in memory. Several workers count in files of one directory, and each of them reports all counts.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _QUESTION_BUCKETS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01,
 
 
 class Metrics:
-    """Everything that is measured; a `server.authz.observer.Observer` of the policy decision point.
+    """All metrics of the server; a `server.authz.observer.Observer` of the policy decision point.
 
     `version` is the server's; `shared` is the directory in which workers count, which `SHARED_DIRECTORY` names as well.
     Counting is cheap and never fails a request; it may be done in any thread.
@@ -50,8 +50,8 @@ class Metrics:
 
     def __init__(self, version: str, shared: str | None = None) -> None:
         if shared is None:
-            values.ValueClass = values.MutexValue  # a stray variable in the environment means nothing here
-        # They would be a second series for each, which says when the process started.
+            values.ValueClass = values.MutexValue  # without workers, a stray variable in the environment is ignored
+        # Otherwise each counter gets a second series with its time of creation.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no types
         self.shared = shared
         registry = CollectorRegistry()
@@ -106,7 +106,7 @@ class Metrics:
         build.labels(version, str(CONTRACT)).set(1)
 
     def served(self, route: str, method: str, status: int, seconds: float) -> None:
-        """A request for the route template `route` ended; `seconds` is how long it took."""
+        """Count a finished request for the route template `route` that took `seconds`."""
         outcome = self._outcomes.get((route, method, status)) or self._outcome(route, method, status)
         outcome[0].inc()
         outcome[1].observe(seconds)
@@ -119,39 +119,39 @@ class Metrics:
         return outcome
 
     def unreadable(self, reason: ProtocolError) -> None:
-        """A request was refused before anybody could know what it is for."""
+        """Count a request that was rejected before its route was known."""
         self._unreadable[reason].inc()
 
     def answered(self, seconds: float) -> None:
-        """A question took that long."""
+        """Count an answered question and its time."""
         self._questions.observe(seconds)
 
     def decided(self, kind: QuestionKind, effect: Outcome, count: int = 1) -> None:
-        """So many decisions were made."""
+        """Count decisions."""
         self._decisions[kind, effect].inc(count)
 
     def unavailable(self, failure: Failure) -> None:
-        """A question got no decision."""
+        """Count a question without a decision."""
         self._failures[failure].inc()
 
     def watch(self, look: Callable[[], GaugeSample]) -> None:
-        """Take the gauges from `look` from now on."""
+        """Sample the gauges with `look` from now on."""
         self._look = look
 
     def watch_dependencies(self, dependencies: Iterable[Dependency]) -> None:
-        """Show `dependencies` from now on, as they are then."""
+        """Report `dependencies` from now on."""
         self._dependencies = dependencies
 
     def watch_streams(self, count: Callable[[], int]) -> None:
-        """Take the number of open streams from `count` from now on."""
+        """Sample the number of open streams with `count` from now on."""
         self._count_streams = count
 
     def watch_writes(self, count: Callable[[], int]) -> None:
-        """Take the number of stored chats that are not written yet from `count` from now on."""
+        """Sample the number of unwritten stored chats with `count` from now on."""
         self._count_writes = count
 
     def sample(self) -> None:
-        """Bring the gauges up to date."""
+        """Update the gauges."""
         with self._looking:
             sample = None if self._look is None else self._look()
             self._gauges.sample(self._count_streams(), self._count_writes(), sample)
@@ -159,7 +159,7 @@ class Metrics:
 
     @asynccontextmanager
     async def sampling(self) -> AsyncIterator[None]:
-        """Bring the gauges up to date again and again where another process may be asked for them."""
+        """Update the gauges repeatedly where another process may report them."""
         if self.shared is None:
             yield
             return
@@ -177,12 +177,12 @@ class Metrics:
             await asyncio.sleep(SAMPLE_SECONDS)
 
     def text(self) -> bytes:
-        """Prometheus' text format 0.0.4; reads files, so not for the event loop."""
+        """Return Prometheus' text format 0.0.4; reads files, so not for the event loop."""
         self.sample()
         return generate_latest(self._exposed)
 
     def openmetrics(self) -> bytes:
-        """OpenMetrics 1.0.0, likewise."""
+        """Return OpenMetrics 1.0.0; reads files, so not for the event loop."""
         self.sample()
         text: bytes = generate_openmetrics(self._exposed)  # type: ignore[no-untyped-call]  # likewise
         return text

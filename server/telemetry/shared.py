@@ -1,4 +1,4 @@
-"""The directory in which the workers of one server count together."""
+"""The directory in which the workers of one server count their metrics."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ SHARED_DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def forget_process(directory: Path, pid: int) -> None:
-    """Take what a process that has ended showed of its state out of the sums; what it counted stays in them."""
+    """Remove the gauges of an ended process from the sums; its counters stay in them."""
     for file in directory.glob(f"gauge_live*_{pid}.db"):
         file.unlink(missing_ok=True)

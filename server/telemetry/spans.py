@@ -1,7 +1,7 @@
 """Traces for an OpenTelemetry collector; imported only where one is configured.
 
-A span says what was done, how long it took and how it ended: route templates, effects, models of the configuration.
-Never who asked, nor what, nor a path, a token, a prompt or an answer.
+A span records an operation, its time and its result: route templates, effects, models of the configuration. It never
+holds a caller, a path, a token, a prompt or an answer.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from server.net.log_filter import quieten_clients
 from server.net.trace_context import CURRENT, SAMPLED, TraceContext
 
 EXPORT_SECONDS: Final = 5.0
-"""How long the collector may take for one batch, retries included."""
+"""Seconds that the collector may take for one batch, retries included."""
 
 FLUSH_SECONDS: Final = 3.0
-"""How long the end of the server waits for the collector."""
+"""Seconds that a shutdown waits for the collector."""
 
 _METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
 
 class Tracing:
-    """Makes spans and exports them from a thread of its own: a slow, ill or absent collector costs spans, not time.
+    """Makes spans and exports them from a thread of its own: a slow or failed collector loses spans and delays nothing.
 
-    `endpoint` is the collector's base URL. What else OpenTelemetry can be told (headers, certificates, the sampler) it
-    reads from its own variables of the environment, `OTEL_...`.
+    `endpoint` is the collector's base URL. OpenTelemetry's other settings (headers, certificates, the sampler) come
+    from its own variables of the environment, `OTEL_...`.
     """
 
     def __init__(self, endpoint: str, service_name: str, version: str) -> None:
@@ -59,7 +59,9 @@ class Tracing:
 
     @contextmanager
     def step(self, name: str, attributes: Mapping[str, str]) -> Iterator[Span]:
-        """A span within the running request, which everything under it belongs to; a failure marks it and goes on."""
+        """Make a span within the current request, the parent of spans in the block; an exception marks it and is raised
+        on.
+        """
         parent = CURRENT.get()
         span = self._start(name, SpanKind.CLIENT, parent, attributes)
         token = CURRENT.set(None if parent is None else _context(span, parent.request_id, parent))
@@ -73,20 +75,20 @@ class Tracing:
             span.end()
 
     def begin(self, name: str, attributes: Mapping[str, str]) -> Span:
-        """A span within the running request that ends when its holder ends it."""
+        """Begin a span within the current request that its holder ends."""
         return self._start(name, SpanKind.CLIENT, CURRENT.get(), attributes)
 
     async def close(self) -> None:
-        """Send what is left, as far as the collector takes it within `FLUSH_SECONDS`."""
+        """Send the remaining spans, as far as the collector takes them within `FLUSH_SECONDS`."""
         done = asyncio.Event()
         loop = asyncio.get_running_loop()
 
         def shut_down() -> None:
             self._provider.shutdown()
-            with suppress(RuntimeError):  # nobody waits any more
+            with suppress(RuntimeError):  # the wait has timed out
                 loop.call_soon_threadsafe(done.set)
 
-        # Not from the loop's executor, whose threads are waited for.
+        # Not in the loop's executor, whose threads delay the shutdown.
         threading.Thread(target=shut_down, name="tracing-shutdown", daemon=True).start()
         try:
             async with asyncio.timeout(FLUSH_SECONDS):
@@ -100,7 +102,7 @@ class Tracing:
 
 
 class RequestSpan:
-    """One request; `context` is its place in the trace, if it has one."""
+    """The span of one request; `context` is its position in the trace, if it has one."""
 
     def __init__(self, span: Span, request_id: str, method: str, parent: TraceContext | None) -> None:
         self.context = _context(span, request_id, parent)
@@ -108,7 +110,7 @@ class RequestSpan:
         self._method = method
 
     def end(self, route: str, status: int) -> None:
-        """It is answered, or given up."""
+        """End the span of an answered or abandoned request."""
         method = self._method if self._method in _METHODS else "_OTHER"
         self._span.update_name(f"{'HTTP' if method == '_OTHER' else method} {route}")
         self._span.set_attributes(
@@ -121,7 +123,7 @@ class RequestSpan:
 
 
 def fail(span: Span, fault: BaseException) -> None:
-    """Mark `span` with the kind of `fault`: never with its message, in which anything may stand."""
+    """Mark `span` with the kind of `fault`, never with its message, which may hold any data."""
     match fault:
         case PolicyUnavailable(failure=kind) | ProviderFailed(fault=kind):
             span.set_attribute("error.type", str(kind))
@@ -131,7 +133,7 @@ def fail(span: Span, fault: BaseException) -> None:
 
 
 def _context(span: Span, request_id: str, parent: TraceContext | None) -> TraceContext | None:
-    """The place of what is done under `span`; that of its parent if OpenTelemetry is switched off."""
+    """Return the position of work under `span`; that of its parent if OpenTelemetry is switched off."""
     made = span.get_span_context()
     if not made.is_valid:
         return parent

@@ -1,4 +1,4 @@
-"""The bytes of files in a bucket, of S3 or of a server that speaks like it."""
+"""Storage of files' bytes in a bucket of S3 or of a compatible server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TRIES: Final = 3
 _START_SECONDS: Final = 15.0
 
 _NOBODYS: Final = f"file-{'0' * 48}"
-"""A key that no blob has: whether that is all that is wrong with it tells whether the bucket can be used."""
+"""A key that no blob has: a usable bucket answers only that it is missing."""
 
 _CODE: Final = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
 _NO_KEY: Final = "NoSuchKey"
@@ -62,7 +62,7 @@ class BucketBlobs:
     ) -> None:
         self._name = f"bucket `{bucket}`"
         self._own_keys = keys is not None
-        # What isn't given must not be named: the store takes no None.
+        # An absent option must be left out: the store takes no None.
         given: S3Config = {} if endpoint is None else {"endpoint": endpoint}
         if keys is not None:
             given["access_key_id"], given["secret_access_key"] = (key.get_secret_value() for key in keys)
@@ -75,14 +75,14 @@ class BucketBlobs:
                 "allow_http": endpoint is not None and endpoint.startswith("http:"),
                 "connect_timeout": _CONNECT,
                 "read_timeout": _SILENCE,
-                # An answer is read as slowly as a client reads ours.
+                # An answer is read as slowly as the client reads it.
                 "timeout": _WHOLE,
             },
             retry_config={"max_retries": _TRIES, "retry_timeout": _SILENCE},
         )
 
     async def start(self) -> None:
-        """See that the bucket is there and takes the credentials; raises BlobsUnusable."""
+        """Check that the bucket exists and accepts the credentials; raise BlobsUnusable."""
         code = await self._said()
         if code == _NOT_TOLD:
             _log.warning("the %s doesn't say whether it may be used; let it be listed, and it will", self._name)
@@ -90,16 +90,16 @@ class BucketBlobs:
             raise BlobsUnusable(self._complaint(code))
 
     async def ping(self) -> None:
-        """Return if the bucket is there and takes the credentials; raises BlobsUnavailable."""
+        """Return if the bucket exists and accepts the credentials; raise BlobsUnavailable."""
         code = await self._said()
         if code not in (_NO_KEY, _NOT_TOLD):
             raise BlobsUnavailable(f"the {self._name} can't be used ({code or 'no answer'})")
 
     async def _said(self) -> str | None:
-        """The word that the bucket has for a key that nobody has; None where it gives no answer that is S3's.
+        """Return the bucket's error code for a key that doesn't exist; None where the answer isn't S3's.
 
-        It needs no more rights than fetching a file does. A bucket that doesn't let its objects be listed has the same
-        word for a missing one as for one that may not be read.
+        It needs no more rights than fetching a file does. A bucket that doesn't allow listing has the same code for a
+        missing object as for one that may not be read.
         """
         try:
             async with asyncio.timeout(_START_SECONDS):
@@ -109,7 +109,7 @@ class BucketBlobs:
         return _NO_KEY
 
     def _complaint(self, code: str | None) -> str:
-        """The sentence about a bucket that answers so; None is no answer."""
+        """Return the sentence about a bucket with this answer; None is no answer."""
         if code is None:
             service = "" if self._own_keys else ", or the service that has this machine's credentials,"
             hint = "start it, or correct `endpoint` in `storage.blobs`"
@@ -129,22 +129,22 @@ class BucketBlobs:
         return BucketWriting(self._name, writer)
 
     async def open(self, key: str) -> BucketReading:
-        """Start to read a blob; raises BlobMissing and BlobsUnavailable."""
+        """Start to read a blob; raise BlobMissing or BlobsUnavailable."""
         with _reported(self._name):
             found = await obstore.get_async(self._store, checked(key))
             return BucketReading(self._name, found.meta["size"], found.stream(min_chunk_size=PIECE))
 
     async def delete(self, key: str) -> None:
-        """Remove the blob; there may be none. Raises BlobsUnavailable."""
+        """Remove the blob, if it exists; raise BlobsUnavailable."""
         with suppress(BlobMissing), _reported(self._name):
             await obstore.delete_async(self._store, checked(key))
 
     async def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: connections close on their own."""
 
 
 class BucketWriting:
-    """An object that is being sent."""
+    """An object that is being uploaded."""
 
     def __init__(self, name: str, writer: AsyncWritableFile) -> None:
         self._name = name
@@ -156,13 +156,13 @@ class BucketWriting:
             await self._writer.write(piece)
 
     async def finish(self) -> None:
-        """Return when the object is there; raises BlobsUnavailable."""
+        """Return when the object is stored; raise BlobsUnavailable."""
         with _reported(self._name):
             await self._writer.close()
 
     async def abandon(self) -> None:
-        """Have the bucket forget what it was sent."""
-        # Leaving a writer's context by an exception is how it is told.
+        """Abort the upload; the bucket drops what was sent."""
+        # An exception that leaves the writer's context aborts its upload.
         fault = BlobsUnavailable("abandoned")
         with suppress(BaseError, OSError, ValueError):
             await self._writer.__aexit__(type(fault), fault, None)
@@ -177,7 +177,7 @@ class BucketReading:
         self.size = size
 
     async def read(self) -> bytes:
-        """The next piece, or nothing at the end; raises BlobsUnavailable."""
+        """Return the next piece, empty at the end; raise BlobsUnavailable."""
         with _reported(self._name):
             return await anext(self._pieces, b"")
 
@@ -191,15 +191,15 @@ def _reported(name: str) -> Iterator[None]:
     try:
         yield
     except (BaseError, OSError) as error:
-        # The texts of such errors hold whole answers; what kind it is says enough.
+        # The messages of such errors hold whole answers; their kind is enough.
         code = _code_of(error)
-        # A missing bucket is "not found" too, and so is what something else at that address doesn't know.
+        # A missing bucket is "not found" too, and so is any path on a server other than S3.
         if code == _NO_KEY:
             raise BlobMissing(f"a file's bytes are missing in the {name}") from None
         raise BlobsUnavailable(f"the {name} can't be used ({code or type(error).__name__})") from None
 
 
 def _code_of(error: Exception) -> str | None:
-    """The word that S3 has for what is wrong; None where there is no answer, or one that isn't S3's."""
+    """Return S3's error code; None where there is no answer, or one that isn't S3's."""
     found = _CODE.search(str(error))
     return None if found is None else found[1]

@@ -1,4 +1,4 @@
-"""The bytes of files in a directory, for one machine or several that share it."""
+"""Storage of files' bytes in a directory, for one machine or several that share it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from server.storage.blobs.store import PIECE, BlobMissing, BlobsFull, BlobsUnava
 SPARED: Final = 256 * 1024 * 1024
 SPARED_SHARE: Final = 20
 """Bytes of a disk that files leave free, or one part of so many where that is less. The decision log and the records
-may lie on the same disk, and without them nobody is served: whoever may keep files must not be able to fill it."""
+may lie on the same disk, and without them no request is served: uploads must not be able to fill it."""
 
 _THREADS: Final = 4
 _UNFINISHED: Final = ".part"
@@ -27,9 +27,9 @@ _T = TypeVar("_T")
 
 
 class DirectoryBlobs:
-    """A blob is the file `ab/file-ab…` under `folder`, named `….part` until it is finished; its owner alone reads it.
+    """A blob is the file `ab/file-ab…` under `folder`, named `….part` until it is finished; only its owner can read it.
 
-    The disk is waited for in threads of its own, so that nothing else in the server waits with it.
+    Disk operations run in separate threads, so that the event loop never waits for them.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,14 +37,14 @@ class DirectoryBlobs:
         self._threads = ThreadPoolExecutor(_THREADS, "blobs")
 
     async def start(self) -> None:
-        """Make the directory, and see that files can be made in it; raises BlobsUnusable."""
+        """Create the directory, and check that files can be created in it; raise BlobsUnusable."""
         reason = await asyncio.get_running_loop().run_in_executor(self._threads, _unusable, self._folder)
         if reason is not None:
             sentence = f"files can't be kept in `{self._folder}`: {reason}; choose another `path` in `storage.blobs`"
             raise BlobsUnusable(sentence)
 
     async def begin(self, key: str) -> DirectoryWriting:
-        """Start to write a blob; raises BlobsUnavailable."""
+        """Start to write a blob; raise BlobsUnavailable."""
         output = _Output(self._path(key))
         writing = DirectoryWriting(self.run, output)
         try:
@@ -55,7 +55,7 @@ class DirectoryBlobs:
         return writing
 
     async def open(self, key: str) -> DirectoryReading:
-        """Start to read a blob; raises BlobMissing and BlobsUnavailable."""
+        """Start to read a blob; raise BlobMissing or BlobsUnavailable."""
         source = _Source(self._path(key), self._folder)
         reading = DirectoryReading(self.run, source)
         try:
@@ -66,19 +66,19 @@ class DirectoryBlobs:
         return reading
 
     async def delete(self, key: str) -> None:
-        """Remove the blob, and what is left of its writing; there may be nothing. Raises BlobsUnavailable."""
+        """Remove the blob, or an unfinished one, if it exists; raise BlobsUnavailable."""
         await self.run(_remove, self._path(key))
 
     async def ping(self) -> None:
-        """Return if the folder can be written, or be made where it is missing; raises BlobsUnavailable."""
+        """Return if the folder can be written, or be created where it is missing; raise BlobsUnavailable."""
         await self.run(self._check_access)
 
     async def close(self) -> None:
-        """Let go of the threads."""
+        """Shut the threads down."""
         self._threads.shutdown(wait=False)
 
     async def run(self, work: Callable[_P, _T], *given: _P.args, **named: _P.kwargs) -> _T:
-        """What `work` returns, done in a thread; raises BlobsUnavailable for what the disk refuses."""
+        """Return the result of `work`, run in a thread; raise BlobsUnavailable for an error of the disk."""
         loop = asyncio.get_running_loop()
         with self._reported():
             return await _to_its_end(loop.run_in_executor(self._threads, lambda: work(*given, **named)))
@@ -113,7 +113,7 @@ class DirectoryWriting:
         await self._run(self._output.write, piece)
 
     async def finish(self) -> None:
-        """Return when the file has its name and is on the disk; raises BlobsUnavailable."""
+        """Return when the file has its name and is on the disk; raise BlobsUnavailable."""
         await self._run(self._output.finish)
 
     async def abandon(self) -> None:
@@ -131,11 +131,11 @@ class DirectoryReading:
 
     @property
     def size(self) -> int:
-        """Its length."""
+        """The blob's length in bytes."""
         return self._source.size
 
     async def read(self) -> bytes:
-        """The next piece, or nothing at the end; raises BlobsUnavailable."""
+        """Return the next piece, empty at the end; raise BlobsUnavailable."""
         return await self._run(self._source.read)
 
     async def close(self) -> None:
@@ -149,7 +149,9 @@ class _Run(Protocol):
 
 
 async def _to_its_end(work: asyncio.Future[_T]) -> _T:
-    """The result of work in a thread, which can't be interrupted: whoever is cancelled must not leave it half done."""
+    """Return the result of work in a thread; a cancelled caller waits for its end, since a thread can't be
+    interrupted.
+    """
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
@@ -159,7 +161,7 @@ async def _to_its_end(work: asyncio.Future[_T]) -> _T:
 
 
 class _Output:
-    """What threads do to a file that is written."""
+    """The operations of threads on a file that is being written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -181,7 +183,7 @@ class _Output:
     def finish(self) -> None:
         os.fsync(self._opened)
         _unfinished(self._path).rename(self._path)
-        # The file's name lies in its directory, and the directory's in the one above.
+        # Both directories are synced: the file's name is in the one, the directory's in its parent.
         for folder in (self._path.parent, self._path.parent.parent):
             opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
@@ -207,7 +209,7 @@ class _Output:
 
 
 class _Source:
-    """What threads do to a file that is read."""
+    """The operations of threads on a file that is being read."""
 
     def __init__(self, path: Path, folder: Path) -> None:
         self._path = path
@@ -216,9 +218,9 @@ class _Source:
         self.size = 0
 
     def open(self) -> None:
-        """Open the file; raises BlobMissing.
+        """Open the file; raise BlobMissing if it doesn't exist.
 
-        Where the folder itself is gone nothing is known of its files, and that is an OSError.
+        Where the folder itself is missing, its files may still exist, and that is an OSError.
         """
         try:
             self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -239,7 +241,7 @@ class _Source:
 
 
 def _unusable(folder: Path) -> str | None:
-    """Why no file can be made in `folder`, which is made if it isn't there; None if one can."""
+    """Return why no file can be created in `folder`, which is created if missing; None if one can."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""The seam between files and the place that keeps their bytes."""
+"""The interface for storage of files' bytes."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ import re
 from typing import Final, Protocol
 
 PIECE: Final = 256 * 1024
-"""Bytes that are written or read at a time, and so what a file under way costs in memory."""
+"""Bytes that are written or read at a time, which bound the memory for a transfer."""
 
 _KEY: Final = re.compile(r"[a-z]+-[0-9a-f]{48}")
 
 
 class BlobsUnavailable(Exception):
-    """The bytes of files can't be kept or fetched now; the message is for the operator's log."""
+    """Raised if bytes can't be stored or read now; the message is for the operator's log."""
 
 
 class BlobsUnusable(Exception):
-    """The place that is configured for the bytes of files can't be used; the message says why and what to do."""
+    """Raised if the configured storage can't be used; the message says why and what to do."""
 
 
 class BlobsFull(BlobsUnavailable):
-    """There is no room for more bytes."""
+    """Raised if there is no room for more bytes."""
 
 
 class BlobMissing(BlobsUnavailable):
-    """What was kept is not there any more, or is not what was kept."""
+    """Raised if a stored blob no longer exists, or has changed."""
 
 
 class BlobWriting(Protocol):
-    """A blob that is being written. Nobody can see it before it is finished."""
+    """A blob that is being written. It is not visible before it is finished."""
 
     async def write(self, piece: bytes) -> None:
         """Append a piece; raises BlobsUnavailable."""
         ...
 
     async def finish(self) -> None:
-        """Return when the whole blob is there for good, whatever happens to this process or its machine."""
+        """Return when the whole blob is stored durably, safe from a crash of the process or its machine."""
         ...
 
     async def abandon(self) -> None:
-        """Forget what was written; what can't be removed now is left to `Blobs.delete`."""
+        """Discard what was written; a part that can't be removed now is left to `Blobs.delete`."""
         ...
 
 
@@ -48,11 +48,11 @@ class BlobReading(Protocol):
 
     @property
     def size(self) -> int:
-        """Its length."""
+        """The blob's length in bytes."""
         ...
 
     async def read(self) -> bytes:
-        """The next piece, or nothing at its end; raises BlobsUnavailable."""
+        """Return the next piece, empty at the end; raise BlobsUnavailable."""
         ...
 
     async def close(self) -> None:
@@ -64,7 +64,7 @@ class Blobs(Protocol):
     """Bytes by key. A key is made by the server (`checked`), written once, and never says anything about its bytes."""
 
     async def start(self) -> None:
-        """See that blobs can be kept there; raises BlobsUnusable."""
+        """Check that blobs can be stored; raise BlobsUnusable."""
         ...
 
     async def begin(self, key: str) -> BlobWriting:
@@ -72,24 +72,24 @@ class Blobs(Protocol):
         ...
 
     async def open(self, key: str) -> BlobReading:
-        """Start to read a blob; raises BlobMissing and BlobsUnavailable."""
+        """Start to read a blob; raise BlobMissing or BlobsUnavailable."""
         ...
 
     async def delete(self, key: str) -> None:
-        """Remove the blob, and what is left of its writing; there may be nothing. Raises BlobsUnavailable."""
+        """Remove the blob, or an unfinished one, if it exists; raise BlobsUnavailable."""
         ...
 
     async def ping(self) -> None:
-        """Return if blobs can be kept and fetched, as far as that can be told; raises BlobsUnavailable."""
+        """Return if blobs can be stored and read, as far as a check shows; raise BlobsUnavailable."""
         ...
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Release every resource."""
         ...
 
 
 def checked(key: str) -> str:
-    """The key, which must be of the shape that the server makes: nothing else ever becomes part of a path."""
+    """Return the key, which must have the server's format, so that no other text becomes part of a path."""
     if not _KEY.fullmatch(key):
         raise ValueError("the key of a blob is a word, `-` and 48 hexadecimal digits")
     return key

@@ -1,4 +1,4 @@
-"""The seam between records and the database that keeps them."""
+"""The interface between records and their database."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ Value: TypeAlias = str | int | None
 
 
 class DatabaseUnavailable(Exception):
-    """The database can't be used now, and nothing was changed; the message is for the operator's log."""
+    """Raised if the database can't be used now; nothing was changed. The message is for the operator's log."""
 
 
 class InDoubt(DatabaseUnavailable):
-    """The database went away when it was told to make a change, and nobody knows whether it has."""
+    """Raised if the connection was lost at the commit, so that the change may or may not have been made."""
 
 
 class AlreadyThere(Exception):
-    """There is a record of that id already, whoever's it is; nothing was changed."""
+    """Raised if a record with that id exists, whoever owns it; nothing was changed."""
 
 
 class ParentGone(Exception):
-    """What the record would belong to is not there any more; nothing was changed."""
+    """Raised if the record's parent no longer exists; nothing was changed."""
 
 
 class Overtaken(Exception):
-    """A record is not any more what it was known to be, or not there; nothing was changed."""
+    """Raised if a record has changed or gone since it was read; nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A statement of a transaction, the values to bind, and what is raised where it returns no row.
+    """A statement of a transaction, the values to bind, and the exception for a statement that returns no row.
 
-    All that there is to a transaction is known before it begins, so that it never waits for anybody while others wait
-    for it, and may be tried again.
+    A transaction is known completely before it begins, so that it never waits while others wait for it, and can be
+    retried.
     """
 
     statement: str
@@ -51,33 +51,33 @@ class Database(Protocol):
 
     @property
     def dialect(self) -> Dialect:
-        """How this database spells a record filter."""
+        """The database's spelling of a record filter."""
         ...
 
     @property
     def kind(self) -> str:
-        """`sqlite` or `postgresql`: which spelling of the migrations it takes."""
+        """`sqlite` or `postgresql`: the spelling of its migrations."""
         ...
 
     async def start(self) -> None:
-        """Open the database, and make its directory; raises DatabaseUnavailable."""
+        """Open the database, and create its directory; raise DatabaseUnavailable."""
         ...
 
     async def close(self) -> None:
-        """Let go of the database."""
+        """Close every connection."""
         ...
 
     async def read(self, statement: str, *values: Value) -> list[Row]:
-        """The rows of a statement that changes nothing; sees every transaction that has ended."""
+        """Return the rows of a statement that changes nothing; it reads every committed transaction."""
         ...
 
     async def write(self, *steps: Step) -> None:
-        """Take all of these steps, in this order and in one transaction, or none of them.
+        """Run all steps, in this order and in one transaction, or none of them.
 
-        Raises what a step raises otherwise, AlreadyThere, ParentGone, DatabaseUnavailable, and InDoubt.
+        Raises the exceptions of the steps, AlreadyThere, ParentGone, DatabaseUnavailable, and InDoubt.
         """
         ...
 
     async def script(self, statements: str) -> None:
-        """Several statements without parameters, in a transaction of their own; raises DatabaseUnavailable."""
+        """Run several statements without parameters, in a transaction of their own; raise DatabaseUnavailable."""
         ...

@@ -1,4 +1,4 @@
-"""SQL dialects: what SQLite and PostgreSQL spell differently."""
+"""SQL dialects: the differences between SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a database spells what the expression needs.
+    """A database's spelling of the parts of a filter.
 
     `parameter` takes a number, `same` two expressions that may be NULL, `holds` two that may not, `elements` a
     parameter that holds a JSON list, `shared` the parameters of an attribute's name and of a JSON list of values.

@@ -1,4 +1,4 @@
-"""Bringing a table of records up to date: numbered migrations, each applied once and never altered afterwards."""
+"""Schema migrations: numbered changes of a table of records, each applied once and never altered afterwards."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ class Migration:
 
     @property
     def checksum(self) -> str:
-        """Of the template, so that it can be told whether what was applied is what is known."""
+        """The checksum of the template, to compare an applied migration with the known one."""
         return hashlib.sha256(self.template.encode()).hexdigest()
 
 
 def check_name(table: str) -> None:
-    """Raise ValueError for what may not become part of a statement as the name of a table."""
+    """Raise ValueError for a name of a table that may not become part of a statement."""
     if not _NAME.fullmatch(table):
         raise ValueError("a table's name is at most 40 letters, digits and `_`, and no digit comes first")
 
 
 def migrations(kind: str) -> list[Migration]:
-    """All that there are for that kind of database, in their order."""
+    """Return all migrations for that kind of database, in their order."""
     found = []
     for file in (files("server.storage") / "migrations").iterdir():
         named = _FILE.fullmatch(file.name)
@@ -64,10 +64,10 @@ def migrations(kind: str) -> list[Migration]:
 
 
 async def bring_up_to_date(database: Database, table: str, parent: str | None = None) -> None:
-    """Make the table of records, or change it to what this version needs; safe in several processes at once.
+    """Create the table of records, or migrate it to this version; safe in several processes at once.
 
-    Records belong to those of the table `parent`, where there is one, and go with them. Raises DatabaseUnavailable,
-    and SchemaMismatch for a table that a newer or another version made.
+    Records belong to those of the table `parent`, where there is one, and are deleted with them. Raises
+    DatabaseUnavailable, and SchemaMismatch for a table that a newer or another version made.
     """
     for name in filter(None, (table, parent)):
         check_name(name)
@@ -96,7 +96,7 @@ async def _apply(database: Database, migration: Migration, table: str, reference
         f"('{table}', {migration.number}, '{migration.checksum}', {int(time.time())});"
     )
     try:
-        # The note comes first: of several processes, one gets past it.
+        # The migration is noted first: of several processes, only one succeeds in that.
         await database.script(f"{note}\n{statements}")
     except (AlreadyThere, DatabaseUnavailable):
         applied = await database.read(_APPLIED, table)

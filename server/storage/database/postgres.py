@@ -19,7 +19,7 @@ _SCRIPTS: Final = "SELECT pg_advisory_xact_lock(7289140255512)"
 """Servers that start together change the schema one after the other."""
 
 _OURS: Final = (asyncpg.CheckViolationError, asyncpg.RaiseError, asyncpg.DataError)
-"""What a check, a trigger or a value raises: a fault of this server, which trying again won't mend."""
+"""The errors of checks, triggers and values: faults of this server, which a retry doesn't mend."""
 
 _LOST: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 _UNANSWERED: Final = (
@@ -58,7 +58,7 @@ class PostgresDatabase:
     async def start(self) -> None:
         """Connect; raises DatabaseUnavailable."""
         with _reported():
-            # A pool that is to keep some connections makes them again by itself, and logs the address where it can't.
+            # A pool with a minimum reconnects on its own, and logs the address where it can't.
             self._pool = await asyncpg.create_pool(
                 self._url,
                 min_size=0,
@@ -76,15 +76,15 @@ class PostgresDatabase:
             await self._pool.close()
 
     async def read(self, statement: str, *values: Value) -> list[Row]:
-        """The rows of a statement that changes nothing; raises DatabaseUnavailable."""
+        """Return the rows of a statement that changes nothing; raise DatabaseUnavailable."""
         async with self._connected() as connection:
             return await connection.run(statement, *values)
 
     async def write(self, *steps: Step) -> None:
-        """A transaction on a connection of its own."""
+        """Run a transaction on a connection of its own."""
         async with self._connected() as connection:
             if len(steps) == 1:
-                # One statement takes effect as a whole by itself, in one round trip in place of three.
+                # A single statement is atomic, in one round trip in place of three.
                 await connection.take(steps[0], alone=True)
                 return
             async with connection.transaction():
@@ -150,7 +150,7 @@ class _Connection:
             try:
                 yield
             except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError):
-                # What is left of the connection would let whoever takes it next wait for nothing.
+                # The next user of this connection would wait for an answer that never comes.
                 self._connection.terminate()
                 raise
 
@@ -160,18 +160,18 @@ async def _set_up(connection: Any) -> None:
 
 
 async def _as_it_is(_connection: Any) -> None:
-    """Nothing that is done with a connection outlives its transaction, so that its next user needs no round trip."""
+    """Return the connection unchanged: its state ends with each transaction, so that no reset costs a round trip."""
 
 
 @lru_cache(maxsize=1024)
 def spelled(statement: str) -> str:
-    """The statement with PostgreSQL's parameters."""
+    """Return the statement with PostgreSQL's parameters."""
     return _PARAMETER.sub(r"$\1", statement)
 
 
 @contextmanager
 def _reported(*, final: bool = False) -> Iterator[None]:
-    """Turns what asyncpg raises into what a database may raise; `final` is what makes a change for good."""
+    """Translate asyncpg's exceptions to those of the interface; `final` says that the block commits a change."""
     try:
         yield
     except asyncpg.UniqueViolationError:
@@ -181,6 +181,6 @@ def _reported(*, final: bool = False) -> Iterator[None]:
     except _OURS:
         raise
     except _LOST as error:
-        # The texts of such errors may hold addresses and values; what kind it is says enough.
+        # The messages of such errors may hold addresses and values; their kind is enough.
         kind = InDoubt if final and isinstance(error, _UNANSWERED) else DatabaseUnavailable
         raise kind(f"the records in PostgreSQL can't be used ({type(error).__name__})") from None

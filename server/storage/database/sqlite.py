@@ -29,7 +29,7 @@ _BROKEN_RULES: Final[Mapping[str, Callable[[], Exception]]] = {
 
 
 class SqliteDatabase:
-    """The file at `path`: one connection writes, others read beside it (write-ahead log)."""
+    """The file at `path`: one connection writes, others read concurrently (write-ahead log)."""
 
     kind: Final = "sqlite"
     dialect: Final[Dialect] = SQLITE
@@ -41,7 +41,7 @@ class SqliteDatabase:
         self._writer: aiosqlite.Connection | None = None
 
     async def start(self) -> None:
-        """Open the file, which is made for its owner alone if there is none; raises DatabaseUnavailable."""
+        """Open the file, created for its owner only if missing; raise DatabaseUnavailable."""
         try:
             await self._open()
         except BaseException as fault:
@@ -57,14 +57,14 @@ class SqliteDatabase:
         await self._writing.close()
 
     async def read(self, statement: str, *values: Value) -> list[Row]:
-        """The rows of a statement that changes nothing; raises DatabaseUnavailable."""
+        """Return the rows of a statement that changes nothing; raise DatabaseUnavailable."""
         try:
             return await self._reading.do(Step(statement, values))
         except (sqlite3.Error, OSError) as error:
             raise self._told(error) from None
 
     async def write(self, *steps: Step) -> None:
-        """A transaction, which may be that of others who write at the same time: a savepoint of its own is in it."""
+        """Run the steps in a savepoint, in a transaction that concurrent writes may share."""
         try:
             await self._writing.do(*steps)
         except (sqlite3.Error, OSError) as error:
@@ -82,7 +82,7 @@ class SqliteDatabase:
         self._path.touch(mode=0o600)
         self._check_access()
         self._writer = await _set_up(await self._writing.connect())
-        # A power failure may take the last second with it, and nothing else does; a killed process loses nothing.
+        # Only a power failure may lose the last second; a killed process loses nothing.
         await self._writer.execute_fetchall("PRAGMA synchronous = NORMAL")
         for _ in range(_READERS):
             reader = await _set_up(await self._reading.connect())
@@ -99,9 +99,9 @@ class SqliteDatabase:
         return self._writer
 
     def _told(self, error: sqlite3.Error | OSError) -> Exception:
-        """What a database may raise, for what SQLite raised."""
+        """Return the interface's exception for one of SQLite's."""
         if isinstance(error, sqlite3.IntegrityError):
-            # A check or a trigger is a fault of ours, which trying again won't mend.
+            # A failed check or trigger is a fault of the server, which a retry doesn't mend.
             return _BROKEN_RULES.get(error.sqlite_errorname, lambda: error)()
         reason = error.strerror if isinstance(error, OSError) else error
         return DatabaseUnavailable(f"the records in `{self._path}` can't be used: {reason}")
@@ -114,9 +114,9 @@ async def _set_up(connection: aiosqlite.Connection) -> aiosqlite.Connection:
 
 
 async def _begin_log(connection: aiosqlite.Connection) -> None:
-    """Have changes written to a log first, beside which others can read.
+    """Switch to the write-ahead log, so that others can read during a write.
 
-    Of several processes that start together on one file, SQLite refuses all but one, and lets none of them wait.
+    Of several processes that start together on one file, SQLite refuses all but one without waiting.
     """
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:

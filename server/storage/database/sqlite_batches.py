@@ -1,7 +1,7 @@
-"""What waits for an SQLite file is done together: one call to a connection's thread, one transaction.
+"""Batches of work on an SQLite file: one call to a connection's thread, one transaction.
 
 A call to the thread costs more than most statements, and so does a transaction. Each write has a savepoint of its own,
-so that one that fails takes none of the others with it, and nobody is told of success before the transaction has ended.
+so that a failed one doesn't undo the others, and no caller learns of success before the transaction has ended.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import aiosqlite
 from server.storage.database.database import Row, Step
 
 _MOST_TOGETHER: Final = 64
-"""Pieces of work between which nobody else gets the connection, and no other process may write."""
+"""Most pieces of work in a batch, during which no other process may write."""
 
 _TURNS: Final = 3
-"""Turns of the event loop in which others can join: whose requests or decisions have just arrived are about to ask."""
+"""Turns of the event loop in which others can join, since requests that have just arrived are about to ask."""
 
 
 class _Work:
-    """Steps that are taken as a whole or not at all; the rows are those of the last one."""
+    """Steps that are run completely or not at all; the rows are those of the last one."""
 
     __slots__ = ("done", "fault", "rows", "steps")
 
@@ -37,7 +37,7 @@ class _Work:
         self.fault: BaseException | None = None
 
     def settle(self) -> None:
-        """Tell whoever waits for it, unless nobody does any more."""
+        """Set the result for the caller, unless it was cancelled."""
         if self.done.done():
             return
         if self.fault is None:
@@ -47,14 +47,14 @@ class _Work:
 
 
 class ReadJob(sqlite3.Connection):
-    """A connection whose `commit` does the work that is in `batch`, each piece by itself."""
+    """A connection whose `commit` runs the work in `batch`, each piece separately."""
 
     def __init__(self, batch: Sequence[_Work], *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.batch = batch
 
     def commit(self) -> None:
-        """Do it."""
+        """Run the batch."""
         for work in self.batch:
             try:
                 self.take(work)
@@ -62,7 +62,7 @@ class ReadJob(sqlite3.Connection):
                 work.fault = fault
 
     def take(self, work: _Work) -> None:
-        """Take its steps; raises what they raise."""
+        """Run the steps of one piece; raise what they raise."""
         for step in work.steps:
             work.rows = self.execute(step.statement, step.values).fetchall()
             if step.otherwise is not None and not work.rows:
@@ -70,10 +70,10 @@ class ReadJob(sqlite3.Connection):
 
 
 class WriteJob(ReadJob):
-    """A connection whose `commit` does the work that is in `batch` in one transaction."""
+    """A connection whose `commit` runs the work in `batch` in one transaction."""
 
     def commit(self) -> None:
-        """Do it; where the transaction can't be kept, each piece in a transaction of its own."""
+        """Run the batch; where the transaction fails, run each piece in a transaction of its own."""
         if len(self.batch) > 1:
             try:
                 self._do_together()
@@ -86,7 +86,7 @@ class WriteJob(ReadJob):
             self._do_alone(work)
 
     def executescript(self, sql_script: str) -> sqlite3.Cursor:
-        """The same as ever, but for what is undone where a statement fails."""
+        """Run the script, and undo all of it if a statement fails."""
         try:
             return super().executescript(sql_script)
         except BaseException:
@@ -94,11 +94,11 @@ class WriteJob(ReadJob):
             raise
 
     def _do_together(self) -> None:
-        """Raises whatever makes an end of the transaction."""
+        """Run the batch in one transaction; raise what ends the transaction."""
         try:
             self.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as fault:
-            # Each would wait for its turn as long, and in vain.
+            # Each piece would wait as long for the lock, and fail.
             for work in self.batch:
                 work.fault = fault
             return
@@ -126,13 +126,13 @@ class WriteJob(ReadJob):
             self._undo()
 
     def _undo(self) -> None:
-        # Where nothing was begun, or a full disk has ended it already, there is nothing to end.
+        # Without a transaction, or after a full disk has ended it, there is nothing to roll back.
         with suppress(sqlite3.Error):
             self.execute("ROLLBACK")
 
 
 class SqliteBatches:
-    """Work for connections of one kind to the file at `path`, in the order in which it comes."""
+    """Work for connections of one kind to the file at `path`, in the order of its arrival."""
 
     def __init__(self, kind: type[ReadJob], path: Path, busy_seconds: float) -> None:
         self._connecting = partial(aiosqlite.connect, path, isolation_level=None, timeout=busy_seconds)
@@ -143,14 +143,14 @@ class SqliteBatches:
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def connect(self) -> aiosqlite.Connection:
-        """A further connection, which is this object's to close."""
+        """Return a further connection, which this object closes."""
         batch: list[_Work] = []
         connection = await self._connecting(factory=partial(self._kind, batch))
         self._free.append((connection, batch))
         return connection
 
     async def close(self) -> None:
-        """Finish what waits, and close the connections."""
+        """Finish the waiting work, and close the connections."""
         while self._under_way:
             await asyncio.wait(self._under_way)
         connections, self._free = self._free, []
@@ -158,7 +158,7 @@ class SqliteBatches:
             await connection.close()
 
     async def do(self, *steps: Step) -> list[Row]:
-        """The rows of the last step, once all of them have been taken; raises what one of them raises."""
+        """Return the rows of the last step, once all of them have run; raise what one of them raises."""
         if not (self._free or self._under_way):
             raise RuntimeError("a database is used before it is started")
         work = _Work(steps, asyncio.get_running_loop().create_future())
@@ -177,7 +177,7 @@ class SqliteBatches:
             self._starting = False
             while self._waiting:
                 taken, self._waiting = self._waiting[:_MOST_TOGETHER], self._waiting[_MOST_TOGETHER:]
-                # Whoever has gone away meanwhile wants nothing to be done.
+                # The work of cancelled callers is dropped.
                 batch[:] = [work for work in taken if not work.done.done()]
                 await connection.commit()
                 for work in batch:

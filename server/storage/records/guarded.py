@@ -1,4 +1,4 @@
-"""The only way for a handler to reach a record: every step needs a decision, and the owner comes from the decision."""
+"""The guarded store of records: every step needs a decision, and the owner comes from the decision."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from server.storage.records.sql_filter import RowVerdict, compile_filter
 from server.storage.records.table import RecordTable, StoredRecord
 
 _TRIES: Final = 5
-"""How often a change is tried again that another request's change got ahead of."""
+"""Retries of a change that another request's change has overtaken."""
 
 _MOST_AT_ONCE: Final = 500
 """Records that are read together where each needs a question of its own."""
 
 
 class NotFound(Exception):
-    """There is no such record, or the caller may not know that there is: the two are one answer."""
+    """Raised if there is no such record, or the caller may not know of it; the two have one answer."""
 
     def __init__(self, identity: str) -> None:
         super().__init__(identity)
@@ -33,12 +33,12 @@ class NotFound(Exception):
 
 
 class Contended(Exception):
-    """Others keep changing the record; the request may be made again."""
+    """Raised if concurrent changes keep overtaking this one; the request may be retried."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordPage:
-    """A full page: as many records as were wanted, or all that there are; `has_more` is exact."""
+    """A full page: as many records as were requested, or all that there are; `has_more` is exact."""
 
     records: tuple[Record, ...]
     has_more: bool
@@ -65,29 +65,30 @@ class GuardedStore:
         return self._records.name
 
     async def permit_create(self, gate: Gate, *names: str, made: Sequence[str] = ()) -> Permit:
-        """Leave to make a record with these names, the id first, or several of which the policy can know nothing.
+        """Return a permit to create a record with these names, the id first, or several whose names aren't chosen by a
+        client.
 
         Their ids are `made`, for the decision log. Raises AccessDenied.
         """
         return await gate.permit(Action.CREATE, Resource(self._kind, names, types=self._types), made)
 
     async def create(self, permit: Permit, draft: Draft, beside: Sequence[Step] = ()) -> Record:
-        """Make the record, owned as the decision says; what is written `beside` it is in the same transaction.
+        """Create the record, owned as the decision says, in one transaction with the steps `beside`.
 
-        Raises AlreadyThere for an id that exists, whoever's it is, and ParentGone.
+        Raises AlreadyThere for an id that exists, regardless of its owner, and ParentGone.
         """
         record = self._stamped(permit, draft)
         await self._records.database.write(self._records.inserting(record), *beside)
         return record
 
     async def create_all(self, permit: Permit, drafts: Sequence[Draft]) -> list[Record]:
-        """The same for several: all of them, in their order, or none."""
+        """Create several records as `create` does: all of them, in their order, or none."""
         records = [self._stamped(permit, draft) for draft in drafts]
         await self._records.database.write(*map(self._records.inserting, records))
         return records
 
     def inserting(self, permit: Permit, draft: Draft) -> Step:
-        """What `create` does, as a step of another record's transaction."""
+        """Return the step of `create`, for another record's transaction."""
         return self._records.inserting(self._stamped(permit, draft))
 
     def _stamped(self, permit: Permit, draft: Draft) -> Record:
@@ -98,13 +99,13 @@ class GuardedStore:
         return draft.owned_by(permit.owner)
 
     async def get(self, gate: Gate, identity: str, parent: str | None = None) -> Record:
-        """The record; NotFound where there is none that the caller may read (or none of that parent)."""
+        """Return the record; raise NotFound where there is none that the caller may read (or none of that parent)."""
         return await self._held(gate, identity, parent, Action.READ)
 
     async def readable(self, gate: Gate, identities: Sequence[str]) -> dict[str, Record]:
-        """Those of the records that there are and that the caller may read, by their ids."""
+        """Return the existing records that the caller may read, by their ids."""
         found = {stored.id: stored for stored in await self._records.find_all(identities)}
-        # As many questions as ids: what is asked must not tell which of them there are.
+        # As many questions as ids: their number must not reveal which of them exist.
         asked = [
             self._resource(found[identity]) if identity in found else self._nothing(identity) for identity in identities
         ]
@@ -113,7 +114,9 @@ class GuardedStore:
         return {name: found[name].record for name in names if name in found}
 
     async def permit(self, gate: Gate, identity: str, action: Action, parent: str | None = None) -> Record:
-        """The record, once the caller may do `action` to it; raises NotFound, and AccessDenied where it may be read."""
+        """Return the record if the caller may do `action` to it; raise NotFound, or AccessDenied where it may be
+        read.
+        """
         return await self._held(gate, identity, parent, action)
 
     async def update(
@@ -140,20 +143,20 @@ class GuardedStore:
         raise Contended
 
     async def delete(self, gate: Gate, identity: str, parent: str | None = None, beside: Sequence[Step] = ()) -> Record:
-        """The record that is gone now, with what belonged to it; what is written `beside` is in the same transaction.
+        """Return the deleted record; its parts, and the steps `beside`, go in the same transaction.
 
-        Raises NotFound, AccessDenied where it may be read.
+        Raises NotFound, and AccessDenied where it may be read.
         """
         record = await self._held(gate, identity, parent, Action.DELETE)
         try:
-            # The decision was about this record. Whoever chose the same id meanwhile has made another one.
+            # The decision was about this record, not about a new one with the same id.
             await self._records.database.write(self._records.removing_this(record), *beside)
         except Overtaken:
             raise NotFound(identity) from None
         return record
 
     async def page(self, gate: Gate, page: Page) -> RecordPage:
-        """The records of the page that the caller may read, in full pages."""
+        """Return a full page of the records that the caller may read."""
         async with gate.listing(Action.READ, self._kind, self._types) as listing:
             return await self._page(listing, page)
 
@@ -161,7 +164,7 @@ class GuardedStore:
         names = None if self._names is None else self._names.table
         permitted = compile_filter(listing.permit.filter, self._records.database.dialect, names=names)
         found: list[Record] = []
-        # Long pages are read in steps, so that others are served between them.
+        # Long pages are read in steps, so that other requests are served between them.
         wanted = replace(page, limit=min(page.limit + 1, _MOST_AT_ONCE))
         while True:
             rows = await self._records.page(permitted, wanted)
@@ -169,7 +172,7 @@ class GuardedStore:
             found = [*kept, *found] if page.is_backwards else [*found, *kept]
             if len(found) > page.limit or len(rows) < wanted.limit:
                 break
-            # Or some of them were not permitted after all: go on behind the last row, in larger steps.
+            # Some rows were not permitted: continue after the last one, in larger steps.
             more = min(2 * wanted.limit, _MOST_AT_ONCE)
             if page.is_backwards:
                 wanted = replace(wanted, limit=more, before=rows[0][0])
@@ -179,7 +182,7 @@ class GuardedStore:
         return RecordPage(tuple(records), len(found) > page.limit)
 
     async def _kept(self, listing: Listing, rows: Sequence[tuple[Record, RowVerdict]]) -> list[Record]:
-        """Those of the rows that are permitted; the undecided ones are asked about together."""
+        """Return the permitted rows; the undecided ones are asked about together."""
         rows = [(record, verdict) for record, verdict in rows if self._goes_by(record)]
         undecided = [self._resource(record) for record, verdict in rows if verdict is RowVerdict.ASK]
         permits = await listing.readable(undecided) if undecided else []
@@ -195,7 +198,7 @@ class GuardedStore:
         found = await self._records.find(identity)
         if found is not None and (found.parent != parent or not self._goes_by(found)):
             found = None
-        # Of what isn't there the same is asked as of what is somebody else's: how long it takes must not tell.
+        # The same questions are asked for a missing record as for another's, so that the time doesn't reveal it.
         resource = self._nothing(identity) if found is None else self._resource(found)
         try:
             await gate.permit(action, resource)

@@ -1,8 +1,8 @@
-"""The statement of a list: the newest or oldest records of one table that are permitted, as an index has them.
+"""SQL for lists: the newest or oldest permitted records of one table, in the order of an index.
 
-A list must cost what its page costs, however many records of others there are. Left to itself, a database answers
-`mine or nobody's, newest first` by sorting all of mine, or by walking through everybody's. So each alternative of a
-filter is asked for on its own, in its order and to its limit, and the records are taken from what that finds.
+The cost of a list must depend on its page only, however many records of others there are. For "mine or unowned, newest
+first" a database would sort all of mine, or walk through everyone's. So each alternative of a filter is a subquery with
+its own order and limit, and the page is taken from their results.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from server.storage.records.record import Page
 
 _AGE: Final = "ordering + 0"
-"""What the index of all records by age is made of. Who orders by `ordering` itself can't be led to walk through all of
-them in search of somebody's."""
+"""The expression in the index of all records by age. A statement that orders by `ordering` itself can't use that index
+to walk through all records in search of one owner's."""
 
 _BY_PARENT: Final = {
-    # Where most records are of one parent, SQLite would think that those of each other one are most records too.
+    # Where most records have one parent, SQLite expects the same of every other parent.
     "sqlite": ' INDEXED BY "{}_by_parent"',
     "postgresql": "",
 }
 _AMONG: Final = {
     "sqlite": "id IN ({})",
-    # An array, whose length PostgreSQL guesses to be small: it then takes each row by its id.
+    # An array, which PostgreSQL expects to be small, so that it fetches each row by its id.
     "postgresql": "id = ANY (ARRAY({}))",
 }
 _LABELLED: Final = {
@@ -37,15 +37,15 @@ _LABELLED: Final = {
 
 
 def statement_of(kind: str, table: str, columns: str, permitted: SqlFilter, page: Page) -> tuple[str, list[Value]]:
-    """The statement for that kind of database, and the values to bind; its last column is the filter's verdict.
+    """Return the statement for that kind of database, and the values to bind; its last column is the filter's verdict.
 
-    `table` and `columns` become part of it as they are.
+    `table` and `columns` become part of it unquoted.
     """
     values: list[Value] = [*permitted.parameters]
     candidates = permitted.candidates if page.parent is None else ()
     age = "ordering" if page.parent is not None or candidates else _AGE
     where = _narrowed(kind, page, age, values)
-    # Said so that no index looks like the right one for it: the one to use is that of the parent, or of a candidate.
+    # Written so that no index fits it: the index of the parent, or of a candidate, must be used.
     where.append(f"({permitted.condition}) IS TRUE")
     direction = "DESC" if page.newest_first is not page.is_backwards else "ASC"
     end = f"ORDER BY {age} {direction}, id {direction} LIMIT {_bound(page.limit, values)}"
@@ -63,8 +63,8 @@ def statement_of(kind: str, table: str, columns: str, permitted: SqlFilter, page
 
 
 def _narrowed(kind: str, page: Page, age: str, values: list[Value]) -> list[str]:
-    """What must hold of a record besides that it is permitted; what is bound goes to `values`."""
-    # Likewise out of the sight of indexes.
+    """Return the conditions on a record other than its permission; values to bind are added to `values`."""
+    # Also written so that no index fits it.
     where = [f"COALESCE(expires_at > {_bound(int(time.time()), values)}, TRUE)"]
     if page.parent is not None:
         where.append(f"parent = {_bound(page.parent, values)}")

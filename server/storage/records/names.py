@@ -1,4 +1,4 @@
-"""Records that go by several names: how these are kept with a record, so that rules about any of them find it."""
+"""Names of records that have several, stored with each record so that rules about any of them apply."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from dataclasses import dataclass
 from typing import Final
 
 NAME_END: Final = "\x1f"
-"""What stands around each name in a facet, and in no name."""
+"""The separator around each name in a facet; no name contains it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordNames:
-    """The records of a table go by the names in their facets, the first of which is the id.
+    """The names of a table's records, stored in their facets; the first one is the id.
 
     `table` has a row for each name: its id is the name, its parent the record. While one of its names is in `taken`, a
-    record is not served, and is like one that isn't there.
+    record is not served, as if it didn't exist.
     """
 
     table: str
     taken: Container[str]
 
     def of(self, facet: str) -> tuple[str, ...]:
-        """The names of a record that has this facet; none if it is not served."""
+        """Return the names in a record's facet; none if the record is not served."""
         names = tuple(facet[1:-1].split(NAME_END))
         return () if any(name in self.taken for name in names) else names
 
 
 def facet_of(names: Iterable[str]) -> str:
-    """The facet that says so; raises ValueError for what is no name."""
+    """Return the facet for these names; raise ValueError for an invalid name."""
     parts = [*names]
     if any(NAME_END in part for part in parts):
         raise ValueError("a name holds what separates names")

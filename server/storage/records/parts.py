@@ -1,4 +1,4 @@
-"""What belongs to records but is too much to be read with each of them: numbered parts in a table beside theirs."""
+"""Parts of records that are too large to be read with each record: numbered rows in a table beside theirs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from server.storage.records.table import RecordTable
 class RecordParts:
     """The parts of records, each a body under a number from 1 on; the records' ids hold no `/`.
 
-    They come in a transaction with a change of their record, never change, and go with it. They have no owner: whoever
-    reads them shows the record, which the guarded store gives to those alone who may have it.
+    They are created in a transaction with a change of their record, never change, and are deleted with it. They have no
+    owner: a caller gets them only after the guarded store has permitted the record.
     """
 
     def __init__(self, records: RecordTable) -> None:
@@ -26,18 +26,18 @@ class RecordParts:
         self._downwards = f"{part} > ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"
 
     def adding(self, identity: str, number: int, body: Mapping[str, Any]) -> Step:
-        """A further part of the record of that id; raises AlreadyThere, and ParentGone."""
+        """Return the step that adds a part to the record; it raises AlreadyThere, and ParentGone."""
         return self._records.inserting(Draft(_key(identity, number), body, parent=identity).owned_by(None))
 
     async def get(self, record: Record, number: int) -> Json | None:
-        """That part of the record; None if there is none."""
+        """Return that part of the record; None if there is none."""
         found = await self._read(self._find, _key(record.id, number))
         return found[0][1] if found else None
 
     async def page(
         self, record: Record, limit: int, *, after: int | None, newest_first: bool
     ) -> list[tuple[int, Json]]:
-        """Up to `limit` parts with their numbers, those behind `after` in the order wanted."""
+        """Return up to `limit` parts with their numbers, those after `after` in the order requested."""
         low, high = f"{record.id}/", f"{record.id}0"
         if newest_first:
             return await self._read(self._downwards, low, high if after is None else _key(record.id, after), limit)
@@ -49,5 +49,5 @@ class RecordParts:
 
 
 def _key(identity: str, number: int) -> str:
-    """Ids of one record's parts sort by their numbers; behind `/` comes `0`."""
+    """Return the id of a part; ids of one record's parts sort by number, between `/` and `0`."""
     return f"{identity}/{number:09}"

@@ -35,9 +35,9 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What is to become a record: everything but its owner, which only a decision knows, and its age.
+    """A record before it is created: everything but its owner, which only a decision determines, and its age.
 
-    `lifetime` is how many seconds it exists; None is for good.
+    `lifetime` is its lifetime in seconds; None is unlimited.
     """
 
     id: str
@@ -47,7 +47,7 @@ class Draft:
     lifetime: int | None = None
 
     def owned_by(self, owner: Principal | None) -> Record:
-        """The record that it becomes now."""
+        """Return the new record with that owner."""
         ordering = next_ordering()
         created_at = ordering // 1_000_000
         return Record(
@@ -80,7 +80,7 @@ class Page:
 
     @property
     def is_backwards(self) -> bool:
-        """True if it is the records next to `before` that are wanted."""
+        """True if the page ends before the record `before`."""
         return self.before is not None and self.after is None
 
 
@@ -88,7 +88,7 @@ _last_ordering = 0
 
 
 def next_ordering() -> int:
-    """Microseconds since 1970, each greater than the last of this process."""
+    """Return microseconds since 1970, greater than every earlier value of this process."""
     global _last_ordering
     _last_ordering = max(_last_ordering + 1, time.time_ns() // 1000)
     return _last_ordering

@@ -1,8 +1,8 @@
-"""Clauses of the policy engine as one SQL expression, so that a list holds what a question about each record permits.
+"""SQL for the policy's record filters, so that a list holds what a question about each record permits.
 
 The expression is `CASE WHEN … THEN … ELSE 'deny' END` over the columns `id`, `owner_principal`, `owner_issuer`,
-`access_attributes` (JSON text: attribute → list of values) and `origin`. Whatever comes from the policy or the caller
-is a bound parameter. Every comparison is true or false and never NULL, which under a negation would pass for "no".
+`access_attributes` (JSON text: attribute → list of values) and `origin`. Every value from the policy or the caller is a
+bound parameter. Every comparison is true or false and never NULL, which under a negation would count as "no".
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from server.storage.records.names import NAME_END
 
 
 class RowVerdict(StrEnum):
-    """What the expression says of a row; `ask` where only a question about that record tells."""
+    """The expression's value for a row; `ask` where only a question about that record decides."""
 
     PERMIT = "permit"
     DENY = "deny"
@@ -59,10 +59,10 @@ class SqlFilter:
 def compile_filter(
     record_filter: RecordFilter, dialect: Dialect, first_parameter: int = 1, *, names: str | None = None
 ) -> SqlFilter:
-    """The filter in SQL; its parameters are numbered from `first_parameter` on.
+    """Return the filter in SQL; its parameters are numbered from `first_parameter` on.
 
-    A record goes by its `id`; or, where `names` is the (checked) name of a table, by all the names in its `facet`,
-    which are in that table too (`server.storage.records.names`): what a rule says of one of them holds for the record.
+    A record's name is its `id`; or, where `names` is the (checked) name of a table, all the names in its `facet`, which
+    are in that table too (`server.storage.records.names`): a rule about one of them applies to the record.
     """
     clauses = list(_reached(record_filter.clauses))
     branches, otherwise = _branches(clauses)
@@ -81,7 +81,7 @@ def compile_filter(
 
 
 def _reached(clauses: Iterable[Clause]) -> Iterator[Clause]:
-    """The clauses up to the first one that applies to every row."""
+    """Return the clauses up to the first one that applies to every row."""
     for clause in clauses:
         yield clause
         if not clause.where:
@@ -92,9 +92,9 @@ Branch = tuple[tuple[Atom, ...], RowVerdict]
 
 
 def _branches(clauses: Iterable[Clause]) -> tuple[list[Branch], RowVerdict]:
-    """What to test in turn, with what then follows, and what follows where no test holds."""
+    """Return the tests in turn, each with its verdict, and the verdict where no test holds."""
     tests: list[tuple[tuple[Atom, ...], Effect, RowVerdict]] = []
-    # Clauses that may apply to any row: whatever differs from their effect is a question from then on.
+    # After a clause that may apply to any row, every other effect needs a question.
     doubts: set[RowVerdict] = set()
     otherwise = RowVerdict.DENY
     for clause in clauses:
@@ -117,11 +117,11 @@ def _doubted(verdict: RowVerdict, doubts: set[RowVerdict]) -> RowVerdict:
 def _needed(
     tests: list[tuple[tuple[Atom, ...], Effect, RowVerdict]], otherwise: RowVerdict
 ) -> tuple[list[Branch], RowVerdict]:
-    """The tests on which something depends, seen from the last one."""
+    """Return the tests on which the result depends, in reverse order."""
     branches: list[Branch] = []
     later = {otherwise}
     for known, effect, verdict in reversed(tests):
-        # Whether an undecided clause applies makes no difference where everything after it says the same.
+        # An undecided clause makes no difference where everything after it has the same effect.
         settled = _VERDICTS[effect] if later == {_VERDICTS[effect]} else verdict
         if later != {settled}:
             branches.append((known, settled))
@@ -130,7 +130,7 @@ def _needed(
 
 
 class _Parameters:
-    """The values to bind, each once; a value's number is its place, counted from `first`."""
+    """The values to bind, each once; a value's number is its position, counted from `first`."""
 
     def __init__(self, dialect: Dialect, first: int, names: str | None) -> None:
         self.dialect = dialect
@@ -139,16 +139,16 @@ class _Parameters:
         self._first = first
 
     def text(self, value: str) -> str:
-        """The placeholder of a text."""
+        """Return the placeholder of a text."""
         return self.dialect.parameter.format(self.values.setdefault(value, self._first + len(self.values)))
 
     def texts(self, values: Iterable[str]) -> str:
-        """The placeholder of a list of texts, as JSON: however many there are, they are one parameter."""
+        """Return the placeholder of a list of texts, bound as one JSON parameter."""
         return self.text(json.dumps(list(values), ensure_ascii=False))
 
     def among_names(self, text: str, end: str) -> str:
-        """Return whether a name of the record begins so, with `end` behind it."""
-        # No name holds what stands around one, so what holds it is the beginning of none.
+        """Return an expression: a name of the record begins with the text, followed by `end`."""
+        # No name contains the separator, so that a text with one begins no name.
         return "1 = 0" if NAME_END in text else self.dialect.holds.format("facet", self.text(NAME_END + text + end))
 
 
@@ -158,7 +158,7 @@ def _condition(where: Iterable[Atom], parameters: _Parameters) -> str:
 
 
 def _test(fact: Fact, parameters: _Parameters) -> str:
-    """An expression that is true or false for every row, in parentheses."""
+    """Return an expression that is true or false for every row, in parentheses."""
     same = parameters.dialect.same
     match fact:
         case NameIs(name):
@@ -185,7 +185,7 @@ def _test(fact: Fact, parameters: _Parameters) -> str:
 
 
 def _candidates(clauses: Iterable[Clause], parameters: _Parameters) -> tuple[str, ...]:
-    """Conditions on indexed columns, one of which holds for every row to which a permit may apply; () if unknown."""
+    """Return conditions on indexed columns, one of which holds for every row that a permit may reach; () if unknown."""
     facts = [_indexed(clause) for clause in clauses if clause.effect is Effect.PERMIT]
     if None in facts:
         return ()
@@ -197,10 +197,10 @@ def _candidates(clauses: Iterable[Clause], parameters: _Parameters) -> tuple[str
                 owner, vouching = parameters.text(identity), parameters.text(issuer)
                 terms.append(f"(owner_principal = {owner} AND owner_issuer = {vouching})")
             case Unowned():
-                # Whoever vouches for nobody is nobody too; said so, the index has these rows by their age.
+                # Without an owner there is no issuer either; with this test, the index has these rows by age.
                 terms.append("(owner_principal IS NULL AND owner_issuer IS NULL)")
             case FromConfig():
-                # Not bound: PostgreSQL must see that the index of these rows has all of them.
+                # Not bound: PostgreSQL must recognize that the partial index covers these rows.
                 terms.append(f"origin = '{Origin.CONFIG.value}'")
     return tuple(terms)
 
@@ -213,7 +213,7 @@ def _called(names: Iterable[str], parameters: _Parameters) -> str:
 
 
 def _indexed(clause: Clause) -> Fact | None:
-    """The fact of a clause that leaves the fewest rows, among those that an index answers."""
+    """Return the fact of a clause that leaves the fewest rows, among those that an index answers."""
     facts = {type(atom.fact): atom.fact for atom in clause.where if atom.holds}
     return next((facts[kind] for kind in (NameIs, OwnerIs, FromConfig, Unowned) if kind in facts), None)
 

@@ -1,4 +1,4 @@
-"""Records in one table: what one is, and the statements that reach it. Nothing here asks the policy: `guarded` does."""
+"""The table of records: rows and the statements for them, without access checks, which `guarded` makes."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _COLUMNS: Final = (
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _MOST_AT_ONCE: Final = 500
 _AT_A_TIME: Final = 256 * 1024
-"""Characters of bodies that are read before others have their turn."""
+"""Characters of bodies that are parsed before the event loop serves others."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
-    """A row as it was found: what a question about it needs, and the record once the answer is yes.
+    """A row as read: the columns that a question needs, and the record, which is parsed after a permit only.
 
-    What the record holds is read no earlier: how long that takes would tell a stranger that it is there.
+    The time to parse a body would reveal to a caller without access that the record exists.
     """
 
     row: Row
@@ -44,29 +44,29 @@ class StoredRecord:
 
     @property
     def parent(self) -> str | None:
-        """The id of the record that it belongs to."""
+        """The id of the record's parent."""
         parent: str | None = self.row[1]
         return parent
 
     @property
     def origin(self) -> Origin:
-        """Where it comes from."""
+        """The record's origin."""
         return Origin(self.row[7])
 
     @property
     def facet(self) -> str:
-        """What lists of its kind can be narrowed by."""
+        """The value that lists of its kind can be narrowed by."""
         facet: str = self.row[8]
         return facet
 
     @property
     def record(self) -> Record:
-        """All of it."""
+        """Return the whole record."""
         return _record(self.row, self.owner)
 
 
 class RecordTable:
-    """The table `name` of a database; `server.storage.database.migrate.check_name` says which names there are."""
+    """The table `name` of a database; `server.storage.database.migrate.check_name` defines valid names."""
 
     def __init__(self, database: Database, name: str) -> None:
         check_name(name)
@@ -87,18 +87,18 @@ class RecordTable:
         self._expired = f'SELECT id FROM "{name}" WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2'  # noqa: S608 - likewise
 
     async def is_empty(self) -> bool:
-        """Return whether there is no record at all."""
+        """Return whether the table has no record."""
         return not await self.database.read(self._any)
 
     async def find(self, identity: str) -> StoredRecord | None:
-        """The row of that id."""
+        """Return the row of that id."""
         if not _is_possible(identity):
             return None
         rows = await self.database.read(self._find, identity)
         return _stored(rows[0]) if rows and _lasts(rows[0]) else None
 
     async def find_all(self, identities: Sequence[str]) -> list[StoredRecord]:
-        """The rows of those ids that there are, in no order; a record whose time is over is none."""
+        """Return the rows of those ids that exist, in no order; an expired record counts as missing."""
         wanted = [*filter(_is_possible, dict.fromkeys(identities))]
         found: list[Row] = []
         for first in range(0, len(wanted), _MOST_AT_ONCE):
@@ -108,32 +108,34 @@ class RecordTable:
         return [_stored(row) for row in found if _lasts(row)]
 
     def inserting(self, record: Record) -> Step:
-        """Has the record from then on; raises AlreadyThere, and ParentGone."""
+        """Return the step that inserts the record; it raises AlreadyThere, and ParentGone."""
         return Step(self._insert, _values(record))
 
     def changing(self, record: Record, body: Json, facet: str, expires_at: int | None) -> Step:
-        """Makes it the next version of the record; raises Overtaken if that has changed or gone since it was read."""
+        """Return the step that stores the next version; it raises Overtaken if the record has changed since it was
+        read.
+        """
         values = (record.id, _encoded(body), _labels(body), facet, expires_at, record.version, record.ordering)
         return Step(self._change, values, Overtaken())
 
     def removing(self, identity: str, *, otherwise: Exception | None = None) -> Step:
-        """Removes the record, with what belongs to it; raises `otherwise` if it isn't there."""
+        """Return the step that deletes the record and its parts; it raises `otherwise` if there is none."""
         return Step(self._remove, (identity,), otherwise)
 
     def removing_this(self, record: Record) -> Step:
-        """Removes this very record, and not another one that has got its id since; raises Overtaken."""
+        """Return the step that deletes this record, not a later one with its id; it raises Overtaken."""
         return Step(self._remove_this, (record.id, record.ordering), Overtaken())
 
     def removing_expired(self, identity: str, now: int) -> Step:
-        """Removes a record whose time is over; raises Overtaken if there is none."""
+        """Return the step that deletes an expired record; it raises Overtaken if there is none."""
         return Step(self._remove_expired, (identity, now), Overtaken())
 
     async def expired(self, now: int, limit: int) -> list[str]:
-        """The ids of records whose time is over."""
+        """Return the ids of expired records."""
         return [row[0] for row in await self.database.read(self._expired, now, limit)]
 
     async def page(self, permitted: SqlFilter, page: Page) -> list[tuple[Record, RowVerdict]]:
-        """Up to `page.limit` records that are permitted or need a question of their own, in the page's order."""
+        """Return up to `page.limit` records that are permitted or need a question, in the page's order."""
         if page.facet is not None and not _is_possible(page.facet):
             return []
         statement, values = statement_of(self.database.kind, self.name, _COLUMNS, permitted, page)
@@ -168,7 +170,7 @@ def _values(record: Record) -> tuple[Value, ...]:
 
 
 def _is_possible(identity: str) -> bool:
-    """PostgreSQL knows no NUL, so no record is called so anywhere."""
+    """Return whether an id can exist: PostgreSQL's texts can't hold NUL, so that none is stored anywhere."""
     return "\0" not in identity
 
 
@@ -177,7 +179,7 @@ def _stored(row: Row) -> StoredRecord:
 
 
 def _lasts(row: Row) -> bool:
-    """Return whether the time of the record in it is not over."""
+    """Return whether the row's record has not expired."""
     expires_at: int | None = row[9]
     return expires_at is None or expires_at > int(time.time())
 
@@ -205,7 +207,7 @@ def _owner(identity: str | None, issuer: str, attributes: str) -> Principal | No
 
 
 def _labels(body: Mapping[str, Any]) -> str:
-    """What lists can be narrowed by, on its own: a body may be megabytes that nobody wants to look through."""
+    """Return the labels that lists can be narrowed by, apart from the body, which may be megabytes long."""
     return _encoded(body.get("metadata") or {})
 
 
