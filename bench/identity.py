@@ -47,7 +47,7 @@ class _RefusesAll:
 
 
 async def measured(folder: Path) -> list[tuple[str, float, str]]:
-    """Yield each measurement: its name, its value, and the unit with its goal."""
+    """Return each measurement: its name, its value, and the unit with its goal."""
     tokens = make(forgeries=64)
     (folder / "jwks.json").write_bytes(tokens.jwks)
     known = OAuth2Authenticator(OAuth2Settings((folder / "jwks.json").as_uri(), ISSUER, AUDIENCE))

@@ -78,7 +78,7 @@ def report(stacks: Stacks, milliseconds: float) -> str:
 
 
 def _table(share: str, what: str, counted: Counter[str], whole: int, milliseconds: float) -> Iterator[str]:
-    """Return the most frequent entries of `whole` samples, for each of which a request took `milliseconds`."""
+    """Yield the most frequent entries of `whole` samples, for each of which a request took `milliseconds`."""
     yield f"{share:>7}  {'ms':>7}  {what}"
     for name, count in counted.most_common(_SHOWN):
         yield f"{count / whole:7.1%}  {count * milliseconds:7.4f}  {name}"

@@ -116,7 +116,7 @@ def _decisions(results: Results) -> Iterator[str]:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Return the lines of a table."""
+    """Yield the lines of a table."""
     whole = [head, *rows]
     widths = [max(len(row[column]) for row in whole) for column in range(len(head))]
     for index, row in enumerate(whole):

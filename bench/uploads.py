@@ -37,8 +37,9 @@ _PAUSE: Final = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:
-    """What `count` uploads at once, of `size` MB each, did: MB a second, the MB by which the server's memory grew, and
-    the seconds that each `/v1/health` took meanwhile, in order of their length.
+    """The results of `count` concurrent uploads of `size` MB each.
+
+    MB a second, the MB by which the server's memory grew, and the seconds for each `/v1/health` during them, sorted.
     """
 
     count: int
@@ -104,7 +105,7 @@ def _apart(work: Callable[..., None], *given: object) -> Iterator[BaseProcess]:
 
 
 def _watched(port: int, uploading: BaseProcess) -> Iterator[float]:
-    """Return the seconds for each `/v1/health`, requested until the other process has ended."""
+    """Yield the seconds for each `/v1/health`, requested until the other process has ended."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         while uploading.is_alive():
             began = time.perf_counter()

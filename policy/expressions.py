@@ -126,7 +126,7 @@ def _literal_start(items: _Items) -> str:
 
 
 def _literal_starts(items: _Items) -> list[tuple[str, bool]]:
-    """Yield each start of a match, and whether the match may continue with what follows `items`."""
+    """Return each start of a match, and whether the match may continue with what follows `items`."""
     found = [("", True)]
     for operation, argument in items:
         if str(argument) in _STARTS:

@@ -40,14 +40,14 @@ class ServedRoute:
 
 
 def _records(path: str, kind: str, one: str, methods: str) -> Iterator[ServedRoute]:
-    """Return the routes of a collection at `path` whose members have the parameter `one`."""
+    """Yield the routes of a collection at `path` whose members have the parameter `one`."""
     actions = {"GET": _READ, "POST": _UPDATE, "PUT": _UPDATE, "DELETE": _DELETE}
     for method in methods.split():
         yield ServedRoute(method, f"{path}/{{{one}}}", ((actions[method], kind),))
 
 
 def _registry(path: str, kind: str) -> Iterator[ServedRoute]:
-    """Return the four routes of one kind of the registry."""
+    """Yield the four routes of one kind of the registry."""
     one = "model_id" if kind == "model" else "identifier"
     yield ServedRoute("GET", path, ((_READ, kind),))
     yield ServedRoute("POST", path, ((_CREATE, kind), *(((_READ, "provider"),) if kind == "model" else ())))

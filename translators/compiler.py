@@ -43,7 +43,7 @@ class Bundle:
 
     @cached_property
     def archive(self) -> bytes:
-        """Return the bundle as the gzipped tar that OPA reads."""
+        """The bundle as the gzipped tar that OPA reads."""
         buffer = io.BytesIO()
         with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as zipped, tarfile.open(fileobj=zipped, mode="w") as tar:
             for path, content in self.files.items():
@@ -87,7 +87,7 @@ def compile_policies(policies: PolicySet, guardrails: Mapping[str, bytes] | None
 def _packages(
     access: tuple[CompiledRule, ...], routes: tuple[CompiledRule, ...], limits: tuple[CompiledRule, ...]
 ) -> list[tuple[str, str, tuple[CompiledRule, ...]]]:
-    """Yield the name, title and rules of each generated package; without limits there is none for them."""
+    """Return the name, title and rules of each generated package; without limits there is none for them."""
     packages = [("access", "Access rules", access), ("routes", "Route rules", routes)]
     return [*packages, ("limits", "Limits of the quota", limits)] if limits else packages
 

@@ -110,6 +110,6 @@ def _report_routes(policies: PolicySet, places: Places, findings: Findings) -> _
 def _written(
     policies: PolicySet, routes: Places | None = None, access: Places | None = None, limits: Places | None = None
 ) -> Written:
-    """Yield the rules whose places in the file are known, with these places."""
+    """Return the rules whose places in the file are known, with these places."""
     sections = ((policies.routes, routes), (policies.access, access), (policies.limits, limits))
     return [(rule, places) for rules, places in sections if places for rule in rules or ()]

@@ -120,7 +120,7 @@ def _missing(path: PathPattern, methods: Sequence[str], closed: frozenset[Ask]) 
 
 
 def _opened(routes: Sequence[RouteRule]) -> Iterator[Ask]:
-    """Return every action and type that the permitted routes may ask for."""
+    """Yield every action and type that the permitted routes may ask for."""
     for rule in routes:
         if rule.effect is Effect.PERMIT:
             for route in routes_of_rule(rule):

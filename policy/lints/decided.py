@@ -117,7 +117,7 @@ class _Earlier:
         return all((verb, _ALWAYS) in decided for verb in all_verbs)
 
     def _fitting(self, near: Sequence[Key], facts: frozenset[Fact]) -> list[tuple[str, _Rule]]:
-        """Yield the rules at these places that have a case which follows from `facts`, each with one of its verbs."""
+        """Return the rules at these places that have a case which follows from `facts`, each with one of its verbs."""
         return [
             (verb, rule)
             for key in near

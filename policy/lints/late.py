@@ -102,7 +102,7 @@ class LateForbids:
         return found if wider and all(other.effect is Effect.PERMIT for other in found) else []
 
     def _scalars_of_paths(self, rule: _Rule, late: Sequence[tuple[Place, ...]]) -> Iterator[Scalar]:
-        """Return the places in the file of the paths that make these groups of places."""
+        """Yield the places in the file of the paths that make these groups of places."""
         if not isinstance(rule, RouteRule):
             return
         valid = [
@@ -155,7 +155,7 @@ class _LaterPermits:
 
 
 def _subjects(rule: _Rule, tables: Tables) -> Iterator[str | None]:
-    """Return the beginnings of a rule's subjects: types, or paths; None if they may be anything."""
+    """Yield the beginnings of a rule's subjects: types, or paths; None if they may be anything."""
     if isinstance(rule, AccessRule):
         yield _RECORD if isinstance(rule.resource, EveryRecord) else type_of(rule.resource, tables)
         return

@@ -65,7 +65,7 @@ def spellings(kind: str, tables: Tables) -> tuple[str, ...]:
 
 
 def routes_of(path: PathPattern, methods: Sequence[str] = ()) -> list[ServedRoute]:
-    """Yield the routes of the server that `path` may match with one of `methods`; no methods means every method."""
+    """Return the routes of the server that `path` may match with one of `methods`; no methods means every method."""
     return [served for served in SERVED if (not methods or served.method in methods) and may_match(path, served.path)]
 
 

@@ -183,7 +183,7 @@ def _report(rule: AccessRule, known: _Known, forbids: _Forbids, places: Places, 
 def _opened(
     rule: AccessRule, forbids: _Forbids, actions: Collection[Action], kinds: Sequence[str]
 ) -> dict[Action, list[AccessRule]]:
-    """Yield the actions that the rule opens for everyone on some of `kinds`, each with the rules that make
+    """Return the actions that the rule opens for everyone on some of `kinds`, each with the rules that make
     exceptions.
     """
     opened: dict[Action, list[AccessRule]] = {}

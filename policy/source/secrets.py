@@ -96,7 +96,7 @@ def secret_places(text: str) -> Places:
 
 
 def _guessed(line: str) -> Iterator[tuple[int, int]]:
-    """Return the columns of possible secrets in a line that couldn't be parsed."""
+    """Yield the columns of possible secrets in a line that couldn't be parsed."""
     for written in _BY_LINE.finditer(line):
         if written["certain"] is None and is_secret(written["key"], written["open"] or ""):
             if written["closed"] is None:
@@ -106,7 +106,7 @@ def _guessed(line: str) -> Iterator[tuple[int, int]]:
 
 
 def hidden_in_addresses(line: str) -> Iterator[tuple[int, int]]:
-    """Return the columns of user names, passwords, queries and fragments in the addresses of a line."""
+    """Yield the columns of user names, passwords, queries and fragments in the addresses of a line."""
     for found in _ADDRESS.finditer(line):
         start, address = found.start(1), found[1].rstrip(",}]")
         before = max(address.rfind("@"), 0)

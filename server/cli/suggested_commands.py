@@ -33,7 +33,7 @@ _LOOPBACK: Final = (_HERE, "127.0.0.1", "::1")
 
 
 def attempts(path: Path, config: Config, host: str, port: int) -> Iterator[str]:
-    """Return the commands, for a server that listens on that address."""
+    """Yield the commands, for a server that listens on that address."""
     name = config.models[0].names[0] if config.models else "some-model"
     bearer = ""
     provider = config.server.auth.provider_config

@@ -44,13 +44,13 @@ class TraceContext:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Return the headers for a provider."""
+        """The headers for a provider."""
         headers = {"traceparent": self.traceparent, "x-request-id": self.request_id}
         return headers | {"tracestate": self.state} if self.state else headers
 
     @property
     def line(self) -> bytes:
-        """Return one header line for OPA, of hexadecimal digits only."""
+        """One header line for OPA, of hexadecimal digits only."""
         return b"traceparent: %b\r\n" % self.traceparent.encode("ascii")
 
 

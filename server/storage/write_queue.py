@@ -46,7 +46,7 @@ class QueuePlace:
         self._held = True
 
     def fill(self, write: Write, size: int) -> asyncio.Future[None]:
-        """Queue the write, `size` being its bytes; return an event that is set once it is written or given up."""
+        """Queue the write, `size` being its bytes; return a future that is done once it is written or given up."""
         if not self._held:
             raise ValueError("a place holds one write")
         self._held = False

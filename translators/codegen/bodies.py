@@ -111,7 +111,7 @@ def _subject_test(pattern: Regex, dialect: Dialect, tables: Tables) -> tuple[Tes
 
 
 def _listed_subject(start: Start, translation: Translation, tables: Tables) -> Iterator[Listing]:
-    """Return the tests that replace a pattern in lists: its type, the beginning of the subject, and the rest where
+    """Yield the tests that replace a pattern in lists: its type, the beginning of the subject, and the rest where
     needed.
 
     For a type whose subjects the pattern can't match there is no test, and its rows are never read.

@@ -109,7 +109,7 @@ def _header(package: str, title: str, code: str, *, first: bool) -> str:
 
 
 def _empty_sets(rules: Sequence[CompiledRule], *, filtered: bool) -> Iterator[str]:
-    """Return definitions of the sets that no rule fills, so that they are empty, not undefined: `permit | forbid` needs
+    """Yield definitions of the sets that no rule fills, so that they are empty, not undefined: `permit | forbid` needs
     both.
     """
     for effect in Effect:

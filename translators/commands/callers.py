@@ -78,7 +78,7 @@ def callers(policies: PolicySet, only: str | None = None) -> Callers:
 
 
 def _issuers(policies: PolicySet, only: str | None) -> Iterator[tuple[str, str]]:
-    """Return the issuers that the rules distinguish, each with its part of a label; the last one stands for all others.
+    """Yield the issuers that the rules distinguish, each with its part of a label; the last one stands for all others.
 
     Without an issuer in any rule, there is one entry for every caller.
     """
@@ -90,7 +90,7 @@ def _issuers(policies: PolicySet, only: str | None) -> Iterator[tuple[str, str]]
 
 
 def _named(policies: PolicySet, issuer: str, of: str) -> Iterator[Caller]:
-    """Return the callers that rules name, also with the values that these rules ask for."""
+    """Yield the callers that rules name, also with the values that these rules ask for."""
     rules = [rule for rule in policies.access if rule.principal is not None and rule.issuer in (None, issuer)]
     for rule in rules:
         yield Caller(f"principal {rule.principal}{of}", rule.principal, (), issuer)

@@ -154,7 +154,7 @@ def _failure(meaning: str) -> str:
 
 
 def _rule_lines(rule: CompiledRule) -> Iterator[str]:
-    """Return the rule as written in the file: its first line and the lines indented below it."""
+    """Yield the rule as written in the file: its first line and the lines indented below it."""
     path = files("policy").joinpath("default.yaml") if rule.name.startswith("default_policy") else Path(rule.span.file)
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     for number, line in enumerate(lines[rule.span.line - 1 :]):

@@ -82,7 +82,7 @@ def _told(complaint: Tree) -> str:
 
 
 def _copied(contents: Mapping[Path, str], folder: Path) -> dict[str, Path]:
-    """Yield copies with names of our own, each with its path, so that no file's name becomes an argument of a
+    """Return copies with names of our own, each with its path, so that no file's name becomes an argument of a
     command.
     """
     copies: dict[str, Path] = {}

@@ -79,7 +79,7 @@ def _never_holds_part(function: str, left: Tree, right: Tree, sight: Sight) -> I
 
 
 def _never_keys(node: Tree, sight: Sight) -> Iterator[str | None]:
-    """Return the errors in `names[input.action]`, where `names` is a set or an object."""
+    """Yield the errors in `names[input.action]`, where `names` is a set or an object."""
     head, *parts = node["value"]
     if head.get("type") != "var" or not parts:
         return
@@ -91,7 +91,7 @@ def _never_keys(node: Tree, sight: Sight) -> Iterator[str | None]:
 
 
 def _never_both(path: Path, body: list[Tree], sight: Sight) -> Iterator[tuple[Span, str]]:
-    """Return the lines of a body that compare one place with another text than an earlier line."""
+    """Yield the lines of a body that compare one place with another text than an earlier line."""
     asked: dict[tuple[str, ...], str] = {}
     for expression in body:
         terms = expression.get("terms")

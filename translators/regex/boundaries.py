@@ -77,7 +77,7 @@ class _Splitter:
         return _either([self.rest(way, before, behind) for way in self._ways(items, before, behind)])
 
     def _ways(self, items: tuple[Node, ...], before: bool, behind: bool) -> list[tuple[Node, ...]]:
-        """Yield the alternatives of the items, the first of which contains a boundary, with one layer of it
+        """Return the alternatives of the items, the first of which contains a boundary, with one layer of it
         resolved.
         """
         first, *rest = items
@@ -104,7 +104,7 @@ class _Splitter:
 
 
 def _boundaries(node: Node) -> Iterator[At]:
-    """Return the Unicode boundaries in the node."""
+    """Yield the Unicode boundaries in the node."""
     match node:
         case At(anchor) if anchor in _CONSTRUCTS:
             yield node

@@ -59,7 +59,7 @@ def _by_category(ranges: Ranges) -> Iterator[str]:
 
 
 def _atoms() -> Iterator[tuple[str, Ranges]]:
-    """Return the names of Unicode categories, with their sets in Python."""
+    """Yield the names of Unicode categories, with their sets in Python."""
     known = unicode_categories()
     alphanumeric = difference(known["WORD"], ((0x5F, 0x5F),))
     yield r"\p{Nd}", known["DIGIT"]

@@ -160,7 +160,7 @@ async def _set_up(connection: Any) -> None:
 
 
 async def _as_it_is(_connection: Any) -> None:
-    """Return the connection unchanged: its state ends with each transaction, so that no reset costs a round trip."""
+    """Leave the connection unchanged: its state ends with each transaction, so that no reset costs a round trip."""
 
 
 @lru_cache(maxsize=1024)

@@ -81,7 +81,7 @@ def compile_filter(
 
 
 def _reached(clauses: Iterable[Clause]) -> Iterator[Clause]:
-    """Return the clauses up to the first one that applies to every row."""
+    """Yield the clauses up to the first one that applies to every row."""
     for clause in clauses:
         yield clause
         if not clause.where:

@@ -61,7 +61,7 @@ class StoredRecord:
 
     @property
     def record(self) -> Record:
-        """Return the whole record."""
+        """The whole record."""
         return _record(self.row, self.owner)
 
 
