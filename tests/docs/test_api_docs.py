@@ -10,7 +10,8 @@ import httpx
 import openai
 import pytest
 
-from tests.support.route_table import CENSUS
+from policy.resource_types import TYPES, Ask
+from tests.support.route_table import ROUTES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api" / "api.md").read_text()
 BACKTICKED = re.compile(r"`([^`]+)`")
@@ -39,14 +40,26 @@ def served() -> Iterator[tuple[str, str]]:
 def test_the_page_has_every_route_and_no_other() -> None:
     routes = [route for route, _ in served()]
     assert len(routes) == len(set(routes))
-    assert set(routes) == {route.replace(":path}", "}") for route in CENSUS}
+    assert set(routes) == {route.replace(":path}", "}") for route in ROUTES}
 
 
-@pytest.mark.parametrize("route", CENSUS)
+@pytest.mark.parametrize("route", ROUTES)
 def test_a_route_is_named_with_the_resource_that_rules_name(route: str) -> None:
     resource = dict(served())[route.replace(":path}", "}")]
-    assert BACKTICKED.findall(resource)[:1] in ([], [CENSUS[route].kind], [f"{CENSUS[route].kind}::…"])
-    assert (resource == "none") is (not CENSUS[route].kind)
+    named = [word.removesuffix("::…") for word in BACKTICKED.findall(resource)]
+    assert named[:1] == [kind for _, kind in ROUTES[route].asks[:1]]
+    assert (resource == "none") is (not ROUTES[route].asks)
+    types = {word for word in named if word in TYPES}
+    beside = [asks for name, asks in asked_by_row() if name == resource]
+    assert {kind for _, kind in ROUTES[route].asks} <= types
+    assert types <= {kind for asks in beside for _, kind in asks}
+
+
+def asked_by_row() -> Iterator[tuple[str, list[Ask]]]:
+    """What the page says of the resource of each route, with all that the route asks."""
+    routes = {name.replace(":path}", "}"): route for name, route in ROUTES.items()}
+    for name, resource in served():
+        yield resource, [*routes[name].asks, *routes[name].may_ask]
 
 
 def errors() -> Iterator[tuple[int, str]]:
