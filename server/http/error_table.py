@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from server.authn import AuthenticationFailed, IdentityUnavailable
 from server.authz.contract.errors import PolicyUnavailable
 from server.authz.permit import AccessDenied, RouteDenied
+from server.background.faults import log_fault
 from server.http.errors import _SOON, ApiError, ClientGone, access_denied, internal, not_found, unauthenticated
 from server.http.even_times import Ended, EvenTimes
 from server.http.request_state import state_of
@@ -26,7 +27,6 @@ from server.quota.quota import QuotaExceeded
 from server.storage.blobs.store import BlobMissing, BlobsFull, BlobsUnavailable
 from server.storage.database.database import AlreadyThere, DatabaseUnavailable, InDoubt, ParentGone
 from server.storage.records.guarded import Contended, NotFound
-from server.telemetry.faults import log_fault
 
 _log: Final = logging.getLogger("ostiary.api")
 

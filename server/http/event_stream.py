@@ -8,13 +8,13 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from server.background.faults import log_fault
 from server.http.disconnects import WhileConnected
 from server.http.errors import ApiError, internal, provider_error
 from server.http.open_streams import OpenStreams, StreamEnded
 from server.http.request_state import state_of
 from server.http.responses import send_piece
 from server.inference.provider import DONE, ChatModel, ChatRequest, ChatStream, ProviderFailed
-from server.telemetry.faults import log_fault
 
 _HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
 

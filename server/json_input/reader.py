@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from server.background.tasks import BackgroundTasks
 from server.json_input.memory_limit import MemoryLimit
 from server.json_input.queue import FairQueue, QueueFull
 from server.json_input.strict import Document, InvalidJson, Json, Why, parse_json
@@ -51,14 +52,13 @@ class Reader:
         self.room = MemoryLimit(MAX_COMING)
         self._turns = FairQueue(PROCESSES, MAX_WAITING)
         self._idle: list[WorkerProcess] = []
-        self._ending: set[asyncio.Task[None]] = set()
+        self._ending = BackgroundTasks()
 
     async def close(self) -> None:
         """End the processes; nothing may be read any more."""
         while self._idle:
             self._end(self._idle.pop())
-        if self._ending:
-            await asyncio.wait(self._ending)
+        await self._ending.finish()
 
     async def look(self, raw: bytes, look: BodyCheck) -> Json:
         """What `look` tells of the JSON object that `raw` certainly means; raises Refused."""
@@ -99,9 +99,7 @@ class Reader:
         return None
 
     def _end(self, process: WorkerProcess) -> None:
-        task = asyncio.create_task(process.ended())
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+        self._ending.start("end of a json worker", process.ended())
 
 
 def _busy(sentence: str) -> InvalidJson:

@@ -10,6 +10,8 @@ import ssl
 from collections.abc import Callable
 from typing import Final
 
+from server.background.tasks import BackgroundTasks
+
 _TLS_SECONDS: Final = 15.0
 _OTHERS_FIRST: Final = 0.001
 _FULL_PAUSE: Final = 0.5
@@ -32,7 +34,7 @@ class Acceptor:
         self._protocol = protocol
         self._tls = tls
         self._loop = asyncio.get_running_loop()
-        self._greeting: set[asyncio.Task[None]] = set()
+        self._greeting = BackgroundTasks()
         self._closed = False
 
     def start(self) -> None:
@@ -60,9 +62,7 @@ class Acceptor:
         self._pause(_OTHERS_FIRST)
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        task = self._loop.create_task(self._greet(connection))
-        self._greeting.add(task)
-        task.add_done_callback(self._greeting.discard)
+        self._greeting.start("new connection", self._greet(connection))
 
     def _pause(self, seconds: float) -> None:
         self._loop.remove_reader(self._listener.fileno())

@@ -13,6 +13,7 @@ from json import dumps
 from typing import Final
 
 from policy.vocabulary import Anonymous, Principal
+from server.background.tasks import in_background
 from server.quota.counters import Charge, Counters, CountersUnavailable, Usage
 
 PERIODS: Final = {"minute": 60, "hour": 3600, "day": 24 * 3600}
@@ -140,12 +141,10 @@ class Quota:
     async def running(self) -> AsyncIterator[None]:
         """The store open, and swept of periods that are over; raises CountersUnavailable."""
         await self._counters.start()
-        sweeper = asyncio.create_task(self._sweep())
         try:
-            yield
+            async with in_background("quota sweep", self._sweep()):
+                yield
         finally:
-            sweeper.cancel()
-            await asyncio.wait([sweeper])
             await self._counters.close()
 
     async def _sweep(self) -> None:

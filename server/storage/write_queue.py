@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, TypeAlias
 
+from server.background.tasks import in_background
 from server.storage.database.database import AlreadyThere, DatabaseUnavailable
 
 ROOM_SECONDS: Final = 5.0
@@ -77,18 +78,18 @@ class WriteQueue:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the writers; at the end they write what is waiting, for up to `FLUSH_SECONDS`."""
-        tasks = [asyncio.create_task(self._write_all()) for _ in range(self._writers)]
-        try:
-            yield
-        finally:
+        async with in_background("write queue", *(self._write_all() for _ in range(self._writers))):
             try:
-                async with asyncio.timeout(FLUSH_SECONDS):
-                    await self._waiting.join()
-            except TimeoutError:
-                _log.error("the server ends, and stored answers that still waited for their database are lost")
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+                yield
+            finally:
+                await self._flush()
+
+    async def _flush(self) -> None:
+        try:
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self._waiting.join()
+        except TimeoutError:
+            _log.error("the server ends, and stored answers that still waited for their database are lost")
 
     async def reserve(self) -> QueuePlace:
         """Return a place; raise DatabaseUnavailable if there is none for a while."""

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from server.background.tasks import in_background
+
 Probe = Callable[[], Awaitable[str | None]]
 """Asks a dependency; returns what is wrong in one sentence, or None. What it raises counts as wrong too."""
 
@@ -190,14 +192,15 @@ class Dependencies:
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Probe on a timer, for as long as the context lasts."""
-        task = asyncio.create_task(self._watch())
         try:
-            yield
+            async with in_background("dependency watch", self._watch()):
+                yield
         finally:
-            ending = [task, *(each.looking for each in self if each.looking is not None)]
-            for each in ending:
-                each.cancel()
-            await asyncio.wait(ending)
+            looking = [each.looking for each in self if each.looking is not None]
+            for task in looking:
+                task.cancel()
+            if looking:
+                await asyncio.wait(looking)
 
     async def look(self) -> None:
         """Probe all that are due, and return when they have answered, or after `PATIENCE_SECONDS`."""

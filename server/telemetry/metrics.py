@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from threading import Lock
 from typing import Final
 
@@ -26,6 +26,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from policy.vocabulary import CONTRACT
 from server.authz.contract.errors import Failure
 from server.authz.observer import EFFECTS, Outcome, QuestionKind
+from server.background.tasks import in_background
 from server.net.protocol_errors import ProtocolError
 from server.telemetry.claim_counters import ClaimCounters
 from server.telemetry.dependencies import Dependency
@@ -163,13 +164,8 @@ class Metrics:
         if self.shared is None:
             yield
             return
-        task = asyncio.create_task(self._keep_sampling())
-        try:
+        async with in_background("metrics sampling", self._keep_sampling()):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def _keep_sampling(self) -> None:
         while True:

@@ -5,7 +5,6 @@ Little is imported here: OPA gets ready while the rest of the server is read.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from server.authz.opa.runtime_directory import RuntimeDirectory
 from server.authz.opa.transport import OpaTransport, TcpAddress, UnixAddress
 from server.authz.pdp import PolicyDecisionPoint
 from server.authz.readiness import AuthenticationMode, ReadinessProbe, watch
+from server.background.tasks import in_background
 from server.config import Config, OpaConfig
 
 Ready: TypeAlias = Callable[[], Awaitable[None]]
@@ -98,16 +98,12 @@ async def engine_at_work(plan: Plan, own: OwnOpa | None) -> AsyncIterator[Ready]
 
 @asynccontextmanager
 async def watched(plan: Plan, probe: ReadinessProbe) -> AsyncIterator[None]:
-    """Keep looking at somebody else's OPA, as each process that asks it has to: it may come, go and change."""
+    """Watch an OPA that the operator runs, which may come, go and change; each process that asks it has to."""
     if isinstance(plan.opa, UnixAddress):
         yield
         return
-    watching = asyncio.create_task(watch(probe, f"{plan.opa.authority_host}:{plan.opa.port}"))
-    try:
+    async with in_background("opa watch", watch(probe, f"{plan.opa.authority_host}:{plan.opa.port}")):
         yield
-    finally:
-        watching.cancel()
-        await asyncio.wait([watching])
 
 
 async def _at_once() -> None:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from server.api.files.blob_leases import BlobLeases
+from server.background.tasks import in_background
 from server.storage.blobs.store import Blobs, BlobsUnavailable
 from server.storage.database.database import DatabaseUnavailable, Overtaken
 from server.storage.records.table import RecordTable
@@ -47,14 +48,9 @@ class FileSweeper:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """The janitor at work, for as long as the context lasts."""
-        task = asyncio.create_task(self._sweep_for_ever())
-        try:
+        """Sweep for as long as the context lasts."""
+        async with in_background("file sweep", self._sweep_for_ever()):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def _sweep_for_ever(self) -> None:
         while True:

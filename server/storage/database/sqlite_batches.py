@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import aiosqlite
 
+from server.background.tasks import BackgroundTasks
 from server.storage.database.database import Row, Step
 
 _MOST_TOGETHER: Final = 64
@@ -140,7 +141,7 @@ class SqliteBatches:
         self._free: list[tuple[aiosqlite.Connection, list[_Work]]] = []
         self._waiting: list[_Work] = []
         self._starting = False
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way = BackgroundTasks()
 
     async def connect(self) -> aiosqlite.Connection:
         """Return a further connection, which this object closes."""
@@ -151,8 +152,7 @@ class SqliteBatches:
 
     async def close(self) -> None:
         """Finish the waiting work, and close the connections."""
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        await self._under_way.finish()
         connections, self._free = self._free, []
         for connection, _ in connections:
             await connection.close()
@@ -165,9 +165,7 @@ class SqliteBatches:
         self._waiting.append(work)
         if self._free and not self._starting:
             self._starting = True
-            task = asyncio.create_task(self._do_waiting(*self._free.pop()))
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            self._under_way.start("database batch", self._do_waiting(*self._free.pop()))
         return await work.done
 
     async def _do_waiting(self, connection: aiosqlite.Connection, batch: list[_Work]) -> None:
