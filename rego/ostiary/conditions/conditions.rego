@@ -1,6 +1,6 @@
 # METADATA
 # title: Conditions
-# description: What the conditions of a rule mean. The compiler calls these; it never spells them out again.
+# description: The meaning of each condition of a rule. Generated rules call these and never repeat them.
 # schemas:
 #   - input: schema.input
 package ostiary.conditions
@@ -19,16 +19,16 @@ has_value(value, attribute) if value in input.principal.attributes[attribute]
 # METADATA
 # title: Authentication isn't configured
 # description: >-
-#   The bundle says so, and nobody is named. A request without a token while authentication is configured never
-#   takes this path.
+#   The bundle says so, and the principal is null. A request without a token while authentication is configured never
+#   gets this far.
 authentication_off if {
 	data.ostiary.settings.authentication == "off"
 	is_null(input.principal)
 }
 
 # METADATA
-# title: The resource's owner, as a rule sees it
-# description: For a create, the owner is the caller to be.
+# title: The resource's owner in a condition
+# description: For a create, the owner is the caller.
 owner := input.principal if {
 	input.action == "create"
 	is_object(input.principal)

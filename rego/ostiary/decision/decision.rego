@@ -87,7 +87,7 @@ public_route if {
 }
 
 # METADATA
-# title: Which limit of the quota the server must keep
+# title: The quota's limit that the server must keep
 # description: The first of `server.quota.limits` that applies, by its place in the list; none where none applies.
 default limits := []
 
@@ -96,7 +96,7 @@ limits := [{"id": "use_limit", "limit": min(data.ostiary.limits.permit)}] if {
 }
 
 # METADATA
-# title: What the server must do with a permitted create
+# title: The obligations of a permitted create
 default obligations := []
 
 obligations := [{"id": "stamp_owner", "owner": input.principal}] if {
@@ -105,7 +105,7 @@ obligations := [{"id": "stamp_owner", "owner": input.principal}] if {
 }
 
 # METADATA
-# title: An answer that a forbid determined
+# title: An answer determined by a forbid
 # description: >-
 #   It goes with the settings of the rule: its name, source and description. For a permit the same stands in the rules
 #   above, since a call of a function costs as much there as the whole choice of a rule.
@@ -116,14 +116,14 @@ permitted(reason) := object.union(undetermined, {"effect": "permit", "reason": r
 denied(reason) := object.union(undetermined, {"effect": "deny", "reason": reason})
 
 # METADATA
-# title: What a security team's own Rego denies, whatever the rules permit
+# title: Denials by a security team's own Rego, which override every permit
 # description: >-
 #   A guardrail is `deny contains {"reason": "…"} if {…}` in the package `ostiary.guardrails`. In the bundle its head
-#   says where it stands: `deny["frozen.rego:8"] contains …`. Whatever it contains denies, an object or not.
+#   states its place: `deny["frozen.rego:8"] contains …`. Any element denies, an object or not.
 vetoes := elements(data.ostiary.guardrails.deny)
 
 # METADATA
-# title: Each element of what denies, with its place
+# title: Each denial with its place
 elements(deny) := {[place, element] |
 	some place, denied in deny
 	some element in denied
@@ -132,7 +132,7 @@ elements(deny) := {[place, element] |
 } else := {["guardrails", element] | some element in deny}
 
 # METADATA
-# title: What guardrails deny of the route
+# title: The denials of the route
 # description: >-
 #   A route is judged as if it were asked about alone: a denial of the resource must not show in the answer about the
 #   route.
@@ -141,7 +141,7 @@ route_vetoes := found if {
 }
 
 # METADATA
-# title: What guardrails deny of the resource
+# title: The denials of the resource
 # description: >-
 #   A table of records may have two names. It is judged under each of them, so that a guardrail may know it by either.
 resource_vetoes := vetoes | {veto |

@@ -24,8 +24,8 @@ decided["clauses"] := array.concat(guards, clauses) if {
 }
 
 # METADATA
-# title: Somebody, or explicitly nobody, asks about records of a type that is stored
-# description: What is to be created isn't stored.
+# title: A principal, or an explicit null, asks about records of a stored type
+# description: A record that is about to be created isn't stored.
 well_formed if {
 	input.action in {"read", "update", "delete"}
 	is_string(input.type)
@@ -46,7 +46,7 @@ caller if {
 caller if is_null(input.principal)
 
 # METADATA
-# title: Guardrails judge each record by itself
+# title: Guardrails judge each record separately
 guards := [] if {
 	settings.guardrails == "absent"
 } else := [{"rule": "guardrails", "effect": "forbid", "where": [records.undecided]}]
@@ -64,8 +64,8 @@ permits := {[index, "permit", left(tests)] | some [index, tests] in access.permi
 forbids := {[index, "forbid", left(tests)] | some [index, tests] in access.forbid_where}
 
 # METADATA
-# title: What is left to know about the record, without what the question has decided
-# description: Undefined if one of the tests can't hold, and then the rule has nothing to say.
+# title: The facts about the record that the question doesn't decide
+# description: Undefined if one of the tests can't hold, so that the rule doesn't apply.
 left(tests) := [fact | some fact in facts; is_object(fact)] if {
 	facts := [records.fact(test) | some test in tests]
 	not impossible(facts)

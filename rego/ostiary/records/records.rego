@@ -11,7 +11,7 @@ package ostiary.records
 import data.ostiary.conditions
 
 # METADATA
-# title: What a test of a rule says of the record
+# title: The result of a rule's test for the record
 # description: Rules for lists write their tests by name. The server refuses a fact of no known form.
 default fact(_) := {"fact": "unknown", "holds": true}
 
@@ -59,7 +59,7 @@ spellings contains concat("", [type, "::"]) if some type in input.types
 spellings contains "vector_db::" if input.type == "vector_store"
 
 # METADATA
-# title: What only the question about the record itself tells
+# title: A fact that only a question about the record itself decides
 # description: A regular expression on its name, which databases spell in ways of their own.
 undecided := {"fact": "undecided", "holds": true}
 

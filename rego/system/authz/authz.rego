@@ -1,13 +1,13 @@
 # METADATA
-# title: Who may ask OPA what, over TCP
+# title: Access to OPA's API over TCP
 # description: >-
-#   Loaded from local disk beside the bundle, never from inside it, so that whoever can change the bundle still can't
-#   unlock OPA. On the private Unix socket of `ostiary run` the file system is the lock, and this isn't loaded. The
+#   Loaded from local disk, never from the bundle, so that write access to the bundle doesn't give access to OPA's API.
+#   On the private Unix socket of `ostiary run` the file system restricts access, and this isn't loaded. The
 #   tokens come from a local data file: `{"ostiary_tokens": {"server": "…", "operator": "…"}}`.
 package system.authz
 
 # METADATA
-# title: Nothing that isn't named here
+# title: Deny every request by default
 default allow := false
 
 # METADATA
@@ -26,7 +26,7 @@ entrypoints := {
 }
 
 # METADATA
-# title: Health, for whoever probes
+# title: Health, for every client
 allow if {
 	input.method == "GET"
 	input.path == ["health"]

@@ -1,5 +1,5 @@
 # METADATA
-# title: What OPA's own decision log leaves out
+# title: The fields that OPA's own decision log leaves out
 # description: >-
 #   Attributes say more about people than a log of decisions needs. The server's own decision log, which is the
 #   authoritative one, doesn't hold them either. `input` is the log event; the question is `input.input`.
@@ -26,7 +26,7 @@ mask contains sprintf("/input/questions/%d/resource/owner/attributes", [place]) 
 mask contains sprintf("/result/%d/resource/obligations", [place]) if some place, _ in input.input.questions
 
 # METADATA
-# title: What the clauses of a list compare, which repeats the caller's attributes
+# title: The values that clauses of a list compare, which repeat the caller's attributes
 mask contains sprintf("/result/clauses/%d/where/%d/values", [place, fact]) if {
 	some place, clause in input.result.clauses
 	some fact, compared in clause.where
