@@ -19,6 +19,8 @@ from tests.support.recording_provider import Listening
 from tests.support.serving import Address, serving
 from tests.support.unsafe_policy import UnsafePermitAll
 
+pytestmark = pytest.mark.usefixtures("nothing_asked")
+
 CHAT = "/v1/chat/completions"
 MESSAGES = b'"messages":[{"role":"user","content":"hi"}]'
 PAD = b'"pad":"' + b"x" * LARGE + b'",'
@@ -26,25 +28,9 @@ SIZES = pytest.mark.parametrize("pad", [b"", PAD], ids=["small", "large"])
 
 
 @pytest.fixture(scope="module")
-def enforcement() -> UnsafePermitAll:
-    return UnsafePermitAll()
-
-
-@pytest.fixture(scope="module")
-def provider() -> Listening:
-    return Listening()
-
-
-@pytest.fixture(scope="module")
 def address(enforcement: UnsafePermitAll, provider: Listening) -> Iterator[Address]:
     with serving(house(enforcement=enforcement, providers={"echo": provider})) as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def _forget(enforcement: UnsafePermitAll, provider: Listening) -> None:
-    enforcement.asked.clear()
-    provider.asked.clear()
 
 
 @SIZES

@@ -24,11 +24,6 @@ BY_ID = [
 ]
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def postgres(request: pytest.FixtureRequest) -> str | None:
-    return None if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
-
-
 @pytest.fixture(scope="module")
 def kept(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory, postgres: str | None) -> Iterator[Chatting]:
     with chatting(opa_binary, tmp_path_factory.mktemp("chats"), postgres) as running:

@@ -16,11 +16,6 @@ from tests.support.serving import like_any_other
 CALL = {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"}
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def postgres(request: pytest.FixtureRequest) -> str | None:
-    return None if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
-
-
 @pytest.fixture(scope="module")
 def talk(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory, postgres: str | None) -> Iterator[Talking]:
     with talking(opa_binary, tmp_path_factory.mktemp("talk"), postgres) as running:

@@ -15,11 +15,6 @@ NOWHERE = "file-" + "0" * 48
 BY_ID = [("GET", ""), ("HEAD", ""), ("GET", "/content"), ("HEAD", "/content"), ("DELETE", "")]
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def postgres(request: pytest.FixtureRequest) -> str | None:
-    return None if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
-
-
 @pytest.fixture(scope="module")
 def kept(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory, postgres: str | None) -> Iterator[Keeping]:
     with keeping(opa_binary, tmp_path_factory.mktemp("files"), postgres) as running:

@@ -39,11 +39,6 @@ KIND = f"multipart/form-data; boundary={BOUNDARY}"
 CONTENT = b"z" * 190_000
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def postgres(request: pytest.FixtureRequest) -> str | None:
-    return None if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
-
-
 @pytest.fixture(autouse=True, scope="module")
 def restless_janitor() -> Iterator[None]:
     """The janitor looks all the time."""

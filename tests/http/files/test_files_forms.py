@@ -10,7 +10,7 @@ import pytest
 
 from server.http.multipart import LONGEST_HEADER, MOST_HEADERS
 from tests.support.callers import ALICE, BOB, READER
-from tests.support.files_server import BOUNDARY, FILES, Keeping, field, file, form_of, keeping, parts_of, unchanged
+from tests.support.files_server import BOUNDARY, FILES, Keeping, field, file, form_of, keeping, parts_of
 from tests.support.serving import Answer, parsed
 
 MOST = 200_000
@@ -22,13 +22,6 @@ ANCHOR, SECONDS = "expires_after[anchor]", "expires_after[seconds]"
 def kept(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeping]:
     with keeping(opa_binary, tmp_path_factory.mktemp("attacks")) as running:
         yield running
-
-
-@pytest.fixture
-def clean(kept: Keeping) -> Iterator[Keeping]:
-    """The server, of which nothing may be left that was not there before."""
-    with unchanged(kept):
-        yield kept
 
 
 def refused(answer: Answer, status: int, param: str | None = None, code: str | None = None) -> None:

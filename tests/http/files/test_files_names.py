@@ -8,20 +8,13 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.support.files_server import Keeping, form_of, keeping, unchanged
+from tests.support.files_server import Keeping, form_of, keeping
 
 
 @pytest.fixture(scope="module")
 def kept(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeping]:
     with keeping(opa_binary, tmp_path_factory.mktemp("names")) as running:
         yield running
-
-
-@pytest.fixture
-def clean(kept: Keeping) -> Iterator[Keeping]:
-    """The server, of which nothing may be left that was not there before."""
-    with unchanged(kept):
-        yield kept
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from server.api.files import upload
 from server.http import json_body, protocol
 from tests.support.callers import ALICE
-from tests.support.files_server import BOUNDARY, FILES, Keeping, form_of, keeping, unchanged, until_closed
+from tests.support.files_server import BOUNDARY, FILES, Keeping, form_of, keeping, until_closed
 from tests.support.serving import drip_until_answered, parsed
 
 MOST = 200_000
@@ -22,13 +22,6 @@ MOST = 200_000
 def kept(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeping]:
     with keeping(opa_binary, tmp_path_factory.mktemp("pace")) as running:
         yield running
-
-
-@pytest.fixture
-def clean(kept: Keeping) -> Iterator[Keeping]:
-    """The server, of which nothing may be left that was not there before."""
-    with unchanged(kept):
-        yield kept
 
 
 def begun(kept: Keeping, sent: bytes) -> socket.socket:

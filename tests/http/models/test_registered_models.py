@@ -19,11 +19,6 @@ ONE_PROVIDER = CONFIG.replace("      - {provider_id: inner, provider_type: inlin
 OF_ECHO = "[{model_id: open, provider_id: echo, provider_model_id: open-1}]"
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def postgres(request: pytest.FixtureRequest) -> str | None:
-    return None if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
-
-
 @pytest.fixture(scope="module")
 def kept(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory, postgres: str | None) -> Iterator[Registry]:
     with registry(opa_binary, tmp_path_factory.mktemp("models"), postgres) as running:

@@ -96,11 +96,6 @@ class Routed:
 
 
 @pytest.fixture(scope="module")
-def enforcement() -> UnsafePermitAll:
-    return UnsafePermitAll()
-
-
-@pytest.fixture(scope="module")
 def routed() -> Routed:
     return Routed()
 

@@ -4,35 +4,19 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from server.http import json_body, protocol
-from tests.support.application import house
-from tests.support.serving import Address, drip_until_answered, parsed, serving
+from tests.support.serving import Address, drip_until_answered, parsed
 from tests.support.unsafe_policy import UnsafePermitAll
+
+pytestmark = pytest.mark.usefixtures("nothing_asked")
 
 POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 HEALTH = b"GET /v1/health HTTP/1.1\r\nHost: a\r\n\r\n"
 FLOOD = 20_000_000
-
-
-@pytest.fixture(scope="module")
-def enforcement() -> UnsafePermitAll:
-    return UnsafePermitAll()
-
-
-@pytest.fixture(scope="module")
-def address(enforcement: UnsafePermitAll) -> Iterator[Address]:
-    with serving(house(enforcement=enforcement)) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def _forget(enforcement: UnsafePermitAll) -> None:
-    enforcement.asked.clear()
 
 
 def connect(address: Address) -> socket.socket:

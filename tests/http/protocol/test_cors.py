@@ -25,11 +25,6 @@ ANYONE = CorsPolicy(("*",), None, ("*",), ("*",), False, (), 600)
 
 
 @pytest.fixture(scope="module")
-def enforcement() -> UnsafePermitAll:
-    return UnsafePermitAll()
-
-
-@pytest.fixture(scope="module")
 def local(enforcement: UnsafePermitAll) -> Iterator[Address]:
     with serving(house(cors=CorsPolicy.localhost(), authenticator=ByToken(), enforcement=enforcement)) as running:
         yield running

@@ -13,6 +13,8 @@ from tests.support.recording_provider import Listening
 from tests.support.serving import Address, parsed, serving
 from tests.support.unsafe_policy import UnsafePermitAll
 
+pytestmark = pytest.mark.usefixtures("nothing_asked")
+
 BODY = dumps({"model": "llama", "messages": [{"role": "user", "content": "hi"}]}).encode()
 SIZE = b"%x\r\n" % len(BODY)
 POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
@@ -21,25 +23,9 @@ VERSION = b"GET /v1/version HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
-def enforcement() -> UnsafePermitAll:
-    return UnsafePermitAll()
-
-
-@pytest.fixture(scope="module")
-def provider() -> Listening:
-    return Listening()
-
-
-@pytest.fixture(scope="module")
 def address(enforcement: UnsafePermitAll, provider: Listening) -> Iterator[Address]:
     with serving(house(enforcement=enforcement, providers={"echo": provider})) as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def _forget(enforcement: UnsafePermitAll, provider: Listening) -> None:
-    enforcement.asked.clear()
-    provider.asked.clear()
 
 
 def everything(address: Address, request: bytes) -> bytes:

@@ -28,16 +28,6 @@ HEADERS = {
 
 
 @pytest.fixture(scope="module")
-def provider() -> Listening:
-    return Listening()
-
-
-@pytest.fixture(scope="module")
-def enforcement() -> UnsafePermitAll:
-    return UnsafePermitAll()
-
-
-@pytest.fixture(scope="module")
 def address(provider: Listening, enforcement: UnsafePermitAll) -> Iterator[Address]:
     cors = CorsPolicy.localhost()
     app = house(enforcement=enforcement, authenticator=ByToken(), providers={"echo": provider}, cors=cors)

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 
 import pytest
 
 from policy.vocabulary import Route
-from tests.support.application import house
-from tests.support.serving import Address, parsed, serving
+from tests.support.serving import Address, parsed
 from tests.support.unsafe_policy import UnsafePermitAll
 
+pytestmark = pytest.mark.usefixtures("nothing_asked")
+
 CHAT = b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
-
-
-@pytest.fixture(scope="module")
-def enforcement() -> UnsafePermitAll:
-    return UnsafePermitAll()
-
-
-@pytest.fixture(scope="module")
-def address(enforcement: UnsafePermitAll) -> Iterator[Address]:
-    with serving(house(enforcement=enforcement)) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def _forget(enforcement: UnsafePermitAll) -> None:
-    enforcement.asked.clear()
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from policy.vocabulary import Route
-from tests.support.application import house
-from tests.support.serving import Address, parsed, serving
+from tests.support.serving import Address, parsed
 from tests.support.unsafe_policy import UnsafePermitAll
+
+pytestmark = pytest.mark.usefixtures("nothing_asked")
 
 ROUTES = [
     "/v1/health",
@@ -22,22 +21,6 @@ ROUTES = [
     "/v1/chat/completions",
     "/v1/nothing",
 ]
-
-
-@pytest.fixture(scope="module")
-def enforcement() -> UnsafePermitAll:
-    return UnsafePermitAll()
-
-
-@pytest.fixture(scope="module")
-def address(enforcement: UnsafePermitAll) -> Iterator[Address]:
-    with serving(house(enforcement=enforcement)) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def _forget(enforcement: UnsafePermitAll) -> None:
-    enforcement.asked.clear()
 
 
 def refused(address: Address, enforcement: UnsafePermitAll, request: bytes | str) -> str:

@@ -15,11 +15,6 @@ NOBODY = "X-Nobody: 1"
 BY_NAME = ["GET", "HEAD", "DELETE"]
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def postgres(request: pytest.FixtureRequest) -> str | None:
-    return None if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
-
-
 @pytest.fixture(scope="module")
 def kept(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory, postgres: str | None) -> Iterator[Registry]:
     with registry(opa_binary, tmp_path_factory.mktemp("registry"), postgres) as running:
