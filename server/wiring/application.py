@@ -1,4 +1,4 @@
-"""Where a configuration becomes an application: the only place that names the concrete classes."""
+"""Building of the application that a configuration describes, from the concrete classes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from server.api.registry.routes import KINDS, RegistryRoutes
 from server.api.system.health import HealthRoutes
 from server.api.system.metrics import MetricsPage
 from server.api.system.providers import ProviderRoutes
-from server.app import Components, create_app
+from server.app import Components, RouteGroup, create_app
 from server.authn import Authenticator
 from server.authz.readiness import ReadinessProbe
 from server.authz.request_authorization import EnforcementPoint
@@ -61,8 +61,8 @@ def build(
     """The application that `config` describes; it opens nothing until its lifespan begins.
 
     `authenticator` is None where authentication is not configured: then every caller is anonymous. `telemetry`
-    is what the enforcement point counts in. `ending` tells the door when to take no more requests; None means never.
-    `streams` is where the streams that are being sent can be ended.
+    holds the counters of the enforcement point. `ending` is set when no more requests may be taken; None means never.
+    `streams` ends the streams that are being sent.
     """
     telemetry = measured(config) if telemetry is None else telemetry
     reader, tracing = Reader(), telemetry.tracing
@@ -93,42 +93,43 @@ def build(
         telemetry.metrics.sampling,
         dependencies.watching,
     ]
+    items = Items(stores.items, stores.conversations, stores.files, reader)
+    # Paths are compared in this order: the route of most requests comes first.
+    groups: list[RouteGroup] = [
+        ChatCompletions(catalogue, reader, streams, stores.chats),
+        HealthRoutes(probe, version("ostiary"), telemetry.tallies.never_found, dependencies),
+        *_metrics_page(config.server.auth, telemetry.metrics),
+        Models(catalogue, created=int(time.time())),
+        ProviderRoutes(entries, rules_about(config.server.auth, "provider")),
+        Files(stores.file_store, config.storage.max_file_bytes),
+        Conversations(stores.conversations, items, reader),
+        StoredChats(stores.chats, catalogue, reader),
+        PromptVersions(stores.prompts, reader),
+        ModelRegistry(catalogue, registered, inference.keys(), reader),
+        *(RegistryRoutes(kind, stores.entries[kind.type], reader) for kind in KINDS),
+    ]
     return create_app(
         Components(
+            groups=groups,
             enforcement=enforcement,
             authenticator=authenticator,
             cors=cors(config.server.cors),
-            health=HealthRoutes(probe, version("ostiary"), telemetry.tallies.never_found, dependencies),
-            models=Models(catalogue, created=int(time.time())),
-            providers=ProviderRoutes(entries, rules_about(config.server.auth, "provider")),
-            chat=ChatCompletions(catalogue, reader, streams, stores.chats),
             ending=Shutdown() if ending is None else ending,
             lifespan=Lifespan(resources),
-            admission=paid,
-            collections=(
-                Files(stores.file_store, config.storage.max_file_bytes),
-                Conversations(
-                    stores.conversations, Items(stores.items, stores.conversations, stores.files, reader), reader
-                ),
-                StoredChats(stores.chats, catalogue, reader),
-                PromptVersions(stores.prompts, reader),
-                ModelRegistry(catalogue, registered, inference.keys(), reader),
-                *(RegistryRoutes(kind, stores.entries[kind.type], reader) for kind in KINDS),
-            ),
             metrics=telemetry.metrics,
-            metrics_page=_metrics_page(config.server.auth, telemetry.metrics),
             tracing=tracing,
+            admission=paid,
         )
     )
 
 
-def _metrics_page(auth: AuthConfig, metrics: Metrics) -> MetricsPage | None:
-    """The page, where rules of the configuration say who may see it, or nobody is asked for a token.
+def _metrics_page(auth: AuthConfig, metrics: Metrics) -> list[RouteGroup]:
+    """The page, where rules of the configuration say which callers may see it, or authentication is off; else nothing.
 
-    Without rules everybody with a token may use every route, and the page would be shown to all of them.
+    Without rules, every caller with a token may use every route, and could see the page.
     """
     is_governed = auth.route_policy is not None or auth.provider_config is None
-    return MetricsPage(Exposition(metrics)) if is_governed else None
+    return [MetricsPage(Exposition(metrics))] if is_governed else []
 
 
 def _model(config: ModelConfig) -> Model:
@@ -138,7 +139,7 @@ def _model(config: ModelConfig) -> Model:
 
 
 def cors(config: bool | CorsConfig) -> Cors | None:
-    """What pages of other origins are told; None where none may call."""
+    """The CORS headers for pages of other origins; None where no other origin may call."""
     if isinstance(config, CorsConfig):
         return Cors(CorsPolicy(**config.model_dump()))
     return Cors(CorsPolicy.localhost()) if config else None

@@ -134,16 +134,18 @@ def house(
     counted = metrics or Metrics("1.2.3")
     return create_app(
         Components(
+            groups=[
+                ChatCompletions(catalogue, reader, streams or OpenStreams(), nothing_stored()),
+                HealthRoutes(AlwaysReady(), "1.2.3", list, Dependencies()),
+                MetricsPage(Exposition(counted)),
+                Models(catalogue, CREATED),
+                ProviderRoutes(entries, ()),
+            ],
             enforcement=enforcement or UnsafePermitAll(),
             authenticator=authenticator,
             cors=None if cors is None else Cors(cors),
-            health=HealthRoutes(AlwaysReady(), "1.2.3", list, Dependencies()),
-            models=Models(catalogue, CREATED),
-            providers=ProviderRoutes(entries, ()),
-            chat=ChatCompletions(catalogue, reader, streams or OpenStreams(), nothing_stored()),
             ending=Shutdown(),
             lifespan=lifespan,
             metrics=counted,
-            metrics_page=MetricsPage(Exposition(counted)),
         )
     )

@@ -7,12 +7,14 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
+from policy.vocabulary import Action, type_of_record
 from server.api.chat.body import ChatBody
 from server.api.chat.recording import RecordingChat
 from server.api.chat.store import Chat, Chats, new_answer_id
 from server.api.chat.token_budget import cost_of, metered, reader_of
 from server.api.models.catalogue import Catalogue
 from server.api.models.routes import find_model
+from server.http.api_route import ApiRoute, AskingRoute
 from server.http.disconnects import WhileConnected
 from server.http.errors import invalid, provider_error
 from server.http.event_stream import EventStream
@@ -35,6 +37,19 @@ class ChatCompletions:
         self._chats = chats
         self._reader = reader
         self._streams = streams
+
+    def routes(self) -> list[ApiRoute]:
+        """The route that makes chat completions."""
+        return [
+            AskingRoute(
+                "/v1/chat/completions",
+                self.create,
+                asks=[(Action.READ, "model")],
+                may_ask=[(Action.CREATE, type_of_record("chat_completions"))],
+                methods=["POST"],
+                name="chat.completions.create",
+            )
+        ]
 
     async def create(self, request: Request) -> Response:
         """One completion, whole or streamed."""

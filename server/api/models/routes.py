@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from json import dumps
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from policy.vocabulary import Action
 from server.api.models.catalogue import Catalogue, ProviderGone
 from server.api.models.model import Model
 from server.api.models.pages import Part
 from server.authz.request_authorization import Gate
+from server.http.api_route import ApiRoute, AskingRoute
 from server.http.errors import ApiError, model_not_found
 from server.http.pagination import list_of, list_query
 from server.http.request_state import gate_of
@@ -33,6 +36,14 @@ class Models:
         self._catalogue = catalogue
         # Nothing that is shown depends on the caller, only whether it is.
         self._shown = {model.name: model_object(model, created) for model in catalogue.configured}
+
+    def routes(self) -> Sequence[ApiRoute]:
+        """The routes that show models."""
+        asks = [(Action.READ, "model")]
+        return [
+            AskingRoute("/v1/models", self.list, asks=asks, name="models.list"),
+            AskingRoute("/v1/models/{model_id:path}", self.retrieve, asks=asks, name="models.retrieve"),
+        ]
 
     async def list(self, request: Request) -> Response:
         """A page of them."""

@@ -11,10 +11,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from policy.vocabulary import Origin, Resource
+from policy.vocabulary import Action, Origin, Resource
 from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.readiness import Readiness, ReadinessProbe
 from server.authz.request_authorization import Gate
+from server.http.api_route import ROUTE_ALONE, ApiRoute, AskingRoute
 from server.http.request_state import gate_of
 from server.telemetry.dependencies import Dependencies, Finding, State
 
@@ -35,6 +36,20 @@ class HealthRoutes:
         self._version = version
         self._never_found = never_found
         self._policy: Finding | None = None
+
+    def routes(self) -> list[ApiRoute]:
+        """The routes for probes and the version."""
+        return [
+            ApiRoute("/v1/health", self.alive, asks=ROUTE_ALONE, name="health"),
+            AskingRoute(
+                "/v1/health/ready",
+                self.ready,
+                asks=ROUTE_ALONE,
+                may_ask=[(Action.READ, "provider")],
+                name="health.ready",
+            ),
+            ApiRoute("/v1/version", self.version, asks=ROUTE_ALONE, name="version"),
+        ]
 
     async def alive(self, request: Request) -> Response:
         """OK; since the route guard has asked the policy engine by now, that engine answers."""

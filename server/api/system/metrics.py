@@ -7,6 +7,7 @@ import asyncio
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.http.api_route import ROUTE_ALONE, ApiRoute
 from server.telemetry.exposition import Exposition, media_type
 
 
@@ -16,6 +17,10 @@ class MetricsPage:
     def __init__(self, exposition: Exposition) -> None:
         self._exposition = exposition
         self._coming: dict[str, asyncio.Task[bytes]] = {}
+
+    def routes(self) -> list[ApiRoute]:
+        """The route of the page."""
+        return [ApiRoute("/metrics", self.show, asks=ROUTE_ALONE, name="metrics")]
 
     async def show(self, request: Request) -> Response:
         """Everything, as text or as OpenMetrics, whichever the client likes better.

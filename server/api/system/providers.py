@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from policy.vocabulary import Action, Origin, Resource
 from server.authz.permit import AccessDenied, Permit
+from server.http.api_route import ApiRoute, AskingRoute
 from server.http.errors import ApiError
 from server.http.request_state import gate_of
 from server.inference.provider import Provider
@@ -54,6 +55,14 @@ class ProviderRoutes:
         """`about_providers` are the names of the rules about providers alone, such as `access_policy[3]`."""
         self._entries = tuple(entries)
         self._about_providers = about_providers
+
+    def routes(self) -> Sequence[ApiRoute]:
+        """The routes that show providers."""
+        asks = [(Action.READ, "provider")]
+        return [
+            ApiRoute("/v1/providers", self.list, asks=asks, name="providers.list"),
+            AskingRoute("/v1/providers/{provider_id}", self.retrieve, asks=asks, name="providers.retrieve"),
+        ]
 
     async def list(self, request: Request) -> Response:
         """All that the caller may read."""
