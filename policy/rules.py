@@ -99,7 +99,7 @@ class IsUnowned:
 
 @dataclass(frozen=True, slots=True)
 class IsFromConfig:
-    """`resource is from config`: the configuration defines it; nobody created it over HTTP."""
+    """`resource is from config`: the configuration defines it, no request created it."""
 
 
 @dataclass(frozen=True, slots=True)

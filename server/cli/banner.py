@@ -41,8 +41,10 @@ _WIDTH: Final = 116
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """How many rules there are (of routes: None without a `route_policy`) and how many guardrails, what the access
-    policy is called, the directory of the Rego, and the OPA that reads it (None: somebody else's).
+    """The policies in force.
+
+    The number of rules (of routes: None without a `route_policy`) and of guardrails, the access policy's name, the
+    directory of the Rego, and the OPA that reads it (None: an external one).
     """
 
     access_rules: int

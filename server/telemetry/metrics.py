@@ -180,5 +180,5 @@ class Metrics:
     def openmetrics(self) -> bytes:
         """Return OpenMetrics 1.0.0; reads files, so not for the event loop."""
         self.sample()
-        text: bytes = generate_openmetrics(self._exposed)  # type: ignore[no-untyped-call]  # likewise
+        text: bytes = generate_openmetrics(self._exposed)  # type: ignore[no-untyped-call]  # as above
         return text

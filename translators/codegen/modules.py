@@ -16,7 +16,7 @@ RULES_PER_FILE = 2000
 """OPA reads files side by side, but for each of them it goes through all the rules of the package."""
 
 _LAW: Final = ("conditions", "subject")
-"""The packages of the law that generated rules call."""
+"""The built-in packages that generated rules call."""
 
 
 @dataclass(frozen=True, slots=True)

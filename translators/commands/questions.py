@@ -15,7 +15,7 @@ from policy.tables import Tables
 from policy.vocabulary import RECORD_PREFIX, Action
 
 Question = dict[str, Any]
-"""The `input` of the law's entrypoint; see `rego/schemas/input.json`."""
+"""The `input` of the Rego entrypoint; see `rego/schemas/input.json`."""
 
 
 @dataclass(frozen=True, slots=True)

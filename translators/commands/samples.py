@@ -36,7 +36,7 @@ _LONGEST_COMPARED: Final = 64
 """Longest text that is held against a regular expression which it wasn't made for: Python may take exponential time."""
 
 Named = tuple[str, str]
-"""The type of a resource, as the law knows it, and its name."""
+"""The canonical type of a resource, and its name."""
 
 Sample = TypeVar("Sample")
 

@@ -18,7 +18,7 @@ Modules = Mapping[Path, Tree]
 _DENY: Final = "deny"
 _FORM: Final = 'write `deny contains {"reason": "…"} if {…}`'
 _LAW_PACKAGES: Final = ("conditions", "subject")
-"""What guardrails may ask of the law. More of it would ask the guardrails in turn."""
+"""The parts of the built-in Rego that guardrails may use; others depend on the guardrails themselves."""
 
 _SCALARS: Final = ("string", "number", "boolean", "null")
 

@@ -20,7 +20,7 @@ class InDoubt(DatabaseUnavailable):
 
 
 class AlreadyThere(Exception):
-    """Raised if a record with that id exists, whoever owns it; nothing was changed."""
+    """Raised if a record with that id exists, under any owner; nothing was changed."""
 
 
 class ParentGone(Exception):

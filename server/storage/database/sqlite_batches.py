@@ -59,7 +59,7 @@ class ReadJob(sqlite3.Connection):
         for work in self.batch:
             try:
                 self.take(work)
-            except Exception as fault:  # noqa: BLE001 - told to whoever waits for it
+            except Exception as fault:  # noqa: BLE001 - raised in the waiting caller
                 work.fault = fault
 
     def take(self, work: _Work) -> None:
@@ -108,7 +108,7 @@ class WriteJob(ReadJob):
                 self.execute("SAVEPOINT work")
                 try:
                     self.take(work)
-                except Exception as fault:  # noqa: BLE001 - told to whoever waits for it
+                except Exception as fault:  # noqa: BLE001 - raised in the waiting caller
                     work.fault = fault
                     self.execute("ROLLBACK TO work")
                 self.execute("RELEASE work")
@@ -122,7 +122,7 @@ class WriteJob(ReadJob):
             self.execute("BEGIN IMMEDIATE")
             self.take(work)
             self.execute("COMMIT")
-        except Exception as fault:  # noqa: BLE001 - told to whoever waits for it
+        except Exception as fault:  # noqa: BLE001 - raised in the waiting caller
             work.fault = fault
             self._undo()
 

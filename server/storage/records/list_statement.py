@@ -56,7 +56,7 @@ def statement_of(kind: str, table: str, columns: str, permitted: SqlFilter, page
         return f"{select} WHERE {_all(*candidates, *where)} {end}", values
     parts = [f"{_all(candidate, *where)} {end}" for candidate in candidates]
     ids = " UNION ALL ".join(
-        f'SELECT id FROM (SELECT id FROM "{table}" WHERE {part}) AS part{number}'  # noqa: S608 - likewise
+        f'SELECT id FROM (SELECT id FROM "{table}" WHERE {part}) AS part{number}'  # noqa: S608 - as above
         for number, part in enumerate(parts)
     )
     return f"{select} WHERE {_AMONG[kind].format(ids)} {end}", values

@@ -75,16 +75,16 @@ class RecordTable:
         self._select = f'SELECT {_COLUMNS} FROM "{name}" WHERE id'  # noqa: S608 - a checked name
         self._find = f"{self._select} = ?1"
         places = ", ".join(f"?{number}" for number in range(1, 14))
-        self._any = f'SELECT 1 FROM "{name}" LIMIT 1'  # noqa: S608 - likewise
-        self._insert = f'INSERT INTO "{name}" ({_COLUMNS}, labels) VALUES ({places})'  # noqa: S608 - likewise
+        self._any = f'SELECT 1 FROM "{name}" LIMIT 1'  # noqa: S608 - as above
+        self._insert = f'INSERT INTO "{name}" ({_COLUMNS}, labels) VALUES ({places})'  # noqa: S608 - as above
         self._change = (
-            f'UPDATE "{name}" SET body = ?2, labels = ?3, facet = ?4, expires_at = ?5, version = version + 1 '  # noqa: S608 - likewise
+            f'UPDATE "{name}" SET body = ?2, labels = ?3, facet = ?4, expires_at = ?5, version = version + 1 '  # noqa: S608 - as above
             "WHERE id = ?1 AND ordering = ?7 AND version = ?6 RETURNING version"
         )
-        self._remove = f'DELETE FROM "{name}" WHERE id = ?1 RETURNING id'  # noqa: S608 - likewise
-        self._remove_this = f'DELETE FROM "{name}" WHERE id = ?1 AND ordering = ?2 RETURNING id'  # noqa: S608 - likewise
-        self._remove_expired = f'DELETE FROM "{name}" WHERE id = ?1 AND expires_at <= ?2 RETURNING id'  # noqa: S608 - likewise
-        self._expired = f'SELECT id FROM "{name}" WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2'  # noqa: S608 - likewise
+        self._remove = f'DELETE FROM "{name}" WHERE id = ?1 RETURNING id'  # noqa: S608 - as above
+        self._remove_this = f'DELETE FROM "{name}" WHERE id = ?1 AND ordering = ?2 RETURNING id'  # noqa: S608 - as above
+        self._remove_expired = f'DELETE FROM "{name}" WHERE id = ?1 AND expires_at <= ?2 RETURNING id'  # noqa: S608 - as above
+        self._expired = f'SELECT id FROM "{name}" WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2'  # noqa: S608 - as above
 
     async def is_empty(self) -> bool:
         """Return whether the table has no record."""
