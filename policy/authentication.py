@@ -13,7 +13,7 @@ from policy.source.document import Mapping, Node, Scalar
 from policy.source.environment import Missing, about_empty_conditional, empty_conditionals, substitute
 
 OLD_KEYS: Final = ("provider_type", "config")
-"""How authentication was written before there was `provider_config`."""
+"""The keys of `auth` from before there was `provider_config`."""
 
 
 def about_old_keys(written: Iterable[str]) -> tuple[str, str]:

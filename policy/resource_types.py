@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from policy.vocabulary import RECORD_PREFIX, Action, type_of_record
 
 Ask: TypeAlias = tuple[Action, str]
-"""What the policy is asked about a resource: the action and the canonical name of the type."""
+"""A question to the policy about a resource: the action and the canonical name of the type."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from policy.source.document import Scalar
 from policy.vocabulary import Route
 
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
-"""What `methods` may hold; in a rule, HEAD counts as GET."""
+"""The methods that `methods` may hold; in a rule, HEAD counts as GET."""
 
 PUBLIC_ROUTES: Final = (Route("GET", "/v1/health"), Route("GET", "/v1/version"))
-"""What needs no token even where authentication is configured; the route policy can still close it."""
+"""The routes that need no token even where authentication is configured; the route policy can still close them."""
 
 
 _PLACEHOLDER: Final = re.compile(r"(?<=/)(?:\{[^/{}]+\}|<[^/<>]+>|:[A-Za-z_]\w*)(?=[/*]|$)")

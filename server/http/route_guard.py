@@ -1,8 +1,7 @@
-"""Who asks, and may they come in: the two guards between the edge and the handlers, and the gate that they leave open.
+"""The guard that asks the policy about the route of a request before its handler answers.
 
-A handler reaches the policy through its request's `Gate` alone. Most never need to: `RouteGuard` has asked about the
-route before they run. The handlers of an `AskingRoute` ask on their own, because what they know of the request (the
-resource) fits into the same question; the guard sees to it that none of them answers without having asked.
+A handler reaches the policy through its request's `Gate` alone. The handlers of an `AskingRoute` put route and resource
+into one question of their own; the guard refuses the answer of one that has not asked.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class RouteGuard:
             await self.app(scope, receive, send)
             return
         gate = gate_of(scope)
-        # Nobody reads the body of a stranger's request before it is known that strangers may send one.
+        # The body of a request without a token is not read before the policy permits such requests.
         if gate.lacks_token or not self._is_asking(scope):
             await gate.enter()
             await self.app(scope, receive, send)

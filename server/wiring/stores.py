@@ -134,7 +134,7 @@ class Stores:
         return RecordTable(database, table)
 
     def _annex(self, records: RecordTable, parts: str) -> RecordParts:
-        """What belongs to `records`, in a table beside theirs."""
+        """Return the table beside that of `records` for the parts that belong to them."""
         return RecordParts(self._table_of(records.database, _beside(records.name, parts), records.name))
 
     def _database(self, backend: str | None) -> Database:

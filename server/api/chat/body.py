@@ -1,4 +1,4 @@
-"""What this server has to know of a chat; the rest is between the caller and the provider.
+"""The members of a chat body that this server reads; all others go to the provider as they are.
 
 `read_chat` may run in a reading process, so this imports nothing but the standard library and `server.json_input`.
 """
@@ -14,7 +14,7 @@ from server.http.body_checks import metadata_of
 from server.json_input.strict import Document, InvalidJson, Json, Why
 
 LONGEST_NAME: Final = 512
-"""Characters of a model's name; a longer one is nobody's, and isn't worth repeating."""
+"""Characters of a model's name; no model has a longer one, and messages don't repeat it."""
 
 MOST_STORED: Final = 512 * 1024
 """Bytes of a body that is to be stored."""
@@ -28,9 +28,9 @@ Edit = tuple[int, int, str]
 
 
 class StoreRequest(TypedDict):
-    """What a body wants stored: its metadata, and its messages, which are told as a place in its bytes.
+    """The parts of a body to store: its metadata, and its messages as a place in its bytes.
 
-    `edits` are places too, and what the provider is to read there: it is not asked to store anything.
+    `edits` are the places that the provider reads otherwise, since it is not asked to store anything.
     """
 
     metadata: dict[str, str]
@@ -40,7 +40,7 @@ class StoreRequest(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class ChatBody:
-    """A checked body: the model that it names, where in its bytes that name is, and whether it asks for a stream.
+    """A checked body: the model that it names, the place of that name in its bytes, and whether it asks for a stream.
 
     `stored` is None where it wants nothing stored.
     """
@@ -53,7 +53,7 @@ class ChatBody:
     stored: StoreRequest | None = None
 
     def naming(self, model: str, *edits: Edit) -> bytes:
-        """The body to the byte, but for the model's name, what is stored, and further `edits`."""
+        """Return the body to the byte, but for the model's name, what is stored, and further `edits`."""
         view, name = memoryview(self.raw), dumps(model)
         if self.stored is None and not edits:
             return b"".join((view[: self.start], name.encode(), view[self.end :]))
@@ -66,7 +66,7 @@ class ChatBody:
 
 
 def read_chat(document: Document) -> Json:
-    """Everything of a ChatBody but the bytes; raises Refused with the place of what this server could not handle."""
+    """Return the fields of a ChatBody without the bytes; raises Refused with the place of a member that is wrong."""
     body = document.members
     _check(body)
     start, end = document.span("model")

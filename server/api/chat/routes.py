@@ -52,7 +52,7 @@ class ChatCompletions:
         ]
 
     async def create(self, request: Request) -> Response:
-        """One completion, whole or streamed."""
+        """Answer with one completion, whole or streamed."""
         answering, chat, streamed = await self._read(request)
         if streamed:
             return EventStream(answering, chat, self._streams)

@@ -1,4 +1,4 @@
-"""Stored chats: what a model answered, and apart from it the messages that it answered to."""
+"""Stored chats: the answer of a model, and apart from it the messages of the request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from server.storage.records.record import Draft, Json, Record
 from server.storage.write_queue import WriteQueue
 
 _MESSAGES = 1
-"""The one part that an answer has in the annex."""
+"""The key of the messages among the parts of a stored answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,12 @@ class Chat:
 
 
 def new_answer_id() -> str:
-    """An id that no other answer has, and that nobody can guess."""
+    """Return an id that no other answer has, and that cannot be guessed."""
     return f"chatcmpl-{token_hex(24)}"
 
 
 class Chats:
-    """The answers are `records`; those that are to come have a place in `queue`, and are written from there."""
+    """Stores answers in `records`; `queue` holds those that wait to be written."""
 
     def __init__(self, records: GuardedStore, messages: RecordParts, queue: WriteQueue) -> None:
         self.records = records
@@ -55,6 +55,6 @@ class Chats:
         )
 
     async def messages(self, record: Record) -> list[dict[str, Any]]:
-        """What an answer answers to."""
+        """Return the messages of the request that an answer belongs to."""
         part = await self._messages.get(record, _MESSAGES)
         return [] if part is None else part["messages"]

@@ -1,4 +1,4 @@
-"""`/v1/chat/completions` where they were stored: lists, the answers, what they answer to, metadata, deletion."""
+"""The routes of stored chats below `/v1/chat/completions`: lists, answers, messages, metadata, deletion."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PLACE: Final = re.compile("0|[1-9][0-9]{0,8}")
 
 
 class StoredChats:
-    """Shows each caller the stored answers that it may read, and lets go of those that it may delete."""
+    """Shows each caller the stored answers that it may read, and removes those that it may delete."""
 
     def __init__(self, chats: Chats, catalogue: Catalogue, reader: Reader) -> None:
         self._chats = chats
@@ -40,7 +40,7 @@ class StoredChats:
         self._reader = reader
 
     def routes(self) -> list[ApiRoute]:
-        """The paths of stored answers."""
+        """Return the routes of stored answers."""
         every, one = "/v1/chat/completions", "/v1/chat/completions/{completion_id}"
         return [
             AskingRoute(
@@ -70,7 +70,7 @@ class StoredChats:
         ]
 
     async def page(self, request: Request) -> Response:
-        """A page of them, oldest first unless asked otherwise."""
+        """Answer with a page of stored answers, oldest first unless the query says otherwise."""
         query, matching, name = (
             list_query(request, newest_first=False),
             _matching(request),
@@ -82,18 +82,18 @@ class StoredChats:
         return await list_response(frame_of(page), map(_shown, page.records))
 
     async def retrieve(self, request: Request) -> Response:
-        """One of them."""
+        """Answer with one stored answer."""
         return json_response(_shown(await self._found(request)))
 
     async def messages(self, request: Request) -> Response:
-        """A page of the messages that it answers to, in their order unless asked otherwise."""
+        """Answer with a page of the request's messages, in their order unless the query says otherwise."""
         query = list_query(request, newest_first=False)
         record = await self._found(request)
         shown, has_more = _part(record.id, await self._chats.messages(record), query)
         return json_response(list_of(shown, has_more=has_more))
 
     async def update(self, request: Request) -> Response:
-        """Replace its metadata."""
+        """Replace the metadata of a stored answer."""
         _, found = await read_body(request, self._reader, read_chat_update)
         metadata = found["metadata"]
         record = await self._chats.records.update(
@@ -104,7 +104,7 @@ class StoredChats:
         return json_response(_shown(record))
 
     async def delete(self, request: Request) -> Response:
-        """Remove it, and its messages."""
+        """Remove a stored answer and its messages."""
         identity = request.path_params["completion_id"]
         await self._chats.records.delete(gate_of(request.scope), identity)
         return json_response({"id": identity, "object": "chat.completion.deleted", "deleted": True})
@@ -121,7 +121,7 @@ class StoredChats:
 
 
 def read_chat_update(document: Document) -> Json:
-    """The metadata of a change, and nothing else may be changed; raises Refused."""
+    """Return the metadata of a change; raises Refused if the body would change anything else."""
     known_members(document.members, ["metadata"])
     if "metadata" not in document.members:
         raise missing("metadata")

@@ -1,4 +1,4 @@
-"""What a chat may cost, as far as its body tells, and how to have the provider say what it did cost.
+"""The tokens that a chat may cost according to its body, and the edits that make the provider report the cost.
 
 `read_costed_chat` may run in a process of `server.json_input`, so this module imports the standard library,
 `server.json_input` and modules that import no more than these.
@@ -48,13 +48,13 @@ class ChatCost:
 
     @classmethod
     def told(cls, found: Json) -> ChatCost:
-        """What `read_costed_chat` tells of it."""
+        """Return the members that `read_costed_chat` adds for `cost_of`."""
         asking = found["asking"]
         return cls(found["least"], found["most"], None if asking is None else tuple(asking))
 
     @property
     def edits(self) -> tuple[Edit, ...]:
-        """What is to be changed in the body."""
+        """Return the changes to the body."""
         return () if self.asking is None else (self.asking,)
 
 
@@ -118,12 +118,12 @@ def _asking(document: Document) -> Edit | None:
 
 
 def reader_of(gate: Gate) -> BodyCheck:
-    """How a chat is looked at: what it may cost matters only where tokens are counted."""
+    """Return the check for a chat's body: the one that tells the cost only if tokens are counted for this caller."""
     return read_chat if gate.charge is None or not gate.charge.may_count_tokens else read_costed_chat
 
 
 def cost_of(gate: Gate, told: Json | None) -> ChatCost | None:
-    """What a chat may cost; None unless this caller, who has entered, has tokens that are counted."""
+    """Return the cost of a chat; None if tokens are not counted for this caller, who may use the route."""
     return None if told is None or gate.charge is None or not gate.charge.counts_tokens else ChatCost.told(told)
 
 

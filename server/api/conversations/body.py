@@ -1,4 +1,4 @@
-"""What this server has to know of a conversation and its items; the rest of an item is data.
+"""The members of a conversation and its items that this server reads; the rest of an item is data.
 
 Its checks may run in a process of `server.json_input`, so this module imports the standard library,
 `server.json_input` and modules that import no more than these.
@@ -26,7 +26,7 @@ MOST_BYTES: Final = 900_000
 TOO_LARGE: Final = f"the items take more than {MOST_BYTES} bytes; upload large contents as files"
 
 LONGEST_ID: Final = 128
-"""Characters of the id of something that is referred to; a longer one is nobody's, and isn't worth repeating."""
+"""Characters of an id in a reference; nothing has a longer one, and messages don't repeat it."""
 
 REFERENCE: Final = "item_reference"
 
@@ -86,7 +86,7 @@ _OURS: Final = frozenset(
         *("owner", "owner_issuer", "owner_principal", "parent", "status", "tenant", "version"),
     }
 )
-"""Members of an item that are the server's to say."""
+"""Members of an item that the server sets."""
 
 _ROLES: Final = ("assistant", "developer", "system", "user")
 _TEXTS: Final = {
@@ -106,7 +106,7 @@ _SOURCES: Final = {
 
 
 def read_conversation(document: Document) -> Json:
-    """`metadata`, and what `read_items` tells of the items that the conversation begins with."""
+    """Return `metadata`, and the members that `read_items` returns for the conversation's first items."""
     body = document.members
     known_members(body, ("items", "metadata"))
     metadata = metadata_of(body)
@@ -126,7 +126,7 @@ def read_items(document: Document) -> Json:
 
 
 def read_conversation_update(document: Document) -> Json:
-    """The `metadata` that a conversation is to have."""
+    """Return the new `metadata` of a conversation."""
     body = document.members
     known_members(body, ("metadata",))
     if "metadata" not in body:
@@ -236,7 +236,7 @@ _CHECKS: Final = {
 
 
 def _files(value: Any, place: str) -> Iterator[tuple[str, str]]:
-    """Where in `value` which files are named, however deep."""
+    """Return each place in `value`, however deep, that names a file, with the id of the file."""
     if type(value) is list:
         for index, member in enumerate(value):
             yield from _files(member, f"{place}[{index}]")

@@ -1,4 +1,4 @@
-"""What of an item is shown only to those who ask for it with `include`."""
+"""Members of an item that an answer leaves out unless the query asks for them with `include`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _INSTEAD: Final[dict[str, Any]] = {
 
 
 def without_unasked(item: Json, included: frozenset[str]) -> Json:
-    """The item without what wasn't asked for."""
+    """Return the item without the members that the query did not ask for."""
     for name in INCLUDABLE:
         kind, *path, last = name.split(".")
         if kind == item["type"] and name not in included:

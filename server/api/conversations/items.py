@@ -1,4 +1,4 @@
-"""`/v1/conversations/{conversation_id}/items`: what is in a conversation.
+"""The routes of the items of a conversation, `/v1/conversations/{conversation_id}/items`.
 
 An item has an owner of its own, and belongs to its conversation: the policy is asked about both. To read an item one
 must be allowed to read the conversation and the item; to add or to remove one is to change the conversation, so that
@@ -35,7 +35,7 @@ MOST_LISTED: Final = 100
 
 _WORDS: Final = frozenset(PREFIXES.values())
 _NO_WORD: Final = "item"
-"""What the id of a copy begins with if nothing that this server made has the id of what is to be copied."""
+"""The prefix of a copy's id if the original's id has none of this server's."""
 
 
 class Items:
@@ -48,7 +48,7 @@ class Items:
         self._reader = reader
 
     async def page(self, request: Request) -> Response:
-        """A page of them, newest first unless asked otherwise."""
+        """Answer with a page of items, newest first unless the query says otherwise."""
         query, asked = list_query(request, most=MOST_LISTED), included(request, INCLUDABLE)
         gate, conversation = gate_of(request.scope), request.path_params["conversation_id"]
         await self._conversations.get(gate, conversation)
@@ -56,7 +56,7 @@ class Items:
         return await list_response(frame_of(page), (_shown(record, asked) for record in page.records))
 
     async def create(self, request: Request) -> Response:
-        """Add some, all of them or none."""
+        """Add items to the conversation, all of them or none."""
         asked = included(request, INCLUDABLE)
         _, found = await read_body(request, self._reader, read_items)
         gate, conversation = gate_of(request.scope), request.path_params["conversation_id"]
@@ -71,23 +71,23 @@ class Items:
         return json_response(list_of([_shown(record, asked) for record in records], has_more=False))
 
     async def retrieve(self, request: Request) -> Response:
-        """One of them."""
+        """Answer with one item."""
         asked = included(request, INCLUDABLE)
         gate, conversation = gate_of(request.scope), request.path_params["conversation_id"]
         await self._conversations.get(gate, conversation)
         return json_response(_shown(await self._store.get(gate, request.path_params["item_id"], conversation), asked))
 
     async def delete(self, request: Request) -> Response:
-        """Remove it; the answer is the conversation that it was in."""
+        """Remove an item, and answer with its conversation."""
         gate, identity = gate_of(request.scope), request.path_params["conversation_id"]
         conversation = await self._conversations.permit(gate, identity, Action.UPDATE)
         await self._store.delete(gate, request.path_params["item_id"], identity)
         return json_response(conversation_object(conversation))
 
     async def adding(self, gate: Gate, conversation: str, found: Json) -> list[Step]:
-        """What adds the items that `found` tells of to a conversation that is made in the same transaction.
+        """Return the additions that put the items in `found` into a conversation that is made in the same transaction.
 
-        Raises AccessDenied, and the 404 of something that isn't there.
+        Raises AccessDenied, and the 404 of a resource that an item refers to and the caller may not read.
         """
         identities = _new_ids(found)
         permit = await self._store.permit_create(gate, made=identities)
@@ -95,7 +95,7 @@ class Items:
         return [self._store.inserting(permit, draft) for draft in drafts]
 
     async def _drafts(self, gate: Gate, conversation: str, found: Json, identities: list[str]) -> list[Draft]:
-        """The items that `found` tells of, with copies in the place of references; everything they name is readable."""
+        """Return the items in `found`, with copies in place of references; the caller may read all that they name."""
         places = {identity: place for place, identity in reversed(found["files"])}
         files = await self._files.readable(gate, [*places])
         for identity, place in places.items():
@@ -108,7 +108,7 @@ class Items:
         return [Draft(identity, body, conversation) for identity, body in zip(identities, bodies, strict=True)]
 
     async def _copied(self, gate: Gate, items: list[Json]) -> dict[str, Json]:
-        """What is in the items that are referred to, by their ids."""
+        """Return the bodies of the items that are referred to, by their ids."""
         places = {item["id"]: f"items[{index}].id" for index, item in enumerate(items) if item["type"] == REFERENCE}
         records = await self._store.readable(gate, [*places])
         parents = {record.parent for record in records.values() if record.parent is not None}
@@ -120,7 +120,7 @@ class Items:
 
 
 def _new_ids(found: Json) -> list[str]:
-    """An id for each of the items that `found` tells of; that of a copy begins as the id of what is copied does."""
+    """Return an id for each item in `found`; the id of a copy begins as the original's does."""
     words = (
         item["id"].rpartition("_")[0] if item["type"] == REFERENCE else PREFIXES[item["type"]]
         for item in found["items"]
@@ -138,7 +138,7 @@ def _check_size(bodies: list[Json]) -> None:
 
 
 def conversation_object(record: Record) -> Json:
-    """The conversation as clients know it."""
+    """Return the conversation as OpenAI's clients know it."""
     return {
         "id": record.id,
         "object": "conversation",

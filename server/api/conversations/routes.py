@@ -1,4 +1,4 @@
-"""`/v1/conversations`: conversations themselves; `server.api.conversations.items` is about what is in them."""
+"""The routes of conversations, `/v1/conversations`; `server.api.conversations.items` has those of their items."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _NAMED: Final = (
     (Action.READ, _ITEM),
     (Action.READ, _CONVERSATION),
 )
-"""What is asked about the resources that new items refer to."""
+"""The questions about resources that new items refer to."""
 
 
 class Conversations:
-    """Keeps conversations, each for whoever the policy says; they hold `items`."""
+    """Stores conversations and their `items`, and shows each to the callers that the policy permits."""
 
     def __init__(self, store: GuardedStore, items: Items, reader: Reader) -> None:
         self._store = store
@@ -40,7 +40,7 @@ class Conversations:
         self._reader = reader
 
     def routes(self) -> list[ApiRoute]:
-        """The paths of conversations and of what is in them."""
+        """Return the routes of conversations and of their items."""
         one = "/v1/conversations/{conversation_id}"
         return [
             AskingRoute(
@@ -92,7 +92,7 @@ class Conversations:
         ]
 
     async def create(self, request: Request) -> Response:
-        """A conversation, with the items that it begins with."""
+        """Make a conversation, with its first items."""
         _, found = await read_body(request, self._reader, read_conversation, optional=True)
         gate, identity = gate_of(request.scope), f"conv_{urandom(24).hex()}"
         permit = await self._store.permit_create(gate, made=[identity])
@@ -101,20 +101,20 @@ class Conversations:
         return json_response(conversation_object(await self._store.create(permit, draft, adding)))
 
     async def retrieve(self, request: Request) -> Response:
-        """One of them."""
+        """Answer with one conversation."""
         return json_response(
             conversation_object(await self._store.get(gate_of(request.scope), request.path_params["conversation_id"]))
         )
 
     async def update(self, request: Request) -> Response:
-        """Give it other metadata."""
+        """Replace the metadata of a conversation."""
         _, found = await read_body(request, self._reader, read_conversation_update, optional=True)
         change = partial(_with_metadata, metadata=found["metadata"])
         identity = request.path_params["conversation_id"]
         return json_response(conversation_object(await self._store.update(gate_of(request.scope), identity, change)))
 
     async def delete(self, request: Request) -> Response:
-        """Remove it, and with it what is in it."""
+        """Remove a conversation and its items."""
         identity = request.path_params["conversation_id"]
         await self._store.delete(gate_of(request.scope), identity)
         return json_response({"id": identity, "object": "conversation.deleted", "deleted": True})

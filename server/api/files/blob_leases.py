@@ -1,7 +1,7 @@
 """Blobs without a record: those that are being written, and those whose record is gone.
 
-A claim is written down before its blob, and goes in the same transaction as the record comes (or comes as the record
-goes). So whatever happens in between, no blob is forgotten: who finds a claim whose time is over removes the blob.
+A lease is written before its blob, and goes in the same transaction as the record comes (or comes as the record goes).
+So no blob is forgotten, whatever happens in between: a sweeper that finds a lease whose time is over removes the blob.
 """
 
 from __future__ import annotations
@@ -16,49 +16,50 @@ from server.storage.records.record import Draft
 from server.storage.records.table import RecordTable
 
 LEASE_SECONDS: Final = 300
-"""How long a claim holds unless it is renewed."""
+"""Seconds that a lease holds unless it is renewed."""
 
 _WRITING: Final = "writing:"
 _UNWANTED: Final = "unwanted:"
 
 
 class LeaseLost(BlobsUnavailable):
-    """Whoever wrote the blob was not heard of for so long that others may have removed it."""
+    """The lease was not renewed in time, so that another process may have removed the blob."""
 
 
 class BlobLeases:
-    """The claims of one table of files, in a table of their own beside it."""
+    """The leases of the blobs of one table of files, in a table of their own beside it."""
 
     def __init__(self, records: RecordTable) -> None:
         self._records = records
 
     async def begin(self, key: str) -> None:
-        """The blob is going to be written."""
+        """Take the lease of a blob that is about to be written."""
         await self._records.database.write(self._claiming(_WRITING + key))
 
     async def renew(self, key: str) -> None:
-        """It is still being written; raises ClaimLost."""
+        """Renew the lease of a blob that is still being written; raises LeaseLost."""
         await self._records.database.write(self.settling(key), self._claiming(_WRITING + key))
 
     def settling(self, key: str) -> Step:
-        """It is written, and its record comes in the same transaction; raises ClaimLost."""
+        """Return the step that ends the lease of a written blob as its record is made; it raises LeaseLost."""
         lost = LeaseLost("an upload stood still for longer than its claim lasts")
         return self._records.removing(_WRITING + key, otherwise=lost)
 
     def condemning(self, key: str, *, at_once: bool = False) -> Step:
-        """Its record goes in the same transaction, and the caller removes the blob then; `at_once` leaves that to
-        others.
+        """Return the step that marks a blob for removal as its record goes.
+
+        The caller removes the blob then; with `at_once`, a sweeper does.
         """
         return self._claiming(_UNWANTED + key, 0 if at_once else None)
 
     async def forget(self, key: str) -> None:
-        """The blob is gone."""
+        """Drop the lease of a blob that has been removed."""
         await self._records.database.write(*(self._records.removing(kind + key) for kind in (_WRITING, _UNWANTED)))
 
     async def take_over(self, most: int) -> list[str]:
-        """Keys of up to `most` blobs that nobody holds any more, each given to one caller: they are to be removed.
+        """Return the keys of up to `most` blobs whose lease is over, each to one caller, which removes the blob.
 
-        Those that are not forgotten within the time of a claim are given again.
+        A key that is not forgotten within the time of a lease is returned again.
         """
         taken, now = [], int(time.time())
         for identity in await self._records.expired(now, most):

@@ -18,7 +18,7 @@ _UNESCAPED: Final = "!#$&+-.^_`|~"
 
 
 def plain_name(sent: str) -> str:
-    """The last part of what a client calls its file; raises the 400 for what is no name."""
+    """Return the last part of the name that a client gives its file; raises the 400 for a name that has none."""
     name = re.split(r"[/\\]", sent)[-1].strip()
     if name in ("", ".", ".."):
         raise invalid("the `filename` of `file` names no file", "file", "invalid_value")
@@ -30,6 +30,6 @@ def plain_name(sent: str) -> str:
 
 
 def attachment(name: str) -> str:
-    """The `Content-Disposition` that has a browser save a file under that name (RFC 6266), in ASCII."""
+    """Return the `Content-Disposition` with which a browser saves a file under that name (RFC 6266), in ASCII."""
     plain = _NOT_PLAIN.sub("_", name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe=_UNESCAPED)}"

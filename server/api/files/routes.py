@@ -49,7 +49,7 @@ _ANY: Final = "application/octet-stream"
 
 
 class Files:
-    """Keeps files of at most `most_bytes`, each for whoever the policy says."""
+    """Stores files of at most `most_bytes`, and shows each to the callers that the policy permits."""
 
     def __init__(self, store: FileStore, most_bytes: int) -> None:
         self._store = store
@@ -57,7 +57,7 @@ class Files:
         self._lane = UploadTurns()
 
     def routes(self) -> list[ApiRoute]:
-        """The paths of files."""
+        """Return the routes of files."""
         return [
             AskingRoute("/v1/files", self.page, methods=["GET"], asks=[(Action.READ, _FILE)], name="files.list"),
             AskingRoute("/v1/files", self.create, methods=["POST"], asks=[(Action.CREATE, _FILE)], name="files.create"),
@@ -85,7 +85,7 @@ class Files:
         ]
 
     async def create(self, request: Request) -> Response:
-        """Keep a file; the policy is asked before its first byte is read."""
+        """Store a file; the policy is asked before its first byte is read."""
         identity = new_file_id()
         permit = await self._store.records.permit_create(gate_of(request.scope), made=[identity])
         async with self._store.uploading(identity) as upload:
@@ -95,7 +95,7 @@ class Files:
         return _answer(file_object(record))
 
     async def page(self, request: Request) -> Response:
-        """A page of them, newest first unless asked otherwise."""
+        """Answer with a page of files, newest first unless the query says otherwise."""
         query = list_query(request, default=MOST_LISTED, most=MOST_LISTED)
         purpose = one_of_query(request, "purpose")
         if purpose is not None and purpose not in _LISTED:
@@ -104,11 +104,11 @@ class Files:
         return await list_of_texts(frame_of(page), (_json(file_object(record)) for record in page.records))
 
     async def retrieve(self, request: Request) -> Response:
-        """What is known of one of them."""
+        """Answer with the metadata of a file."""
         return _answer(file_object(await self._found(request)))
 
     async def content(self, request: Request) -> Response:
-        """Its bytes."""
+        """Answer with the bytes of a file."""
         record = await self._found(request)
         try:
             reading = await self._store.open(record)
@@ -119,7 +119,7 @@ class Files:
         return Content(record, reading)
 
     async def delete(self, request: Request) -> Response:
-        """Remove it."""
+        """Remove a file."""
         identity = request.path_params["file_id"]
         await self._store.delete(gate_of(request.scope), identity)
         return _answer({"id": identity, "object": "file", "deleted": True})
@@ -142,7 +142,7 @@ class Content(Response):
         self._reading = reading
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send them, or what HEAD asks for."""
+        """Send the bytes, or for HEAD the headers alone."""
         try:
             async with WhileConnected(receive):
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

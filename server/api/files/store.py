@@ -18,11 +18,11 @@ from server.storage.records.guarded import GuardedStore
 from server.storage.records.record import Draft, Record
 
 RENEWAL_SECONDS: Final = LEASE_SECONDS / 5
-"""How old the claim of an upload may be when more bytes come."""
+"""Seconds after which an upload renews its lease when more bytes come."""
 
 
 def new_file_id() -> str:
-    """An id that no other file has, and that nobody can guess."""
+    """Return an id that no other file has, and that cannot be guessed."""
     return f"file-{token_hex(24)}"
 
 
@@ -44,7 +44,7 @@ class FileStore:
             await _to_its_end(upload.discard())
 
     async def open(self, record: Record) -> BlobReading:
-        """The bytes of a file, for whoever was given its record; raises BlobMissing and BlobsUnavailable."""
+        """Return the bytes of a file whose record the caller was given; raises BlobMissing and BlobsUnavailable."""
         reading = await self._blobs.open(record.id)
         if reading.size != record.body["bytes"]:
             await reading.close()
@@ -54,7 +54,7 @@ class FileStore:
     async def delete(self, gate: Gate, identity: str) -> None:
         """Remove the file; raises NotFound, and AccessDenied where it may be read."""
         record = await self.records.delete(gate, identity, beside=[self._claims.condemning(identity)])
-        # The file is gone with its record; where the bytes can't go with it now, the janitor sees to them.
+        # The file is gone with its record; where the bytes can't go with it now, a sweeper removes them.
         with suppress(BlobsUnavailable, DatabaseUnavailable):
             await self._blobs.delete(record.id)
             await self._claims.forget(record.id)
@@ -94,20 +94,20 @@ class Upload:
         await self._writing.finish()
         self._finishing = False
         await self._hold()
-        # A database that fails now may have written the record all the same: only the claim knows, and the janitor.
+        # A database that fails now may still have written the record: only the lease tells, to a sweeper.
         self._ours = False
         draft = Draft(self._id, {"bytes": self.size, **described}, facet=facet, lifetime=lifetime)
         return await self._records.create(permit, draft, [self._claims.settling(self._id)])
 
     async def discard(self) -> None:
-        """Forget the file, unless it is kept; what can't be removed now is left to the janitor."""
+        """Forget the file, unless it is kept; a sweeper removes what can't be removed now."""
         if not self._ours:
             return
         with suppress(BlobsUnavailable, DatabaseUnavailable):
             if self._writing is not None:
                 await self._writing.abandon()
             await self._blobs.delete(self._id)
-            # A bucket may still be finishing what it was told to: then the janitor looks once more.
+            # A bucket may still be finishing what it was told to: then a sweeper looks once more.
             if not self._finishing:
                 await self._claims.forget(self._id)
 
@@ -134,7 +134,7 @@ class Upload:
 
 
 async def _to_its_end(cleaning: Coroutine[Any, Any, None]) -> None:
-    """Have it done even if the request is cut off meanwhile."""
+    """Return once the work is done, even if the request is cancelled before."""
     task = asyncio.create_task(cleaning)
     try:
         await asyncio.shield(task)

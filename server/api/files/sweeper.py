@@ -17,7 +17,7 @@ from server.storage.database.database import DatabaseUnavailable, Overtaken
 from server.storage.records.table import RecordTable
 
 SWEEP_SECONDS: Final = 60.0
-"""About how often the janitor looks."""
+"""Seconds between two sweeps, about."""
 
 _AT_ONCE: Final = 100
 
@@ -25,7 +25,7 @@ _log: Final = logging.getLogger("ostiary.files")
 
 
 class FileSweeper:
-    """Asks no policy: when a file ends was said by who made it, and nobody can reach what it removes.
+    """Removes files whose expiry their uploader set, and blobs that no caller can reach, without asking the policy.
 
     Any number of them may work on the same tables and blobs, in any number of processes.
     """
@@ -36,7 +36,7 @@ class FileSweeper:
         self._blobs = blobs
 
     async def sweep(self) -> int:
-        """How many blobs are gone now; raises BlobsUnavailable and DatabaseUnavailable where more are left."""
+        """Remove blobs, and return how many; raises BlobsUnavailable and DatabaseUnavailable where more are left."""
         while await self._end_expired() == _AT_ONCE:
             pass
         gone = 0
@@ -65,7 +65,7 @@ class FileSweeper:
             await asyncio.sleep(SWEEP_SECONDS * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
 
     async def _end_expired(self) -> int:
-        """How many files were over; their blobs are condemned in the transactions that take their records."""
+        """Remove the records of expired files, and return how many; the same transactions condemn their blobs."""
         now = int(time.time())
         expired = await self._files.expired(now, _AT_ONCE)
         for identity in expired:

@@ -18,13 +18,13 @@ from server.http.errors import ApiError, ClientGone, invalid
 from server.http.multipart import SLICE, FormReader, PartBegins, PartEnds, PartEvent
 
 PURPOSES: Final = ("assistants", "batch", "evals", "fine-tune", "user_data", "vision")
-"""What a file may be uploaded for."""
+"""The purposes that an upload may have."""
 
 FORM_BYTES: Final = 64 * 1024
-"""What a form may have besides its file: boundaries, heads and fields."""
+"""Bytes of a form beside its file: boundaries, heads and fields."""
 
 STALL_SECONDS: Final = 30.0
-"""How long a client may send nothing of an upload."""
+"""Seconds for which a client may send nothing of an upload."""
 
 GRACE_SECONDS: Final = 60.0
 SLOWEST: Final = 16 * 1024
@@ -48,7 +48,7 @@ _CLOSE: Final = {"Connection": "close"}
 
 @dataclass(frozen=True, slots=True)
 class UploadForm:
-    """What an upload says of its file; `lifetime` is in seconds, None is for good."""
+    """The fields of an upload; `lifetime` is in seconds, None if the file does not expire."""
 
     filename: str
     content_type: str | None
@@ -57,7 +57,7 @@ class UploadForm:
 
 
 class UploadTurns:
-    """Lets one upload after the other have more of its bytes, so that everybody else gets a turn between them.
+    """Lets one upload after the other have more of its bytes, so that other requests get a turn between them.
 
     Else many uploads at once would each hand over what has come in the meantime, all in one turn.
     """
@@ -72,7 +72,7 @@ class UploadTurns:
 
 
 async def read_upload(request: Request, upload: Upload, most: int, lane: UploadTurns) -> UploadForm:
-    """What the form says, once its file is written to `upload`; the file has 1 to `most` bytes.
+    """Write the form's file of 1 to `most` bytes to `upload`, and return the form's fields.
 
     Raises the ApiError that says what is wrong, BlobsUnavailable, and ClientGone.
     """
@@ -111,7 +111,7 @@ async def _slices(receive: Receive, most: int, lane: UploadTurns) -> AsyncIterat
             raise _too_large(most)
         for start in range(0, len(part), SLICE):
             yield part[start : start + SLICE]
-            await asyncio.sleep(0)  # whoever else has something to do comes first
+            await asyncio.sleep(0)  # other requests come first
 
 
 class _Form:
@@ -143,7 +143,7 @@ class _Form:
                     raise invalid(f"`{self._current}` is too long", self._current, "invalid_value")
 
     def described(self) -> UploadForm:
-        """What all of it says; raises the ApiError that tells what is missing."""
+        """Return the fields of the whole form; raises the ApiError that tells which is missing."""
         if self._file is None:
             raise invalid("the form has no `file`", "file", "missing_required_parameter")
         if not self._upload.size:

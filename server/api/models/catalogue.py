@@ -95,7 +95,7 @@ class Catalogue:
         return await joined(*blocks, part.limit, from_end=part.from_end)
 
     def _place(self, own: Sequence[Model], cursor: str | None) -> int | None:
-        """Where the model that a cursor names stands in `own`; None if it is none of them."""
+        """Return the index in `own` of the model that a cursor names; None if it is none of them."""
         model = None if cursor is None else self._by_name.get(cursor)
         return own.index(model) if model in own else None
 
@@ -106,7 +106,7 @@ class Catalogue:
                 await self._registered.get(gate, cursor)
 
     async def delete(self, gate: Gate, name: str) -> Model:
-        """The model that is gone now.
+        """Remove the model, and return it.
 
         Raises NotFound, AccessDenied where the caller may read it, and DefinedByConfiguration.
         """
@@ -125,7 +125,7 @@ class Catalogue:
 
     @asynccontextmanager
     async def _slow_to_refuse(self, name: str) -> AsyncIterator[None]:
-        """What is nobody's name is looked for in the registry. So is a refused one: how long it takes must not tell."""
+        """Look a refused name up in the registry, as an unknown one is, so that the time does not tell them apart."""
         try:
             yield
         except Exception:

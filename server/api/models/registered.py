@@ -85,7 +85,7 @@ class RegisteredModels:
         try:
             return await self._store.get(gate, await self._canonical(name))
         except NotFound:
-            # By the name that was asked for: another one of its names is nothing that a stranger may learn.
+            # By the name that was asked for: the caller may not learn another of its names.
             raise NotFound(name) from None
 
     async def _canonical(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""`POST /v1/models` and `DELETE /v1/models/{model_id}`: models that callers bring along."""
+"""The routes that register and remove models: `POST /v1/models` and `DELETE /v1/models/{model_id}`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from server.storage.records.guarded import NotFound
 
 
 class ModelRegistry:
-    """Registers models for the `providers` of these ids to run, and takes them back."""
+    """Registers models that the `providers` of these ids run, and removes them."""
 
     def __init__(
         self, catalogue: Catalogue, registered: RegisteredModels, providers: Collection[str], reader: Reader
@@ -38,7 +38,7 @@ class ModelRegistry:
         self._reader = reader
 
     def routes(self) -> list[ApiRoute]:
-        """The paths of models, for the methods that change something."""
+        """Return the routes of models that change something."""
         return [
             AskingRoute(
                 "/v1/models",
@@ -57,7 +57,7 @@ class ModelRegistry:
         ]
 
     async def register(self, request: Request) -> Response:
-        """A further model, which is served from now on to those who may read it."""
+        """Register a model, which is served from now on to the callers who may read it."""
         found = await read_registration(request, self._reader, read_model)
         provider_id = found["provider_id"] or self._only_provider()
         model = Model(
@@ -73,7 +73,7 @@ class ModelRegistry:
         return Response(model_object(created, created.created or 0), media_type="application/json")
 
     async def unregister(self, request: Request) -> Response:
-        """A model that was registered is served no longer."""
+        """Remove a registered model."""
         name = request.path_params["model_id"]
         try:
             model = await self._catalogue.delete(gate_of(request.scope), name)
@@ -91,7 +91,7 @@ class ModelRegistry:
         raise invalid("the body has no `provider_id`", "provider_id", "missing_required_parameter")
 
     async def _check_provider(self, gate: Gate, provider_id: str) -> None:
-        """Whoever may not read a provider learns nothing of it, and gets nothing from it."""
+        """Raise the same 400 for a provider that does not exist and for one that the caller may not read."""
         resource = Resource("provider", (provider_id,), None, Origin.CONFIG)
         try:
             await gate.permit(Action.READ, resource)

@@ -1,4 +1,4 @@
-"""`GET /v1/models` and `GET /v1/models/{model_id}`, and how other routes come by a model."""
+"""The routes that show models, `GET /v1/models` and `GET /v1/models/{model_id}`, and the search for a model by name."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Models:
         ]
 
     async def list(self, request: Request) -> Response:
-        """A page of them."""
+        """Answer with a page of models."""
         query = list_query(request, default=MOST_LISTED, most=MOST_LISTED, newest_first=False)
         from_end = query.before is not None and query.after is None
         part = Part(query.limit, query.after, query.before, query.newest_first, from_end)
@@ -58,7 +58,7 @@ class Models:
         return await list_of_texts(list_of(ends, has_more=page.has_more), map(self._show, page.models))
 
     async def retrieve(self, request: Request) -> Response:
-        """One of them, by any of its names."""
+        """Answer with one model, by any of its names."""
         name = request.path_params["model_id"]
         try:
             model = await self._catalogue.get(gate_of(request.scope), name)
@@ -86,7 +86,7 @@ async def find_model(catalogue: Catalogue, gate: Gate, name: str) -> tuple[Model
 
 
 def model_object(model: Model, created: int) -> bytes:
-    """The model as JSON, for clients of OpenAI and for those of a registry."""
+    """Return the model as JSON, for clients of OpenAI and for those of a registry."""
     kept = {
         "provider_id": model.provider_id,
         "provider_resource_id": model.provider_model_id,
@@ -101,7 +101,7 @@ def model_object(model: Model, created: int) -> bytes:
         "type": "model",
         **kept,
         "metadata": model.metadata,
-        # Whoever registers a model can't make it look like another one.
+        # A caller who registers a model can't make it look like another one.
         "custom_metadata": {**model.metadata, **kept},
     }
     return _encoded(shown)

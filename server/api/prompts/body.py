@@ -1,4 +1,4 @@
-"""What the bodies of prompts must be.
+"""The bodies of requests that make and change prompts.
 
 They may be read in a reading process, so this imports nothing but the standard library and `server.json_input`.
 """
@@ -24,13 +24,13 @@ _USED: Final = re.compile(r"\{\{\s*+(\w++)\s*+\}\}")
 
 
 def read_prompt(document: Document) -> Json:
-    """The text and the variables of a new prompt; raises Refused."""
+    """Return the text and the variables of a new prompt; raises Refused."""
     known_members(document.members, ["prompt", "variables"])
     return _wording(document.members)
 
 
 def read_version(document: Document) -> Json:
-    """Those of a new version, the number of the one that it is made of, and whether it is to be the default."""
+    """Return text and variables of a new version, the number of its base, and whether it becomes the default."""
     body = document.members
     known_members(body, ["prompt", "variables", "version", "set_as_default"])
     default = body.get("set_as_default")
@@ -40,7 +40,7 @@ def read_version(document: Document) -> Json:
 
 
 def read_default_version(document: Document) -> Json:
-    """The number of a version; raises Refused."""
+    """Return the number of a version; raises Refused."""
     known_members(document.members, ["version"])
     return {"version": _version(document.members)}
 

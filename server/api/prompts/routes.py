@@ -30,14 +30,14 @@ _NUMBER: Final = re.compile("[1-9][0-9]{0,8}")
 
 
 class PromptVersions:
-    """Keeps prompts, each for whoever the policy says."""
+    """Stores prompts, and shows each to the callers that the policy permits."""
 
     def __init__(self, prompts: Prompts, reader: Reader) -> None:
         self._prompts = prompts
         self._reader = reader
 
     def routes(self) -> list[ApiRoute]:
-        """The paths of prompts."""
+        """Return the routes of prompts."""
         every, one = "/v1/prompts", "/v1/prompts/{prompt_id}"
         return [
             AskingRoute(every, self.page, methods=["GET"], asks=[(Action.READ, _PROMPT)], name="prompts.list"),
@@ -62,13 +62,13 @@ class PromptVersions:
         ]
 
     async def page(self, request: Request) -> Response:
-        """A page of them in their default versions, newest first unless asked otherwise."""
+        """Answer with a page of prompts in their default versions, newest first unless the query says otherwise."""
         query = list_query(request, default=MOST_LISTED, most=MOST_LISTED)
         page = await page_of(gate_of(request.scope), self._prompts.records, query)
         return await list_response(frame_of(page), (_shown(default_version(record)) for record in page.records))
 
     async def create(self, request: Request) -> Response:
-        """A prompt with its first version."""
+        """Make a prompt with its first version."""
         _, found = await read_body(request, self._reader, read_prompt)
         identity = new_prompt_id()
         permit = await self._prompts.records.permit_create(gate_of(request.scope), made=[identity])
@@ -76,7 +76,7 @@ class PromptVersions:
         return json_response(_shown(default_version(record)))
 
     async def retrieve(self, request: Request) -> Response:
-        """One of them, in the version that is asked for or in its default one."""
+        """Answer with a prompt in the version that the query names, or in its default version."""
         number = _number(request, "version")
         record = await self._found(request)
         if number is None:
@@ -87,7 +87,7 @@ class PromptVersions:
             raise _no_such_version(number) from None
 
     async def versions(self, request: Request) -> Response:
-        """A page of its versions, newest first unless asked otherwise; its cursors are numbers of them."""
+        """Answer with a page of versions, newest first unless the query says otherwise; cursors are their numbers."""
         after, before = _number(request, "after"), _number(request, "before")
         query = list_query(request, default=MOST_LISTED, most=MOST_LISTED)
         record = await self._found(request)
@@ -100,7 +100,7 @@ class PromptVersions:
         return await list_response({"object": "list", "has_more": has_more}, map(_shown, found))
 
     async def update(self, request: Request) -> Response:
-        """A version behind the latest, which the body must name."""
+        """Add a version after the latest, which the body must name."""
         _, found = await read_body(request, self._reader, read_version)
         wording = Wording(found["prompt"], found["variables"])
         try:
@@ -116,7 +116,7 @@ class PromptVersions:
         return json_response(_shown(version))
 
     async def set_default(self, request: Request) -> Response:
-        """Have another version shown where none is asked for."""
+        """Set the version that is shown if a query names none."""
         _, found = await read_body(request, self._reader, read_default_version)
         number = found["version"]
         try:
@@ -126,7 +126,7 @@ class PromptVersions:
         return json_response(_shown(version))
 
     async def delete(self, request: Request) -> Response:
-        """Remove it, with all of its versions."""
+        """Remove a prompt with all of its versions."""
         identity = request.path_params["prompt_id"]
         await self._prompts.records.delete(gate_of(request.scope), identity)
         return json_response({"id": identity, "object": "prompt.deleted", "deleted": True})

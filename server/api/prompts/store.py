@@ -16,14 +16,14 @@ from server.storage.records.record import Draft, Json, Record
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """What a version says, and the names of the variables in it."""
+    """The text of a version, and the names of the variables in it."""
 
     prompt: str
     variables: Sequence[str]
 
     @property
     def body(self) -> Json:
-        """As it is stored."""
+        """Return the wording as it is stored."""
         return {"prompt": self.prompt, "variables": [*self.variables]}
 
 
@@ -38,7 +38,7 @@ class Version:
 
 
 class NotLatest(Exception):
-    """A change is of a version that is not the latest any more."""
+    """A change is based on a version that is no longer the latest."""
 
     def __init__(self, latest: int) -> None:
         super().__init__(latest)
@@ -50,7 +50,7 @@ class NoSuchVersion(Exception):
 
 
 def new_prompt_id() -> str:
-    """An id that no other prompt has, and that nobody can guess."""
+    """Return an id that no other prompt has, and that cannot be guessed."""
     return f"pmpt_{token_hex(24)}"
 
 
@@ -121,6 +121,6 @@ class Prompts:
 
 
 def default_version(record: Record) -> Version:
-    """The version that is shown where none is asked for."""
+    """Return the version that is shown if a query names none."""
     body = record.body
     return Version(record.id, body["default"], Wording(body["prompt"], body["variables"]), is_default=True)

@@ -1,4 +1,4 @@
-"""What a body may register, and under which name.
+"""The bodies of requests that register resources.
 
 It may be read in a reading process, so this imports nothing but the standard library and `server.json_input`.
 """
@@ -19,7 +19,7 @@ LONGEST_TEXT: Final = 2048
 """Characters of any other text that has a meaning here."""
 
 _UNREACHABLE: Final = re.compile(r"\\|%[0-9A-Fa-f]{2}|(?:\A|/)\.{0,2}(?:/|\Z)")
-"""What the path of a request can't hold, or holds with another meaning."""
+"""Parts of a name that a path can't hold, or holds with another meaning."""
 
 _PURPOSES: Final = ("post-training/messages", "eval/question-answer", "eval/messages-answer")
 _RETURNED: Final = (
@@ -29,11 +29,11 @@ _RETURNED: Final = (
 _MOST_FUNCTIONS: Final = 100
 
 Check = Callable[[object, str], Any]
-"""What is kept of the value at a place; raises Refused."""
+"""Return the value at a place as it is stored; raises Refused."""
 
 
 def read_model(document: Document) -> Json:
-    """The parts of a model; `provider_id` is null where the body leaves the choice to the server."""
+    """Return the parts of a model; `provider_id` is null where the body leaves the choice to the server."""
     body = document.members
     checks: Mapping[str, Check] = {
         "provider_id": _text,
@@ -54,41 +54,44 @@ def read_model(document: Document) -> Json:
 
 
 def read_shield(document: Document) -> Json:
-    """A shield: its id (`name`) and what is shown of it (`described`), as of every kind that follows."""
+    """Return a shield: its id (`name`) and its other members (`described`).
+
+    Each function below does the same for its type.
+    """
     return _named(document, "shield", params=_object)
 
 
 def read_vector_store(document: Document) -> Json:
-    """A vector store, by the names that the registry has for it."""
+    """Return a vector store."""
     needed = {"embedding_model": _text}
     return _named(document, "vector_db", needed, embedding_dimension=_positive, vector_db_name=_text)
 
 
 def read_tool_group(document: Document) -> Json:
-    """A tool group."""
+    """Return a tool group."""
     return _named(document, "toolgroup", mcp_endpoint=_endpoint, args=_object)
 
 
 def read_dataset(document: Document) -> Json:
-    """A dataset; its id is null where the body leaves the choice to the server."""
+    """Return a dataset; its id is null where the body leaves the choice to the server."""
     needed = {"purpose": _one_of(*_PURPOSES), "source": _source}
     return _named(document, "dataset", needed, is_named=False, metadata=_metadata)
 
 
 def read_scoring_function(document: Document) -> Json:
-    """A scoring function."""
+    """Return a scoring function."""
     needed = {"description": _text, "return_type": _return_type}
     return _named(document, "scoring_fn", needed, params=_object, metadata=_metadata)
 
 
 def read_benchmark(document: Document) -> Json:
-    """A benchmark; what it names is looked for when it is used, by whoever uses it."""
+    """Return a benchmark; the resources that it names are looked up when it is used, on behalf of its user."""
     needed = {"dataset_id": _text, "scoring_functions": _functions}
     return _named(document, "benchmark", needed, metadata=_metadata)
 
 
 def identifier(value: object, place: str) -> str:
-    """A name that a path can hold, so that what is registered can be read and removed."""
+    """Return a name that a path can hold, so that its resource can be read and removed; raises Refused."""
     name = _text(value, place)
     if len(name.encode()) > LONGEST_ID:
         raise wrong(place, f"must have at most {LONGEST_ID} bytes")
@@ -105,7 +108,7 @@ def _named(
     is_named: bool = True,
     **optional: Check,
 ) -> Json:
-    """What is registered by `word`_id: with `needed` members, and `optional` ones that may be null or missing."""
+    """Return a resource named by `word`_id: with `needed` members, and `optional` ones that may be null or missing."""
     body, needed = document.members, needed or {}
     own = f"provider_{word}_id"
     known_members(body, (f"{word}_id", "provider_id", own, *needed, *optional))

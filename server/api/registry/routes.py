@@ -1,7 +1,7 @@
-"""What callers register under names of their own choice: shields, vector stores, tool groups, and the like.
+"""The routes of resources that callers register under names of their choice, such as shields and tool groups.
 
-A name is taken or it isn't, whoever has it: rules speak of names, so one name never means two things. Whoever may
-register under a name therefore learns whether it is taken, and nothing else about it.
+A name belongs to one resource of its type, no matter whose: rules go by names, so that a name never means two
+resources. A caller who may register a name therefore learns whether it is taken, and nothing else.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from server.storage.records.guarded import GuardedStore
 from server.storage.records.record import Draft, Record
 
 MOST_BYTES: Final = 16 * 1024
-"""Bytes of a body that registers something: lists show all of it."""
+"""Bytes of a body that registers a resource: lists show all of it."""
 
 MOST_LISTED: Final = 1000
 """Entries on one page, and on one whose size isn't asked for."""
@@ -46,7 +46,7 @@ MOST_LISTED: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class RegistryKind:
-    """A kind of entries: its type in rules, its path, what `type` answers say, and how a body is looked at."""
+    """One type of registered resources: its name in rules, its path, its name in answers, and the check for bodies."""
 
     type: str
     path: str
@@ -63,7 +63,7 @@ _BODIES: Final[Mapping[str, BodyCheck]] = {
     "benchmark": read_benchmark,
 }
 _SHOWN: Final = {"vector_store": "vector_db"}
-"""Types that answers call otherwise than rules do."""
+"""The names in answers of types that rules call otherwise."""
 
 
 def _kinds() -> Iterator[RegistryKind]:
@@ -79,7 +79,7 @@ KINDS: Final = tuple(_kinds())
 
 
 class RegistryRoutes:
-    """Keeps the entries of one kind, each for whoever the policy says."""
+    """Stores the resources of one type, and shows each to the callers that the policy permits."""
 
     def __init__(self, kind: RegistryKind, store: GuardedStore, reader: Reader) -> None:
         self._kind = kind
@@ -87,7 +87,7 @@ class RegistryRoutes:
         self._reader = reader
 
     def routes(self) -> list[ApiRoute]:
-        """The paths of this kind."""
+        """Return the routes of this type."""
         path, name = self._kind.path, self._kind.type
         one = f"{path}/{{identifier:path}}"
         return [
@@ -100,18 +100,18 @@ class RegistryRoutes:
         ]
 
     async def list(self, request: Request) -> Response:
-        """A page of them, oldest first unless asked otherwise."""
+        """Answer with a page of resources, oldest first unless the query says otherwise."""
         query = list_query(request, default=MOST_LISTED, most=MOST_LISTED, newest_first=False)
         page = await page_of(gate_of(request.scope), self._store, query)
         return await list_response(frame_of(page), map(self._show, page.records))
 
     async def retrieve(self, request: Request) -> Response:
-        """One of them."""
+        """Answer with one resource."""
         record = await self._store.get(gate_of(request.scope), request.path_params["identifier"])
         return json_response(self._show(record))
 
     async def register(self, request: Request) -> Response:
-        """Keep a further one, under the name that it is given, or one of ours where it may be given none."""
+        """Register a resource under the name in the body, or under a new one where the body may leave it out."""
         found = await read_registration(request, self._reader, self._kind.look)
         name = found.pop("name") or f"{self._kind.type}-{token_hex(24)}"
         permit = await self._store.permit_create(gate_of(request.scope), name)
@@ -122,7 +122,7 @@ class RegistryRoutes:
         return json_response(self._show(record))
 
     async def unregister(self, request: Request) -> Response:
-        """Remove one of them."""
+        """Remove a resource."""
         record = await self._store.delete(gate_of(request.scope), request.path_params["identifier"])
         return json_response(deleted_object(record.id, self._kind.shown))
 
@@ -141,7 +141,7 @@ class RegistryRoutes:
 
 
 async def read_registration(request: Request, reader: Reader, look: BodyCheck) -> Json:
-    """What a body registers; raises the ApiError that says what else it is, and ClientGone."""
+    """Return what `look` makes of the body; raises the ApiError that tells what is wrong with it, and ClientGone."""
     raw, found = await read_body(request, reader, look)
     if len(raw) > MOST_BYTES:
         raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"what is registered has at most {MOST_BYTES} bytes")
@@ -149,11 +149,11 @@ async def read_registration(request: Request, reader: Reader, look: BodyCheck) -
 
 
 def name_taken(name: str) -> ApiError:
-    """The name belongs to something already: of the configuration, the caller's or anybody's."""
+    """Return the 409 for a name that a resource has, be it configured or registered by any caller."""
     sentence = f"a name of `{name}` is taken; choose another"
     return ApiError(HTTPStatus.CONFLICT, sentence, code="already_exists", headers={"x-should-retry": "false"})
 
 
 def deleted_object(name: str, kind: str) -> dict[str, Any]:
-    """The answer to a removal."""
+    """Return the answer to a removal."""
     return {"id": name, "object": kind, "deleted": True}

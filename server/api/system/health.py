@@ -52,14 +52,14 @@ class HealthRoutes:
         ]
 
     async def alive(self, request: Request) -> Response:
-        """OK; since the route guard has asked the policy engine by now, that engine answers."""
+        """Answer OK; the route guard has asked the policy engine by now, so that engine answers."""
         return JSONResponse({"status": "OK"})
 
     async def ready(self, request: Request) -> Response:
-        """What is in force, and every dependency: 200 if requests can be served, else 503 with the same report.
+        """Report the policy in force and every dependency, with 200 if requests can be served, else with 503.
 
-        Without an answer from the policy engine nobody is let in, but this caller learns why: it has shown a token, or
-        needs none.
+        Without an answer from the policy engine no request is served, but this caller learns why: it has shown a token,
+        or needs none.
         """
         gate = gate_of(request.scope)
         silence: PolicyUnavailable | None = None
@@ -95,7 +95,7 @@ class HealthRoutes:
         return set(providers.values())
 
     async def version(self, request: Request) -> Response:
-        """The version of this server."""
+        """Answer with the version of this server."""
         return JSONResponse({"version": self._version})
 
 

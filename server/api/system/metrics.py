@@ -12,7 +12,7 @@ from server.telemetry.exposition import Exposition, media_type
 
 
 class MetricsPage:
-    """Shows what is measured to those whom the route policy lets see it."""
+    """Shows the metrics to the callers whom the route policy permits."""
 
     def __init__(self, exposition: Exposition) -> None:
         self._exposition = exposition
@@ -23,7 +23,7 @@ class MetricsPage:
         return [ApiRoute("/metrics", self.show, asks=ROUTE_ALONE, name="metrics")]
 
     async def show(self, request: Request) -> Response:
-        """Everything, as text or as OpenMetrics, whichever the client likes better.
+        """Answer with all metrics, as text or as OpenMetrics, whichever the client prefers.
 
         Requests that come too fast wait, and share the page that is rendered then.
         """

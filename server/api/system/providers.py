@@ -31,11 +31,11 @@ class ProviderEntry:
 
     @property
     def resource(self) -> Resource:
-        """What the policy is asked about."""
+        """The resource that the policy is asked about."""
         return _resource(self.provider_id)
 
     async def shown(self, *, with_config: bool) -> dict[str, Any]:
-        """The provider as clients see it, with what is known of its health."""
+        """Return the provider as clients see it, with its last known health."""
         health = await self.provider.connection.health()
         return {
             "api": self.api,
@@ -65,7 +65,7 @@ class ProviderRoutes:
         ]
 
     async def list(self, request: Request) -> Response:
-        """All that the caller may read."""
+        """Answer with the providers that the caller may read."""
         permits = await gate_of(request.scope).listed("provider", [entry.resource for entry in self._entries])
         found = {permit.resource.names[0]: self._shows_config(permit) for permit in permits}
         shown = (
@@ -74,7 +74,7 @@ class ProviderRoutes:
         return JSONResponse({"data": await asyncio.gather(*shown)})
 
     async def retrieve(self, request: Request) -> Response:
-        """One of them."""
+        """Answer with one provider."""
         provider_id = request.path_params["provider_id"]
         entry = next((entry for entry in self._entries if entry.provider_id == provider_id), None)
         # Of what isn't there the same is asked as of what is hidden: how long it takes must not tell.
