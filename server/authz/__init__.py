@@ -1,7 +1,6 @@
-"""Asking the policy engine, and holding every caller to its answers.
+"""Authorization: questions to the policy engine, its decisions, and their log.
 
-`pep` is what the rest of the server uses: it yields a `Permit` or raises. `pdp` asks one question over `transport`;
-`question` and `answer` are the two sides of the contract with the bundle; `clauses` is the answer about a list of
-records. `opa_process` is the life of an embedded OPA, `readiness` says whether the policy that is wanted is the one in
-force, `decision_log` writes down every decision.
+Handlers use the gate of `request_authorization`. `pep` turns decisions into permits or refusals and logs them, `pdp`
+asks one question over `opa.transport`. `contract` has the question, the answer and the record filter as the bundle
+knows them, `opa` the process and the connections of OPA. `readiness` tells whether the wanted policy is in force.
 """

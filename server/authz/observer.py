@@ -1,4 +1,4 @@
-"""Who is told what becomes of questions: how long they take, and what is decided."""
+"""Observers of questions to the policy: they are told the time and the outcome of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from server.authz.contract.errors import Failure
 
 
 class QuestionKind(StrEnum):
-    """What a decision is about."""
+    """The subject of a decision."""
 
     ROUTE = "route"
     RESOURCE = "resource"
@@ -18,7 +18,7 @@ class QuestionKind(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What a decision says; `filter` leaves it to each record of a list, `unavailable` means that there is none."""
+    """The outcome of a question; `filter` leaves it to each record of a list, `unavailable` is no decision."""
 
     PERMIT = "permit"
     DENY = "deny"
@@ -36,11 +36,11 @@ EFFECTS: Final = (
     (QuestionKind.LIST, Outcome.FILTER),
     (QuestionKind.LIST, Outcome.UNAVAILABLE),
 )
-"""Every pair that there is."""
+"""Every pair of a kind and an outcome that occurs."""
 
 
 def outcome_of(verdict: Verdict) -> Outcome:
-    """What a decision with that verdict says."""
+    """The outcome that counts a decision with that verdict."""
     return Outcome.PERMIT if verdict is Verdict.PERMIT else Outcome.DENY
 
 
@@ -61,7 +61,7 @@ class Observer(Protocol):
 
 
 class NullObserver:
-    """Looks away."""
+    """Ignores everything."""
 
     def answered(self, seconds: float) -> None:
         """Nothing."""

@@ -1,4 +1,4 @@
-"""The policy decision point as the server sees it: one question in, one answer to the letter out, or nothing."""
+"""The policy decision point: it asks OPA, and raises where an answer is not exactly what the contract says."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class PolicyDecisionPoint:
         return answers
 
     async def filter(self, question: ListQuestion) -> RecordFilter:
-        """What decides about each record of a list, or PolicyUnavailable."""
+        """The filter that decides about each record of a list, or PolicyUnavailable."""
         self.questions += 1
         try:
             found = read_filter(await self._exchange(encode_list(question), Entrypoint.FILTER), question)
@@ -90,28 +90,28 @@ class PolicyDecisionPoint:
         return answer
 
     async def probe_neither(self, question: Question) -> Answer:
-        """Likewise ask `NEITHER`; `question` asks for the same parts."""
+        """As `probe`, with the question `NEITHER`; `question` asks for the same parts."""
         answer = read_answer(await self._exchange_probe(NEITHER), question)
         self._check_revision(answer.revision)
         return answer
 
     async def probe_undecided(self) -> None:
-        """Likewise ask what must get no decision at all; raises PolicyUnavailable if it gets one."""
+        """As `probe`, with a question that must get no decision; raises PolicyUnavailable if it gets one."""
         self._check_revision(read_undecided(await self._exchange_probe(MALFORMED)))
 
     def no_decision(self, failure: PolicyUnavailable) -> None:
-        """Count a question that nobody may act on, whether OPA or the decision log is to blame."""
+        """Count a question without a usable decision, whether OPA or the decision log is to blame."""
         self.failures[failure.failure] += 1
         self._observer.unavailable(failure.failure)
 
     @property
     def breaker_open(self) -> bool:
-        """Whether OPA has been silent for so long that it is not asked."""
+        """True while OPA is not asked because it was silent for too long."""
         return self._breaker.is_open
 
     @property
     def breaker_openings(self) -> int:
-        """How often that has begun."""
+        """The number of times that the breaker has opened."""
         return self._breaker.openings
 
     def _decided(self, answer: Answer) -> None:

@@ -1,4 +1,4 @@
-"""Is the policy that is wanted the one in force, and does it keep out whom it must?"""
+"""Readiness: the wanted policy is in force, and denies what every policy denies."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from server.authz.opa.control_plane import ControlPlane
 from server.authz.pdp import PolicyDecisionPoint
 
 CANARY: Final = Question(Anonymous(), CANARY_ROUTE)
-"""Where authentication is configured, nobody without a token may use this route, whatever rules there are: the law
-itself denies it, or a guardrail, but not a rule.
+"""Where authentication is configured, no caller without a token may use this route under any rules: the bundle's own
+code denies it, or a guardrail, but never a rule.
 """
 
 _BY_LAW: Final = frozenset({None, "guardrails"})
@@ -29,7 +29,7 @@ _log = logging.getLogger("ostiary.opa")
 
 
 class AuthenticationMode(StrEnum):
-    """Whether callers are asked who they are."""
+    """The mode of authentication: callers may present tokens, or all are anonymous."""
 
     CONFIGURED = "configured"
     OFF = "off"
@@ -37,7 +37,7 @@ class AuthenticationMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What is in force now. `reason` is None when the server may serve, else one sentence.
+    """The state of the policy engine now. `reason` is None when the server may serve, else one sentence.
 
     `age_seconds` counts from the first answer of the live revision.
     """
@@ -50,7 +50,7 @@ class Readiness:
 
     @property
     def ready(self) -> bool:
-        """Whether requests can be decided by the wanted policy."""
+        """True if the wanted policy can decide requests."""
         return self.reason is None
 
 
@@ -71,7 +71,7 @@ class ReadinessProbe:
         return Readiness(wanted, live, age, self._authentication, reason)
 
     async def _reason(self) -> tuple[str | None, bool]:
-        """What keeps the server from serving, and whether OPA named its revision."""
+        """The reason why the server can't serve, or None; and true if OPA named its revision."""
         healthy = await self._control.healthy()
         if healthy:
             self._pdp.unfit = _unfit(await self._control.too_old())
@@ -85,7 +85,10 @@ class ReadinessProbe:
         return (None if healthy else "opa says that it is not healthy"), True
 
     async def _check_canary(self) -> None:
-        """While authentication is off, the anonymous may be permitted everything; then somebody odder asks."""
+        """Raise PolicyUnavailable unless OPA denies the canary.
+
+        While authentication is off, anonymous callers may be permitted everything: then the caller is `NEITHER`.
+        """
         off = self._authentication is AuthenticationMode.OFF
         decision = (await (self._pdp.probe_neither(CANARY) if off else self._pdp.probe(CANARY))).route
         if decision is None or decision.verdict is not Verdict.DENY or decision.rule not in _BY_LAW:
@@ -99,7 +102,7 @@ def _unfit(too_old: Version | None) -> str | None:
 
 
 async def watch(probe: ReadinessProbe, where: str) -> None:
-    """Log whenever an OPA that somebody else runs at `where` gets ready, or stops being so, for ever."""
+    """Log, for ever, each time that an OPA at `where`, which runs beside the server, gets ready or stops being so."""
     known: str | None = ""
     while True:
         readiness = await probe.check()

@@ -48,7 +48,7 @@ class AskingRoute(ApiRoute):
 
 
 def checked(routes: Iterable[BaseRoute]) -> list[ApiRoute]:
-    """The same routes; raises TypeError for one that doesn't say what it asks."""
+    """Return the routes; raises TypeError for one that doesn't say what it asks."""
     found = []
     for route in routes:
         if not isinstance(route, ApiRoute):

@@ -23,8 +23,8 @@ _ANONYMOUS: Final = Anonymous()
 class Authentication:
     """Turns the bearer token into a principal; without an authenticator, every caller is anonymous.
 
-    A token that proves nothing is refused here, whatever the policy would say of a caller without one; so is who has
-    too many requests under way.
+    A token that proves nothing is refused here, even where the policy would permit the request without a token. So is
+    a caller that has too many requests under way.
     """
 
     def __init__(
@@ -33,14 +33,14 @@ class Authentication:
         self.app = app
         self._authenticator = authenticator
         self._pep = pep
-        self._tolls = admission
+        self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with a gate that knows the caller."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        call, admission = state_of(scope), self._tolls
+        call, admission = state_of(scope), self._admission
         principal = _ANONYMOUS if self._authenticator is None else await _identify(self._authenticator, scope)
         context = RequestContext(call.request_id, principal)
         route = vocabulary.Route(scope["method"], scope["path"])

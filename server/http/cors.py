@@ -1,4 +1,4 @@
-"""Which web pages of other origins may call."""
+"""CORS: the web pages of other origins that may call, and the headers that tell browsers so."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ASKS: Final = "Access-Control-Request-Method, Access-Control-Request-Headers, A
 
 @dataclass(frozen=True, slots=True)
 class CorsPolicy:
-    """Who may call from a browser, how, and what its scripts may read; `max_age` is in seconds."""
+    """The origins that may call from a browser, with which methods and headers; `max_age` is in seconds."""
 
     allow_origins: Collection[str]
     allow_origin_regex: str | None

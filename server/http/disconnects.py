@@ -12,13 +12,13 @@ from server.http.errors import ClientGone
 from server.http.interruptible import Interruptible
 
 PATIENCE_SECONDS: Final = 0.01
-"""How long nobody listens: most answers are there by then, and a listener costs more than much of the rest."""
+"""The time before it listens: most answers are there by then, and a listener costs more than much of the rest."""
 
 
 class WhileConnected:
     """Cancels the block under it when the client closes the connection, and raises ClientGone in its place.
 
-    To be entered once the request's body is read: nothing else may call `receive` meanwhile.
+    Enter it once the request's body is read: inside it, nothing else may call `receive`.
     """
 
     def __init__(self, receive: Receive) -> None:

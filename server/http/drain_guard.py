@@ -12,7 +12,7 @@ from server.http.request_state import state_of
 
 
 class Shutdown:
-    """Whether the server is ending: `begun` once it was told to, `over` once nothing is waited for any more."""
+    """The end of the server: `begun` once it was told to end, `over` once it no longer waits for requests."""
 
     def __init__(self) -> None:
         self.begun = False
@@ -20,7 +20,7 @@ class Shutdown:
 
 
 class DrainGuard:
-    """Answers with 503 whatever comes after the end has begun, and what the end interrupts."""
+    """Answers with 503 the requests that come after the end has begun, and those that the end interrupts."""
 
     def __init__(self, app: ASGIApp, ending: Shutdown) -> None:
         self.app = app

@@ -39,7 +39,7 @@ SLASHED_IDS: Final = (
     "/v1/scoring-functions/",
     "/v1/eval/benchmarks/",
 )
-"""Where an escaped slash is part of an id: these are chosen by callers, hold slashes, and clients escape them."""
+"""The paths with ids in which an escaped slash is part of the id: callers choose these ids, and clients escape them."""
 
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~%!$&'()*+;=:\[\]-]*")
 

@@ -1,4 +1,4 @@
-"""Every error leaves the server in OpenAI's envelope, whatever raised it."""
+"""The errors of the API, in OpenAI's envelope."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ApiError(Exception):
 
 
 class ClientGone(Exception):
-    """The client has closed the connection: nobody is left to answer."""
+    """The client has closed the connection, so no answer is sent."""
 
 
 def invalid(message: str, param: str | None = None, code: str | None = None) -> ApiError:
@@ -59,13 +59,13 @@ def invalid(message: str, param: str | None = None, code: str | None = None) -> 
 
 
 def model_not_found(name: str) -> ApiError:
-    """What a missing model and one that the caller may not read have in common: this, to the byte."""
+    """The 404 of a missing model and of one that the caller may not read: the same bytes for both."""
     message = f"the model `{name}` does not exist, or you have no access to it"
     return ApiError(HTTPStatus.NOT_FOUND, message, code="model_not_found", param="model")
 
 
 def not_found(identity: str) -> ApiError:
-    """What a missing record and one that the caller may not read have in common: this, to the byte."""
+    """The 404 of a missing record and of one that the caller may not read: the same bytes for both."""
     return ApiError(HTTPStatus.NOT_FOUND, f"there is no `{identity}`, or you have no access to it", code="not_found")
 
 

@@ -38,6 +38,6 @@ class Interruptible:
         task, self._task = self._task, None
         if not self._interrupted or task is None:
             return
-        # A cancellation from elsewhere, such as a shutdown, goes its way.
+        # A cancellation by other code, such as a shutdown, is passed on.
         if task.uncancel() == 0 and isinstance(error, asyncio.CancelledError):
             raise self._reason from None

@@ -22,7 +22,7 @@ MAX_BODY: Final = 10 * 1024 * 1024
 """Bytes of a JSON body."""
 
 BODY_SECONDS: Final = 60.0
-"""How long a client may take to send a body."""
+"""The longest time that a client may take to send a body."""
 
 _JSON_TYPE: Final = re.compile(r"application/json(\s*;\s*charset=\"?utf-?8\"?)?\s*", re.IGNORECASE)
 _CLOSE: Final = {"Connection": "close"}

@@ -13,11 +13,11 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from server.http.errors import ApiError, invalid
 
 SLICE: Final = 32 * 1024
-"""Bytes that are parsed in one go, while everybody else waits."""
+"""Bytes that are parsed in one go, during which no other request is served."""
 
 MOST_HEADERS: Final = 8
 LONGEST_HEADER: Final = 4 * 1024
-"""What a part's head may be: so many headers, each so many bytes."""
+"""The most headers of a part, and the most bytes of each."""
 
 _MOST_BOUNDARIES: Final = 16
 _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
@@ -26,7 +26,7 @@ _DISPOSITION: Final = re.compile(
 )
 _QUOTED: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
-# It would put a line in the log for each broken form that somebody sends.
+# It would log a line for each broken form.
 logging.getLogger("python_multipart.multipart").setLevel(logging.CRITICAL)
 
 
@@ -45,7 +45,7 @@ class PartEnds:
 
 
 PartEvent: TypeAlias = PartBegins | bytes | PartEnds
-"""What a form consists of: each part begins, has pieces of content, and ends."""
+"""One event of a form: a part begins, has a piece of content, or ends."""
 
 
 class FormReader:
@@ -80,7 +80,7 @@ class FormReader:
         )
 
     def feed(self, piece: bytes) -> list[PartEvent]:
-        """What at most `SLICE` more bytes of the body amount to."""
+        """The events of at most `SLICE` more bytes of the body."""
         # No content holds its own boundary; looking at each such place would cost more than everything else.
         self._delimiters += piece.count(self._delimiter)
         if self._delimiters > _MOST_BOUNDARIES:

@@ -20,7 +20,7 @@ class OpenStreams:
         self._ended = False
 
     def count(self) -> int:
-        """How many there are."""
+        """The number of open streams."""
         return len(self._open)
 
     def end_all(self) -> None:

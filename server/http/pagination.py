@@ -22,7 +22,7 @@ _ORDERS: Final = {"asc": False, "desc": True}
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """What a query says of a list: at most `limit` records, between the cursors `after` and `before`, which are ids."""
+    """The part of a list that a query asks for: at most `limit` records, between the ids `after` and `before`."""
 
     limit: int
     newest_first: bool
@@ -31,8 +31,9 @@ class ListQuery:
 
 
 def list_query(request: Request, *, default: int = 20, most: int = 100, newest_first: bool = True) -> ListQuery:
-    """What the query of `request` says; the list has that default limit and order. Raises the 400 that tells what is
-    wrong with which parameter.
+    """Read the query of a list, whose default limit and order the arguments give.
+
+    Raises the 400 that names the wrong parameter.
     """
     limit, order = one_of_query(request, "limit"), one_of_query(request, "order")
     if limit is not None and not (_NUMBER.fullmatch(limit) and 1 <= int(limit) <= most):
@@ -58,7 +59,7 @@ def one_of_query(request: Request, name: str) -> str | None:
 
 
 def included(request: Request, known: Iterable[str]) -> frozenset[str]:
-    """What `include` and `include[]` list, in any spelling that clients use; raises the 400 for what is not known."""
+    """The values of `include` and `include[]`, in any spelling of clients; raises the 400 for an unknown one."""
     values = [*request.query_params.getlist("include"), *request.query_params.getlist("include[]")]
     found = frozenset(part for value in values for part in value.split(","))
     if not found <= {*known}:
@@ -113,6 +114,6 @@ def frame_of(page: RecordPage) -> Json:
 
 
 def missing_reference(param: str, identity: str) -> ApiError:
-    """What a missing record and an unreadable one have in common where a body refers to them: this, to the byte."""
+    """The 404 of a body's reference to a missing or unreadable record: the same bytes for both."""
     sentence = f"there is no `{identity}`, or you have no access to it"
     return ApiError(404, sentence, code="not_found", param=param)

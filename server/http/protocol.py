@@ -1,4 +1,4 @@
-"""HTTP/1.1 as the door speaks it: uvicorn's own protocol, closed where it is open.
+"""The HTTP/1.1 protocol of the server: uvicorn's, with limits where uvicorn has none.
 
 uvicorn hands an application the path of the request target and nothing else of it, so an absolute or fragmented target
 can only be seen here. So can a head that never ends, a trailer that poses as a header, requests by the thousand in one
@@ -27,10 +27,10 @@ from server.http.request_state import new_request_id
 from server.net.protocol_errors import ProtocolError
 
 HEAD_SECONDS: Final = 15.0
-"""How long a client may take to send a request's head, and from connecting to its first one."""
+"""The longest time that a client may take to send a request's head, and from connecting to its first request."""
 
 STALL_SECONDS: Final = 30.0
-"""How long a client may leave a full send buffer unread before its connection is cut."""
+"""The longest time that a client may leave a full send buffer unread before its connection is cut."""
 
 MAX_WAITING: Final = 8
 """Requests that are taken while another one on the same connection is being answered."""
@@ -45,7 +45,7 @@ MAX_UNREAD: Final = 32 * 1024 * 1024
 """Bytes of a body that are taken after it was answered, so that a client that sends first and reads then gets there."""
 
 UNREAD_SECONDS: Final = 30.0
-"""How long a client may go on with such a body."""
+"""The longest time that a client may go on with such a body."""
 
 MAX_FRAMING: Final = 32 * 1024
 """Bytes that are taken in a row without a byte of a request: extensions of chunks, trailers, empty lines."""
@@ -59,9 +59,9 @@ _UPGRADE: Final = frozenset({b"connection", b"http2-settings", b"upgrade"})
 def http_protocol(
     app: ASGIApp, count: Count, cors: Cors | None = None, *, lifespan: LifespanType = "on", **options: Any
 ) -> ProtocolConfig:
-    """How uvicorn is to serve `app`, while `count` is told of each request that `app` is not, and `cors` of its origin.
+    """The configuration with which uvicorn serves `app`; `count` is called for each request that never reaches `app`.
 
-    `options` are uvicorn's own, for what is not the door's business (address, TLS).
+    `cors` adds its headers to the refusals of such requests. `options` are uvicorn's own (address, TLS).
     """
     return ProtocolConfig(
         app,
@@ -72,7 +72,7 @@ def http_protocol(
         lifespan=lifespan,
         # Longer than clients and proxies keep an idle connection, so that none sends into one that is being closed.
         timeout_keep_alive=75,
-        # Whoever connects is the client: what it says of itself in `X-Forwarded-*` proves nothing.
+        # The peer is the client: its `X-Forwarded-*` headers prove nothing.
         proxy_headers=False,
         server_header=False,
         access_log=False,
@@ -201,7 +201,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self.transport.is_closing() or not self._body_open or not self.cycle.response_complete:
             return
         if self.expect_100_continue:
-            # Whether the client now sends the body or its next request, nobody can tell.
+            # The client may now send the body or its next request, and the two look alike.
             self.transport.close()
         else:
             self._unread_timer = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
@@ -304,6 +304,6 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 def _disconnect(cycle: RequestResponseCycle) -> None:
-    """Tell the application that nobody is there for this request any more."""
+    """Tell the application that the client of this request is gone."""
     cycle.disconnected = True
     cycle.message_event.set()

@@ -1,4 +1,4 @@
-"""What is refused before the application sees it: why, in which words, and who counts it."""
+"""Refusals of requests before the application sees them: the answer, and the counter."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from server.http.errors import ApiError
 from server.net.protocol_errors import ProtocolError
 
 Count: TypeAlias = Callable[[ProtocolError], None]
-"""Told of each such request."""
+"""Called for each request that is refused before the application sees it."""
 
 
 class ProtocolConfig(uvicorn.Config):
-    """uvicorn's configuration with `count`, which is told of each refused request, and with the `cors` of its answer.
+    """uvicorn's configuration with `count`, which is called for each refused request, and the `cors` of its answer.
 
     `options` are uvicorn's own.
     """
@@ -32,7 +32,7 @@ class ProtocolConfig(uvicorn.Config):
 def protocol_error_response(
     error: ApiError, request_id: str, cors: Cors | None, headers_read: Iterable[tuple[bytes, bytes]], *, bodiless: bool
 ) -> bytes:
-    """A whole answer, after which the connection is to be closed.
+    """The bytes of a whole answer, after which the connection is to be closed.
 
     `headers_read` is the part of the request's headers that came before what is wrong. The answer to a HEAD request is
     `bodiless`.

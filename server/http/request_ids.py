@@ -57,7 +57,7 @@ class RequestIds:
 
 
 def _headers(call: RequestState, scope: Scope, own: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """What every answer carries beside its `own` headers."""
+    """The headers that every answer has beside its `own`."""
     milliseconds = int((perf_counter() - call.started) * 1000)
     headers = [
         (b"x-request-id", call.request_id.encode()),

@@ -1,4 +1,4 @@
-"""What the door knows of one request, from its first byte to its last."""
+"""The state of one request, from its first byte to its last."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ def gate_of(scope: Scope) -> Gate:
 
 
 def new_request_id() -> str:
-    """An id that no other request has, and that nobody can guess."""
+    """A new request id: unique, and impossible to guess."""
     return f"req_{urandom(16).hex()}"

@@ -27,7 +27,7 @@ async def list_response(frame: dict[str, Any], data: Iterable[dict[str, Any]]) -
 
 
 async def list_of_texts(frame: dict[str, Any], data: Iterable[bytes]) -> JsonInPieces:
-    """The same of `data` that is JSON already, or becomes it as it is iterated."""
+    """As `list_response`, for `data` that is JSON already, or is made as it is iterated."""
     begin = {name: value for name, value in frame.items() if name != "data"} | {"data": []}
     pieces, size = [_json(begin).removesuffix(b"]}")], 0
     for each in data:

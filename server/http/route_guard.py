@@ -19,7 +19,7 @@ from server.http.request_state import gate_of
 
 
 class RouteGuard:
-    """Asks the policy about the route of every request, whether or not there is anything at that path."""
+    """Asks the policy about the route of every request, also where no route has that path."""
 
     def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute]) -> None:
         self.app = app
@@ -30,7 +30,10 @@ class RouteGuard:
         self._others = [route for route in asking if route.param_convertors]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what the policy allows; leave the question to the handlers of an `AskingRoute`."""
+        """Pass the request on if the policy permits its route; the handlers of an `AskingRoute` ask themselves.
+
+        Raises what `Gate.enter` raises, and RuntimeError for an answer that no question came before.
+        """
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -51,7 +54,7 @@ class RouteGuard:
         except (ClientGone, PolicyUnavailable):
             raise
         except Exception:
-            # What is wrong with a request is told to those alone who may make it.
+            # Only a caller that may use the route learns what is wrong with its request.
             await gate.enter()
             raise
 
@@ -63,6 +66,6 @@ class RouteGuard:
 
 
 def _check_silence(gate: Gate, message: Message) -> None:
-    """The one answer that needs no decision is that there is none."""
+    """Raise RuntimeError unless the answer is the 503 of a missing decision, the one answer without a decision."""
     if not (gate.silent and message["status"] == 503):
         raise RuntimeError("a handler answered without having asked the policy")

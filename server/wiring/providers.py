@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from pydantic import SecretStr
 
@@ -20,10 +20,6 @@ from server.net.tls import client_context
 from server.telemetry.dependencies import Dependency
 from server.wiring.decisions import Telemetry
 from server.wiring.observed_providers import observed
-
-if TYPE_CHECKING:
-    pass
-
 
 _MASK: Final = "********"
 

@@ -48,13 +48,13 @@ class Answer:
 
     @property
     def refuses_route(self) -> bool:
-        """Whether the request ends here, whatever is said about its resource."""
+        """True if the route is refused, which ends the request whatever the decision about its resource."""
         return self.route is not None and self.route.verdict is not Verdict.PERMIT
 
 
 @dataclass(frozen=True, slots=True)
 class OpaReply:
-    """What OPA says in its envelope."""
+    """The content of OPA's envelope."""
 
     result: Any
     decision_id: str | None
@@ -77,7 +77,7 @@ def read_answer(body: bytes, question: Question) -> Answer:
 
 @lru_cache(maxsize=512)
 def _read_plain(body: bytes, of_route: bool, of_resource: bool) -> Answer:
-    """The answer to a question that makes nobody an owner: then these three say all that there is to compare.
+    """The answer to a question that makes no caller an owner: it depends on these three arguments alone.
 
     OPA is asked each time, but of the many answers that are equal to the byte only one has to be taken apart.
     """
@@ -117,7 +117,7 @@ def apart(body: bytes, count: int) -> list[bytes] | None:
 
 
 def of_logging_opa(body: bytes) -> bool:
-    """Whether OPA's own decision log is on, which has an id for each exchange."""
+    """True if OPA's own decision log is on, which has an id for each exchange."""
     return body.startswith(b'{"decision_id":')
 
 
@@ -203,7 +203,7 @@ def _decision(part: Any, revision: str, question: Question | None) -> Decision:
 
 
 def _obligations(listed: Any, question: Question | None, verdict: Verdict) -> tuple[Obligation, ...]:
-    """What must be done: a route may bring a limit, a permitted create must bring its owner, and that is all."""
+    """The obligations: a route may bring a limit, a permitted create must bring its owner, and no other is valid."""
     if type(listed) is not list:
         raise Malformed("`obligations` is not a list")
     if question is None and verdict is Verdict.PERMIT and listed:

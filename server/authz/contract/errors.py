@@ -1,12 +1,9 @@
-"""The two ways in which authorization ends a request: refused, or not decided."""
+"""The failures that leave a question without a decision."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    pass
+from typing import Final
 
 
 class Failure(StrEnum):

@@ -14,17 +14,17 @@ MALFORMED: Final = (
     b'{"input":{"principal":null,"route":{"method":"GET","path":null},"action":"probe",'
     b'"resource":{"type":"probe","names":["probe"],"owner":null,"origin":"created"}}}'
 )
-"""A question that the law must leave without any decision: its path is no path and its action no action."""
+"""A question that must get no decision: its path is no path and its action no action."""
 
 CANARY_ROUTE: Final = Route("GET", "/canary/that/must/not/sing")
-"""What only readiness asks about."""
+"""The route that only readiness asks about."""
 
 NEITHER: Final = b'{"input":{"principal":"neither","route":{"method":"%b","path":"%b"}}}' % (
     CANARY_ROUTE.method.encode(),
     CANARY_ROUTE.path.encode(),
 )
-"""A question about that which the law denies under every policy, even while authentication is off: whoever asks is
-neither a principal nor anonymous.
+"""A question that is denied under every policy, even while authentication is off: its caller is neither a principal
+nor anonymous.
 """
 
 

@@ -82,7 +82,7 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class RecordFilter:
-    """What decides about each record: the first clause that applies to it, and where none does, deny.
+    """A filter of records: about each decides the first clause that applies to it, and where none does, deny.
 
     `decision_id` is the one in OPA's own decision log; None where that is off.
     """
@@ -124,7 +124,7 @@ def _clause(written: Any, question: ListQuestion) -> Clause:
 
 
 def _check_order(clauses: tuple[Clause, ...], question: ListQuestion) -> None:
-    """Guardrails come first; then either one clause of no rule, for nobody, or those of the rules in their order."""
+    """Guardrails come first; then one clause of no rule, or the clauses of the rules in their order."""
     rules = [clause.rule for clause in clauses]
     if _GUARDRAIL in clauses[:1]:
         del rules[0]

@@ -1,4 +1,4 @@
-"""What a decision log holds before its sink has it: a queue in a memory-mapped file, which a killed process leaves."""
+"""The journal: a queue of lines for the sink in a memory-mapped file, which outlives a killed process."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Journal:
 
     @property
     def outlives(self) -> bool:
-        """Whether another process can find what this one leaves."""
+        """True if another process can find what this one leaves."""
         return self._path is not None
 
     def put(self, lines: bytes) -> bool:
@@ -160,7 +160,7 @@ def _missing(memory: bytes, log: Path) -> bytes:
 
 
 def _already_written(lines: bytes, log: Path, inode: int, place: int) -> int:
-    """How many bytes of whole `lines` are at `place` in the file that the process was writing to when it was killed."""
+    """The number of bytes of whole `lines` at `place` in the file that a killed process was writing to."""
     for path in (log, *log.parent.glob(f"{_escaped(log.name)}.[0-9]*")):
         with contextlib.suppress(OSError), path.open("rb") as file:
             if os.fstat(file.fileno()).st_ino == inode:

@@ -25,7 +25,7 @@ from server.authz.decision_log.journal import Journal, left_behind
 from server.authz.decision_log.sink import LogFile, Rotation, Sink, Stream
 
 GATHER_SECONDS: Final = 0.02
-"""How long lines are gathered to be written together where many come; where few do, each is written at once."""
+"""The time for which lines are gathered where many come; where few come, each is written at once."""
 
 PROMPT: Final = 20
 """Writings in one period of `PROMPT_SECONDS` that gather nothing: a caller who looks finds its own lines."""
@@ -33,10 +33,10 @@ PROMPT: Final = 20
 PROMPT_SECONDS: Final = 0.1
 
 PATIENCE_SECONDS: Final = 2.0
-"""How long a decision waits for a sink that doesn't take lines before it fails, and how long `close` waits for it."""
+"""The time that a decision waits for a sink that takes no lines before it fails, and that `close` waits for it."""
 
 SYNC_SECONDS: Final = 1.0
-"""How old a line gets at most before the disk is asked to keep it."""
+"""The greatest age of a line before the disk is asked to keep it."""
 
 _RETRY_SECONDS: Final = 0.1
 _STANDARD_OUTPUT: Final = 1
@@ -48,7 +48,7 @@ _log = logging.getLogger("ostiary.decision_log")
 class DecisionLog:
     """Appends lines to a sink; belongs to the event loop that made it.
 
-    A sink that can't be written, like a full disk, is tried again until it can be. Meanwhile lines gather in the
+    A sink that can't be written, like a full disk, is tried again until it can be. Until then lines gather in the
     journal; once it is full, or the sink has failed for `PATIENCE_SECONDS`, no decision is given out: `write` raises
     PolicyUnavailable.
 
@@ -97,17 +97,17 @@ class DecisionLog:
 
     @classmethod
     def to_stderr(cls) -> DecisionLog:
-        """Append to standard error, likewise; for the events of OPA's own log."""
+        """A log that appends to standard error; for the events of OPA's own log."""
         return cls(Stream(_STANDARD_ERROR), Journal.in_memory())
 
     @property
     def lines_waiting(self) -> int:
-        """How many lines the sink has not taken yet."""
+        """The number of lines that the sink has not taken yet."""
         return self._appended - self._written
 
     @property
     def is_failing(self) -> bool:
-        """Whether the sink has refused the last attempt to write."""
+        """True if the sink has refused the last attempt to write."""
         return self._failing_since is not None
 
     async def write(self, lines: Iterable[str]) -> None:
@@ -229,7 +229,7 @@ class DecisionLog:
                 self._failing_since = None
                 _log.warning("the decision log is written again")
         self._journal.clear(half)
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it what waited
             self._loop.call_soon_threadsafe(self._taken, lines)
         return True
 

@@ -154,7 +154,7 @@ def _filtered(answer: RecordFilter | None) -> str:
 
 
 def _counts(tally: ListTally) -> str:
-    """How many members were looked at, and the rules that decided most of them."""
+    """The number of members that were looked at, and the rules that decided most of them."""
     named = tally.rules.most_common(MOST_RULES)
     others = tally.permitted + tally.denied - sum(count for _, count in named)
     rules = ",".join(

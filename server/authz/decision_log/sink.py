@@ -1,4 +1,4 @@
-"""Where lines end up: a file that several processes append to and that is rotated by its size, or an open stream."""
+"""The sinks of the decision log: a file that several processes append to and rotate by size, or an open stream."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ class Rotation:
 class LogFile:
     """A file, made with mode 0600 in a directory made with mode 0700.
 
-    Every process that appends holds an exclusive lock on the file meanwhile, and looks first whether the path still
-    leads to the file that it has open: one that somebody renamed or removed is left, and the path opened again. So
-    lines of several processes never mix, whoever rotates. A line that can't be written whole is taken back, and the
+    A process that appends holds an exclusive lock on the file, and first compares the path with the file that it has
+    open: if that was renamed or removed, it opens the path again. So lines of several processes never mix, whichever
+    process rotates. A line that can't be written whole is taken back, and the
     piece of one that a killed process left is ended before the next.
     """
 
@@ -72,7 +72,7 @@ class LogFile:
 
     @property
     def path(self) -> Path | None:
-        """Where it is, if it is a file on a disk and no pipe or device."""
+        """The path, if it is a file on a disk and no pipe or device; else None."""
         return self._path if self._regular else None
 
     def append(self, lines: bytes, start: int, begin: Beginning) -> int:
@@ -125,7 +125,7 @@ class LogFile:
             self._leave(None)
 
     def _fitting(self, lines: bytes, start: int, size: int) -> int:
-        """Where the lines end that may follow in a file of `size` bytes; `start` if it must be rotated first."""
+        """The end of the lines that may follow in a file of `size` bytes; `start` if it must be rotated first."""
         if not self._largest:
             return len(lines)
         return _end(lines, start, self._largest - size, at_least_one=size == 0)
@@ -141,7 +141,7 @@ class LogFile:
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
         except OSError:
-            # A disk that is full takes half a line. Nobody else has written since: the file is locked.
+            # A full disk takes half a line. No other process has written since: the file is locked.
             if self._regular and len(rest) < len(data) and os.fstat(descriptor).st_size > size:
                 os.ftruncate(descriptor, size)
             raise
@@ -164,13 +164,13 @@ class LogFile:
     def _leave(self, fault: OSError | None) -> None:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None or (fault is not None and fault.errno == errno.EBADF):
-            return  # what isn't open any more may be somebody else's by now
+            return  # a closed descriptor's number may be another file's by now
         with contextlib.suppress(OSError):
             os.close(descriptor)
 
 
 class Stream:
-    """A descriptor that somebody else opened, such as standard output; closing leaves it open.
+    """A descriptor that the server did not open, such as standard output; closing leaves it open.
 
     Processes that share it take turns, so their lines don't mix, however long they are.
     """
@@ -216,7 +216,7 @@ class Stream:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
 
     def _wait(self, fault: OSError) -> None:
-        """Somebody made the stream non-blocking, and its reader is slow."""
+        """Wait until a stream that another process made non-blocking takes more."""
         if fault.errno == errno.EAGAIN:
             poll = select.poll()
             poll.register(self._descriptor, select.POLLOUT)
@@ -224,7 +224,7 @@ class Stream:
 
 
 def _end(lines: bytes, start: int, room: int, *, at_least_one: bool) -> int:
-    """Where the last line ends that, with those before it, is no more than `room` bytes; `start` if none is."""
+    """The end of the last line that, with those before it, is no more than `room` bytes; `start` if none is."""
     if len(lines) - start <= room:
         return len(lines)
     end = lines.rfind(b"\n", start, start + max(room, 0)) + 1 or start

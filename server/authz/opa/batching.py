@@ -18,7 +18,7 @@ MOST: Final = 8
 """Questions in one exchange: they share its deadline, so they stay few."""
 
 LONGEST: Final = 1024
-"""Bytes of a question that may share. A longer one takes OPA longer, and should keep nobody else waiting."""
+"""Bytes of a question that may share. A longer one takes OPA longer, and would make the others wait."""
 
 _Waiting: TypeAlias = tuple[bytes, asyncio.Future[bytes | None]]
 """A question in an exchange that another one leads: its answer, or None if it has to go alone."""
@@ -27,7 +27,7 @@ _Waiting: TypeAlias = tuple[bytes, asyncio.Future[bytes | None]]
 class QuestionBatcher:
     """Asks through `transport`; under load, questions that come in one turn of the event loop go together.
 
-    Each is judged alone, as `answers` in the law does it, and nothing is kept from one exchange to the next. A question
+    OPA judges each alone (`answers` in the bundle), and nothing is kept from one exchange to the next. A question
     goes alone where it is traced (OPA continues the trace), where OPA logs (it has one id for an exchange), and once
     more where the exchange failed in a way that another question may be to blame for.
     """

@@ -29,11 +29,11 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether questions fail at once."""
+        """True while questions fail at once."""
         return self._open_until is not None
 
     def admit(self) -> bool:
-        """Whether the question that may now be asked is the trial; raises PolicyUnavailable if none may be.
+        """True if the question that may now be asked is the trial; raises PolicyUnavailable if none may be.
 
         Its outcome is then told to exactly one of `succeeded`, `failed` and `abandoned`.
         """
@@ -64,6 +64,6 @@ class Breaker:
             self._open_until = self._clock() + self._pause
 
     def abandoned(self, trial: bool) -> None:
-        """Nobody waits for the answer any more, so nothing was learnt."""
+        """The question was given up before its answer, so nothing was learnt."""
         if trial:
             self._on_trial = False

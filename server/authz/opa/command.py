@@ -1,4 +1,4 @@
-"""How OPA is called: which versions, with which arguments, in which surroundings."""
+"""The command that runs OPA: its versions, arguments and environment."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def check_version(binary: Path) -> None:
 
 
 async def _said_of_version(binary: Path) -> tuple[bytes, int]:
-    """What `binary` says of its version, and its exit status; raises OpaStartFailed where it can't be started."""
+    """The output of `binary` about its version, and its exit status; raises OpaStartFailed if it can't start."""
     try:
         process = await asyncio.create_subprocess_exec(
             binary, "version", stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, env=ENVIRONMENT
@@ -70,7 +70,7 @@ def written(version: Version) -> str:
 
 
 def run_arguments(socket: Path, *bundles: Path) -> tuple[str, ...]:
-    """A server on a private socket with these bundles, that calls nobody and logs errors alone."""
+    """A server on a private socket with these bundles, that makes no calls and logs errors alone."""
     return (
         "run",
         "--server",
@@ -86,8 +86,9 @@ def run_arguments(socket: Path, *bundles: Path) -> tuple[str, ...]:
 
 
 def end_with_parent() -> Callable[[], None] | None:
-    """What the child does before it becomes OPA: on Linux, ask the kernel to be killed when its parent's thread ends.
+    """The function that the child runs before it becomes OPA; None where there is none.
 
+    On Linux it asks the kernel to kill the child when its parent's thread ends.
     Runs between fork and exec, where only system calls are safe, so all else is prepared here.
     """
     if sys.platform != "linux":

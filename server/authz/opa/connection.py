@@ -37,7 +37,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        """Whether a question may be sent now."""
+        """True if a question may be sent now."""
         return self._transport is not None and self._waiter is None
 
     def send(self, request: bytes) -> asyncio.Future[bytes]:

@@ -1,4 +1,4 @@
-"""OPA's other interface: not what it decides, but how it is."""
+"""OPA's control plane: its health and its version."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class ControlPlane:
         self._client: AsyncOpaClient | None = None
 
     async def healthy(self) -> bool:
-        """Whether OPA calls itself healthy, which says nothing about its policy; False if it can't be asked."""
+        """True if OPA calls itself healthy, which says nothing about its policy; False if it can't be asked."""
         if self._client is None:
             self._client = await _connect(self._address)
         return bool(await self._client.check_health())
 
     async def too_old(self) -> Version | None:
-        """The version of an OPA elsewhere that is older than `OLDEST`; None if it isn't, or doesn't tell.
+        """The version of an OPA that runs beside the server, if older than `OLDEST`; None if it isn't or doesn't tell.
 
         It tells if it runs with `status.prometheus`. The one that the server starts is checked before that.
         """

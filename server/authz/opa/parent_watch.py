@@ -31,7 +31,7 @@ class ParentWatch:
         )
 
     async def dismiss(self) -> None:
-        """Stop waiting, and kill nobody."""
+        """Stop waiting, without killing a process."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()

@@ -43,7 +43,7 @@ class OpaProcess:
     With `events` it keeps a decision log of its own, which goes there; while that can't be written, OPA has to wait.
 
     Not even a kill -9 of the server leaves an OPA behind. On Linux the kernel kills it when the thread that started it
-    ends, so start it from the main thread; elsewhere a `ParentWatch` does.
+    ends, so start it from the main thread; on other systems a `ParentWatch` does.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class OpaProcess:
         async with self._nothing_left_behind():
             supervisor = self._supervisor
             assert supervisor is not None  # noqa: S101 - `begin` has started it
-            # What the server did meanwhile, on a busy machine, is no time that OPA was given.
+            # Time in which a busy machine ran the server is no time that OPA was given.
             self._expires = time.monotonic() + _READY_SECONDS
             waiting = asyncio.create_task(self._decides.wait())
             await asyncio.wait([waiting, supervisor], return_when=asyncio.FIRST_COMPLETED)
@@ -115,7 +115,7 @@ class OpaProcess:
         self._stopped = True
         if self._supervisor is not None:
             self._supervisor.cancel()
-            # Why a first start failed has been told by `ready`, or nobody has waited for it.
+            # `ready` has raised the reason of a failed first start, if it was awaited.
             await asyncio.gather(self._supervisor, return_exceptions=True)
         await self._end()
         self._directory.close()
@@ -137,7 +137,7 @@ class OpaProcess:
         await self._end_relay()
 
     async def _dismiss_companion(self) -> None:
-        """OPA has ended, and its process id may soon be somebody else's."""
+        """OPA has ended, and its process id may soon be another process's."""
         dismissed, self._companion = self._companion, None
         if dismissed is not None:
             await dismissed.dismiss()

@@ -113,7 +113,7 @@ class OpaTransport:
                 self._give_back(connection)
 
     async def _acquire(self, expires: float) -> Connection:
-        """An idle connection, a new one, or the next one that somebody gives back."""
+        """An idle connection, a new one, or the next one that is given back."""
         while not self._idle:
             if len(self._open) + self._connecting < self._max:
                 return await self._connect(expires)
