@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.conformance_files import Case, conformance_files
-from tests.support.conformance_server import Door
+from tests.support.conformance_server import ConformanceServer
 
 CASES = [
     pytest.param(file, case, id=f"{file.id}: {case.id}")
@@ -19,16 +19,16 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def door(request: pytest.FixtureRequest, opa_binary: Path) -> Iterator[Door]:
+def server(request: pytest.FixtureRequest, opa_binary: Path) -> Iterator[ConformanceServer]:
     """The server with a conformance file's configuration."""
-    with Door(request.param, opa_binary) as running:
+    with ConformanceServer(request.param, opa_binary) as running:
         yield running
 
 
-@pytest.mark.parametrize(("door", "case"), CASES, indirect=["door"], scope="module")
-def test_the_door_answers_as_the_case_says(door: Door, case: Case) -> None:
+@pytest.mark.parametrize(("server", "case"), CASES, indirect=["server"], scope="module")
+def test_the_server_answers_as_the_case_says(server: ConformanceServer, case: Case) -> None:
     assert case.http is not None
-    response, decision = door.ask(case)
+    response, decision = server.ask(case)
     assert response.status_code == case.http.status, response.text
     if response.is_error:
         assert response.json()["error"].keys() == {"message", "type", "param", "code"}

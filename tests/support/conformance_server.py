@@ -1,4 +1,4 @@
-"""The whole house behind its door, as `ostiary run` starts it, for the configuration of a conformance file."""
+"""The whole server, as `ostiary run` starts it, for the configuration of a conformance file."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _PATIENCE_SECONDS = 10.0
 _ADDRESS = re.compile(r"serves on (http://\S+)")
 
 
-class Door:
+class ConformanceServer:
     """A context in which the server runs; who vouches for callers is the development key, whoever the file names."""
 
     def __init__(self, file: ConformanceFile, opa: Path) -> None:
         self._file = file
         self._opa = opa
 
-    def __enter__(self) -> Door:
+    def __enter__(self) -> ConformanceServer:
         # Not below pytest's folders: the path of a Unix socket may hold about 100 characters.
         self._folder = tempfile.TemporaryDirectory(prefix="ostiary-")
         self._home = Path(self._folder.name)

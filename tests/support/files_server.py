@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -167,14 +166,3 @@ def unchanged(kept: Keeping) -> Iterator[None]:
     before = (kept.on_disk(), kept.rows())
     yield
     wait_until(lambda: (kept.on_disk(), kept.rows(), kept.rows("_claims")) == (*before, []))
-
-
-def until_closed(connection: socket.socket) -> bytes:
-    """What comes until the server closes, however it does."""
-    received = b""
-    try:
-        while part := connection.recv(65536):
-            received += part
-    except ConnectionError:
-        pass
-    return received

@@ -195,3 +195,14 @@ def drip_until_answered(connection: socket.socket, piece: bytes, most: float = 1
     while not select([connection], [], [], 0.02)[0]:
         assert time.monotonic() < ends, "a client that drips may go on for ever"
         connection.sendall(piece)
+
+
+def until_closed(connection: socket.socket) -> bytes:
+    """Return what comes until the server closes the connection, or resets it."""
+    received = b""
+    try:
+        while part := connection.recv(65536):
+            received += part
+    except ConnectionError:
+        pass
+    return received

@@ -8,7 +8,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes, serialization
@@ -18,6 +18,7 @@ from starlette.types import Scope
 
 from policy.vocabulary import Principal
 from server.authn import Authenticator
+from tests.support.http_server import handled
 
 NO_REQUEST: Scope = {"path": "/v1/models", "query_string": b"", "headers": []}
 
@@ -148,23 +149,12 @@ def key_server(context: ssl.SSLContext | None = None) -> Iterator[KeyServer]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
             pass
 
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, request: object, client_address: object) -> None:
-            pass  # a TLS client that doesn't trust us hangs up
-
-    server = Server(("127.0.0.1", 0), Handler)
-    if context is not None:
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    keys.url = f"{'https' if context else 'http'}://127.0.0.1:{server.server_port}/jwks"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield keys
-    finally:
-        keys.released.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with handled(Handler, context) as url:
+        keys.url = f"{url}/jwks"
+        try:
+            yield keys
+        finally:
+            keys.released.set()
 
 
 def _integer(value: int, size: int | None = None) -> str:

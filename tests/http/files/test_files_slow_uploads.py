@@ -12,8 +12,8 @@ import pytest
 from server.api.files import upload
 from server.http import json_body, protocol
 from tests.support.callers import ALICE
-from tests.support.files_server import BOUNDARY, FILES, Keeping, form_of, keeping, until_closed
-from tests.support.serving import drip_until_answered, parsed
+from tests.support.files_server import BOUNDARY, FILES, Keeping, form_of, keeping
+from tests.support.serving import drip_until_answered, parsed, until_closed
 
 MOST = 200_000
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from server.http import json_body, protocol
-from tests.support.serving import Address, drip_until_answered, parsed
+from tests.support.serving import Address, drip_until_answered, parsed, until_closed
 from tests.support.unsafe_policy import UnsafePermitAll
 
 pytestmark = pytest.mark.usefixtures("nothing_asked")
@@ -21,17 +21,6 @@ FLOOD = 20_000_000
 
 def connect(address: Address) -> socket.socket:
     return socket.create_connection((address.host, address.port), timeout=30)
-
-
-def until_closed(connection: socket.socket) -> bytes:
-    """What comes until the server closes, however it does."""
-    received = b""
-    try:
-        while part := connection.recv(65536):
-            received += part
-    except ConnectionError:
-        pass
-    return received
 
 
 def drip(connection: socket.socket, piece: bytes) -> None:

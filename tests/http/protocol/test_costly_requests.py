@@ -23,7 +23,7 @@ HEALTH = b"GET /v1/health HTTP/1.1\r\nHost: a\r\n\r\n"
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
-_log = logging.getLogger("tests.jam")
+_log = logging.getLogger("tests.costly_requests")
 
 BOUND = 0.5
 """Seconds. A jam takes longer however fast the machine is; a busy machine is given several tries."""

@@ -67,7 +67,7 @@ class Matched:
 
 @pytest.fixture(scope="module")
 def real(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Decided]:
-    with decided(CONFIG, opa_binary, tmp_path_factory.mktemp("odds"), authenticator=ByToken()) as running:
+    with decided(CONFIG, opa_binary, tmp_path_factory.mktemp("odd-requests"), authenticator=ByToken()) as running:
         yield running
 
 

@@ -8,25 +8,11 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-import pytest
-import uvloop
-
 from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.opa.transport import OpaTransport, UnixAddress
 from tests.support.broken_opa import PERMITTED, Peer, reply, scripted, transport_to
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
-
-
-@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Run:
-    chosen: Run = request.param
-    return chosen
-
-
-@pytest.fixture(params=["unix", "tcp"])
-def socket(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
-    return tmp_path / "s" if request.param == "unix" else None
 
 
 async def counting(peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

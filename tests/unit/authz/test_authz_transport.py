@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
 from server.authz.contract.errors import PolicyUnavailable
 from server.authz.opa.transport import TcpAddress
@@ -24,17 +23,6 @@ from tests.support.broken_opa import (
 )
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
-
-
-@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Run:
-    chosen: Run = request.param
-    return chosen
-
-
-@pytest.fixture(params=["unix", "tcp"])
-def socket(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
-    return tmp_path / "s" if request.param == "unix" else None
 
 
 @pytest.mark.parametrize("size", [1, 7, 4096])
