@@ -1,4 +1,4 @@
-"""Taking connections from a socket that several processes share."""
+"""Accepting of connections from a socket that several processes share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _log: Final = logging.getLogger("ostiary.workers")
 class Acceptor:
     """Takes one connection and leaves the next ones to others for a millisecond, so that all get some of a crowd.
 
-    The event loop's own way is to accept until none is left. Whoever comes when no crowd does is not kept waiting.
+    The event loop itself would accept until none is left. A single connection is not delayed.
     `protocol` makes the object that a connection talks to.
     """
 

@@ -1,4 +1,4 @@
-"""From a plan to a server that serves, and back to nothing left behind."""
+"""Serving from one process: opening everything, serving until a signal, and closing everything."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def serve(
 
 @contextmanager
 def shown(rendered: Rendered, listener: socket.socket | None) -> Iterator[None]:
-    """The metrics on a listening socket of their own, for as long as the context lasts."""
+    """Show the metrics on a listening socket of their own, for as long as the context lasts."""
     if listener is None:
         yield
         return
@@ -68,7 +68,7 @@ async def serve_http(
     listener: socket.socket,
     announce: Callable[[], None],
 ) -> None:
-    """What each process that serves does; raises whatever `start_failure` has a sentence for."""
+    """Serve HTTP from this process until a signal; raises the exceptions that `start_failure` has a sentence for."""
     settings, ending, streams = plan.config.server, Shutdown(), OpenStreams()
     identity = authenticator(settings.auth, telemetry.tallies)
     app = application.build(plan.config, pep, identity, probe, telemetry, ending, streams)
@@ -96,7 +96,7 @@ async def serve_http(
 
 
 def nothing_to_read_again() -> None:
-    """Say what SIGHUP does, where it does nothing."""
+    """Log that SIGHUP has no effect without a certificate."""
     _log.warning("SIGHUP has a certificate read again, and this server has none; restart it for another configuration")
 
 

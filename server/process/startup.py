@@ -1,4 +1,4 @@
-"""What a start needs before there is anything to serve: an address, a private directory, and sentences for failures."""
+"""The start of a server: its address, its private directory, and the sentences for failures."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def runtime_directory(port: int) -> RuntimeDirectory:
 
 
 def settled() -> None:
-    """End what `gc.disable` began at the start: what was made until now stays, and is not looked through again."""
+    """Turn on the garbage collector, which is off at the start, and exempt the objects made until now from it."""
     gc.collect()
     gc.freeze()
     gc.enable()
 
 
 def start_failure(fault: Exception) -> str | None:
-    """What keeps a server from starting, in one sentence; None if that is a fault of ours."""
+    """The sentence about a failed start; None for an exception that is a fault of ours."""
     match fault:
         case OpaStartFailed() | PortInUse() | UnsafeDirectory() | WorkerFailed() | SchemaMismatch():
             return str(fault)

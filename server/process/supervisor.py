@@ -26,7 +26,7 @@ from server.telemetry.shared import SHARED_DIRECTORY, forget_process
 from server.wiring.policy_engine import Plan, Ready
 
 READY: Final = b"r"
-"""What a worker says to its parent, once, when it accepts connections."""
+"""The message of a worker to its parent, once, when it accepts connections."""
 
 CANT_START: Final = 2
 """The exit status of a worker that has said why it can't begin."""
@@ -40,9 +40,9 @@ _log = logging.getLogger("ostiary.workers")
 
 
 class Worker:
-    """One of the processes, and whatever comes after it when it dies.
+    """One of the processes, which is replaced when it dies.
 
-    It inherits the listening socket, and on Linux the kernel kills it when its parent's thread ends. Elsewhere it ends
+    It inherits the listening socket, and on Linux the kernel kills it when its parent's thread ends. Otherwise it ends
     itself when the channel to its parent closes.
     """
 
@@ -206,7 +206,7 @@ async def _watch(
     ended = asyncio.Event()
 
     def stop() -> None:
-        listener.close()  # or clients would queue at a door that nobody opens
+        listener.close()  # or clients would queue at a socket that is never accepted from
         for worker in workers:
             worker.end()
         ended.set()
@@ -230,7 +230,7 @@ async def _watch(
 
 
 def _same_code() -> str:
-    """Where a worker imports from: what its parent runs, wherever that was started."""
+    """The import path of a worker: the code that its parent runs, whatever its working directory."""
     ours = str(Path(__file__).parents[2])
     return os.pathsep.join([ours, *filter(None, [os.environ.get("PYTHONPATH")])])
 

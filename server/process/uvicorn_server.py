@@ -1,4 +1,4 @@
-"""The way out: what is under way gets an end, and nothing new begins."""
+"""A uvicorn server that drains: requests under way may end, and new ones are refused."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from server.http.protocol import HttpProtocol
 from server.process.acceptor import Acceptor
 
 GRACE_SECONDS: Final = 10.0
-"""How long what is under way may take once the server was told to end."""
+"""The time that requests under way have once the server was told to end."""
 
 LAST_SECONDS: Final = 2.0
-"""How long after that the last events and answers may take to reach their clients."""
+"""The time after that for the last events and answers to reach their clients."""
 
 _POLL_SECONDS: Final = 0.1
 
 
 class DrainingServer(uvicorn.Server):
-    """uvicorn, with an end of our own; `announce` is called once it accepts connections.
+    """uvicorn with a drain at its end; `announce` is called once it accepts connections.
 
     `shared` says that other processes accept from the same socket.
 
-    Told to stop, it lets go of idle connections at once and answers new requests with 503, so that balancers see it
+    Told to stop, it closes idle connections at once and answers new requests with 503, so that balancers see it
     leave. What is under way has `GRACE_SECONDS`; then `end_streams` is called, and `LAST_SECONDS` later the rest is
     cut. uvicorn's own signal handlers are left out: they would raise the signal again in the middle of our clean-up.
     """
@@ -51,7 +51,7 @@ class DrainingServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to whoever calls `stop`."""
+        """Install no handlers: the caller of `stop` handles the signals."""
         yield
 
     def stop(self) -> None:
@@ -72,7 +72,7 @@ class DrainingServer(uvicorn.Server):
         self._announce()
 
     def _protocol(self) -> asyncio.Protocol:
-        """What a connection talks to; made as uvicorn makes it."""
+        """Make the protocol of one connection, as uvicorn does."""
         return HttpProtocol(self.config, self.server_state, self.lifespan.state)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -91,7 +91,7 @@ class DrainingServer(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _until_done(self, seconds: float) -> None:
-        """Return when no request is under way, when the time is over, or when nobody wants to wait."""
+        """Return when no request is under way, the time is over, or the exit is forced."""
         clock = asyncio.get_running_loop().time
         expires = clock() + seconds
         while self.server_state.tasks and not self.force_exit and clock() < expires:

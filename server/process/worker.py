@@ -1,4 +1,4 @@
-"""One of several processes that serve one port; `server.workers` starts it, and nobody else does."""
+"""The program of a worker, one of several processes that serve one port; `server.process.supervisor` starts it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from server.wiring.policy_engine import Plan
 
 
 async def serve_worker(plan: Plan, listener: socket.socket, parent: socket.socket) -> None:
-    """Serve until SIGTERM; end at once if the parent is gone, since nobody can stop or replace this process then."""
+    """Serve until SIGTERM; end at once if the parent is gone, since only it can stop or replace this process."""
     asyncio.get_running_loop().add_reader(parent, os._exit, 1)
     telemetry = decisions.measured(plan.config)
 

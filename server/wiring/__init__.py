@@ -1,1 +1,1 @@
-"""A configuration becomes an application: the packages' concrete classes are named here alone."""
+"""Construction of every object from the configuration."""

@@ -58,7 +58,7 @@ def build(
     ending: Shutdown | None = None,
     streams: OpenStreams | None = None,
 ) -> Starlette:
-    """The application that `config` describes; it opens nothing until its lifespan begins.
+    """Build the application that `config` describes; it opens nothing until its lifespan begins.
 
     `authenticator` is None where authentication is not configured: then every caller is anonymous. `telemetry`
     holds the counters of the enforcement point. `ending` is set when no more requests may be taken; None means never.

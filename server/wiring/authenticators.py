@@ -1,4 +1,4 @@
-"""The authenticator that a configuration asks for: this module names their classes."""
+"""Building of the authenticator that a configuration describes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from server.wiring.preflight import key_store
 
 
 def authenticator(config: AuthConfig, tallies: Tallies | None = None) -> Authenticator | None:
-    """Who turns tokens into principals; None where authentication is not configured.
+    """Build the authenticator; None where authentication is not configured.
 
     `tallies` counts which mapped claims their tokens have. Raises ValueError and `PseudonymKeyUnusable`, with a
     sentence, for settings that can't work.
@@ -64,7 +64,7 @@ def authenticator(config: AuthConfig, tallies: Tallies | None = None) -> Authent
 
 
 def _oauth2(config: OAuth2Config, tallies: Tallies | None) -> Authenticator:
-    """One judge for one issuer with keys alone; else a choice between several."""
+    """The authenticator of one issuer with keys alone; else a router between several."""
     issuers: tuple[IssuerConfig, ...] = config.issuers or (config,)
     mapped = [(issuer, _mapping(issuer, config.type, tallies)) for issuer in issuers]
     judges = [(issuer, _by_keys(issuer, to), _by_introspection(issuer, to)) for issuer, to in mapped]
@@ -75,7 +75,7 @@ def _oauth2(config: OAuth2Config, tallies: Tallies | None) -> Authenticator:
         judge = keys or endpoint
         if judge is not None:
             signed[issuer.issuer if config.issuers else None] = judge
-    # A token that names nobody can be asked about only where it is clear whom to ask.
+    # A token that names no issuer can be checked only where there is one endpoint.
     endpoints = [endpoint for _, _, endpoint in judges if endpoint is not None]
     return TokenRouter(signed, endpoints[0] if len(endpoints) == 1 else None)
 
@@ -117,7 +117,7 @@ def _by_introspection(config: IssuerConfig, mapping: ClaimsMapping) -> CachingAu
 def _mapping(
     config: IssuerConfig | KubernetesConfig | GitHubConfig, kind: str, tallies: Tallies | None
 ) -> ClaimsMapping:
-    """The mapping of an issuer, or of a provider of that `kind`; who has no name is counted under the kind."""
+    """The mapping of an issuer, or of a provider of that `kind`; without an issuer it is counted under the kind."""
     is_default = config.claims_mapping is None
     pairs = config.claims_mapping if config.claims_mapping is not None else default_claims(kind)
     if tallies is None:

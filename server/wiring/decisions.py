@@ -1,4 +1,4 @@
-"""The policy enforcement point and the decision log of a configuration, and how a process is measured."""
+"""Building of the policy enforcement point, the decision log and the telemetry of a process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """How one process is watched; `tracing` is None where there is no collector. `tallies` counts claims of tokens."""
+    """The telemetry of one process; `tracing` is None without a collector, `tallies` counts claims of tokens."""
 
     metrics: Metrics
     tracing: Tracing | None
@@ -45,7 +45,7 @@ class Telemetry:
 
     @property
     def observer(self) -> Observer:
-        """What is told of every question and decision."""
+        """The observer of every question and decision."""
         return ObservedDecisions(self.metrics, self.policy, self.decision_log)
 
 
@@ -53,7 +53,7 @@ class Telemetry:
 async def open_enforcement(
     plan: Plan, telemetry: Telemetry
 ) -> AsyncIterator[tuple[PolicyEnforcementPoint, ReadinessProbe]]:
-    """Who decides and logs each decision; all of it is closed with the context."""
+    """Open the enforcement point, which logs each decision, and the readiness probe; close both with the context."""
 
     def decision_point(transport: OpaTransport, revision: str) -> PolicyDecisionPoint:
         return _decision_point(transport, revision, telemetry)
@@ -67,7 +67,7 @@ async def open_enforcement(
 
 
 def measured(config: Config) -> Telemetry:
-    """What this process counts in, and its way to the collector if there is one."""
+    """Build the telemetry of this process, with the export of spans if there is a collector."""
     release, to = version("ostiary"), config.server.tracing
     metrics = Metrics(release, os.environ.get(SHARED_DIRECTORY) if config.server.workers > 1 else None)
     dependencies = Dependencies()
@@ -76,7 +76,7 @@ def measured(config: Config) -> Telemetry:
     log = dependencies.add(Dependency("decision_log", needed=True))
     tracing = None
     if to is not None:
-        # Here and not above: whoever has no collector needn't wait for it to be imported.
+        # Imported here, so that a server without a collector does not wait for it.
         from server.telemetry.spans import Tracing
 
         tracing = Tracing(to.endpoint, to.service_name, release)
@@ -96,7 +96,7 @@ def _decision_point(transport: OpaTransport, revision: str, telemetry: Telemetry
 
 
 def sample(pdp: PolicyDecisionPoint, log: DecisionLog) -> GaugeSample:
-    """How things stand now."""
+    """The values of the gauges now."""
     return GaugeSample(
         breaker_open=pdp.breaker_open,
         breaker_openings=pdp.breaker_openings,

@@ -15,7 +15,7 @@ LifespanResource = Callable[[], AbstractAsyncContextManager[object]]
 
 
 class Lifespan:
-    """Opens what the application works with in the event loop that serves, and closes it when that stops."""
+    """Opens the resources of the application in the event loop that serves, and closes them when that stops."""
 
     def __init__(self, resources: Iterable[LifespanResource]) -> None:
         self._resources = tuple(resources)

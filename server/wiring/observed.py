@@ -34,12 +34,12 @@ class ObservedDatabase:
 
     @property
     def dialect(self) -> Dialect:
-        """How the database spells a record filter."""
+        """The SQL dialect of the database."""
         return self._database.dialect
 
     @property
     def kind(self) -> str:
-        """Which spelling of the migrations it takes."""
+        """The kind of migrations that it takes."""
         return self._database.kind
 
     async def start(self) -> None:
@@ -48,7 +48,7 @@ class ObservedDatabase:
             await self._database.start()
 
     async def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         await self._database.close()
 
     async def read(self, statement: str, *values: Value) -> list[Row]:
@@ -85,11 +85,11 @@ class ObservedCounters:
             await self._counters.start()
 
     async def close(self) -> None:
-        """Let go of the store."""
+        """Close the store."""
         await self._counters.close()
 
     async def take(self, units: Charge) -> tuple[bool, Usage]:
-        """Whether the units were taken, and what is used now."""
+        """Take the units; true if they were taken, and the usage now."""
         with self._dependency.used(CountersUnavailable):
             return await self._counters.take(units)
 
@@ -103,7 +103,7 @@ class ObservedCounters:
         await self._counters.ping()
 
     async def forget(self, before: int) -> None:
-        """Remove what was counted in periods that started before then; a store that forgets by itself says nothing."""
+        """Remove the counts of periods that started before that; a store that expires them itself does nothing."""
         await self._counters.forget(before)
 
     async def _ask(self) -> str | None:
@@ -112,7 +112,7 @@ class ObservedCounters:
 
 
 class ObservedBlobs:
-    """Blobs whose failures are noted; a single blob that is missing is none, and neither is a full disk."""
+    """Blobs whose failures are noted; a single missing blob is no failure, and neither is a full disk."""
 
     def __init__(self, blobs: Blobs, dependency: Dependency) -> None:
         self._blobs = blobs
@@ -120,7 +120,7 @@ class ObservedBlobs:
         dependency.probe = self._ask
 
     async def start(self) -> None:
-        """See that blobs can be kept; what is wrong then ends the start, and is no outage."""
+        """Check that blobs can be kept; a failure ends the start, and is no outage."""
         await self._blobs.start()
 
     async def begin(self, key: str) -> BlobWriting:
@@ -155,7 +155,7 @@ class ObservedBlobs:
         await self._blobs.ping()
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Close everything."""
         await self._blobs.close()
 
     async def _ask(self) -> str | None:
@@ -210,7 +210,7 @@ class ObservedAuthenticator:
                 self._dependency.failed("it can't be told whether tokens are good")
             raise
         if self._dependency.probe is None:
-            # Elsewhere a good token says little: most are remembered, and nobody is asked about them.
+            # With a probe, a good token says little: most are cached, and no service is asked about them.
             self._dependency.worked()
         return principal
 
@@ -247,7 +247,7 @@ async def _connect(address: str) -> str | None:
 
 
 class ObservedDecisions:
-    """Tells `observer` all that it is told, and notes what that says about the policy engine and the decision log."""
+    """Passes everything on to `observer`, and notes the state of the policy engine and of the decision log."""
 
     def __init__(self, observer: Observer, policy: Dependency, log: Dependency) -> None:
         self._observer = observer

@@ -1,4 +1,4 @@
-"""The policy engine as a server has it: who asks it, and its life, be it the server's own OPA or somebody else's.
+"""The policy engine of a server: the decision point, and the life of an OPA that the server or the operator runs.
 
 Little is imported here: OPA gets ready while the rest of the server is read.
 """
@@ -27,9 +27,9 @@ Ready: TypeAlias = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What every process that serves has to know: the configuration, the wanted revision, and where OPA listens.
+    """The plan of each process that serves: the configuration, the wanted revision, and the address of OPA.
 
-    It holds secrets, and goes no further than from a server to its own workers.
+    It holds secrets, and a server sends it to its own workers alone.
     """
 
     config: Config
@@ -38,7 +38,7 @@ class Plan:
 
     @property
     def authentication(self) -> AuthenticationMode:
-        """Whether callers are asked who they are."""
+        """The mode of authentication in the configuration."""
         off = self.config.server.auth.provider_config is None
         return AuthenticationMode.OFF if off else AuthenticationMode.CONFIGURED
 
@@ -53,7 +53,7 @@ class OwnOpa:
 
 
 def opa_elsewhere(config: OpaConfig) -> TcpAddress | None:
-    """Where somebody else's OPA listens; None where the server is to start its own."""
+    """The address of an OPA that the operator runs; None where the server starts its own."""
     location = config.location
     if location is None:
         return None
@@ -64,9 +64,9 @@ def opa_elsewhere(config: OpaConfig) -> TcpAddress | None:
 async def open_decision_point(
     plan: Plan, decision_point: Callable[[OpaTransport, str], PolicyDecisionPoint] = PolicyDecisionPoint
 ) -> AsyncIterator[tuple[PolicyDecisionPoint, ReadinessProbe]]:
-    """Who asks OPA, and who finds out how it is; whether one listens there is another matter.
+    """Open the decision point and the readiness probe; OPA need not listen yet.
 
-    `decision_point` makes the former of a transport and the wanted revision.
+    `decision_point` makes the former from a transport and the wanted revision.
     """
     async with AsyncExitStack() as stack:
         transport = OpaTransport(plan.opa)
@@ -79,9 +79,9 @@ async def open_decision_point(
 
 @asynccontextmanager
 async def engine_at_work(plan: Plan, own: OwnOpa | None) -> AsyncIterator[Ready]:
-    """An OPA that is started here, and ended with the context; nothing with `own` None, when it is somebody else's.
+    """Start the server's `own` OPA, and end it with the context; None where the operator runs one.
 
-    Raises OpaStartFailed. Somebody else's may come later, and is not waited for: until then there are no decisions.
+    Raises OpaStartFailed. The operator's OPA is not waited for: until it comes, there are no decisions.
     """
     if own is None:
         yield _at_once

@@ -1,4 +1,4 @@
-"""The quota that a configuration asks for: this module names the classes that count."""
+"""Building of the admission that a configuration describes: quotas and the limit on requests at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TOKENS: Final = "max_tokens_per_period"
 
 
 def build_admission(config: Config, dependencies: Dependencies | None = None) -> Admission:
-    """What callers pay at the door; the store that counts is one of the `dependencies`."""
+    """Build the admission; the store that counts is added to the `dependencies`."""
     server = config.server
     quota = None if server.quota is None else _quota(server.quota, config, dependencies or Dependencies())
     return Admission(quota, ConcurrencyLimit(server.max_concurrent_requests), ClientAddresses(server.trusted_proxies))

@@ -1,4 +1,4 @@
-"""The rules of the access policy about one type of resources, for what is shown only where such a rule permits it.
+"""The rules of the access policy about one type of resources, for pages that only such a rule can permit.
 
 Whether a rule permits something is decided by the policy engine alone; this says which rules were written for what.
 """

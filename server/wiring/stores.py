@@ -1,4 +1,4 @@
-"""The stores that a configuration asks for: this module names the classes that keep records and bytes."""
+"""Building of the stores of records and bytes that a configuration describes."""
 
 from __future__ import annotations
 
@@ -89,8 +89,9 @@ class Stores:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Every database open, every table up to date, the janitor at work, and what is to be written in the background
-        written in the end; raises BlobsUnusable, DatabaseUnavailable and SchemaMismatch.
+        """Open every database, bring every table up to date, and run the sweeper; at the end, write what waits.
+
+        Raises BlobsUnusable, DatabaseUnavailable and SchemaMismatch.
         """
         async with AsyncExitStack() as opened:
             opened.push_async_callback(self._blobs.close)
