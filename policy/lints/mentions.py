@@ -42,7 +42,7 @@ def report_unmentioned_types(
     ]
     if missing:
         names = ", ".join(f"`{kind}`" for kind in missing)
-        message = f"this server has resources of type {names}, and no rule mentions them, so nobody can use them"
+        message = f"this server has resources of type {names}, and no rule mentions them, so no caller can use them"
         findings.warning("unmentioned-type", places.span, message, f"add a rule for `{missing[0]}::*`")
     return missing
 

@@ -64,7 +64,7 @@ class CustomValidator:
         given = answer.get("access_attributes") if given is None else given
         if says_elsewhere(answer) or (isinstance(given, dict) and says_elsewhere(given)):
             raise AuthenticationFailed(
-                "the authentication endpoint says that some of the caller's claims are elsewhere"
+                "the authentication endpoint says that some of the caller's claims are in another place"
             )
         found = answer.get("principal")
         if found is not None and not is_name(found):

@@ -35,14 +35,14 @@ def refuse_elsewhere(holder: Mapping[str, Any], name: str) -> None:
     sources that no `_claim_names` assigns, and digests may be about any claim.
     """
     if holder.get(_DIGESTS) not in (None, []):
-        raise AuthenticationFailed(f"the token's `{_DIGESTS}` hides which of its claims are elsewhere")
+        raise AuthenticationFailed(f"the token's `{_DIGESTS}` hides which of its claims are in another place")
     names, sources = holder.get(_NAMES), holder.get(_SOURCES)
     if names is None or names == {}:
         if sources is not None and sources != {}:
-            raise AuthenticationFailed(f"the token's `{_SOURCES}` doesn't say which of its claims are elsewhere")
+            raise AuthenticationFailed(f"the token's `{_SOURCES}` doesn't say which of its claims are in another place")
         names = {}
     elif not isinstance(names, Mapping):
-        raise AuthenticationFailed(f"the token's `{_NAMES}` is not an object, so its claims may be elsewhere")
+        raise AuthenticationFailed(f"the token's `{_NAMES}` is not an object, so its claims may be in another place")
     marked = list(names)
     marked += [claim for mark, claims in _MARKS.items() if _is_set(holder.get(mark)) for claim in claims]
     marked += [found[1] for found in map(_SOURCE_IN_NAME.fullmatch, holder) if found]
@@ -71,7 +71,7 @@ def says_elsewhere(holder: Mapping[str, Any]) -> bool:
 
 def _elsewhere(name: str) -> AuthenticationFailed:
     return AuthenticationFailed(
-        f"the token says that its claim `{name}` is elsewhere; have its issuer put the claim into the token itself"
+        f"the token says that its claim `{name}` is in another place; have its issuer put the claim into the token"
     )
 
 

@@ -29,7 +29,9 @@ class KeyEndpoint(Protocol):
     """The source of a small document; `address` names it in logs, without query or credentials."""
 
     @property
-    def address(self) -> str: ...
+    def address(self) -> str:
+        """The address in logs, without query or credentials."""
+        ...
 
     async def read(self) -> bytes:
         """Return the content, at most 256 KB, within 5 seconds; raise only `ServiceFailed`."""

@@ -48,7 +48,7 @@ class KubernetesValidator:
         user = _user(reply.content)
         name = user.get("username")
         if not is_name(name) or name == _NOBODY:
-            raise AuthenticationFailed("the Kubernetes API server names nobody for the token")
+            raise AuthenticationFailed("the Kubernetes API server names no user for the token")
         return Validated(Principal(name, self._issuer, self._mapping.attributes(user)))
 
     async def close(self) -> None:

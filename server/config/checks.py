@@ -30,7 +30,7 @@ _PAIRS: Final[tuple[tuple[Path, tuple[str, str], str], ...]] = (
         ("access_key_id", "secret_access_key"),
         "a bucket takes both, and neither where the machine has credentials of its own",
     ),
-    (("server", "opa"), ("url", "token"), "an OPA elsewhere takes both, one that the server starts neither"),
+    (("server", "opa"), ("url", "token"), "an external OPA takes both, one that the server starts neither"),
 )
 
 

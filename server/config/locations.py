@@ -157,7 +157,7 @@ def _expanded(value: str) -> Path:
     try:
         return Path(value).expanduser()
     except RuntimeError as error:
-        raise refusal("bad-path", "starts with `~`, and nobody knows that home directory") from error
+        raise refusal("bad-path", "starts with `~`, and that home directory isn't known") from error
 
 
 BaseUrl = Annotated[Text, AfterValidator(base_url)]

@@ -18,7 +18,7 @@ SHORTEST_TOKEN: Final = 32
 def _opa_url(value: str) -> str:
     parts = urlsplit(base_url(value))
     if parts.scheme == "https":
-        hint = "put opa where nobody listens in between: beside the server, on its host or in its pod"
+        hint = "put opa where no one can listen in between: beside the server, on its host or in its pod"
         raise refusal("bad-url", "takes no https URL", hint)
     if parts.path or parts.port is None or not value.isascii():
         raise refusal("bad-url", "takes `http://HOST:PORT` and nothing else")

@@ -91,7 +91,9 @@ def explain_(
     *,
     principal: Annotated[str | None, typer.Option("--as", metavar="ID", help="Who asks.")] = None,
     issuer: Issuer = None,
-    anonymous: Annotated[bool, typer.Option("--anonymous", help="Nobody is named: no token was presented.")] = False,
+    anonymous: Annotated[
+        bool, typer.Option("--anonymous", help="The caller is anonymous: no token was presented.")
+    ] = False,
     role: Roles = None,
     team: Teams = None,
     attribute: Attributes = None,
@@ -101,7 +103,7 @@ def explain_(
     resource: Annotated[
         str | None, typer.Option(metavar="TYPE::NAME", help="What is asked for, such as model::llama.")
     ] = None,
-    owner: Annotated[str | None, typer.Option(metavar="ID", help="Who owns the resource; nobody by default.")] = None,
+    owner: Annotated[str | None, typer.Option(metavar="ID", help="The owner of the resource; none by default.")] = None,
     owner_issuer: Annotated[
         str | None, typer.Option(metavar="ISSUER", help="Who vouches for the owner; as for the caller by default.")
     ] = None,

@@ -42,7 +42,7 @@ def columns(policies: PolicySet) -> tuple[tuple[Column, ...], list[str]]:
     paths = list(dict.fromkeys(path for rule in routes for path in rule.paths))
     for number in (len(resources), len(paths)):
         if number > MOST_PATTERNS:
-            message = f"the policy has {number:,} patterns, and a table of more than {MOST_PATTERNS} would help nobody"
+            message = f"the policy has {number:,} patterns, and a table of more than {MOST_PATTERNS} can't be read"
             raise UnclearQuestion(message, "ask `ostiary policy decide` instead")
     made: list[Column] = []
     missing: list[str] = []

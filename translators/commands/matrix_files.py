@@ -26,10 +26,10 @@ tbody th { background: #f3f5f7; font-weight: 400; text-align: left; position: st
 small { display: block; font-weight: 400; color: #5b6570; }
 """
 _LEGEND: Final = """\
-<strong>yes</strong>: whoever owns the resource. <strong>no</strong>: never. Otherwise the resources for which it is
+<strong>yes</strong>: for any owner of the resource. <strong>no</strong>: never. Otherwise the resources for which it is
 permitted: <strong>own</strong>, those of the caller; <strong>same teams</strong> and the like, those of an owner who
-shares a team with the caller; <strong>others'</strong>, those of anybody else; <strong>config</strong>, those that the
-configuration defines; <strong>unowned</strong>, records that nobody owns. Point at a cell to see the rules."""
+shares a team with the caller; <strong>others'</strong>, those of other owners; <strong>config</strong>, those that the
+configuration defines; <strong>unowned</strong>, records without an owner. Point at a cell to see the rules."""
 _OFF: Final = "Authentication is off: every access question of an anonymous caller is permitted."
 
 

@@ -49,7 +49,7 @@ def read_directory(directory: Path) -> Contents:
         elif not path.name.startswith(".") and path.suffix.lower() not in _DOCUMENTS:
             message = f"{quoted(path.name)} is not read: guardrails are files whose names end in `{_SUFFIX}`"
             contents.findings.warning(
-                "unread-guardrail", Span(str(path), 1, 1), message, "rename it, or move it elsewhere"
+                "unread-guardrail", Span(str(path), 1, 1), message, "rename it, or move it to another directory"
             )
     return contents
 

@@ -57,7 +57,7 @@ def _report_ids(ids: Mapping[Span, Shape], places: Collection[tuple[str, ...]], 
     for span, shape in ids.items():
         issuer = (*shape.path[:-1], "issuer")
         if issuer not in places:
-            message = f"{shape.named} may be somebody else's with each of the issuers that are configured"
+            message = f"{shape.named} may be another caller's with each of the issuers that are configured"
             findings.error(CODE, span, message, f"ask for {quoted('.'.join(issuer))} as well")
 
 

@@ -163,7 +163,7 @@ def test_an_answer_that_says_its_claims_are_elsewhere_refuses_the_token(form: st
     for answer in ({form: given, **mark}, {form: {**given, **mark}}, {form: given, "hasgroups": True}):
         with (
             service(lambda asked, answer=answer: (200, answer)) as endpoint,
-            pytest.raises(AuthenticationFailed, match="elsewhere"),
+            pytest.raises(AuthenticationFailed, match="in another place"),
         ):
             identify(endpoint.url)
 

@@ -110,7 +110,7 @@ def test_every_member_of_the_user_can_be_mapped() -> None:
 def test_a_user_whose_claims_are_elsewhere_is_refused(mark: dict[str, Any]) -> None:
     with (
         service(lambda asked: (200, USER | mark) if asked.target == "/user" else github(asked)) as api,
-        pytest.raises(AuthenticationFailed, match="elsewhere"),
+        pytest.raises(AuthenticationFailed, match="in another place"),
     ):
         identify(api.url)
 

@@ -78,7 +78,7 @@ def test_a_token_that_the_api_server_refuses_is_refused(status: int) -> None:
 def test_a_review_that_names_nobody_identifies_nobody(name: object) -> None:
     with (
         service(lambda asked: review(asked, username=name)) as cluster,
-        pytest.raises(AuthenticationFailed, match="names nobody"),
+        pytest.raises(AuthenticationFailed, match="names no user"),
     ):
         identify(cluster.url, "a-token")
 
@@ -111,7 +111,7 @@ def test_numbers_and_booleans_are_spelled_as_in_json() -> None:
 def test_groups_that_are_elsewhere_refuse_the_token(mark: dict[str, Any]) -> None:
     with (
         service(lambda asked: review(asked, **mark)) as cluster,
-        pytest.raises(AuthenticationFailed, match="elsewhere"),
+        pytest.raises(AuthenticationFailed, match="in another place"),
     ):
         identify(cluster.url, "a-token")
 

@@ -322,6 +322,6 @@ def test_with_several_issuers_an_id_is_not_enough(folder: Path, provider: str, b
     if compared is None or provider.count("issuer:") < 2:
         assert loaded(folder, g=HEAD + rule).warnings == ()
     else:
-        with pytest.raises(InvalidDocument, match=rf"`input\.{compared}\.id` may be somebody else's") as caught:
+        with pytest.raises(InvalidDocument, match=rf"`input\.{compared}\.id` may be another caller's") as caught:
             loaded(folder, g=HEAD + rule)
         assert caught.value.diagnostics[0].hint == f"ask for `input.{compared}.issuer` as well"
