@@ -17,7 +17,7 @@ from translators import opa
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Where things are; `folder` holds every file of the run.
+    """The servers of a run; `folder` holds every file of the run.
 
     `bare` checks the token of every request, `remembering` each token once.
     """

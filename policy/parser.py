@@ -28,7 +28,7 @@ _AUTH_KEYS: Final = ("provider_config", *_POLICIES, "guardrails", "lenient_patte
 _NO_CONFIGURATION: Final = Names()
 
 _NEARLY: Final = 0.75
-"""How much a key has to share with another one to count as a misspelling of it."""
+"""The similarity from which a key counts as a misspelling of another one."""
 
 
 def parse_access_policy(

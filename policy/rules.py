@@ -111,7 +111,7 @@ Condition = HasValue | IsOwner | SharesWithOwner | IsUnowned | IsFromConfig | Is
 
 
 class Clause(StrEnum):
-    """How a rule's conditions combine: `when` needs all of them, `unless` applies unless all of them hold."""
+    """The combination of a rule's conditions: `when` needs all of them, `unless` applies unless all of them hold."""
 
     WHEN = "when"
     UNLESS = "unless"

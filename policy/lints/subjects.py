@@ -39,7 +39,7 @@ def _told(findings: Findings) -> Collection[Span]:
 
 
 def _may_begin(start: Start, beginnings: Iterable[str]) -> bool:
-    """Tell whether a subject, which goes on behind one of the beginnings, may begin with `start`, or be it."""
+    """Return whether a subject, which goes on behind one of the beginnings, may begin with `start`, or be it."""
     return any(
         start.text.startswith(beginning) or (not start.ends and beginning.startswith(start.text))
         for beginning in beginnings

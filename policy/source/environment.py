@@ -10,7 +10,7 @@ from typing import Final
 from policy.source.diagnostics import quoted
 
 DISABLED: Final = "__disabled__"
-"""What `${env.NAME:=__disabled__}` leaves of a resource's id when NAME is unset: the resource isn't registered."""
+"""The id of a resource that `${env.NAME:=__disabled__}` disables when NAME is unset: it isn't registered."""
 
 _EXPRESSION: Final = re.compile(r"\$\{env\.(?P<body>[^}]*)\}")
 _NAME: Final = "[A-Za-z_][A-Za-z0-9_]*"

@@ -1,4 +1,4 @@
-"""The keys of an issuer over time: fetched once for everyone who waits, rechecked, never trusted for too long."""
+"""The keys of an issuer over time: fetched once for all concurrent callers, rechecked, and dropped when too old."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from server.authn.keys import KeySet, parse_key_set
 from server.net.http_client import ServiceFailed
 
 MAX_STALE_SECONDS: Final = 24 * 3600.0
-"""How long the last good keys serve while the endpoint fails, from the moment when they were last confirmed."""
+"""Seconds for which the last valid keys serve while the endpoint fails, from their last confirmation."""
 
 RETRY_SECONDS: Final = 5.0
-"""Pause after a failed reading, until one that is due is tried again."""
+"""Seconds after a failed reading until one that is due is retried."""
 
 REREAD_RETRY_SECONDS: Final = 1.0
-"""Pause after a failed reading, until one that a token asks for is tried again."""
+"""Seconds after a failed reading until one that a token asks for is retried."""
 
 REREADINGS: Final = 5
 """Readings that tokens may ask for in a row; failed ones don't count."""
 
 REREAD_SECONDS: Final = 10.0
-"""Time after which they may ask for another one; whatever tokens come, a new key is noticed after this time."""
+"""Seconds after which they may ask for another one; a new key is noticed after this time at the latest."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -55,26 +55,27 @@ class KeySource:
         """The number of the one that the keys come from."""
 
     async def current(self) -> KeySet:
-        """The keys, at most `recheck_seconds` old while the endpoint answers; unchanged keys are the same object.
+        """Return the keys, at most `recheck_seconds` old while the endpoint answers; unchanged keys are the same
+        object.
 
-        Once a recheck is due, callers wait for it; when it has failed, they get the last good keys while it is retried,
-        for 24 hours. Raises `IdentityUnavailable` where no usable key is at hand.
+        Once a recheck is due, callers wait for it; when it has failed, they get the last valid keys while it is
+        retried, for 24 hours. Raises `IdentityUnavailable` where there is no usable key.
         """
         now = self._clock()
         due_at = self._confirmed_at + self._recheck_seconds
         if self._keys is None or now >= due_at:
             if now >= self._failed_at + RETRY_SECONDS:
                 self._read_once()
-            # Waiting is for those who have nothing better: after a failure the last good keys serve at once.
+            # After a failed recheck the last valid keys serve at once, so that callers don't wait for each retry.
             if self._keys is None or self._failed_at < due_at:
                 await self._finish_reading()
         return self._usable()
 
     async def reread(self) -> KeySet:
-        """The keys as the reading finds them that is under way, or that begins now.
+        """Return the keys of the current reading, or of one that begins now.
 
-        Raises `IdentityUnavailable` where that fails, and where none may begin yet: tokens that name made-up keys must
-        not have the endpoint read at their pace.
+        Raises `IdentityUnavailable` where that fails, and where none may begin yet: tokens that name invented keys must
+        not determine how often the endpoint is read.
         """
         if self._reading is None or self._reading.done():
             pause = self._failed_at + REREAD_RETRY_SECONDS - self._clock() if self._has_failed else 0.0
@@ -99,7 +100,7 @@ class KeySource:
 
     async def _finish_reading(self) -> None:
         if self._reading is not None:
-            # Shielded: one caller who hangs up must not end the reading that the others wait for.
+            # Shielded: a client that disconnects must not cancel the reading that others wait for.
             await asyncio.shield(self._reading)
 
     async def _read(self, asked_for: bool) -> None:
@@ -113,13 +114,13 @@ class KeySource:
             _log.warning("the keys at `%s` could not be read: %s", self._endpoint.address, failure)
             return
         if not keys.keys:
-            # The issuer has withdrawn every key: the last good ones must not outlive that.
+            # The issuer has withdrawn every key: the last valid ones must not outlive that.
             self._keys = None
             self._fail()
             _log.warning("the keys at `%s` hold none that can verify a token", self._endpoint.address)
             return
         if asked_for:
-            # Here and not where the reading began: those who asked for it may have hung up.
+            # Stored here, not where the reading began: the callers that asked for it may be cancelled.
             self._allowance.use()
         self._content, self._keys, self._confirmed_at = content, keys, self._clock()
         self.read, self._has_failed = reading, False

@@ -22,7 +22,7 @@ WRITERS: Final = 4
 MOST_FILE_BYTES: Final = 64 * 1024**3
 
 SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
-"""How a connection to PostgreSQL is protected, in libpq's words."""
+"""The protection of a connection to PostgreSQL, as libpq's `sslmode`."""
 
 _TABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 

@@ -11,7 +11,7 @@ OWN: Final = ("ostiary", "server")
 """The loggers of this program; what stands below them is theirs too."""
 
 CLIENTS: Final = ("aiohttp", "httpcore", "httpx", "opa_client", "opentelemetry", "redis", "requests", "urllib3")
-"""Libraries that ask other servers. Below a warning they say which address they ask, with its query."""
+"""HTTP client libraries. Below a warning they log the address of each request, with its query."""
 
 _URL: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,20}://)(?P<rest>[^\s'\"`<>]+)")
 _QUERY: Final = re.compile(r"\?[^\s'\"`<>=]{1,200}=[^\s'\"`<>]*")

@@ -19,7 +19,7 @@ from typing import Final
 from server.background.tasks import in_background
 
 Probe = Callable[[], Awaitable[str | None]]
-"""Asks a dependency; returns what is wrong in one sentence, or None. What it raises counts as wrong too."""
+"""Probes a dependency; returns the fault in one sentence, or None. An exception counts as a fault too."""
 
 TICK_SECONDS: Final = 1.0
 """Seconds between checks of which dependencies are due for a probe."""
@@ -28,10 +28,10 @@ RETRY_SECONDS: Final = 2.0
 """Seconds between probes of an unhealthy dependency."""
 
 PROBE_SECONDS: Final = 5.0
-"""How long a dependency may take to answer a probe."""
+"""Seconds that a dependency may take to answer a probe."""
 
 PATIENCE_SECONDS: Final = 1.0
-"""How long a report waits for probes under way."""
+"""Seconds that a report waits for running probes."""
 
 _log: Final = logging.getLogger("ostiary.dependencies")
 

@@ -31,7 +31,7 @@ _TEXT_TYPES: Final = frozenset({"text/plain", "text/*", "*/*"})
 _AT_ONCE: Final = 8
 _SECONDS: Final = 2.0
 _LONGEST_SECONDS: Final = 5.0
-"""How long a connection may be open, however busy its client is."""
+"""Seconds that a connection may be open, even with a busy client."""
 
 
 class Rendered(Protocol):

@@ -33,7 +33,7 @@ from server.telemetry.dependencies import Dependency
 from server.telemetry.gauges import Gauges, GaugeSample
 
 SAMPLE_SECONDS: Final = 1.0
-"""How old the gauges of another worker may be."""
+"""Greatest age of another worker's gauges, in seconds."""
 
 OTHER: Final = "other"
 

@@ -19,7 +19,7 @@ from policy.vocabulary import Effect
 from translators.codegen.text import member, string_literal
 
 Fact = tuple[str, ...]
-"""What must be true of a record, by its name in `rego/ostiary/records`, with its operands: `("name_is", "file-7")`.
+"""A fact required of a record, by its name in `rego/ostiary/records`, with its operands: `("name_is", "file-7")`.
 
 The first member of a fact that must not be true is `not`.
 """

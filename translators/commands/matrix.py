@@ -107,7 +107,7 @@ class _Asker:
         self._shared = tuple(dict.fromkeys(_shared_attributes(loaded.policies)))
 
     def size(self, number: int) -> int:
-        """How many questions that number of callers makes, at most."""
+        """Return the most questions that this number of callers makes."""
         somebody = self._known.alone[-1]
         return number * sum(1 for column in self._columns for _ in self._questions(somebody, column))
 

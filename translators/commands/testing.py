@@ -15,7 +15,7 @@ from translators.commands.questions import Known
 from translators.opa_session import OpaSession
 
 BATCH = 200
-"""How many questions OPA is asked together."""
+"""Questions that are sent to OPA together."""
 
 
 @dataclass(frozen=True, slots=True)

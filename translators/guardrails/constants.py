@@ -39,7 +39,7 @@ def _constant(rules: list[Tree]) -> Tree | None:
 
 
 def is_of_input(term: Tree) -> bool:
-    """Whether a term is written `input` or `input.…`."""
+    """Return whether a term is written `input` or `input.…`."""
     head = term["value"][0] if term.get("type") == "ref" else term
     return head.get("type") == "var" and head["value"] == "input"
 

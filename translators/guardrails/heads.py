@@ -11,7 +11,7 @@ from translators.codegen.text import string_literal
 from translators.guardrails.lexing import code_alone
 
 FOLDER: Final = "ostiary/guardrails"
-"""Where the files lie in the bundle."""
+"""The directory of the files in the bundle."""
 
 _HEAD: Final = re.compile(r"(?<![\w.])deny(?=\s+contains\b)")
 

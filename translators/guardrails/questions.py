@@ -22,7 +22,7 @@ from translators.guardrails.trees import calls, imports, name_of, nodes, place
 from translators.guardrails.values import compared_ids, refused_values
 
 _ROUNDS: Final = 4
-"""How deep functions call each other with the question before it is lost from sight."""
+"""The depth of calls to which the question is followed into functions."""
 
 Params = dict[str, list[Shape | None]]
 

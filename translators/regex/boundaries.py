@@ -21,10 +21,10 @@ from translators.regex.writer import MOST_STATES
 _HOLDS_BETWEEN_EQUALS: Final = {Anchor.UNICODE_BOUNDARY: False, Anchor.NOT_UNICODE_BOUNDARY: True}
 _CONSTRUCTS: Final = {Anchor.UNICODE_BOUNDARY: r"\b", Anchor.NOT_UNICODE_BOUNDARY: r"\B"}
 _MOST: Final = 32
-"""How many boundaries a pattern may hold."""
+"""Most boundaries in a pattern."""
 
 _MOST_ROUNDS: Final = 4
-"""How often a repetition with a boundary in it is written out."""
+"""Most rounds of a repetition with a boundary that are written out."""
 
 
 def without_boundaries(sequence: Sequence) -> Sequence:

@@ -21,7 +21,7 @@ from translators.regex.tree import (
 )
 
 _MOST: Final = 16
-"""How many starts a pattern is spelled out into."""
+"""Most starts that a pattern is spelled out into."""
 
 
 @dataclass(frozen=True, slots=True)

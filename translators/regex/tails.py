@@ -30,7 +30,7 @@ from translators.regex.tree import (
 )
 
 START, NEWLINE, WORD, OTHER = range(4)
-"""What precedes a place."""
+"""The kinds of text before a place."""
 
 Relation = tuple[int, ...]
 """For each place, the places at which a part can end that starts there."""

@@ -33,7 +33,7 @@ _ANCHORS: Final = {
 
 
 class _Binding(IntEnum):
-    """How tightly a text holds together."""
+    """The binding strength of a text, from loosest to tightest."""
 
     CHOICE = 0
     SEQUENCE = 1

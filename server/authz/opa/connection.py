@@ -66,19 +66,22 @@ class Connection(asyncio.Protocol):
         self._on_lost(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport (called by asyncio)."""
         self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Fail the pending question (called by asyncio); it may be retried if no byte of an answer came."""
         if self._received:
             self._fail(PolicyUnavailable(Failure.CLOSED, "opa closed the connection within its answer"))
         else:
             self._fail(ClosedUnanswered(Failure.CLOSED, "opa closed the connection without an answer"))
 
     def data_received(self, data: bytes) -> None:
+        """Parse the answer to the pending question (called by asyncio); close the connection after anything else."""
         self._received += len(data)
         waiter = self._waiter
         if waiter is None:
-            self._fail(PolicyUnavailable(Failure.MALFORMED, "opa sent bytes that nobody asked for"))
+            self._fail(PolicyUnavailable(Failure.MALFORMED, "opa sent bytes without a question"))
             return
         try:
             self._parser.feed_data(data)
@@ -91,14 +94,16 @@ class Connection(asyncio.Protocol):
             self._finish(waiter)
 
     def on_message_begin(self) -> None:
-        """A second message in the bytes of one answer must not wait for the next question."""
+        """Refuse a second message in the bytes of one answer, which must not wait for the next question."""
         if self._complete:
             raise ValueError("two answers to one question")
 
     def on_body(self, body: bytes) -> None:
+        """Add a part of the answer's body (called by the parser)."""
         self._body.append(body)
 
     def on_message_complete(self) -> None:
+        """Note the end of the answer (called by the parser)."""
         self._complete = True
         self._keep = self._parser.should_keep_alive()  # the parser forgets it after this call
 

@@ -17,7 +17,7 @@ from server.storage.database.dialect import SQLITE, Dialect
 from server.storage.database.sqlite_batches import ReadJob, SqliteBatches, WriteJob
 
 _BUSY_SECONDS: Final = 5.0
-"""How long to wait for another process that writes."""
+"""Seconds to wait for another process that writes."""
 
 _PAUSE_SECONDS: Final = 0.02
 _READERS: Final = 2

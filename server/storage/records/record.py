@@ -66,8 +66,9 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which part of a list is wanted: at most `limit` records after `after` or before `before`, of one parent, of one
-    facet, newest first or oldest first. `matching` are members of the body's `metadata` that must be so.
+    """The requested part of a list: at most `limit` records after `after` or before `before`, newest or oldest first.
+
+    They have that parent and that facet, and their bodies' `metadata` has the members of `matching`.
     """
 
     limit: int
