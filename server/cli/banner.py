@@ -71,7 +71,7 @@ def banner(
     port: int,
     metrics_port: int | None = None,
 ) -> str:
-    """Return the text that `ostiary run` prints once requests can be decided; `ports` are those in use."""
+    """Return the text that `ostiary run` prints once requests can be decided; the ports are those in use."""
     address = f"{'https' if config.server.tls_certfile else 'http'}://{in_url(host)}:{port}"
     facts = "".join(f"  {name:<15} {value}\n" for name, value in _facts(path, config, policies, revision, metrics_port))
     loud = "".join(f"\n{indent(fill(alarm, _WIDTH), '  !! ')}\n" for alarm in alarms(config))

@@ -23,7 +23,7 @@ _UNITS: Final = {
 
 
 def size(least: int, most: int, spelled: str) -> BeforeValidator:
-    """Return a field type for a number of bytes from `least` to `most`, inclusive; `spelled` describes the range."""
+    """Return a validator for a number of bytes from `least` to `most`, inclusive; `spelled` describes the range."""
     expected = f"a number of bytes, or one like `100MB` or `1GiB`, {spelled}"
 
     def count(value: object) -> object:

@@ -132,7 +132,9 @@ def as_written(value: object) -> object:
 
 
 def not_yet(sentence: str) -> AfterValidator:
-    """Refuses a well-formed value of a part that this version lacks: "`quota` is not available in this version"."""
+    """Return a validator that refuses any value of a part that this version lacks: "`quota` is not available in this
+    version".
+    """
 
     def refuse_it(_value: object) -> object:
         raise refusal("not-available", f"{sentence} not available in this version", whole=True)

@@ -65,10 +65,10 @@ class GuardedStore:
         return self._records.name
 
     async def permit_create(self, gate: Gate, *names: str, made: Sequence[str] = ()) -> Permit:
-        """Return a permit to create a record with these names, the id first, or several whose names aren't chosen by a
-        client.
+        """Return a permit to create a record with these names, the id first; without names, a permit for one or more
+        records.
 
-        Their ids are `made`, for the decision log. Raises AccessDenied.
+        The new records' ids are `made`, for the decision log. Raises AccessDenied.
         """
         return await gate.permit(Action.CREATE, Resource(self._kind, names, types=self._types), made)
 
