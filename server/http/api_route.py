@@ -10,9 +10,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from policy.resource_types import TYPES, Ask
+from policy.served_routes import SERVED
 
 ROUTE_ALONE: Final[tuple[Ask, ...]] = ()
 """The `asks` of a route that is about no resource: the policy decides about the route, and about nothing else."""
+
+_SERVED: Final = {(served.method, served.path): served for served in SERVED}
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -48,10 +51,18 @@ class AskingRoute(ApiRoute):
 
 
 def checked(routes: Iterable[BaseRoute]) -> list[ApiRoute]:
-    """Return the routes; raises TypeError for one that doesn't say what it asks."""
+    """Return the routes.
+
+    Raises TypeError for a route that doesn't say what it asks, and ValueError for one whose questions are not in
+    `policy.served_routes`, from which warnings about policies take them.
+    """
     found = []
     for route in routes:
         if not isinstance(route, ApiRoute):
             raise TypeError(f"the route `{getattr(route, 'path', route)}` doesn't say what it asks")
+        for method in (route.methods or set()) - {"HEAD"}:
+            served = _SERVED.get((method, route.path))
+            if served is None or {*served.needs} != {*route.asks} or {*served.may_need} != {*route.may_ask}:
+                raise ValueError(f"`policy.served_routes` doesn't have what `{method} {route.path}` asks")
         found.append(route)
     return found

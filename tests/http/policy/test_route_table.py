@@ -203,6 +203,20 @@ def test_a_route_that_does_not_say_what_it_asks_is_refused() -> None:
         checked([version, Route("/v1/things", version.endpoint)])
 
 
+@pytest.mark.parametrize(
+    "route",
+    [
+        ApiRoute("/v1/things", ROUTES["GET /v1/version"].endpoint, asks=ROUTE_ALONE, name="things"),
+        ApiRoute("/v1/models", ROUTES["GET /v1/models"].endpoint, asks=[(Action.UPDATE, "model")], name="models.list"),
+        ApiRoute("/v1/health/ready", ROUTES["GET /v1/health/ready"].endpoint, asks=ROUTE_ALONE, name="health.ready"),
+    ],
+    ids=["unknown", "other questions", "fewer questions"],
+)
+def test_a_route_that_asks_otherwise_than_policies_know_is_refused(route: ApiRoute) -> None:
+    with pytest.raises(ValueError, match=f"doesn't have what `GET {route.path}` asks"):
+        checked([route])
+
+
 def test_no_route_is_said_to_come_later() -> None:
     assert [path for path in LATER for served in SERVED if f"{served.path}/".startswith(f"{path}/")] == []
 
