@@ -31,7 +31,7 @@ class BackgroundTasks:
         task.add_done_callback(self._ended)
 
     async def finish(self) -> None:
-        """Return when every task has ended by itself, those included that start meanwhile."""
+        """Return when every task has ended by itself, those included that start in the meantime."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 

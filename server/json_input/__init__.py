@@ -1,1 +1,1 @@
-"""Reading JSON that strangers wrote: one parse, one meaning, and nobody else waits for it."""
+"""Strict reading of JSON from callers and services, of large bodies in processes of their own."""

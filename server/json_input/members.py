@@ -1,6 +1,6 @@
-"""Members that an object must have where it is shown, and members that it shows only with a value.
+"""Rules for members that an object must have in an answer, and for members that it has only with a value.
 
-Runs in the server and in its reading processes alike, so it imports the standard library alone.
+This module runs in the server and in its worker processes, so it imports the standard library alone.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """The members of one kind of object, as far as something has to be done about them.
+    """The rules for the members of one kind of object.
 
-    A member of `given` that is absent gets the value beside it; so does one that is null, where that value isn't. A
-    member of `never_null` is left out where it is null. `inside` says the same of objects that are members, `each` of
-    all objects in lists that are members, and `parts` of those in such lists by their `type`.
+    A member of `given` that is absent or null gets the value beside it. A member of `never_null` is removed if it is
+    null. `inside` holds the rules for objects that are members, `each` for all objects in lists that are members, and
+    `parts` for those in such lists by their `type`.
     """
 
     given: Mapping[str, Any] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class Members:
     parts: Mapping[str, Mapping[str, Members]] = field(default_factory=dict)
 
     def fit(self, shown: Json) -> None:
-        """Change `shown` accordingly. A value of an unexpected type stays as it is."""
+        """Apply the rules to `shown`; a value of an unexpected type stays unchanged."""
         for name in self.never_null:
             if name in shown and shown[name] is None:
                 del shown[name]

@@ -1,4 +1,4 @@
-"""How much memory bodies may take while they come in: a client can take its time with each of very many."""
+"""Limit of the memory of bodies that are coming in, since a client may send very many slowly."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Final
 from server.json_input.queue import QueueFull
 
 SHARES: Final = 4
-"""A caller may take one of so many parts of the room, so that it takes several to fill it."""
+"""The limit divided by the part that one caller may take, so that one caller alone cannot fill it."""
 
 
 class MemoryLimit:
-    """Bytes of memory, `size` for everybody together."""
+    """A limit of `size` bytes for all callers together."""
 
     def __init__(self, size: int) -> None:
         self._free = size
@@ -23,7 +23,7 @@ class MemoryLimit:
 
     @contextmanager
     def share(self, caller: Hashable) -> Iterator[Callable[[int], None]]:
-        """A function that takes so many more bytes until the context ends; it raises NoRoom."""
+        """Provide a function that takes more bytes until the context ends; it raises QueueFull."""
         held = 0
 
         def hold(size: int) -> None:

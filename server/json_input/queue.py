@@ -1,4 +1,4 @@
-"""Whose turn it is where only so many can be served at once."""
+"""A queue for a limited number of places, in which small tasks come first."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Final
 
 
 class QueueFull(Exception):
-    """Too much waits already."""
+    """The tasks that wait are too large together already."""
 
 
 class FairQueue:
-    """Lets `places` in at once, and of those that wait the smallest first.
+    """Admits `places` tasks at once, and of those that wait the smallest first.
 
-    So whoever brings little waits for no more than the end of what is being done, however much others bring. What waits
-    may have a total size of `room`.
+    So a small task waits only until a running one ends, however much others bring. The tasks that wait may have a total
+    size of `room`.
     """
 
     def __init__(self, places: int, room: int) -> None:
@@ -26,7 +26,7 @@ class FairQueue:
         self._numbers: Final = count()
 
     async def begin(self, size: int) -> None:
-        """Return when it is the caller's turn, who has to `end` it; raises NoRoom."""
+        """Return when it is the caller's turn, which it must `end`; raises QueueFull."""
         if self._free:
             self._free -= 1
             return
@@ -45,7 +45,7 @@ class FairQueue:
             self._room += size
 
     def end(self) -> None:
-        """Let the next one in."""
+        """End a turn, and admit the next task."""
         while self._waiting:
             *_, turn = heappop(self._waiting)
             if not turn.done():

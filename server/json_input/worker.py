@@ -1,7 +1,7 @@
-"""The other end of `server.json_input.worker_process`: reads bodies, one after another, until nobody sends any more.
+"""The worker process that reads large bodies, one after another, until the server closes its end.
 
-Runs in an interpreter of its own with nothing but the standard library, so that a body can cost no more than this
-process may have: its memory is limited, its priority is low, and the server ends it when it takes too long.
+It runs in an interpreter of its own with nothing but the standard library. Its memory is limited, its priority is low,
+and the server ends it when it takes too long, so a body costs no more than this process may have.
 
 A question is `ASKED`, the name of a function and the body; the answer is `ANSWERED` and a JSON text.
 """
@@ -26,23 +26,23 @@ ASKED: Final = Struct(">HI")
 """Bytes of the function's name, and of the body."""
 
 ANSWERED: Final = Struct(">??I")
-"""Whether the body was refused, whether this was the process's last answer, and the bytes of the JSON text."""
+"""Two flags, that the body was refused and that this is the last answer, and the bytes of the JSON text."""
 
 MEMORY: Final = 384 * 1024 * 1024
 """Bytes of address space that reading a body may take."""
 
 _LABOUR: Final = 0.1
-"""Seconds on one body after which this process gives its place to a fresh one: to end is faster than to free it all."""
+"""Seconds on one body after which a fresh process replaces this one, since to end is faster than to free the memory."""
 
 
 def main() -> None:
-    """Answer until the server closes its end, or has gone."""
+    """Answer questions until the server closes its end, or has gone."""
     with contextlib.suppress(ValueError, OSError):  # some systems know no such limit
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     with contextlib.suppress(OSError):  # where memory runs out all the same, let it be this process that Linux ends
         Path("/proc/self/oom_score_adj").write_text("1000")
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # bodies are nobody's business
-    os.nice(10)  # those who wait for short answers come first
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold bodies
+    os.nice(10)  # requests with short answers come first
     gc.disable()  # a JSON value holds no cycles
     with contextlib.suppress(OSError):
         while _answer(sys.stdin.buffer, sys.stdout.buffer):
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _answer(source: BinaryIO, sink: BinaryIO) -> bool:
-    """Answer one question; False if there is none any more."""
+    """Answer one question, and return whether there may be more."""
     head = source.read(ASKED.size)
     if len(head) < ASKED.size:
         return False
@@ -80,7 +80,7 @@ def _answer(source: BinaryIO, sink: BinaryIO) -> bool:
 
 
 def _look(name: str, document: Document) -> Json:
-    """Call the function `module:name`, which is the server's own choice and never a request's."""
+    """Call the function `module:name`, which the server chooses, never a request."""
     module, _, function = name.partition(":")
     found: Json = getattr(import_module(module), function)(document)
     return found

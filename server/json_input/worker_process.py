@@ -1,4 +1,4 @@
-"""One reading process, as the server sees it."""
+"""The server's end of one worker process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from server.json_input.strict import InvalidJson, Json, Why
 from server.json_input.worker import ANSWERED, ASKED
 
 MAX_TOLD: Final = 1024 * 1024
-"""Bytes of what a look may tell."""
+"""Bytes of the members that a check may return."""
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _CODE: Final = f"import sys; sys.path.append({str(_ROOT)!r}); from server.json_input.worker import main; main()"
@@ -25,11 +25,11 @@ _PIECE: Final = 256 * 1024
 
 
 class WorkerGone(Exception):
-    """The process has ended, or makes no sense."""
+    """The process has ended, or breaks the protocol."""
 
 
 class WorkerProcess:
-    """An interpreter that reads bodies, one at a time; it ends when the server's end of its socket does.
+    """An interpreter that reads bodies, one at a time, and ends when the server's end of its socket is closed.
 
     Once it is `spent`, it must not be asked again.
     """
@@ -44,12 +44,12 @@ class WorkerProcess:
 
     @classmethod
     async def start(cls) -> WorkerProcess:
-        """A new one, which sees nothing of the server's environment; raises Gone."""
+        """Start a process, which sees nothing of the server's environment; raises WorkerGone."""
         ours, theirs = socket.socketpair()
         with theirs:
             answers, questions = await asyncio.open_unix_connection(sock=ours)
             try:
-                # Nothing is awaited from here on, so whoever is cancelled leaves no process behind.
+                # Nothing is awaited from here on, so a cancelled caller leaves no process behind.
                 return cls(_spawn(theirs), answers, questions)
             except OSError as fault:
                 questions.close()
@@ -57,13 +57,13 @@ class WorkerProcess:
 
     @property
     def spent(self) -> bool:
-        """Whether it has ended, or is about to."""
+        """True if it has ended, or is about to."""
         return self._asked_last or self._answers.at_eof()
 
     async def ask(self, name: str, raw: bytes) -> Json:
-        """What the function `module:name` tells of the body; raises Refused or Gone.
+        """Return what the function `module:name` returns of the body; raises InvalidJson or WorkerGone.
 
-        Anything but an answer, so a cancellation too, is the process's end.
+        Anything but an answer ends the process, and so does a cancellation.
         """
         try:
             refused, last, told = await self._exchange(name, raw)
@@ -79,7 +79,7 @@ class WorkerProcess:
         return told
 
     async def ended(self) -> None:
-        """Have it end, and return when nothing is left of it."""
+        """End the process, and return when it is gone."""
         self._questions.close()
         with contextlib.suppress(OSError):
             await self._questions.wait_closed()
@@ -101,7 +101,7 @@ class WorkerProcess:
 
 
 def _spawn(end: socket.socket) -> subprocess.Popen[bytes]:
-    """Not by the event loop, whose way to start a process copies the server's page tables first."""
+    """Start the process without the event loop, whose way to do so copies the server's page tables first."""
     return subprocess.Popen(  # noqa: S603 - nothing in it is of a request
         _COMMAND,
         stdin=end.fileno(),

@@ -1,1 +1,1 @@
-"""How much of the server each caller may use in a period: counted once the policy has allowed the route."""
+"""Quotas of requests and tokens for each caller and period, counted once the policy has allowed the route."""

@@ -1,4 +1,4 @@
-"""What a request costs its caller: one unit of the quota, and a place among the caller's requests at this moment."""
+"""Admission of requests: each takes a unit of the caller's quota, and a place among its concurrent requests."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from server.quota.counters import CountersUnavailable
 from server.quota.quota import Quota, QuotaExceeded, Standing
 
 FREE: Final = frozenset({"/metrics", "/v1/health", "/v1/health/ready", "/v1/version"})
-"""The paths that cost nothing: a probe must not be stopped by a quota."""
+"""The paths that cost nothing, since a quota must not stop a probe."""
 
 _OPEN: Final = nullcontext()
 
 
 def caller_of(principal: Principal | Anonymous, address: str) -> tuple[str, str]:
-    """What tells callers apart: the issuer and the id of a principal, or nothing and the address of who has no name."""
+    """Return the key of a caller: the issuer and the id of a principal, or an empty text and the address of others."""
     return (principal.issuer, principal.id) if isinstance(principal, Principal) else ("", address)
 
 
@@ -28,7 +28,7 @@ def caller_of(principal: Principal | Anonymous, address: str) -> tuple[str, str]
 class Limited:
     """A limit of the configuration that stops a request: `limit` is its place, `most` its value, `reason` a sentence.
 
-    `unavailable` where nothing could be counted; then the two numbers are None.
+    `unavailable` is true where nothing could be counted; then the two numbers are None.
     """
 
     limit: str
@@ -47,7 +47,7 @@ class TooManyAtOnce(Exception):
 
 
 def limited_by(fault: QuotaExceeded | CountersUnavailable | TooManyAtOnce) -> Limited:
-    """The limit that stops a request, for the decision log."""
+    """Return the limit that stops a request, for the decision log."""
     match fault:
         case TooManyAtOnce(most=most):
             reason = "the caller has as many requests under way as it may have"
@@ -62,7 +62,7 @@ def limited_by(fault: QuotaExceeded | CountersUnavailable | TooManyAtOnce) -> Li
 
 
 class Reservation:
-    """Tokens that are set aside for one request; what is not settled has been used."""
+    """Tokens that are set aside for one request; without a settlement all of them are used."""
 
     __slots__ = ("_charge", "_settled", "reserved")
 
@@ -72,14 +72,14 @@ class Reservation:
         self._settled = False
 
     async def settle(self, used: int) -> None:
-        """So many tokens were used in truth; only the first such word counts."""
+        """Record that `used` tokens were spent; only the first call counts."""
         if not self._settled:
             self._settled = True
             await self._charge.settle(self.reserved, used)
 
 
 class RequestCharge:
-    """One request's way to the quota."""
+    """The charge of one request to the quota."""
 
     __slots__ = ("_address", "_caller", "_quota", "standing")
 
@@ -103,18 +103,18 @@ class RequestCharge:
 
     @property
     def may_count_tokens(self) -> bool:
-        """Whether somebody's tokens are limited."""
+        """True if any caller's tokens are limited."""
         return self._quota.counts_tokens
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether this caller's tokens are limited, which is known once it has paid."""
+        """True if this caller's tokens are limited, which is known once it has paid."""
         return self.standing is not None and self.standing.limit.tokens is not None
 
     async def reserve(self, least: int, most: int) -> Reservation:
-        """`most` tokens of the caller's share, or what is left of it if that is at least `least`.
+        """Set aside `most` tokens of the caller's share, or the rest of it if that is at least `least`.
 
-        Only where its tokens are counted. Raises QuotaExceeded and CountersUnavailable.
+        Call it only where its tokens are counted. Raises QuotaExceeded and CountersUnavailable.
         """
         standing = self._standing
         tokens = max(least, min(most, standing.tokens_left or 0))
@@ -126,7 +126,7 @@ class RequestCharge:
         return Reservation(self, tokens)
 
     async def settle(self, reserved: int, used: int) -> None:
-        """What was reserved turns into what was used."""
+        """Replace reserved tokens by used ones."""
         self.standing = await self._quota.settle(self._standing, reserved, used)
 
     @property
@@ -137,9 +137,9 @@ class RequestCharge:
 
 
 class ConcurrencyLimit:
-    """Lets each caller have at most `most` requests under way, streams included; None lets any number in.
+    """Limits each caller to `most` concurrent requests, streams included; None is no limit.
 
-    Counted in this process: with several workers a caller has that many places in each.
+    The limit holds for one process: with several workers a caller has that many places in each.
     """
 
     def __init__(self, most: int | None) -> None:
@@ -147,7 +147,7 @@ class ConcurrencyLimit:
         self._inside: Counter[tuple[str, ...]] = Counter()
 
     def passing(self, caller: tuple[str, ...]) -> AbstractContextManager[None]:
-        """A place for as long as the context lasts; entering raises TooManyAtOnce where there is none left."""
+        """Hold a place for as long as the context lasts; to enter it raises TooManyAtOnce if none is left."""
         return _OPEN if self._most is None else self._counted(self._most, caller)
 
     @contextmanager
@@ -164,7 +164,7 @@ class ConcurrencyLimit:
 
 
 def quota_headers(standing: Standing) -> list[tuple[bytes, bytes]]:
-    """What OpenAI's clients read of a quota; the times are durations such as `6m0s`."""
+    """Return the headers in which OpenAI's clients read a quota; the times are durations such as `6m0s`."""
     headers = []
     for kind, most, left in (
         (b"requests", standing.limit.requests, standing.requests_left),
@@ -188,7 +188,7 @@ def _duration(seconds: int) -> bytes:
 
 
 class Admission:
-    """What the door asks of callers: `quota` None asks for nothing but a place."""
+    """The limits of callers; with a `quota` of None only concurrent requests are limited."""
 
     def __init__(self, quota: Quota | None, concurrency: ConcurrencyLimit, addresses: ClientAddresses) -> None:
         self.quota = quota
@@ -196,14 +196,14 @@ class Admission:
         self.addresses = addresses
 
     def charge(self, path: str, caller: Principal | Anonymous, address: str) -> RequestCharge | None:
-        """The way to the quota of a request to that path; None where it is free."""
+        """Return the charge of a request to that path; None where it is free."""
         return None if self.quota is None or path in FREE else RequestCharge(self.quota, caller, address)
 
     def passing(self, path: str, caller: tuple[str, str]) -> AbstractContextManager[None]:
-        """A place for a request to that path (see `ConcurrencyLimit.passing`); free paths have places of their own."""
+        """Hold a place for a request to that path, as `ConcurrencyLimit.passing` does; free paths have their own."""
         return self.concurrency.passing((*caller, "free") if path in FREE else caller)
 
 
 def unlimited() -> Admission:
-    """No quota, and no limit on requests under way."""
+    """Return an admission without a quota and without a limit of concurrent requests."""
     return Admission(None, ConcurrencyLimit(None), ClientAddresses(()))

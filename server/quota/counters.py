@@ -1,4 +1,4 @@
-"""The seam between the quota and the store that counts."""
+"""The protocol of the stores that count usage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class CountersUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What somebody has used, the units just taken included, in the period that is in force: it starts at `window`."""
+    """The usage of one caller, the units just taken included, in the current period, which starts at `window`."""
 
     requests: int
     tokens: int
@@ -21,9 +21,9 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What is to be taken of `key`'s share in the period that starts at `window` (seconds since 1970).
+    """Units to take from the share of `key` in the period that starts at `window` (seconds since 1970).
 
-    It is taken whole, and only if no more than `most_requests` and `most_tokens` are used then; None is no limit.
+    All of them are taken, or none where more than `most_requests` or `most_tokens` would be used; None is no limit.
     """
 
     key: str
@@ -35,18 +35,18 @@ class Charge:
 
 
 class Counters(Protocol):
-    """Counts for every server that shares the store. A period that has begun hides the ones before it."""
+    """Counters for every server that shares the store; a period that has begun hides the ones before it."""
 
     async def start(self) -> None:
         """Open the store, and make in it what is missing; raises CountersUnavailable."""
         ...
 
     async def close(self) -> None:
-        """Let go of the store."""
+        """Close the store."""
         ...
 
     async def take(self, units: Charge) -> tuple[bool, Usage]:
-        """Whether the units were taken, and what is used now; raises CountersUnavailable.
+        """Return whether the units were taken, and the usage now; raises CountersUnavailable.
 
         Atomic: of any number of takers at once, no more get their units than the limits allow. A clock that jumps back
         gives nothing back: the later period stays in force.

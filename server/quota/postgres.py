@@ -21,7 +21,7 @@ _LOST: Final = (
     asyncpg.InternalClientError,
     ConnectionError,
 )
-"""What a connection that has broken raises, or one that the server ends as it is used."""
+"""Errors of a connection that has broken, or that the server ends during its use."""
 
 # The lock keeps servers that start together from making the table at the same time.
 _SCHEMA: Final = """
@@ -75,7 +75,7 @@ class PostgresCounters:
             await self._pool.close()
 
     async def take(self, units: Charge) -> tuple[bool, Usage]:
-        """Whether the units were taken, and what is used now; raises CountersUnavailable.
+        """Return whether the units were taken, and the usage now; raises CountersUnavailable.
 
         Where a connection breaks, it asks once more on a new one. At worst the units are taken twice, and never given.
         """

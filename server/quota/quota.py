@@ -1,4 +1,4 @@
-"""Who has used how much of what, and who has to wait."""
+"""The quota: limits, usage and reservations of requests and tokens for each caller."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a caller stands: what may be used, what is used, and in how many seconds the period ends."""
+    """The state of a caller: its limit, its usage, and the seconds until the period ends."""
 
     key: str
     limit: Limit
@@ -48,12 +48,12 @@ class Standing:
 
     @property
     def requests_left(self) -> int | None:
-        """How many requests may still be made; None where there is no limit."""
+        """The number of requests that are left; None where there is no limit."""
         return None if self.limit.requests is None else max(0, self.limit.requests - self.used.requests)
 
     @property
     def tokens_left(self) -> int | None:
-        """How many tokens may still be used; None where there is no limit."""
+        """The number of tokens that are left; None where there is no limit."""
         return None if self.limit.tokens is None else max(0, self.limit.tokens - self.used.tokens)
 
 
@@ -69,7 +69,7 @@ class QuotaExceeded(Exception):
 class Quota:
     """Counts each caller's requests and tokens in fixed periods of `period` seconds.
 
-    A principal is counted by its issuer and id, whatever its tokens and addresses; who is anonymous by its address.
+    A principal is counted by its issuer and id, across its tokens and addresses; an anonymous caller by its address.
     `named` are the limits that the policy can name, in the order of `server.quota.limits`. Quotas of another
     `namespace` may count in the same store. `now` is in seconds since 1970.
     """
@@ -95,22 +95,22 @@ class Quota:
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether anybody's tokens are limited."""
+        """True if any caller's tokens are limited."""
         return any(limit.tokens is not None for limit in (self._anonymous, self._authenticated, *self._named))
 
     def limit_of(self, caller: Principal | Anonymous, index: int | None) -> Limit:
-        """What the caller may use: the limit at that place of those that the policy can name, or else its kind's own.
+        """Return the caller's limit: the one at `index` of those that the policy can name, or else its kind's own.
 
-        A place that there is none at gives nothing: policy and configuration are not of one make then.
+        A place without a limit permits nothing, since policy and configuration do not belong together then.
         """
         if index is not None:
             return self._named[index] if index < len(self._named) else Limit(0, 0)
         return self._authenticated if isinstance(caller, Principal) else self._anonymous
 
     async def take(self, caller: Principal | Anonymous, address: str, limit: Limit) -> Standing | None:
-        """One request of the caller's share; None where there is no limit to keep.
+        """Take one request of the caller's share, and return its state; None where there is no limit.
 
-        Raises QuotaExceeded where the share is used up, and CountersUnavailable.
+        Raises QuotaExceeded if the share is used up, and CountersUnavailable.
         """
         if limit.requests is None and limit.tokens is None:
             return None
@@ -119,7 +119,7 @@ class Quota:
         return await self._taken(units, limit)
 
     async def reserve(self, standing: Standing, tokens: int) -> Standing:
-        """So many tokens of the caller's share, before it is known how many are used.
+        """Reserve `tokens` of the caller's share, before the number of used ones is known.
 
         Raises QuotaExceeded where fewer are left, and CountersUnavailable.
         """
@@ -127,9 +127,9 @@ class Quota:
         return await self._taken(units, standing.limit)
 
     async def settle(self, standing: Standing, reserved: int, used: int) -> Standing:
-        """Where the caller stands once what was `reserved` is what was `used`, be that less or more.
+        """Replace `reserved` tokens by `used` ones, fewer or more, and return the caller's state.
 
-        A store that can't be reached keeps the reservation.
+        A store that cannot be reached keeps the reservation.
         """
         rest, held = reserved - used, standing.used
         if rest:
@@ -139,7 +139,7 @@ class Quota:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """The store open, and swept of periods that are over; raises CountersUnavailable."""
+        """Open the store, and sweep it of periods that are over; raises CountersUnavailable."""
         await self._counters.start()
         try:
             async with in_background("quota sweep", self._sweep()):
@@ -166,7 +166,7 @@ class Quota:
         return standing
 
     def _key(self, caller: Principal | Anonymous, address: str) -> str:
-        """A name of fixed length, so that nobody's id or address is kept."""
+        """Return a name of fixed length, so that no id and no address is kept."""
         who = ("principal", caller.issuer, caller.id) if isinstance(caller, Principal) else ("address", address)
         return hashlib.sha256(dumps((self._namespace, *who)).encode()).hexdigest()
 

@@ -74,7 +74,7 @@ class SqliteCounters:
         self._thread.shutdown()
 
     async def take(self, units: Charge) -> tuple[bool, Usage]:
-        """Whether the units were taken, and what is used now; raises CountersUnavailable."""
+        """Return whether the units were taken, and the usage now; raises CountersUnavailable."""
         taken: asyncio.Future[tuple[bool, Usage]] = asyncio.get_running_loop().create_future()
         self._waiting.append((units, taken))
         if self._writer is None or self._writer.done():

@@ -1,4 +1,4 @@
-"""Counting in Valkey or Redis: for any number of servers, gone when the store forgets."""
+"""Counters in Valkey or Redis, for any number of servers; they last as long as the store keeps them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class ValkeyCounters:
         self._seconds = seconds
 
     async def start(self) -> None:
-        """See that the store answers; raises CountersUnavailable."""
+        """Check that the store answers; raises CountersUnavailable."""
         await self.ping()
 
     async def close(self) -> None:
@@ -68,7 +68,7 @@ class ValkeyCounters:
         await self._client.aclose()
 
     async def take(self, units: Charge) -> tuple[bool, Usage]:
-        """Whether the units were taken, and what is used now; raises CountersUnavailable.
+        """Return whether the units were taken, and the usage now; raises CountersUnavailable.
 
         Where a connection breaks, it asks once more on a new one. At worst the units are taken twice, and never given.
         """

@@ -1,4 +1,4 @@
-"""A provider's server-sent events on their way to the caller: cut at their ends, renamed, and otherwise untouched."""
+"""Relay of a provider's server-sent events: split into whole events, renamed, and otherwise unchanged."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from server.inference.answers.model_name import QUICK, SMALL, ModelNaming, NotAn
 from server.inference.provider import DONE
 
 MAX_EVENT: Final = 16 * 1024 * 1024
-"""Bytes of one event, so that a provider that never ends one does not fill the memory."""
+"""Bytes of one event; without a limit, one that never ends would fill the memory."""
 
 _MOST_LINES: Final = 1000
-"""Lines of one event: to take apart an event of millions would keep others waiting."""
+"""Lines of one event; to split an event of millions of lines would block the event loop."""
 
 _EACH: Final = 64
-"""Bytes that an event counts for besides its own: to look at an empty one takes time, too."""
+"""Bytes that each event counts for besides its own, since even an empty one takes time."""
 
 _DATA: Final = b"data: "
 _END: Final = b"\n\n"
@@ -24,14 +24,13 @@ _MARK: Final = b"\xef\xbb\xbf"
 
 
 class EventRelay:
-    """Takes bytes as they arrive and gives back the whole events among them, each named as `ModelNaming` does it.
+    """Takes bytes as they arrive, and returns the whole events among them, each renamed by `ModelNaming`.
 
-    Parsing a chunk costs more than passing it on, and the chunks of one answer differ in their choices alone. So a
-    chunk is parsed if it is not of the form of the one that was parsed last, or may hold an error.
+    To parse a chunk costs more than to pass it on, and the chunks of one answer usually differ in their choices alone.
+    So a chunk is parsed only if its form differs from that of the last parsed one, or if it may hold an error.
 
-    Others wait while events are passed on, so each `pass_on` does a millisecond or two of work, and what it leaves is
-    there for the next one. `done` is set by the event `[DONE]`, `broken` by anything that is no chunk; after either,
-    nothing more is to be taken.
+    Each `pass_on` does one or two milliseconds of work, and leaves the rest to the next call. `done` is set by the
+    event `[DONE]`, `broken` by anything that is no chunk; after either, call `take` no more.
     """
 
     def __init__(self, model_id: str, answer_id: str | None = None) -> None:
@@ -47,16 +46,16 @@ class EventRelay:
 
     @property
     def has_more(self) -> bool:
-        """There are whole events that are not passed on yet."""
+        """True while there are whole events that are not passed on yet."""
         return bool(self._events)
 
     @property
     def is_heavy(self) -> bool:
-        """The next event is so large that it had better be passed on in a thread."""
+        """True if the next event is so large that it needs a thread."""
         return bool(self._events) and len(self._events[0]) > QUICK
 
     def take(self, data: bytes) -> None:
-        """The provider has sent `data`."""
+        """Take the bytes `data` that the provider has sent."""
         if self._after_return or b"\r" in data:
             data = self._with_plain_ends(data)
         held = self._held
@@ -79,7 +78,7 @@ class EventRelay:
         held += rest
 
     def pass_on(self) -> bytes:
-        """The next of the whole events, up to the one that ends the stream."""
+        """Return the next whole events, up to the one that ends the stream."""
         passed: list[bytes | memoryview] = []
         events, labour = self._events, 0
         try:
@@ -104,7 +103,7 @@ class EventRelay:
         return b"".join(passed)
 
     def finish(self) -> bytes:
-        """What is left when the provider has closed its answer: some don't end their last line."""
+        """Return the last event once the provider has closed its answer; some do not end their last line."""
         if bytes(self._held[:32]).rstrip() != DONE.rstrip():
             return b""
         self.take(_END)
@@ -131,7 +130,7 @@ class EventRelay:
             self._form = _DATA + begin, end, _DATA + new_begin, new_end + _END
 
     def _with_plain_ends(self, data: bytes) -> bytes:
-        """`data` with `\\n` at the end of each line, whichever of the three ends a line may have it has."""
+        """Return `data` with `\\n` at the end of each line, in place of each of the three ends that a line may have."""
         if self._after_return and data.startswith(b"\n"):
             data = data[1:]
         self._after_return = data.endswith(b"\r")
@@ -139,12 +138,12 @@ class EventRelay:
 
 
 def _may_differ(middle: bytes) -> bool:
-    """Whether what is between the two ends of a form may hold more than choices."""
+    """Return whether the bytes between the two ends of a form may hold more than choices."""
     return b'"model"' in middle or b'"error"' in middle or b"\n" in middle or disguises(middle)
 
 
 def _payload(event: bytes) -> bytes:
-    """The data of an event; empty for a comment."""
+    """Return the data of an event; empty for a comment."""
     if event.startswith(_DATA) and b"\n" not in event:
         return event[len(_DATA) :]
     if event.count(b"\n") > _MOST_LINES:

@@ -1,4 +1,4 @@
-"""Putting the canonical name of a model, and an id of ours, into an answer without touching another byte of it."""
+"""Replacement of the model's name and the id in an answer, without a change to any other byte."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Final
 from server.json_input.strict import InvalidJson, Repeats, StrictDecoder
 
 SMALL: Final = 64 * 1024
-"""Bytes of a text that is parsed whole: that takes some milliseconds at most, and well under one as a rule."""
+"""Bytes of a text that is parsed as a whole, which takes a few milliseconds at most."""
 
 QUICK: Final = 8 * 1024
-"""Bytes of a text that needs no thread, whatever it holds: to take it apart takes some milliseconds at most."""
+"""Bytes of a text that needs no thread: to split it takes a few milliseconds at most."""
 
 _FRAME: Final = 1024
-"""Bytes before the choices, and behind them, that a form may have; to try all of a longer one could take seconds."""
+"""Bytes before and behind the choices that a form may have; matching a longer one could take seconds."""
 
 _WINDOW: Final = 64 * 1024
-"""Bytes that are looked at in one go, which keeps every other thread waiting."""
+"""Bytes that are matched at once, while every other thread waits."""
 
 _BLANK: Final = rb"[ \t\n\r]*"
 _SCALAR: Final = rb"(?:-?[0-9][0-9.eE+-]*|true|false|null)"
@@ -58,10 +58,10 @@ class ModelNaming:
         self._identity = None if answer_id is None else dumps(answer_id).encode()
 
     def form(self, text: bytes) -> tuple[bytes, bytes, bytes, bytes] | None:
-        """What `text`, an answer, has in front of its choices and behind them, and what it is to have there instead.
+        """Return the bytes of the answer `text` before and behind its choices, and those that replace them.
 
-        An answer with the same before its choices and behind them, and no more members, is to be changed in the same
-        way. None if the name is found in neither, which holds for every answer with objects before and behind.
+        An answer that begins and ends with the same bytes, and has no more members, is changed in the same way. Return
+        None if neither part holds the name, as in every answer with objects before and behind its choices.
         """
         named = _NAMED_BEGIN.match(text, 0, _FRAME)
         if named is not None and named[0].count(b'"model"') == 1:
@@ -76,7 +76,7 @@ class ModelNaming:
     def _identified(
         self, begin: bytes, end: bytes, new_begin: bytes, new_end: bytes
     ) -> tuple[bytes, bytes, bytes, bytes] | None:
-        """The form with our id in it; None if the provider's is not found once."""
+        """Return the form with our id in it; None unless the provider's is found exactly once."""
         identity = self._identity
         if identity is None:
             return begin, end, new_begin, new_end
@@ -90,10 +90,10 @@ class ModelNaming:
         return (begin, end, new_begin, new_end) if before + behind == 1 else None
 
     def apply(self, text: bytes) -> list[bytes | memoryview]:
-        """`text` with the name in it, in pieces: nothing that is large is copied. Raises NotAnAnswer.
+        """Return `text` with the name in it, in pieces, so that nothing large is copied; raises NotAnAnswer.
 
-        A text of more than `SMALL` bytes is checked no further than is needed to find its members. That may take a
-        while, but never keeps another thread waiting for more than some milliseconds.
+        A text of more than `SMALL` bytes is checked only as far as is needed to find its members. That may take long,
+        but never blocks another thread for more than a few milliseconds.
         """
         if len(text) <= SMALL:
             _check(text)
@@ -104,7 +104,7 @@ class ModelNaming:
         return self._spliced(text)
 
     def _put(self, found: re.Match[bytes]) -> bytes:
-        """What was found, with the name in the place of the one in it."""
+        """Return the match with its name replaced."""
         start, end = (place - found.start() for place in found.span(1))
         return found[0][:start] + self._name + found[0][end:]
 
@@ -135,7 +135,7 @@ class ModelNaming:
 
 
 def disguises(text: bytes) -> bool:
-    """Whether a lower-case letter in `text` may be spelled with an escape, and so a name that isn't found in it."""
+    """Return whether `text` may spell a lower-case letter with an escape, and so hide a name from a search."""
     return b"\\u006" in text or b"\\u007" in text
 
 
@@ -150,7 +150,7 @@ def _check(text: bytes) -> None:
 
 
 def json_members(text: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """The members of the object that `text` is: their names in quotation marks, and the span of their values."""
+    """Yield the members of the object `text`: the name in quotation marks, and the span of the value."""
     place = _behind(text, b"{", 0)
     while True:
         name_end = _string_end(text, place)
@@ -166,7 +166,7 @@ def json_members(text: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _behind(text: bytes, mark: bytes, start: int) -> int:
-    """Behind the mark that comes next, and the blanks around it."""
+    """Return the place behind the next mark and the blanks around it."""
     place = _behind_blanks(text, start)
     if not text.startswith(mark, place):
         raise NotAnAnswer
@@ -180,7 +180,7 @@ def _behind_blanks(text: bytes, place: int) -> int:
 
 
 def _plainly(name: bytes) -> bytes:
-    """A name as it is spelled without escapes that nobody needs."""
+    """Return a name spelled without unnecessary escapes."""
     if b"\\" not in name:
         return name
     try:
@@ -202,7 +202,7 @@ def _value_end(text: bytes, start: int) -> int:
 
 
 def _string_end(text: bytes, start: int) -> int:
-    """Behind the quotation mark that closes the one at `start`."""
+    """Return the place behind the quotation mark that closes the one at `start`."""
     if not text.startswith(b'"', start):
         raise NotAnAnswer
     place = start + 1
@@ -216,7 +216,7 @@ def _string_end(text: bytes, start: int) -> int:
 
 
 def _nested_end(text: bytes, start: int) -> int:
-    """Behind the bracket that closes the one at `start`."""
+    """Return the place behind the bracket that closes the one at `start`."""
     depth, place = 0, start
     while place < len(text):
         match text[place : place + 1]:
@@ -233,6 +233,6 @@ def _nested_end(text: bytes, start: int) -> int:
 
 
 def _reach(pattern: re.Pattern[bytes], text: bytes, place: int) -> int:
-    """Where a pattern that always matches stops, at most a window away."""
+    """Return the end of the match of a pattern that always matches, at most a window away."""
     found = pattern.match(text, place, place + _WINDOW)
     return place if found is None else found.end()

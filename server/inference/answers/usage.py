@@ -1,4 +1,4 @@
-"""What a provider says that an answer has cost."""
+"""Token usage of answers, as providers report it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from server.inference.answers.model_name import SMALL, NotAnAnswer, json_members
 from server.inference.provider import DONE, Pieces
 
 MOST_TOKENS: Final = 10_000_000
-"""Tokens that one answer can have cost; who claims more, or less than one, is not believed."""
+"""Tokens that one answer can have cost; a report of more, or of less than one, is not believed."""
 
 _DATA: Final = b"data: "
 _END: Final = b"\n\n"
@@ -22,15 +22,15 @@ _UNTOLD: Final = re.compile(rb',[ \t]*"usage"[ \t]*:[ \t]*null(?=[ \t]*[,}])')
 
 
 def believed(usage: object) -> int | None:
-    """The `total_tokens` of a `usage`; None if that is no number that an answer can have cost."""
+    """Return the `total_tokens` of a `usage`; None if an answer cannot have cost that."""
     total = usage.get("total_tokens") if isinstance(usage, dict) else None
     return total if type(total) is int and 0 < total <= MOST_TOKENS else None
 
 
 async def tokens_of(answer: Pieces) -> int | None:
-    """The tokens that a chat completion cost, prompt included; None where it doesn't say so.
+    """Return the tokens that a chat completion cost, prompt included; None if it does not report them.
 
-    Of an answer of more than 64 KB only the outermost members are looked at, beside other requests.
+    Of an answer of more than 64 KB only the outermost members are read, in a thread.
     """
     if sum(map(len, answer)) <= SMALL:
         return believed(_read(b"".join(answer)).get("usage"))
@@ -38,10 +38,10 @@ async def tokens_of(answer: Pieces) -> int | None:
 
 
 class StreamUsage:
-    """Watches the events of a stream. `tokens` is what they cost as the provider said last, or None.
+    """Watches the events of a stream; `tokens` is the cost that the provider reported last, or None.
 
-    `events` counts them: each holds a token at least, more or less. With `hidden` the caller did not ask for usage, so
-    what it would not have seen is taken out: the event that tells it, and `"usage": null` in the others.
+    `events` is the number of events, each of which holds about one token or more. `hidden` means that the caller did
+    not ask for usage, so the event that reports it is removed, and `"usage": null` from the others.
     """
 
     def __init__(self, *, hidden: bool) -> None:
@@ -50,7 +50,7 @@ class StreamUsage:
         self._hidden = hidden
 
     def passed(self, piece: bytes) -> bytes:
-        """What the caller is to see of a piece of whole events; it may be nothing."""
+        """Return the part of a piece of whole events that the caller sees, which may be empty."""
         self.events += piece.count(_DATA)
         if _MENTIONED not in piece:
             return piece
@@ -59,7 +59,7 @@ class StreamUsage:
         return _UNTOLD.sub(b"", piece) if self._hidden else piece
 
     def _passes(self, event: bytes) -> bool:
-        """Read an event; whether the caller is to see it."""
+        """Read an event, and return whether the caller sees it."""
         if event + _END == DONE or len(event) > SMALL or not _TOLD.search(event):
             return True
         chunk = _read(event.removeprefix(_DATA))

@@ -1,6 +1,6 @@
-"""Connections to providers that end when they are given up.
+"""Connections to providers that are cut when they are given up.
 
-aiohttp closes a connection gently: what is not yet sent is sent first. To a provider that does not read, that is never.
+aiohttp sends the rest of a request before it closes a connection, which never ends if the provider does not read.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ _given: Final = ContextVar[asyncio.Transport | None]("ostiary.connection", defau
 
 
 class Connector(aiohttp.TCPConnector):
-    """Gives out no connection on which something waits that nobody asked for, and keeps in mind which one it gave to
-    the current task.
-    """
+    """Hands out no connection on which unexpected data waits, and remembers the one of the current task."""
 
     async def connect(
         self,
@@ -28,7 +26,7 @@ class Connector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - as aiohttp has it
     ) -> aiohttp.connector.Connection:
-        """A connection, new or used before."""
+        """Return a connection, new or used before."""
         connection = await super().connect(req, traces, timeout)
         # aiohttp looks before it puts a connection aside, and would take what came later for the next answer.
         while connection.protocol is not None and connection.protocol.should_close:

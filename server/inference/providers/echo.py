@@ -1,8 +1,8 @@
-"""`inline::echo`: no model at all. It repeats the caller, so that a first run and a test need nothing but the server.
+"""`inline::echo`: a provider without a model, which repeats the caller: a first run and tests need no other service.
 
 The answer is `echo: ` and the text of the last user message. A token is a word with the blanks behind it. `n`, `stop`,
-`max_tokens` and `max_completion_tokens` do what they do elsewhere; a `tool_choice` that leaves no choice is answered
-with one call of that function, without arguments. Only `id` and `created` differ between two answers to one request.
+`max_tokens` and `max_completion_tokens` have the usual meaning; a `tool_choice` that leaves no choice is answered with
+one call of that function, without arguments. Only `id` and `created` differ between two answers to one request.
 """
 
 from __future__ import annotations
@@ -31,38 +31,38 @@ from server.json_input.strict import Document, InvalidJson, Json, Why
 MAX_CHOICES: Final = 128
 
 LONGEST: Final = 64 * 1024
-"""Characters of one choice: the caller decides about its length and, with `n`, how often it is made."""
+"""Characters of one choice; the caller determines its length and, with `n`, the number of copies."""
 
 _AT_A_TIME: Final = 100
-"""Words that are sent before others have their turn: a caller who reads fast never has to be waited for."""
+"""Words that are sent before other tasks run, since a caller who reads fast never makes this one wait."""
 
 _WORD: Final = re.compile(r"\s*\S+\s*")
 
 
 class Echo:
-    """The provider; keeps nothing. `reader` reads what is to be repeated."""
+    """Repeats what `reader` reads of each request; keeps nothing."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     async def start(self) -> None:
-        """Nothing to make ready."""
+        """Do nothing."""
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing."""
 
     async def health(self) -> ProviderHealth:
-        """Always well."""
+        """Return that it is well, always."""
         return ProviderHealth(HealthStatus.OK)
 
     async def complete(self, request: ChatRequest) -> Pieces:
-        """The whole answer."""
+        """Return the whole answer."""
         reply = await self._reply(request)
         begin = _encode(reply.head("chat.completion")).removesuffix(b"}") + b',"choices":['
         return [begin, *reply.choices(), b'],"usage":%b}' % _encode(reply.usage)]
 
     async def stream(self, request: ChatRequest) -> ChatStream:
-        """The same answer, a word at a time."""
+        """Return the same answer as a stream, a word at a time."""
         return _EchoStream(await self._reply(request))
 
     async def _reply(self, request: ChatRequest) -> _Reply:
@@ -76,7 +76,7 @@ class Echo:
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
-    """An answer, before it is known whether it is sent whole or in pieces."""
+    """The content of an answer, which is sent as a whole or as a stream."""
 
     model_id: str
     answer_id: str
@@ -102,7 +102,7 @@ class _Reply:
         return {"role": "assistant", "content": "".join(self.words), "refusal": None}
 
     def choices(self) -> Iterator[bytes]:
-        """The choices of a whole answer, with commas between them; a text is made once, however often it is sent."""
+        """Yield the choices of a whole answer, with commas between them; a text is encoded once for all of them."""
         said = None if self.tool is not None else _encode(self.message())
         end = b',"logprobs":null,"finish_reason":%b}' % _encode(self.finish_reason)
         for index in range(self.count):
@@ -111,7 +111,7 @@ class _Reply:
             yield end
 
     def deltas(self) -> Iterator[tuple[Json, str | None]]:
-        """What the chunks of one choice add, each with the reason to end if it is the last."""
+        """Yield the additions of the chunks of one choice, the last one with the reason to end."""
         if self.tool is not None:
             call = {"index": 0, **_call(self.tool)}
             yield {"role": "assistant", "content": None, "tool_calls": [call]}, None
@@ -142,11 +142,11 @@ class _EchoStream:
         yield b"data: [DONE]\n\n"
 
     async def aclose(self) -> None:
-        """Nothing is under way between two pieces."""
+        """Do nothing; no work is under way between two pieces."""
 
 
 def look_for_reply(document: Document) -> Json:
-    """Everything of a reply but the model's name; raises Refused. May run in a reading process."""
+    """Return the members of a reply, but for the model's name; raises InvalidJson. May run in a worker process."""
     body = document.members
     prompt = sum(len(_text(message).split()) for message in body["messages"])
     count = _whole(body, "n", 1, MAX_CHOICES) or 1
@@ -164,7 +164,7 @@ def look_for_reply(document: Document) -> Json:
 
 
 def _words(body: Mapping[str, Any]) -> tuple[list[str], str]:
-    """The words of the answer, and why it ends there."""
+    """Return the words of the answer, and the reason that it ends there."""
     said = [_text(message) for message in body["messages"] if message["role"] == "user"]
     text = f"echo: {said[-1]}" if said and said[-1] else "echo:"
     text = text[: min((place for stop in _stops(body) if (place := text.find(stop)) >= 0), default=len(text))]
@@ -204,7 +204,7 @@ def _whole(body: Mapping[str, Any], name: str, least: int, most: int | None = No
 
 
 def _forced_tool(body: Mapping[str, Any]) -> str | None:
-    """The name of the function that `tool_choice` leaves no choice but to call."""
+    """Return the name of the one function that `tool_choice` permits to call."""
     choice = body.get("tool_choice")
     named = isinstance(choice, dict)
     if not named and choice != "required":

@@ -1,4 +1,4 @@
-"""Any server that speaks OpenAI's API: OpenAI itself, vLLM, Ollama."""
+"""Providers that serve OpenAI's API: OpenAI itself, vLLM, Ollama."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from server.net.trace_context import outgoing_headers
 CONNECT_SECONDS: Final = 10.0
 
 SILENCE_SECONDS: Final = 300.0
-"""How long a provider may say nothing, before its answer or in the middle of it."""
+"""Limit of the time in which a provider sends nothing, before its answer or in the middle of it."""
 
 MAX_ANSWER: Final = 32 * 1024 * 1024
 """Bytes of an answer that is not streamed."""
 
 HEALTH_SECONDS: Final = 1.0
-"""How long a finding about a provider's health is believed."""
+"""Limit of the age of a finding about a provider's health."""
 
 _HEALTH_TIMEOUT: Final = aiohttp.ClientTimeout(total=2.0)
 _MAX_REFUSAL: Final = 64 * 1024
@@ -92,7 +92,7 @@ class OpenAICompatible:
             await self._session.close()
 
     async def complete(self, request: ChatRequest) -> Pieces:
-        """The provider's answer, with the canonical model name in it."""
+        """Return the provider's answer, with the canonical model name in it."""
         response = await self._post(request)
         try:
             parts = await self._read(response, MAX_ANSWER)
@@ -106,7 +106,7 @@ class OpenAICompatible:
             raise broken(self._provider_id, "answered with something other than a chat completion") from None
 
     async def stream(self, request: ChatRequest) -> ChatStream:
-        """The provider's events, once it has accepted the request."""
+        """Return the provider's events, once it has accepted the request."""
         response = await self._post(request)
         if response.content_type != "text/event-stream":
             cut(response)
@@ -114,7 +114,7 @@ class OpenAICompatible:
         return _Relayed(response, EventRelay(request.model_id, request.answer_id), self._provider_id)
 
     async def health(self) -> ProviderHealth:
-        """What the provider said when its models were last listed, which is done at most every second."""
+        """Return the provider's answer to the last request for its models, which is sent at most every second."""
         async with self._health_lock:
             loop = asyncio.get_running_loop()
             if loop.time() >= self._health_until:
@@ -123,7 +123,7 @@ class OpenAICompatible:
         return self._health
 
     async def _post(self, request: ChatRequest) -> aiohttp.ClientResponse:
-        """The provider's accepting answer, its body not yet read."""
+        """Return the provider's accepting answer, with its body not yet read."""
         # aiohttp warns of large `bytes`, which it writes in one piece.
         data = request.payload if len(request.payload) < _LARGE else io.BytesIO(request.payload)
         session, headers = self._open_session, _JSON | outgoing_headers()
@@ -144,7 +144,7 @@ class OpenAICompatible:
         raise provider_refusal(self._provider_id, response.status, response.headers, b"".join(said))
 
     async def _read(self, response: aiohttp.ClientResponse, limit: int) -> list[bytes]:
-        """The body in parts, none of which is small but the last: a list of crumbs would be larger than they are."""
+        """Return the body in parts, of which only the last may be small, since many small ones take more memory."""
         parts, held, size = list[bytes](), bytearray(), 0
         try:
             async for data in response.content.iter_any():
@@ -204,7 +204,7 @@ class _Relayed:
                         raise broken(self._provider_id, "sent something other than a chat completion")
                     more = relay.has_more
                     if more:
-                        await asyncio.sleep(0)  # whoever else has something to do comes first
+                        await asyncio.sleep(0)  # let other tasks run
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
             raise gone(self._provider_id, fault) from None
         last = relay.finish()
@@ -236,7 +236,7 @@ def _renamed(parts: list[bytes], request: ChatRequest) -> Pieces:
 
 
 def gone(provider_id: str, fault: Exception) -> ProviderFailed:
-    """The failure that a broken or silent connection stands for; what exactly happened goes to the log alone."""
+    """Return the failure for a broken or silent connection; its kind goes to the log alone."""
     _log.warning("provider %s failed: %s", provider_id, type(fault).__name__)
     did = "did not answer in time" if isinstance(fault, TimeoutError) else "could not be reached"
     return broken(provider_id, did, spent=not isinstance(fault, aiohttp.ClientConnectorError))

@@ -1,4 +1,4 @@
-"""What a provider's refusal means for the caller, without a word of the provider's own."""
+"""Translation of a provider's refusals into failures for the caller, without a word of the provider's own."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SECONDS: Final = re.compile(r"[0-9]{1,4}")
 
 
 def provider_refusal(provider_id: str, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailed:
-    """The failure that an answer with a status other than 200 stands for."""
+    """Return the failure for an answer with a status other than 200."""
     if status in _REQUEST_AT_FAULT:
         code, param = _code_and_param(body)
         sentence = f"the provider `{provider_id}` refused the request as invalid"
@@ -51,7 +51,7 @@ def provider_refusal(provider_id: str, status: int, headers: Mapping[str, str], 
 
 
 def broken(provider_id: str, did: str, *, spent: bool = True) -> ProviderFailed:
-    """A failure that the caller can do nothing about."""
+    """Return a failure that the caller can do nothing about."""
     return ProviderFailed(Fault.PROVIDER, f"the provider `{provider_id}` {did}", code="server_error", spent=spent)
 
 
@@ -64,7 +64,7 @@ def _code_and_param(body: bytes) -> tuple[str | None, str | None]:
     if type(error) is not dict:
         return None, None
     code, param, message = error.get("code"), error.get("param"), error.get("message")
-    # vLLM and llama.cpp say it in words alone.
+    # vLLM and llama.cpp send no code for it.
     if type(message) is str and ("maximum context length" in message or "exceeds the available context" in message):
         code = "context_length_exceeded"
     return (
