@@ -1,11 +1,12 @@
-"""The `metadata` of a body, and the words in which bodies are refused.
+"""Checks that several kinds of bodies share, and the sentences that refuse a body.
 
-It may be read in a reading process, so this imports nothing but the standard library and `server.json_input`.
+They may run in a worker process, so this module imports the standard library and `server.json_input` alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from server.json_input.strict import InvalidJson, Json
@@ -15,11 +16,19 @@ LONGEST_KEY: Final = 64
 LONGEST_VALUE: Final = 512
 """Characters, as those of a key."""
 
+
+@dataclass(frozen=True, slots=True)
+class NewMetadata:
+    """The body of a change to nothing but the metadata."""
+
+    metadata: dict[str, str]
+
+
 _SHAPE: Final = f"must be an object of at most {MOST_KEYS} texts, or null"
 
 
 def metadata_of(body: Json, place: str = "metadata") -> dict[str, str]:
-    """The metadata in `body`, empty where there is none or null; raises Refused with the place of what is wrong."""
+    """Return the metadata in `body`, empty where it is absent or null; raises InvalidJson with the wrong place."""
     metadata = body.get("metadata")
     if metadata is None:
         return {}
@@ -34,7 +43,7 @@ def metadata_of(body: Json, place: str = "metadata") -> dict[str, str]:
 
 
 def known_members(body: Json, names: Iterable[str], place: str = "") -> None:
-    """Raise Refused for a member of `body`, the value at `place`, that is none of `names`."""
+    """Raise InvalidJson for a member of `body`, the value at `place`, that is none of `names`."""
     others = sorted(body.keys() - {*names})
     if others:
         where = f"{place}.{short(others[0])}" if place else short(others[0])
@@ -42,22 +51,22 @@ def known_members(body: Json, names: Iterable[str], place: str = "") -> None:
 
 
 def short(text: str) -> str:
-    """As much of a client's text as is worth repeating."""
+    """Return the beginning of a client's text, which may be long."""
     return text if len(text) <= LONGEST_KEY else f"{text[:LONGEST_KEY]}…"
 
 
 def wrong(place: str, demand: str) -> InvalidJson:
-    """The value at `place` is not what it must be."""
+    """Return the refusal of a wrong value at `place`."""
     return InvalidJson(f"`{place}` {demand}", place, "invalid_value")
 
 
 def missing(place: str) -> InvalidJson:
-    """There is no value at `place`."""
+    """Return the refusal of a body without a value at `place`."""
     return InvalidJson(f"the body has no `{place}`", place, "missing_required_parameter")
 
 
 def text_at(body: dict[str, Any], name: str, place: str, longest: int | None = None) -> str:
-    """The text in a member, which must be there; `longest` is in characters."""
+    """Return the text in a member, which must be present; `longest` is in characters."""
     if name not in body:
         raise missing(f"{place}.{name}" if place else name)
     value = body[name]

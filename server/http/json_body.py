@@ -1,4 +1,4 @@
-"""Reading a JSON body: how large it may be, how it is sent, and how soon; `server.json_input` knows what it means."""
+"""Reading of JSON bodies: limits of size and time, and the media type; `server.json_input` parses them."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ from starlette.types import Receive
 from server.http.disconnects import WhileConnected
 from server.http.errors import ApiError, ClientGone, invalid
 from server.http.request_state import state_of
+from server.json_input.body_parser import BodyParser, Value
 from server.json_input.queue import QueueFull
-from server.json_input.reader import LARGE, BodyCheck, Reader
-from server.json_input.strict import InvalidJson, Json, Why
+from server.json_input.reader import LARGE, Reader
+from server.json_input.strict import InvalidJson, Why
 
 MAX_BODY: Final = 10 * 1024 * 1024
 """Bytes of a JSON body."""
 
 BODY_SECONDS: Final = 60.0
-"""The longest time that a client may take to send a body."""
+"""Limit of the time in which a client sends a body."""
 
 _JSON_TYPE: Final = re.compile(r"application/json(\s*;\s*charset=\"?utf-?8\"?)?\s*", re.IGNORECASE)
 _CLOSE: Final = {"Connection": "close"}
 _SOON: Final = {"Retry-After": "1", "x-should-retry": "true"}
 
 
-async def read_body(request: Request, reader: Reader, look: BodyCheck, *, optional: bool = False) -> tuple[bytes, Json]:
-    """The request's body, which must be one JSON object, and what `look` tells of it.
+async def read_body(
+    request: Request, reader: Reader, parser: BodyParser[Value], *, optional: bool = False
+) -> tuple[bytes, Value]:
+    """Return the request's body, which must be one JSON object, and the value that `parser` makes of it.
 
     An empty body of no type is an empty object where the body is `optional`. Raises the ApiError that says what else
     it is, and ClientGone.
@@ -43,9 +46,9 @@ async def read_body(request: Request, reader: Reader, look: BodyCheck, *, option
             if untyped:
                 raw = _empty(raw)
             if len(raw) < LARGE:
-                return raw, await reader.look(raw, look)
+                return raw, parser.value(await reader.look(raw, parser.check))
             async with WhileConnected(request.receive):
-                return raw, await reader.look(raw, look)
+                return raw, parser.value(await reader.look(raw, parser.check))
     except InvalidJson as refusal:
         raise _refused(refusal) from None
     except QueueFull:
@@ -65,7 +68,7 @@ def _check_headers(request: Request, *, untyped: bool) -> None:
 
 
 def _empty(raw: bytes) -> bytes:
-    """An empty object in the place of no body; raises the 415 of a body."""
+    """Return an empty object in the place of an empty body; raises the 415 for any other."""
     if raw:
         raise _not_json()
     return b"{}"
@@ -76,7 +79,7 @@ def _not_json() -> ApiError:
 
 
 async def _read(receive: Receive, hold: Callable[[int], None]) -> bytes:
-    """The body; `hold` is told how many bytes of a large one there are, and raises NoRoom if there is none for them."""
+    """Return the body; `hold` is called with the bytes of a large one, and raises QueueFull if there is no room."""
     parts, size, held, more = [], 0, 0, True
     try:
         async with asyncio.timeout(BODY_SECONDS):

@@ -1,51 +1,45 @@
-"""Bodies are read here if they are small, and beside the server if they are large.
+"""The reader of bodies: small ones are parsed in the server, large ones in worker processes.
 
-The parser holds Python's one lock until it is done, and so does freeing what it made: for a hostile body of ten
-megabytes that is a second in which nobody else is served, whatever thread it happens in. So a large body goes to a
-process of its own kind, and what comes back is the little that was looked for.
+The parser holds Python's global lock until it is done, and so does the release of its values: for a hostile body of ten
+megabytes that blocks every other request for a second, in any thread. So a worker process reads large bodies, and
+returns only the members that matter.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Final
 
 from server.background.tasks import BackgroundTasks
+from server.json_input.body_parser import BodyCheck
 from server.json_input.memory_limit import MemoryLimit
 from server.json_input.queue import FairQueue, QueueFull
-from server.json_input.strict import Document, InvalidJson, Json, Why, parse_json
+from server.json_input.strict import InvalidJson, Json, Why, parse_json
 from server.json_input.worker_process import WorkerGone, WorkerProcess
 
 LARGE: Final = 64 * 1024
-"""Bytes from which a body is read beside the server: a smaller one takes at most some milliseconds."""
+"""Bytes from which a worker process reads a body; a smaller one takes a few milliseconds at most."""
 
 PROCESSES: Final = 2
 """Large bodies that are read at the same time."""
 
 MAX_WAITING: Final = 256 * 1024 * 1024
-"""Bytes of large bodies that wait for that; further ones are refused."""
+"""Bytes of large bodies that wait for a process; further ones are refused."""
 
 MAX_COMING: Final = 1024 * 1024 * 1024
-"""Bytes of large bodies that come in, or wait, or are read; a caller may have a quarter of them."""
+"""Bytes of large bodies that come in, wait, or are read; one caller may have a quarter of them."""
 
 READ_SECONDS: Final = 20.0
-"""How long reading one body may take; the worst ones take a second of a processor."""
-
-BodyCheck = Callable[[Document], Json]
-"""A function at the top of a module that imports the standard library alone.
-
-It tells, as JSON can hold it and in less than a megabyte, what there is to know of a body, or raises Refused.
-"""
+"""Limit of the time to read one body; the worst ones take a second of a processor."""
 
 _log: Final = logging.getLogger("ostiary.reading")
 
 
 class Reader:
-    """Reads bodies for everybody in one event loop; its processes are started when they are first needed.
+    """Reads bodies for one event loop; its processes are started when they are first needed.
 
-    `room` is where large bodies are kept until they are read.
+    `room` limits the memory of large bodies until they are read.
     """
 
     def __init__(self) -> None:
@@ -61,7 +55,7 @@ class Reader:
         await self._ending.finish()
 
     async def look(self, raw: bytes, look: BodyCheck) -> Json:
-        """What `look` tells of the JSON object that `raw` certainly means; raises Refused."""
+        """Return what `look` returns of the JSON object that `raw` certainly means; raises InvalidJson."""
         if len(raw) < LARGE:
             return look(parse_json(raw))
         try:

@@ -32,7 +32,7 @@ def test_the_example_loads_without_a_finding_and_asks_both_issuers() -> None:
 
 
 def test_every_number_on_the_page_of_identity_is_the_one_in_force() -> None:
-    from server.api.chat.token_budget import ATTACHMENT_TOKENS, COMPLETION_TOKENS
+    from server.api.chat.cost import ATTACHMENT_TOKENS, COMPLETION_TOKENS
     from server.authn.attributes import MAX_VALUE_LENGTH, MAX_VALUES
     from server.authn.caching import MAX_WAITING, REFUSAL_SECONDS
     from server.authn.keys import ALGORITHMS, MIN_RSA_BITS

@@ -1,20 +1,22 @@
-"""The members of a chat body that this server reads; all others go to the provider as they are.
+"""The members of a chat's body that this server reads; the provider reads the others.
 
-`read_chat` may run in a reading process, so this imports nothing but the standard library and `server.json_input`.
+`read_chat` may run in a worker process, so this module imports the standard library, `server.json_input` and modules
+that import no more than these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from json import dumps
-from typing import Final, TypedDict
+from typing import Any, Final
 
-from server.http.body_checks import metadata_of
+from server.http.body_checks import NewMetadata, known_members, metadata_of, missing
+from server.json_input.body_parser import BodyParser
 from server.json_input.strict import Document, InvalidJson, Json, Why
 
 LONGEST_NAME: Final = 512
-"""Characters of a model's name; no model has a longer one, and messages don't repeat it."""
+"""Characters of a model's name; no model has a longer one, and an error does not repeat it."""
 
 MOST_STORED: Final = 512 * 1024
 """Bytes of a body that is to be stored."""
@@ -27,37 +29,56 @@ Edit = tuple[int, int, str]
 """A place in a body (its first byte, and the one behind its last), and the text that is to be there instead."""
 
 
-class StoreRequest(TypedDict):
-    """The parts of a body to store: its metadata, and its messages as a place in its bytes.
+@dataclass(frozen=True, slots=True)
+class StoreRequest:
+    """The parts of a body that are to be stored: its metadata, and the place of its messages in its bytes.
 
-    `edits` are the places that the provider reads otherwise, since it is not asked to store anything.
+    `edits` are what the provider reads instead, since it is not asked to store anything.
     """
 
     metadata: dict[str, str]
     messages: tuple[int, int]
-    edits: list[Edit]
+    edits: Sequence[Edit]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCost:
+    """Tokens to set aside: `least` is what the request needs, `most` what it would have if that is left.
+
+    They differ where the body does not limit its answer. `asking` makes a provider tell what a stream has cost; None if
+    nothing has to be changed for that.
+    """
+
+    least: int
+    most: int
+    asking: Edit | None
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """The changes to the body."""
+        return () if self.asking is None else (self.asking,)
 
 
 @dataclass(frozen=True, slots=True)
 class ChatBody:
     """A checked body: the model that it names, the place of that name in its bytes, and whether it asks for a stream.
 
-    `stored` is None where it wants nothing stored.
+    `stored` is None where it wants nothing stored, and `cost` where that was not estimated.
     """
 
-    raw: bytes
     model: str
     start: int
     end: int
     stream: bool
     stored: StoreRequest | None = None
+    cost: ChatCost | None = None
 
-    def naming(self, model: str, *edits: Edit) -> bytes:
-        """Return the body to the byte, but for the model's name, what is stored, and further `edits`."""
-        view, name = memoryview(self.raw), dumps(model)
+    def naming(self, raw: bytes, model: str, *edits: Edit) -> bytes:
+        """Return the body `raw` to the byte, but for the model's name, what is stored, and further `edits`."""
+        view, name = memoryview(raw), dumps(model)
         if self.stored is None and not edits:
             return b"".join((view[: self.start], name.encode(), view[self.end :]))
-        stored = () if self.stored is None else map(tuple, self.stored["edits"])
+        stored = () if self.stored is None else self.stored.edits
         pieces, done = list[bytes | memoryview](), 0
         for start, end, text in sorted(((self.start, self.end, name), *stored, *edits)):
             pieces += (view[done:start], text.encode())
@@ -65,8 +86,29 @@ class ChatBody:
         return b"".join((*pieces, view[done:]))
 
 
+def chat_body(stored: Json | None = None, cost: Json | None = None, **members: Any) -> ChatBody:
+    """Return the body of which a check has returned these members; JSON knows no tuples."""
+    return ChatBody(
+        **members,
+        stored=None if stored is None else _store_request(**stored),
+        cost=None if cost is None else _chat_cost(**cost),
+    )
+
+
+def _store_request(metadata: dict[str, str], messages: Sequence[int], edits: Sequence[Edit]) -> StoreRequest:
+    start, end = messages
+    return StoreRequest(metadata, (start, end), [(first, last, text) for first, last, text in edits])
+
+
+def _chat_cost(least: int, most: int, asking: Edit | None) -> ChatCost:
+    if asking is None:
+        return ChatCost(least, most, None)
+    first, last, text = asking
+    return ChatCost(least, most, (first, last, text))
+
+
 def read_chat(document: Document) -> Json:
-    """Return the fields of a ChatBody without the bytes; raises Refused with the place of a member that is wrong."""
+    """Return the members of a ChatBody; raises InvalidJson with the place of what this server could not handle."""
     body = document.members
     _check(body)
     start, end = document.span("model")
@@ -74,7 +116,7 @@ def read_chat(document: Document) -> Json:
     return {**told, "stored": _stored(document)} if body.get("store") else told
 
 
-def _stored(document: Document) -> StoreRequest:
+def _stored(document: Document) -> Json:
     if len(document.raw) > MOST_STORED:
         raise InvalidJson(f"a chat that is to be stored may have {MOST_STORED} bytes and no more", why=Why.TOO_COMPLEX)
     edits = [(*document.span("store"), "false")]
@@ -83,10 +125,22 @@ def _stored(document: Document) -> StoreRequest:
     return {"metadata": metadata_of(document.members), "messages": document.span("messages"), "edits": edits}
 
 
-def check_spelling(body: Json, read: Set[str], place: str = "") -> None:
-    """Raise Refused for a member that differs from one that is read here in nothing but its case.
+def read_chat_update(document: Document) -> Json:
+    """Return the metadata of a change to a stored chat; raises InvalidJson if the body would change anything else."""
+    known_members(document.members, ["metadata"])
+    if "metadata" not in document.members:
+        raise missing("metadata")
+    return {"metadata": metadata_of(document.members)}
 
-    Some providers don't regard it, and would so see another model than the policy did.
+
+CHAT: Final = BodyParser(read_chat, chat_body)
+CHAT_UPDATE: Final = BodyParser(read_chat_update, NewMetadata)
+
+
+def check_spelling(body: Json, read: Set[str], place: str = "") -> None:
+    """Raise InvalidJson for a member that differs only in case from one that is read here.
+
+    Some providers ignore case, and would see another model than the policy did.
     """
     for name in body.keys() - read:
         if name.casefold() in read:

@@ -8,10 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from policy.vocabulary import Action, type_of_record
-from server.api.chat.body import ChatBody
 from server.api.chat.recording import RecordingChat
 from server.api.chat.store import Chat, Chats, new_answer_id
-from server.api.chat.token_budget import cost_of, metered, reader_of
+from server.api.chat.token_budget import cost_of, metered, parser_for
 from server.api.models.catalogue import Catalogue
 from server.api.models.routes import find_model
 from server.http.api_route import ApiRoute, AskingRoute
@@ -68,22 +67,20 @@ class ChatCompletions:
         Of the caller's own body nothing is kept, unless it is stored.
         """
         gate = gate_of(request.scope)
-        raw, found = await read_body(request, self._reader, reader_of(gate))
-        told = found.pop("cost", None)
-        body = ChatBody(raw, **found)
+        raw, body = await read_body(request, self._reader, parser_for(gate))
         model, provider = await find_model(self._catalogue, gate, body.model)
         if model.kind != "llm":
             raise invalid(f"the model `{body.model}` does not chat; it makes embeddings", "model", "invalid_value")
-        cost = cost_of(gate, told)
+        cost = cost_of(gate, body)
         edits = () if cost is None else cost.edits
-        payload, answering = body.naming(model.provider_model_id, *edits), metered(gate, provider.chat, cost)
+        payload, answering = body.naming(raw, model.provider_model_id, *edits), metered(gate, provider.chat, cost)
         if body.stored is None:
             return answering, ChatRequest(model.name, payload), body.stream
         # Nothing is spent on an answer that may not be stored.
         answer_id = new_answer_id()
         creating = await self._chats.records.permit_create(gate, made=[answer_id])
-        start, end = body.stored["messages"]
-        chat = Chat(answer_id, model.name, body.raw[start:end], body.stored["metadata"])
+        start, end = body.stored.messages
+        chat = Chat(answer_id, model.name, raw[start:end], body.stored.metadata)
         recording = RecordingChat(answering, self._chats.queue, partial(self._chats.write, creating, chat))
         # The id is ours: a provider's may not be the only one, and under an id that is chosen nothing is stored.
         return recording, ChatRequest(model.name, payload, chat.answer_id), body.stream

@@ -10,19 +10,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from policy.vocabulary import Action, type_of_record
+from server.api.chat.body import CHAT_UPDATE
 from server.api.chat.members import MESSAGE
 from server.api.chat.store import Chats
 from server.api.models.catalogue import Catalogue
 from server.authz.request_authorization import Gate
 from server.http.api_route import ApiRoute, AskingRoute
-from server.http.body_checks import known_members, metadata_of, missing
+from server.http.body_checks import metadata_of
 from server.http.errors import invalid
 from server.http.json_body import read_body
 from server.http.pagination import ListQuery, frame_of, list_of, list_query, one_of_query, page_of, places_of
 from server.http.request_state import gate_of
 from server.http.responses import json_response, list_response
 from server.json_input.reader import Reader
-from server.json_input.strict import Document, InvalidJson, Json
+from server.json_input.strict import InvalidJson, Json
 from server.storage.records.guarded import NotFound
 from server.storage.records.record import Record
 
@@ -94,12 +95,11 @@ class StoredChats:
 
     async def update(self, request: Request) -> Response:
         """Replace the metadata of a stored answer."""
-        _, found = await read_body(request, self._reader, read_chat_update)
-        metadata = found["metadata"]
+        _, change = await read_body(request, self._reader, CHAT_UPDATE)
         record = await self._chats.records.update(
             gate_of(request.scope),
             request.path_params["completion_id"],
-            lambda current: replace(current, body={**current.body, "metadata": metadata}),
+            lambda current: replace(current, body={**current.body, "metadata": change.metadata}),
         )
         return json_response(_shown(record))
 
@@ -118,14 +118,6 @@ class StoredChats:
 
     async def _found(self, request: Request) -> Record:
         return await self._chats.records.get(gate_of(request.scope), request.path_params["completion_id"])
-
-
-def read_chat_update(document: Document) -> Json:
-    """Return the metadata of a change; raises Refused if the body would change anything else."""
-    known_members(document.members, ["metadata"])
-    if "metadata" not in document.members:
-        raise missing("metadata")
-    return {"metadata": metadata_of(document.members)}
 
 
 def _shown(record: Record) -> Json:

@@ -1,17 +1,19 @@
-"""The members of a conversation and its items that this server reads; the rest of an item is data.
+"""Bodies of requests about conversations and their items; members of an item that are not checked here are data.
 
-Its checks may run in a process of `server.json_input`, so this module imports the standard library,
-`server.json_input` and modules that import no more than these.
+The checks may run in a worker process, so this module imports the standard library, `server.json_input` and modules
+that import no more than these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from json import dumps
 from typing import Any, Final
 
 from server.api.conversations.item_members import fit_item
-from server.http.body_checks import known_members, metadata_of, missing, text_at, wrong
+from server.http.body_checks import NewMetadata, known_members, metadata_of, missing, text_at, wrong
+from server.json_input.body_parser import BodyParser
 from server.json_input.strict import Document, InvalidJson, Json, Why
 
 MOST_ITEMS: Final = 20
@@ -21,12 +23,12 @@ MOST_FILES: Final = 100
 """Times that the items of one request may name files: for each of them the policy is asked."""
 
 MOST_BYTES: Final = 900_000
-"""Bytes that the items of one request may take, as JSON in ASCII; what a look may tell is not much more."""
+"""Bytes that the items of one request may take, as JSON in ASCII; a check may return little more."""
 
 TOO_LARGE: Final = f"the items take more than {MOST_BYTES} bytes; upload large contents as files"
 
 LONGEST_ID: Final = 128
-"""Characters of an id in a reference; nothing has a longer one, and messages don't repeat it."""
+"""Characters of the id of a referenced object; no object has a longer one, and an error does not repeat it."""
 
 REFERENCE: Final = "item_reference"
 
@@ -105,8 +107,31 @@ _SOURCES: Final = {
 """Parts of a message, with the member that says it, or with those of which one must."""
 
 
+@dataclass(frozen=True, slots=True)
+class NewItems:
+    """Items to be kept, and the files that they name, each as its place in the body and its id.
+
+    In place of an item that is to be a copy of another one stands a reference to that.
+    """
+
+    items: Sequence[Json]
+    files: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class NewConversation:
+    """A conversation to be made, with the items that it begins with."""
+
+    metadata: dict[str, str]
+    begins_with: NewItems
+
+
+def _new_conversation(metadata: dict[str, str], **items: Any) -> NewConversation:
+    return NewConversation(metadata, NewItems(**items))
+
+
 def read_conversation(document: Document) -> Json:
-    """Return `metadata`, and the members that `read_items` returns for the conversation's first items."""
+    """Return `metadata`, and what `read_items` returns of the items that the conversation begins with."""
     body = document.members
     known_members(body, ("items", "metadata"))
     metadata = metadata_of(body)
@@ -114,9 +139,7 @@ def read_conversation(document: Document) -> Json:
 
 
 def read_items(document: Document) -> Json:
-    """`items` as they are to be kept, and to what they refer: `files`, a list of places and ids. In place of an item
-    that is to be a copy of another one stands a reference to that.
-    """
+    """Return the members of `NewItems`; raises InvalidJson."""
     body = document.members
     known_members(body, ("items",))
     items = _items(body)
@@ -126,12 +149,17 @@ def read_items(document: Document) -> Json:
 
 
 def read_conversation_update(document: Document) -> Json:
-    """Return the new `metadata` of a conversation."""
+    """Return the `metadata` that a conversation is to have; raises InvalidJson."""
     body = document.members
     known_members(body, ("metadata",))
     if "metadata" not in body:
         raise missing("metadata")
     return {"metadata": metadata_of(body)}
+
+
+CONVERSATION: Final = BodyParser(read_conversation, _new_conversation)
+CONVERSATION_UPDATE: Final = BodyParser(read_conversation_update, NewMetadata)
+ITEMS: Final = BodyParser(read_items, NewItems)
 
 
 def _told(items: list[Json]) -> Json:
@@ -236,7 +264,7 @@ _CHECKS: Final = {
 
 
 def _files(value: Any, place: str) -> Iterator[tuple[str, str]]:
-    """Return each place in `value`, however deep, that names a file, with the id of the file."""
+    """Yield the place and the id of each file that `value` names, at any depth."""
     if type(value) is list:
         for index, member in enumerate(value):
             yield from _files(member, f"{place}[{index}]")

@@ -7,6 +7,7 @@ takes leave to update the conversation, and to create or to delete the item.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from json import dumps
 from os import urandom
@@ -16,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from policy.vocabulary import Action
-from server.api.conversations.body import MOST_BYTES, PREFIXES, REFERENCE, TOO_LARGE, read_items
+from server.api.conversations.body import ITEMS, MOST_BYTES, PREFIXES, REFERENCE, TOO_LARGE, NewItems
 from server.api.conversations.include import INCLUDABLE, without_unasked
 from server.authz.request_authorization import Gate
 from server.http.errors import ApiError
@@ -58,12 +59,12 @@ class Items:
     async def create(self, request: Request) -> Response:
         """Add items to the conversation, all of them or none."""
         asked = included(request, INCLUDABLE)
-        _, found = await read_body(request, self._reader, read_items)
+        _, new = await read_body(request, self._reader, ITEMS)
         gate, conversation = gate_of(request.scope), request.path_params["conversation_id"]
         await self._conversations.permit(gate, conversation, Action.UPDATE)
-        identities = _new_ids(found)
+        identities = _new_ids(new)
         permit = await self._store.permit_create(gate, made=identities)
-        drafts = await self._drafts(gate, conversation, found, identities)
+        drafts = await self._drafts(gate, conversation, new, identities)
         try:
             records = await self._store.create_all(permit, drafts)
         except ParentGone:
@@ -84,30 +85,30 @@ class Items:
         await self._store.delete(gate, request.path_params["item_id"], identity)
         return json_response(conversation_object(conversation))
 
-    async def adding(self, gate: Gate, conversation: str, found: Json) -> list[Step]:
-        """Return the additions that put the items in `found` into a conversation that is made in the same transaction.
+    async def adding(self, gate: Gate, conversation: str, new: NewItems) -> list[Step]:
+        """Return the steps that add new items to a conversation that is made in the same transaction.
 
         Raises AccessDenied, and the 404 of a resource that an item refers to and the caller may not read.
         """
-        identities = _new_ids(found)
+        identities = _new_ids(new)
         permit = await self._store.permit_create(gate, made=identities)
-        drafts = await self._drafts(gate, conversation, found, identities)
+        drafts = await self._drafts(gate, conversation, new, identities)
         return [self._store.inserting(permit, draft) for draft in drafts]
 
-    async def _drafts(self, gate: Gate, conversation: str, found: Json, identities: list[str]) -> list[Draft]:
-        """Return the items in `found`, with copies in place of references; the caller may read all that they name."""
-        places = {identity: place for place, identity in reversed(found["files"])}
+    async def _drafts(self, gate: Gate, conversation: str, new: NewItems, identities: list[str]) -> list[Draft]:
+        """Return the new items, with copies in the place of references; everything that they name is readable."""
+        places = {identity: place for place, identity in reversed(new.files)}
         files = await self._files.readable(gate, [*places])
         for identity, place in places.items():
             if identity not in files:
                 raise missing_reference(place, identity)
-        copied = await self._copied(gate, found["items"])
-        bodies = [copied[item["id"]] if item["type"] == REFERENCE else item for item in found["items"]]
+        copied = await self._copied(gate, new.items)
+        bodies = [copied[item["id"]] if item["type"] == REFERENCE else item for item in new.items]
         if copied:
             _check_size(bodies)
         return [Draft(identity, body, conversation) for identity, body in zip(identities, bodies, strict=True)]
 
-    async def _copied(self, gate: Gate, items: list[Json]) -> dict[str, Json]:
+    async def _copied(self, gate: Gate, items: Sequence[Json]) -> dict[str, Json]:
         """Return the bodies of the items that are referred to, by their ids."""
         places = {item["id"]: f"items[{index}].id" for index, item in enumerate(items) if item["type"] == REFERENCE}
         records = await self._store.readable(gate, [*places])
@@ -119,11 +120,10 @@ class Items:
         return {identity: record.body for identity, record in records.items()}
 
 
-def _new_ids(found: Json) -> list[str]:
-    """Return an id for each item in `found`; the id of a copy begins as the original's does."""
+def _new_ids(new: NewItems) -> list[str]:
+    """Return an id for each of the items; that of a copy begins as the id of what is copied does."""
     words = (
-        item["id"].rpartition("_")[0] if item["type"] == REFERENCE else PREFIXES[item["type"]]
-        for item in found["items"]
+        item["id"].rpartition("_")[0] if item["type"] == REFERENCE else PREFIXES[item["type"]] for item in new.items
     )
     return [f"{word if word in _WORDS else _NO_WORD}_{urandom(24).hex()}" for word in words]
 

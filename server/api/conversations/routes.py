@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from policy.vocabulary import Action, type_of_record
-from server.api.conversations.body import read_conversation, read_conversation_update
+from server.api.conversations.body import CONVERSATION, CONVERSATION_UPDATE
 from server.api.conversations.items import Items, conversation_object
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.json_body import read_body
@@ -93,11 +93,11 @@ class Conversations:
 
     async def create(self, request: Request) -> Response:
         """Make a conversation, with its first items."""
-        _, found = await read_body(request, self._reader, read_conversation, optional=True)
+        _, new = await read_body(request, self._reader, CONVERSATION, optional=True)
         gate, identity = gate_of(request.scope), f"conv_{urandom(24).hex()}"
         permit = await self._store.permit_create(gate, made=[identity])
-        adding = await self._items.adding(gate, identity, found) if found["items"] else ()
-        draft = Draft(identity, {"metadata": found["metadata"]})
+        adding = await self._items.adding(gate, identity, new.begins_with) if new.begins_with.items else ()
+        draft = Draft(identity, {"metadata": new.metadata})
         return json_response(conversation_object(await self._store.create(permit, draft, adding)))
 
     async def retrieve(self, request: Request) -> Response:
@@ -108,8 +108,8 @@ class Conversations:
 
     async def update(self, request: Request) -> Response:
         """Replace the metadata of a conversation."""
-        _, found = await read_body(request, self._reader, read_conversation_update, optional=True)
-        change = partial(_with_metadata, metadata=found["metadata"])
+        _, found = await read_body(request, self._reader, CONVERSATION_UPDATE, optional=True)
+        change = partial(_with_metadata, metadata=found.metadata)
         identity = request.path_params["conversation_id"]
         return json_response(conversation_object(await self._store.update(gate_of(request.scope), identity, change)))
 

@@ -13,7 +13,7 @@ from server.api.models.catalogue import Catalogue, DefinedByConfiguration
 from server.api.models.model import Model
 from server.api.models.registered import RegisteredModels
 from server.api.models.routes import model_object
-from server.api.registry.body import read_model
+from server.api.registry.body import MODEL
 from server.api.registry.routes import deleted_object, name_taken, read_registration
 from server.authz.permit import AccessDenied
 from server.authz.request_authorization import Gate
@@ -58,11 +58,9 @@ class ModelRegistry:
 
     async def register(self, request: Request) -> Response:
         """Register a model, which is served from now on to the callers who may read it."""
-        found = await read_registration(request, self._reader, read_model)
-        provider_id = found["provider_id"] or self._only_provider()
-        model = Model(
-            found["model_id"], provider_id, found["provider_model_id"], found["model_type"], found["metadata"]
-        )
+        new = await read_registration(request, self._reader, MODEL)
+        provider_id = new.provider_id or self._only_provider()
+        model = Model(new.model_id, provider_id, new.provider_model_id, new.model_type, new.metadata)
         gate = gate_of(request.scope)
         permit = await self._registered.permit_create(gate, model)
         await self._check_provider(gate, provider_id)

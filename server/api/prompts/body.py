@@ -1,14 +1,17 @@
-"""The bodies of requests that make and change prompts.
+"""Bodies of requests about prompts.
 
-They may be read in a reading process, so this imports nothing but the standard library and `server.json_input`.
+The checks may run in a worker process, so this module imports the standard library, `server.json_input` and modules
+that import no more than these.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Final
 
 from server.http.body_checks import known_members, missing, text_at, wrong
+from server.json_input.body_parser import BodyParser
 from server.json_input.strict import Document, Json
 
 LONGEST_PROMPT: Final = 64 * 1024
@@ -23,14 +26,39 @@ _VARIABLE: Final = re.compile(r"\w+")
 _USED: Final = re.compile(r"\{\{\s*+(\w++)\s*+\}\}")
 
 
+@dataclass(frozen=True, slots=True)
+class NewPrompt:
+    """The text and the variables of a prompt to be made."""
+
+    prompt: str
+    variables: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """The text and the variables of a version to be made from another one, whose number is `version`."""
+
+    prompt: str
+    variables: list[str]
+    version: int
+    set_as_default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultVersion:
+    """The number of the version that becomes the default."""
+
+    version: int
+
+
 def read_prompt(document: Document) -> Json:
-    """Return the text and the variables of a new prompt; raises Refused."""
+    """Return the members of `NewPrompt`; raises InvalidJson."""
     known_members(document.members, ["prompt", "variables"])
     return _wording(document.members)
 
 
 def read_version(document: Document) -> Json:
-    """Return text and variables of a new version, the number of its base, and whether it becomes the default."""
+    """Return the members of `NewVersion`; raises InvalidJson."""
     body = document.members
     known_members(body, ["prompt", "variables", "version", "set_as_default"])
     default = body.get("set_as_default")
@@ -40,9 +68,14 @@ def read_version(document: Document) -> Json:
 
 
 def read_default_version(document: Document) -> Json:
-    """Return the number of a version; raises Refused."""
+    """Return the members of `DefaultVersion`; raises InvalidJson."""
     known_members(document.members, ["version"])
     return {"version": _version(document.members)}
+
+
+PROMPT: Final = BodyParser(read_prompt, NewPrompt)
+VERSION: Final = BodyParser(read_version, NewVersion)
+DEFAULT_VERSION: Final = BodyParser(read_default_version, DefaultVersion)
 
 
 def _wording(body: Json) -> Json:

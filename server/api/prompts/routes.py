@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from policy.vocabulary import Action
-from server.api.prompts.body import read_default_version, read_prompt, read_version
+from server.api.prompts.body import DEFAULT_VERSION, PROMPT, VERSION
 from server.api.prompts.store import NoSuchVersion, NotLatest, Prompts, Version, Wording, default_version, new_prompt_id
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.errors import ApiError, invalid
@@ -69,10 +69,10 @@ class PromptVersions:
 
     async def create(self, request: Request) -> Response:
         """Make a prompt with its first version."""
-        _, found = await read_body(request, self._reader, read_prompt)
+        _, new = await read_body(request, self._reader, PROMPT)
         identity = new_prompt_id()
         permit = await self._prompts.records.permit_create(gate_of(request.scope), made=[identity])
-        record = await self._prompts.create(permit, identity, Wording(found["prompt"], found["variables"]))
+        record = await self._prompts.create(permit, identity, Wording(new.prompt, new.variables))
         return json_response(_shown(default_version(record)))
 
     async def retrieve(self, request: Request) -> Response:
@@ -101,15 +101,15 @@ class PromptVersions:
 
     async def update(self, request: Request) -> Response:
         """Add a version after the latest, which the body must name."""
-        _, found = await read_body(request, self._reader, read_version)
-        wording = Wording(found["prompt"], found["variables"])
+        _, new = await read_body(request, self._reader, VERSION)
+        wording = Wording(new.prompt, new.variables)
         try:
             version = await self._prompts.add(
                 gate_of(request.scope),
                 request.path_params["prompt_id"],
-                found["version"],
+                new.version,
                 wording,
-                default=found["set_as_default"],
+                default=new.set_as_default,
             )
         except NotLatest as conflict:
             raise _not_latest(conflict) from None
@@ -117,8 +117,8 @@ class PromptVersions:
 
     async def set_default(self, request: Request) -> Response:
         """Set the version that is shown if a query names none."""
-        _, found = await read_body(request, self._reader, read_default_version)
-        number = found["version"]
+        _, default = await read_body(request, self._reader, DEFAULT_VERSION)
+        number = default.version
         try:
             version = await self._prompts.set_default(gate_of(request.scope), request.path_params["prompt_id"], number)
         except NoSuchVersion:

@@ -1,15 +1,18 @@
-"""The bodies of requests that register resources.
+"""Bodies of requests that register an entry or a model.
 
-It may be read in a reading process, so this imports nothing but the standard library and `server.json_input`.
+The checks may run in a worker process, so this module imports the standard library, `server.json_input` and modules
+that import no more than these.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from server.http.body_checks import LONGEST_KEY, MOST_KEYS, known_members, missing, wrong
+from server.json_input.body_parser import BodyParser
 from server.json_input.strict import Document, Json
 
 LONGEST_ID: Final = 256
@@ -19,7 +22,7 @@ LONGEST_TEXT: Final = 2048
 """Characters of any other text that has a meaning here."""
 
 _UNREACHABLE: Final = re.compile(r"\\|%[0-9A-Fa-f]{2}|(?:\A|/)\.{0,2}(?:/|\Z)")
-"""Parts of a name that a path can't hold, or holds with another meaning."""
+"""Text that the path of a request cannot hold, or holds with another meaning."""
 
 _PURPOSES: Final = ("post-training/messages", "eval/question-answer", "eval/messages-answer")
 _RETURNED: Final = (
@@ -29,11 +32,35 @@ _RETURNED: Final = (
 _MOST_FUNCTIONS: Final = 100
 
 Check = Callable[[object, str], Any]
-"""Return the value at a place as it is stored; raises Refused."""
+"""A function that returns the kept form of the value at a place; raises InvalidJson."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewModel:
+    """A model to be registered; `provider_id` is None where the body leaves the choice to the server."""
+
+    model_id: str
+    provider_id: str | None
+    provider_model_id: str
+    model_type: str
+    metadata: Json
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """Another entry to be registered: its id (`name`), and its members as they are shown (`described`).
+
+    `name` is None where the body leaves the choice to the server.
+    """
+
+    name: str | None
+    provider_id: str | None
+    provider_resource_id: str | None
+    described: Json
 
 
 def read_model(document: Document) -> Json:
-    """Return the parts of a model; `provider_id` is null where the body leaves the choice to the server."""
+    """Return the members of `NewModel`; raises InvalidJson."""
     body = document.members
     checks: Mapping[str, Check] = {
         "provider_id": _text,
@@ -54,10 +81,7 @@ def read_model(document: Document) -> Json:
 
 
 def read_shield(document: Document) -> Json:
-    """Return a shield: its id (`name`) and its other members (`described`).
-
-    Each function below does the same for its type.
-    """
+    """Return the members of `NewEntry` for a shield; raises InvalidJson, as for every kind that follows."""
     return _named(document, "shield", params=_object)
 
 
@@ -90,8 +114,20 @@ def read_benchmark(document: Document) -> Json:
     return _named(document, "benchmark", needed, metadata=_metadata)
 
 
+MODEL: Final = BodyParser(read_model, NewModel)
+ENTRIES: Final[Mapping[str, BodyParser[NewEntry]]] = {
+    "shield": BodyParser(read_shield, NewEntry),
+    "vector_store": BodyParser(read_vector_store, NewEntry),
+    "tool_group": BodyParser(read_tool_group, NewEntry),
+    "dataset": BodyParser(read_dataset, NewEntry),
+    "scoring_function": BodyParser(read_scoring_function, NewEntry),
+    "benchmark": BodyParser(read_benchmark, NewEntry),
+}
+"""The parser of each type of entries, by its name in rules."""
+
+
 def identifier(value: object, place: str) -> str:
-    """Return a name that a path can hold, so that its resource can be read and removed; raises Refused."""
+    """Return a name that a path can hold, so that its resource can be read and removed; raises InvalidJson."""
     name = _text(value, place)
     if len(name.encode()) > LONGEST_ID:
         raise wrong(place, f"must have at most {LONGEST_ID} bytes")
@@ -108,7 +144,7 @@ def _named(
     is_named: bool = True,
     **optional: Check,
 ) -> Json:
-    """Return a resource named by `word`_id: with `needed` members, and `optional` ones that may be null or missing."""
+    """Return an entry named by `word`_id, with `needed` members, and `optional` ones that may be null or missing."""
     body, needed = document.members, needed or {}
     own = f"provider_{word}_id"
     known_members(body, (f"{word}_id", "provider_id", own, *needed, *optional))

@@ -6,7 +6,7 @@ resources. A caller who may register a name therefore learns whether it is taken
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from secrets import token_hex
@@ -17,21 +17,15 @@ from starlette.responses import Response
 
 from policy.resource_types import TYPES
 from policy.vocabulary import Action
-from server.api.registry.body import (
-    read_benchmark,
-    read_dataset,
-    read_scoring_function,
-    read_shield,
-    read_tool_group,
-    read_vector_store,
-)
+from server.api.registry.body import ENTRIES, NewEntry
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.errors import ApiError
 from server.http.json_body import read_body
 from server.http.pagination import frame_of, list_query, page_of
 from server.http.request_state import gate_of
 from server.http.responses import json_response, list_response
-from server.json_input.reader import BodyCheck, Reader
+from server.json_input.body_parser import BodyParser, Value
+from server.json_input.reader import Reader
 from server.json_input.strict import Json
 from server.storage.database.database import AlreadyThere
 from server.storage.records.guarded import GuardedStore
@@ -46,22 +40,14 @@ MOST_LISTED: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class RegistryKind:
-    """One type of registered resources: its name in rules, its path, its name in answers, and the check for bodies."""
+    """A kind of entries: its type in rules, its path, the `type` in answers, and the parser of its bodies."""
 
     type: str
     path: str
     shown: str
-    look: BodyCheck
+    parser: BodyParser[NewEntry]
 
 
-_BODIES: Final[Mapping[str, BodyCheck]] = {
-    "shield": read_shield,
-    "vector_store": read_vector_store,
-    "tool_group": read_tool_group,
-    "dataset": read_dataset,
-    "scoring_function": read_scoring_function,
-    "benchmark": read_benchmark,
-}
 _SHOWN: Final = {"vector_store": "vector_db"}
 """The names in answers of types that rules call otherwise."""
 
@@ -72,7 +58,7 @@ def _kinds() -> Iterator[RegistryKind]:
     """
     for row in TYPES.values():
         if row.registry is not None and row.name != "model":
-            yield RegistryKind(row.name, row.registry, _SHOWN.get(row.name, row.name), _BODIES[row.name])
+            yield RegistryKind(row.name, row.registry, _SHOWN.get(row.name, row.name), ENTRIES[row.name])
 
 
 KINDS: Final = tuple(_kinds())
@@ -112,11 +98,11 @@ class RegistryRoutes:
 
     async def register(self, request: Request) -> Response:
         """Register a resource under the name in the body, or under a new one where the body may leave it out."""
-        found = await read_registration(request, self._reader, self._kind.look)
-        name = found.pop("name") or f"{self._kind.type}-{token_hex(24)}"
+        new = await read_registration(request, self._reader, self._kind.parser)
+        name = new.name or f"{self._kind.type}-{token_hex(24)}"
         permit = await self._store.permit_create(gate_of(request.scope), name)
         try:
-            record = await self._store.create(permit, Draft(name, found))
+            record = await self._store.create(permit, Draft(name, _kept(new)))
         except AlreadyThere:
             raise name_taken(name) from None
         return json_response(self._show(record))
@@ -140,12 +126,21 @@ class RegistryRoutes:
         }
 
 
-async def read_registration(request: Request, reader: Reader, look: BodyCheck) -> Json:
-    """Return what `look` makes of the body; raises the ApiError that tells what is wrong with it, and ClientGone."""
-    raw, found = await read_body(request, reader, look)
+def _kept(new: NewEntry) -> Json:
+    """Return the body of an entry's record."""
+    return {
+        "provider_id": new.provider_id,
+        "provider_resource_id": new.provider_resource_id,
+        "described": new.described,
+    }
+
+
+async def read_registration(request: Request, reader: Reader, parser: BodyParser[Value]) -> Value:
+    """Return what a body registers; raises the ApiError that says what is wrong with it, and ClientGone."""
+    raw, new = await read_body(request, reader, parser)
     if len(raw) > MOST_BYTES:
         raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"what is registered has at most {MOST_BYTES} bytes")
-    return found
+    return new
 
 
 def name_taken(name: str) -> ApiError:

@@ -17,6 +17,7 @@ from server.http.errors import ClientGone
 from server.http.json_body import MAX_BODY, read_body
 from server.http.protocol import MAX_UNREAD
 from server.http.request_state import RequestState
+from server.json_input.body_parser import BodyParser
 from server.json_input.reader import LARGE, PROCESSES, Reader
 from tests.support import body_checks
 from tests.support.application import ByToken, house
@@ -180,7 +181,7 @@ def test_a_body_is_not_read_on_when_its_client_has_left() -> None:
         scope = {"type": "http", "method": "POST", "headers": headers}
         scope |= {"ostiary.call": RequestState("req_1", 0.0, nobody)}
         request = Request(scope, receive)
-        reading = asyncio.create_task(read_body(request, reader, body_checks.linger))
+        reading = asyncio.create_task(read_body(request, reader, BodyParser(body_checks.linger, dict)))
         asyncio.get_running_loop().call_later(0.2, left.set)
         with pytest.raises(ClientGone):
             await reading

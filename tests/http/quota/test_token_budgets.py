@@ -38,6 +38,14 @@ def test_a_large_answer_costs_what_the_provider_says(opa_binary: Path, tmp_path:
         assert left(running) == 70
 
 
+def test_a_chat_that_a_worker_process_reads_is_paid_for_too(opa_binary: Path, tmp_path: Path) -> None:
+    with service(provider({"total_tokens": 30})) as far, budgeted(far.url, opa_binary, tmp_path) as running:
+        assert chat(running, user="x" * 100_000).status == 200
+        assert left(running) == 70
+        assert chat(running, stream=True, user="x" * 100_000, max_completion_tokens=1).status == 200
+        assert json.loads(far.asked[-1].body)["stream_options"] == {"include_usage": True}
+
+
 def test_a_stream_is_asked_what_it_costs_and_the_caller_does_not_see_it(opa_binary: Path, tmp_path: Path) -> None:
     with service(provider({"total_tokens": 30})) as far, budgeted(far.url, opa_binary, tmp_path) as running:
         for number, options in enumerate((..., None, {}, {"include_usage": False, "x": [1]})):

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from server.api.chat.body import ChatBody, read_chat
-from server.api.chat.token_budget import ChatCost, read_costed_chat
+from server.api.chat.body import ChatBody, ChatCost, chat_body, read_chat
+from server.api.chat.cost import read_costed_chat
 from server.json_input.strict import InvalidJson, parse_json
 
 Json = dict[str, Any]
@@ -24,7 +24,14 @@ def body(**more: Any) -> Json:
 
 
 def cost(**more: Any) -> ChatCost:
-    return ChatCost.told(read_costed_chat(parse_json(dumps(body(**more)).encode()))["cost"])
+    found = parsed(dumps(body(**more)).encode()).cost
+    assert found is not None
+    return found
+
+
+def parsed(raw: bytes) -> ChatBody:
+    """The body as it comes back from a worker process, through JSON."""
+    return chat_body(**loads(dumps(read_costed_chat(parse_json(raw)))))
 
 
 @pytest.mark.parametrize(
@@ -89,9 +96,9 @@ def test_a_wish_for_usage_that_can_be_read_in_two_ways_is_refused(options: Json,
 def sent(asked: Json) -> Json:
     """What a provider is sent for a body."""
     raw = dumps(asked).encode()
-    found = read_costed_chat(parse_json(raw))
-    told = ChatCost.told(found.pop("cost"))
-    return dict(loads(ChatBody(raw, **found).naming("upstream", *told.edits)))
+    found = parsed(raw)
+    assert found.cost is not None
+    return dict(loads(found.naming(raw, "upstream", *found.cost.edits)))
 
 
 @pytest.mark.parametrize(

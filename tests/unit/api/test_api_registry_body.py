@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from server.api.registry.body import read_benchmark, read_dataset, read_model, read_shield
-from server.json_input.reader import BodyCheck
+from server.json_input.body_parser import BodyCheck
 from server.json_input.strict import InvalidJson, Json, parse_json
 
 DATASET: Json = {"purpose": "eval/messages-answer", "source": {"type": "uri", "uri": "u"}}
