@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import socket
 import threading
 import time
@@ -61,9 +62,10 @@ def test_a_disk_that_is_really_full_is_one_clear_error(kept: Keeping) -> None:
 
 
 @pytest.mark.parametrize("kept", ["sqlite"], indirect=True)
-def test_a_folder_that_is_none_is_one_clear_error(kept: Keeping) -> None:
-    kept.blobs.write_text("in the way")
+def test_a_folder_that_becomes_a_file_is_one_clear_error(kept: Keeping) -> None:
     with files_server(config_of(kept)) as (address, _):
+        shutil.rmtree(kept.blobs)
+        kept.blobs.write_text("in the way")
         for _ in range(2):
             answer = address.post(FILES, form_of(b"x"), kind=KIND)
             assert (answer.status, answer.error["code"]) == (503, "storage_unavailable")
