@@ -16,10 +16,12 @@ _ENVELOPE: Final = 1024
 
 
 class Meter(Protocol):
-    """The tokens set aside for one answer; `reserved` is their number."""
+    """The tokens set aside for one answer."""
 
     @property
-    def reserved(self) -> int: ...
+    def reserved(self) -> int:
+        """The number of tokens set aside."""
+        ...
 
     async def settle(self, used: int) -> None:
         """Record that `used` tokens were spent. Only the first call counts; without one, all `reserved` are spent."""
