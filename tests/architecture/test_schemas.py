@@ -12,7 +12,7 @@ from jsonschema import Draft7Validator, ValidationError
 from policy.vocabulary import Action, Anonymous, Origin, Principal, Resource, Route
 from server.authz.contract.answer import read_answer
 from server.authz.contract.question import ListQuestion, Question, encode, encode_list, encode_many
-from tests.equivalence.test_index import answers
+from tests.equivalence.test_rule_index import answers
 from tests.support.conformance_files import conformance_files
 from tests.support.opa_engine import compile_config
 from translators.law import LAW

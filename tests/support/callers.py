@@ -1,4 +1,4 @@
-"""Callers, as `ByToken` of `house.py` knows them: each is called, and has the role, that its token says."""
+"""Callers, as `ByToken` of `application.py` knows them: each is called, and has the role, that its token says."""
 
 from __future__ import annotations
 
