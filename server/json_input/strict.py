@@ -69,17 +69,17 @@ class StrictDecoder:
         large_floats: bool = False,
         large_integers: bool = False,
     ) -> None:
-        self._decoder: Final = JSONDecoder(
+        self._decode: Final = JSONDecoder(
             object_pairs_hook=_PAIRS[repeats],
             parse_constant=None if constants else _refuse_constant,
             parse_float=None if large_floats else _finite,
             parse_int=_any_size if large_integers else None,
-        )
+        ).decode
 
     def decode(self, raw: bytes) -> Any:
         """Return the value that `raw` means; raises InvalidJson."""
         try:
-            return self._decoder.decode(raw.decode("utf-8"))
+            return self._decode(raw.decode("utf-8"))
         except InvalidJson:
             raise
         except UnicodeDecodeError:

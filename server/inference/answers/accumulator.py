@@ -120,7 +120,7 @@ class ChatAccumulator:
         for name, value in more.items():
             if name not in whole:
                 self._spare -= _ENTRY + len(name.encode())
-            elif value is None:
+            elif value is None or (type(value) is str and value == whole[name]):
                 continue
             size = len(repr(value))
             self._spare -= size - self._sizes.get((place, name), 0)
