@@ -144,7 +144,7 @@ def _backend(path: Path, holds_keys: bool, reading: TreeReader, findings: Findin
         return
     kind = reading.find(("storage", "backends", wanted.text, "type"))
     if isinstance(kind, RawValue) and kind.text.partition("_")[0] != ("kv" if holds_keys else "sql"):
-        message = f"the backend {wanted.described()} is of type `{kind.text}`"
+        message = f"the backend {wanted.described()} is of type {kind.described()}"
         hint = f"this store takes a backend whose type starts with `{'kv_' if holds_keys else 'sql_'}`"
         findings.error("wrong-backend", reading.span(path), message, hint)
     elif isinstance(kind, RawValue) and kind.text == "kv_redis" and path[:-1] != _QUOTA_STORE:

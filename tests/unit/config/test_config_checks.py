@@ -326,6 +326,13 @@ def test_a_key_with_control_characters_stays_on_its_line_in_messages() -> None:
     assert error == "1:22: `a\\x1b[31m\\n` has no `db_path`"
 
 
+def test_a_type_from_the_environment_is_not_shown() -> None:
+    text = "storage: {backends: {r: {type: '${env.KIND}'}}, stores: {metadata: {backend: r, namespace: a}}}"
+    found = errors(text, KIND="sql_canary")
+    assert any("the backend `r` is of type the value of `KIND`" in error for error in found), found
+    assert not any("canary" in error for error in found)
+
+
 def test_records_are_not_kept_where_only_counters_are() -> None:
     text = "storage: {backends: {r: {type: kv_redis}}, stores: {metadata: {backend: r, namespace: a}}}"
     assert errors(text) == [
