@@ -26,6 +26,7 @@ AUTHENTICATED = (
     + """
       auth:
         provider_config: {type: oauth2_token, jwks: {uri: "https://issuer.example/keys"}}
+        route_policy: [{permit: {paths: "*"}}]
 """
 )
 OPEN_ROUTES = ROUTES.replace('"/v1/"', '"/"')

@@ -18,12 +18,12 @@ from tests.support.ostiary_run import alive, children, command_line, eventually,
 PARENT = """
 import asyncio, sys
 sys.path[:0] = [{root!r}]
-from server.authz.opa.parent_watch import Companion
+from server.authz.opa.parent_watch import ParentWatch
 
 async def main():
     nothing = asyncio.subprocess.DEVNULL
     child = await asyncio.create_subprocess_exec("sleep", "1000", stdin=nothing, stdout=nothing)
-    guard = await Companion.of(child.pid)
+    guard = await ParentWatch.of(child.pid)
     print(child.pid, flush=True)
     if {dismissed}:
         await guard.dismiss()
@@ -35,7 +35,7 @@ asyncio.run(main())
 
 
 def started(*, dismissed: bool) -> tuple[subprocess.Popen[str], int]:
-    """A process with a child that has a companion, and the child's id."""
+    """A process with a child that has a watch, and the child's id."""
     script = PARENT.format(root=str(Path(__file__).parents[2]), dismissed=dismissed)
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
