@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from policy.parser import read_policies
-from policy.source.diagnostics import Findings
+from policy.source.diagnostics import Findings, quoted
 from policy.source.document import parse_document
 from server.config import CorsConfig
 from server.config.auth import CustomConfig, GitHubConfig, KubernetesConfig, OAuth2Config
@@ -37,7 +37,7 @@ def test_c12_a_missing_file_stops_the_start(tmp_path: Path) -> None:
     certificate, _ = tls_files(tmp_path)
     missing = tmp_path / "none.pem"
     assert errors(with_server(f"tls_certfile: {certificate}\ntls_keyfile: {missing}")) == [
-        f"3:16: `tls_keyfile` takes a file that can be read, not `{missing}` (No such file or directory)"
+        f"3:16: `tls_keyfile` takes a file that can be read, not {quoted(str(missing))} (No such file or directory)"
     ]
 
 

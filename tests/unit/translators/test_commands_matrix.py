@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from policy.source.diagnostics import quoted
 from tests.support.command_line import EXAMPLE, ROOT, ostiary
 
 Cells = dict[tuple[str, str, str], str]
@@ -284,4 +285,4 @@ def test_too_many_pairs_are_left_out_and_said_to_be(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     done = ostiary("matrix", EXAMPLE / "config.yaml", "--html", tmp_path / "no" / "table.html")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"error: cannot write `{tmp_path}/no/table.html`: No such file or directory\n"
+    assert done.stderr == f"error: cannot write {quoted(f'{tmp_path}/no/table.html')}: No such file or directory\n"

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
+from policy.source.diagnostics import quoted
 from tests.support.command_line import EXAMPLE, ROOT, ostiary
 
 CONFIG = """\
@@ -249,7 +250,7 @@ def test_files_that_are_not_there_and_reports_that_cannot_be_written(folder: Pat
         "test", folder / "config.yaml", written(folder, LLAMA), "--junit", folder / "no" / "report.xml"
     )
     assert unwritable.returncode == 2
-    assert unwritable.stderr == f"error: cannot write `{folder}/no/report.xml`: No such file or directory\n"
+    assert unwritable.stderr == f"error: cannot write {quoted(f'{folder}/no/report.xml')}: No such file or directory\n"
     assert ostiary("test", folder / "config.yaml").returncode == 2
 
 
