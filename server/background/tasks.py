@@ -19,7 +19,7 @@ class BackgroundTasks:
     """Tasks whose results nothing waits for; belongs to one event loop."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}  # in the order of their starts, in which they are cancelled
 
     def __bool__(self) -> bool:
         return bool(self._tasks)
@@ -27,7 +27,7 @@ class BackgroundTasks:
     def start(self, name: str, work: Work) -> None:
         """Run `work` as a task; if it raises, the fault is logged under `name`."""
         task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._ended)
 
     async def finish(self) -> None:
@@ -42,7 +42,7 @@ class BackgroundTasks:
         await self.finish()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         fault = None if task.cancelled() else task.exception()
         if fault is not None:
             log_fault(_log, f"the background task `{task.get_name()}` failed", fault)

@@ -37,7 +37,7 @@ def test_work_runs_under_its_name_and_is_awaited_at_the_end() -> None:
 
     asyncio.run(run())
     assert names == ["a name", "a name"]
-    assert sorted(ended) == [1, 2]
+    assert ended == [1, 2]
 
 
 def test_a_fault_is_logged_without_its_message_and_does_not_end_the_others(caplog: pytest.LogCaptureFixture) -> None:
