@@ -1,0 +1,253 @@
+"""A resource of fixed capacity that callers share.
+
+The order is start-time fair queueing (Goyal, Vin, Cheng 1996): each caller has a queue of its own, and the next turn
+is that of the caller that was given least, counted from when it began to wait. Unlike deficit round robin it needs no
+quantum, and a caller that has just arrived waits for one turn of each other caller at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
+from typing import Final
+
+from server.fairness.caller import CURRENT, Caller
+
+RETRY_SECONDS: Final = 1
+"""Seconds after which a caller that found no room may come again."""
+
+
+class NoRoom(Exception):
+    """A share stays used up for longer than may be waited; the message is a sentence for the caller.
+
+    `of_caller` is true where the caller's own requests use it up, and false where those of all callers do.
+    """
+
+    def __init__(self, name: str, *, of_caller: bool) -> None:
+        whose = "your share of" if of_caller else "the room for"
+        super().__init__(f"{whose} {name} is used up; try again in {RETRY_SECONDS} s")
+        self.name = name
+        self.of_caller = of_caller
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The numbers of a resource: `capacity` units, of which one caller holds at most `each`.
+
+    `waiting` turns may wait in all, and `waiting_each` of one caller, for at most `seconds`. `name` is a plural for
+    users, such as `lists of records`.
+    """
+
+    name: str
+    capacity: int
+    each: int
+    waiting: int
+    waiting_each: int
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if not (0 < self.each <= self.capacity and 0 <= self.waiting_each <= self.waiting and self.seconds > 0):
+            raise ValueError(f"the share `{self.name}` has numbers that contradict each other")
+
+
+class Turn:
+    """Units of a resource that a caller holds until `end`."""
+
+    __slots__ = ("_ended", "_holder", "_shares", "size")
+
+    def __init__(self, shares: FairShares, holder: _Holder, size: int) -> None:
+        self._shares = shares
+        self._holder = holder
+        self._ended = False
+        self.size = size
+
+    def end(self) -> None:
+        """Give the units back; later calls do nothing."""
+        if not self._ended:
+            self._ended = True
+            self._shares._give_back(self._holder, self.size)
+
+
+@dataclass(slots=True, eq=False)
+class _Wait:
+    size: int
+    turn: asyncio.Future[Turn]
+
+
+@dataclass(slots=True, eq=False)
+class _Holder:
+    """A caller that holds units or waits for them; `given` is its virtual time."""
+
+    caller: Caller
+    given: float
+    held: int = 0
+    queued: bool = False
+    waits: deque[_Wait] = field(default_factory=deque)
+
+
+class FairShares:
+    """Hands out the units of `share` in turns; belongs to one event loop.
+
+    Work that is under way is not interrupted: `each` says how much of the resource one caller can keep from others.
+    """
+
+    def __init__(self, share: Share) -> None:
+        self.share = share
+        self.refusals = 0
+        self._used = 0
+        self._waiting = 0
+        self._time = 0.0
+        self._holders: dict[Caller, _Holder] = {}
+        self._next: list[tuple[float, int, _Holder]] = []
+        self._number = count()
+
+    @property
+    def used(self) -> int:
+        """Units that are held."""
+        return self._used
+
+    @property
+    def waiting(self) -> int:
+        """Turns that are waited for."""
+        return self._waiting
+
+    @asynccontextmanager
+    async def turn(self, size: int = 1, caller: Caller | None = None) -> AsyncIterator[Turn]:
+        """Hold `size` units for as long as the context lasts; raises NoRoom, as `take`."""
+        turn = await self.take(size, caller)
+        try:
+            yield turn
+        finally:
+            turn.end()
+
+    async def take(self, size: int = 1, caller: Caller | None = None) -> Turn:
+        """Return a turn of `size` units (`each` of them where that is less), which its holder has to end.
+
+        `caller` is that of the current request unless it is given. Raises NoRoom at once where as many wait as may,
+        and after the share's `seconds`.
+        """
+        if (turn := self.take_now(size, caller)) is not None:
+            return turn
+        holder = self._holder(caller)
+        wait = _Wait(min(size, self.share.each), asyncio.get_running_loop().create_future())
+        self._admit(holder)
+        holder.waits.append(wait)
+        self._waiting += 1
+        self._queue(holder)
+        self._serve()
+        try:
+            async with asyncio.timeout(self.share.seconds):
+                return await wait.turn
+        except BaseException as fault:
+            self._leave(holder, wait)
+            if isinstance(fault, TimeoutError):
+                raise self._refusal(holder) from None
+            raise
+
+    def take_now(self, size: int = 1, caller: Caller | None = None) -> Turn | None:
+        """Return a turn if it need not be waited for."""
+        holder = self._holder(caller)
+        size = min(size, self.share.each)
+        if (self._waiting and (self._next or holder.waits)) or not self._fits(holder, size):
+            self._forget(holder)
+            return None
+        return self._given(holder, size)
+
+    def _holder(self, caller: Caller | None) -> _Holder:
+        key = CURRENT.get() if caller is None else caller
+        holder = self._holders.get(key)
+        if holder is None:
+            holder = self._holders[key] = _Holder(key, self._time)
+        return holder
+
+    def _fits(self, holder: _Holder, size: int) -> bool:
+        return self._used + size <= self.share.capacity and holder.held + size <= self.share.each
+
+    def _given(self, holder: _Holder, size: int) -> Turn:
+        self._time = max(self._time, holder.given)
+        holder.given = self._time + size
+        holder.held += size
+        self._used += size
+        return Turn(self, holder, size)
+
+    def _admit(self, holder: _Holder) -> None:
+        """Raise NoRoom if as many wait as may; the newest of the caller with most waiting gives way to others."""
+        if len(holder.waits) >= self.share.waiting_each:
+            self._forget(holder)
+            raise self._refusal(holder)
+        if self._waiting < self.share.waiting:
+            return
+        longest = max(self._holders.values(), key=lambda other: len(other.waits))
+        if len(longest.waits) <= len(holder.waits) + 1:
+            self._forget(holder)
+            raise self._refusal(holder)
+        evicted = longest.waits.pop()
+        self._waiting -= 1
+        if not evicted.turn.done():
+            evicted.turn.set_exception(self._refusal(longest))
+
+    def _refusal(self, holder: _Holder) -> NoRoom:
+        self.refusals += 1
+        of_caller = len(holder.waits) >= self.share.waiting_each or holder.held >= self.share.each
+        return NoRoom(self.share.name, of_caller=of_caller)
+
+    def _queue(self, holder: _Holder) -> None:
+        """Give the holder a place in the order, unless it has one."""
+        if holder.waits and not holder.queued:
+            holder.queued = True
+            heappush(self._next, (max(self._time, holder.given), next(self._number), holder))
+
+    def _give_back(self, holder: _Holder, size: int) -> None:
+        holder.held -= size
+        self._used -= size
+        self._queue(holder)
+        self._serve()
+        self._forget(holder)
+
+    def _serve(self) -> None:
+        """Begin the turns that there is room for, in their order."""
+        while self._next:
+            holder = self._next[0][2]
+            if not holder.waits:
+                self._unqueue(holder)
+                continue
+            wait = holder.waits[0]
+            if wait.turn.done():  # cancelled, and about to leave
+                holder.waits.popleft()
+                self._waiting -= 1
+                continue
+            if holder.held + wait.size > self.share.each:
+                self._unqueue(holder)  # it is queued again when one of its turns ends
+                continue
+            if self._used + wait.size > self.share.capacity:
+                return
+            self._unqueue(holder)
+            holder.waits.popleft()
+            self._waiting -= 1
+            wait.turn.set_result(self._given(holder, wait.size))
+            self._queue(holder)
+
+    def _unqueue(self, holder: _Holder) -> None:
+        heappop(self._next)
+        holder.queued = False
+        self._forget(holder)
+
+    def _leave(self, holder: _Holder, wait: _Wait) -> None:
+        """Stop waiting; a turn that was given just before is given back."""
+        if wait in holder.waits:
+            holder.waits.remove(wait)
+            self._waiting -= 1
+            self._serve()
+        elif not wait.turn.cancelled() and wait.turn.exception() is None:
+            wait.turn.result().end()
+        self._forget(holder)
+
+    def _forget(self, holder: _Holder) -> None:
+        """Drop what is kept of a caller that holds nothing and waits for nothing."""
+        if not (holder.held or holder.waits or holder.queued):
+            self._holders.pop(holder.caller, None)
