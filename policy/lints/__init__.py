@@ -19,6 +19,7 @@ from policy.lints.callers import (
     report_principals_of_any_issuer,
     report_subject_as_role,
     report_unknown_attributes,
+    report_unknown_sharer,
 )
 from policy.lints.closed import report_useless_permits, report_useless_routes
 from policy.lints.decided import report_idle_access_rules, report_idle_route_rules
@@ -75,6 +76,7 @@ def report_lints(
     limits = _written(policies, limits=Places.of_limits(document))
     unknown = report_unknown_attributes([*written, *limits], claims, findings)
     report_case([*written, *limits], unknown, findings)
+    report_unknown_sharer(document, claims, findings)
     if policies.authentication:
         report_subject_as_role(written, claims, findings)
         if access is not None:

@@ -10,7 +10,8 @@ from policy.issuers import Issuers
 from policy.lints.places import Places
 from policy.rules import AccessRule, Condition, HasValue, RouteRule, SharesWithOwner
 from policy.source.diagnostics import Findings, did_you_mean, quoted
-from policy.source.document import Scalar
+from policy.source.document import Mapping, Scalar
+from policy.source.environment import has_expression
 
 Written: TypeAlias = Sequence[tuple[AccessRule | RouteRule, Places]]
 """Every rule of the file, with the places of its policy."""
@@ -44,6 +45,23 @@ def report_unknown_attributes(written: Written, claims: Claims | None, findings:
         hint = f"{near}{link}map a claim to it in `claims_mapping`"
         findings.warning("unknown-attribute", scalar.span, message, hint)
     return {attribute for _, attribute in told}
+
+
+def report_unknown_sharer(document: Mapping, claims: Claims | None, findings: Findings) -> None:
+    """Warn of a `server.fairness.by` that no claim becomes: with it, every caller would have shares of its own."""
+    section = document
+    for key in ("server", "fairness"):
+        entry = section.entries.get(key)
+        if entry is None or not isinstance(entry.node, Mapping):
+            return
+        section = entry.node
+    by = section.entries.get("by")
+    if claims is None or by is None or not isinstance(by.node, Scalar) or has_expression(by.node.text):
+        return
+    attribute, known = by.node.text, claims.attributes_of(None)
+    if attribute not in known:
+        message = f"no caller has the attribute {quoted(attribute)}, so each has shares of its own"
+        findings.warning("unknown-attribute", by.node.span, message, did_you_mean(attribute, known))
 
 
 def report_principals_of_any_issuer(

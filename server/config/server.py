@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Discriminator, Tag, model_validator
 from server.config.auth import AuthConfig
 from server.config.base import StrictModel
 from server.config.decision_log import DecisionLogSetting
+from server.config.fairness import FairnessConfig
 from server.config.locations import Host, ReadableFile
 from server.config.metrics import MetricsConfig
 from server.config.opa import OpaConfig
@@ -123,7 +124,7 @@ class ServerConfig(StrictModel):
     admits pages from localhost, at any port. `decision_log` is `stdout` or the file, rotated or not, to which one JSON
     line per decision is appended. `tracing` is the collector to which spans go; without it none are made.
     `trusted_proxies` are believed about whom they forward for; no caller has more than `max_concurrent_requests`.
-    `metrics` is a listener for Prometheus alone.
+    `metrics` is a listener for Prometheus alone. `fairness` says which callers share what the server has.
     """
 
     host: Host = "127.0.0.1"
@@ -138,6 +139,7 @@ class ServerConfig(StrictModel):
     ] = False
     auth: AuthConfig = AuthConfig()
     quota: QuotaConfig | None = None
+    fairness: FairnessConfig = FairnessConfig()
     trusted_proxies: tuple[Annotated[Text, AfterValidator(_network)], ...] = ()
     max_concurrent_requests: Annotated[int, whole_number(1, MOST_CONCURRENT)] | None = None
     tracing: TracingConfig | None = None

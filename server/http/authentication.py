@@ -12,8 +12,10 @@ from server.authn import Authenticator
 from server.authn.bearer import bearer_token
 from server.authz.pep import RequestContext
 from server.authz.request_authorization import EnforcementPoint, Gate
+from server.fairness.caller import CURRENT
+from server.fairness.shares import NoRoom
 from server.http.request_state import state_of
-from server.quota.admission import Admission, TooManyAtOnce, caller_of, limited_by
+from server.quota.admission import Admission, TooManyAtOnce, limited_by
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import QuotaExceeded
 
@@ -21,10 +23,10 @@ _ANONYMOUS: Final = Anonymous()
 
 
 class Authentication:
-    """Turns the bearer token into a principal; without an authenticator, every caller is anonymous.
+    """Turns the bearer token into a principal, and sets the caller whose fair shares the request uses.
 
-    A token that proves nothing is refused here, even where the policy would permit the request without a token. So is
-    a caller that has too many requests under way.
+    Without an authenticator, every caller is anonymous. A token that proves nothing is refused here, even where the
+    policy would permit the request without a token. So is a caller that has too many requests under way.
     """
 
     def __init__(
@@ -41,17 +43,19 @@ class Authentication:
             await self.app(scope, receive, send)
             return
         call, admission = state_of(scope), self._admission
+        address = admission.addresses.of(scope)
+        # Until the token is known to be a caller's, the work for it is shared by address.
+        CURRENT.set(admission.sharer(scope["path"], _ANONYMOUS, address))
         principal = _ANONYMOUS if self._authenticator is None else await _identify(self._authenticator, scope)
         context = RequestContext(call.request_id, principal)
         route = vocabulary.Route(scope["method"], scope["path"])
-        address = admission.addresses.of(scope)
         charge = admission.charge(route.path, principal, address)
-        call.caller = caller_of(principal, address)
+        CURRENT.set(admission.sharer(route.path, principal, address))
         call.gate = Gate(self._pep, context, route, charge, requires_token=self._authenticator is not None)
         try:
-            with admission.passing(route.path, call.caller):
+            with admission.passing(route.path, principal, address):
                 await self.app(scope, receive, send)
-        except (QuotaExceeded, CountersUnavailable, TooManyAtOnce) as fault:
+        except (QuotaExceeded, CountersUnavailable, TooManyAtOnce, NoRoom) as fault:
             await call.gate.stopped(limited_by(fault))
             raise
 

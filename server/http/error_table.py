@@ -18,6 +18,7 @@ from server.authn import AuthenticationFailed, IdentityUnavailable
 from server.authz.contract.errors import PolicyUnavailable
 from server.authz.permit import AccessDenied, RouteDenied
 from server.background.faults import log_fault
+from server.fairness.shares import RETRY_SECONDS, NoRoom
 from server.http.errors import _SOON, ApiError, ClientGone, access_denied, internal, not_found, unauthenticated
 from server.http.even_times import Ended, EvenTimes
 from server.http.request_state import state_of
@@ -80,6 +81,13 @@ def _quota_exceeded(error: QuotaExceeded, _request_id: str) -> ApiError:
     return ApiError(HTTPStatus.TOO_MANY_REQUESTS, str(error), code="insufficient_quota", headers=wait)
 
 
+def _no_room(error: NoRoom, _request_id: str) -> ApiError:
+    wait = _SOON | {"Retry-After": str(RETRY_SECONDS)}
+    if error.of_caller:
+        return ApiError(HTTPStatus.TOO_MANY_REQUESTS, str(error), code="rate_limit_exceeded", headers=wait)
+    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, str(error), code="server_busy", headers=wait)
+
+
 def _blob_missing(error: BlobMissing, request_id: str) -> ApiError:
     _log.error("%s: %s", request_id, error)
     return internal(request_id)
@@ -115,6 +123,7 @@ _ANSWERS: Final[Mapping[type, Callable[[Any, str], ApiError]]] = {
     ),
     IdentityUnavailable: _identity_unavailable,
     QuotaExceeded: _quota_exceeded,
+    NoRoom: _no_room,
     TooManyAtOnce: _Row(
         HTTPStatus.TOO_MANY_REQUESTS,
         "rate_limit_exceeded",

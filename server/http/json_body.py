@@ -11,9 +11,9 @@ from typing import Final
 from starlette.requests import Request
 from starlette.types import Receive
 
+from server.fairness.caller import CURRENT
 from server.http.disconnects import WhileConnected
 from server.http.errors import ApiError, ClientGone, invalid
-from server.http.request_state import state_of
 from server.json_input.body_parser import BodyParser, Value
 from server.json_input.queue import QueueFull
 from server.json_input.reader import LARGE, Reader
@@ -41,7 +41,7 @@ async def read_body(
     untyped = optional and not request.headers.get("content-type")
     _check_headers(request, untyped=untyped)
     try:
-        with reader.room.share(state_of(request.scope).caller) as hold:
+        with reader.room.share(CURRENT.get()) as hold:
             raw = await _read(request.receive, hold)
             if untyped:
                 raw = _empty(raw)

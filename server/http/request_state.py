@@ -20,7 +20,6 @@ class RequestState:
 
     `status` is that of the answer, or 0 until that has begun. `send_piece` takes the pieces of a body past the guards,
     which look at nothing but its head: for a stream, being handed from guard to guard would cost more than being sent.
-    `caller` tells callers apart: the issuer and the id of a principal, or nothing and an address.
     """
 
     request_id: str
@@ -28,7 +27,6 @@ class RequestState:
     send_piece: Send
     gate: Gate | None = None
     status: int = 0
-    caller: tuple[str, str] = ("", "")
 
 
 def state_of(scope: Scope) -> RequestState:

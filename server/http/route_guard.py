@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.authz.contract.errors import PolicyUnavailable
 from server.authz.request_authorization import Gate
+from server.fairness.shares import NoRoom
 from server.http.api_route import AskingRoute
 from server.http.errors import ClientGone
 from server.http.request_state import gate_of
@@ -51,7 +52,7 @@ class RouteGuard:
 
         try:
             await self.app(scope, receive, send_judged)
-        except (ClientGone, PolicyUnavailable):
+        except (ClientGone, PolicyUnavailable, NoRoom):
             raise
         except Exception:
             # Only a caller that may use the route learns what is wrong with its request.

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from policy.vocabulary import Anonymous, Principal
+from server.fairness.caller import Caller, caller_of
+from server.fairness.shares import NoRoom
 from server.net.client_address import ClientAddresses
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import Quota, QuotaExceeded, Standing
@@ -16,12 +18,8 @@ from server.quota.quota import Quota, QuotaExceeded, Standing
 FREE: Final = frozenset({"/metrics", "/v1/health", "/v1/health/ready", "/v1/version"})
 """The paths that cost nothing, since a quota must not stop a probe."""
 
+_FREE_SHARE: Final = "free"
 _OPEN: Final = nullcontext()
-
-
-def caller_of(principal: Principal | Anonymous, address: str) -> tuple[str, str]:
-    """Return the key of a caller: the issuer and the id of a principal, or an empty text and the address of others."""
-    return (principal.issuer, principal.id) if isinstance(principal, Principal) else ("", address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +44,13 @@ class TooManyAtOnce(Exception):
         self.most = most
 
 
-def limited_by(fault: QuotaExceeded | CountersUnavailable | TooManyAtOnce) -> Limited:
+def limited_by(fault: QuotaExceeded | CountersUnavailable | TooManyAtOnce | NoRoom) -> Limited:
     """Return the limit that stops a request, for the decision log."""
     match fault:
+        case NoRoom(name=name, of_caller=True):
+            return Limited("server.fairness", None, None, f"the caller's share of {name} is used up")
+        case NoRoom(name=name):
+            return Limited("server.fairness", None, None, f"the room for {name} is used up", unavailable=True)
         case TooManyAtOnce(most=most):
             reason = "the caller has as many requests under way as it may have"
             return Limited("server.max_concurrent_requests", most, most, reason)
@@ -144,14 +146,14 @@ class ConcurrencyLimit:
 
     def __init__(self, most: int | None) -> None:
         self._most = most
-        self._inside: Counter[tuple[str, ...]] = Counter()
+        self._inside: Counter[Caller] = Counter()
 
-    def passing(self, caller: tuple[str, ...]) -> AbstractContextManager[None]:
+    def passing(self, caller: Caller) -> AbstractContextManager[None]:
         """Hold a place for as long as the context lasts; to enter it raises TooManyAtOnce if none is left."""
         return _OPEN if self._most is None else self._counted(self._most, caller)
 
     @contextmanager
-    def _counted(self, most: int, key: tuple[str, ...]) -> Iterator[None]:
+    def _counted(self, most: int, key: Caller) -> Iterator[None]:
         if self._inside[key] >= most:
             raise TooManyAtOnce(most)
         self._inside[key] += 1
@@ -188,20 +190,32 @@ def _duration(seconds: int) -> bytes:
 
 
 class Admission:
-    """The limits of callers; with a `quota` of None only concurrent requests are limited."""
+    """The limits of callers; with a `quota` of None only concurrent requests are limited.
 
-    def __init__(self, quota: Quota | None, concurrency: ConcurrencyLimit, addresses: ClientAddresses) -> None:
+    `by` is the attribute whose values share, as in `server.fairness.caller.caller_of`.
+    """
+
+    def __init__(
+        self, quota: Quota | None, concurrency: ConcurrencyLimit, addresses: ClientAddresses, by: str | None = None
+    ) -> None:
         self.quota = quota
         self.concurrency = concurrency
         self.addresses = addresses
+        self._by = by
 
     def charge(self, path: str, caller: Principal | Anonymous, address: str) -> RequestCharge | None:
         """Return the charge of a request to that path; None where it is free."""
         return None if self.quota is None or path in FREE else RequestCharge(self.quota, caller, address)
 
-    def passing(self, path: str, caller: tuple[str, str]) -> AbstractContextManager[None]:
+    def sharer(self, path: str, principal: Principal | Anonymous, address: str) -> Caller:
+        """Return the caller whose fair shares a request to that path uses; free paths have shares of their own."""
+        caller = caller_of(principal, address, self._by)
+        return (*caller, _FREE_SHARE) if path in FREE else caller
+
+    def passing(self, path: str, principal: Principal | Anonymous, address: str) -> AbstractContextManager[None]:
         """Hold a place for a request to that path, as `ConcurrencyLimit.passing` does; free paths have their own."""
-        return self.concurrency.passing((*caller, "free") if path in FREE else caller)
+        caller = caller_of(principal, address)
+        return self.concurrency.passing((*caller, _FREE_SHARE) if path in FREE else caller)
 
 
 def unlimited() -> Admission:

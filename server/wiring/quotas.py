@@ -23,7 +23,8 @@ def build_admission(config: Config, dependencies: Dependencies | None = None) ->
     """Build the admission; the store that counts is added to the `dependencies`."""
     server = config.server
     quota = None if server.quota is None else _quota(server.quota, config, dependencies or Dependencies())
-    return Admission(quota, ConcurrencyLimit(server.max_concurrent_requests), ClientAddresses(server.trusted_proxies))
+    concurrency = ConcurrencyLimit(server.max_concurrent_requests)
+    return Admission(quota, concurrency, ClientAddresses(server.trusted_proxies), server.fairness.by)
 
 
 def _quota(config: QuotaConfig, whole: Config, dependencies: Dependencies) -> Quota:

@@ -10,6 +10,7 @@ from policy.vocabulary import Decision, Verdict
 from server.authn.authenticator import AuthenticationFailed, IdentityUnavailable
 from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.permit import AccessDenied, RouteDenied
+from server.fairness.shares import NoRoom
 from server.http.error_table import error_of
 from server.quota.admission import TooManyAtOnce
 from server.quota.counters import CountersUnavailable, Usage
@@ -48,6 +49,8 @@ KINDS: list[tuple[Exception, int, str, str | None, dict[str, str]]] = [
     ),
     (IdentityUnavailable("later", 7), 503, "server_error", "identity_unavailable", SOON | {"retry-after": "7"}),
     (EXCEEDED, 429, "rate_limit_error", "insufficient_quota", NEVER | {"retry-after": "42"}),
+    (NoRoom("lists of records", of_caller=True), 429, "rate_limit_error", "rate_limit_exceeded", SOON),
+    (NoRoom("lists of records", of_caller=False), 503, "server_error", "server_busy", SOON),
     (TooManyAtOnce(3), 429, "rate_limit_error", "rate_limit_exceeded", SOON),
     (CountersUnavailable(SECRET), 503, "server_error", "quota_unavailable", SOON),
     (DatabaseUnavailable(SECRET), 503, "server_error", "storage_unavailable", SOON),
@@ -61,7 +64,7 @@ KINDS: list[tuple[Exception, int, str, str | None, dict[str, str]]] = [
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "kind", "code", "headers"), KINDS, ids=[type(kind[0]).__name__ for kind in KINDS]
+    ("error", "status", "kind", "code", "headers"), KINDS, ids=[f"{type(kind[0]).__name__}-{kind[1]}" for kind in KINDS]
 )
 def test_each_kind_has_its_status_its_code_and_a_word_about_trying_again(
     error: Exception, status: int, kind: str, code: str | None, headers: dict[str, str]
@@ -82,3 +85,9 @@ def test_a_fault_of_ours_says_what_to_quote_and_a_refusal_its_decision() -> None
 def test_a_change_in_doubt_is_not_said_to_have_changed_nothing() -> None:
     assert "nothing was changed" in error_of(DatabaseUnavailable(SECRET), "req_1").message
     assert "nothing was changed" not in error_of(InDoubt(SECRET), "req_1").message
+
+
+def test_a_share_that_is_used_up_is_named() -> None:
+    own, all_of_it = NoRoom("lists of records", of_caller=True), NoRoom("lists of records", of_caller=False)
+    assert error_of(own, "req_1").message == "your share of lists of records is used up; try again in 1 s"
+    assert error_of(all_of_it, "req_1").message == "the room for lists of records is used up; try again in 1 s"

@@ -168,3 +168,28 @@ def test_a_type_that_is_served_and_that_no_rule_mentions(served: str, resource: 
 
 def test_the_default_policy_is_not_looked_at() -> None:
     assert read("apis: [inference]\nserver: {auth: {provider_config: {type: oauth2_token}}}\n")[1] == []
+
+
+@pytest.mark.parametrize(
+    ("provider", "by", "hints"),
+    [
+        ("{type: oauth2_token}", "teams", []),
+        ("{type: oauth2_token}", "team", ["did you mean `teams`?"]),
+        ("{type: oauth2_token, claims_mapping: {groups: departments}}", "teams", ["use `departments`"]),
+        ("{type: oauth2_token, issuers: [{claims_mapping: {a: one}}, {claims_mapping: {b: two}}]}", "two", []),
+        ("{type: custom}", "anything", []),
+        ("{type: oauth2_token}", "${env.BY:=team}", []),
+    ],
+)
+def test_an_attribute_that_nobody_could_share_by_is_pointed_out(provider: str, by: str, hints: list[str]) -> None:
+    text = f"""\
+server:
+  fairness: {{by: "{by}"}}
+  auth:
+    provider_config: {provider}
+    access_policy: [{{permit: {{actions: read, resource: model::*}}}}]
+"""
+    policies, diagnostics = read(text)
+    assert policies is not None
+    about = [one for one in diagnostics if one.code == "unknown-attribute"]
+    assert [(one.span.line, one.hint) for one in about] == [(2, hint) for hint in hints]

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from policy.vocabulary import Anonymous, Principal
+from server.fairness.caller import caller_of
+from server.fairness.shares import NoRoom
 from server.net.client_address import ClientAddresses
 from server.quota.admission import (
     Admission,
     ConcurrencyLimit,
     Limited,
     TooManyAtOnce,
-    caller_of,
     limited_by,
     quota_headers,
 )
@@ -103,11 +104,19 @@ def test_what_is_not_limited_has_no_header_and_more_than_all_leaves_nothing() ->
             CountersUnavailable("secret"),
             Limited("server.quota", None, None, "nothing can be counted now", unavailable=True),
         ),
+        (
+            NoRoom("lists of records", of_caller=True),
+            Limited("server.fairness", None, None, "the caller's share of lists of records is used up"),
+        ),
+        (
+            NoRoom("lists of records", of_caller=False),
+            Limited("server.fairness", None, None, "the room for lists of records is used up", unavailable=True),
+        ),
     ],
-    ids=["requests", "tokens", "places", "store"],
+    ids=["requests", "tokens", "places", "store", "share", "room"],
 )
 def test_the_log_names_the_limit_that_stopped_a_request(
-    fault: QuotaExceeded | CountersUnavailable | TooManyAtOnce, limited: Limited
+    fault: QuotaExceeded | CountersUnavailable | TooManyAtOnce | NoRoom, limited: Limited
 ) -> None:
     assert limited_by(fault) == limited
 
@@ -131,3 +140,26 @@ def test_a_caller_that_has_left_is_forgotten() -> None:
         with concurrency.passing(caller), concurrency.passing(caller):
             assert len(concurrency._inside) == 1
     assert len(concurrency._inside) == 0
+
+
+def test_principals_of_one_team_share_and_a_probe_has_a_share_of_its_own() -> None:
+    def admission(by: str | None) -> Admission:
+        return Admission(None, ConcurrencyLimit(None), ClientAddresses(()), by)
+
+    one, two = (Principal(name, "a", {"teams": ("red", "blue")}) for name in ("one", "two"))
+    alone = Principal("three", "a")
+    for path in ("/v1/models", "/v1/health"):
+        assert admission("teams").sharer(path, one, "192.0.2.1") == admission("teams").sharer(path, two, "192.0.2.2")
+        assert admission(None).sharer(path, one, "192.0.2.1") != admission(None).sharer(path, two, "192.0.2.1")
+        assert admission("teams").sharer(path, alone, "192.0.2.1") == admission(None).sharer(path, alone, "192.0.2.1")
+        assert admission("roles").sharer(path, one, "192.0.2.1") != admission("roles").sharer(path, two, "192.0.2.1")
+    assert admission(None).sharer("/v1/health", one, "x") != admission(None).sharer("/v1/models", one, "x")
+
+
+def test_places_of_requests_at_once_are_a_principals_own_whatever_it_shares() -> None:
+    admission = Admission(None, ConcurrencyLimit(1), ClientAddresses(()), "teams")
+    one, two = (Principal(name, "a", {"teams": ("red",)}) for name in ("one", "two"))
+    with admission.passing("/v1/models", one, "x"), admission.passing("/v1/models", two, "x"):
+        again = admission.passing("/v1/models", one, "y")
+        with pytest.raises(TooManyAtOnce):
+            again.__enter__()
