@@ -30,9 +30,10 @@ class Authenticator(Protocol):
     """Turns a credential into its principal. Belongs to the event loop that first uses it."""
 
     async def authenticate(self, token: str, request: Scope, /) -> Principal:
-        """Return the principal of `token`; raise only `AuthenticationFailed` or `IdentityUnavailable`.
+        """Return the principal of `token`; raise only `AuthenticationFailed`, `IdentityUnavailable` or `NoRoom`.
 
-        `request` is the path, query and headers that the token came with, for providers that judge them too.
+        `NoRoom` is raised where too many tokens that aren't known wait to be checked. `request` is the path, query and
+        headers that the token came with, for providers that judge them too.
         """
         ...
 

@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from server.authn.allowance import Allowance
+from server.authn.allowance import Allowance, SharedAllowance
 from server.authn.authenticator import IdentityUnavailable
 from server.authn.key_source import KeyEndpoint
 from server.authn.keys import KeySet, parse_key_set
+from server.authn.limits import AHEAD_SECONDS, MAX_REMEMBERED
+from server.fairness.caller import Caller
 from server.net.http_client import ServiceFailed
 
 MAX_STALE_SECONDS: Final = 24 * 3600.0
@@ -29,6 +31,9 @@ REREADINGS: Final = 5
 
 REREAD_SECONDS: Final = 10.0
 """Seconds after which they may ask for another one; a new key is noticed after this time at the latest."""
+
+QUIET_SECONDS: Final = 60.0
+"""Seconds after which the tokens of an address may ask for the readings that are kept for those that ask rarely."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -47,7 +52,9 @@ class KeySource:
         self._confirmed_at = -math.inf
         self._failed_at = -math.inf
         self._has_failed = False
-        self._allowance = Allowance(REREADINGS, REREAD_SECONDS, clock)
+        self._allowance = SharedAllowance(
+            REREADINGS, REREAD_SECONDS, clock, quiet=QUIET_SECONDS, remembered=MAX_REMEMBERED
+        )
         self._reading: asyncio.Task[None] | None = None
         self.readings = 0
         """The number of readings that have begun."""
@@ -58,52 +65,55 @@ class KeySource:
         """Return the keys, at most `recheck_seconds` old while the endpoint answers; unchanged keys are the same
         object.
 
-        Once a recheck is due, callers wait for it; when it has failed, they get the last valid keys while it is
-        retried, for 24 hours. Raises `IdentityUnavailable` where there is no usable key.
+        A recheck begins shortly before it is due, while callers get the last keys. Once it is due, they wait for it;
+        when it has failed, they get the last valid keys while it is retried, for 24 hours. Raises `IdentityUnavailable`
+        where there is no usable key.
         """
         now = self._clock()
         due_at = self._confirmed_at + self._recheck_seconds
-        if self._keys is None or now >= due_at:
+        begins_at = due_at - min(AHEAD_SECONDS, self._recheck_seconds / 2)
+        if self._keys is None or now >= begins_at:
             if now >= self._failed_at + RETRY_SECONDS:
                 self._read_once()
             # After a failed recheck the last valid keys serve at once, so that callers don't wait for each retry.
-            if self._keys is None or self._failed_at < due_at:
+            if self._keys is None or (now >= due_at and self._failed_at < begins_at):
                 await self._finish_reading()
-        return self._usable()
+        return self.usable()
 
-    async def reread(self) -> KeySet:
-        """Return the keys of the current reading, or of one that begins now.
+    async def reread(self, caller: Caller) -> None:
+        """Finish the current reading of the keys, or one that begins now.
 
         Raises `IdentityUnavailable` where that fails, and where none may begin yet: tokens that name invented keys must
-        not determine how often the endpoint is read.
+        not determine how often the endpoint is read. A `caller` that uses up what is allowed leaves others some.
         """
         if self._reading is None or self._reading.done():
             pause = self._failed_at + REREAD_RETRY_SECONDS - self._clock() if self._has_failed else 0.0
-            wait = max(self._allowance.wait(), pause)
+            allowance = self._allowance.of(caller)
+            wait = max(allowance.wait(), pause)
             if wait > 0:
                 sentence = "the issuer's keys can't be read again yet"
                 raise IdentityUnavailable(sentence, math.ceil(wait), is_outage=pause > 0)
-            self._read_once(asked_for=True)
+            self._read_once(allowance)
         await self._finish_reading()
         if self._has_failed:
             raise IdentityUnavailable("the issuer's keys can't be read now", math.ceil(REREAD_RETRY_SECONDS))
-        return self._usable()
 
-    def _usable(self) -> KeySet:
+    def usable(self) -> KeySet:
+        """Return the last valid keys; raise `IdentityUnavailable` where there are none, or where they are too old."""
         if self._keys is None or self._clock() >= self._confirmed_at + max(MAX_STALE_SECONDS, self._recheck_seconds):
             raise IdentityUnavailable("the keys that tokens are verified with are not available")
         return self._keys
 
-    def _read_once(self, *, asked_for: bool = False) -> None:
+    def _read_once(self, allowance: Allowance | None = None) -> None:
         if self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(self._read(asked_for))
+            self._reading = asyncio.create_task(self._read(allowance))
 
     async def _finish_reading(self) -> None:
         if self._reading is not None:
             # Shielded: a client that disconnects must not cancel the reading that others wait for.
             await asyncio.shield(self._reading)
 
-    async def _read(self, asked_for: bool) -> None:
+    async def _read(self, allowance: Allowance | None) -> None:
         self.readings += 1
         reading = self.readings
         try:
@@ -119,9 +129,9 @@ class KeySource:
             self._fail()
             _log.warning("the keys at `%s` hold none that can verify a token", self._endpoint.address)
             return
-        if asked_for:
+        if allowance is not None:
             # Stored here, not where the reading began: the callers that asked for it may be cancelled.
-            self._allowance.use()
+            allowance.use()
         self._content, self._keys, self._confirmed_at = content, keys, self._clock()
         self.read, self._has_failed = reading, False
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +16,16 @@ from starlette.types import Scope
 from policy.claims import DEFAULT_CLAIMS
 from policy.vocabulary import Principal
 from server.authn.attributes import ClaimsMapping
-from server.authn.caching import REFUSAL_SECONDS
 from server.authn.jwks import KeySource
 from server.authn.key_source import open_endpoint
 from server.authn.keys import KeySet
+from server.authn.limits import CHECKS, MAX_CACHED_TOKENS, REFUSAL_SECONDS
+from server.authn.remembered import Remembered
 from server.authn.token_rules import LEEWAY_SECONDS, TokenRules
+from server.authn.unknown_caller import caller_in, known_caller
 from server.authn.verify import KeyNotFound, verify
+from server.fairness.shares import FairShares
 
-MAX_CACHED_TOKENS: Final = 10_000
 DEFAULT_MAPPING: Final = ClaimsMapping(DEFAULT_CLAIMS, is_default=True)
 
 
@@ -80,52 +82,62 @@ class OAuth2Authenticator:
         self._now = now
         self._clock = clock
         self._keys: KeySet | None = None
-        self._verified: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
-        self._refused: OrderedDict[bytes, float] = OrderedDict()
+        self._verified: Remembered[tuple[Principal, float]] = Remembered(MAX_CACHED_TOKENS)
+        self._refused: Remembered[float] = Remembered(MAX_CACHED_TOKENS)
+        self._checks = FairShares(CHECKS)
 
-    async def authenticate(self, token: str, _request: Scope, /) -> Principal:
-        """Return the principal of `token`; raise only `AuthenticationFailed` or `IdentityUnavailable`."""
+    async def authenticate(self, token: str, request: Scope, /) -> Principal:
+        """Return the principal of `token`; raise only `AuthenticationFailed`, `IdentityUnavailable` or `NoRoom`."""
         begun = self._source.readings
         keys = await self._source.current()
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        known = self._known(digest, keys)
+        if known is not None:
+            return known
+        caller = caller_in(request)
         while True:
+            # Few checks are made in one turn of the event loop, and each address has its turn.
+            turn = await self._checks.take(caller=caller)
+            read = self._source.read
             try:
-                return self._admit(token, digest, keys)
+                return self._check(token, digest, self._source.usable())
             except KeyNotFound:
-                if self._clock() < self._refused.get(digest, -math.inf):
+                if self._clock() < (self._refused.get(digest) or -math.inf):
                     raise
                 # Only keys that were read after the token came prove that its key doesn't exist.
-                if self._source.read > begun:
-                    self._refuse(digest)
+                if read > begun:
+                    # Cached, so that repeating the token doesn't use up the rereadings.
+                    self._refused.put(digest, self._clock() + REFUSAL_SECONDS, caller)
                     raise
-            keys = await self._source.reread()
+            finally:
+                # Not now: what else is due comes before the next check.
+                asyncio.get_running_loop().call_soon(turn.end)
+            await self._source.reread(caller)
 
     async def close(self) -> None:
         """Do nothing: no connection stays open between two readings of the keys."""
 
-    def _refuse(self, digest: bytes) -> None:
-        """Cache a token whose key doesn't exist, so that repeating it doesn't use up the rereadings."""
-        self._refused[digest] = self._clock() + REFUSAL_SECONDS
-        self._refused.move_to_end(digest)
-        if len(self._refused) > MAX_CACHED_TOKENS:
-            self._refused.popitem(last=False)
-
-    def _admit(self, token: str, digest: bytes, keys: KeySet) -> Principal:
+    def _known(self, digest: bytes, keys: KeySet) -> Principal | None:
+        """Return the principal of a token that these keys verified before, unless it is over."""
         if keys is not self._keys:
             self._verified.clear()
             self._keys = keys
-        now = self._now()
-        principal, expires = self._verified.get(digest, (None, 0))
-        if principal is not None and now < expires:
-            self._verified.move_to_end(digest)
-            return principal
-        verified = verify(token, self._rules, keys, now)
+        principal, expires = self._verified.get(digest) or (None, 0.0)
+        if principal is None or self._now() >= expires:
+            return None
+        self._verified.use(digest)
+        return principal
+
+    def _check(self, token: str, digest: bytes, keys: KeySet) -> Principal:
+        """Verify a token, unless another request with it did while this one waited for its turn."""
+        known = self._known(digest, keys)
+        if known is not None:
+            return known
+        verified = verify(token, self._rules, keys, self._now())
         principal = Principal(
             id=verified.subject,
             issuer=verified.issuer or self._unnamed_issuer,
             attributes=self._mapping.attributes(verified.claims),
         )
-        self._verified[digest] = principal, verified.expires
-        if len(self._verified) > MAX_CACHED_TOKENS:
-            self._verified.popitem(last=False)
+        self._verified.put(digest, (principal, verified.expires), known_caller(principal))
         return principal

@@ -28,7 +28,7 @@ class TokenRouter:
         self._opaque = opaque
 
     async def authenticate(self, token: str, request: Scope, /) -> Principal:
-        """Return the principal of `token`; raise only `AuthenticationFailed` or `IdentityUnavailable`."""
+        """Return the principal of `token`; raise only `AuthenticationFailed`, `IdentityUnavailable` or `NoRoom`."""
         return await self._judge(token).authenticate(token, request)
 
     async def close(self) -> None:

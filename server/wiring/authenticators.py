@@ -14,6 +14,7 @@ from server.authn.custom import CustomValidator
 from server.authn.github import GitHubValidator
 from server.authn.introspection import IntrospectionSettings, IntrospectionValidator
 from server.authn.kubernetes import KubernetesValidator
+from server.authn.limits import KNOWN_KEYS, UNKNOWN_KEYS
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
 from server.authn.pseudonyms import kept_key, pseudonym
 from server.authn.tally import Tallies
@@ -60,7 +61,9 @@ def authenticator(config: AuthConfig, tallies: Tallies | None = None) -> Authent
                 CustomValidator(custom.endpoint, named, _context(custom)), custom.recheck_period
             )
         case ApiKeyConfig() as keys:
-            return CachingAuthenticator(ApiKeyValidator(key_store(keys)), keys.recheck_period)
+            return CachingAuthenticator(
+                ApiKeyValidator(key_store(keys)), keys.recheck_period, known=KNOWN_KEYS, unknown=UNKNOWN_KEYS
+            )
 
 
 def _oauth2(config: OAuth2Config, tallies: Tallies | None) -> Authenticator:

@@ -34,8 +34,19 @@ def test_the_example_loads_without_a_finding_and_asks_both_issuers() -> None:
 def test_every_number_on_the_page_of_identity_is_the_one_in_force() -> None:
     from server.api.chat.cost import ATTACHMENT_TOKENS, COMPLETION_TOKENS
     from server.authn.attributes import MAX_VALUE_LENGTH, MAX_VALUES
-    from server.authn.caching import MAX_WAITING, REFUSAL_SECONDS
+    from server.authn.jwks import QUIET_SECONDS, REREAD_SECONDS, REREADINGS
     from server.authn.keys import ALGORITHMS, MIN_RSA_BITS
+    from server.authn.limits import (
+        AHEAD_SECONDS,
+        CHECKS,
+        KNOWN,
+        KNOWN_KEYS,
+        MAX_REMEMBERED,
+        REFUSAL_SECONDS,
+        UNKNOWN,
+        UNKNOWN_KEYS,
+        WARNINGS,
+    )
     from server.authn.token_rules import MAX_SUBJECT_LENGTH
     from server.authn.verify import MAX_TOKEN_LENGTH
     from server.inference.answers.usage import MOST_TOKENS
@@ -53,11 +64,21 @@ def test_every_number_on_the_page_of_identity_is_the_one_in_force() -> None:
         f"more than {MAX_VALUES:,} values in all",
         f"of RSA keys at least {MIN_RSA_BITS:,} bits",
         f"remembered for {REFUSAL_SECONDS:.0f} seconds",
-        f"{MAX_CONNECTIONS} are put at a time and at most {MAX_WAITING:,} wait",
+        f"In the last {AHEAD_SECONDS:.0f} seconds of that period",
+        f"begins {AHEAD_SECONDS:.0f} seconds before it is due",
+        f"{MAX_CONNECTIONS} are put at a time: {KNOWN.capacity} of them about tokens that were accepted before, "
+        f"of which one principal has {KNOWN.each}, and {UNKNOWN.capacity} about others, of which one address (/64 of "
+        f"IPv6) has {UNKNOWN.each}",
+        f"at most {UNKNOWN.waiting:,} of each kind, {KNOWN.waiting_each} of one principal and {UNKNOWN.waiting_each} "
+        f"of one address, for {UNKNOWN.seconds:.0f} seconds",
+        f"{KNOWN_KEYS.capacity} and {UNKNOWN_KEYS.capacity} at a time, {UNKNOWN_KEYS.each} of one",
+        f"{CHECKS.capacity} in one turn of the event loop, {CHECKS.each} of one address",
+        f"{MAX_REMEMBERED:,} accepted and {MAX_REMEMBERED:,} refused",
         f"{ATTACHMENT_TOKENS:,} for each image",
         f"without them {COMPLETION_TOKENS:,}",
         f"from 1 to {MOST_TOKENS:,}",
     ):
         assert sentence in page, sentence
+    assert (REREADINGS, REREAD_SECONDS, QUIET_SECONDS, WARNINGS) == (5, 10, 60, 10), "the page has them in words"
     accepted = page.partition("| algorithm of the signature |")[2].partition("; of RSA keys")[0]
     assert set(re.findall(r"[RE]S\d{3}", accepted)) == ALGORITHMS

@@ -162,24 +162,6 @@ def test_a_flood_of_forged_tokens_pushes_no_good_one_out(monkeypatch: pytest.Mon
     asyncio.run(scenario())
 
 
-def test_too_many_tokens_at_once_are_unavailable_and_not_queued_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(caching, "MAX_WAITING", 3)
-
-    async def scenario() -> None:
-        service = Scripted(gate=asyncio.Event())
-        identity = CachingAuthenticator(service, 60)
-        waiting = [asyncio.create_task(ask(identity, f"good-{number}")) for number in range(3)]
-        await asyncio.sleep(0)
-        with pytest.raises(IdentityUnavailable, match="too many"):
-            await ask(identity, "good-4")
-        assert service.gate is not None
-        service.gate.set()
-        assert len(await asyncio.gather(*waiting)) == 3
-        assert (await ask(identity, "good-4")).id == "good-4"
-
-    asyncio.run(scenario())
-
-
 def test_an_endless_token_is_refused_without_asking() -> None:
     service = Scripted()
     with pytest.raises(AuthenticationFailed, match="longer than"):

@@ -62,7 +62,7 @@ def test_keys_are_fetched_again_only_when_the_period_has_passed(
 ) -> None:
     async def scenario() -> None:
         identity = authenticator(server, clock)
-        for seconds, fetches in ((0, 1), (HOUR - 1, 1), (1, 2), (HOUR - 1, 2), (1, 3)):
+        for seconds, fetches in ((0, 1), (HOUR - 11, 1), (11, 2), (HOUR - 11, 2), (11, 3)):
             clock.seconds += seconds
             await ask(identity, rsa_signer.token())
             assert len(server.requests) == fetches
