@@ -6,10 +6,10 @@ NODE_CLIENT := tests/node/node_modules/.package-lock.json
 SCENARIO ?= chat
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint opa rego golden nightly compose node mutants bench profile lock clean
+.PHONY: help serve test lint opa rego golden nightly compose node mutants bench neighbours profile lock clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r target text; do printf '  make %-9s %s\n' "$$target" "$$text"; done
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r target text; do printf '  make %-10s %s\n' "$$target" "$$text"; done
 
 serve: .venv/run.stamp opa ## start OPA and the server on port 8321 (CONFIG=... for another file)
 	@$(BIN)/ostiary run $(CONFIG)
@@ -46,6 +46,9 @@ mutants: .venv/dev.stamp opa ## make deliberate mistakes and show which check no
 
 bench: .venv/dev.stamp opa ## measure what a request costs, and rewrite the tables of bench/performance.md
 	@OSTIARY_OPA="$$($(PYTHON) -m translators.opa)" $(BIN)/python -m bench --write bench/performance.md
+
+neighbours: .venv/dev.stamp opa ## measure what a greedy caller costs others, into bench/neighbours.md (takes 40 minutes)
+	@OSTIARY_OPA="$$($(PYTHON) -m translators.opa)" $(BIN)/python -m bench.neighbours --write bench/neighbours.md
 
 profile: .venv/dev.stamp opa ## show where the server's processor time goes (SCENARIO=stream for another one than chat)
 	@OSTIARY_OPA="$$($(PYTHON) -m translators.opa)" $(BIN)/python -m bench.profile $(SCENARIO)

@@ -94,6 +94,13 @@ class _Bare:
         self._tokens.claims(request)
         return JSONResponse(_error("forbidden"), 403)
 
+    async def anything(self, request: Request) -> Response:
+        """Answer any other request shortly, once its body has been read."""
+        self._tokens.claims(request)
+        async for _ in request.stream():
+            pass
+        return JSONResponse({"object": "bare", "data": [], "has_more": False})
+
     async def chat(self, request: Request) -> Response:
         self._tokens.claims(request)
         body = await request.body()
@@ -133,6 +140,7 @@ def _app(bare: _Bare) -> Starlette:
             Route("/v1/health", bare.health),
             Route("/v1/models", bare.models),
             Route(CLOSED_PATH, bare.closed),
+            Route("/{path:path}", bare.anything, methods=["GET", "POST", "PUT", "DELETE"]),
         ],
         exception_handlers={_Refused: _refuse},
         lifespan=bare.lifespan,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import Final
 
 _SERVES: Final = re.compile(r"serves on \S+:(\d+)\s")
 _LOOK_SECONDS: Final = 0.005
-_END_SECONDS: Final = 20.0
+_END_SECONDS: Final = 40.0
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _ROOT: Final = Path(__file__).parent.parent
@@ -23,6 +24,10 @@ _ROOT: Final = Path(__file__).parent.parent
 
 class NotStarted(Exception):
     """Raised if a process ended before it was ready; the message is its output."""
+
+
+class NotEnded(Exception):
+    """Raised if a process had to be killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +47,14 @@ class Running:
     pid: int
     port: int
 
+    def processes(self) -> list[int]:
+        """Return their ids."""
+        return [*_tree(self.pid)]
+
     def cost(self) -> Cost:
         """Return their processor time since they started, and their current memory."""
         seconds, size = {True: 0.0, False: 0.0}, {True: 0, False: 0}
-        for stat in _tree(self.pid):
+        for stat in _tree(self.pid).values():
             # Fields as in proc(5), after the name's bracket; the name of a binary is the file's.
             name, _, rest = stat.partition("(")[2].rpartition(")")
             fields = rest.split()
@@ -57,7 +66,8 @@ class Running:
 
 @contextmanager
 def running(arguments: Sequence[str], said: Path, environment: Mapping[str, str] | None = None) -> Iterator[Running]:
-    """Run `python -m ARGUMENTS` and wait for its line `serves on …:PORT`; end it with the context. Raises NotStarted.
+    """Run `python -m ARGUMENTS` and wait for its line `serves on …:PORT`; end it with the context. Raises NotStarted,
+    and NotEnded where it has to be killed.
 
     Its output goes to the file `said`: a pipe that is never read would block it.
     """
@@ -73,11 +83,17 @@ def running(arguments: Sequence[str], said: Path, environment: Mapping[str, str]
         yield Running(process.pid, int(found[1]))
     finally:
         process.terminate()
-        process.wait(_END_SECONDS)
+        try:
+            process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            for pid in _tree(process.pid):
+                os.kill(pid, signal.SIGKILL)
+            process.wait()
+            raise NotEnded(f"`{arguments[0]}` did not end within {_END_SECONDS:.0f} s") from None
 
 
-def _tree(root: int) -> list[str]:
-    """Return the `stat` lines of a process and its descendants."""
+def _tree(root: int) -> dict[int, str]:
+    """Return the `stat` lines of a process and its descendants, by their ids."""
     stats: dict[int, str] = {}
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
@@ -88,9 +104,9 @@ def _tree(root: int) -> list[str]:
         pid = int(path.parent.name)
         stats[pid] = stat
         children.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(pid)
-    found, waiting = [], [root]
+    found, waiting = {}, [root]
     while waiting:
         pid = waiting.pop()
-        found.append(stats[pid])
+        found[pid] = stats[pid]
         waiting += children.get(pid, [])
     return found

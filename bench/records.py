@@ -147,7 +147,7 @@ async def lists(where: Place, kind: str, sizes: Sequence[int], seconds: float, t
             database = where.postgres if kind == "postgresql" else str(where.folder / f"{table_name}.db")
             servers[str(size)] = server = stack.enter_context(served(where, database, table_name))
             own = [_asked(server, _upload(token))["id"] for _ in range(OWN)]
-            await _fill(_database(kind, database), table_name, size, own[OWN // 2])
+            await fill(_database(kind, database), table_name, size, own[OWN // 2])
             answer = _asked(server, wanted)
             if [one["id"] for one in answer["data"]] != own[::-1] or answer["has_more"]:
                 raise WrongAnswer(f"these are not one's own files: {answer}")
@@ -207,7 +207,7 @@ def _of_uploads(uploaded: Sequence[Uploaded]) -> Iterator[str]:
     yield from table(("uploads at once", "MB/s", "memory", "health: p50", "p99", "slowest"), rows)
 
 
-async def _fill(database: Database, table_name: str, others: int, own: str) -> None:
+async def fill(database: Database, table_name: str, others: int, own: str) -> None:
     """Add that many copies of the file, each with another owner; half of them are older than it, the others newer."""
     await database.start()
     try:

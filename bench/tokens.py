@@ -31,26 +31,40 @@ class Tokens:
     forged: Sequence[str]
 
 
-def make(users: int = 16, forgeries: int = 512) -> Tokens:
-    """Return a new key, and tokens for an hour."""
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """A key that signs tokens; `jwks` is its public half."""
+
+    pem: str
+    jwks: bytes
+
+    def token(self, subject: str, teams: Sequence[str] = ("ml", "search"), kid: str = _KID) -> str:
+        """Return a developer's token for an hour."""
+        now = int(time.time())
+        claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": subject, "iat": now, "exp": now + _LIFETIME}
+        claims |= {"roles": ["developer"], "teams": [*teams]}
+        return jws.sign(claims, self.pem, headers={"kid": kid}, algorithm=ALGORITHM)
+
+
+def issuer() -> Issuer:
+    """Return an issuer with a new key."""
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode()
     public = jwk.construct(pem, ALGORITHM).public_key().to_dict()
-    good = [_token(pem, f"user-{index}") for index in range(users)]
-    forged = [_forged(good[index % users]) for index in range(forgeries)]
-    return Tokens(dumps({"keys": [{**public, "use": "sig", "kid": _KID}]}).encode(), good, forged)
+    return Issuer(pem, dumps({"keys": [{**public, "use": "sig", "kid": _KID}]}).encode())
 
 
-def _token(pem: str, subject: str) -> str:
-    now = int(time.time())
-    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": subject, "iat": now, "exp": now + _LIFETIME}
-    claims |= {"roles": ["developer"], "teams": ["ml", "search"]}
-    return jws.sign(claims, pem, headers={"kid": _KID}, algorithm=ALGORITHM)
+def make(users: int = 16, forgeries: int = 512) -> Tokens:
+    """Return a new key, and tokens for an hour."""
+    new = issuer()
+    good = [new.token(f"user-{index}") for index in range(users)]
+    return Tokens(new.jwks, good, [forged(good[index % users]) for index in range(forgeries)])
 
 
-def _forged(token: str) -> str:
+def forged(token: str) -> str:
+    """Return the token with a random signature."""
     signed, _, signature = token.rpartition(".")
     # As long as a real one, so that it isn't refused for its length.
     made_up = urlsafe_b64encode(b"\0" + urandom(len(signature) * 3 // 4 - 1)).rstrip(b"=").decode()

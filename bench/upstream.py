@@ -2,7 +2,7 @@
 
 `python -m bench.upstream JWKS` prints its address. Answers are made beforehand. A stream is `CHUNKS` chunks and
 `[DONE]`, each handed to the kernel separately; the model `PACED` waits between them, so that no reader gets two of them
-together.
+together. A stream of the model `LONG` has `LONG_CHUNKS` chunks, and an answer of the model `BULKY` has 4 MB.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+from collections.abc import Sequence
 from json import dumps
 from pathlib import Path
 from typing import Any, Final, cast
@@ -19,6 +20,13 @@ import uvloop
 CHUNKS: Final = 20
 PACED: Final = "paced"
 PACE_SECONDS: Final = 0.002
+LONG: Final = "long"
+LONG_CHUNKS: Final = 5000
+BULKY: Final = "bulky"
+
+_BULK: Final = 4 * 1024 * 1024
+_WAITING_BYTES: Final = 64 * 1024
+_UNREAD_SECONDS: Final = 0.01
 
 _LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _STREAM: Final = re.compile(rb'"stream": ?true')
@@ -38,23 +46,29 @@ def _answer(kind: str, body: bytes) -> bytes:
     return f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
 
 
-def _completion() -> bytes:
-    message = {"role": "assistant", "content": "word " * CHUNKS, "refusal": None}
+def _completion(content: str) -> bytes:
+    message = {"role": "assistant", "content": content, "refusal": None}
     choices = [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}]
     head = {"id": "chatcmpl-bench", "object": "chat.completion", "created": 1_700_000_000, "model": "fast"}
     usage = {"prompt_tokens": 100, "completion_tokens": CHUNKS, "total_tokens": 100 + CHUNKS}
     return _answer("application/json", dumps({**head, "choices": choices, "usage": usage}).encode())
 
 
-_WHOLE: Final = _completion()
+def _pieces(chunks: int) -> tuple[bytes, ...]:
+    return (
+        _HEAD + _event({"role": "assistant", "content": ""}),
+        *[_event({"content": "word "})] * (chunks - 2),
+        _event({}, "stop"),
+        _framed("data: [DONE]\n\n"),
+        b"0\r\n\r\n",
+    )
+
+
+_WHOLE: Final = _completion("word " * CHUNKS)
+_BULKY: Final = _completion("x" * _BULK)
 _HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-_PIECES: Final = (
-    _HEAD + _event({"role": "assistant", "content": ""}),
-    *[_event({"content": "word "})] * (CHUNKS - 2),
-    _event({}, "stop"),
-    _framed("data: [DONE]\n\n"),
-    b"0\r\n\r\n",
-)
+_PIECES: Final = _pieces(CHUNKS)
+_LONG: Final = _pieces(LONG_CHUNKS)
 
 
 class _Upstream(asyncio.Protocol):
@@ -78,17 +92,26 @@ class _Upstream(asyncio.Protocol):
         if request.startswith(b"GET"):
             self._transport.write(_answer("application/json", self._keys))
         elif _STREAM.search(request, end):
-            self._go_on(0, PACE_SECONDS if PACED.encode() in request else 0.0)
+            pieces = _LONG if _named(LONG, request) else _PIECES
+            self._go_on(pieces, 0, PACE_SECONDS if _named(PACED, request) else 0.0)
         else:
-            self._transport.write(_WHOLE)
+            self._transport.write(_BULKY if _named(BULKY, request) else _WHOLE)
 
-    def _go_on(self, index: int, pause: float) -> None:
+    def _go_on(self, pieces: Sequence[bytes], index: int, pause: float) -> None:
+        loop = asyncio.get_running_loop()
         if self._transport.is_closing():
             return
-        self._transport.write(_PIECES[index])
-        if index + 1 < len(_PIECES):
+        if self._transport.get_write_buffer_size() > _WAITING_BYTES:
+            loop.call_later(_UNREAD_SECONDS, self._go_on, pieces, index, pause)
+            return
+        self._transport.write(pieces[index])
+        if index + 1 < len(pieces):
             # Data written in one turn of the loop is sent in one piece, so that each chunk has a turn of its own.
-            asyncio.get_running_loop().call_later(pause, self._go_on, index + 1, pause)
+            loop.call_later(pause, self._go_on, pieces, index + 1, pause)
+
+
+def _named(model: str, request: bytes) -> bool:
+    return f'{model}"'.encode() in request
 
 
 async def _serve(keys: bytes) -> None:

@@ -1,0 +1,32 @@
+"""Streams and large answers, read and unread, and chats that are stored."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from bench.neighbours.messages import chat
+from bench.neighbours.scenario import Scenario
+from bench.neighbours.scenarios.attacks import Make, left, repeated, unread
+from bench.upstream import BULKY, LONG, PACED
+
+_STORED: Final[dict[str, Any]] = {"store": True, "metadata": {"topic": "neighbours"}}
+
+
+def _chat(model: str, **more: Any) -> Make:
+    return lambda script: chat(script.token, model, **more)
+
+
+_LONG: Final = _chat(LONG, stream=True)
+
+SCENARIOS: Final = [
+    Scenario("streams of fast chunks", repeated(_LONG)),
+    Scenario("short streams", repeated(_chat("fast", stream=True))),
+    Scenario("unread streams", unread(_LONG)),
+    Scenario("streams that are left", left(_LONG, 0.05)),
+    Scenario("large answers of a provider", repeated(_chat(BULKY))),
+    Scenario("unread large answers of a provider", unread(_chat(BULKY))),
+    Scenario("stored chats", repeated(_chat("fast", **_STORED)), kept=True),
+    Scenario("stored streams", repeated(_chat(PACED, stream=True, **_STORED)), kept=True),
+    Scenario("stored long streams", repeated(_chat(LONG, stream=True, **_STORED)), kept=True),
+    Scenario("stored streams that are left", left(_chat(PACED, stream=True, **_STORED), 0.05), kept=True),
+]

@@ -1,0 +1,106 @@
+"""The configurations under which scenarios run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Final
+
+from bench.tokens import AUDIENCE, ISSUER
+from bench.upstream import BULKY, LONG, PACED
+
+FILES: Final = "openai_files"
+MODELS: Final = ("fast", PACED, LONG, BULKY)
+
+_REGEXES: Final = 100
+_CLOSED: Final = "/v1/toolgroups*"
+
+
+class Setting(Enum):
+    """What is special about a configuration; the modest caller is served alike under each."""
+
+    USUAL = "the default policy"
+    TEAMS = "records belong to teams"
+    REGEXES = "a hundred regular expressions about every record"
+    CUSTOM = "tokens are judged by an endpoint that takes 0.1 s"
+    GROUPED = "shares belong to teams"
+    CLOSED = "a route that nobody may use, and none without a token"
+
+
+def configuration(
+    setting: Setting, *, backend: Mapping[str, Any], folder: str, upstream: int, identity: int, workers: int
+) -> dict[str, Any]:
+    """Return a configuration; `upstream` and `identity` are ports, `backend` is where tables are."""
+    server: dict[str, Any] = {
+        "workers": workers,
+        "decision_log": f"{folder}/decisions.jsonl",
+        "auth": {"provider_config": _provider_config(setting, upstream, identity), **_policies(setting)},
+    }
+    if setting is Setting.GROUPED:
+        server["fairness"] = {"by": "teams"}
+    tables = {
+        "conversations": "openai_conversations",
+        "files": FILES,
+        "inference": "chat_completions",
+    }
+    keys = {**backend, "type": str(backend["type"]).replace("sql_", "kv_", 1)}
+    return {
+        "version": 2,
+        "apis": ["inference"],
+        "providers": {
+            "inference": [
+                {
+                    "provider_id": "bench",
+                    "provider_type": "remote::vllm",
+                    "config": {"url": f"http://127.0.0.1:{upstream}"},
+                }
+            ]
+        },
+        "models": [{"model_id": name, "provider_id": "bench"} for name in MODELS],
+        "storage": {
+            "backends": {"tables": backend, "keys": keys},
+            "stores": {
+                **{name: {"backend": "tables", "table_name": table} for name, table in tables.items()},
+                **{name: {"backend": "keys", "namespace": name} for name in ("metadata", "prompts")},
+            },
+            "blobs": {"type": "local", "path": f"{folder}/blobs"},
+        },
+        "server": server,
+    }
+
+
+def _provider_config(setting: Setting, upstream: int, identity: int) -> dict[str, Any]:
+    if setting is Setting.CUSTOM:
+        return {"type": "custom", "endpoint": f"http://127.0.0.1:{identity}/validate"}
+    return {
+        "type": "oauth2_token",
+        "issuer": ISSUER,
+        "audience": AUDIENCE,
+        "jwks": {"uri": f"http://127.0.0.1:{upstream}/jwks.json"},
+        "claims_mapping": {"roles": "roles", "teams": "teams"},
+    }
+
+
+def _policies(setting: Setting) -> dict[str, Any]:
+    if setting is Setting.CLOSED:
+        closed = {"forbid": {"paths": [_CLOSED]}}
+        return {"route_policy": [closed, {"permit": {"paths": ["*"]}, "when": "user is authenticated"}]}
+    if setting is Setting.TEAMS:
+        return {"access_policy": [*_own_and_configured("user in owners teams")]}
+    if setting is Setting.REGEXES:
+        regexes = [_regex(index) for index in range(_REGEXES)]
+        return {"access_policy": [*regexes, *_own_and_configured("user is owner")]}
+    return {}
+
+
+def _own_and_configured(owners: str) -> list[dict[str, Any]]:
+    return [
+        {"permit": {"actions": ["read"]}, "when": "resource is from config"},
+        {"permit": {"actions": ["create"]}, "when": "user is authenticated"},
+        {"permit": {"actions": ["read", "update", "delete"]}, "when": owners},
+    ]
+
+
+def _regex(index: int) -> dict[str, Any]:
+    resource = f"regex:.*::.*(area|field)-{index}-[a-z]+.*"
+    return {"permit": {"actions": ["read", "update"], "resource": resource}, "when": "user with developer in roles"}
