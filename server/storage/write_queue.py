@@ -1,7 +1,8 @@
-"""A bounded queue of background writes, with retries.
+"""A bounded queue of background writes, with retries, which callers share.
 
-A caller reserves a place before it does expensive work: a slow database delays callers that have not begun, and loses
-no writes of those that have. A write that the database refuses is retried.
+A caller takes a part of its own share before it does expensive work, and room in the queue once there is something to
+write. A database that is too slow delays callers that have not begun, and loses no writes of those that have. A write
+that the database refuses is retried.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, TypeAlias
 
-from server.background.tasks import in_background
+from server.background.tasks import BackgroundTasks
+from server.fairness.caller import CURRENT, Caller
+from server.fairness.shares import FairShares, NoRoom, Share, Turn
 from server.storage.database.database import AlreadyThere, DatabaseUnavailable
 
 ROOM_SECONDS: Final = 5.0
-"""Seconds to wait for a place."""
+"""Seconds to wait for a part of the own share, and then for room in the queue, before the work is begun."""
 
 WAIT_SECONDS: Final = 2.0
 """Seconds to wait for a write."""
@@ -28,7 +31,19 @@ FLUSH_SECONDS: Final = 10.0
 """Seconds for which a server that shuts down continues to write."""
 
 MOST_BYTES: Final = 256 * 1024 * 1024
-"""Bytes that may wait to be written before there are no more places."""
+"""Bytes that may wait to be written before those that have not begun have to wait; a quarter of them of one caller."""
+
+PARTS: Final = 4
+"""Callers that together fill the queue."""
+
+BEGUN_BYTES: Final = 1024 * 1024 * 1024
+"""Bytes of the requests of all work that is begun and not written yet."""
+
+BEGUN_BYTES_EACH: Final = 64 * 1024 * 1024
+"""Bytes of the requests of one caller's work that is begun and not written yet."""
+
+LEAST_BYTES: Final = 64 * 1024
+"""Bytes that work counts at least for its result, so that one caller has at most 1,024 pieces of work under way."""
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
@@ -40,98 +55,110 @@ Write: TypeAlias = Callable[[], Awaitable[object]]
 
 
 class QueuePlace:
-    """Room for one write; its holder must `fill` or `leave` it."""
+    """Leave to do work that ends in one write; its holder must `fill` or `leave` it."""
 
-    def __init__(self, queue: WriteQueue) -> None:
+    def __init__(self, queue: WriteQueue, begun: Turn) -> None:
         self._queue = queue
-        self._held = True
+        self._begun: Turn | None = begun
 
     def fill(self, write: Write, size: int) -> asyncio.Future[None]:
         """Queue the write, `size` being its bytes; return a future that is done once it is written or given up."""
-        if not self._held:
+        begun, self._begun = self._begun, None
+        if begun is None:
             raise ValueError("a place holds one write")
-        self._held = False
-        return self._queue.put(write, size)
+        return self._queue.put(begun, write, size)
 
     def leave(self) -> None:
         """Release the place, unless it is filled."""
-        if self._held:
-            self._held = False
-            self._queue.free()
+        if self._begun is not None:
+            self._begun.end()
+            self._begun = None
 
 
 class WriteQueue:
-    """A queue of at most `most` writes and reservations, with `writers` concurrent tasks that write."""
+    """A queue in which at most `most` writes wait before callers that have not begun do, with `writers` at a time.
+
+    Of the room of the queue one caller has a quarter, and of several writers all but one; writes of one caller are made
+    in their order.
+    """
 
     def __init__(self, most: int, writers: int) -> None:
-        self._places = asyncio.Semaphore(most)
-        self._writers = writers
-        self._waiting: asyncio.Queue[tuple[Write, int, asyncio.Future[None]]] = asyncio.Queue()
-        self._bytes = self._count = 0
-        self._light = asyncio.Event()
-        self._light.set()
+        self._least = max(1, MOST_BYTES // most)
+        # All that is begun may wait: a write is never refused for want of room.
+        waits = BEGUN_BYTES // LEAST_BYTES
+        name = "stored chats that are not written yet"
+        self._begun = FairShares(Share(name, BEGUN_BYTES, BEGUN_BYTES_EACH, waits, waits // PARTS, ROOM_SECONDS))
+        each = max(self._least, MOST_BYTES // PARTS)
+        self._room = FairShares(Share(name, MOST_BYTES, each, waits, waits, RETRY_SECONDS))
+        self._turns = FairShares(Share(name, writers, max(1, writers - 1), waits, waits, RETRY_SECONDS))
+        self._writes = BackgroundTasks()
+        self._count = 0
 
     def waiting(self) -> int:
         """The number of writes that are not made yet."""
         return self._count
 
+    @property
+    def under_way(self) -> int:
+        """The bytes that count for all work that is begun and not written yet."""
+        return self._begun.used
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run the writers; at the end they write what is waiting, for up to `FLUSH_SECONDS`."""
-        async with in_background("write queue", *(self._write_all() for _ in range(self._writers))):
+        """Take writes; at the end write what is waiting, for up to `FLUSH_SECONDS`."""
+        try:
+            yield
+        finally:
             try:
-                yield
-            finally:
-                await self._flush()
+                async with asyncio.timeout(FLUSH_SECONDS):
+                    await self._writes.finish()
+            except TimeoutError:
+                _log.error("the server ends, and stored answers that still waited for their database are lost")
+            await self._writes.cancel()
 
-    async def _flush(self) -> None:
-        try:
-            async with asyncio.timeout(FLUSH_SECONDS):
-                await self._waiting.join()
-        except TimeoutError:
-            _log.error("the server ends, and stored answers that still waited for their database are lost")
+    async def reserve(self, size: int = 0) -> QueuePlace:
+        """Return a place for work on a request of `size` bytes, once the queue has room for one write of the caller.
 
-    async def reserve(self) -> QueuePlace:
-        """Return a place; raise DatabaseUnavailable if there is none for a while."""
+        The room is not kept: it is taken again when there is something to write. Raises NoRoom if the caller, or all
+        callers, have too much under way, and DatabaseUnavailable if the queue stays full for a while.
+        """
+        begun = await self._begun.take(LEAST_BYTES + size)
         try:
-            async with asyncio.timeout(ROOM_SECONDS):
-                await self._light.wait()
-                await self._places.acquire()
-        except TimeoutError:
+            async with asyncio.timeout(ROOM_SECONDS), self._room.turn(self._least):
+                return QueuePlace(self, begun)
+        except (TimeoutError, NoRoom):
+            begun.end()
             raise DatabaseUnavailable("more waits to be written than the database keeps up with") from None
-        return QueuePlace(self)
+        except BaseException:
+            begun.end()
+            raise
 
-    def put(self, write: Write, size: int) -> asyncio.Future[None]:
+    def put(self, begun: Turn, write: Write, size: int) -> asyncio.Future[None]:
         """For a `QueuePlace`."""
         done = asyncio.get_running_loop().create_future()
-        self._weigh(size)
         self._count += 1
-        self._waiting.put_nowait((write, size, done))
+        caller, size = CURRENT.get(), max(size, self._least)
+        room = self._room.take_now(size, caller)
+        self._writes.start("write queue", self._make(write, size, caller, room, begun, done))
         return done
 
-    def free(self) -> None:
-        """For a `QueuePlace`."""
-        self._places.release()
-
-    def _weigh(self, size: int) -> None:
-        self._bytes += size
-        if self._bytes > MOST_BYTES:
-            self._light.clear()
-        else:
-            self._light.set()
-
-    async def _write_all(self) -> None:
-        while True:
-            write, size, done = await self._waiting.get()
-            try:
+    async def _make(
+        self, write: Write, size: int, caller: Caller, room: Turn | None, begun: Turn, done: asyncio.Future[None]
+    ) -> None:
+        """Wait for room, if there was none, and for a writer, and write; then give everything back."""
+        try:
+            room = await self._room.take(size, caller) if room is None else room
+            async with self._turns.turn(caller=caller):
                 await _written(write)
-            finally:
-                self._weigh(-size)
-                self._count -= 1
-                self.free()
-                self._waiting.task_done()
-                if not done.done():
-                    done.set_result(None)
+        except NoRoom:
+            _log.error("a stored answer is lost, since its database was too slow for too long")
+        finally:
+            if room is not None:
+                room.end()
+            begun.end()
+            self._count -= 1
+            if not done.done():
+                done.set_result(None)
 
 
 async def until_written(done: asyncio.Future[None]) -> None:

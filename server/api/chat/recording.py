@@ -25,19 +25,22 @@ _log: Final = logging.getLogger("ostiary.inference")
 class RecordingChat:
     """Answers one chat by `model`, and gives the answer to `write` through `queue`.
 
-    The model is asked once there is a place in the queue; if there is none, DatabaseUnavailable is raised and nothing
-    is spent. The end of the answer waits for it to be written, but no longer than `until_written` does. An answer that
-    breaks off is not stored.
+    The model is asked once the caller has a place in the queue; if there is none, NoRoom or DatabaseUnavailable is
+    raised and nothing is spent. `size` is the number of bytes that are kept of the request. The end of the answer waits
+    for it to be written, but no longer than `until_written` does. An answer that breaks off is not stored.
     """
 
-    def __init__(self, model: ChatModel, queue: WriteQueue, write: Callable[[Json], Awaitable[None]]) -> None:
+    def __init__(
+        self, model: ChatModel, queue: WriteQueue, write: Callable[[Json], Awaitable[None]], size: int = 0
+    ) -> None:
         self._model = model
         self._queue = queue
         self._write = write
+        self._size = size
 
     async def complete(self, request: ChatRequest) -> Pieces:
         """Return the whole answer, stored."""
-        place = await self._queue.reserve()
+        place = await self._queue.reserve(self._size)
         try:
             pieces = await self._model.complete(request)
             is_heavy = sum(map(len, pieces)) > QUICK
@@ -48,7 +51,7 @@ class RecordingChat:
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """Return the answer as a stream, which is stored before its last event comes."""
-        place = await self._queue.reserve()
+        place = await self._queue.reserve(self._size)
         try:
             events = await self._model.stream(request)
         except BaseException:
@@ -62,7 +65,7 @@ class RecordingChat:
             reason = f"it is no chat completion, or larger than {MOST_ANSWERED} bytes"
             _log.warning("the answer %s of %s is not stored: %s", request.answer_id, request.model_id, reason)
             return
-        await until_written(place.fill(partial(self._write, answer), size))
+        await until_written(place.fill(partial(self._write, answer), size + self._size))
 
 
 class _KeptStream:

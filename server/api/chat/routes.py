@@ -81,6 +81,7 @@ class ChatCompletions:
         creating = await self._chats.records.permit_create(gate, made=[answer_id])
         start, end = body.stored.messages
         chat = Chat(answer_id, model.name, raw[start:end], body.stored.metadata)
-        recording = RecordingChat(answering, self._chats.queue, partial(self._chats.write, creating, chat))
+        write = partial(self._chats.write, creating, chat)
+        recording = RecordingChat(answering, self._chats.queue, write, len(chat.messages))
         # The id is ours: a provider's may not be the only one, and under an id that is chosen nothing is stored.
         return recording, ChatRequest(model.name, payload, chat.answer_id), body.stream

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from json import dumps, loads
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import pytest
 from server.api.chat import recording
 from server.api.chat.body import MOST_STORED
 from server.storage import write_queue
+from server.storage.records.guarded import GuardedStore
 from tests.support.callers import ALICE, BOB, READER
 from tests.support.chats_server import CHATS, Chatting, chatting
 from tests.support.failing_provider import TEXT, Upstream, upstream
@@ -183,28 +187,53 @@ def test_more_left_streams_than_there_are_places_take_none_away(
             assert narrow.ask("GET", f"{CHATS}/{narrow.stored(stream=False)}").status == 200
 
 
-def test_without_a_place_nothing_is_spent(
-    kept: Chatting, far: Upstream, opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_chats_whose_provider_talks_keep_no_other_chat_from_a_place(
+    far: Upstream, opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_queue, "ROOM_SECONDS", 0.1)
-    with chatting(opa_binary, tmp_path, upstream=far.url, queue=1) as narrow:
+    with chatting(opa_binary, tmp_path, upstream=far.url, queue=1) as narrow, ExitStack() as talking:
         body = {"model": "far/gated", "messages": [{"role": "user", "content": "hi"}], "store": True, "stream": True}
         raw = dumps(body).encode()
         head = [f"POST {CHATS} HTTP/1.1", "Host: a", ALICE, "Content-Type: application/json"]
         address = (narrow.house.address.host, narrow.house.address.port)
-        with socket.create_connection(address, timeout=10) as connection:
+        connections = [talking.enter_context(socket.create_connection(address, timeout=10)) for _ in range(5)]
+        received = dict.fromkeys(connections, b"")
+        for connection in connections:
             connection.sendall("\r\n".join([*head, f"Content-Length: {len(raw)}", "", ""]).encode() + raw)
-            received = b""
-            while b"first" not in received:
-                received += connection.recv(65536)
-            asked = len(far.asked)
-            for stream in (False, True):
-                answer = narrow.chat(model="far/m", stream=stream)
-                assert (answer.status, answer.error["code"]) == (503, "storage_unavailable")
-            assert len(far.asked) == asked
-            far.go_on.set()
-            while b"[DONE]" not in received:
-                received += connection.recv(65536)
+            while b"first" not in received[connection]:
+                received[connection] += connection.recv(65536)
+        assert narrow.chat(stream=True).status == 200
+        assert narrow.ask("GET", f"{CHATS}/{narrow.stored()}").status == 200
+        far.go_on.set()
+        for connection in connections:
+            while b"[DONE]" not in received[connection]:
+                received[connection] += connection.recv(65536)
+        assert len(stored_ids(narrow)) == 7
+
+
+def test_without_room_nothing_is_spent(
+    far: Upstream, opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_queue, "ROOM_SECONDS", 0.1)
+    monkeypatch.setattr(write_queue, "WAIT_SECONDS", 0.05)
+    go_on = threading.Event()
+    create = GuardedStore.create
+
+    async def slow(*given: Any) -> Any:
+        await asyncio.to_thread(go_on.wait, 20)
+        return await create(*given)
+
+    with chatting(opa_binary, tmp_path, upstream=far.url, queue=1) as narrow:
+        monkeypatch.setattr(GuardedStore, "create", slow)
+        assert narrow.chat(model="far/m").status == 200
+        asked = len(far.asked)
+        for stream in (False, True):
+            answer = narrow.chat(model="far/m", stream=stream)
+            assert (answer.status, answer.error["code"]) == (503, "storage_unavailable")
+        assert len(far.asked) == asked
+        monkeypatch.setattr(write_queue, "ROOM_SECONDS", 20.0)
+        monkeypatch.setattr(write_queue, "WAIT_SECONDS", 20.0)
+        go_on.set()
         assert narrow.ask("GET", f"{CHATS}/{narrow.stored()}").status == 200
 
 

@@ -54,8 +54,9 @@ def with_kept(
         echo: ChatModel = Echo(reader)
         async with queue.running():
             await use(Kept(wrap(echo) if wrap else echo, queue), queue)
-            # Whatever happened, the one place is free in the end.
+            # Whatever happened, no place is kept in the end.
             (await queue.reserve()).leave()
+            assert queue.under_way == 0
         await reader.close()
 
     asyncio.run(used())
@@ -126,11 +127,13 @@ def test_without_a_place_the_provider_is_not_asked(stream: bool, monkeypatch: py
     monkeypatch.setattr("server.storage.write_queue.ROOM_SECONDS", 0.02)
 
     async def use(kept: Kept, queue: WriteQueue) -> None:
-        place = await queue.reserve()
+        kept.go_on.clear()
+        done = (await queue.reserve()).fill(kept.go_on.wait, 1)
         ask = kept.model.stream if stream else kept.model.complete
         with pytest.raises(DatabaseUnavailable):
             await ask(asking(n=0))  # which the provider would refuse in another way
-        place.leave()
+        kept.go_on.set()
+        await done
 
     with_kept(use)
 

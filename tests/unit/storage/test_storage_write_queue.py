@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 
+from server.fairness.caller import CURRENT
+from server.fairness.shares import NoRoom
 from server.storage import write_queue
 from server.storage.database.database import AlreadyThere, DatabaseUnavailable
-from server.storage.write_queue import WriteQueue, until_written
+from server.storage.write_queue import BEGUN_BYTES, BEGUN_BYTES_EACH, LEAST_BYTES, WriteQueue, until_written
 
 Use = Callable[[WriteQueue], Awaitable[None]]
 
@@ -86,30 +89,113 @@ def test_a_server_that_ends_waits_for_a_dead_database_only_so_long(
     assert "are lost" in caplog.text
 
 
-@pytest.mark.parametrize("given_back", ["written", "left", "left twice"])
-def test_a_full_queue_has_no_place_until_there_is_one(given_back: str) -> None:
+def test_a_full_queue_has_no_place_until_there_is_room() -> None:
     async def use(queue: WriteQueue) -> None:
         written = Written()
         written.go_on.clear()
         first, second = await queue.reserve(), await queue.reserve()
-        done = first.fill(written.write("first"), 1)
+        done = first.fill(written.write("x"), 1)
+        second.fill(written.write("y"), 1)
         with pytest.raises(DatabaseUnavailable, match="more waits to be written"):
             await queue.reserve()
         waiting = asyncio.create_task(queue.reserve())
-        if given_back == "written":
-            written.go_on.set()
-            await done
-        else:
-            second.leave()
-        if given_back == "left twice":
-            second.leave()
-        await waiting
-        if given_back == "left twice":
-            with pytest.raises(DatabaseUnavailable):
-                await queue.reserve()
+        await asyncio.sleep(0)
         written.go_on.set()
+        await done
+        (await waiting).leave()
 
     with_queue(use, most=2)
+
+
+def test_work_that_is_under_way_takes_no_room_and_loses_no_write_when_it_ends() -> None:
+    async def use(queue: WriteQueue) -> None:
+        written = Written()
+        written.go_on.clear()
+        places = [await queue.reserve() for _ in range(50)]
+        done = [place.fill(written.write(str(number)), 1) for number, place in enumerate(places)]
+        with pytest.raises(DatabaseUnavailable):
+            await queue.reserve()
+        assert queue.waiting() == 50
+        written.go_on.set()
+        await asyncio.gather(*done)
+        assert written.texts == [str(number) for number in range(50)]
+        (await queue.reserve()).leave()
+
+    with_queue(use, most=2)
+
+
+@asynccontextmanager
+async def calling(name: str) -> AsyncIterator[None]:
+    """The caller of what runs in the context."""
+    token = CURRENT.set(("principal", "issuer", name))
+    try:
+        yield
+    finally:
+        CURRENT.reset(token)
+
+
+def test_what_one_caller_has_under_way_leaves_others_their_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write_queue, "BEGUN_BYTES", 16 * LEAST_BYTES)
+    monkeypatch.setattr(write_queue, "BEGUN_BYTES_EACH", 4 * LEAST_BYTES)
+
+    async def use(queue: WriteQueue) -> None:
+        async with calling("greedy"):
+            places = [await queue.reserve() for _ in range(2)]
+            places.append(await queue.reserve(LEAST_BYTES))
+            with pytest.raises(NoRoom) as refused:
+                await queue.reserve()
+            assert refused.value.of_caller
+        async with calling("modest"):
+            (await queue.reserve()).leave()
+        for place in places:
+            place.leave()
+            place.leave()
+        async with calling("greedy"):
+            (await queue.reserve()).leave()
+
+    with_queue(use)
+
+
+def test_what_one_caller_has_waiting_delays_no_other_caller() -> None:
+    async def use(queue: WriteQueue) -> None:
+        slow, quick = Written(), Written()
+        slow.go_on.clear()
+        async with calling("greedy"):
+            places = [await queue.reserve() for _ in range(20)]
+            done = [place.fill(slow.write("greedy"), 1) for place in places]
+            with pytest.raises(DatabaseUnavailable):
+                await queue.reserve()
+        async with calling("modest"), asyncio.timeout(1):
+            await (await queue.reserve()).fill(quick.write("modest"), 1)
+        assert (slow.texts, quick.texts) == ([], ["modest"])
+        slow.go_on.set()
+        await asyncio.gather(*done)
+        assert slow.texts == ["greedy"] * 20
+
+    with_queue(use, most=8, writers=2)
+
+
+def test_writes_of_callers_are_made_in_turns() -> None:
+    async def use(queue: WriteQueue) -> None:
+        written = Written()
+        written.go_on.clear()
+        async with calling("greedy"):
+            places = [await queue.reserve() for _ in range(50)]
+            done = [place.fill(written.write("greedy"), 1) for place in places]
+        await asyncio.sleep(0)
+        async with calling("modest"):
+            done.append((await queue.reserve()).fill(written.write("modest"), 1))
+        await asyncio.sleep(0)
+        written.go_on.set()
+        await asyncio.gather(*done)
+        assert written.texts.index("modest") <= 2
+
+    with_queue(use, most=1000, writers=1)
+
+
+def test_all_that_is_under_way_is_bounded() -> None:
+    assert BEGUN_BYTES // LEAST_BYTES == 16384
+    assert BEGUN_BYTES_EACH // LEAST_BYTES == 1024
 
 
 def test_a_place_that_is_filled_is_not_given_back_by_leaving_it() -> None:
@@ -223,14 +309,21 @@ def test_who_stops_waiting_stops_nothing() -> None:
     with_queue(use)
 
 
-def test_a_cancelled_reservation_keeps_no_place() -> None:
+def test_a_cancelled_reservation_keeps_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write_queue, "BEGUN_BYTES", 4 * LEAST_BYTES)
+    monkeypatch.setattr(write_queue, "BEGUN_BYTES_EACH", LEAST_BYTES)
+
     async def use(queue: WriteQueue) -> None:
-        place = await queue.reserve()
-        waiting = asyncio.create_task(queue.reserve())
-        await asyncio.sleep(0)
-        waiting.cancel()
-        await asyncio.wait([waiting])
-        place.leave()
+        written = Written()
+        written.go_on.clear()
+        done = (await queue.reserve()).fill(written.write("x"), 1)
+        for _ in range(3):
+            waiting = asyncio.create_task(queue.reserve())
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+        written.go_on.set()
+        await done
         (await queue.reserve()).leave()
 
     with_queue(use, most=1)
