@@ -21,6 +21,7 @@ from server.api.models.routes import Models
 from server.api.prompts.routes import PromptVersions
 from server.api.registry.routes import KINDS, RegistryRoutes
 from server.api.system.health import HealthRoutes
+from server.api.system.inspect import InspectRoutes
 from server.api.system.metrics import MetricsPage
 from server.api.system.providers import ProviderRoutes
 from server.app import Components, RouteGroup, create_app
@@ -100,6 +101,9 @@ def build(
         HealthRoutes(probe, version("ostiary"), telemetry.tallies.never_found, dependencies),
         *_metrics_page(config.server.auth, telemetry.metrics),
         Models(catalogue, created=int(time.time())),
+        InspectRoutes(
+            {"/v1/chat/completions": sorted({entry.provider_type for entry in entries if entry.api == "inference"})}
+        ),
         ProviderRoutes(entries, rules_about(config.server.auth, "provider")),
         Files(stores.file_store, config.storage.max_file_bytes),
         Conversations(stores.conversations, items, reader),

@@ -123,6 +123,7 @@ _ROWS: Final[Mapping[str, Row]] = {
     "GET /v1/health": Row(Found.NOT_AT_ALL, is_public=True),
     "GET /v1/health/ready": Row(Found.NOT_AT_ALL, shows=frozenset({("read", "provider")})),
     "GET /v1/version": Row(Found.NOT_AT_ALL, is_public=True),
+    "GET /v1/inspect/routes": Row(Found.NOT_AT_ALL),
     "GET /metrics": Row(Found.NOT_AT_ALL),
     "GET /v1/providers": Row(Found.AS_LIST),
     "GET /v1/providers/{provider_id}": Row(Found.BY_PATH),
