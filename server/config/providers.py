@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
 from server.config.base import StrictModel
 from server.config.locations import BaseUrl, readable_file
 from server.config.types import BearerToken, Text, one_of, refusal, scalar, switch
+
+_MOST_ALLOWED: Final = 32
 
 
 def _tls_verify(value: object) -> object:
@@ -30,8 +32,24 @@ def _without_slash(value: str) -> str:
     return value
 
 
+def _few(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(value) > _MOST_ALLOWED:
+        raise refusal("wrong-value", f"takes at most {_MOST_ALLOWED} names")
+    return value
+
+
+AllowedMembers = Annotated[tuple[Text, ...], AfterValidator(_few)]
+"""Members of bodies, or paths such as `moderation.model`, that reach the provider as they came; `*` is any."""
+
+
 class ProviderSettings(StrictModel):
     """The `config` of a provider instance."""
+
+
+class InferenceSettings(ProviderSettings):
+    """The settings of every provider that answers chats."""
+
+    allow_members: AllowedMembers = ()
 
 
 class ProviderConfig(StrictModel):
@@ -42,11 +60,11 @@ class ProviderConfig(StrictModel):
     config: ProviderSettings
 
 
-class EchoSettings(ProviderSettings):
-    """`inline::echo` has no settings."""
+class EchoSettings(InferenceSettings):
+    """`inline::echo` has no settings of its own."""
 
 
-class OpenAISettings(ProviderSettings):
+class OpenAISettings(InferenceSettings):
     """`remote::openai`. Without `api_key`, requests carry none."""
 
     api_key: BearerToken | None = None
@@ -54,7 +72,7 @@ class OpenAISettings(ProviderSettings):
     tls_verify: TlsVerify = True
 
 
-class VllmSettings(ProviderSettings):
+class VllmSettings(InferenceSettings):
     """`remote::vllm`. The file must say `url` or `base_url`, with or without `/v1` at its end."""
 
     base_url: BaseUrl = Field(validation_alias=AliasChoices("url", "base_url"))
@@ -62,7 +80,7 @@ class VllmSettings(ProviderSettings):
     tls_verify: TlsVerify = True
 
 
-class OllamaSettings(ProviderSettings):
+class OllamaSettings(InferenceSettings):
     """`remote::ollama`. The file may say `url` or `base_url`, with or without `/v1` at its end."""
 
     base_url: BaseUrl = Field(default="http://localhost:11434", validation_alias=AliasChoices("url", "base_url"))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
+
+from server.inference.members import MemberRules
 
 DONE: Final = b"data: [DONE]\n\n"
 """The last event of a stream."""
@@ -53,9 +55,9 @@ class ProviderFailed(Exception):
 class ChatRequest:
     """A request to a chat model.
 
-    `payload` is the caller's body to the byte, but for the name of the model, which is the provider's own. It is JSON
-    with a single meaning: an object with a list of `messages`. `model_id` is the canonical name that answers carry, and
-    `answer_id` their id; None leaves that to the provider.
+    `payload` is the caller's body to the byte, but for the name of the model, which is the provider's own, and for what
+    the `MemberRules` of the provider change. It is JSON with a single meaning: an object with a list of `messages`.
+    `model_id` is the canonical name that answers carry, and `answer_id` their id; None leaves that to the provider.
     """
 
     model_id: str
@@ -124,7 +126,11 @@ class ChatModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A connection to a service that runs models, and its capabilities, which use that connection."""
+    """A connection to a service that runs models, and its capabilities, which use that connection.
+
+    `members` are the rules for bodies that reach it.
+    """
 
     connection: Connection
     chat: ChatModel
+    members: MemberRules = field(default_factory=MemberRules)

@@ -8,11 +8,12 @@ library alone.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from json import JSONDecodeError, JSONDecoder
 from math import inf, isinf
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 Json = dict[str, Any]
 
@@ -93,6 +94,22 @@ class StrictDecoder:
             raise InvalidJson("the body holds a number with too many digits") from None
 
 
+class Place(NamedTuple):
+    """The place of one member in the bytes of its object: the number of the member, from 0, and bytes.
+
+    The name in its quotation marks is from `name` to `name_end`, the value from `start` to `end`. `previous_end` is the
+    end of the value before it, `next_name` the start of the name behind it; -1 where there is none.
+    """
+
+    number: int
+    previous_end: int
+    name: int
+    name_end: int
+    start: int
+    end: int
+    next_name: int
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """A JSON object and the bytes that spell it."""
@@ -110,7 +127,24 @@ class Document:
             found = _TEXT_VALUE.match(self.raw, self.raw.index(key) + len(key))
             if found is not None:
                 return found.span(1)
-        return _span(self.raw.decode(), name)
+        place = self.places({name})[name]
+        return place.start, place.end
+
+    def places(self, names: Collection[str]) -> dict[str, Place]:
+        """Return the places in `raw` of those of its members that have one of these names."""
+        text, found, awaiting = self.raw.decode(), dict[str, list[int]](), ""
+        previous_end = -1
+        for number, (name, *spots) in enumerate(_spots(text)):
+            if awaiting:
+                found[awaiting].append(spots[0])
+                awaiting = ""
+            if name in names:
+                found[name], awaiting = [number, previous_end, *spots], name
+            previous_end = spots[-1]
+        if awaiting:
+            found[awaiting].append(-1)
+        offsets = _offsets(text, {spot for _, *spots in found.values() for spot in spots})
+        return {name: Place(number, *(offsets[spot] for spot in spots)) for name, (number, *spots) in found.items()}
 
 
 def parse_json(raw: bytes) -> Document:
@@ -125,17 +159,29 @@ def parse_json(raw: bytes) -> Document:
     return Document(members, raw)
 
 
-def _span(text: str, wanted: str) -> tuple[int, int]:
-    """Return the place of a member in `text`, which is known to be JSON and an object with that member."""
-    place = text.index("{") + 1
-    while True:
-        name, place = _PLACES.raw_decode(text, _behind_blanks(text, place))
-        start = _behind_blanks(text, text.index(":", place) + 1)
+def _spots(text: str) -> Iterator[tuple[str, int, int, int, int]]:
+    """Yield each member of `text`, known to be an object of JSON: its name, and both ends of name and value."""
+    place = _behind_blanks(text, text.index("{") + 1)
+    while text[place] != "}":
+        name, name_end = _PLACES.raw_decode(text, place)
+        start = _behind_blanks(text, text.index(":", name_end) + 1)
         _, end = _PLACES.raw_decode(text, start)
-        if name == wanted:
-            first = len(text[:start].encode())
-            return first, first + len(text[start:end].encode())
-        place = text.index(",", end) + 1
+        yield name, place, name_end, start, end
+        place = _behind_blanks(text, end)
+        if text[place] == ",":
+            place = _behind_blanks(text, place + 1)
+
+
+def _offsets(text: str, spots: Collection[int]) -> dict[int, int]:
+    """Return the offset in bytes of each place in `text`, which is in characters; -1 stands for none, and stays."""
+    if text.isascii():
+        return {spot: spot for spot in spots}
+    found, done, offset = {-1: -1}, 0, 0
+    for spot in sorted(spot for spot in spots if spot >= 0):
+        offset += len(text[done:spot].encode())
+        found[spot] = offset
+        done = spot
+    return found
 
 
 def _behind_blanks(text: str, place: int) -> int:

@@ -26,9 +26,12 @@ from server.api.system.metrics import MetricsPage
 from server.api.system.providers import ProviderRoutes
 from server.app import Components, RouteGroup, create_app
 from server.authn import Authenticator
+from server.authn.pseudonyms import kept_key
+from server.authn.stamps import Stamps
 from server.authz.readiness import ReadinessProbe
 from server.authz.request_authorization import EnforcementPoint
 from server.config import AuthConfig, Config, CorsConfig, ModelConfig
+from server.config.home import home
 from server.http.cors import Cors, CorsPolicy
 from server.http.drain_guard import Shutdown
 from server.http.open_streams import OpenStreams
@@ -97,7 +100,7 @@ def build(
     items = Items(stores.items, stores.conversations, stores.files, reader)
     # Paths are compared in this order: the route of most requests comes first.
     groups: list[RouteGroup] = [
-        ChatCompletions(catalogue, reader, streams, stores.chats),
+        ChatCompletions(catalogue, reader, streams, stores.chats, Stamps(lambda: kept_key(home()))),
         HealthRoutes(probe, version("ostiary"), telemetry.tallies.never_found, dependencies),
         *_metrics_page(config.server.auth, telemetry.metrics),
         Models(catalogue, created=int(time.time())),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from server.inference.provider import (
     ChatModel,
@@ -23,7 +24,7 @@ from server.telemetry.dependencies import Dependency
 def observed(provider: Provider, dependency: Dependency) -> Provider:
     """Return the provider with each of its failures noted on `dependency`."""
     connection = ObservedConnection(provider.connection, dependency)
-    return Provider(connection, ObservedChat(provider.chat, dependency))
+    return replace(provider, connection=connection, chat=ObservedChat(provider.chat, dependency))
 
 
 class ObservedConnection:

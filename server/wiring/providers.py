@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from server.api.system.providers import ProviderEntry
 from server.config import ProviderConfig
 from server.config.providers import EchoProvider, OllamaProvider, OpenAIProvider, VllmProvider
+from server.inference.members import MemberRules
 from server.inference.provider import Provider
 from server.inference.providers.echo import Echo
 from server.inference.providers.openai_compatible import OpenAICompatible
@@ -40,7 +41,7 @@ def _provider(config: ProviderConfig, reader: Reader) -> Provider:
     match config:
         case EchoProvider():
             echo = Echo(reader)
-            return Provider(echo, echo)
+            return Provider(echo, echo, MemberRules(frozenset(config.config.allow_members), is_local=True))
         case OpenAIProvider(provider_id=name, config=settings):
             key = settings.api_key
         case VllmProvider(provider_id=name, config=settings):
@@ -54,7 +55,7 @@ def _provider(config: ProviderConfig, reader: Reader) -> Provider:
     tls = _tls(settings.tls_verify) if url.startswith("https:") else None
     # vLLM and Ollama are given by the address of the server, and speak OpenAI's API under `/v1`.
     client = OpenAICompatible(name, url if url.endswith("/v1") else f"{url}/v1", secret, tls)
-    return Provider(client, client)
+    return Provider(client, client, MemberRules(frozenset(settings.allow_members)))
 
 
 def _tls(verify: bool | Path) -> ssl.SSLContext:

@@ -22,11 +22,13 @@ from server.api.system.metrics import MetricsPage
 from server.api.system.providers import ProviderEntry, ProviderRoutes
 from server.app import Components, create_app
 from server.authn import AuthenticationFailed, Authenticator, IdentityUnavailable
+from server.authn.stamps import Stamps
 from server.authz.readiness import AuthenticationMode, Readiness
 from server.authz.request_authorization import EnforcementPoint, Gate
 from server.http.cors import Cors, CorsPolicy
 from server.http.drain_guard import Shutdown
 from server.http.open_streams import OpenStreams
+from server.inference.members import MemberRules
 from server.inference.provider import ChatModel, Connection, Provider
 from server.inference.providers.echo import Echo
 from server.json_input.reader import Reader
@@ -114,11 +116,12 @@ def house(
     providers: Mapping[str, ChatService] | None = None,
     streams: OpenStreams | None = None,
     metrics: Metrics | None = None,
+    members: MemberRules = MemberRules(),  # noqa: B008 - it never changes
 ) -> Starlette:
     """The application over `providers` (an `Echo` if none are given), permitting everything unless told otherwise."""
     reader = Reader()
     services = {"echo": Echo(reader)} if providers is None else providers
-    served = {name: Provider(service, service) for name, service in services.items()}
+    served = {name: Provider(service, service, members) for name, service in services.items()}
     catalogue = Catalogue(models, served, NothingRegistered())
     entries = [ProviderEntry("inference", name, "inline::echo", {}, provider) for name, provider in served.items()]
 
@@ -135,7 +138,9 @@ def house(
     return create_app(
         Components(
             groups=[
-                ChatCompletions(catalogue, reader, streams or OpenStreams(), nothing_stored()),
+                ChatCompletions(
+                    catalogue, reader, streams or OpenStreams(), nothing_stored(), Stamps(lambda: bytes(32))
+                ),
                 HealthRoutes(AlwaysReady(), "1.2.3", list, Dependencies()),
                 MetricsPage(Exposition(counted)),
                 Models(catalogue, CREATED),

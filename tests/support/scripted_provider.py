@@ -28,6 +28,8 @@ class Scripted:
     url: str = ""
     script: Script = lambda connection: None
     requests: int = 0
+    asked: list[tuple[str, bytes]] = field(default_factory=list)
+    """The head and the body of each request."""
     arrived: threading.Event = field(default_factory=threading.Event)
     """Set when a request is read."""
     left: threading.Event = field(default_factory=threading.Event)
@@ -71,27 +73,29 @@ def _serve(provider: Scripted, connection: socket.socket) -> None:
     with connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with suppress(OSError):
-            if read_request(connection):
+            asked = read_request(connection)
+            if asked is not None:
                 provider.requests += 1
+                provider.asked.append(asked)
                 provider.arrived.set()
                 provider.script(connection)
         provider.left_at = perf_counter()
         provider.left.set()
 
 
-def read_request(connection: socket.socket) -> bool:
-    """Read one request with a body; False if there is none."""
+def read_request(connection: socket.socket) -> tuple[str, bytes] | None:
+    """Read the head and the body of one request; None if there is none."""
     data = b""
     while b"\r\n\r\n" not in data:
         part = connection.recv(65536)
         if not part:
-            return False
+            return None
         data += part
     head, _, body = data.partition(b"\r\n\r\n")
     lengths = [int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-    while len(body) < lengths[0]:
+    while lengths and len(body) < lengths[0]:
         body += connection.recv(65536)
-    return True
+    return head.decode("latin-1"), body
 
 
 def wait_until_left(connection: socket.socket) -> None:

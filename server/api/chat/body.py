@@ -12,6 +12,7 @@ from json import dumps
 from typing import Any, Final
 
 from server.http.body_checks import NewMetadata, known_members, metadata_of, missing
+from server.inference.members import NOTHING_FOUND, Edit, Found, MemberRules, Stamp, found_of, members_of
 from server.json_input.body_parser import BodyParser
 from server.json_input.strict import Document, InvalidJson, Json, Why
 
@@ -25,20 +26,12 @@ _SWITCH: Final = (bool, type(None))
 _READ_HERE: Final = frozenset({"model", "messages", "stream", "stream_options", "store"})
 
 
-Edit = tuple[int, int, str]
-"""A place in a body (its first byte, and the one behind its last), and the text that is to be there instead."""
-
-
 @dataclass(frozen=True, slots=True)
 class StoreRequest:
-    """The parts of a body that are to be stored: its metadata, and the place of its messages in its bytes.
-
-    `edits` are what the provider reads instead, since it is not asked to store anything.
-    """
+    """The parts of a body that are to be stored: its metadata, and the place of its messages in its bytes."""
 
     metadata: dict[str, str]
     messages: tuple[int, int]
-    edits: Sequence[Edit]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +56,8 @@ class ChatCost:
 class ChatBody:
     """A checked body: the model that it names, the place of that name in its bytes, and whether it asks for a stream.
 
-    `stored` is None where it wants nothing stored, and `cost` where that was not estimated.
+    `stored` is None where it wants nothing stored, and `cost` where that was not estimated. `found` holds the members
+    that may not reach every provider as they came.
     """
 
     model: str
@@ -72,32 +66,39 @@ class ChatBody:
     stream: bool
     stored: StoreRequest | None = None
     cost: ChatCost | None = None
+    found: Found = NOTHING_FOUND
+
+    def edits(self, rules: MemberRules, stamp: Stamp) -> list[Edit]:
+        """Return what a provider with these `rules` reads otherwise; raises InvalidJson for what may not reach it."""
+        return rules.edits(self.found, stamp, stored=self.stored is not None)
 
     def naming(self, raw: bytes, model: str, *edits: Edit) -> bytes:
-        """Return the body `raw` to the byte, but for the model's name, what is stored, and further `edits`."""
+        """Return the body `raw` to the byte, but for the model's name and the `edits`, which don't overlap."""
         view, name = memoryview(raw), dumps(model)
-        if self.stored is None and not edits:
+        if not edits:
             return b"".join((view[: self.start], name.encode(), view[self.end :]))
-        stored = () if self.stored is None else self.stored.edits
         pieces, done = list[bytes | memoryview](), 0
-        for start, end, text in sorted(((self.start, self.end, name), *stored, *edits)):
+        for start, end, text in sorted(((self.start, self.end, name), *edits)):
             pieces += (view[done:start], text.encode())
             done = end
         return b"".join((*pieces, view[done:]))
 
 
-def chat_body(stored: Json | None = None, cost: Json | None = None, **members: Any) -> ChatBody:
+def chat_body(
+    stored: Json | None = None, cost: Json | None = None, found: Json | None = None, **members: Any
+) -> ChatBody:
     """Return the body of which a check has returned these members; JSON knows no tuples."""
     return ChatBody(
         **members,
+        found=NOTHING_FOUND if found is None else found_of(**found),
         stored=None if stored is None else _store_request(**stored),
         cost=None if cost is None else _chat_cost(**cost),
     )
 
 
-def _store_request(metadata: dict[str, str], messages: Sequence[int], edits: Sequence[Edit]) -> StoreRequest:
+def _store_request(metadata: dict[str, str], messages: Sequence[int]) -> StoreRequest:
     start, end = messages
-    return StoreRequest(metadata, (start, end), [(first, last, text) for first, last, text in edits])
+    return StoreRequest(metadata, (start, end))
 
 
 def _chat_cost(least: int, most: int, asking: Edit | None) -> ChatCost:
@@ -113,16 +114,14 @@ def read_chat(document: Document) -> Json:
     _check(body)
     start, end = document.span("model")
     told = {"model": body["model"], "start": start, "end": end, "stream": body.get("stream") is True}
+    told["found"] = members_of(document)
     return {**told, "stored": _stored(document)} if body.get("store") else told
 
 
 def _stored(document: Document) -> Json:
     if len(document.raw) > MOST_STORED:
         raise InvalidJson(f"a chat that is to be stored may have {MOST_STORED} bytes and no more", why=Why.TOO_COMPLEX)
-    edits = [(*document.span("store"), "false")]
-    if "metadata" in document.members:
-        edits.append((*document.span("metadata"), "null"))
-    return {"metadata": metadata_of(document.members), "messages": document.span("messages"), "edits": edits}
+    return {"metadata": metadata_of(document.members), "messages": document.span("messages")}
 
 
 def read_chat_update(document: Document) -> Json:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from json import dumps
 from typing import Any, Final
 
-from server.api.chat.body import Edit, chat_body, check_spelling, read_chat
+from server.api.chat.body import chat_body, check_spelling, read_chat
 from server.http.body_checks import wrong
+from server.inference.members import Edit
 from server.json_input.body_parser import BodyParser
 from server.json_input.strict import Document, Json
 

@@ -8,21 +8,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from policy.vocabulary import Action, type_of_record
+from server.api.chat.body import ChatBody
 from server.api.chat.recording import RecordingChat
 from server.api.chat.store import Chat, Chats, new_answer_id
 from server.api.chat.token_budget import cost_of, metered, parser_for
 from server.api.models.catalogue import Catalogue
 from server.api.models.routes import find_model
+from server.authn.stamps import Stamps
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.disconnects import WhileConnected
 from server.http.errors import invalid, provider_error
 from server.http.event_stream import EventStream
 from server.http.json_body import read_body
 from server.http.open_streams import OpenStreams
-from server.http.request_state import gate_of
+from server.http.request_state import gate_of, state_of
 from server.http.responses import JsonInPieces
+from server.inference.members import Edit, MemberRules
 from server.inference.provider import ChatModel, ChatRequest, ProviderFailed
 from server.json_input.reader import Reader
+from server.json_input.strict import InvalidJson
 
 
 class ChatCompletions:
@@ -31,10 +35,13 @@ class ChatCompletions:
     A chat that is to be stored goes to `chats` with its answer, if the policy lets the caller create that too.
     """
 
-    def __init__(self, catalogue: Catalogue, reader: Reader, streams: OpenStreams, chats: Chats) -> None:
+    def __init__(
+        self, catalogue: Catalogue, reader: Reader, streams: OpenStreams, chats: Chats, stamps: Stamps
+    ) -> None:
         self._catalogue = catalogue
         self._chats = chats
         self._reader = reader
+        self._stamps = stamps
         self._streams = streams
 
     def routes(self) -> list[ApiRoute]:
@@ -71,8 +78,10 @@ class ChatCompletions:
         model, provider = await find_model(self._catalogue, gate, body.model)
         if model.kind != "llm":
             raise invalid(f"the model `{body.model}` does not chat; it makes embeddings", "model", "invalid_value")
+        edits = self._edits(body, provider.members, state_of(request.scope).caller)
         cost = cost_of(gate, body)
-        edits = () if cost is None else cost.edits
+        if cost is not None and provider.members.reports_usage:
+            edits += cost.edits
         payload, answering = body.naming(raw, model.provider_model_id, *edits), metered(gate, provider.chat, cost)
         if body.stored is None:
             return answering, ChatRequest(model.name, payload), body.stream
@@ -85,3 +94,10 @@ class ChatCompletions:
         recording = RecordingChat(answering, self._chats.queue, write, len(chat.messages))
         # The id is ours: a provider's may not be the only one, and under an id that is chosen nothing is stored.
         return recording, ChatRequest(model.name, payload, chat.answer_id), body.stream
+
+    def _edits(self, body: ChatBody, rules: MemberRules, caller: tuple[str, str]) -> list[Edit]:
+        """Return the changes for the provider; raises the 400 for a member that may not reach it."""
+        try:
+            return body.edits(rules, self._stamps.by(caller))
+        except InvalidJson as refusal:
+            raise invalid(refusal.message, refusal.param, refusal.code) from None

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from server.inference.members import EVERYTHING, MemberRules
 from server.json_input.reader import LARGE
 from tests.support.application import house
 from tests.support.recording_provider import Listening
@@ -29,7 +30,8 @@ SIZES = pytest.mark.parametrize("pad", [b"", PAD], ids=["small", "large"])
 
 @pytest.fixture(scope="module")
 def address(enforcement: UnsafePermitAll, provider: Listening) -> Iterator[Address]:
-    with serving(house(enforcement=enforcement, providers={"echo": provider})) as running:
+    everything = MemberRules(frozenset({EVERYTHING}))
+    with serving(house(enforcement=enforcement, providers={"echo": provider}, members=everything)) as running:
         yield running
 
 

@@ -47,16 +47,15 @@ def stored_ids(kept: Chatting) -> set[str]:
     return {row[0] for row in kept.rows(kept.chats)}
 
 
-def test_the_provider_gets_the_body_to_the_byte_and_is_not_asked_to_store(kept: Chatting, far: Upstream) -> None:
-    rest = '"messages": [{"role":"user","content":"\\u00e4 1e2"}] , "seed" : 1e2,"metadata"  :{"a":"1"},"x":{"store":1}'
+def test_the_provider_gets_the_body_to_the_byte_without_what_is_about_storing(kept: Chatting, far: Upstream) -> None:
+    rest = '"messages": [{"role":"user","content":"\\u00e4 1e2"}] , "seed" : 1e2'
+    rest += ',"metadata"  :{"a":"1"},"logit_bias":{"store":1}'
     answer = kept.ask("POST", CHATS, ALICE, f'{{ "store" : true , {rest}, "model":"far/m" }}'.encode())
     assert answer.status == 200, answer.body
     assert far.body == {
-        "store": False,
         "messages": [{"role": "user", "content": "ä 1e2"}],
         "seed": 100.0,
-        "metadata": None,
-        "x": {"store": 1},
+        "logit_bias": {"store": 1},
         "model": "m",
     }
     assert kept.ask("GET", f"{CHATS}/{answer.json['id']}").json["metadata"] == {"a": "1"}
