@@ -15,6 +15,7 @@ from functools import partial
 from typing import Final
 
 from server.authn.pseudonyms import PseudonymKeyUnusable
+from server.fairness.caller import Caller
 
 _DIGITS: Final = 32
 
@@ -31,11 +32,11 @@ class Stamps:
         self._read_key = read_key
         self._key: bytes | None = None
 
-    def by(self, caller: tuple[str, str]) -> Callable[[str, str], str]:
+    def by(self, caller: Caller) -> Callable[[str, str], str]:
         """Return the stamp of this caller, a function of a member's name and its value."""
         return partial(self._stamp, caller)
 
-    def _stamp(self, caller: tuple[str, str], name: str, value: str) -> str:
+    def _stamp(self, caller: Caller, name: str, value: str) -> str:
         """Return `name-` and 32 hexadecimal digits, determined by the key and all that is given."""
         # Lengths in front: two ways to cut the same text are two texts.
         parts = [part.encode("utf-8", "surrogatepass") for part in (*caller, name, value)]

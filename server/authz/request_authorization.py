@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol, TypeVar
 
 from policy import vocabulary
-from policy.vocabulary import Action, Anonymous, Resource
+from policy.vocabulary import Action, Anonymous, Principal, Resource
 from server.authz.contract.errors import PolicyUnavailable
 from server.authz.pep import Listing, RequestContext
 from server.authz.permit import AccessDenied, Permit, RouteDenied, RoutePermit
@@ -108,6 +108,11 @@ class Gate:
     def judged(self) -> bool:
         """True once the policy has permitted the route."""
         return self._permit is not None
+
+    @property
+    def principal(self) -> Principal | Anonymous:
+        """The caller, as its token says."""
+        return self._context.principal
 
     @property
     def lacks_token(self) -> bool:

@@ -7,7 +7,7 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from policy.vocabulary import Action, type_of_record
+from policy.vocabulary import Action, Anonymous, Principal, type_of_record
 from server.api.chat.body import ChatBody
 from server.api.chat.recording import RecordingChat
 from server.api.chat.store import Chat, Chats, new_answer_id
@@ -15,13 +15,14 @@ from server.api.chat.token_budget import cost_of, metered, parser_for
 from server.api.models.catalogue import Catalogue
 from server.api.models.routes import find_model
 from server.authn.stamps import Stamps
+from server.fairness.caller import CURRENT, caller_of
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.disconnects import WhileConnected
 from server.http.errors import invalid, provider_error
 from server.http.event_stream import EventStream
 from server.http.json_body import read_body
 from server.http.open_streams import OpenStreams
-from server.http.request_state import gate_of, state_of
+from server.http.request_state import gate_of
 from server.http.responses import JsonInPieces
 from server.inference.members import Edit, MemberRules
 from server.inference.provider import ChatModel, ChatRequest, ProviderFailed
@@ -78,7 +79,7 @@ class ChatCompletions:
         model, provider = await find_model(self._catalogue, gate, body.model)
         if model.kind != "llm":
             raise invalid(f"the model `{body.model}` does not chat; it makes embeddings", "model", "invalid_value")
-        edits = self._edits(body, provider.members, state_of(request.scope).caller)
+        edits = self._edits(body, provider.members, gate.principal)
         cost = cost_of(gate, body)
         if cost is not None and provider.members.reports_usage:
             edits += cost.edits
@@ -95,8 +96,10 @@ class ChatCompletions:
         # The id is ours: a provider's may not be the only one, and under an id that is chosen nothing is stored.
         return recording, ChatRequest(model.name, payload, chat.answer_id), body.stream
 
-    def _edits(self, body: ChatBody, rules: MemberRules, caller: tuple[str, str]) -> list[Edit]:
+    def _edits(self, body: ChatBody, rules: MemberRules, principal: Principal | Anonymous) -> list[Edit]:
         """Return the changes for the provider; raises the 400 for a member that may not reach it."""
+        # Callers without a token are told apart by their addresses.
+        caller = caller_of(principal, str(CURRENT.get()))
         try:
             return body.edits(rules, self._stamps.by(caller))
         except InvalidJson as refusal:
