@@ -27,7 +27,7 @@ opa: ## obtain OPA (found, or built once per machine) and print its path
 	@$(PYTHON) -m translators.opa
 
 golden: .venv/dev.stamp ## rewrite the golden files from what the code does now
-	@OSTIARY_GOLDEN=rewrite $(BIN)/python -m pytest tests/golden tests/unit tests/docs/test_cookbook.py tests/docs/test_policy_language.py -q
+	@OSTIARY_GOLDEN=rewrite $(BIN)/python -m pytest tests/golden tests/unit tests/docs/test_cookbook.py tests/docs/test_limits.py tests/docs/test_policy_language.py -q
 
 nightly: .venv/dev.stamp opa ## the long checks: random ones, and the containers
 	@tools/engine/obtain

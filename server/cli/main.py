@@ -102,6 +102,14 @@ def run(
 
 
 @app.command()
+def limits() -> None:
+    """Print what the server takes from a client, and the shares of a caller, as Markdown."""
+    from server.wiring.limits import report
+
+    sys.stdout.write(report())
+
+
+@app.command()
 def token(
     subject: Annotated[str, typer.Option(help="Who the token is for.")],
     role: Annotated[list[str] | None, typer.Option(help="A role of theirs; may be repeated.")] = None,

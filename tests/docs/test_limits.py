@@ -1,53 +1,130 @@
-"""`docs/operate/limits.md` says what the code does."""
+"""`docs/operate/limits.md` shows the table of limits, whose constants are those that the code enforces.
+
+`OSTIARY_GOLDEN=rewrite` writes the tables of the page anew.
+"""
 
 from __future__ import annotations
 
+import ast
+import asyncio
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from typer.testing import CliRunner
 
-from server.http import edge, json_body, protocol
-from server.json_input import reader, strict, worker
+from bench.report import written_into
+from server.cli.main import app
+from server.fairness.shares import FairShares, NoRoom, Share
+from server.http.error_table import error_of
+from server.json_input import reader
+from server.wiring.limits import CONSTANTS, LIMITS, SHARES, Limit, constants, report
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "operate" / "limits.md").read_text()
-MB = 1024 * 1024
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "operate" / "limits.md"
+BEGIN = "<!-- limits: what follows is written by `make golden` from server/wiring/limits.py -->"
+END = "<!-- limits: until here -->"
+TABLE = ROOT / "server" / "wiring" / "limits.py"
+SOURCES = {path: path.read_text() for path in (ROOT / "server").rglob("*.py") if path != TABLE}
+NAMED = sorted({name for limit in LIMITS for name in constants(limit) if not name.startswith("sys.")})
 
 
-@pytest.mark.parametrize(
-    ("what", "limit"),
-    [
-        ("path", f"{edge.MAX_PATH // 1024} KB, as sent"),
-        (
-            "headers and query together",
-            f"{edge.MAX_HEADERS // 1024} KB, "
-            f"at most {protocol.MAX_HEADER_LINES} headers and {edge.MAX_PARAMETERS} parameters",
-        ),
-        ("time for a request's head, and from connecting to the first one", f"{protocol.HEAD_SECONDS:.0f} s"),
-        ("requests sent at once on one connection, ahead of their answers", f"{protocol.MAX_PIPELINED}"),
-        ("JSON body", f"{json_body.MAX_BODY // MB} MB"),
-        ("time to send a body", f"{json_body.BODY_SECONDS:.0f} s"),
-        ("arrays and objects inside each other", f"{strict.MAX_DEPTH} levels"),
-        ("memory to read a body", f"{worker.MEMORY // MB} MB"),
-        (
-            "large bodies read at the same time, and waiting for it",
-            f"{reader.PROCESSES}, {reader.MAX_WAITING // MB} MB",
-        ),
-        ("time to read a body", f"{reader.READ_SECONDS:.0f} s"),
-        (
-            "a body that goes on after its request was answered",
-            f"{protocol.MAX_UNREAD // MB} MB, {protocol.UNREAD_SECONDS:.0f} s",
-        ),
-        (
-            "bytes in a row that belong to nothing (extensions of chunks, trailers, empty lines)",
-            f"{protocol.MAX_FRAMING // 1024} KB",
-        ),
-        ("a client that does not read its answer", f"{protocol.STALL_SECONDS:.0f} s"),
-    ],
-)
-def test_a_limit_is_documented_as_it_is(what: str, limit: str) -> None:
-    assert re.search(rf"^\| {re.escape(what)} \| {re.escape(limit)} \|", PAGE, re.MULTILINE)
+def test_the_page_shows_the_table() -> None:
+    text = PAGE.read_text()
+    if os.environ.get("OSTIARY_GOLDEN") == "rewrite":
+        PAGE.write_text(written_into(text, report(), BEGIN, END))
+    assert PAGE.read_text() == written_into(text, report(), BEGIN, END)
+
+
+def test_the_command_prints_the_table() -> None:
+    done = CliRunner().invoke(app, ["limits"])
+    assert done.exit_code == 0
+    assert done.output == report()
 
 
 def test_what_counts_as_a_large_body_is_documented() -> None:
-    assert f"A body of {reader.LARGE // 1024} KB or more is large" in PAGE
+    assert f"A body of {reader.LARGE // 1024} KB or more is large" in PAGE.read_text()
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.what)
+def test_a_row_names_a_constant_or_a_page(limit: Limit) -> None:
+    assert constants(limit) or "](" in limit.amount
+    assert not re.search(r"(?<![#/\w])\d", re.sub(r"\{[^}]*\}", "", limit.amount)), "a number that is no constant"
+
+
+def used(module: ModuleType, name: str) -> bool:
+    """Code other than the table reads the constant, in its module or where it is imported from."""
+    assert module.__file__ is not None
+    package, _, short = module.__name__.rpartition(".")
+    imports = (f"from {module.__name__} import", f"import {module.__name__}", f"from {package} import {short}")
+    for path, text in SOURCES.items():
+        if path == Path(module.__file__) or any(line in text for line in imports):
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load):
+                    return True
+                if isinstance(node, ast.Attribute) and node.attr == name:
+                    return True
+    return False
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_constant_of_the_table_is_enforced(name: str) -> None:
+    module, _, constant = name.partition(".")
+    assert used(CONSTANTS[module], constant)
+
+
+def made() -> Iterator[str]:
+    """The name of each share that the code makes."""
+    for path, text in SOURCES.items():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Share":
+                keywords = {keyword.arg: keyword.value for keyword in node.keywords}
+                first = node.args[0] if node.args else keywords["name"]
+                assert isinstance(first, ast.Constant), f"a share of {path} has no plain name"
+                yield str(first.value)
+
+
+def test_every_share_is_in_the_table() -> None:
+    names = sorted(made())
+    assert names == sorted(shared.share.name for shared in SHARES)
+    assert len({*names}) == len(names)
+
+
+@pytest.mark.parametrize("share", [shared.share for shared in SHARES], ids=lambda share: share.name)
+@pytest.mark.parametrize("of_caller", [True, False])
+def test_a_refusal_names_the_share_and_says_when_to_come_again(share: Share, of_caller: bool) -> None:
+    answer = error_of(refused(share, of_caller=of_caller), "req_1")
+    assert answer.status == (429 if of_caller else 503)
+    assert share.name in answer.message
+    assert re.search(r"try again in \d+ s$", answer.message)
+    assert answer.headers is not None
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+def refused(share: Share, *, of_caller: bool) -> NoRoom:
+    """The refusal of the share once it is used up, by the caller's own turns or by those of others."""
+
+    async def use_up() -> NoRoom:
+        shares = FairShares(share)
+        holders = range(share.capacity * 2)
+        for index in holders:
+            shares.take_now(share.each, ("other", str(index if not of_caller else 0)))
+        waiting = [
+            asyncio.ensure_future(shares.take(share.each, ("other", str(0 if of_caller else index))))
+            for index in range(share.waiting_each if of_caller else share.waiting)
+        ]
+        await asyncio.sleep(0)
+        try:
+            await shares.take(share.each, ("other", "0" if of_caller else "late"))
+        except NoRoom as fault:
+            return fault
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        raise AssertionError("there is still room")
+
+    return asyncio.run(use_up())

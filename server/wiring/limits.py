@@ -1,0 +1,180 @@
+"""The table of limits that `ostiary limits` prints and `docs/operate/limits.md` shows.
+
+A limit is enforced where its constant stands; a row names that constant, so that the page says what the code does.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from string import Formatter
+from typing import Any, Final, Literal
+
+from server.api.chat import body as chat
+from server.api.conversations import body as conversations
+from server.api.registry import body as entries
+from server.api.registry import routes as registry
+from server.authn import limits as authn
+from server.fairness.shares import Share
+from server.http import edge, json_body, protocol
+from server.json_input import memory_limit, reader, strict, worker
+
+Unit = Literal["turns", "bytes"]
+"""The meaning of a share's units."""
+
+CONSTANTS: Final[dict[str, Any]] = {
+    "authn": authn,
+    "chat": chat,
+    "conversations": conversations,
+    "edge": edge,
+    "entries": entries,
+    "json_body": json_body,
+    "memory_limit": memory_limit,
+    "protocol": protocol,
+    "reader": reader,
+    "registry": registry,
+    "strict": strict,
+    "sys": sys,
+    "worker": worker,
+}
+"""Modules by the names that rows give them."""
+
+_COMES_AGAIN: Final = "503, with `Retry-After`"
+_CLOSED: Final = "the connection is closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A hard limit: `amount` names constants as `{module.NAME:unit}`, of which the unit is `bytes`, `seconds` or none.
+
+    `answer` is what happens to a request that goes beyond it.
+    """
+
+    what: str
+    amount: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A share of a resource."""
+
+    share: Share
+    unit: Unit = "turns"
+
+
+LIMITS: Final[Sequence[Limit]] = (
+    Limit("path", "{edge.MAX_PATH:bytes}, as sent", "400"),
+    Limit(
+        "headers and query together",
+        "{edge.MAX_HEADERS:bytes}, at most {protocol.MAX_HEADER_LINES} headers and {edge.MAX_PARAMETERS} parameters",
+        "400",
+    ),
+    Limit(
+        "time for a request's head, and from connecting to the first one", "{protocol.HEAD_SECONDS:seconds}", _CLOSED
+    ),
+    Limit(
+        "requests sent at once on one connection, ahead of their answers",
+        "{protocol.MAX_PIPELINED}",
+        f"{_CLOSED} after the running answer",
+    ),
+    Limit("JSON body", "{json_body.MAX_BODY:bytes}", "413"),
+    Limit("time to send a body", "{json_body.BODY_SECONDS:seconds}", "408"),
+    Limit(
+        "large bodies that are coming in",
+        "{reader.MAX_COMING:bytes} in one process, one of {memory_limit.SHARES} equal parts for one caller",
+        _COMES_AGAIN,
+    ),
+    Limit("an upload, its form, its pace", "see [files](../api/what-is-kept.md#files)", "400, 408, 413"),
+    Limit(
+        "items of a conversation in one request",
+        "{conversations.MOST_ITEMS}, of {conversations.MOST_BYTES:bytes} together, naming files "
+        "{conversations.MOST_FILES} times, see [records](../api/what-is-kept.md)",
+        "400, 413",
+    ),
+    Limit(
+        "a chat that is to be stored",
+        "{chat.MOST_STORED:bytes}, see [stored chats](../api/what-is-kept.md#stored-chats)",
+        "413",
+    ),
+    Limit(
+        "a body that registers something, and its name",
+        "{registry.MOST_BYTES:bytes}, {entries.LONGEST_ID} bytes, see "
+        "[the registry](../api/what-is-kept.md#the-registry)",
+        "413, 400",
+    ),
+    Limit("arrays and objects inside each other", "{strict.MAX_DEPTH} levels", "400"),
+    Limit("digits of a whole number", "{sys.int_info.default_max_str_digits}", "400"),
+    Limit("memory to read a body", "{worker.MEMORY:bytes}", "413"),
+    Limit(
+        "large bodies read at the same time, and waiting for it",
+        "{reader.PROCESSES}, {reader.MAX_WAITING:bytes}",
+        _COMES_AGAIN,
+    ),
+    Limit("time to read a body", "{reader.READ_SECONDS:seconds}", _COMES_AGAIN),
+    Limit(
+        "a body that goes on after its request was answered",
+        "{protocol.MAX_UNREAD:bytes}, {protocol.UNREAD_SECONDS:seconds}",
+        _CLOSED,
+    ),
+    Limit(
+        "bytes in a row that belong to nothing (extensions of chunks, trailers, empty lines)",
+        "{protocol.MAX_FRAMING:bytes}",
+        "400",
+    ),
+    Limit("a client that does not read its answer", "{protocol.STALL_SECONDS:seconds}", _CLOSED),
+)
+"""Hard limits, in the order of the page."""
+
+SHARES: Final[Sequence[Shared]] = (
+    Shared(authn.KNOWN),
+    Shared(authn.UNKNOWN),
+    Shared(authn.KNOWN_KEYS),
+    Shared(authn.UNKNOWN_KEYS),
+    Shared(authn.CHECKS),
+)
+"""Shares of callers, in the order of the page."""
+
+
+def report() -> str:
+    """Return both tables as Markdown."""
+    return "\n".join(_lines()) + "\n"
+
+
+def constants(limit: Limit) -> list[str]:
+    """Return the names of a row's constants, such as `edge.MAX_PATH`."""
+    return [name for _, name, _, _ in _UNITS.parse(limit.amount) if name]
+
+
+def _lines() -> Iterator[str]:
+    yield "| what | limit | answer |"
+    yield "| --- | --- | --- |"
+    for limit in LIMITS:
+        yield f"| {limit.what} | {_UNITS.vformat(limit.amount, (), CONSTANTS)} | {limit.answer} |"
+    yield ""
+    yield "| share of | in one process | of one caller | waiting | of one caller | for |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for shared in SHARES:
+        share = shared.share
+        units = [_bytes(each) if shared.unit == "bytes" else f"{each}" for each in (share.capacity, share.each)]
+        cells = (*units, share.waiting, share.waiting_each, f"{share.seconds:g} s")
+        yield f"| {share.name} | {' | '.join(map(str, cells))} |"
+
+
+class _Units(Formatter):
+    """Formats constants with their units."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if format_spec == "bytes":
+            return _bytes(value)
+        return f"{value:g} s" if format_spec == "seconds" else f"{value}"
+
+
+_UNITS: Final = _Units()
+
+
+def _bytes(count: int) -> str:
+    """Return a round number of bytes in its largest unit."""
+    units = (("GB", 1024**3), ("MB", 1024**2), ("KB", 1024), ("KB", 1000))
+    return next((f"{count // size} {name}" for name, size in units if not count % size), f"{count} bytes")
