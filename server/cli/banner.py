@@ -22,7 +22,7 @@ from server.config.auth import (
     OAuth2Config,
     ProviderOfIdentity,
 )
-from server.config.decision_log import DecisionLogSetting, RotatedLog
+from server.config.decision_log import DecisionLogSetting, RotatedLog, rotated
 from server.config.home import FILES_FOLDER, RECORDS_FILE, home
 from server.config.server import ServerConfig
 from server.config.storage import LocalBlobs, S3Blobs, StorageConfig
@@ -184,6 +184,9 @@ def _who_vouches(provider: ProviderOfIdentity) -> str:
 
 
 def _log_place(setting: DecisionLogSetting) -> str:
-    if isinstance(setting, RotatedLog):
-        return f"{setting.path}, rotated at {setting.rotate_at} bytes, {setting.keep} kept"
-    return str(setting)
+    if not isinstance(setting, Path | RotatedLog):
+        return setting
+    file = rotated(setting)
+    if file.rotate_at is None:
+        return f"{file.path}, never rotated"
+    return f"{file.path}, rotated at {file.rotate_at} bytes, {file.keep} kept"

@@ -64,6 +64,7 @@ class Dependency:
     If it is `needed`, the server can't serve without it. After a failed use it counts as degraded for `hold` seconds,
     regardless of successes in between. `probe` runs if it was not used for `every` seconds; unless `on_timer`, only for
     a report, or while it is unhealthy. `provider_id` is that of a provider, which not every caller may know of.
+    `strain` says why a dependency that works is degraded, if it is.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Dependency:
         self._every = every
         self._hold = hold
         self.provider_id = provider_id
+        self.strain: Callable[[], str | None] | None = None
         self._failed_at: float | None = None
         self._heard_at: float | None = None
         self.looking: asyncio.Task[None] | None = None
@@ -96,8 +98,11 @@ class Dependency:
         if self._failed_at is not None and now - self._failed_at < self._hold:
             if self.finding.state is not State.DEGRADED:
                 self._find(State.DEGRADED, self.finding.reason)
-        elif self.finding.state is not State.OK:
-            self._find(State.OK, None)
+            return
+        strain = None if self.strain is None else self.strain()
+        state = State.OK if strain is None else State.DEGRADED
+        if (self.finding.state, self.finding.reason) != (state, strain):
+            self._find(state, strain)
 
     def failed(self, reason: str) -> None:
         """Note a failed use; `reason` is one sentence without addresses and secrets."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ class GaugeSample:
     live_revision: str | None
     log_lines_waiting: int
     log_write_failures: int
+    log_free_bytes: int | None = None
 
 
 class Gauges:
@@ -56,6 +58,13 @@ class Gauges:
         self._write_failures = _Growing(
             Counter("ostiary_decision_log_write_failures", "Failed attempts to write the log.", registry=registry)
         )
+        self._free = Gauge(
+            "ostiary_decision_log_free_bytes",
+            "Free space on the disk of the decision log.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self._free.set(math.inf)
         self._revisions = Gauge(
             "ostiary_policy_revision",
             "1 for the policy revision that is wanted, and for the one that answered last.",
@@ -86,6 +95,7 @@ class Gauges:
             return
         self._breaker.set(sample.breaker_open)
         self._waiting.set(sample.log_lines_waiting)
+        self._free.set(math.inf if sample.log_free_bytes is None else sample.log_free_bytes)
         self._openings.reach(sample.breaker_openings)
         self._write_failures.reach(sample.log_write_failures)
         self._show_revision("wanted", sample.wanted_revision)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from server.authn.tally import Tallies
+from server.authz.decision_log.limits import LOW_SPACE
 from server.authz.decision_log.log import DecisionLog, DecisionLogUnusable
 from server.authz.decision_log.sink import Rotation
 from server.authz.observer import Observer
@@ -20,7 +21,7 @@ from server.authz.pdp import PolicyDecisionPoint
 from server.authz.pep import PolicyEnforcementPoint
 from server.authz.readiness import ReadinessProbe
 from server.config import Config
-from server.config.decision_log import DecisionLogSetting, RotatedLog
+from server.config.decision_log import DecisionLogSetting, RotatedLog, rotated
 from server.telemetry.dependencies import Dependencies, Dependency
 from server.telemetry.gauges import GaugeSample
 from server.telemetry.metrics import Metrics
@@ -63,6 +64,7 @@ async def open_enforcement(
         stack.push_async_callback(log.close)
         telemetry.metrics.watch(lambda: sample(pdp, log))
         telemetry.decision_log.probe = partial(_log_fault, log)
+        telemetry.decision_log.strain = partial(_log_strain, log)
         yield PolicyEnforcementPoint(pdp, log), probe
 
 
@@ -84,7 +86,11 @@ def measured(config: Config) -> Telemetry:
 
 
 async def _log_fault(log: DecisionLog) -> str | None:
-    return "it can't be written" if log.is_failing else None
+    return None if log.fault is None else f"it can't be written: {log.fault}"
+
+
+def _log_strain(log: DecisionLog) -> str | None:
+    return f"its disk has less than {LOW_SPACE // 2**20} MiB left" if log.space.is_low else None
 
 
 def _decision_point(transport: OpaTransport, revision: str, telemetry: Telemetry) -> PolicyDecisionPoint:
@@ -104,23 +110,17 @@ def sample(pdp: PolicyDecisionPoint, log: DecisionLog) -> GaugeSample:
         live_revision=pdp.live_revision,
         log_lines_waiting=log.lines_waiting,
         log_write_failures=log.write_failures,
+        log_free_bytes=log.space.free,
     )
 
 
 def _decision_log(setting: DecisionLogSetting) -> DecisionLog:
-    match setting:
-        case RotatedLog(path=path, rotate_at=size, keep=keep):
-            return _decision_file(path, Rotation(size, keep))
-        case Path():
-            return _decision_file(setting)
-        case _:
-            return DecisionLog.to_stdout()
-
-
-def _decision_file(path: Path, rotation: Rotation | None = None) -> DecisionLog:
+    if not isinstance(setting, Path | RotatedLog):
+        return DecisionLog.to_stdout()
+    file = rotated(setting)
     try:
-        return DecisionLog.to_file(path, rotation)
+        return DecisionLog.to_file(file.path, None if file.rotate_at is None else Rotation(file.rotate_at, file.keep))
     except OSError as fault:
         raise DecisionLogUnusable(
-            f"the decision log `{path}` can't be written: {fault.strerror}; choose another `server.decision_log`"
+            f"the decision log `{file.path}` can't be written: {fault.strerror}; choose another `server.decision_log`"
         ) from None

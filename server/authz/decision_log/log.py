@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from server.authz.contract.errors import Failure, PolicyUnavailable
+from server.authz.decision_log.disk_space import DiskSpace
 from server.authz.decision_log.journal import Journal, left_behind
 from server.authz.decision_log.sink import LogFile, Rotation, Sink, Stream
 
@@ -52,11 +53,12 @@ class DecisionLog:
     journal; once it is full, or the sink has failed for `PATIENCE_SECONDS`, no decision is given out: `write` raises
     PolicyUnavailable.
 
-    `write_failures` counts the attempts that the sink refused.
+    `write_failures` counts the attempts that the sink refused; `space` is that on its disk.
     """
 
     def __init__(self, sink: Sink, journal: Journal) -> None:
         self.write_failures = 0
+        self.space = DiskSpace(sink.free_bytes)
         self._sink = sink
         self._journal = journal
         self._loop = asyncio.get_running_loop()
@@ -69,6 +71,7 @@ class DecisionLog:
         self._closing = False
         # Shared with the thread, which gets halves of the journal and the number of lines appended by then.
         self._failing_since: float | None = None
+        self._fault = ""
         self._halves: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
         self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
@@ -106,9 +109,9 @@ class DecisionLog:
         return self._appended - self._written
 
     @property
-    def is_failing(self) -> bool:
-        """True if the sink has refused the last attempt to write."""
-        return self._failing_since is not None
+    def fault(self) -> str | None:
+        """Why the sink has refused the last attempt to write; None if it has not."""
+        return None if self._failing_since is None else self._fault
 
     async def write(self, lines: Iterable[str]) -> None:
         """Put lines of ASCII into the journal; waits while there is no room or the sink fails.
@@ -199,10 +202,12 @@ class DecisionLog:
     def _run(self) -> None:
         sync_at: float | None = None
         while True:
+            self.space.look()
+            wake_at = self.space.due_at if sync_at is None else min(sync_at, self.space.due_at)
             try:
-                half = self._halves.get(timeout=None if sync_at is None else max(0.0, sync_at - time.monotonic()))
+                half = self._halves.get(timeout=max(0.0, wake_at - time.monotonic()))
             except queue.Empty:
-                half = None
+                pass
             else:
                 if half is None or not self._drain(*half):
                     break
@@ -235,6 +240,8 @@ class DecisionLog:
 
     def _note_failure(self, fault: OSError) -> None:
         self.write_failures += 1
+        self._fault = fault.strerror or type(fault).__name__
+        self.space.look()
         if self._failing_since is None:
             self._failing_since = time.monotonic()
             _log.error("the decision log can't be written: %s", fault.strerror)

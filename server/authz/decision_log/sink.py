@@ -36,6 +36,10 @@ class Sink(Protocol):
         """Return when what is written would survive a power failure, where there is such a thing; raises OSError."""
         ...
 
+    def free_bytes(self) -> int | None:
+        """Return the free space of its disk; None where it isn't on one, or where that can't be told."""
+        ...
+
     def close(self) -> None:
         """Release it; idempotent."""
         ...
@@ -60,13 +64,15 @@ class LogFile:
 
     def __init__(self, path: Path, rotation: Rotation | None = None) -> None:
         """Open it; raises OSError, with the path, if that fails or if a file that is to be rotated can't be."""
-        self._path = path if rotation is None else Path(os.path.realpath(path))
+        # The name of a pipe or device, such as `/dev/stdout`, is not resolved: what it leads to may have no path.
+        is_file = path.is_file() or not path.exists()
+        self._path = Path(os.path.realpath(path)) if rotation is not None and is_file else path
         self._rotation = rotation
         self._descriptor: int | None = None
         self._regular = False
         self._largest = 0
         self._open()
-        if rotation is not None and not os.access(self._path.parent, os.W_OK | os.X_OK):
+        if rotation is not None and self._regular and not os.access(self._path.parent, os.W_OK | os.X_OK):
             self.close()
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self._path.parent))
 
@@ -93,6 +99,16 @@ class LogFile:
         """Wait for the disk."""
         if self._descriptor is not None and self._regular:
             os.fsync(self._descriptor)
+
+    def free_bytes(self) -> int | None:
+        """What is free for the server's user on the disk of the file's directory."""
+        if not self._regular:
+            return None
+        try:
+            disk = os.statvfs(self._path.parent)
+        except OSError:
+            return None
+        return disk.f_bavail * disk.f_frsize
 
     def close(self) -> None:
         """Close the file."""
@@ -200,6 +216,9 @@ class Stream:
 
     def sync(self) -> None:
         """Nothing: what becomes of a stream is its reader's affair."""
+
+    def free_bytes(self) -> int | None:
+        """None: a stream has no disk."""
 
     def close(self) -> None:
         """Nothing: it isn't ours."""

@@ -12,9 +12,12 @@ import pytest
 
 from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.decision_log import log as module
+from server.authz.decision_log.disk_space import DiskSpace
 from server.authz.decision_log.journal import Journal
+from server.authz.decision_log.limits import LOW_SPACE, SPACE_SECONDS
 from server.authz.decision_log.log import DecisionLog
-from server.authz.decision_log.sink import Beginning, LogFile, Rotation
+from server.authz.decision_log.sink import Beginning, LogFile, Rotation, Stream
+from server.telemetry.dependencies import Dependency, State
 
 
 class Refusing:
@@ -24,6 +27,9 @@ class Refusing:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def sync(self) -> None: ...
+
+    def free_bytes(self) -> int:
+        return 0
 
     def close(self) -> None: ...
 
@@ -127,8 +133,9 @@ def test_once_a_sink_has_failed_for_long_nobody_waits_for_it_again(monkeypatch: 
     async def scenario() -> None:
         log = DecisionLog(Refusing(), Journal.in_memory())
         await log.write(["{1}"])
-        while not log.is_failing:  # noqa: ASYNC110 - a thread of the log's own tells it
+        while log.fault is None:  # noqa: ASYNC110 - a thread of the log's own tells it
             await asyncio.sleep(0.01)
+        assert log.fault == os.strerror(errno.ENOSPC)
         waits = []
         for _ in range(3):
             began = time.monotonic()
@@ -155,3 +162,70 @@ def test_a_log_that_is_closed_takes_no_line(tmp_path: Path) -> None:
 
     asyncio.run(scenario())
     assert (tmp_path / "log").read_text() == "{1}\n"
+
+
+def test_a_disk_that_gets_full_is_warned_about_once_and_again_only_after_it_had_room(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now, free = 0.0, LOW_SPACE
+    space = DiskSpace(lambda: free, lambda: now)
+    seen = []
+    for left in (LOW_SPACE, LOW_SPACE - 1, 0, LOW_SPACE, 2 * LOW_SPACE, LOW_SPACE - 1):
+        free = left
+        space.look()
+        seen.append((space.free, space.is_low))
+        space.look()
+        now += SPACE_SECONDS
+    assert seen == [
+        (LOW_SPACE, False),
+        (LOW_SPACE - 1, True),
+        (0, True),
+        (LOW_SPACE, True),
+        (2 * LOW_SPACE, False),
+        (LOW_SPACE - 1, True),
+    ]
+    said = [record.message.split(" of the decision log ")[1].split(" MB")[0] for record in caplog.records]
+    assert said == ["has 536", "has room again: 1073", "has 536"]
+
+
+def test_the_free_space_is_that_of_the_files_disk_and_a_stream_has_none(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = DecisionLog.to_file(tmp_path / "log")
+        while log.space.free is None:  # noqa: ASYNC110 - a thread of the log's own tells it
+            await asyncio.sleep(0.01)
+        disk = os.statvfs(tmp_path)
+        assert 0 < log.space.free <= disk.f_blocks * disk.f_frsize
+        await log.close()
+
+    asyncio.run(scenario())
+    assert Stream(1).free_bytes() is None
+
+
+def test_a_low_disk_is_a_detail_of_readiness_and_stops_nothing() -> None:
+    log = Dependency("decision_log", needed=True)
+    reasons: list[str | None] = [None, "its disk has less than 512 MiB left", None]
+    log.strain = lambda: reasons[0]
+    states = []
+    while reasons:
+        log.worked()
+        states.append((log.finding.state, log.finding.reason))
+        reasons.pop(0)
+        if not reasons:
+            break
+    assert states == [(State.OK, None), (State.DEGRADED, "its disk has less than 512 MiB left"), (State.OK, None)]
+
+
+def test_a_pipe_is_no_file_that_could_be_rotated(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    link = tmp_path / "link"
+    link.symlink_to(pipe)
+    file = LogFile(link, Rotation(1, 1))
+    append(file, b"{" + b"x" * 60 + b"}\n")
+    append(file, b"{2}\n")
+    assert os.read(reader, 1000).endswith(b"{2}\n")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["link", "pipe"]
+    assert file.free_bytes() is None
+    file.close()
+    os.close(reader)
