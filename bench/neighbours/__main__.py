@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
 
+from bench import profile
 from bench.neighbours import compare
 from bench.neighbours.compare import Compared, Effort
 from bench.neighbours.place import Place, place
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=usual.seconds, help="in which the greedy caller is there")
     parser.add_argument("--databases", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--profile", action="store_true", help="show where the server's processor time goes")
     parser.add_argument("--report", action="store_true", help="succeed also where a goal is missed")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables between the marks of this page")
     return parser
@@ -69,7 +71,10 @@ def _compared(
         bare = compare.bare(made, scenario, effort)
         for kind in chosen.databases if scenario.kept else [first]:
             for workers in chosen.workers if kind == first else chosen.workers[:1]:
-                one = compare.compare(made, scenario, kind, workers, bare, effort)
+                sampled = made.folder / "samples.json" if chosen.profile else None
+                one = compare.compare(made, scenario, kind, workers, bare, effort, sampled)
+                if sampled is not None and sampled.exists():
+                    sys.stderr.write(profile.report(profile.read(sampled), 100.0))
                 sentences = "; ".join(missed(one)) or f"{one.more:.0f} ms more"
                 sys.stderr.write(f"{perf_counter() - began:4.0f} s  {scenario.name} ({kind}, {workers}): {sentences}\n")
                 yield (kind, workers), one

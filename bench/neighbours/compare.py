@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
@@ -114,16 +117,26 @@ def bare(place: Place, scenario: Scenario, effort: Effort) -> float:
     return median(_run(place, place.bare.port, "none", scenario, {}, number, effort).more for number in range(runs))
 
 
-def compare(place: Place, scenario: Scenario, kind: str, workers: int, bare_ms: float, effort: Effort) -> Compared:
-    """Run a scenario on a new server."""
+def compare(
+    place: Place,
+    scenario: Scenario,
+    kind: str,
+    workers: int,
+    bare_ms: float,
+    effort: Effort,
+    sampled: Path | None = None,
+) -> Compared:
+    """Run a scenario on a new server; `sampled` is the file for its profile."""
     runs: list[Run] = []
     grown = 0
     fault = ""
     try:
-        with place.served(scenario.setting, kind, workers) as served:
+        with place.served(scenario.setting, kind, workers, sampled=sampled) as served:
             server = served.server
             prepared = scenario.prepare(Stage(server.port, place.issuer, served.database, effort.runs))
             conversation = _modest_records(place, server)
+            if sampled is not None:
+                os.kill(server.pid, signal.SIGUSR1)
             before = memory.forget_peak(server)
             for number in range(effort.runs):
                 runs.append(_run(place, server.port, conversation, scenario, prepared, number, effort))

@@ -51,8 +51,11 @@ class Place:
     numbers: Iterator[int] = field(default_factory=count)
 
     @contextmanager
-    def served(self, setting: Setting, kind: str, workers: int) -> Iterator[Served]:
-        """Run `ostiary run` with an empty database of that kind. Raises NotStarted."""
+    def served(self, setting: Setting, kind: str, workers: int, *, sampled: Path | None = None) -> Iterator[Served]:
+        """Run `ostiary run` with an empty database of that kind. Raises NotStarted.
+
+        `sampled` is the file for the samples of `bench.sampler`.
+        """
         # Short, since a Unix socket's path has little room.
         home = self.folder / str(next(self.numbers))
         home.mkdir(mode=0o700)
@@ -74,7 +77,8 @@ class Place:
             )
             config.write_text(dumps(text))
             places = {"XDG_RUNTIME_DIR": str(home), "OSTIARY_HOME": str(home / "home"), "OSTIARY_OPA": str(opa.find())}
-            command = ["server.cli.main", "run", str(config), "--port", "0"]
+            program = ["server.cli.main"] if sampled is None else ["bench.sampler", str(sampled)]
+            command = [*program, "run", str(config), "--port", "0"]
             with on_core(SERVER):
                 server = stack.enter_context(running(command, home / "said", {**os.environ, **places}))
             yield Served(server, database)
