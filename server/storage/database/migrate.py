@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final
 
-from server.storage.database.database import AlreadyThere, Database, DatabaseUnavailable
+from server.storage.database.database import AlreadyThere, Database, DatabaseUnavailable, Overtaken, Step
 
 LONGEST_NAME: Final = 40
 """Characters of a table's name."""
@@ -25,7 +27,22 @@ CREATE TABLE IF NOT EXISTS ostiary_migrations (
     applied_at BIGINT NOT NULL,
     PRIMARY KEY (subject, number)
 );
+CREATE TABLE IF NOT EXISTS ostiary_fillings (
+    subject TEXT NOT NULL,
+    number BIGINT NOT NULL,
+    position TEXT NOT NULL,
+    PRIMARY KEY (subject, number)
+);
 """
+_FILLED: Final = "SELECT position FROM ostiary_fillings WHERE subject = ?1 AND number = ?2"
+_FILL_ON: Final = (
+    "UPDATE ostiary_fillings SET position = ?4 WHERE subject = ?1 AND number = ?2 AND position = ?3 RETURNING position"
+)
+_ALL_FILLED: Final = "DELETE FROM ostiary_fillings WHERE subject = ?1 AND number = ?2"
+_FILLED_AT_ONCE: Final = 500
+"""Records in a transaction, for whose time others can't write to SQLite."""
+
+_log: Final = logging.getLogger("ostiary.storage")
 _APPLIED: Final = "SELECT number, checksum FROM ostiary_migrations WHERE subject = ?1 ORDER BY number"
 
 
@@ -35,11 +52,16 @@ class SchemaMismatch(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One change of a table, as a template for the table's name."""
+    """One change of a table, as a template for the table's name.
+
+    `filling` is a statement that brings records of the time before into what the change has made: those with an id
+    after `?1` and up to `?2`. It may meet a record twice.
+    """
 
     number: int
     name: str
     template: str
+    filling: str | None = None
 
     @property
     def checksum(self) -> str:
@@ -55,11 +77,14 @@ def check_name(table: str) -> None:
 
 def migrations(kind: str) -> list[Migration]:
     """Return all migrations for that kind of database, in their order."""
-    found = []
-    for file in (files("server.storage") / "migrations").iterdir():
+    found, folder = [], files("server.storage") / "migrations"
+    for file in folder.iterdir():
         named = _FILE.fullmatch(file.name)
         if named is not None and named["kind"] == kind:
-            found.append(Migration(int(named["number"]), named["name"], file.read_text("utf-8")))
+            number, name = int(named["number"]), named["name"]
+            filling = folder / f"{named['number']}_{name}.fill.{kind}.sql"
+            later = filling.read_text("utf-8") if filling.is_file() else None
+            found.append(Migration(number, name, file.read_text("utf-8"), later))
     return sorted(found, key=lambda migration: migration.number)
 
 
@@ -87,6 +112,25 @@ async def bring_up_to_date(database: Database, table: str, parent: str | None = 
     for migration in known:
         if migration.number not in applied:
             await _apply(database, migration, table, references)
+        if migration.filling is not None:
+            await _fill(database, migration, table)
+
+
+async def _fill(database: Database, migration: Migration, table: str) -> None:
+    """Bring in the records of the time before, some at a time; goes on where it, or another process, has ended."""
+    filling, key = (migration.filling or "").replace("{table}", table), (table, migration.number)
+    while rows := await database.read(_FILLED, *key):
+        position: str = rows[0][0]
+        ids = f'SELECT id FROM "{table}" WHERE id > ?1 ORDER BY id LIMIT {_FILLED_AT_ONCE}'  # noqa: S608 - a checked name
+        [(last,)] = await database.read(f"SELECT max(id) FROM ({ids}) AS ids", position)  # noqa: S608 - as above
+        if last is None:
+            await database.write(Step(_ALL_FILLED, key))
+            return
+        if not position:
+            _log.info("the table `%s` is brought up to date; one with a million records takes a minute or so", table)
+        with suppress(Overtaken):
+            # The position first, so that other processes wait for this one.
+            await database.write(Step(_FILL_ON, (*key, position, last), Overtaken()), Step(filling, (position, last)))
 
 
 async def _apply(database: Database, migration: Migration, table: str, references: str) -> None:
@@ -95,6 +139,8 @@ async def _apply(database: Database, migration: Migration, table: str, reference
         f"INSERT INTO ostiary_migrations (subject, number, checksum, applied_at) VALUES "  # noqa: S608 - no user's text
         f"('{table}', {migration.number}, '{migration.checksum}', {int(time.time())});"
     )
+    if migration.filling is not None:
+        note += f"INSERT INTO ostiary_fillings (subject, number, position) VALUES ('{table}', {migration.number}, '');"  # noqa: S608 - as above
     try:
         # The migration is noted first: of several processes, only one succeeds in that.
         await database.script(f"{note}\n{statements}")

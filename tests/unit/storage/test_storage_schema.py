@@ -38,12 +38,12 @@ def test_a_fresh_table_holds_records_and_a_second_start_keeps_them(make: Make) -
     async def first(database: Database) -> None:
         await bring_up_to_date(database, "things")
         await add(database, "things", "a")
-        assert await database.read(LEDGER) == [("things", 1)]
+        assert await database.read(LEDGER) == [("things", 1), ("things", 2)]
 
     async def second(database: Database) -> None:
         await bring_up_to_date(database, "things")
         assert await RecordTable(database, "things").find("a") is not None
-        assert await database.read(LEDGER) == [("things", 1)]
+        assert await database.read(LEDGER) == [("things", 1), ("things", 2)]
 
     with_database(make, first)
     with_database(make, second)
@@ -99,11 +99,13 @@ def test_the_next_migration_is_applied_to_what_is_there(make: Make, monkeypatch:
         await bring_up_to_date(database, "things")
         await add(database, "things", "a")
         known = migrations(database.kind)
-        monkeypatch.setattr(migrate, "migrations", lambda kind: [*known, Migration(2, "colour", SECOND)])
+        monkeypatch.setattr(migrate, "migrations", lambda kind: [*known, Migration(3, "colour", SECOND)])
         await bring_up_to_date(database, "things")
         await bring_up_to_date(database, "others")
         assert await database.read("SELECT id, colour FROM things") == [("a", "red")]
-        assert await database.read(LEDGER) == [("others", 1), ("others", 2), ("things", 1), ("things", 2)]
+        assert await database.read(LEDGER) == [
+            (table, number) for table in ("others", "things") for number in (1, 2, 3)
+        ]
 
     with_database(make, work)
 
@@ -113,14 +115,14 @@ def test_a_migration_that_fails_leaves_nothing_of_itself(make: Make, monkeypatch
         await bring_up_to_date(database, "things")
         known = migrations(database.kind)
         with monkeypatch.context() as broken:
-            bad = Migration(2, "colour", SECOND + "\nSELECT * FROM nothing_of_that_name;")
+            bad = Migration(3, "colour", SECOND + "\nSELECT * FROM nothing_of_that_name;")
             broken.setattr(migrate, "migrations", lambda kind: [*known, bad])
             for _ in range(2):
                 with pytest.raises(DatabaseUnavailable):
                     await bring_up_to_date(database, "things")
-        assert await database.read(LEDGER) == [("things", 1)]
+        assert await database.read(LEDGER) == [("things", 1), ("things", 2)]
         await add(database, "things", "the database can be written all the same")
-        monkeypatch.setattr(migrate, "migrations", lambda kind: [*known, Migration(2, "colour", SECOND)])
+        monkeypatch.setattr(migrate, "migrations", lambda kind: [*known, Migration(3, "colour", SECOND)])
         await bring_up_to_date(database, "things")
         assert await database.read("SELECT colour FROM things") == [("red",)]
 
@@ -131,7 +133,7 @@ def test_a_table_of_a_newer_version_is_left_alone(make: Make, monkeypatch: pytes
     async def work(database: Database) -> None:
         known = migrations(database.kind)
         with monkeypatch.context() as newer:
-            newer.setattr(migrate, "migrations", lambda kind: [*known, Migration(2, "colour", SECOND)])
+            newer.setattr(migrate, "migrations", lambda kind: [*known, Migration(3, "colour", SECOND)])
             await bring_up_to_date(database, "things")
         with pytest.raises(SchemaMismatch, match="`things` was made by a newer version; use that, or another"):
             await bring_up_to_date(database, "things")
@@ -181,7 +183,7 @@ def _start_together(kind: str, where: str) -> None:
     assert [process.exitcode for process in processes] == [0] * count
 
     async def work(database: Database) -> None:
-        assert await database.read(LEDGER) == [("parts", 1), ("wholes", 1)]
+        assert await database.read(LEDGER) == [("parts", 1), ("parts", 2), ("wholes", 1), ("wholes", 2)]
 
     with_database(lambda: _database(kind, where), work)
 
