@@ -26,8 +26,9 @@ from server.quota.admission import TooManyAtOnce
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import QuotaExceeded
 from server.storage.blobs.store import BlobMissing, BlobsFull, BlobsUnavailable
-from server.storage.database.database import AlreadyThere, DatabaseUnavailable, InDoubt, ParentGone
+from server.storage.database.database import AlreadyThere, DatabaseUnavailable, InDoubt, Overlong, ParentGone
 from server.storage.records.guarded import Contended, NotFound
+from server.storage.records.list_steps import ListTooLong
 
 _log: Final = logging.getLogger("ostiary.api")
 
@@ -153,6 +154,9 @@ _ANSWERS: Final[Mapping[type, Callable[[Any, str], ApiError]]] = {
         _SOON | _NO_RETRY,
         logging.WARNING,
     ),
+    Overlong: _Row(HTTPStatus.SERVICE_UNAVAILABLE, "list_too_slow", None, _SOON, logging.WARNING),
+    # The same list would pass over the same records.
+    ListTooLong: _Row(HTTPStatus.TOO_MANY_REQUESTS, "list_too_long", None, _NO_RETRY, logging.INFO),
     BlobsUnavailable: _Row(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "storage_unavailable",

@@ -56,6 +56,11 @@ class ObservedDatabase:
         with self._dependency.used(DatabaseUnavailable):
             return await self._database.read(statement, *values)
 
+    async def scan(self, statement: str, *values: Value) -> list[Row]:
+        """The rows of a statement of a list."""
+        with self._dependency.used(DatabaseUnavailable):
+            return await self._database.scan(statement, *values)
+
     async def write(self, *steps: Step) -> None:
         """Take these steps in one transaction."""
         with self._dependency.used(DatabaseUnavailable):

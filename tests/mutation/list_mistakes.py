@@ -68,8 +68,8 @@ LIST_MISTAKES = (
     Mistake(
         "an index hides rows",
         SQL,
-        "    if None in facts:\n        return ()\n",
-        "    facts = [fact for fact in facts if fact]\n",
+        "    return () if None in facts else tuple(fact for fact",
+        "    return tuple(fact for fact",
     ),
     Mistake(
         "the server believes another owner",

@@ -19,6 +19,13 @@ class InDoubt(DatabaseUnavailable):
     """Raised if the connection was lost at the commit, so that the change may or may not have been made."""
 
 
+class Overlong(Exception):
+    """Raised if the statement of a list has run for as long as one may."""
+
+    def __init__(self) -> None:
+        super().__init__("the database takes too long for this list; ask for fewer with `limit`, or try again later")
+
+
 class AlreadyThere(Exception):
     """Raised if a record with that id exists, under any owner; nothing was changed."""
 
@@ -68,13 +75,24 @@ class Database(Protocol):
         ...
 
     async def read(self, statement: str, *values: Value) -> list[Row]:
-        """Return the rows of a statement that changes nothing; it reads every committed transaction."""
+        """Return the rows of a short statement that changes nothing; it reads every committed transaction.
+
+        Raises NoRoom, and DatabaseUnavailable.
+        """
+        ...
+
+    async def scan(self, statement: str, *values: Value) -> list[Row]:
+        """Return the rows of a statement of a list, which may look at many rows.
+
+        It has connections of its own, so that no `read` waits for it, and callers take turns. It ends if its task is
+        cancelled. Raises NoRoom, Overlong after a limit of time, and DatabaseUnavailable.
+        """
         ...
 
     async def write(self, *steps: Step) -> None:
         """Run all steps, in this order and in one transaction, or none of them.
 
-        Raises the exceptions of the steps, AlreadyThere, ParentGone, DatabaseUnavailable, and InDoubt.
+        Raises the exceptions of the steps, AlreadyThere, ParentGone, NoRoom, DatabaseUnavailable, and InDoubt.
         """
         ...
 

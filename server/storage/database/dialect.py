@@ -12,6 +12,8 @@ class Dialect:
 
     `parameter` takes a number, `same` two expressions that may be NULL, `holds` two that may not, `elements` a
     parameter that holds a JSON list, `shared` the parameters of an attribute's name and of a JSON list of values.
+    `abridged` takes a text, `value` for one of a JSON list, and is the form in which the index of owner attributes has
+    it; `values` takes a parameter that holds a JSON list and yields those forms as `held`.
     """
 
     parameter: str
@@ -19,7 +21,16 @@ class Dialect:
     holds: str
     elements: str
     shared: str
+    abridged: str
+    values: str
 
+
+_SQLITE_ABRIDGED: Final = (
+    "CASE WHEN length({0}) <= 128 THEN {0} ELSE substr({0}, 1, 96) || '~' || length({0}) || '~' || substr({0}, -24) END"
+)
+_POSTGRESQL_ABRIDGED: Final = (
+    "CASE WHEN length({0}) <= 128 THEN {0} ELSE left({0}, 96) || '~' || length({0}) || '~' || right({0}, 24) END"
+)
 
 SQLITE: Final = Dialect(
     parameter="?{}",
@@ -31,6 +42,8 @@ SQLITE: Final = Dialect(
         " json_each(CASE held.type WHEN 'array' THEN held.value ELSE '[]' END) AS owned"
         " WHERE held.key = {} AND owned.value IN (SELECT value FROM json_each({})))"
     ),
+    abridged=_SQLITE_ABRIDGED,
+    values=f"SELECT {_SQLITE_ABRIDGED.format('value')} AS held FROM json_each({{}})",  # noqa: S608 - no user's text
 )
 
 
@@ -43,5 +56,10 @@ POSTGRESQL: Final = Dialect(
         "EXISTS (SELECT 1 FROM jsonb_each(CAST(access_attributes AS jsonb)) AS held,"
         " jsonb_array_elements_text(CASE jsonb_typeof(held.value) WHEN 'array' THEN held.value ELSE '[]' END) AS owned"
         " WHERE held.key = {} AND owned.value IN (SELECT jsonb_array_elements_text(CAST({} AS jsonb))))"
+    ),
+    abridged=_POSTGRESQL_ABRIDGED,
+    values=(
+        f"SELECT {_POSTGRESQL_ABRIDGED.format('value')} AS held"  # noqa: S608 - no user's text
+        " FROM jsonb_array_elements_text(CAST({} AS jsonb)) AS given(value)"
     ),
 )

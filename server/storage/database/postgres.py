@@ -10,10 +10,20 @@ from typing import Any, Final
 
 import asyncpg
 
-from server.storage.database.database import AlreadyThere, DatabaseUnavailable, InDoubt, ParentGone, Row, Step, Value
+from server.fairness.shares import FairShares
+from server.storage.database.database import (
+    AlreadyThere,
+    DatabaseUnavailable,
+    InDoubt,
+    Overlong,
+    ParentGone,
+    Row,
+    Step,
+    Value,
+)
 from server.storage.database.dialect import POSTGRESQL, Dialect
+from server.storage.database.limits import LIST_SECONDS, POSTGRES_CALLS, POSTGRES_LISTS
 
-_CONNECTIONS: Final = 16
 _SECONDS: Final = 10.0
 _SCRIPTS: Final = "SELECT pg_advisory_xact_lock(7289140255512)"
 """Servers that start together change the schema one after the other."""
@@ -53,36 +63,45 @@ class PostgresDatabase:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._calls = FairShares(POSTGRES_CALLS)
+        self._lists = FairShares(POSTGRES_LISTS)
+        self._pools: dict[FairShares, asyncpg.Pool[asyncpg.Record]] = {}
 
     async def start(self) -> None:
         """Connect; raises DatabaseUnavailable."""
         with _reported():
-            # A pool with a minimum reconnects on its own, and logs the address where it can't.
-            self._pool = await asyncpg.create_pool(
-                self._url,
-                min_size=0,
-                max_size=_CONNECTIONS,
-                timeout=_SECONDS,
-                command_timeout=_SECONDS,
-                init=_set_up,
-                reset=_as_it_is,
-            )
+            for shares, set_up in ((self._calls, _set_up), (self._lists, _set_up_for_lists)):
+                # A pool with a minimum reconnects on its own, and logs the address where it can't.
+                self._pools[shares] = await asyncpg.create_pool(
+                    self._url,
+                    min_size=0,
+                    max_size=shares.share.capacity,
+                    timeout=_SECONDS,
+                    command_timeout=_SECONDS,
+                    init=set_up,
+                    reset=_as_it_is,
+                )
         await self.read("SELECT 1")
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._pool is not None:
-            await self._pool.close()
+        pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            await pool.close()
 
     async def read(self, statement: str, *values: Value) -> list[Row]:
-        """Return the rows of a statement that changes nothing; raise DatabaseUnavailable."""
-        async with self._connected() as connection:
+        """Return the rows of a short statement that changes nothing; raise NoRoom and DatabaseUnavailable."""
+        async with self._connected(self._calls) as connection:
             return await connection.run(statement, *values)
+
+    async def scan(self, statement: str, *values: Value) -> list[Row]:
+        """Return the rows of a statement of a list, on a connection for lists."""
+        async with self._connected(self._lists) as connection:
+            return await connection.list(statement, *values)
 
     async def write(self, *steps: Step) -> None:
         """Run a transaction on a connection of its own."""
-        async with self._connected() as connection:
+        async with self._connected(self._calls) as connection:
             if len(steps) == 1:
                 # A single statement is atomic, in one round trip in place of three.
                 await connection.take(steps[0], alone=True)
@@ -93,24 +112,23 @@ class PostgresDatabase:
 
     async def script(self, statements: str) -> None:
         """Several statements without parameters, in a transaction of their own; raises DatabaseUnavailable."""
-        async with self._connected() as connection, connection.transaction():
+        async with self._connected(self._calls) as connection, connection.transaction():
             await connection.script(f"{_SCRIPTS};\n{statements}")
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[_Connection]:
-        with _reported():
-            connection = await self._opened.acquire(timeout=_SECONDS)
-        try:
-            yield _Connection(connection)
-        finally:
-            with suppress(*_LOST):
-                await self._opened.release(connection, timeout=_SECONDS)
-
-    @property
-    def _opened(self) -> asyncpg.Pool[asyncpg.Record]:
-        if self._pool is None:
+    async def _connected(self, shares: FairShares) -> AsyncIterator[_Connection]:
+        """Hold a connection of that kind, when it is the caller's turn."""
+        pool = self._pools.get(shares)
+        if pool is None:
             raise RuntimeError("a database is used before it is started")
-        return self._pool
+        async with shares.turn():
+            with _reported():
+                connection = await pool.acquire(timeout=_SECONDS)
+            try:
+                yield _Connection(connection)
+            finally:
+                with suppress(*_LOST):
+                    await pool.release(connection, timeout=_SECONDS)
 
 
 class _Connection:
@@ -140,6 +158,14 @@ class _Connection:
         with self._working(final=final):
             return [tuple(row) for row in await self._connection.fetch(spelled(statement), *values)]
 
+    async def list(self, statement: str, *values: Value) -> list[Row]:
+        with self._working():
+            try:
+                rows = await self._connection.fetch(spelled(statement), *values)
+            except asyncpg.QueryCanceledError:
+                raise Overlong from None
+        return [tuple(row) for row in rows]
+
     async def script(self, statements: str) -> None:
         with self._working():
             await self._connection.execute(statements)
@@ -157,6 +183,10 @@ class _Connection:
 
 async def _set_up(connection: Any) -> None:
     await connection.execute(_PLANNING)
+
+
+async def _set_up_for_lists(connection: Any) -> None:
+    await connection.execute(f"{_PLANNING}SET statement_timeout = {round(1000 * LIST_SECONDS)};")
 
 
 async def _as_it_is(_connection: Any) -> None:

@@ -12,8 +12,18 @@ from typing import Final
 
 import aiosqlite
 
-from server.storage.database.database import AlreadyThere, DatabaseUnavailable, ParentGone, Row, Step, Value
+from server.fairness.shares import FairShares
+from server.storage.database.database import (
+    AlreadyThere,
+    DatabaseUnavailable,
+    Overlong,
+    ParentGone,
+    Row,
+    Step,
+    Value,
+)
 from server.storage.database.dialect import SQLITE, Dialect
+from server.storage.database.limits import LIST_SECONDS, SQLITE_LISTS, SQLITE_READS, SQLITE_WRITES
 from server.storage.database.sqlite_batches import ReadJob, SqliteBatches, WriteJob
 
 _BUSY_SECONDS: Final = 5.0
@@ -38,6 +48,11 @@ class SqliteDatabase:
         self._path = path
         self._writing = SqliteBatches(WriteJob, path, _BUSY_SECONDS)
         self._reading = SqliteBatches(ReadJob, path, _BUSY_SECONDS)
+        # One by one, so that a list that is cancelled or takes too long can be interrupted.
+        self._listing = SqliteBatches(ReadJob, path, _BUSY_SECONDS, most=1)
+        self._reads = FairShares(SQLITE_READS)
+        self._lists = FairShares(SQLITE_LISTS)
+        self._writes = FairShares(SQLITE_WRITES)
         self._writer: aiosqlite.Connection | None = None
 
     async def start(self) -> None:
@@ -53,27 +68,39 @@ class SqliteDatabase:
     async def close(self) -> None:
         """Close the file."""
         self._writer = None
+        await self._listing.close()
         await self._reading.close()
         await self._writing.close()
 
     async def read(self, statement: str, *values: Value) -> list[Row]:
-        """Return the rows of a statement that changes nothing; raise DatabaseUnavailable."""
-        try:
-            return await self._reading.do(Step(statement, values))
-        except (sqlite3.Error, OSError) as error:
-            raise self._told(error) from None
+        """Return the rows of a short statement that changes nothing; raise NoRoom and DatabaseUnavailable."""
+        async with self._reads.turn():
+            return await self._done(self._reading, Step(statement, values))
+
+    async def scan(self, statement: str, *values: Value) -> list[Row]:
+        """Return the rows of a statement of a list, on a connection for lists."""
+        async with self._lists.turn():
+            try:
+                async with asyncio.timeout(LIST_SECONDS):
+                    return await self._done(self._listing, Step(statement, values))
+            except TimeoutError:
+                raise Overlong from None
 
     async def write(self, *steps: Step) -> None:
         """Run the steps in a savepoint, in a transaction that concurrent writes may share."""
-        try:
-            await self._writing.do(*steps)
-        except (sqlite3.Error, OSError) as error:
-            raise self._told(error) from None
+        async with self._writes.turn(len(steps)):
+            await self._done(self._writing, *steps)
 
     async def script(self, statements: str) -> None:
         """Several statements without parameters, in a transaction of their own; raises DatabaseUnavailable."""
         try:
             await self._opened.executescript(f"BEGIN IMMEDIATE;\n{statements}\nCOMMIT;")
+        except (sqlite3.Error, OSError) as error:
+            raise self._told(error) from None
+
+    async def _done(self, batches: SqliteBatches, *steps: Step) -> list[Row]:
+        try:
+            return await batches.do(*steps)
         except (sqlite3.Error, OSError) as error:
             raise self._told(error) from None
 
@@ -84,8 +111,8 @@ class SqliteDatabase:
         self._writer = await _set_up(await self._writing.connect())
         # Only a power failure may lose the last second; a killed process loses nothing.
         await self._writer.execute_fetchall("PRAGMA synchronous = NORMAL")
-        for _ in range(_READERS):
-            reader = await _set_up(await self._reading.connect())
+        for batches in (self._reading,) * _READERS + (self._listing,) * SQLITE_LISTS.capacity:
+            reader = await _set_up(await batches.connect())
             await reader.execute_fetchall("PRAGMA query_only = ON")
 
     def _check_access(self) -> None:

@@ -133,11 +133,16 @@ class WriteJob(ReadJob):
 
 
 class SqliteBatches:
-    """Work for connections of one kind to the file at `path`, in the order of its arrival."""
+    """Work for connections of one kind to the file at `path`, in the order of its arrival.
 
-    def __init__(self, kind: type[ReadJob], path: Path, busy_seconds: float) -> None:
+    At most `most` pieces are in a batch. One that is alone in its batch is interrupted when its caller is cancelled.
+    """
+
+    def __init__(self, kind: type[ReadJob], path: Path, busy_seconds: float, most: int = _MOST_TOGETHER) -> None:
         self._connecting = partial(aiosqlite.connect, path, isolation_level=None, timeout=busy_seconds)
         self._kind = kind
+        self._most = most
+        self._alone: dict[_Work, aiosqlite.Connection] = {}
         self._free: list[tuple[aiosqlite.Connection, list[_Work]]] = []
         self._waiting: list[_Work] = []
         self._starting = False
@@ -163,10 +168,19 @@ class SqliteBatches:
             raise RuntimeError("a database is used before it is started")
         work = _Work(steps, asyncio.get_running_loop().create_future())
         self._waiting.append(work)
-        if self._free and not self._starting:
+        self._start()
+        try:
+            return await work.done
+        except asyncio.CancelledError:
+            if work in self._alone:
+                await self._alone[work].interrupt()
+            raise
+
+    def _start(self) -> None:
+        """Give waiting work to a connection that is free, if there is one."""
+        if self._waiting and self._free and not self._starting:
             self._starting = True
             self._under_way.start("database batch", self._do_waiting(*self._free.pop()))
-        return await work.done
 
     async def _do_waiting(self, connection: aiosqlite.Connection, batch: list[_Work]) -> None:
         try:
@@ -174,10 +188,11 @@ class SqliteBatches:
                 await asyncio.sleep(0)
             self._starting = False
             while self._waiting:
-                taken, self._waiting = self._waiting[:_MOST_TOGETHER], self._waiting[_MOST_TOGETHER:]
+                taken, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                self._start()
                 # The work of cancelled callers is dropped.
                 batch[:] = [work for work in taken if not work.done.done()]
-                await connection.commit()
+                await self._run(connection, batch)
                 for work in batch:
                     work.settle()
                 batch.clear()
@@ -185,3 +200,15 @@ class SqliteBatches:
             for work in batch:
                 work.done.cancel()
             self._free.append((connection, batch))
+
+    async def _run(self, connection: aiosqlite.Connection, batch: list[_Work]) -> None:
+        """Run the batch on the connection's thread."""
+        alone = batch[0] if self._most == 1 and batch else None
+        if alone is None:
+            await connection.commit()
+            return
+        self._alone[alone] = connection
+        try:
+            await connection.commit()
+        finally:
+            del self._alone[alone]

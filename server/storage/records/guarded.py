@@ -12,6 +12,7 @@ from server.authz.pep import Listing
 from server.authz.permit import AccessDenied, Permit
 from server.authz.request_authorization import Gate
 from server.storage.database.database import Overtaken, Step
+from server.storage.records.list_steps import ListSteps
 from server.storage.records.names import RecordNames
 from server.storage.records.record import Draft, Page, Record
 from server.storage.records.sql_filter import RowVerdict, compile_filter
@@ -156,7 +157,7 @@ class GuardedStore:
         return record
 
     async def page(self, gate: Gate, page: Page) -> RecordPage:
-        """Return a full page of the records that the caller may read."""
+        """Return a full page of the records that the caller may read; raise ListTooLong, and NoRoom."""
         async with gate.listing(Action.READ, self._kind, self._types) as listing:
             return await self._page(listing, page)
 
@@ -166,18 +167,19 @@ class GuardedStore:
         found: list[Record] = []
         # Long pages are read in steps, so that other requests are served between them.
         wanted = replace(page, limit=min(page.limit + 1, _MOST_AT_ONCE))
+        steps = ListSteps(permitted, wanted)
         while True:
-            rows = await self._records.page(permitted, wanted)
-            kept = await self._kept(listing, rows)
+            window = await self._records.page(permitted, wanted, steps.window)
+            kept = await self._kept(listing, window.rows)
             found = [*kept, *found] if page.is_backwards else [*found, *kept]
-            if len(found) > page.limit or len(rows) < wanted.limit:
+            if len(found) > page.limit or window.end is None:
                 break
-            # Some rows were not permitted: continue after the last one, in larger steps.
+            steps.go_on(window)
             more = min(2 * wanted.limit, _MOST_AT_ONCE)
             if page.is_backwards:
-                wanted = replace(wanted, limit=more, before=rows[0][0])
+                wanted = replace(wanted, limit=more, before=window.end)
             else:
-                wanted = replace(wanted, limit=more, after=rows[-1][0])
+                wanted = replace(wanted, limit=more, after=window.end)
         records = found[-page.limit :] if page.is_backwards else found[: page.limit]
         return RecordPage(tuple(records), len(found) > page.limit)
 

@@ -1,8 +1,9 @@
 """SQL for lists: the newest or oldest permitted records of one table, in the order of an index.
 
-The cost of a list must depend on its page only, however many records of others there are. For "mine or unowned, newest
-first" a database would sort all of mine, or walk through everyone's. So each alternative of a filter is a subquery with
-its own order and limit, and the page is taken from their results.
+A statement looks at a window: the next records in the list's order that may be permitted, at most as many as its limit
+says. Indexes that have that order yield their positions, one for each alternative of a filter, so that neither the
+number of records of others nor that of the caller's own counts; then each record of the window is judged. A list that
+finds too few in a window goes on behind it, in another statement.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from server.storage.database.database import Value
-from server.storage.records.sql_filter import SqlFilter
+from server.storage.database.dialect import POSTGRESQL, SQLITE, Dialect
+from server.storage.records.sql_filter import RowVerdict, Shared, SqlFilter
 
 if TYPE_CHECKING:
     from server.storage.records.record import Page
@@ -20,68 +22,130 @@ _AGE: Final = "ordering + 0"
 """The expression in the index of all records by age. A statement that orders by `ordering` itself can't use that index
 to walk through all records in search of one owner's."""
 
+_DIALECTS: Final = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
 _BY_PARENT: Final = {
     # Where most records have one parent, SQLite expects the same of every other parent.
     "sqlite": ' INDEXED BY "{}_by_parent"',
     "postgresql": "",
 }
 _AMONG: Final = {
-    "sqlite": "id IN ({})",
+    "sqlite": "id IN (SELECT id FROM picked)",
     # An array, which PostgreSQL expects to be small, so that it fetches each row by its id.
-    "postgresql": "id = ANY (ARRAY({}))",
+    "postgresql": "id = ANY (ARRAY(SELECT id FROM picked))",
 }
 _LABELLED: Final = {
     "sqlite": "EXISTS (SELECT 1 FROM json_each(labels) AS label WHERE label.key = {} AND label.value = {})",
     "postgresql": "(CAST(labels AS jsonb) ->> CAST({} AS text)) = CAST({} AS text)",
 }
+_FARTHEST: Final = {"DESC": "-9223372036854775808", "ASC": "9223372036854775807"}
 
 
-def statement_of(kind: str, table: str, columns: str, permitted: SqlFilter, page: Page) -> tuple[str, list[Value]]:
-    """Return the statement for that kind of database, and the values to bind; its last column is the filter's verdict.
+def statement_of(
+    kind: str, table: str, columns: str, permitted: SqlFilter, page: Page, window: int
+) -> tuple[str, list[Value]]:
+    """Return the statement for that kind of database, and the values to bind.
 
-    `table` and `columns` become part of it unquoted.
+    It returns up to `page.limit` records of the next `window` ones: `columns`, the body, the filter's verdict and the
+    number of records in the window. The window's last record is always returned if the limit allows; with an empty body
+    and the verdict `deny` if it is not permitted. `table` and `columns` become part of the statement unquoted.
     """
-    values: list[Value] = [*permitted.parameters]
-    candidates = permitted.candidates if page.parent is None else ()
-    age = "ordering" if page.parent is not None or candidates else _AGE
-    where = _narrowed(kind, page, age, values)
-    # Written so that no index fits it: the index of the parent, or of a candidate, must be used.
-    where.append(f"({permitted.condition}) IS TRUE")
-    direction = "DESC" if page.newest_first is not page.is_backwards else "ASC"
-    end = f"ORDER BY {age} {direction}, id {direction} LIMIT {_bound(page.limit, values)}"
-    select = f'SELECT {columns}, {permitted.verdict} FROM "{table}"'  # noqa: S608 - a checked name
-    if page.parent is not None:
-        select += _BY_PARENT[kind].format(table)
-    if len(candidates) < 2:
-        return f"{select} WHERE {_all(*candidates, *where)} {end}", values
-    parts = [f"{_all(candidate, *where)} {end}" for candidate in candidates]
-    ids = " UNION ALL ".join(
-        f'SELECT id FROM (SELECT id FROM "{table}" WHERE {part}) AS part{number}'  # noqa: S608 - as above
-        for number, part in enumerate(parts)
+    found = _Statement(kind, table, permitted, page, window)
+    select = (
+        f"WITH picked(place, id) AS MATERIALIZED ({found.picked()}) "  # noqa: S608 - a checked name
+        f"SELECT {columns}, CASE WHEN outcome = '{RowVerdict.DENY}' THEN '' ELSE body END, outcome, "
+        f"(SELECT count(*) FROM picked) FROM (SELECT {columns}, body, {found.outcome()} AS outcome "
+        f'FROM "{table}" WHERE {_AMONG[kind]}) AS seen '
+        f"WHERE outcome <> '{RowVerdict.DENY}' OR id = ({found.last()}) "
+        f"ORDER BY ordering {found.direction}, id {found.direction} LIMIT {found.bound(page.limit)}"
     )
-    return f"{select} WHERE {_AMONG[kind].format(ids)} {end}", values
+    return select, found.values
 
 
-def _narrowed(kind: str, page: Page, age: str, values: list[Value]) -> list[str]:
-    """Return the conditions on a record other than its permission; values to bind are added to `values`."""
-    # Also written so that no index fits it.
-    where = [f"COALESCE(expires_at > {_bound(int(time.time()), values)}, TRUE)"]
-    if page.parent is not None:
-        where.append(f"parent = {_bound(page.parent, values)}")
-    if page.facet is not None:
-        where.append(f"facet = {_bound(page.facet, values)}")
-    where += [_LABELLED[kind].format(_bound(name, values), _bound(value, values)) for name, value in page.matching]
-    for cursor, sign in ((page.after, "<>"[not page.newest_first]), (page.before, "<>"[page.newest_first])):
-        if cursor is not None:
+class _Statement:
+    """The parts of one statement; each adds the values that it refers to."""
+
+    def __init__(self, kind: str, table: str, permitted: SqlFilter, page: Page, window: int) -> None:
+        self.values: list[Value] = [*permitted.parameters]
+        self.direction = "DESC" if page.newest_first is not page.is_backwards else "ASC"
+        self._kind = kind
+        self._dialect: Dialect = _DIALECTS[kind]
+        self._table = table
+        self._permitted = permitted
+        self._page = page
+        if page.parent is not None:
+            # PostgreSQL refuses a parameter that nothing refers to.
+            del self.values[permitted.judging :]
+        self._between = [
+            (sign, self.bound(cursor.ordering), self.bound(cursor.id))
+            for cursor, sign in ((page.after, "<>"[not page.newest_first]), (page.before, "<>"[page.newest_first]))
+            if cursor is not None
+        ]
+        self._window = self.bound(window)
+
+    def bound(self, value: Value) -> str:
+        """Return the placeholder of a value."""
+        self.values.append(value)
+        return f"?{len(self.values)}"
+
+    def picked(self) -> str:
+        """Return the statement for the positions of the window."""
+        permitted, page = self._permitted, self._page
+        if page.parent is not None:
+            return self._positions("ordering", f"parent = {self.bound(page.parent)}", _BY_PARENT[self._kind])
+        parts = [self._positions("ordering", candidate) for candidate in permitted.candidates]
+        parts += [self._shared(share) for share in permitted.shares]
+        if len(parts) < 2:
+            return parts[0] if parts else self._positions(_AGE)
+        every = " UNION ".join(f"SELECT place, id FROM ({part}) AS part{n}" for n, part in enumerate(parts))  # noqa: S608 - a checked name
+        return f"SELECT place, id FROM ({every}) AS every {self._ordered('place', 'id')}"  # noqa: S608 - as above
+
+    def outcome(self) -> str:
+        """Return the expression for the verdict on a record, `deny` where it is not of the requested ones."""
+        page, bound = self._page, self.bound
+        where = [f"COALESCE(expires_at > {bound(int(time.time()))}, TRUE)"]
+        if page.facet is not None:
+            where.append(f"facet = {bound(page.facet)}")
+        where += [_LABELLED[self._kind].format(bound(name), bound(value)) for name, value in page.matching]
+        return f"CASE WHEN {_all(*where)} THEN {self._permitted.verdict} ELSE '{RowVerdict.DENY}' END"
+
+    def last(self) -> str:
+        """Return the statement for the id of the window's last record."""
+        back = "ASC" if self.direction == "DESC" else "DESC"
+        return f"SELECT id FROM picked ORDER BY place {back}, id {back} LIMIT 1"  # noqa: S608 - no user's text
+
+    def _positions(self, age: str, condition: str = "TRUE", index: str = "") -> str:
+        where = _all(condition, *self._after(age, "id"))
+        source = f'"{self._table}"{index.format(self._table)}'
+        return f"SELECT {age} AS place, id FROM {source} WHERE {where} {self._ordered(age, 'id')}"  # noqa: S608 - a checked name
+
+    def _shared(self, share: Shared) -> str:
+        """Return the positions of records whose owners held one of the values: of each value the next ones."""
+        shares, name = f'"{self._table}$shares"', self._dialect.abridged.format(share.attribute)
+        # With the value of every record whose owner held too many.
+        held = f"{self._dialect.values.format(share.values)} UNION SELECT ''"
+        where = _all(f"attribute = {name} AND value = held", *self._after("ordering", "record"))
+        ordered = self._ordered("ordering", "record")
+        if self._kind == "postgresql":
+            each = f"SELECT ordering, record FROM {shares} WHERE {where} {ordered}"  # noqa: S608 - as above
+            source = f"({held}) AS given CROSS JOIN LATERAL ({each}) AS one"
+        else:
+            # SQLite has no LATERAL: the last one that is needed limits a range of the index.
+            end = f"SELECT ordering FROM {shares} AS ends WHERE {where} {ordered.removesuffix(self._window)}1"  # noqa: S608 - as above
+            reach = f"COALESCE(({end} OFFSET {self._window} - 1), {_FARTHEST[self.direction]})"
+            sign = ">=" if self.direction == "DESC" else "<="
+            source = f"({held}) AS given CROSS JOIN {shares} AS one WHERE {where} AND ordering {sign} {reach}"
+        return f"SELECT DISTINCT ordering AS place, record AS id FROM {source} {self._ordered('place', 'id')}"  # noqa: S608 - as above
+
+    def _after(self, age: str, identity: str) -> list[str]:
+        """Return the conditions for positions between the cursors."""
+        where = []
+        for sign, ordering, last in self._between:
             # SQLite finds the place of the second condition in an index of the age's expression, but not of the first.
-            where.append(f"({age}, id) {sign} ({_bound(cursor.ordering, values)}, {_bound(cursor.id, values)})")
-            where.append(f"{age} {sign}= {_bound(cursor.ordering, values)}")
-    return where
+            where += [f"({age}, {identity}) {sign} ({ordering}, {last})", f"{age} {sign}= {ordering}"]
+        return where
 
-
-def _bound(value: Value, values: list[Value]) -> str:
-    values.append(value)
-    return f"?{len(values)}"
+    def _ordered(self, age: str, identity: str) -> str:
+        return f"ORDER BY {age} {self.direction}, {identity} {self.direction} LIMIT {self._window}"
 
 
 def _all(*conditions: str) -> str:

@@ -65,6 +65,14 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a list, whether or not its record is shown or still there."""
+
+    ordering: int
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """The requested part of a list: at most `limit` records after `after` or before `before`, newest or oldest first.
 
@@ -72,8 +80,8 @@ class Page:
     """
 
     limit: int
-    after: Record | None = None
-    before: Record | None = None
+    after: Record | Position | None = None
+    before: Record | Position | None = None
     newest_first: bool = True
     parent: str | None = None
     facet: str | None = None

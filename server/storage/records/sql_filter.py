@@ -40,20 +40,32 @@ class RowVerdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Shared:
+    """Records whose owner held one of `count` values: the placeholders of an attribute and of a JSON list of values."""
+
+    attribute: str
+    values: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class SqlFilter:
     """A filter for the `WHERE` and, where `ask` is among `outcomes`, the `SELECT` of one statement.
 
     `verdict` yields a RowVerdict for a row. `condition` holds for every row that is permitted, for none that is denied
-    and, of those with the verdict `ask`, for all that a question may permit. Where `candidates` are given, at least one
-    of them holds for each of those rows, and an index on `id`, the owner or `origin` answers each. All of them refer to
-    `parameters` by their numbers, and `condition` refers to each of these.
+    and, of those with the verdict `ask`, for all that a question may permit. Where there are `candidates` or `shares`,
+    each of those rows meets at least one of them: an index on `id`, the owner or `origin` answers a candidate, and the
+    index of owner attributes a share. All of them refer to `parameters` by their numbers. `condition` refers to each of
+    these, and `verdict` to the first `judging`.
     """
 
     verdict: str
     condition: str
     parameters: tuple[str, ...]
     outcomes: frozenset[RowVerdict]
+    judging: int = 0
     candidates: tuple[str, ...] = ()
+    shares: tuple[Shared, ...] = ()
 
 
 def compile_filter(
@@ -74,10 +86,13 @@ def compile_filter(
     whens = [f" WHEN {_condition(where, parameters)} THEN '{verdict}'" for where, verdict in branches]
     verdict = f"CASE{''.join(whens)} ELSE '{otherwise}' END"
     condition = f"{verdict} <> '{RowVerdict.DENY}'"
-    candidates = _candidates(clauses, parameters)
-    if candidates:
-        condition = f"({' OR '.join(candidates)}) AND {condition}"
-    return SqlFilter(verdict, condition, tuple(parameters.values), outcomes, candidates)
+    judging = len(parameters.values)
+    facts = _indexed_facts(clauses)
+    candidates, shares = _candidates(facts, parameters), _shares(facts, parameters)
+    if facts:
+        shared = (_test(fact, parameters) for fact in facts if isinstance(fact, OwnerShares))
+        condition = f"({' OR '.join((*candidates, *shared))}) AND {condition}"
+    return SqlFilter(verdict, condition, tuple(parameters.values), outcomes, judging, candidates, shares)
 
 
 def _reached(clauses: Iterable[Clause]) -> Iterator[Clause]:
@@ -184,14 +199,17 @@ def _test(fact: Fact, parameters: _Parameters) -> str:
             raise ValueError("what is undecided is no test of a row")
 
 
-def _candidates(clauses: Iterable[Clause], parameters: _Parameters) -> tuple[str, ...]:
-    """Return conditions on indexed columns, one of which holds for every row that a permit may reach; () if unknown."""
+def _indexed_facts(clauses: Iterable[Clause]) -> tuple[Fact, ...]:
+    """Return facts that indexes answer, one of which holds for every row that a permit may reach; () if unknown."""
     facts = [_indexed(clause) for clause in clauses if clause.effect is Effect.PERMIT]
-    if None in facts:
-        return ()
+    return () if None in facts else tuple(fact for fact in dict.fromkeys(facts) if fact is not None)
+
+
+def _candidates(facts: Iterable[Fact], parameters: _Parameters) -> tuple[str, ...]:
+    """Return conditions on indexed columns, one of which holds where one of these facts does, except shares."""
     names = [fact.name for fact in facts if isinstance(fact, NameIs)]
     terms = [_called(names, parameters)] if names else []
-    for fact in dict.fromkeys(facts):
+    for fact in facts:
         match fact:
             case OwnerIs(identity, issuer):
                 owner, vouching = parameters.text(identity), parameters.text(issuer)
@@ -205,6 +223,14 @@ def _candidates(clauses: Iterable[Clause], parameters: _Parameters) -> tuple[str
     return tuple(terms)
 
 
+def _shares(facts: Iterable[Fact], parameters: _Parameters) -> tuple[Shared, ...]:
+    """Return the shares among these facts."""
+    shares = [fact for fact in facts if isinstance(fact, OwnerShares)]
+    return tuple(
+        Shared(parameters.text(share.attribute), parameters.texts(share.values), len(share.values)) for share in shares
+    )
+
+
 def _called(names: Iterable[str], parameters: _Parameters) -> str:
     called = f"id IN {parameters.dialect.elements.format(parameters.texts(names))}"
     if parameters.names is None:
@@ -215,7 +241,10 @@ def _called(names: Iterable[str], parameters: _Parameters) -> str:
 def _indexed(clause: Clause) -> Fact | None:
     """Return the fact of a clause that leaves the fewest rows, among those that an index answers."""
     facts = {type(atom.fact): atom.fact for atom in clause.where if atom.holds}
-    return next((facts[kind] for kind in (NameIs, OwnerIs, FromConfig, Unowned) if kind in facts), None)
+    return next((facts[kind] for kind in _BY_ROWS if kind in facts), None)
 
+
+_BY_ROWS: Final = (NameIs, OwnerIs, FromConfig, OwnerShares, Unowned)
+"""The facts that an index answers; the first ones leave the fewest rows."""
 
 _VERDICTS: Final = {Effect.PERMIT: RowVerdict.PERMIT, Effect.FORBID: RowVerdict.DENY}

@@ -13,13 +13,14 @@ from policy.vocabulary import Origin, Principal
 from server.storage.database.database import Database, Overtaken, Row, Step, Value
 from server.storage.database.migrate import check_name
 from server.storage.records.list_statement import statement_of
-from server.storage.records.record import Json, Page, Record
+from server.storage.records.record import Json, Page, Position, Record
 from server.storage.records.sql_filter import RowVerdict, SqlFilter
 
-_COLUMNS: Final = (
+_HEAD: Final = (
     "id, parent, ordering, created_at, owner_principal, owner_issuer, access_attributes, origin, facet, expires_at, "
-    "version, body"
+    "version"
 )
+_COLUMNS: Final = f"{_HEAD}, body"
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _MOST_AT_ONCE: Final = 500
 _AT_A_TIME: Final = 256 * 1024
@@ -63,6 +64,19 @@ class StoredRecord:
     def record(self) -> Record:
         """The whole record."""
         return _record(self.row, self.owner)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part of a list: the records in it that are permitted or need a question.
+
+    `passed` is the number of records that were looked at, and `end` the position of the last one, behind which the list
+    goes on; None if it doesn't.
+    """
+
+    rows: tuple[tuple[Record, RowVerdict], ...]
+    passed: int
+    end: Position | None
 
 
 class RecordTable:
@@ -134,19 +148,28 @@ class RecordTable:
         """Return the ids of expired records."""
         return [row[0] for row in await self.database.read(self._expired, now, limit)]
 
-    async def page(self, permitted: SqlFilter, page: Page) -> list[tuple[Record, RowVerdict]]:
-        """Return up to `page.limit` records that are permitted or need a question, in the page's order."""
-        if page.facet is not None and not _is_possible(page.facet):
-            return []
-        statement, values = statement_of(self.database.kind, self.name, _COLUMNS, permitted, page)
+    async def page(self, permitted: SqlFilter, page: Page, window: int) -> Window:
+        """Return up to `page.limit` of the next `window` records that may be permitted, in the page's order."""
+        possible = page.facet is None or _is_possible(page.facet)
+        if not possible or permitted.outcomes == {RowVerdict.DENY}:
+            return Window((), 0, None)
+        statement, values = statement_of(self.database.kind, self.name, _HEAD, permitted, page, window)
+        rows = await self.database.scan(statement, *values)
+        looked: int = rows[-1][-1] if rows else 0
+        # A window that isn't full is the last one, unless the limit has left out some of it.
+        is_cut = len(rows) == page.limit
+        end = Position(rows[-1][2], rows[-1][0]) if is_cut or (rows and looked == window) else None
         found, size = [], 0
-        for row in await self.database.read(statement, *values):
-            found.append((_stored(row[:-1]).record, RowVerdict(row[-1])))
-            size += len(row[-2])
+        for row in rows:
+            verdict = RowVerdict(row[-2])
+            if verdict is RowVerdict.DENY:
+                continue
+            found.append((_stored(row[:-2]).record, verdict))
+            size += len(row[-3])
             if size > _AT_A_TIME:
                 size = 0
                 await asyncio.sleep(0)
-        return found[::-1] if page.is_backwards else found
+        return Window(tuple(found[::-1] if page.is_backwards else found), len(rows) if is_cut else looked, end)
 
 
 def _values(record: Record) -> tuple[Value, ...]:

@@ -16,8 +16,9 @@ from server.quota.admission import TooManyAtOnce
 from server.quota.counters import CountersUnavailable, Usage
 from server.quota.quota import Limit, QuotaExceeded, Standing
 from server.storage.blobs.store import BlobMissing, BlobsFull, BlobsUnavailable
-from server.storage.database.database import AlreadyThere, DatabaseUnavailable, InDoubt, ParentGone
+from server.storage.database.database import AlreadyThere, DatabaseUnavailable, InDoubt, Overlong, ParentGone
 from server.storage.records.guarded import Contended, NotFound
+from server.storage.records.list_steps import ListTooLong
 
 SECRET = "secret-canary"
 SOON = {"retry-after": "1", "x-should-retry": "true"}
@@ -55,6 +56,8 @@ KINDS: list[tuple[Exception, int, str, str | None, dict[str, str]]] = [
     (CountersUnavailable(SECRET), 503, "server_error", "quota_unavailable", SOON),
     (DatabaseUnavailable(SECRET), 503, "server_error", "storage_unavailable", SOON),
     (InDoubt(SECRET), 503, "server_error", "storage_unavailable", SOON | NEVER),
+    (Overlong(), 503, "server_error", "list_too_slow", SOON),
+    (ListTooLong(200_000), 429, "rate_limit_error", "list_too_long", NEVER),
     (BlobsUnavailable(SECRET), 503, "server_error", "storage_unavailable", SOON),
     (BlobsFull(SECRET), 507, "server_error", "storage_full", NEVER),
     (BlobMissing(SECRET), 500, "server_error", "server_error", {}),

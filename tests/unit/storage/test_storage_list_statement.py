@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from policy.vocabulary import Origin
-from server.authz.contract.record_filter import Atom, FromConfig, NameIs, Unowned
+from server.authz.contract.record_filter import Atom, FromConfig, NameIs, OwnerShares, Unowned
 from server.storage.database.database import Database, Step
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.records.list_statement import statement_of
@@ -18,7 +18,7 @@ from server.storage.records.record import Draft, Page, Record
 from server.storage.records.sql_filter import compile_filter
 from server.storage.records.table import RecordTable
 from tests.support.databases import Make, opened
-from tests.support.filter_rows import MINE, PERMIT, clauses
+from tests.support.filter_rows import MINE, PERMIT, TEAM, clauses
 
 OTHERS = 20_000
 OLD = 3_000
@@ -27,23 +27,31 @@ OLD = 3_000
 MOST = 2 * 21
 """Rows that a page of 21 may take."""
 
+EVERYONE = Atom(OwnerShares("all", ("x", *(f"y{number}" for number in range(150)))), holds=True)
 FILTERS = {
     "mine": [(PERMIT, [MINE])],
     "mine or from config": [(PERMIT, [Atom(FromConfig(), holds=True)]), (PERMIT, [MINE])],
     "mine or nobody's": [(PERMIT, [MINE]), (PERMIT, [Atom(Unowned(), holds=True)])],
     "mine or one": [(PERMIT, [MINE]), (PERMIT, [Atom(NameIs("t19999"), holds=True)])],
+    "a team's": [(PERMIT, [TEAM])],
+    "mine, a team's or nobody's": [(PERMIT, [MINE]), (PERMIT, [TEAM]), (PERMIT, [Atom(Unowned(), holds=True)])],
+    "one's of many groups, one of which all have": [(PERMIT, [EVERYONE])],
     "everything": [(PERMIT, [])],
 }
 FILL = {
     "sqlite": """
         WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?1 + ?2)
         INSERT INTO things SELECT 't' || n, ?3, n, 1, CASE WHEN n <= ?2 THEN 'ann' ELSE 'o' || (n % 100) END,
-        'https://a.example', '{}', 'created', '', NULL, 1, '{}', '{}' FROM numbers WHERE true
+        'https://a.example',
+        '{"all":["x"],"teams":["' || CASE WHEN n <= ?2 THEN 'ml' ELSE 'o' || (n % 100) END || '"]}',
+        'created', '', NULL, 1, '{}', '{}' FROM numbers WHERE true
     """,
     "postgresql": """
         INSERT INTO things SELECT 't' || n, CAST(?3 AS text), n, 1,
         CASE WHEN n <= CAST(?2 AS int) THEN 'ann' ELSE 'o' || (n % 100) END,
-        'https://a.example', '{}', 'created', '', NULL, 1, '{}', '{}'
+        'https://a.example',
+        '{"all":["x"],"teams":["' || CASE WHEN n <= CAST(?2 AS int) THEN 'ml' ELSE 'o' || (n % 100) END || '"]}',
+        'created', '', NULL, 1, '{}', '{}'
         FROM generate_series(1, CAST(?1 AS int) + CAST(?2 AS int)) AS n
     """,
 }
@@ -79,8 +87,8 @@ def test_a_page_costs_no_more_than_what_is_on_it(make: Make, name: str) -> None:
             Page(21, after=place(2_000), newest_first=False),
             Page(21, before=place(2_000)),
         ):
-            assert len(await RecordTable(database, "things").page(found, page)) == 21
-            await check_plan(database, statement_of(database.kind, "things", "id, ordering", found, page))
+            assert len((await RecordTable(database, "things").page(found, page, 21)).rows) == 21
+            await check_plan(database, statement_of(database.kind, "things", "id, ordering", found, page, 21))
 
     with_things(make, work)
 
@@ -94,7 +102,9 @@ def test_what_belongs_to_one_record_is_found_by_that(make: Make, name: str) -> N
         found = compile_filter(clauses(*FILTERS[name]), database.dialect)
         for parent in ("w2", "w3"):
             page = Page(21, parent=parent)
-            await check_plan(database, statement_of(database.kind, "things", "id, ordering", found, page), "by_parent")
+            await check_plan(
+                database, statement_of(database.kind, "things", "id, ordering", found, page, 21), "by_parent"
+            )
 
     with_things(make, work, parent="w1")
 
@@ -103,11 +113,13 @@ async def check_plan(database: Database, statement: tuple[str, list[Any]], index
     """Check that an index leads to the rows, and that none are looked at in vain."""
     text, values = statement
     if database.kind == "sqlite":
-        steps = [row[3] for row in await database.read(f"EXPLAIN QUERY PLAN {text}", *values)]
-        # A whole table or index is walked through only in its order, which ends with the page.
-        walked = [step for step in steps if step.startswith("SCAN things")]
-        assert all("USING INDEX things_by_age" in step for step in walked), steps
-        assert walked == [] or not any("TEMP B-TREE" in step for step in steps), steps
+        plan = [(row[0], row[1], row[3]) for row in await database.read(f"EXPLAIN QUERY PLAN {text}", *values)]
+        steps = [step for _, _, step in plan]
+        # A whole table or index is walked through only in its order, which ends with the window.
+        walked = [(parent, step) for _, parent, step in plan if step.startswith("SCAN things")]
+        assert all("USING INDEX things_by_age" in step for _, step in walked), steps
+        beside = {step for _, parent, step in plan if parent in {place for place, _ in walked}}
+        assert not any("TEMP B-TREE" in step for step in beside), steps
         assert any(index in step for step in steps), steps
         return
     # Prepared, as every statement is: the plan is for whichever values.
@@ -119,7 +131,7 @@ async def check_plan(database: Database, statement: tuple[str, list[Any]], index
     for node in nodes:
         rows = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
         # Of each alternative it has one page, and reads none of the records of others.
-        assert rows <= MOST, (node["Node Type"], rows, plan)
+        assert rows <= MOST or "Relation Name" not in node, (node["Node Type"], rows, plan)
     assert any(index in node.get("Index Name", "") for node in nodes), plan
 
 

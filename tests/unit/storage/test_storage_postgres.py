@@ -6,12 +6,15 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 import asyncpg
 import pytest
 
+from server.fairness.shares import NoRoom
 from server.storage.database import postgres
 from server.storage.database.database import Database, DatabaseUnavailable, InDoubt, Step
+from server.storage.database.limits import POSTGRES_CALLS
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.database.postgres import PostgresDatabase, spelled
 from server.storage.records.record import Draft
@@ -106,14 +109,16 @@ def test_who_waits_too_long_for_a_connection_is_told_so(postgres_url: str, monke
         async with opened(lambda: PostgresDatabase(url)) as database:
             sleeping = asyncio.create_task(database.read("SELECT pg_sleep(30)"))
             await asyncio.sleep(0)
-            with pytest.raises(DatabaseUnavailable, match="TimeoutError"):
+            with pytest.raises(NoRoom, match="reads and writes of records is used up"):
                 await database.read("SELECT 1")
+            # Lists have connections of their own.
+            assert await database.scan("SELECT 1") == [(1,)]
             sleeping.cancel()
             await asyncio.wait([sleeping])
             assert await database.read("SELECT 1") == [(1,)]
 
-    monkeypatch.setattr(postgres, "_CONNECTIONS", 1)
-    monkeypatch.setattr(postgres, "_SECONDS", 0.5)
+    narrow = replace(POSTGRES_CALLS, capacity=1, each=1, seconds=0.5)
+    monkeypatch.setattr(postgres, "POSTGRES_CALLS", narrow)
     with empty_schema(postgres_url) as url:
         asyncio.run(exhaust(url))
 
