@@ -19,6 +19,7 @@ from server.authn import limits as authn
 from server.fairness.shares import Share
 from server.http import edge, json_body, protocol
 from server.json_input import memory_limit, reader, strict, worker
+from server.storage import write_queue
 
 Unit = Literal["turns", "bytes"]
 """The meaning of a share's units."""
@@ -37,6 +38,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "strict": strict,
     "sys": sys,
     "worker": worker,
+    "write_queue": write_queue,
 }
 """Modules by the names that rows give them."""
 
@@ -123,9 +125,15 @@ LIMITS: Final[Sequence[Limit]] = (
         "{protocol.MAX_FRAMING:bytes}",
         "400",
     ),
+    Limit(
+        "stored chats that are not written yet",
+        "{write_queue.BEGUN_BYTES:bytes} in one process, {write_queue.BEGUN_BYTES_EACH:bytes} of one caller, and "
+        "{write_queue.ROOM_SECONDS:seconds} of waiting, see [stored chats](../api/what-is-kept.md#stored-chats)",
+        "429 or 503, with `Retry-After`",
+    ),
     Limit("a client that does not read its answer", "{protocol.STALL_SECONDS:seconds}", _CLOSED),
 )
-"""Hard limits, in the order of the page."""
+"""Hard limits, and shares whose numbers depend on the configuration, in the order of the page."""
 
 SHARES: Final[Sequence[Shared]] = (
     Shared(authn.KNOWN),
