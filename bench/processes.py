@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -51,6 +51,12 @@ class Running:
         """Return their ids."""
         return [*_tree(self.pid)]
 
+    def kill(self) -> None:
+        """End them at once."""
+        for pid in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def cost(self) -> Cost:
         """Return their processor time since they started, and their current memory."""
         seconds, size = {True: 0.0, False: 0.0}, {True: 0, False: 0}
@@ -86,8 +92,7 @@ def running(arguments: Sequence[str], said: Path, environment: Mapping[str, str]
         try:
             process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
-            for pid in _tree(process.pid):
-                os.kill(pid, signal.SIGKILL)
+            Running(process.pid, 0).kill()
             process.wait()
             raise NotEnded(f"`{arguments[0]}` did not end within {_END_SECONDS:.0f} s") from None
 
@@ -107,6 +112,7 @@ def _tree(root: int) -> dict[int, str]:
     found, waiting = {}, [root]
     while waiting:
         pid = waiting.pop()
-        found[pid] = stats[pid]
+        if pid in stats:
+            found[pid] = stats[pid]
         waiting += children.get(pid, [])
     return found

@@ -27,6 +27,13 @@ _MB: Final = 1_000_000
 _SOON: Final = 0.05
 _FILES: Final = 3
 _SERVER_ERROR: Final = 500
+_WATCH_SECONDS: Final = 0.25
+_MOST_HELD: Final = 4_000 * _MB
+"""Bytes of memory at which a server is killed, before it takes the machine with it."""
+
+
+class TooLarge(Exception):
+    """Raised if a server had to be killed for its memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +121,7 @@ def p99(answers: Sequence[Answered]) -> float:
 def bare(place: Place, scenario: Scenario, effort: Effort) -> float:
     """Return the milliseconds that a scenario costs the modest caller of the bare server."""
     runs = min(effort.runs, BARE_RUNS)
-    return median(_run(place, place.bare.port, "none", scenario, {}, number, effort).more for number in range(runs))
+    return median(_run(place, place.bare, "none", scenario, {}, number, effort).more for number in range(runs))
 
 
 def compare(
@@ -139,9 +146,9 @@ def compare(
                 os.kill(server.pid, signal.SIGUSR1)
             before = memory.forget_peak(server)
             for number in range(effort.runs):
-                runs.append(_run(place, server.port, conversation, scenario, prepared, number, effort))
+                runs.append(_run(place, server, conversation, scenario, prepared, number, effort))
             grown = memory.peak(server) - before
-    except (NotStarted, NotEnded, Unprepared, OSError) as error:
+    except (NotStarted, NotEnded, TooLarge, Unprepared, OSError) as error:
         fault = str(error)
     return Compared(scenario.name, runs or [Run([], [], {})], bare_ms, grown / _MB, fault)
 
@@ -158,21 +165,28 @@ def _modest_records(place: Place, server: Running) -> str:
 
 def _run(
     place: Place,
-    port: int,
+    server: Running,
     conversation: str,
     scenario: Scenario,
     prepared: Mapping[str, Any],
     number: int,
     effort: Effort,
 ) -> Run:
-    place.greedy.send(Order(scenario.name, Script(place.issuer, number, prepared), port))
+    place.greedy.send(Order(scenario.name, Script(place.issuer, number, prepared), server.port))
     place.greedy.recv()
     alone = time.monotonic() + _SOON
     began = alone + effort.alone
     until = began + effort.seconds
     place.greedy.send((began, until))
-    place.modest.send(Visit(port, place.issuer.token(MODEST, ["quiet"]), conversation, alone, until))
+    place.modest.send(Visit(server.port, place.issuer.token(MODEST, ["quiet"]), conversation, alone, until))
+    killed = False
+    while not place.modest.poll(_WATCH_SECONDS):
+        if memory.held(server) > _MOST_HELD:
+            server.kill()
+            killed = True
     answers: list[Answered] = place.modest.recv()
     done: Counter[int] = place.greedy.recv()
+    if killed:
+        raise TooLarge(f"the server was killed, as it held more than {_MOST_HELD // _MB:,} MB")
     beside = [one for one in answers if one.at + one.seconds > began]
     return Run([one for one in answers if one.at + one.seconds <= began], beside, done)

@@ -23,6 +23,12 @@ def forget_peak(server: Running) -> int:
     return total
 
 
+def held(server: Running) -> int:
+    """Return the bytes that the server's processes hold now."""
+    cost = server.cost()
+    return cost.server_bytes + cost.opa_bytes
+
+
 def peak(server: Running) -> int:
     """Return the sum of the most that each process held since its peak was forgotten, in bytes."""
     total = 0

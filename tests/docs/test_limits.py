@@ -29,6 +29,7 @@ BEGIN = "<!-- limits: what follows is written by `make golden` from server/wirin
 END = "<!-- limits: until here -->"
 TABLE = ROOT / "server" / "wiring" / "limits.py"
 SOURCES = {path: path.read_text() for path in (ROOT / "server").rglob("*.py") if path != TABLE}
+TREES = {path: ast.parse(text) for path, text in SOURCES.items()}
 NAMED = sorted({name for limit in LIMITS for name in constants(limit) if not name.startswith("sys.")})
 
 
@@ -62,7 +63,7 @@ def used(module: ModuleType, name: str) -> bool:
     imports = (f"from {module.__name__} import", f"import {module.__name__}", f"from {package} import {short}")
     for path, text in SOURCES.items():
         if path == Path(module.__file__) or any(line in text for line in imports):
-            for node in ast.walk(ast.parse(text)):
+            for node in ast.walk(TREES[path]):
                 if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load):
                     return True
                 if isinstance(node, ast.Attribute) and node.attr == name:
@@ -78,8 +79,7 @@ def test_a_constant_of_the_table_is_enforced(name: str) -> None:
 
 def made() -> Iterator[str]:
     """The name of each share that the code makes: a text, or a name that is given one in the same file."""
-    for path, text in SOURCES.items():
-        tree = ast.parse(text)
+    for path, tree in TREES.items():
         given = {
             target.id: node.value
             for node in ast.walk(tree)
