@@ -20,6 +20,7 @@ from server.fairness.shares import Share
 from server.http import edge, json_body, protocol
 from server.json_input import memory_limit, reader, strict, worker
 from server.storage import write_queue
+from server.storage.database import limits as database
 
 Unit = Literal["turns", "bytes"]
 """The meaning of a share's units."""
@@ -28,6 +29,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "authn": authn,
     "chat": chat,
     "conversations": conversations,
+    "database": database,
     "edge": edge,
     "entries": entries,
     "json_body": json_body,
@@ -60,9 +62,10 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A share of a resource."""
+    """A share of a resource; `where` tells those of one name apart."""
 
     share: Share
+    where: str = ""
     unit: Unit = "turns"
 
 
@@ -141,6 +144,11 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(authn.KNOWN_KEYS),
     Shared(authn.UNKNOWN_KEYS),
     Shared(authn.CHECKS),
+    Shared(database.SQLITE_READS, "SQLite"),
+    Shared(database.SQLITE_WRITES, "SQLite"),
+    Shared(database.SQLITE_LISTS, "SQLite"),
+    Shared(database.POSTGRES_CALLS, "PostgreSQL"),
+    Shared(database.POSTGRES_LISTS, "PostgreSQL"),
 )
 """Shares of callers, in the order of the page."""
 
@@ -167,7 +175,8 @@ def _lines() -> Iterator[str]:
         share = shared.share
         units = [_bytes(each) if shared.unit == "bytes" else f"{each}" for each in (share.capacity, share.each)]
         cells = (*units, share.waiting, share.waiting_each, f"{share.seconds:g} s")
-        yield f"| {share.name} | {' | '.join(map(str, cells))} |"
+        where = f" ({shared.where})" if shared.where else ""
+        yield f"| {share.name}{where} | {' | '.join(map(str, cells))} |"
 
 
 class _Units(Formatter):
