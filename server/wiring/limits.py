@@ -21,6 +21,7 @@ from server.http import edge, json_body, protocol
 from server.json_input import memory_limit, reader, strict, worker
 from server.storage import write_queue
 from server.storage.database import limits as database
+from server.storage.records import list_steps
 
 Unit = Literal["turns", "bytes"]
 """The meaning of a share's units."""
@@ -33,6 +34,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "edge": edge,
     "entries": entries,
     "json_body": json_body,
+    "list_steps": list_steps,
     "memory_limit": memory_limit,
     "protocol": protocol,
     "reader": reader,
@@ -134,6 +136,12 @@ LIMITS: Final[Sequence[Limit]] = (
         "{write_queue.ROOM_SECONDS:seconds} of waiting, see [stored chats](../api/what-is-kept.md#stored-chats)",
         "429 or 503, with `Retry-After`",
     ),
+    Limit(
+        "records that one list passes over",
+        "{list_steps.MOST_PASSED}, {list_steps.MOST_ASKED} of them each with a question of its own",
+        "429, `list_too_long`",
+    ),
+    Limit("one statement of a list", "{database.LIST_SECONDS:seconds}", "503, `list_too_slow`"),
     Limit("a client that does not read its answer", "{protocol.STALL_SECONDS:seconds}", _CLOSED),
 )
 """Hard limits, and shares whose numbers depend on the configuration, in the order of the page."""

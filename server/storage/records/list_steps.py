@@ -31,7 +31,7 @@ class ListTooLong(Exception):
     def __init__(self, passed: int) -> None:
         super().__init__(
             f"this list passed over {passed:,} records without finding enough for its page; "
-            "ask for fewer with `limit`, or begin nearer to them with `after`"
+            "a smaller `limit`, or an `after` or `before` that is nearer to them, passes over fewer"
         )
 
 

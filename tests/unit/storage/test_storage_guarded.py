@@ -21,8 +21,9 @@ from server.authz.permit import AccessDenied, Permit
 from server.authz.request_authorization import Gate
 from server.storage.database.database import AlreadyThere
 from server.storage.database.migrate import bring_up_to_date
-from server.storage.records import guarded
+from server.storage.records import guarded, list_steps
 from server.storage.records.guarded import Contended, GuardedStore, NotFound
+from server.storage.records.list_steps import ListTooLong
 from server.storage.records.record import Draft, Page, Record
 from server.storage.records.table import RecordTable
 from tests.support.databases import Make, opened
@@ -296,6 +297,32 @@ def test_what_comes_and_goes_between_pages_moves_nothing_else(run: Callable[[Wor
         second = await world.things.page(world.gate(), Page(4, after=first.records[-1]))
         assert [record.id for record in first.records] == ["a9", "a8", "a7", "a6"]
         assert ([record.id for record in second.records], second.has_more) == (["a4", "a3", "a2", "a1"], True)
+
+    run(work)
+
+
+def test_a_list_that_passes_over_too_many_is_refused_and_shows_nothing_wrong(
+    run: Callable[[Work], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(world: World) -> None:
+        permit = await world.things.permit_create(world.gate())
+        await world.things.create_all(permit, [Draft(f"a{n}{'2' if n == 30 else '1'}", {}) for n in range(300)])
+        for newest_first in (True, False):
+            whole = Page(2, newest_first=newest_first)
+            found = await world.things.page(world.gate(EVEN), whole)
+            assert ([record.id for record in found.records], found.has_more) == (["a302"], False)
+        with monkeypatch.context() as bounded:
+            bounded.setattr(list_steps, "MOST_PASSED", 100)
+            # A page of one needs to know whether there is another one.
+            for limit in (1, 2):
+                with pytest.raises(ListTooLong, match=r"passed over 1\d\d records"):
+                    await world.things.page(world.gate(EVEN), Page(limit))
+            one_of_mine = await world.things.page(world.gate(), Page(3))
+            assert len(one_of_mine.records) == 3
+        with monkeypatch.context() as bounded:
+            bounded.setattr(list_steps, "MOST_ASKED", 100)
+            with pytest.raises(ListTooLong):
+                await world.things.page(world.gate(EVEN), Page(2))
 
     run(work)
 
