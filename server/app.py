@@ -1,8 +1,9 @@
 """The map of the server: the middleware in its order, then the routes of each resource.
 
-A request passes the middleware from the top of the list. The edge refuses malformed requests, authentication turns a
-token into a principal, the route guard asks the policy engine, and a handler answers. Each package of `server.api` has
-the routes of one resource; `build` of `server.wiring.application` lists them, and builds every object.
+A request passes the middleware from the top of the list. It waits for its turn, the edge refuses malformed requests,
+authentication turns a token into a principal, the route guard asks the policy engine, and a handler answers. Each
+package of `server.api` has the routes of one resource; `build` of `server.wiring.application` lists them, and builds
+every object.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from server.http.cors import Cors, CorsHeaders, Preflights
 from server.http.drain_guard import DrainGuard, Shutdown
 from server.http.edge import EdgeGuard
 from server.http.error_table import Envelopes, last_resort, routing_error
+from server.http.fair_turns import FairTurns
 from server.http.observation import Observation
 from server.http.request_ids import RequestIds
 from server.http.route_guard import RouteGuard
@@ -69,6 +71,8 @@ def create_app(parts: Components) -> Starlette:
         Middleware(Observation, routes, parts.metrics, parts.tracing),
         # Before everything that refuses a request, so that pages of other origins can read every refusal.
         *([] if parts.cors is None else [Middleware(CorsHeaders, parts.cors)]),
+        # Before all work, even that of a refusal.
+        Middleware(FairTurns, parts.admission),
         Middleware(EdgeGuard),
         *([] if parts.cors is None else [Middleware(Preflights, parts.cors)]),
         Middleware(Envelopes),

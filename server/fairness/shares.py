@@ -66,6 +66,11 @@ class Turn:
         self._ended = False
         self.size = size
 
+    @property
+    def ended(self) -> bool:
+        """True once the units are given back."""
+        return self._ended
+
     def end(self) -> None:
         """Give the units back; later calls do nothing."""
         if not self._ended:

@@ -7,15 +7,16 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from policy import vocabulary
-from policy.vocabulary import Anonymous
-from server.authn import Authenticator
+from policy.vocabulary import Anonymous, Principal
+from server.authn import AuthenticationFailed, Authenticator
 from server.authn.bearer import bearer_token
 from server.authz.pep import RequestContext
 from server.authz.request_authorization import EnforcementPoint, Gate
 from server.fairness.caller import CURRENT
+from server.fairness.places import leave_place
 from server.fairness.shares import NoRoom
-from server.http.request_state import state_of
-from server.quota.admission import Admission, TooManyAtOnce, limited_by
+from server.http.request_state import state_of, turn_of
+from server.quota.admission import Admission, TooManyAtOnce, at_path, limited_by
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import QuotaExceeded
 
@@ -30,7 +31,11 @@ class Authentication:
     """
 
     def __init__(
-        self, app: ASGIApp, authenticator: Authenticator | None, pep: EnforcementPoint, admission: Admission
+        self,
+        app: ASGIApp,
+        authenticator: Authenticator | None,
+        pep: EnforcementPoint,
+        admission: Admission,
     ) -> None:
         self.app = app
         self._authenticator = authenticator
@@ -42,24 +47,38 @@ class Authentication:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        call, admission = state_of(scope), self._admission
+        call, admission, turn = state_of(scope), self._admission, turn_of(scope)
         address = admission.addresses.of(scope)
         # Until the token is known to be a caller's, the work for it is shared by address.
-        CURRENT.set(admission.sharer(scope["path"], _ANONYMOUS, address))
-        principal = _ANONYMOUS if self._authenticator is None else await _identify(self._authenticator, scope)
+        CURRENT.set(at_path(scope["path"], admission.caller(_ANONYMOUS, address)))
+        principal = await self._identify(scope)
         context = RequestContext(call.request_id, principal)
         route = vocabulary.Route(scope["method"], scope["path"])
         charge = admission.charge(route.path, principal, address)
-        CURRENT.set(admission.sharer(route.path, principal, address))
+        caller = admission.caller(principal, address)
+        if call.token_digest is not None:
+            admission.known.remember(call.token_digest, caller)
+        caller = at_path(route.path, caller)
+        CURRENT.set(caller)
         call.gate = Gate(self._pep, context, route, charge, requires_token=self._authenticator is not None)
         try:
             with admission.passing(route.path, principal, address):
+                await turn.pass_to(caller)
                 await self.app(scope, receive, send)
         except (QuotaExceeded, CountersUnavailable, TooManyAtOnce, NoRoom) as fault:
             await call.gate.stopped(limited_by(fault))
             raise
 
-
-async def _identify(authenticator: Authenticator, scope: Scope) -> vocabulary.Principal | Anonymous:
-    token = bearer_token(scope["headers"])
-    return _ANONYMOUS if token is None else await authenticator.authenticate(token, scope)
+    async def _identify(self, scope: Scope) -> Principal | Anonymous:
+        token = None if self._authenticator is None else bearer_token(scope["headers"])
+        if self._authenticator is None or token is None:
+            return _ANONYMOUS
+        digest = state_of(scope).token_digest
+        if digest is None or self._admission.known.caller(digest) is None:
+            leave_place()  # authentication has shares of its own for tokens that are not known
+        try:
+            return await self._authenticator.authenticate(token, scope)
+        except AuthenticationFailed:
+            if digest is not None:
+                self._admission.known.forget(digest)
+            raise

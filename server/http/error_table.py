@@ -18,6 +18,7 @@ from server.authn import AuthenticationFailed, IdentityUnavailable
 from server.authz.contract.errors import PolicyUnavailable
 from server.authz.permit import AccessDenied, RouteDenied
 from server.background.faults import log_fault
+from server.fairness.places import leave_place
 from server.fairness.shares import RETRY_SECONDS, NoRoom
 from server.http.errors import _SOON, ApiError, ClientGone, access_denied, internal, not_found, unauthenticated
 from server.http.even_times import Ended, EvenTimes
@@ -223,6 +224,7 @@ class Envelopes:
         except Exception as error:
             if scope["type"] != "http" or state_of(scope).status:
                 raise
+            leave_place()
             response = error_of(error, state_of(scope).request_id).response()
             if response.status_code == HTTPStatus.NOT_FOUND:
                 await self._times.wait(ended.at)

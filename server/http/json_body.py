@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.types import Receive
 
 from server.fairness.caller import CURRENT
+from server.fairness.places import without_place
 from server.http.disconnects import WhileConnected
 from server.http.errors import ApiError, ClientGone, invalid
 from server.json_input.body_parser import BodyParser, Value
@@ -47,8 +48,9 @@ async def read_body(
                 raw = _empty(raw)
             if len(raw) < LARGE:
                 return raw, parser.value(await reader.look(raw, parser.check))
-            async with WhileConnected(request.receive):
-                return raw, parser.value(await reader.look(raw, parser.check))
+            async with WhileConnected(request.receive), without_place():
+                members = await reader.look(raw, parser.check)
+            return raw, parser.value(members)
     except InvalidJson as refusal:
         raise _refused(refusal) from None
     except QueueFull:

@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from server.http.cors import Cors
 from server.http.edge import MAX_HEADERS, MAX_PATH
 from server.http.errors import ApiError
+from server.http.fair_turns import ARRIVED
 from server.http.http10 import CloseDelimited
 from server.http.protocol_errors import Count, ProtocolConfig, protocol_error_response
 from server.http.request_state import new_request_id
@@ -208,6 +209,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
+        cycle.scope[ARRIVED] = cycle.message_event.is_set  # type: ignore[typeddict-unknown-key]  # ours
         if cycle.scope["http_version"] == "1.0":
             app = CloseDelimited(app, cycle)  # type: ignore[assignment]  # its messages are typed as Starlette's
         super()._start_asgi_task(cycle, app)

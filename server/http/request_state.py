@@ -10,6 +10,7 @@ from starlette.types import Scope, Send
 
 if TYPE_CHECKING:
     from server.authz.request_authorization import Gate
+    from server.http.fair_turns import RequestTurn
 
 _KEY: Final = "ostiary.call"
 
@@ -20,12 +21,15 @@ class RequestState:
 
     `status` is that of the answer, or 0 until that has begun. `send_piece` takes the pieces of a body past the guards,
     which look at nothing but its head: for a stream, being handed from guard to guard would cost more than being sent.
+    `turn` is its place among the requests that are worked on, `token_digest` the SHA-256 of its credential.
     """
 
     request_id: str
     started: float
     send_piece: Send
     gate: Gate | None = None
+    turn: RequestTurn | None = None
+    token_digest: bytes | None = None
     status: int = 0
 
 
@@ -41,6 +45,14 @@ def gate_of(scope: Scope) -> Gate:
     if gate is None:
         raise RuntimeError("a handler ran in front of the route guard")
     return gate
+
+
+def turn_of(scope: Scope) -> RequestTurn:
+    """The turn of a request that has passed `FairTurns`."""
+    turn = state_of(scope).turn
+    if turn is None:
+        raise RuntimeError("a handler ran in front of the fair turns")
+    return turn
 
 
 def new_request_id() -> str:

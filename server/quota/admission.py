@@ -10,6 +10,7 @@ from typing import Final
 
 from policy.vocabulary import Anonymous, Principal
 from server.fairness.caller import Caller, caller_of
+from server.fairness.known_tokens import KnownTokens
 from server.fairness.shares import NoRoom
 from server.net.client_address import ClientAddresses
 from server.quota.counters import CountersUnavailable
@@ -20,6 +21,11 @@ FREE: Final = frozenset({"/metrics", "/v1/health", "/v1/health/ready", "/v1/vers
 
 _FREE_SHARE: Final = "free"
 _OPEN: Final = nullcontext()
+
+
+def at_path(path: str, caller: Caller) -> Caller:
+    """Return the caller as it counts at that path: at free paths, every caller has shares apart."""
+    return (*caller, _FREE_SHARE) if path in FREE else caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +198,8 @@ def _duration(seconds: int) -> bytes:
 class Admission:
     """The limits of callers; with a `quota` of None only concurrent requests are limited.
 
-    `by` is the attribute whose values share, as in `server.fairness.caller.caller_of`.
+    `by` is the attribute whose values share, as in `server.fairness.caller.caller_of`. `known` are the callers of
+    tokens that were verified.
     """
 
     def __init__(
@@ -201,21 +208,20 @@ class Admission:
         self.quota = quota
         self.concurrency = concurrency
         self.addresses = addresses
+        self.known = KnownTokens()
         self._by = by
 
     def charge(self, path: str, caller: Principal | Anonymous, address: str) -> RequestCharge | None:
         """Return the charge of a request to that path; None where it is free."""
         return None if self.quota is None or path in FREE else RequestCharge(self.quota, caller, address)
 
-    def sharer(self, path: str, principal: Principal | Anonymous, address: str) -> Caller:
-        """Return the caller whose fair shares a request to that path uses; free paths have shares of their own."""
-        caller = caller_of(principal, address, self._by)
-        return (*caller, _FREE_SHARE) if path in FREE else caller
+    def caller(self, principal: Principal | Anonymous, address: str) -> Caller:
+        """Return the caller whose fair shares a request uses."""
+        return caller_of(principal, address, self._by)
 
     def passing(self, path: str, principal: Principal | Anonymous, address: str) -> AbstractContextManager[None]:
         """Hold a place for a request to that path, as `ConcurrencyLimit.passing` does; free paths have their own."""
-        caller = caller_of(principal, address)
-        return self.concurrency.passing((*caller, _FREE_SHARE) if path in FREE else caller)
+        return self.concurrency.passing(at_path(path, caller_of(principal, address)))
 
 
 def unlimited() -> Admission:

@@ -16,6 +16,7 @@ from server.api.models.catalogue import Catalogue
 from server.api.models.routes import find_model
 from server.authn.stamps import Stamps
 from server.fairness.caller import CURRENT, caller_of
+from server.fairness.places import leave_place
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.disconnects import WhileConnected
 from server.http.errors import invalid, provider_error
@@ -61,6 +62,7 @@ class ChatCompletions:
     async def create(self, request: Request) -> Response:
         """Answer with one completion, whole or streamed."""
         answering, chat, streamed = await self._read(request)
+        leave_place()  # a provider may take minutes
         if streamed:
             return EventStream(answering, chat, self._streams)
         try:

@@ -20,6 +20,7 @@ from server.http.authentication import Authentication
 from server.http.edge import EdgeGuard
 from server.http.error_table import Envelopes
 from server.http.errors import invalid
+from server.http.fair_turns import FairTurns
 from server.http.request_ids import RequestIds
 from server.http.request_state import gate_of
 from server.http.route_guard import RouteGuard
@@ -67,11 +68,13 @@ def address(enforcement: UnsafePermitAll) -> Iterator[Address]:
         AskingRoute("/careful", careful, asks=[(Action.READ, "model")], name="careful"),
         Route("/plain", forgetful),
     ]
+    admission = unlimited()
     guards = [
         Middleware(RequestIds),
+        Middleware(FairTurns, admission),
         Middleware(EdgeGuard),
         Middleware(Envelopes),
-        Middleware(Authentication, None, enforcement, unlimited()),
+        Middleware(Authentication, None, enforcement, admission),
         Middleware(RouteGuard, routes),
     ]
     with serving(Starlette(routes=routes, middleware=guards, lifespan=nothing)) as running:

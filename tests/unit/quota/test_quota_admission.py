@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from policy.vocabulary import Anonymous, Principal
-from server.fairness.caller import caller_of
+from server.fairness.caller import Caller, caller_of
 from server.fairness.shares import NoRoom
 from server.net.client_address import ClientAddresses
 from server.quota.admission import (
+    FREE,
     Admission,
     ConcurrencyLimit,
     Limited,
     TooManyAtOnce,
+    at_path,
     limited_by,
     quota_headers,
 )
@@ -142,18 +144,22 @@ def test_a_caller_that_has_left_is_forgotten() -> None:
     assert len(concurrency._inside) == 0
 
 
-def test_principals_of_one_team_share_and_a_probe_has_a_share_of_its_own() -> None:
-    def admission(by: str | None) -> Admission:
-        return Admission(None, ConcurrencyLimit(None), ClientAddresses(()), by)
+def test_principals_of_one_team_share() -> None:
+    def caller(by: str | None, principal: Principal, address: str = "192.0.2.1") -> Caller:
+        return Admission(None, ConcurrencyLimit(None), ClientAddresses(()), by).caller(principal, address)
 
     one, two = (Principal(name, "a", {"teams": ("red", "blue")}) for name in ("one", "two"))
     alone = Principal("three", "a")
-    for path in ("/v1/models", "/v1/health"):
-        assert admission("teams").sharer(path, one, "192.0.2.1") == admission("teams").sharer(path, two, "192.0.2.2")
-        assert admission(None).sharer(path, one, "192.0.2.1") != admission(None).sharer(path, two, "192.0.2.1")
-        assert admission("teams").sharer(path, alone, "192.0.2.1") == admission(None).sharer(path, alone, "192.0.2.1")
-        assert admission("roles").sharer(path, one, "192.0.2.1") != admission("roles").sharer(path, two, "192.0.2.1")
-    assert admission(None).sharer("/v1/health", one, "x") != admission(None).sharer("/v1/models", one, "x")
+    assert caller("teams", one) == caller("teams", two, "192.0.2.2")
+    assert caller(None, one) != caller(None, two)
+    assert caller("teams", alone) == caller(None, alone)
+    assert caller("roles", one) != caller("roles", two)
+
+
+def test_a_probe_has_a_share_of_its_own() -> None:
+    caller = caller_of(Principal("one", "a"), "x")
+    assert at_path("/v1/models", caller) == caller
+    assert len({caller, *(at_path(path, caller) for path in FREE)}) == 2
 
 
 def test_places_of_requests_at_once_are_a_principals_own_whatever_it_shares() -> None:

@@ -1,0 +1,131 @@
+"""The guard that works on few requests of each caller at a time, in fair turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from policy.vocabulary import Anonymous
+from server.fairness.caller import CURRENT, Caller
+from server.fairness.places import HELD, Place, Places
+from server.fairness.shares import NoRoom
+from server.http.disconnects import WhileConnected
+from server.http.error_table import error_of
+from server.http.errors import ClientGone
+from server.http.request_state import state_of
+from server.quota.admission import FREE, Admission, at_path
+
+ARRIVED: Final = "ostiary.arrived"
+"""The key, in the scope, of a function that says whether `receive` would return at once."""
+
+_ANONYMOUS: Final = Anonymous()
+
+
+class FairTurns:
+    """Holds a place for each request, that of its caller or, while that isn't known, of its address.
+
+    A request that finds no place waits before anything is done for it, and is dropped if its client leaves.
+    """
+
+    def __init__(self, app: ASGIApp, admission: Admission) -> None:
+        self.app = app
+        self._admission = admission
+        self._places = Places()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on in its turn."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        call, places, path = state_of(scope), self._places, scope["path"]
+        digest = call.token_digest = _digest(scope)
+        caller = None if digest is None else self._admission.known.caller(digest)
+        if caller is None:
+            caller = self._admission.caller(_ANONYMOUS, self._admission.addresses.of(scope))
+        caller = at_path(path, caller)
+        CURRENT.set(caller)
+        place = Place(places.probes if path in FREE else places.work, caller)
+        HELD.set(place)
+        turn = call.turn = RequestTurn(receive, place, scope.get(ARRIVED))
+
+        async def send_piece(message: Message) -> None:
+            await places.pieces.pass_on()
+            await send(message)
+
+        async def send_fairly(message: Message) -> None:
+            if message.get("more_body"):
+                place.leave()
+                await places.pieces.pass_on()
+            await send(message)
+
+        call.send_piece = send_piece
+        try:
+            await turn.begin()
+            await self.app(scope, turn, send_fairly)
+        except ClientGone:
+            return
+        except NoRoom as fault:
+            if call.status:
+                raise
+            await error_of(fault, call.request_id).response()(scope, receive, send)
+        finally:
+            place.leave()
+
+
+class RequestTurn:
+    """Receives a request that may have to wait for its place, and gives the place up while its client sends."""
+
+    __slots__ = ("_ahead", "_arrived", "_place", "_receive", "_whole")
+
+    def __init__(self, receive: Receive, place: Place, arrived: Callable[[], bool] | None) -> None:
+        self._receive = receive
+        self._place = place
+        self._arrived = arrived
+        self._whole = False
+        self._ahead: deque[Message] = deque()
+
+    async def __call__(self) -> Message:
+        """Return the next part of the request."""
+        if self._ahead:
+            return self._ahead.popleft()
+        if self._whole or self._arrived is None or self._arrived():
+            return self._noted(await self._receive())
+        async with self._place.left():
+            return self._noted(await self._receive())
+
+    async def begin(self) -> None:
+        """Return with a place; raises NoRoom, and ClientGone if the client leaves before."""
+        if not self._place.take_now():
+            await self._wait()
+
+    async def pass_to(self, caller: Caller) -> None:
+        """Return with a place of that caller in place of the one that it has; raises what `begin` raises."""
+        if not self._place.pass_to(caller):
+            await self._wait()
+
+    async def _wait(self) -> None:
+        async with WhileConnected(self._listen):
+            await self._place.take()
+
+    async def _listen(self) -> Message:
+        """Receive ahead of the reader, but no more than one part of a body that is still coming."""
+        if self._ahead and not self._whole:
+            await asyncio.get_running_loop().create_future()
+        message = self._noted(await self._receive())
+        self._ahead.append(message)
+        return message
+
+    def _noted(self, message: Message) -> Message:
+        self._whole = not message.get("more_body", False)
+        return message
+
+
+def _digest(scope: Scope) -> bytes | None:
+    """Return the SHA-256 of the request's credential, None where it has none."""
+    value = next((value for name, value in scope["headers"] if name == b"authorization"), None)
+    return None if value is None else sha256(value).digest()
