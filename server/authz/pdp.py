@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from server.authz.contract.answer import Answer, read_answer, read_answers, read_undecided
-from server.authz.contract.errors import SILENCE, Failure, PolicyUnavailable
+from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.contract.question import MALFORMED, NEITHER, ListQuestion, Question, encode, encode_list, encode_many
 from server.authz.contract.record_filter import RecordFilter, read_filter
 from server.authz.observer import NullObserver, Observer, Outcome, QuestionKind, outcome_of
-from server.authz.opa.batching import QuestionBatcher
-from server.authz.opa.breaker import Breaker
+from server.authz.opa.exchanges import Exchanges
+from server.authz.opa.room import LARGE_BYTES, SMALL_BYTES, SMALL_QUESTIONS
 from server.authz.opa.transport import Entrypoint, OpaTransport
 
 MOST_TOGETHER: Final = 200
-"""Questions of one request: their answers stay within the transport's limit, and their time within its deadline."""
+"""Questions that are asked together, and logged when all of them are answered."""
 
 
 class PolicyDecisionPoint:
@@ -25,6 +26,7 @@ class PolicyDecisionPoint:
     `expected_revision` is the only one believed; None believes any. `questions` and `failures` count since the start,
     `live_revision` is the revision seen last, and `live_since` the `time.monotonic()` of its first answer. `observer`
     is told of everything but probes. `unfit` says why no decision is asked for, if this OPA may not decide.
+    A question waits for its caller's turn; NoRoom is raised where that doesn't come.
     """
 
     def __init__(
@@ -36,16 +38,21 @@ class PolicyDecisionPoint:
         self.failures = dict.fromkeys(Failure, 0)
         self.live_revision: str | None = None
         self.live_since: float | None = None
-        self._transport = transport
-        self._gathering = QuestionBatcher(transport)
         self._observer = NullObserver() if observer is None else observer
-        self._breaker = Breaker(time.monotonic)
+        self._exchanges = Exchanges(transport, self._observer.answered)
 
     async def ask(self, question: Question) -> Answer:
         """The decisions asked for, or PolicyUnavailable: there is no third outcome."""
         self.questions += 1
         try:
-            answer = read_answer(await self._exchange(encode(question)), question)
+            self._check_fitness()
+            body = encode(question)
+            if len(body) <= SMALL_BYTES:
+                reply = await self._exchanges.small(body, Entrypoint.DECISION)
+            else:
+                del body  # made again when its turn comes, since many may wait for theirs
+                reply = await self._large_reply(partial(encode, question), Entrypoint.DECISION)
+            answer = read_answer(reply, question)
             self._check_revision(answer.revision)
         except PolicyUnavailable as failure:
             self.no_decision(failure)
@@ -55,12 +62,13 @@ class PolicyDecisionPoint:
         return answer
 
     async def ask_many(self, questions: Sequence[Question]) -> list[Answer]:
-        """The answers to up to `MOST_TOGETHER` questions, in their order, or PolicyUnavailable for all of them."""
+        """The answers to up to `MOST_TOGETHER` questions, in their order, or PolicyUnavailable for all of them.
+
+        Many go in several exchanges, between which other callers have their turns.
+        """
         self.questions += len(questions)
         try:
-            answers = read_answers(await self._exchange(encode_many(questions), Entrypoint.DECISIONS), questions)
-            for answer in answers:
-                self._check_revision(answer.revision)
+            answers = await self._answers(questions)
         except PolicyUnavailable as failure:
             self.no_decision(failure)
             for question in questions:
@@ -74,7 +82,14 @@ class PolicyDecisionPoint:
         """The filter that decides about each record of a list, or PolicyUnavailable."""
         self.questions += 1
         try:
-            found = read_filter(await self._exchange(encode_list(question), Entrypoint.FILTER), question)
+            self._check_fitness()
+            body = encode_list(question)
+            if len(body) <= SMALL_BYTES:
+                reply = await self._exchanges.small(body, Entrypoint.FILTER)
+            else:
+                del body
+                reply = await self._large_reply(partial(encode_list, question), Entrypoint.FILTER)
+            found = read_filter(reply, question)
             self._check_revision(found.revision)
         except PolicyUnavailable as failure:
             self.no_decision(failure)
@@ -85,19 +100,19 @@ class PolicyDecisionPoint:
 
     async def probe(self, question: Question) -> Answer:
         """Ask past the breaker and uncounted, which is for readiness; a reply closes the breaker."""
-        answer = read_answer(await self._exchange_probe(encode(question)), question)
+        answer = read_answer(await self._exchanges.probe(encode(question)), question)
         self._check_revision(answer.revision)
         return answer
 
     async def probe_neither(self, question: Question) -> Answer:
         """As `probe`, with the question `NEITHER`; `question` asks for the same parts."""
-        answer = read_answer(await self._exchange_probe(NEITHER), question)
+        answer = read_answer(await self._exchanges.probe(NEITHER), question)
         self._check_revision(answer.revision)
         return answer
 
     async def probe_undecided(self) -> None:
         """As `probe`, with a question that must get no decision; raises PolicyUnavailable if it gets one."""
-        self._check_revision(read_undecided(await self._exchange_probe(MALFORMED)))
+        self._check_revision(read_undecided(await self._exchanges.probe(MALFORMED)))
 
     def no_decision(self, failure: PolicyUnavailable) -> None:
         """Count a question without a usable decision, whether OPA or the decision log is to blame."""
@@ -107,12 +122,12 @@ class PolicyDecisionPoint:
     @property
     def breaker_open(self) -> bool:
         """True while OPA is not asked because it was silent for too long."""
-        return self._breaker.is_open
+        return self._exchanges.breaker.is_open
 
     @property
     def breaker_openings(self) -> int:
         """The number of times that the breaker has opened."""
-        return self._breaker.openings
+        return self._exchanges.breaker.openings
 
     def _decided(self, answer: Answer) -> None:
         if answer.route is not None:
@@ -126,31 +141,34 @@ class PolicyDecisionPoint:
         if question.resource is not None:
             self._observer.decided(QuestionKind.RESOURCE, Outcome.UNAVAILABLE)
 
-    async def _exchange_probe(self, body: bytes) -> bytes:
-        reply = await self._transport.exchange(body)
-        self._breaker.succeeded()
+    async def _large_reply(self, encoded: Callable[[], bytes], entrypoint: Entrypoint) -> bytes:
+        """The reply to one question that is too long for a small exchange."""
+        reply, _ = await self._exchanges.large(lambda: (encoded(), 1), entrypoint)
         return reply
 
-    async def _exchange(self, body: bytes, entrypoint: Entrypoint = Entrypoint.DECISION) -> bytes:
+    async def _answers(self, questions: Sequence[Question]) -> list[Answer]:
+        """The answers to all questions, in one small exchange or in large ones."""
+        self._check_fitness()
+        if len(questions) <= SMALL_QUESTIONS:
+            body, count = encode_many(questions, SMALL_BYTES)
+            if count == len(questions) and len(body) <= SMALL_BYTES:
+                return self._read(await self._exchanges.small(body, Entrypoint.DECISIONS, count), questions)
+        answers: list[Answer] = []
+        while len(answers) < len(questions):
+            rest = questions[len(answers) : len(answers) + self._exchanges.pace.questions]
+            reply, count = await self._exchanges.large(partial(encode_many, rest, LARGE_BYTES), Entrypoint.DECISIONS)
+            answers += self._read(reply, rest[:count])
+        return answers
+
+    def _read(self, reply: bytes, questions: Sequence[Question]) -> list[Answer]:
+        answers = read_answers(reply, questions)
+        for answer in answers:
+            self._check_revision(answer.revision)
+        return answers
+
+    def _check_fitness(self) -> None:
         if self.unfit is not None:
             raise PolicyUnavailable(Failure.VERSION, self.unfit)
-        trial = self._breaker.admit()
-        began = time.perf_counter()
-        try:
-            reply = await self._gathering.exchange(body, entrypoint)
-        except PolicyUnavailable as failure:
-            self._observer.answered(time.perf_counter() - began)
-            if failure.failure in SILENCE:
-                self._breaker.failed(trial)
-            else:
-                self._breaker.succeeded()
-            raise
-        except BaseException:
-            self._breaker.abandoned(trial)
-            raise
-        self._observer.answered(time.perf_counter() - began)
-        self._breaker.succeeded()
-        return reply
 
     def _check_revision(self, revision: str) -> None:
         if revision != self.live_revision:

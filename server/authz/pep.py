@@ -55,7 +55,7 @@ class Listing:
         questions = [Question(caller, None, Action.READ, resource) for resource in resources]
         found: list[Permit] = []
         for asked in _batches(questions):
-            found += _permitted(asked, await self._ask(asked), decision_id, self.tally)
+            found += _permitted(asked, await self._ask(asked), repeat(decision_id), self.tally)
         self.seconds += time.perf_counter() - began
         return found
 
@@ -179,7 +179,7 @@ class PolicyEnforcementPoint:
                 if first is None:
                     first = answers[0]
                     decision_id = first.decision_id or decision_id
-                found += _permitted(asked, answers, decision_id, tally)
+                found += _permitted(asked, answers, repeat(decision_id), tally)
         except PolicyUnavailable as failure:
             fault = failure
         milliseconds, missing = _since(began), None if fault is None else fault.reason
@@ -200,31 +200,36 @@ class PolicyEnforcementPoint:
         route_permit: RoutePermit | None = None
         found: list[Permit] = []
         for asked in _batches(_reads(context.principal, resources, route)):
-            answers, decision_id = await self._ask_together(context, asked)
+            answers, ids = await self._ask_together(context, asked)
             # The first question alone is about the route: a refusal of it ends the list.
-            route_permit = _route_permit(answers[0], decision_id) or route_permit
-            found += _permitted(asked, answers, decision_id, ListTally())
+            route_permit = _route_permit(answers[0], ids[0]) or route_permit
+            found += _permitted(asked, answers, ids, ListTally())
         return route_permit, found
 
-    async def _ask_together(self, context: RequestContext, questions: Sequence[Question]) -> tuple[list[Answer], str]:
-        """The answers to the questions, in their order, and their decision's id, once all of them are logged."""
+    async def _ask_together(
+        self, context: RequestContext, questions: Sequence[Question]
+    ) -> tuple[list[Answer], list[str]]:
+        """The answers to the questions, in their order, and the ids of their decisions, once all of them are logged.
+
+        They have one id, unless OPA logs: then each has that of its exchange.
+        """
         began = time.perf_counter()
 
-        async def write(decision_id: str, answers: Iterable[Answer | str]) -> None:
+        async def write(ids: Iterable[str], answers: Iterable[Answer | str]) -> None:
             milliseconds = _since(began)
-            pairs = zip(questions, answers, strict=False)
-            lines = (lines_of(context.request_id, decision_id, *pair, milliseconds) for pair in pairs)
-            await self._write(chain.from_iterable(lines))
+            logged = zip(ids, questions, answers, strict=False)
+            await self._write(chain.from_iterable(lines_of(context.request_id, *one, milliseconds) for one in logged))
 
         try:
             answers = await self._pdp.ask_many(questions)
         except PolicyUnavailable as failure:
-            await write(_new_id(), repeat(failure.reason))
+            await write(repeat(_new_id()), repeat(failure.reason))
             raise
-        decision_id = answers[0].decision_id or _new_id()
+        shared = _new_id()
+        ids = [answer.decision_id or shared for answer in answers]
         # Where the route is refused, nothing else is given out or logged.
-        await write(decision_id, answers[:1] if answers[0].refuses_route else answers)
-        return answers, decision_id
+        await write(ids, answers[:1] if answers[0].refuses_route else answers)
+        return answers, ids
 
     async def _permit(
         self, context: RequestContext, route: Route | None, action: Action, resource: Resource, made: Sequence[str]
@@ -277,11 +282,11 @@ def _reads(caller: Principal | Anonymous, resources: Sequence[Resource], route: 
 
 
 def _permitted(
-    questions: Sequence[Question], answers: Sequence[Answer], decision_id: str, tally: ListTally
+    questions: Sequence[Question], answers: Sequence[Answer], ids: Iterable[str], tally: ListTally
 ) -> list[Permit]:
     """A permit for each resource that may be read; every decision about one is counted in `tally`."""
     found = []
-    for question, answer in zip(questions, answers, strict=True):
+    for (question, answer), decision_id in zip(zip(questions, answers, strict=True), ids, strict=False):
         resource, decision = question.resource, answer.resource
         if resource is None or decision is None:
             continue

@@ -16,6 +16,7 @@ from server.api.conversations import body as conversations
 from server.api.registry import body as entries
 from server.api.registry import routes as registry
 from server.authn import limits as authn
+from server.authz.opa import room, transport
 from server.fairness.shares import Share
 from server.http import edge, json_body, protocol
 from server.json_input import memory_limit, reader, strict, worker
@@ -39,8 +40,10 @@ CONSTANTS: Final[dict[str, Any]] = {
     "protocol": protocol,
     "reader": reader,
     "registry": registry,
+    "room": room,
     "strict": strict,
     "sys": sys,
+    "transport": transport,
     "worker": worker,
     "write_queue": write_queue,
 }
@@ -142,6 +145,22 @@ LIMITS: Final[Sequence[Limit]] = (
         "429, `list_too_long`",
     ),
     Limit("one statement of a list", "{database.LIST_SECONDS:seconds}", "503, `list_too_slow`"),
+    Limit(
+        "a small question to the policy, and the time for it",
+        "{room.SMALL_BYTES:bytes} with its caller, {transport.DEADLINE:seconds}",
+        "503",
+    ),
+    Limit(
+        "resources that a request asks about in a small question",
+        "{room.SMALL_QUESTIONS}",
+        "more are a large one",
+    ),
+    Limit(
+        "a large question to the policy, and the time for it",
+        "{room.LARGE_QUESTIONS} resources, {room.LARGE_BYTES:bytes} if they are several, {room.LARGE_SECONDS:seconds}; "
+        "fewer resources where the last ones took the engine more than {room.GOAL_SECONDS:seconds}",
+        "more wait for another turn; 503 for the caller alone",
+    ),
     Limit("a client that does not read its answer", "{protocol.STALL_SECONDS:seconds}", _CLOSED),
 )
 """Hard limits, and shares whose numbers depend on the configuration, in the order of the page."""
@@ -152,6 +171,8 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(authn.KNOWN_KEYS),
     Shared(authn.UNKNOWN_KEYS),
     Shared(authn.CHECKS),
+    Shared(room.SMALL),
+    Shared(room.LARGE),
     Shared(database.SQLITE_READS, "SQLite"),
     Shared(database.SQLITE_WRITES, "SQLite"),
     Shared(database.SQLITE_LISTS, "SQLite"),

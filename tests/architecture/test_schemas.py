@@ -44,7 +44,9 @@ def test_what_the_server_asks_has_the_shape_of_a_question(question: Question) ->
 
 
 def test_questions_together_and_lists_have_it_too() -> None:
-    QUESTION.validate(json.loads(encode_many(ASKED))["input"])
+    body, count = encode_many(ASKED, 10_000)
+    assert count == len(ASKED)
+    QUESTION.validate(json.loads(body)["input"])
     QUESTION.validate(json.loads(encode_list(ListQuestion(ALICE, Action.READ, "prompt")))["input"])
 
 

@@ -207,8 +207,20 @@ MISTAKES = (
     Mistake(
         "guardrails know a table by its standard name alone",
         DECISION,
-        "some veto in vetoes with input.resource.type as type",
-        "some veto in vetoes with input.resource.type as input.resource.type",
+        'some veto in vetoes with input as object.union(input, {"resource": {"type": type}})',
+        'some veto in vetoes with input as object.union(input, {"resource": {"types": type}})',
+    ),
+    Mistake(
+        "the owner at a place is the caller",
+        DECISION,
+        '"resource": {"owner": named(question.resource.owner)},',
+        '"resource": {"owner": named(question.principal)},',
+    ),
+    Mistake(
+        "an owner whose place isn't there is none",
+        DECISION,
+        "\tnot question.resource\n",
+        "\tnot false\n",
     ),
     Mistake(
         "guardrails don't hold for routes",
@@ -248,8 +260,8 @@ MISTAKES = (
     Mistake(
         "sharing needs no common value",
         LAW,
-        "\tvalue in owner.attributes[attribute]\n",
-        "\towner.attributes[attribute]\n",
+        "\theld[value]\n",
+        "\tis_string(value)\n",
     ),
     Mistake("what is owned is unowned", LAW, "unowned if not owner", "unowned if owner"),
     Mistake(

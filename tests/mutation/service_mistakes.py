@@ -24,6 +24,36 @@ SERVICE_MISTAKES = (
         "yield questions[start : start + MOST_TOGETHER - 1]",
     ),
     Mistake(
+        "large questions of all callers are one caller's",
+        "server/authz/opa/exchanges.py",
+        "turn = await self.large_room.take()",
+        'turn = await self.large_room.take(caller=("all",))',
+    ),
+    Mistake(
+        "the silence that a large question meets is the death of opa",
+        "server/authz/opa/exchanges.py",
+        "await self._look(trial=False)",
+        "self.breaker.failed(trial=False)",
+    ),
+    Mistake(
+        "probes wait behind callers",
+        "server/authz/opa/exchanges.py",
+        "self._probes = transport.beside(connections=room.PROBE_CONNECTIONS)",
+        "self._probes = transport",
+    ),
+    Mistake(
+        "a place of a large question that was given up is never free again",
+        "server/authz/opa/exchanges.py",
+        "asyncio.get_running_loop().call_later(linger, turn.end)",
+        "asyncio.get_running_loop().call_later(linger, turn.end).cancel()",
+    ),
+    Mistake(
+        "an exchange is as long as its questions are many",
+        "server/authz/contract/question.py",
+        "if listed and size + principals.size > longest:",
+        "if listed and size > longest:",
+    ),
+    Mistake(
         "the first of several issuers is asked about every token",
         "server/wiring/authenticators.py",
         "judge = keys or endpoint",

@@ -35,7 +35,7 @@ _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 def question_schema() -> Schema:
     """Return the schema of a question about one resource; guardrails never get the other forms of the schema."""
     schema: Schema = json.loads((LAW / "schemas/input.json").read_text(encoding="utf-8"))
-    for other in ("type", "types", "questions"):
+    for other in ("type", "types", "principals", "questions"):
         del schema["properties"][other]
     # The decision replaces `type` by each name of a type; a test of this member, which most types lack, never holds.
     del schema["definitions"]["resource"]["properties"]["types"]

@@ -31,9 +31,32 @@ decisions["resource"] := resource if {
 
 # METADATA
 # title: The answers to many questions, in their order
-# description: For lists in memory. Each question is judged alone, exactly as `answer` judges it.
+# description: >-
+#   Each question is judged alone, exactly as `answer` judges it. A principal that several of them name may stand once,
+#   in `principals`; then a question has its place there. A place that isn't there leaves its question without answer.
 # entrypoint: true
-answers := [reply | some question in input.questions; reply := answer with input as question]
+answers := [reply | some question in input.questions; reply := answer with input as question] if {
+	not input.principals
+} else := [reply | some question in input.questions; reply := answer with input as in_full(question)]
+
+# METADATA
+# title: The question as it is asked alone
+in_full(question) := object.union(question, {
+	"principal": named(question.principal),
+	"resource": {"owner": named(question.resource.owner)},
+}) if {
+	question.resource
+} else := object.union(question, {"principal": named(question.principal)}) if {
+	not question.resource
+}
+
+# METADATA
+# title: The principal at a place, or the one that stands in the question itself
+named(principal) := input.principals[principal] if {
+	is_number(principal)
+} else := principal if {
+	not is_number(principal)
+}
 
 # METADATA
 # title: May this route be used?
@@ -146,7 +169,7 @@ route_vetoes := found if {
 #   A table of records may have two names. It is judged under each of them, so that a guardrail may know it by either.
 resource_vetoes := vetoes | {veto |
 	some type in input.resource.types
-	some veto in vetoes with input.resource.type as type
+	some veto in vetoes with input as object.union(input, {"resource": {"type": type}})
 }
 
 vetoed(found) := {

@@ -312,6 +312,60 @@ test_many_questions_are_answered_in_their_order_each_alone if {
 	]
 }
 
+test_principals_that_stand_once_are_put_into_each_question[name] if {
+	bob := object.union(alice, {"id": "bob"})
+	owned := {"action": "read", "resource": object.union(to("read").resource, {"owner": bob})}
+	named := {"action": "read", "resource": object.union(to("read").resource, {"owner": 1})}
+	some name, pair in {
+		"a route": {asks(0, route("GET", "/v1/files")): asks(alice, route("GET", "/v1/files"))},
+		"an owned resource": {asks(0, named): asks(alice, owned)},
+		"an owner that stands in the question": {asks(0, owned): asks(alice, owned)},
+		"a caller that stands in the question": {asks(alice, named): asks(alice, owned)},
+		"an unowned resource": {asks(0, to("read")): asks(alice, to("read"))},
+		"anonymous": {asks(null, named): asks(null, owned)},
+		"everything": {asks(0, object.union(route("GET", "/"), named)): asks(alice, object.union(route("GET", "/"), owned))},
+	}
+	some short, full in pair
+	decision.in_full(short) == full with input as {"principals": [alice, bob]}
+}
+
+test_principals_that_stand_once_are_judged_as_in_each_question if {
+	principals := [alice, object.union(alice, {"id": "bob"})]
+	short := [asks(place, part) | some place in [0, 1, null]; some part in [to("create"), route("GET", "/v1/files")]]
+	full := [asks(caller, part) |
+		some caller in array.concat(principals, [null])
+		some part in [to("create"), route("GET", "/v1/files")]
+	]
+	one := decision.answers with input as {"principals": principals, "questions": short}
+		with data.ostiary.settings as settings
+		with data.ostiary.access as {"permit": {3}, "forbid": set()}
+		with data.ostiary.routes as {"permit": {3}, "forbid": set()}
+	other := decision.answers with input as {"questions": full}
+		with data.ostiary.settings as settings
+		with data.ostiary.access as {"permit": {3}, "forbid": set()}
+		with data.ostiary.routes as {"permit": {3}, "forbid": set()}
+	count(one) == 6
+	one == other
+}
+
+test_a_place_that_is_not_there_gets_no_answer[name] if {
+	owned := object.union(to("read").resource, {"owner": 1})
+	some name, question in {
+		"a caller": asks(1, to("read")),
+		"a caller below 0": asks(-1, to("read")),
+		"half a place": asks(0.5, to("read")),
+		"no caller": to("read"),
+		"an owner": asks(0, {"action": "read", "resource": owned}),
+		"an owner of a resource with a route": asks(0, object.union(route("GET", "/v1/files"), {"resource": owned})),
+		"no owner": asks(0, {"action": "read", "resource": object.remove(owned, ["owner"])}),
+	}
+	answers := decision.answers with input as {"principals": [alice], "questions": [question, asks(0, to("read"))]}
+		with data.ostiary.settings as settings
+		with data.ostiary.access as {"permit": {3}, "forbid": set()}
+		with data.ostiary.routes as {"permit": {3}, "forbid": set()}
+	count(answers) == 1
+}
+
 test_no_questions_get_no_answers[name] if {
 	some name, question in {
 		"an empty list": {"questions": []},

@@ -79,7 +79,7 @@ user_is_owner := {
 # METADATA
 # title: user in owners ATTRIBUTE
 shares_with_owner(attribute) := fact if {
-	values := {value | some value in input.principal.attributes[attribute]}
+	values := conditions.values[attribute]
 	count(values) > 0
 	fact := {"fact": "owner_shares", "holds": true, "attribute": attribute, "values": values}
 } else := false

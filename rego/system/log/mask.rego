@@ -23,6 +23,8 @@ mask contains sprintf("/input/questions/%d/resource/owner/attributes", [place]) 
 	some place, _ in input.input.questions
 }
 
+mask contains sprintf("/input/principals/%d/attributes", [place]) if some place, _ in input.input.principals
+
 mask contains sprintf("/result/%d/resource/obligations", [place]) if some place, _ in input.input.questions
 
 # METADATA

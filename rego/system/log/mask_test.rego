@@ -24,6 +24,13 @@ test_attributes_of_every_question_are_left_out if {
 	} with input as {"input": {"questions": [{"principal": null}, {"principal": null}]}}
 }
 
+test_attributes_of_principals_that_stand_once_are_left_out if {
+	{"/input/principals/0/attributes", "/input/principals/1/attributes"} & log.mask == {
+		"/input/principals/0/attributes",
+		"/input/principals/1/attributes",
+	} with input as {"input": {"principals": [{"id": "a"}, {"id": "b"}], "questions": [{"principal": 0}]}}
+}
+
 test_attributes_in_the_clauses_of_a_list_are_left_out if {
 	log.mask == {
 		"/input/principal/attributes",

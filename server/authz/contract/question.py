@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import Final
@@ -72,17 +72,58 @@ def encode(question: Question) -> bytes:
     since that takes a fifth of the time of building dictionaries for `json.dumps`.
     """
     try:
-        return f'{{"input":{{{_input(question)}}}}}'.encode()
+        return f'{{"input":{{{_input(question, _principal)}}}}}'.encode()
     except (TypeError, AttributeError, UnicodeEncodeError):
         raise PolicyUnavailable(Failure.QUESTION, "the question holds something that is not text") from None
 
 
-def encode_many(questions: Sequence[Question]) -> bytes:
-    """The body of one request that asks all of them, as strict as `encode`."""
+def encode_many(questions: Sequence[Question], longest: int) -> tuple[bytes, int]:
+    """The body of one request that asks the first of `questions`, as strict as `encode`, and how many they are.
+
+    They are as many as fit into `longest` bytes, and one at least. Each caller and each owner stands in it once,
+    however many of the questions name them.
+    """
     try:
-        return f'{{"input":{{"questions":[{",".join(f"{{{_input(question)}}}" for question in questions)}]}}}}'.encode()
+        return _first(questions, longest)
     except (TypeError, AttributeError, UnicodeEncodeError):
         raise PolicyUnavailable(Failure.QUESTION, "the question holds something that is not text") from None
+
+
+def _first(questions: Sequence[Question], longest: int) -> tuple[bytes, int]:
+    principals, named, listed, size = _Principals(), 0, list[bytes](), len(_MANY)
+    for question in questions:
+        text = f"{{{_input(question, principals.place)}}}".encode()
+        size += len(text) + len(b",")
+        if listed and size + principals.size > longest:
+            break
+        listed.append(text)
+        named = len(principals.texts)
+    return _MANY % (b",".join(principals.texts[:named]), b",".join(listed)), len(listed)
+
+
+class _Principals:
+    """The principals that the questions of one request name by their places, each of them once."""
+
+    def __init__(self) -> None:
+        self.texts: list[bytes] = []
+        self.size = 0
+        self._places: dict[bytes, str] = {}
+        self._known: dict[int, str] = {}
+
+    def place(self, principal: Principal) -> str:
+        """Return the place of the principal, as JSON has it."""
+        # Most questions have one caller, which need not be spelled again for each.
+        known = self._known.get(id(principal))
+        if known is not None:
+            return known
+        text = _principal(principal).encode()
+        place = self._places.get(text)
+        if place is None:
+            place = self._places[text] = str(len(self.texts))
+            self.texts.append(text)
+            self.size += len(text) + len(b",")
+        self._known[id(principal)] = place
+        return place
 
 
 def together(bodies: Sequence[bytes]) -> bytes:
@@ -90,13 +131,14 @@ def together(bodies: Sequence[bytes]) -> bytes:
     return b'{"input":{"questions":[%b]}}' % b",".join([body[len(b'{"input":') : -1] for body in bodies])
 
 
-def _input(question: Question) -> str:
-    text = _caller(question.principal)
+def _input(question: Question, spelled: Callable[[Principal], str]) -> str:
+    """The members of a question, in which a principal stands as `spelled` says."""
+    text = _caller(question.principal, spelled)
     if question.route is not None:
         method, path = encode_basestring(question.route.method), encode_basestring(question.route.path)
         text += f',"route":{{"method":{method},"path":{path}}}'
     if question.action is not None and question.resource is not None:
-        text += f',"action":{encode_basestring(question.action)},"resource":{_resource(question.resource)}'
+        text += f',"action":{encode_basestring(question.action)},"resource":{_resource(question.resource, spelled)}'
     return text
 
 
@@ -105,19 +147,20 @@ def encode_list(question: ListQuestion) -> bytes:
     try:
         kind, action = encode_basestring(question.type), encode_basestring(question.action)
         types = _types(question.types)
-        return f'{{"input":{{{_caller(question.principal)},"action":{action},"type":{kind}{types}}}}}'.encode()
+        caller = _caller(question.principal, _principal)
+        return f'{{"input":{{{caller},"action":{action},"type":{kind}{types}}}}}'.encode()
     except (TypeError, AttributeError, UnicodeEncodeError):
         raise PolicyUnavailable(Failure.QUESTION, "the question holds something that is not text") from None
 
 
-def _caller(principal: Principal | Anonymous) -> str:
-    return '"principal":null' if isinstance(principal, Anonymous) else f'"principal":{_principal(principal)}'
+def _caller(principal: Principal | Anonymous, spelled: Callable[[Principal], str]) -> str:
+    return '"principal":null' if isinstance(principal, Anonymous) else f'"principal":{spelled(principal)}'
 
 
-def _resource(resource: Resource) -> str:
+def _resource(resource: Resource, spelled: Callable[[Principal], str]) -> str:
     # A record about to be made has no name yet; its subject is then `type::`, and rules on the whole type see it.
     names = _texts(resource.names or ("",))
-    owner = "null" if resource.owner is None else _principal(resource.owner)
+    owner = "null" if resource.owner is None else spelled(resource.owner)
     kind, origin = encode_basestring(resource.type), encode_basestring(resource.origin)
     return f'{{"type":{kind}{_types(resource.types)},"names":{names},"owner":{owner},"origin":{origin}}}'
 
@@ -141,3 +184,6 @@ def _texts(values: tuple[str, ...]) -> str:
         # A text is a sequence of texts too: `admin` must not become five roles.
         raise TypeError
     return f"[{','.join(map(encode_basestring, values))}]"
+
+
+_MANY: Final = b'{"input":{"principals":[%b],"questions":[%b]}}'

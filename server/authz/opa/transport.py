@@ -70,6 +70,7 @@ class OpaTransport:
         self._open: set[Connection] = set()
         self._connecting = 0
         self._closed = False
+        self._beside: list[OpaTransport] = []
         self._idle: list[Connection] = []
         self._queue: deque[asyncio.Future[Connection | None]] = deque()
         self._heads = {entrypoint: _head(address, entrypoint) for entrypoint in Entrypoint}
@@ -93,9 +94,18 @@ class OpaTransport:
         self._close_idle()
         return await self._ask(await self._acquire(expires), request, expires)
 
+    def beside(self, *, connections: int, deadline: float | None = None) -> OpaTransport:
+        """Another pool of connections to the same OPA, which closes with this one; nothing in it waits for this one."""
+        deadline = self._deadline if deadline is None else deadline
+        other = OpaTransport(self._address, deadline=deadline, connections=connections)
+        self._beside.append(other)
+        return other
+
     def close(self) -> None:
         """Close every connection for good; questions under way and later ones fail. Idempotent."""
         self._closed = True
+        for other in self._beside:
+            other.close()
         for connection in tuple(self._open):
             connection.close()
 

@@ -5,15 +5,28 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from policy.vocabulary import Action, Anonymous, Principal, Resource
 from server.authz.contract.answer import read_answers
 from server.authz.contract.errors import Failure, PolicyUnavailable
-from server.authz.contract.question import encode, encode_many
+from server.authz.contract.question import Question, encode, encode_many
 from server.authz.opa.connection import MAX_ANSWER
 from server.authz.pdp import MOST_TOGETHER, PolicyDecisionPoint
-from tests.support.broken_opa import PERMITTED, READ, answering, decision, reply, scripted, transport_to
+from tests.support.broken_opa import (
+    ALICE,
+    BOTH,
+    PERMITTED,
+    READ,
+    ROUTE,
+    answering,
+    decision,
+    reply,
+    scripted,
+    transport_to,
+)
 
 GOOD = json.loads(PERMITTED)["result"]
 DENIED = {**GOOD, "resource": json.loads(json.dumps(decision(effect="deny")))}
@@ -30,9 +43,73 @@ def test_answers_keep_the_order_of_their_questions() -> None:
     assert (first.resource.verdict, second.resource.verdict) == ("permit", "deny")
 
 
-def test_each_question_goes_out_as_it_would_alone() -> None:
-    alone = json.loads(encode(READ))["input"]
-    assert json.loads(encode_many([READ, READ])) == {"input": {"questions": [alone, alone]}}
+BOB = Principal("bob", "https://issuer.example", {"teams": tuple(f"team-{number}" for number in range(150))})
+LONGEST = 100_000
+
+
+def owned(owner: Principal | None, caller: Principal | Anonymous = BOB, number: int = 0) -> Question:
+    return Question(caller, action=Action.READ, resource=Resource("prompt", (f"prompt_{number}",), owner))
+
+
+def in_full(asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """The questions of an exchange, each as it would be asked alone."""
+
+    def named(one: Any) -> Any:
+        return asked["principals"][one] if isinstance(one, int) else one
+
+    full = []
+    for question in asked["questions"]:
+        parts = {**question, "principal": named(question["principal"])}
+        if "resource" in question:
+            parts["resource"] = {**question["resource"], "owner": named(question["resource"]["owner"])}
+        full.append(parts)
+    return full
+
+
+def test_each_question_goes_out_as_it_would_alone_and_each_principal_once() -> None:
+    copy = Principal(BOB.id, BOB.issuer, dict(BOB.attributes))
+    asked = [READ, BOTH, owned(None), owned(copy), owned(ALICE, ALICE), owned(BOB, Anonymous()), ROUTE, READ]
+    body, count = encode_many(asked, LONGEST)
+    found = json.loads(body)["input"]
+    assert count == len(asked)
+    assert in_full(found) == [json.loads(encode(question))["input"] for question in asked]
+    assert [principal["id"] for principal in found["principals"]] == ["alice", "bob"]
+    assert found["questions"][5]["principal"] is None
+
+
+def test_a_caller_with_many_groups_adds_little_for_each_question() -> None:
+    one, _ = encode_many([owned(BOB)], LONGEST)
+    many, count = encode_many([owned(BOB, number=number) for number in range(100)], LONGEST)
+    assert count == 100
+    assert (len(many) - len(one)) / 99 < 130
+
+
+@pytest.mark.parametrize("longest", [1, 400, 3_000, 5_000, 9_999])
+def test_an_exchange_is_as_long_as_it_may_be_and_no_longer(longest: int) -> None:
+    owners = [Principal(f"é{number}", "i", {"teams": ("t" * 300,)}) for number in range(7)]
+    asked = [owned(owners[number // 4], ALICE, number) for number in range(28)]
+    found = list[dict[str, Any]]()
+    while left := asked[len(found) :]:
+        body, count = encode_many(left, longest)
+        assert count > 0
+        assert len(body) <= longest or count == 1
+        assert count == len(left) or len(encode_many(left[: count + 1], LONGEST)[0]) > longest
+        used = json.loads(body)["input"]
+        first = len(found)
+        assert len(used["principals"]) == 1 + len({number // 4 for number in range(first, first + count)})
+        found += in_full(used)
+    assert found == [json.loads(encode(question))["input"] for question in asked]
+
+
+NOT_TEXT: Any = "admin"
+
+
+@pytest.mark.parametrize("odd", [Principal("\ud800", "i", {}), Principal("a", "i", {"roles": NOT_TEXT})])
+def test_what_is_not_text_is_not_asked_together_either(odd: Principal) -> None:
+    for question in (owned(odd), owned(None, odd)):
+        with pytest.raises(PolicyUnavailable) as refused:
+            encode_many([READ, question], LONGEST)
+        assert refused.value.failure is Failure.QUESTION
 
 
 @pytest.mark.parametrize(
