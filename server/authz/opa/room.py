@@ -13,7 +13,7 @@ from server.fairness.shares import Share
 SMALL_BYTES: Final = 4096
 """Bytes of a small exchange."""
 
-SMALL_QUESTIONS: Final = 4
+SMALL_QUESTIONS: Final = 8
 """Questions of one request in a small exchange."""
 
 SMALL: Final = Share("questions to the policy", capacity=96, each=64, waiting=4096, waiting_each=512, seconds=1.0)
