@@ -12,6 +12,7 @@ from server.authz.contract.errors import PolicyUnavailable
 from server.authz.pep import Listing, RequestContext
 from server.authz.permit import AccessDenied, Permit, RouteDenied, RoutePermit
 from server.quota.admission import Limited, RequestCharge
+from server.quota.storage_limit import StorageLimit
 
 T = TypeVar("T")
 
@@ -118,6 +119,17 @@ class Gate:
     def lacks_token(self) -> bool:
         """True for a caller without a token where authentication is configured."""
         return self.requires_token and isinstance(self._context.principal, Anonymous)
+
+    @property
+    def storage_limit(self) -> StorageLimit | None:
+        """The limit of what the caller may keep, known once the route is permitted; None where there is none."""
+        return None if self.charge is None else self.charge.storage
+
+    def storage_limit_of(self, owner: Principal | None) -> StorageLimit | None:
+        """As `storage_limit`, for records of that owner: None unless it is the caller."""
+        caller = self._context.principal
+        known = (caller.issuer, caller.id) if isinstance(caller, Principal) else None
+        return self.storage_limit if known == (owner and (owner.issuer, owner.id)) else None
 
     async def enter(self) -> None:
         """Ask about the route and charge the request to the caller's quota, unless both are done.

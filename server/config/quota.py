@@ -7,13 +7,19 @@ from typing import Annotated, Final, Literal
 from pydantic import Discriminator, Tag
 
 from server.config.base import StrictModel
+from server.config.sizes import size
 from server.config.storage import Namespace, SqliteStore
 from server.config.types import Anything, one_of, whole_number
 
 MOST_REQUESTS: Final = 10**12
 
+MOST_BYTES: Final = 10**15
+
 Most = Annotated[int, whole_number(1, MOST_REQUESTS)]
-"""The most that may be used in a period."""
+"""The most that may be used in a period, and the most records that may be kept."""
+
+MostBytes = Annotated[int, size(1, MOST_BYTES, "from 1 to 1000000GB")]
+"""The most bytes that may be kept."""
 
 
 def _store_kind(value: object) -> str:
@@ -32,10 +38,12 @@ class LimitConfig(StrictModel):
     description: Anything = None
     max_requests: Most | None = None
     max_tokens_per_period: Most | None = None
+    max_records: Most | None = None
+    max_bytes: MostBytes | None = None
 
 
 class QuotaConfig(StrictModel):
-    """The number of requests and tokens that each caller may use in a period; None is no limit.
+    """The number of requests and tokens that each caller may use in a period, and what it may keep; None is no limit.
 
     `kvstore` is an SQLite file of its own, or a namespace of a backend for keys and values under `storage`, which
     several servers may share. Without authentication, the anonymous numbers hold for everyone. The first of `limits`
@@ -48,5 +56,7 @@ class QuotaConfig(StrictModel):
     anonymous_max_requests: Most | None = None
     authenticated_max_requests: Most | None = None
     max_tokens_per_period: Most | None = None
+    max_records: Most | None = None
+    max_bytes: MostBytes | None = None
     limits: tuple[LimitConfig, ...] = ()
     period: Annotated[Literal["minute", "hour", "day"], one_of("minute", "hour", "day")] = "day"

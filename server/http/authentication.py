@@ -19,6 +19,7 @@ from server.http.request_state import state_of, turn_of
 from server.quota.admission import Admission, TooManyAtOnce, at_path, limited_by
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import QuotaExceeded
+from server.quota.storage_limit import StorageExceeded
 
 _ANONYMOUS: Final = Anonymous()
 
@@ -65,7 +66,7 @@ class Authentication:
             with admission.passing(route.path, principal, address):
                 await turn.pass_to(caller)
                 await self.app(scope, receive, send)
-        except (QuotaExceeded, CountersUnavailable, TooManyAtOnce, NoRoom) as fault:
+        except (QuotaExceeded, CountersUnavailable, StorageExceeded, TooManyAtOnce, NoRoom) as fault:
             await call.gate.stopped(limited_by(fault))
             raise
 

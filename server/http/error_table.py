@@ -26,6 +26,7 @@ from server.http.request_state import state_of
 from server.quota.admission import TooManyAtOnce
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import QuotaExceeded
+from server.quota.storage_limit import StorageExceeded
 from server.storage.blobs.store import BlobMissing, BlobsFull, BlobsUnavailable
 from server.storage.database.database import AlreadyThere, DatabaseUnavailable, InDoubt, Overlong, ParentGone
 from server.storage.records.guarded import Contended, NotFound
@@ -126,6 +127,8 @@ _ANSWERS: Final[Mapping[type, Callable[[Any, str], ApiError]]] = {
     IdentityUnavailable: _identity_unavailable,
     QuotaExceeded: _quota_exceeded,
     NoRoom: _no_room,
+    # Waiting makes no room.
+    StorageExceeded: _Row(HTTPStatus.TOO_MANY_REQUESTS, "insufficient_quota", None, _NO_RETRY),
     TooManyAtOnce: _Row(
         HTTPStatus.TOO_MANY_REQUESTS,
         "rate_limit_exceeded",

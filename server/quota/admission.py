@@ -15,6 +15,7 @@ from server.fairness.shares import NoRoom
 from server.net.client_address import ClientAddresses
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import Quota, QuotaExceeded, Standing
+from server.quota.storage_limit import StorageExceeded, StorageLimit
 
 FREE: Final = frozenset({"/metrics", "/v1/health", "/v1/health/ready", "/v1/version"})
 """The paths that cost nothing, since a quota must not stop a probe."""
@@ -50,7 +51,7 @@ class TooManyAtOnce(Exception):
         self.most = most
 
 
-def limited_by(fault: QuotaExceeded | CountersUnavailable | TooManyAtOnce | NoRoom) -> Limited:
+def limited_by(fault: QuotaExceeded | CountersUnavailable | StorageExceeded | TooManyAtOnce | NoRoom) -> Limited:
     """Return the limit that stops a request, for the decision log."""
     match fault:
         case NoRoom(name=name, of_caller=True):
@@ -60,6 +61,8 @@ def limited_by(fault: QuotaExceeded | CountersUnavailable | TooManyAtOnce | NoRo
         case TooManyAtOnce(most=most):
             reason = "the caller has as many requests under way as it may have"
             return Limited("server.max_concurrent_requests", most, most, reason)
+        case StorageExceeded(place=place, most=most, used=kept):
+            return Limited(place, most, kept, "the caller keeps as much as it may")
         case QuotaExceeded(standing=standing):
             limit, used = standing.limit, standing.used
             if fault.of_tokens:
@@ -89,13 +92,14 @@ class Reservation:
 class RequestCharge:
     """The charge of one request to the quota."""
 
-    __slots__ = ("_address", "_caller", "_quota", "standing")
+    __slots__ = ("_address", "_caller", "_quota", "standing", "storage")
 
     def __init__(self, quota: Quota, caller: Principal | Anonymous, address: str) -> None:
         self._quota = quota
         self._caller = caller
         self._address = address
         self.standing: Standing | None = None
+        self.storage: StorageLimit | None = None
 
     async def pay(self, limit: int | None) -> None:
         """Take the request out of the caller's share; `limit` is the one that the policy names, if it names one.
@@ -104,6 +108,7 @@ class RequestCharge:
         """
         try:
             share = self._quota.limit_of(self._caller, limit)
+            self.storage = share.storage
             self.standing = await self._quota.take(self._caller, self._address, share)
         except QuotaExceeded as exceeded:
             self.standing = exceeded.standing

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+LOOKED_AT: Final = 500
+"""Counts of one transaction that looks for those to forget."""
+
+FORGET_PAUSE: Final = 0.01
+"""Seconds between two such transactions, in which requests are counted."""
 
 
 class CountersUnavailable(Exception):
@@ -64,5 +70,5 @@ class Counters(Protocol):
         ...
 
     async def forget(self, before: int) -> None:
-        """Remove what was counted in periods that started before then; raises CountersUnavailable."""
+        """Remove what was counted in periods that started before then, in steps; raises CountersUnavailable."""
         ...

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
 import asyncpg
 
-from server.quota.counters import Charge, CountersUnavailable, Usage
+from server.quota.counters import FORGET_PAUSE, LOOKED_AT, Charge, CountersUnavailable, Usage
 
 _CONNECTIONS: Final = 8
 _SECONDS: Final = 5.0
@@ -49,7 +50,8 @@ RETURNING requests, tokens, "window"
 """
 _USED: Final = 'SELECT requests, tokens, "window" FROM ostiary_quota WHERE key = $1 AND "window" >= $2'
 _GIVE_BACK: Final = 'UPDATE ostiary_quota SET tokens = greatest(0, tokens - $3) WHERE key = $1 AND "window" = $2'
-_FORGET: Final = 'DELETE FROM ostiary_quota WHERE "window" < $1'
+_LAST: Final = "SELECT max(key) FROM (SELECT key FROM ostiary_quota WHERE key > $1 ORDER BY key LIMIT $2) AS some"
+_FORGET: Final = 'DELETE FROM ostiary_quota WHERE key > $1 AND key <= $2 AND "window" < $3'
 
 
 class PostgresCounters:
@@ -106,9 +108,16 @@ class PostgresCounters:
             await self._opened.execute("SELECT 1")
 
     async def forget(self, before: int) -> None:
-        """Remove what was counted in periods that started before then; raises CountersUnavailable."""
-        async with _reported():
-            await self._opened.execute(_FORGET, before)
+        """Remove what was counted in periods that started before then, in steps; raises CountersUnavailable."""
+        after = ""
+        while True:
+            async with _reported():
+                last = await self._opened.fetchval(_LAST, after, LOOKED_AT)
+                if last is None:
+                    return
+                await self._opened.execute(_FORGET, after, last, before)
+            after = last
+            await asyncio.sleep(FORGET_PAUSE)
 
     @property
     def _opened(self) -> asyncpg.Pool[asyncpg.Record]:

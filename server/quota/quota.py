@@ -15,26 +15,30 @@ from typing import Final
 from policy.vocabulary import Anonymous, Principal
 from server.background.tasks import in_background
 from server.quota.counters import Charge, Counters, CountersUnavailable, Usage
+from server.quota.storage_limit import StorageLimit
 
 PERIODS: Final = {"minute": 60, "hour": 3600, "day": 24 * 3600}
 """Seconds of each period; all start at whole multiples since 1970, so a day is a day in UTC."""
 
 _SWEEP_SECONDS: Final = 3600.0
 
+_PLACE: Final = "server.quota"
+
 _log: Final = logging.getLogger("ostiary.quota")
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The most that one caller may use in a period; None is no limit.
+    """The most that one caller may use in a period, and may keep; None is no limit.
 
     The places are those of the two numbers in the configuration, for the decision log.
     """
 
     requests: int | None = None
     tokens: int | None = None
-    requests_place: str = "server.quota"
-    tokens_place: str = "server.quota"
+    requests_place: str = _PLACE
+    tokens_place: str = _PLACE
+    storage: StorageLimit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,9 @@ class Standing:
     def tokens_left(self) -> int | None:
         """The number of tokens that are left; None where there is no limit."""
         return None if self.limit.tokens is None else max(0, self.limit.tokens - self.used.tokens)
+
+
+_NOTHING: Final = Limit(0, 0, storage=StorageLimit(0, 0, _PLACE, _PLACE))
 
 
 class QuotaExceeded(Exception):
@@ -104,7 +111,7 @@ class Quota:
         A place without a limit permits nothing, since policy and configuration do not belong together then.
         """
         if index is not None:
-            return self._named[index] if index < len(self._named) else Limit(0, 0)
+            return self._named[index] if index < len(self._named) else _NOTHING
         return self._authenticated if isinstance(caller, Principal) else self._anonymous
 
     async def take(self, caller: Principal | Anonymous, address: str, limit: Limit) -> Standing | None:

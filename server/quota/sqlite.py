@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from server.quota.counters import Charge, CountersUnavailable, Usage
+from server.quota.counters import FORGET_PAUSE, LOOKED_AT, Charge, CountersUnavailable, Usage
 
 _Result = TypeVar("_Result")
 
@@ -44,7 +44,8 @@ RETURNING requests, tokens, window
 _USED: Final = "SELECT requests, tokens, window FROM quota WHERE key = :key AND window >= :window"
 _GIVE_BACK: Final = "UPDATE quota SET tokens = max(0, tokens - :tokens) WHERE key = :key AND window = :window"
 _PING: Final = "SELECT key FROM quota LIMIT 1"
-_FORGET: Final = "DELETE FROM quota WHERE window < :before"
+_LAST: Final = "SELECT max(key) FROM (SELECT key FROM quota WHERE key > :after ORDER BY key LIMIT :most)"
+_FORGET: Final = "DELETE FROM quota WHERE key > :after AND key <= :last AND window < :before"
 
 
 class SqliteCounters:
@@ -90,8 +91,11 @@ class SqliteCounters:
         await self._run(lambda: self._execute(_PING, {}))
 
     async def forget(self, before: int) -> None:
-        """Remove what was counted in periods that started before then; raises CountersUnavailable."""
-        await self._run(lambda: self._execute(_FORGET, {"before": before}))
+        """Remove what was counted in periods that started before then, in steps; raises CountersUnavailable."""
+        after: str | None = ""
+        while after is not None:
+            after = await self._run(partial(self._forget_some, after, before))
+            await asyncio.sleep(FORGET_PAUSE)
 
     async def _write(self) -> None:
         while self._waiting:
@@ -134,6 +138,13 @@ class SqliteCounters:
             raise
         database.execute("COMMIT")
         return results
+
+    def _forget_some(self, after: str, before: int) -> str | None:
+        """Forget some of the counts behind the key `after`, and return the last key; None if there are none."""
+        last: str | None = self._opened.execute(_LAST, {"after": after, "most": LOOKED_AT}).fetchone()[0]
+        if last is not None:
+            self._execute(_FORGET, {"after": after, "last": last, "before": before})
+        return last
 
     def _execute(self, statement: str, values: dict[str, Any]) -> None:
         self._opened.execute(statement, values)

@@ -12,6 +12,7 @@ from server.quota.admission import Admission, ConcurrencyLimit
 from server.quota.counters import Counters
 from server.quota.quota import PERIODS, Limit, Quota
 from server.quota.sqlite import SqliteCounters
+from server.quota.storage_limit import StorageLimit
 from server.telemetry.dependencies import Dependencies, Dependency
 from server.wiring.observed import ObservedCounters
 
@@ -39,12 +40,20 @@ def _quota(config: QuotaConfig, whole: Config, dependencies: Dependencies) -> Qu
 
 
 def _limit(config: QuotaConfig, requests: str) -> Limit:
-    return Limit(getattr(config, requests), config.max_tokens_per_period, f"{_PLACE}.{requests}", f"{_PLACE}.{_TOKENS}")
+    places = f"{_PLACE}.{requests}", f"{_PLACE}.{_TOKENS}"
+    return Limit(getattr(config, requests), config.max_tokens_per_period, *places, _storage(config, _PLACE))
 
 
 def _named(config: LimitConfig, place: int) -> Limit:
     own = f"{_PLACE}.limits[{place}]"
-    return Limit(config.max_requests, config.max_tokens_per_period, f"{own}.max_requests", f"{own}.{_TOKENS}")
+    places = f"{own}.max_requests", f"{own}.{_TOKENS}"
+    return Limit(config.max_requests, config.max_tokens_per_period, *places, _storage(config, own))
+
+
+def _storage(config: QuotaConfig | LimitConfig, place: str) -> StorageLimit | None:
+    if config.max_records is None and config.max_bytes is None:
+        return None
+    return StorageLimit(config.max_records, config.max_bytes, f"{place}.max_records", f"{place}.max_bytes")
 
 
 def _counters(config: QuotaConfig, whole: Config) -> Counters:

@@ -32,11 +32,13 @@ from server.config.storage import (
 )
 from server.storage.blobs.directory import DirectoryBlobs
 from server.storage.blobs.store import Blobs
+from server.storage.database.counting import FILES, ITEMS, PARTS, RECORDS, UNCOUNTED, Counting
 from server.storage.database.database import Database
 from server.storage.database.migrate import LONGEST_NAME, SchemaMismatch, bring_up_to_date
 from server.storage.database.sqlite import SqliteDatabase
 from server.storage.records.guarded import GuardedStore
 from server.storage.records.parts import RecordParts
+from server.storage.records.removal import Removals
 from server.storage.records.table import RecordTable
 from server.storage.write_queue import WriteQueue
 from server.telemetry.dependencies import Dependencies, Dependency
@@ -56,10 +58,10 @@ class Stores:
         self._config = config
         self._dependencies = dependencies
         self._databases: dict[str, Database] = {}
-        self._tables: list[tuple[Database, str, str | None]] = []
+        self._tables: list[tuple[Database, str, str | None, Counting]] = []
         named = config.storage.stores
-        files = self._table(named.files, "openai_files")
-        claims = BlobLeases(self._table_of(files.database, _beside(files.name, "claims")))
+        files = self._table(named.files, "openai_files", FILES)
+        claims = BlobLeases(self._table_of(files.database, _beside(files.name, "claims"), counting=UNCOUNTED))
         self._blobs = ObservedBlobs(_blobs(config.storage.blobs), dependencies.add(Dependency("blobs", every=10.0)))
         self.files = _recorded(files, "openai_files")
         self.file_store = FileStore(self.files, claims, self._blobs)
@@ -68,19 +70,23 @@ class Stores:
         # Policies know the items by one name. Only the table goes with that of the conversations: two servers may share
         # a database.
         table = _ITEMS if conversations.name == _CONVERSATIONS else _beside(conversations.name, "items")
-        items = self._table_of(conversations.database, table, conversations.name)
-        self.conversations = _recorded(conversations, _CONVERSATIONS)
+        items = self._table_of(conversations.database, table, conversations.name, ITEMS)
+        self._removals = [Removals(conversations, items)]
+        self.conversations = _recorded(conversations, _CONVERSATIONS, self._removals[0])
         self.items = GuardedStore(items, TYPES[type_of_record(_ITEMS)].name)
         answers = self._table(named.inference, "chat_completions")
         self._writes = _write_queue(named.inference)
         chats = _recorded(answers, "chat_completions")
         self.chats = Chats(chats, self._annex(answers, "messages"), self._writes)
         prompts = self._table(named.prompts, "prompts")
-        self.prompts = Prompts(GuardedStore(prompts, TYPES["prompt"].name), self._annex(prompts, "versions"))
+        versions = self._annex(prompts, "versions")
+        self._removals.append(Removals(prompts, versions.records))
+        kept = GuardedStore(prompts, TYPES["prompt"].name, removals=self._removals[-1])
+        self.prompts = Prompts(kept, versions)
         registry = self._name(named.metadata, "registry")
         metadata = self._database(None if named.metadata is None else named.metadata.backend)
         self.models = self._table_of(metadata, _beside(registry, "models"))
-        self.model_names = self._table_of(metadata, _beside(registry, "model_names"), self.models.name)
+        self.model_names = self._table_of(metadata, _beside(registry, "model_names"), self.models.name, PARTS)
         self.entries = {
             kind: GuardedStore(self._table_of(metadata, _beside(registry, f"{kind}s")), kind)
             for kind in REGISTERED_TYPES
@@ -89,7 +95,7 @@ class Stores:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Open every database, bring every table up to date, and run the sweeper; at the end, write what waits.
+        """Open every database, bring every table up to date, and run the sweepers; at the end, write what waits.
 
         Raises BlobsUnusable, DatabaseUnavailable and SchemaMismatch.
         """
@@ -100,9 +106,11 @@ class Stores:
                 opened.push_async_callback(database.close)
                 await database.start()
             self._refuse_shared_tables()
-            for database, table, parent in self._tables:
-                await bring_up_to_date(database, table, parent)
+            for database, table, parent, counting in self._tables:
+                await bring_up_to_date(database, table, parent, counting)
             await opened.enter_async_context(self.janitor.running())
+            for removals in self._removals:
+                await opened.enter_async_context(removals.running())
             await opened.enter_async_context(self._writes.running())
             yield
 
@@ -112,14 +120,15 @@ class Stores:
         The configuration can't tell, since stores have tables beside the ones that it names.
         """
         taken: set[tuple[Database, str]] = set()
-        for database, table, _ in self._tables:
+        for database, table, *_ in self._tables:
             if (database, table.casefold()) in taken:
                 raise SchemaMismatch(f"two stores would share the table `{table}`; give one another `table_name`")
             taken.add((database, table.casefold()))
 
-    def _table(self, named: Table | Namespace | None, default: str) -> RecordTable:
+    def _table(self, named: Table | Namespace | None, default: str, counting: Counting = RECORDS) -> RecordTable:
         """The table that is configured so; `default` is its name where the configuration has none."""
-        return self._table_of(self._database(None if named is None else named.backend), self._name(named, default))
+        database = self._database(None if named is None else named.backend)
+        return self._table_of(database, self._name(named, default), counting=counting)
 
     def _name(self, named: Table | Namespace | None, default: str) -> str:
         match named:
@@ -130,13 +139,15 @@ class Stores:
             case Namespace(namespace=namespace):
                 return _NO_NAME.sub("_", f"kv_{namespace}")[:40]
 
-    def _table_of(self, database: Database, table: str, parent: str | None = None) -> RecordTable:
-        self._tables.append((database, table, parent))
+    def _table_of(
+        self, database: Database, table: str, parent: str | None = None, counting: Counting = RECORDS
+    ) -> RecordTable:
+        self._tables.append((database, table, parent, counting))
         return RecordTable(database, table)
 
     def _annex(self, records: RecordTable, parts: str) -> RecordParts:
         """Return the table beside that of `records` for the parts that belong to them."""
-        return RecordParts(self._table_of(records.database, _beside(records.name, parts), records.name))
+        return RecordParts(self._table_of(records.database, _beside(records.name, parts), records.name, PARTS))
 
     def _database(self, backend: str | None) -> Database:
         """The database of a backend, once for all the stores in it; None is the server's own choice."""
@@ -161,11 +172,11 @@ class Stores:
         raise ValueError(f"the backend `{name}` keeps counters, and no records")
 
 
-def _recorded(records: RecordTable, standard: str) -> GuardedStore:
+def _recorded(records: RecordTable, standard: str, removals: Removals | None = None) -> GuardedStore:
     """The guarded store of a table; policies know it by its standard name, and by that of the configuration as well."""
     kind = TYPES[type_of_record(standard)].name
     types = () if records.name == standard else (kind, type_of_record(records.name))
-    return GuardedStore(records, kind, types=types)
+    return GuardedStore(records, kind, types=types, removals=removals)
 
 
 def _beside(table: str, parts: str) -> str:

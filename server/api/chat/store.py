@@ -7,8 +7,7 @@ from json import loads
 from secrets import token_hex
 from typing import Any
 
-from server.authz.permit import Permit
-from server.storage.records.guarded import GuardedStore
+from server.storage.records.guarded import Creation, GuardedStore
 from server.storage.records.parts import RecordParts
 from server.storage.records.record import Draft, Json, Record
 from server.storage.write_queue import WriteQueue
@@ -43,15 +42,17 @@ class Chats:
         self.queue = queue
         self._messages = messages
 
-    async def write(self, permit: Permit, chat: Chat, answer: Json) -> None:
-        """Store the chat with its answer, whole or not at all; raises AlreadyThere for an id that exists."""
+    async def write(self, permit: Creation, chat: Chat, answer: Json) -> None:
+        """Store the chat with its answer, whole or not at all; raises AlreadyThere for an id that exists, and
+        StorageExceeded.
+        """
         answer = {name: value for name, value in answer.items() if name != "metadata"}
         body = {"answer": {**answer, "id": chat.answer_id, "model": chat.model}, "metadata": chat.metadata}
         messages = {"messages": loads(chat.messages)}
         await self.records.create(
             permit,
             Draft(chat.answer_id, body, facet=chat.model),
-            [self._messages.adding(chat.answer_id, _MESSAGES, messages)],
+            [self._messages.adding(chat.answer_id, _MESSAGES, messages, permit.owner)],
         )
 
     async def messages(self, record: Record) -> list[dict[str, Any]]:

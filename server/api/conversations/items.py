@@ -20,7 +20,7 @@ from policy.vocabulary import Action
 from server.api.conversations.body import ITEMS, MOST_BYTES, PREFIXES, REFERENCE, TOO_LARGE, NewItems
 from server.api.conversations.include import INCLUDABLE, without_unasked
 from server.authz.request_authorization import Gate
-from server.http.errors import ApiError
+from server.http.errors import ApiError, invalid
 from server.http.json_body import read_body
 from server.http.pagination import frame_of, included, list_of, list_query, missing_reference, page_of
 from server.http.request_state import gate_of
@@ -29,10 +29,13 @@ from server.json_input.reader import Reader
 from server.storage.database.database import ParentGone, Step
 from server.storage.records.guarded import GuardedStore, NotFound
 from server.storage.records.record import Draft, Json, Record
+from server.storage.records.usage import TooManyParts, having_at_most
 
 MOST_LISTED: Final = 100
 """Items on one page."""
 
+MOST_KEPT: Final = 100_000
+"""Items of one conversation."""
 
 _WORDS: Final = frozenset(PREFIXES.values())
 _NO_WORD: Final = "item"
@@ -66,9 +69,17 @@ class Items:
         permit = await self._store.permit_create(gate, made=identities)
         drafts = await self._drafts(gate, conversation, new, identities)
         try:
-            records = await self._store.create_all(permit, drafts)
+            records = await self._store.create_all(
+                permit,
+                drafts,
+                before=[self._conversations.holding(conversation)],
+                after=[having_at_most(MOST_KEPT, self._store.table, conversation)],
+            )
         except ParentGone:
             raise NotFound(conversation) from None
+        except TooManyParts as fault:
+            sentence = f"a conversation has at most {fault.most} items; delete some, or begin another conversation"
+            raise invalid(sentence, "items", "too_many_items") from None
         return json_response(list_of([_shown(record, asked) for record in records], has_more=False))
 
     async def retrieve(self, request: Request) -> Response:

@@ -87,11 +87,11 @@ class Files:
     async def create(self, request: Request) -> Response:
         """Store a file; the policy is asked before its first byte is read."""
         identity = new_file_id()
-        permit = await self._store.records.permit_create(gate_of(request.scope), made=[identity])
-        async with self._store.uploading(identity) as upload:
+        creation = await self._store.records.permit_create(gate_of(request.scope), made=[identity])
+        async with self._store.uploading(identity, creation) as upload:
             form = await read_upload(request, upload, self._most_bytes, self._lane)
             described = {"filename": form.filename, "content_type": form.content_type, "purpose": form.purpose}
-            record = await upload.keep(permit, described, form.purpose, form.lifetime)
+            record = await upload.keep(described, form.purpose, form.lifetime)
         return _answer(file_object(record))
 
     async def page(self, request: Request) -> Response:

@@ -10,11 +10,11 @@ from secrets import token_hex
 from typing import Any, Final
 
 from server.api.files.blob_leases import LEASE_SECONDS, BlobLeases
-from server.authz.permit import Permit
 from server.authz.request_authorization import Gate
+from server.quota.storage_limit import StorageExceeded, Stored
 from server.storage.blobs.store import PIECE, BlobMissing, BlobReading, Blobs, BlobsUnavailable, BlobWriting
 from server.storage.database.database import DatabaseUnavailable
-from server.storage.records.guarded import GuardedStore
+from server.storage.records.guarded import Creation, GuardedStore
 from server.storage.records.record import Draft, Record
 
 RENEWAL_SECONDS: Final = LEASE_SECONDS / 5
@@ -35,9 +35,9 @@ class FileStore:
         self._blobs = blobs
 
     @asynccontextmanager
-    async def uploading(self, identity: str) -> AsyncIterator[Upload]:
+    async def uploading(self, identity: str, creation: Creation) -> AsyncIterator[Upload]:
         """A new file, of which nothing is left behind unless it is kept before the context ends."""
-        upload = Upload(identity, self.records, self._claims, self._blobs)
+        upload = Upload(identity, creation, self.records, self._claims, self._blobs)
         try:
             yield upload
         finally:
@@ -63,9 +63,12 @@ class FileStore:
 class Upload:
     """A file whose bytes are coming in; `size` says how many have."""
 
-    def __init__(self, identity: str, records: GuardedStore, claims: BlobLeases, blobs: Blobs) -> None:
+    def __init__(
+        self, identity: str, creation: Creation, records: GuardedStore, claims: BlobLeases, blobs: Blobs
+    ) -> None:
         self.size = 0
         self._id = identity
+        self._creation = creation
         self._records = records
         self._claims = claims
         self._blobs = blobs
@@ -76,16 +79,20 @@ class Upload:
         self._held_since = 0.0
 
     async def write(self, piece: bytes) -> None:
-        """Append a piece; raises BlobsUnavailable."""
+        """Append a piece; raises BlobsUnavailable, and StorageExceeded once there is no room for the file."""
         self.size += len(piece)
         self._waiting += piece
         if len(self._waiting) >= PIECE:
             await self._flush()
 
-    async def keep(self, permit: Permit, described: Mapping[str, Any], facet: str, lifetime: int | None) -> Record:
+    async def check_room(self, size: int) -> None:
+        """Raise StorageExceeded if the caller has no room for a file of so many bytes."""
+        await self._records.check_room(self._creation, Stored(1, size))
+
+    async def keep(self, described: Mapping[str, Any], facet: str, lifetime: int | None) -> Record:
         """The file's record, once every byte is on the disk: `described`, with the number of bytes.
 
-        Raises BlobsUnavailable.
+        Raises BlobsUnavailable and StorageExceeded.
         """
         await self._flush()
         if self._writing is None:
@@ -97,7 +104,11 @@ class Upload:
         # A database that fails now may still have written the record: only the lease tells, to a sweeper.
         self._ours = False
         draft = Draft(self._id, {"bytes": self.size, **described}, facet=facet, lifetime=lifetime)
-        return await self._records.create(permit, draft, [self._claims.settling(self._id)])
+        try:
+            return await self._records.create(self._creation, draft, [self._claims.settling(self._id)])
+        except StorageExceeded:
+            self._ours = True
+            raise
 
     async def discard(self) -> None:
         """Forget the file, unless it is kept; a sweeper removes what can't be removed now."""
@@ -117,6 +128,7 @@ class Upload:
         if self._writing is None:
             self._writing = await self._begun()
         await self._hold()
+        await self.check_room(self.size)
         piece, self._waiting = bytes(self._waiting), bytearray()
         await self._writing.write(piece)
 

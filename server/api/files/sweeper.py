@@ -20,6 +20,8 @@ SWEEP_SECONDS: Final = 60.0
 """Seconds between two sweeps, about."""
 
 _AT_ONCE: Final = 100
+_PAUSE: Final = 0.01
+"""Seconds after so many files, each of them in a transaction of its own, in which other processes can write."""
 
 _log: Final = logging.getLogger("ostiary.files")
 
@@ -37,13 +39,16 @@ class FileSweeper:
 
     async def sweep(self) -> int:
         """Remove blobs, and return how many; raises BlobsUnavailable and DatabaseUnavailable where more are left."""
-        while await self._end_expired() == _AT_ONCE:
-            pass
+        ended = _AT_ONCE
+        while ended == _AT_ONCE:
+            ended = await self._end_expired()
+            await asyncio.sleep(_PAUSE)
         gone = 0
         while keys := await self._claims.take_over(_AT_ONCE):
             for key in keys:
                 await self._remove(key)
                 gone += 1
+            await asyncio.sleep(_PAUSE)
         return gone
 
     @asynccontextmanager

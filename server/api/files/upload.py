@@ -74,14 +74,16 @@ class UploadTurns:
 async def read_upload(request: Request, upload: Upload, most: int, lane: UploadTurns) -> UploadForm:
     """Write the form's file of 1 to `most` bytes to `upload`, and return the form's fields.
 
-    Raises the ApiError that says what is wrong, BlobsUnavailable, and ClientGone.
+    Raises the ApiError that says what is wrong, BlobsUnavailable, StorageExceeded, and ClientGone.
     """
     headers = request.headers
     if headers.get("content-encoding", "identity") != "identity":
         raise ApiError(415, "send the body without `Content-Encoding`; compressed ones are not read")
     reader = FormReader(headers.get("content-type", ""))
-    if int(headers.get("content-length", "0")) > most + FORM_BYTES:
+    least = int(headers.get("content-length", "0")) - FORM_BYTES
+    if least > most:
         raise _too_large(most)
+    await upload.check_room(max(1, least))
     form = _Form(upload, most)
     async for piece in _slices(request.receive, most, lane):
         for event in reader.feed(piece):

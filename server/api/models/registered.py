@@ -8,13 +8,13 @@ from typing import Final
 
 from server.api.models.model import Model
 from server.api.models.pages import ModelPage, Part, cut
-from server.authz.permit import Permit
 from server.authz.request_authorization import Gate
 from server.storage.database.database import AlreadyThere
-from server.storage.records.guarded import GuardedStore, NotFound
+from server.storage.records.guarded import Creation, GuardedStore, NotFound
 from server.storage.records.names import RecordNames, facet_of
 from server.storage.records.record import Draft, Page, Record
 from server.storage.records.table import RecordTable
+from server.storage.records.usage import owner_key
 
 _KIND: Final = "model"
 
@@ -60,16 +60,17 @@ class RegisteredModels:
             records.reverse()
         return cut([*map(_model, records)], part.limit, from_end=part.from_end)
 
-    async def permit_create(self, gate: Gate, model: Model) -> Permit:
+    async def permit_create(self, gate: Gate, model: Model) -> Creation:
         """Leave to register the model; raises AccessDenied."""
         return await self._store.permit_create(gate, *model.names)
 
-    async def create(self, permit: Permit, model: Model) -> Model:
+    async def create(self, permit: Creation, model: Model) -> Model:
         """The registered model, owned as the decision says; AlreadyThere if one of its names is another model's."""
         if any(name in self._taken for name in model.names):
             raise AlreadyThere
         body = {"model_id": model.model_id, "model_type": model.kind, "metadata": dict(model.metadata)}
-        named = [Draft(name, {}, parent=model.name).owned_by(None) for name in model.names]
+        payer = owner_key(permit.owner)
+        named = [Draft(name, {}, parent=model.name, facet=payer).owned_by(None) for name in model.names]
         draft = Draft(model.name, body, facet=facet_of(model.names))
         return _model(await self._store.create(permit, draft, [*map(self._names.inserting, named)]))
 

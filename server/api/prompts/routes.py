@@ -21,6 +21,7 @@ from server.http.responses import json_response, list_response
 from server.json_input.reader import Reader
 from server.storage.records.guarded import NotFound
 from server.storage.records.record import Record
+from server.storage.records.usage import TooManyParts
 
 _PROMPT: Final = "prompt"
 MOST_LISTED: Final = 100
@@ -113,6 +114,9 @@ class PromptVersions:
             )
         except NotLatest as conflict:
             raise _not_latest(conflict) from None
+        except TooManyParts as fault:
+            sentence = f"a prompt has at most {fault.most} versions; make another prompt"
+            raise invalid(sentence, "version", "too_many_versions") from None
         return json_response(_shown(version))
 
     async def set_default(self, request: Request) -> Response:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from secrets import token_hex
+from typing import Final
 
 from policy.vocabulary import Action
-from server.authz.permit import Permit
 from server.authz.request_authorization import Gate
-from server.storage.records.guarded import GuardedStore
+from server.storage.records.guarded import Creation, GuardedStore
 from server.storage.records.parts import RecordParts
 from server.storage.records.record import Draft, Json, Record
+from server.storage.records.usage import TooManyParts
+
+MOST_VERSIONS: Final = 10_000
+"""Versions of one prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +67,23 @@ class Prompts:
         self.records = records
         self._versions = versions
 
-    async def create(self, permit: Permit, identity: str, wording: Wording) -> Record:
+    async def create(self, permit: Creation, identity: str, wording: Wording) -> Record:
         """A prompt with its first version."""
         return await self.records.create(
             permit,
             Draft(identity, {"latest": 1, "default": 1, **wording.body}),
-            [self._versions.adding(identity, 1, wording.body)],
+            [self._versions.adding(identity, 1, wording.body, permit.owner)],
         )
 
     async def add(self, gate: Gate, identity: str, latest: int, wording: Wording, *, default: bool) -> Version:
-        """The version behind `latest`; raises NotLatest, and what `GuardedStore.update` raises."""
+        """The version behind `latest`; raises NotLatest, TooManyParts, and what `GuardedStore.update` raises."""
         number = latest + 1
 
         def change(record: Record) -> Record:
             if record.body["latest"] != latest:
                 raise NotLatest(record.body["latest"])
+            if number > MOST_VERSIONS:
+                raise TooManyParts(MOST_VERSIONS)
             chosen = {"default": number, **wording.body} if default else {}
             return replace(record, body={**record.body, "latest": number, **chosen})
 
@@ -85,7 +91,7 @@ class Prompts:
             gate,
             identity,
             change,
-            beside=[self._versions.adding(identity, number, wording.body)],
+            beside=lambda record: [self._versions.adding(identity, number, wording.body, record.owner)],
         )
         return Version(identity, number, wording, default)
 

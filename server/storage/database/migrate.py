@@ -6,11 +6,13 @@ import hashlib
 import logging
 import re
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final
 
+from server.storage.database.counting import RECORDS, Counting
 from server.storage.database.database import AlreadyThere, Database, DatabaseUnavailable, Overtaken, Step
 
 LONGEST_NAME: Final = 40
@@ -18,6 +20,8 @@ LONGEST_NAME: Final = 40
 
 _NAME: Final = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{LONGEST_NAME - 1}}}")
 _FILE: Final = re.compile(r"(?P<number>[0-9]{4})_(?P<name>[a-z_]+)\.(?P<kind>[a-z]+)\.sql")
+
+_PLACE: Final = re.compile(r"\{[a-z_]+\}")
 
 _LEDGER: Final = """
 CREATE TABLE IF NOT EXISTS ostiary_migrations (
@@ -88,16 +92,20 @@ def migrations(kind: str) -> list[Migration]:
     return sorted(found, key=lambda migration: migration.number)
 
 
-async def bring_up_to_date(database: Database, table: str, parent: str | None = None) -> None:
+async def bring_up_to_date(
+    database: Database, table: str, parent: str | None = None, counting: Counting = RECORDS
+) -> None:
     """Create the table of records, or migrate it to this version; safe in several processes at once.
 
-    Records belong to those of the table `parent`, where there is one, and are deleted with them. Raises
-    DatabaseUnavailable, and SchemaMismatch for a table that a newer or another version made.
+    Records belong to those of the table `parent`, where there is one, and are deleted with them; that table is up to
+    date already. `counting` says how they count. Raises DatabaseUnavailable, and SchemaMismatch for a table that a
+    newer or another version made.
     """
     for name in filter(None, (table, parent)):
         check_name(name)
     await database.script(_LEDGER)
     references = "" if parent is None else f'NOT NULL REFERENCES "{parent}" (id) ON DELETE CASCADE'
+    places = {"{table}": table, "{parent}": parent or table, "{references}": references, **counting.conditions}
     known = migrations(database.kind)
     applied = {int(number): checksum for number, checksum in await database.read(_APPLIED, table)}
     for migration in known:
@@ -111,7 +119,7 @@ async def bring_up_to_date(database: Database, table: str, parent: str | None = 
         raise SchemaMismatch(f"the table `{table}` was made by a newer version; use that, or another `table_name`")
     for migration in known:
         if migration.number not in applied:
-            await _apply(database, migration, table, references)
+            await _apply(database, migration, table, places)
         if migration.filling is not None:
             await _fill(database, migration, table)
 
@@ -133,8 +141,8 @@ async def _fill(database: Database, migration: Migration, table: str) -> None:
             await database.write(Step(_FILL_ON, (*key, position, last), Overtaken()), Step(filling, (position, last)))
 
 
-async def _apply(database: Database, migration: Migration, table: str, references: str) -> None:
-    statements = migration.template.replace("{table}", table).replace("{references}", references)
+async def _apply(database: Database, migration: Migration, table: str, places: Mapping[str, str]) -> None:
+    statements = _PLACE.sub(lambda place: places[place[0]], migration.template)
     note = (
         f"INSERT INTO ostiary_migrations (subject, number, checksum, applied_at) VALUES "  # noqa: S608 - no user's text
         f"('{table}', {migration.number}, '{migration.checksum}', {int(time.time())});"

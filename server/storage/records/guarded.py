@@ -7,16 +7,19 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from policy.vocabulary import Action, Resource
+from policy.vocabulary import Action, Principal, Resource
 from server.authz.pep import Listing
 from server.authz.permit import AccessDenied, Permit
 from server.authz.request_authorization import Gate
+from server.quota.storage_limit import StorageExceeded, StorageLimit, Stored
 from server.storage.database.database import Overtaken, Step
 from server.storage.records.list_steps import ListSteps
 from server.storage.records.names import RecordNames
 from server.storage.records.record import Draft, Page, Record
+from server.storage.records.removal import Removals
 from server.storage.records.sql_filter import RowVerdict, compile_filter
-from server.storage.records.table import RecordTable, StoredRecord
+from server.storage.records.table import RecordTable, StoredRecord, size_of
+from server.storage.records.usage import OverLimit, kept_by, staying_within
 
 _TRIES: Final = 5
 """Retries of a change that another request's change has overtaken."""
@@ -38,6 +41,19 @@ class Contended(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Creation:
+    """Leave to create records of one type, and the limit of what their owner may keep; None is no limit."""
+
+    permit: Permit
+    limit: StorageLimit | None
+
+    @property
+    def owner(self) -> Principal | None:
+        """The owner of what is created."""
+        return self.permit.owner
+
+
+@dataclass(frozen=True, slots=True)
 class RecordPage:
     """A full page: as many records as were requested, or all that there are; `has_more` is exact."""
 
@@ -47,15 +63,21 @@ class RecordPage:
 
 class GuardedStore:
     """Records of the resource type `kind`, for callers who pass their gate; they go by their ids unless `names` says
-    more. `types` holds every name of a type that has several.
+    more. `types` holds every name of a type that has several. `removals` removes records that may have many parts.
 
     Besides what its methods name, they raise PolicyUnavailable where no decision can be had, and DatabaseUnavailable.
     """
 
     def __init__(
-        self, records: RecordTable, kind: str, names: RecordNames | None = None, types: tuple[str, ...] = ()
+        self,
+        records: RecordTable,
+        kind: str,
+        names: RecordNames | None = None,
+        types: tuple[str, ...] = (),
+        removals: Removals | None = None,
     ) -> None:
         self._records = records
+        self._removals = removals
         self._kind = kind
         self._types = types
         self._names = names
@@ -65,32 +87,66 @@ class GuardedStore:
         """The table's name."""
         return self._records.name
 
-    async def permit_create(self, gate: Gate, *names: str, made: Sequence[str] = ()) -> Permit:
-        """Return a permit to create a record with these names, the id first; without names, a permit for one or more
-        records.
+    async def permit_create(self, gate: Gate, *names: str, made: Sequence[str] = ()) -> Creation:
+        """Return leave to create a record with these names, the id first; without names, to create one or more records.
 
-        The new records' ids are `made`, for the decision log. Raises AccessDenied.
+        The new records' ids are `made`, for the decision log. Raises AccessDenied, and StorageExceeded for a caller
+        that has no room for them.
         """
-        return await gate.permit(Action.CREATE, Resource(self._kind, names, types=self._types), made)
+        permit = await gate.permit(Action.CREATE, Resource(self._kind, names, types=self._types), made)
+        creation = Creation(permit, gate.storage_limit)
+        await self.check_room(creation, Stored(max(1, len(made)), 1))
+        return creation
 
-    async def create(self, permit: Permit, draft: Draft, beside: Sequence[Step] = ()) -> Record:
+    async def check_room(self, creation: Creation, more: Stored) -> None:
+        """Raise StorageExceeded if the owner has no room for `more` now; a create that finds less then fails too."""
+        if creation.limit is not None:
+            used = await kept_by(self._records.database, creation.owner)
+            if (refusal := creation.limit.exceeded_by(used, more)) is not None:
+                raise refusal
+
+    async def create(self, creation: Creation, draft: Draft, beside: Sequence[Step] = ()) -> Record:
         """Create the record, owned as the decision says, in one transaction with the steps `beside`.
 
-        Raises AlreadyThere for an id that exists, regardless of its owner, and ParentGone.
+        Raises AlreadyThere for an id that exists, regardless of its owner, ParentGone, and StorageExceeded.
         """
-        record = self._stamped(permit, draft)
-        await self._records.database.write(self._records.inserting(record), *beside)
+        record = self._stamped(creation.permit, draft)
+        more = Stored(1, size_of(record.body))
+        await self._write(creation.limit, creation.owner, more, self._records.inserting(record), *beside)
         return record
 
-    async def create_all(self, permit: Permit, drafts: Sequence[Draft]) -> list[Record]:
-        """Create several records as `create` does: all of them, in their order, or none."""
-        records = [self._stamped(permit, draft) for draft in drafts]
-        await self._records.database.write(*map(self._records.inserting, records))
+    async def create_all(
+        self, creation: Creation, drafts: Sequence[Draft], before: Sequence[Step] = (), after: Sequence[Step] = ()
+    ) -> list[Record]:
+        """Create several records as `create` does, between other steps: all of them, in their order, or none."""
+        records = [self._stamped(creation.permit, draft) for draft in drafts]
+        more = Stored(len(records), sum(size_of(record.body) for record in records))
+        steps = [*before, *map(self._records.inserting, records), *after]
+        await self._write(creation.limit, creation.owner, more, *steps)
         return records
 
-    def inserting(self, permit: Permit, draft: Draft) -> Step:
+    def inserting(self, creation: Creation, draft: Draft) -> Step:
         """Return the step of `create`, for another record's transaction."""
-        return self._records.inserting(self._stamped(permit, draft))
+        return self._records.inserting(self._stamped(creation.permit, draft))
+
+    def holding(self, identity: str) -> Step:
+        """Return the step of a transaction that adds parts to a record of this store; it raises ParentGone."""
+        if self._removals is None:
+            raise ValueError("the records of this store have no parts that are removed in steps")
+        return self._removals.holding(identity)
+
+    async def _write(self, limit: StorageLimit | None, owner: Principal | None, more: Stored, *steps: Step) -> None:
+        """Run a transaction that leaves the owner within the limit; `more` is what it adds at least."""
+        database = self._records.database
+        if limit is None:
+            await database.write(*steps)
+            return
+        try:
+            await database.write(*steps, staying_within(limit, owner))
+        except OverLimit:
+            used = await kept_by(database, owner)
+            refusal = limit.exceeded_by(used, more)
+            raise refusal or StorageExceeded(limit, used, of_bytes=limit.bytes is not None) from None
 
     def _stamped(self, permit: Permit, draft: Draft) -> Record:
         asked = permit.resource
@@ -126,32 +182,39 @@ class GuardedStore:
         identity: str,
         change: Callable[[Record], Record],
         parent: str | None = None,
-        beside: Sequence[Step] = (),
+        beside: Callable[[Record], Sequence[Step]] = lambda _: (),
     ) -> Record:
-        """The record after `change`, which may alter its body, facet and end and nothing else; what is written `beside`
-        it is in the same transaction.
+        """The record after `change`, which may alter its body, facet and end and nothing else; the steps that `beside`
+        returns for the record are in the same transaction.
 
-        Raises NotFound, AccessDenied where the record may be read, and Contended.
+        Raises NotFound, AccessDenied where the record may be read, Contended, and StorageExceeded if the caller's own
+        record would grow beyond what it may keep.
         """
         for _ in range(_TRIES):
             record = await self._held(gate, identity, parent, Action.UPDATE)
             changed = change(record)
             kept = replace(record, body=changed.body, facet=changed.facet, expires_at=changed.expires_at)
             changing = self._records.changing(record, kept.body, kept.facet, kept.expires_at)
+            added, more = beside(record), size_of(kept.body) - size_of(record.body)
+            # What only shrinks or stays is written however much the owner keeps.
+            limit = gate.storage_limit_of(record.owner) if added or more > 0 else None
             with suppress(Overtaken):
-                await self._records.database.write(changing, *beside)
+                await self._write(limit, record.owner, Stored(0, max(1, more)), changing, *added)
                 return replace(kept, version=record.version + 1)
         raise Contended
 
     async def delete(self, gate: Gate, identity: str, parent: str | None = None, beside: Sequence[Step] = ()) -> Record:
-        """Return the deleted record; its parts, and the steps `beside`, go in the same transaction.
+        """Return the deleted record; its parts go with it, and the steps `beside` run in the same transaction.
 
         Raises NotFound, and AccessDenied where it may be read.
         """
         record = await self._held(gate, identity, parent, Action.DELETE)
         try:
             # The decision was about this record, not about a new one with the same id.
-            await self._records.database.write(self._records.removing_this(record), *beside)
+            if self._removals is None:
+                await self._records.database.write(self._records.removing_this(record), *beside)
+            else:
+                await self._removals.remove(record, *beside)
         except Overtaken:
             raise NotFound(identity) from None
         return record

@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from policy.vocabulary import Principal
 from server.storage.database.database import Step, Value
 from server.storage.records.record import Draft, Json, Record
 from server.storage.records.table import RecordTable
+from server.storage.records.usage import owner_key
 
 
 class RecordParts:
@@ -19,15 +21,18 @@ class RecordParts:
     """
 
     def __init__(self, records: RecordTable) -> None:
-        self._records = records
+        self.records = records
         part = f'SELECT id, body FROM "{records.name}" WHERE id'  # noqa: S608 - a checked name
         self._find = f"{part} = ?1"
         self._upwards = f"{part} > ?1 AND id < ?2 ORDER BY id ASC LIMIT ?3"
         self._downwards = f"{part} > ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"
 
-    def adding(self, identity: str, number: int, body: Mapping[str, Any]) -> Step:
-        """Return the step that adds a part to the record; it raises AlreadyThere, and ParentGone."""
-        return self._records.inserting(Draft(_key(identity, number), body, parent=identity).owned_by(None))
+    def adding(self, identity: str, number: int, body: Mapping[str, Any], payer: Principal | None) -> Step:
+        """Return the step that adds a part to the record, which counts with `payer`; it raises AlreadyThere, and
+        ParentGone.
+        """
+        part = Draft(_key(identity, number), body, parent=identity, facet=owner_key(payer))
+        return self.records.inserting(part.owned_by(None))
 
     async def get(self, record: Record, number: int) -> Json | None:
         """Return that part of the record; None if there is none."""
@@ -44,7 +49,7 @@ class RecordParts:
         return await self._read(self._upwards, low if after is None else _key(record.id, after), high, limit)
 
     async def _read(self, statement: str, *values: Value) -> list[tuple[int, Json]]:
-        rows = await self._records.database.read(statement, *values)
+        rows = await self.records.database.read(statement, *values)
         return [(int(identity.rpartition("/")[2]), json.loads(body)) for identity, body in rows]
 
 

@@ -234,5 +234,10 @@ def _labels(body: Mapping[str, Any]) -> str:
     return _encoded(body.get("metadata") or {})
 
 
+def size_of(body: Mapping[str, Any]) -> int:
+    """Return the bytes that the body takes where it is stored."""
+    return len(_encoded(body).encode())
+
+
 def _encoded(value: Mapping[str, Any]) -> str:
     return _ENCODER.encode(value)

@@ -17,13 +17,14 @@ from server.api.files import sweeper as janitor_module
 from server.api.files.blob_leases import BlobLeases, LeaseLost
 from server.api.files.store import FileStore, new_file_id
 from server.api.files.sweeper import FileSweeper
+from server.authz.permit import Permit
 from server.storage.blobs.directory import DirectoryBlobs
 from server.storage.blobs.store import BlobMissing, Blobs, BlobsUnavailable
 from server.storage.database.database import Database, Step
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.database.postgres import PostgresDatabase
 from server.storage.database.sqlite import SqliteDatabase
-from server.storage.records.guarded import GuardedStore
+from server.storage.records.guarded import Creation, GuardedStore
 from server.storage.records.record import Draft
 from server.storage.records.table import RecordTable
 
@@ -52,6 +53,9 @@ def inserting(world: World, name: str, lifetime: int | None = None) -> Step:
     """Has a file of that id."""
     return world.files.inserting(Draft(name, {}, lifetime=lifetime).owned_by(None))
 
+
+LEAVE = Creation(cast(Permit, None), None)
+"""For uploads that are not kept: nothing asks whose they would be."""
 
 Scenario = Callable[[World], Awaitable[None]]
 
@@ -202,7 +206,7 @@ def test_a_blob_is_claimed_before_it_is_there(run: Callable[[Scenario], None]) -
     async def scenario(world: World) -> None:
         looking, name = _Looking(world), key()
         store = FileStore(GuardedStore(world.files, "sql_record::x"), world.claims, cast(Blobs, looking))
-        async with store.uploading(name) as incoming:
+        async with store.uploading(name, LEAVE) as incoming:
             await incoming.write(b"x" * 300_000)
             assert looking.claimed == [[f"writing:{name}"]]
 
@@ -256,7 +260,7 @@ def test_an_upload_that_is_cut_off_anywhere_leaves_nothing(run: Callable[[Scenar
         store = FileStore(GuardedStore(world.files, "sql_record::x"), world.claims, world.blobs)
 
         async def upload(started: asyncio.Event) -> None:
-            async with store.uploading(new_file_id()) as incoming:
+            async with store.uploading(new_file_id(), LEAVE) as incoming:
                 for _ in range(pieces):
                     await incoming.write(b"x" * 300_000)
                 started.set()

@@ -22,7 +22,7 @@ from server.authz.request_authorization import Gate
 from server.storage.database.database import AlreadyThere
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.records import guarded, list_steps
-from server.storage.records.guarded import Contended, GuardedStore, NotFound
+from server.storage.records.guarded import Contended, Creation, GuardedStore, NotFound
 from server.storage.records.list_steps import ListTooLong
 from server.storage.records.record import Draft, Page, Record
 from server.storage.records.table import RecordTable
@@ -117,7 +117,7 @@ def test_a_permit_is_for_what_it_was_asked_for(run: Callable[[Work], None]) -> N
         await world.add("a")
         read = await world.gate().permit(Action.READ, Resource(KIND, ("a",), ANN))
         with pytest.raises(ValueError, match="for something else"):
-            await world.things.create(read, Draft("b", {}))
+            await world.things.create(Creation(read, None), Draft("b", {}))
         with pytest.raises(ValueError, match="for something else"):
             await world.things.create(await world.things.permit_create(world.gate(), "c"), Draft("d", {}))
         assert await world.records.find_all(["b", "c", "d"]) == []

@@ -17,6 +17,7 @@ from server.authz.contract.question import Question
 from server.authz.contract.record_filter import Atom, Fact, NameIs, NameStartsWith, RecordFilter, Undecided
 from server.authz.pep import Listing
 from server.authz.permit import MINT, ListPermit, Permit
+from server.quota.storage_limit import StorageLimit
 from server.storage.database.database import AlreadyThere, Database
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.records.guarded import GuardedStore, NotFound
@@ -45,6 +46,11 @@ class Gate:
         self.principal = principal
         self.asked: list[Resource] = []
         self._between = between
+        self.storage_limit: StorageLimit | None = None
+
+    def storage_limit_of(self, _owner: Principal | None) -> StorageLimit | None:
+        """None for anybody."""
+        return self.storage_limit
 
     async def enter(self) -> None:
         """Yes."""

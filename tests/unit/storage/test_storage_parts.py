@@ -31,7 +31,7 @@ def with_annex(make: Make, use: Use) -> None:
 async def added(database: Database, records: RecordTable, annex: RecordParts, identity: str, count: int) -> Record:
     record = Draft(identity, {}).owned_by(None)
     numbers = range(1, count + 1)
-    parts = [annex.adding(identity, number, {"of": identity, "number": number}) for number in numbers]
+    parts = [annex.adding(identity, number, {"of": identity, "number": number}, None) for number in numbers]
     await database.write(records.inserting(record), *parts)
     return record
 
@@ -74,11 +74,11 @@ def test_parts_come_and_go_with_their_record(make: Make) -> None:
         await database.write(records.removing("a", otherwise=Overtaken()))
         assert await annex.page(record, 10, after=None, newest_first=True) == []
         with pytest.raises(ParentGone):
-            await database.write(annex.adding("a", 3, {}))
+            await database.write(annex.adding("a", 3, {}, None))
         with pytest.raises(Overtaken):
             await database.write(
                 records.inserting(Draft("c", {}).owned_by(None)),
-                annex.adding("c", 1, {}),
+                annex.adding("c", 1, {}, None),
                 records.removing("d", otherwise=Overtaken()),
             )
         nobody = Record("c", None, 1, 1, None, Origin.CREATED, "", None, 1, {})
@@ -91,7 +91,7 @@ def test_a_part_is_never_overwritten(make: Make) -> None:
     async def use(database: Database, records: RecordTable, annex: RecordParts) -> None:
         record = await added(database, records, annex, "a", 1)
         with pytest.raises(AlreadyThere):
-            await database.write(annex.adding("a", 1, {"of": "somebody else"}))
+            await database.write(annex.adding("a", 1, {"of": "somebody else"}, None))
         assert await annex.get(record, 1) == {"of": "a", "number": 1}
 
     with_annex(make, use)

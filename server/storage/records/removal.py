@@ -1,0 +1,252 @@
+"""Removal of records that may have many parts: gone for every reader at once, and removed in steps.
+
+A record with few parts is removed with them in one transaction. Another one is marked, and no read finds it from then
+on; its parts are removed in the background, a few at a time, those of more than 4 KB by their sizes, and the record
+after the last of them. A mark is a negative `expires_at`: until the second that it names, the process that set it goes
+on; afterwards the sweep of any process does. So a removal outlives the process, and one process at a time works on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from json import dumps
+from typing import Final
+
+from server.background.tasks import BackgroundTasks, in_background
+from server.fairness.caller import CURRENT, Caller
+from server.fairness.shares import FairShares, NoRoom, Share
+from server.storage.database.database import DatabaseUnavailable, Overtaken, ParentGone, Step
+from server.storage.records.record import Record
+from server.storage.records.table import RecordTable
+from server.storage.records.usage import counted_with
+
+FEW_PARTS: Final = 50
+"""Most parts that are removed in one transaction with their record; of large ones, `STEP_BYTES`."""
+
+FIRST_STEP: Final = 20
+"""Small parts in the first transaction that takes some."""
+
+LARGEST_STEP: Final = 500
+"""Most small parts in one transaction."""
+
+STEP_BYTES: Final = 1024 * 1024
+"""Bytes of large parts in one transaction, unless one alone is larger."""
+
+LARGE_AT_ONCE: Final = 50
+"""Most large parts in one transaction; their sizes are read before."""
+
+STEP_SECONDS: Final = 0.02
+"""Seconds that a transaction may take before the next one takes fewer parts."""
+
+PAUSE_SECONDS: Final = 0.01
+"""Least seconds between two transactions, in which other processes can write."""
+
+CLAIM_SECONDS: Final = 15
+"""Seconds for which a mark keeps other processes from going on with a removal."""
+
+SWEEP_SECONDS: Final = 10.0
+"""Seconds between two searches for removals that have stopped, about."""
+
+MOST_EACH: Final = 10
+MOST: Final = 100
+"""Removals that one process has under way for each caller, and in all; a sweep takes up the others."""
+
+_STEPS: Final = Share("removals", capacity=1, each=1, waiting=MOST, waiting_each=MOST, seconds=600.0)
+_AT_ONCE: Final = 100
+
+_log: Final = logging.getLogger("ostiary.storage")
+
+
+class Removals:
+    """Removes records of the table `records` with their rows in the table `parts`; belongs to one event loop."""
+
+    def __init__(self, records: RecordTable, parts: RecordTable) -> None:
+        self._database = records.database
+        self._shares = FairShares(_STEPS)
+        self._tasks = BackgroundTasks()
+        self._under_way: Counter[Caller] = Counter()
+        self._is_running = False
+        name, spelled = f'"{records.name}"', _SPELLED[self._database.kind]
+        claim = f"UPDATE {name} SET expires_at = ?3, version = version + 1 WHERE id = ?1 AND "  # noqa: S608 - a checked name
+        self._mark = f"{claim} ordering = ?2 AND (expires_at IS NULL OR expires_at > 0) RETURNING id"
+        self._claim = f"{claim} expires_at = ?2 RETURNING id"
+        self._some = spelled.some.format(parts.name)
+        self._large = spelled.large.format(parts.name)
+        self._these = spelled.these.format(parts.name)
+        self._more = f'SELECT 1 FROM "{parts.name}" WHERE parent = ?1 LIMIT 1 OFFSET ?2'  # noqa: S608 - as above
+        self._end = f"DELETE FROM {name} WHERE id = ?1 AND expires_at = ?2 RETURNING id"  # noqa: S608 - as above
+        self._lock = None if spelled.lock is None else spelled.lock.format(parts.name)
+        self._hold = (
+            f"SELECT 1 FROM {name} WHERE id = ?1 AND (expires_at IS NULL OR expires_at > ?2)"  # noqa: S608 - as above
+            f"{spelled.shared}"
+        )
+        self._stopped = (
+            f"SELECT id, expires_at FROM {name} WHERE expires_at <= ?1 AND expires_at > ?2 "  # noqa: S608 - as above
+            "ORDER BY expires_at DESC LIMIT ?3"
+        )
+
+    def holding(self, identity: str) -> Step:
+        """Return the step after which the record can't be removed before the transaction ends; it raises ParentGone."""
+        return Step(self._hold, (identity, int(time.time())), ParentGone())
+
+    async def remove(self, record: Record, *beside: Step) -> None:
+        """Remove the record, in one transaction with `beside`; many parts are removed later.
+
+        Raises Overtaken if it is gone, and DatabaseUnavailable.
+        """
+        mark = _mark()
+        marking = Step(self._mark, (record.id, record.ordering, mark), Overtaken())
+        if await self._has_few_parts(record.id):
+            locking = [] if self._lock is None else [Step(self._lock, (record.id, counted_with(record.owner)))]
+            await self._database.write(marking, *locking, Step(self._end, (record.id, mark), Overtaken()), *beside)
+        else:
+            await self._database.write(marking, *beside)
+            self._go_on_later(record.id, mark)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Go on with removals that have stopped, for as long as the context lasts."""
+        self._is_running = True
+        try:
+            async with in_background("removal sweep", self._sweep_for_ever()):
+                yield
+        finally:
+            self._is_running = False
+            await self._tasks.cancel()
+
+    async def sweep(self) -> None:
+        """Remove what other processes have marked and not removed, and records whose time is over.
+
+        Raises DatabaseUnavailable.
+        """
+        while True:
+            now = int(time.time())
+            stopped = await self._database.read(self._stopped, now, -now, _AT_ONCE)
+            for identity, seen in stopped:
+                mark = _mark()
+                with suppress(Overtaken):
+                    await self._database.write(Step(self._claim, (identity, seen, mark), Overtaken()))
+                    await self._go_on(identity, mark)
+            if len(stopped) < _AT_ONCE:
+                return
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except (DatabaseUnavailable, NoRoom) as fault:
+                _log.warning("parts of deleted records are still there: %s", fault)
+            # Servers that were started together needn't look together.
+            await asyncio.sleep(SWEEP_SECONDS * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
+
+    def _go_on_later(self, identity: str, mark: int) -> None:
+        caller = CURRENT.get()
+        if self._is_running and self._under_way[caller] < MOST_EACH and self._under_way.total() < MOST:
+            self._under_way[caller] += 1
+            self._tasks.start("removal of a record", self._go_on_for(caller, identity, mark))
+
+    async def _go_on_for(self, caller: Caller, identity: str, mark: int) -> None:
+        try:
+            with suppress(Overtaken, DatabaseUnavailable, NoRoom):
+                await self._go_on(identity, mark)
+        finally:
+            self._under_way[caller] -= 1
+            self._under_way += Counter()  # drops the callers without any
+
+    async def _go_on(self, identity: str, mark: int) -> None:
+        """Remove the parts step by step, and then the record; raises Overtaken if another process has taken over."""
+        count = FIRST_STEP
+        while True:
+            # A step of each caller comes before the next one of a caller that removes much.
+            async with self._shares.turn():
+                removing, next_mark = await self._step(identity, count), _mark()
+                renewing = Step(self._claim, (identity, mark, next_mark), Overtaken())
+                began = time.monotonic()
+                await self._database.write(renewing, removing)
+                mark = next_mark
+                took = time.monotonic() - began
+            if await self._has_ended(identity, mark):
+                return
+            if took > STEP_SECONDS:
+                count = max(1, count // 2)
+            elif took < STEP_SECONDS / 2:
+                count = min(LARGEST_STEP, 2 * count)
+            await asyncio.sleep(max(PAUSE_SECONDS, took))
+
+    async def _has_few_parts(self, identity: str) -> bool:
+        large = await self._database.read(self._large, identity, LARGE_AT_ONCE)
+        return sum(size for _, size in large) <= STEP_BYTES and not await self._has_more(identity, FEW_PARTS)
+
+    async def _has_more(self, identity: str, most: int) -> bool:
+        return bool(await self._database.read(self._more, identity, most))
+
+    async def _step(self, identity: str, count: int) -> Step:
+        """Return the step that removes the next large parts, or up to `count` small ones if there are none."""
+        chosen: list[str] = []
+        left = STEP_BYTES
+        for part, size in await self._database.read(self._large, identity, LARGE_AT_ONCE):
+            left -= size
+            if chosen and left < 0:
+                break
+            chosen.append(part)
+        return Step(self._these, (dumps(chosen),)) if chosen else Step(self._some, (identity, count))
+
+    async def _has_ended(self, identity: str, mark: int) -> bool:
+        """Remove the record itself if it has no parts left, and return whether it is gone."""
+        if await self._has_more(identity, 0):
+            return False
+        # A transaction of its own: the counts of the parts' owners and of the record's are not locked together.
+        await self._database.write(Step(self._end, (identity, mark), Overtaken()))
+        return True
+
+
+def _mark() -> int:
+    return -(int(time.time()) + CLAIM_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spelled:
+    """Statements about the parts of a record, for one kind of database.
+
+    `some` removes up to `?2` parts of `?1`, `large` finds up to `?2` large ones with their sizes, and `these` removes
+    those of a JSON list of ids. `shared` ends a SELECT whose row must stay as it is until the transaction ends. `lock`
+    locks all parts and then the counts of their owners and of the owner `?2`, in the order in which others lock them.
+    """
+
+    some: str
+    large: str
+    these: str
+    shared: str
+    lock: str | None = None
+
+
+_SPELLED: Final = {
+    "sqlite": _Spelled(
+        'DELETE FROM "{0}" WHERE id IN '
+        '(SELECT id FROM "{0}" INDEXED BY "{0}_by_parent" WHERE parent = ?1 ORDER BY ordering, id LIMIT ?2)',
+        'SELECT id, length(CAST(body AS BLOB)) FROM "{0}" INDEXED BY "{0}_large" '
+        "WHERE parent = ?1 AND length(CAST(body AS BLOB)) > 4096 ORDER BY ordering, id LIMIT ?2",
+        'DELETE FROM "{0}" WHERE id IN (SELECT value FROM json_each(?1))',
+        "",
+    ),
+    "postgresql": _Spelled(
+        # Two processes never wait for each other's rows.
+        'DELETE FROM "{0}" WHERE id = ANY (ARRAY('
+        'SELECT id FROM "{0}" WHERE parent = ?1 ORDER BY ordering, id LIMIT ?2 FOR UPDATE SKIP LOCKED))',
+        'SELECT id, octet_length(body) FROM "{0}" '
+        "WHERE parent = ?1 AND octet_length(body) > 4096 ORDER BY ordering, id LIMIT ?2",
+        'DELETE FROM "{0}" WHERE id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(?1 AS jsonb))))',
+        " FOR SHARE",
+        'WITH held AS (SELECT facet, owner_principal, owner_issuer FROM "{0}" WHERE parent = ?1 FOR UPDATE) '
+        "SELECT 1 FROM ostiary_usage WHERE key = ANY (CAST(?2 AS text) || "
+        'ARRAY(SELECT "{0}_counted_with"(facet, owner_principal, owner_issuer) FROM held)) '
+        "ORDER BY key FOR UPDATE",
+    ),
+}
