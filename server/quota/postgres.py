@@ -50,7 +50,7 @@ RETURNING requests, tokens, "window"
 """
 _USED: Final = 'SELECT requests, tokens, "window" FROM ostiary_quota WHERE key = $1 AND "window" >= $2'
 _GIVE_BACK: Final = 'UPDATE ostiary_quota SET tokens = greatest(0, tokens - $3) WHERE key = $1 AND "window" = $2'
-_LAST: Final = "SELECT max(key) FROM (SELECT key FROM ostiary_quota WHERE key > $1 ORDER BY key LIMIT $2) AS some"
+_LAST: Final = "SELECT max(key) FROM (SELECT key FROM ostiary_quota WHERE key > $1 ORDER BY key LIMIT $2) AS looked_at"
 _FORGET: Final = 'DELETE FROM ostiary_quota WHERE key > $1 AND key <= $2 AND "window" < $3'
 
 

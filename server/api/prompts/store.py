@@ -14,7 +14,7 @@ from server.storage.records.parts import RecordParts
 from server.storage.records.record import Draft, Json, Record
 from server.storage.records.usage import TooManyParts
 
-MOST_VERSIONS: Final = 10_000
+MOST_KEPT: Final = 10_000
 """Versions of one prompt."""
 
 
@@ -82,8 +82,8 @@ class Prompts:
         def change(record: Record) -> Record:
             if record.body["latest"] != latest:
                 raise NotLatest(record.body["latest"])
-            if number > MOST_VERSIONS:
-                raise TooManyParts(MOST_VERSIONS)
+            if number > MOST_KEPT:
+                raise TooManyParts(MOST_KEPT)
             chosen = {"default": number, **wording.body} if default else {}
             return replace(record, body={**record.body, "latest": number, **chosen})
 

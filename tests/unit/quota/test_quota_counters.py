@@ -16,6 +16,8 @@ from policy.source.diagnostics import Findings
 from policy.source.document import parse_document
 from policy.vocabulary import Anonymous
 from server.config import read_config
+from server.quota import postgres as postgres_module
+from server.quota import sqlite as sqlite_module
 from server.quota.postgres import PostgresCounters
 from server.quota.sqlite import SqliteCounters
 from server.quota.valkey import ValkeyCounters
@@ -126,6 +128,25 @@ def test_periods_that_are_over_are_forgotten(tmp_path: Path, postgres_url: str) 
                 assert (await counters.take(units(key, 1)))[0] is False
                 await counters.forget(WINDOW + 1)
                 assert (await counters.take(units(key, 1)))[0] is True
+
+    run(scenario())
+
+
+def test_many_counts_are_forgotten_in_steps(tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (sqlite_module, postgres_module):
+        monkeypatch.setattr(module, "LOOKED_AT", 3)
+
+    async def scenario() -> None:
+        sqlite, postgres = SqliteCounters(tmp_path / "quotas.db"), PostgresCounters(postgres_url)
+        keys = [(new_key(), WINDOW + number % 2 * 60) for number in range(20)]
+        async with opened(sqlite, postgres):
+            for counters in (sqlite, postgres):
+                for key, window in keys:
+                    await counters.take(units(key, 1, window=window))
+                await counters.forget(WINDOW + 60)
+                for key, window in keys:
+                    given = (await counters.take(units(key, 1, window=window)))[0]
+                    assert given is (window == WINDOW), "what is over is forgotten, and nothing else"
 
     run(scenario())
 
