@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
-from server.authz.request_authorization import Gate
+from server.http.disconnects import WhileConnected
 from server.http.errors import ApiError, invalid
+from server.http.request_state import gate_of
 from server.storage.records.guarded import GuardedStore, RecordPage
 from server.storage.records.record import Page
 
@@ -68,7 +69,7 @@ def included(request: Request, known: Iterable[str]) -> frozenset[str]:
 
 
 async def page_of(
-    gate: Gate,
+    request: Request,
     store: GuardedStore,
     query: ListQuery,
     *,
@@ -76,10 +77,16 @@ async def page_of(
     facet: str | None = None,
     matching: tuple[tuple[str, str], ...] = (),
 ) -> RecordPage:
-    """The page that the query asks for; raises NotFound for a cursor that is none that the caller may read."""
+    """The page that the query asks for; raises NotFound for a cursor that is none that the caller may read.
+
+    A list ends when its client has gone: ClientGone.
+    """
+    gate = gate_of(request.scope)
     after = None if query.after is None else await store.get(gate, query.after, parent)
     before = None if query.before is None else await store.get(gate, query.before, parent)
-    return await store.page(gate, Page(query.limit, after, before, query.newest_first, parent, facet, matching))
+    page = Page(query.limit, after, before, query.newest_first, parent, facet, matching)
+    async with WhileConnected(request.receive):
+        return await store.page(gate, page)
 
 
 def places_of(places: range, query: ListQuery, after: int | None, before: int | None) -> tuple[range, bool]:

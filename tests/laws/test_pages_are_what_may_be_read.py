@@ -11,7 +11,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from server.authz.pep import PolicyEnforcementPoint, RequestContext
 from server.authz.request_authorization import Gate
 from server.storage.database.database import Step
 from server.storage.database.migrate import bring_up_to_date
+from server.storage.records import list_steps
 from server.storage.records.guarded import GuardedStore, NotFound
 from server.storage.records.record import Page, Record
 from server.storage.records.table import RecordTable
@@ -159,7 +160,19 @@ async def checked(
             for limit in {1, chance.randrange(2, 8), 100}:
                 assert await forwards(store, pep, wanted, limit, newest_first) == expected
             assert await backwards(store, pep, wanted, chance.randrange(1, 5), newest_first, records, expected)
+            with small_windows(chance.randrange(1, 4)):
+                assert await forwards(store, pep, wanted, chance.randrange(1, 8), newest_first) == expected
+                assert await backwards(store, pep, wanted, chance.randrange(1, 5), newest_first, records, expected)
         return oldest_first
+
+
+@contextmanager
+def small_windows(size: int) -> Iterator[None]:
+    """Statements of lists look at so few records that a page takes many of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(list_steps, "LARGEST_WINDOW", size)
+        patch.setattr(list_steps, "_SMALLEST_WINDOW", size)
+        yield
 
 
 @asynccontextmanager

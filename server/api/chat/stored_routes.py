@@ -79,7 +79,7 @@ class StoredChats:
         )
         gate = gate_of(request.scope)
         model = None if name is None else await self._canonical(gate, name)
-        page = await page_of(gate, self._chats.records, query, facet=model, matching=matching)
+        page = await page_of(request, self._chats.records, query, facet=model, matching=matching)
         return await list_response(frame_of(page), map(_shown, page.records))
 
     async def retrieve(self, request: Request) -> Response:

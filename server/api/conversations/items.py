@@ -56,7 +56,7 @@ class Items:
         query, asked = list_query(request, most=MOST_LISTED), included(request, INCLUDABLE)
         gate, conversation = gate_of(request.scope), request.path_params["conversation_id"]
         await self._conversations.get(gate, conversation)
-        page = await page_of(gate, self._store, query, parent=conversation)
+        page = await page_of(request, self._store, query, parent=conversation)
         return await list_response(frame_of(page), (_shown(record, asked) for record in page.records))
 
     async def create(self, request: Request) -> Response:

@@ -100,7 +100,7 @@ class Files:
         purpose = one_of_query(request, "purpose")
         if purpose is not None and purpose not in _LISTED:
             raise invalid(f"`purpose` must be one of {', '.join(sorted(_LISTED))}", "purpose", "invalid_value")
-        page = await page_of(gate_of(request.scope), self._store.records, query, facet=purpose)
+        page = await page_of(request, self._store.records, query, facet=purpose)
         return await list_of_texts(frame_of(page), (_json(file_object(record)) for record in page.records))
 
     async def retrieve(self, request: Request) -> Response:

@@ -65,7 +65,7 @@ class PromptVersions:
     async def page(self, request: Request) -> Response:
         """Answer with a page of prompts in their default versions, newest first unless the query says otherwise."""
         query = list_query(request, default=MOST_LISTED, most=MOST_LISTED)
-        page = await page_of(gate_of(request.scope), self._prompts.records, query)
+        page = await page_of(request, self._prompts.records, query)
         return await list_response(frame_of(page), (_shown(default_version(record)) for record in page.records))
 
     async def create(self, request: Request) -> Response:

@@ -88,7 +88,7 @@ class RegistryRoutes:
     async def list(self, request: Request) -> Response:
         """Answer with a page of resources, oldest first unless the query says otherwise."""
         query = list_query(request, default=MOST_LISTED, most=MOST_LISTED, newest_first=False)
-        page = await page_of(gate_of(request.scope), self._store, query)
+        page = await page_of(request, self._store, query)
         return await list_response(frame_of(page), map(self._show, page.records))
 
     async def retrieve(self, request: Request) -> Response:

@@ -74,8 +74,11 @@ class SqliteDatabase:
 
     async def read(self, statement: str, *values: Value) -> list[Row]:
         """Return the rows of a short statement that changes nothing; raise NoRoom and DatabaseUnavailable."""
-        async with self._reads.turn():
+        turn = await self._reads.take()
+        try:
             return await self._done(self._reading, Step(statement, values))
+        finally:
+            turn.end()
 
     async def scan(self, statement: str, *values: Value) -> list[Row]:
         """Return the rows of a statement of a list, on a connection for lists."""
@@ -88,8 +91,11 @@ class SqliteDatabase:
 
     async def write(self, *steps: Step) -> None:
         """Run the steps in a savepoint, in a transaction that concurrent writes may share."""
-        async with self._writes.turn(len(steps)):
+        turn = await self._writes.take(len(steps))
+        try:
             await self._done(self._writing, *steps)
+        finally:
+            turn.end()
 
     async def script(self, statements: str) -> None:
         """Several statements without parameters, in a transaction of their own; raises DatabaseUnavailable."""

@@ -11,6 +11,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 
 from policy.vocabulary import Action, Principal, Resource, Route
 from server.authz.decision_log.log import DecisionLog
@@ -19,6 +20,10 @@ from server.authz.pdp import PolicyDecisionPoint
 from server.authz.pep import PolicyEnforcementPoint, RequestContext
 from server.authz.permit import AccessDenied, Permit
 from server.authz.request_authorization import Gate
+from server.fairness.shares import FairShares
+from server.http.errors import ClientGone
+from server.http.pagination import list_query, page_of
+from server.http.request_state import RequestState
 from server.storage.database.database import AlreadyThere
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.records import guarded, list_steps
@@ -325,6 +330,38 @@ def test_a_list_that_passes_over_too_many_is_refused_and_shows_nothing_wrong(
                 await world.things.page(world.gate(EVEN), Page(2))
 
     run(work)
+
+
+def test_a_list_whose_client_has_gone_waits_for_no_turn(run: Callable[[Work], None]) -> None:
+    async def work(world: World) -> None:
+        await world.add("a")
+        database: Any = world.records.database
+        shares: FairShares = database._lists
+        turns = [shares.take_now(1, ("other", str(number))) for number in range(shares.share.capacity)]
+        gone = asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        state = RequestState("req_1", 0.0, no_send, world.gate())
+        request = Request({"type": "http", "query_string": b"", "headers": [], "ostiary.call": state}, receive)
+        listing = asyncio.create_task(page_of(request, world.things, list_query(request)))
+        await asyncio.sleep(0.1)
+        assert (shares.waiting, listing.done()) == (1, False)
+        gone.set()
+        with pytest.raises(ClientGone):
+            await listing
+        assert shares.waiting == 0
+        for turn in turns:
+            assert turn is not None
+            turn.end()
+
+    run(work)
+
+
+async def no_send(_message: Any) -> None:
+    """Nothing is sent."""
 
 
 def test_lists_are_narrowed_by_facet_and_metadata(run: Callable[[Work], None]) -> None:
