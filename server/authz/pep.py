@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import repeat
 
 from policy.vocabulary import Action, Anonymous, Decision, Principal, Resource, Route, UseLimit, Verdict
 from server.authz.contract.answer import Answer
@@ -15,9 +15,11 @@ from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.contract.question import ListQuestion, Question
 from server.authz.contract.record_filter import RecordFilter
 from server.authz.decision_log.log import DecisionLog
-from server.authz.decision_log.record import ListRecord, ListTally, line_of_limit, lines_of
+from server.authz.decision_log.record import Counted, ListRecord, ListTally, line_of_limit, lines_of, lines_of_reads
+from server.authz.decision_log.refusals import counted_limit, counted_list, counted_of
 from server.authz.pdp import MOST_TOGETHER, PolicyDecisionPoint
 from server.authz.permit import MINT, AccessDenied, ListPermit, Permit, RoutePermit
+from server.fairness.shares import NoRoom
 from server.quota.admission import Limited
 
 
@@ -111,7 +113,8 @@ class PolicyEnforcementPoint:
             answer = await self._pdp.filter(question)
         except PolicyUnavailable as failure:
             record = ListRecord(context.request_id, _new_id(), context.principal, action, kind)
-            await self._write([record.line(None, failure.reason, ListTally(), _since(began))])
+            counted = counted_list(context.principal, action, kind)
+            await self._write([record.line(None, failure.reason, ListTally(), _since(began))], counted)
             raise
         decision_id = answer.decision_id or _new_id()
         record = ListRecord(context.request_id, decision_id, context.principal, action, kind)
@@ -126,7 +129,7 @@ class PolicyEnforcementPoint:
             yield listing
         except BaseException as fault:
             # Nothing is given out, so that a log which fails as well changes nothing.
-            with suppress(PolicyUnavailable):
+            with suppress(PolicyUnavailable, NoRoom):
                 await self._write([line(fault.reason if isinstance(fault, PolicyUnavailable) else answer)])
             raise
         await self._write([line(answer)])
@@ -164,7 +167,7 @@ class PolicyEnforcementPoint:
         """Log that a limit stops the request; `permit` is that of its route, if the policy was asked before."""
         decision_id, revision = (None, None) if permit is None else (permit.decision_id, permit.revision)
         line = line_of_limit(context.request_id, decision_id, revision, context.principal, route, limited)
-        await self._write([line])
+        await self._write([line], counted_limit(context.principal, route, revision, limited))
 
     async def _listed(
         self, context: RequestContext, route: Route | None, kind: str, resources: Sequence[Resource]
@@ -189,7 +192,8 @@ class PolicyEnforcementPoint:
             record = ListRecord(context.request_id, decision_id, context.principal, Action.READ, kind)
             lines.append(record.line(None if first is None else first.revision, missing, tally, milliseconds))
         if lines:
-            await self._write(lines)
+            ended = first is None or first.refuses_route
+            await self._write(lines, counted_of(questions[0], first or missing or "") if ended else None)
         if fault is not None:
             raise fault
         return (None if first is None else _route_permit(first, decision_id)), found
@@ -215,15 +219,16 @@ class PolicyEnforcementPoint:
         """
         began = time.perf_counter()
 
-        async def write(ids: Iterable[str], answers: Iterable[Answer | str]) -> None:
-            milliseconds = _since(began)
-            logged = zip(ids, questions, answers, strict=False)
-            await self._write(chain.from_iterable(lines_of(context.request_id, *one, milliseconds) for one in logged))
+        async def write(ids: Sequence[str], answers: Sequence[Answer] | str) -> None:
+            lines = lines_of_reads(context.request_id, ids, questions, answers, _since(began))
+            first = answers if isinstance(answers, str) else answers[0]
+            ended = isinstance(first, str) or first.refuses_route
+            await self._write(lines, counted_of(questions[0], first) if ended else None)
 
         try:
             answers = await self._pdp.ask_many(questions)
         except PolicyUnavailable as failure:
-            await write(repeat(_new_id()), repeat(failure.reason))
+            await write([_new_id()] * len(questions), failure.reason)
             raise
         shared = _new_id()
         ids = [answer.decision_id or shared for answer in answers]
@@ -252,18 +257,20 @@ class PolicyEnforcementPoint:
             answer = await self._pdp.ask(question)
         except PolicyUnavailable as failure:
             lines = lines_of(context.request_id, _new_id(), question, failure.reason, _since(began), made)
-            await self._write(lines)
+            await self._write(lines, counted_of(question, failure.reason))
             raise
         decision_id = answer.decision_id or _new_id()
-        await self._write(lines_of(context.request_id, decision_id, question, answer, _since(began), made))
+        lines = lines_of(context.request_id, decision_id, question, answer, _since(began), made)
+        await self._write(lines, counted_of(question, answer))
         permit = _route_permit(answer, decision_id)
         if answer.resource is not None and answer.resource.verdict is not Verdict.PERMIT:
             raise AccessDenied(answer.resource, decision_id, of_route=False, route_permit=permit)
         return permit, answer.resource, decision_id
 
-    async def _write(self, lines: Iterable[str]) -> None:
+    async def _write(self, lines: Iterable[str], counted: Counted | None = None) -> None:
+        """Log a decision, or count it where there are too many like it, unless `counted` is None."""
         try:
-            await self._log.write(lines)
+            await self._log.write(lines, counted)
         except PolicyUnavailable as failure:
             self._pdp.no_decision(failure)
             raise

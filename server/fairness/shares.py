@@ -151,7 +151,7 @@ class FairShares:
         except BaseException as fault:
             self._leave(holder, wait)
             if isinstance(fault, TimeoutError):
-                raise self._refusal(holder) from None
+                raise self._refusal(holder, wait.size) from None
             raise
 
     def take_now(self, size: int = 1, caller: Caller | None = None) -> Turn | None:
@@ -202,9 +202,9 @@ class FairShares:
         if not evicted.turn.done():
             evicted.turn.set_exception(self._refusal(longest))
 
-    def _refusal(self, holder: _Holder) -> NoRoom:
+    def _refusal(self, holder: _Holder, size: int = 1) -> NoRoom:
         self.refusals += 1
-        of_caller = len(holder.waits) >= self.share.waiting_each or holder.held >= self.share.each
+        of_caller = len(holder.waits) >= self.share.waiting_each or holder.held + size > self.share.each
         return NoRoom(self.share.name, of_caller=of_caller)
 
     def _queue(self, holder: _Holder) -> None:

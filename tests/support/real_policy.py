@@ -96,7 +96,7 @@ class Decided:
 
     def log(self, request_id: str) -> list[dict[str, Any]]:
         """The decisions that were made for a request."""
-        return [record for record in self.whole_log() if record["request_id"] == request_id]
+        return [record for record in self.whole_log() if record.get("request_id") == request_id]
 
     def whole_log(self) -> list[dict[str, Any]]:
         """The decisions that were made so far."""

@@ -9,3 +9,27 @@ LOW_SPACE: Final = 512 * 1024 * 1024
 
 SPACE_SECONDS: Final = 5.0
 """Seconds between looks at the free space."""
+
+MOST_TEXT: Final = 512
+"""Characters of a path or a name in a line; of longer ones the line has the beginning and the length."""
+
+WINDOW_SECONDS: Final = 10.0
+"""Seconds for which refusals are counted before the count is written."""
+
+WHOLE_EACH: Final = 100
+"""Refusals of one caller in that time that have a line each."""
+
+WHOLE_ALL: Final = 1000
+"""Refusals of all callers in that time that have a line each."""
+
+MOST_COUNTS: Final = 64
+"""Routes and rules in that time that are counted apart; refusals of further ones are counted together."""
+
+CLOSE_SECONDS: Final = 2.0
+"""Seconds for which a server that shuts down tries to write the counts."""
+
+LINES_EACH: Final = 256 * 1024
+"""Bytes of one caller's lines that may wait to be written, of a total of 1 MiB."""
+
+LINES_SECONDS: Final = 2.0
+"""Seconds for which a decision waits for room for its line."""

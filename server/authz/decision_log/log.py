@@ -22,8 +22,12 @@ from typing import Final
 
 from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.decision_log.disk_space import DiskSpace
-from server.authz.decision_log.journal import Journal, left_behind
+from server.authz.decision_log.journal import HALF, Journal, left_behind
+from server.authz.decision_log.limits import LINES_EACH, LINES_SECONDS
+from server.authz.decision_log.record import Counted
+from server.authz.decision_log.refusals import Refusals
 from server.authz.decision_log.sink import LogFile, Rotation, Sink, Stream
+from server.fairness.shares import FairShares, NoRoom, Share, Turn
 
 GATHER_SECONDS: Final = 0.02
 """The time for which lines are gathered where many come; where few come, each is written at once."""
@@ -39,7 +43,10 @@ PATIENCE_SECONDS: Final = 2.0
 SYNC_SECONDS: Final = 1.0
 """The greatest age of a line before the disk is asked to keep it."""
 
+_MOST_WAITING: Final = 4096
+_MOST_WAITING_EACH: Final = 1024
 _RETRY_SECONDS: Final = 0.1
+_UNWRITABLE: Final = "the decision log can't be written"
 _STANDARD_OUTPUT: Final = 1
 _STANDARD_ERROR: Final = 2
 
@@ -74,6 +81,13 @@ class DecisionLog:
         self._fault = ""
         self._halves: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
         self._hurry = threading.Event()
+        self.refusals = Refusals(self.write)
+        # The lines of callers wait in fair shares of one half; they give their room back when the sink has the half.
+        self._room = FairShares(
+            Share("lines of the decision log", HALF - 64, LINES_EACH, _MOST_WAITING, _MOST_WAITING_EACH, LINES_SECONDS)
+        )
+        self._turns: list[Turn] = []
+        self._given = deque[list[Turn]]()
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
         self._thread.start()
 
@@ -113,15 +127,22 @@ class DecisionLog:
         """Why the sink has refused the last attempt to write; None if it has not."""
         return None if self._failing_since is None else self._fault
 
-    async def write(self, lines: Iterable[str]) -> None:
+    async def write(self, lines: Iterable[str], counted: Counted | None = None) -> None:
         """Put lines of ASCII into the journal; waits while there is no room or the sink fails.
 
-        Raises PolicyUnavailable if that goes on.
+        Where there are too many decisions like `counted`, this one is counted instead. Raises PolicyUnavailable if the
+        sink takes nothing for a while, and NoRoom if it is the caller's own lines that wait.
         """
         if self._failing_since is not None or self._closing:
             await self._until(lambda: self._failing_since is None)
+        if counted is not None and not self.refusals.is_whole(counted):
+            await self.refusals.count(counted)
+            return
         listed = [*lines]
-        if self._journal.put(("\n".join(listed) + "\n").encode("ascii")):
+        text = ("\n".join(listed) + "\n").encode("ascii")
+        room = self._room.take_now(len(text)) or await self._room_for(len(text))
+        self._turns.append(room)
+        if self._journal.put(text):
             self._appended += len(listed)
         else:
             await self._squeeze(listed)
@@ -138,6 +159,7 @@ class DecisionLog:
         """Write what is left and release the sink; the server's log tells how many lines weren't. Idempotent."""
         if self._closing:
             return
+        await self.refusals.close()
         with contextlib.suppress(PolicyUnavailable):
             await self.flush()
         self._closing = True
@@ -153,6 +175,17 @@ class DecisionLog:
             self._journal.close()
             self._sink.close()
 
+    async def _room_for(self, size: int) -> Turn:
+        """Wait for room in the caller's turn; where the sink takes nothing at all, it is not the caller's lines."""
+        written, began = self._written, self._loop.time()
+        self._hand_over()
+        try:
+            return await self._room.take(size)
+        except NoRoom:
+            if self._written == written and self._loop.time() - began >= LINES_SECONDS:
+                raise PolicyUnavailable(Failure.DECISION_LOG, _UNWRITABLE) from None
+            raise
+
     async def _squeeze(self, lines: Iterable[str]) -> None:
         """Put them in one by one, as there gets room."""
         for line in lines:
@@ -167,6 +200,8 @@ class DecisionLog:
         half = self._journal.turn()
         if half is not None:
             self._halves.put((half, self._appended))
+            self._given.append(self._turns)
+            self._turns = []
             now = self._loop.time()
             is_busy = len(self._handed) == PROMPT and now - self._handed[0] < PROMPT_SECONDS
             self._not_before = now + (GATHER_SECONDS if is_busy else 0.0)
@@ -175,11 +210,13 @@ class DecisionLog:
     def _taken(self, written: int) -> None:
         """The thread is through with a half."""
         self._written = written
+        for turn in self._given.popleft():
+            turn.end()
         if self.lines_waiting and not self._closing:
             self._hand_over()
         waiting, self._waiting = self._waiting, []
-        for turn in waiting:
-            _wake(turn)
+        for future in waiting:
+            _wake(future)
 
     async def _until(self, done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -187,7 +224,7 @@ class DecisionLog:
             failing = self._failing_since
             seconds = (deadline if failing is None else min(deadline, failing + PATIENCE_SECONDS)) - time.monotonic()
             if seconds <= 0 or self._closing:
-                raise PolicyUnavailable(Failure.DECISION_LOG, "the decision log can't be written")
+                raise PolicyUnavailable(Failure.DECISION_LOG, _UNWRITABLE)
             self._hand_over()
             turn = self._loop.create_future()
             self._waiting.append(turn)

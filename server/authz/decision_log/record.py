@@ -15,10 +15,11 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Final
 
-from policy.vocabulary import Anonymous, Decision, Principal, Resource, Route, Verdict
+from policy.vocabulary import Action, Anonymous, Decision, Principal, Resource, Route, Verdict
 from server.authz.contract.answer import Answer
 from server.authz.contract.question import Question
 from server.authz.contract.record_filter import RecordFilter
+from server.authz.decision_log.limits import MOST_TEXT
 from server.quota.admission import Limited
 
 MOST_RULES: Final = 16
@@ -30,8 +31,11 @@ class LineKind(StrEnum):
 
     ROUTE = "route"
     RESOURCE = "resource"
+    RESOURCES = "resources"
     LIST = "list"
     QUOTA = "quota"
+    REFUSALS = "refusals"
+    PROBES = "probes"
 
 
 @dataclass(slots=True)
@@ -79,9 +83,68 @@ def lines_of(
     if action is not None and resource is not None and (isinstance(answer, str) or not answer.refuses_route):
         head = _head(LineKind.RESOURCE, request_id, decision_id, question.principal, revision)
         outcome = _outcome(answer if isinstance(answer, str) else answer.resource)
-        asked = f'"action":{_text(action)},"resource":{_text(subject(resource, made))}'
+        asked = f'"action":{_text(action)},"resource":{_text(_cut(subject(resource, made)))}'
         several = f',"made":[{",".join(map(_text, made))}]' if len(made) > 1 else ""
         yield f'{head},{asked}{several},{outcome},"milliseconds":{milliseconds:.3f}}}'
+
+
+def lines_of_reads(
+    request_id: str,
+    ids: Sequence[str],
+    questions: Sequence[Question],
+    answers: Sequence[Answer] | str,
+    milliseconds: float,
+) -> Iterator[str]:
+    """As `lines_of`, for questions of one caller about resources that are read together; the first may have a route.
+
+    `ids` are those of their decisions. Resources with the same id and outcome share a line that names each of them.
+    `answers` may be fewer than the questions.
+    """
+    listed: Sequence[Answer | str] = [answers] * len(questions) if isinstance(answers, str) else answers
+    together: dict[tuple[str, str | None, str], list[Resource]] = {}
+    for decision_id, question, answer in zip(ids, questions, listed, strict=False):
+        if question.route is not None or question.resource is None:
+            yield from lines_of(request_id, decision_id, question, answer, milliseconds)
+        else:
+            revision, outcome = (None, answer) if isinstance(answer, str) else (answer.revision, answer.resource)
+            together.setdefault((decision_id, revision, _outcome(outcome)), []).append(question.resource)
+    for (decision_id, revision, said), resources in together.items():
+        names = ",".join(_text(_cut(subject(resource))) for resource in resources)
+        kind, asked = LineKind.RESOURCES, f'"resources":[{names}]'
+        if len(resources) == 1:
+            kind, asked = LineKind.RESOURCE, f'"resource":{names}'
+        head = _head(kind, request_id, decision_id, questions[0].principal, revision)
+        yield f'{head},"action":"{Action.READ}",{asked},{said},"milliseconds":{milliseconds:.3f}}}'
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What decisions have in common that are counted together.
+
+    `asked` is the route, or the action and the type; `caller` the id and the issuer of a principal.
+
+    They are refusals, unless their effect is `permit`: then they are answers to probes.
+    """
+
+    effect: str
+    asked: Route | tuple[str, str]
+    revision: str | None
+    rule: str | None = None
+    source: str | None = None
+    caller: tuple[str, str] | None = None
+    limit: str | None = None
+
+    def line(self, since: str, count: int) -> str:
+        """One JSON object for `count` such decisions since that time."""
+        kind = LineKind.PROBES if self.effect == Verdict.PERMIT else LineKind.REFUSALS
+        identity, issuer = self.caller or (None, None)
+        limit = "" if self.limit is None else f',"limit":{_text(self.limit)}'
+        return (
+            f'{{"time":"{now()}","kind":"{kind}","since":"{since}","revision":{_text(self.revision)},'
+            f'"principal":{_text(identity)},"issuer":{_text(issuer)},{_of_counted(self.asked)},'
+            f'"effect":{_text(self.effect)},"rule":{_text(self.rule)},"source":{_text(self.source)}{limit},'
+            f'"count":{count}}}'
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +200,25 @@ def _head(
     identity = "null" if principal is None else _text(principal.id)
     issuer = "null" if principal is None else _text(principal.issuer)
     return (
-        f'{{"time":"{_now()}","kind":"{kind}","request_id":{_text(request_id)},"decision_id":{_text(decision_id)},'
+        f'{{"time":"{now()}","kind":"{kind}","request_id":{_text(request_id)},"decision_id":{_text(decision_id)},'
         f'"revision":{_text(revision)},"principal":{identity},"issuer":{issuer}'
     )
 
 
 def _of_route(route: Route) -> str:
-    return _text(f"{route.method} {route.path}")
+    return _text(_cut(f"{route.method} {route.path}"))
+
+
+def _of_counted(asked: Route | tuple[str, str]) -> str:
+    if isinstance(asked, Route):
+        return f'"route":{_of_route(asked)}'
+    action, kind = asked
+    return f'"action":{_text(action)},"resource":{_text(f"{kind}::*")}'
+
+
+def _cut(text: str) -> str:
+    """Return the text, or of a long one its beginning and its length: callers choose paths and names."""
+    return text if len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]}...({len(text)} characters)"
 
 
 def _filtered(answer: RecordFilter | None) -> str:
@@ -187,7 +262,8 @@ def _number(value: int | None) -> str:
     return "null" if value is None else str(value)
 
 
-def _now() -> str:
+def now() -> str:
+    """Return the time in UTC, RFC 3339, to the millisecond."""
     second, fraction = divmod(time.time_ns(), 1_000_000_000)
     return f"{_second(second)}.{fraction // 1_000_000:03d}Z"
 

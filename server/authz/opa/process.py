@@ -21,6 +21,7 @@ from server.authz.opa.log import ARGUMENTS, LONGEST_EVENT, event, write_mask
 from server.authz.opa.parent_watch import ParentWatch
 from server.authz.opa.runtime_directory import RuntimeDirectory, UnsafeDirectory
 from server.authz.readiness import ReadinessProbe
+from server.fairness.shares import NoRoom
 
 _READY_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 2.0
@@ -262,7 +263,7 @@ class OpaProcess:
             self._say(line)
             return
         while True:
-            with contextlib.suppress(PolicyUnavailable):
+            with contextlib.suppress(PolicyUnavailable, NoRoom):
                 await self._events.write([text])
                 return
 

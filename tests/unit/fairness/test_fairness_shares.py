@@ -249,3 +249,15 @@ def test_callers_are_principals_addresses_or_groups() -> None:
     )
     assert caller_of(principal("cyd"), "", "teams") == ("principal", "https://issuer", "cyd")
     assert CURRENT.get() == SERVER
+
+
+def test_a_turn_that_does_not_fit_what_is_left_of_a_share_is_the_callers_own_fault() -> None:
+    async def scenario() -> None:
+        shares = FairShares(Share("bytes", capacity=1000, each=100, waiting=4, waiting_each=4, seconds=0.01))
+        held = await shares.take(60, ("greedy",))
+        with pytest.raises(NoRoom) as refused:
+            await shares.take(60, ("greedy",))
+        assert refused.value.of_caller
+        held.end()
+
+    asyncio.run(scenario())
