@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Final
 
 from server.background.tasks import in_background
+from server.fairness.caller import CURRENT, SERVER
 
 Probe = Callable[[], Awaitable[str | None]]
 """Probes a dependency; returns the fault in one sentence, or None. An exception counts as a fault too."""
@@ -148,6 +149,8 @@ class Dependency:
         return self.finding
 
     async def _look(self) -> None:
+        # The share of the caller who asked for the report may be used up.
+        CURRENT.set(SERVER)
         began, reason = time.monotonic(), "it does not answer"
         try:
             with suppress(TimeoutError):

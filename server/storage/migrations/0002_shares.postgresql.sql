@@ -1,7 +1,7 @@
 -- The index of owner attributes: one row for each value that the owner of a record held, in the order of lists.
 --
 -- It follows from `access_attributes` and never decides anything: lists take candidates from it and judge the records
--- themselves. So a long text may stand abridged, and an attribute of more than 500 values is one row with the value ''.
+-- themselves. So a long text may stand abridged, and an attribute of more than 1000 values is one row with the value ''.
 CREATE TABLE "{table}$shares" (
     attribute text COLLATE "C" NOT NULL,
     value text COLLATE "C" NOT NULL,
@@ -18,7 +18,7 @@ LANGUAGE sql IMMUTABLE AS $body$
             ELSE left(owned.value, 96) || '~' || length(owned.value) || '~' || right(owned.value, 24) END
     FROM jsonb_each(attributes::jsonb) AS held,
         jsonb_array_elements_text(CASE WHEN jsonb_typeof(held.value) <> 'array' THEN '[]'
-            WHEN jsonb_array_length(held.value) > 500 THEN '[""]' ELSE held.value END) AS owned
+            WHEN jsonb_array_length(held.value) > 1000 THEN '[""]' ELSE held.value END) AS owned
     WHERE owned.value IS NOT NULL
 $body$;
 CREATE FUNCTION "{table}_shares_come"() RETURNS trigger LANGUAGE plpgsql AS $body$

@@ -1,7 +1,7 @@
 -- The index of owner attributes: one row for each value that the owner of a record held, in the order of lists.
 --
 -- It follows from `access_attributes` and never decides anything: lists take candidates from it and judge the records
--- themselves. So a long text may stand abridged, and an attribute of more than 500 values is one row with the value ''.
+-- themselves. So a long text may stand abridged, and an attribute of more than 1000 values is one row with the value ''.
 CREATE TABLE "{table}$shares" (
     attribute TEXT NOT NULL,
     value TEXT NOT NULL,
@@ -20,7 +20,7 @@ BEGIN
             ELSE substr(owned.value, 1, 96) || '~' || length(owned.value) || '~' || substr(owned.value, -24) END,
         NEW.ordering, NEW.id
     FROM json_each(NEW.access_attributes) AS held,
-        json_each(CASE WHEN held.type <> 'array' THEN '[]' WHEN json_array_length(held.value) > 500 THEN '[""]'
+        json_each(CASE WHEN held.type <> 'array' THEN '[]' WHEN json_array_length(held.value) > 1000 THEN '[""]'
             ELSE held.value END) AS owned
     WHERE owned.value IS NOT NULL;
 END;
@@ -34,7 +34,7 @@ BEGIN
             CASE WHEN length(owned.value) <= 128 THEN CAST(owned.value AS TEXT)
                 ELSE substr(owned.value, 1, 96) || '~' || length(owned.value) || '~' || substr(owned.value, -24) END
         FROM json_each(OLD.access_attributes) AS held,
-            json_each(CASE WHEN held.type <> 'array' THEN '[]' WHEN json_array_length(held.value) > 500 THEN '[""]'
+            json_each(CASE WHEN held.type <> 'array' THEN '[]' WHEN json_array_length(held.value) > 1000 THEN '[""]'
                 ELSE held.value END) AS owned
         WHERE owned.value IS NOT NULL
     ) AND ordering = OLD.ordering AND record = OLD.id;

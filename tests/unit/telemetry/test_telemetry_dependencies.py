@@ -7,6 +7,7 @@ import logging
 
 import pytest
 
+from server.fairness.caller import CURRENT, SERVER, Caller
 from server.telemetry import dependencies
 from server.telemetry.dependencies import Dependencies, Dependency, State, cause_of
 
@@ -80,6 +81,23 @@ def test_who_asks_together_asks_once() -> None:
         assert probe.asked == 1
         await found.found()
         assert probe.asked == 1
+
+    asyncio.run(main())
+
+
+def test_a_probe_uses_the_share_of_the_server_whoever_asks() -> None:
+    async def main() -> None:
+        callers: list[Caller] = []
+
+        async def probe() -> None:
+            callers.append(CURRENT.get())
+
+        dependency = Dependency("database")
+        dependency.probe = probe
+        CURRENT.set(("address", "192.0.2.1"))
+        assert (await dependency.found()).state is State.OK
+        assert callers == [SERVER]
+        assert CURRENT.get() == ("address", "192.0.2.1")
 
     asyncio.run(main())
 
