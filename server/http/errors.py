@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 from json import dumps
+from math import ceil
 from typing import Final
 
 from starlette.responses import Response
@@ -93,10 +94,19 @@ def provider_error(failure: ProviderFailed) -> ApiError:
         case Fault.REQUEST:
             return invalid(failure.message, failure.param, failure.code)
         case Fault.BUSY:
-            headers = {} if failure.retry_after is None else {"Retry-After": str(failure.retry_after)}
+            headers = _wait(failure.retry_after)
             if failure.code == "insufficient_quota":
                 # Waiting does not fill an account.
                 headers["x-should-retry"] = "false"
             return ApiError(429, failure.message, code=failure.code, headers=headers)
         case Fault.PROVIDER:
-            return ApiError(502, failure.message, code=failure.code)
+            headers = {"x-should-retry": "false"} if failure.hopeless else _wait(failure.retry_after)
+            return ApiError(502, failure.message, code=failure.code, headers=headers)
+
+
+def _wait(seconds: float | None) -> dict[str, str]:
+    """Return the headers that tell when to ask again: whole seconds, and milliseconds for clients that know them."""
+    if seconds is None:
+        return {}
+    headers = {"Retry-After": str(ceil(seconds))}
+    return headers if seconds == int(seconds) else headers | {"retry-after-ms": str(ceil(seconds * 1000))}

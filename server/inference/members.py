@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from json import dumps
 from typing import Any, Final
 
@@ -21,8 +22,8 @@ MOST_ALLOWED: Final = 32
 LONGEST_NAME: Final = 64
 """Characters of a name that is compared and told; of a longer one only its beginning is."""
 
-LONGEST_STAMPED: Final = 4096
-"""Characters of a value that is replaced by a stamp."""
+LONGEST_STAMPED: Final = 512
+"""Characters of a value that is stamped as it is; of a longer one its digest is."""
 
 EVERYTHING: Final = "*"
 """The entry of `allow_members` that lets every member pass as it came."""
@@ -68,9 +69,10 @@ def members_of(document: Document) -> Json:
     watched = body.keys() & _WATCHED
     texts = {name: body[name] for name in watched & STAMPED if body[name] is not None}
     for name, value in texts.items():
-        if type(value) is not str or len(value) > LONGEST_STAMPED:
-            demand = f"must be a text of at most {LONGEST_STAMPED} characters"
-            raise InvalidJson(f"`{name}` {demand}", name, "invalid_value")
+        if type(value) is not str:
+            raise InvalidJson(f"`{name}` must be a text", name, "invalid_value")
+        if len(value) > LONGEST_STAMPED:
+            texts[name] = sha256(value.encode()).hexdigest()
     places = document.places(watched) if watched else {}
     return {"unknown": unknown[: MOST_ALLOWED + 1], "places": places, "texts": texts}
 

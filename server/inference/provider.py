@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
@@ -24,12 +24,25 @@ class Fault(StrEnum):
     PROVIDER = "provider"
 
 
+class Kind(StrEnum):
+    """The kind of a failure, for the log and the metrics."""
+
+    REFUSED = "refused"
+    BUSY = "busy"
+    STATUS = "status"
+    TOLD = "error in an answer"
+    UNREACHABLE = "unreachable"
+    SILENT = "silent"
+    BROKEN = "broken answer"
+
+
 class ProviderFailed(Exception):
     """A provider did not answer as it should.
 
     The message is one sentence of ours, safe to show: never a word of the provider's own. `code` and `param` are
     OpenAI's names for what is wrong, where the provider gave one that is known; `retry_after` is in seconds. `spent`
-    if it may have worked before it failed.
+    if it may have worked before it failed, `hopeless` if the same request would fail again. `status` is the one that it
+    answered with, and `said` its own words on one line, for the log of an operator who wants them.
     """
 
     def __init__(
@@ -39,8 +52,12 @@ class ProviderFailed(Exception):
         *,
         code: str | None = None,
         param: str | None = None,
-        retry_after: int | None = None,
+        retry_after: float | None = None,
         spent: bool = False,
+        kind: Kind = Kind.REFUSED,
+        status: int | None = None,
+        hopeless: bool = False,
+        said: str = "",
     ) -> None:
         super().__init__(message)
         self.fault = fault
@@ -49,6 +66,10 @@ class ProviderFailed(Exception):
         self.param = param
         self.retry_after = retry_after
         self.spent = spent
+        self.kind = kind
+        self.status = status
+        self.hopeless = hopeless
+        self.said = said
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +79,16 @@ class ChatRequest:
     `payload` is the caller's body to the byte, but for the name of the model, which is the provider's own, and for what
     the `MemberRules` of the provider change. It is JSON with a single meaning: an object with a list of `messages`.
     `model_id` is the canonical name that answers carry, and `answer_id` their id; None leaves that to the provider.
+    `with_usage` is true if a stream is to report usage. Where this server alone wants that, `unasked` returns the
+    payload that doesn't ask for it. `request_id` is that of the caller's request, for the log.
     """
 
     model_id: str
     payload: bytes
     answer_id: str | None = None
+    with_usage: bool = False
+    unasked: Callable[[], bytes] | None = None
+    request_id: str = ""
 
 
 class ChatStream(Protocol):

@@ -57,7 +57,7 @@ class ChatBody:
     """A checked body: the model that it names, the place of that name in its bytes, and whether it asks for a stream.
 
     `stored` is None where it wants nothing stored, and `cost` where that was not estimated. `found` holds the members
-    that may not reach every provider as they came.
+    that may not reach every provider as they came. `asks_usage` is true for a stream that is to report usage.
     """
 
     model: str
@@ -67,6 +67,7 @@ class ChatBody:
     stored: StoreRequest | None = None
     cost: ChatCost | None = None
     found: Found = NOTHING_FOUND
+    asks_usage: bool = False
 
     def edits(self, rules: MemberRules, stamp: Stamp) -> list[Edit]:
         """Return what a provider with these `rules` reads otherwise; raises InvalidJson for what may not reach it."""
@@ -114,7 +115,8 @@ def read_chat(document: Document) -> Json:
     _check(body)
     start, end = document.span("model")
     told = {"model": body["model"], "start": start, "end": end, "stream": body.get("stream") is True}
-    told["found"] = members_of(document)
+    options = body.get("stream_options") or {}
+    told |= {"found": members_of(document), "asks_usage": options.get("include_usage") is True}
     return {**told, "stored": _stored(document)} if body.get("store") else told
 
 

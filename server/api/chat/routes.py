@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from starlette.requests import Request
@@ -23,7 +24,7 @@ from server.http.errors import invalid, provider_error
 from server.http.event_stream import EventStream
 from server.http.json_body import read_body
 from server.http.open_streams import OpenStreams
-from server.http.request_state import gate_of
+from server.http.request_state import gate_of, state_of
 from server.http.responses import JsonInPieces
 from server.inference.members import Edit, MemberRules
 from server.inference.provider import ChatModel, ChatRequest, ProviderFailed
@@ -81,22 +82,27 @@ class ChatCompletions:
         model, provider = await find_model(self._catalogue, gate, body.model)
         if model.kind != "llm":
             raise invalid(f"the model `{body.model}` does not chat; it makes embeddings", "model", "invalid_value")
-        edits = self._edits(body, provider.members, gate.principal)
-        cost = cost_of(gate, body)
-        if cost is not None and provider.members.reports_usage:
-            edits += cost.edits
-        payload, answering = body.naming(raw, model.provider_model_id, *edits), metered(gate, provider.chat, cost)
+        edits, cost = self._edits(body, provider.members, gate.principal), cost_of(gate, body)
+        asking = cost.edits if cost is not None and provider.members.reports_usage else ()
+        answering = metered(gate, provider.chat, cost)
+        chat = ChatRequest(
+            model.name,
+            body.naming(raw, model.provider_model_id, *edits, *asking),
+            with_usage=body.asks_usage or bool(asking),
+            unasked=partial(body.naming, raw, model.provider_model_id, *edits) if asking else None,
+            request_id=state_of(request.scope).request_id,
+        )
         if body.stored is None:
-            return answering, ChatRequest(model.name, payload), body.stream
+            return answering, chat, body.stream
         # Nothing is spent on an answer that may not be stored.
         answer_id = new_answer_id()
         creating = await self._chats.records.permit_create(gate, made=[answer_id])
         start, end = body.stored.messages
-        chat = Chat(answer_id, model.name, raw[start:end], body.stored.metadata)
-        write = partial(self._chats.write, creating, chat)
-        recording = RecordingChat(answering, self._chats.queue, write, len(chat.messages))
+        kept = Chat(answer_id, model.name, raw[start:end], body.stored.metadata)
+        write = partial(self._chats.write, creating, kept)
+        recording = RecordingChat(answering, self._chats.queue, write, len(kept.messages))
         # The id is ours: a provider's may not be the only one, and under an id that is chosen nothing is stored.
-        return recording, ChatRequest(model.name, payload, chat.answer_id), body.stream
+        return recording, replace(chat, answer_id=answer_id), body.stream
 
     def _edits(self, body: ChatBody, rules: MemberRules, principal: Principal | Anonymous) -> list[Edit]:
         """Return the changes for the provider; raises the 400 for a member that may not reach it."""

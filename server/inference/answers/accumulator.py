@@ -1,4 +1,7 @@
-"""Assembly of the chunks of a streamed answer into the answer as it would have come in one piece."""
+"""Assembly of the chunks of a streamed answer into the answer as it would have come in one piece.
+
+It makes of a stream what the accumulator of OpenAI's SDK makes of it, which a test compares.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,13 @@ _MOST_PLACES: Final = 128
 _OF_CHUNKS: Final = "obfuscation"
 """A member that hides how long a chunk is; the answer hasn't got it."""
 
-_WHOLE: Final = frozenset({"role", "id", "type", "name", "object"})
-"""Texts that come in one piece; some providers repeat them in every chunk."""
+_REPLACED: Final = frozenset({"index", "type"})
+"""Members of a message, and of what is in it, that each chunk says anew; other texts grow."""
+
+_OF_THE_LAST: Final = ("usage", "system_fingerprint")
+"""Members of the answer that are those of its last chunk."""
+
+_NUMBERS: Final = (int, float)
 
 
 class _Parts(list[str]):
@@ -76,7 +84,9 @@ class ChatAccumulator:
         if self._lost or not self._members:
             return None
         choices = [_finished(self._choices[index]) for index in sorted(self._choices)]
-        members = {name: value for name, value in self._members.items() if name != "usage" or value is not None}
+        members = {
+            name: value for name, value in self._members.items() if name not in _OF_THE_LAST or value is not None
+        }
         return {**members, "object": "chat.completion", "choices": choices}
 
     def read(self) -> None:
@@ -91,7 +101,11 @@ class ChatAccumulator:
             chunk = parse_json(text).members
             self._add_choices(chunk.pop("choices"))
             chunk.pop(_OF_CHUNKS, None)
-            self._put(None, self._members, chunk)
+            for name in _OF_THE_LAST:
+                self._put(None, self._members, name, chunk.pop(name, None))
+            if chunk.get("moderation") is not None:
+                self._put(None, self._members, "moderation", chunk["moderation"])
+            self._keep(None, self._members, chunk)
         except (InvalidJson, TypeError, AttributeError, KeyError):
             self._lose()
         if self._room < 0 or self._spare < 0 or len(self._choices) > _MOST_PLACES:
@@ -106,55 +120,79 @@ class ChatAccumulator:
     def _add_choice(self, given: Json) -> None:
         place = operator.index(given["index"])
         choice = self._choices.setdefault(place, {"index": place, "message": {}})
-        for name, value in given.items():
-            if name == "delta":
-                self._merge(choice["message"], value or {})
-            elif name == "logprobs" and value is not None:
-                choice["logprobs"] = choice.get("logprobs") or {}
-                self._merge(choice["logprobs"], value)
-            elif name != "index":
-                self._put(place, choice, {name: value})
+        self._merge(choice["message"], given.pop("delta", None) or {})
+        logprobs = given.pop("logprobs", None)
+        if logprobs is not None:
+            choice["logprobs"] = choice.get("logprobs") or {}
+            self._merge(choice["logprobs"], logprobs)
+        if given.get("finish_reason"):
+            self._put(place, choice, "finish_reason", given["finish_reason"])
+        self._keep(place, choice, given)
 
-    def _put(self, place: int | None, whole: Json, more: Json) -> None:
-        """Replace members of the answer, or of its choice at `place`; a null replaces nothing, and growth counts."""
+    def _keep(self, place: int | None, whole: Json, more: Json) -> None:
+        """Add the members that the answer, or its choice at `place`, hasn't got yet."""
         for name, value in more.items():
             if name not in whole:
-                self._spare -= _ENTRY + len(name.encode())
-            elif value is None or (type(value) is str and value == whole[name]):
-                continue
-            size = len(repr(value))
-            self._spare -= size - self._sizes.get((place, name), 0)
-            self._sizes[place, name] = size
-            whole[name] = value
+                self._put(place, whole, name, value)
+
+    def _put(self, place: int | None, whole: Json, name: str, value: Any) -> None:
+        """Set a member of the answer, or of its choice at `place`, which counts for what it holds."""
+        if name not in whole:
+            if value is None and name in _OF_THE_LAST:
+                return
+            self._spare -= _ENTRY + len(name.encode())
+        size = len(repr(value))
+        self._spare -= size - self._sizes.get((place, name), 0)
+        self._sizes[place, name] = size
+        whole[name] = value
 
     def _merge(self, whole: Json, more: Json) -> None:
-        """Add the members of a chunk to those of the chunks before it."""
+        """Add the members of a chunk to those of the chunks before it; what is of another type is dropped."""
         for name, value in more.items():
-            held = whole.get(name)
             if name not in whole:
                 self._spare -= _ENTRY + len(name.encode())
-            if value is None:
-                whole.setdefault(name, None)
-            elif type(value) is str and name not in _WHOLE:
-                self._append(whole, name, value)
-            elif type(value) is dict:
-                if type(held) is not dict:
-                    held = whole[name] = {}
-                self._room -= _ENTRY
-                self._merge(held, value)
-            elif type(value) is list:
-                whole[name] = self._joined(held if type(held) is list else [], value)
-            elif value not in ("", held) or type(value) is not type(held):
-                # What it replaces still counts: a provider may repeat a value, and send few others in its place.
-                self._spare -= _ENTRY + len(repr(value))
-                whole[name] = value if value != "" else held
+                whole[name] = None
+            match value:
+                case None:
+                    continue
+                case str() if name not in _REPLACED:
+                    self._append(whole, name, value)
+                case dict():
+                    self._merge_object(whole, name, value)
+                case list() if whole[name] is None or type(whole[name]) is list:
+                    whole[name] = self._joined(whole[name] or [], value)
+                case int() | float() | str():
+                    self._add_single(whole, name, value)
+
+    def _merge_object(self, whole: Json, name: str, more: Json) -> None:
+        if whole[name] is None:
+            self._room -= _ENTRY
+            whole[name] = {}
+        if type(whole[name]) is dict:
+            self._merge(whole[name], more)
+
+    def _add_single(self, whole: Json, name: str, value: Any) -> None:
+        """Add a number to the one before it, and set what comes first or is said anew."""
+        held = whole[name]
+        if held is None or name in _REPLACED:
+            self._replace(whole, name, value)
+        elif type(held) in _NUMBERS and type(value) in _NUMBERS:
+            self._replace(whole, name, held + value)
+
+    def _replace(self, whole: Json, name: str, value: Any) -> None:
+        """Set a single value, which counts where it is longer than the one before it."""
+        held = whole[name]
+        self._spare -= max(0, len(repr(value)) - (0 if held is None else len(repr(held))))
+        whole[name] = value
 
     def _append(self, whole: Json, name: str, text: str) -> None:
         """Let a text grow. An empty piece is not held, since it would take memory and count for nothing."""
-        self._room -= len(text.encode())
-        held = whole.get(name)
-        if not isinstance(held, _Parts):
+        held = whole[name]
+        if held is None:
             held = whole[name] = _Parts()
+        if not isinstance(held, _Parts):
+            return
+        self._room -= len(text.encode())
         if text:
             held.append(text)
 

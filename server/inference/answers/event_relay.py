@@ -1,12 +1,16 @@
-"""Relay of a provider's server-sent events: split into whole events, renamed, and otherwise unchanged."""
+"""Relay of a provider's server-sent events: split into whole events, each given the shape that clients know."""
 
 from __future__ import annotations
 
 from collections import deque
 from typing import Final
 
-from server.inference.answers.model_name import QUICK, SMALL, ModelNaming, NotAnAnswer, disguises
+from server.inference.answers.model_name import QUICK, ModelNaming
+from server.inference.answers.plain import PLAIN_MOST, NotAnAnswer, ToldError, decoded, encoded
+from server.inference.answers.same_form import SameForm
+from server.inference.answers.shapes import AnswerShape
 from server.inference.provider import DONE
+from server.json_input.strict import Json
 
 MAX_EVENT: Final = 16 * 1024 * 1024
 """Bytes of one event; without a limit, one that never ends would fill the memory."""
@@ -17,32 +21,38 @@ _MOST_LINES: Final = 1000
 _EACH: Final = 64
 """Bytes that each event counts for besides its own, since even an empty one takes time."""
 
+_LONGEST_END: Final = 256
+"""Bytes of an event without an end that may be the last one."""
+
 _DATA: Final = b"data: "
+_DONE: Final = b"[DONE]"
 _END: Final = b"\n\n"
 _PING: Final = b": ping\n\n"
 _MARK: Final = b"\xef\xbb\xbf"
 
 
 class EventRelay:
-    """Takes bytes as they arrive, and returns the whole events among them, each renamed by `ModelNaming`.
+    """Takes bytes as they arrive, and returns the whole events among them, each shaped by `AnswerShape`.
 
-    To parse a chunk costs more than to pass it on, and the chunks of one answer usually differ in their choices alone.
-    So a chunk is parsed only if its form differs from that of the last parsed one, or if it may hold an error.
+    Each chunk is parsed, shaped and written again, but for those that `SameForm` passes on.
 
     Each `pass_on` does one or two milliseconds of work, and leaves the rest to the next call. `done` is set by the
-    event `[DONE]`, `broken` by anything that is no chunk; after either, call `take` no more.
+    event `[DONE]`, `broken` by anything that is no chunk; then `told` is what the provider says, if that is an error.
+    After either, call `take` no more. `begun` is true once a chunk has come, or the end.
     """
 
     def __init__(self, model_id: str, answer_id: str | None = None) -> None:
         self.done = False
         self.broken = False
-        self._renaming = ModelNaming(model_id, answer_id)
+        self.begun = False
+        self.told: Json | None = None
+        self._shape = AnswerShape(model_id, answer_id)
+        self._form = SameForm()
+        self._model_id = model_id
         self._held = bytearray()
         self._events: deque[bytes] = deque()
         self._after_return = False
-        self._begun = False
-        # What a chunk begins and ends with, and what it is to begin and end with instead.
-        self._form: tuple[bytes, bytes, bytes, bytes] | None = None
+        self._is_first = True
 
     @property
     def has_more(self) -> bool:
@@ -87,15 +97,15 @@ class EventRelay:
                 if len(events[0]) > QUICK and (passed or labour):
                     break
                 event = events.popleft()
-                if self._form is not None:
-                    begin, end, new_begin, new_end = self._form
-                    if event.startswith(begin) and event.endswith(end):
-                        middle = event[len(begin) : -len(end)]
-                        if not _may_differ(middle):
-                            passed += (new_begin, middle, new_end)
-                            continue
+                same = self._form.passed(event)
+                if same is not None:
+                    passed += same
+                    labour += _EACH
+                    continue
                 labour += _EACH + len(event)
                 self._pass(event, passed)
+        except ToldError as error:
+            self.broken, self.told = True, error.document
         except NotAnAnswer:
             self.broken = True
         if not events and len(self._held) > MAX_EVENT:
@@ -104,30 +114,35 @@ class EventRelay:
 
     def finish(self) -> bytes:
         """Return the last event once the provider has closed its answer; some do not end their last line."""
-        if bytes(self._held[:32]).rstrip() != DONE.rstrip():
+        rest = bytes(self._held[:_LONGEST_END])
+        try:
+            is_end = len(rest) == len(self._held) and _payload(rest).startswith(_DONE)
+        except NotAnAnswer:
+            is_end = False
+        if not is_end:
             return b""
         self.take(_END)
         return self.pass_on()
 
     def _pass(self, event: bytes, passed: list[bytes | memoryview]) -> None:
-        if not self._begun:
-            self._begun = True
+        if self._is_first:
+            self._is_first = False
             event = event.removeprefix(_MARK)
         payload = _payload(event)
-        if payload.rstrip() == b"[DONE]":
-            self.done = True
+        if payload.startswith(_DONE):
+            self._shape.end()
+            self.done = self.begun = True
             passed.append(DONE)
+        elif payload and len(payload) > PLAIN_MOST:
+            passed += (_DATA, *ModelNaming(self._model_id, self._shape.identity).apply(payload), _END)
+            self.begun = True
         elif payload:
-            passed += (_DATA, *self._renaming.apply(payload), _END)
-            self._learn(payload)
+            shaped = self._shape.chunk(decoded(payload))
+            passed += (_DATA, encoded(shaped, payload), _END)
+            self.begun = True
+            self._form.learn(event, shaped)
         elif event.startswith(b":"):
             passed.append(_PING)
-
-    def _learn(self, payload: bytes) -> None:
-        form = self._renaming.form(payload) if len(payload) <= SMALL else None
-        if form is not None:
-            begin, end, new_begin, new_end = form
-            self._form = _DATA + begin, end, _DATA + new_begin, new_end + _END
 
     def _with_plain_ends(self, data: bytes) -> bytes:
         """Return `data` with `\\n` at the end of each line, in place of each of the three ends that a line may have."""
@@ -137,17 +152,12 @@ class EventRelay:
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
-def _may_differ(middle: bytes) -> bool:
-    """Return whether the bytes between the two ends of a form may hold more than choices."""
-    return b'"model"' in middle or b'"error"' in middle or b"\n" in middle or disguises(middle)
-
-
 def _payload(event: bytes) -> bytes:
     """Return the data of an event; empty for a comment."""
     if event.startswith(_DATA) and b"\n" not in event:
-        return event[len(_DATA) :]
+        return event[len(_DATA) :].strip()
     if event.count(b"\n") > _MOST_LINES:
         raise NotAnAnswer
     lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
     # Between the members of an object a blank is as good as the line's end, which would begin a field of the event.
-    return b" ".join(lines)
+    return b" ".join(lines).strip()

@@ -32,9 +32,9 @@ class MeteredChat:
     """Answers one chat by `model`, paid for in tokens.
 
     `reserve` sets tokens aside before the model is asked; its exceptions are passed on. In the end the number that the
-    provider reports is paid, and none where it refused to begin. If the provider reports nothing believable or breaks
-    off, or the caller hangs up, the reserved number is paid, or more where more has visibly come. `hidden` is true if
-    the request asks for usage and its caller did not.
+    provider reports is paid, and none where it refused, before it began or in the place of an answer. If the provider
+    reports nothing believable or breaks off, or the caller hangs up, the reserved number is paid, or more where more
+    has visibly come. `hidden` is true if the request asks for usage and its caller did not.
     """
 
     def __init__(self, model: ChatModel, reserve: Callable[[], Awaitable[Meter]], *, hidden: bool) -> None:
@@ -70,19 +70,26 @@ class _MeteredStream:
         self._events = events
         self._meter = meter
         self._usage = usage
+        self._is_refused = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for piece in self._events:
-            seen = self._usage.passed(piece)
-            if seen:
-                yield seen
+        try:
+            async for piece in self._events:
+                seen = self._usage.passed(piece)
+                if seen:
+                    yield seen
+        except ProviderFailed as failure:
+            self._is_refused = not failure.spent
+            raise
 
     async def aclose(self) -> None:
         """End the provider's work, and pay for it."""
         try:
             await self._events.aclose()
         finally:
-            await self._meter.settle(self._usage.tokens or max(self._meter.reserved, self._usage.events))
+            # Of an answer that was refused in its middle, what has come is paid.
+            least = 0 if self._is_refused else self._meter.reserved
+            await self._meter.settle(self._usage.tokens or max(least, self._usage.events))
 
 
 async def _release(meter: Meter, failure: ProviderFailed) -> None:

@@ -1,13 +1,14 @@
-"""Replacement of the model's name and the id in an answer, without a change to any other byte."""
+"""Large answers: the model's name and the id replaced in their bytes, in bounded pieces of work."""
 
 from __future__ import annotations
 
 import re
+from codecs import getincrementaldecoder
 from collections.abc import Iterator
 from json import dumps, loads
 from typing import Final
 
-from server.json_input.strict import InvalidJson, Repeats, StrictDecoder
+from server.inference.answers.plain import NotAnAnswer, ToldError
 
 SMALL: Final = 64 * 1024
 """Bytes of a text that is parsed as a whole, which takes a few milliseconds at most."""
@@ -15,39 +16,22 @@ SMALL: Final = 64 * 1024
 QUICK: Final = 8 * 1024
 """Bytes of a text that needs no thread: to split it takes a few milliseconds at most."""
 
-_FRAME: Final = 1024
-"""Bytes before and behind the choices that a form may have; matching a longer one could take seconds."""
-
 _WINDOW: Final = 64 * 1024
 """Bytes that are matched at once, while every other thread waits."""
 
 _BLANK: Final = rb"[ \t\n\r]*"
 _SCALAR: Final = rb"(?:-?[0-9][0-9.eE+-]*|true|false|null)"
-_NAMED: Final = rb'"model"%b:%b("[^"\\]*")' % (_BLANK, _BLANK)
-_CHOICES: Final = rb'"choices"%b:%b\[' % (_BLANK, _BLANK)
-_COMMA: Final = rb"%b,%b" % (_BLANK, _BLANK)
-_MEMBERS: Final = rb'(?:"[a-z_]+"%b:%b(?:"[^"\\]*"|%b))' % (_BLANK, _BLANK, _SCALAR)
-_PLAIN_BEGIN: Final = re.compile(rb"\{%b%b" % (_BLANK, _CHOICES))
-_NAMED_BEGIN: Final = re.compile(
-    rb"\{%b(?:%b%b)*?%b%b(?:%b%b)*?%b" % (_BLANK, _MEMBERS, _COMMA, _NAMED, _COMMA, _MEMBERS, _COMMA, _CHOICES)
-)
-_NAMED_END: Final = re.compile(
-    rb"\](?:%b%b)*?%b%b(?:%b%b)*%b\}\Z" % (_COMMA, _MEMBERS, _COMMA, _NAMED, _COMMA, _MEMBERS, _BLANK)
-)
-_IDENTIFIED: Final = re.compile(rb'"id"%b:%b("[^"\\]*")' % (_BLANK, _BLANK))
 _BLANKS: Final = re.compile(_BLANK)
 _BLANK_BYTES: Final = frozenset({b" ", b"\t", b"\n", b"\r"})
 _PLAIN: Final = re.compile(_SCALAR)
+_IN_NUMBERS: Final = b"0123456789.eE+-"
 _IN_STRING: Final = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_INSIDE_PART: Final = rb'[^"\\\x00-\x1f]++|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4}'
+_INSIDE: Final = re.compile(rb"(?:%b)*+" % _INSIDE_PART)
+_NUMBER: Final = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+(?![0-9.eE+-])"
+_WORDS: Final = re.compile(rb'(?:[ \t\n\r\[\]{},:]++|true|false|null|%b|"(?:%b)*+")*+' % (_NUMBER, _INSIDE_PART))
 _FLAT_PART: Final = rb'[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+"'
 _FLAT: Final = re.compile(rb"(?:%b|[{\[](?:%b)*+[}\]])*+" % (_FLAT_PART, _FLAT_PART), re.DOTALL)
-
-
-class NotAnAnswer(Exception):
-    """A text is neither a chat completion nor a chunk of one."""
-
-
-_DECODER: Final = StrictDecoder(Repeats.LAST, large_floats=True)
 
 
 class ModelNaming:
@@ -57,58 +41,13 @@ class ModelNaming:
         self._name = dumps(model_id).encode()
         self._identity = None if answer_id is None else dumps(answer_id).encode()
 
-    def form(self, text: bytes) -> tuple[bytes, bytes, bytes, bytes] | None:
-        """Return the bytes of the answer `text` before and behind its choices, and those that replace them.
-
-        An answer that begins and ends with the same bytes, and has no more members, is changed in the same way. Return
-        None if neither part holds the name, as in every answer with objects before and behind its choices.
-        """
-        named = _NAMED_BEGIN.match(text, 0, _FRAME)
-        if named is not None and named[0].count(b'"model"') == 1:
-            return self._identified(named[0], b"}", self._put(named), b"}")
-        plain, named = _PLAIN_BEGIN.match(text), None
-        if plain is not None:
-            named = _NAMED_END.match(text, text.rfind(b"]", max(plain.end(), len(text) - _FRAME)))
-        if plain is not None and named is not None and named[0].count(b'"model"') == 1:
-            return self._identified(plain[0], named[0], plain[0], self._put(named))
-        return None
-
-    def _identified(
-        self, begin: bytes, end: bytes, new_begin: bytes, new_end: bytes
-    ) -> tuple[bytes, bytes, bytes, bytes] | None:
-        """Return the form with our id in it; None unless the provider's is found exactly once."""
-        identity = self._identity
-        if identity is None:
-            return begin, end, new_begin, new_end
-
-        def put(found: re.Match[bytes]) -> bytes:
-            start, stop = (place - found.start() for place in found.span(1))
-            return found[0][:start] + identity + found[0][stop:]
-
-        new_begin, before = _IDENTIFIED.subn(put, new_begin)
-        new_end, behind = _IDENTIFIED.subn(put, new_end)
-        return (begin, end, new_begin, new_end) if before + behind == 1 else None
-
     def apply(self, text: bytes) -> list[bytes | memoryview]:
         """Return `text` with the name in it, in pieces, so that nothing large is copied; raises NotAnAnswer.
 
-        A text of more than `SMALL` bytes is checked only as far as is needed to find its members. That may take long,
-        but never blocks another thread for more than a few milliseconds.
+        Its outermost members are found, and its words are checked to be those of JSON. That may take long, but never
+        holds another thread for more than a few milliseconds.
         """
-        if len(text) <= SMALL:
-            _check(text)
-            form = self.form(text)
-            if form is not None and text.count(b'"model"') == 1 and not disguises(text):
-                begin, end, new_begin, new_end = form
-                return [new_begin + text[len(begin) : -len(end)] + new_end]
-        return self._spliced(text)
-
-    def _put(self, found: re.Match[bytes]) -> bytes:
-        """Return the match with its name replaced."""
-        start, end = (place - found.start() for place in found.span(1))
-        return found[0][:start] + self._name + found[0][end:]
-
-    def _spliced(self, text: bytes) -> list[bytes | memoryview]:
+        _check_words(text)
         view, pieces, done = memoryview(text), list[bytes | memoryview](), 0
         is_answer = False
         given = {b'"model"': self._name}
@@ -123,7 +62,7 @@ class ModelNaming:
             elif name == b'"choices"':
                 is_answer = text.startswith(b"[", start)
             elif name == b'"error"' and text[start : start + 4] != b"null":
-                raise NotAnAnswer
+                raise ToldError({"error": {}})
         if not is_answer:
             raise NotAnAnswer
         pieces.append(view[done:])
@@ -131,22 +70,36 @@ class ModelNaming:
             first = text.index(b"{") + 1
             added = b"".join(b"%b:%b," % member for member in missing.items())
             pieces[:1] = (pieces[0][:first], added, pieces[0][first:])
-        return pieces if len(text) > SMALL else [b"".join(pieces)]
+        return pieces
 
 
-def disguises(text: bytes) -> bool:
-    """Return whether `text` may spell a lower-case letter with an escape, and so hide a name from a search."""
-    return b"\\u006" in text or b"\\u007" in text
-
-
-def _check(text: bytes) -> None:
+def _check_words(text: bytes) -> None:
+    """Raise NotAnAnswer for a word that is none of JSON, such as NaN, and for what is not UTF-8."""
+    decoder, place = getincrementaldecoder("utf-8")(), 0
     try:
-        answer = _DECODER.decode(text)
-    except InvalidJson:
+        for start in range(0, len(text), _WINDOW):
+            decoder.decode(text[start : start + _WINDOW], final=start + _WINDOW >= len(text))
+    except UnicodeDecodeError:
         raise NotAnAnswer from None
-    # A provider's own error says too much and means too little; the caller gets one of ours.
-    if type(answer) is not dict or type(answer.get("choices")) is not list or answer.get("error") is not None:
+    while place < len(text):
+        end = _reach(_WORDS, text, place)
+        if end == place + _WINDOW:
+            # The window may end in a number, which is no whole one then.
+            end = place + len(text[place:end].rstrip(_IN_NUMBERS))
+        place = end if end > place else _checked_string_end(text, place)
+
+
+def _checked_string_end(text: bytes, place: int) -> int:
+    """Return the place behind a string, which is longer than a window; raises NotAnAnswer for anything else."""
+    if not text.startswith(b'"', place):
         raise NotAnAnswer
+    place += 1
+    while not text.startswith(b'"', place):
+        end = _reach(_INSIDE, text, place)
+        if end == place:
+            raise NotAnAnswer
+        place = end
+    return place + 1
 
 
 def json_members(text: bytes) -> Iterator[tuple[bytes, int, int]]:

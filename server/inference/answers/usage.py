@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from json import loads
 from typing import Any, Final
 
-from server.inference.answers.model_name import SMALL, NotAnAnswer, json_members
-from server.inference.provider import DONE, Pieces
+from server.inference.answers.model_name import SMALL, json_members
+from server.inference.answers.plain import PLAIN_MOST, NotAnAnswer, encoded
+from server.inference.provider import Pieces
 
 MOST_TOKENS: Final = 10_000_000
 """Tokens that one answer can have cost; a report of more, or of less than one, is not believed."""
@@ -16,9 +16,8 @@ MOST_TOKENS: Final = 10_000_000
 _DATA: Final = b"data: "
 _END: Final = b"\n\n"
 _MENTIONED: Final = b'"usage"'
-# Quotation marks inside of a text are escaped, so what is found is a member's name, though perhaps not an outer one's.
-_TOLD: Final = re.compile(rb'"usage"[ \t\n\r]*:[ \t\n\r]*\{')
-_UNTOLD: Final = re.compile(rb',[ \t]*"usage"[ \t]*:[ \t]*null(?=[ \t]*[,}])')
+_UNTOLD: Final = (b',"usage":null}', b', "usage": null}')
+"""The ends of most events where usage was asked for."""
 
 
 def believed(usage: object) -> int | None:
@@ -30,9 +29,9 @@ def believed(usage: object) -> int | None:
 async def tokens_of(answer: Pieces) -> int | None:
     """Return the tokens that a chat completion cost, prompt included; None if it does not report them.
 
-    Of an answer of more than 64 KB only the outermost members are read, in a thread.
+    Of an answer of more than `PLAIN_MOST` bytes only the outermost members are read, in a thread.
     """
-    if sum(map(len, answer)) <= SMALL:
+    if sum(map(len, answer)) <= PLAIN_MOST:
         return believed(_read(b"".join(answer)).get("usage"))
     return await asyncio.to_thread(_tokens_of_large, answer)
 
@@ -41,7 +40,7 @@ class StreamUsage:
     """Watches the events of a stream; `tokens` is the cost that the provider reported last, or None.
 
     `events` is the number of events, each of which holds about one token or more. `hidden` means that the caller did
-    not ask for usage, so the event that reports it is removed, and `"usage": null` from the others.
+    not ask for usage, so the member is removed from each event, and with it an event that holds nothing else.
     """
 
     def __init__(self, *, hidden: bool) -> None:
@@ -54,18 +53,40 @@ class StreamUsage:
         self.events += piece.count(_DATA)
         if _MENTIONED not in piece:
             return piece
-        if _TOLD.search(piece):
-            piece = b"".join(event + _END for event in piece.removesuffix(_END).split(_END) if self._passes(event))
-        return _UNTOLD.sub(b"", piece) if self._hidden else piece
+        return b"".join(self._passed(event) for event in piece.removesuffix(_END).split(_END))
 
-    def _passes(self, event: bytes) -> bool:
-        """Read an event, and return whether the caller sees it."""
-        if event + _END == DONE or len(event) > SMALL or not _TOLD.search(event):
-            return True
-        chunk = _read(event.removeprefix(_DATA))
-        tokens = believed(chunk.get("usage"))
+    def _passed(self, event: bytes) -> bytes:
+        """Read an event, and return what the caller sees of it."""
+        if _MENTIONED not in event or not event.startswith(_DATA):
+            return event + _END
+        if self._hidden and event.endswith(_UNTOLD) and event.count(_MENTIONED) == 1:
+            return event[: event.rindex(b",")] + b"}" + _END
+        text = event.removeprefix(_DATA)
+        if len(text) > PLAIN_MOST:
+            return _DATA + self._large(text) + _END
+        chunk = _read(text)
+        if "usage" not in chunk:
+            return event + _END
+        usage = chunk.pop("usage")
+        self._believe(usage)
+        if not self._hidden:
+            return event + _END
+        # The chunk that reports usage alone is none that the caller expects.
+        return b"" if usage is not None and chunk.get("choices") == [] else _DATA + encoded(chunk, text) + _END
+
+    def _large(self, text: bytes) -> bytes:
+        """Read the usage in a large chunk, and return the chunk with null in its place where it is hidden."""
+        view, pieces, done = memoryview(text), list[bytes | memoryview](), 0
+        for name, start, end in json_members(text):
+            if name == _MENTIONED and end - start <= SMALL:
+                self._believe(_read(b'{"usage":' + text[start:end] + b"}").get("usage"))
+                pieces += (view[done:start], b"null")
+                done = end
+        return b"".join((*pieces, view[done:])) if self._hidden else text
+
+    def _believe(self, usage: object) -> None:
+        tokens = believed(usage)
         self.tokens = self.tokens if tokens is None else tokens
-        return not (self._hidden and chunk.get("choices") == [])
 
 
 def _tokens_of_large(answer: Pieces) -> int | None:

@@ -1,23 +1,36 @@
-"""Providers that serve OpenAI's API: OpenAI itself, vLLM, Ollama."""
+"""Providers that serve OpenAI's API in some dialect: OpenAI itself, vLLM, Ollama and many others."""
 
 from __future__ import annotations
 
 import asyncio
 import io
-import logging
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
 from yarl import URL
 
 from server.inference.answers.event_relay import EventRelay
-from server.inference.answers.model_name import QUICK, SMALL, ModelNaming, NotAnAnswer
-from server.inference.provider import ChatRequest, ChatStream, HealthStatus, Pieces, ProviderFailed, ProviderHealth
+from server.inference.answers.model_name import QUICK, SMALL
+from server.inference.answers.plain import NotAnAnswer, ToldError
+from server.inference.answers.whole import shaped_answer, streamed_answer
+from server.inference.provider import (
+    ChatRequest,
+    ChatStream,
+    HealthStatus,
+    Kind,
+    Pieces,
+    ProviderFailed,
+    ProviderHealth,
+)
 from server.inference.providers.connections import Connector, cut, cut_on_failure
-from server.inference.providers.refusals import broken, provider_refusal
+from server.inference.providers.dialects import OPENAI, Dialect
+from server.inference.providers.refusals import broken, refusal_in_answer, refusal_of, told_by
+from server.inference.providers.relayed_stream import RelayedStream, Told, gone
+from server.inference.providers.response_body import BrokenCoding, ResponseBody, UnknownCoding
 from server.net.log_filter import quieten_clients
 from server.net.trace_context import outgoing_headers
 
@@ -25,6 +38,9 @@ CONNECT_SECONDS: Final = 10.0
 
 SILENCE_SECONDS: Final = 300.0
 """Limit of the time in which a provider sends nothing, before its answer or in the middle of it."""
+
+TOTAL_SECONDS: Final = 3600.0
+"""Limit of the time of one answer, streamed or not."""
 
 MAX_ANSWER: Final = 32 * 1024 * 1024
 """Bytes of an answer that is not streamed."""
@@ -34,20 +50,30 @@ HEALTH_SECONDS: Final = 1.0
 
 _HEALTH_TIMEOUT: Final = aiohttp.ClientTimeout(total=2.0)
 _MAX_REFUSAL: Final = 64 * 1024
-_DRAIN_SECONDS: Final = 0.5
 _IDLE_SECONDS: Final = 4.0  # uvicorn, and so vLLM, closes an idle connection after 5 seconds
 _LARGE: Final = 1024 * 1024
 _READ_AHEAD: Final = 64 * 1024
 _JSON: Final = {"Content-Type": "application/json"}
+_SUCCESS: Final = frozenset({200, 201, 202, 203})
+_BLANKS: Final = b"\xef\xbb\xbf \t\r\n"
+_EVENT_FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
+_LONGEST_FIELD: Final = 6
 
-_log: Final = logging.getLogger("ostiary.inference")
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of the time that a provider may take, in seconds: to connect, between two bytes, and in all."""
+
+    connect: float = CONNECT_SECONDS
+    silence: float = SILENCE_SECONDS
+    total: float = TOTAL_SECONDS
 
 
 class OpenAICompatible:
     """One provider under `base_url` (`https://api.openai.com/v1`), with a session and a TLS context of its own.
 
     The session follows no redirects, keeps no cookies and reads nothing from the environment: a request goes where the
-    configuration says, or nowhere.
+    configuration says, or nowhere. `query` is sent with each request.
     """
 
     def __init__(
@@ -57,16 +83,19 @@ class OpenAICompatible:
         api_key: str | None,
         tls: ssl.SSLContext | None = None,
         *,
-        silence_seconds: float = SILENCE_SECONDS,
+        dialect: Dialect = OPENAI,
+        limits: Limits = Limits(),
+        query: Mapping[str, str] | None = None,
     ) -> None:
         self._provider_id = provider_id
-        self._chat_url = URL(f"{base_url.rstrip('/')}/chat/completions")
-        self._models_url = URL(f"{base_url.rstrip('/')}/models")
-        self._headers = {"User-Agent": "ostiary", "Accept-Encoding": "identity"}
+        self._chat_url = URL(f"{base_url.rstrip('/')}/chat/completions").with_query(query)
+        self._models_url = URL(f"{base_url.rstrip('/')}/models").with_query(query)
+        self._headers = {"User-Agent": "ostiary", "Accept-Encoding": "identity", **dialect.headers}
         if api_key:
-            self._headers["Authorization"] = f"Bearer {api_key}"
+            self._headers[dialect.key_header] = f"{dialect.key_prefix}{api_key}"
         self._tls = tls
-        self._silence = silence_seconds
+        self._limits = limits
+        self._tells_usage = True
         self._session: aiohttp.ClientSession | None = None
         self._health = ProviderHealth(HealthStatus.ERROR, "it has not been asked yet")
         self._health_until = 0.0
@@ -76,11 +105,12 @@ class OpenAICompatible:
         """Open the session; connections are made when they are needed."""
         quieten_clients()
         connector = Connector(limit=0, keepalive_timeout=_IDLE_SECONDS, ssl=True if self._tls is None else self._tls)
+        limits = self._limits
         self._session = aiohttp.ClientSession(
             connector=connector,
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=self._silence),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect, sock_read=limits.silence),
             read_bufsize=_READ_AHEAD,
             auto_decompress=False,
             trust_env=False,
@@ -93,25 +123,45 @@ class OpenAICompatible:
 
     async def complete(self, request: ChatRequest) -> Pieces:
         """Return the provider's answer, with the canonical model name in it."""
-        response = await self._post(request)
         try:
-            parts = await self._read(response, MAX_ANSWER)
-        finally:
-            cut(response)
+            async with asyncio.timeout(self._limits.total) as total:
+                response = await self._post(request)
+                try:
+                    text = b"".join(await self._read(response, MAX_ANSWER))
+                finally:
+                    cut(response)
+        except TimeoutError:
+            raise self._late(total) from None
         try:
-            if len(parts) == 1 and len(parts[0]) <= QUICK:
-                return _renamed(parts, request)
-            return await asyncio.to_thread(_renamed, parts, request)
+            if len(text) <= QUICK:
+                return shaped_answer(text, request.model_id, request.answer_id)
+            return await asyncio.to_thread(shaped_answer, text, request.model_id, request.answer_id)
+        except ToldError as told:
+            raise refusal_in_answer(self._provider_id, told.document, begun=False) from None
         except NotAnAnswer:
             raise broken(self._provider_id, "answered with something other than a chat completion") from None
 
     async def stream(self, request: ChatRequest) -> ChatStream:
-        """Return the provider's events, once it has accepted the request."""
-        response = await self._post(request)
-        if response.content_type != "text/event-stream":
+        """Return the provider's events, once it has accepted the request and the first event says the same."""
+        until = asyncio.get_running_loop().time() + self._limits.total
+        try:
+            async with asyncio.timeout_at(until) as total:
+                response = await self._post(request)
+        except TimeoutError:
+            raise self._late(total) from None
+        try:
+            body = self._body(response)
+            first, is_stream = await self._begin(response, body)
+            if not is_stream:
+                return await self._told_at_once(request, response, body, first)
+            stream = RelayedStream(
+                response, body, EventRelay(request.model_id, request.answer_id), self._provider_id, until
+            )
+            await stream.begin(first)
+        except BaseException:
             cut(response)
-            raise broken(self._provider_id, "answered with something other than a stream")
-        return _Relayed(response, EventRelay(request.model_id, request.answer_id), self._provider_id)
+            raise
+        return stream
 
     async def health(self) -> ProviderHealth:
         """Return the provider's answer to the last request for its models, which is sent at most every second."""
@@ -122,32 +172,95 @@ class OpenAICompatible:
                 self._health_until = loop.time() + HEALTH_SECONDS
         return self._health
 
+    async def _begin(self, response: aiohttp.ClientResponse, body: ResponseBody) -> tuple[bytes, bool]:
+        """Return the first bytes that had to be read, and whether they begin a stream of events.
+
+        An answer without a type, or as plain text, is known by its beginning; a page of a proxy is neither.
+        """
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind == "text/event-stream":
+            return b"", True
+        if kind.endswith("html"):
+            raise broken(self._provider_id, "answered with something other than a stream")
+        first = b""
+        try:
+            while len(first.strip(_BLANKS)) < _LONGEST_FIELD:
+                more = await body.read()
+                if not more:
+                    break
+                first += more
+        except (aiohttp.ClientError, TimeoutError, OSError, BrokenCoding) as fault:
+            raise gone(self._provider_id, fault) from None
+        return first, first.lstrip(_BLANKS).startswith(_EVENT_FIELDS)
+
+    async def _told_at_once(
+        self, request: ChatRequest, response: aiohttp.ClientResponse, body: ResponseBody, first: bytes
+    ) -> ChatStream:
+        """Return the stream for an answer that came in one piece all the same."""
+        try:
+            parts = await self._rest(body, MAX_ANSWER, first)
+        finally:
+            cut(response)
+        try:
+            events = await asyncio.to_thread(
+                streamed_answer,
+                b"".join(parts),
+                request.model_id,
+                request.answer_id,
+                with_usage=request.with_usage,
+            )
+        except ToldError as told:
+            raise refusal_in_answer(self._provider_id, told.document, begun=False) from None
+        except NotAnAnswer:
+            raise broken(self._provider_id, "answered with something other than a stream") from None
+        return Told(events)
+
     async def _post(self, request: ChatRequest) -> aiohttp.ClientResponse:
         """Return the provider's accepting answer, with its body not yet read."""
+        payload = request.payload
+        if not self._tells_usage and request.unasked is not None:
+            payload = request.unasked()
+        response = await self._sent(payload)
+        if response.status in _SUCCESS:
+            return response
+        try:
+            said = b"".join(await self._read(response, _MAX_REFUSAL))
+        finally:
+            cut(response)
+        told = told_by(said)
+        refuses_usage = response.status in (400, 422) and (told.names("stream_options") or told.names("include_usage"))
+        if refuses_usage and self._tells_usage and request.unasked is not None:
+            # Not asked again: without it, the answer is paid for by what was set aside.
+            self._tells_usage = False
+            return await self._post(request)
+        raise refusal_of(self._provider_id, response.status, response.headers, told)
+
+    async def _sent(self, payload: bytes) -> aiohttp.ClientResponse:
         # aiohttp warns of large `bytes`, which it writes in one piece.
-        data = request.payload if len(request.payload) < _LARGE else io.BytesIO(request.payload)
+        data = payload if len(payload) < _LARGE else io.BytesIO(payload)
         session, headers = self._open_session, _JSON | outgoing_headers()
         try:
             # aiohttp's own clock stands still while a provider does not read what it is sent.
             with cut_on_failure():
-                async with asyncio.timeout(self._silence):
-                    response = await session.post(self._chat_url, data=data, headers=headers, allow_redirects=False)
+                async with asyncio.timeout(self._limits.silence):
+                    return await session.post(self._chat_url, data=data, headers=headers, allow_redirects=False)
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
-            raise self._gone(fault) from None
-        if response.status == 200:
-            return response
+            raise gone(self._provider_id, fault) from None
+
+    def _body(self, response: aiohttp.ClientResponse) -> ResponseBody:
         try:
-            said = await self._read(response, _MAX_REFUSAL)
-        finally:
-            cut(response)
-        _log.warning("provider %s answered a chat completion with status %d", self._provider_id, response.status)
-        raise provider_refusal(self._provider_id, response.status, response.headers, b"".join(said))
+            return ResponseBody(response)
+        except UnknownCoding:
+            raise broken(self._provider_id, "answered in a coding that was not asked for") from None
 
     async def _read(self, response: aiohttp.ClientResponse, limit: int) -> list[bytes]:
+        return await self._rest(self._body(response), limit)
+
+    async def _rest(self, body: ResponseBody, limit: int, first: bytes = b"") -> list[bytes]:
         """Return the body in parts, of which only the last may be small, since many small ones take more memory."""
-        parts, held, size = list[bytes](), bytearray(), 0
+        parts, held, size = list[bytes](), bytearray(first), len(first)
         try:
-            async for data in response.content.iter_any():
+            while data := await body.read():
                 held += data
                 size += len(data)
                 if size > limit:
@@ -155,20 +268,19 @@ class OpenAICompatible:
                 if len(held) > SMALL:
                     parts.append(bytes(held))
                     held.clear()
-        except (aiohttp.ClientError, TimeoutError, OSError) as fault:
-            raise self._gone(fault) from None
+        except (aiohttp.ClientError, TimeoutError, OSError, BrokenCoding) as fault:
+            raise gone(self._provider_id, fault) from None
         return [*parts, bytes(held)]
 
     async def _ask_health(self) -> ProviderHealth:
-        try:
+        with suppress(aiohttp.ClientError, TimeoutError, OSError):
             async with self._open_session.get(
                 self._models_url, allow_redirects=False, timeout=_HEALTH_TIMEOUT
             ) as response:
                 if response.status == 200:
                     return ProviderHealth(HealthStatus.OK)
                 return ProviderHealth(HealthStatus.ERROR, f"it answers with status {response.status}")
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return ProviderHealth(HealthStatus.ERROR, "it can't be reached")
+        return ProviderHealth(HealthStatus.ERROR, "it can't be reached")
 
     @property
     def _open_session(self) -> aiohttp.ClientSession:
@@ -176,67 +288,7 @@ class OpenAICompatible:
             raise RuntimeError("a provider is used before it is started")
         return self._session
 
-    def _gone(self, fault: Exception) -> ProviderFailed:
-        return gone(self._provider_id, fault)
-
-
-class _Relayed:
-    """A stream whose provider has accepted the request."""
-
-    def __init__(self, response: aiohttp.ClientResponse, relay: EventRelay, provider_id: str) -> None:
-        self._response = response
-        self._relay = relay
-        self._provider_id = provider_id
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        relay, content = self._relay, self._response.content
-        try:
-            while data := await content.read(_READ_AHEAD):
-                relay.take(data)
-                more = True
-                while more:
-                    piece = await asyncio.to_thread(relay.pass_on) if relay.is_heavy else relay.pass_on()
-                    if piece:
-                        yield piece
-                    if relay.done:
-                        return
-                    if relay.broken:
-                        raise broken(self._provider_id, "sent something other than a chat completion")
-                    more = relay.has_more
-                    if more:
-                        await asyncio.sleep(0)  # let other tasks run
-        except (aiohttp.ClientError, TimeoutError, OSError) as fault:
-            raise gone(self._provider_id, fault) from None
-        last = relay.finish()
-        if not last:
-            raise broken(self._provider_id, "ended its answer in the middle")
-        yield last
-
-    async def aclose(self) -> None:
-        """Close the connection, unless the answer is read to its end, or comes to it within a moment."""
-        try:
-            if self._relay.done:
-                await self._read_end()
-        finally:
-            cut(self._response)
-
-    async def _read_end(self) -> None:
-        """Read the end of the body, so that the connection can be used again."""
-        content = self._response.content
-        if content.at_eof():
-            return
-        with suppress(aiohttp.ClientError, TimeoutError, OSError):
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                while await content.readany():
-                    pass
-
-
-def _renamed(parts: list[bytes], request: ChatRequest) -> Pieces:
-    return ModelNaming(request.model_id, request.answer_id).apply(b"".join(parts))
-
-
-def gone(provider_id: str, fault: Exception) -> ProviderFailed:
-    """Return the failure for a broken or silent connection; its kind goes to the log alone."""
-    _log.warning("provider %s failed: %s", provider_id, type(fault).__name__)
-    did = "did not answer in time" if isinstance(fault, TimeoutError) else "could not be reached"
-    return broken(provider_id, did, spent=not isinstance(fault, aiohttp.ClientConnectorError))
+    def _late(self, total: asyncio.Timeout) -> ProviderFailed:
+        if not total.expired():
+            raise RuntimeError("a timeout that is none of this request")
+        return broken(self._provider_id, "did not end its answer in time", kind=Kind.SILENT)

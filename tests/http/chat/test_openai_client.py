@@ -11,7 +11,7 @@ from openai.types.chat import ChatCompletionToolParam, ChatCompletionUserMessage
 
 from server.api.models.model import Model
 from server.inference.providers.echo import Echo
-from server.inference.providers.openai_compatible import OpenAICompatible
+from server.inference.providers.openai_compatible import Limits, OpenAICompatible
 from server.json_input.reader import Reader
 from tests.support.application import CREATED, MODELS, ByToken, house
 from tests.support.failing_provider import SECRET, TEXT, Upstream, upstream
@@ -32,7 +32,7 @@ def server() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="module")
 def url(server: Upstream) -> Iterator[str]:
-    provider = OpenAICompatible("p", f"{server.url}/v1", "sk-key", silence_seconds=1.0)
+    provider = OpenAICompatible("p", f"{server.url}/v1", "sk-key", limits=Limits(silence=1.0))
     names = ("m", "status-400", "status-429", "status-500", "stops")
     models = MODELS + tuple(Model(name, "p", name, "llm", {}) for name in names)
     app = house(models=models, providers={"echo": Echo(Reader()), "p": provider}, authenticator=ByToken())

@@ -13,7 +13,7 @@ import pytest
 
 from server.api.models.model import Model
 from server.inference.answers.event_relay import MAX_EVENT
-from server.inference.providers.openai_compatible import OpenAICompatible
+from server.inference.providers.openai_compatible import Limits, OpenAICompatible
 from tests.support.application import house
 from tests.support.failing_provider import SECRET, chunk
 from tests.support.scripted_provider import (
@@ -47,7 +47,7 @@ def running() -> Iterator[tuple[Scripted, Address]]:
         url, models = f"{provider.url}/v1", [Model(f"{name}-here", name, "m", "llm", {}) for name in ("p", HASTY)]
         providers = {
             "p": OpenAICompatible("p", url, None),
-            HASTY: OpenAICompatible(HASTY, url, None, silence_seconds=1.0),
+            HASTY: OpenAICompatible(HASTY, url, None, limits=Limits(silence=1.0)),
         }
         with serving(house(models=tuple(models), providers=providers)) as address:
             yield provider, address
@@ -230,17 +230,24 @@ def test_an_event_without_an_end_is_given_up(running: tuple[Scripted, Address]) 
         b'{"id":"x","model":"p/m","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}',
         b'{"id":"x","model":"p/m","choices":[],"usage": null, "x_vendor": {"model":"m", "error":null}}',
         b'{"id":"x","model":"p/m","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"a","function":'
-        b'{"name":"f","arguments":"{\\"model\\":\\"m\\"}"}},{"index":1,"id":"b","function":{"arguments":""}}]}}]}',
+        b'{"name":"f","arguments":"{\\"model\\":\\"m\\"}"}},{"index":1,"id":"b","function":{"name":"g","arguments":""}}]}}]}',
         b'{"id":"x","model":"p/m","choices":[{"delta":{"content":"\\ud83d"},"finish_reason":"error"}]}',
     ],
     ids=["usage", "no usage", "parallel tool calls", "half a character"],
 )
-def test_all_but_the_name_is_passed_on_to_the_byte(running: tuple[Scripted, Address], event: bytes) -> None:
+def test_what_a_chunk_holds_is_passed_on(running: tuple[Scripted, Address], event: bytes) -> None:
     upstream_event = b"data: " + event.replace(b"p/m", b"m", 1) + b"\n\n"
     for first in (EVENTS[0], b'data: {"id":"x","model":"m","choices":[]}\n\n'):
         body = framed(first + upstream_event * 2 + DONE) + b"0\r\n\r\n"
         answer = asked(running, sending(CHUNKED + body))
-        assert answer.body.split(b"\n\n")[1:] == [b"data: " + event] * 2 + [b"data: [DONE]", b""]
+        *found, done, rest = answer.body.split(b"\n\n")[1:]
+        assert (done, rest, len(found)) == (b"data: [DONE]", b"", 2)
+        given = loads(event)
+        for shown in map(loads, (one.removeprefix(b"data: ") for one in found)):
+            for theirs, ours in zip(given["choices"], shown.pop("choices"), strict=True):
+                assert ours["delta"].keys() == theirs["delta"].keys()
+                assert "tool_calls" in ours["delta"] or ours["delta"] == theirs["delta"]
+            assert {**given, **shown} == {**shown, "choices": given["choices"]}
 
 
 @pytest.mark.parametrize(
@@ -248,7 +255,7 @@ def test_all_but_the_name_is_passed_on_to_the_byte(running: tuple[Scripted, Addr
     [
         b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nhi",
-        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 14\r\n\r\n" + DONE,
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello",
         b"HTTP/1.1 204 No Content\r\n\r\n",
         b"HTTP/1.1 206 Partial Content\r\nContent-Type: text/event-stream\r\nContent-Length: 0\r\n\r\n",
         b"SSH-2.0-" + SECRET.encode() + b"\r\n",

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.api.models.model import Model
 from server.http import protocol
 from server.http.responses import SLICE, send_piece
-from server.inference.providers.openai_compatible import OpenAICompatible
+from server.inference.providers.openai_compatible import Limits, OpenAICompatible
 from tests.support.application import house
 from tests.support.failing_provider import Upstream, upstream
 from tests.support.scripted_provider import CHUNKED, Script, Scripted, framed, scripted, sending_all_but_the_end, spoken
@@ -242,7 +242,7 @@ def abort(address: Address, server: Upstream, index: int) -> None:
 def test_two_hundred_aborted_requests_leave_nothing_behind(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="ostiary")
     with upstream() as server:
-        client = OpenAICompatible("p", f"{server.url}/v1", "sk-key-canary", silence_seconds=30)
+        client = OpenAICompatible("p", f"{server.url}/v1", "sk-key-canary", limits=Limits(silence=30))
         models = tuple(Model(f"{name}-here", "p", name, "llm", {}) for name in ABORTED)
         app = Watched(house(models=models, providers={"p": client}))
         with serving(app) as address:

@@ -10,7 +10,7 @@ import pytest
 
 from server.api.models.model import Model
 from server.http import protocol
-from server.inference.providers.openai_compatible import OpenAICompatible
+from server.inference.providers.openai_compatible import Limits, OpenAICompatible
 from tests.support.application import house
 from tests.support.failing_provider import ANSWERS, SECRET, STATUSES, TEXT, Upstream, upstream
 from tests.support.serving import Address, parsed, serving
@@ -20,7 +20,7 @@ from tests.support.stream_client import CHAT, Client, body, events
 @pytest.fixture(scope="module")
 def running() -> Iterator[tuple[Upstream, Address]]:
     with upstream() as server:
-        provider = OpenAICompatible("p", f"{server.url}/v1", "sk-key", silence_seconds=1.0)
+        provider = OpenAICompatible("p", f"{server.url}/v1", "sk-key", limits=Limits(silence=1.0))
         names = ("m", *ANSWERS, *STATUSES)
         models = tuple(Model(f"{name}-here", "p", name, "llm", {}) for name in names)
         with serving(house(models=models, providers={"p": provider})) as address:

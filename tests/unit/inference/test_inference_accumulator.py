@@ -83,23 +83,6 @@ def test_a_stream_of_ours_comes_to_the_whole_answer(
     assert found == wanted
 
 
-def test_what_providers_repeat_is_not_said_twice() -> None:
-    first = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": ""}}
-    again = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"a":'}}
-    empty = {"index": 0, "id": "", "function": {"name": "", "arguments": "1}"}}
-    other = {"index": 1, "id": "call_2", "type": "function", "function": {"name": "time", "arguments": "{}"}}
-    found = message(
-        saying(role="assistant", content=None, tool_calls=[first]),
-        saying(role="assistant", tool_calls=[again]),
-        saying(role="assistant", tool_calls=[empty, other]),
-    )
-    assert found["role"] == "assistant"
-    assert found["tool_calls"] == [
-        {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"a":1}'}},
-        {"id": "call_2", "type": "function", "function": {"name": "time", "arguments": "{}"}},
-    ]
-
-
 def test_other_texts_of_a_message_grow_too() -> None:
     found = message(saying(reasoning_content="I th"), saying(reasoning_content="ink", refusal="n"), saying(refusal="o"))
     assert found == {"role": "assistant", "content": None, "reasoning_content": "I think", "refusal": "no"}
@@ -112,11 +95,11 @@ def test_log_probabilities_are_appended() -> None:
     assert answer["choices"][0]["logprobs"] == {"content": [{"token": "a"}, {"token": "b"}]}
 
 
-def test_what_is_said_about_the_answer_is_kept_and_its_last_word_counts() -> None:
+def test_what_is_said_about_the_answer_is_kept_as_the_sdk_keeps_it() -> None:
     answer = assembled(
         event(saying(content="a"), usage=None, system_fingerprint="f"),
         event(saying(reason="stop"), usage=None, service_tier="default"),
-        event(usage={"total_tokens": 3}, system_fingerprint=None),
+        event(usage={"total_tokens": 3}, system_fingerprint="f", service_tier="other"),
         DONE,
     )
     assert answer == {
@@ -221,7 +204,7 @@ def new_members(number: int) -> dict[str, Json]:
         "of a call": saying(tool_calls=[{"index": 0, name: number}]),
         "of log probabilities": {**saying(), "logprobs": {name: number}},
         "of a choice": {**saying(), name: number},
-        "another value of a role": saying(role=name),
+        "another type": saying(type=name + "x" * 10 * number),
     }
 
 
@@ -256,10 +239,7 @@ def test_a_long_name_counts_for_its_length() -> None:
 
 
 def test_what_a_provider_repeats_or_replaces_may_come_any_number_of_times() -> None:
-    chunks = [
-        event(saying(role="assistant", weight=1), usage={"total_tokens": number}, service_tier="default")
-        for number in range(1000)
-    ]
+    chunks = [event(saying(weight=1), usage={"total_tokens": number}, service_tier="default") for number in range(1000)]
     answer = assembled(*chunks, DONE, most=2000)
     assert answer is not None
     assert answer["usage"] == {"total_tokens": 999}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from server.inference.provider import ChatRequest, Fault, HealthStatus, ProviderFailed
-from server.inference.providers.openai_compatible import OpenAICompatible
+from server.inference.providers.openai_compatible import Limits, OpenAICompatible
 from tests.support.failing_provider import SECRET, TEXT, Upstream, upstream
 
 KEY = "sk-provider-key"
@@ -31,7 +31,7 @@ def server(running: Upstream) -> Upstream:
 
 @asynccontextmanager
 async def provider(server: Upstream, *, key: str | None = KEY, silence: float = 5.0) -> AsyncIterator[OpenAICompatible]:
-    made = OpenAICompatible("p", f"{server.url}/v1", key, silence_seconds=silence)
+    made = OpenAICompatible("p", f"{server.url}/v1", key, limits=Limits(silence=silence))
     await made.start()
     try:
         yield made

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from server.inference.provider import ChatRequest, Fault, ProviderFailed
-from server.inference.providers.openai_compatible import OpenAICompatible
+from server.inference.providers.openai_compatible import Limits, OpenAICompatible
 
 LARGE = ChatRequest("p/m", dumps({"model": "m", "messages": [{"role": "user", "content": "x" * 9_000_000}]}).encode())
 
@@ -78,7 +78,7 @@ def _goes_to(theirs: socket.socket, descriptor: Path) -> bool:
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_provider_that_does_not_take_a_request_is_not_waited_for(stream: bool) -> None:
     async def run(server: Deaf) -> None:
-        made = OpenAICompatible("p", f"{server.url}/v1", None, silence_seconds=0.3)
+        made = OpenAICompatible("p", f"{server.url}/v1", None, limits=Limits(silence=0.3))
         await made.start()
         try:
             await (made.stream(LARGE) if stream else made.complete(LARGE))
@@ -93,7 +93,7 @@ def test_a_provider_that_does_not_take_a_request_is_not_waited_for(stream: bool)
 
 def test_a_request_that_is_given_up_half_sent_keeps_no_connection() -> None:
     async def run(server: Deaf) -> bool:
-        made = OpenAICompatible("p", f"{server.url}/v1", None, silence_seconds=0.3)
+        made = OpenAICompatible("p", f"{server.url}/v1", None, limits=Limits(silence=0.3))
         await made.start()
         task = asyncio.create_task(made.complete(LARGE))
         assert await asyncio.to_thread(server.arrived.wait, 10)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from json import loads
 from typing import Any
 
 import pytest
 
 from server.inference.answers.usage import MOST_TOKENS, StreamUsage, believed, tokens_of
 from server.inference.provider import DONE
+
+HEAD = {"id": "x"}
 
 
 def event(**members: Any) -> bytes:
@@ -76,8 +79,14 @@ def test_a_hidden_usage_is_taken_out_of_a_stream_and_nothing_else() -> None:
     said = {"index": 0, "delta": {"content": ', "usage": null}'}}
     first, last = event(choices=[said], usage=None), event(choices=[], usage={"total_tokens": 12})
     seen = watched.passed(first + b": ping\n\n") + watched.passed(first + last) + watched.passed(DONE)
-    assert seen == event(choices=[said]) + b": ping\n\n" + event(choices=[said]) + DONE
+    assert documents(seen) == [{**HEAD, "choices": [said]}, b": ping", {**HEAD, "choices": [said]}, DONE.strip()]
     assert (watched.tokens, watched.events) == (12, 4)
+
+
+def documents(seen: bytes) -> list[Any]:
+    """The chunks of events, and what else is among them as it is."""
+    events = seen.removesuffix(b"\n\n").split(b"\n\n")
+    return [loads(one[6:]) if one.startswith(b"data: {") else one for one in events]
 
 
 def test_a_whole_stream_in_one_piece_is_watched_too() -> None:
@@ -93,11 +102,22 @@ def test_a_piece_of_nothing_but_usage_becomes_nothing() -> None:
     assert watched.passed(event(choices=[], usage={"total_tokens": 12})) == b""
 
 
-def test_usage_beside_the_last_words_is_counted_and_left() -> None:
+@pytest.mark.parametrize("size", [1, 100_000, 400_000])
+def test_usage_beside_the_last_words_is_counted_and_taken_out(size: int) -> None:
     watched = StreamUsage(hidden=True)
-    last = event(choices=[{"index": 0, "finish_reason": "stop"}], usage={"total_tokens": 12})
-    assert watched.passed(last) == last
+    choice = {"index": 0, "delta": {"content": "x" * size}, "finish_reason": "stop"}
+    seen = watched.passed(event(choices=[choice], usage={"total_tokens": 12}))
+    [shown] = documents(seen)
+    assert shown.get("usage") is None
+    assert shown["choices"] == [choice]
     assert watched.tokens == 12
+
+
+def test_a_usage_that_is_a_choices_own_stays() -> None:
+    watched = StreamUsage(hidden=True)
+    choice = {"index": 0, "delta": {"usage": None}, "usage": None}
+    [shown] = documents(watched.passed(event(choices=[choice], usage=None)))
+    assert shown == {**HEAD, "choices": [choice]}
 
 
 def test_the_last_word_counts_and_nonsense_behind_it_does_not() -> None:

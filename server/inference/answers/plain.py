@@ -1,0 +1,80 @@
+"""The plain path of a provider's JSON: parsed, changed as a value, and written again.
+
+It forgives what OpenAI's SDKs forgive, and what it writes is JSON to the letter.
+"""
+
+from __future__ import annotations
+
+import math
+from json import JSONEncoder, loads
+from typing import Any, Final, NoReturn
+
+from server.json_input.strict import Json
+
+PLAIN_MOST: Final = 256 * 1024
+"""Bytes of a text that is parsed as a whole; the parser holds every other thread for some milliseconds."""
+
+_MARK: Final = b"\xef\xbb\xbf"
+_LOOKED_AT: Final = 64
+_ENCODERS: Final = {
+    (spaced, ascii_only): JSONEncoder(
+        ensure_ascii=ascii_only, allow_nan=False, separators=(", ", ": ") if spaced else (",", ":")
+    ).encode
+    for spaced in (False, True)
+    for ascii_only in (False, True)
+}
+
+
+class NotAnAnswer(Exception):
+    """A text is neither a chat completion nor a chunk of one."""
+
+
+class ToldError(NotAnAnswer):
+    """A provider tells of an error in the place of an answer, or of a part of one; `document` is what it says."""
+
+    def __init__(self, document: Json) -> None:
+        super().__init__("the provider tells of an error")
+        self.document = document
+
+
+def decoded(text: bytes) -> Json:
+    """Return the object that a text means, the last of repeated members; raises NotAnAnswer, for NaN too."""
+    try:
+        found = loads(text.removeprefix(_MARK).decode(), parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        raise NotAnAnswer from None
+    if type(found) is not dict:
+        raise NotAnAnswer
+    return found
+
+
+def encoded(document: Any, like: bytes = b"") -> bytes:
+    """Return the text of a value, with null for each number that is too large for a float.
+
+    Blanks and escapes are those of the text `like`, as far as writers of JSON usually differ in them.
+    """
+    spaced, ascii_only = b'": ' in like[:_LOOKED_AT], like.isascii() and bool(like)
+    encode = _ENCODERS[spaced, ascii_only]
+    try:
+        try:
+            text = encode(document)
+        except ValueError:
+            text = encode(_finite(document))
+        return text.encode()
+    except UnicodeEncodeError:
+        # Half a character, which a provider may send in two chunks; an escape can spell it.
+        return _ENCODERS[spaced, True](document).encode()
+    except RecursionError:
+        raise NotAnAnswer from None
+
+
+def _no_number(_name: str) -> NoReturn:
+    raise NotAnAnswer
+
+
+def _finite(value: Any) -> Any:
+    if type(value) is dict:
+        return {name: _finite(inner) for name, inner in value.items()}
+    if type(value) is list:
+        return [_finite(inner) for inner in value]
+    return None if type(value) is float and not math.isfinite(value) else value
