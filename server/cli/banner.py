@@ -127,6 +127,8 @@ def _quotas(settings: ServerConfig) -> str:
     ]
     period = "an hour" if quota.period == "hour" else f"a {quota.period}"
     said = [f"{most} {what} {period}" for most, what in numbers if most is not None]
+    kept = [(quota.max_records, "records"), (quota.max_bytes, "bytes")]
+    said += [f"{most} {what} kept by each owner" for most, what in kept if most is not None]
     rules = [_counted(len(quota.limits), "limit") + " by rule"] if quota.limits else []
     return ", ".join([*said, *rules, *together]) or "none"
 

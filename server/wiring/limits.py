@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from server.api.chat import body as chat
 from server.api.conversations import body as conversations
+from server.api.prompts import body as prompts
 from server.api.registry import body as entries
 from server.api.registry import routes as registry
 from server.authn import limits as authn
@@ -22,7 +23,7 @@ from server.http import edge, json_body, protocol
 from server.json_input import memory_limit, reader, strict, worker
 from server.storage import write_queue
 from server.storage.database import limits as database
-from server.storage.records import list_steps
+from server.storage.records import list_steps, removal
 
 Unit = Literal["turns", "bytes"]
 """The meaning of a share's units."""
@@ -37,9 +38,11 @@ CONSTANTS: Final[dict[str, Any]] = {
     "json_body": json_body,
     "list_steps": list_steps,
     "memory_limit": memory_limit,
+    "prompts": prompts,
     "protocol": protocol,
     "reader": reader,
     "registry": registry,
+    "removal": removal,
     "room": room,
     "strict": strict,
     "sys": sys,
@@ -102,6 +105,14 @@ LIMITS: Final[Sequence[Limit]] = (
         "{conversations.MOST_ITEMS}, of {conversations.MOST_BYTES:bytes} together, naming files "
         "{conversations.MOST_FILES} times, see [records](../api/what-is-kept.md)",
         "400, 413",
+    ),
+    Limit("items of a conversation", "{conversations.MOST_KEPT}", "400, `too_many_items`"),
+    Limit("versions of a prompt", "{prompts.MOST_KEPT}", "400, `too_many_versions`"),
+    Limit(
+        "items or versions that go in one transaction with what they belong to, or in a later one",
+        "{removal.FEW_PARTS}; {removal.LARGEST_STEP}, of larger ones {removal.LARGE_AT_ONCE} and "
+        "{removal.STEP_BYTES:bytes}",
+        "the others go later, see [records](../api/what-is-kept.md#records-and-owners)",
     ),
     Limit(
         "a chat that is to be stored",
@@ -178,6 +189,7 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(database.SQLITE_LISTS, "SQLite"),
     Shared(database.POSTGRES_CALLS, "PostgreSQL"),
     Shared(database.POSTGRES_LISTS, "PostgreSQL"),
+    Shared(removal.STEPS),
 )
 """Shares of callers, in the order of the page."""
 

@@ -19,6 +19,9 @@ from server.json_input.strict import Document, InvalidJson, Json, Why
 MOST_ITEMS: Final = 20
 """Items that one request may bring."""
 
+MOST_KEPT: Final = 100_000
+"""Items of one conversation."""
+
 MOST_FILES: Final = 100
 """Times that the items of one request may name files: for each of them the policy is asked."""
 

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from policy.vocabulary import Action
-from server.api.conversations.body import ITEMS, MOST_BYTES, PREFIXES, REFERENCE, TOO_LARGE, NewItems
+from server.api.conversations.body import ITEMS, MOST_BYTES, MOST_KEPT, PREFIXES, REFERENCE, TOO_LARGE, NewItems
 from server.api.conversations.include import INCLUDABLE, without_unasked
 from server.authz.request_authorization import Gate
 from server.http.errors import ApiError, invalid
@@ -34,8 +34,6 @@ from server.storage.records.usage import TooManyParts, having_at_most
 MOST_LISTED: Final = 100
 """Items on one page."""
 
-MOST_KEPT: Final = 100_000
-"""Items of one conversation."""
 
 _WORDS: Final = frozenset(PREFIXES.values())
 _NO_WORD: Final = "item"

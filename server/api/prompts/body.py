@@ -20,6 +20,9 @@ LONGEST_PROMPT: Final = 64 * 1024
 MOST_VARIABLES: Final = 64
 LONGEST_VARIABLE: Final = 64
 
+MOST_KEPT: Final = 10_000
+"""Versions of one prompt."""
+
 MOST_VERSIONS: Final = 999_999_999
 
 _VARIABLE: Final = re.compile(r"\w+")

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from secrets import token_hex
-from typing import Final
 
 from policy.vocabulary import Action
+from server.api.prompts.body import MOST_KEPT
 from server.authz.request_authorization import Gate
 from server.storage.records.guarded import Creation, GuardedStore
 from server.storage.records.parts import RecordParts
 from server.storage.records.record import Draft, Json, Record
 from server.storage.records.usage import TooManyParts
-
-MOST_KEPT: Final = 10_000
-"""Versions of one prompt."""
 
 
 @dataclass(frozen=True, slots=True)

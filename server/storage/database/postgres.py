@@ -25,6 +25,9 @@ from server.storage.database.dialect import POSTGRESQL, Dialect
 from server.storage.database.limits import LIST_SECONDS, POSTGRES_CALLS, POSTGRES_LISTS
 
 _SECONDS: Final = 10.0
+_SCRIPT_SECONDS: Final = 600.0
+"""Seconds for a change of the schema, which may read a whole table, or wait for another server that does."""
+
 _SCRIPTS: Final = "SELECT pg_advisory_xact_lock(7289140255512)"
 """Servers that start together change the schema one after the other."""
 
@@ -168,7 +171,7 @@ class _Connection:
 
     async def script(self, statements: str) -> None:
         with self._working():
-            await self._connection.execute(statements)
+            await self._connection.execute(statements, timeout=_SCRIPT_SECONDS)
 
     @contextmanager
     def _working(self, *, final: bool = False) -> Iterator[None]:

@@ -58,7 +58,9 @@ MOST_EACH: Final = 10
 MOST: Final = 100
 """Removals that one process has under way for each caller, and in all; a sweep takes up the others."""
 
-_STEPS: Final = Share("removals", capacity=1, each=1, waiting=MOST, waiting_each=MOST, seconds=600.0)
+STEPS: Final = Share("removals in steps", capacity=1, each=1, waiting=MOST, waiting_each=MOST, seconds=600.0)
+"""Transactions that remove some of many parts, of one table of records in one process."""
+
 _AT_ONCE: Final = 100
 
 _log: Final = logging.getLogger("ostiary.storage")
@@ -69,7 +71,7 @@ class Removals:
 
     def __init__(self, records: RecordTable, parts: RecordTable) -> None:
         self._database = records.database
-        self._shares = FairShares(_STEPS)
+        self._shares = FairShares(STEPS)
         self._tasks = BackgroundTasks()
         self._under_way: Counter[Caller] = Counter()
         self._is_running = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,3 +97,49 @@ def check(database: str, kept: list[str], deleted: list[str]) -> None:
     # Of those without an answer some are there, and all of each.
     assert {*items.values()} == {3}
     assert len(items.keys() - {*kept} - {*deleted}) <= ROUNDS * CLIENTS
+    # What is counted is what is there: a conversation and three items each, none of which has an owner.
+    counted = "SELECT records FROM ostiary_usage WHERE key = 'owner:'"
+    assert sum(records for (records,) in rows(database, counted)) == 4 * len(items)
+
+
+def test_a_removal_goes_on_after_a_kill_and_one_of_two_servers_finishes_it(database: str) -> None:
+    config = CONFIG.replace("BACKEND", backend(database))
+    with files_server(config) as (address, process):
+        other, gone = (address.post(CONVERSATIONS, {"items": [said("a")]}).json["id"] for _ in range(2))
+        fill(database, gone, 20_000)
+        assert address.get(f"{CONVERSATIONS}/{gone}", method="DELETE").status == 200
+        assert address.get(f"{CONVERSATIONS}/{gone}").status == 404
+        process.kill()
+    assert left(database, gone) > 0
+    # As if the time of its mark were over.
+    rows(database, "UPDATE openai_conversations SET expires_at = 0 WHERE expires_at < 0")
+    with files_server(config) as (address, _), files_server(config) as (second, _):
+        assert [each.get(f"{CONVERSATIONS}/{gone}/items").status for each in (address, second)] == [404, 404]
+        deadline = time.monotonic() + 60
+        while rows(database, "SELECT id FROM openai_conversations WHERE expires_at < 1") or left(database, gone):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert second.get(f"{CONVERSATIONS}/{other}").status == 200
+    assert rows(database, "SELECT key, records FROM ostiary_usage ORDER BY key") == [
+        ("owner:", 2),
+        (f"parts:conversation_items/{other}", 1),
+    ]
+
+
+def fill(database: str, conversation: str, count: int) -> None:
+    """Add items to a conversation, quicker than the server would."""
+    numbers = (
+        f"generate_series(1, {count}) AS numbers(n)"
+        if database.startswith("postgresql:")
+        else f"(WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count}) "  # noqa: S608 - the test's own
+        "SELECT n FROM numbers) AS numbers"
+    )
+    columns = "id, parent, ordering, created_at, access_attributes, origin, facet, version, labels, body"
+    values = f"'msg_' || n, '{conversation}', n, 1, '{{}}', 'created', '', 1, '{{}}', '{{}}'"
+    rows(database, f"INSERT INTO conversation_items ({columns}) SELECT {values} FROM {numbers}")  # noqa: S608 - as above
+
+
+def left(database: str, conversation: str) -> int:
+    """The number of items of a conversation."""
+    [(count,)] = rows(database, f"SELECT count(*) FROM conversation_items WHERE parent = '{conversation}'")  # noqa: S608 - as above
+    return int(count)

@@ -81,9 +81,9 @@ QUOTA = "quota: {kvstore: {type: sqlite, db_path: q.db}, anonymous_max_requests:
         ("max_concurrent_requests: 3", "none, 3 at once in each process"),
         (QUOTA + "}", "5 requests of each address without a token a day, 7 requests of each principal a day"),
         (
-            QUOTA + ", max_tokens_per_period: 9, period: hour, limits: [{max_requests: 1}]}",
+            QUOTA + ", max_tokens_per_period: 9, period: hour, max_bytes: 1MB, limits: [{max_requests: 1}]}",
             "5 requests of each address without a token an hour, 7 requests of each principal an hour, "
-            "9 tokens of each caller an hour, 1 limit by rule",
+            "9 tokens of each caller an hour, 1000000 bytes kept by each owner, 1 limit by rule",
         ),
     ],
 )
