@@ -1,7 +1,7 @@
 """The cost of records: `python -m bench.records [--million] [--write PAGE]` measures it and prints the tables.
 
-Nothing is simulated: `ostiary run` with its OPA and the default policy, an SQLite file or a PostgreSQL, tokens of an
-issuer, requests over HTTP.
+Nothing is simulated: `ostiary run` with its OPA, an SQLite file or a PostgreSQL, tokens of an issuer, requests over
+HTTP. The policy is the default one, except for files of one's team.
 """
 
 from __future__ import annotations
@@ -42,12 +42,17 @@ BEGIN: Final = "<!-- records: what follows is written by `python -m bench.record
 END: Final = "<!-- records: until here -->"
 
 OWN: Final = 5
+"""Files that are shown."""
+
+WHOSE: Final = ("own", "own-team")
+"""Whose files are shown: one's own, by the default policy, or those that another member of one's team has made."""
+
 FEW: Final = 10
 MANY: Final = 100_000
 MILLION: Final = 1_000_000
 
 _CONNECTIONS: Final = 8
-_AT_ONCE: Final = 20_000
+_AT_ONCE: Final = 5_000
 _CONFIG: Final = """
 version: 2
 apis: [inference]
@@ -67,13 +72,20 @@ server:
       jwks: {uri: "file://FOLDER/jwks.json"}
       claims_mapping: {roles: roles, teams: teams}
 """
+_BY_TEAM: Final = """
+    access_policy:
+    - permit: {actions: [create]}
+    - permit: {actions: [read]}
+      when: user in owners teams
+"""
 _NUMBERS: Final = {
     "sqlite": "WITH RECURSIVE all_of(n) AS (SELECT ?1 UNION ALL SELECT n + 1 FROM all_of WHERE n < ?2 - 1)",
     "postgresql": "WITH all_of AS (SELECT generate_series(CAST(?1 AS int), CAST(?2 AS int) - 1) AS n)",
 }
 _OTHERS: Final = """
 INSERT INTO "TABLE" SELECT 'file-' || n, parent, ordering + n - CAST(?3 AS int), created_at, 'other-' || (n % 1000),
-owner_issuer, access_attributes, origin, facet, expires_at, version, labels, body FROM all_of, "TABLE" WHERE id = ?4
+owner_issuer, '{"roles": ["developer"], "teams": ["team-' || (n % 1000) || '", "team-' || (n % 7) || '"]}', origin,
+facet, expires_at, version, labels, body FROM all_of, "TABLE" WHERE id = ?4
 """
 
 
@@ -88,9 +100,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """Results for a page of the caller's own files on one kind of database, by the number of files of others."""
+    """Results for a page of files that are `whose` on one kind of database, by the number of files of others."""
 
     kind: str
+    whose: str
     by_others: Mapping[int, Measured]
 
 
@@ -105,10 +118,11 @@ def place() -> Iterator[Place]:
 
 
 @contextmanager
-def served(where: Place, database: str, files: str) -> Iterator[Running]:
-    """A server that keeps its records in that database, the files in the table `files`."""
+def served(where: Place, database: str, files: str, rules: str = "") -> Iterator[Running]:
+    """A server that keeps its records in that database, the files in the table `files`, under these rules."""
     config = where.folder / f"{files}.yaml"
     text = _CONFIG.replace("BACKEND", backend(database)).replace("FILES", files).replace("FOLDER", str(where.folder))
+    text = text.rstrip() + rules
     config.write_text(text.replace("ISSUER", tokens.ISSUER).replace("AUDIENCE", tokens.AUDIENCE))
     home = where.folder / files
     home.mkdir(mode=0o700)
@@ -136,24 +150,26 @@ async def conversations(where: Place, seconds: float, turns: int) -> dict[str, M
         return found
 
 
-async def lists(where: Place, kind: str, sizes: Sequence[int], seconds: float, turns: int) -> Lists:
-    """Measure a page of 20 of the caller's own few files among those of others."""
-    token = where.callers.good[0]
-    wanted = _request("GET", "/v1/files?limit=20", token)
+async def lists(where: Place, kind: str, whose: str, sizes: Sequence[int], seconds: float, turns: int) -> Lists:
+    """Measure a page of 20 of the few files that are `whose` among those of others."""
+    by_team = whose != WHOSE[0]
+    wanted = _request("GET", "/v1/files?limit=20", where.callers.good[0])
     servers = {}
     with ExitStack() as stack:
         for size in sizes:
-            table_name = f"files_{kind}_{size}"
+            table_name = f"{'team_' if by_team else ''}files_{kind}_{size}"
             database = where.postgres if kind == "postgresql" else str(where.folder / f"{table_name}.db")
-            servers[str(size)] = server = stack.enter_context(served(where, database, table_name))
-            own = [_asked(server, _upload(token))["id"] for _ in range(OWN)]
+            rules = _BY_TEAM if by_team else ""
+            servers[str(size)] = server = stack.enter_context(served(where, database, table_name, rules))
+            maker = where.callers.good[1 if by_team else 0]
+            own = [_asked(server, _upload(maker))["id"] for _ in range(OWN)]
             await fill(_database(kind, database), table_name, size, own[OWN // 2])
             answer = _asked(server, wanted)
             if [one["id"] for one in answer["data"]] != own[::-1] or answer["has_more"]:
-                raise WrongAnswer(f"these are not one's own files: {answer}")
+                raise WrongAnswer(f"these are not the {whose} files: {answer}")
         load = Load([wanted], 200, b'"has_more":false')
         found = await compared(servers, load, connections=1, seconds=seconds, turns=turns)
-    return Lists(kind, {int(size): measured for size, measured in found.items()})
+    return Lists(kind, whose, {int(size): measured for size, measured in found.items()})
 
 
 def report(talks: Mapping[str, Measured], listed: Sequence[Lists], uploaded: Sequence[Uploaded]) -> str:
@@ -173,7 +189,7 @@ def _lines(talks: Mapping[str, Measured], listed: Sequence[Lists], uploaded: Seq
         few = one.by_others[FEW]
         for size, goal in ((MANY, "≤ 1.5x"), (MILLION, "≤ 2x")):
             if size in one.by_others:
-                what = f"list own files among {size:,} of others against {FEW}, {one.kind}, p50"
+                what = f"list {one.whose} files among {size:,} of others against {FEW}, {one.kind}, p50"
                 rows.append((what, f"{ratio(one.by_others[size], few, 'p50'):.2f}x", goal))
     rows.append((f"memory by which the server grows for {alone.size} MB", f"{alone.grown:.0f} MB", "constant"))
     rows.append((f"health during {many.count} uploads, the slowest", f"{many.slowest(1):.1f} ms", "≤ 50 ms"))
@@ -190,7 +206,7 @@ def _details(talks: Mapping[str, Measured], listed: Sequence[Lists]) -> Iterator
     rows = [(f"{name} a conversation, sqlite", *_figures(measured)) for name, measured in talks.items()]
     for one in listed:
         for size, measured in one.by_others.items():
-            rows.append((f"list {OWN} own files among {size:,}, {one.kind}", *_figures(measured)))
+            rows.append((f"list {OWN} {one.whose} files among {size:,}, {one.kind}", *_figures(measured)))
     yield from table(("ms a request", "CPU: server", "OPA", "p50", "p99"), rows)
 
 
@@ -274,8 +290,9 @@ def main() -> None:
         talks = runner.run(conversations(where, chosen.seconds, chosen.turns))
         listed = []
         for kind in KINDS:
-            tell(f"lists, {kind}")
-            listed.append(runner.run(lists(where, kind, sizes, chosen.seconds, chosen.turns)))
+            for whose in WHOSE:
+                tell(f"lists of {whose} files, {kind}")
+                listed.append(runner.run(lists(where, kind, whose, sizes, chosen.seconds, chosen.turns)))
     tell("uploads")
     text = report(talks, listed, [*uploads.measured()])
     tell("done")
