@@ -168,7 +168,8 @@ LIMITS: Final[Sequence[Limit]] = (
     ),
     Limit(
         "a large question to the policy, and the time for it",
-        "{room.LARGE_QUESTIONS} resources, {room.LARGE_BYTES:bytes} if they are several, {room.LARGE_SECONDS:seconds}; "
+        "{room.LARGE_QUESTIONS} resources, {room.LARGE_BYTES:bytes} besides the first one and its caller, "
+        "{room.LARGE_SECONDS:seconds}; "
         "fewer resources where the last ones took the engine more than {room.GOAL_SECONDS:seconds}",
         "more wait for another turn; 503 for the caller alone",
     ),

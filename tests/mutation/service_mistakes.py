@@ -50,8 +50,8 @@ SERVICE_MISTAKES = (
     Mistake(
         "an exchange is as long as its questions are many",
         "server/authz/contract/question.py",
-        "if listed and size + principals.size > longest:",
-        "if listed and size > longest:",
+        "if size + principals.size > longest:",
+        "if size > longest:",
     ),
     Mistake(
         "the first of several issuers is asked about every token",

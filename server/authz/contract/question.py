@@ -80,7 +80,8 @@ def encode(question: Question) -> bytes:
 def encode_many(questions: Sequence[Question], longest: int) -> tuple[bytes, int]:
     """The body of one request that asks the first of `questions`, as strict as `encode`, and how many they are.
 
-    They are as many as fit into `longest` bytes, and one at least. Each caller and each owner stands in it once,
+    They are one, and as many more as fit into `longest` bytes: a list of a caller with very many attributes must not
+    go in as many requests as it has questions, each with all of them. Each caller and each owner stands in it once,
     however many of the questions name them.
     """
     try:
@@ -90,12 +91,15 @@ def encode_many(questions: Sequence[Question], longest: int) -> tuple[bytes, int
 
 
 def _first(questions: Sequence[Question], longest: int) -> tuple[bytes, int]:
-    principals, named, listed, size = _Principals(), 0, list[bytes](), len(_MANY)
+    principals, named, listed, size = _Principals(), 0, list[bytes](), 0
     for question in questions:
         text = f"{{{_input(question, principals.place)}}}".encode()
-        size += len(text) + len(b",")
-        if listed and size + principals.size > longest:
-            break
+        if listed:
+            size += len(text) + len(b",")
+            if size + principals.size > longest:
+                break
+        else:
+            size -= principals.size
         listed.append(text)
         named = len(principals.texts)
     return _MANY % (b",".join(principals.texts[:named]), b",".join(listed)), len(listed)

@@ -26,7 +26,7 @@ LARGE_SECONDS: Final = 2.0
 """Seconds that OPA has for a large exchange, once it has its turn."""
 
 LARGE_BYTES: Final = 64 * 1024
-"""Bytes of a large exchange of several questions; more goes in several exchanges. One question may be longer."""
+"""Bytes of a large exchange besides its first question and the principals of that; more goes in several exchanges."""
 
 LARGE_QUESTIONS: Final = 64
 """Questions in a large exchange at most."""

@@ -292,8 +292,10 @@ def test_a_long_list_goes_in_pieces_between_which_others_have_their_turns(
         assert sum(counts) == MOST_TOGETHER
         assert max(counts) <= room.LARGE_QUESTIONS
         for _, found, size in opa.asked:
-            assert size <= room.LARGE_BYTES or len(found["questions"]) == 1
+            principals = len(json.dumps(found["principals"]))
+            assert size <= principals + 1000 + room.LARGE_BYTES
             assert len(found["principals"]) == (1 + owned)
+        assert len(opa.asked) <= 10
 
     played(tmp_path, everything, scene)
 
