@@ -19,6 +19,7 @@ from starlette.types import Lifespan
 
 from server.authn import Authenticator
 from server.authz.request_authorization import EnforcementPoint
+from server.http.answer_room import AnswerRoom
 from server.http.api_route import ApiRoute, checked
 from server.http.authentication import Authentication
 from server.http.cors import Cors, CorsHeaders, Preflights
@@ -77,6 +78,7 @@ def create_app(parts: Components) -> Starlette:
         *([] if parts.cors is None else [Middleware(Preflights, parts.cors)]),
         Middleware(Envelopes),
         Middleware(DrainGuard, parts.ending),
+        Middleware(AnswerRoom),
         Middleware(Authentication, parts.authenticator, parts.enforcement, parts.admission),
         Middleware(RouteGuard, routes),
     ]

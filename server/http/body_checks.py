@@ -42,6 +42,28 @@ def metadata_of(body: Json, place: str = "metadata") -> dict[str, str]:
     return metadata
 
 
+def check_values(values: list[Any], place: str, most: int) -> None:
+    """Raise InvalidJson where the values of a list hold more than `most` values together, at any depth.
+
+    A value costs those who read it more than its bytes.
+    """
+    count = 0
+    for index, value in enumerate(values):
+        waiting = [value]
+        while waiting and count <= most:
+            count += len(waiting)
+            waiting = [
+                child
+                for holder in waiting
+                if type(holder) is dict or type(holder) is list
+                for child in (holder.values() if type(holder) is dict else holder)
+            ]
+        if count > most:
+            raise wrong(
+                f"{place}[{index}]", f"brings the values of `{place}` to more than {most}; upload them as a file"
+            )
+
+
 def known_members(body: Json, names: Iterable[str], place: str = "") -> None:
     """Raise InvalidJson for a member of `body`, the value at `place`, that is none of `names`."""
     others = sorted(body.keys() - {*names})

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from http import HTTPStatus
+from json import loads
 from typing import Final
 
 from starlette.requests import Request
@@ -15,10 +16,11 @@ from server.fairness.caller import CURRENT
 from server.fairness.places import without_place
 from server.http.disconnects import WhileConnected
 from server.http.errors import ApiError, ClientGone, invalid
-from server.json_input.body_parser import BodyParser, Value
+from server.json_input.body_parser import BodyCheck, BodyParser, Value
 from server.json_input.queue import QueueFull
 from server.json_input.reader import LARGE, Reader
-from server.json_input.strict import InvalidJson, Why
+from server.json_input.strict import Document, InvalidJson, Json, Why
+from server.storage.records.body import SMALL
 
 MAX_BODY: Final = 10 * 1024 * 1024
 """Bytes of a JSON body."""
@@ -56,6 +58,19 @@ async def read_body(
     except QueueFull:
         sentence = "too many large bodies are coming in; try again"
         raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, headers=_SOON) from None
+
+
+async def look_again(reader: Reader, stored: bytes, look: BodyCheck) -> Json:
+    """Return what `look` returns of a text that was stored: a small one is parsed here, a large one beside the server.
+
+    Raises the 503 of a server that is busy reading.
+    """
+    if len(stored) < SMALL:
+        return look(Document(loads(stored), stored))
+    try:
+        return await reader.look(stored, look, beside=True)
+    except InvalidJson as refusal:
+        raise _refused(refusal) from None
 
 
 def _check_headers(request: Request, *, untyped: bool) -> None:

@@ -30,6 +30,11 @@ class ListQuery:
     after: str | None
     before: str | None
 
+    @property
+    def is_backwards(self) -> bool:
+        """True if the page ends before `before`."""
+        return self.before is not None and self.after is None
+
 
 def list_query(request: Request, *, default: int = 20, most: int = 100, newest_first: bool = True) -> ListQuery:
     """Read the query of a list, whose default limit and order the arguments give.
@@ -82,8 +87,8 @@ async def page_of(
     A list ends when its client has gone: ClientGone.
     """
     gate = gate_of(request.scope)
-    after = None if query.after is None else await store.get(gate, query.after, parent)
-    before = None if query.before is None else await store.get(gate, query.before, parent)
+    after = None if query.after is None else await store.get(gate, query.after, parent, whole=False)
+    before = None if query.before is None else await store.get(gate, query.before, parent, whole=False)
     page = Page(query.limit, after, before, query.newest_first, parent, facet, matching)
     async with WhileConnected(request.receive):
         return await store.page(gate, page)

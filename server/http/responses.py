@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from json import dumps
+from time import monotonic
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -12,8 +13,8 @@ from starlette.types import Receive, Scope, Send
 
 from server.inference.provider import Pieces
 
-_AT_A_TIME: Final = 256 * 1024
-"""Bytes that are made before others have their turn."""
+AT_A_TIME_SECONDS: Final = 0.005
+"""Seconds for which the entries of a list are made before others have their turn."""
 
 
 def json_response(shown: dict[str, Any]) -> JsonInPieces:
@@ -29,13 +30,13 @@ async def list_response(frame: dict[str, Any], data: Iterable[dict[str, Any]]) -
 async def list_of_texts(frame: dict[str, Any], data: Iterable[bytes]) -> JsonInPieces:
     """As `list_response`, for `data` that is JSON already, or is made as it is iterated."""
     begin = {name: value for name, value in frame.items() if name != "data"} | {"data": []}
-    pieces, size = [_json(begin).removesuffix(b"]}")], 0
+    pieces = [_json(begin).removesuffix(b"]}")]
+    until = monotonic() + AT_A_TIME_SECONDS
     for each in data:
         pieces += (b"," if len(pieces) > 1 else b"", each)
-        size += len(each)
-        if size > _AT_A_TIME:
-            size = 0
+        if monotonic() > until:
             await asyncio.sleep(0)
+            until = monotonic() + AT_A_TIME_SECONDS
     return JsonInPieces([*pieces, b"]}"])
 
 

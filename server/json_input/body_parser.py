@@ -1,7 +1,7 @@
 """Parsers of bodies: the check, which may run in a worker process, and the typed value that handlers get.
 
-The value crosses the process as JSON, so that nothing but plain data ever comes back. This module is imported by worker
-processes too, so it imports the standard library and `server.json_input` alone.
+The value crosses the process as JSON and bytes, so that nothing but plain data ever comes back. This module is imported
+by worker processes too, so it imports the standard library and `server.json_input` alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ Value = TypeVar("Value")
 BodyCheck = Callable[[Document], Json]
 """A function at the top of a module that imports the standard library and `server.json_input` alone.
 
-It returns the members of a body that matter, as JSON of less than a megabyte, or raises InvalidJson.
+It returns the members of a body that matter, as less than a megabyte of JSON, or raises InvalidJson. One of the members
+may be bytes, which nothing has to parse.
 """
 
 

@@ -3,7 +3,8 @@
 It runs in an interpreter of its own with nothing but the standard library. Its memory is limited, its priority is low,
 and the server ends it when it takes too long, so a body costs no more than this process may have.
 
-A question is `ASKED`, the name of a function and the body; the answer is `ANSWERED` and a JSON text.
+A question is `ASKED`, the name of a function and the body; the answer is `ANSWERED`, a JSON text, and the bytes of the
+member that is no JSON, if there is one.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ from server.json_input.strict import Document, InvalidJson, Json, Why, parse_jso
 ASKED: Final = Struct(">HI")
 """Bytes of the function's name, and of the body."""
 
-ANSWERED: Final = Struct(">??I")
-"""Two flags, that the body was refused and that this is the last answer, and the bytes of the JSON text."""
+ANSWERED: Final = Struct(">??II")
+"""Two flags, that the body was refused and that this is the last answer; the bytes of the JSON text and behind it."""
+
+BYTES: Final = "bytes"
+"""The member of the JSON text that names the member with the bytes; only where there is one."""
 
 MEMORY: Final = 384 * 1024 * 1024
 """Bytes of address space that reading a body may take."""
@@ -71,8 +75,12 @@ def _answer(source: BinaryIO, sink: BinaryIO) -> bool:
     last = process_time() - started > _LABOUR
     if refusal is not None:
         told = {"message": refusal.message, "param": refusal.param, "code": refusal.code, "why": refusal.why}
+    blob = b""
+    for member, value in told.items():
+        if type(value) is bytes:
+            told, blob = {**told, member: None, BYTES: member}, value
     text = dumps(told).encode()
-    sink.write(ANSWERED.pack(refusal is not None, last, len(text)) + text)
+    sink.write(ANSWERED.pack(refusal is not None, last, len(text), len(blob)) + text + blob)
     sink.flush()
     if last:
         os._exit(0)  # with everything still held: the system is done with it at once

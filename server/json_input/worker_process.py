@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from server.json_input.strict import InvalidJson, Json, Why
-from server.json_input.worker import ANSWERED, ASKED
+from server.json_input.worker import ANSWERED, ASKED, BYTES
 
-MAX_TOLD: Final = 1024 * 1024
+MAX_TOLD: Final = 1280 * 1024
 """Bytes of the members that a check may return."""
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
@@ -87,10 +87,12 @@ class WorkerProcess:
 
     async def _exchange(self, name: str, raw: bytes) -> tuple[bool, bool, Json]:
         await self._send(ASKED.pack(len(name), len(raw)) + name.encode(), raw)
-        refused, last, size = ANSWERED.unpack(await self._answers.readexactly(ANSWERED.size))
-        if size > MAX_TOLD:
+        refused, last, size, more = ANSWERED.unpack(await self._answers.readexactly(ANSWERED.size))
+        if size + more > MAX_TOLD:
             raise WorkerGone("it tells too much")
-        return refused, last, loads(await self._answers.readexactly(size))
+        told = loads(await self._answers.readexactly(size))
+        member = told.pop(BYTES, None)
+        return refused, last, told if member is None else {**told, member: await self._answers.readexactly(more)}
 
     async def _send(self, head: bytes, raw: bytes) -> None:
         self._questions.write(head)

@@ -29,7 +29,7 @@ def test_every_kind_is_in_the_table(kind: routes.RegistryKind) -> None:
 def test_limits_are_documented_as_they_are() -> None:
     assert MOST_LISTED == routes.MOST_LISTED
     assert f"`limit` is at most, and unless said otherwise, {MOST_LISTED};" in PAGE
-    assert f"A body has at most {routes.MOST_BYTES // 1024} KB, a name at most {body.LONGEST_ID} bytes." in PAGE
+    assert f"A body has at most {body.MOST_BYTES // 1024} KB, a name at most {body.LONGEST_ID} bytes." in PAGE
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,13 @@ that import no more than these.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from dataclasses import dataclass
 from json import dumps
 from typing import Any, Final
 
-from server.http.body_checks import NewMetadata, known_members, metadata_of, missing
+from server.api.chat.stored_messages import stored_messages
+from server.http.body_checks import NewMetadata, check_values, known_members, metadata_of, missing
 from server.inference.members import NOTHING_FOUND, Edit, Found, MemberRules, Stamp, found_of, members_of
 from server.json_input.body_parser import BodyParser
 from server.json_input.strict import Document, InvalidJson, Json, Why
@@ -22,16 +23,22 @@ LONGEST_NAME: Final = 512
 MOST_STORED: Final = 512 * 1024
 """Bytes of a body that is to be stored."""
 
+MOST_KEPT: Final = 900_000
+"""Bytes of the messages of such a body as they are stored; a check may return little more."""
+
+MOST_VALUES: Final = 100_000
+"""Values that the messages of such a body may hold, at any depth."""
+
 _SWITCH: Final = (bool, type(None))
 _READ_HERE: Final = frozenset({"model", "messages", "stream", "stream_options", "store"})
 
 
 @dataclass(frozen=True, slots=True)
 class StoreRequest:
-    """The parts of a body that are to be stored: its metadata, and the place of its messages in its bytes."""
+    """The parts of a body that are to be stored: its metadata, and its messages in their stored form."""
 
     metadata: dict[str, str]
-    messages: tuple[int, int]
+    messages: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +93,19 @@ class ChatBody:
 
 
 def chat_body(
-    stored: Json | None = None, cost: Json | None = None, found: Json | None = None, **members: Any
+    stored: Json | None = None,
+    messages: bytes = b"",
+    cost: Json | None = None,
+    found: Json | None = None,
+    **members: Any,
 ) -> ChatBody:
     """Return the body of which a check has returned these members; JSON knows no tuples."""
     return ChatBody(
         **members,
         found=NOTHING_FOUND if found is None else found_of(**found),
-        stored=None if stored is None else _store_request(**stored),
+        stored=None if stored is None else StoreRequest(**stored, messages=messages),
         cost=None if cost is None else _chat_cost(**cost),
     )
-
-
-def _store_request(metadata: dict[str, str], messages: Sequence[int]) -> StoreRequest:
-    start, end = messages
-    return StoreRequest(metadata, (start, end))
 
 
 def _chat_cost(least: int, most: int, asking: Edit | None) -> ChatCost:
@@ -117,13 +123,19 @@ def read_chat(document: Document) -> Json:
     told = {"model": body["model"], "start": start, "end": end, "stream": body.get("stream") is True}
     options = body.get("stream_options") or {}
     told |= {"found": members_of(document), "asks_usage": options.get("include_usage") is True}
-    return {**told, "stored": _stored(document)} if body.get("store") else told
+    return {**told, **_stored(document)} if body.get("store") else told
 
 
 def _stored(document: Document) -> Json:
     if len(document.raw) > MOST_STORED:
         raise InvalidJson(f"a chat that is to be stored may have {MOST_STORED} bytes and no more", why=Why.TOO_COMPLEX)
-    return {"metadata": metadata_of(document.members), "messages": document.span("messages")}
+    messages = document.members["messages"]
+    check_values(messages, "messages", MOST_VALUES)
+    kept = stored_messages(messages)
+    if len(kept) > MOST_KEPT:
+        sentence = f"the messages of a chat that is to be stored take more than {MOST_KEPT} bytes as they are stored"
+        raise InvalidJson(sentence, "messages", why=Why.TOO_COMPLEX)
+    return {"stored": {"metadata": metadata_of(document.members)}, "messages": kept}
 
 
 def read_chat_update(document: Document) -> Json:

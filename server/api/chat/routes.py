@@ -18,6 +18,7 @@ from server.api.models.routes import find_model
 from server.authn.stamps import Stamps
 from server.fairness.caller import CURRENT, caller_of
 from server.fairness.places import leave_place
+from server.fairness.way_out import hold
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.disconnects import WhileConnected
 from server.http.errors import invalid, provider_error
@@ -68,7 +69,9 @@ class ChatCompletions:
             return EventStream(answering, chat, self._streams)
         try:
             async with WhileConnected(request.receive):
-                return JsonInPieces(await answering.complete(chat))
+                pieces = await answering.complete(chat)
+                await hold(sum(map(len, pieces)))
+                return JsonInPieces(pieces)
         except ProviderFailed as failure:
             raise provider_error(failure) from None
 
@@ -97,8 +100,7 @@ class ChatCompletions:
         # Nothing is spent on an answer that may not be stored.
         answer_id = new_answer_id()
         creating = await self._chats.records.permit_create(gate, made=[answer_id])
-        start, end = body.stored.messages
-        kept = Chat(answer_id, model.name, raw[start:end], body.stored.metadata)
+        kept = Chat(answer_id, model.name, body.stored.messages, body.stored.metadata)
         write = partial(self._chats.write, creating, kept)
         recording = RecordingChat(answering, self._chats.queue, write, len(kept.messages))
         # The id is ours: a provider's may not be the only one, and under an id that is chosen nothing is stored.

@@ -11,19 +11,19 @@ from starlette.responses import Response
 
 from policy.vocabulary import Action, type_of_record
 from server.api.chat.body import CHAT_UPDATE
-from server.api.chat.members import MESSAGE
-from server.api.chat.store import Chats
+from server.api.chat.store import Chats, shown_answer, with_metadata
+from server.api.chat.stored_messages import Messages, is_older, read_older, stored_messages
 from server.api.models.catalogue import Catalogue
 from server.authz.request_authorization import Gate
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.body_checks import metadata_of
 from server.http.errors import invalid
-from server.http.json_body import read_body
-from server.http.pagination import ListQuery, frame_of, list_of, list_query, one_of_query, page_of, places_of
+from server.http.json_body import look_again, read_body
+from server.http.pagination import frame_of, list_of, list_query, one_of_query, page_of, places_of
 from server.http.request_state import gate_of
-from server.http.responses import json_response, list_response
+from server.http.responses import JsonInPieces, json_response, list_of_texts
 from server.json_input.reader import Reader
-from server.json_input.strict import InvalidJson, Json
+from server.json_input.strict import InvalidJson
 from server.storage.records.guarded import NotFound
 from server.storage.records.record import Record
 
@@ -80,18 +80,21 @@ class StoredChats:
         gate = gate_of(request.scope)
         model = None if name is None else await self._canonical(gate, name)
         page = await page_of(request, self._chats.records, query, facet=model, matching=matching)
-        return await list_response(frame_of(page), map(_shown, page.records))
+        return await list_of_texts(frame_of(page), (shown_answer(record.body) for record in page.records))
 
     async def retrieve(self, request: Request) -> Response:
         """Answer with one stored answer."""
-        return json_response(_shown(await self._found(request)))
+        return _answer(await self._found(request))
 
     async def messages(self, request: Request) -> Response:
         """Answer with a page of the request's messages, in their order unless the query says otherwise."""
         query = list_query(request, newest_first=False)
-        record = await self._found(request)
-        shown, has_more = _part(record.id, await self._chats.messages(record), query)
-        return json_response(list_of(shown, has_more=has_more))
+        messages = await self._messages(await self._found(request, whole=False))
+        after, before = (None if cursor is None else _place(messages, cursor) for cursor in (query.after, query.before))
+        places = range(len(messages))[:: -1 if query.newest_first else 1]
+        shown, has_more = places_of(places, query, after, before)
+        ends = [{"id": messages.id_of(place)} for place in (*shown[:1], *shown[-1:])]
+        return await list_of_texts(list_of(ends, has_more=has_more), messages.shown(shown))
 
     async def update(self, request: Request) -> Response:
         """Replace the metadata of a stored answer."""
@@ -99,9 +102,9 @@ class StoredChats:
         record = await self._chats.records.update(
             gate_of(request.scope),
             request.path_params["completion_id"],
-            lambda current: replace(current, body={**current.body, "metadata": change.metadata}),
+            lambda current: replace(current, body=with_metadata(current.body, change.metadata)),
         )
-        return json_response(_shown(record))
+        return _answer(record)
 
     async def delete(self, request: Request) -> Response:
         """Remove a stored answer and its messages."""
@@ -116,12 +119,21 @@ class StoredChats:
         except NotFound:
             return name
 
-    async def _found(self, request: Request) -> Record:
-        return await self._chats.records.get(gate_of(request.scope), request.path_params["completion_id"])
+    async def _found(self, request: Request, *, whole: bool = True) -> Record:
+        identity = request.path_params["completion_id"]
+        return await self._chats.records.get(gate_of(request.scope), identity, whole=whole)
+
+    async def _messages(self, record: Record) -> Messages:
+        stored = await self._chats.messages(record)
+        if stored is None:
+            stored = stored_messages([])
+        elif is_older(stored):
+            stored = (await look_again(self._reader, stored, read_older))["text"]
+        return Messages.read(record.id, stored)
 
 
-def _shown(record: Record) -> Json:
-    return {**record.body["answer"], "metadata": record.body["metadata"]}
+def _answer(record: Record) -> JsonInPieces:
+    return JsonInPieces([shown_answer(record.body)])
 
 
 def _matching(request: Request) -> tuple[tuple[str, str], ...]:
@@ -141,27 +153,9 @@ def _matching(request: Request) -> tuple[tuple[str, str], ...]:
         raise invalid(refusal.message, refusal.param, refusal.code) from None
 
 
-def _part(identity: str, messages: list[Json], query: ListQuery) -> tuple[list[Json], bool]:
-    """Those of the messages that the query asks for, and whether there are more; raises NotFound for a wrong cursor."""
-    places = range(len(messages))[:: -1 if query.newest_first else 1]
-    after, before = (
-        None if cursor is None else _place(identity, cursor, len(messages)) for cursor in (query.after, query.before)
-    )
-    shown, has_more = places_of(places, query, after, before)
-    return [_message(f"{identity}-{place}", messages[place]) for place in shown], has_more
-
-
-def _place(identity: str, cursor: str, count: int) -> int:
+def _place(messages: Messages, cursor: str) -> int:
+    """Return the place of the message with that id; raises NotFound."""
     whose, _, place = cursor.rpartition("-")
-    if whose != identity or not _PLACE.fullmatch(place) or int(place) >= count:
+    if whose != messages.identity or not _PLACE.fullmatch(place) or int(place) >= len(messages):
         raise NotFound(cursor)
     return int(place)
-
-
-def _message(identity: str, message: Json) -> Json:
-    """A message as clients know it: a text is its content, and what consists of parts has those instead."""
-    content = message.get("content")
-    parts = content if type(content) is list else None
-    shown = {**message, "id": identity, "content": None if parts is not None else content, "content_parts": parts}
-    MESSAGE.fit(shown)
-    return shown

@@ -12,7 +12,8 @@ from json import dumps
 from typing import Any, Final
 
 from server.api.conversations.item_members import fit_item
-from server.http.body_checks import NewMetadata, known_members, metadata_of, missing, text_at, wrong
+from server.api.conversations.stored_items import stored_item
+from server.http.body_checks import NewMetadata, check_values, known_members, metadata_of, missing, text_at, wrong
 from server.json_input.body_parser import BodyParser
 from server.json_input.strict import Document, InvalidJson, Json, Why
 
@@ -26,7 +27,10 @@ MOST_FILES: Final = 100
 """Times that the items of one request may name files: for each of them the policy is asked."""
 
 MOST_BYTES: Final = 900_000
-"""Bytes that the items of one request may take, as JSON in ASCII; a check may return little more."""
+"""Bytes that the items of one request may take, as JSON in ASCII; copies count as they are stored."""
+
+MOST_VALUES: Final = 100_000
+"""Values that the items of one request may hold, at any depth."""
 
 TOO_LARGE: Final = f"the items take more than {MOST_BYTES} bytes; upload large contents as files"
 
@@ -111,14 +115,31 @@ _SOURCES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class NewItem:
+    """An item to be kept: its type and its stored form; or a reference to an item that it is a copy of."""
+
+    type: str
+    stored: bytes
+    copy_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NewItems:
-    """Items to be kept, and the files that they name, each as its place in the body and its id.
+    """Items to be kept, and the files that they name, each as its place in the body and its id."""
 
-    In place of an item that is to be a copy of another one stands a reference to that.
-    """
-
-    items: Sequence[Json]
+    items: Sequence[NewItem]
     files: Sequence[tuple[str, str]]
+
+
+def _new_items(
+    items: Sequence[tuple[str, int, str | None]], files: Sequence[tuple[str, str]], texts: bytes
+) -> NewItems:
+    """Return the items, which follow each other in `texts`; each is told as its type, its size, and what it copies."""
+    found, start = [], 0
+    for kind, size, copy_of in items:
+        found.append(NewItem(kind, texts[start : start + size], copy_of))
+        start += size
+    return NewItems(found, files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +151,7 @@ class NewConversation:
 
 
 def _new_conversation(metadata: dict[str, str], **items: Any) -> NewConversation:
-    return NewConversation(metadata, NewItems(**items))
+    return NewConversation(metadata, _new_items(**items))
 
 
 def read_conversation(document: Document) -> Json:
@@ -142,7 +163,7 @@ def read_conversation(document: Document) -> Json:
 
 
 def read_items(document: Document) -> Json:
-    """Return the members of `NewItems`; raises InvalidJson."""
+    """Return the arguments of `_new_items`; raises InvalidJson."""
     body = document.members
     known_members(body, ("items",))
     items = _items(body)
@@ -162,17 +183,20 @@ def read_conversation_update(document: Document) -> Json:
 
 CONVERSATION: Final = BodyParser(read_conversation, _new_conversation)
 CONVERSATION_UPDATE: Final = BodyParser(read_conversation_update, NewMetadata)
-ITEMS: Final = BodyParser(read_items, NewItems)
+ITEMS: Final = BodyParser(read_items, _new_items)
 
 
 def _told(items: list[Json]) -> Json:
     found = [list(place) for index, item in enumerate(items) for place in _files(item, f"items[{index}]")]
     if len(found) > MOST_FILES:
         raise wrong("items", f"may name files {MOST_FILES} times and no more in one request")
-    told = {"items": items, "files": found}
-    if len(dumps(told)) > MOST_BYTES:
+    copies = [item["id"] if item["type"] == REFERENCE else None for item in items]
+    texts = [stored_item(item) if copy is None else b"" for item, copy in zip(items, copies, strict=True)]
+    if len(dumps(items)) > MOST_BYTES:
         raise InvalidJson(TOO_LARGE, "items", why=Why.TOO_COMPLEX)
-    return told
+    kinds = (item["type"] for item in items)
+    told = [*zip(kinds, map(len, texts), copies, strict=True)]
+    return {"items": told, "files": found, "texts": b"".join(texts)}
 
 
 def _items(body: Json) -> list[Json]:
@@ -181,6 +205,7 @@ def _items(body: Json) -> list[Json]:
     items = body["items"]
     if type(items) is not list or len(items) > MOST_ITEMS:
         raise wrong("items", f"must be a list of at most {MOST_ITEMS} items")
+    check_values(items, "items", MOST_VALUES)
     return [_item(item, f"items[{index}]") for index, item in enumerate(items)]
 
 

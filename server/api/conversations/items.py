@@ -7,9 +7,8 @@ takes leave to update the conversation, and to create or to delete the item.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
-from json import dumps
 from os import urandom
 from typing import Final
 
@@ -17,16 +16,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from policy.vocabulary import Action
-from server.api.conversations.body import ITEMS, MOST_BYTES, MOST_KEPT, PREFIXES, REFERENCE, TOO_LARGE, NewItems
-from server.api.conversations.include import INCLUDABLE, without_unasked
+from server.api.conversations.body import ITEMS, MOST_BYTES, MOST_KEPT, PREFIXES, TOO_LARGE, NewItem, NewItems
+from server.api.conversations.include import INCLUDABLE
+from server.api.conversations.stored_items import is_older, read_older, shown_item
 from server.authz.request_authorization import Gate
+from server.fairness.way_out import hold
 from server.http.errors import ApiError, invalid
-from server.http.json_body import read_body
+from server.http.json_body import look_again, read_body
 from server.http.pagination import frame_of, included, list_of, list_query, missing_reference, page_of
 from server.http.request_state import gate_of
-from server.http.responses import json_response, list_response
+from server.http.responses import JsonInPieces, list_of_texts
 from server.json_input.reader import Reader
 from server.storage.database.database import ParentGone, Step
+from server.storage.records.body import Body
 from server.storage.records.guarded import GuardedStore, NotFound
 from server.storage.records.record import Draft, Json, Record
 from server.storage.records.usage import TooManyParts, having_at_most
@@ -55,7 +57,8 @@ class Items:
         gate, conversation = gate_of(request.scope), request.path_params["conversation_id"]
         await self._conversations.get(gate, conversation)
         page = await page_of(request, self._store, query, parent=conversation)
-        return await list_response(frame_of(page), (_shown(record, asked) for record in page.records))
+        texts = [await self._stored(record) for record in page.records]
+        return await _listed(page.records, texts, asked, frame_of(page))
 
     async def create(self, request: Request) -> Response:
         """Add items to the conversation, all of them or none."""
@@ -78,21 +81,23 @@ class Items:
         except TooManyParts as fault:
             sentence = f"a conversation has at most {fault.most} items; delete some, or begin another conversation"
             raise invalid(sentence, "items", "too_many_items") from None
-        return json_response(list_of([_shown(record, asked) for record in records], has_more=False))
+        frame = list_of([{"id": record.id} for record in (records[0], records[-1])], has_more=False)
+        return await _listed(records, (record.body.text for record in records), asked, frame)
 
     async def retrieve(self, request: Request) -> Response:
         """Answer with one item."""
         asked = included(request, INCLUDABLE)
         gate, conversation = gate_of(request.scope), request.path_params["conversation_id"]
         await self._conversations.get(gate, conversation)
-        return json_response(_shown(await self._store.get(gate, request.path_params["item_id"], conversation), asked))
+        record = await self._store.get(gate, request.path_params["item_id"], conversation)
+        return JsonInPieces([shown_item(record.id, await self._stored(record), asked)])
 
     async def delete(self, request: Request) -> Response:
         """Remove an item, and answer with its conversation."""
         gate, identity = gate_of(request.scope), request.path_params["conversation_id"]
         conversation = await self._conversations.permit(gate, identity, Action.UPDATE)
         await self._store.delete(gate, request.path_params["item_id"], identity)
-        return json_response(conversation_object(conversation))
+        return conversation_response(conversation)
 
     async def adding(self, gate: Gate, conversation: str, new: NewItems) -> list[Step]:
         """Return the steps that add new items to a conversation that is made in the same transaction.
@@ -112,49 +117,52 @@ class Items:
             if identity not in files:
                 raise missing_reference(place, identity)
         copied = await self._copied(gate, new.items)
-        bodies = [copied[item["id"]] if item["type"] == REFERENCE else item for item in new.items]
-        if copied:
-            _check_size(bodies)
+        bodies = [Body(item.stored if item.copy_of is None else copied[item.copy_of]) for item in new.items]
         return [Draft(identity, body, conversation) for identity, body in zip(identities, bodies, strict=True)]
 
-    async def _copied(self, gate: Gate, items: Sequence[Json]) -> dict[str, Json]:
-        """Return the bodies of the items that are referred to, by their ids."""
-        places = {item["id"]: f"items[{index}].id" for index, item in enumerate(items) if item["type"] == REFERENCE}
+    async def _copied(self, gate: Gate, items: Sequence[NewItem]) -> dict[str, bytes]:
+        """Return the stored forms of the items that are referred to, by their ids, once there is room for all items."""
+        places = {item.copy_of: f"items[{index}].id" for index, item in enumerate(items) if item.copy_of is not None}
         records = await self._store.readable(gate, [*places])
         parents = {record.parent for record in records.values() if record.parent is not None}
         entered = await self._conversations.readable(gate, [*parents])
         for identity, place in places.items():
             if identity not in records or records[identity].parent not in entered:
                 raise missing_reference(place, identity)
-        return {identity: record.body for identity, record in records.items()}
+        copies = [records[item.copy_of].body.size for item in items if item.copy_of is not None]
+        size = sum(copies) + sum(len(item.stored) for item in items)
+        if size > MOST_BYTES:
+            raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
+        await hold(size)
+        whole = {record.id: record for record in await self._store.whole([*records.values()], held=True)}
+        for identity, place in places.items():
+            if identity not in whole:
+                raise missing_reference(place, identity)
+        return {identity: await self._stored(record) for identity, record in whole.items()}
+
+    async def _stored(self, record: Record) -> bytes:
+        """Return the stored form of an item, also of one that an older server has stored."""
+        text = record.body.text
+        if not is_older(text):
+            return text
+        older: bytes = (await look_again(self._reader, text, read_older))["text"]
+        return older
 
 
 def _new_ids(new: NewItems) -> list[str]:
     """Return an id for each of the items; that of a copy begins as the id of what is copied does."""
-    words = (
-        item["id"].rpartition("_")[0] if item["type"] == REFERENCE else PREFIXES[item["type"]] for item in new.items
-    )
+    words = (PREFIXES[item.type] if item.copy_of is None else item.copy_of.rpartition("_")[0] for item in new.items)
     return [f"{word if word in _WORDS else _NO_WORD}_{urandom(24).hex()}" for word in words]
 
 
-def _check_size(bodies: list[Json]) -> None:
-    """Raise the 413 of items that are too large together, as copies make them."""
-    size = 0
-    for body in bodies:
-        size += len(dumps(body))
-        if size > MOST_BYTES:
-            raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
+async def _listed(
+    records: Sequence[Record], texts: Iterable[bytes], asked: frozenset[str], frame: Json
+) -> JsonInPieces:
+    shown = (shown_item(record.id, text, asked) for record, text in zip(records, texts, strict=True))
+    return await list_of_texts(frame, shown)
 
 
-def conversation_object(record: Record) -> Json:
-    """Return the conversation as OpenAI's clients know it."""
-    return {
-        "id": record.id,
-        "object": "conversation",
-        "created_at": record.created_at,
-        "metadata": record.body["metadata"],
-    }
-
-
-def _shown(record: Record, asked: frozenset[str]) -> Json:
-    return {"id": record.id, **without_unasked(record.body, asked)}
+def conversation_response(record: Record) -> JsonInPieces:
+    """Return the conversation as OpenAI's clients know it; its body has `metadata` and nothing else."""
+    shown = f'{{"id":"{record.id}","object":"conversation","created_at":{record.created_at},'
+    return JsonInPieces([shown.encode() + record.body.text[1:]])

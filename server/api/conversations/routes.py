@@ -12,14 +12,15 @@ from starlette.responses import Response
 
 from policy.vocabulary import Action, type_of_record
 from server.api.conversations.body import CONVERSATION, CONVERSATION_UPDATE
-from server.api.conversations.items import Items, conversation_object
+from server.api.conversations.items import Items, conversation_response
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.json_body import read_body
 from server.http.request_state import gate_of
 from server.http.responses import json_response
 from server.json_input.reader import Reader
+from server.storage.records.body import Body
 from server.storage.records.guarded import GuardedStore
-from server.storage.records.record import Draft, Record
+from server.storage.records.record import Draft
 
 _CONVERSATION: Final = type_of_record("openai_conversations")
 _ITEM: Final = type_of_record("conversation_items")
@@ -98,27 +99,23 @@ class Conversations:
         permit = await self._store.permit_create(gate, made=[identity])
         adding = await self._items.adding(gate, identity, new.begins_with) if new.begins_with.items else ()
         draft = Draft(identity, {"metadata": new.metadata})
-        return json_response(conversation_object(await self._store.create(permit, draft, adding)))
+        return conversation_response(await self._store.create(permit, draft, adding))
 
     async def retrieve(self, request: Request) -> Response:
         """Answer with one conversation."""
-        return json_response(
-            conversation_object(await self._store.get(gate_of(request.scope), request.path_params["conversation_id"]))
+        return conversation_response(
+            await self._store.get(gate_of(request.scope), request.path_params["conversation_id"])
         )
 
     async def update(self, request: Request) -> Response:
         """Replace the metadata of a conversation."""
         _, found = await read_body(request, self._reader, CONVERSATION_UPDATE, optional=True)
-        change = partial(_with_metadata, metadata=found.metadata)
+        change = partial(replace, body=Body.of({"metadata": found.metadata}))
         identity = request.path_params["conversation_id"]
-        return json_response(conversation_object(await self._store.update(gate_of(request.scope), identity, change)))
+        return conversation_response(await self._store.update(gate_of(request.scope), identity, change))
 
     async def delete(self, request: Request) -> Response:
         """Remove a conversation and its items."""
         identity = request.path_params["conversation_id"]
         await self._store.delete(gate_of(request.scope), identity)
         return json_response({"id": identity, "object": "conversation.deleted", "deleted": True})
-
-
-def _with_metadata(record: Record, metadata: dict[str, str]) -> Record:
-    return replace(record, body={**record.body, "metadata": metadata})

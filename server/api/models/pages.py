@@ -26,7 +26,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class ModelPage:
-    """A full page of models: as many as were wanted, or all that there are; `has_more` is exact."""
+    """A page of models: as many as were wanted, as fit on a page, or all that there are; `has_more` is exact."""
 
     models: Sequence[Model]
     has_more: bool

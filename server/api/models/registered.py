@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from dataclasses import replace
 from itertools import takewhile
 from typing import Final
 
@@ -56,9 +57,11 @@ class RegisteredModels:
         newest_first = part.newest_first is not part.from_end
         listed = await self._store.page(gate, Page(part.limit + 1, None, None, newest_first))
         records = [*takewhile(lambda record: before is None or record.id != before.id, listed.records)]
+        ends_early = listed.has_more and len(records) == len(listed.records)
         if part.from_end:
             records.reverse()
-        return cut([*map(_model, records)], part.limit, from_end=part.from_end)
+        page = cut([*map(_model, records)], part.limit, from_end=part.from_end)
+        return replace(page, has_more=page.has_more or ends_early)
 
     async def permit_create(self, gate: Gate, model: Model) -> Creation:
         """Leave to register the model; raises AccessDenied."""

@@ -97,7 +97,8 @@ class PromptVersions:
             if cursor is not None and cursor not in numbers:
                 raise NotFound(str(cursor))
         shown, has_more = places_of(numbers, query, after, before)
-        found = await self._prompts.versions(record, shown)
+        found = await self._prompts.versions(record, shown, from_end=query.is_backwards)
+        has_more = has_more or len(found) < len(shown)
         return await list_response({"object": "list", "has_more": has_more}, map(_shown, found))
 
     async def update(self, request: Request) -> Response:

@@ -9,6 +9,7 @@ from secrets import token_hex
 from policy.vocabulary import Action
 from server.api.prompts.body import MOST_KEPT
 from server.authz.request_authorization import Gate
+from server.storage.records.body import Body
 from server.storage.records.guarded import Creation, GuardedStore
 from server.storage.records.parts import RecordParts
 from server.storage.records.record import Draft, Json, Record
@@ -82,7 +83,7 @@ class Prompts:
             if number > MOST_KEPT:
                 raise TooManyParts(MOST_KEPT)
             chosen = {"default": number, **wording.body} if default else {}
-            return replace(record, body={**record.body, "latest": number, **chosen})
+            return replace(record, body=Body.of({**record.body, "latest": number, **chosen}))
 
         await self.records.update(
             gate,
@@ -99,7 +100,7 @@ class Prompts:
         await self.records.update(
             gate,
             identity,
-            lambda current: replace(current, body={**current.body, "default": number, **wording.body}),
+            lambda current: replace(current, body=Body.of({**current.body, "default": number, **wording.body})),
         )
         return Version(identity, number, wording, is_default=True)
 
@@ -112,13 +113,15 @@ class Prompts:
             raise NoSuchVersion
         return Version(record.id, number, Wording(**part), is_default=False)
 
-    async def versions(self, record: Record, numbers: range) -> list[Version]:
-        """The versions of a prompt that have these numbers, which follow each other upwards or downwards."""
+    async def versions(self, record: Record, numbers: range, *, from_end: bool) -> list[Version]:
+        """The versions of a prompt that have these numbers, which follow each other upwards or downwards.
+
+        Of those that do not fit on a page, the last ones are left out, or with `from_end` the first ones.
+        """
         if not numbers:
             return []
-        parts = await self._versions.page(
-            record, len(numbers), after=numbers[0] - numbers.step, newest_first=numbers.step < 0
-        )
+        after, is_down = numbers[0] - numbers.step, numbers.step < 0
+        parts = await self._versions.page(record, len(numbers), after=after, newest_first=is_down, from_end=from_end)
         default = record.body["default"]
         return [Version(record.id, number, Wording(**part), number == default) for number, part in parts]
 

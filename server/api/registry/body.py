@@ -13,13 +13,16 @@ from typing import Any, Final
 
 from server.http.body_checks import LONGEST_KEY, MOST_KEYS, known_members, missing, wrong
 from server.json_input.body_parser import BodyParser
-from server.json_input.strict import Document, Json
+from server.json_input.strict import Document, InvalidJson, Json, Why
 
 LONGEST_ID: Final = 256
 """Bytes of an identifier in UTF-8."""
 
 LONGEST_TEXT: Final = 2048
 """Characters of any other text that has a meaning here."""
+
+MOST_BYTES: Final = 16 * 1024
+"""Bytes of a body that registers a resource: lists show all of it."""
 
 _UNREACHABLE: Final = re.compile(r"\\|%[0-9A-Fa-f]{2}|(?:\A|/)\.{0,2}(?:/|\Z)")
 """Text that the path of a request cannot hold, or holds with another meaning."""
@@ -61,6 +64,7 @@ class NewEntry:
 
 def read_model(document: Document) -> Json:
     """Return the members of `NewModel`; raises InvalidJson."""
+    _check_size(document)
     body = document.members
     checks: Mapping[str, Check] = {
         "provider_id": _text,
@@ -145,6 +149,7 @@ def _named(
     **optional: Check,
 ) -> Json:
     """Return an entry named by `word`_id, with `needed` members, and `optional` ones that may be null or missing."""
+    _check_size(document)
     body, needed = document.members, needed or {}
     own = f"provider_{word}_id"
     known_members(body, (f"{word}_id", "provider_id", own, *needed, *optional))
@@ -155,6 +160,12 @@ def _named(
     if "metadata" in optional:
         described["metadata"] = described["metadata"] or {}
     return {"name": name, "provider_id": provider_id, "provider_resource_id": resource_id, "described": described}
+
+
+def _check_size(document: Document) -> None:
+    """Raise InvalidJson for a body that is too large; nothing of it is told to the server's process."""
+    if len(document.raw) > MOST_BYTES:
+        raise InvalidJson(f"what is registered has at most {MOST_BYTES} bytes", why=Why.TOO_COMPLEX)
 
 
 def _needed(body: Json, name: str, check: Check) -> Any:

@@ -31,9 +31,6 @@ from server.storage.database.database import AlreadyThere
 from server.storage.records.guarded import GuardedStore
 from server.storage.records.record import Draft, Record
 
-MOST_BYTES: Final = 16 * 1024
-"""Bytes of a body that registers a resource: lists show all of it."""
-
 MOST_LISTED: Final = 1000
 """Entries on one page, and on one whose size isn't asked for."""
 
@@ -137,10 +134,7 @@ def _kept(new: NewEntry) -> Json:
 
 async def read_registration(request: Request, reader: Reader, parser: BodyParser[Value]) -> Value:
     """Return what a body registers; raises the ApiError that says what is wrong with it, and ClientGone."""
-    raw, new = await read_body(request, reader, parser)
-    if len(raw) > MOST_BYTES:
-        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"what is registered has at most {MOST_BYTES} bytes")
-    return new
+    return (await read_body(request, reader, parser))[1]
 
 
 def name_taken(name: str) -> ApiError:

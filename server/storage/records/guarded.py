@@ -11,8 +11,10 @@ from policy.vocabulary import Action, Principal, Resource
 from server.authz.pep import Listing
 from server.authz.permit import AccessDenied, Permit
 from server.authz.request_authorization import Gate
+from server.fairness.way_out import hold
 from server.quota.storage_limit import StorageExceeded, StorageLimit, Stored
 from server.storage.database.database import Overtaken, Step
+from server.storage.records.body import Body
 from server.storage.records.list_steps import ListSteps
 from server.storage.records.names import RecordNames
 from server.storage.records.record import Draft, Page, Record
@@ -26,6 +28,9 @@ _TRIES: Final = 5
 
 _MOST_AT_ONCE: Final = 500
 """Records that are read together where each needs a question of its own."""
+
+MOST_PAGE_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of the bodies on one page; a page ends before the record that would pass it, but holds one at least."""
 
 
 class NotFound(Exception):
@@ -55,7 +60,7 @@ class Creation:
 
 @dataclass(frozen=True, slots=True)
 class RecordPage:
-    """A full page: as many records as were requested, or all that there are; `has_more` is exact."""
+    """A page: as many records as were requested, as `MOST_PAGE_BYTES` allow, or as there are; `has_more` is exact."""
 
     records: tuple[Record, ...]
     has_more: bool
@@ -65,7 +70,8 @@ class GuardedStore:
     """Records of the resource type `kind`, for callers who pass their gate; they go by their ids unless `names` says
     more. `types` holds every name of a type that has several. `removals` removes records that may have many parts.
 
-    Besides what its methods name, they raise PolicyUnavailable where no decision can be had, and DatabaseUnavailable.
+    Besides what its methods name, they raise PolicyUnavailable where no decision can be had, DatabaseUnavailable, and
+    NoRoom where they return bodies.
     """
 
     def __init__(
@@ -155,12 +161,18 @@ class GuardedStore:
             raise ValueError("the permit is for something else")
         return draft.owned_by(permit.owner)
 
-    async def get(self, gate: Gate, identity: str, parent: str | None = None) -> Record:
-        """Return the record; raise NotFound where there is none that the caller may read (or none of that parent)."""
-        return await self._held(gate, identity, parent, Action.READ)
+    async def get(self, gate: Gate, identity: str, parent: str | None = None, *, whole: bool = True) -> Record:
+        """Return the record; raise NotFound where there is none that the caller may read (or none of that parent).
+
+        Unless it is to be `whole`, a large body may be left in the database.
+        """
+        record = await self._held(gate, identity, parent, Action.READ)
+        return await self._whole(record) if whole else record
 
     async def readable(self, gate: Gate, identities: Sequence[str]) -> dict[str, Record]:
-        """Return the existing records that the caller may read, by their ids."""
+        """Return the existing records that the caller may read, by their ids; their bodies may be left in the
+        database.
+        """
         found = {stored.id: stored for stored in await self._records.find_all(identities)}
         # As many questions as ids: their number must not reveal which of them exist.
         asked = [
@@ -170,11 +182,31 @@ class GuardedStore:
         names = [permit.resource.names[0] for permit in permits]
         return {name: found[name].record for name in names if name in found}
 
-    async def permit(self, gate: Gate, identity: str, action: Action, parent: str | None = None) -> Record:
-        """Return the record if the caller may do `action` to it; raise NotFound, or AccessDenied where it may be
-        read.
+    async def whole(self, records: Sequence[Record], *, held: bool = False) -> list[Record]:
+        """Return these records with their bodies, once there is room for them; one that is gone is left out.
+
+        Room that is `held` already is not taken again.
         """
-        return await self._held(gate, identity, parent, action)
+        if not held:
+            await hold(sum(record.body.size for record in records))
+        if all(record.body.is_here for record in records):
+            return [*records]
+        return await self._records.whole(records)
+
+    async def _whole(self, record: Record) -> Record:
+        read = await self.whole([record])
+        if not read:
+            raise NotFound(record.id)
+        return read[0]
+
+    async def permit(
+        self, gate: Gate, identity: str, action: Action, parent: str | None = None, *, whole: bool = True
+    ) -> Record:
+        """Return the record if the caller may do `action` to it; raise NotFound, or AccessDenied where it may be
+        read. A large body may be left in the database, as by `get`.
+        """
+        record = await self._held(gate, identity, parent, action)
+        return await self._whole(record) if whole else record
 
     async def update(
         self,
@@ -185,17 +217,17 @@ class GuardedStore:
         beside: Callable[[Record], Sequence[Step]] = lambda _: (),
     ) -> Record:
         """The record after `change`, which may alter its body, facet and end and nothing else; the steps that `beside`
-        returns for the record are in the same transaction.
+        returns for the record are in the same transaction. The body may be given as its members.
 
         Raises NotFound, AccessDenied where the record may be read, Contended, and StorageExceeded if the caller's own
         record would grow beyond what it may keep.
         """
         for _ in range(_TRIES):
-            record = await self._held(gate, identity, parent, Action.UPDATE)
+            record = await self._whole(await self._held(gate, identity, parent, Action.UPDATE))
             changed = change(record)
-            kept = replace(record, body=changed.body, facet=changed.facet, expires_at=changed.expires_at)
+            kept = replace(record, body=Body.of(changed.body), facet=changed.facet, expires_at=changed.expires_at)
             changing = self._records.changing(record, kept.body, kept.facet, kept.expires_at)
-            added, more = beside(record), size_of(kept.body) - size_of(record.body)
+            added, more = beside(record), kept.body.size - record.body.size
             # What only shrinks or stays is written however much the owner keeps.
             limit = gate.storage_limit_of(record.owner) if added or more > 0 else None
             with suppress(Overtaken):
@@ -204,7 +236,8 @@ class GuardedStore:
         raise Contended
 
     async def delete(self, gate: Gate, identity: str, parent: str | None = None, beside: Sequence[Step] = ()) -> Record:
-        """Return the deleted record; its parts go with it, and the steps `beside` run in the same transaction.
+        """Return the deleted record, whose body may not have been read; its parts go with it, and the steps `beside`
+        run in the same transaction.
 
         Raises NotFound, and AccessDenied where it may be read.
         """
@@ -225,9 +258,23 @@ class GuardedStore:
             return await self._page(listing, page)
 
     async def _page(self, listing: Listing, page: Page) -> RecordPage:
+        """Return the page: first its records are found, with the sizes of their bodies, and then those are read."""
+        while True:
+            found = await self._found(listing, page)
+            kept = _within(found, page)
+            records = await self.whole([stored.record for stored in kept])
+            has_more = len(found) > len(kept)
+            if records or not has_more:
+                return RecordPage(tuple(records), has_more)
+            # All of them were deleted before their bodies were read: a client would take an empty page for the end.
+            last = kept[0 if page.is_backwards else -1].record
+            page = replace(page, before=last) if page.is_backwards else replace(page, after=last)
+
+    async def _found(self, listing: Listing, page: Page) -> list[StoredRecord]:
+        """Return the permitted records of the page, and some more where there are."""
         names = None if self._names is None else self._names.table
         permitted = compile_filter(listing.permit.filter, self._records.database.dialect, names=names)
-        found: list[Record] = []
+        found: list[StoredRecord] = []
         # Long pages are read in steps, so that other requests are served between them.
         wanted = replace(page, limit=min(page.limit + 1, _MOST_AT_ONCE))
         steps = ListSteps(permitted, wanted)
@@ -235,18 +282,16 @@ class GuardedStore:
             window = await self._records.page(permitted, wanted, steps.window)
             kept = await self._kept(listing, window.rows)
             found = [*kept, *found] if page.is_backwards else [*found, *kept]
-            if len(found) > page.limit or window.end is None:
-                break
+            if len(found) > page.limit or window.end is None or len(_within(found, page)) < len(found):
+                return found
             steps.go_on(window)
             more = min(2 * wanted.limit, _MOST_AT_ONCE)
             if page.is_backwards:
                 wanted = replace(wanted, limit=more, before=window.end)
             else:
                 wanted = replace(wanted, limit=more, after=window.end)
-        records = found[-page.limit :] if page.is_backwards else found[: page.limit]
-        return RecordPage(tuple(records), len(found) > page.limit)
 
-    async def _kept(self, listing: Listing, rows: Sequence[tuple[Record, RowVerdict]]) -> list[Record]:
+    async def _kept(self, listing: Listing, rows: Sequence[tuple[StoredRecord, RowVerdict]]) -> list[StoredRecord]:
         """Return the permitted rows; the undecided ones are asked about together."""
         rows = [(record, verdict) for record, verdict in rows if self._goes_by(record)]
         undecided = [self._resource(record) for record, verdict in rows if verdict is RowVerdict.ASK]
@@ -283,3 +328,14 @@ class GuardedStore:
 
     def _nothing(self, identity: str) -> Resource:
         return Resource(self._kind, (identity,), types=self._types)
+
+
+def _within(found: Sequence[StoredRecord], page: Page) -> Sequence[StoredRecord]:
+    """Return those of the records found that are on the page: the ones next to where it begins, as far as they fit."""
+    size = count = 0
+    for stored in reversed(found) if page.is_backwards else found:
+        size += stored.size
+        if count == page.limit or (count and size > MOST_PAGE_BYTES):
+            break
+        count += 1
+    return found[len(found) - count :] if page.is_backwards else found[:count]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from server.storage.database.database import Value
 from server.storage.database.dialect import POSTGRESQL, SQLITE, Dialect
+from server.storage.records.body_columns import INLINE_LISTED, body_columns
 from server.storage.records.sql_filter import RowVerdict, Shared, SqlFilter
 
 if TYPE_CHECKING:
@@ -45,14 +46,15 @@ def statement_of(
 ) -> tuple[str, list[Value]]:
     """Return the statement for that kind of database, and the values to bind.
 
-    It returns up to `page.limit` records of the next `window` ones: `columns`, the body, the filter's verdict and the
-    number of records in the window. The window's last record is always returned if the limit allows; with an empty body
-    and the verdict `deny` if it is not permitted. `table` and `columns` become part of the statement unquoted.
+    It returns up to `page.limit` records of the next `window` ones: `columns`, the size of the body and a small body,
+    the filter's verdict and the number of records in the window. The window's last record is always returned if the
+    limit allows; with the verdict `deny` if it is not permitted. `table` and `columns` become part of the statement
+    unquoted.
     """
     found = _Statement(kind, table, permitted, page, window)
     select = (
         f"WITH picked(place, id) AS MATERIALIZED ({found.picked()}) "  # noqa: S608 - a checked name
-        f"SELECT {columns}, CASE WHEN outcome = '{RowVerdict.DENY}' THEN '' ELSE body END, outcome, "
+        f"SELECT {columns}, {body_columns(kind, INLINE_LISTED)}, outcome, "
         f"(SELECT count(*) FROM picked) FROM (SELECT {columns}, body, {found.outcome()} AS outcome "
         f'FROM "{table}" WHERE {_AMONG[kind]}) AS seen '
         f"WHERE outcome <> '{RowVerdict.DENY}' OR id = ({found.last()}) "

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from policy.vocabulary import Principal
+from server.fairness.way_out import hold
 from server.storage.database.database import Step, Value
-from server.storage.records.record import Draft, Json, Record
+from server.storage.records.body import Body
+from server.storage.records.body_columns import INLINE, body_columns
+from server.storage.records.guarded import MOST_PAGE_BYTES
+from server.storage.records.record import Draft, Record
 from server.storage.records.table import RecordTable
 from server.storage.records.usage import owner_key
 
@@ -22,10 +26,19 @@ class RecordParts:
 
     def __init__(self, records: RecordTable) -> None:
         self.records = records
-        part = f'SELECT id, body FROM "{records.name}" WHERE id'  # noqa: S608 - a checked name
-        self._find = f"{part} = ?1"
-        self._upwards = f"{part} > ?1 AND id < ?2 ORDER BY id ASC LIMIT ?3"
-        self._downwards = f"{part} > ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"
+        one, none, whole = (body_columns(records.database.kind, most) for most in (INLINE, 0, None))
+        table = f'FROM "{records.name}" WHERE id'
+        self._find = f"SELECT id, {one} {table} = ?1"
+        self._whole = f"SELECT id, {whole} {table} = ?1"
+        between = f"{table} > ?1 AND id < ?2 ORDER BY id"
+        self._sizes = {
+            True: f"SELECT id, {none} {between} DESC LIMIT ?3",
+            False: f"SELECT id, {none} {between} LIMIT ?3",
+        }
+        self._texts = {
+            True: f"SELECT id, {whole} {between} DESC LIMIT ?3",
+            False: f"SELECT id, {whole} {between} LIMIT ?3",
+        }
 
     def adding(self, identity: str, number: int, body: Mapping[str, Any], payer: Principal | None) -> Step:
         """Return the step that adds a part to the record, which counts with `payer`; it raises AlreadyThere, and
@@ -34,23 +47,52 @@ class RecordParts:
         part = Draft(_key(identity, number), body, parent=identity, facet=owner_key(payer))
         return self.records.inserting(part.owned_by(None))
 
-    async def get(self, record: Record, number: int) -> Json | None:
-        """Return that part of the record; None if there is none."""
-        found = await self._read(self._find, _key(record.id, number))
+    async def get(self, record: Record, number: int) -> Body | None:
+        """Return that part of the record, once there is room for it; None if there is none. Raises NoRoom."""
+        key = _key(record.id, number)
+        found = await self._read(self._find, key)
+        if not found or found[0][1].is_here:
+            return found[0][1] if found else None
+        await hold(found[0][1].size)
+        found = await self._read(self._whole, key)
         return found[0][1] if found else None
 
     async def page(
-        self, record: Record, limit: int, *, after: int | None, newest_first: bool
-    ) -> list[tuple[int, Json]]:
-        """Return up to `limit` parts with their numbers, those after `after` in the order requested."""
-        low, high = f"{record.id}/", f"{record.id}0"
-        if newest_first:
-            return await self._read(self._downwards, low, high if after is None else _key(record.id, after), limit)
-        return await self._read(self._upwards, low if after is None else _key(record.id, after), high, limit)
+        self, record: Record, limit: int, *, after: int | None, newest_first: bool, from_end: bool = False
+    ) -> list[tuple[int, Body]]:
+        """Return up to `limit` parts with their numbers, those after `after` in the order requested.
 
-    async def _read(self, statement: str, *values: Value) -> list[tuple[int, Json]]:
+        Of those that do not fit into `MOST_PAGE_BYTES`, the last ones are left out, or with `from_end` the first ones.
+        Raises NoRoom.
+        """
+        found = await self._read(self._sizes[newest_first], *_between(record, after, newest_first=newest_first), limit)
+        kept = _within(found[::-1] if from_end else found)
+        await hold(sum(body.size for _, body in kept))
+        if not kept:
+            return []
+        first = kept[-1 if from_end else 0][0]
+        before = first + 1 if newest_first else first - 1
+        return await self._read(
+            self._texts[newest_first], *_between(record, before, newest_first=newest_first), len(kept)
+        )
+
+    async def _read(self, statement: str, *values: Value) -> list[tuple[int, Body]]:
         rows = await self.records.database.read(statement, *values)
-        return [(int(identity.rpartition("/")[2]), json.loads(body)) for identity, body in rows]
+        return [(int(identity.rpartition("/")[2]), Body(text, size)) for identity, size, text in rows]
+
+
+def _between(record: Record, after: int | None, *, newest_first: bool) -> tuple[str, str]:
+    """Return the ids between which the parts after `after` are."""
+    low, high = f"{record.id}/", f"{record.id}0"
+    if after is None:
+        return low, high
+    return (low, _key(record.id, after)) if newest_first else (_key(record.id, after), high)
+
+
+def _within(found: Sequence[tuple[int, Body]]) -> Sequence[tuple[int, Body]]:
+    """Return the first of the parts found, as far as they fit on a page."""
+    sizes = accumulate(body.size for _, body in found)
+    return found[: max(1, sum(size <= MOST_PAGE_BYTES for size in sizes))]
 
 
 def _key(identity: str, number: int) -> str:

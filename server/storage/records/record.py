@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from policy.vocabulary import Origin, Principal
+from server.storage.records.body import Body
 
 Json: TypeAlias = dict[str, Any]
 
@@ -30,7 +31,7 @@ class Record:
     facet: str
     expires_at: int | None
     version: int
-    body: Json
+    body: Body
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Draft:
             self.facet,
             None if self.lifetime is None else created_at + self.lifetime,
             1,
-            dict(self.body),
+            Body.of(self.body),
         )
 
 

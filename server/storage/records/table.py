@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from policy.vocabulary import Origin, Principal
 from server.storage.database.database import Database, Overtaken, Row, Step, Value
 from server.storage.database.migrate import check_name
+from server.storage.records.body import Body, encoded
+from server.storage.records.body_columns import INLINE, INLINE_LISTED, body_columns
 from server.storage.records.list_statement import statement_of
-from server.storage.records.record import Json, Page, Position, Record
+from server.storage.records.record import Page, Position, Record
 from server.storage.records.sql_filter import RowVerdict, SqlFilter
 
 _HEAD: Final = (
@@ -21,21 +23,34 @@ _HEAD: Final = (
     "version"
 )
 _COLUMNS: Final = f"{_HEAD}, body"
-_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _MOST_AT_ONCE: Final = 500
-_AT_A_TIME: Final = 256 * 1024
-"""Characters of bodies that are parsed before the event loop serves others."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
-    """A row as read: the columns that a question needs, and the record, which is parsed after a permit only.
+    """A row as read: the columns that a question needs, and the record, whose body may be left in the database.
 
-    The time to parse a body would reveal to a caller without access that the record exists.
+    The time to read or to parse a body would reveal to a caller without access that the record exists.
     """
 
     row: Row
-    owner: Principal | None
+
+    @property
+    def owner(self) -> Principal | None:
+        """The record's owner."""
+        return _owner(*self.row[4:7])
+
+    @property
+    def ordering(self) -> int:
+        """The record's place by age, which no other record with its id has."""
+        ordering: int = self.row[2]
+        return ordering
+
+    @property
+    def size(self) -> int:
+        """Bytes of the record's body."""
+        size: int = self.row[11]
+        return size
 
     @property
     def id(self) -> str:
@@ -63,7 +78,7 @@ class StoredRecord:
     @property
     def record(self) -> Record:
         """The whole record."""
-        return _record(self.row, self.owner)
+        return _record(self.row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +89,7 @@ class Window:
     goes on; None if it doesn't.
     """
 
-    rows: tuple[tuple[Record, RowVerdict], ...]
+    rows: tuple[tuple[StoredRecord, RowVerdict], ...]
     passed: int
     end: Position | None
 
@@ -86,14 +101,16 @@ class RecordTable:
         check_name(name)
         self.database = database
         self.name = name
-        self._select = f'SELECT {_COLUMNS} FROM "{name}" WHERE id'  # noqa: S608 - a checked name
-        self._find = f"{self._select} = ?1"
+        listed, one, whole = (f"{_HEAD}, {body_columns(database.kind, most)}" for most in (INLINE_LISTED, INLINE, None))
+        self._find_all = f'SELECT {listed} FROM "{name}" WHERE id'  # noqa: S608 - a checked name
+        self._find = f'SELECT {one} FROM "{name}" WHERE id = ?1'  # noqa: S608 - as above
+        self._whole = f'SELECT {whole} FROM "{name}" WHERE id'  # noqa: S608 - as above
         places = ", ".join(f"?{number}" for number in range(1, 14))
         self._any = f'SELECT 1 FROM "{name}" LIMIT 1'  # noqa: S608 - as above
         self._insert = f'INSERT INTO "{name}" ({_COLUMNS}, labels) VALUES ({places})'  # noqa: S608 - as above
         self._change = (
-            f'UPDATE "{name}" SET body = ?2, labels = ?3, facet = ?4, expires_at = ?5, version = version + 1 '  # noqa: S608 - as above
-            "WHERE id = ?1 AND ordering = ?7 AND version = ?6 RETURNING version"
+            f'UPDATE "{name}" SET body = ?2, labels = COALESCE(?3, labels), facet = ?4, expires_at = ?5, '  # noqa: S608 - as above
+            "version = version + 1 WHERE id = ?1 AND ordering = ?7 AND version = ?6 RETURNING version"
         )
         self._remove = f'DELETE FROM "{name}" WHERE id = ?1 RETURNING id'  # noqa: S608 - as above
         self._remove_this = f'DELETE FROM "{name}" WHERE id = ?1 AND ordering = ?2 RETURNING id'  # noqa: S608 - as above
@@ -105,31 +122,48 @@ class RecordTable:
         return not await self.database.read(self._any)
 
     async def find(self, identity: str) -> StoredRecord | None:
-        """Return the row of that id."""
+        """Return the row of that id; a body of more than `INLINE` bytes is left in the database."""
         if not _is_possible(identity):
             return None
         rows = await self.database.read(self._find, identity)
-        return _stored(rows[0]) if rows and _lasts(rows[0]) else None
+        return StoredRecord(rows[0]) if rows and _lasts(rows[0]) else None
 
     async def find_all(self, identities: Sequence[str]) -> list[StoredRecord]:
-        """Return the rows of those ids that exist, in no order; an expired record counts as missing."""
+        """Return the rows of those ids that exist, in no order; an expired record counts as missing.
+
+        Bodies of more than `INLINE_LISTED` bytes are left in the database.
+        """
+        return await self._all(self._find_all, identities)
+
+    async def whole(self, records: Sequence[Record]) -> list[Record]:
+        """Return these records with their bodies, in their order, in their present versions.
+
+        One that is gone is left out, also where a new record has its id: the decision was about the former one.
+        """
+        missing = [record.id for record in records if not record.body.is_here]
+        found = {(stored.id, stored.ordering): stored.record for stored in await self._all(self._whole, missing)}
+        read = (record if record.body.is_here else found.get((record.id, record.ordering)) for record in records)
+        return [record for record in read if record is not None]
+
+    async def _all(self, select: str, identities: Sequence[str]) -> list[StoredRecord]:
         wanted = [*filter(_is_possible, dict.fromkeys(identities))]
         found: list[Row] = []
         for first in range(0, len(wanted), _MOST_AT_ONCE):
             some = wanted[first : first + _MOST_AT_ONCE]
             places = ", ".join(f"?{number}" for number in range(1, len(some) + 1))
-            found += await self.database.read(f"{self._select} IN ({places})", *some)
-        return [_stored(row) for row in found if _lasts(row)]
+            found += await self.database.read(f"{select} IN ({places})", *some)
+        return [StoredRecord(row) for row in found if _lasts(row)]
 
     def inserting(self, record: Record) -> Step:
         """Return the step that inserts the record; it raises AlreadyThere, and ParentGone."""
         return Step(self._insert, _values(record))
 
-    def changing(self, record: Record, body: Json, facet: str, expires_at: int | None) -> Step:
+    def changing(self, record: Record, body: Body, facet: str, expires_at: int | None) -> Step:
         """Return the step that stores the next version; it raises Overtaken if the record has changed since it was
         read.
         """
-        values = (record.id, _encoded(body), _labels(body), facet, expires_at, record.version, record.ordering)
+        text = body.text.decode()
+        values = (record.id, text, body.labels, facet, expires_at, record.version, record.ordering)
         return Step(self._change, values, Overtaken())
 
     def removing(self, identity: str, *, otherwise: Exception | None = None) -> Step:
@@ -149,7 +183,10 @@ class RecordTable:
         return [row[0] for row in await self.database.read(self._expired, now, limit)]
 
     async def page(self, permitted: SqlFilter, page: Page, window: int) -> Window:
-        """Return up to `page.limit` of the next `window` records that may be permitted, in the page's order."""
+        """Return up to `page.limit` of the next `window` records that may be permitted, in the page's order.
+
+        Bodies of more than `INLINE_LISTED` bytes are left in the database.
+        """
         possible = page.facet is None or _is_possible(page.facet)
         if not possible or permitted.outcomes == {RowVerdict.DENY}:
             return Window((), 0, None)
@@ -159,16 +196,8 @@ class RecordTable:
         # A window that isn't full is the last one, unless the limit has left out some of it.
         is_cut = len(rows) == page.limit
         end = Position(rows[-1][2], rows[-1][0]) if is_cut or (rows and looked == window) else None
-        found, size = [], 0
-        for row in rows:
-            verdict = RowVerdict(row[-2])
-            if verdict is RowVerdict.DENY:
-                continue
-            found.append((_stored(row[:-2]).record, verdict))
-            size += len(row[-3])
-            if size > _AT_A_TIME:
-                size = 0
-                await asyncio.sleep(0)
+        judged = [(StoredRecord(row[:-2]), RowVerdict(row[-2])) for row in rows]
+        found = [(stored, verdict) for stored, verdict in judged if verdict is not RowVerdict.DENY]
         return Window(tuple(found[::-1] if page.is_backwards else found), len(rows) if is_cut else looked, end)
 
 
@@ -182,13 +211,13 @@ def _values(record: Record) -> tuple[Value, ...]:
         record.created_at,
         None if owner is None else owner.id,
         None if owner is None else owner.issuer,
-        _encoded(attributes),
+        encoded(attributes),
         record.origin.value,
         record.facet,
         record.expires_at,
         record.version,
-        _encoded(record.body),
-        _labels(record.body),
+        record.body.text.decode(),
+        record.body.labels or "{}",
     )
 
 
@@ -197,47 +226,36 @@ def _is_possible(identity: str) -> bool:
     return "\0" not in identity
 
 
-def _stored(row: Row) -> StoredRecord:
-    return StoredRecord(row, _owner(*row[4:7]))
-
-
 def _lasts(row: Row) -> bool:
     """Return whether the row's record has not expired."""
     expires_at: int | None = row[9]
     return expires_at is None or expires_at > int(time.time())
 
 
-def _record(row: Row, owner: Principal | None) -> Record:
-    identity, parent, ordering, created_at, _, _, _, origin, facet, expires_at, version, body = row
+def _record(row: Row) -> Record:
+    identity, parent, ordering, created_at, _, _, _, origin, facet, expires_at, version, size, text = row
     return Record(
         identity,
         parent,
         ordering,
         created_at,
-        owner,
+        _owner(*row[4:7]),
         Origin(origin),
         facet,
         expires_at,
         version,
-        json.loads(body),
+        Body(text, size),
     )
 
 
+@lru_cache(maxsize=64)
 def _owner(identity: str | None, issuer: str, attributes: str) -> Principal | None:
+    """Return the owner that the columns describe; lists ask for the same owners again and again."""
     if identity is None:
         return None
     return Principal(identity, issuer, {name: tuple(values) for name, values in json.loads(attributes).items()})
 
 
-def _labels(body: Mapping[str, Any]) -> str:
-    """Return the labels that lists can be narrowed by, apart from the body, which may be megabytes long."""
-    return _encoded(body.get("metadata") or {})
-
-
 def size_of(body: Mapping[str, Any]) -> int:
     """Return the bytes that the body takes where it is stored."""
-    return len(_encoded(body).encode())
-
-
-def _encoded(value: Mapping[str, Any]) -> str:
-    return _ENCODER.encode(value)
+    return Body.of(body).size
