@@ -15,15 +15,15 @@ from server.api.chat import body as chat
 from server.api.conversations import body as conversations
 from server.api.prompts import body as prompts
 from server.api.registry import body as entries
-from server.api.registry import routes as registry
 from server.authn import limits as authn
 from server.authz.opa import room, transport
 from server.fairness.shares import Share
+from server.fairness.way_out import WAY_OUT
 from server.http import edge, json_body, protocol
 from server.json_input import memory_limit, reader, strict, worker
 from server.storage import write_queue
 from server.storage.database import limits as database
-from server.storage.records import list_steps, removal
+from server.storage.records import guarded, list_steps, removal
 
 Unit = Literal["turns", "bytes"]
 """The meaning of a share's units."""
@@ -35,13 +35,13 @@ CONSTANTS: Final[dict[str, Any]] = {
     "database": database,
     "edge": edge,
     "entries": entries,
+    "guarded": guarded,
     "json_body": json_body,
     "list_steps": list_steps,
     "memory_limit": memory_limit,
     "prompts": prompts,
     "protocol": protocol,
     "reader": reader,
-    "registry": registry,
     "removal": removal,
     "room": room,
     "strict": strict,
@@ -102,8 +102,8 @@ LIMITS: Final[Sequence[Limit]] = (
     Limit("an upload, its form, its pace", "see [files](../api/what-is-kept.md#files)", "400, 408, 413"),
     Limit(
         "items of a conversation in one request",
-        "{conversations.MOST_ITEMS}, of {conversations.MOST_BYTES:bytes} together, naming files "
-        "{conversations.MOST_FILES} times, see [records](../api/what-is-kept.md)",
+        "{conversations.MOST_ITEMS}, of {conversations.MOST_BYTES:bytes} and {conversations.MOST_VALUES} values "
+        "together, naming files {conversations.MOST_FILES} times, see [records](../api/what-is-kept.md)",
         "400, 413",
     ),
     Limit("items of a conversation", "{conversations.MOST_KEPT}", "400, `too_many_items`"),
@@ -116,12 +116,13 @@ LIMITS: Final[Sequence[Limit]] = (
     ),
     Limit(
         "a chat that is to be stored",
-        "{chat.MOST_STORED:bytes}, see [stored chats](../api/what-is-kept.md#stored-chats)",
-        "413",
+        "{chat.MOST_STORED:bytes}, {chat.MOST_VALUES} values in its messages, "
+        "see [stored chats](../api/what-is-kept.md#stored-chats)",
+        "413, 400",
     ),
     Limit(
         "a body that registers something, and its name",
-        "{registry.MOST_BYTES:bytes}, {entries.LONGEST_ID} bytes, see "
+        "{entries.MOST_BYTES:bytes}, {entries.LONGEST_ID} bytes, see "
         "[the registry](../api/what-is-kept.md#the-registry)",
         "413, 400",
     ),
@@ -173,6 +174,11 @@ LIMITS: Final[Sequence[Limit]] = (
         "fewer resources where the last ones took the engine more than {room.GOAL_SECONDS:seconds}",
         "more wait for another turn; 503 for the caller alone",
     ),
+    Limit(
+        "bodies of the records on one page of a list",
+        "{guarded.MOST_PAGE_BYTES:bytes}",
+        "the page ends early, with `has_more`",
+    ),
     Limit("a client that does not read its answer", "{protocol.STALL_SECONDS:seconds}", _CLOSED),
 )
 """Hard limits, and shares whose numbers depend on the configuration, in the order of the page."""
@@ -191,6 +197,7 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(database.POSTGRES_CALLS, "PostgreSQL"),
     Shared(database.POSTGRES_LISTS, "PostgreSQL"),
     Shared(removal.STEPS),
+    Shared(WAY_OUT, unit="bytes"),
 )
 """Shares of callers, in the order of the page."""
 

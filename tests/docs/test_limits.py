@@ -117,7 +117,7 @@ def refused(share: Share, *, of_caller: bool) -> NoRoom:
 
     async def use_up() -> NoRoom:
         shares = FairShares(share)
-        holders = range(share.capacity * 2)
+        holders = range(share.capacity // share.each * 2)
         for index in holders:
             shares.take_now(share.each, ("other", str(index if not of_caller else 0)))
         waiting = [
