@@ -158,12 +158,12 @@ class RecordTable:
         """Return the step that inserts the record; it raises AlreadyThere, and ParentGone."""
         return Step(self._insert, _values(record))
 
-    def changing(self, record: Record, body: Body, facet: str, expires_at: int | None) -> Step:
+    def changing(self, record: Record, body: Mapping[str, Any], facet: str, expires_at: int | None) -> Step:
         """Return the step that stores the next version; it raises Overtaken if the record has changed since it was
         read.
         """
-        text = body.text.decode()
-        values = (record.id, text, body.labels, facet, expires_at, record.version, record.ordering)
+        stored = Body.of(body)
+        values = (record.id, stored.text.decode(), stored.labels, facet, expires_at, record.version, record.ordering)
         return Step(self._change, values, Overtaken())
 
     def removing(self, identity: str, *, otherwise: Exception | None = None) -> Step:
