@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final, NoReturn
 
@@ -96,6 +97,8 @@ class HttpProtocol(HttpToolsProtocol):
     _unread_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
     _running: RequestResponseCycle | None = None
+    on_lost: Callable[[], None] | None = None
+    """Called when the connection has ended."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Give the client a time by which its first request must have begun."""
@@ -112,6 +115,8 @@ class HttpProtocol(HttpToolsProtocol):
             # uvicorn tells the request that came last, which is another one where requests are pipelined.
             _disconnect(self._running)
         super().connection_lost(exc)
+        if self.on_lost is not None:
+            self.on_lost()
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come, and refuse what no reader of ours should have to guess about."""

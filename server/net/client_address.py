@@ -53,6 +53,15 @@ class ClientAddresses:
                 break
         return _shown(address)
 
+    def shown(self, host: str) -> str:
+        """Return the address of a connection from `host`, as `of` does."""
+        return self._direct(host)
+
+    def is_proxy(self, host: str) -> bool:
+        """Return whether a connection from `host` is that of a trusted proxy."""
+        address = _parsed(host) if self._trusted else None
+        return address is not None and self._is_trusted(address)
+
     def _is_trusted(self, address: IPv4Address | IPv6Address) -> bool:
         return any(address in network for network in self._trusted)
 

@@ -1,4 +1,4 @@
-"""Accepting of connections from a socket that several processes share."""
+"""Accepting of connections from a socket, which several processes may share."""
 
 from __future__ import annotations
 
@@ -11,28 +11,42 @@ from collections.abc import Callable
 from typing import Final
 
 from server.background.tasks import BackgroundTasks
+from server.fairness.caller import Caller
+from server.fairness.shares import NoRoom, Turn
+from server.http.protocol import HttpProtocol
+from server.process.connections import Connections
 
 _TLS_SECONDS: Final = 15.0
 _OTHERS_FIRST: Final = 0.001
 _FULL_PAUSE: Final = 0.5
+_REFUSED_AT_ONCE: Final = 64
 _FULL: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _log: Final = logging.getLogger("ostiary.workers")
 
 
 class Acceptor:
-    """Takes one connection and leaves the next ones to others for a millisecond, so that all get some of a crowd.
+    """Takes connections from a socket, no more of one address than it may have.
 
-    The event loop itself would accept until none is left. A single connection is not delayed.
-    `protocol` makes the object that a connection talks to.
+    Where the socket is `shared` with other processes, it takes one and leaves the next ones to them for a millisecond,
+    so that all get some of a crowd; the event loop itself would accept until none is left. A single connection is not
+    delayed. `protocol` makes the object that a connection talks to.
     """
 
     def __init__(
-        self, listener: socket.socket, protocol: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | None
+        self,
+        listener: socket.socket,
+        protocol: Callable[[], HttpProtocol],
+        tls: ssl.SSLContext | None,
+        connections: Connections,
+        *,
+        shared: bool,
     ) -> None:
         self._listener = listener
         self._protocol = protocol
         self._tls = tls
+        self._connections = connections
+        self._shared = shared
         self._loop = asyncio.get_running_loop()
         self._greeting = BackgroundTasks()
         self._closed = False
@@ -49,20 +63,29 @@ class Acceptor:
             self._loop.remove_reader(self._listener.fileno())
 
     def _accept(self) -> None:
-        try:
-            connection, _ = self._listener.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return  # another process was faster, or the client has gone
-        except OSError as fault:
-            if fault.errno not in _FULL:
-                raise
-            _log.error("a connection can't be accepted: %s", fault.strerror)
-            self._pause(_FULL_PAUSE)
-            return
-        self._pause(_OTHERS_FIRST)
+        for _ in range(_REFUSED_AT_ONCE):
+            try:
+                connection, peer = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return  # another process was faster, or the client has gone
+            except OSError as fault:
+                if fault.errno not in _FULL:
+                    raise
+                _log.error("a connection can't be accepted: %s", fault.strerror)
+                self._pause(_FULL_PAUSE)
+                return
+            caller = self._connections.caller(peer[0])
+            turn = self._connections.one_more(caller)
+            if turn is not None:
+                break
+            connection.close()
+        else:
+            return  # the next turn of the event loop goes on
+        if self._shared:
+            self._pause(_OTHERS_FIRST)
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._greeting.start("new connection", self._greet(connection))
+        self._greeting.start("new connection", self._greet(connection, caller, turn))
 
     def _pause(self, seconds: float) -> None:
         self._loop.remove_reader(self._listener.fileno())
@@ -72,13 +95,21 @@ class Acceptor:
         if not self._closed:
             self.start()
 
-    async def _greet(self, connection: socket.socket) -> None:
+    async def _greet(self, connection: socket.socket, caller: Caller, turn: Turn) -> None:
+        """Begin to talk to a client; `turn` ends with the connection."""
+        protocol = self._protocol()
+        protocol.on_lost = turn.end
         try:
-            await self._loop.connect_accepted_socket(
-                self._protocol,
-                connection,
-                ssl=self._tls,
-                ssl_handshake_timeout=None if self._tls is None else _TLS_SECONDS,
-            )
-        except (OSError, TimeoutError):
+            if self._tls is None:
+                await self._loop.connect_accepted_socket(lambda: protocol, connection)
+                return
+            async with self._connections.handshakes.turn(1, caller):
+                await self._loop.connect_accepted_socket(
+                    lambda: protocol, connection, ssl=self._tls, ssl_handshake_timeout=_TLS_SECONDS
+                )
+        except (OSError, TimeoutError, NoRoom):
             connection.close()  # a client that has gone, or doesn't speak TLS
+            turn.end()
+        except BaseException:
+            turn.end()
+            raise

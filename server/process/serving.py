@@ -16,6 +16,7 @@ from server.http.drain_guard import Shutdown
 from server.http.open_streams import OpenStreams
 from server.http.protocol import http_protocol
 from server.net.certificates import UnusableCertificate
+from server.net.client_address import ClientAddresses
 from server.net.tls import ServerTls
 from server.process.startup import settled
 from server.process.uvicorn_server import LAST_SECONDS, DrainingServer
@@ -88,7 +89,8 @@ async def serve_http(
         announce()
         settled()
 
-    server = DrainingServer(config, ending, streams.end_all, begun, shared=settings.workers > 1)
+    addresses = ClientAddresses(settings.trusted_proxies)
+    server = DrainingServer(config, ending, streams.end_all, begun, addresses, shared=settings.workers > 1)
     on_signals(server.stop)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, tls)
     async with app.router.lifespan_context(app), watched(plan, probe):

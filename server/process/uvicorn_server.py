@@ -12,7 +12,9 @@ import uvicorn
 
 from server.http.drain_guard import Shutdown
 from server.http.protocol import HttpProtocol
+from server.net.client_address import ClientAddresses
 from server.process.acceptor import Acceptor
+from server.process.connections import Connections
 
 GRACE_SECONDS: Final = 10.0
 """The time that requests under way have once the server was told to end."""
@@ -26,7 +28,8 @@ _POLL_SECONDS: Final = 0.1
 class DrainingServer(uvicorn.Server):
     """uvicorn with a drain at its end; `announce` is called once it accepts connections.
 
-    `shared` says that other processes accept from the same socket.
+    `addresses` knows which connections are those of proxies, `shared` says that other processes accept from the same
+    socket.
 
     Told to stop, it closes idle connections at once and answers new requests with 503, so that balancers see it
     leave. What is under way has `GRACE_SECONDS`; then `end_streams` is called, and `LAST_SECONDS` later the rest is
@@ -39,11 +42,13 @@ class DrainingServer(uvicorn.Server):
         ending: Shutdown,
         end_streams: Callable[[], None],
         announce: Callable[[], None],
+        addresses: ClientAddresses,
         *,
         shared: bool = False,
     ) -> None:
         super().__init__(config)
         self._shared = shared
+        self._connections = Connections(addresses)
         self._acceptors: list[Acceptor] = []
         self._ending = ending
         self._end_streams = end_streams
@@ -62,16 +67,14 @@ class DrainingServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve, and say so."""
-        if self._shared and sockets is not None:
-            await super().startup([])
-            self._acceptors = [Acceptor(listener, self._protocol, self.config.ssl) for listener in sockets]
-            for acceptor in self._acceptors:
-                acceptor.start()
-        else:
-            await super().startup(sockets)
+        await super().startup([])
+        for listener in sockets or ():
+            acceptor = Acceptor(listener, self._protocol, self.config.ssl, self._connections, shared=self._shared)
+            self._acceptors.append(acceptor)
+            acceptor.start()
         self._announce()
 
-    def _protocol(self) -> asyncio.Protocol:
+    def _protocol(self) -> HttpProtocol:
         """Make the protocol of one connection, as uvicorn does."""
         return HttpProtocol(self.config, self.server_state, self.lifespan.state)
 

@@ -1,0 +1,126 @@
+"""Connections: how many one address may have, and that none is counted when it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from starlette.responses import PlainTextResponse
+from uvicorn.server import ServerState
+
+from server.fairness.shares import Share
+from server.http.protocol import HttpProtocol, http_protocol
+from server.net.client_address import ClientAddresses
+from server.process import connections
+from server.process.acceptor import Acceptor
+from server.process.connections import PART_OF_AN_ADDRESS, Connections
+from tests.support.certificate import certificate
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+EACH = 2
+
+
+@asynccontextmanager
+async def accepting(
+    trusted: tuple[str, ...] = (), tls: ssl.SSLContext | None = None, *, shared: bool = False
+) -> AsyncIterator[tuple[int, Connections]]:
+    config = http_protocol(PlainTextResponse("here"), lambda reason: None, log_config=None)
+    config.load()
+    room = Connections(ClientAddresses(trusted))
+    state = ServerState()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        acceptor = Acceptor(listener, lambda: HttpProtocol(config, state, {}), tls, room, shared=shared)
+        acceptor.start()
+        try:
+            yield listener.getsockname()[1], room
+        finally:
+            acceptor.close()
+            for connection in list(state.connections):
+                connection.shutdown()
+
+
+async def ask(port: int, source: str = "127.0.0.1") -> tuple[bytes, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+    try:
+        writer.write(REQUEST)
+        return await reader.read(15), writer
+    except ConnectionError:
+        return b"", writer
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_an_address_has_a_part_of_the_connections_and_another_one_its_own(
+    monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", EACH * PART_OF_AN_ADDRESS)
+
+    async def run() -> None:
+        async with accepting(shared=shared) as (port, room), asyncio.timeout(20):
+            greedy = [await ask(port) for _ in range(EACH)]
+            assert [answer for answer, _ in greedy] == [b"HTTP/1.1 200 OK"] * EACH
+            for _ in range(100):
+                answer, refused = await ask(port)
+                assert answer == b""
+                refused.close()
+            answer, modest = await ask(port, "127.0.0.2")
+            assert answer == b"HTTP/1.1 200 OK"
+            assert room.open.used == EACH + 1
+            for _, writer in greedy:
+                writer.close()
+            while room.open.used > 1:  # noqa: ASYNC110 - the end of a connection is announced to nobody
+                await asyncio.sleep(0.01)
+            answer, again = await ask(port)
+            assert answer == b"HTTP/1.1 200 OK"
+            again.close()
+            modest.close()
+            while room.open.used:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+            assert room.open._holders == {}
+
+    asyncio.run(run())
+
+
+def test_a_trusted_proxy_may_have_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", EACH * PART_OF_AN_ADDRESS)
+
+    async def run() -> None:
+        async with accepting(("127.0.0.0/8",)) as (port, _), asyncio.timeout(20):
+            most = [await ask(port) for _ in range(EACH * PART_OF_AN_ADDRESS)]
+            assert {answer for answer, _ in most} == {b"HTTP/1.1 200 OK"}
+            answer, refused = await ask(port)
+            assert answer == b""
+            for writer in (refused, *(writer for _, writer in most)):
+                writer.close()
+
+    asyncio.run(run())
+
+
+def test_handshakes_that_are_never_finished_stop_no_other_address(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(connections, "HANDSHAKES", Share("new connections", 4, 2, 64, 64, seconds=15.0))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate(tmp_path))
+    client = ssl.create_default_context(cafile=tmp_path / "upstream.pem")
+    client.check_hostname = False
+
+    async def run() -> None:
+        async with accepting(tls=context) as (port, room), asyncio.timeout(20):
+            mute = [await asyncio.open_connection("127.0.0.1", port) for _ in range(10)]
+            while room.handshakes.waiting < 8:  # noqa: ASYNC110 - a handshake that waits is announced to nobody
+                await asyncio.sleep(0.01)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0), ssl=client)
+            writer.write(REQUEST)
+            assert await reader.read(15) == b"HTTP/1.1 200 OK"
+            writer.close()
+            for _, one in mute:
+                one.close()
+            while room.open.used or room.handshakes.used or room.handshakes.waiting:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+
+    asyncio.run(run())
