@@ -6,6 +6,7 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from json import dumps
 from os import urandom
 from typing import Final
@@ -13,6 +14,7 @@ from typing import Final
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jose import jwk, jws
+from jose.backends.base import Key
 
 ISSUER: Final = "bench"
 AUDIENCE: Final = "ostiary"
@@ -43,7 +45,13 @@ class Issuer:
         now = int(time.time())
         claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": subject, "iat": now, "exp": now + _LIFETIME}
         claims |= {"roles": ["developer"], "teams": [*teams]}
-        return jws.sign(claims, self.pem, headers={"kid": kid}, algorithm=ALGORITHM)
+        return jws.sign(claims, _key(self.pem), headers={"kid": kid}, algorithm=ALGORITHM)
+
+
+@cache
+def _key(pem: str) -> Key:
+    """Return the key, which takes far longer to be loaded than to sign."""
+    return jwk.construct(pem, ALGORITHM)
 
 
 def issuer() -> Issuer:

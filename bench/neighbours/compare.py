@@ -84,14 +84,14 @@ class Compared:
         return median(slowest([one for one in run.beside if one.kind == HEALTH]) for run in self.runs)
 
     @property
-    def unserved(self) -> Counter[int]:
-        """The modest caller's answers that were none of 2xx, by status."""
-        return Counter(one.status for run in self.runs for one in run.beside if one.status // 100 != 2)
+    def unserved(self) -> Counter[tuple[int, str]]:
+        """The modest caller's answers that were none of 2xx, by status and code."""
+        return Counter((one.status, one.code) for run in self.runs for one in run.beside if one.status // 100 != 2)
 
     @property
     def errors(self) -> int:
         """The number of those that are the server's fault, or did not come."""
-        return sum(count for status, count in self.unserved.items() if status == 0 or status >= _SERVER_ERROR)
+        return sum(count for (status, _), count in self.unserved.items() if status == 0 or status >= _SERVER_ERROR)
 
     @property
     def done(self) -> Counter[int]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from itertools import cycle
 from multiprocessing.connection import Connection
@@ -14,6 +16,7 @@ from bench.neighbours.messages import JSON
 
 HEALTH: Final = "health"
 
+_CODE: Final = re.compile(rb'"code": ?"([a-z_]+)"')
 _PAUSE: Final = 0.005
 _SECONDS: Final = 30.0
 _CHAT: Final = b'{"model": "bench/fast", "messages": [{"role": "user", "content": "Say one word."}]}'
@@ -32,12 +35,16 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One request: its kind, when it was sent, its seconds, and the status; 0 where no answer came."""
+    """One request: its kind, when it was sent, its seconds, and the status; 0 where no answer came.
+
+    `code` is that of an answer other than success.
+    """
 
     kind: str
     at: float
     seconds: float
     status: int
+    code: str = ""
 
 
 def main(orders: Connection) -> None:
@@ -56,8 +63,8 @@ def _visited(visit: Visit) -> Iterator[Answered]:
             break
         # A probe comes on a connection of its own and without a token.
         used = _connection(visit) if kind == HEALTH else connection
-        status = _asked(used, method, path, body, {} if kind == HEALTH else headers)
-        yield Answered(kind, at, time.monotonic() - at, status)
+        status, code = _asked(used, method, path, body, {} if kind == HEALTH else headers)
+        yield Answered(kind, at, time.monotonic() - at, status, code)
         if kind == HEALTH:
             used.close()
         time.sleep(_PAUSE)
@@ -80,13 +87,20 @@ def _connection(visit: Visit) -> HTTPConnection:
     return HTTPConnection("127.0.0.1", visit.port, timeout=_SECONDS)
 
 
-def _asked(connection: HTTPConnection, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> int:
-    """Return the status; the connection is opened anew where it was closed."""
+def _asked(
+    connection: HTTPConnection, method: str, path: str, body: bytes | None, headers: dict[str, str]
+) -> tuple[int, str]:
+    """Return the status, and the code of an error; the connection is opened anew where it was closed."""
     try:
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
-        answer.read()
+        content = answer.read()
     except (OSError, HTTPException):
         connection.close()
-        return 0
-    return answer.status
+        return 0, ""
+    return answer.status, "" if answer.status == HTTPStatus.OK else _code(content)
+
+
+def _code(content: bytes) -> str:
+    found = _CODE.search(content)
+    return found[1].decode() if found else ""

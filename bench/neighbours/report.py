@@ -46,9 +46,10 @@ def missed(one: Compared) -> list[str]:
     return found
 
 
-def counted(statuses: Mapping[int, int]) -> str:
-    """Return statuses with their counts."""
-    return ", ".join(f"{count} x {status or 'no answer'}" for status, count in sorted(statuses.items())) or "-"
+def counted(statuses: Mapping[tuple[int, str], int]) -> str:
+    """Return statuses and codes with their counts."""
+    named = {f"{status or 'no answer'} {code}".strip(): count for (status, code), count in sorted(statuses.items())}
+    return ", ".join(f"{count} x {name}" for name, count in named.items()) or "-"
 
 
 def _lines(results: Results, machine: str) -> Iterator[str]:

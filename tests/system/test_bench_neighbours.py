@@ -70,26 +70,26 @@ def test_a_greedy_caller_shuts_no_other_out(made: Place, name: str) -> None:
     assert found.grown < 300
 
 
-def answered(milliseconds: float, status: int = 200, kind: str = "get") -> Answered:
-    return Answered(kind, 0.0, milliseconds / 1000, status)
+def answered(milliseconds: float, status: int = 200, kind: str = "get", code: str = "") -> Answered:
+    return Answered(kind, 0.0, milliseconds / 1000, status, code)
 
 
 def test_what_misses_a_goal_is_said() -> None:
     alone = [answered(4), answered(5, kind="health")]
     good = Compared("good", [Run(alone, [answered(60), answered(9, 429)], {200: 3})], 10.0, 299.0)
     assert missed(good) == []
-    beside = [answered(90), answered(70, 503, "health"), answered(9, 0)]
+    beside = [answered(90), answered(70, 503, "health", "server_busy"), answered(9, 0)]
     bad = Compared("bad", [Run(alone, beside, {503: 2, 404: 1})], 10.0, 301.0, "did not end")
     assert missed(bad) == [
         "did not end",
         "the modest caller waits 75 ms longer, mostly for get",
         "health takes 70 ms",
         "memory grows by 301 MB",
-        "2 requests of the modest caller fail: 1 x no answer, 1 x 503",
+        "2 requests of the modest caller fail: 1 x no answer, 1 x 503 server_busy",
     ]
     text = report({("sqlite", 1): [good, bad]}, "a machine")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| bad")]
-    assert rows[0][5:] == ["10", "75", "get", "70", "1 x no answer, 1 x 503", "+301 MB", "0", "2", "1"]
+    assert rows[0][5:] == ["10", "75", "get", "70", "1 x no answer, 1 x 503 server_busy", "+301 MB", "0", "2", "1"]
     assert "- bad (sqlite, 1): did not end;" in text
     page = (ROOT / "bench" / "neighbours.md").read_text()
     assert text in written_into(page, text, BEGIN, END)
