@@ -16,6 +16,7 @@ from server.api.conversations import body as conversations
 from server.api.prompts import body as prompts
 from server.api.registry import body as entries
 from server.authn import limits as authn
+from server.authz.decision_log import limits as log
 from server.authz.opa import room, transport
 from server.fairness.shares import Share
 from server.fairness.way_out import WAY_OUT
@@ -38,6 +39,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "guarded": guarded,
     "json_body": json_body,
     "list_steps": list_steps,
+    "log": log,
     "memory_limit": memory_limit,
     "prompts": prompts,
     "protocol": protocol,
@@ -179,6 +181,16 @@ LIMITS: Final[Sequence[Limit]] = (
         "{guarded.MOST_PAGE_BYTES:bytes}",
         "the page ends early, with `has_more`",
     ),
+    Limit(
+        "refusals of one address without a token, with a line each in the decision log",
+        "{log.WHOLE_EACH} in {log.WINDOW_SECONDS:seconds}",
+        "further ones are [counted](decision-log.md#what-is-counted)",
+    ),
+    Limit(
+        "a path or a name in a line of the decision log",
+        "{log.MOST_TEXT} characters",
+        "of longer ones the beginning and the length",
+    ),
     Limit("a client that does not read its answer", "{protocol.STALL_SECONDS:seconds}", _CLOSED),
 )
 """Hard limits, and shares whose numbers depend on the configuration, in the order of the page."""
@@ -189,6 +201,7 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(authn.KNOWN_KEYS),
     Shared(authn.UNKNOWN_KEYS),
     Shared(authn.CHECKS),
+    Shared(log.LINES, unit="bytes"),
     Shared(room.SMALL),
     Shared(room.LARGE),
     Shared(database.SQLITE_READS, "SQLite"),

@@ -210,4 +210,40 @@ SERVICE_MISTAKES = (
         "        while rest:\n            rest = rest[os.write(self._opened, rest) :]",
         "        os.write(self._opened, rest)",
     ),
+    Mistake(
+        "a caller without a token fills the decision log",
+        "server/authz/decision_log/refusals.py",
+        "self._whole[key] >= WHOLE_EACH:",
+        "self._whole[key] >= 10**9:",
+    ),
+    Mistake(
+        "counted refusals are lost when the server ends",
+        "server/authz/decision_log/refusals.py",
+        "                await self._write_counts()\n        except (PolicyUnavailable, NoRoom, TimeoutError):",
+        "                pass\n        except (PolicyUnavailable, NoRoom, TimeoutError):",
+    ),
+    Mistake(
+        "lines that were written hold their room",
+        "server/authz/decision_log/log.py",
+        "        for turn in self._given.popleft():\n            turn.end()\n",
+        "        self._given.popleft()\n",
+    ),
+    Mistake(
+        "a full disk comes without a warning",
+        "server/authz/decision_log/disk_space.py",
+        "if free < LOW_SPACE and not self.is_low:",
+        "if free < 0 and not self.is_low:",
+    ),
+    Mistake(
+        "a file is not rotated unless it is told to",
+        "server/config/decision_log.py",
+        "return setting if isinstance(setting, RotatedLog) else RotatedLog(path=setting)",
+        "return setting if isinstance(setting, RotatedLog) else RotatedLog(path=setting, rotate_at=None)",
+    ),
+    Mistake(
+        "a chat whose model talks takes room from all",
+        "server/storage/write_queue.py",
+        ", self._room.turn(self._least):\n",
+        ":\n                await self._room.take(self._least)\n",
+    ),
 )

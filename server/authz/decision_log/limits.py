@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from server.fairness.shares import Share
+
 LOW_SPACE: Final = 512 * 1024 * 1024
 """Bytes of free space on the disk of the log below which the server warns."""
 
@@ -28,8 +30,5 @@ MOST_COUNTS: Final = 64
 CLOSE_SECONDS: Final = 2.0
 """Seconds for which a server that shuts down tries to write the counts."""
 
-LINES_EACH: Final = 256 * 1024
-"""Bytes of one caller's lines that may wait to be written, of a total of 1 MiB."""
-
-LINES_SECONDS: Final = 2.0
-"""Seconds for which a decision waits for room for its line."""
+LINES: Final = Share("lines of the decision log", 1000 * 1024, 256 * 1024, waiting=4096, waiting_each=1024, seconds=2.0)
+"""Bytes of lines that wait to be written: all of them fit one half of the journal."""

@@ -22,12 +22,12 @@ from typing import Final
 
 from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.decision_log.disk_space import DiskSpace
-from server.authz.decision_log.journal import HALF, Journal, left_behind
-from server.authz.decision_log.limits import LINES_EACH, LINES_SECONDS
+from server.authz.decision_log.journal import Journal, left_behind
+from server.authz.decision_log.limits import LINES
 from server.authz.decision_log.record import Counted
 from server.authz.decision_log.refusals import Refusals
 from server.authz.decision_log.sink import LogFile, Rotation, Sink, Stream
-from server.fairness.shares import FairShares, NoRoom, Share, Turn
+from server.fairness.shares import FairShares, NoRoom, Turn
 
 GATHER_SECONDS: Final = 0.02
 """The time for which lines are gathered where many come; where few come, each is written at once."""
@@ -43,8 +43,6 @@ PATIENCE_SECONDS: Final = 2.0
 SYNC_SECONDS: Final = 1.0
 """The greatest age of a line before the disk is asked to keep it."""
 
-_MOST_WAITING: Final = 4096
-_MOST_WAITING_EACH: Final = 1024
 _RETRY_SECONDS: Final = 0.1
 _UNWRITABLE: Final = "the decision log can't be written"
 _STANDARD_OUTPUT: Final = 1
@@ -82,10 +80,8 @@ class DecisionLog:
         self._halves: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
         self._hurry = threading.Event()
         self.refusals = Refusals(self.write)
-        # The lines of callers wait in fair shares of one half; they give their room back when the sink has the half.
-        self._room = FairShares(
-            Share("lines of the decision log", HALF - 64, LINES_EACH, _MOST_WAITING, _MOST_WAITING_EACH, LINES_SECONDS)
-        )
+        # A line gives its room back when the sink has the half that it is in.
+        self._room = FairShares(LINES)
         self._turns: list[Turn] = []
         self._given = deque[list[Turn]]()
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
@@ -182,7 +178,7 @@ class DecisionLog:
         try:
             return await self._room.take(size)
         except NoRoom:
-            if self._written == written and self._loop.time() - began >= LINES_SECONDS:
+            if self._written == written and self._loop.time() - began > 0.9 * LINES.seconds:
                 raise PolicyUnavailable(Failure.DECISION_LOG, _UNWRITABLE) from None
             raise
 

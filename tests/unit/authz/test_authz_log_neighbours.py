@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.contract.question import Question
 from server.authz.decision_log import log as decision_log
 from server.authz.decision_log import refusals
-from server.authz.decision_log.limits import LINES_EACH, MOST_COUNTS, MOST_TEXT, WHOLE_ALL, WHOLE_EACH
+from server.authz.decision_log.journal import HALF
+from server.authz.decision_log.limits import LINES, MOST_COUNTS, MOST_TEXT, WHOLE_ALL, WHOLE_EACH
 from server.authz.decision_log.log import DecisionLog
 from server.authz.decision_log.record import Counted, lines_of, lines_of_reads
 from server.authz.decision_log.refusals import Refusals, counted_limit, counted_list, counted_of
@@ -285,7 +287,7 @@ def test_a_caller_that_writes_much_delays_no_line_of_another(tmp_path: Path, mon
 def test_what_waits_of_one_caller_is_bounded_and_refused_as_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decision_log, "_MOST_WAITING_EACH", 2)
+    monkeypatch.setattr(decision_log, "LINES", replace(LINES, waiting_each=2))
     write, go_on = os.write, threading.Event()
 
     def blocked(descriptor: int, data: memoryview) -> int:
@@ -296,7 +298,7 @@ def test_what_waits_of_one_caller_is_bounded_and_refused_as_its_own(
         log = DecisionLog.to_file(tmp_path / "log")
         monkeypatch.setattr(os, "write", blocked)
         CURRENT.set(("principal", "issuer", "greedy"))
-        line = "x" * (LINES_EACH // 4 - 1)
+        line = "x" * (LINES.each // 4 - 1)
         for _ in range(4):
             await log.write([line])
         waiting = [asyncio.create_task(log.write([line])) for _ in range(2)]
@@ -312,3 +314,7 @@ def test_what_waits_of_one_caller_is_bounded_and_refused_as_its_own(
 
     asyncio.run(scenario())
     assert len((tmp_path / "log").read_text().splitlines()) == 7
+
+
+def test_all_lines_that_may_wait_fit_one_half_of_the_journal() -> None:
+    assert LINES.capacity <= HALF - 40, "the head of a half takes 40 bytes"
