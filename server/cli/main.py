@@ -104,7 +104,7 @@ def run(
 @app.command()
 def limits() -> None:
     """Print what the server takes from a client, and the shares of a caller, as Markdown."""
-    from server.wiring.limits import report
+    from server.cli.limit_tables import report
 
     sys.stdout.write(report())
 

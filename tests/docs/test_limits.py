@@ -10,6 +10,8 @@ import asyncio
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from types import ModuleType
 
@@ -17,17 +19,18 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.report import written_into
+from server.cli.limit_tables import constants, report
+from server.cli.limits import CONSTANTS, LIMITS, SHARES, Limit
 from server.cli.main import app
 from server.fairness.shares import FairShares, NoRoom, Share
 from server.http.error_table import error_of
 from server.json_input import reader
-from server.wiring.limits import CONSTANTS, LIMITS, SHARES, Limit, constants, report
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "operate" / "limits.md"
-BEGIN = "<!-- limits: what follows is written by `make golden` from server/wiring/limits.py -->"
+BEGIN = "<!-- limits: what follows is written by `make golden` from server/cli/limits.py -->"
 END = "<!-- limits: until here -->"
-TABLE = ROOT / "server" / "wiring" / "limits.py"
+TABLE = ROOT / "server" / "cli" / "limits.py"
 SOURCES = {path: path.read_text() for path in (ROOT / "server").rglob("*.py") if path != TABLE}
 TREES = {path: ast.parse(text) for path, text in SOURCES.items()}
 NAMED = sorted({name for limit in LIMITS for name in constants(limit) if not name.startswith("sys.")})
@@ -114,19 +117,20 @@ def test_a_refusal_names_the_share_and_says_when_to_come_again(share: Share, of_
 
 def refused(share: Share, *, of_caller: bool) -> NoRoom:
     """The refusal of the share once it is used up, by the caller's own turns or by those of others."""
+    few = replace(share, waiting=min(share.waiting, 4), waiting_each=min(share.waiting_each, 2))
 
     async def use_up() -> NoRoom:
-        shares = FairShares(share)
-        holders = range(share.capacity // share.each * 2)
-        for index in holders:
-            shares.take_now(share.each, ("other", str(index if not of_caller else 0)))
+        shares = FairShares(few)
+        others = (("other", "0" if of_caller else str(index)) for index in count())
+        while shares.take_now(few.each, next(others)) is not None:
+            pass
         waiting = [
-            asyncio.ensure_future(shares.take(share.each, ("other", str(0 if of_caller else index))))
-            for index in range(share.waiting_each if of_caller else share.waiting)
+            asyncio.ensure_future(shares.take(few.each, next(others)))
+            for _ in range(few.waiting_each if of_caller else few.waiting)
         ]
         await asyncio.sleep(0)
         try:
-            await shares.take(share.each, ("other", "0" if of_caller else "late"))
+            await shares.take(few.each, ("other", "0" if of_caller else "late"))
         except NoRoom as fault:
             return fault
         finally:

@@ -1,4 +1,4 @@
-"""The table of limits that `ostiary limits` prints and `docs/operate/limits.md` shows.
+"""The limits that `ostiary limits` prints and `docs/operate/limits.md` shows.
 
 A limit is enforced where its constant stands; a row names that constant, so that the page says what the code does.
 """
@@ -6,9 +6,8 @@ A limit is enforced where its constant stands; a row names that constant, so tha
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from string import Formatter
 from typing import Any, Final, Literal
 
 from server.api.chat import body as chat
@@ -16,12 +15,15 @@ from server.api.conversations import body as conversations
 from server.api.prompts import body as prompts
 from server.api.registry import body as entries
 from server.authn import limits as authn
+from server.authz.decision_log import limits as decision_log
 from server.authz.decision_log import limits as log
 from server.authz.opa import room, transport
+from server.fairness import places
 from server.fairness.shares import Share
 from server.fairness.way_out import WAY_OUT
 from server.http import edge, json_body, protocol
 from server.json_input import memory_limit, reader, strict, worker
+from server.process import connections
 from server.storage import write_queue
 from server.storage.database import limits as database
 from server.storage.records import guarded, list_steps, removal
@@ -32,8 +34,10 @@ Unit = Literal["turns", "bytes"]
 CONSTANTS: Final[dict[str, Any]] = {
     "authn": authn,
     "chat": chat,
+    "connections": connections,
     "conversations": conversations,
     "database": database,
+    "decision_log": decision_log,
     "edge": edge,
     "entries": entries,
     "guarded": guarded,
@@ -93,6 +97,13 @@ LIMITS: Final[Sequence[Limit]] = (
         "requests sent at once on one connection, ahead of their answers",
         "{protocol.MAX_PIPELINED}",
         f"{_CLOSED} after the running answer",
+    ),
+    Limit(
+        "connections",
+        "{connections.MAX_CONNECTIONS} of one process, or half as many as it may have open files; of one address "
+        "one of {connections.PART_OF_AN_ADDRESS} equal parts, unless it is a "
+        "[trusted proxy](quotas.md#addresses-and-requests-at-the-same-time)",
+        "the new connection is closed",
     ),
     Limit("JSON body", "{json_body.MAX_BODY:bytes}", "413"),
     Limit("time to send a body", "{json_body.BODY_SECONDS:seconds}", "408"),
@@ -196,6 +207,10 @@ LIMITS: Final[Sequence[Limit]] = (
 """Hard limits, and shares whose numbers depend on the configuration, in the order of the page."""
 
 SHARES: Final[Sequence[Shared]] = (
+    Shared(connections.HANDSHAKES, "TLS handshakes"),
+    Shared(places.WORK),
+    Shared(places.PROBES),
+    Shared(places.PIECES, "in one turn of the event loop"),
     Shared(authn.KNOWN),
     Shared(authn.UNKNOWN),
     Shared(authn.KNOWN_KEYS),
@@ -210,50 +225,7 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(database.POSTGRES_CALLS, "PostgreSQL"),
     Shared(database.POSTGRES_LISTS, "PostgreSQL"),
     Shared(removal.STEPS),
+    Shared(decision_log.LINES, unit="bytes"),
     Shared(WAY_OUT, unit="bytes"),
 )
 """Shares of callers, in the order of the page."""
-
-
-def report() -> str:
-    """Return both tables as Markdown."""
-    return "\n".join(_lines()) + "\n"
-
-
-def constants(limit: Limit) -> list[str]:
-    """Return the names of a row's constants, such as `edge.MAX_PATH`."""
-    return [name for _, name, _, _ in _UNITS.parse(limit.amount) if name]
-
-
-def _lines() -> Iterator[str]:
-    yield "| what | limit | answer |"
-    yield "| --- | --- | --- |"
-    for limit in LIMITS:
-        yield f"| {limit.what} | {_UNITS.vformat(limit.amount, (), CONSTANTS)} | {limit.answer} |"
-    yield ""
-    yield "| share of | in one process | of one caller | waiting | of one caller | for |"
-    yield "| --- | --- | --- | --- | --- | --- |"
-    for shared in SHARES:
-        share = shared.share
-        units = [_bytes(each) if shared.unit == "bytes" else f"{each}" for each in (share.capacity, share.each)]
-        cells = (*units, share.waiting, share.waiting_each, f"{share.seconds:g} s")
-        where = f" ({shared.where})" if shared.where else ""
-        yield f"| {share.name}{where} | {' | '.join(map(str, cells))} |"
-
-
-class _Units(Formatter):
-    """Formats constants with their units."""
-
-    def format_field(self, value: Any, format_spec: str) -> str:
-        if format_spec == "bytes":
-            return _bytes(value)
-        return f"{value:g} s" if format_spec == "seconds" else f"{value}"
-
-
-_UNITS: Final = _Units()
-
-
-def _bytes(count: int) -> str:
-    """Return a round number of bytes in its largest unit."""
-    units = (("GB", 1024**3), ("MB", 1024**2), ("KB", 1024), ("KB", 1000))
-    return next((f"{count // size} {name}" for name, size in units if not count % size), f"{count} bytes")
