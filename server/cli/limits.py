@@ -15,7 +15,6 @@ from server.api.conversations import body as conversations
 from server.api.prompts import body as prompts
 from server.api.registry import body as entries
 from server.authn import limits as authn
-from server.authz.decision_log import limits as decision_log
 from server.authz.decision_log import limits as log
 from server.authz.opa import room, transport
 from server.fairness import places
@@ -37,7 +36,6 @@ CONSTANTS: Final[dict[str, Any]] = {
     "connections": connections,
     "conversations": conversations,
     "database": database,
-    "decision_log": decision_log,
     "edge": edge,
     "entries": entries,
     "guarded": guarded,
@@ -225,7 +223,6 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(database.POSTGRES_CALLS, "PostgreSQL"),
     Shared(database.POSTGRES_LISTS, "PostgreSQL"),
     Shared(removal.STEPS),
-    Shared(decision_log.LINES, unit="bytes"),
     Shared(WAY_OUT, unit="bytes"),
 )
 """Shares of callers, in the order of the page."""
