@@ -29,6 +29,9 @@ from server.storage.database.sqlite_batches import ReadJob, SqliteBatches, Write
 _BUSY_SECONDS: Final = 5.0
 """Seconds to wait for another process that writes."""
 
+_SCRIPT_SECONDS: Final = 60.0
+"""Seconds to wait for another process that changes the schema, which may read a whole table for that."""
+
 _PAUSE_SECONDS: Final = 0.02
 _READERS: Final = 2
 _BROKEN_RULES: Final[Mapping[str, Callable[[], Exception]]] = {
@@ -99,10 +102,15 @@ class SqliteDatabase:
 
     async def script(self, statements: str) -> None:
         """Several statements without parameters, in a transaction of their own; raises DatabaseUnavailable."""
-        try:
-            await self._opened.executescript(f"BEGIN IMMEDIATE;\n{statements}\nCOMMIT;")
-        except (sqlite3.Error, OSError) as error:
-            raise self._told(error) from None
+        deadline = time.monotonic() + _SCRIPT_SECONDS
+        while True:
+            try:
+                await self._opened.executescript(f"BEGIN IMMEDIATE;\n{statements}\nCOMMIT;")
+            except (sqlite3.Error, OSError) as error:
+                if not _is_busy(error) or time.monotonic() > deadline:
+                    raise self._told(error) from None
+            else:
+                return
 
     async def _done(self, batches: SqliteBatches, *steps: Step) -> list[Row]:
         try:
@@ -140,6 +148,10 @@ class SqliteDatabase:
         return DatabaseUnavailable(f"the records in `{self._path}` can't be used: {reason}")
 
 
+def _is_busy(error: sqlite3.Error | OSError) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
 async def _set_up(connection: aiosqlite.Connection) -> aiosqlite.Connection:
     await _begin_log(connection)
     await connection.execute_fetchall("PRAGMA foreign_keys = ON")
@@ -156,7 +168,7 @@ async def _begin_log(connection: aiosqlite.Connection) -> None:
         try:
             await connection.execute_fetchall("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if not _is_busy(error) or time.monotonic() > deadline:
                 raise
             await asyncio.sleep(_PAUSE_SECONDS)
         else:

@@ -107,6 +107,26 @@ def test_a_database_that_somebody_else_keeps_locked_can_be_read_and_written_late
     with_file(path, work)
 
 
+def test_a_start_waits_for_another_process_that_changes_the_schema(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 0.05)
+    path = tmp_path / "records.db"
+
+    async def work(database: Database) -> None:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        starting = asyncio.create_task(bring_up_to_date(database, "things"))
+        await asyncio.sleep(0.3)
+        assert not starting.done()
+        other.execute("ROLLBACK")
+        other.close()
+        await starting
+        await add(database, "a")
+
+    with_file(path, work)
+
+
 def test_a_full_disk_is_one_error_and_nothing_is_half_written(tmp_path: Path) -> None:
     path = tmp_path / "records.db"
 
