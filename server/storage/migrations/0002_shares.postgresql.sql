@@ -32,10 +32,14 @@ $body$;
 CREATE TRIGGER "{table}_shares_come" AFTER INSERT ON "{table}" FOR EACH ROW
 WHEN (NEW.access_attributes <> '{}') EXECUTE FUNCTION "{table}_shares_come"();
 CREATE FUNCTION "{table}_shares_go"() RETURNS trigger LANGUAGE plpgsql AS $body$
+DECLARE
+    held record;
 BEGIN
-    DELETE FROM "{table}$shares" AS gone USING "{table}_shares_of"(OLD.access_attributes) AS held
-    WHERE gone.attribute = held.attribute AND gone.value = held.value
-        AND gone.ordering = OLD.ordering AND gone.record = OLD.id;
+    -- One by one: for all at once, PostgreSQL may read the whole index.
+    FOR held IN SELECT attribute, value FROM "{table}_shares_of"(OLD.access_attributes) LOOP
+        DELETE FROM "{table}$shares" AS gone WHERE gone.attribute = held.attribute AND gone.value = held.value
+            AND gone.ordering = OLD.ordering AND gone.record = OLD.id;
+    END LOOP;
     RETURN NULL;
 END
 $body$;

@@ -118,6 +118,7 @@ async def check_plan(database: Database, statement: tuple[str, list[Any]], index
         # A whole table or index is walked through only in its order, which ends with the window.
         walked = [(parent, step) for _, parent, step in plan if step.startswith("SCAN things")]
         assert all("USING INDEX things_by_age" in step for _, step in walked), steps
+        assert not any(step.startswith(("SCAN one", "SCAN ends")) for step in steps), steps
         beside = {step for _, parent, step in plan if parent in {place for place, _ in walked}}
         assert not any("TEMP B-TREE" in step for step in beside), steps
         assert any(index in step for step in steps), steps
