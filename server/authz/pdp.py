@@ -13,7 +13,7 @@ from server.authz.contract.question import MALFORMED, NEITHER, ListQuestion, Que
 from server.authz.contract.record_filter import RecordFilter, read_filter
 from server.authz.observer import NullObserver, Observer, Outcome, QuestionKind, outcome_of
 from server.authz.opa.exchanges import Exchanges
-from server.authz.opa.room import LARGE_BYTES, SMALL_BYTES, SMALL_QUESTIONS
+from server.authz.opa.room import LARGE_BYTES, SMALL_BYTES, SMALL_QUESTIONS, SMALL_TEXT
 from server.authz.opa.transport import Entrypoint, OpaTransport
 
 MOST_TOGETHER: Final = 200
@@ -47,7 +47,7 @@ class PolicyDecisionPoint:
         try:
             self._check_fitness()
             body = encode(question)
-            if len(body) <= SMALL_BYTES:
+            if len(body) <= SMALL_BYTES and question.text_length <= SMALL_TEXT:
                 reply = await self._exchanges.small(body, Entrypoint.DECISION)
             else:
                 del body  # made again when its turn comes, since many may wait for theirs
@@ -149,7 +149,7 @@ class PolicyDecisionPoint:
     async def _answers(self, questions: Sequence[Question]) -> list[Answer]:
         """The answers to all questions, in one small exchange or in large ones."""
         self._check_fitness()
-        if len(questions) <= SMALL_QUESTIONS:
+        if len(questions) <= SMALL_QUESTIONS and all(one.text_length <= SMALL_TEXT for one in questions):
             body, count = encode_many(questions, SMALL_BYTES)
             if count == len(questions) and len(body) <= SMALL_BYTES:
                 return self._read(await self._exchanges.small(body, Entrypoint.DECISIONS, count), questions)

@@ -170,7 +170,8 @@ LIMITS: Final[Sequence[Limit]] = (
     Limit("one statement of a list", "{database.LIST_SECONDS:seconds}", "503, `list_too_slow`"),
     Limit(
         "a small question to the policy, and the time for it",
-        "{room.SMALL_BYTES:bytes} with its caller, {transport.DEADLINE:seconds}",
+        "{room.SMALL_BYTES:bytes} with its caller, {room.SMALL_TEXT} characters of the path and the names, "
+        "{transport.DEADLINE:seconds}",
         "503",
     ),
     Limit(

@@ -103,7 +103,7 @@ class Seen:
         """Count one exchange."""
         self.longest, self.most_questions = max(self.longest, len(body)), max(self.most_questions, questions)
         caller = CURRENT.get()
-        large = len(body) > room.SMALL_BYTES or questions > room.SMALL_QUESTIONS
+        large = len(body) > room.SMALL_BYTES or questions > room.SMALL_QUESTIONS or b"secret-secret-" in body
         self.under_way[caller] += large
         self.most_under_way = max(self.most_under_way, self.under_way[caller])
         try:
@@ -157,6 +157,8 @@ ATTACKS: dict[str, tuple[str, str, str, Any]] = {
     "the list of chats": (GREEDY, "GET", "/v1/chat/completions?limit=100", None),
     "single records": (GREEDY, "GET", "/v1/conversations/CONVERSATION", None),
     "single records, of somebody without groups": (bearer("plain"), "GET", "/v1/files/file-0", None),
+    "a long name": (bearer("plain"), "GET", "/v1/models/" + "secret-" * 250, None),
+    "a long path": (bearer("plain"), "GET", "/v1/" + "secret-" * 250, None),
     "no token": ("X-No: token", "GET", "/v1/models", None),
 }
 

@@ -46,6 +46,15 @@ class Question:
         if self.route is None and self.resource is None:
             raise ValueError("a question asks for a route, a resource or both")
 
+    @property
+    def text_length(self) -> int:
+        """The characters that rules compare with patterns: those of the path and of the resource's names."""
+        length = 0 if self.route is None else len(self.route.path)
+        if self.resource is not None:
+            for name in self.resource.names:
+                length += len(name)
+        return length
+
 
 @dataclass(frozen=True, slots=True)
 class ListQuestion:
