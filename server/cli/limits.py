@@ -21,9 +21,11 @@ from server.fairness import places
 from server.fairness.shares import Share
 from server.fairness.way_out import WAY_OUT
 from server.http import edge, json_body, protocol
-from server.json_input import memory_limit, reader, strict, worker
+from server.inference.shared import CHATS
+from server.json_input import reader, strict, worker
 from server.process import connections
 from server.storage import write_queue
+from server.storage.blobs import shared as blobs
 from server.storage.database import limits as database
 from server.storage.records import guarded, list_steps, removal
 
@@ -42,7 +44,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "json_body": json_body,
     "list_steps": list_steps,
     "log": log,
-    "memory_limit": memory_limit,
+    "places": places,
     "prompts": prompts,
     "protocol": protocol,
     "reader": reader,
@@ -103,13 +105,9 @@ LIMITS: Final[Sequence[Limit]] = (
         "[trusted proxy](quotas.md#addresses-and-requests-at-the-same-time)",
         "the new connection is closed",
     ),
+    Limit("a place of a request that waits for something else", "{places.LAPSE_SECONDS:seconds}", "it is free again"),
     Limit("JSON body", "{json_body.MAX_BODY:bytes}", "413"),
     Limit("time to send a body", "{json_body.BODY_SECONDS:seconds}", "408"),
-    Limit(
-        "large bodies that are coming in",
-        "{reader.MAX_COMING:bytes} in one process, one of {memory_limit.SHARES} equal parts for one caller",
-        _COMES_AGAIN,
-    ),
     Limit("an upload, its form, its pace", "see [files](../api/what-is-kept.md#files)", "400, 408, 413"),
     Limit(
         "items of a conversation in one request",
@@ -140,11 +138,6 @@ LIMITS: Final[Sequence[Limit]] = (
     Limit("arrays and objects inside each other", "{strict.MAX_DEPTH} levels", "400"),
     Limit("digits of a whole number", "{sys.int_info.default_max_str_digits}", "400"),
     Limit("memory to read a body", "{worker.MEMORY:bytes}", "413"),
-    Limit(
-        "large bodies read at the same time, and waiting for it",
-        "{reader.PROCESSES}, {reader.MAX_WAITING:bytes}",
-        _COMES_AGAIN,
-    ),
     Limit("time to read a body", "{reader.READ_SECONDS:seconds}", _COMES_AGAIN),
     Limit(
         "a body that goes on after its request was answered",
@@ -210,6 +203,11 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(places.WORK),
     Shared(places.PROBES),
     Shared(places.PIECES, "in one turn of the event loop"),
+    Shared(reader.READS),
+    Shared(reader.COMING, unit="bytes"),
+    Shared(CHATS),
+    Shared(blobs.ON_DISK),
+    Shared(blobs.IN_BUCKET),
     Shared(authn.KNOWN),
     Shared(authn.UNKNOWN),
     Shared(authn.KNOWN_KEYS),

@@ -171,6 +171,12 @@ class FairShares:
             return None
         return self._given(holder, size)
 
+    def refusal(self, size: int = 1, caller: Caller | None = None) -> NoRoom:
+        """Return the exception for a turn that there is none of now, and that can't be waited for."""
+        holder = self._holder(caller)
+        self._forget(holder)
+        return self._refusal(holder, size)
+
     def _holder(self, caller: Caller | None) -> _Holder:
         key = CURRENT.get() if caller is None else caller
         holder = self._holders.get(key)
@@ -204,7 +210,7 @@ class FairShares:
 
     def _refusal(self, holder: _Holder, size: int = 1) -> NoRoom:
         self.refusals += 1
-        of_caller = len(holder.waits) >= self.share.waiting_each or holder.held + size > self.share.each
+        of_caller = 0 < self.share.waiting_each <= len(holder.waits) or holder.held + size > self.share.each
         return NoRoom(self.share.name, of_caller=of_caller)
 
     def _queue(self, holder: _Holder) -> None:

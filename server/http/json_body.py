@@ -17,7 +17,6 @@ from server.fairness.places import without_place
 from server.http.disconnects import WhileConnected
 from server.http.errors import ApiError, ClientGone, invalid
 from server.json_input.body_parser import BodyCheck, BodyParser, Value
-from server.json_input.queue import QueueFull
 from server.json_input.reader import LARGE, Reader
 from server.json_input.strict import Document, InvalidJson, Json, Why
 from server.storage.records.body import SMALL
@@ -55,15 +54,12 @@ async def read_body(
             return raw, parser.value(members)
     except InvalidJson as refusal:
         raise _refused(refusal) from None
-    except QueueFull:
-        sentence = "too many large bodies are coming in; try again"
-        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, headers=_SOON) from None
 
 
 async def look_again(reader: Reader, stored: bytes, look: BodyCheck) -> Json:
     """Return what `look` returns of a text that was stored: a small one is parsed here, a large one beside the server.
 
-    Raises the 503 of a server that is busy reading.
+    Raises the 503 of a server that is busy reading, and NoRoom.
     """
     if len(stored) < SMALL:
         return look(Document(loads(stored), stored))
@@ -96,7 +92,7 @@ def _not_json() -> ApiError:
 
 
 async def _read(receive: Receive, hold: Callable[[int], None]) -> bytes:
-    """Return the body; `hold` is called with the bytes of a large one, and raises QueueFull if there is no room."""
+    """Return the body; `hold` is called with the bytes of a large one, and raises NoRoom."""
     parts, size, held, more = [], 0, 0, True
     try:
         async with asyncio.timeout(BODY_SECONDS):

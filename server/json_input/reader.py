@@ -12,9 +12,9 @@ import logging
 from typing import Final
 
 from server.background.tasks import BackgroundTasks
+from server.fairness.shares import FairShares, Share
 from server.json_input.body_parser import BodyCheck
 from server.json_input.memory_limit import MemoryLimit
-from server.json_input.queue import FairQueue, QueueFull
 from server.json_input.strict import InvalidJson, Json, Why, parse_json
 from server.json_input.worker_process import WorkerGone, WorkerProcess
 
@@ -24,14 +24,11 @@ LARGE: Final = 64 * 1024
 MANY: Final = 8192
 """Brackets, braces and commas from which a worker process reads a body, however small: each may stand for a value."""
 
-PROCESSES: Final = 2
-"""Large bodies that are read at the same time."""
+READS: Final = Share("large bodies that are read", 2, 1, waiting=4096, waiting_each=1024, seconds=20.0)
+"""Large bodies that are read at the same time, each in a process of its own."""
 
-MAX_WAITING: Final = 256 * 1024 * 1024
-"""Bytes of large bodies that wait for a process; further ones are refused."""
-
-MAX_COMING: Final = 1024 * 1024 * 1024
-"""Bytes of large bodies that come in, wait, or are read; one caller may have a quarter of them."""
+COMING: Final = Share("bytes of large bodies", 1024 * 1024 * 1024, 256 * 1024 * 1024, 0, 0, seconds=1.0)
+"""Bytes of large bodies that come in, wait, or are read."""
 
 READ_SECONDS: Final = 20.0
 """Limit of the time to read one body; the worst ones take a second of a processor."""
@@ -48,8 +45,8 @@ class Reader:
     """
 
     def __init__(self) -> None:
-        self.room = MemoryLimit(MAX_COMING)
-        self._turns = FairQueue(PROCESSES, MAX_WAITING)
+        self.room = MemoryLimit(COMING)
+        self.turns = FairShares(READS)
         self._idle: list[WorkerProcess] = []
         self._ending = BackgroundTasks()
 
@@ -60,20 +57,14 @@ class Reader:
         await self._ending.finish()
 
     async def look(self, raw: bytes, look: BodyCheck, *, beside: bool = False) -> Json:
-        """Return what `look` returns of the JSON object that `raw` certainly means; raises InvalidJson.
+        """Return what `look` returns of the JSON object that `raw` certainly means; raises InvalidJson and NoRoom.
 
         With `beside`, a worker process reads small bodies too.
         """
         if not beside and len(raw) < LARGE and sum(map(raw.count, _SIGNS)) < MANY:
             return look(parse_json(raw))
-        try:
-            await self._turns.begin(len(raw))
-        except QueueFull:
-            raise _busy("too many large bodies wait to be read") from None
-        try:
+        async with self.turns.turn():
             return await self._look_beside(raw, f"{look.__module__}:{look.__qualname__}")
-        finally:
-            self._turns.end()
 
     async def _look_beside(self, raw: bytes, name: str) -> Json:
         process = None

@@ -16,6 +16,7 @@ from server.inference.members import MemberRules
 from server.inference.provider import Provider
 from server.inference.providers.echo import Echo
 from server.inference.providers.openai_compatible import OpenAICompatible
+from server.inference.shared import SharedChat
 from server.json_input.reader import Reader
 from server.net.tls import client_context
 from server.telemetry.dependencies import Dependency
@@ -55,7 +56,7 @@ def _provider(config: ProviderConfig, reader: Reader) -> Provider:
     tls = _tls(settings.tls_verify) if url.startswith("https:") else None
     # vLLM and Ollama are given by the address of the server, and speak OpenAI's API under `/v1`.
     client = OpenAICompatible(name, url if url.endswith("/v1") else f"{url}/v1", secret, tls)
-    return Provider(client, client, MemberRules(frozenset(settings.allow_members)))
+    return Provider(client, SharedChat(client), MemberRules(frozenset(settings.allow_members)))
 
 
 def _tls(verify: bool | Path) -> ssl.SSLContext:

@@ -31,6 +31,7 @@ from server.config.storage import (
     Table,
 )
 from server.storage.blobs.directory import DirectoryBlobs
+from server.storage.blobs.shared import IN_BUCKET, ON_DISK, SharedBlobs
 from server.storage.blobs.store import Blobs
 from server.storage.database.counting import FILES, ITEMS, PARTS, RECORDS, UNCOUNTED, Counting
 from server.storage.database.database import Database
@@ -194,13 +195,14 @@ def _write_queue(config: QueuedTable | None) -> WriteQueue:
 def _blobs(config: LocalBlobs | S3Blobs | None) -> Blobs:
     match config:
         case None:
-            return DirectoryBlobs(home() / FILES_FOLDER)
+            return SharedBlobs(DirectoryBlobs(home() / FILES_FOLDER), ON_DISK)
         case LocalBlobs(path=path):
-            return DirectoryBlobs(path)
+            return SharedBlobs(DirectoryBlobs(path), ON_DISK)
         case S3Blobs():
             # Here and not above, as for PostgreSQL.
             from server.storage.blobs.bucket import BucketBlobs
 
             pair = (config.access_key_id, config.secret_access_key)
             keys = None if pair[0] is None or pair[1] is None else (pair[0], pair[1])
-            return BucketBlobs(config.bucket, config.prefix, config.region, config.endpoint, keys)
+            bucket = BucketBlobs(config.bucket, config.prefix, config.region, config.endpoint, keys)
+            return SharedBlobs(bucket, IN_BUCKET)

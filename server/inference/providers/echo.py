@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from json import dumps
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from server.inference.provider import (
@@ -25,8 +25,11 @@ from server.inference.provider import (
     ProviderFailed,
     ProviderHealth,
 )
-from server.json_input.reader import Reader
 from server.json_input.strict import Document, InvalidJson, Json, Why
+
+if TYPE_CHECKING:
+    # The processes that read large bodies import this module, and little else.
+    from server.json_input.reader import Reader
 
 MAX_CHOICES: Final = 128
 

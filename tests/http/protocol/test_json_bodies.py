@@ -13,12 +13,13 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
+from server.fairness.shares import Share
 from server.http.errors import ClientGone
 from server.http.json_body import MAX_BODY, read_body
 from server.http.protocol import MAX_UNREAD
 from server.http.request_state import RequestState
 from server.json_input.body_parser import BodyParser
-from server.json_input.reader import LARGE, PROCESSES, Reader
+from server.json_input.reader import LARGE, READS, Reader
 from tests.support import body_checks
 from tests.support.application import ByToken, house
 from tests.support.serving import Address, Answer, parsed, serving
@@ -142,7 +143,8 @@ async def nobody(message: Message) -> None:
 
 
 def test_bodies_that_never_end_crowd_out_no_small_one_and_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.json_input.reader.MAX_COMING", 8 * LARGE)
+    coming = Share("bytes of large bodies", 8 * LARGE, 2 * LARGE, 0, 0, seconds=1.0)
+    monkeypatch.setattr("server.json_input.reader.COMING", coming)
     head = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {MAX_BODY}\r\n"
     large = {**GOOD, "pad": "x" * LARGE}
     with serving(house(authenticator=ByToken())) as running, ExitStack() as unfinished:
@@ -152,7 +154,7 @@ def test_bodies_that_never_end_crowd_out_no_small_one_and_nobody_elses(monkeypat
             connection = unfinished.enter_context(socket.create_connection(place, timeout=10))
             connection.sendall(f"{head}{alice}\r\n\r\n".encode() + b" " * (LARGE - 1))
         connection.sendall(b" ")
-        refused = until(lambda: running.post(CHAT, large, alice), 503)
+        refused = until(lambda: running.post(CHAT, large, alice), 429)
         assert refused.headers["retry-after"] == "1"
         assert running.post(CHAT, GOOD, alice).status == 200
         assert running.post(CHAT, large, bob).status == 200
@@ -186,7 +188,7 @@ def test_a_body_is_not_read_on_when_its_client_has_left() -> None:
         with pytest.raises(ClientGone):
             await reading
         # Its process is gone too, else there would soon be none left.
-        for _ in range(2 * PROCESSES):
+        for _ in range(2 * READS.capacity):
             assert (await reader.look(b'{"a":"' + b"x" * LARGE + b'"}', body_checks.count))["members"] == 1
         await reader.close()
 

@@ -1,41 +1,38 @@
-"""Memory for bodies that come in: no more than there is, a part of it for each caller, and all of it given back."""
+"""The memory of bodies that are coming in: limited for all and for each, and never kept."""
 
 from __future__ import annotations
 
 import pytest
 
-from server.json_input.memory_limit import SHARES, MemoryLimit
-from server.json_input.queue import QueueFull
+from server.fairness.shares import NoRoom, Share
+from server.json_input.memory_limit import MemoryLimit
+
+ONE, OTHER = ("a",), ("b",)
 
 
-def test_a_caller_gets_its_part_and_no_more() -> None:
-    room = MemoryLimit(100 * SHARES)
-    with room.share("a") as hold, room.share("a") as again:
+def limit(capacity: int, each: int) -> MemoryLimit:
+    return MemoryLimit(Share("bytes", capacity, each, 0, 0, seconds=1.0))
+
+
+def test_one_caller_cannot_fill_it_and_is_told_that_it_is_its_own_share() -> None:
+    room = limit(400, 100)
+    with room.share(ONE) as hold:
         hold(60)
-        again(40)
-        for more in (hold, again):
-            with pytest.raises(QueueFull):
-                more(1)
-        with room.share("b") as other:
-            other(100)
+        hold(40)
+        with room.share(ONE) as more, pytest.raises(NoRoom) as refused:
+            more(1)
+        assert refused.value.of_caller
+        with room.share(OTHER) as theirs:
+            theirs(100)
+    assert (room.shares.used, len(room.shares._holders)) == (0, 0)
 
 
-def test_all_together_get_what_there_is() -> None:
-    room = MemoryLimit(100)
-    with room.share("a") as a, room.share("b") as b, room.share("c") as c, room.share("d") as d, room.share("e") as e:
-        for hold in (a, b, c, d):
-            hold(25)
-        with pytest.raises(QueueFull):
-            e(1)
-
-
-def test_what_was_held_is_given_back_whatever_happened() -> None:
-    room = MemoryLimit(SHARES)
-    for _ in range(3):
-        with pytest.raises(QueueFull), room.share("a") as hold:
-            hold(1)
-            hold(1)
-    with room.share("a") as hold:
-        hold(1)
-    assert not room._held
-    assert room._free == SHARES
+def test_all_together_have_only_so_much() -> None:
+    room = limit(100, 60)
+    with room.share(ONE) as hold, room.share(OTHER) as theirs:
+        hold(60)
+        with pytest.raises(NoRoom) as refused:
+            theirs(50)
+        assert not refused.value.of_caller
+        theirs(40)
+    assert (room.shares.used, len(room.shares._holders)) == (0, 0)

@@ -16,8 +16,10 @@ from typing import Any, TypeVar
 import pytest
 import uvloop
 
+from server.fairness.caller import CURRENT
+from server.fairness.shares import NoRoom, Share
 from server.json_input import reader, worker
-from server.json_input.reader import LARGE, PROCESSES, Reader
+from server.json_input.reader import LARGE, READS, Reader
 from server.json_input.strict import InvalidJson, Why, parse_json
 from tests.support import body_checks
 
@@ -164,11 +166,17 @@ def test_a_body_that_takes_too_long_is_given_up_and_its_process_ended(monkeypatc
     assert refusal_of(LARGE_ONE, body_checks.linger).why is Why.BUSY
 
 
+async def linger(made: Reader, caller: str) -> Any:
+    CURRENT.set((caller,))
+    return await made.look(LARGE_ONE, body_checks.linger)
+
+
 def test_a_reader_that_is_given_up_ends_its_process_and_lets_the_next_one_in() -> None:
     async def read() -> Any:
         async with opened() as made:
-            stuck = [asyncio.create_task(made.look(LARGE_ONE, body_checks.linger)) for _ in range(PROCESSES)]
+            stuck = [asyncio.create_task(linger(made, f"{number}")) for number in range(READS.capacity)]
             await asyncio.sleep(0.2)
+            assert made.turns.used == READS.capacity
             for task in stuck:
                 task.cancel()
             await asyncio.wait(stuck)
@@ -178,24 +186,39 @@ def test_a_reader_that_is_given_up_ends_its_process_and_lets_the_next_one_in() -
     assert run(read())["members"] == 2
 
 
-def test_only_so_much_waits_and_small_bodies_never_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "MAX_WAITING", 8 * len(LARGE_ONE))
+def test_a_callers_bodies_wait_for_each_other_and_nobody_elses() -> None:
+    async def read() -> Any:
+        async with opened() as made:
+            greedy = [asyncio.create_task(linger(made, "greedy")) for _ in range(8)]
+            await asyncio.sleep(0)
+            found = await made.look(LARGE_ONE, body_checks.count)
+            for task in greedy:
+                task.cancel()
+            await asyncio.wait(greedy)
+            assert (made.turns.used, made.turns.waiting, len(made.turns._holders)) == (0, 0, 0)
+            return found
+
+    assert run(read())["members"] == 2
+
+
+def test_only_so_many_wait_and_small_bodies_never_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "READS", Share("large bodies", 2, 1, waiting=8, waiting_each=4, seconds=20.0))
 
     async def read() -> Any:
         async with opened() as made:
-            waiting = [asyncio.create_task(made.look(LARGE_ONE, body_checks.linger)) for _ in range(PROCESSES + 8)]
+            waiting = [asyncio.create_task(linger(made, "greedy")) for _ in range(5)]
             await asyncio.sleep(0)
-            with pytest.raises(InvalidJson) as refusal:
-                await made.look(LARGE_ONE, body_checks.count)
+            with pytest.raises(NoRoom) as refusal:
+                await linger(made, "greedy")
+            CURRENT.set(("modest",))
             small = await made.look(SMALL, body_checks.count)
+            large = await made.look(LARGE_ONE, body_checks.count)
             for task in waiting:
                 task.cancel()
             await asyncio.wait(waiting)
-            return refusal.value.why, small, await made.look(LARGE_ONE, body_checks.count)
+            return refusal.value.of_caller, small["members"], large["members"]
 
-    why, small, large = run(read())
-    assert why is Why.BUSY
-    assert (small["members"], large["members"]) == (2, 2)
+    assert run(read()) == (True, 2, 2)
 
 
 def test_many_bodies_at_once_are_each_answered_for_themselves() -> None:
@@ -209,7 +232,7 @@ def test_many_bodies_at_once_are_each_answered_for_themselves() -> None:
 
     found = run(read())
     assert [answer["members"] for answer in found] == list(range(2, 22))
-    assert len({answer["pid"] for answer in found}) <= PROCESSES
+    assert len({answer["pid"] for answer in found}) <= READS.each
 
 
 def test_a_killed_server_leaves_no_reading_process_behind() -> None:

@@ -1,0 +1,49 @@
+"""A provider whose exchanges callers share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from server.fairness.shares import FairShares, Share, Turn
+from server.inference.provider import ChatModel, ChatRequest, ChatStream, Pieces
+
+CHATS: Final = Share("chats with the provider", 4096, 1024, waiting=4096, waiting_each=1024, seconds=10.0)
+"""Chats that one provider answers at the same time, each over a connection of its own."""
+
+
+class SharedChat:
+    """Waits for a turn of the current caller before each chat; raises NoRoom too."""
+
+    def __init__(self, chat: ChatModel) -> None:
+        self._chat = chat
+        self.shares = FairShares(CHATS)
+
+    async def complete(self, request: ChatRequest) -> Pieces:
+        """Return the provider's answer."""
+        async with self.shares.turn():
+            return await self._chat.complete(request)
+
+    async def stream(self, request: ChatRequest) -> ChatStream:
+        """Return the provider's stream, which holds the turn until it is closed."""
+        turn = await self.shares.take()
+        try:
+            return _SharedStream(await self._chat.stream(request), turn)
+        except BaseException:
+            turn.end()
+            raise
+
+
+class _SharedStream:
+    def __init__(self, stream: ChatStream, turn: Turn) -> None:
+        self._stream = stream
+        self._turn = turn
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return aiter(self._stream)
+
+    async def aclose(self) -> None:
+        try:
+            await self._stream.aclose()
+        finally:
+            self._turn.end()
