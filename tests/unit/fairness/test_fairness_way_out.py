@@ -1,0 +1,70 @@
+"""The room for answers on their way out: who waits for whom, and when it is given back."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from server.fairness.caller import CURRENT
+from server.fairness.shares import NoRoom, Share
+from server.fairness.way_out import UNCOUNTED, WayOut, hold
+
+SIZE = UNCOUNTED + 1
+
+
+def room(of_all: int = 4, each: int = 2) -> WayOut:
+    return WayOut(Share("bytes of answers", of_all * SIZE, each * SIZE, waiting=8, waiting_each=2, seconds=0.05))
+
+
+def test_an_answer_gives_its_room_back_at_its_end() -> None:
+    async def work() -> None:
+        way_out = room()
+        with way_out.answer():
+            await hold(SIZE)
+            await hold(SIZE)
+            assert way_out.shares.used == 2 * SIZE
+        assert way_out.shares.used == 0
+        with pytest.raises(RuntimeError), way_out.answer():
+            await hold(SIZE)
+            raise RuntimeError
+        assert way_out.shares.used == 0
+
+    asyncio.run(work())
+
+
+def test_small_answers_and_work_without_an_answer_take_none() -> None:
+    async def work() -> None:
+        way_out = room()
+        with way_out.answer():
+            await hold(UNCOUNTED)
+            assert way_out.shares.used == 0
+        await hold(SIZE)
+        assert way_out.shares.used == 0
+
+    asyncio.run(work())
+
+
+def test_a_caller_that_fills_its_share_waits_for_itself_alone() -> None:
+    async def work() -> None:
+        way_out, read = room(), asyncio.Event()
+
+        async def answered(caller: str, *, until: asyncio.Event | None = None) -> None:
+            CURRENT.set(("principal", "i", caller))
+            with way_out.answer():
+                await hold(SIZE)
+                if until is not None:
+                    await until.wait()
+
+        stalled = [asyncio.create_task(answered("greedy", until=read)) for _ in range(2)]
+        await asyncio.sleep(0)
+        waiting = asyncio.create_task(answered("greedy"))
+        await asyncio.wait_for(asyncio.create_task(answered("modest")), 0.04)
+        with pytest.raises(NoRoom) as fault:
+            await waiting
+        assert fault.value.of_caller
+        read.set()
+        await asyncio.gather(*stalled)
+        await asyncio.create_task(answered("greedy"))
+
+    asyncio.run(work())
