@@ -247,7 +247,7 @@ IDENTITY_MISTAKES = (
         '("principal", caller.id)',
     ),
     Mistake("namespaces are one", QUOTA, "dumps((self._namespace, *who))", "dumps(who)"),
-    Mistake("an unknown limit is no limit", QUOTA, "else Limit(0, 0)", "else Limit()"),
+    Mistake("an unknown limit is no limit", QUOTA, "else _NOTHING", "else Limit()"),
     Mistake("a caller without tokens left is let in", QUOTA, "_least(limit.tokens)", "None"),
     Mistake(
         "probes are counted",

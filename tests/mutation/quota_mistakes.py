@@ -191,4 +191,34 @@ QUOTA_MISTAKES = (
         "        try:\n            await self._events.aclose()\n        finally:\n            await self._meter",
         "        if True:\n            await self._events.aclose()\n            await self._meter",
     ),
+    Mistake(
+        "a create is held to no limit of storage",
+        "server/storage/records/guarded.py",
+        "await database.write(*steps, staying_within(limit, owner))",
+        "await database.write(*steps)",
+    ),
+    Mistake(
+        "an update may grow beyond what its owner may keep",
+        "server/storage/records/guarded.py",
+        "gate.storage_limit_of(record.owner) if added or more > 0 else None",
+        "None",
+    ),
+    Mistake(
+        "a refused upload leaves its blob",
+        "server/api/files/store.py",
+        "        except StorageExceeded:\n            self._ours = True\n",
+        "        except StorageExceeded:\n",
+    ),
+    Mistake(
+        "a removal is taken over before its mark is over",
+        "server/storage/records/removal.py",
+        "self._stopped, now, -now, _AT_ONCE",
+        "self._stopped, now, -2**40, _AT_ONCE",
+    ),
+    Mistake(
+        "large parts go as many at a time as small ones",
+        "server/storage/records/removal.py",
+        "if chosen and left < 0:",
+        "if False:",
+    ),
 )

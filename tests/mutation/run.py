@@ -88,6 +88,7 @@ OF_THE_SERVICE = (
                 "chat/test_streams",
                 "quota/test_budget_reservations",
                 "quota/test_request_quotas",
+                "quota/test_storage_quotas",
                 "files/test_files_slow_uploads",
                 "files/test_files_forms",
                 "chat/test_stored_chats",

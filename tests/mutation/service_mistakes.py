@@ -99,8 +99,8 @@ SERVICE_MISTAKES = (
     Mistake(
         "a sweep ends a hundred files and no more",
         "server/api/files/sweeper.py",
-        "        while await self._end_expired() == _AT_ONCE:\n            pass",
-        "        await self._end_expired()",
+        "        while ended == _AT_ONCE:",
+        "        if ended == _AT_ONCE:",
     ),
     Mistake(
         "a sweep removes a hundred blobs and no more",
