@@ -62,6 +62,7 @@ async def look_again(reader: Reader, stored: bytes, look: BodyCheck) -> Json:
     Raises the 503 of a server that is busy reading, and NoRoom.
     """
     if len(stored) < SMALL:
+        await asyncio.sleep(0)  # a page may hold many small ones
         return look(Document(loads(stored), stored))
     try:
         return await reader.look(stored, look, beside=True)

@@ -101,6 +101,18 @@ def test_nothing_that_is_stored_stops_the_event_loop(talk: Talking) -> None:
     assert shown == {"id": older, "type": "mcp_list_tools", "server_label": "x", "tools": [[[]]] * 147_000}
 
 
+def test_a_page_of_small_items_of_an_older_server_lets_others_have_their_turn(talk: Talking) -> None:
+    conversation = talk.made()
+    for _ in range(5):
+        talk.added(conversation, *["x"] * 20)
+    body = f'{{"type":"mcp_list_tools","server_label":"x","tools":[{",".join(["[[]]"] * 3_000)}]}}'
+    talk.rows(f"UPDATE conversation_items SET body = '{body}' WHERE parent = '{conversation}'")  # noqa: S608 - the test's own
+    with watched(talk) as watch:
+        raw = raw_get(talk, f"/{conversation}/items?limit=100")
+    assert raw.count(b'"type":"mcp_list_tools"') == 100
+    assert watch.longest < MOST_STOPPED
+
+
 def test_items_of_too_many_values_are_refused_with_their_place(talk: Talking) -> None:
     tools = {"type": "mcp_list_tools", "server_label": "x", "tools": [[[]]] * (MOST_VALUES // 4)}
     conversation = talk.made()
