@@ -9,7 +9,15 @@ from pydantic_core import CoreSchema, core_schema
 
 from server.config.base import StrictModel, chosen_by
 from server.config.later_providers import AgentsProvider, BedrockProvider, FaissProvider, LlamaGuardProvider
-from server.config.providers import EchoProvider, OllamaProvider, OpenAIProvider, ProviderConfig, VllmProvider
+from server.config.providers import (
+    EchoProvider,
+    HostedProvider,
+    OllamaProvider,
+    OpenAIProvider,
+    PlacedProvider,
+    ProviderConfig,
+    VllmProvider,
+)
 from server.config.raw_value import RawValue
 from server.config.types import refusal, text, unknown_choice
 
@@ -33,10 +41,46 @@ ApiName = Annotated[Literal["inference"], BeforeValidator(_api)]
 
 _InferenceProvider = Annotated[
     Annotated[EchoProvider, Tag("inline::echo")]
+    | Annotated[HostedProvider, Tag("remote::anthropic")]
+    | Annotated[PlacedProvider, Tag("remote::azure")]
+    | Annotated[HostedProvider, Tag("remote::cerebras")]
+    | Annotated[PlacedProvider, Tag("remote::databricks")]
+    | Annotated[HostedProvider, Tag("remote::deepseek")]
+    | Annotated[HostedProvider, Tag("remote::fireworks")]
+    | Annotated[HostedProvider, Tag("remote::gemini")]
+    | Annotated[HostedProvider, Tag("remote::groq")]
+    | Annotated[HostedProvider, Tag("remote::llama-openai-compat")]
+    | Annotated[HostedProvider, Tag("remote::mistral")]
+    | Annotated[HostedProvider, Tag("remote::nvidia")]
     | Annotated[OllamaProvider, Tag("remote::ollama")]
     | Annotated[OpenAIProvider, Tag("remote::openai")]
+    | Annotated[HostedProvider, Tag("remote::openrouter")]
+    | Annotated[PlacedProvider, Tag("remote::passthrough")]
+    | Annotated[HostedProvider, Tag("remote::sambanova")]
+    | Annotated[HostedProvider, Tag("remote::together")]
     | Annotated[VllmProvider, Tag("remote::vllm")],
-    chosen_by("provider_type", "inline::echo", "remote::ollama", "remote::openai", "remote::vllm"),
+    chosen_by(
+        "provider_type",
+        "inline::echo",
+        "remote::anthropic",
+        "remote::azure",
+        "remote::cerebras",
+        "remote::databricks",
+        "remote::deepseek",
+        "remote::fireworks",
+        "remote::gemini",
+        "remote::groq",
+        "remote::llama-openai-compat",
+        "remote::mistral",
+        "remote::nvidia",
+        "remote::ollama",
+        "remote::openai",
+        "remote::openrouter",
+        "remote::passthrough",
+        "remote::sambanova",
+        "remote::together",
+        "remote::vllm",
+    ),
 ]
 _VectorProvider = Annotated[Annotated[FaissProvider, Tag("inline::faiss")], chosen_by("provider_type", "inline::faiss")]
 _SafetyProvider = Annotated[

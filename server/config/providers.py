@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr
 
 from server.config.base import StrictModel
 from server.config.locations import BaseUrl, readable_file
-from server.config.types import BearerToken, Text, one_of, refusal, scalar, switch
+from server.config.types import BearerToken, Switch, Text, one_of, refusal, scalar, switch, whole_number
 
 _MOST_ALLOWED: Final = 32
 
@@ -46,12 +47,6 @@ class ProviderSettings(StrictModel):
     """The `config` of a provider instance."""
 
 
-class InferenceSettings(ProviderSettings):
-    """The settings of every provider that answers chats."""
-
-    allow_members: AllowedMembers = ()
-
-
 class ProviderConfig(StrictModel):
     """One provider instance. `provider_id` is unique within its API and holds no `/`."""
 
@@ -60,31 +55,130 @@ class ProviderConfig(StrictModel):
     config: ProviderSettings
 
 
+class InferenceSettings(ProviderSettings):
+    """The settings of every provider that answers chats."""
+
+    allow_members: AllowedMembers = ()
+
+
 class EchoSettings(InferenceSettings):
     """`inline::echo` has no settings of its own."""
 
 
-class OpenAISettings(InferenceSettings):
+class Timeouts(StrictModel):
+    """Limits of the time that a provider may take, in seconds: to connect, between two bytes, and in all."""
+
+    connect: Annotated[int, whole_number(1, 300)] = 10
+    silence: Annotated[int, whole_number(1, 3600)] = 300
+    total: Annotated[int, whole_number(1, 86400)] = 3600
+
+
+class RemoteSettings(InferenceSettings):
+    """The settings of every provider that is reached over HTTP; with `log_messages`, its errors go to the log."""
+
+    tls_verify: TlsVerify = True
+    timeouts: Timeouts = Timeouts()
+    log_messages: Switch = False
+
+    @property
+    def address(self) -> str | None:
+        """The base URL, where the file says one or there is a default."""
+        raise NotImplementedError
+
+    @property
+    def key(self) -> SecretStr | None:
+        """The credential of each request."""
+        return None
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The query of each request."""
+        return {}
+
+
+class OpenAISettings(RemoteSettings):
     """`remote::openai`. Without `api_key`, requests carry none."""
 
     api_key: BearerToken | None = None
     base_url: BaseUrl = "https://api.openai.com/v1"
-    tls_verify: TlsVerify = True
+
+    @property
+    def address(self) -> str:
+        """The base URL."""
+        return self.base_url
+
+    @property
+    def key(self) -> SecretStr | None:
+        """The credential of each request."""
+        return self.api_key
 
 
-class VllmSettings(InferenceSettings):
+class VllmSettings(RemoteSettings):
     """`remote::vllm`. The file must say `url` or `base_url`, with or without `/v1` at its end."""
 
     base_url: BaseUrl = Field(validation_alias=AliasChoices("url", "base_url"))
     api_token: BearerToken | None = None
-    tls_verify: TlsVerify = True
+
+    @property
+    def address(self) -> str:
+        """The base URL."""
+        return self.base_url
+
+    @property
+    def key(self) -> SecretStr | None:
+        """The credential of each request."""
+        return self.api_token
 
 
-class OllamaSettings(InferenceSettings):
+class OllamaSettings(RemoteSettings):
     """`remote::ollama`. The file may say `url` or `base_url`, with or without `/v1` at its end."""
 
     base_url: BaseUrl = Field(default="http://localhost:11434", validation_alias=AliasChoices("url", "base_url"))
-    tls_verify: TlsVerify = True
+
+    @property
+    def address(self) -> str:
+        """The base URL."""
+        return self.base_url
+
+
+class HostedSettings(RemoteSettings):
+    """A service with an address of its own, which `base_url` or `url` replaces."""
+
+    base_url: BaseUrl | None = Field(default=None, validation_alias=AliasChoices("base_url", "url"))
+    api_key: BearerToken | None = Field(default=None, validation_alias=AliasChoices("api_key", "api_token"))
+
+    @property
+    def address(self) -> str | None:
+        """The base URL; None for the service's own."""
+        return self.base_url
+
+    @property
+    def key(self) -> SecretStr | None:
+        """The credential of each request."""
+        return self.api_key
+
+
+class PlacedSettings(RemoteSettings):
+    """A service whose address is different for each customer: `base_url`, `url` or `api_base`."""
+
+    base_url: BaseUrl = Field(validation_alias=AliasChoices("base_url", "url", "api_base"))
+    api_key: BearerToken | None = Field(default=None, validation_alias=AliasChoices("api_key", "api_token"))
+    api_version: Text | None = None
+
+    @property
+    def address(self) -> str:
+        """The base URL."""
+        return self.base_url
+
+    @property
+    def key(self) -> SecretStr | None:
+        """The credential of each request."""
+        return self.api_key
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The version, where there is one."""
+        return {} if self.api_version is None else {"api-version": self.api_version}
 
 
 class EchoProvider(ProviderConfig):
@@ -113,3 +207,37 @@ class OllamaProvider(ProviderConfig):
 
     provider_type: Annotated[Literal["remote::ollama"], one_of("remote::ollama")]
     config: OllamaSettings = OllamaSettings()
+
+
+HOSTED: Final = (
+    "remote::anthropic",
+    "remote::cerebras",
+    "remote::deepseek",
+    "remote::fireworks",
+    "remote::gemini",
+    "remote::groq",
+    "remote::llama-openai-compat",
+    "remote::mistral",
+    "remote::nvidia",
+    "remote::openrouter",
+    "remote::sambanova",
+    "remote::together",
+)
+"""Types of services with one address."""
+
+PLACED: Final = ("remote::azure", "remote::databricks", "remote::passthrough")
+"""Types of services whose address the file must say."""
+
+
+class HostedProvider(ProviderConfig):
+    """A service that speaks OpenAI's protocol in a dialect of its own."""
+
+    provider_type: Annotated[str, one_of(*HOSTED)]
+    config: HostedSettings = HostedSettings()
+
+
+class PlacedProvider(ProviderConfig):
+    """Such a service, or a gateway, at an address of the customer's."""
+
+    provider_type: Annotated[str, one_of(*PLACED)]
+    config: PlacedSettings

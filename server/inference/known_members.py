@@ -36,6 +36,14 @@ STAMPED: Final = frozenset(
 )
 """Members that name a cache or an end user; the provider sees a pseudonym that depends on the caller too."""
 
+_CHANGED: Final = (
+    "frequency_penalty logit_bias logprobs max_completion_tokens max_tokens metadata n parallel_tool_calls prediction "
+    "presence_penalty random_seed seed store stream_options top_logprobs"
+)
+
+CHANGED: Final = frozenset(_CHANGED.split())
+"""Members that dialects refuse or rename, besides those of `CUT` and `STAMPED`."""
+
 TOOL_TYPES: Final = frozenset({"function", "custom"})
 """Types of tools that the client runs; a provider runs others itself, some with another model or at an address."""
 

@@ -13,7 +13,7 @@ from hashlib import sha256
 from json import dumps
 from typing import Any, Final
 
-from server.inference.known_members import CUT, PASSED, ROUTING, STAMPED, TOOL_TYPES
+from server.inference.known_members import CHANGED, CUT, PASSED, ROUTING, STAMPED, TOOL_TYPES
 from server.json_input.strict import Document, InvalidJson, Json, Place
 
 MOST_ALLOWED: Final = 32
@@ -34,7 +34,7 @@ Edit = tuple[int, int, str]
 Stamp = Callable[[str, str], str]
 """Returns the text in the place of a value (name, value) that names a cache or an end user."""
 
-_WATCHED: Final = CUT | STAMPED | {"store", "metadata", "stream_options", "max_tokens", "max_completion_tokens"}
+_WATCHED: Final = CUT | STAMPED | CHANGED
 """Members whose places are noted, because a provider may need them changed."""
 
 _UNSEARCHED: Final = (
@@ -150,6 +150,8 @@ class MemberRules:
                 if name not in self.allowed and not (self.is_local and is_harmless(name)):
                     raise _not_passed(name)
         cut = {name for name in found.places if self._is_cut(name, stored=stored)}
+        # Of two spellings of one member the provider's own counts.
+        cut |= {name for name in found.places if self.renamed.get(name) in found.places}
         kept = found.places.keys() - cut
         edits = cut_out([found.places[name] for name in cut])
         for name in kept & found.texts.keys():
@@ -157,9 +159,8 @@ class MemberRules:
                 place = found.places[name]
                 edits.append((place.start, place.end, dumps(stamp(name, found.texts[name]))))
         for name in kept & self.renamed.keys():
-            if self.renamed[name] not in found.places:
-                place = found.places[name]
-                edits.append((place.name, place.name_end, dumps(self.renamed[name])))
+            place = found.places[name]
+            edits.append((place.name, place.name_end, dumps(self.renamed[name])))
         return edits
 
     def _is_cut(self, name: str, *, stored: bool) -> bool:

@@ -27,6 +27,7 @@ from policy.vocabulary import CONTRACT
 from server.authz.contract.errors import Failure
 from server.authz.observer import EFFECTS, Outcome, QuestionKind
 from server.background.tasks import in_background
+from server.inference.provider import Kind
 from server.net.protocol_errors import ProtocolError
 from server.telemetry.claim_counters import ClaimCounters
 from server.telemetry.dependencies import Dependency
@@ -97,6 +98,9 @@ class Metrics:
             "ostiary_policy_unavailable", "Questions without a decision, by reason.", ["reason"], registry=registry
         )
         self._failures = {failure: failures.labels(str(failure)) for failure in Failure}
+        self._provider_failures = Counter(
+            "ostiary_provider_failures", "Failures of providers by kind.", ["provider", "kind"], registry=registry
+        )
         build = Gauge(
             "ostiary_build_info",
             "1, for the running version and the contract with its policy bundle.",
@@ -134,6 +138,15 @@ class Metrics:
     def unavailable(self, failure: Failure) -> None:
         """Count a question without a decision."""
         self._failures[failure].inc()
+
+    def watch_provider(self, provider: str) -> None:
+        """Report the failures of a provider from now on, none so far."""
+        for kind in Kind:
+            self._provider_failures.labels(provider, kind)
+
+    def provider_failed(self, provider: str, kind: str) -> None:
+        """Count a failure of a provider, before its answer or in the middle of it."""
+        self._provider_failures.labels(provider, kind).inc()
 
     def watch(self, look: Callable[[], GaugeSample]) -> None:
         """Sample the gauges with `look` from now on."""

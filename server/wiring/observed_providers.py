@@ -1,10 +1,12 @@
-"""Providers wrapped so that each use is noted: their health is known from it."""
+"""Providers wrapped so that each use is noted: it tells their health, and each failure is logged and counted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Final
 
 from server.inference.provider import (
     ChatModel,
@@ -20,11 +22,50 @@ from server.inference.provider import (
 )
 from server.telemetry.dependencies import Dependency
 
+_log: Final = logging.getLogger("ostiary.inference")
 
-def observed(provider: Provider, dependency: Dependency) -> Provider:
-    """Return the provider with each of its failures noted on `dependency`."""
+
+class Notes:
+    """Notes what becomes of the calls to one provider: on its `dependency`, in the log, and by `count`.
+
+    With `quotes`, the log has the beginning of the provider's own message too, which may hold a part of a prompt.
+    """
+
+    def __init__(self, provider_id: str, dependency: Dependency, count: Callable[[str, str], None], *, quotes: bool):
+        self._provider_id = provider_id
+        self._dependency = dependency
+        self._count = count
+        self._quotes = quotes
+
+    def worked(self) -> None:
+        """Note an answer."""
+        self._dependency.worked()
+
+    def failed(self, request: ChatRequest, failure: ProviderFailed) -> None:
+        """Note a failure. A provider that refuses a request, or is busy, has answered."""
+        is_theirs = failure.fault is Fault.PROVIDER
+        if is_theirs:
+            self._dependency.failed(failure.message)
+        else:
+            self._dependency.worked()
+        self._count(self._provider_id, failure.kind)
+        _log.log(
+            logging.WARNING if is_theirs else logging.INFO,
+            "%s: provider %s, model %s: %s%s: %s%s",
+            request.request_id or "-",
+            self._provider_id,
+            request.model_id,
+            failure.kind,
+            "" if failure.status is None else f" with status {failure.status}",
+            failure.message,
+            f'; it said "{failure.said}"' if self._quotes and failure.said else "",
+        )
+
+
+def observed(provider: Provider, dependency: Dependency, notes: Notes) -> Provider:
+    """Return the provider with each of its calls noted."""
     connection = ObservedConnection(provider.connection, dependency)
-    return replace(provider, connection=connection, chat=ObservedChat(provider.chat, dependency))
+    return replace(provider, connection=connection, chat=ObservedChat(provider.chat, notes))
 
 
 class ObservedConnection:
@@ -60,30 +101,48 @@ class ObservedConnection:
 class ObservedChat:
     """A chat model, each of whose calls is noted; a stream counts as answered when the provider accepts it."""
 
-    def __init__(self, model: ChatModel, dependency: Dependency) -> None:
+    def __init__(self, model: ChatModel, notes: Notes) -> None:
         self._model = model
-        self._dependency = dependency
+        self._notes = notes
 
     async def complete(self, request: ChatRequest) -> Pieces:
         """Return the whole answer."""
-        with _noted(self._dependency):
+        with self._noted(request):
             return await self._model.complete(request)
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """Return the answer as a stream."""
-        with _noted(self._dependency):
-            return await self._model.stream(request)
+        with self._noted(request):
+            events = await self._model.stream(request)
+        # The request, which may be large, is not kept for the stream.
+        return _ObservedStream(events, self._notes, replace(request, payload=b"", unasked=None))
+
+    @contextmanager
+    def _noted(self, request: ChatRequest) -> Iterator[None]:
+        try:
+            yield
+        except ProviderFailed as failure:
+            self._notes.failed(request, failure)
+            raise
+        self._notes.worked()
 
 
-@contextmanager
-def _noted(dependency: Dependency) -> Iterator[None]:
-    """Note the outcome of one call to a provider. A provider that refuses a request, or is busy, has answered."""
-    try:
-        yield
-    except ProviderFailed as failure:
-        if failure.fault is Fault.PROVIDER:
-            dependency.failed(failure.message)
-        else:
-            dependency.worked()
-        raise
-    dependency.worked()
+class _ObservedStream:
+    """A stream whose failure is noted too."""
+
+    def __init__(self, events: ChatStream, notes: Notes, request: ChatRequest) -> None:
+        self._events = events
+        self._notes = notes
+        self._request = request
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for piece in self._events:
+                yield piece
+        except ProviderFailed as failure:
+            self._notes.failed(self._request, failure)
+            raise
+
+    async def aclose(self) -> None:
+        """End the provider's work."""
+        await self._events.aclose()

@@ -11,17 +11,18 @@ from pydantic import SecretStr
 
 from server.api.system.providers import ProviderEntry
 from server.config import ProviderConfig
-from server.config.providers import EchoProvider, OllamaProvider, OpenAIProvider, VllmProvider
+from server.config.providers import EchoProvider, RemoteSettings
 from server.inference.members import MemberRules
 from server.inference.provider import Provider
+from server.inference.providers.dialects import DIALECTS, Dialect
 from server.inference.providers.echo import Echo
-from server.inference.providers.openai_compatible import OpenAICompatible
+from server.inference.providers.openai_compatible import Limits, OpenAICompatible
 from server.inference.shared import SharedChat
 from server.json_input.reader import Reader
 from server.net.tls import client_context
 from server.telemetry.dependencies import Dependency
 from server.wiring.decisions import Telemetry
-from server.wiring.observed_providers import observed
+from server.wiring.observed_providers import Notes, observed
 
 _MASK: Final = "********"
 
@@ -30,7 +31,11 @@ def _entry(api: str, provider: ProviderConfig, reader: Reader, telemetry: Teleme
     settings, tracing = _masked(provider.config.model_dump()), telemetry.tracing
     name = provider.provider_id
     dependency = Dependency(f"provider:{name}", on_timer=False, every=10.0, hold=5.0, provider_id=name)
-    made = observed(_provider(provider, reader), telemetry.dependencies.add(dependency))
+    telemetry.dependencies.add(dependency)
+    telemetry.metrics.watch_provider(name)
+    quotes = isinstance(provider.config, RemoteSettings) and provider.config.log_messages
+    notes = Notes(name, dependency, telemetry.metrics.provider_failed, quotes=quotes)
+    made = observed(_provider(provider, reader), dependency, notes)
     if tracing is not None:
         from server.wiring.traced import TracedChat
 
@@ -40,23 +45,28 @@ def _entry(api: str, provider: ProviderConfig, reader: Reader, telemetry: Teleme
 
 def _provider(config: ProviderConfig, reader: Reader) -> Provider:
     match config:
-        case EchoProvider():
-            echo = Echo(reader)
-            return Provider(echo, echo, MemberRules(frozenset(config.config.allow_members), is_local=True))
-        case OpenAIProvider(provider_id=name, config=settings):
-            key = settings.api_key
-        case VllmProvider(provider_id=name, config=settings):
-            key = settings.api_token
-        case OllamaProvider(provider_id=name, config=settings):
-            key = None
+        case EchoProvider(config=echo):
+            service = Echo(reader)
+            return Provider(service, service, MemberRules(frozenset(echo.allow_members), is_local=True))
+        case ProviderConfig(config=RemoteSettings() as settings) if config.provider_type in DIALECTS:
+            return _remote(config.provider_id, settings, DIALECTS[config.provider_type])
         case _:
             raise ValueError(f"no class serves the provider type `{config.provider_type}`")
-    url = settings.base_url
-    secret = None if key is None else key.get_secret_value()
-    tls = _tls(settings.tls_verify) if url.startswith("https:") else None
-    # vLLM and Ollama are given by the address of the server, and speak OpenAI's API under `/v1`.
-    client = OpenAICompatible(name, url if url.endswith("/v1") else f"{url}/v1", secret, tls)
-    return Provider(client, SharedChat(client), MemberRules(frozenset(settings.allow_members)))
+
+
+def _remote(name: str, settings: RemoteSettings, dialect: Dialect) -> Provider:
+    url, key, timeouts = dialect.url_of(settings.address), settings.key, settings.timeouts
+    client = OpenAICompatible(
+        name,
+        url,
+        None if key is None else key.get_secret_value(),
+        _tls(settings.tls_verify) if url.startswith("https:") else None,
+        dialect=dialect,
+        limits=Limits(timeouts.connect, timeouts.silence, timeouts.total),
+        query=settings.query,
+    )
+    rules = MemberRules(frozenset(settings.allow_members), False, dialect.refused, dialect.renamed)
+    return Provider(client, SharedChat(client), rules)
 
 
 def _tls(verify: bool | Path) -> ssl.SSLContext:

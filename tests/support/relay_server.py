@@ -113,7 +113,7 @@ def relaying(
     """The server with one provider `p`, whose settings say `URL` for the address of a scripted server."""
     with scripted() as far:
         far.play(sending(whole(ANSWER)))
-        text = configuration(folder, f"{{provider_id: p, {provider}}}".replace("URL", f'"{far.url}"'), models, more)
+        text = configuration(folder, f"{{provider_id: p, {provider}}}".replace("URL", far.url), models, more)
         config = read(text, environ)
         with serving_config(config) as (address, telemetry):
             yield Relaying(address, far, telemetry)

@@ -19,50 +19,66 @@ _TO_MAX_TOKENS: Final = {"max_completion_tokens": "max_tokens"}
 class Dialect:
     """One dialect.
 
-    `refused` are members that the provider answers with an error, and that are cut out; `renamed` leads from OpenAI's
-    names to the provider's. The key is sent in `key_header`, behind `key_prefix`; `headers` are sent with each request.
-    `version_path` is put behind a base URL that doesn't end with it.
+    `base_url` is that of the service, empty where each customer has another. `refused` are members that the provider
+    answers with an error, and that are cut out; `renamed` leads from OpenAI's names to the provider's. The key is sent
+    in `key_header`, behind `key_prefix`. `version_path` is put behind a base URL that doesn't end with it.
     """
 
+    base_url: str = ""
     refused: frozenset[str] = frozenset()
     renamed: Mapping[str, str] = field(default_factory=dict)
     key_header: str = "Authorization"
     key_prefix: str = "Bearer "
-    headers: Mapping[str, str] = field(default_factory=dict)
     version_path: str = ""
 
+    def url_of(self, configured: str | None) -> str:
+        """Return the base URL of requests for the one of the configuration."""
+        url = configured or self.base_url
+        return url if url.endswith(self.version_path) else f"{url}{self.version_path}"
 
-OPENAI: Final = Dialect()
+
+OPENAI: Final = Dialect("https://api.openai.com/v1")
 
 DIALECTS: Final[Mapping[str, Dialect]] = {
     "remote::openai": OPENAI,
-    "remote::passthrough": OPENAI,
-    "remote::llama-openai-compat": Dialect(STORING),
+    "remote::passthrough": Dialect(),
     # They are given by the address of the server, and speak OpenAI's API under `/v1`.
     "remote::vllm": Dialect(version_path="/v1"),
     "remote::ollama": Dialect(version_path="/v1"),
     "remote::azure": Dialect(key_header="api-key", key_prefix=""),
-    "remote::gemini": Dialect(STORING | {"logit_bias", "parallel_tool_calls", "seed", "user", "safety_identifier"}),
-    "remote::anthropic": Dialect(STORING | {"logit_bias", "logprobs", "top_logprobs", "seed", "prediction"}),
-    "remote::groq": Dialect(STORING | {"logit_bias", "logprobs", "top_logprobs", "prompt_cache_key"}),
+    "remote::anthropic": Dialect(
+        "https://api.anthropic.com/v1", STORING | {"logit_bias", "logprobs", "top_logprobs", "prediction"}
+    ),
+    "remote::cerebras": Dialect(
+        "https://api.cerebras.ai/v1", STORING | {"frequency_penalty", "presence_penalty", "logit_bias"}
+    ),
+    "remote::databricks": Dialect(
+        "", STORING | {"user", "safety_identifier", "prompt_cache_key", "parallel_tool_calls"}, _TO_MAX_TOKENS
+    ),
+    "remote::deepseek": Dialect("https://api.deepseek.com", STORING, _TO_MAX_TOKENS),
+    "remote::fireworks": Dialect("https://api.fireworks.ai/inference/v1", STORING, _TO_MAX_TOKENS),
+    "remote::gemini": Dialect(
+        "https://generativelanguage.googleapis.com/v1beta/openai",
+        STORING | {"logit_bias", "user", "safety_identifier", "prompt_cache_key"},
+    ),
+    "remote::groq": Dialect("https://api.groq.com/openai/v1", STORING | {"logit_bias", "logprobs", "top_logprobs"}),
+    "remote::llama-openai-compat": Dialect("https://api.llama.com/compat/v1", STORING),
     "remote::mistral": Dialect(
+        "https://api.mistral.ai/v1",
         STORING | {"logit_bias", "logprobs", "top_logprobs", "stream_options", "user", "safety_identifier"},
         {**_TO_MAX_TOKENS, "seed": "random_seed"},
     ),
-    "remote::cerebras": Dialect(STORING | {"frequency_penalty", "presence_penalty", "logit_bias"}),
-    "remote::openrouter": Dialect(STORING),
-    "remote::databricks": Dialect(
-        STORING | {"user", "safety_identifier", "prompt_cache_key", "parallel_tool_calls"}, _TO_MAX_TOKENS
-    ),
-    "remote::together": Dialect(STORING | {"parallel_tool_calls"}, _TO_MAX_TOKENS),
-    "remote::fireworks": Dialect(STORING, _TO_MAX_TOKENS),
-    "remote::deepseek": Dialect(STORING | {"user", "safety_identifier", "logit_bias", "n", "seed"}, _TO_MAX_TOKENS),
-    "remote::sambanova": Dialect(
-        STORING | {"logit_bias", "logprobs", "top_logprobs", "n", "frequency_penalty", "presence_penalty", "user"},
+    "remote::nvidia": Dialect(
+        "https://integrate.api.nvidia.com/v1",
+        STORING | {"parallel_tool_calls", "user", "safety_identifier", "prompt_cache_key"},
         _TO_MAX_TOKENS,
     ),
-    "remote::nvidia": Dialect(
-        STORING | {"parallel_tool_calls", "user", "safety_identifier", "prompt_cache_key"}, _TO_MAX_TOKENS
+    "remote::openrouter": Dialect("https://openrouter.ai/api/v1", STORING),
+    "remote::sambanova": Dialect(
+        "https://api.sambanova.ai/v1",
+        STORING | {"logit_bias", "logprobs", "top_logprobs", "presence_penalty", "frequency_penalty", "user"},
+        _TO_MAX_TOKENS,
     ),
+    "remote::together": Dialect("https://api.together.xyz/v1", STORING, _TO_MAX_TOKENS),
 }
 """The dialect of each type of provider that is reached in this way."""

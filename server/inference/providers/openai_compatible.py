@@ -90,7 +90,7 @@ class OpenAICompatible:
         self._provider_id = provider_id
         self._chat_url = URL(f"{base_url.rstrip('/')}/chat/completions").with_query(query)
         self._models_url = URL(f"{base_url.rstrip('/')}/models").with_query(query)
-        self._headers = {"User-Agent": "ostiary", "Accept-Encoding": "identity", **dialect.headers}
+        self._headers = {"User-Agent": "ostiary", "Accept-Encoding": "identity"}
         if api_key:
             self._headers[dialect.key_header] = f"{dialect.key_prefix}{api_key}"
         self._tls = tls

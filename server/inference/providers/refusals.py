@@ -15,6 +15,8 @@ from server.inference.providers.retry_hints import seconds_to_wait
 MOST_QUOTED: Final = 200
 """Characters of a provider's own message that may go to the log."""
 
+_MOST_DETAILS: Final = 8
+
 _REQUEST_AT_FAULT: Final = frozenset({400, 413, 422})
 _HOPELESS: Final = frozenset({401, 402, 403, 404, 405, 410, 501, 505})
 """Statuses that the same request would have again: the provider's key, account or address is wrong."""
@@ -167,7 +169,7 @@ def told_in(document: Mapping[str, Any]) -> Told:
     if type(error) is not dict:
         return Told()
     code, param, message, kind = error.get("code"), error.get("param"), error.get("message"), error.get("type")
-    words = message if type(message) is str else ""
+    words = message if type(message) is str else _details(document.get("detail"))
     numbers = (code, error.get("status"), error.get("status_code"), document.get("status_code"))
     told = code if type(code) is str and code in _CODES else None
     if told is None and type(kind) is str and kind in _CODES:
@@ -183,6 +185,14 @@ def told_in(document: Mapping[str, Any]) -> Told:
         words,
         error,
     )
+
+
+def _details(detail: Any) -> str:
+    """Return the words of a validation error as FastAPI tells it: a text, or a list of places and messages."""
+    if type(detail) is str:
+        return detail
+    entries = [entry for entry in detail[:_MOST_DETAILS] if type(entry) is dict] if type(detail) is list else []
+    return "; ".join(f"{entry.get('loc')}: {entry.get('msg')}" for entry in entries)
 
 
 def _status(given: Any) -> int | None:

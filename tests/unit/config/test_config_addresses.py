@@ -35,6 +35,12 @@ PLACES = {
     "VllmSettings.base_url": (
         "providers: {inference: [{provider_id: p, provider_type: 'remote::vllm', config: {url: 'HERE'}}]}"
     ),
+    "HostedSettings.base_url": (
+        "providers: {inference: [{provider_id: p, provider_type: 'remote::groq', config: {url: 'HERE'}}]}"
+    ),
+    "PlacedSettings.base_url": (
+        "providers: {inference: [{provider_id: p, provider_type: 'remote::azure', config: {base_url: 'HERE'}}]}"
+    ),
     "KvRedisBackend.host": STORED + "type: kv_redis, host: 'HERE'}}}",
     "KvPostgresBackend.host": STORED + "type: kv_postgres, user: u, host: 'HERE'}}}",
     "SqlPostgresBackend.host": STORED + "type: sql_postgres, user: u, host: 'HERE'}}}",
