@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.opa.transport import OpaTransport, UnixAddress
 from tests.support.broken_opa import PERMITTED, Peer, reply, scripted, transport_to
@@ -159,5 +161,35 @@ def test_closing_fails_the_questions_under_way_and_those_that_wait(run: Run, soc
             outcomes = await asyncio.gather(*asking, return_exceptions=True)
             assert [type(outcome) for outcome in outcomes] == [PolicyUnavailable] * 3
             assert (peer.connections, len(peer.requests)) == (1, 2)
+
+    run(main())
+
+
+def test_a_pool_beside_waits_for_no_place_of_the_first_and_closes_with_it(run: Run, socket: Path | None) -> None:
+    async def mute(peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await peer.request(reader)
+        if len(peer.requests) == 2:
+            writer.write(reply(PERMITTED))
+        await reader.read()
+
+    async def main() -> None:
+        async with (
+            scripted(mute, socket) as peer,
+            transport_to(peer.address, connections=1, deadline=20) as opa,
+        ):
+            beside, hasty = opa.beside(connections=1), opa.beside(connections=1, deadline=0.05)
+            first = asyncio.create_task(opa.exchange(b"{}"))
+            await peer.until(lambda: len(peer.requests) == 1)
+            assert await beside.exchange(b"{}") == PERMITTED
+            with pytest.raises(PolicyUnavailable) as late:
+                await hasty.exchange(b"{}")
+            assert late.value.failure is Failure.DEADLINE
+            opa.close()
+            await peer.until(lambda: peer.open == 0)
+            for closed in (opa, beside, hasty):
+                with pytest.raises(PolicyUnavailable) as refused:
+                    await closed.exchange(b"{}")
+                assert refused.value.failure is Failure.CLOSED
+            await asyncio.gather(first, return_exceptions=True)
 
     run(main())
