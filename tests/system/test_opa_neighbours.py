@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
 import threading
 import time
 from collections import Counter
@@ -23,7 +25,7 @@ from server.fairness.caller import CURRENT, Caller
 from tests.support.callers import bearer
 from tests.support.conversations_server import said
 from tests.support.real_policy import Decided, decided
-from tests.support.serving import Answer
+from tests.support.serving import Answer, request_of
 
 GREEDY, LONG, WIDE, MODEST = map(bearer, ("greedy", "long", "wide", "modest"))
 CONNECTIONS = 16
@@ -209,3 +211,31 @@ def test_a_greedy_caller_costs_a_modest_one_little(name: str, house: Decided, se
     assert seen.longest <= room.LARGE_BYTES + (WIDEST if "thousand attributes" in name else 0)
     assert seen.most_questions <= room.LARGE_QUESTIONS
     assert seen.most_under_way <= room.LARGE.each
+
+
+@pytest.mark.parametrize("target", ["/v1/conversations", "/v1/conversations/CONVERSATION/items"])
+def test_the_questions_of_a_client_that_has_left_are_given_up(
+    target: str, house: Decided, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, given_up, exchange = threading.Event(), threading.Event(), OpaTransport.exchange
+
+    async def hanging(self: OpaTransport, body: bytes, entrypoint: Entrypoint = Entrypoint.DECISION) -> bytes:
+        if entrypoint is not Entrypoint.DECISIONS:
+            return await exchange(self, body, entrypoint)
+        asked.set()
+        try:
+            return await asyncio.get_running_loop().create_future()
+        finally:
+            given_up.set()
+
+    made = house.address.ask("POST", "/v1/conversations", GREEDY, body={}, timeout=60)
+    target = target.replace("CONVERSATION", made.json["id"])
+    monkeypatch.setattr(OpaTransport, "exchange", hanging)
+    with socket.create_connection((house.address.host, house.address.port)) as client:
+        client.sendall(request_of("POST", target, GREEDY, body=naming("files")))
+        assert asked.wait(30)
+        assert not given_up.is_set()
+    assert given_up.wait(30)
+    monkeypatch.undo()
+    answer = house.address.ask("POST", target, GREEDY, body=naming("files"), timeout=60)
+    assert answer.status == HTTPStatus.NOT_FOUND

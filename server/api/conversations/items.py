@@ -21,6 +21,7 @@ from server.api.conversations.include import INCLUDABLE
 from server.api.conversations.stored_items import is_older, read_older, shown_item
 from server.authz.request_authorization import Gate
 from server.fairness.way_out import hold
+from server.http.disconnects import WhileConnected
 from server.http.errors import ApiError, invalid
 from server.http.json_body import look_again, read_body
 from server.http.pagination import frame_of, included, list_of, list_query, missing_reference, page_of
@@ -68,7 +69,9 @@ class Items:
         await self._conversations.permit(gate, conversation, Action.UPDATE)
         identities = _new_ids(new)
         permit = await self._store.permit_create(gate, made=identities)
-        drafts = await self._drafts(gate, conversation, new, identities)
+        # Many questions to the policy, and nothing is written yet.
+        async with WhileConnected(request.receive):
+            drafts = await self._drafts(gate, conversation, new, identities)
         try:
             records = await self._store.create_all(
                 permit,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from os import urandom
@@ -14,10 +15,12 @@ from policy.vocabulary import Action, type_of_record
 from server.api.conversations.body import CONVERSATION, CONVERSATION_UPDATE
 from server.api.conversations.items import Items, conversation_response
 from server.http.api_route import ApiRoute, AskingRoute
+from server.http.disconnects import WhileConnected
 from server.http.json_body import read_body
 from server.http.request_state import gate_of
 from server.http.responses import json_response
 from server.json_input.reader import Reader
+from server.storage.database.database import Step
 from server.storage.records.body import Body
 from server.storage.records.guarded import GuardedStore
 from server.storage.records.record import Draft
@@ -97,7 +100,11 @@ class Conversations:
         _, new = await read_body(request, self._reader, CONVERSATION, optional=True)
         gate, identity = gate_of(request.scope), f"conv_{urandom(24).hex()}"
         permit = await self._store.permit_create(gate, made=[identity])
-        adding = await self._items.adding(gate, identity, new.begins_with) if new.begins_with.items else ()
+        adding: Sequence[Step] = ()
+        if new.begins_with.items:
+            # Many questions to the policy, and nothing is written yet.
+            async with WhileConnected(request.receive):
+                adding = await self._items.adding(gate, identity, new.begins_with)
         draft = Draft(identity, {"metadata": new.metadata})
         return conversation_response(await self._store.create(permit, draft, adding))
 
