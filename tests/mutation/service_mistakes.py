@@ -24,6 +24,30 @@ SERVICE_MISTAKES = (
         "yield questions[start : start + MOST_TOGETHER - 1]",
     ),
     Mistake(
+        "a list ends with its first window",
+        "server/storage/records/table.py",
+        "if is_cut or (rows and looked == window) else None",
+        "if is_cut else None",
+    ),
+    Mistake(
+        "an owner of too many groups is in no list",
+        "server/storage/records/list_statement.py",
+        " UNION SELECT ''\"",
+        '"',
+    ),
+    Mistake(
+        "writes of all callers are one caller's",
+        "server/storage/database/sqlite.py",
+        "self._writes.take(len(steps))",
+        'self._writes.take(len(steps), ("all",))',
+    ),
+    Mistake(
+        "a list that nobody waits for goes on",
+        "server/storage/database/sqlite_batches.py",
+        "if work in self._alone:",
+        "if work in ():",
+    ),
+    Mistake(
         "large questions of all callers are one caller's",
         "server/authz/opa/exchanges.py",
         "turn = await self.large_room.take()",
