@@ -27,7 +27,7 @@ ISSUER = "https://a.example"
 GREEDY, MODEST = ("principal", ISSUER, "greedy"), ("principal", ISSUER, "modest")
 SLOW = {
     "sqlite": "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1e9) SELECT max(n) FROM n",
-    "postgresql": "SELECT pg_sleep(30)",
+    "postgresql": "SELECT pg_sleep(300)",
 }
 RECORDS = 100_000
 FILL = {
@@ -145,8 +145,8 @@ def test_a_list_whose_client_has_left_ends(make: Make) -> None:
             slow.cancel()
             await asyncio.wait([slow])
             assert slow.cancelled()
-        # Ten of them would take a minute, on fewer connections than that.
-        async with asyncio.timeout(3):
+        # Ten of them would take minutes, on fewer connections than that.
+        async with asyncio.timeout(20):
             assert await asyncio.gather(*(database.scan("SELECT 1") for _ in range(8))) == [[(1,)]] * 8
 
     with_database(make, work)
@@ -167,7 +167,7 @@ def test_a_statement_of_a_list_ends_after_a_time(make: Make, monkeypatch: pytest
     with_database(make, work)
 
 
-def test_thousands_of_writes_of_one_caller_delay_the_write_of_another_by_a_batch(make: Make) -> None:
+def test_hundreds_of_writes_of_one_caller_delay_the_write_of_another_by_a_batch(make: Make) -> None:
     async def work(database: Database) -> None:
         things = RecordTable(database, "things")
         ended: list[str] = []
@@ -177,7 +177,7 @@ def test_thousands_of_writes_of_one_caller_delay_the_write_of_another_by_a_batch
             await database.write(things.inserting(Draft(name, {}).owned_by(None)))
             ended.append(name)
 
-        tasks = [asyncio.create_task(write(GREEDY, f"g{number}")) for number in range(2_000)]
+        tasks = [asyncio.create_task(write(GREEDY, f"g{number}")) for number in range(500)]
         await asyncio.sleep(0)
         tasks.append(asyncio.create_task(write(MODEST, "modest")))
         await asyncio.gather(*tasks)
@@ -186,7 +186,7 @@ def test_thousands_of_writes_of_one_caller_delay_the_write_of_another_by_a_batch
     with_database(make, work)
 
 
-def test_thousands_of_reads_of_one_caller_delay_the_read_of_another_by_a_batch(make: Make) -> None:
+def test_hundreds_of_reads_of_one_caller_delay_the_read_of_another_by_a_batch(make: Make) -> None:
     async def work(database: Database) -> None:
         ended: list[str] = []
 
@@ -195,7 +195,7 @@ def test_thousands_of_reads_of_one_caller_delay_the_read_of_another_by_a_batch(m
             await database.read("SELECT 1")
             ended.append(name)
 
-        tasks = [asyncio.create_task(read(GREEDY, f"g{number}")) for number in range(2_000)]
+        tasks = [asyncio.create_task(read(GREEDY, f"g{number}")) for number in range(500)]
         await asyncio.sleep(0)
         tasks.append(asyncio.create_task(read(MODEST, "modest")))
         await asyncio.gather(*tasks)
