@@ -63,14 +63,15 @@ class Run:
 class Compared:
     """A scenario's runs on a server, and the milliseconds that the same load costs on the bare one.
 
-    `grown` is the growth of the server's memory at its peak, in MB. `fault` says why there are no runs, or why the
-    server did not end.
+    `grown` is the growth of the server's memory at its peak, and `logged` that of the decision log, in MB. `fault` says
+    why there are no runs, or why the server did not end.
     """
 
     scenario: str
     runs: Sequence[Run]
     bare: float
     grown: float
+    logged: float = 0.0
     fault: str = ""
 
     @property
@@ -135,7 +136,7 @@ def compare(
 ) -> Compared:
     """Run a scenario on a new server; `sampled` is the file for its profile."""
     runs: list[Run] = []
-    grown = 0
+    grown = logged = 0
     fault = ""
     try:
         with place.served(scenario.setting, kind, workers, sampled=sampled) as served:
@@ -144,13 +145,13 @@ def compare(
             conversation = _modest_records(place, server)
             if sampled is not None:
                 os.kill(server.pid, signal.SIGUSR1)
-            before = memory.forget_peak(server)
+            before, lines = memory.forget_peak(server), served.logged()
             for number in range(effort.runs):
                 runs.append(_run(place, server, conversation, scenario, prepared, number, effort))
-            grown = memory.peak(server) - before
+            grown, logged = memory.peak(server) - before, served.logged() - lines
     except (NotStarted, NotEnded, TooLarge, Unprepared, OSError) as error:
         fault = str(error)
-    return Compared(scenario.name, runs or [Run([], [], {})], bare_ms, grown / _MB, fault)
+    return Compared(scenario.name, runs or [Run([], [], {})], bare_ms, grown / _MB, logged / _MB, fault)
 
 
 def _modest_records(place: Place, server: Running) -> str:

@@ -15,6 +15,12 @@ from bench.neighbours.link import CLOSED, Link
 CONNECTIONS: Final = 64
 """The connections of the greedy caller."""
 
+_ADDRESS: Final = "127.0.0.2"
+"""The address that the greedy caller comes from, which is not the modest one's."""
+
+_NO_PORT: Final = 24
+"""Linux' IP_BIND_ADDRESS_NO_PORT, so that the port is chosen when the connection is made."""
+
 _AGAIN_SECONDS: Final = 0.01
 _SMALL_BUFFER: Final = 4096
 
@@ -115,6 +121,8 @@ class Crowd:
             with suppress(OSError):
                 connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
                 connection.setblocking(False)
+                connection.setsockopt(socket.IPPROTO_IP, _NO_PORT, 1)
+                connection.bind((_ADDRESS, 0))
                 if buffer:
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
                 await loop.sock_connect(connection, ("127.0.0.1", self._port))

@@ -30,10 +30,15 @@ _END_SECONDS: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A server, and its database: an SQLite file or the address of a PostgreSQL."""
+    """A server, its database (an SQLite file or the address of a PostgreSQL), and the folder of its decision log."""
 
     server: Running
     database: str
+    home: Path
+
+    def logged(self) -> int:
+        """Return the bytes of the decision log, rotated files included."""
+        return sum(file.stat().st_size for file in self.home.glob("decisions.jsonl*"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ class Place:
             command = [*program, "run", str(config), "--port", "0"]
             with on_core(SERVER):
                 server = stack.enter_context(running(command, home / "said", {**os.environ, **places}))
-            yield Served(server, database)
+            yield Served(server, database, home)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ Results: TypeAlias = Mapping[Combination, Sequence[Compared]]
 
 _HEAD: Final = (
     *("scenario", "alone: p99", "slowest", "beside: p99", "slowest", "bare: more", "more", "slowest is", "health"),
-    *("not 2xx", "memory", "greedy: 2xx", "429, 503", "others"),
+    *("not 2xx", "memory", "log", "greedy: 2xx", "429, 503", "others"),
 )
 
 
@@ -91,6 +91,7 @@ def _row(one: Compared) -> list[str]:
         f"{one.health:.0f}",
         counted(one.unserved),
         f"{one.grown:+.0f} MB",
+        f"{one.logged:+.1f} MB",
         f"{served:,}",
         f"{turned_away:,}",
         f"{done.total() - served - turned_away:,}",
