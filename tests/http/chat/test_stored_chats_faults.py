@@ -14,6 +14,7 @@ import pytest
 
 from server.storage import write_queue
 from server.storage.database.database import DatabaseUnavailable
+from server.storage.records import removal
 from tests.support.callers import ALICE
 from tests.support.chats_server import CHATS, PROMPTS, Chatting, chatting, config_of
 from tests.support.databases import class_of, rows
@@ -44,10 +45,12 @@ SCENARIOS: dict[str, Scenario] = {
 
 @pytest.fixture(scope="module")
 def kept(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory, postgres: str | None) -> Iterator[Chatting]:
-    with pytest.MonkeyPatch.context() as patch, chatting(opa_binary, tmp_path_factory.mktemp("f"), postgres) as running:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write_queue, "WAIT_SECONDS", 20.0)
         patch.setattr(write_queue, "_FIRST_PAUSE", 0.001)
-        yield running
+        patch.setattr(removal, "SWEEP_SECONDS", 3_600)  # nothing but the requests of a test uses the database
+        with chatting(opa_binary, tmp_path_factory.mktemp("f"), postgres) as running:
+            yield running
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -13,6 +13,7 @@ from server.api.files import sweeper
 from server.storage.database.database import DatabaseUnavailable, Row, Step, Value
 from server.storage.database.postgres import PostgresDatabase
 from server.storage.database.sqlite import SqliteDatabase
+from server.storage.records import removal
 from tests.support.conversations_server import Talking, said, talking
 from tests.support.serving import Answer
 
@@ -26,6 +27,7 @@ def sleeping_janitor() -> Iterator[None]:
     """Nothing but the requests of a test uses the database."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sweeper, "SWEEP_SECONDS", 3_600)
+        patch.setattr(removal, "SWEEP_SECONDS", 3_600)
         yield
 
 

@@ -8,6 +8,7 @@ from secrets import token_hex
 
 import pytest
 
+from server.storage.records import removal
 from tests.support.callers import ADMIN, ALICE, BOB
 from tests.support.failing_database import MOMENTS, FailingDatabase
 from tests.support.registry_server import Registry, registry
@@ -33,8 +34,10 @@ def kept(
     request: pytest.FixtureRequest, opa_binary: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Registry]:
     postgres = None if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
-    with registry(opa_binary, tmp_path_factory.mktemp("faults"), postgres) as running:
-        yield running
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(removal, "SWEEP_SECONDS", 3_600)  # nothing but the requests of a test uses the database
+        with registry(opa_binary, tmp_path_factory.mktemp("faults"), postgres) as running:
+            yield running
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
