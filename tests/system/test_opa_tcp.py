@@ -16,7 +16,7 @@ import pytest
 
 from policy.vocabulary import Action, Origin, Principal, Resource
 from server.authz.contract.errors import Failure, PolicyUnavailable
-from server.authz.contract.question import Question, encode, encode_many
+from server.authz.contract.question import Question, encode, encode_many, together
 from server.authz.opa.command import ENVIRONMENT
 from server.authz.opa.control_plane import ControlPlane
 from server.authz.opa.transport import Entrypoint, OpaTransport, TcpAddress
@@ -150,12 +150,17 @@ def test_opas_own_decision_log_leaves_attributes_and_tokens_out(opa_binary: Path
         Question(caller, None, Action.CREATE, Resource("prompt", ("p",))),
     ]
 
-    bodies = {Entrypoint.DECISION: encode(questions[0]), Entrypoint.DECISIONS: encode_many(questions)}
+    many, _ = encode_many(questions, 10_000)
+    bodies = [
+        (Entrypoint.DECISION, encode(questions[0])),
+        (Entrypoint.DECISIONS, many),
+        (Entrypoint.DECISIONS, together([encode(question) for question in questions])),
+    ]
     with locked(opa_binary, tmp_path, "--set", "decision_logs.console=true", "--log-level", "info") as port:
-        for entrypoint, body in bodies.items():
+        for entrypoint, body in bodies:
             assert answered(f"http://127.0.0.1:{port}{entrypoint}", body)
     log = (tmp_path / "opa.log").read_text()
-    assert log.count("Decision Log") >= 2
+    assert log.count("Decision Log") >= 3
     assert "alice" in log
     assert "canary" not in log
     assert TOKEN not in log
