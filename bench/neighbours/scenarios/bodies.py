@@ -12,12 +12,18 @@ from bench.neighbours.scenarios.attacks import Make, left, repeated
 _KB: Final = 1024
 _MB: Final = 1024 * _KB
 _PATH: Final = "/v1/chat/completions"
-_START: Final = b'{"model": "bench/fast", "messages": [{"role": "user", "content": "hi"}], "x": '
+_START: Final = (
+    b'{"model": "bench/fast", "messages": [{"role": "user", "content": "hi"}], '
+    b'"tools": [{"type": "function", "function": {"name": "f", "parameters": {"x": '
+)
+_END: Final = b"0]}}}]}"
+"""The end of an array in a body that begins so: a place where anything may stand, and which goes to the provider."""
+
 _SMALL: Final = 63 * _KB
 """Just under the size from which a body is read beside the server."""
 
 
-def _of(size: int, unit: bytes, end: bytes = b"0]}") -> Make:
+def _of(size: int, unit: bytes, end: bytes = _END) -> Make:
     """Return the maker of a chat of about `size` bytes, most of them an array of `unit`s."""
     body = _START + b"[" + (unit + b",") * (size // (len(unit) + 1)) + end
     return lambda script: request("POST", _PATH, script.token, body)
@@ -28,7 +34,8 @@ def _text(size: int) -> Make:
 
 
 def _many_keys(script: Script) -> bytes:
-    return chat(script.token, x={f"key-{index}": index for index in range(40_000)})
+    parameters = {f"key-{index}": index for index in range(40_000)}
+    return chat(script.token, tools=[{"type": "function", "function": {"name": "f", "parameters": parameters}}])
 
 
 def _many_messages(script: Script) -> bytes:
@@ -38,7 +45,8 @@ def _many_messages(script: Script) -> bytes:
 
 def _escapes(script: Script) -> bytes:
     text = dumps("\N{GRINNING FACE}" * 5_000).encode()
-    return request("POST", _PATH, script.token, b'{"model": "bench/fast", "x": %b, "messages": []}' % text)
+    body = b'{"model": "bench/fast", "messages": [{"role": "user", "content": %b}]}' % text
+    return request("POST", _PATH, script.token, body)
 
 
 def _metadata(script: Script) -> bytes:
@@ -69,7 +77,7 @@ SCENARIOS: Final = [
     Scenario("bodies full of arrays", repeated(_of(4 * _MB, b"[[]]"))),
     Scenario("small bodies full of arrays", repeated(_of(_SMALL, b"[]"))),
     Scenario("small bodies full of numbers", repeated(_of(_SMALL, b"1.5e3"))),
-    Scenario("deep bodies", repeated(_of(_MB, b"[" * 60 + b"]" * 60))),
+    Scenario("deep bodies", repeated(_of(_MB, b"[" * 50 + b"]" * 50))),
     Scenario("small wrong bodies", repeated(_of(_SMALL, b"[]", b"}"))),
     Scenario("large wrong bodies", repeated(_of(4 * _MB, b"[]", b"}"))),
     Scenario("bodies with many keys", repeated(_many_keys)),
