@@ -63,6 +63,7 @@ def exposed() -> dict[str, set[str]]:
     database = Dependency("database")
     database.worked()
     metrics.watch_dependencies([database])
+    metrics.watch_provider("p")
     metrics.served("/v1/models", "GET", 200, 0.1)
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.text().decode()):
