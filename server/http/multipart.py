@@ -11,6 +11,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from server.http.errors import ApiError, invalid
+from server.http.form_names import UnreadableName, decoded_words, extended_name
 
 SLICE: Final = 32 * 1024
 """Bytes that are parsed in one go, during which no other request is served."""
@@ -127,14 +128,14 @@ class _Head:
         self.value.clear()
 
     def read(self) -> PartBegins:
-        options = _named(self.headers.get(b"content-disposition", b""))
+        disposition = self.headers.get(b"content-disposition", b"")
+        options = _named(disposition)
         if self.headers.get(b"content-transfer-encoding", b"binary").lower() not in (b"7bit", b"8bit", b"binary"):
             raise _malformed("a part has a `Content-Transfer-Encoding`; send it as it is")
-        filename = options.get(b"filename")
         content_type = self.headers.get(b"content-type")
         return PartBegins(
             _text(options[b"name"]),
-            None if filename is None else _text(filename),
+            _filename(disposition, options.get(b"filename")),
             None if content_type is None else content_type.decode("latin-1"),
         )
 
@@ -147,6 +148,15 @@ def _named(disposition: bytes) -> dict[bytes, bytes]:
         if b"name" in options and len(names) == len({*names}):
             return options
     raise _malformed("a part does not say in its `Content-Disposition` what it is called")
+
+
+def _filename(disposition: bytes, plain: bytes | None) -> str | None:
+    """Return the name of a file, of which the extended form counts where there are both."""
+    try:
+        extended = extended_name(disposition)
+        return extended if extended is not None or plain is None else decoded_words(_text(plain))
+    except UnreadableName as fault:
+        raise _malformed(str(fault)) from None
 
 
 def _text(value: bytes) -> str:

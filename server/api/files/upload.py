@@ -16,6 +16,7 @@ from server.api.files.filenames import plain_name
 from server.api.files.store import Upload
 from server.http.errors import ApiError, ClientGone, invalid
 from server.http.multipart import SLICE, FormReader, PartBegins, PartEnds, PartEvent
+from server.json_input.strict import InvalidJson, parse_json
 
 PURPOSES: Final = ("assistants", "batch", "evals", "fine-tune", "user_data", "vision")
 """The purposes that an upload may have."""
@@ -38,11 +39,13 @@ _LIFETIMES: Final = {"batch": MOST_LIFETIME}
 """Seconds after which files expire whose uploads don't say it, by purpose; others are kept for good."""
 
 _LONGEST_FIELD: Final = 64
+_LONGEST_JSON: Final = 256
 _NUMBER: Final = re.compile("[0-9]{1,9}")
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]{1,63}/[a-z0-9!#$&^_.+-]{1,63}")
 _ANCHOR: Final = "expires_after[anchor]"
 _SECONDS: Final = "expires_after[seconds]"
-_FIELDS: Final = ("purpose", _ANCHOR, _SECONDS)
+_EXPIRES: Final = "expires_after"
+_FIELDS: Final = ("purpose", _ANCHOR, _SECONDS, _EXPIRES)
 _CLOSE: Final = {"Connection": "close"}
 
 
@@ -141,7 +144,7 @@ class _Form:
                 await self._upload.write(event)
             case _:
                 self._value += event
-                if len(self._value) > _LONGEST_FIELD:
+                if len(self._value) > (_LONGEST_JSON if self._current == _EXPIRES else _LONGEST_FIELD):
                     raise invalid(f"`{self._current}` is too long", self._current, "invalid_value")
 
     def described(self) -> UploadForm:
@@ -183,8 +186,17 @@ class _Form:
             known = ", ".join(f"`{purpose}`" for purpose in PURPOSES)
             raise invalid(f"`purpose` must be one of {known}", "purpose", "invalid_value")
 
+    def _expiry(self) -> tuple[str | None, str | None]:
+        """Return the anchor and the seconds, from two fields or from one."""
+        anchor, seconds, both = (self._fields.get(name) for name in (_ANCHOR, _SECONDS, _EXPIRES))
+        if both is None or both == "null":
+            return anchor, seconds
+        if anchor is not None or seconds is not None:
+            raise invalid(f"`{_EXPIRES}` comes twice", _EXPIRES, "invalid_value")
+        return _in_one(both)
+
     def _lifetime(self) -> int | None:
-        anchor, seconds = self._fields.get(_ANCHOR), self._fields.get(_SECONDS)
+        anchor, seconds = self._expiry()
         if anchor is None and seconds is None:
             return _LIFETIMES.get(self._fields["purpose"])
         if anchor != "created_at":
@@ -193,6 +205,18 @@ class _Form:
             demand = f"must be a whole number from {LEAST_LIFETIME} to {MOST_LIFETIME}"
             raise invalid(f"`{_SECONDS}` {demand}", _SECONDS, "invalid_value")
         return int(seconds)
+
+
+def _in_one(text: str) -> tuple[str | None, str | None]:
+    """Return the two values of an `expires_after` that comes as one field of JSON; raises the ApiError about it."""
+    try:
+        found = parse_json(text.encode()).members
+    except InvalidJson:
+        found = {}
+    if found.keys() != {"anchor", "seconds"} or type(found["seconds"]) is not int:
+        demand = "must be an object of JSON with `anchor` and `seconds`, or two fields"
+        raise invalid(f"`{_EXPIRES}` {demand}", _EXPIRES, "invalid_value")
+    return str(found["anchor"]), str(found["seconds"])
 
 
 def _too_large(most: int) -> ApiError:

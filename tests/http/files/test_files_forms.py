@@ -66,12 +66,50 @@ def test_a_field_of_more_than_64_bytes_is_not_collected(clean: Keeping, name: st
             ([PURPOSE, field(ANCHOR, "created_at"), field(SECONDS, wrong), file(b"x")], SECONDS, "invalid_value")
             for wrong in ("3599", "2592001", "-3600", "1e4", "", "٣٦٠٠", "3600.0", "9" * 40)
         ),
+        *(
+            ([PURPOSE, field("expires_after", wrong), file(b"x")], "expires_after", "invalid_value")
+            for wrong in ("", "3600", "{}", "[]", '{"anchor":"created_at"}', "x" * 300, '{"anchor":1,"anchor":2}')
+        ),
+        *(
+            ([PURPOSE, field("expires_after", wrong), file(b"x")], "expires_after", "invalid_value")
+            for wrong in (
+                '{"anchor":"created_at","seconds":"3600"}',
+                '{"anchor":"created_at","seconds":true}',
+                '{"anchor":"created_at","seconds":3600.5}',
+                '{"anchor":"created_at","seconds":3600,"x":1}',
+            )
+        ),
+        ([PURPOSE, field("expires_after", '{"anchor":"now","seconds":3600}'), file(b"x")], ANCHOR, "invalid_value"),
+        (
+            [PURPOSE, field("expires_after", '{"anchor":"created_at","seconds":1}'), file(b"x")],
+            SECONDS,
+            "invalid_value",
+        ),
+        (
+            [
+                PURPOSE,
+                field("expires_after", '{"anchor":"created_at","seconds":3600}'),
+                field(SECONDS, "3600"),
+                file(b"x"),
+            ],
+            "expires_after",
+            "invalid_value",
+        ),
     ],
 )
 def test_a_form_that_says_something_wrong_is_refused(
     clean: Keeping, parts: list[tuple[str, bytes]], param: str, code: str
 ) -> None:
     refused(clean.upload(parts_of(parts)), 400, param, code)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_expiry_may_come_as_one_field_of_json(kept: Keeping, first: bool) -> None:
+    said = field("expires_after", '{"anchor": "created_at", "seconds": 7200}')
+    parts = [said, PURPOSE, file(b"x")] if first else [PURPOSE, file(b"x"), said]
+    shown = kept.upload(parts_of(parts)).json
+    assert shown["expires_at"] - shown["created_at"] == 7200
+    assert kept.upload(parts_of([field("expires_after", "null"), PURPOSE, file(b"x")])).json.get("expires_at") is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.support.files_server import Keeping, form_of, keeping
+from tests.support.files_server import Keeping, field, form_of, keeping, parts_of
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +97,53 @@ def test_no_content_is_shown_by_a_browser(kept: Keeping, sent: str, answered: st
     assert headers["x-content-type-options"] == "nosniff"
     assert "default-src 'none'" in headers["content-security-policy"]
     assert headers["cache-control"] == "no-store"
+
+
+def named(parameters: str) -> bytes:
+    """A form whose file has these parameters."""
+    head = f'Content-Disposition: form-data; name="file"{parameters}\r\nContent-Type: text/plain'
+    return parts_of([field("purpose", "assistants"), (head, b"x")])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "kept_as"),
+    [
+        ("; filename*=UTF-8''na%C3%AFve%20plan.txt", "naïve plan.txt"),
+        ("; filename*=utf-8'en'plan.txt", "plan.txt"),
+        ("; filename=\"plan.txt\"; filename*=UTF-8''pl%C3%A4ne.txt", "pläne.txt"),
+        ("; filename*=UTF-8''pl%C3%A4ne.txt; filename=\"plan.txt\"", "pläne.txt"),
+        ("; FileName*=iso-8859-1''pl%E4ne.txt", "pläne.txt"),
+        ('; filename="=?utf-8?B?cGzDpG5lLnR4dA==?="', "pläne.txt"),
+        ('; filename="=?UTF-8?Q?pl=C3=A4ne_1.txt?="', "pläne 1.txt"),
+        ('; filename="=?iso-8859-1?q?pl=E4?= =?utf-8?b?bmUudHh0?="', "pläne.txt"),
+        ("; filename*=UTF-8''..%2F..%2Fetc%2Fpasswd", "passwd"),
+        ('; filename="a filename*=b.txt"', "a filename*=b.txt"),
+        ('; filename="=?x?"', "=?x?"),
+    ],
+)
+def test_a_name_may_be_written_in_other_ways(kept: Keeping, parameters: str, kept_as: str) -> None:
+    assert kept.upload(named(parameters)).json["filename"] == kept_as
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        "; filename*=plan.txt",
+        "; filename*=UTF-8''pl%C3ne.txt",
+        "; filename*=UTF-8''pl%C",
+        "; filename*=klingon''plan.txt",
+        "; filename*=idna''plan.txt",
+        "; filename*=\"UTF-8''plan.txt\"",
+        "; filename*0*=UTF-8''pl; filename*1=ne.txt",
+        "; filename*=UTF-8''a; filename*=UTF-8''b",
+        '; filename="=?utf-8?B?broken!?="',
+        '; filename="=?utf-8?B?/w==?="',
+        '; filename="=?klingon?Q?x?="',
+        "; filename*=UTF-8''%00",
+        "; filename*=UTF-8''",
+    ],
+)
+def test_a_name_that_can_not_be_read_is_refused_and_not_garbled(clean: Keeping, parameters: str) -> None:
+    answer = clean.upload(named(parameters))
+    assert answer.status == 400
+    assert answer.error["message"]
