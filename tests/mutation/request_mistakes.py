@@ -158,7 +158,7 @@ REQUEST_MISTAKES = (
     Mistake(
         "a message of another chat is a cursor",
         "server/api/chat/stored_routes.py",
-        "if whose != identity or not",
+        "if whose != messages.identity or not",
         "if not",
     ),
     Mistake(
