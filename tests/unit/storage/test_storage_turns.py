@@ -137,7 +137,10 @@ def test_a_slow_list_keeps_no_read_no_write_and_no_list_of_others_waiting(make: 
     with_database(make, work)
 
 
-def test_a_list_whose_client_has_left_ends(make: Make) -> None:
+def test_a_list_whose_client_has_left_ends(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "LIST_SECONDS", 300)
+    monkeypatch.setattr(postgres, "LIST_SECONDS", 300)
+
     async def work(database: Database) -> None:
         for _ in range(10):
             slow = asyncio.create_task(database.scan(SLOW[database.kind]))
