@@ -36,6 +36,10 @@ def new_answer_id() -> str:
     return f"chatcmpl-{token_hex(24)}"
 
 
+_OURS = ("metadata", "input_messages")
+"""Members that a stored answer is shown with, whatever its provider says."""
+
+
 class Chats:
     """Stores answers in `records`; `queue` holds those that wait to be written."""
 
@@ -48,7 +52,7 @@ class Chats:
         """Store the chat with its answer, whole or not at all; raises AlreadyThere for an id that exists, and
         StorageExceeded.
         """
-        answer = {name: value for name, value in answer.items() if name != "metadata"}
+        answer = {name: value for name, value in answer.items() if name not in _OURS}
         body = {"answer": {**answer, "id": chat.answer_id, "model": chat.model}, "metadata": chat.metadata}
         await self.records.create(
             permit,

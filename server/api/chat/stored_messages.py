@@ -12,14 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from json import dumps, loads
-from typing import Any
+from typing import Any, Final
 
 from server.api.chat.members import MESSAGE
 from server.json_input.strict import Document
 
 Json = dict[str, Any]
+
+_NO_PARTS: Final = b',"content_parts":null'
 
 
 def stored_messages(messages: Sequence[Json]) -> bytes:
@@ -71,6 +73,33 @@ class Messages:
             start, end = self.places[place] + 1, self.places[place + 1] - 1
             yield b'{"id":"%b",' % self.id_of(place).encode() + self.text[start:end]
 
+    def asked(self) -> bytes:
+        """Return all of the messages in one list, each with the content that the request gave it."""
+        spans = ((start, end - 1) for start, end in pairwise(self.places))
+        return b"[%b]" % b",".join(_asked(bytes(self.text[start:end])) for start, end in spans)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the text."""
+        return len(self.text)
+
+
+def _asked(text: bytes) -> bytes:
+    """Return a message as the request had it.
+
+    Inside a text of JSON a quote has a backslash before it, so that what is looked for is a member.
+    """
+    start = text.rfind(_NO_PARTS)
+    if start >= 0:
+        return text[:start] + text[start + len(_NO_PARTS) :]
+    message = loads(text)
+    parts = message.pop("content_parts", None)
+    return _written(message if parts is None else message | {"content": parts})
+
+
+def _written(message: Json) -> bytes:
+    return dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
 
 def _shown(message: Json) -> bytes:
     """Return a message as clients know it: a text is its content, and what consists of parts has those instead."""
@@ -79,4 +108,4 @@ def _shown(message: Json) -> bytes:
     shown = {**message, "content": None if parts is not None else content, "content_parts": parts}
     shown.pop("id", None)
     MESSAGE.fit(shown)
-    return dumps(shown, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return _written(shown)

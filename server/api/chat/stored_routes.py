@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import replace
 from typing import Final
@@ -22,9 +23,10 @@ from server.http.json_body import look_again, read_body
 from server.http.pagination import frame_of, list_of, list_query, one_of_query, page_of, places_of
 from server.http.request_state import gate_of
 from server.http.responses import JsonInPieces, json_response, list_of_texts
+from server.inference.answers.model_name import QUICK
 from server.json_input.reader import Reader
 from server.json_input.strict import InvalidJson
-from server.storage.records.guarded import NotFound
+from server.storage.records.guarded import MOST_PAGE_BYTES, NotFound, RecordPage
 from server.storage.records.record import Record
 
 _CHAT: Final = type_of_record("chat_completions")
@@ -80,11 +82,13 @@ class StoredChats:
         gate = gate_of(request.scope)
         model = None if name is None else await self._canonical(gate, name)
         page = await page_of(request, self._chats.records, query, facet=model, matching=matching)
-        return await list_of_texts(frame_of(page), (shown_answer(record.body) for record in page.records))
+        is_backwards = query.before is not None and query.after is None
+        page, texts = await self._with_messages(page, from_end=is_backwards)
+        return await list_of_texts(frame_of(page), texts)
 
     async def retrieve(self, request: Request) -> Response:
-        """Answer with one stored answer."""
-        return _answer(await self._found(request))
+        """Answer with one stored answer and the messages that it answers."""
+        return await self._answer(await self._found(request))
 
     async def messages(self, request: Request) -> Response:
         """Answer with a page of the request's messages, in their order unless the query says otherwise."""
@@ -104,7 +108,7 @@ class StoredChats:
             request.path_params["completion_id"],
             lambda current: replace(current, body=with_metadata(current.body, change.metadata)),
         )
-        return _answer(record)
+        return await self._answer(record)
 
     async def delete(self, request: Request) -> Response:
         """Remove a stored answer and its messages."""
@@ -123,6 +127,34 @@ class StoredChats:
         identity = request.path_params["completion_id"]
         return await self._chats.records.get(gate_of(request.scope), identity, whole=whole)
 
+    async def _answer(self, record: Record) -> JsonInPieces:
+        return JsonInPieces([await self._with_input(record, await self._messages(record))])
+
+    async def _with_messages(self, page: RecordPage, *, from_end: bool) -> tuple[RecordPage, list[bytes]]:
+        """Return the records of a page with their messages, as texts.
+
+        Of those whose messages don't fit into `MOST_PAGE_BYTES`, the last ones are left out, or with `from_end` the
+        first ones.
+        """
+        kept, texts, size = list[Record](), list[bytes](), 0
+        for record in page.records[:: -1 if from_end else 1]:
+            messages = await self._messages(record)
+            size += messages.size
+            if kept and size > MOST_PAGE_BYTES:
+                break
+            kept.append(record)
+            texts.append(await self._with_input(record, messages))
+        if from_end:
+            kept.reverse()
+            texts.reverse()
+        return RecordPage(tuple(kept), page.has_more or len(kept) < len(page.records)), texts
+
+    async def _with_input(self, record: Record, messages: Messages) -> bytes:
+        """Return a stored answer as clients know it, with the messages of its request."""
+        # Messages in parts are parsed.
+        asked = await asyncio.to_thread(messages.asked) if messages.size > QUICK else messages.asked()
+        return b'%b,"input_messages":%b}' % (shown_answer(record.body)[:-1], asked)
+
     async def _messages(self, record: Record) -> Messages:
         stored = await self._chats.messages(record)
         if stored is None:
@@ -130,10 +162,6 @@ class StoredChats:
         elif is_older(stored):
             stored = (await look_again(self._reader, stored, read_older))["text"]
         return Messages.read(record.id, stored)
-
-
-def _answer(record: Record) -> JsonInPieces:
-    return JsonInPieces([shown_answer(record.body)])
 
 
 def _matching(request: Request) -> tuple[tuple[str, str], ...]:

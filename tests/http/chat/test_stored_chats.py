@@ -54,7 +54,8 @@ def everything(kept: Chatting, caller: str, query: str) -> list[str]:
 
 def test_a_stored_chat_is_what_was_answered_and_its_metadata(kept: Chatting) -> None:
     answer = kept.chat(text="hello there", metadata={"team": "blau"})
-    shown = {**answer.json, "metadata": {"team": "blau"}}
+    asked = [{"role": "user", "content": "hello there", "refusal": None}]
+    shown = {**answer.json, "metadata": {"team": "blau"}, "input_messages": asked}
     assert shown["id"].startswith("chatcmpl-") and len(shown["id"]) == len(NOWHERE)
     assert kept.ask("GET", f"{CHATS}/{shown['id']}").json == shown
     head = kept.ask("HEAD", f"{CHATS}/{shown['id']}")
@@ -329,3 +330,39 @@ def test_a_change_does_not_bring_back_what_is_deleted_meanwhile(kept: Chatting) 
         assert found["DELETE"] == 200
         assert found["POST"] in (200, 404)
         assert made not in [row[0] for row in kept.rows(kept.chats)]
+
+
+def test_a_stored_chat_is_shown_with_the_messages_that_it_answers(kept: Chatting) -> None:
+    dana = "Authorization: Bearer dana"
+    parts = [{"type": "text", "text": ',"content_parts":null'}, {"type": "text", "text": "b"}]
+    call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [
+        {"role": "system", "content": 'say "hi" \\ ,"content_parts":null'},
+        {"role": "user", "content": parts},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "x" * 20_000},
+    ]
+    made = kept.stored(dana, messages=messages)
+    [listed] = [one for one in kept.ask("GET", f"{CHATS}?limit=100", dana).json["data"] if one["id"] == made]
+    for shown in (kept.ask("GET", f"{CHATS}/{made}", dana).json, listed):
+        found = shown["input_messages"]
+        assert [{name: one.get(name) for name in asked} for one, asked in zip(found, messages, strict=True)] == messages
+        assert not any("content_parts" in one or "id" in one for one in found)
+        assert (shown["object"], shown["metadata"]) == ("chat.completion", {})
+
+
+def test_a_page_ends_where_its_messages_are_too_many_and_says_so(kept: Chatting) -> None:
+    greta = "Authorization: Bearer greta"
+    made = [kept.stored(greta, text="x" * 500_000) for _ in range(10)]
+    found, after = [], ""
+    for _ in range(10):
+        page = kept.ask("GET", f"{CHATS}?limit=100{after}", greta).json
+        assert 0 < len(page["data"]) < 10
+        found += [one["id"] for one in page["data"]]
+        after = f"&after={page['last_id']}"
+        if not page["has_more"]:
+            break
+    assert found == made
+    back = kept.ask("GET", f"{CHATS}?limit=100&before={made[-1]}", greta).json
+    assert back["data"][-1]["id"] == made[-2]
+    assert back["has_more"] and len(back["data"]) < 9

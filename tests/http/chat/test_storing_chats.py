@@ -77,6 +77,7 @@ def test_ids_are_ours_whatever_the_provider_calls_its_answers(kept: Chatting) ->
     assert "chatcmpl-1" not in stored_ids(kept)
     for caller, answer in zip((ALICE, BOB, ALICE), answers, strict=True):
         shown = kept.ask("GET", f"{CHATS}/{answer['id']}", caller).json
+        assert shown.pop("input_messages") == [{"role": "user", "content": "hi", "refusal": None}]
         assert shown == {**answer, "metadata": {}}
         assert (shown["model"], shown["choices"][0]["message"]["content"]) == ("far/m", "".join(TEXT))
 
