@@ -40,7 +40,7 @@ def _few(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 AllowedMembers = Annotated[tuple[Text, ...], AfterValidator(_few)]
-"""Members of bodies, or paths such as `moderation.model`, that reach the provider as they came; `*` is any."""
+"""Members of bodies, or paths such as `metadata.tags`, that reach the provider as they came; `*` is any."""
 
 
 class ProviderSettings(StrictModel):

@@ -13,7 +13,7 @@ from hashlib import sha256
 from json import dumps
 from typing import Any, Final
 
-from server.inference.known_members import CHANGED, CUT, PASSED, ROUTING, STAMPED, TOOL_TYPES
+from server.inference.known_members import CHANGED, CUT, PASSED, PASSED_INSIDE, ROUTING, STAMPED, TOOL_TYPES
 from server.json_input.strict import Document, InvalidJson, Json, Place
 
 MOST_ALLOWED: Final = 32
@@ -88,8 +88,8 @@ def _unknown(body: Json) -> Iterator[str]:
         if name not in PASSED:
             yield name
         elif type(value) is dict and name not in _UNSEARCHED:
-            for inner in _routing(value):
-                yield f"{name}.{inner}"
+            paths = (f"{name}.{inner}" for inner in _routing(value))
+            yield from (path for path in paths if path not in PASSED_INSIDE)
     metadata = body.get("metadata")
     if type(metadata) is dict:
         # Routers read tags and settings from here; what OpenAI's document allows is texts.

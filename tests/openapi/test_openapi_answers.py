@@ -234,6 +234,7 @@ def test_a_stored_stream_has_what_an_answer_has(house: Watched) -> None:
     first = bare(house)
     assert first["obfuscation"] == "x7"
     stored = house.ask("GET", f"{CHATS}/{first['id']}").json
+    assert stored.pop("input_messages") == [{"role": "user", "content": "hello there", "refusal": None}]
     assert stored == {
         "id": first["id"],
         "object": "chat.completion",

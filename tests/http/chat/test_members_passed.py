@@ -50,7 +50,7 @@ CHOOSING: dict[str, Any] = {
     "a_name_that_no_router_has_yet": 1,
 }
 INSIDE: dict[str, tuple[str, Any]] = {
-    "moderation.model": ("moderation", {"model": "omni-moderation-latest"}),
+    "moderation.fallbacks": ("moderation", {"model": "omni-moderation-latest", "fallbacks": []}),
     "web_search_options.provider": ("web_search_options", {"provider": "other"}),
     "stream_options.extra_body": ("stream_options", {"inner": [{"extra_body": {}}]}),
     "reasoning.Model": ("reasoning", {"Model": "other"}),
@@ -66,7 +66,7 @@ PASSING: dict[str, Any] = {
     "top_k": 5,
     "guided_json": {"type": "object"},
     "metadata": {"model": "a note"},
-    "moderation": None,
+    "moderation": {"model": "omni-moderation-latest"},
     "seed": 1,
 }
 
@@ -79,7 +79,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relaying]:
 
 @pytest.fixture(scope="module")
 def lenient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relaying]:
-    allowed = "[fallbacks, user, priority, tools.type, moderation.model]"
+    allowed = "[fallbacks, user, priority, tools.type, reasoning.route]"
     provider = f"provider_type: remote::openai, config: {{base_url: URL, allow_members: {allowed}}}"
     with relaying(tmp_path_factory.mktemp("lenient"), provider) as running:
         yield running
@@ -191,7 +191,7 @@ def test_a_provider_takes_what_its_operator_allows_and_nothing_else(lenient: Rel
         "user": "ann",
         "priority": 1,
         "tools": [{"type": "mcp"}],
-        "moderation": {"model": "omni"},
+        "reasoning": {"route": "x"},
     }
     assert lenient.chat(**allowed).status == 200
     assert lenient.body == {"model": "far-m", "messages": MESSAGES, **allowed}
