@@ -5,16 +5,19 @@ Goldens are left out on purpose: they notice every change of text, and would hid
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import chain
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from tests.mutation.identity_mistakes import IDENTITY_MISTAKES
 from tests.mutation.list_mistakes import LIST_MISTAKES
@@ -28,73 +31,41 @@ from tests.mutation.service_mistakes import SERVICE_MISTAKES
 SERVICE = (*SERVICE_MISTAKES, *PROVIDER_MISTAKES, *QUOTA_MISTAKES, *REQUEST_MISTAKES)
 ALL = (*MISTAKES, *LIST_MISTAKES, *IDENTITY_MISTAKES, *SERVICE)
 
-Check: TypeAlias = tuple[str, list[str]]
-"""A name, and the arguments of pytest or OPA."""
+REGO: Final = "rego"
+"""The folder of the tests in Rego, which OPA runs."""
+
+Check: TypeAlias = list[str]
+"""Arguments of pytest, or `[REGO]`."""
 
 ROOT = Path(__file__).parent.parent.parent
-CHECKS = (
-    ("Rego tests", ["opa", "test", "rego"]),
-    ("conformance", ["tests/conformance/test_altitudes.py", "-k", "rest"]),
-    ("compiler tests", ["tests/unit/translators"]),
-    ("random policies", ["tests/equivalence/test_policies.py"]),
-    ("laws", ["tests/laws"]),
-    ("SQL", ["tests/unit/storage", "-k", "filter"]),
-    ("the server's reading", ["tests/unit/authz", "-k", "clauses or list"]),
-    ("patterns", ["tests/unit/regex", "tests/equivalence/test_regex.py"]),
-)
-AT_THE_DOOR = (
-    (
-        "callers, shares",
-        ["tests/unit/authn", "tests/unit/quota", "tests/unit/net", "tests/unit/inference/test_inference_usage.py"],
-    ),
-    (
-        "callers (HTTP)",
-        ["tests/http/auth", "tests/http/protocol/test_cors_configured.py"],
-    ),
-    ("shares (HTTP)", ["tests/http/quota"]),
-)
-"""What checks who is asking, and what everybody may use: the policy's own checks have no part in it."""
+USUAL = ROOT / "tests/mutation/noticed_by.json"
+"""The test file that noticed each mistake the last time, by the mistake's name: it is tried first."""
 
+CONFORMANCE: Check = ["tests/conformance/test_altitudes.py", "-k", "rest"]
+CHECKS: Sequence[Check] = (
+    [REGO],
+    CONFORMANCE,
+    ["tests/unit/translators"],
+    ["tests/equivalence/test_policies.py"],
+    ["tests/laws"],
+    ["tests/unit/storage", "-k", "filter"],
+    ["tests/unit/authz", "-k", "clauses or list"],
+    ["tests/unit/regex", "tests/equivalence/test_regex.py"],
+)
+AT_THE_DOOR: Sequence[Check] = (
+    ["tests/unit/authn", "tests/unit/quota", "tests/unit/net", "tests/unit/inference/test_inference_usage.py"],
+    ["tests/http/auth", "tests/http/protocol/test_cors_configured.py"],
+    ["tests/http/quota"],
+)
+"""What checks the callers, and the shares that they have: the policy's own checks have no part in it."""
 
-OF_THE_SERVICE = (
-    (
-        "units",
-        [
-            "tests/unit/inference",
-            "tests/unit/config/test_config_defaults.py",
-            "tests/unit/api",
-            "tests/unit/http",
-            "tests/unit/quota",
-            *(
-                f"tests/unit/storage/test_storage_{name}.py"
-                for name in ("blobs_disk", "claims", "databases", "guarded")
-            ),
-        ],
-    ),
-    (
-        "identity, log",
-        [
-            "tests/unit/authn/test_authn_chosen.py",
-            *(f"tests/unit/authz/test_authz_{name}.py" for name in ("decision_log", "log_disk", "pdp", "use_limit")),
-        ],
-    ),
-    (
-        "the service (HTTP)",
-        [
-            f"tests/http/{name}.py"
-            for name in (
-                "conversations/test_conversations_references",
-                "models/test_long_model_lists",
-                "chat/test_streams",
-                "quota/test_budget_reservations",
-                "quota/test_request_quotas",
-                "quota/test_storage_quotas",
-                "files/test_files_slow_uploads",
-                "files/test_files_forms",
-                "chat/test_stored_chats",
-            )
-        ],
-    ),
+OF_THE_SERVICE: Sequence[Check] = (
+    [
+        *("tests/unit/inference", "tests/unit/config/test_config_defaults.py", "tests/unit/api", "tests/unit/http"),
+        *("tests/unit/quota", "tests/unit/storage", "tests/unit/background", "tests/unit/fairness"),
+    ],
+    ["tests/unit/authn", "tests/unit/authz"],
+    ["tests/http"],
 )
 """What checks records, providers and quotas."""
 
@@ -107,14 +78,27 @@ def copy_of_project(folder: Path) -> Path:
     return copy
 
 
-def noticed_by(copy: Path, checks: Sequence[Check]) -> str | None:
-    """The first of `checks` that fails in the copy."""
-    for name, arguments in checks:
-        pytest = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-        command = [os.environ["OSTIARY_OPA"], *arguments[1:]] if arguments[0] == "opa" else [*pytest, *arguments]
-        if subprocess.run(command, cwd=copy, capture_output=True, check=False).returncode:
-            return name
-    return None
+def failing(copy: Path, arguments: Sequence[str]) -> str | None:
+    """The first test file that fails in the copy, or `rego` for a test in Rego; None if all pass."""
+    pytest = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    command = [os.environ["OSTIARY_OPA"], "test", REGO] if arguments[0] == REGO else [*pytest, *arguments]
+    ended = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    if not ended.returncode:
+        return None
+    named = re.search(r"^(?:FAILED|ERROR) (tests/[^: ]+)", ended.stdout, re.MULTILINE)
+    return arguments[0] if named is None else named[1]
+
+
+def noticed_by(copy: Path, mistake: Mistake, usual: str | None) -> str | None:
+    """The test file that notices the mistake in the copy; `usual` is the one that did so the last time."""
+    if usual is not None and failing(copy, check_of(usual)):
+        return usual
+    return next(filter(None, (failing(copy, arguments) for arguments in checks_of(mistake))), None)
+
+
+def check_of(file: str) -> Check:
+    """The check of one test file; the conformance cases are tried at one altitude."""
+    return CONFORMANCE if file == CONFORMANCE[0] else [file]
 
 
 def made(mistake: Mistake, copy: Path) -> None:
@@ -126,30 +110,38 @@ def made(mistake: Mistake, copy: Path) -> None:
 
 
 def checks_of(mistake: Mistake) -> Sequence[Check]:
-    """What may notice it."""
+    """What may notice it, the quickest check first."""
     if mistake in IDENTITY_MISTAKES:
         return AT_THE_DOOR
     return OF_THE_SERVICE if mistake in SERVICE else CHECKS
 
 
-def check_copy(copy: Path) -> None:
-    """Raise SystemExit unless the copy is what its tests import, and passes them without any mistake."""
+def check_copy(copy: Path, checks: Iterable[Check]) -> None:
+    """Raise SystemExit unless the copy is what its tests import, and passes the checks without any mistake."""
     code = "import translators; print(translators.__file__)"
     found = subprocess.run([sys.executable, "-c", code], cwd=copy, check=True, capture_output=True, text=True).stdout
     if not found.startswith(str(copy)):
         raise SystemExit(f"the copy isn't what is tested, but {found.strip()}")
-    if (broken := noticed_by(copy, (*CHECKS, *AT_THE_DOOR, *OF_THE_SERVICE))) is not None:
-        raise SystemExit(f"without any mistake, {broken} fail")
+    for arguments in checks:
+        if (broken := failing(copy, arguments)) is not None:
+            raise SystemExit(f"without any mistake, {broken} fails")
 
 
-def results(wanted: str) -> Iterator[tuple[Mistake, str | None]]:
-    """Each mistake whose name holds `wanted`, with the check that noticed it; one copy of the project a processor."""
+def needed(mistakes: Sequence[Mistake], usual: Mapping[str, str]) -> list[Check]:
+    """The checks that have to pass without a mistake."""
+    files = sorted({usual[each.name] for each in mistakes if each.name in usual})
+    new = {id(checks): checks for checks in map(checks_of, (each for each in mistakes if each.name not in usual))}
+    return [*map(check_of, files), *chain.from_iterable(new.values())]
+
+
+def results(mistakes: Sequence[Mistake], usual: Mapping[str, str]) -> Iterator[tuple[Mistake, str | None]]:
+    """Each mistake with the test file that noticed it, in the order of the ends; one copy a processor."""
     with tempfile.TemporaryDirectory(prefix="ostiary-mutants-") as folder:
         copies: SimpleQueue[Path] = SimpleQueue()
         for number in range(os.cpu_count() or 1):
             copies.put(copy_of_project(Path(folder) / str(number)))
         first = copies.get()
-        check_copy(first)
+        check_copy(first, needed(mistakes, usual))
         copies.put(first)
 
         def tried(mistake: Mistake) -> tuple[Mistake, str | None]:
@@ -157,23 +149,31 @@ def results(wanted: str) -> Iterator[tuple[Mistake, str | None]]:
             original = (copy / mistake.file).read_text()
             try:
                 made(mistake, copy)
-                return mistake, noticed_by(copy, checks_of(mistake))
+                return mistake, noticed_by(copy, mistake, usual.get(mistake.name))
             finally:
                 (copy / mistake.file).write_text(original)
                 copies.put(copy)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            yield from pool.map(tried, [mistake for mistake in ALL if wanted in mistake.name])
+            for done in as_completed([pool.submit(tried, mistake) for mistake in mistakes]):
+                yield done.result()
 
 
 def main() -> int:
-    """Print the table; 1 if a mistake went unnoticed."""
+    """Print the table, and keep what noticed each mistake; 1 if a mistake went unnoticed."""
+    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
+    usual: dict[str, str] = json.loads(USUAL.read_text())
+    mistakes = [mistake for mistake in ALL if wanted in mistake.name]
     survivors = 0
-    for mistake, check in results(sys.argv[1] if len(sys.argv) > 1 else ""):
-        survivors += check is None
-        sys.stdout.write(f"{check or 'NOT NOTICED':<16} {mistake.name} ({mistake.file})\n")
+    for mistake, file in results(mistakes, usual):
+        survivors += file is None
+        sys.stdout.write(f"{file or 'NOT NOTICED'}: {mistake.name} ({mistake.file})\n")
         sys.stdout.flush()
-    sys.stdout.write(f"{survivors} of {len(ALL)} mistakes went unnoticed\n")
+        if file is not None:
+            usual[mistake.name] = file
+    kept = {mistake.name: usual[mistake.name] for mistake in ALL if mistake.name in usual}
+    USUAL.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+    sys.stdout.write(f"{survivors} of {len(mistakes)} mistakes went unnoticed\n")
     return min(survivors, 1)
 
 

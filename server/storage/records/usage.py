@@ -1,4 +1,4 @@
-"""What owners keep and how many parts records have, as the triggers of the tables count it in each transaction."""
+"""Counts of what owners keep and of the parts of records, as the triggers of the tables keep them in each transaction."""
 
 from __future__ import annotations
 
