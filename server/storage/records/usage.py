@@ -1,4 +1,4 @@
-"""Counts of what owners keep and of the parts of records, as the triggers of the tables keep them in each transaction."""
+"""Counts of what owners keep and of the parts of records; triggers keep them in the transaction of each change."""
 
 from __future__ import annotations
 
