@@ -3,6 +3,7 @@
 The answer is `echo: ` and the text of the last user message. A token is a word with the blanks behind it. `n`, `stop`,
 `max_tokens` and `max_completion_tokens` have the usual meaning; a `tool_choice` that leaves no choice is answered with
 one call of that function, without arguments. Only `id` and `created` differ between two answers to one request.
+A last user message that is a script (`echo_script`) is answered as that says.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from server.inference.provider import (
     ProviderFailed,
     ProviderHealth,
 )
+from server.inference.providers.echo_script import ScriptedReply, script_of
 from server.json_input.strict import Document, InvalidJson, Json, Why
 
 if TYPE_CHECKING:
@@ -61,20 +63,30 @@ class Echo:
     async def complete(self, request: ChatRequest) -> Pieces:
         """Return the whole answer."""
         reply = await self._reply(request)
+        if isinstance(reply, ScriptedReply):
+            return [await reply.whole()]
         begin = _encode(reply.head("chat.completion")).removesuffix(b"}") + b',"choices":['
         return [begin, *reply.choices(), b'],"usage":%b}' % _encode(reply.usage)]
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """Return the same answer as a stream, a word at a time."""
-        return _EchoStream(await self._reply(request))
+        reply = await self._reply(request)
+        if isinstance(reply, ScriptedReply):
+            reply.begin()
+            return reply
+        return _EchoStream(reply)
 
-    async def _reply(self, request: ChatRequest) -> _Reply:
+    async def _reply(self, request: ChatRequest) -> _Reply | ScriptedReply:
         try:
             found = await self._reader.look(request.payload, look_for_reply)
         except InvalidJson as refusal:
             fault = Fault.BUSY if refusal.why is Why.BUSY else Fault.REQUEST
             raise ProviderFailed(fault, refusal.message, code=refusal.code, param=refusal.param) from None
-        return _Reply(request.model_id, request.answer_id or f"chatcmpl-{uuid4().hex}", **found)
+        script = found.pop("script")
+        if script is None:
+            return _Reply(request.model_id, request.answer_id or f"chatcmpl-{uuid4().hex}", **found)
+        head = _head(request.model_id, request.answer_id or f"chatcmpl-{script['seed']}")
+        return ScriptedReply(script, head, found["count"], found["usage"], found["with_usage"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +103,7 @@ class _Reply:
     with_usage: bool
 
     def head(self, kind: str) -> Json:
-        return {
-            "id": self.answer_id,
-            "object": kind,
-            "created": int(time.time()),
-            "model": self.model_id,
-            "system_fingerprint": "echo",
-        }
+        return _head(self.model_id, self.answer_id) | {"object": kind}
 
     def message(self) -> Json:
         if self.tool is not None:
@@ -153,10 +159,12 @@ def look_for_reply(document: Document) -> Json:
     body = document.members
     prompt = sum(len(_text(message).split()) for message in body["messages"])
     count = _whole(body, "n", 1, MAX_CHOICES) or 1
-    tool = _forced_tool(body)
-    words, reason = ([], "tool_calls") if tool is not None else _words(body)
+    script = script_of(_said(body))
+    tool = None if script is not None else _forced_tool(body)
+    words, reason = ([], "tool_calls") if tool is not None or script is not None else _words(body)
     completion = count * len(words)
     return {
+        "script": script,
         "words": words,
         "tool": tool,
         "finish_reason": reason,
@@ -168,12 +176,17 @@ def look_for_reply(document: Document) -> Json:
 
 def _words(body: Mapping[str, Any]) -> tuple[list[str], str]:
     """Return the words of the answer, and the reason that it ends there."""
-    said = [_text(message) for message in body["messages"] if message["role"] == "user"]
-    text = f"echo: {said[-1]}" if said and said[-1] else "echo:"
+    said = _said(body)
+    text = f"echo: {said}" if said else "echo:"
     text = text[: min((place for stop in _stops(body) if (place := text.find(stop)) >= 0), default=len(text))]
     words = _WORD.findall(text[:LONGEST])
     limit = _whole(body, "max_completion_tokens", 1) or _whole(body, "max_tokens", 1) or LONGEST
     return words[:limit], "length" if len(words) > limit or len(text) > LONGEST else "stop"
+
+
+def _said(body: Mapping[str, Any]) -> str:
+    """Return the text of the last user message; empty where there is none."""
+    return next((_text(message) for message in reversed(body["messages"]) if message["role"] == "user"), "")
 
 
 def _text(message: Json) -> str:
@@ -236,6 +249,11 @@ def _wrong(param: str, demand: str) -> InvalidJson:
 
 def _call(name: str) -> Json:
     return {"id": f"call_{uuid4().hex}", "type": "function", "function": {"name": name, "arguments": "{}"}}
+
+
+def _head(model_id: str, answer_id: str) -> Json:
+    created = int(time.time())
+    return {"id": answer_id, "object": "", "created": created, "model": model_id, "system_fingerprint": "echo"}
 
 
 def _event(chunk: Json) -> bytes:
