@@ -78,14 +78,18 @@ class FairTurns:
 
 
 class RequestTurn:
-    """Receives a request that may have to wait for its place, and gives the place up while its client sends."""
+    """Receives a request that may have to wait for its place, and gives the place up while its client sends.
 
-    __slots__ = ("_ahead", "_arrived", "_place", "_receive", "_whole")
+    Only the task that reads the request gives it up: a listener for a client that leaves waits while the work goes on.
+    """
+
+    __slots__ = ("_ahead", "_arrived", "_place", "_reader", "_receive", "_whole")
 
     def __init__(self, receive: Receive, place: Place, arrived: Callable[[], bool] | None) -> None:
         self._receive = receive
         self._place = place
         self._arrived = arrived
+        self._reader = asyncio.current_task()
         self._whole = False
         self._ahead: deque[Message] = deque()
 
@@ -93,7 +97,8 @@ class RequestTurn:
         """Return the next part of the request."""
         if self._ahead:
             return self._ahead.popleft()
-        if self._whole or self._arrived is None or self._arrived():
+        is_there = self._whole or self._arrived is None or self._arrived()
+        if is_there or asyncio.current_task() is not self._reader:
             return self._noted(await self._receive())
         async with self._place.left():
             return self._noted(await self._receive())
