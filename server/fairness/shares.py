@@ -261,6 +261,7 @@ class FairShares:
         if wait in holder.waits:
             holder.waits.remove(wait)
             self._waiting -= 1
+            self._queue(holder)  # the next one may be small enough for what is left of the caller's share
             self._serve()
         elif not wait.turn.cancelled() and wait.turn.exception() is None:
             wait.turn.result().end()

@@ -58,6 +58,20 @@ async def test_a_capped_caller_that_waits_does_not_stop_others() -> None:
 
 
 @in_a_loop
+async def test_a_small_turn_comes_when_the_large_one_before_it_is_given_up() -> None:
+    fair = shares(4, 3)
+    held = await fair.take(2, caller=("a",))
+    large = asyncio.create_task(fair.take(2, caller=("a",)))
+    small = asyncio.create_task(fair.take(1, caller=("a",)))
+    await until_waiting(fair, 2)
+    large.cancel()
+    turn = await asyncio.wait_for(small, 1)
+    turn.end()
+    held.end()
+    assert (fair.used, fair.waiting, len(fair._holders)) == (0, 0, 0)
+
+
+@in_a_loop
 async def test_a_new_caller_waits_for_one_turn_of_another() -> None:
     fair = shares(1, 1)
     order: list[str] = []
