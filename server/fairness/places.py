@@ -84,10 +84,11 @@ class Room:
         return turn
 
     def _note(self, turn: Turn) -> None:
-        held = self._held
-        while held and held[0][1].ended:
-            held.popleft()
-        held.append((asyncio.get_running_loop().time() + LAPSE_SECONDS, turn))
+        held, now = self._held, asyncio.get_running_loop().time()
+        # One that has lapsed would be ended for the next request that waits, and until then keep all later ones here.
+        while held and (held[0][1].ended or held[0][0] <= now):
+            held.popleft()[1].end()
+        held.append((now + LAPSE_SECONDS, turn))
 
     def _watch(self) -> None:
         """Have the oldest place end when it lapses."""

@@ -96,6 +96,19 @@ async def test_a_place_whose_request_waits_for_something_else_lapses(monkeypatch
 
 
 @in_a_loop
+async def test_a_place_that_is_held_for_long_keeps_no_later_ones_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "LAPSE_SECONDS", 0.01)
+    room = Room(SMALL)
+    assert room.take_now(GREEDY) is not None  # and its reader reads nothing
+    await asyncio.sleep(0.02)
+    for _ in range(100):
+        turn = room.take_now(MODEST)
+        assert turn is not None
+        turn.end()
+    assert len(room._held) <= 2
+
+
+@in_a_loop
 async def test_a_place_is_given_up_for_a_while_and_for_good() -> None:
     room = Room(SMALL)
     place = Place(room, GREEDY)
