@@ -57,7 +57,7 @@ class Authentication:
         route = vocabulary.Route(scope["method"], scope["path"])
         charge = admission.charge(route.path, principal, address)
         caller = admission.caller(principal, address)
-        if call.token_digest is not None:
+        if call.token_digest is not None and isinstance(principal, Principal):
             admission.known.remember(call.token_digest, caller)
         caller = at_path(route.path, caller)
         CURRENT.set(caller)

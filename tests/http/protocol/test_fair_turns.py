@@ -19,8 +19,9 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from policy.vocabulary import Principal
-from server.fairness.places import WORK, Places
-from server.http.fair_turns import FairTurns
+from server.fairness.places import WORK, Place, Places, Room
+from server.http.disconnects import PATIENCE_SECONDS, WhileConnected
+from server.http.fair_turns import FairTurns, RequestTurn
 from server.inference.provider import ChatRequest, ChatStream, HealthStatus, Pieces, ProviderHealth
 from server.inference.providers.echo import Echo
 from server.json_input.reader import Reader
@@ -140,6 +141,37 @@ def test_few_requests_of_a_greedy_caller_come_before_that_of_another(request_: b
                     counts.append(counting.served_before - before)
         until(lambda: is_left_empty(app))
     assert max(map(median, ahead)) <= MOST_AHEAD
+
+
+def test_callers_without_authentication_that_send_one_token_have_turns_of_their_own() -> None:
+    app = house()
+    counting = Counting(app)
+    request = request_of("GET", "/v1/models", "Authorization: Bearer none")
+    with serving(counting) as address, greed(address.port, request, CONNECTIONS):
+        until(lambda: counting.served > 2 * CONNECTIONS)
+        ahead = []
+        for _ in range(20):
+            before = counting.served
+            assert ask(address, request).startswith(b"HTTP/1.1 200 ")
+            ahead.append(counting.served_before - before)
+    assert median(ahead) <= MOST_AHEAD
+
+
+def test_a_listener_for_a_client_that_leaves_gives_no_place_up() -> None:
+    async def unfinished() -> Message:
+        await asyncio.sleep(60)
+        return {"type": "http.request", "more_body": True}
+
+    async def work() -> None:
+        room = Room(WORK)
+        # The client has announced a body that never comes, and nothing reads it.
+        turn = RequestTurn(unfinished, Place(room, ("address", MODEST)), lambda: False)
+        await turn.begin()
+        async with WhileConnected(turn):
+            await asyncio.sleep(5 * PATIENCE_SECONDS)
+            assert room.shares.used == 1
+
+    asyncio.run(work())
 
 
 class Slow(Echo):
