@@ -193,8 +193,8 @@ class GuardedStore:
             return [*records]
         return await self._records.whole(records)
 
-    async def _whole(self, record: Record) -> Record:
-        read = await self.whole([record])
+    async def _whole(self, record: Record, *, held: bool = False) -> Record:
+        read = await self.whole([record], held=held)
         if not read:
             raise NotFound(record.id)
         return read[0]
@@ -222,8 +222,11 @@ class GuardedStore:
         Raises NotFound, AccessDenied where the record may be read, Contended, and StorageExceeded if the caller's own
         record would grow beyond what it may keep.
         """
+        held = 0
         for _ in range(_TRIES):
-            record = await self._whole(await self._held(gate, identity, parent, Action.UPDATE))
+            found = await self._held(gate, identity, parent, Action.UPDATE)
+            record = await self._whole(found, held=found.body.size <= held)
+            held = max(held, found.body.size)
             changed = change(record)
             kept = replace(record, body=Body.of(changed.body), facet=changed.facet, expires_at=changed.expires_at)
             changing = self._records.changing(record, kept.body, kept.facet, kept.expires_at)
