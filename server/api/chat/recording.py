@@ -12,8 +12,9 @@ from typing import Final
 from server.api.chat.members import ANSWER
 from server.inference.answers.accumulator import ChatAccumulator
 from server.inference.answers.model_name import QUICK
+from server.inference.answers.plain import storable, whole_members
 from server.inference.provider import DONE, ChatModel, ChatRequest, ChatStream, Pieces
-from server.json_input.strict import InvalidJson, Json, parse_json
+from server.json_input.strict import Json
 from server.storage.write_queue import QueuePlace, WriteQueue, until_written
 
 MOST_ANSWERED: Final = 256 * 1024
@@ -106,7 +107,5 @@ def _read(pieces: Pieces) -> Json | None:
     """Return the answer as a value; None if it is too large to be stored, or JSON that can be read in two ways."""
     if sum(map(len, pieces)) > MOST_ANSWERED:
         return None
-    try:
-        return parse_json(b"".join(pieces)).members
-    except InvalidJson:
-        return None
+    answer = storable(b"".join(pieces))
+    return None if answer is None else whole_members(answer)

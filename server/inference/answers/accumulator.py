@@ -9,8 +9,9 @@ import operator
 from typing import Any, Final
 
 from server.inference.answers.model_name import QUICK
+from server.inference.answers.plain import storable, whole_members
 from server.inference.provider import DONE
-from server.json_input.strict import InvalidJson, Json, parse_json
+from server.json_input.strict import Json
 
 _PENDING: Final = 64 * 1024
 """Bytes of events that are kept before they are read."""
@@ -87,7 +88,7 @@ class ChatAccumulator:
         members = {
             name: value for name, value in self._members.items() if name not in _OF_THE_LAST or value is not None
         }
-        return {**members, "object": "chat.completion", "choices": choices}
+        return whole_members({**members, "object": "chat.completion", "choices": choices})
 
     def read(self) -> None:
         """Read what is waiting."""
@@ -97,8 +98,11 @@ class ChatAccumulator:
                 self._add(event[len(_DATA) :])
 
     def _add(self, text: bytes) -> None:
+        chunk = storable(text)
+        if chunk is None:
+            self._lose()
+            return
         try:
-            chunk = parse_json(text).members
             self._add_choices(chunk.pop("choices"))
             chunk.pop(_OF_CHUNKS, None)
             for name in _OF_THE_LAST:
@@ -106,7 +110,7 @@ class ChatAccumulator:
             if chunk.get("moderation") is not None:
                 self._put(None, self._members, "moderation", chunk["moderation"])
             self._keep(None, self._members, chunk)
-        except (InvalidJson, TypeError, AttributeError, KeyError):
+        except (TypeError, AttributeError, KeyError):
             self._lose()
         if self._room < 0 or self._spare < 0 or len(self._choices) > _MOST_PLACES:
             self._lose()
@@ -140,7 +144,7 @@ class ChatAccumulator:
         if name not in whole:
             if value is None and name in _OF_THE_LAST:
                 return
-            self._spare -= _ENTRY + len(name.encode())
+            self._spare -= _ENTRY + len(name.encode("utf-8", "surrogatepass"))
         size = len(repr(value))
         self._spare -= size - self._sizes.get((place, name), 0)
         self._sizes[place, name] = size
@@ -150,7 +154,7 @@ class ChatAccumulator:
         """Add the members of a chunk to those of the chunks before it; what is of another type is dropped."""
         for name, value in more.items():
             if name not in whole:
-                self._spare -= _ENTRY + len(name.encode())
+                self._spare -= _ENTRY + len(name.encode("utf-8", "surrogatepass"))
                 whole[name] = None
             match value:
                 case None:
@@ -192,7 +196,7 @@ class ChatAccumulator:
             held = whole[name] = _Parts()
         if not isinstance(held, _Parts):
             return
-        self._room -= len(text.encode())
+        self._room -= len(text.encode("utf-8", "surrogatepass"))
         if text:
             held.append(text)
 

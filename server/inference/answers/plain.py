@@ -9,13 +9,14 @@ import math
 from json import JSONEncoder, loads
 from typing import Any, Final, NoReturn
 
-from server.json_input.strict import Json
+from server.json_input.strict import MAX_DEPTH, InvalidJson, Json, parse_json
 
-PLAIN_MOST: Final = 256 * 1024
+PLAIN_MOST: Final = 128 * 1024
 """Bytes of a text that is parsed as a whole; the parser holds every other thread for some milliseconds."""
 
 _MARK: Final = b"\xef\xbb\xbf"
 _LOOKED_AT: Final = 64
+_HALF: Final = b"\\ud"
 _ENCODERS: Final = {
     (spaced, ascii_only): JSONEncoder(
         ensure_ascii=ascii_only, allow_nan=False, separators=(", ", ": ") if spaced else (",", ":")
@@ -66,6 +67,35 @@ def encoded(document: Any, like: bytes = b"") -> bytes:
         return _ENCODERS[spaced, True](document).encode()
     except RecursionError:
         raise NotAnAnswer from None
+
+
+def storable(text: bytes) -> Json | None:
+    """Return the object that a text certainly means, half characters included; None if it is none."""
+    try:
+        return parse_json(text).members
+    except InvalidJson:
+        pass
+    if _HALF not in text.lower() or text.count(b"[") + text.count(b"{") > MAX_DEPTH:
+        return None
+    try:
+        return decoded(text)
+    except NotAnAnswer:
+        return None
+
+
+def whole_members(value: Json) -> Json:
+    """Return an object whose texts a database can hold: two halves become a character, and half of one a mark."""
+    return {_whole_characters(name): _whole_characters(inner) for name, inner in value.items()}
+
+
+def _whole_characters(value: Any) -> Any:
+    if type(value) is dict:
+        return whole_members(value)
+    if type(value) is list:
+        return [_whole_characters(inner) for inner in value]
+    if type(value) is str and not value.isascii():
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return value
 
 
 def _no_number(_name: str) -> NoReturn:

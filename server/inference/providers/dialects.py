@@ -21,7 +21,8 @@ class Dialect:
 
     `base_url` is that of the service, empty where each customer has another. `refused` are members that the provider
     answers with an error, and that are cut out; `renamed` leads from OpenAI's names to the provider's. The key is sent
-    in `key_header`, behind `key_prefix`. `version_path` is put behind a base URL that doesn't end with it.
+    in `key_header`, behind `key_prefix`. `version_path` is put behind a base URL that doesn't end with it. A provider
+    that `lists_models` is well if it answers for its models; another one if it answers at all.
     """
 
     base_url: str = ""
@@ -30,6 +31,7 @@ class Dialect:
     key_header: str = "Authorization"
     key_prefix: str = "Bearer "
     version_path: str = ""
+    lists_models: bool = True
 
     def url_of(self, configured: str | None) -> str:
         """Return the base URL of requests for the one of the configuration."""
@@ -41,19 +43,24 @@ OPENAI: Final = Dialect("https://api.openai.com/v1")
 
 DIALECTS: Final[Mapping[str, Dialect]] = {
     "remote::openai": OPENAI,
-    "remote::passthrough": Dialect(),
+    "remote::passthrough": Dialect(lists_models=False),
     # They are given by the address of the server, and speak OpenAI's API under `/v1`.
     "remote::vllm": Dialect(version_path="/v1"),
     "remote::ollama": Dialect(version_path="/v1"),
     "remote::azure": Dialect(key_header="api-key", key_prefix=""),
     "remote::anthropic": Dialect(
-        "https://api.anthropic.com/v1", STORING | {"logit_bias", "logprobs", "top_logprobs", "prediction"}
+        "https://api.anthropic.com/v1",
+        STORING | {"logit_bias", "logprobs", "top_logprobs", "prediction"},
+        lists_models=False,
     ),
     "remote::cerebras": Dialect(
         "https://api.cerebras.ai/v1", STORING | {"frequency_penalty", "presence_penalty", "logit_bias"}
     ),
     "remote::databricks": Dialect(
-        "", STORING | {"user", "safety_identifier", "prompt_cache_key", "parallel_tool_calls"}, _TO_MAX_TOKENS
+        "",
+        STORING | {"user", "safety_identifier", "prompt_cache_key", "parallel_tool_calls"},
+        _TO_MAX_TOKENS,
+        lists_models=False,
     ),
     "remote::deepseek": Dialect("https://api.deepseek.com", STORING, _TO_MAX_TOKENS),
     "remote::fireworks": Dialect("https://api.fireworks.ai/inference/v1", STORING, _TO_MAX_TOKENS),

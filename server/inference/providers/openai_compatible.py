@@ -93,6 +93,7 @@ class OpenAICompatible:
         self._headers = {"User-Agent": "ostiary", "Accept-Encoding": "identity"}
         if api_key:
             self._headers[dialect.key_header] = f"{dialect.key_prefix}{api_key}"
+        self._lists_models = dialect.lists_models
         self._tls = tls
         self._limits = limits
         self._tells_usage = True
@@ -277,7 +278,7 @@ class OpenAICompatible:
             async with self._open_session.get(
                 self._models_url, allow_redirects=False, timeout=_HEALTH_TIMEOUT
             ) as response:
-                if response.status == 200:
+                if response.status == 200 or (response.status < 500 and not self._lists_models):
                     return ProviderHealth(HealthStatus.OK)
                 return ProviderHealth(HealthStatus.ERROR, f"it answers with status {response.status}")
         return ProviderHealth(HealthStatus.ERROR, "it can't be reached")

@@ -141,7 +141,6 @@ def test_pings_are_no_part_of_it() -> None:
     "odd",
     [
         b"data: nonsense\n\n",
-        b'data: {"choices":[{"index":0,"delta":{"content":"\\ud800"}}]}\n\n',
         b'data: {"choices":[{"index":0,"delta":{"content":"a","content":"b"}}]}\n\n',
         b'data: {"choices":[],"usage":{"total_tokens":NaN}}\n\n',
         b"data: %b\n\n" % (b'{"choices":' + b"[" * 3000 + b"]" * 3000 + b"}"),
@@ -282,3 +281,14 @@ def test_entries_without_a_number_count_for_what_they_hold() -> None:
     entries = [{"type": "x", "held": ["y" * 100]}] * 8
     assert assembled(*(event(saying(annotations=[entry])) for entry in entries), DONE, most=2000) is not None
     assert assembled(*(event(saying(annotations=[entry])) for entry in entries), DONE, most=900) is None
+
+
+@pytest.mark.parametrize(
+    ("halves", "whole"), [(["\ud83d", "\ude00"], "😀"), (["a\ud83d", "b"], "a\ufffdb"), (["\ude00", "ä"], "\ufffdä")]
+)
+def test_halves_of_a_character_become_one(halves: list[str], whole: str) -> None:
+    chunks = [dumps({**HEAD, "choices": [saying(content=half)]}).encode() for half in halves]
+    answer = assembled(*(b"data: %b\n\n" % chunk for chunk in chunks), DONE)
+    assert answer is not None
+    assert answer["choices"][0]["message"]["content"] == whole
+    assert dumps(answer, ensure_ascii=False).encode()
