@@ -264,7 +264,7 @@ IDENTITY_MISTAKES = (
     Mistake(
         "whoever hangs up pays nothing",
         METERED,
-        "self._usage.tokens or max(self._meter.reserved, self._usage.events)",
+        "self._usage.tokens or max(least, self._usage.events)",
         "self._usage.tokens or 0",
     ),
     Mistake("a failure pays nothing", METERED, "if not failure.spent:", "if failure:"),
@@ -278,8 +278,8 @@ IDENTITY_MISTAKES = (
     Mistake(
         "the caller sees a usage that it did not ask for",
         "server/inference/answers/usage.py",
-        'return not (self._hidden and chunk.get("choices") == [])',
-        "return True",
+        'return b"" if usage is not None and chunk.get("choices") == [] else _DATA',
+        "return _DATA",
     ),
     Mistake(
         "a request is paid for before the policy is asked",

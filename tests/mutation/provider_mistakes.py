@@ -19,21 +19,15 @@ PROVIDER_MISTAKES = (
     ),
     Mistake(
         "an error in a chunk of the known form is passed on",
-        "server/inference/answers/event_relay.py",
-        "b'\"model\"' in middle or b'\"error\"' in middle",
-        "b'\"model\"' in middle",
+        "server/inference/answers/same_form.py",
+        " or _INSIDE.fullmatch(text) is None:",
+        ":",
     ),
     Mistake(
-        "a disguised error in a chunk of the known form is passed on",
-        "server/inference/answers/event_relay.py",
-        'b"\\n" in middle or disguises(middle)',
-        'b"\\n" in middle',
-    ),
-    Mistake(
-        "a name with escapes is not replaced in a whole answer",
-        "server/inference/answers/model_name.py",
-        "and text.count(b'\"model\"') == 1 and not disguises(text):",
-        "and text.count(b'\"model\"') == 1:",
+        "a member that comes again in disguise is passed on in the known form",
+        "server/inference/answers/same_form.py",
+        'if b"\\\\u" in before or b"\\\\u" in behind:',
+        "if False:",
     ),
     Mistake(
         "members with escapes keep their spelling",
@@ -50,8 +44,8 @@ PROVIDER_MISTAKES = (
     Mistake(
         "a provider that refuses without end is not let go",
         "server/inference/providers/openai_compatible.py",
-        "            said = await self._read(response, _MAX_REFUSAL)\n        finally:\n            cut(response)",
-        "            said = await self._read(response, _MAX_REFUSAL)\n        finally:\n            pass",
+        'said = b"".join(await self._read(response, _MAX_REFUSAL))\n        finally:\n            cut(response)',
+        'said = b"".join(await self._read(response, _MAX_REFUSAL))\n        finally:\n            pass',
     ),
     Mistake(
         "a stored answer may be of any size",
@@ -80,13 +74,13 @@ PROVIDER_MISTAKES = (
     Mistake(
         "names in an assembled message count for nothing",
         "server/inference/answers/accumulator.py",
-        "_ENTRY + len(name.encode())\n            if value is None",
-        "0\n            if value is None",
+        "_ENTRY + len(name.encode())\n                whole[name] = None",
+        "0\n                whole[name] = None",
     ),
     Mistake(
         "what is said about an assembled answer counts for nothing",
         "server/inference/answers/accumulator.py",
-        "            self._spare -= size - self._sizes.get((place, name), 0)\n",
+        "        self._spare -= size - self._sizes.get((place, name), 0)\n",
         "",
     ),
     Mistake(
@@ -110,8 +104,8 @@ PROVIDER_MISTAKES = (
     Mistake(
         "what is no stream is relayed as one",
         "server/inference/providers/openai_compatible.py",
-        'if response.content_type != "text/event-stream":',
-        "if False:",
+        "return first, first.lstrip(_BLANKS).startswith(_EVENT_FIELDS)",
+        "return first, True",
     ),
     Mistake(
         "a finding about health is believed for ever",
@@ -139,21 +133,21 @@ PROVIDER_MISTAKES = (
     ),
     Mistake(
         "a provider that was never reached is paid",
-        "server/inference/providers/openai_compatible.py",
-        "spent=not isinstance(fault, aiohttp.ClientConnectorError)",
-        "spent=True",
+        "server/inference/providers/relayed_stream.py",
+        "spent = not isinstance(fault, aiohttp.ClientConnectorError)\n",
+        "spent = True\n",
     ),
     Mistake(
         "a provider that fell silent is not paid",
-        "server/inference/providers/openai_compatible.py",
-        "spent=not isinstance(fault, aiohttp.ClientConnectorError)",
-        "spent=False",
+        "server/inference/providers/relayed_stream.py",
+        "spent = not isinstance(fault, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)",
+        "spent = False",
     ),
     Mistake(
         "a provider's refusal is paid",
         "server/inference/providers/refusals.py",
-        'answered with status {status}", spent=False)',
-        'answered with status {status}")',
+        "retry_after=wait,\n        kind=Kind.STATUS,",
+        "retry_after=wait,\n        spent=True,\n        kind=Kind.STATUS,",
     ),
     Mistake(
         "a request too large for a provider is its fault",
@@ -163,9 +157,9 @@ PROVIDER_MISTAKES = (
     ),
     Mistake(
         "a prompt too long for llama.cpp is only invalid",
-        "server/inference/providers/refusals.py",
-        ' or "exceeds the available context" in message',
-        "",
+        "server/inference/providers/overflow.py",
+        'r"(?:exceed\\w*|over',
+        'r"(?:over',
     ),
     Mistake(
         "any code of a provider is told",
@@ -181,8 +175,8 @@ PROVIDER_MISTAKES = (
     ),
     Mistake(
         "a time to wait may end in a provider's words",
-        "server/inference/providers/refusals.py",
-        "if _SECONDS.fullmatch(wait)",
-        "if _SECONDS.match(wait)",
+        "server/inference/providers/retry_hints.py",
+        "if _NUMBER.fullmatch(text)",
+        "if _NUMBER.match(text)",
     ),
 )

@@ -163,9 +163,9 @@ QUOTA_MISTAKES = (
     ),
     Mistake(
         "all who have no name share their places",
-        "server/quota/admission.py",
-        'else ("", address)',
-        'else ("", "")',
+        "server/fairness/caller.py",
+        'return ("address", address)',
+        'return ("address", "")',
     ),
     Mistake(
         "a whole answer without usage costs what was reserved",
@@ -176,8 +176,8 @@ QUOTA_MISTAKES = (
     Mistake(
         "a stream without usage costs what was reserved",
         "server/inference/answers/metered.py",
-        "or max(self._meter.reserved, self._usage.events)",
-        "or self._meter.reserved",
+        "or max(least, self._usage.events)",
+        "or least",
     ),
     Mistake(
         "a provider that may have worked costs nothing",
@@ -188,8 +188,8 @@ QUOTA_MISTAKES = (
     Mistake(
         "a stream that can not be let go is not paid for",
         "server/inference/answers/metered.py",
-        "        try:\n            await self._events.aclose()\n        finally:\n            await self._meter",
-        "        if True:\n            await self._events.aclose()\n            await self._meter",
+        "        try:\n            await self._events.aclose()\n        finally:\n",
+        "        await self._events.aclose()\n        if True:\n",
     ),
     Mistake(
         "a create is held to no limit of storage",

@@ -73,15 +73,15 @@ REQUEST_MISTAKES = (
     ),
     Mistake(
         "a provider sees the metadata of what is stored",
-        "server/api/chat/body.py",
-        '        edits.append((*document.span("metadata"), "null"))\n',
-        "        pass\n",
+        "server/inference/members.py",
+        'if stored and name in ("store", "metadata"):',
+        'if stored and name == "store":',
     ),
     Mistake(
         "a provider is asked to store too",
-        "server/api/chat/body.py",
-        '"false")]',
-        '"true")]',
+        "server/inference/members.py",
+        'if stored and name in ("store", "metadata"):',
+        'if stored and name == "metadata":',
     ),
     Mistake(
         "a model in another spelling is passed on",
@@ -128,7 +128,7 @@ REQUEST_MISTAKES = (
     Mistake(
         "a field of a form is collected without end",
         "server/api/files/upload.py",
-        "if len(self._value) > _LONGEST_FIELD:",
+        "if len(self._value) > (_LONGEST_JSON if self._current == _EXPIRES else _LONGEST_FIELD):",
         "if False:",
     ),
     Mistake(

@@ -237,6 +237,14 @@ def test_a_long_name_counts_for_its_length() -> None:
     assert assembled(event(saying(**{"n" * 2000: 1})), DONE, most=1000) is None
 
 
+@pytest.mark.parametrize(
+    "said", [{"service_tier": "x" * 2000}, {"usage": {"x" * 2000: 1}}, {"moderation": ["x"] * 500}]
+)
+def test_a_long_value_that_is_said_about_the_answer_counts_for_its_length(said: Json) -> None:
+    assert assembled(event(**said), DONE, most=1000) is None
+    assert assembled(event(**said), DONE, most=4000) is not None
+
+
 def test_what_a_provider_repeats_or_replaces_may_come_any_number_of_times() -> None:
     chunks = [event(saying(weight=1), usage={"total_tokens": number}, service_tier="default") for number in range(1000)]
     answer = assembled(*chunks, DONE, most=2000)

@@ -215,6 +215,11 @@ def test_what_is_passed_on_unread_is_what_would_be_read(inside: bytes) -> None:
     assert texts == ["a", "b", loads(b'"%b"' % inside), "c"]
 
 
+def test_a_text_that_comes_again_in_disguise_is_the_one_that_counts() -> None:
+    twice = [CONTENT.replace(b'"TEXT"', b'"%b","c\\u006fntent":"a"' % text) for text in (b"a", b"b", b"c")]
+    assert [chunk["choices"][0]["delta"] for chunk in shaped(*twice)] == [{"content": "a"}] * 3
+
+
 @pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
 def test_a_number_that_is_none_is_refused_whole_and_in_a_stream(name: str) -> None:
     chunk = b'{"choices":[{"index":0,"delta":{"content":"b"},"logprobs":{"content":[{"logprob":%b}]}}]}' % name.encode()
