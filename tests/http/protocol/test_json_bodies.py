@@ -28,6 +28,11 @@ CHAT = "/v1/chat/completions"
 GOOD = {"model": "llama", "messages": [{"role": "user", "content": "hi"}]}
 
 
+def padded(size: int) -> dict[str, Any]:
+    """Return a chat with `size` characters in a member that every provider may be sent."""
+    return {**GOOD, "metadata": {"pad": "x" * size}}
+
+
 @pytest.fixture(scope="module")
 def address() -> Iterator[Address]:
     with serving(house()) as running:
@@ -61,9 +66,9 @@ def test_a_compressed_body_is_not_unpacked(address: Address, coding: str) -> Non
 
 
 def test_ten_megabytes_are_read_and_one_byte_more_is_not(address: Address) -> None:
-    frame = len(dumps({**GOOD, "pad": ""}).encode())
-    assert address.post(CHAT, {**GOOD, "pad": "x" * (MAX_BODY - frame)}).status == 200
-    answer = address.post(CHAT, {**GOOD, "pad": "x" * (MAX_BODY - frame + 1)})
+    frame = len(dumps(padded(0)).encode())
+    assert address.post(CHAT, padded(MAX_BODY - frame)).status == 200
+    answer = address.post(CHAT, padded(MAX_BODY - frame + 1))
     assert answer.status == 413
     assert "10485760 bytes" in answer.error["message"]
 
@@ -146,7 +151,7 @@ def test_bodies_that_never_end_crowd_out_no_small_one_and_nobody_elses(monkeypat
     coming = Share("bytes of large bodies", 8 * LARGE, 2 * LARGE, 0, 0, seconds=1.0)
     monkeypatch.setattr("server.json_input.reader.COMING", coming)
     head = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {MAX_BODY}\r\n"
-    large = {**GOOD, "pad": "x" * LARGE}
+    large = padded(LARGE)
     with serving(house(authenticator=ByToken())) as running, ExitStack() as unfinished:
         place = (running.host, running.port)
         alice, bob = "Authorization: Bearer alice", "Authorization: Bearer bob"
