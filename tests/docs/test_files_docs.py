@@ -38,7 +38,7 @@ def test_a_limit_is_documented_as_it_is(what: str, limit: str) -> None:
 
 def test_other_numbers_and_names_are_those_of_the_code() -> None:
     text = " ".join(PAGE.split())
-    assert f"| `filename` | {filenames.LONGEST_NAME} characters" in text
+    assert f"(RFC 2047) | {filenames.LONGEST_NAME} characters" in text
     assert f"({upload.LEAST_LIFETIME} to {upload.MOST_LIFETIME})" in text
     assert all(f"`{purpose}`" in text for purpose in upload.PURPOSES)
     assert f"with a bucket, up to {2 * bucket._PART // MB} MB" in text
