@@ -40,7 +40,7 @@ UNKNOWN: Final = Share(
     capacity=MAX_CONNECTIONS - KNOWN_CONNECTIONS,
     each=8,
     waiting=1024,
-    waiting_each=256,
+    waiting_each=1024,
     seconds=5.0,
 )
 """Questions about tokens that are not known, by address."""
@@ -48,7 +48,7 @@ UNKNOWN: Final = Share(
 KNOWN_KEYS: Final = Share("lookups of API keys", capacity=2, each=1, waiting=1024, waiting_each=64, seconds=5.0)
 """Lookups of API keys that were accepted before, by principal."""
 
-UNKNOWN_KEYS: Final = Share("lookups of new API keys", capacity=2, each=1, waiting=1024, waiting_each=256, seconds=5.0)
+UNKNOWN_KEYS: Final = Share("lookups of new API keys", capacity=2, each=1, waiting=1024, waiting_each=1024, seconds=5.0)
 """Lookups of API keys that are not known, by address."""
 
 CHECKS: Final = Share("checks of new tokens", capacity=2, each=1, waiting=4096, waiting_each=1024, seconds=5.0)

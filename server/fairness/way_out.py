@@ -13,8 +13,8 @@ WAY_OUT: Final = Share(
     "bytes of answers on their way out",
     capacity=256 * 1024 * 1024,
     each=32 * 1024 * 1024,
-    waiting=512,
-    waiting_each=32,
+    waiting=1024,
+    waiting_each=128,
     seconds=10.0,
 )
 """Bytes of large answers that a process holds until their readers have them."""

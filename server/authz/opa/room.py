@@ -23,7 +23,7 @@ SMALL_TEXT: Final = 384
 SMALL: Final = Share("questions to the policy", capacity=64, each=32, waiting=4096, waiting_each=512, seconds=1.0)
 """Small exchanges in one process."""
 
-LARGE: Final = Share("large questions to the policy", capacity=4, each=1, waiting=1024, waiting_each=64, seconds=10.0)
+LARGE: Final = Share("large questions to the policy", capacity=4, each=1, waiting=1024, waiting_each=128, seconds=10.0)
 """Large exchanges in one process; a list takes a turn for each of its pieces."""
 
 LARGE_SECONDS: Final = 2.0

@@ -179,19 +179,19 @@ def test_a_recheck_that_fails_is_tried_again_and_the_answer_ends_with_its_time()
 
 def test_unknown_tokens_keep_neither_a_known_one_nor_another_address_waiting() -> None:
     async def scenario() -> None:
-        judge, clock = Scripted(), Clock()
+        judge, clock, many = Scripted(), Clock(), UNKNOWN.each + UNKNOWN.waiting_each + 100
         judge.hold("made-up")
         identity = CachingAuthenticator(judge, 60, clock=clock)
         await identity.authenticate("good", HOME)
         clock.seconds = 100.0
-        flood = [asyncio.create_task(identity.authenticate(f"made-up-{number}", FLOOD)) for number in range(400)]
+        flood = [asyncio.create_task(identity.authenticate(f"made-up-{number}", FLOOD)) for number in range(many)]
         await turns()
         assert judge.at_once == UNKNOWN.each
         async with asyncio.timeout(0.5):
             assert (await identity.authenticate("good", FLOOD)).id == "good"
             assert (await identity.authenticate("good-2", HOME)).id == "good"
         refused = [task for task in flood if task.done()]
-        assert len(refused) == 400 - UNKNOWN.each - UNKNOWN.waiting_each
+        assert len(refused) == 100
         assert {await outcome(task) for task in refused} == {"NoRoom"}
         judge.release()
         assert {await outcome(task) for task in flood} == {"NoRoom", "AuthenticationFailed"}

@@ -209,10 +209,10 @@ def test_hundreds_of_reads_of_one_caller_delay_the_read_of_another_by_a_batch(ma
 
 def test_who_asks_for_more_lists_than_may_wait_is_told_so_at_once(make: Make) -> None:
     async def work(database: Database) -> None:
-        tasks = [asyncio.create_task(as_caller(GREEDY, database.scan(SLOW[database.kind]))) for _ in range(200)]
+        tasks = [asyncio.create_task(as_caller(GREEDY, database.scan(SLOW[database.kind]))) for _ in range(250)]
         await asyncio.sleep(0.2)
         refused = [task for task in tasks if task.done()]
-        assert 100 < len(refused) < 200
+        assert 100 < len(refused) < 150  # a hundred threads of one client may wait
         assert all(isinstance(task.exception(), NoRoom) for task in refused)
         for task in tasks:
             task.cancel()
