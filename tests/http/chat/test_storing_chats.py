@@ -223,14 +223,18 @@ def test_without_room_nothing_is_spent(
         await asyncio.to_thread(go_on.wait, 20)
         return await create(*given)
 
+    def chats() -> int:
+        # A server that looks whether the provider is well again asks for its models.
+        return sum(path.endswith("/chat/completions") for path, *_ in far.asked)
+
     with chatting(opa_binary, tmp_path, upstream=far.url, queue=1) as narrow:
         monkeypatch.setattr(GuardedStore, "create", slow)
         assert narrow.chat(model="far/m").status == 200
-        asked = len(far.asked)
+        asked = chats()
         for stream in (False, True):
             answer = narrow.chat(model="far/m", stream=stream)
             assert (answer.status, answer.error["code"]) == (503, "storage_unavailable")
-        assert len(far.asked) == asked
+        assert chats() == asked
         monkeypatch.setattr(write_queue, "ROOM_SECONDS", 20.0)
         monkeypatch.setattr(write_queue, "WAIT_SECONDS", 20.0)
         go_on.set()
