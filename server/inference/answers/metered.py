@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, Protocol
 
+from server.fairness.shares import NoRoom
 from server.inference.answers.usage import StreamUsage, tokens_of
 from server.inference.provider import ChatModel, ChatRequest, ChatStream, Pieces, ProviderFailed
 
@@ -32,9 +33,9 @@ class MeteredChat:
     """Answers one chat by `model`, paid for in tokens.
 
     `reserve` sets tokens aside before the model is asked; its exceptions are passed on. In the end the number that the
-    provider reports is paid, and none where it refused, before it began or in the place of an answer. If the provider
-    reports nothing believable or breaks off, or the caller hangs up, the reserved number is paid, or more where more
-    has visibly come. `hidden` is true if the request asks for usage and its caller did not.
+    provider reports is paid, and none where it was not asked or refused, before it began or in the place of an answer.
+    If it reports nothing believable or breaks off, or the caller hangs up, the reserved number is paid, or more where
+    more has visibly come. `hidden` is true if the request asks for usage and its caller did not.
     """
 
     def __init__(self, model: ChatModel, reserve: Callable[[], Awaitable[Meter]], *, hidden: bool) -> None:
@@ -47,7 +48,7 @@ class MeteredChat:
         meter = await self._reserve()
         try:
             answer = await self._model.complete(request)
-        except ProviderFailed as failure:
+        except (ProviderFailed, NoRoom) as failure:
             await _release(meter, failure)
             raise
         visible = (sum(map(len, answer)) - _ENVELOPE) // _BYTES_OF_A_TOKEN
@@ -59,7 +60,7 @@ class MeteredChat:
         meter = await self._reserve()
         try:
             events = await self._model.stream(request)
-        except ProviderFailed as failure:
+        except (ProviderFailed, NoRoom) as failure:
             await _release(meter, failure)
             raise
         return _MeteredStream(events, meter, StreamUsage(hidden=self._hidden))
@@ -92,6 +93,7 @@ class _MeteredStream:
             await self._meter.settle(self._usage.tokens or max(least, self._usage.events))
 
 
-async def _release(meter: Meter, failure: ProviderFailed) -> None:
-    if not failure.spent:
+async def _release(meter: Meter, failure: ProviderFailed | NoRoom) -> None:
+    # Without room the provider was not asked.
+    if isinstance(failure, NoRoom) or not failure.spent:
         await meter.settle(0)

@@ -8,6 +8,7 @@ from json import dumps
 
 import pytest
 
+from server.fairness.shares import FairShares, NoRoom, Share
 from server.inference.answers.metered import MeteredChat
 from server.inference.provider import (
     ChatRequest,
@@ -16,6 +17,7 @@ from server.inference.provider import (
     Pieces,
     ProviderFailed,
 )
+from server.inference.shared import SharedChat
 
 ASKED = ChatRequest("p/m", b"{}")
 RESERVED = 100
@@ -69,6 +71,26 @@ class Scripted:
             raise self._answer
         assert isinstance(self._answer, Events)
         return self._answer
+
+
+def test_who_finds_no_room_at_the_provider_pays_nothing() -> None:
+    async def run() -> None:
+        meters = []
+
+        async def reserve() -> Meter:
+            meters.append(Meter())
+            return meters[-1]
+
+        shared = SharedChat(Scripted(Events([])))
+        shared.shares = FairShares(Share("chats", 1, 1, 0, 0, seconds=1.0))
+        model = MeteredChat(shared, reserve, hidden=False)
+        async with shared.shares.turn():
+            for ask in (model.complete, model.stream):
+                with pytest.raises(NoRoom):
+                    await ask(ASKED)
+        assert [meter.settled for meter in meters] == [[0], [0]]
+
+    asyncio.run(run())
 
 
 def paid(answer: bytes | Events | ProviderFailed, work: Callable[[MeteredChat], Awaitable[None]]) -> list[int]:
