@@ -104,7 +104,14 @@ def test_each_caller_sees_the_providers_that_it_may_read_and_nobody_their_secret
         "api": "inference",
         "provider_id": "far",
         "provider_type": "remote::vllm",
-        "config": {"base_url": server.url, "api_token": "********", "tls_verify": True},
+        "config": {
+            "base_url": server.url,
+            "api_token": "********",
+            "tls_verify": True,
+            "allow_members": [],
+            "timeouts": {"connect": 10, "silence": 300, "total": 3600},
+            "log_messages": False,
+        },
         "health": {"status": "OK", "message": ""},
     }
     assert house.address.get("/v1/providers/far", ADMIN).json == far
