@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 from server.api.chat import body as chat
 from server.api.conversations import body as conversations
+from server.api.models import inputs
 from server.api.prompts import body as prompts
 from server.api.registry import body as entries
 from server.authn import limits as authn
@@ -21,6 +22,8 @@ from server.fairness import places
 from server.fairness.shares import Share
 from server.fairness.way_out import WAY_OUT
 from server.http import edge, json_body, protocol
+from server.inference.answers import vectors
+from server.inference.providers import vector_answers
 from server.inference.shared import CHATS
 from server.json_input import reader, strict, worker
 from server.process import connections
@@ -41,6 +44,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "edge": edge,
     "entries": entries,
     "guarded": guarded,
+    "inputs": inputs,
     "json_body": json_body,
     "list_steps": list_steps,
     "log": log,
@@ -53,6 +57,8 @@ CONSTANTS: Final[dict[str, Any]] = {
     "strict": strict,
     "sys": sys,
     "transport": transport,
+    "vector_answers": vector_answers,
+    "vectors": vectors,
     "worker": worker,
     "write_queue": write_queue,
 }
@@ -128,6 +134,17 @@ LIMITS: Final[Sequence[Limit]] = (
         "{chat.MOST_STORED:bytes}, {chat.MOST_VALUES} values in its messages, "
         "see [stored chats](../api/what-is-kept.md#stored-chats)",
         "413, 400",
+    ),
+    Limit(
+        "inputs of one request for embeddings, and a token id in them",
+        "{inputs.MOST_INPUTS}; {inputs.LARGEST_ID}",
+        "400",
+    ),
+    Limit(
+        "a provider's answer with embeddings, and one embedding in it",
+        "{vector_answers.MOST_ANSWER:bytes}, {vectors.MOST_ENTRY:bytes}; "
+        "more than {vector_answers.FREE:bytes} take room",
+        "502",
     ),
     Limit(
         "a body that registers something, and its name",
@@ -206,6 +223,8 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(reader.READS),
     Shared(reader.COMING, unit="bytes"),
     Shared(CHATS),
+    Shared(vector_answers.ROOM, unit="bytes"),
+    Shared(vector_answers.CONVERTED),
     Shared(blobs.ON_DISK),
     Shared(blobs.IN_BUCKET),
     Shared(authn.KNOWN),

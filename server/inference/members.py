@@ -7,7 +7,7 @@ process, so this module imports the standard library, `server.json_input` and mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from hashlib import sha256
 from json import dumps
@@ -62,10 +62,13 @@ NOTHING_FOUND: Final = Found()
 """The value for a body whose members were not looked at: all of them pass."""
 
 
-def members_of(document: Document) -> Json:
-    """Return the members of a `Found`; raises InvalidJson for a value that can't be stamped."""
+def members_of(document: Document, own: Set[str] = frozenset()) -> Json:
+    """Return the members of a `Found`; raises InvalidJson for a value that can't be stamped.
+
+    `own` are names, besides those of chats, that pass and hold text or numbers of the caller's own choice.
+    """
     body = document.members
-    unknown = sorted({_short(name) for name in _unknown(body)})
+    unknown = sorted({_short(name) for name in _unknown(body, own)})
     watched = body.keys() & _WATCHED
     texts = {name: body[name] for name in watched & STAMPED if body[name] is not None}
     for name, value in texts.items():
@@ -82,9 +85,11 @@ def found_of(unknown: list[str], places: Mapping[str, Any], texts: Mapping[str, 
     return Found(tuple(unknown), {name: Place(*place) for name, place in places.items()}, texts)
 
 
-def _unknown(body: Json) -> Iterator[str]:
+def _unknown(body: Json, own: Set[str]) -> Iterator[str]:
     """Yield the names of members, and the paths of inner ones, that are not known to be harmless."""
     for name, value in body.items():
+        if name in own:
+            continue
         if name not in PASSED:
             yield name
         elif type(value) is dict and name not in _UNSEARCHED:

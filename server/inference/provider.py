@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
@@ -72,15 +72,38 @@ class ProviderFailed(Exception):
         self.said = said
 
 
+class Task(StrEnum):
+    """The kinds of work that a model is asked for, named after OpenTelemetry's operations."""
+
+    CHAT = "chat"
+    TEXT = "text_completion"
+    EMBEDDING = "embeddings"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an answer has to be: `count` is the number of its embeddings.
+
+    They have `dimensions` numbers, where the caller gave one, and are in base64 if `base64`. `full` is the number that
+    the model's own embeddings have, where the configuration says so.
+    """
+
+    count: int
+    base64: bool = False
+    dimensions: int | None = None
+    full: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A request to a chat model.
+    """A request to a model, most often a chat.
 
     `payload` is the caller's body to the byte, but for the name of the model, which is the provider's own, and for what
     the `MemberRules` of the provider change. It is JSON with a single meaning: an object with a list of `messages`.
     `model_id` is the canonical name that answers carry, and `answer_id` their id; None leaves that to the provider.
     `with_usage` is true if a stream is to report usage. Where this server alone wants that, `unasked` returns the
-    payload that doesn't ask for it. `request_id` is that of the caller's request, for the log.
+    payload that doesn't ask for it. `request_id` is that of the caller's request, for the log. With another `task` the
+    payload has the members of that one, and the answer its form; `wanted` says more about it.
     """
 
     model_id: str
@@ -89,6 +112,16 @@ class ChatRequest:
     with_usage: bool = False
     unasked: Callable[[], bytes] | None = None
     request_id: str = ""
+    task: Task = Task.CHAT
+    wanted: Wanted | None = None
+
+
+class Counted(list[bytes | memoryview]):
+    """The pieces of an answer whose cost in `tokens` is known, or known to be untold (None)."""
+
+    def __init__(self, pieces: Iterable[bytes | memoryview], tokens: int | None) -> None:
+        super().__init__(pieces)
+        self.tokens = tokens
 
 
 class ChatStream(Protocol):
@@ -139,7 +172,7 @@ class Connection(Protocol):
 
 
 class ChatModel(Protocol):
-    """The capability to answer chats. A wrapper of a chat model wraps each of these calls, and nothing else."""
+    """The capability to answer chats, and other tasks. A wrapper wraps each of these calls, and nothing else."""
 
     async def complete(self, request: ChatRequest) -> Pieces:
         """Return the whole answer, a `chat.completion` as JSON; raises ProviderFailed. Cancelling it ends the work."""
@@ -154,9 +187,30 @@ class ChatModel(Protocol):
 class Provider:
     """A connection to a service that runs models, and its capabilities, which use that connection.
 
-    `members` are the rules for bodies that reach it.
+    `members` are the rules for bodies that reach it. `chat` is asked for the `tasks` alone.
     """
 
     connection: Connection
     chat: ChatModel
     members: MemberRules = field(default_factory=MemberRules)
+    tasks: frozenset[Task] = frozenset({Task.CHAT})
+
+
+class ByTask:
+    """Models that each do one kind of work, as one model."""
+
+    def __init__(self, models: Mapping[Task, ChatModel]) -> None:
+        self._models = models
+
+    @property
+    def tasks(self) -> frozenset[Task]:
+        """The kinds of work that can be asked for."""
+        return frozenset(self._models)
+
+    async def complete(self, request: ChatRequest) -> Pieces:
+        """Return the whole answer."""
+        return await self._models[request.task].complete(request)
+
+    async def stream(self, request: ChatRequest) -> ChatStream:
+        """Return the answer as a stream."""
+        return await self._models[request.task].stream(request)

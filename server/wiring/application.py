@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from functools import partial
 from importlib.metadata import version
+from typing import Final
 
 from starlette.applications import Starlette
 
@@ -12,7 +14,9 @@ from server.api.chat.routes import ChatCompletions
 from server.api.chat.stored_routes import StoredChats
 from server.api.conversations.items import Items
 from server.api.conversations.routes import Conversations
+from server.api.embeddings.routes import Embeddings
 from server.api.files.routes import Files
+from server.api.models.asking import Asking
 from server.api.models.catalogue import Catalogue
 from server.api.models.model import Model
 from server.api.models.registered import RegisteredModels
@@ -23,7 +27,7 @@ from server.api.registry.routes import KINDS, RegistryRoutes
 from server.api.system.health import HealthRoutes
 from server.api.system.inspect import InspectRoutes
 from server.api.system.metrics import MetricsPage
-from server.api.system.providers import ProviderRoutes
+from server.api.system.providers import ProviderEntry, ProviderRoutes
 from server.app import Components, RouteGroup, create_app
 from server.authn import Authenticator
 from server.authn.pseudonyms import kept_key
@@ -35,6 +39,8 @@ from server.config.home import home
 from server.http.cors import Cors, CorsPolicy
 from server.http.drain_guard import Shutdown
 from server.http.open_streams import OpenStreams
+from server.inference.provider import Task
+from server.inference.providers.vector_answers import VectorRoom
 from server.json_input.reader import Reader
 from server.telemetry.dependencies import Dependency
 from server.telemetry.exposition import Exposition
@@ -47,6 +53,9 @@ from server.wiring.providers import _entry
 from server.wiring.quotas import build_admission
 from server.wiring.rules_about import rules_about
 from server.wiring.stores import Stores
+
+_TASKS: Final = {"/v1/chat/completions": Task.CHAT, "/v1/embeddings": Task.EMBEDDING}
+"""The routes that ask providers, with what they ask them for."""
 
 
 async def _policy_fault(probe: ReadinessProbe) -> str | None:
@@ -77,8 +86,11 @@ def build(
     if authenticator is not None:
         identity = dependencies.add(Dependency("identity", on_timer=False, every=10.0, hold=5.0))
         authenticator = ObservedAuthenticator(authenticator, identity, services(config.server.auth))
+    room = VectorRoom()
     entries = tuple(
-        _entry(api, provider, reader, telemetry) for api, listed in config.providers.items() for provider in listed
+        _entry(api, provider, reader, room, telemetry)
+        for api, listed in config.providers.items()
+        for provider in listed
     )
     inference = {entry.provider_id: entry.provider for entry in entries if entry.api == "inference"}
     paid = build_admission(config, dependencies)
@@ -97,16 +109,16 @@ def build(
         telemetry.metrics.sampling,
         dependencies.watching,
     ]
+    asking = Asking(catalogue, reader, streams, Stamps(lambda: kept_key(home())))
     items = Items(stores.items, stores.conversations, stores.files, reader)
     # Paths are compared in this order: the route of most requests comes first.
     groups: list[RouteGroup] = [
-        ChatCompletions(catalogue, reader, streams, stores.chats, Stamps(lambda: kept_key(home()))),
+        ChatCompletions(asking, stores.chats),
+        Embeddings(asking),
         HealthRoutes(probe, version("ostiary"), telemetry.tallies.never_found, dependencies),
         *_metrics_page(config.server.auth, telemetry.metrics),
         Models(catalogue, created=int(time.time())),
-        InspectRoutes(
-            {"/v1/chat/completions": sorted({entry.provider_type for entry in entries if entry.api == "inference"})}
-        ),
+        InspectRoutes({path: _types(entries, task) for path, task in _TASKS.items()}),
         ProviderRoutes(entries, rules_about(config.server.auth, "provider")),
         Files(stores.file_store, config.storage.max_file_bytes),
         Conversations(stores.conversations, items, reader),
@@ -128,6 +140,11 @@ def build(
             admission=paid,
         )
     )
+
+
+def _types(entries: Iterable[ProviderEntry], task: Task) -> list[str]:
+    """Return the types of the providers that are asked for a task."""
+    return sorted({entry.provider_type for entry in entries if task in entry.provider.tasks})
 
 
 def _metrics_page(auth: AuthConfig, metrics: Metrics) -> list[RouteGroup]:

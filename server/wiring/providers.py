@@ -13,10 +13,12 @@ from server.api.system.providers import ProviderEntry
 from server.config import ProviderConfig
 from server.config.providers import EchoProvider, RemoteSettings
 from server.inference.members import MemberRules
-from server.inference.provider import Provider
+from server.inference.provider import ByTask, Provider, Task
 from server.inference.providers.dialects import DIALECTS, Dialect
 from server.inference.providers.echo import Echo
+from server.inference.providers.echo_vectors import EchoVectors
 from server.inference.providers.openai_compatible import Limits, OpenAICompatible
+from server.inference.providers.vector_answers import VectorRoom
 from server.inference.shared import SharedChat
 from server.json_input.reader import Reader
 from server.net.tls import client_context
@@ -27,7 +29,7 @@ from server.wiring.observed_providers import Notes, observed
 _MASK: Final = "********"
 
 
-def _entry(api: str, provider: ProviderConfig, reader: Reader, telemetry: Telemetry) -> ProviderEntry:
+def _entry(api: str, provider: ProviderConfig, reader: Reader, room: VectorRoom, telemetry: Telemetry) -> ProviderEntry:
     settings, tracing = _masked(provider.config.model_dump()), telemetry.tracing
     name = provider.provider_id
     dependency = Dependency(f"provider:{name}", on_timer=False, every=10.0, hold=5.0, provider_id=name)
@@ -35,7 +37,7 @@ def _entry(api: str, provider: ProviderConfig, reader: Reader, telemetry: Teleme
     telemetry.metrics.watch_provider(name)
     quotes = isinstance(provider.config, RemoteSettings) and provider.config.log_messages
     notes = Notes(name, dependency, telemetry.metrics.provider_failed, quotes=quotes)
-    made = observed(_provider(provider, reader), dependency, notes)
+    made = observed(_provider(provider, reader, room), dependency, notes)
     if tracing is not None:
         from server.wiring.traced import TracedChat
 
@@ -43,18 +45,19 @@ def _entry(api: str, provider: ProviderConfig, reader: Reader, telemetry: Teleme
     return ProviderEntry(api, provider.provider_id, provider.provider_type, settings, made)
 
 
-def _provider(config: ProviderConfig, reader: Reader) -> Provider:
+def _provider(config: ProviderConfig, reader: Reader, room: VectorRoom) -> Provider:
     match config:
         case EchoProvider(config=echo):
             service = Echo(reader)
-            return Provider(service, service, MemberRules(frozenset(echo.allow_members), is_local=True))
+            does = ByTask({Task.CHAT: service, Task.EMBEDDING: EchoVectors(reader, room)})
+            return Provider(service, does, MemberRules(frozenset(echo.allow_members), is_local=True), does.tasks)
         case ProviderConfig(config=RemoteSettings() as settings) if config.provider_type in DIALECTS:
-            return _remote(config.provider_id, settings, DIALECTS[config.provider_type])
+            return _remote(config.provider_id, settings, DIALECTS[config.provider_type], room)
         case _:
             raise ValueError(f"no class serves the provider type `{config.provider_type}`")
 
 
-def _remote(name: str, settings: RemoteSettings, dialect: Dialect) -> Provider:
+def _remote(name: str, settings: RemoteSettings, dialect: Dialect, room: VectorRoom) -> Provider:
     url, key, timeouts = dialect.url_of(settings.address), settings.key, settings.timeouts
     client = OpenAICompatible(
         name,
@@ -64,9 +67,10 @@ def _remote(name: str, settings: RemoteSettings, dialect: Dialect) -> Provider:
         dialect=dialect,
         limits=Limits(timeouts.connect, timeouts.silence, timeouts.total),
         query=settings.query,
+        room=room,
     )
     rules = MemberRules(frozenset(settings.allow_members), False, dialect.refused, dialect.renamed)
-    return Provider(client, SharedChat(client), rules)
+    return Provider(client, SharedChat(client), rules, dialect.tasks)
 
 
 def _tls(verify: bool | Path) -> ssl.SSLContext:

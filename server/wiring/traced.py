@@ -74,19 +74,19 @@ class TracedChat:
 
     async def complete(self, request: ChatRequest) -> Pieces:
         """Return the whole answer."""
-        with self._tracing.step(f"chat {request.model_id}", self._attributes(request)):
+        with self._tracing.step(f"{request.task} {request.model_id}", self._attributes(request)):
             return await self._model.complete(request)
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """Return the answer as a stream: one span until the provider accepts, and one until the last piece."""
         attributes = self._attributes(request)
-        with self._tracing.step(f"chat {request.model_id}", attributes):
+        with self._tracing.step(f"{request.task} {request.model_id}", attributes):
             events = await self._model.stream(request)
         return _TracedStream(events, self._tracing.begin(f"stream {request.model_id}", attributes))
 
     def _attributes(self, request: ChatRequest) -> dict[str, str]:
         return {
-            "gen_ai.operation.name": "chat",
+            "gen_ai.operation.name": request.task.value,
             "gen_ai.provider.name": self._provider_id,
             "gen_ai.request.model": request.model_id,
         }

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from server.api.models import inputs
 from server.http import protocol
-from server.inference.answers import event_relay, model_name
-from server.inference.providers import openai_compatible
+from server.inference.answers import event_relay, model_name, vectors
+from server.inference.providers import openai_compatible, vector_answers
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "api" / "answers.md").read_text()
 MB = 1024 * 1024
@@ -21,6 +22,9 @@ MB = 1024 * 1024
         f"before its answer or in the middle of it | {openai_compatible.SILENCE_SECONDS:.0f} s |",
         f"| one event of a stream | {event_relay.MAX_EVENT // MB} MB |",
         f"| an answer that is not streamed | {openai_compatible.MAX_ANSWER // MB} MB |",
+        f"| an answer with embeddings | {vector_answers.MOST_ANSWER // MB} MB, {vectors.MOST_ENTRY // 1024} KB for",
+        f"more than {vector_answers.FREE // MB} MB takes room: {vector_answers.ROOM.each // MB} MB for one",
+        f"1 to {inputs.MOST_INPUTS:,} inputs, none of them\nempty, with ids from 0 to {inputs.LARGEST_ID:,}",
         f"is silent for {openai_compatible.SILENCE_SECONDS:.0f} s",
         f"after {protocol.STALL_SECONDS:.0f} s the client is cut off",
         f"of more than {model_name.SMALL // 1024} KB",

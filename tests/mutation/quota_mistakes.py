@@ -8,7 +8,7 @@ QUOTA_MISTAKES = (
     Mistake(
         "several choices cost as much as one",
         "server/api/chat/cost.py",
-        'choices = _number(body, "n") or 1',
+        'choices = number_of(body, "n") or 1',
         "choices = 1",
     ),
     Mistake(
@@ -37,7 +37,7 @@ QUOTA_MISTAKES = (
     ),
     Mistake(
         "a wish for usage in another spelling is overlooked",
-        "server/api/chat/cost.py",
+        "server/api/models/request_body.py",
         '    check_spelling(options, {_USAGE}, "stream_options.")\n',
         "",
     ),
@@ -49,7 +49,7 @@ QUOTA_MISTAKES = (
     ),
     Mistake(
         "a length may be true",
-        "server/api/chat/cost.py",
+        "server/api/models/request_body.py",
         "if type(value) is not int or value < 1:",
         "if not isinstance(value, int) or value < 1:",
     ),

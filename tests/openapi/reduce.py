@@ -20,6 +20,7 @@ SERVED = {
     "/conversations/{conversation_id}": ("get", "post", "delete"),
     "/conversations/{conversation_id}/items": ("get", "post"),
     "/conversations/{conversation_id}/items/{item_id}": ("get", "delete"),
+    "/embeddings": ("post",),
     "/files": ("get", "post"),
     "/files/{file_id}": ("get", "delete"),
     "/files/{file_id}/content": ("get",),

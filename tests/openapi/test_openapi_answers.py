@@ -24,7 +24,7 @@ from tests.support.callers import ALICE, BOB, STRANGER
 from tests.support.failing_provider import upstream
 from tests.support.stream_client import events
 
-CHATS, FILES, TALKS = "/v1/chat/completions", "/v1/files", "/v1/conversations"
+CHATS, FILES, TALKS, VECTORS = "/v1/chat/completions", "/v1/files", "/v1/conversations", "/v1/embeddings"
 LEAST = 0.995
 
 NULL_IN_EMPTY_LISTS = "an empty list has no ids, and OpenAI's own service says null; its SDKs take it for an end"
@@ -184,6 +184,16 @@ def use_models(house: Watched) -> None:
     assert house.ask("DELETE", "/v1/models/small").status in (403, 409)
 
 
+def use_embeddings(house: Watched) -> None:
+    inputs: list[Any] = ["a", ["a", "b"], [1, 2], [[1], [2, 3]]]
+    for given in inputs:
+        for more in ({}, {"encoding_format": "float"}, {"dimensions": 2}, {"user": "me"}):
+            assert house.ask("POST", VECTORS, {"model": "vectors", "input": given, **more}).status == 200
+    for given in ([], "", [1.5]):
+        assert house.ask("POST", VECTORS, {"model": "vectors", "input": given}).status == 400
+    assert house.ask("POST", VECTORS, {"model": "small", "input": "a"}).status == 400
+
+
 def use_wrongly(house: Watched, operation: Operation) -> None:
     """Each operation without a token, as a stranger, and with bodies that are none."""
     path = f"/v1{operation.path}".translate(str.maketrans({"{": "", "}": ""}))
@@ -200,7 +210,7 @@ def use_wrongly(house: Watched, operation: Operation) -> None:
 @pytest.fixture(scope="module")
 def conformity(house: Watched) -> Conformity:
     """What everything that is done here is answered."""
-    for use in (use_chats, use_messages, use_files, use_conversations, use_items, use_models):
+    for use in (use_chats, use_messages, use_files, use_conversations, use_items, use_models, use_embeddings):
         use(house)
     for operation in OPERATIONS:
         use_wrongly(house, operation)

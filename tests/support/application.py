@@ -13,6 +13,7 @@ from starlette.types import Scope
 from policy.vocabulary import Principal
 from server.api.chat.routes import ChatCompletions
 from server.api.chat.store import Chats
+from server.api.models.asking import Asking
 from server.api.models.catalogue import Catalogue
 from server.api.models.model import Model
 from server.api.models.pages import ModelPage, Part
@@ -139,7 +140,7 @@ def house(
         Components(
             groups=[
                 ChatCompletions(
-                    catalogue, reader, streams or OpenStreams(), nothing_stored(), Stamps(lambda: bytes(32))
+                    Asking(catalogue, reader, streams or OpenStreams(), Stamps(lambda: bytes(32))), nothing_stored()
                 ),
                 HealthRoutes(AlwaysReady(), "1.2.3", list, Dependencies()),
                 MetricsPage(Exposition(counted)),

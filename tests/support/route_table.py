@@ -107,6 +107,10 @@ def _chat(made: Made) -> Any:
     return {"model": made["model_id"], "messages": [{"role": "user", "content": "hi"}], "store": True}
 
 
+def _embeddings(made: Made) -> Any:
+    return {"model": made["model_id"], "input": "hi"}
+
+
 def _entries(kind: str) -> dict[str, Row]:
     """The rows of one kind of the registry."""
     path, beside = KINDS[kind].path, {("read", "provider"): 400} if kind == "model" else {}
@@ -128,6 +132,7 @@ _ROWS: Final[Mapping[str, Row]] = {
     "GET /v1/providers": Row(Found.AS_LIST),
     "GET /v1/providers/{provider_id}": Row(Found.BY_PATH),
     "POST /v1/chat/completions": Row(Found.BY_BODY, _chat, {("create", ANSWER): 403}),
+    "POST /v1/embeddings": Row(Found.BY_BODY, _embeddings),
     "GET /v1/chat/completions": Row(Found.AS_LIST),
     "GET /v1/chat/completions/{completion_id}": Row(Found.BY_PATH),
     "POST /v1/chat/completions/{completion_id}": Row(Found.BY_PATH, lambda _: {"metadata": {}}),

@@ -4,33 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from policy.vocabulary import Action, Anonymous, Principal, type_of_record
-from server.api.chat.body import ChatBody
+from policy.vocabulary import Action, type_of_record
+from server.api.chat.body import CHAT, ChatBody
+from server.api.chat.cost import COSTED_CHAT
 from server.api.chat.recording import RecordingChat
 from server.api.chat.store import Chat, Chats, new_answer_id
-from server.api.chat.token_budget import cost_of, metered, parser_for
-from server.api.models.catalogue import Catalogue
-from server.api.models.routes import find_model
-from server.authn.stamps import Stamps
-from server.fairness.caller import CURRENT, caller_of
-from server.fairness.places import leave_place
-from server.fairness.way_out import hold
+from server.api.models.asking import Asked, Asking, Parsers
 from server.http.api_route import ApiRoute, AskingRoute
-from server.http.disconnects import WhileConnected
-from server.http.errors import invalid, provider_error
-from server.http.event_stream import EventStream
-from server.http.json_body import read_body
-from server.http.open_streams import OpenStreams
-from server.http.request_state import gate_of, state_of
-from server.http.responses import JsonInPieces
-from server.inference.members import Edit, MemberRules
-from server.inference.provider import ChatModel, ChatRequest, ProviderFailed
-from server.json_input.reader import Reader
-from server.json_input.strict import InvalidJson
+from server.inference.provider import ChatModel, ChatRequest, Task
+
+_PARSERS: Final = Parsers(CHAT, COSTED_CHAT)
 
 
 class ChatCompletions:
@@ -39,14 +27,9 @@ class ChatCompletions:
     A chat that is to be stored goes to `chats` with its answer, if the policy lets the caller create that too.
     """
 
-    def __init__(
-        self, catalogue: Catalogue, reader: Reader, streams: OpenStreams, chats: Chats, stamps: Stamps
-    ) -> None:
-        self._catalogue = catalogue
+    def __init__(self, asking: Asking, chats: Chats) -> None:
+        self._asking = asking
         self._chats = chats
-        self._reader = reader
-        self._stamps = stamps
-        self._streams = streams
 
     def routes(self) -> list[ApiRoute]:
         """The route that makes chat completions."""
@@ -63,54 +46,20 @@ class ChatCompletions:
 
     async def create(self, request: Request) -> Response:
         """Answer with one completion, whole or streamed."""
-        answering, chat, streamed = await self._read(request)
-        leave_place()  # a provider may take minutes
-        if streamed:
-            return EventStream(answering, chat, self._streams)
-        try:
-            async with WhileConnected(request.receive):
-                pieces = await answering.complete(chat)
-                await hold(sum(map(len, pieces)))
-                return JsonInPieces(pieces)
-        except ProviderFailed as failure:
-            raise provider_error(failure) from None
+        asked = await self._asking.read(request, _PARSERS, Task.CHAT)
+        model, sent = await self._recorded(asked)
+        return await self._asking.answer(request, model, sent, streamed=asked.body.stream)
 
-    async def _read(self, request: Request) -> tuple[ChatModel, ChatRequest, bool]:
-        """Return the chat model that answers, the request to it, and whether the answer is streamed.
-
-        Of the caller's own body nothing is kept, unless it is stored.
-        """
-        gate = gate_of(request.scope)
-        raw, body = await read_body(request, self._reader, parser_for(gate))
-        model, provider = await find_model(self._catalogue, gate, body.model)
-        if model.kind != "llm":
-            raise invalid(f"the model `{body.model}` does not chat; it makes embeddings", "model", "invalid_value")
-        edits, cost = self._edits(body, provider.members, gate.principal), cost_of(gate, body)
-        asking = cost.edits if cost is not None and provider.members.reports_usage else ()
-        answering = metered(gate, provider.chat, cost)
-        chat = ChatRequest(
-            model.name,
-            body.naming(raw, model.provider_model_id, *edits, *asking),
-            with_usage=body.asks_usage or bool(asking),
-            unasked=partial(body.naming, raw, model.provider_model_id, *edits) if asking else None,
-            request_id=state_of(request.scope).request_id,
-        )
-        if body.stored is None:
-            return answering, chat, body.stream
+    async def _recorded(self, asked: Asked[ChatBody]) -> tuple[ChatModel, ChatRequest]:
+        """Return the model and the request to it; what they come to is stored where the body says so."""
+        stored = asked.body.stored
+        if stored is None:
+            return asked.answering, asked.request
         # Nothing is spent on an answer that may not be stored.
         answer_id = new_answer_id()
-        creating = await self._chats.records.permit_create(gate, made=[answer_id])
-        kept = Chat(answer_id, model.name, body.stored.messages, body.stored.metadata)
+        creating = await self._chats.records.permit_create(asked.gate, made=[answer_id])
+        kept = Chat(answer_id, asked.model.name, stored.messages, stored.metadata)
         write = partial(self._chats.write, creating, kept)
-        recording = RecordingChat(answering, self._chats.queue, write, len(kept.messages))
+        recording = RecordingChat(asked.answering, self._chats.queue, write, len(kept.messages))
         # The id is ours: a provider's may not be the only one, and under an id that is chosen nothing is stored.
-        return recording, replace(chat, answer_id=answer_id), body.stream
-
-    def _edits(self, body: ChatBody, rules: MemberRules, principal: Principal | Anonymous) -> list[Edit]:
-        """Return the changes for the provider; raises the 400 for a member that may not reach it."""
-        # Callers without a token are told apart by their addresses.
-        caller = caller_of(principal, str(CURRENT.get()))
-        try:
-            return body.edits(rules, self._stamps.by(caller))
-        except InvalidJson as refusal:
-            raise invalid(refusal.message, refusal.param, refusal.code) from None
+        return recording, replace(asked.request, answer_id=answer_id)

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from server.fairness.shares import NoRoom
 from server.inference.answers.usage import StreamUsage, tokens_of
-from server.inference.provider import ChatModel, ChatRequest, ChatStream, Pieces, ProviderFailed
+from server.inference.provider import ChatModel, ChatRequest, ChatStream, Counted, Pieces, ProviderFailed
 
 _BYTES_OF_A_TOKEN: Final = 8
 """Of an answer that doesn't say what it cost: more than most tokens have."""
@@ -51,6 +51,9 @@ class MeteredChat:
         except (ProviderFailed, NoRoom) as failure:
             await _release(meter, failure)
             raise
+        if isinstance(answer, Counted):
+            await meter.settle(answer.tokens or meter.reserved)
+            return answer
         visible = (sum(map(len, answer)) - _ENVELOPE) // _BYTES_OF_A_TOKEN
         await meter.settle(await tokens_of(answer) or max(meter.reserved, visible))
         return answer

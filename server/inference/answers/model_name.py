@@ -118,6 +118,17 @@ def json_members(text: bytes) -> Iterator[tuple[bytes, int, int]]:
         place = _behind(text, b",", place)
 
 
+def json_entries(text: bytes, start: int) -> Iterator[tuple[int, int]]:
+    """Yield the spans of the entries of the list at `start` in a text whose members were found; raises NotAnAnswer."""
+    place = _behind(text, b"[", start)
+    while not text.startswith(b"]", place):
+        end = _value_end(text, place)
+        yield place, end
+        place = _behind_blanks(text, end)
+        if not text.startswith(b"]", place):
+            place = _behind(text, b",", place)
+
+
 def _behind(text: bytes, mark: bytes, start: int) -> int:
     """Return the place behind the next mark and the blanks around it."""
     place = _behind_blanks(text, start)

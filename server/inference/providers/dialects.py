@@ -9,8 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from server.inference.provider import Task
+
 STORING: Final = frozenset({"store", "metadata"})
 """Members that ask OpenAI to keep an answer."""
+
+_CHATS_ALONE: Final = frozenset({Task.TEXT, Task.EMBEDDING})
+_NO_TEXTS: Final = frozenset({Task.TEXT})
 
 _TO_MAX_TOKENS: Final = {"max_completion_tokens": "max_tokens"}
 
@@ -22,7 +27,8 @@ class Dialect:
     `base_url` is that of the service, empty where each customer has another. `refused` are members that the provider
     answers with an error, and that are cut out; `renamed` leads from OpenAI's names to the provider's. The key is sent
     in `key_header`, behind `key_prefix`. `version_path` is put behind a base URL that doesn't end with it. A provider
-    that `lists_models` is well if it answers for its models; another one if it answers at all.
+    that `lists_models` is well if it answers for its models; another one if it answers at all. It has no path for the
+    tasks that it `lacks`.
     """
 
     base_url: str = ""
@@ -32,6 +38,12 @@ class Dialect:
     key_prefix: str = "Bearer "
     version_path: str = ""
     lists_models: bool = True
+    lacks: frozenset[Task] = frozenset()
+
+    @property
+    def tasks(self) -> frozenset[Task]:
+        """The tasks that the provider is asked for."""
+        return frozenset({Task.CHAT, Task.EMBEDDING}) - self.lacks
 
     def url_of(self, configured: str | None) -> str:
         """Return the base URL of requests for the one of the configuration."""
@@ -52,9 +64,12 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         "https://api.anthropic.com/v1",
         STORING | {"logit_bias", "logprobs", "top_logprobs", "prediction"},
         lists_models=False,
+        lacks=_CHATS_ALONE,
     ),
     "remote::cerebras": Dialect(
-        "https://api.cerebras.ai/v1", STORING | {"frequency_penalty", "presence_penalty", "logit_bias"}
+        "https://api.cerebras.ai/v1",
+        STORING | {"frequency_penalty", "presence_penalty", "logit_bias"},
+        lacks=frozenset({Task.EMBEDDING}),
     ),
     "remote::databricks": Dialect(
         "",
@@ -62,18 +77,22 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         _TO_MAX_TOKENS,
         lists_models=False,
     ),
-    "remote::deepseek": Dialect("https://api.deepseek.com", STORING, _TO_MAX_TOKENS),
+    "remote::deepseek": Dialect("https://api.deepseek.com", STORING, _TO_MAX_TOKENS, lacks=_CHATS_ALONE),
     "remote::fireworks": Dialect("https://api.fireworks.ai/inference/v1", STORING, _TO_MAX_TOKENS),
     "remote::gemini": Dialect(
         "https://generativelanguage.googleapis.com/v1beta/openai",
         STORING | {"logit_bias", "user", "safety_identifier", "prompt_cache_key"},
+        lacks=_NO_TEXTS,
     ),
-    "remote::groq": Dialect("https://api.groq.com/openai/v1", STORING | {"logit_bias", "logprobs", "top_logprobs"}),
-    "remote::llama-openai-compat": Dialect("https://api.llama.com/compat/v1", STORING),
+    "remote::groq": Dialect(
+        "https://api.groq.com/openai/v1", STORING | {"logit_bias", "logprobs", "top_logprobs"}, lacks=_CHATS_ALONE
+    ),
+    "remote::llama-openai-compat": Dialect("https://api.llama.com/compat/v1", STORING, lacks=_CHATS_ALONE),
     "remote::mistral": Dialect(
         "https://api.mistral.ai/v1",
         STORING | {"logit_bias", "logprobs", "top_logprobs", "stream_options", "user", "safety_identifier"},
         {**_TO_MAX_TOKENS, "seed": "random_seed"},
+        lacks=_NO_TEXTS,
     ),
     "remote::nvidia": Dialect(
         "https://integrate.api.nvidia.com/v1",

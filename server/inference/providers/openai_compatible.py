@@ -25,12 +25,14 @@ from server.inference.provider import (
     Pieces,
     ProviderFailed,
     ProviderHealth,
+    Task,
 )
 from server.inference.providers.connections import Connector, cut, cut_on_failure
 from server.inference.providers.dialects import OPENAI, Dialect
-from server.inference.providers.refusals import broken, refusal_in_answer, refusal_of, told_by
+from server.inference.providers.refusals import broken, not_served, refusal_in_answer, refusal_of, told_by
 from server.inference.providers.relayed_stream import RelayedStream, Told, gone
 from server.inference.providers.response_body import BrokenCoding, ResponseBody, UnknownCoding
+from server.inference.providers.vector_answers import VectorRoom
 from server.net.log_filter import quieten_clients
 from server.net.trace_context import outgoing_headers
 
@@ -54,10 +56,15 @@ _IDLE_SECONDS: Final = 4.0  # uvicorn, and so vLLM, closes an idle connection af
 _LARGE: Final = 1024 * 1024
 _READ_AHEAD: Final = 64 * 1024
 _JSON: Final = {"Content-Type": "application/json"}
+_NOT_SERVED: Final = frozenset({404, 405, 501})
 _SUCCESS: Final = frozenset({200, 201, 202, 203})
 _BLANKS: Final = b"\xef\xbb\xbf \t\r\n"
 _EVENT_FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
 _LONGEST_FIELD: Final = 6
+
+
+PATHS: Final = {Task.CHAT: "chat/completions", Task.TEXT: "completions", Task.EMBEDDING: "embeddings"}
+"""The paths of the tasks behind the base URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +93,10 @@ class OpenAICompatible:
         dialect: Dialect = OPENAI,
         limits: Limits = Limits(),
         query: Mapping[str, str] | None = None,
+        room: VectorRoom | None = None,
     ) -> None:
         self._provider_id = provider_id
-        self._chat_url = URL(f"{base_url.rstrip('/')}/chat/completions").with_query(query)
+        self._urls = {task: URL(f"{base_url.rstrip('/')}/{path}").with_query(query) for task, path in PATHS.items()}
         self._models_url = URL(f"{base_url.rstrip('/')}/models").with_query(query)
         self._headers = {"User-Agent": "ostiary", "Accept-Encoding": "identity"}
         if api_key:
@@ -96,6 +104,7 @@ class OpenAICompatible:
         self._lists_models = dialect.lists_models
         self._tls = tls
         self._limits = limits
+        self._room = VectorRoom() if room is None else room
         self._tells_usage = True
         self._session: aiohttp.ClientSession | None = None
         self._health = ProviderHealth(HealthStatus.ERROR, "it has not been asked yet")
@@ -128,6 +137,8 @@ class OpenAICompatible:
             async with asyncio.timeout(self._limits.total) as total:
                 response = await self._post(request)
                 try:
+                    if request.task is Task.EMBEDDING:
+                        return await self._vectors(request, response)
                     text = b"".join(await self._read(response, MAX_ANSWER))
                 finally:
                     cut(response)
@@ -163,6 +174,13 @@ class OpenAICompatible:
             cut(response)
             raise
         return stream
+
+    async def _vectors(self, request: ChatRequest, response: aiohttp.ClientResponse) -> Pieces:
+        try:
+            more = self._body(response).read
+            return await self._room.answer(self._provider_id, request, more, response.content_length)
+        except (aiohttp.ClientError, OSError, BrokenCoding) as fault:
+            raise gone(self._provider_id, fault) from None
 
     async def health(self) -> ProviderHealth:
         """Return the provider's answer to the last request for its models, which is sent at most every second."""
@@ -221,7 +239,7 @@ class OpenAICompatible:
         payload = request.payload
         if not self._tells_usage and request.unasked is not None:
             payload = request.unasked()
-        response = await self._sent(payload)
+        response = await self._sent(self._urls[request.task], payload)
         if response.status in _SUCCESS:
             return response
         try:
@@ -234,9 +252,11 @@ class OpenAICompatible:
             # Not asked again: without it, the answer is paid for by what was set aside.
             self._tells_usage = False
             return await self._post(request)
+        if response.status in _NOT_SERVED and request.task is not Task.CHAT and not told.is_about_model:
+            raise not_served(self._provider_id, request.task)
         raise refusal_of(self._provider_id, response.status, response.headers, told)
 
-    async def _sent(self, payload: bytes) -> aiohttp.ClientResponse:
+    async def _sent(self, url: URL, payload: bytes) -> aiohttp.ClientResponse:
         # aiohttp warns of large `bytes`, which it writes in one piece.
         data = payload if len(payload) < _LARGE else io.BytesIO(payload)
         session, headers = self._open_session, _JSON | outgoing_headers()
@@ -244,7 +264,7 @@ class OpenAICompatible:
             # aiohttp's own clock stands still while a provider does not read what it is sent.
             with cut_on_failure():
                 async with asyncio.timeout(self._limits.silence):
-                    return await session.post(self._chat_url, data=data, headers=headers, allow_redirects=False)
+                    return await session.post(url, data=data, headers=headers, allow_redirects=False)
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
             raise gone(self._provider_id, fault) from None
 

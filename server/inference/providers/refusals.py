@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from json import loads
 from typing import Any, Final
 
-from server.inference.provider import Fault, Kind, ProviderFailed
+from server.inference.provider import Fault, Kind, ProviderFailed, Task
 from server.inference.providers.overflow import tells_of_overflow
 from server.inference.providers.retry_hints import seconds_to_wait
 
@@ -62,6 +62,11 @@ class Told:
     def quoted(self) -> str:
         """The beginning of the provider's own message, on one line."""
         return _ODD.sub(" ", self.message).strip()[:MOST_QUOTED]
+
+    @property
+    def is_about_model(self) -> bool:
+        """True if the error is about the model, and not about the path."""
+        return self.names("model") or self.kind == "model_not_found"
 
     def names(self, member: str) -> bool:
         """Return whether the error is about a member of the body."""
@@ -119,6 +124,13 @@ def broken(provider_id: str, did: str, *, spent: bool = True, kind: Kind = Kind.
     """Return a failure that the caller can do nothing about."""
     sentence = f"the provider `{provider_id}` {did}"
     return ProviderFailed(Fault.PROVIDER, sentence, code="server_error", spent=spent, kind=kind)
+
+
+def not_served(provider_id: str, task: Task) -> ProviderFailed:
+    """Return the failure for a task that the provider has no path for."""
+    does_not = {Task.EMBEDDING: "makes no embeddings", Task.TEXT: "does not complete texts"}[task]
+    sentence = f"the provider `{provider_id}` {does_not}"
+    return ProviderFailed(Fault.REQUEST, sentence, code="invalid_value", param="model", kind=Kind.STATUS)
 
 
 def _invalid(provider_id: str, told: Told) -> ProviderFailed:

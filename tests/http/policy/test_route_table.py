@@ -32,7 +32,9 @@ CONFIG = """
     providers:
       inference:
       - {provider_id: echo, provider_type: inline::echo}
-    models: [{model_id: open, provider_id: echo}]
+    models:
+    - {model_id: open, provider_id: echo}
+    - {model_id: vectors, provider_id: echo, model_type: embedding, metadata: {embedding_dimension: 8}}
     storage:
       backends:
         kv: {type: kv_sqlite, db_path: FOLDER/kv.db}
@@ -98,7 +100,8 @@ class Place:
     def made(self, route: str) -> dict[str, str]:
         """New things of the admin's for one request: by the parameters of the path, or to be named in the body."""
         template = route.split(" ")[1]
-        made = {"new": f"new-{token_hex(6)}", "model_id": "echo/open"}
+        named = "echo/vectors" if template == "/v1/embeddings" else "echo/open"
+        made = {"new": f"new-{token_hex(6)}", "model_id": named}
         for parameter, _ in PARAMETER.findall(template):
             made |= getattr(self, f"_{parameter}")(template)
         return made

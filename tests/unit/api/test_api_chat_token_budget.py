@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from server.api.chat.body import ChatBody, ChatCost, chat_body, read_chat
+from server.api.chat.body import ChatBody, chat_body, read_chat
 from server.api.chat.cost import read_costed_chat
+from server.api.models.request_body import Cost
 from server.inference.members import MemberRules
 from server.json_input.strict import InvalidJson, parse_json
 
@@ -24,7 +25,7 @@ def body(**more: Any) -> Json:
     return {"model": "m", "messages": PROMPT, **more}
 
 
-def cost(**more: Any) -> ChatCost:
+def cost(**more: Any) -> Cost:
     found = parsed(dumps(body(**more)).encode()).cost
     assert found is not None
     return found

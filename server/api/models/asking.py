@@ -1,0 +1,157 @@
+"""The way of a request to a model: its body, the policy's permit, the provider's rules, the budget, and the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Generic, TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from policy.vocabulary import Anonymous, Principal
+from server.api.models.catalogue import Catalogue
+from server.api.models.model import Model
+from server.api.models.request_body import Cost, ModelBody
+from server.api.models.routes import find_model
+from server.authn.stamps import Stamps
+from server.authz.request_authorization import Gate
+from server.fairness.caller import CURRENT, caller_of
+from server.fairness.places import leave_place
+from server.fairness.way_out import hold
+from server.http.disconnects import WhileConnected
+from server.http.errors import ApiError, invalid, provider_error
+from server.http.event_stream import EventStream
+from server.http.json_body import read_body
+from server.http.open_streams import OpenStreams
+from server.http.request_state import gate_of, state_of
+from server.http.responses import JsonInPieces
+from server.inference.answers.metered import MeteredChat
+from server.inference.members import Edit, MemberRules
+from server.inference.provider import ChatModel, ChatRequest, Provider, ProviderFailed, Task, Wanted
+from server.json_input.body_parser import BodyParser
+from server.json_input.reader import Reader
+from server.json_input.strict import InvalidJson
+
+Body = TypeVar("Body", bound=ModelBody)
+
+_KINDS: Final = {Task.CHAT: "llm", Task.TEXT: "llm", Task.EMBEDDING: "embedding"}
+_DOES: Final = {"llm": "it chats", "embedding": "it makes embeddings"}
+_DOES_NOT: Final = {
+    Task.CHAT: "does not chat",
+    Task.TEXT: "does not complete texts",
+    Task.EMBEDDING: "makes no embeddings",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Parsers(Generic[Body]):
+    """The parsers of one kind of body: `costed` estimates the tokens too, which is done only where they are counted."""
+
+    plain: BodyParser[Body]
+    costed: BodyParser[Body]
+
+    def of(self, gate: Gate) -> BodyParser[Body]:
+        """Return the parser for the request behind a gate."""
+        return self.plain if gate.charge is None or not gate.charge.may_count_tokens else self.costed
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Generic[Body]):
+    """A request that may be made: `answering` is the model, and takes `request`."""
+
+    gate: Gate
+    body: Body
+    model: Model
+    answering: ChatModel
+    request: ChatRequest
+
+
+class Asking:
+    """Leads requests to the providers of their models, once the policy lets the caller read the model.
+
+    Of the caller's own body nothing is kept but what the provider is sent.
+    """
+
+    def __init__(self, catalogue: Catalogue, reader: Reader, streams: OpenStreams, stamps: Stamps) -> None:
+        self._catalogue = catalogue
+        self._reader = reader
+        self._streams = streams
+        self._stamps = stamps
+
+    async def read(
+        self,
+        request: Request,
+        parsers: Parsers[Body],
+        task: Task,
+        wanted: Callable[[Body, Model], Wanted | None] = lambda _body, _model: None,
+    ) -> Asked[Body]:
+        """Return what a request asks for; raises the ApiError for what it may not ask.
+
+        `wanted` returns what the answer has to be for a body and a model, and raises an ApiError too.
+        """
+        gate = gate_of(request.scope)
+        raw, body = await read_body(request, self._reader, parsers.of(gate))
+        model, provider = await find_model(self._catalogue, gate, body.model)
+        _check_task(body.model, model, provider, task)
+        expected = wanted(body, model)
+        edits, cost = self._edits(body, provider.members, gate.principal), _cost_of(gate, body)
+        asking = cost.edits if cost is not None and provider.members.reports_usage else ()
+        sent = ChatRequest(
+            model.name,
+            body.naming(raw, model.provider_model_id, *edits, *asking),
+            with_usage=body.asks_usage or bool(asking),
+            unasked=partial(body.naming, raw, model.provider_model_id, *edits) if asking else None,
+            request_id=state_of(request.scope).request_id,
+            task=task,
+            wanted=expected,
+        )
+        return Asked(gate, body, model, _metered(gate, provider.chat, cost), sent)
+
+    async def answer(self, request: Request, model: ChatModel, sent: ChatRequest, *, streamed: bool) -> Response:
+        """Return the answer of a model, whole or streamed."""
+        leave_place()  # a provider may take minutes
+        if streamed:
+            return EventStream(model, sent, self._streams)
+        try:
+            async with WhileConnected(request.receive):
+                pieces = await model.complete(sent)
+                await hold(sum(map(len, pieces)))
+                return JsonInPieces(pieces)
+        except ProviderFailed as failure:
+            raise provider_error(failure) from None
+
+    def _edits(self, body: ModelBody, rules: MemberRules, principal: Principal | Anonymous) -> list[Edit]:
+        """Return the changes for the provider; raises the 400 for a member that may not reach it."""
+        # Callers without a token are told apart by their addresses.
+        caller = caller_of(principal, str(CURRENT.get()))
+        try:
+            return body.edits(rules, self._stamps.by(caller))
+        except InvalidJson as refusal:
+            raise invalid(refusal.message, refusal.param, refusal.code) from None
+
+
+def _check_task(name: str, model: Model, provider: Provider, task: Task) -> None:
+    """Raise the 400 for a model that does something else, or whose provider doesn't do this."""
+    if model.kind != _KINDS[task]:
+        raise _unable(f"the model `{name}` {_DOES_NOT[task]}; {_DOES.get(model.kind, 'it does something else')}")
+    if task not in provider.tasks:
+        raise _unable(f"the provider `{model.provider_id}` of the model `{name}` {_DOES_NOT[task]}")
+
+
+def _unable(sentence: str) -> ApiError:
+    return invalid(sentence, "model", "invalid_value")
+
+
+def _cost_of(gate: Gate, body: ModelBody) -> Cost | None:
+    """Return what a request may cost; None unless this caller, who has entered, has tokens that are counted."""
+    return None if gate.charge is None or not gate.charge.counts_tokens else body.cost
+
+
+def _metered(gate: Gate, model: ChatModel, cost: Cost | None) -> ChatModel:
+    """Return the model, its answer paid for out of the budget of a caller who has one."""
+    if cost is None or gate.charge is None:
+        return model
+    reserve = partial(gate.charge.reserve, cost.least, cost.most)
+    return MeteredChat(model, reserve, hidden=cost.asking is not None)

@@ -1,0 +1,111 @@
+"""Reading of a provider's embeddings: large answers have a room of their own, and are converted one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final
+
+from server.fairness.shares import FairShares, Share, Turn
+from server.inference.answers.model_name import SMALL
+from server.inference.answers.plain import NotAnAnswer, ToldError
+from server.inference.answers.vectors import BadVectors, OtherDimensions, vectors_answer
+from server.inference.provider import ChatRequest, Counted, Fault, ProviderFailed, Wanted
+from server.inference.providers.refusals import broken, refusal_in_answer
+
+MOST_ANSWER: Final = 128 * 1024 * 1024
+"""Bytes of an answer with embeddings: 2,048 of 3,072 numbers each, as most providers write them, are less."""
+
+FREE: Final = 1024 * 1024
+"""Bytes of an answer that takes no room."""
+
+ROOM: Final = Share(
+    "bytes of large embeddings",
+    capacity=256 * 1024 * 1024,
+    each=MOST_ANSWER,
+    waiting=512,
+    waiting_each=32,
+    seconds=60.0,
+)
+"""Bytes of large answers with embeddings that are read at the same time."""
+
+CONVERTED: Final = Share("large embeddings that are converted", 2, 1, waiting=512, waiting_each=32, seconds=60.0)
+"""Large answers that threads convert at the same time."""
+
+More = Callable[[], Awaitable[bytes]]
+"""Returns the next piece of a body, and nothing at its end."""
+
+
+class VectorRoom:
+    """The room for embeddings of one event loop, whichever provider they come from."""
+
+    def __init__(self) -> None:
+        self.room = FairShares(ROOM)
+        self.turns = FairShares(CONVERTED)
+
+    async def answer(self, provider_id: str, request: ChatRequest, more: More, length: int | None) -> Counted:
+        """Return the embeddings in a body of `length` bytes, as far as its head says; raises ProviderFailed, NoRoom."""
+        held = list[Turn]()
+        try:
+            text = await self._read(provider_id, more, length, held)
+            if len(text) <= SMALL:
+                return _converted(provider_id, request, text)
+            if held:
+                held.append(await self.turns.take())
+            # A thread goes on when its caller has left, and holds its room until then.
+            work, turns, held = asyncio.ensure_future(_beside(provider_id, request, text)), held, []
+            work.add_done_callback(partial(_end, turns))
+            return await asyncio.shield(work)
+        finally:
+            for turn in held:
+                turn.end()
+
+    async def _read(self, provider_id: str, more: More, length: int | None, held: list[Turn]) -> bytes:
+        """Return the body; a large one takes room, whose turn is added to `held`."""
+        text = bytearray()
+        if length is not None and length > MOST_ANSWER:
+            raise _too_large(provider_id)
+        while data := await more():
+            text += data
+            if len(text) > FREE and not held:
+                known = length is not None and len(text) <= length
+                held.append(await self.room.take(length if known and length is not None else MOST_ANSWER))
+            if len(text) > MOST_ANSWER:
+                raise _too_large(provider_id)
+        return bytes(text)
+
+
+def _too_large(provider_id: str) -> ProviderFailed:
+    return broken(provider_id, f"answered with more than {MOST_ANSWER} bytes")
+
+
+async def _beside(provider_id: str, request: ChatRequest, text: bytes) -> Counted:
+    return await asyncio.to_thread(_converted, provider_id, request, text)
+
+
+def _converted(provider_id: str, request: ChatRequest, text: bytes) -> Counted:
+    wanted = request.wanted or Wanted(1)
+    try:
+        return vectors_answer(text, request.model_id, wanted)
+    except ToldError as told:
+        raise refusal_in_answer(provider_id, told.document, begun=False) from None
+    except OtherDimensions as other:
+        sentence = (
+            f"the provider `{provider_id}` made embeddings of {other.length} numbers, not of {wanted.dimensions}; "
+            "leave `dimensions` out"
+        )
+        raise ProviderFailed(
+            Fault.REQUEST, sentence, code="unsupported_value", param="dimensions", spent=True
+        ) from None
+    except BadVectors as wrong:
+        raise broken(provider_id, str(wrong)) from None
+    except NotAnAnswer:
+        raise broken(provider_id, "answered with something other than embeddings") from None
+
+
+def _end(turns: list[Turn], work: asyncio.Future[Counted]) -> None:
+    for turn in turns:
+        turn.end()
+    if not work.cancelled():
+        work.exception()  # it is told to a caller who may have left
