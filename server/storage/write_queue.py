@@ -51,7 +51,7 @@ _LONGEST_PAUSE: Final = 5.0
 _log: Final = logging.getLogger("ostiary.storage")
 
 Write: TypeAlias = Callable[[], Awaitable[object]]
-"""Writes in one transaction; may be called again if it raises DatabaseUnavailable."""
+"""Writes in one transaction; may be called again if it raises DatabaseUnavailable or NoRoom."""
 
 
 class QueuePlace:
@@ -179,7 +179,7 @@ async def _is_settled(write: Write, *, tried: bool, last: bool) -> bool:
     """Try once; return False if the write should be retried."""
     try:
         await write()
-    except DatabaseUnavailable as fault:
+    except (DatabaseUnavailable, NoRoom) as fault:
         if last:
             _log.error("a stored answer is lost, since its database was away for too long: %s", fault)
         else:

@@ -230,14 +230,15 @@ def test_too_many_bytes_leave_no_place_either(monkeypatch: pytest.MonkeyPatch) -
     with_queue(use)
 
 
-def test_a_write_that_fails_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("fault", [DatabaseUnavailable("the disk is full"), NoRoom("writes", of_caller=True)])
+def test_a_write_that_fails_is_tried_again(caplog: pytest.LogCaptureFixture, fault: Exception) -> None:
     async def use(queue: WriteQueue) -> None:
-        written = Written(*[DatabaseUnavailable("the disk is full")] * 5)
+        written = Written(*[fault] * 5)
         await (await queue.reserve()).fill(written.write("x"), 1)
         assert written.texts == ["x"]
 
     with_queue(use)
-    assert caplog.text.count("waits for its database: the disk is full") == 5
+    assert caplog.text.count(f"waits for its database: {fault}") == 5
     assert "lost" not in caplog.text
 
 
