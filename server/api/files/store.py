@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from server.api.files.blob_leases import LEASE_SECONDS, BlobLeases
 from server.authz.request_authorization import Gate
+from server.fairness.shares import NoRoom
 from server.quota.storage_limit import StorageExceeded, Stored
 from server.storage.blobs.store import PIECE, BlobMissing, BlobReading, Blobs, BlobsUnavailable, BlobWriting
 from server.storage.database.database import DatabaseUnavailable
@@ -55,7 +56,7 @@ class FileStore:
         """Remove the file; raises NotFound, and AccessDenied where it may be read."""
         record = await self.records.delete(gate, identity, beside=[self._claims.condemning(identity)])
         # The file is gone with its record; where the bytes can't go with it now, a sweeper removes them.
-        with suppress(BlobsUnavailable, DatabaseUnavailable):
+        with suppress(BlobsUnavailable, DatabaseUnavailable, NoRoom):
             await self._blobs.delete(record.id)
             await self._claims.forget(record.id)
 
@@ -106,7 +107,7 @@ class Upload:
         draft = Draft(self._id, {"bytes": self.size, **described}, facet=facet, lifetime=lifetime)
         try:
             return await self._records.create(self._creation, draft, [self._claims.settling(self._id)])
-        except StorageExceeded:
+        except (StorageExceeded, NoRoom):
             self._ours = True
             raise
 
@@ -114,7 +115,7 @@ class Upload:
         """Forget the file, unless it is kept; a sweeper removes what can't be removed now."""
         if not self._ours:
             return
-        with suppress(BlobsUnavailable, DatabaseUnavailable):
+        with suppress(BlobsUnavailable, DatabaseUnavailable, NoRoom):
             if self._writing is not None:
                 await self._writing.abandon()
             await self._blobs.delete(self._id)

@@ -12,6 +12,7 @@ from typing import Final
 
 from server.api.files.blob_leases import BlobLeases
 from server.background.tasks import in_background
+from server.fairness.shares import NoRoom
 from server.storage.blobs.store import Blobs, BlobsUnavailable
 from server.storage.database.database import DatabaseUnavailable, Overtaken
 from server.storage.records.table import RecordTable
@@ -38,7 +39,10 @@ class FileSweeper:
         self._blobs = blobs
 
     async def sweep(self) -> int:
-        """Remove blobs, and return how many; raises BlobsUnavailable and DatabaseUnavailable where more are left."""
+        """Remove blobs, and return how many.
+
+        Raises BlobsUnavailable, DatabaseUnavailable and NoRoom where more are left.
+        """
         ended = _AT_ONCE
         while ended == _AT_ONCE:
             ended = await self._end_expired()
@@ -61,7 +65,7 @@ class FileSweeper:
         while True:
             try:
                 gone = await self.sweep()
-            except (BlobsUnavailable, DatabaseUnavailable) as fault:
+            except (BlobsUnavailable, DatabaseUnavailable, NoRoom) as fault:
                 _log.warning("files that nobody can reach any more are still there: %s", fault)
             else:
                 if gone:

@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from server.api.files import blob_leases, store, sweeper
+from server.fairness.shares import NoRoom
 from server.storage.blobs import directory
 from server.storage.database.database import DatabaseUnavailable
 from server.storage.database.postgres import PostgresDatabase
 from server.storage.database.sqlite import SqliteDatabase
+from server.storage.records.table import RecordTable
 from tests.support.callers import ALICE
 from tests.support.files_server import (
     BOUNDARY,
@@ -130,16 +132,18 @@ SCENARIOS: dict[str, Callable[[Keeping, str], Answer]] = {
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("moment", ["before", "after", "full"])
 def test_a_database_that_fails_at_any_call_leaves_nothing_half_done(
     kept: Keeping, monkeypatch: pytest.MonkeyPatch, scenario: str, moment: str
 ) -> None:
-    """`after` is the worst: what was written is written, and nobody is told."""
+    """`after` is the worst: what was written is written, and nobody is told. `full` is a share that stays used up."""
     failed = [_failed_once(kept, monkeypatch, scenario, moment, number) for number in range(1, 5)]
     assert any(status == 503 for _, status in failed)
     wait_until_tidy(kept)
-    for made, _ in failed:
+    for made, status in failed:
         there = kept.get(f"/{made}/content")
+        if scenario == "delete" and moment != "after":
+            assert (there.status == 404) is (status == 200), "a refused deletion has deleted nothing"
         assert there.body == b"hello" if there.status == 200 else (scenario, there.status) == ("delete", 404)
     for identity, _ in kept.rows():
         assert kept.get(f"/{identity}/content").status == 200
@@ -150,7 +154,10 @@ def _failed_once(
 ) -> tuple[str, int]:
     """A file, and the status of what was done to it while the call of that number failed."""
     made = kept.kept()
-    failing = Failing(number, DatabaseUnavailable("the test says so"))
+    fault, code = DatabaseUnavailable("the test says so"), "storage_unavailable"
+    if moment == "full":
+        fault, code = NoRoom("reads of records", of_caller=False), "server_busy"
+    failing = Failing(number, fault)
     kind = PostgresDatabase if kept.database.startswith("postgresql:") else SqliteDatabase
     read, write = kind.read, kind.write
 
@@ -160,7 +167,7 @@ def _failed_once(
         return await read(self, statement, *values)
 
     async def failing_write(self: Any, *steps: Any) -> None:
-        if moment == "before":
+        if moment != "after":
             failing.count()
         await write(self, *steps)
         if moment == "after":
@@ -171,7 +178,7 @@ def _failed_once(
         patch.setattr(kind, "write", failing_write)
         answer = SCENARIOS[scenario](kept, made)
     if answer.status != 200:
-        assert (answer.status, answer.error["code"]) == (503, "storage_unavailable")
+        assert (answer.status, answer.error["code"]) == (503, code)
     return made, answer.status
 
 
@@ -209,6 +216,20 @@ def test_the_janitor_takes_files_whose_time_is_over(kept: Keeping) -> None:
     wait_until(lambda: over not in kept.on_disk())
     wait_until_tidy(kept)
     assert kept.get(f"/{lasting}/content").status == 200
+
+
+def test_the_janitor_goes_on_after_a_search_for_which_there_was_no_room(
+    kept: Keeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing, expired = Failing(1, NoRoom("reads of records", of_caller=False)), RecordTable.expired
+
+    async def without_room(self: RecordTable, now: int, limit: int) -> list[str]:
+        failing.count()
+        return await expired(self, now, limit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordTable, "expired", without_room)
+        wait_until(lambda: failing.calls > 1)
 
 
 def test_an_upload_that_goes_on_is_safe_from_the_janitor(kept: Keeping) -> None:
