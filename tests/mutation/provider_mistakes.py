@@ -62,7 +62,7 @@ PROVIDER_MISTAKES = (
     Mistake(
         "an assembled text is counted in characters",
         "server/inference/answers/accumulator.py",
-        "self._room -= len(text.encode())",
+        'self._room -= len(text.encode("utf-8", "surrogatepass"))',
         "self._room -= len(text)",
     ),
     Mistake(
@@ -74,7 +74,7 @@ PROVIDER_MISTAKES = (
     Mistake(
         "names in an assembled message count for nothing",
         "server/inference/answers/accumulator.py",
-        "_ENTRY + len(name.encode())\n                whole[name] = None",
+        '_ENTRY + len(name.encode("utf-8", "surrogatepass"))\n                whole[name] = None',
         "0\n                whole[name] = None",
     ),
     Mistake(
@@ -122,8 +122,8 @@ PROVIDER_MISTAKES = (
     Mistake(
         "a refused list of models is a sign of health",
         "server/inference/providers/openai_compatible.py",
-        "                if response.status == 200:\n                    return ProviderHealth",
-        "                if response.status < 500:\n                    return ProviderHealth",
+        "if response.status == 200 or (response.status < 500 and not self._lists_models):",
+        "if response.status < 500:",
     ),
     Mistake(
         "answers may come compressed",
