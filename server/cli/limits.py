@@ -20,7 +20,7 @@ from server.authz.decision_log import limits as log
 from server.authz.opa import room, transport
 from server.fairness import places
 from server.fairness.shares import Share
-from server.fairness.way_out import WAY_OUT
+from server.fairness.way_out import BEYOND, WAY_OUT
 from server.http import edge, json_body, protocol
 from server.inference.answers import vectors
 from server.inference.providers import vector_answers
@@ -242,5 +242,6 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(database.POSTGRES_LISTS, "PostgreSQL"),
     Shared(removal.STEPS),
     Shared(WAY_OUT, unit="bytes"),
+    Shared(BEYOND),
 )
 """Shares of callers, in the order of the page."""

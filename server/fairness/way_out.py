@@ -19,6 +19,12 @@ WAY_OUT: Final = Share(
 )
 """Bytes of large answers that a process holds until their readers have them."""
 
+BEYOND: Final = Share(
+    "answers that need more room on their way out", capacity=8, each=1, waiting=1024, waiting_each=128, seconds=10.0
+)
+"""Requests that hold room, need more, and find none. They would wait for each other, so one of a caller at a time goes
+beyond its share, by a page or two."""
+
 UNCOUNTED: Final = 64 * 1024
 """Bytes of an answer that takes no room: a connection's buffer holds that much anyway."""
 
@@ -26,11 +32,28 @@ UNCOUNTED: Final = 64 * 1024
 class _Answer:
     """The answer to one request, and the room that it holds."""
 
-    __slots__ = ("shares", "turns")
+    __slots__ = ("_is_beyond", "_room", "_turns")
 
-    def __init__(self, shares: FairShares) -> None:
-        self.shares = shares
-        self.turns: list[Turn] = []
+    def __init__(self, room: WayOut) -> None:
+        self._room = room
+        self._turns: list[Turn] = []
+        self._is_beyond = False
+
+    async def hold(self, size: int) -> None:
+        """Take room; only a request that holds none waits for it."""
+        room, turns = self._room, self._turns
+        if not turns:
+            turns.append(await room.shares.take(size))
+        elif (more := room.shares.take_now(size)) is not None:
+            turns.append(more)
+        elif not self._is_beyond:
+            turns.append(await room.beyond.take())
+            self._is_beyond = True
+
+    def end(self) -> None:
+        """Give all of the room back."""
+        for turn in self._turns:
+            turn.end()
 
 
 _ANSWER: Final[ContextVar[_Answer | None]] = ContextVar("answer", default=None)
@@ -39,27 +62,24 @@ _ANSWER: Final[ContextVar[_Answer | None]] = ContextVar("answer", default=None)
 class WayOut:
     """The room of one event loop."""
 
-    def __init__(self, share: Share = WAY_OUT) -> None:
+    def __init__(self, share: Share = WAY_OUT, beyond: Share = BEYOND) -> None:
         self.shares = FairShares(share)
+        self.beyond = FairShares(beyond)
 
     @contextmanager
     def answer(self) -> Iterator[None]:
         """The time of one request, at whose end the room that it took is given back."""
-        answer = _Answer(self.shares)
+        answer = _Answer(self)
         token = _ANSWER.set(answer)
         try:
             yield
         finally:
             _ANSWER.reset(token)
-            for turn in answer.turns:
-                turn.end()
+            answer.end()
 
 
 async def hold(size: int) -> None:
-    """Take room for `size` bytes of the current request's answer, before they are read or made; raises NoRoom.
-
-    A request takes its room once: one that waits for more while it holds some would wait for itself.
-    """
+    """Take room for `size` bytes of the current request's answer, before they are read or made; raises NoRoom."""
     answer = _ANSWER.get()
     if answer is not None and size > UNCOUNTED:
-        answer.turns.append(await answer.shares.take(size))
+        await answer.hold(size)

@@ -68,3 +68,25 @@ def test_a_caller_that_fills_its_share_waits_for_itself_alone() -> None:
         await asyncio.create_task(answered("greedy"))
 
     asyncio.run(work())
+
+
+def test_answers_of_one_caller_that_need_more_room_do_not_wait_for_each_other() -> None:
+    async def work() -> None:
+        way_out, together = room(of_all=4, each=4), asyncio.Barrier(4)
+        most = 0
+
+        async def answered() -> None:
+            nonlocal most
+            with way_out.answer():
+                await hold(SIZE)
+                await together.wait()
+                for _ in range(3):
+                    await hold(SIZE)
+                most = max(most, way_out.beyond.used)
+                await asyncio.sleep(0)
+
+        await asyncio.gather(*(answered() for _ in range(4)))
+        assert most == 1
+        assert (way_out.shares.used, way_out.beyond.used, len(way_out.beyond._holders)) == (0, 0, 0)
+
+    asyncio.run(work())
