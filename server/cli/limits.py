@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from server.api.chat import body as chat
+from server.api.completions import body as completions
 from server.api.conversations import body as conversations
 from server.api.models import inputs
 from server.api.prompts import body as prompts
@@ -38,6 +39,7 @@ Unit = Literal["turns", "bytes"]
 CONSTANTS: Final[dict[str, Any]] = {
     "authn": authn,
     "chat": chat,
+    "completions": completions,
     "connections": connections,
     "conversations": conversations,
     "database": database,
@@ -134,6 +136,11 @@ LIMITS: Final[Sequence[Limit]] = (
         "{chat.MOST_STORED:bytes}, {chat.MOST_VALUES} values in its messages, "
         "see [stored chats](../api/what-is-kept.md#stored-chats)",
         "413, 400",
+    ),
+    Limit(
+        "prompts of one request, a token id in them, and completions of all of them",
+        "{inputs.MOST_INPUTS}; {inputs.LARGEST_ID}; {completions.MOST_COMPLETIONS}",
+        "400",
     ),
     Limit(
         "inputs of one request for embeddings, and a token id in them",

@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 
 from server.api.chat.routes import ChatCompletions
 from server.api.chat.stored_routes import StoredChats
+from server.api.completions.routes import Completions
 from server.api.conversations.items import Items
 from server.api.conversations.routes import Conversations
 from server.api.embeddings.routes import Embeddings
@@ -54,7 +55,7 @@ from server.wiring.quotas import build_admission
 from server.wiring.rules_about import rules_about
 from server.wiring.stores import Stores
 
-_TASKS: Final = {"/v1/chat/completions": Task.CHAT, "/v1/embeddings": Task.EMBEDDING}
+_TASKS: Final = {"/v1/chat/completions": Task.CHAT, "/v1/completions": Task.TEXT, "/v1/embeddings": Task.EMBEDDING}
 """The routes that ask providers, with what they ask them for."""
 
 
@@ -114,6 +115,7 @@ def build(
     # Paths are compared in this order: the route of most requests comes first.
     groups: list[RouteGroup] = [
         ChatCompletions(asking, stores.chats),
+        Completions(asking),
         Embeddings(asking),
         HealthRoutes(probe, version("ostiary"), telemetry.tallies.never_found, dependencies),
         *_metrics_page(config.server.auth, telemetry.metrics),

@@ -16,6 +16,7 @@ from server.inference.members import MemberRules
 from server.inference.provider import ByTask, Provider, Task
 from server.inference.providers.dialects import DIALECTS, Dialect
 from server.inference.providers.echo import Echo
+from server.inference.providers.echo_texts import EchoTexts
 from server.inference.providers.echo_vectors import EchoVectors
 from server.inference.providers.openai_compatible import Limits, OpenAICompatible
 from server.inference.providers.vector_answers import VectorRoom
@@ -49,7 +50,7 @@ def _provider(config: ProviderConfig, reader: Reader, room: VectorRoom) -> Provi
     match config:
         case EchoProvider(config=echo):
             service = Echo(reader)
-            does = ByTask({Task.CHAT: service, Task.EMBEDDING: EchoVectors(reader, room)})
+            does = ByTask({Task.CHAT: service, Task.TEXT: EchoTexts(reader), Task.EMBEDDING: EchoVectors(reader, room)})
             return Provider(service, does, MemberRules(frozenset(echo.allow_members), is_local=True), does.tasks)
         case ProviderConfig(config=RemoteSettings() as settings) if config.provider_type in DIALECTS:
             return _remote(config.provider_id, settings, DIALECTS[config.provider_type], room)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from server.api.completions import body as completions
 from server.api.models import inputs
 from server.http import protocol
 from server.inference.answers import event_relay, model_name, vectors
@@ -25,6 +26,8 @@ MB = 1024 * 1024
         f"| an answer with embeddings | {vector_answers.MOST_ANSWER // MB} MB, {vectors.MOST_ENTRY // 1024} KB for",
         f"more than {vector_answers.FREE // MB} MB takes room: {vector_answers.ROOM.each // MB} MB for one",
         f"1 to {inputs.MOST_INPUTS:,} inputs, none of them\nempty, with ids from 0 to {inputs.LARGEST_ID:,}",
+        f"of 1 to {inputs.MOST_INPUTS:,} prompts with ids from 0 to {inputs.LARGEST_ID:,}",
+        f"all prompts together have at most {completions.MOST_COMPLETIONS:,} completions made",
         f"is silent for {openai_compatible.SILENCE_SECONDS:.0f} s",
         f"after {protocol.STALL_SECONDS:.0f} s the client is cut off",
         f"of more than {model_name.SMALL // 1024} KB",

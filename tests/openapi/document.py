@@ -41,7 +41,9 @@ class Operation:
             return ERROR
         if self.path.endswith("/content"):
             return None
-        found: Schema = self.described["responses"][str(status)]["content"][kind.partition(";")[0]]["schema"]
+        content = self.described["responses"][str(status)]["content"]
+        # The document says in words that chunks of completions have the form of whole ones.
+        found: Schema = content.get(kind.partition(";")[0], content["application/json"])["schema"]
         return found
 
     def asked(self, kind: str = "application/json") -> Schema:

@@ -16,6 +16,7 @@ SERVED = {
     "/chat/completions": ("get", "post"),
     "/chat/completions/{completion_id}": ("get", "post", "delete"),
     "/chat/completions/{completion_id}/messages": ("get",),
+    "/completions": ("post",),
     "/conversations": ("post",),
     "/conversations/{conversation_id}": ("get", "post", "delete"),
     "/conversations/{conversation_id}/items": ("get", "post"),

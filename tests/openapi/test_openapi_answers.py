@@ -25,6 +25,7 @@ from tests.support.failing_provider import upstream
 from tests.support.stream_client import events
 
 CHATS, FILES, TALKS, VECTORS = "/v1/chat/completions", "/v1/files", "/v1/conversations", "/v1/embeddings"
+TEXTS = "/v1/completions"
 LEAST = 0.995
 
 NULL_IN_EMPTY_LISTS = "an empty list has no ids, and OpenAI's own service says null; its SDKs take it for an end"
@@ -36,12 +37,15 @@ PARTS_OF_REQUESTS = (
     "a message of a request may hold a sound, a file or a refusal, for which the document has no part here"
 )
 SOUNDS = "a message of a request names an earlier sound by its id alone"
+CHUNKS = "the document gives chunks of completions the schema of whole ones, which have an end and a usage"
 DEVIATIONS: dict[str, tuple[str, set[str]]] = {
     ".first_id": (NULL_IN_EMPTY_LISTS, {"is null"}),
     ".last_id": (NULL_IN_EMPTY_LISTS, {"is null"}),
     ".purpose": (EVALS, {"is `evals`"}),
     ".data[].purpose": (EVALS, {"is `evals`"}),
     ".data[].role": (ROLES, {f"is `{role}`" for role in ("developer", "function", "system", "tool", "user")}),
+    ".choices[].finish_reason": (CHUNKS, {"is null"}),
+    ".usage": (CHUNKS, {"is null"}),
     ".data[].content_parts": (PARTS_OF_REQUESTS, {"is no null"}),
     ".data[].audio": (SOUNDS, {"is no null"}),
 }
@@ -194,6 +198,16 @@ def use_embeddings(house: Watched) -> None:
     assert house.ask("POST", VECTORS, {"model": "small", "input": "a"}).status == 400
 
 
+def use_completions(house: Watched) -> None:
+    prompts: list[Any] = ["a", ["a", "b"], [1, 2], [[1], [2, 3]], None]
+    for given in prompts:
+        for more in ({}, {"n": 2}, {"echo": True, "logprobs": 2}, {"max_tokens": 1}, {"suffix": "z", "user": "me"}):
+            for stream in ({}, {"stream": True}, {"stream": True, "stream_options": {"include_usage": True}}):
+                body = {"model": "small", "prompt": given, **more, **stream}
+                assert house.ask("POST", TEXTS, body).status == 200
+    assert house.ask("POST", TEXTS, {"model": "small", "prompt": []}).status == 400
+
+
 def use_wrongly(house: Watched, operation: Operation) -> None:
     """Each operation without a token, as a stranger, and with bodies that are none."""
     path = f"/v1{operation.path}".translate(str.maketrans({"{": "", "}": ""}))
@@ -210,7 +224,16 @@ def use_wrongly(house: Watched, operation: Operation) -> None:
 @pytest.fixture(scope="module")
 def conformity(house: Watched) -> Conformity:
     """What everything that is done here is answered."""
-    for use in (use_chats, use_messages, use_files, use_conversations, use_items, use_models, use_embeddings):
+    for use in (
+        use_chats,
+        use_messages,
+        use_files,
+        use_conversations,
+        use_items,
+        use_models,
+        use_embeddings,
+        use_completions,
+    ):
         use(house)
     for operation in OPERATIONS:
         use_wrongly(house, operation)

@@ -132,6 +132,7 @@ _ROWS: Final[Mapping[str, Row]] = {
     "GET /v1/providers": Row(Found.AS_LIST),
     "GET /v1/providers/{provider_id}": Row(Found.BY_PATH),
     "POST /v1/chat/completions": Row(Found.BY_BODY, _chat, {("create", ANSWER): 403}),
+    "POST /v1/completions": Row(Found.BY_BODY, lambda made: {"model": made["model_id"], "prompt": "hi"}),
     "POST /v1/embeddings": Row(Found.BY_BODY, _embeddings),
     "GET /v1/chat/completions": Row(Found.AS_LIST),
     "GET /v1/chat/completions/{completion_id}": Row(Found.BY_PATH),

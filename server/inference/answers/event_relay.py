@@ -41,12 +41,12 @@ class EventRelay:
     After either, call `take` no more. `begun` is true once a chunk has come, or the end.
     """
 
-    def __init__(self, model_id: str, answer_id: str | None = None) -> None:
+    def __init__(self, model_id: str, answer_id: str | None = None, shape: AnswerShape | None = None) -> None:
         self.done = False
         self.broken = False
         self.begun = False
         self.told: Json | None = None
-        self._shape = AnswerShape(model_id, answer_id)
+        self._shape = AnswerShape(model_id, answer_id) if shape is None else shape
         self._form = SameForm()
         self._model_id = model_id
         self._held = bytearray()
@@ -140,7 +140,8 @@ class EventRelay:
             shaped = self._shape.chunk(decoded(payload))
             passed += (_DATA, encoded(shaped, payload), _END)
             self.begun = True
-            self._form.learn(event, shaped)
+            if self._shape.differs_in_texts:
+                self._form.learn(event, shaped)
         elif event.startswith(b":"):
             passed.append(_PING)
 

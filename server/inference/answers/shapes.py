@@ -6,6 +6,7 @@ What clients differ in, or fail at, is written in one way here: the accumulator 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any, Final
 from uuid import uuid4
 
@@ -33,8 +34,14 @@ def told_error(document: Json) -> bool:
 class AnswerShape:
     """Gives the parts of one answer the canonical name `model_id`, one id and one time of creation.
 
-    The id is `answer_id`, or else the one that the provider gave first, or one of ours.
+    The id is `answer_id`, or else the one that the provider gave first, or one of ours. Most chunks of a stream differ
+    in one text where `differs_in_texts`.
     """
+
+    whole_kind = "chat.completion"
+    chunk_kind = "chat.completion.chunk"
+    id_prefix = "chatcmpl-"
+    differs_in_texts = True
 
     def __init__(self, model_id: str, answer_id: str | None = None) -> None:
         self._model_id = model_id
@@ -49,16 +56,16 @@ class AnswerShape:
 
     def whole(self, document: Json) -> Json:
         """Return the chat completion of a document, which is changed; raises NotAnAnswer and ToldError."""
-        self._frame(document, "chat.completion")
+        self._frame(document, self.whole_kind)
         choices = document.get("choices")
         if type(choices) is not list:
             raise NotAnAnswer
-        document["choices"] = [_whole_choice(place, choice) for place, choice in enumerate(choices)]
+        document["choices"] = [self._whole_choice(place, choice) for place, choice in enumerate(choices)]
         return document
 
     def chunk(self, document: Json) -> Json:
         """Return the chunk of a document, which is changed; raises NotAnAnswer and ToldError."""
-        self._frame(document, "chat.completion.chunk")
+        self._frame(document, self.chunk_kind)
         choices = document.get("choices")
         if choices is not None and type(choices) is not list:
             raise NotAnAnswer
@@ -67,6 +74,17 @@ class AnswerShape:
         if type(document.get("usage", None)) not in (dict, type(None)):
             document["usage"] = None
         return document
+
+    def parted(self, choice: Any) -> Iterator[Json]:
+        """Yield the choices of the chunks that come to a choice of a whole answer; raises NotAnAnswer."""
+        if type(choice) is not dict or type(choice.get("message")) is not dict:
+            raise NotAnAnswer
+        delta, reason = choice.pop("message"), choice.pop("finish_reason", None)
+        calls = delta.get("tool_calls")
+        if type(calls) is list:
+            delta["tool_calls"] = [{**call, "index": place} for place, call in enumerate(calls)]
+        yield {**choice, "delta": delta, "finish_reason": None}
+        yield {"index": choice["index"], "delta": {}, "finish_reason": reason}
 
     def end(self) -> None:
         """Note the end of a stream; raises NotAnAnswer if a call has no name."""
@@ -79,12 +97,15 @@ class AnswerShape:
         document.pop("error", None)
         identity, created = document.get("id"), document.get("created")
         if self._identity is None:
-            self._identity = identity if type(identity) is str and identity else f"chatcmpl-{uuid4().hex}"
+            self._identity = identity if type(identity) is str and identity else f"{self.id_prefix}{uuid4().hex}"
         if self._created is None:
             self._created = created if type(created) is int and created > 0 else int(time.time())
         document |= {"id": self._identity, "object": kind, "model": self._model_id}
         if type(created) is not int or created <= 0:
             document["created"] = self._created
+
+    def _whole_choice(self, place: int, choice: Any) -> Any:
+        return _whole_choice(place, choice)
 
     def _choice(self, place: int, choice: Any) -> Json:
         if type(choice) is not dict:

@@ -43,7 +43,7 @@ class Dialect:
     @property
     def tasks(self) -> frozenset[Task]:
         """The tasks that the provider is asked for."""
-        return frozenset({Task.CHAT, Task.EMBEDDING}) - self.lacks
+        return frozenset(Task) - self.lacks
 
     def url_of(self, configured: str | None) -> str:
         """Return the base URL of requests for the one of the configuration."""
@@ -104,6 +104,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         "https://api.sambanova.ai/v1",
         STORING | {"logit_bias", "logprobs", "top_logprobs", "presence_penalty", "frequency_penalty", "user"},
         _TO_MAX_TOKENS,
+        lacks=_NO_TEXTS,
     ),
     "remote::together": Dialect("https://api.together.xyz/v1", STORING, _TO_MAX_TOKENS),
 }

@@ -41,7 +41,8 @@ LONGEST: Final = 64 * 1024
 _AT_A_TIME: Final = 100
 """Words that are sent before other tasks run, since a caller who reads fast never makes this one wait."""
 
-_WORD: Final = re.compile(r"\s*\S+\s*")
+WORD: Final = re.compile(r"\s*\S+\s*")
+"""A token."""
 
 
 class Echo:
@@ -158,7 +159,7 @@ def look_for_reply(document: Document) -> Json:
     """Return the members of a reply, but for the model's name; raises InvalidJson. May run in a worker process."""
     body = document.members
     prompt = sum(len(_text(message).split()) for message in body["messages"])
-    count = _whole(body, "n", 1, MAX_CHOICES) or 1
+    count = whole_number(body, "n", 1, MAX_CHOICES) or 1
     script = script_of(_said(body))
     tool = None if script is not None else _forced_tool(body)
     words, reason = ([], "tool_calls") if tool is not None or script is not None else _words(body)
@@ -178,9 +179,9 @@ def _words(body: Mapping[str, Any]) -> tuple[list[str], str]:
     """Return the words of the answer, and the reason that it ends there."""
     said = _said(body)
     text = f"echo: {said}" if said else "echo:"
-    text = text[: min((place for stop in _stops(body) if (place := text.find(stop)) >= 0), default=len(text))]
-    words = _WORD.findall(text[:LONGEST])
-    limit = _whole(body, "max_completion_tokens", 1) or _whole(body, "max_tokens", 1) or LONGEST
+    text = text[: min((place for stop in stops_of(body) if (place := text.find(stop)) >= 0), default=len(text))]
+    words = WORD.findall(text[:LONGEST])
+    limit = whole_number(body, "max_completion_tokens", 1) or whole_number(body, "max_tokens", 1) or LONGEST
     return words[:limit], "length" if len(words) > limit or len(text) > LONGEST else "stop"
 
 
@@ -199,7 +200,8 @@ def _text(message: Json) -> str:
     return " ".join(text for text in texts if isinstance(text, str))
 
 
-def _stops(body: Mapping[str, Any]) -> list[str]:
+def stops_of(body: Mapping[str, Any]) -> list[str]:
+    """Return the texts before which an answer ends; raises InvalidJson."""
     stops = body.get("stop")
     if stops is None:
         return []
@@ -209,7 +211,8 @@ def _stops(body: Mapping[str, Any]) -> list[str]:
     return listed
 
 
-def _whole(body: Mapping[str, Any], name: str, least: int, most: int | None = None) -> int | None:
+def whole_number(body: Mapping[str, Any], name: str, least: int, most: int | None = None) -> int | None:
+    """Return the number in a member, None where there is none; raises InvalidJson for one out of bounds."""
     value = body.get(name)
     if value is None:
         return None

@@ -16,6 +16,7 @@ from yarl import URL
 from server.inference.answers.event_relay import EventRelay
 from server.inference.answers.model_name import QUICK, SMALL
 from server.inference.answers.plain import NotAnAnswer, ToldError
+from server.inference.answers.text_shapes import shape_of
 from server.inference.answers.whole import shaped_answer, streamed_answer
 from server.inference.provider import (
     ChatRequest,
@@ -56,6 +57,7 @@ _IDLE_SECONDS: Final = 4.0  # uvicorn, and so vLLM, closes an idle connection af
 _LARGE: Final = 1024 * 1024
 _READ_AHEAD: Final = 64 * 1024
 _JSON: Final = {"Content-Type": "application/json"}
+_NAMES: Final = {Task.CHAT: "chat completion", Task.TEXT: "completion"}
 _NOT_SERVED: Final = frozenset({404, 405, 501})
 _SUCCESS: Final = frozenset({200, 201, 202, 203})
 _BLANKS: Final = b"\xef\xbb\xbf \t\r\n"
@@ -144,14 +146,16 @@ class OpenAICompatible:
                     cut(response)
         except TimeoutError:
             raise self._late(total) from None
+        shape = shape_of(request)
         try:
             if len(text) <= QUICK:
-                return shaped_answer(text, request.model_id, request.answer_id)
-            return await asyncio.to_thread(shaped_answer, text, request.model_id, request.answer_id)
+                return shaped_answer(text, request.model_id, request.answer_id, shape)
+            return await asyncio.to_thread(shaped_answer, text, request.model_id, request.answer_id, shape)
         except ToldError as told:
             raise refusal_in_answer(self._provider_id, told.document, begun=False) from None
-        except NotAnAnswer:
-            raise broken(self._provider_id, "answered with something other than a chat completion") from None
+        except NotAnAnswer as wrong:
+            did = str(wrong) or f"answered with something other than a {_NAMES[request.task]}"
+            raise broken(self._provider_id, did) from None
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """Return the provider's events, once it has accepted the request and the first event says the same."""
@@ -166,9 +170,8 @@ class OpenAICompatible:
             first, is_stream = await self._begin(response, body)
             if not is_stream:
                 return await self._told_at_once(request, response, body, first)
-            stream = RelayedStream(
-                response, body, EventRelay(request.model_id, request.answer_id), self._provider_id, until
-            )
+            relay = EventRelay(request.model_id, request.answer_id, shape_of(request))
+            stream = RelayedStream(response, body, relay, self._provider_id, until)
             await stream.begin(first)
         except BaseException:
             cut(response)
@@ -226,12 +229,13 @@ class OpenAICompatible:
                 b"".join(parts),
                 request.model_id,
                 request.answer_id,
+                shape_of(request),
                 with_usage=request.with_usage,
             )
         except ToldError as told:
             raise refusal_in_answer(self._provider_id, told.document, begun=False) from None
-        except NotAnAnswer:
-            raise broken(self._provider_id, "answered with something other than a stream") from None
+        except NotAnAnswer as wrong:
+            raise broken(self._provider_id, str(wrong) or "answered with something other than a stream") from None
         return Told(events)
 
     async def _post(self, request: ChatRequest) -> aiohttp.ClientResponse:
