@@ -88,8 +88,7 @@ def _unencrypted(path: Path, asked: Mapping[str, object], reading: TreeReader, f
     used: set[str] = set()
     for below in _ADDRESSES:
         place = (*path, *below)
-        inner = asked.get(below[0])
-        url = inner.get(below[-1]) if isinstance(inner, dict) else inner
+        url = reading.find(place)
         if not isinstance(url, RawValue) or not _is_exposed(url.text):
             continue
         span, field = reading.span(place), f"`{below[-1]}`"

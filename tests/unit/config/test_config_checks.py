@@ -321,6 +321,13 @@ def test_what_both_readers_notice_is_reported_once(auth: str) -> None:
     assert len(spans) == len(set(spans)) >= before
 
 
+@pytest.mark.parametrize("name", ["jwks", "introspection"])
+def test_an_address_in_place_of_a_section_is_an_error_at_its_place(name: str) -> None:
+    found = errors(f"server: {{auth: {{provider_config: {{type: oauth2_token, {name}: 'http://a'}}}}}}")
+    assert any(f"`{name}` takes" in error for error in found), found
+    assert all(error.startswith("1:") for error in found)
+
+
 def test_a_key_with_control_characters_stays_on_its_line_in_messages() -> None:
     [error] = errors('storage: {backends: {"a\\e[31m\\n": {type: kv_sqlite}}}')
     assert error == "1:22: `a\\x1b[31m\\n` has no `db_path`"
