@@ -121,21 +121,22 @@ class _Principals:
         self.texts: list[bytes] = []
         self.size = 0
         self._places: dict[bytes, str] = {}
-        self._known: dict[int, str] = {}
+        # Each is kept with its place, since a number of `id` is used again once its object is gone.
+        self._known: dict[int, tuple[Principal, str]] = {}
 
     def place(self, principal: Principal) -> str:
         """Return the place of the principal, as JSON has it."""
         # Most questions have one caller, which need not be spelled again for each.
         known = self._known.get(id(principal))
         if known is not None:
-            return known
+            return known[1]
         text = _principal(principal).encode()
         place = self._places.get(text)
         if place is None:
             place = self._places[text] = str(len(self.texts))
             self.texts.append(text)
             self.size += len(text) + len(b",")
-        self._known[id(principal)] = place
+        self._known[id(principal)] = (principal, place)
         return place
 
 
