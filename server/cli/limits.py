@@ -25,6 +25,7 @@ from server.fairness.way_out import BEYOND, WAY_OUT
 from server.http import edge, json_body, protocol
 from server.inference.answers import vectors
 from server.inference.providers import vector_answers
+from server.inference.providers.bedrock import frames
 from server.inference.shared import CHATS
 from server.json_input import reader, strict, worker
 from server.process import connections
@@ -45,6 +46,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "database": database,
     "edge": edge,
     "entries": entries,
+    "frames": frames,
     "guarded": guarded,
     "inputs": inputs,
     "json_body": json_body,
@@ -217,6 +219,11 @@ LIMITS: Final[Sequence[Limit]] = (
         "a path or a name in a line of the decision log",
         "{log.MOST_TEXT} characters",
         "of longer ones the beginning and the length",
+    ),
+    Limit(
+        "one frame of a stream of Bedrock, and its headers",
+        "{frames.MAX_FRAME:bytes}, {frames.MAX_FRAME_HEADERS:bytes}",
+        "the stream ends with an error",
     ),
     Limit("a client that does not read its answer", "{protocol.STALL_SECONDS:seconds}", _CLOSED),
 )

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, GetCoreSchemaHandler, GetPydanticSchema, T
 from pydantic_core import CoreSchema, core_schema
 
 from server.config.base import StrictModel, chosen_by
+from server.config.bedrock import BedrockInference
 from server.config.later_providers import AgentsProvider, BedrockProvider, FaissProvider, LlamaGuardProvider
 from server.config.providers import (
     EchoProvider,
@@ -43,6 +44,7 @@ _InferenceProvider = Annotated[
     Annotated[EchoProvider, Tag("inline::echo")]
     | Annotated[HostedProvider, Tag("remote::anthropic")]
     | Annotated[PlacedProvider, Tag("remote::azure")]
+    | Annotated[BedrockInference, Tag("remote::bedrock")]
     | Annotated[HostedProvider, Tag("remote::cerebras")]
     | Annotated[PlacedProvider, Tag("remote::databricks")]
     | Annotated[HostedProvider, Tag("remote::deepseek")]
@@ -64,6 +66,7 @@ _InferenceProvider = Annotated[
         "inline::echo",
         "remote::anthropic",
         "remote::azure",
+        "remote::bedrock",
         "remote::cerebras",
         "remote::databricks",
         "remote::deepseek",

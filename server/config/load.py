@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from policy.source.diagnostics import Findings, InvalidDocument, Severity
 from policy.source.document import Mapping, read_document
+from server.config.bedrock import take_from_environment
 from server.config.checks import check
 from server.config.messages import explain
 from server.config.root import Config
@@ -38,6 +39,7 @@ def read_config(document: Mapping, environ: Environ[str, str], findings: Finding
     """
     own = Findings()
     reading = read(document, environ, own)
+    take_from_environment(reading, environ, own)
     config: Config | None = None
     try:
         config = Config.model_validate(reading.tree)

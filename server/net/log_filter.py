@@ -10,7 +10,17 @@ from typing import Final
 OWN: Final = ("ostiary", "server")
 """The loggers of this program; what stands below them is theirs too."""
 
-CLIENTS: Final = ("aiohttp", "httpcore", "httpx", "opa_client", "opentelemetry", "redis", "requests", "urllib3")
+CLIENTS: Final = (
+    "aiohttp",
+    "botocore",
+    "httpcore",
+    "httpx",
+    "opa_client",
+    "opentelemetry",
+    "redis",
+    "requests",
+    "urllib3",
+)
 """HTTP client libraries. Below a warning they log the address of each request, with its query."""
 
 _URL: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,20}://)(?P<rest>[^\s'\"`<>]+)")

@@ -11,10 +11,13 @@ from pydantic import SecretStr
 
 from server.api.system.providers import ProviderEntry
 from server.config import ProviderConfig
+from server.config.bedrock import BedrockInference, BedrockSettings
 from server.config.providers import EchoProvider, RemoteSettings
 from server.inference.members import MemberRules
 from server.inference.provider import ByTask, Provider, Task
-from server.inference.providers.dialects import DIALECTS, Dialect
+from server.inference.providers.bedrock.client import REFUSED, Bedrock, Speech
+from server.inference.providers.credentials import Credentials, KeyInHeader
+from server.inference.providers.dialects import DIALECTS, OPENAI, Dialect
 from server.inference.providers.echo import Echo
 from server.inference.providers.echo_texts import EchoTexts
 from server.inference.providers.echo_vectors import EchoVectors
@@ -52,6 +55,8 @@ def _provider(config: ProviderConfig, reader: Reader, room: VectorRoom) -> Provi
             service = Echo(reader)
             does = ByTask({Task.CHAT: service, Task.TEXT: EchoTexts(reader), Task.EMBEDDING: EchoVectors(reader, room)})
             return Provider(service, does, MemberRules(frozenset(echo.allow_members), is_local=True), does.tasks)
+        case BedrockInference(config=bedrock):
+            return _bedrock(config.provider_id, bedrock)
         case ProviderConfig(config=RemoteSettings() as settings) if config.provider_type in DIALECTS:
             return _remote(config.provider_id, settings, DIALECTS[config.provider_type], room)
         case _:
@@ -59,19 +64,50 @@ def _provider(config: ProviderConfig, reader: Reader, room: VectorRoom) -> Provi
 
 
 def _remote(name: str, settings: RemoteSettings, dialect: Dialect, room: VectorRoom) -> Provider:
-    url, key, timeouts = dialect.url_of(settings.address), settings.key, settings.timeouts
+    url, key = dialect.url_of(settings.address), settings.key
     client = OpenAICompatible(
         name,
         url,
         None if key is None else key.get_secret_value(),
         _tls(settings.tls_verify) if url.startswith("https:") else None,
         dialect=dialect,
-        limits=Limits(timeouts.connect, timeouts.silence, timeouts.total),
+        limits=_limits(settings),
         query=settings.query,
         room=room,
     )
     rules = MemberRules(frozenset(settings.allow_members), False, dialect.refused, dialect.renamed)
     return Provider(client, SharedChat(client), rules, dialect.tasks)
+
+
+def _bedrock(name: str, settings: BedrockSettings) -> Provider:
+    client = Bedrock(
+        name,
+        settings.address,
+        _credentials(name, settings),
+        _tls(settings.tls_verify) if settings.address.startswith("https:") else None,
+        speech=Speech(settings.chat_api),
+        limits=_limits(settings),
+    )
+    return Provider(client, SharedChat(client), MemberRules(frozenset(settings.allow_members), False, REFUSED))
+
+
+def _credentials(name: str, settings: BedrockSettings) -> Credentials:
+    if settings.key is not None:
+        return KeyInHeader(OPENAI, settings.key.get_secret_value())
+    from server.inference.providers.bedrock.signature import AwsSignature, Keys
+
+    identity, secret, token = settings.aws_access_key_id, settings.aws_secret_access_key, settings.aws_session_token
+    keys = None
+    if identity is not None and secret is not None:
+        keys = Keys(
+            identity.get_secret_value(), secret.get_secret_value(), None if token is None else token.get_secret_value()
+        )
+    return AwsSignature(name, settings.region, keys, settings.profile_name)
+
+
+def _limits(settings: RemoteSettings) -> Limits:
+    timeouts = settings.timeouts
+    return Limits(timeouts.connect, timeouts.silence, timeouts.total)
 
 
 def _tls(verify: bool | Path) -> ssl.SSLContext:

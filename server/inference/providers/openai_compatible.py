@@ -29,6 +29,7 @@ from server.inference.provider import (
     Task,
 )
 from server.inference.providers.connections import Connector, cut, cut_on_failure
+from server.inference.providers.credentials import Credentials, KeyInHeader
 from server.inference.providers.dialects import OPENAI, Dialect
 from server.inference.providers.refusals import broken, not_served, refusal_in_answer, refusal_of, told_by
 from server.inference.providers.relayed_stream import RelayedStream, Told, gone
@@ -56,6 +57,7 @@ _MAX_REFUSAL: Final = 64 * 1024
 _IDLE_SECONDS: Final = 4.0  # uvicorn, and so vLLM, closes an idle connection after 5 seconds
 _LARGE: Final = 1024 * 1024
 _READ_AHEAD: Final = 64 * 1024
+_HEADERS: Final = {"User-Agent": "ostiary", "Accept-Encoding": "identity"}
 _JSON: Final = {"Content-Type": "application/json"}
 _NAMES: Final = {Task.CHAT: "chat completion", Task.TEXT: "completion"}
 _NOT_SERVED: Final = frozenset({404, 405, 501})
@@ -82,7 +84,7 @@ class OpenAICompatible:
     """One provider under `base_url` (`https://api.openai.com/v1`), with a session and a TLS context of its own.
 
     The session follows no redirects, keeps no cookies and reads nothing from the environment: a request goes where the
-    configuration says, or nowhere. `query` is sent with each request.
+    configuration says, or nowhere. `query` is sent with each request. `credentials` take the place of `api_key`.
     """
 
     def __init__(
@@ -96,13 +98,12 @@ class OpenAICompatible:
         limits: Limits = Limits(),
         query: Mapping[str, str] | None = None,
         room: VectorRoom | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         self._provider_id = provider_id
         self._urls = {task: URL(f"{base_url.rstrip('/')}/{path}").with_query(query) for task, path in PATHS.items()}
         self._models_url = URL(f"{base_url.rstrip('/')}/models").with_query(query)
-        self._headers = {"User-Agent": "ostiary", "Accept-Encoding": "identity"}
-        if api_key:
-            self._headers[dialect.key_header] = f"{dialect.key_prefix}{api_key}"
+        self._credentials = credentials or KeyInHeader(dialect, api_key)
         self._lists_models = dialect.lists_models
         self._tls = tls
         self._limits = limits
@@ -120,7 +121,7 @@ class OpenAICompatible:
         limits = self._limits
         self._session = aiohttp.ClientSession(
             connector=connector,
-            headers=self._headers,
+            headers=_HEADERS,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect, sock_read=limits.silence),
             read_bufsize=_READ_AHEAD,
@@ -258,12 +259,17 @@ class OpenAICompatible:
             return await self._post(request)
         if response.status in _NOT_SERVED and request.task is not Task.CHAT and not told.is_about_model:
             raise not_served(self._provider_id, request.task)
-        raise refusal_of(self._provider_id, response.status, response.headers, told)
+        raise refusal_of(self._provider_id, self._status(response), response.headers, told)
+
+    def _status(self, response: aiohttp.ClientResponse) -> int:
+        """Return the status that a refusal means."""
+        return response.status
 
     async def _sent(self, url: URL, payload: bytes) -> aiohttp.ClientResponse:
         # aiohttp warns of large `bytes`, which it writes in one piece.
         data = payload if len(payload) < _LARGE else io.BytesIO(payload)
-        session, headers = self._open_session, _JSON | outgoing_headers()
+        proof = await self._credentials.headers(str(url), payload)
+        session, headers = self._open_session, _JSON | outgoing_headers() | proof
         try:
             # aiohttp's own clock stands still while a provider does not read what it is sent.
             with cut_on_failure():
@@ -299,8 +305,9 @@ class OpenAICompatible:
 
     async def _ask_health(self) -> ProviderHealth:
         with suppress(aiohttp.ClientError, TimeoutError, OSError):
+            proof = await self._credentials.headers(str(self._models_url), b"")
             async with self._open_session.get(
-                self._models_url, allow_redirects=False, timeout=_HEALTH_TIMEOUT
+                self._models_url, headers=proof, allow_redirects=False, timeout=_HEALTH_TIMEOUT
             ) as response:
                 if response.status == 200 or (response.status < 500 and not self._lists_models):
                     return ProviderHealth(HealthStatus.OK)

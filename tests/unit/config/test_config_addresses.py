@@ -35,6 +35,10 @@ PLACES = {
     "VllmSettings.base_url": (
         "providers: {inference: [{provider_id: p, provider_type: 'remote::vllm', config: {url: 'HERE'}}]}"
     ),
+    "BedrockSettings.base_url": (
+        "providers: {inference: [{provider_id: p, provider_type: 'remote::bedrock', "
+        "config: {url: 'HERE', region: us-east-1, api_key: k}}]}"
+    ),
     "HostedSettings.base_url": (
         "providers: {inference: [{provider_id: p, provider_type: 'remote::groq', config: {url: 'HERE'}}]}"
     ),

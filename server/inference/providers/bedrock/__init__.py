@@ -1,0 +1,1 @@
+"""Amazon Bedrock: its OpenAI endpoint, and the Converse API for models that are not served there."""

@@ -1,0 +1,186 @@
+"""Amazon Bedrock: its OpenAI endpoint for the models that it serves there, the Converse API for all others."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from enum import StrEnum
+from json import loads
+from typing import Final
+from urllib.parse import quote
+from weakref import WeakKeyDictionary
+
+import aiohttp
+from yarl import URL
+
+from server.inference.answers.model_name import QUICK
+from server.inference.answers.plain import NotAnAnswer, encoded
+from server.inference.provider import Fault, HealthStatus, ProviderFailed, ProviderHealth
+from server.inference.providers.bedrock.answers import ConverseEvents, completion
+from server.inference.providers.bedrock.converse import Converse, converse_of
+from server.inference.providers.bedrock.frames import BrokenFrame, Frames
+from server.inference.providers.bedrock.parts import NotConverse
+from server.inference.providers.credentials import Credentials
+from server.inference.providers.dialects import STORING
+from server.inference.providers.openai_compatible import MAX_ANSWER, Limits, OpenAICompatible
+from server.inference.providers.refusals import broken
+from server.inference.providers.response_body import BrokenCoding, ResponseBody, UnknownCoding
+
+EVENT_STREAM: Final = "application/vnd.amazon.eventstream"
+"""The type of the streams of the Converse API."""
+
+REFUSED: Final = STORING | {"logit_bias", "user", "safety_identifier", "prompt_cache_key"}
+"""Members that its OpenAI endpoint doesn't know; of the others the Converse API gets those that it has a place for."""
+
+_MODEL: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._:/-]{0,2047}")
+_WITH_OPENAI: Final = re.compile(r"(?:[a-z]{2,6}\.)?openai\.")
+"""Models of the OpenAI endpoint, with or without the prefix of an inference profile (`us.`)."""
+
+_SUCCESS: Final = 200
+_BUSY: Final = 429
+_SERVER_FAILED: Final = 500
+_THROTTLED: Final = re.compile(r"(?:Throttling|TooManyRequests|ServiceQuotaExceeded|ModelNotReady)")
+_HEALTH_TIMEOUT: Final = aiohttp.ClientTimeout(total=2.0)
+
+
+class Speech(StrEnum):
+    """The API that is used: one of the two, or the one that fits the model."""
+
+    AUTO = "auto"
+    OPENAI = "openai"
+    CONVERSE = "converse"
+
+    def is_converse(self, model: str) -> bool:
+        """Return whether a model is asked through the Converse API."""
+        return self is Speech.CONVERSE or (self is Speech.AUTO and _WITH_OPENAI.match(model) is None)
+
+
+class Bedrock(OpenAICompatible):
+    """One account and region of Bedrock under `endpoint` (`https://bedrock-runtime.us-east-1.amazonaws.com`).
+
+    Answers of the Converse API are translated as they are read, so they pass through the same relay as all others.
+    """
+
+    def __init__(
+        self,
+        provider_id: str,
+        endpoint: str,
+        credentials: Credentials,
+        tls: ssl.SSLContext | None = None,
+        *,
+        speech: Speech = Speech.AUTO,
+        limits: Limits,
+    ) -> None:
+        super().__init__(provider_id, f"{endpoint}/openai/v1", None, tls, limits=limits, credentials=credentials)
+        self._endpoint = endpoint
+        self._speech = speech
+        self._conversing: WeakKeyDictionary[aiohttp.ClientResponse, Converse] = WeakKeyDictionary()
+
+    async def _sent(self, url: URL, payload: bytes) -> aiohttp.ClientResponse:
+        try:
+            if len(payload) <= QUICK:
+                planned = self._planned(payload)
+            else:
+                planned = await asyncio.to_thread(self._planned, payload)
+        except NotConverse as fault:
+            raise self._refused(fault) from None
+        if planned is None:
+            return await super()._sent(url, payload)
+        address, converse = planned
+        response = await super()._sent(URL(address, encoded=True), converse.payload)
+        if response.status == _SUCCESS:
+            self._conversing[response] = converse
+        return response
+
+    def _body(self, response: aiohttp.ClientResponse) -> ResponseBody:
+        converse = self._conversing.get(response)
+        if converse is None:
+            return super()._body(response)
+        try:
+            is_stream = response.headers.get("Content-Type", "").partition(";")[0].strip().lower() == EVENT_STREAM
+            return StreamedConverse(response, converse) if is_stream else WholeConverse(response, converse)
+        except UnknownCoding:
+            raise broken(self._provider_id, "answered in a coding that was not asked for") from None
+
+    def _status(self, response: aiohttp.ClientResponse) -> int:
+        # AWS tells of some quotas with status 400.
+        kind = response.headers.get("x-amzn-errortype", "")
+        return _BUSY if _THROTTLED.match(kind) else response.status
+
+    async def _ask_health(self) -> ProviderHealth:
+        try:
+            await self._credentials.headers(self._endpoint, b"")
+            async with self._open_session.get(
+                self._endpoint, allow_redirects=False, timeout=_HEALTH_TIMEOUT
+            ) as response:
+                # Without a model there is nothing to ask for: that it answers at all is what can be known for nothing.
+                if response.status < _SERVER_FAILED:
+                    return ProviderHealth(HealthStatus.OK)
+                return ProviderHealth(HealthStatus.ERROR, f"it answers with status {response.status}")
+        except ProviderFailed as failed:
+            return ProviderHealth(HealthStatus.ERROR, failed.message)
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return ProviderHealth(HealthStatus.ERROR, "it can't be reached")
+
+    def _planned(self, payload: bytes) -> tuple[str, Converse] | None:
+        """Return the address and the request for the Converse API; None for a model of the OpenAI endpoint."""
+        body = loads(payload)
+        model = body["model"]
+        if not self._speech.is_converse(model):
+            return None
+        if not _MODEL.fullmatch(model):
+            raise NotConverse("is no name of a model of Bedrock", "model", "invalid_value")
+        action = "converse-stream" if body.get("stream") is True else "converse"
+        return f"{self._endpoint}/model/{quote(model, safe='')}/{action}", converse_of(payload)
+
+    def _refused(self, fault: NotConverse) -> ProviderFailed:
+        sentence = f"the provider `{self._provider_id}` can't be asked this: `{fault.param}` {fault.sentence}"
+        return ProviderFailed(Fault.REQUEST, sentence, code=fault.code, param=fault.param)
+
+
+class WholeConverse(ResponseBody):
+    """The body of an answer in one piece, read as a chat completion; empty where it is none."""
+
+    def __init__(self, response: aiohttp.ClientResponse, converse: Converse) -> None:
+        super().__init__(response)
+        self._converse = converse
+        self._is_read = False
+
+    async def read(self) -> bytes:
+        """Return the whole, and nothing after it."""
+        if self._is_read:
+            return b""
+        self._is_read = True
+        held = bytearray()
+        while len(held) <= MAX_ANSWER and (data := await super().read()):
+            held += data
+        if len(held) > MAX_ANSWER:
+            return bytes(held)
+        return await asyncio.to_thread(self._translated, bytes(held)) if len(held) > QUICK else self._translated(held)
+
+    def _translated(self, text: bytes | bytearray) -> bytes:
+        try:
+            return encoded(completion(bytes(text), hides_calls=self._converse.hides_calls))
+        except NotAnAnswer:
+            return b""
+
+
+class StreamedConverse(ResponseBody):
+    """The body of a stream, read as the server-sent events of chunks."""
+
+    def __init__(self, response: aiohttp.ClientResponse, converse: Converse) -> None:
+        super().__init__(response)
+        self._frames = Frames()
+        self._events = ConverseEvents(hides_calls=converse.hides_calls, reports_usage=converse.reports_usage)
+
+    async def read(self) -> bytes:
+        """Return the next events; nothing at the end. Raises BrokenCoding."""
+        while data := await super().read():
+            try:
+                events = b"".join(map(self._events.events, self._frames.take(data)))
+            except (BrokenFrame, NotAnAnswer):
+                raise BrokenCoding from None
+            if events:
+                return events
+        return self._events.end()

@@ -1,0 +1,449 @@
+"""Chats with models of Bedrock through the server, by OpenAI's SDK, in front of a stub that boto3 has judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from json import loads
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config as BotoConfig
+from botocore.exceptions import ClientError
+from openai import OpenAI
+
+from tests.support.bedrock_stub import BEARER, IDENTITY, REGION, SECRET, TOKEN, WHOLE, Event, Stub, bedrock, model_of
+from tests.support.real_policy import read
+from tests.support.relay_server import CHATS, configuration, serving_config
+from tests.support.serving import Address, Answer
+
+CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
+BY_KEY = f"api_key: {BEARER}"
+BY_SIGNATURE = f"aws_access_key_id: {IDENTITY}, aws_secret_access_key: {SECRET}, aws_session_token: {TOKEN}"
+MODELS = f"""
+    - {{model_id: claude, provider_id: p, provider_model_id: "{CLAUDE}"}}
+    - {{model_id: gpt, provider_id: p, provider_model_id: "us.openai.gpt-oss-120b-1:0"}}
+"""
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+
+
+class Chatting:
+    """The server in front of a stub."""
+
+    def __init__(self, address: Address, stub: Stub) -> None:
+        self.address, self.stub = address, stub
+
+    def chat(self, *messages: dict[str, Any], model: str = "p/claude", **more: Any) -> Answer:
+        """The answer to a chat."""
+        asked = messages or ({"role": "user", "content": "hi"},)
+        return self.address.post(CHATS, {"model": model, "messages": asked, **more}, "Authorization: Bearer alice")
+
+    def chunks(self, *messages: dict[str, Any], **more: Any) -> list[Any]:
+        """The chunks of a streamed chat, without its end."""
+        answer = self.chat(*messages, stream=True, stream_options={"include_usage": True}, **more)
+        assert answer.status == 200
+        assert answer.body.endswith(b"data: [DONE]\n\n")
+        return [loads(text.removeprefix(b"data: ")) for text in answer.body.split(b"\n\n")[:-2]]
+
+
+@contextmanager
+def chatting(folder: Path, settings: str = BY_KEY, environ: dict[str, str] | None = None) -> Iterator[Chatting]:
+    with bedrock() as stub:
+        config = f"{{provider_id: p, provider_type: remote::bedrock, config: {{endpoint: '{stub.url}', {settings}}}}}"
+        text = configuration(folder, config, MODELS)
+        with serving_config(read(text, {"AWS_REGION": REGION, **(environ or {})})) as (address, _telemetry):
+            yield Chatting(address, stub)
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Chatting]:
+    with chatting(tmp_path) as running:
+        yield running
+
+
+def test_the_stub_is_what_boto3_takes_for_bedrock() -> None:
+    with bedrock() as stub:
+        client = boto3.client(
+            "bedrock-runtime",
+            region_name=REGION,
+            endpoint_url=stub.url,
+            aws_access_key_id=IDENTITY,
+            aws_secret_access_key=SECRET,
+            aws_session_token=TOKEN,
+            config=BotoConfig(retries={"max_attempts": 1}),
+        )
+        asked: dict[str, Any] = {"modelId": CLAUDE, "messages": [{"role": "user", "content": [{"text": "hi"}]}]}
+        assert client.converse(**asked)["output"] == WHOLE["output"]
+        assert next([*event] for event in client.converse_stream(**asked)["stream"]) == ["messageStart"]
+        assert {model_of(path) for path, _ in stub.asked} == {CLAUDE}
+        stub.events = [("throttlingException", {"message": "slower"})]
+        with pytest.raises(ClientError, match="slower"):
+            [*client.converse_stream(**asked)["stream"]]
+        stub.refusal = (429, "ThrottlingException", "slower")
+        with pytest.raises(client.exceptions.ThrottlingException):
+            client.converse(**asked)
+        stub.identity = "another"
+        with pytest.raises(ClientError, match="UnrecognizedClientException"):
+            client.converse(**asked)
+
+
+@pytest.mark.parametrize("settings", [BY_KEY, BY_SIGNATURE])
+def test_the_sdk_chats_and_streams(settings: str, tmp_path: Path) -> None:
+    with chatting(tmp_path, settings) as running:
+        client = OpenAI(base_url=f"{running.address.url}/v1", api_key="alice", max_retries=0)
+        asked: list[Any] = [{"role": "system", "content": "short"}, {"role": "user", "content": "hi"}]
+        with client:
+            answer = client.chat.completions.create(model="p/claude", messages=asked, max_completion_tokens=9)
+            assert (answer.choices[0].message.content, answer.choices[0].finish_reason) == ("Hello", "stop")
+            assert answer.usage is not None
+            assert answer.usage.total_tokens == 5
+            assert answer.model == f"p/{CLAUDE}"
+            chunks = [*client.chat.completions.create(model="p/claude", messages=asked, stream=True)]
+            assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "Hello"
+            assert chunks[-1].choices[0].finish_reason == "stop"
+            of_openai = client.chat.completions.create(model="p/gpt", messages=asked)
+            assert of_openai.choices[0].message.content == "from openai"
+        path = f"/model/{CLAUDE.replace(':', '%3A')}/converse"
+        assert [path for path, _ in running.stub.asked] == [path, f"{path}-stream", "/openai/v1/chat/completions"]
+        body = running.stub.asked[0][1]
+        assert body == {
+            "messages": [{"role": "user", "content": [{"text": "hi"}]}],
+            "system": [{"text": "short"}],
+            "inferenceConfig": {"maxTokens": 9},
+        }
+        proof = "Bearer " if settings == BY_KEY else "AWS4-HMAC-SHA256 "
+        assert all(headers["authorization"].startswith(proof) for headers in running.stub.headers)
+        assert all(headers["accept-encoding"] == "identity" for headers in running.stub.headers)
+
+
+@pytest.mark.parametrize(
+    ("chat_api", "model", "path"),
+    [
+        ("converse", "gpt", "/model/us.openai.gpt-oss-120b-1%3A0/converse"),
+        ("openai", "claude", "/openai/v1/chat/completions"),
+    ],
+)
+def test_the_setting_chooses_the_api(chat_api: str, model: str, path: str, tmp_path: Path) -> None:
+    with chatting(tmp_path, f"{BY_KEY}, chat_api: {chat_api}") as running:
+        assert running.chat(model=f"p/{model}").status == 200
+        assert running.stub.asked[0][0] == path
+
+
+def test_blanks_leave_no_block_behind(running: Chatting) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": ""}}
+    for empty in ("", " ", [], [{"type": "text", "text": ""}], None):
+        answer = running.chat(
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "content": empty, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c1", "content": empty},
+            {"role": "user", "content": empty},
+            tools=[TOOL],
+        )
+        assert answer.status == 200, answer.body
+        sent = running.stub.body["messages"]
+        assert [block for block in sent[1]["content"] if "text" in block] == []
+        assert sent[2]["content"] == [{"toolResult": {"toolUseId": "c1", "content": [{"text": "(no output)"}]}}]
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        ("functions.Bash:0", "functions.Bash:1"),
+        ("a|b", "a_b"),
+        ("a.b", "a_b"),
+        ("x" * 300, "x" * 299),
+        ("", "y"),
+        ("z", "z"),
+    ],
+)
+def test_ids_of_another_provider_stay_paired_and_apart(ids: tuple[str, str], running: Chatting) -> None:
+    calls = [{"id": one, "type": "function", "function": {"name": "weather", "arguments": "{}"}} for one in ids]
+    results = [{"role": "tool", "tool_call_id": one, "content": f"result {place}"} for place, one in enumerate(ids)]
+    turn = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": None, "tool_calls": calls}, *results]
+    # The same ids come again in a later turn.
+    answer = running.chat(*turn, *turn, {"role": "user", "content": "and?"}, tools=[TOOL])
+    assert answer.status == 200, answer.body
+    used, answered = list[str](), list[str]()
+    for message in running.stub.body["messages"]:
+        used += [block["toolUse"]["toolUseId"] for block in message["content"] if "toolUse" in block]
+        answered += [block["toolResult"]["toolUseId"] for block in message["content"] if "toolResult" in block]
+    assert used == answered
+    assert len({*used}) == 4
+
+
+def test_results_of_parallel_calls_are_one_turn_in_the_order_of_the_calls(running: Chatting) -> None:
+    calls = [{"id": one, "type": "function", "function": {"name": "weather", "arguments": '{"at":1}'}} for one in "ab"]
+    answer = running.chat(
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "wait", "tool_calls": calls},
+        {"role": "tool", "tool_call_id": "b", "content": "second"},
+        {"role": "tool", "tool_call_id": "a", "content": [{"type": "text", "text": "first"}]},
+        {"role": "user", "content": "and?"},
+        tools=[TOOL],
+    )
+    assert answer.status == 200, answer.body
+    assert running.stub.body["messages"][1:] == [
+        {
+            "role": "assistant",
+            "content": [
+                {"text": "wait"},
+                {"toolUse": {"toolUseId": "a", "name": "weather", "input": {"at": 1}}},
+                {"toolUse": {"toolUseId": "b", "name": "weather", "input": {"at": 1}}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"toolResult": {"toolUseId": "a", "content": [{"text": "first"}]}},
+                {"toolResult": {"toolUseId": "b", "content": [{"text": "second"}]}},
+                {"text": "and?"},
+            ],
+        },
+    ]
+
+
+CALLS: list[Event] = [
+    ("messageStart", {"role": "assistant"}),
+    ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "let me see"}}),
+    ("contentBlockStart", {"contentBlockIndex": 1, "start": {"toolUse": {"toolUseId": "t1", "name": "weather"}}}),
+    ("contentBlockDelta", {"contentBlockIndex": 1, "delta": {"toolUse": {"input": '{"at"'}}}),
+    ("contentBlockDelta", {"contentBlockIndex": 1, "delta": {"toolUse": {"input": ":1}"}}}),
+    ("contentBlockStart", {"contentBlockIndex": 2, "start": {"toolUse": {"toolUseId": "t2", "name": "weather"}}}),
+    ("messageStop", {"stopReason": "tool_use"}),
+    ("metadata", {"usage": {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}}),
+]
+
+
+@pytest.mark.parametrize("more", [{"tools": [TOOL], "tool_choice": "none"}, {}])
+def test_withheld_tools_are_told_for_the_history_and_not_called(more: dict[str, Any], running: Chatting) -> None:
+    history: list[dict[str, Any]] = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "weather", "arguments": "{}"}}]},
+        {"role": "tool", "tool_call_id": "a", "content": "sun"},
+    ]
+    running.stub.events = CALLS
+    use = {"toolUse": {"toolUseId": "t", "name": "weather", "input": {}}}
+    running.stub.whole["output"] = {"message": {"role": "assistant", "content": [{"text": "no"}, use]}}
+    running.stub.whole["stopReason"] = "tool_use"
+    answer = running.chat(*history, **more)
+    assert answer.status == 200, answer.body
+    assert running.stub.body["toolConfig"] == {
+        "tools": [{"toolSpec": {"name": "weather", "inputSchema": {"json": {"type": "object"}}}}]
+    }
+    [choice] = answer.json["choices"]
+    assert (choice["finish_reason"], choice["message"]) == ("stop", {"role": "assistant", "content": "no"})
+    chunks = running.chunks(*history, **more)
+    assert not any("tool_calls" in choice["delta"] for chunk in chunks for choice in chunk["choices"])
+    assert chunks[-2]["choices"][0]["finish_reason"] == "stop"
+
+
+def test_tokens_of_the_cache_count(running: Chatting) -> None:
+    usage = {"inputTokens": 368, "cacheReadInputTokens": 10536, "cacheWriteInputTokens": 20, "outputTokens": 19}
+    running.stub.whole["usage"] = {**usage, "totalTokens": 10943}
+    running.stub.events[-1] = ("metadata", {"usage": running.stub.whole["usage"]})
+    for told in (running.chat().json["usage"], running.chunks()[-1]["usage"]):
+        assert told == {
+            "prompt_tokens": 10924,
+            "completion_tokens": 19,
+            "total_tokens": 10943,
+            "prompt_tokens_details": {"cached_tokens": 10536},
+        }
+
+
+@pytest.mark.parametrize(
+    ("reason", "meant"), [("tool_use", "tool_calls"), ("end_turn", "tool_calls"), ("max_tokens", "length")]
+)
+def test_calls_of_tools_come_as_calls(reason: str, meant: str, running: Chatting) -> None:
+    running.stub.events = [*CALLS[:-2], ("messageStop", {"stopReason": reason}), CALLS[-1]]
+    chunks = running.chunks(tools=[TOOL])
+    pieces = [
+        piece for chunk in chunks for choice in chunk["choices"] for piece in choice["delta"].get("tool_calls", [])
+    ]
+    assert [(piece["index"], piece.get("id")) for piece in pieces] == [(0, "t1"), (0, None), (0, None), (1, "t2")]
+    assert "".join(piece["function"]["arguments"] for piece in pieces) == '{"at":1}'
+    assert chunks[-2]["choices"][0]["finish_reason"] == meant
+    uses = [{"toolUse": {"toolUseId": "t1", "name": "weather", "input": {"at": 1}}}, {"text": "let me see"}]
+    running.stub.whole |= {"output": {"message": {"role": "assistant", "content": uses}}, "stopReason": reason}
+    [choice] = running.chat(tools=[TOOL]).json["choices"]
+    assert choice["finish_reason"] == meant
+    assert choice["message"] == {
+        "role": "assistant",
+        "content": "let me see",
+        "tool_calls": [{"id": "t1", "type": "function", "function": {"name": "weather", "arguments": '{"at":1}'}}],
+    }
+
+
+def test_a_call_without_an_id_gets_one_and_without_a_name_fails(running: Chatting) -> None:
+    use: dict[str, Any] = {"name": "weather", "input": {}}
+    for has_name in (True, False):
+        start = {"toolUse": {"name": "weather"} if has_name else {"toolUseId": "t"}}
+        running.stub.events = [CALLS[0], ("contentBlockStart", {"contentBlockIndex": 0, "start": start}), *CALLS[-2:]]
+        whole_use = use if has_name else {"toolUseId": "t", "input": {}}
+        running.stub.whole["output"] = {"message": {"role": "assistant", "content": [{"toolUse": whole_use}]}}
+        answer = running.chat(tools=[TOOL])
+        streamed = running.chat(tools=[TOOL], stream=True).body
+        if has_name:
+            assert answer.json["choices"][0]["message"]["tool_calls"][0]["id"].startswith("call_")
+            assert b'"id":"call_' in streamed
+        else:
+            assert answer.status == 502
+            assert b'"error"' in streamed
+            assert b"[DONE]" not in streamed
+
+
+def test_thinking_is_never_content(running: Chatting) -> None:
+    thinking = {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "c2ln"}}}
+    signed = {"reasoningContent": {"reasoningText": {"text": "", "signature": "c2ln"}}}
+    secret = {"reasoningContent": {"redactedContent": "eHg="}}
+    content = [thinking, signed, secret, {"text": "yes"}]
+    running.stub.whole["output"] = {"message": {"role": "assistant", "content": content}}
+    message = running.chat().json["choices"][0]["message"]
+    assert message == {"role": "assistant", "content": "yes", "reasoning_content": "hm"}
+    pieces: list[dict[str, Any]] = [{"text": "hm"}, {"signature": "c2ln"}, {"redactedContent": "eHg="}]
+    running.stub.events[1:1] = [
+        ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"reasoningContent": piece}}) for piece in pieces
+    ]
+    deltas = [choice["delta"] for chunk in running.chunks() for choice in chunk["choices"]]
+    assert "".join(delta.get("content") or "" for delta in deltas) == "Hello"
+    assert "".join(delta.get("reasoning_content") or "" for delta in deltas) == "hm"
+
+
+def test_pictures_documents_and_forms_are_sent(running: Chatting) -> None:
+    parts = [
+        {"type": "text", "text": "look"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}},
+        {"type": "file", "file": {"filename": "ignore all.pdf", "file_data": "data:application/pdf;base64,aGk="}},
+    ]
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+    answer = running.chat(
+        {"role": "user", "content": parts},
+        {"role": "user", "content": "again"},
+        tools=[TOOL],
+        tool_choice={"type": "function", "function": {"name": "weather"}},
+        response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}},
+        stop="END",
+        top_p=0.5,
+    )
+    assert answer.status == 200, answer.body
+    assert running.stub.body["messages"] == [
+        {
+            "role": "user",
+            "content": [
+                {"text": "look"},
+                {"image": {"format": "png", "source": {"bytes": "aGk="}}},
+                {"document": {"format": "pdf", "name": "document 0-2", "source": {"bytes": "aGk="}}},
+                {"text": "again"},
+            ],
+        }
+    ]
+    assert running.stub.body["toolConfig"]["toolChoice"] == {"tool": {"name": "weather"}}
+    assert running.stub.body["inferenceConfig"] == {"topP": 0.5, "stopSequences": ["END"]}
+    assert loads(running.stub.body["outputConfig"]["textFormat"]["structure"]["jsonSchema"]["schema"]) == schema
+
+
+def user(content: Any) -> dict[str, Any]:
+    return {"role": "user", "content": content}
+
+
+FAR_IMAGE = {"type": "image_url", "image_url": {"url": "http://10.0.0.1/"}}
+ODD_TOOL = {"type": "function", "function": {"name": "a b"}}
+
+
+@pytest.mark.parametrize(
+    ("message", "more", "param"),
+    [
+        (user([FAR_IMAGE]), {}, "messages[0].content[0].image_url"),
+        (user([{"type": "input_audio", "input_audio": {}}]), {}, "messages[0].content[0]"),
+        (user(7), {}, "messages[0].content"),
+        (user(" "), {}, "messages"),
+        ({"role": "tool", "tool_call_id": "x", "content": "r"}, {}, "messages[0].tool_call_id"),
+        ({"role": "king", "content": "r"}, {}, "messages[0].role"),
+        (user("r"), {"n": 2}, "n"),
+        (user("r"), {"response_format": {"type": "json_object"}}, "response_format"),
+        (user("r"), {"tools": [ODD_TOOL]}, "tools[0].function.name"),
+        (user("r"), {"tools": [TOOL], "tool_choice": "must"}, "tool_choice"),
+    ],
+)
+def test_what_converse_has_nothing_for_is_refused(
+    message: dict[str, Any], more: dict[str, Any], param: str, running: Chatting
+) -> None:
+    answer = running.chat(message, **more)
+    assert (answer.status, answer.error["param"]) == (400, param), answer.body
+    assert running.stub.asked == []
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status", "code"),
+    [
+        ((429, "ThrottlingException", "Too many requests"), 429, "rate_limit_exceeded"),
+        ((400, "ThrottlingException", "Too many requests"), 429, "rate_limit_exceeded"),
+        ((400, "ServiceQuotaExceededException", "quota"), 429, "rate_limit_exceeded"),
+        ((400, "ValidationException", "Input is too long for requested model."), 400, "context_length_exceeded"),
+        ((400, "ValidationException", "malformed secret-words"), 400, None),
+        ((403, "AccessDeniedException", "arn:aws:iam::123 secret-words"), 502, "server_error"),
+        ((424, "ModelErrorException", "secret-words"), 502, "server_error"),
+        ((408, "ModelTimeoutException", "secret-words"), 502, "server_error"),
+        ((503, "ServiceUnavailableException", "secret-words"), 502, "server_error"),
+    ],
+)
+def test_refusals_are_of_our_kinds(
+    refusal: tuple[int, str, str], status: int, code: str | None, running: Chatting
+) -> None:
+    running.stub.refusal = refusal
+    for stream in (False, True):
+        answer = running.chat(stream=stream)
+        assert (answer.status, answer.error["code"]) == (status, code), answer.body
+        assert b"secret-words" not in answer.body
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("throttlingException", "rate_limit_exceeded"),
+        ("modelStreamErrorException", "server_error"),
+        ("internalServerException", "server_error"),
+        ("serviceUnavailableException", "server_error"),
+        ("validationException", None),
+        ("malformed_tool_use", "server_error"),
+        ("malformed_model_output", "server_error"),
+    ],
+)
+def test_an_exception_in_the_stream_ends_it_with_an_error(kind: str, code: str | None, running: Chatting) -> None:
+    fault: Event = (kind, {"message": "secret-words"})
+    if kind.startswith("malformed"):
+        fault = ("messageStop", {"stopReason": kind})
+    running.stub.events[2:] = [fault]
+    answer = running.chat(stream=True)
+    *events, last, rest = answer.body.split(b"\n\n")
+    assert (answer.status, rest) == (200, b"")
+    assert b"Hel" in b"".join(events)
+    assert loads(last.removeprefix(b"data: "))["error"]["code"] == code
+    assert b"secret-words" not in answer.body
+
+
+def test_odd_streams_fail_and_late_ones_end(running: Chatting) -> None:
+    good = running.stub.events
+    for events, tail in ((good[:3], b""), (good[:3], b"\0" * 64), (good[:3], b"\xff\xff\xff\xff" * 8)):
+        running.stub.events, running.stub.tail = events, tail
+        body = running.chat(stream=True).body
+        assert b'"error"' in body, (events, tail)
+        assert b"[DONE]" not in body
+    # Without the usage, which comes last, an answer is whole; an event of a new kind is nothing.
+    running.stub.events, running.stub.tail = [("newEvent", {}), *good[:-1]], b""
+    body = running.chat(stream=True).body
+    assert b'"error"' not in body
+    assert body.endswith(b"data: [DONE]\n\n")
+
+
+def test_neither_settings_nor_errors_show_credentials(tmp_path: Path) -> None:
+    with chatting(tmp_path, BY_SIGNATURE) as running:
+        listed = running.address.get("/v1/providers", "Authorization: Bearer alice")
+        assert listed.status == 200
+        running.stub.identity = "another"
+        refused = running.chat()
+        assert refused.status == 502
+        for text in (listed.body, refused.body):
+            assert not any(secret.encode() in text for secret in (IDENTITY, SECRET, TOKEN))
+        assert [provider["health"]["status"] for provider in listed.json["data"]] == ["OK"]

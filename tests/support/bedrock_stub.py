@@ -1,0 +1,226 @@
+"""A stand-in for Bedrock that refuses what Bedrock refuses: wrong signatures, shapes, blanks, ids and turns.
+
+Shapes are judged by botocore's own model of the service, signatures are computed again by botocore.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from json import dumps, loads
+from struct import pack
+from typing import Any
+from urllib.parse import unquote
+from zlib import crc32
+
+import botocore.session
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.validate import ParamValidator
+
+from tests.support.http_server import handled
+
+REGION, BEARER = "eu-west-1", "bedrock-bearer-canary"
+IDENTITY, SECRET, TOKEN = "AKIDEXAMPLE", "secret-canary", "session-canary"
+
+_SHAPE = botocore.session.Session().get_service_model("bedrock-runtime").operation_model("Converse").input_shape
+_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_BLOBS = ("image", "document")
+
+Event = tuple[str, dict[str, Any]]
+
+TEXT: list[Event] = [
+    ("messageStart", {"role": "assistant"}),
+    ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Hel"}}),
+    ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "lo"}}),
+    ("contentBlockStop", {"contentBlockIndex": 0}),
+    ("messageStop", {"stopReason": "end_turn"}),
+    ("metadata", {"usage": {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}, "metrics": {"latencyMs": 1}}),
+]
+WHOLE: dict[str, Any] = {
+    "output": {"message": {"role": "assistant", "content": [{"text": "Hello"}]}},
+    "stopReason": "end_turn",
+    "usage": {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5},
+    "metrics": {"latencyMs": 1},
+}
+OPENAI = {
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "from openai"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+}
+
+
+def frame(payload: bytes, **headers: str) -> bytes:
+    """One frame of an event stream; `_` in a header's name is written `-`."""
+    texts = b"".join(
+        pack(">B", len(name) + 1) + b":" + name.replace("_", "-").encode() + pack(">BH", 7, len(value)) + value.encode()
+        for name, value in headers.items()
+    )
+    head = pack(">II", 16 + len(texts) + len(payload), len(texts))
+    head += pack(">I", crc32(head))
+    return head + texts + payload + pack(">I", crc32(head + texts + payload))
+
+
+def told(kind: str, event: Any) -> bytes:
+    """The frame of an event, or of an exception by the name of its kind."""
+    payload = dumps(event).encode()
+    if kind.endswith("Exception"):
+        return frame(payload, message_type="exception", exception_type=kind, content_type="application/json")
+    return frame(payload, message_type="event", event_type=kind, content_type="application/json")
+
+
+@dataclass
+class Stub:
+    """The running stub: its answers, which may be changed, and what was asked."""
+
+    url: str = ""
+    whole: dict[str, Any] = field(default_factory=lambda: dict(WHOLE))
+    events: list[Event] = field(default_factory=lambda: list(TEXT))
+    tail: bytes = b""
+    """Bytes behind the events."""
+    refusal: tuple[int, str, str] | None = None
+    """The status, the type and the message of an error in the place of an answer."""
+    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    """The path and the body of each accepted request."""
+    headers: list[dict[str, str]] = field(default_factory=list)
+    """The headers of every request."""
+    identity: str = IDENTITY
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The body of the last request."""
+        return self.asked[-1][1]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    stub: Stub
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._send(403, b"{}", "application/json")
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.stub.headers.append({name.lower(): value for name, value in self.headers.items()})
+        wrong = self._unproven(body)
+        if wrong:
+            return self._refuse(403, "UnrecognizedClientException", wrong)
+        document = loads(body)
+        is_converse = self.path.startswith("/model/")
+        wrong = next(faults(document), None) if is_converse else None
+        if wrong:
+            return self._refuse(400, "ValidationException", wrong)
+        self.stub.asked.append((self.path, document))
+        if self.stub.refusal is not None:
+            return self._refuse(*self.stub.refusal)
+        if not is_converse:
+            return self._send(200, dumps(OPENAI).encode(), "application/json")
+        if self.path.endswith("/converse-stream"):
+            frames = b"".join(told(*event) for event in self.stub.events) + self.stub.tail
+            return self._send(200, frames, "application/vnd.amazon.eventstream")
+        return self._send(200, dumps(self.stub.whole).encode(), "application/json")
+
+    def _unproven(self, body: bytes) -> str:
+        proof = self.headers["Authorization"] or ""
+        if proof == f"Bearer {BEARER}":
+            return ""
+        found = re.fullmatch(
+            r"AWS4-HMAC-SHA256 Credential=(\w+)/\d{8}/([a-z0-9-]+)/bedrock/aws4_request, "
+            r"SignedHeaders=([a-z0-9;-]+), Signature=([0-9a-f]{64})",
+            proof,
+        )
+        if found is None or found[1] != self.stub.identity:
+            return "the security token is invalid"
+        signed = {name: self.headers[name] for name in found[3].split(";")}
+        request = AWSRequest("POST", f"{self.stub.url}{self.path}", signed, body)
+        request.context["timestamp"] = signed["x-amz-date"]
+        auth = SigV4Auth(Credentials(found[1], SECRET), "bedrock", found[2])
+        text = auth.string_to_sign(request, auth.canonical_request(request))
+        return "" if auth.signature(text, request) == found[4] else "the signature does not match"
+
+    def _refuse(self, status: int, kind: str, message: str) -> None:
+        self._send(status, dumps({"message": message}).encode(), "application/json", kind)
+
+    def _send(self, status: int, body: bytes, kind: str, error: str = "") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        if error:
+            self.send_header("x-amzn-errortype", f"{error}:http://internal.amazon.com/")
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@contextmanager
+def bedrock() -> Iterator[Stub]:
+    """The stub on loopback."""
+    stub = Stub()
+
+    with handled(type("Handler", (_Handler,), {"stub": stub})) as url:
+        stub.url = url
+        yield stub
+
+
+def faults(body: dict[str, Any]) -> Iterator[str]:
+    """What Bedrock would refuse about a request."""
+    report = ParamValidator().validate({"modelId": "m", **_with_bytes(body)}, _SHAPE)
+    if report.has_errors():
+        yield report.generate_report()
+    calls: list[str] = []
+    ids: set[str] = set()
+    role = "assistant"
+    for turn in body["messages"]:
+        if turn["role"] == role:
+            yield "roles must alternate between user and assistant"
+        role = turn["role"]
+        results = [block["toolResult"]["toolUseId"] for block in turn["content"] if "toolResult" in block]
+        if results != calls:
+            yield "each toolUse must have its toolResult in the next turn"
+        calls = [block["toolUse"]["toolUseId"] for block in turn["content"] if "toolUse" in block]
+        if len(calls) != len({*calls}) or ids & {*calls}:
+            yield "toolUse ids must be unique"
+        ids |= {*calls}
+        if not all(map(_ID.fullmatch, calls)):
+            yield "toolUseId must match [a-zA-Z0-9_-]{1,64}"
+        if not turn["content"]:
+            yield "a turn is empty"
+    if ids and not body.get("toolConfig"):
+        yield "toolConfig must be defined when using toolUse and toolResult content blocks"
+    if any(not text.strip() for text in _texts(body)):
+        yield "text content blocks must contain non-whitespace text"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("text"), str):
+            yield value["text"]
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def _with_bytes(value: Any) -> Any:
+    """The value with the bytes of images and documents, as botocore's callers write them."""
+    if isinstance(value, list):
+        return [_with_bytes(inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: {**inner, "source": {"bytes": b64decode(inner["source"]["bytes"], validate=True)}}
+        if name in _BLOBS and isinstance(inner, dict) and "source" in inner
+        else _with_bytes(inner)
+        for name, inner in value.items()
+    }
+
+
+def model_of(path: str) -> str:
+    """The model in the path of a request."""
+    return unquote(path.split("/")[2])
