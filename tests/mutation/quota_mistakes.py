@@ -182,8 +182,8 @@ QUOTA_MISTAKES = (
     Mistake(
         "a provider that may have worked costs nothing",
         "server/inference/answers/metered.py",
-        "    if not failure.spent:\n        await",
-        "    if failure is not None:\n        await",
+        "if isinstance(failure, NoRoom) or not failure.spent:",
+        "if failure is not None:",
     ),
     Mistake(
         "a stream that can not be let go is not paid for",
@@ -206,8 +206,8 @@ QUOTA_MISTAKES = (
     Mistake(
         "a refused upload leaves its blob",
         "server/api/files/store.py",
-        "        except StorageExceeded:\n            self._ours = True\n",
-        "        except StorageExceeded:\n",
+        "        except (StorageExceeded, NoRoom):\n            self._ours = True\n",
+        "        except (StorageExceeded, NoRoom):\n",
     ),
     Mistake(
         "a removal is taken over before its mark is over",
