@@ -165,11 +165,15 @@ def test_a_listener_for_a_client_that_leaves_gives_no_place_up() -> None:
     async def work() -> None:
         room = Room(WORK)
         # The client has announced a body that never comes, and nothing reads it.
-        turn = RequestTurn(unfinished, Place(room, ("address", MODEST)), lambda: False)
+        place = Place(room, ("address", MODEST))
+        turn = RequestTurn(unfinished, place, lambda: False)
         await turn.begin()
         async with WhileConnected(turn):
             await asyncio.sleep(5 * PATIENCE_SECONDS)
             assert room.shares.used == 1
+        place.leave()
+        await asyncio.sleep(0)
+        assert room.shares.used == 0
 
     asyncio.run(work())
 

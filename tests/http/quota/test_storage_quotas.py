@@ -16,7 +16,7 @@ from tests.support.files_server import BOUNDARY, form_of
 from tests.support.real_policy import Decided, decided
 from tests.support.serving import Answer
 
-CAROL, DAVE, EVE, FRANK = map(bearer, ("carol", "dave", "eve", "frank"))
+CAROL, DAVE, EVE, FRANK, GRACE = map(bearer, ("carol", "dave", "eve", "frank", "grace"))
 KIND = f'multipart/form-data; boundary="{BOUNDARY}"'
 CONFIG = """
     version: 2
@@ -47,11 +47,14 @@ CONFIG = """
         - {when: user with dave in roles, max_records: 10}
         - {when: user with eve in roles, max_bytes: 2kB, max_records: 50}
         - {when: user with frank in roles, max_requests: 1000000}
+        - {when: user with grace in roles, max_bytes: 1kB}
       auth:
         provider_config: {type: oauth2_token, jwks: {uri: "https://issuer.example/keys"}}
         access_policy:
         - permit: {actions: [read], resource: "model::*"}
         - permit: {actions: [read], resource: "provider::*"}
+        - permit: {actions: [read, update]}
+          when: user with grace in roles
 """
 
 
@@ -236,6 +239,16 @@ def test_an_update_that_grows_needs_room_and_one_that_shrinks_makes_it(house: Ho
     assert house.ask("DELETE", f"/v1/prompts/{prompt}", EVE).status == 200
     assert house.ask("DELETE", path, EVE).status == 200
     assert house.used("eve") == (0, 0)
+
+
+def test_an_update_of_anothers_record_counts_for_its_owner_and_is_not_refused(house: House) -> None:
+    metadata = {f"k{n}": "x" * 500 for n in range(4)}
+    made = house.ask("POST", "/v1/conversations", ALICE, {"metadata": metadata})
+    path, (_, used) = f"/v1/conversations/{made.json['id']}", house.used("alice")
+    assert house.ask("POST", path, GRACE, {"metadata": {**metadata, "k5": "x" * 500}}).status == 200
+    assert house.used("alice")[1] > used + 500
+    assert house.used("grace") == (0, 0)
+    assert house.ask("DELETE", path, ALICE).status == 200
 
 
 def test_a_chat_that_has_no_room_is_refused_before_the_model_is_asked(house: House) -> None:

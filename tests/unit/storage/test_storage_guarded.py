@@ -28,6 +28,7 @@ from server.http.request_state import RequestState
 from server.storage.database.database import AlreadyThere
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.records import guarded, list_steps
+from server.storage.records.body_columns import INLINE
 from server.storage.records.guarded import Contended, Creation, GuardedStore, NotFound
 from server.storage.records.list_steps import ListTooLong
 from server.storage.records.record import Draft, Page, Record
@@ -245,6 +246,17 @@ def test_updates_at_the_same_time_are_one_after_the_other(run: Callable[[Work], 
         kept = await world.things.get(world.gate(), "a")
         assert (kept.version, kept.body) == (1 + len(done), {"count": str(len(done))})
         assert done
+
+    run(work)
+
+
+def test_the_body_of_a_later_record_with_the_same_id_is_not_shown(run: Callable[[Work], None]) -> None:
+    async def work(world: World) -> None:
+        await world.add("a", text="x" * INLINE)
+        [judged] = (await world.things.readable(world.gate(), ["a"])).values()
+        await world.things.delete(world.gate(), "a")
+        await world.add("a", BEN, text="y" * INLINE)
+        assert await world.things.whole([judged]) == []
 
     run(work)
 
