@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from server.http.body_checks import missing, wrong
 from server.inference.members import NOTHING_FOUND, Edit, Found, MemberRules, Stamp, found_of, members_of
-from server.json_input.strict import Document, Json
+from server.json_input.strict import Document, InvalidJson, Json
 
 LONGEST_NAME: Final = 512
 """Characters of a model's name; no model has a longer one, and an error does not repeat it."""
@@ -24,6 +24,7 @@ MOST_COST: Final = 10**9
 SWITCH: Final = (bool, type(None))
 """The types of a member that is true or false, or null."""
 
+_OF_CHATS: Final = frozenset({"functions", "messages", "tools"})
 _USAGE: Final = "include_usage"
 
 
@@ -107,6 +108,10 @@ def read_model(document: Document, own: Set[str] = frozenset()) -> Json:
         raise missing("model")
     if type(body["model"]) is not str or not 0 < len(body["model"]) <= LONGEST_NAME:
         raise wrong("model", "must be the name of a model")
+    if own:
+        # Providers that read them here too would answer, and cost, more than was estimated.
+        for name in sorted(_OF_CHATS & body.keys()):
+            raise InvalidJson(f"`{name}` belongs to chats; leave it out", name, "unsupported_parameter")
     start, end = document.span("model")
     return {"model": body["model"], "start": start, "end": end, "found": members_of(document, own)}
 

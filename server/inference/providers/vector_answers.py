@@ -14,15 +14,15 @@ from server.inference.answers.vectors import BadVectors, OtherDimensions, vector
 from server.inference.provider import ChatRequest, Counted, Fault, ProviderFailed, Wanted
 from server.inference.providers.refusals import broken, refusal_in_answer
 
-MOST_ANSWER: Final = 128 * 1024 * 1024
-"""Bytes of an answer with embeddings: 2,048 of 3,072 numbers each, as most providers write them, are less."""
+MOST_ANSWER: Final = 160 * 1024 * 1024
+"""Bytes of an answer with embeddings: 2,048 of 3,072 numbers each, with every digit, are less."""
 
 FREE: Final = 1024 * 1024
 """Bytes of an answer that takes no room."""
 
 ROOM: Final = Share(
     "bytes of large embeddings",
-    capacity=256 * 1024 * 1024,
+    capacity=320 * 1024 * 1024,
     each=MOST_ANSWER,
     waiting=512,
     waiting_each=32,
@@ -48,44 +48,51 @@ class VectorRoom:
         """Return the embeddings in a body of `length` bytes, as far as its head says; raises ProviderFailed, NoRoom."""
         held = list[Turn]()
         try:
-            text = await self._read(provider_id, more, length, held)
-            if len(text) <= SMALL:
-                return _converted(provider_id, request, text)
+            parts = await self._read(provider_id, more, length, held)
+            if len(parts) == 1:
+                return _converted(provider_id, request, parts)
             if held:
                 held.append(await self.turns.take())
             # A thread goes on when its caller has left, and holds its room until then.
-            work, turns, held = asyncio.ensure_future(_beside(provider_id, request, text)), held, []
+            work, turns, held = asyncio.ensure_future(_beside(provider_id, request, parts)), held, []
             work.add_done_callback(partial(_end, turns))
             return await asyncio.shield(work)
         finally:
             for turn in held:
                 turn.end()
 
-    async def _read(self, provider_id: str, more: More, length: int | None, held: list[Turn]) -> bytes:
-        """Return the body; a large one takes room, whose turn is added to `held`."""
-        text = bytearray()
+    async def _read(self, provider_id: str, more: More, length: int | None, held: list[Turn]) -> list[bytes]:
+        """Return the body in parts, of which only the last may be small; a large one takes room, added to `held`."""
+        parts, last, size = list[bytes](), bytearray(), 0
         if length is not None and length > MOST_ANSWER:
             raise _too_large(provider_id)
         while data := await more():
-            text += data
-            if len(text) > FREE and not held:
-                known = length is not None and len(text) <= length
+            last += data
+            size += len(data)
+            if len(last) > SMALL:
+                parts.append(bytes(last))
+                last.clear()
+            if size > FREE and not held:
+                known = length is not None and size <= length
                 held.append(await self.room.take(length if known and length is not None else MOST_ANSWER))
-            if len(text) > MOST_ANSWER:
+            if size > MOST_ANSWER:
                 raise _too_large(provider_id)
-        return bytes(text)
+        return [*parts, bytes(last)]
 
 
 def _too_large(provider_id: str) -> ProviderFailed:
     return broken(provider_id, f"answered with more than {MOST_ANSWER} bytes")
 
 
-async def _beside(provider_id: str, request: ChatRequest, text: bytes) -> Counted:
-    return await asyncio.to_thread(_converted, provider_id, request, text)
+async def _beside(provider_id: str, request: ChatRequest, parts: list[bytes]) -> Counted:
+    return await asyncio.to_thread(_converted, provider_id, request, parts)
 
 
-def _converted(provider_id: str, request: ChatRequest, text: bytes) -> Counted:
+def _converted(provider_id: str, request: ChatRequest, parts: list[bytes]) -> Counted:
     wanted = request.wanted or Wanted(1)
+    # The interpreter is free for others while large parts are joined.
+    text = b"".join(parts)
+    parts.clear()
     try:
         return vectors_answer(text, request.model_id, wanted)
     except ToldError as told:

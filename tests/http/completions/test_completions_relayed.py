@@ -220,6 +220,8 @@ def test_refusals_are_those_of_a_chat(server: Relaying) -> None:
         ({"Prompt": "a"}, "Prompt"),
         ({"fallbacks": ["other"]}, "fallbacks"),
         ({"input": "a"}, "input"),
+        ({"messages": [{"role": "user", "content": "a"}]}, "messages"),
+        ({"tools": []}, "tools"),
     ],
     ids=lambda given: dumps(given)[:30],
 )

@@ -156,6 +156,8 @@ def test_anything_else_is_refused_before_the_provider_is_asked(server: Relaying,
         ({"fallbacks": ["other"]}, "fallbacks"),
         ({"models": ["other"]}, "models"),
         ({"a_new_name": 1}, "a_new_name"),
+        ({"messages": [{"role": "user", "content": "b"}]}, "messages"),
+        ({"prompt": "b"}, "prompt"),
     ],
 )
 def test_other_members_are_checked(server: Relaying, more: dict[str, Any], param: str) -> None:
@@ -355,7 +357,7 @@ def test_a_large_answer_is_converted_too(server: Relaying, sent: str, asked: str
 
 
 def test_an_answer_beyond_the_bound_is_refused_by_its_length(server: Relaying) -> None:
-    server.answers(JSON_HEAD + b"Content-Length: 134217729\r\n\r\n" + b'{"data":[' + b" " * 2_000_000)
+    server.answers(JSON_HEAD + b"Content-Length: 167772161\r\n\r\n" + b'{"data":[' + b" " * 2_000_000)
     answer = embed(server, "a")
     assert answer.status == 502
-    assert "134217728 bytes" in answer.error["message"]
+    assert "167772160 bytes" in answer.error["message"]
