@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from server.api.conversations import items
+from server.authz.request_authorization import Gate
 from server.storage.records import removal
+from server.storage.records.record import Draft
 from tests.support.conversations_server import Talking, said, talking
 
 
@@ -39,6 +43,24 @@ def test_a_conversation_takes_no_more_items_than_it_may_have(talk: Talking, monk
         sent = [pool.submit(talk.post, f"/{conversation}/items", {"items": [said("a")]}) for _ in range(8)]
         assert sorted(each.result().status for each in sent) == [200] + [400] * 7
     assert talk.rows(f"SELECT count(*) FROM conversation_items WHERE parent = '{conversation}'") == [(25,)]  # noqa: S608 - the test's own
+
+
+def test_no_item_is_added_to_a_conversation_that_is_marked_after_the_permit(
+    talk: Talking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation, drafts = talk.made(), items.Items._drafts
+    mark = f"UPDATE openai_conversations SET expires_at = -9999999999 WHERE id = '{conversation}'"  # noqa: S608 - the test's own
+
+    async def overtaken(self: items.Items, gate: Gate, *about: Any) -> list[Draft]:
+        made = await drafts(self, gate, *about)
+        await asyncio.to_thread(talk.rows, mark)
+        return made
+
+    with monkeypatch.context() as patch:
+        patch.setattr(items.Items, "_drafts", overtaken)
+        answer = talk.post(f"/{conversation}/items", {"items": [said("a")]})
+    assert (answer.status, answer.error["code"]) == (404, "not_found")
+    assert talk.rows(f"SELECT 1 FROM conversation_items WHERE parent = '{conversation}'") == []  # noqa: S608 - as above
 
 
 def test_a_large_conversation_is_gone_at_once_and_its_items_follow(

@@ -306,6 +306,15 @@ def test_a_long_list_goes_in_pieces_between_which_others_have_their_turns(
     played(tmp_path, everything, scene)
 
 
+def test_few_questions_of_which_only_some_fit_into_a_small_exchange_are_all_answered(tmp_path: Path) -> None:
+    async def scene(pdp: PolicyDecisionPoint, opa: Opa, peer: Peer) -> None:
+        owners = [None, caller("owner", GROUPS)]  # the first one alone would fit
+        answers = await pdp.ask_many([about(caller("a"), number, owner) for number, owner in enumerate(owners)])
+        assert [one.resource and one.resource.reason for one in answers] == ["p0", "p1"]
+
+    played(tmp_path, everything, scene)
+
+
 def test_a_caller_that_comes_between_two_pieces_has_its_turn_before_the_second(tmp_path: Path) -> None:
     async def scene(pdp: PolicyDecisionPoint, opa: Opa, peer: Peer) -> None:
         names = [f"c{number}" for number in range(room.LARGE.capacity + 1)]
