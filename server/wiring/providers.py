@@ -14,6 +14,7 @@ from server.config import ProviderConfig
 from server.config.bedrock import BedrockInference, BedrockSettings
 from server.config.providers import EchoProvider, RemoteSettings
 from server.inference.members import MemberRules
+from server.inference.one_prompt import OnePrompt
 from server.inference.provider import ByTask, Provider, Task
 from server.inference.providers.bedrock.client import REFUSED, Bedrock, Speech
 from server.inference.providers.credentials import Credentials, KeyInHeader
@@ -76,7 +77,8 @@ def _remote(name: str, settings: RemoteSettings, dialect: Dialect, room: VectorR
         room=room,
     )
     rules = MemberRules(frozenset(settings.allow_members), False, dialect.refused, dialect.renamed)
-    return Provider(client, SharedChat(client), rules, dialect.tasks)
+    model = OnePrompt(client) if dialect.one_prompt else client
+    return Provider(client, SharedChat(model), rules, dialect.tasks)
 
 
 def _bedrock(name: str, settings: BedrockSettings) -> Provider:

@@ -28,7 +28,7 @@ class Dialect:
     answers with an error, and that are cut out; `renamed` leads from OpenAI's names to the provider's. The key is sent
     in `key_header`, behind `key_prefix`. `version_path` is put behind a base URL that doesn't end with it. A provider
     that `lists_models` is well if it answers for its models; another one if it answers at all. It has no path for the
-    tasks that it `lacks`.
+    tasks that it `lacks`, and completes one prompt in a request if `one_prompt`.
     """
 
     base_url: str = ""
@@ -39,6 +39,7 @@ class Dialect:
     version_path: str = ""
     lists_models: bool = True
     lacks: frozenset[Task] = frozenset()
+    one_prompt: bool = False
 
     @property
     def tasks(self) -> frozenset[Task]:
@@ -58,7 +59,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
     "remote::passthrough": Dialect(lists_models=False),
     # They are given by the address of the server, and speak OpenAI's API under `/v1`.
     "remote::vllm": Dialect(version_path="/v1"),
-    "remote::ollama": Dialect(version_path="/v1"),
+    "remote::ollama": Dialect(version_path="/v1", one_prompt=True),
     "remote::azure": Dialect(key_header="api-key", key_prefix=""),
     "remote::anthropic": Dialect(
         "https://api.anthropic.com/v1",
