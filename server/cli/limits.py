@@ -24,10 +24,11 @@ from server.fairness.shares import Share
 from server.fairness.way_out import BEYOND, WAY_OUT
 from server.http import edge, json_body, protocol
 from server.inference.answers import vectors
-from server.inference.providers import vector_answers
+from server.inference.providers import keys, vector_answers
 from server.inference.providers.bedrock import frames
 from server.inference.shared import CHATS
 from server.json_input import reader, strict, worker
+from server.local_files import secrets
 from server.process import connections
 from server.storage import write_queue
 from server.storage.blobs import shared as blobs
@@ -50,6 +51,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "guarded": guarded,
     "inputs": inputs,
     "json_body": json_body,
+    "keys": keys,
     "list_steps": list_steps,
     "log": log,
     "places": places,
@@ -58,6 +60,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "reader": reader,
     "removal": removal,
     "room": room,
+    "secrets": secrets,
     "strict": strict,
     "sys": sys,
     "transport": transport,
@@ -224,6 +227,12 @@ LIMITS: Final[Sequence[Limit]] = (
         "one frame of a stream of Bedrock, and its headers",
         "{frames.MAX_FRAME:bytes}, {frames.MAX_FRAME_HEADERS:bytes}",
         "the stream ends with an error",
+    ),
+    Limit(
+        "a file with the key of a provider, and how often it is looked at",
+        "{secrets.MAX_KEY_FILE:bytes}; every {keys.LOOK_SECONDS:seconds} at most, "
+        "and one request waits for it {keys.WAIT_SECONDS:seconds}",
+        "the configuration is refused; of a later file, the key before it stays",
     ),
     Limit("a client that does not read its answer", "{protocol.STALL_SECONDS:seconds}", _CLOSED),
 )

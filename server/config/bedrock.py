@@ -11,10 +11,11 @@ from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
 
 from policy.source.diagnostics import Findings
 from server.config.locations import BaseUrl
+from server.config.provider_keys import ProviderKey
 from server.config.providers import ProviderConfig, RemoteSettings
 from server.config.raw_value import UNRESOLVED, RawValue, Section
 from server.config.tree import Path, Tree, TreeReader
-from server.config.types import BearerToken, Secret, Text, one_of, refuse, text
+from server.config.types import Text, one_of, refuse, text
 
 BEDROCK: Final = "remote::bedrock"
 
@@ -41,10 +42,10 @@ class BedrockSettings(RemoteSettings):
     base_url: BaseUrl | None = Field(
         default=None, validation_alias=AliasChoices("base_url", "url", "endpoint", "endpoint_url")
     )
-    api_key: BearerToken | None = Field(default=None, validation_alias=AliasChoices(*_KEY_KEYS))
-    aws_access_key_id: Secret | None = None
-    aws_secret_access_key: Secret | None = None
-    aws_session_token: Secret | None = None
+    api_key: ProviderKey | None = Field(default=None, validation_alias=AliasChoices(*_KEY_KEYS))
+    aws_access_key_id: ProviderKey | None = None
+    aws_secret_access_key: ProviderKey | None = None
+    aws_session_token: ProviderKey | None = None
     profile_name: Text | None = Field(default=None, validation_alias=AliasChoices("profile_name", "aws_profile"))
     chat_api: Annotated[Literal["auto", "openai", "converse"], one_of("auto", "openai", "converse")] = "auto"
 

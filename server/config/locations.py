@@ -74,7 +74,7 @@ def host_or_directory(value: str) -> str:
 
 def path(value: object) -> object:
     """Validate a path, `~` expanded; relative ones start at the directory in which the server was started."""
-    return value if isinstance(value, Path) else _expanded(str(text(value)))
+    return value if isinstance(value, Path) else expanded(str(text(value)))
 
 
 def readable_file(value: object) -> object:
@@ -122,7 +122,7 @@ def _file_uri(rest: str) -> str:
     rest = rest.removeprefix("localhost")
     if not rest.startswith(("/", "~/", "./")) or "%00" in rest:
         raise refusal("bad-url", "takes a file by its path", "write `file:///…`, `file://~/…` or `file://./…`")
-    found = _expanded(unquote(rest)).absolute()
+    found = expanded(unquote(rest)).absolute()
     return _FILE + quote(str(trusted(found)))
 
 
@@ -153,7 +153,8 @@ def _secret_file(found: Path, *, for_header: bool) -> Path:
     return found
 
 
-def _expanded(value: str) -> Path:
+def expanded(value: str) -> Path:
+    """Return the path, with `~` for the home directory at its beginning."""
     try:
         return Path(value).expanduser()
     except RuntimeError as error:

@@ -10,7 +10,8 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, Secre
 
 from server.config.base import StrictModel
 from server.config.locations import BaseUrl, readable_file
-from server.config.types import BearerToken, Switch, Text, one_of, refusal, scalar, switch, whole_number
+from server.config.provider_keys import ProviderKey
+from server.config.types import Switch, Text, one_of, refusal, scalar, switch, whole_number
 
 _MOST_ALLOWED: Final = 32
 
@@ -99,7 +100,7 @@ class RemoteSettings(InferenceSettings):
 class OpenAISettings(RemoteSettings):
     """`remote::openai`. Without `api_key`, requests carry none."""
 
-    api_key: BearerToken | None = None
+    api_key: ProviderKey | None = None
     base_url: BaseUrl = "https://api.openai.com/v1"
 
     @property
@@ -117,7 +118,7 @@ class VllmSettings(RemoteSettings):
     """`remote::vllm`. The file must say `url` or `base_url`, with or without `/v1` at its end."""
 
     base_url: BaseUrl = Field(validation_alias=AliasChoices("url", "base_url"))
-    api_token: BearerToken | None = None
+    api_token: ProviderKey | None = None
 
     @property
     def address(self) -> str:
@@ -145,7 +146,7 @@ class HostedSettings(RemoteSettings):
     """A service with an address of its own, which `base_url` or `url` replaces."""
 
     base_url: BaseUrl | None = Field(default=None, validation_alias=AliasChoices("base_url", "url"))
-    api_key: BearerToken | None = Field(default=None, validation_alias=AliasChoices("api_key", "api_token"))
+    api_key: ProviderKey | None = Field(default=None, validation_alias=AliasChoices("api_key", "api_token"))
 
     @property
     def address(self) -> str | None:
@@ -162,7 +163,7 @@ class PlacedSettings(RemoteSettings):
     """A service whose address is different for each customer: `base_url`, `url` or `api_base`."""
 
     base_url: BaseUrl = Field(validation_alias=AliasChoices("base_url", "url", "api_base"))
-    api_key: BearerToken | None = Field(default=None, validation_alias=AliasChoices("api_key", "api_token"))
+    api_key: ProviderKey | None = Field(default=None, validation_alias=AliasChoices("api_key", "api_token"))
     api_version: Text | None = None
 
     @property

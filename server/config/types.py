@@ -19,6 +19,7 @@ from server.config.raw_value import RawValue
 from server.local_files.secrets import HEADER_TEXT
 
 _ODD: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_IN_FILE: Final = "${file:"
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _WHOLE: Final = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,17})")
 _TRUE: Final = frozenset({"true", "yes", "on", "1"})
@@ -61,6 +62,10 @@ def text(value: object) -> object:
         raise refusal("not-text", f"takes text, and YAML reads it as {kind}", "write it in quotes")
     if not given.text:
         raise refusal("missing-value", "needs a value, and its text is empty")
+    if given.text.startswith(_IN_FILE):
+        raise refusal(
+            "wrong-value", "takes no `${file:…}`", "only keys of providers do, as the whole of what is written"
+        )
     if _ODD.search(given.text):
         raise refusal("control-character", "holds a line break or another control character")
     if given.text != given.text.strip():
@@ -149,7 +154,8 @@ Switch = Annotated[bool, BeforeValidator(switch)]
 """A boolean."""
 
 
-def _for_a_header(value: SecretStr) -> SecretStr:
+def for_a_header(value: SecretStr) -> SecretStr:
+    """Validate a credential that a header can carry."""
     if not HEADER_TEXT.fullmatch(value.get_secret_value()):
         raise refusal("bad-token", "takes a token of printable ascii characters without a blank")
     return value
@@ -158,7 +164,7 @@ def _for_a_header(value: SecretStr) -> SecretStr:
 Secret = Annotated[SecretStr, BeforeValidator(secret)]
 """A credential."""
 
-BearerToken = Annotated[Secret, AfterValidator(_for_a_header)]
+BearerToken = Annotated[Secret, AfterValidator(for_a_header)]
 """A credential that is sent in a header as it is."""
 
 Anything = Annotated[Any, BeforeValidator(as_written)]

@@ -10,6 +10,9 @@ from server.local_files.reading import UnreadableFile, read_small
 
 MAX_BYTES: Final = 16 * 1024
 
+MAX_KEY_FILE: Final = 64 * 1024
+"""Bytes of a file with the key of a provider."""
+
 HEADER_TEXT: Final = re.compile(r"[\x21-\x7e]+")
 """The form of a bearer token: no blank, no line break, nothing beyond ASCII."""
 
@@ -22,13 +25,13 @@ class UnusableSecret(ValueError):
     """
 
 
-def read_secret(path: Path, *, for_header: bool) -> str:
-    """Return the text of the file without a final line break; raise UnusableSecret.
+def read_secret(path: Path, *, for_header: bool, most: int = MAX_BYTES) -> str:
+    """Return the text of a file of at most `most` bytes, without a final line break; raise UnusableSecret.
 
     `for_header` requires a text that a header can carry unchanged.
     """
     try:
-        text = read_small(path, MAX_BYTES).decode("utf-8").removesuffix("\n").removesuffix("\r")
+        text = read_small(path, most).decode("utf-8").removesuffix("\n").removesuffix("\r")
     except UnreadableFile as unreadable:
         raise UnusableSecret(str(unreadable)) from None
     except UnicodeDecodeError:

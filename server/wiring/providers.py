@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from server.api.system.providers import ProviderEntry
 from server.config import ProviderConfig
 from server.config.bedrock import BedrockInference, BedrockSettings
+from server.config.provider_keys import FileSecret
 from server.config.providers import EchoProvider, RemoteSettings
 from server.inference.members import MemberRules
 from server.inference.one_prompt import OnePrompt
@@ -22,6 +23,7 @@ from server.inference.providers.dialects import DIALECTS, OPENAI, Dialect
 from server.inference.providers.echo import Echo
 from server.inference.providers.echo_texts import EchoTexts
 from server.inference.providers.echo_vectors import EchoVectors
+from server.inference.providers.keys import FileKey, FixedKey, Key
 from server.inference.providers.openai_compatible import Limits, OpenAICompatible
 from server.inference.providers.vector_answers import VectorRoom
 from server.inference.shared import SharedChat
@@ -69,11 +71,12 @@ def _remote(name: str, settings: RemoteSettings, dialect: Dialect, room: VectorR
     client = OpenAICompatible(
         name,
         url,
-        None if key is None else key.get_secret_value(),
+        None,
         _tls(settings.tls_verify) if url.startswith("https:") else None,
         dialect=dialect,
         limits=_limits(settings),
         query=settings.query,
+        credentials=KeyInHeader(dialect, None if key is None else _key(name, key)),
         room=room,
     )
     rules = MemberRules(frozenset(settings.allow_members), False, dialect.refused, dialect.renamed)
@@ -95,16 +98,19 @@ def _bedrock(name: str, settings: BedrockSettings) -> Provider:
 
 def _credentials(name: str, settings: BedrockSettings) -> Credentials:
     if settings.key is not None:
-        return KeyInHeader(OPENAI, settings.key.get_secret_value())
+        return KeyInHeader(OPENAI, _key(name, settings.key))
     from server.inference.providers.bedrock.signature import AwsSignature, Keys
 
     identity, secret, token = settings.aws_access_key_id, settings.aws_secret_access_key, settings.aws_session_token
     keys = None
     if identity is not None and secret is not None:
-        keys = Keys(
-            identity.get_secret_value(), secret.get_secret_value(), None if token is None else token.get_secret_value()
-        )
+        keys = Keys(_key(name, identity), _key(name, secret), None if token is None else _key(name, token))
     return AwsSignature(name, settings.region, keys, settings.profile_name)
+
+
+def _key(name: str, key: SecretStr) -> Key:
+    text = key.get_secret_value()
+    return FileKey(name, key.path, text) if isinstance(key, FileSecret) else FixedKey(text)
 
 
 def _limits(settings: RemoteSettings) -> Limits:

@@ -116,8 +116,8 @@ PROVIDER_MISTAKES = (
     Mistake(
         "a redirected list of models is followed",
         "server/inference/providers/openai_compatible.py",
-        "self._models_url, allow_redirects=False",
-        "self._models_url, allow_redirects=True",
+        "self._models_url, headers=proof, allow_redirects=False",
+        "self._models_url, headers=proof, allow_redirects=True",
     ),
     Mistake(
         "a refused list of models is a sign of health",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from server.inference.providers.dialects import Dialect
+from server.inference.providers.keys import Key
 
 
 class Credentials(Protocol):
@@ -19,9 +19,9 @@ class Credentials(Protocol):
 class KeyInHeader:
     """A key that each request carries in the header of a dialect; without a key, requests carry none."""
 
-    def __init__(self, dialect: Dialect, key: str | None) -> None:
-        self._headers: Mapping[str, str] = {dialect.key_header: f"{dialect.key_prefix}{key}"} if key else {}
+    def __init__(self, dialect: Dialect, key: Key | None) -> None:
+        self._name, self._prefix, self._key = dialect.key_header, dialect.key_prefix, key
 
     async def headers(self, url: str, body: bytes) -> dict[str, str]:
         """Return the header with the key."""
-        return dict(self._headers)
+        return {} if self._key is None else {self._name: f"{self._prefix}{await self._key.text()}"}

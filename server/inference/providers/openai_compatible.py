@@ -31,6 +31,7 @@ from server.inference.provider import (
 from server.inference.providers.connections import Connector, cut, cut_on_failure
 from server.inference.providers.credentials import Credentials, KeyInHeader
 from server.inference.providers.dialects import OPENAI, Dialect
+from server.inference.providers.keys import FixedKey
 from server.inference.providers.refusals import broken, not_served, refusal_in_answer, refusal_of, told_by
 from server.inference.providers.relayed_stream import RelayedStream, Told, gone
 from server.inference.providers.response_body import BrokenCoding, ResponseBody, UnknownCoding
@@ -103,7 +104,7 @@ class OpenAICompatible:
         self._provider_id = provider_id
         self._urls = {task: URL(f"{base_url.rstrip('/')}/{path}").with_query(query) for task, path in PATHS.items()}
         self._models_url = URL(f"{base_url.rstrip('/')}/models").with_query(query)
-        self._credentials = credentials or KeyInHeader(dialect, api_key)
+        self._credentials = credentials or KeyInHeader(dialect, FixedKey(api_key) if api_key else None)
         self._lists_models = dialect.lists_models
         self._tls = tls
         self._limits = limits

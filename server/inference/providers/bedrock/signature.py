@@ -18,6 +18,7 @@ from botocore.session import Session
 
 from server.inference.answers.model_name import QUICK
 from server.inference.provider import Kind
+from server.inference.providers.keys import Key
 from server.inference.providers.refusals import broken
 
 SIGNING_NAME: Final = "bedrock"
@@ -40,12 +41,14 @@ _log: Final = logging.getLogger(__name__)
 class Keys:
     """The keys of one account, and the token of a session that goes with them."""
 
-    identity: str
-    secret: str
-    token: str | None = None
+    identity: Key
+    secret: Key
+    token: Key | None = None
 
-    def __repr__(self) -> str:
-        return "Keys()"
+    async def now(self) -> ReadOnlyCredentials:
+        """Return the keys as they are now."""
+        token = None if self.token is None else await self.token.text()
+        return ReadOnlyCredentials(await self.identity.text(), await self.secret.text(), token)
 
 
 class AwsSignature:
@@ -59,7 +62,7 @@ class AwsSignature:
         self._provider_id = provider_id
         self._region = region
         self._profile = profile
-        self._own = None if keys is None else ReadOnlyCredentials(keys.identity, keys.secret, keys.token)
+        self._own = keys
         self._source: Any = None
         self._known: ReadOnlyCredentials | None = None
         self._until = 0.0
@@ -67,7 +70,7 @@ class AwsSignature:
 
     async def headers(self, url: str, body: bytes) -> dict[str, str]:
         """Return the signed headers of a `POST` of JSON; raises ProviderFailed if there are no credentials."""
-        credentials = self._own or await self._of_machine()
+        credentials = await (self._of_machine() if self._own is None else self._own.now())
         if len(body) <= QUICK:
             return self._signed(url, body, credentials)
         return await asyncio.to_thread(self._signed, url, body, credentials)
