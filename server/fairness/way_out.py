@@ -32,11 +32,12 @@ UNCOUNTED: Final = 64 * 1024
 class _Answer:
     """The answer to one request, and the room that it holds."""
 
-    __slots__ = ("_is_beyond", "_room", "_turns")
+    __slots__ = ("_is_beyond", "_kept", "_room", "_turns")
 
     def __init__(self, room: WayOut) -> None:
         self._room = room
         self._turns: list[Turn] = []
+        self._kept: list[Turn] = []
         self._is_beyond = False
 
     async def hold(self, size: int) -> None:
@@ -50,9 +51,13 @@ class _Answer:
             turns.append(await room.beyond.take())
             self._is_beyond = True
 
+    def keep(self, turn: Turn) -> None:
+        """End a turn of another share with the answer."""
+        self._kept.append(turn)
+
     def end(self) -> None:
         """Give all of the room back."""
-        for turn in self._turns:
+        for turn in (*self._turns, *self._kept):
             turn.end()
 
 
@@ -83,3 +88,12 @@ async def hold(size: int) -> None:
     answer = _ANSWER.get()
     if answer is not None and size > UNCOUNTED:
         await answer.hold(size)
+
+
+def keep_until_sent(turn: Turn) -> None:
+    """End a turn when the current request's answer is sent, for which it was taken; at once where there is none."""
+    answer = _ANSWER.get()
+    if answer is None:
+        turn.end()
+    else:
+        answer.keep(turn)

@@ -26,11 +26,17 @@ if TYPE_CHECKING:
 DIMENSIONS: Final = 256
 """Numbers of an embedding where neither the model's metadata nor the request says how many."""
 
-MOST_DIMENSIONS: Final = 4096
+MOST_DIMENSIONS: Final = 3072
 """Numbers of an embedding."""
 
 _QUICK: Final = 16 * 1024
 """Numbers that are made without a thread."""
+
+_BASE64: Final = 6
+"""Bytes of a number in base64, with some to spare."""
+
+_DIGITS: Final = 23
+"""Bytes of a number in digits."""
 
 _MIDDLE: Final = 32767.5
 
@@ -56,8 +62,15 @@ class EchoVectors:
             raise ProviderFailed(fault, refusal.message, code=refusal.code, param=refusal.param) from None
         if wanted.count * size <= _QUICK:
             return _made(request.model_id, wanted, size, **found)
-        async with self._room.turns.turn():
-            return await asyncio.to_thread(_made, request.model_id, wanted, size, **found)
+        room = self._room
+        turns = [await room.room.take(wanted.count * size * (_BASE64 if wanted.base64 else _DIGITS))]
+        try:
+            turns.append(await room.turns.take())
+        except BaseException:
+            turns[0].end()
+            raise
+        making = asyncio.to_thread(_made, request.model_id, wanted, size, **found)
+        return await room.kept(asyncio.ensure_future(making), turns)
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """Raise, since embeddings are not streamed."""

@@ -182,8 +182,9 @@ class OpenAICompatible:
 
     async def _vectors(self, request: ChatRequest, response: aiohttp.ClientResponse) -> Pieces:
         try:
-            more = self._body(response).read
-            return await self._room.answer(self._provider_id, request, more, response.content_length)
+            body = self._body(response)
+            length = None if body.is_packed else response.content_length
+            return await self._room.answer(self._provider_id, request, body.read, length)
         except (aiohttp.ClientError, OSError, BrokenCoding) as fault:
             raise gone(self._provider_id, fault) from None
 

@@ -36,6 +36,11 @@ class ResponseBody:
         self._is_begun = False
         self._has_more = False
 
+    @property
+    def is_packed(self) -> bool:
+        """True if the body has another length than its head says."""
+        return self._packer is not None
+
     async def read(self) -> bytes:
         """Return the next piece, at most `READ_AHEAD` bytes; nothing at the end. Raises BrokenCoding."""
         if self._packer is None:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 
 from server.fairness.shares import FairShares, Share, Turn
+from server.fairness.way_out import keep_until_sent
 from server.inference.answers.model_name import SMALL
 from server.inference.answers.plain import NotAnAnswer, ToldError
 from server.inference.answers.vectors import BadVectors, OtherDimensions, vectors_answer
@@ -28,7 +29,7 @@ ROOM: Final = Share(
     waiting_each=32,
     seconds=60.0,
 )
-"""Bytes of large answers with embeddings that are read at the same time."""
+"""Bytes of large answers with embeddings that are read, or on their way to their callers."""
 
 CONVERTED: Final = Share("large embeddings that are converted", 2, 1, waiting=512, waiting_each=32, seconds=60.0)
 """Large answers that threads convert at the same time."""
@@ -53,13 +54,27 @@ class VectorRoom:
                 return _converted(provider_id, request, parts)
             if held:
                 held.append(await self.turns.take())
-            # A thread goes on when its caller has left, and holds its room until then.
             work, turns, held = asyncio.ensure_future(_beside(provider_id, request, parts)), held, []
-            work.add_done_callback(partial(_end, turns))
-            return await asyncio.shield(work)
+            return await self.kept(work, turns)
         finally:
             for turn in held:
                 turn.end()
+
+    async def kept(self, work: asyncio.Future[Counted], turns: list[Turn]) -> Counted:
+        """Return what a thread makes; the first turn, that of the room, ends when the answer is sent, others now.
+
+        A thread goes on when its caller has left, and holds its turns until then.
+        """
+        try:
+            made = await asyncio.shield(work)
+        except BaseException:
+            work.add_done_callback(partial(_end, turns))
+            raise
+        for turn in turns[1:]:
+            turn.end()
+        for turn in turns[:1]:
+            keep_until_sent(turn)
+        return made
 
     async def _read(self, provider_id: str, more: More, length: int | None, held: list[Turn]) -> list[bytes]:
         """Return the body in parts, of which only the last may be small; a large one takes room, added to `held`."""

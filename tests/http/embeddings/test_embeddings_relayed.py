@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
+from gzip import compress
 from json import dumps, loads
 from typing import Any
 
@@ -354,6 +355,14 @@ def test_a_large_answer_is_converted_too(server: Relaying, sent: str, asked: str
     last = data[-1]["embedding"]
     wanted = unpacked(packed([((place * 7919) % 1000 - 499.5) / 1000 for place in range(3072)]))
     assert (unpacked(last) if asked == "base64" else last) == wanted
+
+
+def test_a_packed_answer_is_unpacked(server: Relaying) -> None:
+    head = JSON_HEAD.replace(b"Connection", b"Content-Encoding: gzip\r\nConnection")
+    server.answers(whole(compress(large(3072, 64, "float")), head))
+    body = {"model": "p/v", "input": ["a"] * 64, "encoding_format": "base64"}
+    answer = server.address.ask("POST", PATH, "Authorization: Bearer alice", body=body, timeout=60)
+    assert len(vectors(answer)) == 64
 
 
 def test_an_answer_beyond_the_bound_is_refused_by_its_length(server: Relaying) -> None:
