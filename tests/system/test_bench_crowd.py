@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -42,10 +42,23 @@ async def answering(
         await asyncio.sleep(0.05)
 
 
-async def for_a_moment(attack: Awaitable[None]) -> None:
+async def for_a_moment(attack: Coroutine[None, None, None]) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(0.3):
             await attack
+
+
+async def until(attack: Coroutine[None, None, None], enough: Callable[[], bool]) -> None:
+    """Go on with the attack until it has done enough, however busy the machine is."""
+    going = asyncio.ensure_future(attack)
+    try:
+        async with asyncio.timeout(20):
+            while not enough():  # noqa: ASYNC110 - the crowd has no event for what it counts
+                await asyncio.sleep(0.01)
+    finally:
+        going.cancel()
+        with suppress(asyncio.CancelledError):
+            await going
 
 
 @pytest.mark.parametrize("piece", [1, 7, len(ANSWERS)])
@@ -60,7 +73,7 @@ def test_answers_are_counted_however_they_are_cut(piece: int) -> None:
 
     async def run() -> Counter[int]:
         async with answering(serve) as crowd:
-            await for_a_moment(crowd.repeat([REQUEST], 1, pipelined=3))
+            await until(crowd.repeat([REQUEST], 1, pipelined=3), lambda: crowd.tally.total() >= 3)
             return crowd.tally
 
     assert asyncio.run(run()) == {200: 1, 204: 1, 404: 1}
@@ -75,11 +88,10 @@ def test_a_connection_that_the_server_closes_is_opened_again() -> None:
 
     async def run() -> Counter[int]:
         async with answering(serve) as crowd:
-            await for_a_moment(crowd.repeat([REQUEST], 1))
+            await until(crowd.repeat([REQUEST], 1), lambda: crowd.tally[200] > 1)
             return crowd.tally
 
     tally = asyncio.run(run())
-    assert tally[200] > 1
     assert tally[0] in (tally[200], tally[200] - 1)
 
 
@@ -110,8 +122,7 @@ def test_every_request_of_a_vanishing_caller_comes() -> None:
 
     async def run() -> None:
         async with answering(serve) as crowd:
-            await for_a_moment(crowd.vanish([REQUEST], 2, after=0.01))
+            await until(crowd.vanish([REQUEST], 2, after=0.01), lambda: len(seen) > 2)
 
     asyncio.run(run())
-    assert len(seen) > 2
     assert {*seen} <= {REQUEST, b""}
