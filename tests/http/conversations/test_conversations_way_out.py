@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from server.api.conversations import items
 from server.api.conversations.body import MOST_BYTES, MOST_VALUES
 from server.fairness.way_out import WAY_OUT
 from server.storage.records import guarded
@@ -171,6 +172,20 @@ def test_a_page_has_the_bytes_of_its_items_and_no_more(talk: Talking) -> None:
     answer = talk.get(f"/{conversation}/items?limit=100")
     assert (len(answer.json["data"]), answer.json["has_more"]) == (4, True)
     assert len(answer.body) < guarded.MOST_PAGE_BYTES + 10_000
+
+
+def test_an_answer_with_copies_takes_room_before_they_are_read(talk: Talking, monkeypatch: pytest.MonkeyPatch) -> None:
+    [original] = talk.added(talk.made(), "x" * 200_000)
+    held = []
+
+    async def hold(size: int) -> None:
+        held.append(size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(items, "hold", hold)
+        talk.added(talk.made(), {"type": "item_reference", "id": original})
+    assert len(held) == 1
+    assert held[0] > 200_000
 
 
 def test_readers_that_do_not_read_fill_their_callers_share_alone(talk: Talking) -> None:

@@ -112,6 +112,13 @@ def test_the_condition_is_answered_from_an_index(where: list[Atom], index: str) 
     sqlite.close()
 
 
+@pytest.mark.parametrize("atom", [TEAM, MINE, Atom(NameIs("a"), holds=True), Atom(Unowned(), holds=True)])
+def test_what_must_not_hold_is_looked_up_in_no_index(atom: Atom) -> None:
+    found = compile_filter(clauses((PERMIT, [Atom(atom.fact, holds=False)])), SQLITE)
+    assert (found.candidates, found.shares) == ((), ())
+    assert compile_filter(clauses((PERMIT, [atom])), SQLITE).candidates or atom is TEAM
+
+
 def test_thousands_of_clauses_are_one_statement(rows: Rows) -> None:
     many = clauses(*[(PERMIT if i % 2 else FORBID, [Atom(NameIs(f"n{i}"), holds=True)]) for i in range(5_000)])
     rows.replace([row("n4998"), row("n4999"), row("n5000")])
