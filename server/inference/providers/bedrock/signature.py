@@ -13,7 +13,6 @@ from typing import Any, Final
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
-from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 
 from server.inference.answers.model_name import QUICK
@@ -27,6 +26,9 @@ RENEWAL_SECONDS: Final = 30.0
 """Limit of the age of the machine's credentials, after which botocore is asked again; it renews them 10 minutes or more
 before they expire.
 """
+
+GOOD_SECONDS: Final = 300.0
+"""Time in which credentials are used without waiting for newer ones; botocore gives out none that expire within it."""
 
 FAILED_SECONDS: Final = 2.0
 """Limit of the time in which a failure to find credentials answers further requests."""
@@ -66,6 +68,7 @@ class AwsSignature:
         self._source: Any = None
         self._known: ReadOnlyCredentials | None = None
         self._until = 0.0
+        self._good_until = 0.0
         self._renewal: asyncio.Task[None] | None = None
 
     async def headers(self, url: str, body: bytes) -> dict[str, str]:
@@ -81,29 +84,29 @@ class AwsSignature:
         return {name: str(value) for name, value in request.headers.items()}
 
     async def _of_machine(self) -> ReadOnlyCredentials:
-        loop = asyncio.get_running_loop()
-        if loop.time() >= self._until:
-            if self._renewal is None or self._renewal.done():
-                self._renewal = asyncio.create_task(self._renew())
+        now = asyncio.get_running_loop().time()
+        if now >= self._until and (self._renewal is None or self._renewal.done()):
+            self._renewal = asyncio.create_task(self._renew())
+        if now >= self._good_until and self._renewal is not None and not self._renewal.done():
             await asyncio.wait({self._renewal}, timeout=WAIT_SECONDS)
         if self._known is None:
-            raise broken(
-                self._provider_id,
-                "can't be asked, since there are no credentials for it",
-                spent=False,
-                kind=Kind.UNREACHABLE,
-            )
+            did = "can't be asked, since there are no credentials for it"
+            raise broken(self._provider_id, did, spent=False, kind=Kind.UNREACHABLE)
         return self._known
 
     async def _renew(self) -> None:
-        loop = asyncio.get_running_loop()
+        found, loop = None, asyncio.get_running_loop()
         try:
-            self._known = await asyncio.to_thread(self._find)
-        except (BotoCoreError, OSError, ValueError) as fault:
+            found = await asyncio.to_thread(self._find)
+        except Exception as fault:  # noqa: BLE001 - sources of credentials fail in ways of their own, programs among them
             # The text may hold an address or a part of a file.
             _log.warning("no credentials for the provider `%s`: %s", self._provider_id, type(fault).__name__)
+        now = loop.time()
+        self._until = now + (FAILED_SECONDS if found is None else RENEWAL_SECONDS)
+        if found is not None:
+            self._known, self._good_until = found, now + GOOD_SECONDS
+        elif now >= self._good_until:
             self._known = None
-        self._until = loop.time() + (FAILED_SECONDS if self._known is None else RENEWAL_SECONDS)
 
     def _find(self) -> ReadOnlyCredentials | None:
         """Return what botocore finds; blocks."""
