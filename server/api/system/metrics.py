@@ -7,6 +7,7 @@ import asyncio
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.fairness.places import leave_place
 from server.http.api_route import ROUTE_ALONE, ApiRoute
 from server.telemetry.exposition import Exposition, media_type
 
@@ -31,6 +32,7 @@ class MetricsPage:
         coming = self._coming.get(kind)
         if coming is None:
             coming = self._coming[kind] = asyncio.create_task(self._render(kind))
+        leave_place()  # others of the same address, such as probes, need not wait for the page
         return Response(await asyncio.shield(coming), media_type=kind)
 
     async def _render(self, kind: str) -> bytes:

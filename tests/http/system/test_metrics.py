@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from server.telemetry.exposition import OPENMETRICS, TEXT, media_type
+from server.telemetry.exposition import OPENMETRICS, TEXT, Exposition, media_type
 from tests.support.application import ByToken, house
 from tests.support.failing_policy import CONFIG, Doubted, in_doubt
 from tests.support.failing_provider import upstream
@@ -251,3 +252,22 @@ def test_who_asks_all_the_time_waits_and_others_do_not(address: Address) -> None
     before_one_more = measured(address).value("ostiary_http_requests_total", route="/v1/version")
     address.get("/v1/version")
     assert measured(address).value("ostiary_http_requests_total", route="/v1/version") == before_one_more + 1
+
+
+def test_requests_that_wait_for_a_page_keep_no_probe_of_their_address_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.fairness.places.LAPSE_SECONDS", 60.0)
+    go_on = threading.Event()
+
+    def page(_: Exposition, kind: str) -> bytes:
+        go_on.wait(20)
+        return kind.encode()
+
+    monkeypatch.setattr(Exposition, "page", page)
+    with serving(house(authenticator=ByToken())) as running, ThreadPoolExecutor(16) as many:
+        pages = [many.submit(running.get, "/metrics") for _ in range(16)]
+        try:
+            assert running.get("/v1/version").status == 200
+            assert not any(each.done() for each in pages)
+        finally:
+            go_on.set()
+        assert {each.result().status for each in pages} == {200}
