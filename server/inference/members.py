@@ -28,6 +28,9 @@ LONGEST_STAMPED: Final = 512
 EVERYTHING: Final = "*"
 """The entry of `allow_members` that lets every member pass as it came."""
 
+FILE_ID: Final = "file_id"
+"""The name that `allow_members` lets pass where a provider's account belongs to one caller."""
+
 Edit = tuple[int, int, str]
 """A place in a body (its first byte, and the one behind its last), and the text that is to be there instead."""
 
@@ -104,6 +107,19 @@ def _unknown(body: Json, own: Set[str]) -> Iterator[str]:
         kind = tool.get("type", "function") if type(tool) is dict else "function"
         if type(kind) is not str or kind not in TOOL_TYPES:
             yield "tools.type"
+    if _names_file(body.get("messages")):
+        yield FILE_ID
+
+
+def _names_file(messages: Any) -> bool:
+    """Return whether a part of a message names a file at the provider, where all callers share one account."""
+    for message in messages if type(messages) is list else ():
+        content = message.get("content") if type(message) is dict else None
+        for part in content if type(content) is list else ():
+            for holder in (part, *part.values()) if type(part) is dict else ():
+                if type(holder) is dict and any(_plainly(name) == "fileid" for name in holder):
+                    return True
+    return False
 
 
 def _routing(value: Json) -> Iterator[str]:
@@ -183,6 +199,9 @@ def is_harmless(name: str) -> bool:
 
 
 def _not_passed(name: str) -> InvalidJson:
+    if name == FILE_ID:
+        sentence = "`file_id` is not passed on, since callers share the provider's files; send the file as `file_data`"
+        return InvalidJson(sentence, name, "unsupported_parameter")
     sentence = (
         f"`{name}` is not passed on, since it might choose another model or place than the one that was asked for; "
         "leave it out"

@@ -102,6 +102,37 @@ def test_one_inside_of_another_member_reaches_no_provider(strict: Relaying, path
     assert (answer.status, answer.error["param"], strict.far.asked) == (400, path, [])
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "file", "file": {"file_id": "file-1"}},
+        {"type": "file", "file": {"fileId": "file-1", "file_data": "x"}},
+        {"type": "input_file", "file_id": "file-1"},
+        {"type": "image_url", "image_url": {"File-ID": "file-1"}},
+    ],
+)
+def test_a_file_at_the_provider_is_read_by_nobody(strict: Relaying, part: Any) -> None:
+    strict.far.asked.clear()
+    message = {"role": "user", "content": [{"type": "text", "text": "what is in it?"}, part]}
+    answer = strict.chat(messages=[*MESSAGES, message])
+    assert (answer.status, answer.error["param"], strict.far.asked) == (400, "file_id", [])
+    assert "file_data" in answer.error["message"]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "file", "file": {"file_data": "data:text/plain;base64,aGk=", "filename": "file_id"}},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk=", "detail": "low"}},
+        {"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}},
+    ],
+)
+def test_what_is_sent_along_reaches_the_provider(strict: Relaying, part: Any) -> None:
+    messages = [{"role": "user", "content": [{"type": "text", "text": "file_id"}, part]}]
+    assert strict.chat(messages=messages).status == 200
+    assert strict.body["messages"] == messages
+
+
 @pytest.mark.parametrize("name", PASSING)
 def test_other_members_reach_the_provider_as_they_came(strict: Relaying, name: str) -> None:
     assert strict.chat(**{name: PASSING[name]}).status == 200
