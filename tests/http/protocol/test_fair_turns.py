@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from hashlib import sha256
 from statistics import median
 
 import pytest
@@ -69,11 +70,15 @@ class Counting:
         await self._app(scope, receive, counted)
 
 
-def places_of(app: Starlette) -> Places:
+def turns_of(app: Starlette) -> FairTurns:
     layer: object = app.middleware_stack
     while not isinstance(layer, FairTurns):
         layer = layer.app  # type: ignore[attr-defined]  # each middleware has the next one
-    return layer._places
+    return layer
+
+
+def places_of(app: Starlette) -> Places:
+    return turns_of(app)._places
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -176,6 +181,25 @@ def test_a_listener_for_a_client_that_leaves_gives_no_place_up() -> None:
         assert room.shares.used == 0
 
     asyncio.run(work())
+
+
+def test_a_token_that_is_refused_waits_in_its_former_callers_turns_no_more() -> None:
+    class Revoking(ByToken):
+        is_revoked = False
+
+        async def authenticate(self, token: str, request: Scope, /) -> Principal:
+            return await super().authenticate("bad" if self.is_revoked else token, request)
+
+    authenticator = Revoking()
+    app, digest = house(authenticator=authenticator), sha256(b"Bearer alice").digest()
+    request = request_of("GET", "/v1/models", ALICE)
+    with serving(app) as address:
+        assert ask(address, request).startswith(b"HTTP/1.1 200 ")
+        known = turns_of(app)._admission.known
+        assert known.caller(digest) == ("principal", "issuer", "alice")
+        authenticator.is_revoked = True
+        assert ask(address, request).startswith(b"HTTP/1.1 401 ")
+        assert known.caller(digest) is None
 
 
 class Slow(Echo):
