@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from copy import deepcopy
 from dataclasses import dataclass
 from json import loads
 from typing import Any
@@ -41,15 +42,28 @@ class Operation:
             return ERROR
         if self.path.endswith("/content"):
             return None
-        content = self.described["responses"][str(status)]["content"]
-        # The document says in words that chunks of completions have the form of whole ones.
-        found: Schema = content.get(kind.partition(";")[0], content["application/json"])["schema"]
+        content, kind = self.described["responses"][str(status)]["content"], kind.partition(";")[0]
+        if kind == STREAM and kind not in content:
+            return _chunk(content["application/json"]["schema"])
+        found: Schema = content[kind]["schema"]
         return found
 
     def asked(self, kind: str = "application/json") -> Schema:
         """The schema of its body."""
         found: Schema = self.described["requestBody"]["content"][kind]["schema"]
         return found
+
+
+def _chunk(whole: Schema) -> Schema:
+    """The schema of a chunk of a completion.
+
+    The document says in words alone that chunks have the form of whole completions. A chunk has no end and no usage
+    yet: of the usage it says so, where it describes `stream_options`.
+    """
+    schema = deepcopy(resolved(whole))
+    members = schema["properties"]
+    members["usage"]["nullable"] = members["choices"]["items"]["properties"]["finish_reason"]["nullable"] = True
+    return schema
 
 
 OPERATIONS = [Operation(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods]
