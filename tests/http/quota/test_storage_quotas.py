@@ -16,7 +16,7 @@ from tests.support.files_server import BOUNDARY, form_of
 from tests.support.real_policy import Decided, decided
 from tests.support.serving import Answer
 
-CAROL, DAVE, EVE, FRANK, GRACE = map(bearer, ("carol", "dave", "eve", "frank", "grace"))
+CAROL, DAVE, EVE, FRANK, GRACE, HEIDI = map(bearer, ("carol", "dave", "eve", "frank", "grace", "heidi"))
 KIND = f'multipart/form-data; boundary="{BOUNDARY}"'
 CONFIG = """
     version: 2
@@ -243,12 +243,12 @@ def test_an_update_that_grows_needs_room_and_one_that_shrinks_makes_it(house: Ho
 
 def test_an_update_of_anothers_record_counts_for_its_owner_and_is_not_refused(house: House) -> None:
     metadata = {f"k{n}": "x" * 500 for n in range(4)}
-    made = house.ask("POST", "/v1/conversations", ALICE, {"metadata": metadata})
-    path, (_, used) = f"/v1/conversations/{made.json['id']}", house.used("alice")
+    made = house.ask("POST", "/v1/conversations", HEIDI, {"metadata": metadata})
+    path, (_, used) = f"/v1/conversations/{made.json['id']}", house.used("heidi")
     assert house.ask("POST", path, GRACE, {"metadata": {**metadata, "k5": "x" * 500}}).status == 200
-    assert house.used("alice")[1] > used + 500
+    assert house.used("heidi")[1] > used + 500
     assert house.used("grace") == (0, 0)
-    assert house.ask("DELETE", path, ALICE).status == 200
+    assert house.ask("DELETE", path, HEIDI).status == 200
 
 
 def test_a_chat_that_has_no_room_is_refused_before_the_model_is_asked(house: House) -> None:
