@@ -88,7 +88,10 @@ def _unencrypted(path: Path, asked: Mapping[str, object], reading: TreeReader, f
     used: set[str] = set()
     for below in _ADDRESSES:
         place = (*path, *below)
-        url = reading.find(place)
+        # An issuer of several stands in a list, in which the reading finds nothing by its path.
+        url: object = asked
+        for key in below:
+            url = url.get(key) if isinstance(url, dict) else None
         if not isinstance(url, RawValue) or not _is_exposed(url.text):
             continue
         span, field = reading.span(place), f"`{below[-1]}`"
