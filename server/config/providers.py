@@ -97,21 +97,26 @@ class RemoteSettings(InferenceSettings):
         return {}
 
 
-class OpenAISettings(RemoteSettings):
-    """`remote::openai`. Without `api_key`, requests carry none."""
+class KeyedSettings(RemoteSettings):
+    """A service that takes an `api_key`."""
 
     api_key: ProviderKey | None = None
+
+    @property
+    def key(self) -> SecretStr | None:
+        """The credential of each request."""
+        return self.api_key
+
+
+class OpenAISettings(KeyedSettings):
+    """`remote::openai`. Without `api_key`, requests carry none."""
+
     base_url: BaseUrl = "https://api.openai.com/v1"
 
     @property
     def address(self) -> str:
         """The base URL."""
         return self.base_url
-
-    @property
-    def key(self) -> SecretStr | None:
-        """The credential of each request."""
-        return self.api_key
 
 
 class VllmSettings(RemoteSettings):
@@ -142,7 +147,7 @@ class OllamaSettings(RemoteSettings):
         return self.base_url
 
 
-class HostedSettings(RemoteSettings):
+class HostedSettings(KeyedSettings):
     """A service with an address of its own, which `base_url` or `url` replaces."""
 
     base_url: BaseUrl | None = Field(default=None, validation_alias=AliasChoices("base_url", "url"))
@@ -153,13 +158,8 @@ class HostedSettings(RemoteSettings):
         """The base URL; None for the service's own."""
         return self.base_url
 
-    @property
-    def key(self) -> SecretStr | None:
-        """The credential of each request."""
-        return self.api_key
 
-
-class PlacedSettings(RemoteSettings):
+class PlacedSettings(KeyedSettings):
     """A service whose address is different for each customer: `base_url`, `url` or `api_base`."""
 
     base_url: BaseUrl = Field(validation_alias=AliasChoices("base_url", "url", "api_base"))
@@ -170,11 +170,6 @@ class PlacedSettings(RemoteSettings):
     def address(self) -> str:
         """The base URL."""
         return self.base_url
-
-    @property
-    def key(self) -> SecretStr | None:
-        """The credential of each request."""
-        return self.api_key
 
     @property
     def query(self) -> Mapping[str, str]:
