@@ -24,7 +24,7 @@ class Setting(Enum):
     REGEXES = "a hundred regular expressions about every record"
     CUSTOM = "tokens are judged by an endpoint that takes 0.1 s"
     GROUPED = "shares belong to teams"
-    CLOSED = "a route that nobody may use, and none without a token"
+    CLOSED = "a route that no caller may use, and none without a token"
 
 
 def configuration(

@@ -21,7 +21,7 @@ REFUSAL_SECONDS: Final = 5.0
 AHEAD_SECONDS: Final = 10.0
 """Seconds before the end of an answer's time in which its next use asks again, at most half of that time.
 
-The last answer stands meanwhile, and never beyond its time: a token that is revoked works no longer than without this.
+The last answer stands until then, and never beyond its time: a token that is revoked works no longer than without this.
 """
 
 RECHECK_RETRY_SECONDS: Final = 1.0

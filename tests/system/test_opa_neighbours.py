@@ -1,4 +1,4 @@
-"""A caller that costs OPA much, over a real server with a real OPA: others get their answers, and nobody a 5xx."""
+"""A caller that costs OPA much, over a real server with a real OPA: others get their answers, and none a 5xx."""
 
 from __future__ import annotations
 
@@ -153,12 +153,12 @@ ATTACKS: dict[str, tuple[str, str, str, Any]] = {
     "a long name that names a hundred files": (LONG, "POST", "/v1/conversations", naming("files")),
     "a thousand attributes that name a hundred files": (WIDE, "POST", "/v1/conversations", naming("files")),
     "the list of models": (GREEDY, "GET", "/v1/models", None),
-    "the list of models, of somebody without groups": (bearer("plain"), "GET", "/v1/models", None),
+    "the list of models, of a caller without groups": (bearer("plain"), "GET", "/v1/models", None),
     "the list of files": (GREEDY, "GET", "/v1/files?limit=1000", None),
     "the list of files, with a thousand attributes": (WIDE, "GET", "/v1/files", None),
     "the list of chats": (GREEDY, "GET", "/v1/chat/completions?limit=100", None),
     "single records": (GREEDY, "GET", "/v1/conversations/CONVERSATION", None),
-    "single records, of somebody without groups": (bearer("plain"), "GET", "/v1/files/file-0", None),
+    "single records, of a caller without groups": (bearer("plain"), "GET", "/v1/files/file-0", None),
     "a long name": (bearer("plain"), "GET", "/v1/models/" + "secret-" * 250, None),
     "a long path": (bearer("plain"), "GET", "/v1/" + "secret-" * 250, None),
     "no token": ("X-No: token", "GET", "/v1/models", None),

@@ -68,7 +68,7 @@ def _minted(script: Script) -> Attack:
 
 SCENARIOS: Final = [
     Scenario("unknown tokens", _opaque),
-    Scenario("unknown tokens, judged elsewhere", _opaque, setting=Setting.CUSTOM),
+    Scenario("unknown tokens, judged by an endpoint", _opaque, setting=Setting.CUSTOM),
     Scenario("forged tokens", _forged),
     Scenario("tokens with unknown keys", _unknown_keys),
     Scenario("a caller of many groups", repeated(_many_groups)),

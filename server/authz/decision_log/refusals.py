@@ -55,7 +55,7 @@ def counted_list(principal: Principal | Anonymous, action: str, kind: str) -> Co
 
 
 def counted_limit(principal: Principal | Anonymous, route: Route, revision: str | None, limited: Limited) -> Counted:
-    """Return what a request that a limit stops is counted as, whoever sent it."""
+    """Return what a request that a limit stops is counted as, for every sender."""
     effect = "unavailable" if limited.unavailable else "limited"
     caller = (principal.id, principal.issuer) if isinstance(principal, Principal) else None
     return Counted(effect, route, revision, caller=caller, limit=limited.limit)

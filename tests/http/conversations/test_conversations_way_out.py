@@ -23,7 +23,7 @@ from tests.support.conversations_server import CONVERSATIONS, Talking, said, tal
 from tests.support.serving import request_of
 
 MOST_STOPPED = 0.05
-"""Seconds of its processor for which the event loop may serve nobody else."""
+"""Seconds of its processor for which the event loop may serve no other request."""
 
 BOUND = 10_000
 READERS = 24

@@ -136,7 +136,7 @@ SCENARIOS: dict[str, Callable[[Keeping, str], Answer]] = {
 def test_a_database_that_fails_at_any_call_leaves_nothing_half_done(
     kept: Keeping, monkeypatch: pytest.MonkeyPatch, scenario: str, moment: str
 ) -> None:
-    """`after` is the worst: what was written is written, and nobody is told. `full` is a share that stays used up."""
+    """`after` is the worst: what was written is written, and no one is told. `full` is a share that stays used up."""
     failed = [_failed_once(kept, monkeypatch, scenario, moment, number) for number in range(1, 5)]
     assert any(status == 503 for _, status in failed)
     wait_until_tidy(kept)

@@ -58,7 +58,7 @@ def test_an_answer_that_is_wrong_or_not_waited_for_gives_its_room_back() -> None
             with pytest.raises(ProviderFailed):
                 await room.answer("p", request(COUNT + 1), Body(LARGE).more, None)
             task = asyncio.ensure_future(room.answer("p", request(), Body(LARGE).more, None))
-            while not room.turns.used:  # noqa: ASYNC110 - a share tells nobody that it is used
+            while not room.turns.used:  # noqa: ASYNC110 - a share announces no use
                 await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -72,7 +72,7 @@ def test_an_address_has_a_part_of_the_connections_and_another_one_its_own(
             assert room.open.used == EACH + 1
             for _, writer in greedy:
                 writer.close()
-            while room.open.used > 1:  # noqa: ASYNC110 - the end of a connection is announced to nobody
+            while room.open.used > 1:  # noqa: ASYNC110 - the end of a connection is not announced
                 await asyncio.sleep(0.01)
             answer, again = await ask(port)
             assert answer == b"HTTP/1.1 200 OK"
@@ -112,7 +112,7 @@ def test_handshakes_that_are_never_finished_stop_no_other_address(
     async def run() -> None:
         async with accepting(tls=context) as (port, room), asyncio.timeout(20):
             mute = [await asyncio.open_connection("127.0.0.1", port) for _ in range(10)]
-            while room.handshakes.waiting < 8:  # noqa: ASYNC110 - a handshake that waits is announced to nobody
+            while room.handshakes.waiting < 8:  # noqa: ASYNC110 - a handshake that waits is not announced
                 await asyncio.sleep(0.01)
             reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0), ssl=client)
             writer.write(REQUEST)

@@ -80,7 +80,7 @@ class World:
     async def until_empty(self) -> None:
         """Return once nothing is left."""
         async with asyncio.timeout(60):
-            while not await self.is_empty():  # noqa: ASYNC110 - the background tells nobody
+            while not await self.is_empty():  # noqa: ASYNC110 - the background announces nothing
                 await asyncio.sleep(0.05)
 
 

@@ -35,7 +35,7 @@ def with_database(make: Make, work: Callable[[Database], Awaitable[None]]) -> No
 
 
 def owner(**attributes: tuple[str, ...]) -> Principal:
-    """Another owner than whoever asks."""
+    """Another owner than the caller."""
     return Principal("ben", ISSUER, attributes)
 
 
