@@ -101,7 +101,7 @@ def test_opa_is_locked_before_it_listens() -> None:
 
 
 def test_opa_is_started_as_the_paper_about_it_says() -> None:
-    (written,) = re.findall(r"^ +GOGC=400 opa (run .*?)^ +```", SIDECAR.read_text(), re.MULTILINE | re.DOTALL)
+    (written,) = re.findall(r"^ +GOGC=400 GOMAXPROCS=4 opa (run .*?)^ +```", SIDECAR.read_text(), re.MULTILINE | re.DOTALL)
     words = iter(shlex.split(written.replace("\\\n", "")))
     options = {f"{word}={next(words)}" if word in TAKE_A_VALUE else word for word in words}
     ours = set(SERVICES["opa"]["command"])
@@ -109,7 +109,7 @@ def test_opa_is_started_as_the_paper_about_it_says() -> None:
         *("--addr=127.0.0.1:8181", "--addr=0.0.0.0:8181"),  # on the host, in the container
         *("bundle.tar.gz", "authz.rego", "mask.rego", "tokens.json", "opa-tokens.json"),
     }
-    assert environment("opa") == {"GOGC": "400"}
+    assert environment("opa") == {"GOGC": "400", "GOMAXPROCS": "4"}
 
 
 def test_only_what_makes_the_policy_and_the_token_may_write_them() -> None:

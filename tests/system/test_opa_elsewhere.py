@@ -37,8 +37,8 @@ AS_MEMBERS = """\
 def documented(port: int) -> list[str]:
     """The command of docs/operate/deploy.md, after the name of the program."""
     text = (ROOT / "docs" / "operate" / "deploy.md").read_text()
-    (block,) = re.findall(r"```sh\n\s*(GOGC=400 opa run.*?)```", text, re.DOTALL)
-    return shlex.split(block.replace("\\\n", " ").replace("127.0.0.1:8181", f"127.0.0.1:{port}"))[2:]
+    (block,) = re.findall(r"```sh\n\s*(GOGC=400 GOMAXPROCS=4 opa run.*?)```", text, re.DOTALL)
+    return shlex.split(block.replace("\\\n", " ").replace("127.0.0.1:8181", f"127.0.0.1:{port}"))[3:]
 
 
 def free_port() -> int:
@@ -60,7 +60,7 @@ def opa_at(port: int, binary: Path, folder: Path, token: str = TOKEN) -> Iterato
         (folder / "rego").symlink_to(ROOT / "rego")
     (folder / "tokens.json").write_text(json.dumps({"ostiary_tokens": {"server": token}}))
     command = [str(binary), *(part.replace("$PWD", str(folder)) for part in documented(port))]
-    opa = subprocess.Popen(command, cwd=folder, env={"GOGC": "400"}, stderr=subprocess.DEVNULL)
+    opa = subprocess.Popen(command, cwd=folder, env={"GOGC": "400", "GOMAXPROCS": "4"}, stderr=subprocess.DEVNULL)
     try:
         yield opa
     finally:
