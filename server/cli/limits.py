@@ -25,7 +25,9 @@ from server.fairness.way_out import BEYOND, WAY_OUT
 from server.http import edge, json_body, protocol
 from server.inference.answers import vectors
 from server.inference.providers import keys, vector_answers
-from server.inference.providers.bedrock import frames
+from server.inference.providers.bedrock import answers as bedrock_answers
+from server.inference.providers.bedrock import embedding_models, frames
+from server.inference.providers.bedrock import vectors as bedrock_vectors
 from server.inference.shared import CHATS
 from server.json_input import reader, strict, worker
 from server.local_files import secrets
@@ -40,12 +42,15 @@ Unit = Literal["turns", "bytes"]
 
 CONSTANTS: Final[dict[str, Any]] = {
     "authn": authn,
+    "bedrock_answers": bedrock_answers,
+    "bedrock_vectors": bedrock_vectors,
     "chat": chat,
     "completions": completions,
     "connections": connections,
     "conversations": conversations,
     "database": database,
     "edge": edge,
+    "embedding_models": embedding_models,
     "entries": entries,
     "frames": frames,
     "guarded": guarded,
@@ -227,6 +232,16 @@ LIMITS: Final[Sequence[Limit]] = (
         "one frame of a stream of Bedrock, and its headers",
         "{frames.MAX_FRAME:bytes}, {frames.MAX_FRAME_HEADERS:bytes}",
         "the stream ends with an error",
+    ),
+    Limit(
+        "calls of tools that a stream of Bedrock with a guardrail holds back",
+        "{bedrock_answers.MOST_HELD:bytes}",
+        "the stream ends with an error",
+    ),
+    Limit(
+        "numbers of an embedding of Bedrock, and requests for one list of texts at the same time",
+        "{embedding_models.MOST_NUMBERS}; {bedrock_vectors.AT_ONCE}",
+        "502; others wait",
     ),
     Limit(
         "a file with the key of a provider, and how often it is looked at",

@@ -5,22 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping as Environ
 from importlib.util import find_spec
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
 
 from policy.source.diagnostics import Findings
+from server.config.base import StrictModel
 from server.config.locations import BaseUrl
 from server.config.provider_keys import ProviderKey
 from server.config.providers import ProviderConfig, RemoteSettings
 from server.config.raw_value import UNRESOLVED, RawValue, Section
 from server.config.tree import Path, Tree, TreeReader
-from server.config.types import Text, one_of, refuse, text
+from server.config.types import Switch, Text, one_of, refusal, refuse, text
 
 BEDROCK: Final = "remote::bedrock"
 
 _EXTRA: Final = "ostiary[bedrock]"
 _REGION: Final = re.compile(r"[a-z]{2,8}(?:-[a-z]{1,16}){1,3}-[0-9]{1,2}")
+_GUARDRAIL: Final = re.compile(
+    r"[a-z0-9]{1,64}|arn:aws(?:-[a-z-]{1,20})?:bedrock:[a-z0-9-]{1,20}:[0-9]{12}:guardrail/[a-z0-9]{1,64}"
+)
+_VERSION: Final = re.compile(r"[1-9][0-9]{0,7}|DRAFT")
 _REGION_KEYS: Final = ("region", "region_name", "aws_region")
 _KEY_KEYS: Final = ("api_key", "api_token", "aws_bearer_token_bedrock")
 _REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
@@ -33,6 +38,42 @@ def _region(value: object) -> object:
     if isinstance(value, RawValue) and not _REGION.fullmatch(value.text):
         refuse(value, "a region of AWS such as `us-east-1`")
     return region
+
+
+def _guardrail_id(value: object) -> object:
+    given = text(value)
+    if isinstance(value, RawValue) and not _GUARDRAIL.fullmatch(value.text):
+        refuse(value, "the id of a guardrail, of small letters and digits, or its ARN")
+    return given
+
+
+def _guardrail_version(value: object) -> object:
+    # YAML reads most versions as numbers.
+    if isinstance(value, RawValue) and type(value.literal) is int:
+        value = RawValue(value.text, value.text, value.variables)
+    given = text(value)
+    if isinstance(value, RawValue) and not _VERSION.fullmatch(value.text):
+        refuse(value, "a number from 1, or `DRAFT`")
+    return given
+
+
+class GuardrailSettings(StrictModel):
+    """A guardrail of Bedrock that reads every chat and completion. What it can't read is refused, unless told here."""
+
+    identifier: Annotated[str, BeforeValidator(_guardrail_id)] = Field(
+        validation_alias=AliasChoices("id", "identifier", "guardrail_identifier", "guardrailIdentifier")
+    )
+    version: Annotated[str, BeforeValidator(_guardrail_version)] = Field(
+        validation_alias=AliasChoices("version", "guardrail_version", "guardrailVersion")
+    )
+    allow_unread: Switch = False
+
+
+def _said(value: object) -> object:
+    """Refuse an empty place: a guardrail that is written down must be one."""
+    if value is None:
+        raise refusal("missing-value", "needs an `id` and a `version`", "leave it out for a provider without one")
+    return value
 
 
 class BedrockSettings(RemoteSettings):
@@ -48,6 +89,16 @@ class BedrockSettings(RemoteSettings):
     aws_session_token: ProviderKey | None = None
     profile_name: Text | None = Field(default=None, validation_alias=AliasChoices("profile_name", "aws_profile"))
     chat_api: Annotated[Literal["auto", "openai", "converse"], one_of("auto", "openai", "converse")] = "auto"
+    guardrail: Annotated[GuardrailSettings | None, BeforeValidator(_said)] = Field(
+        default=None, validation_alias=AliasChoices("guardrail", "guardrail_config", "guardrailConfig")
+    )
+
+    @model_validator(mode="after")
+    def _guardrail_is_asked(self) -> Self:
+        if self.guardrail is not None and self.chat_api == "openai":
+            sentence = "`chat_api: openai` leads past the guardrail, whose answers are told apart in Converse alone"
+            raise refusal("one-or-the-other", sentence, "leave `chat_api` out", whole=True, below=("chat_api",))
+        return self
 
     @property
     def address(self) -> str:

@@ -16,8 +16,10 @@ from server.config.provider_keys import FileSecret
 from server.config.providers import EchoProvider, RemoteSettings
 from server.inference.members import MemberRules
 from server.inference.one_prompt import OnePrompt
-from server.inference.provider import ByTask, Provider, Task
+from server.inference.provider import ByTask, ChatModel, Provider, Task
 from server.inference.providers.bedrock.client import REFUSED, Bedrock, Speech
+from server.inference.providers.bedrock.guardrail import Guardrail
+from server.inference.providers.bedrock.vectors import BedrockVectors
 from server.inference.providers.credentials import Credentials, KeyInHeader
 from server.inference.providers.dialects import DIALECTS, OPENAI, Dialect
 from server.inference.providers.echo import Echo
@@ -59,7 +61,7 @@ def _provider(config: ProviderConfig, reader: Reader, room: VectorRoom) -> Provi
             does = ByTask({Task.CHAT: service, Task.TEXT: EchoTexts(reader), Task.EMBEDDING: EchoVectors(reader, room)})
             return Provider(service, does, MemberRules(frozenset(echo.allow_members), is_local=True), does.tasks)
         case BedrockInference(config=bedrock):
-            return _bedrock(config.provider_id, bedrock)
+            return _bedrock(config.provider_id, bedrock, room)
         case ProviderConfig(config=RemoteSettings() as settings) if config.provider_type in DIALECTS:
             return _remote(config.provider_id, settings, DIALECTS[config.provider_type], room)
         case _:
@@ -84,7 +86,8 @@ def _remote(name: str, settings: RemoteSettings, dialect: Dialect, room: VectorR
     return Provider(client, SharedChat(model), rules, dialect.tasks)
 
 
-def _bedrock(name: str, settings: BedrockSettings) -> Provider:
+def _bedrock(name: str, settings: BedrockSettings, room: VectorRoom) -> Provider:
+    guard = settings.guardrail
     client = Bedrock(
         name,
         settings.address,
@@ -92,8 +95,17 @@ def _bedrock(name: str, settings: BedrockSettings) -> Provider:
         _tls(settings.tls_verify) if settings.address.startswith("https:") else None,
         speech=Speech(settings.chat_api),
         limits=_limits(settings),
+        guardrail=None if guard is None else Guardrail(guard.identifier, guard.version, guard.allow_unread),
     )
-    return Provider(client, SharedChat(client), MemberRules(frozenset(settings.allow_members), False, REFUSED))
+    shared = SharedChat(ByTask({Task.CHAT: client, Task.TEXT: OnePrompt(client)}))
+    does: dict[Task, ChatModel] = {Task.CHAT: shared}
+    if settings.chat_api != "openai":
+        does[Task.TEXT] = shared
+    if guard is None:
+        # No guardrail reads what is embedded.
+        does[Task.EMBEDDING] = BedrockVectors(client, shared.shares, room)
+    model = ByTask(does)
+    return Provider(client, model, MemberRules(frozenset(settings.allow_members), False, REFUSED), model.tasks)
 
 
 def _credentials(name: str, settings: BedrockSettings) -> Credentials:

@@ -23,12 +23,17 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.validate import ParamValidator
 
+from tests.support.bedrock_embeddings import Told, embedded
 from tests.support.http_server import handled
 
 REGION, BEARER = "eu-west-1", "bedrock-bearer-canary"
 IDENTITY, SECRET, TOKEN = "AKIDEXAMPLE", "secret-canary", "session-canary"
 
-_SHAPE = botocore.session.Session().get_service_model("bedrock-runtime").operation_model("Converse").input_shape
+_SERVICE = botocore.session.Session().get_service_model("bedrock-runtime")
+_SHAPES = {
+    "converse": _SERVICE.operation_model("Converse").input_shape,
+    "converse-stream": _SERVICE.operation_model("ConverseStream").input_shape,
+}
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _BLOBS = ("image", "document")
 
@@ -89,6 +94,8 @@ class Stub:
     headers: list[dict[str, str]] = field(default_factory=list)
     """The headers of every request."""
     identity: str = IDENTITY
+    vectors: Told = field(default_factory=Told)
+    """The answers with embeddings."""
 
     @property
     def body(self) -> dict[str, Any]:
@@ -112,19 +119,27 @@ class _Handler(BaseHTTPRequestHandler):
         if wrong:
             return self._refuse(403, "UnrecognizedClientException", wrong)
         document = loads(body)
-        is_converse = self.path.startswith("/model/")
-        wrong = next(faults(document), None) if is_converse else None
+        is_converse = self.path.endswith(("/converse", "/converse-stream"))
+        wrong = next(faults(document, self.path.rpartition("/")[2]), None) if is_converse else None
         if wrong:
             return self._refuse(400, "ValidationException", wrong)
         self.stub.asked.append((self.path, document))
         if self.stub.refusal is not None:
             return self._refuse(*self.stub.refusal)
+        if self.path.endswith("/invoke"):
+            return self._invoke(document)
         if not is_converse:
             return self._send(200, dumps(OPENAI).encode(), "application/json")
         if self.path.endswith("/converse-stream"):
             frames = b"".join(told(*event) for event in self.stub.events) + self.stub.tail
             return self._send(200, frames, "application/vnd.amazon.eventstream")
         return self._send(200, dumps(self.stub.whole).encode(), "application/json")
+
+    def _invoke(self, document: dict[str, Any]) -> None:
+        body, tokens, wrong = embedded(model_of(self.path), document, self.stub.vectors)
+        if wrong:
+            return self._refuse(400, "ValidationException", wrong)
+        return self._send(200, body, "application/json", tokens=tokens)
 
     def _unproven(self, body: bytes) -> str:
         proof = self.headers["Authorization"] or ""
@@ -147,10 +162,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self, status: int, kind: str, message: str) -> None:
         self._send(status, dumps({"message": message}).encode(), "application/json", kind)
 
-    def _send(self, status: int, body: bytes, kind: str, error: str = "") -> None:
+    def _send(self, status: int, body: bytes, kind: str, error: str = "", tokens: int | None = None) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
+        if tokens is not None:
+            self.send_header("X-Amzn-Bedrock-Input-Token-Count", str(tokens))
         if error:
             self.send_header("x-amzn-errortype", f"{error}:http://internal.amazon.com/")
         self.end_headers()
@@ -167,9 +184,9 @@ def bedrock() -> Iterator[Stub]:
         yield stub
 
 
-def faults(body: dict[str, Any]) -> Iterator[str]:
-    """What Bedrock would refuse about a request."""
-    report = ParamValidator().validate({"modelId": "m", **_with_bytes(body)}, _SHAPE)
+def faults(body: dict[str, Any], action: str) -> Iterator[str]:
+    """What Bedrock would refuse about a request for one of its actions."""
+    report = ParamValidator().validate({"modelId": "m", **_with_bytes(body)}, _SHAPES[action])
     if report.has_errors():
         yield report.generate_report()
     calls: list[str] = []

@@ -32,6 +32,7 @@ from server.inference.providers.connections import Connector, cut, cut_on_failur
 from server.inference.providers.credentials import Credentials, KeyInHeader
 from server.inference.providers.dialects import OPENAI, Dialect
 from server.inference.providers.keys import FixedKey
+from server.inference.providers.refusals import Told as ToldRefusal
 from server.inference.providers.refusals import broken, not_served, refusal_in_answer, refusal_of, told_by
 from server.inference.providers.relayed_stream import RelayedStream, Told, gone
 from server.inference.providers.response_body import BrokenCoding, ResponseBody, UnknownCoding
@@ -249,11 +250,7 @@ class OpenAICompatible:
         response = await self._sent(self._urls[request.task], payload)
         if response.status in _SUCCESS:
             return response
-        try:
-            said = b"".join(await self._read(response, _MAX_REFUSAL))
-        finally:
-            cut(response)
-        told = told_by(said)
+        told = await self._told(response)
         refuses_usage = response.status in (400, 422) and (told.names("stream_options") or told.names("include_usage"))
         if refuses_usage and self._tells_usage and request.unasked is not None:
             # Not asked again: without it, the answer is paid for by what was set aside.
@@ -261,11 +258,18 @@ class OpenAICompatible:
             return await self._post(request)
         if response.status in _NOT_SERVED and request.task is not Task.CHAT and not told.is_about_model:
             raise not_served(self._provider_id, request.task)
-        raise refusal_of(self._provider_id, self._status(response), response.headers, told)
+        raise self._refusal(response, told)
 
-    def _status(self, response: aiohttp.ClientResponse) -> int:
-        """Return the status that a refusal means."""
-        return response.status
+    async def _told(self, response: aiohttp.ClientResponse) -> ToldRefusal:
+        """Return what a refusing answer tells."""
+        try:
+            return told_by(b"".join(await self._read(response, _MAX_REFUSAL)))
+        finally:
+            cut(response)
+
+    def _refusal(self, response: aiohttp.ClientResponse, told: ToldRefusal) -> ProviderFailed:
+        """Return the failure that a refusal means."""
+        return refusal_of(self._provider_id, response.status, response.headers, told)
 
     async def _sent(self, url: URL, payload: bytes) -> aiohttp.ClientResponse:
         # aiohttp warns of large `bytes`, which it writes in one piece.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from json import loads
 from pathlib import Path
 from typing import Any
@@ -14,47 +13,10 @@ from botocore.config import Config as BotoConfig
 from botocore.exceptions import ClientError
 from openai import OpenAI
 
-from tests.support.bedrock_stub import BEARER, IDENTITY, REGION, SECRET, TOKEN, WHOLE, Event, Stub, bedrock, model_of
-from tests.support.real_policy import read
-from tests.support.relay_server import CHATS, configuration, serving_config
-from tests.support.serving import Address, Answer
+from tests.support.bedrock_server import BY_KEY, BY_SIGNATURE, CLAUDE, Chatting, chatting
+from tests.support.bedrock_stub import IDENTITY, REGION, SECRET, TOKEN, WHOLE, Event, bedrock, model_of
 
-CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
-BY_KEY = f"api_key: {BEARER}"
-BY_SIGNATURE = f"aws_access_key_id: {IDENTITY}, aws_secret_access_key: {SECRET}, aws_session_token: {TOKEN}"
-MODELS = f"""
-    - {{model_id: claude, provider_id: p, provider_model_id: "{CLAUDE}"}}
-    - {{model_id: gpt, provider_id: p, provider_model_id: "us.openai.gpt-oss-120b-1:0"}}
-"""
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
-
-
-class Chatting:
-    """The server in front of a stub."""
-
-    def __init__(self, address: Address, stub: Stub) -> None:
-        self.address, self.stub = address, stub
-
-    def chat(self, *messages: dict[str, Any], model: str = "p/claude", **more: Any) -> Answer:
-        """The answer to a chat."""
-        asked = messages or ({"role": "user", "content": "hi"},)
-        return self.address.post(CHATS, {"model": model, "messages": asked, **more}, "Authorization: Bearer alice")
-
-    def chunks(self, *messages: dict[str, Any], **more: Any) -> list[Any]:
-        """The chunks of a streamed chat, without its end."""
-        answer = self.chat(*messages, stream=True, stream_options={"include_usage": True}, **more)
-        assert answer.status == 200
-        assert answer.body.endswith(b"data: [DONE]\n\n")
-        return [loads(text.removeprefix(b"data: ")) for text in answer.body.split(b"\n\n")[:-2]]
-
-
-@contextmanager
-def chatting(folder: Path, settings: str = BY_KEY, environ: dict[str, str] | None = None) -> Iterator[Chatting]:
-    with bedrock() as stub:
-        config = f"{{provider_id: p, provider_type: remote::bedrock, config: {{endpoint: '{stub.url}', {settings}}}}}"
-        text = configuration(folder, config, MODELS)
-        with serving_config(read(text, {"AWS_REGION": REGION, **(environ or {})})) as (address, _telemetry):
-            yield Chatting(address, stub)
 
 
 @pytest.fixture

@@ -109,3 +109,47 @@ def test_without_the_extra_only_a_bearer_key_will_do(monkeypatch: pytest.MonkeyP
         "install `ostiary[bedrock]`, or give an `api_key`"
     ]
     assert settings("config: {api_key: k}", AWS_REGION="us-east-1").key is not None
+
+
+ARN = "arn:aws:bedrock:us-east-1:123456789012:guardrail/abc123"
+
+
+@pytest.mark.parametrize(
+    ("written", "identifier", "version"),
+    [
+        ("guardrail: {id: abc123, version: 1}", "abc123", "1"),
+        ("guardrail: {identifier: abc123, version: DRAFT}", "abc123", "DRAFT"),
+        (f"guardrail_config: {{guardrail_identifier: '{ARN}', guardrail_version: '12'}}", ARN, "12"),
+        ("guardrailConfig: {guardrailIdentifier: '${env.G}', guardrailVersion: '${env.V}'}", "abc123", "3"),
+    ],
+)
+def test_a_guardrail_has_an_id_and_a_version(written: str, identifier: str, version: str) -> None:
+    found = settings(f"config: {{region: us-east-1, api_key: k, {written}}}", G="abc123", V="3").guardrail
+    assert found is not None
+    assert (found.identifier, found.version, found.allow_unread) == (identifier, version, False)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "guardrail: ",
+        "guardrail: ''",
+        "guardrail: abc123",
+        "guardrail: {}",
+        "guardrail: {id: abc123}",
+        "guardrail: {version: 1}",
+        "guardrail: {id: '', version: 1}",
+        "guardrail: {id: ABC, version: 1}",
+        "guardrail: {id: abc123, version: 0}",
+        "guardrail: {id: abc123, version: latest}",
+        "guardrail: {id: abc123, version: 1, trace: enabled}",
+        "guardrail: {id: '${env.G:=}', version: 1}",
+        "guardrail: {id: '${env.G:+x}', version: 1}",
+        "guardrail: '${env.G:=}'",
+        "guardrail: {id: abc123, version: '${env.G:=}'}",
+        "guardrail: {id: abc123, version: 1}, chat_api: openai",
+        "guardrails: {id: abc123, version: 1}",
+    ],
+)
+def test_half_a_guardrail_is_none_and_refused(written: str) -> None:
+    assert len(errors(text(f"config: {{region: us-east-1, api_key: k, {written}}}"))) == 1

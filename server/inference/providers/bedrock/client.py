@@ -1,4 +1,7 @@
-"""Amazon Bedrock: its OpenAI endpoint for the models that it serves there, the Converse API for all others."""
+"""Amazon Bedrock: its OpenAI endpoint for the models that it serves there, the Converse API for all others.
+
+Embeddings are asked for by InvokeModel, see `vectors`.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,18 @@ from yarl import URL
 
 from server.inference.answers.model_name import QUICK
 from server.inference.answers.plain import NotAnAnswer, encoded
-from server.inference.provider import Fault, HealthStatus, ProviderFailed, ProviderHealth
+from server.inference.provider import Fault, HealthStatus, Kind, ProviderFailed, ProviderHealth
 from server.inference.providers.bedrock.answers import ConverseEvents, completion
 from server.inference.providers.bedrock.converse import Converse, converse_of
 from server.inference.providers.bedrock.frames import BrokenFrame, Frames
+from server.inference.providers.bedrock.guardrail import Guardrail
 from server.inference.providers.bedrock.parts import NotConverse
+from server.inference.providers.bedrock.texts import chat_of
+from server.inference.providers.connections import cut
 from server.inference.providers.credentials import Credentials
 from server.inference.providers.dialects import STORING
 from server.inference.providers.openai_compatible import MAX_ANSWER, Limits, OpenAICompatible
-from server.inference.providers.refusals import broken
+from server.inference.providers.refusals import Told, broken, refusal_of
 from server.inference.providers.response_body import BrokenCoding, ResponseBody, UnknownCoding
 
 EVENT_STREAM: Final = "application/vnd.amazon.eventstream"
@@ -37,10 +43,13 @@ _MODEL: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._:/-]{0,2047}")
 _WITH_OPENAI: Final = re.compile(r"(?:[a-z]{2,6}\.)?openai\.")
 """Models of the OpenAI endpoint, with or without the prefix of an inference profile (`us.`)."""
 
+_TOKENS: Final = "x-amzn-bedrock-input-token-count"
 _SUCCESS: Final = 200
 _BUSY: Final = 429
 _SERVER_FAILED: Final = 500
 _THROTTLED: Final = re.compile(r"(?:Throttling|TooManyRequests|ServiceQuotaExceeded|ModelNotReady)")
+_GUARDRAIL: Final = re.compile("guardrail", re.IGNORECASE)
+_COUNT: Final = re.compile("[0-9]{1,8}")
 _HEALTH_TIMEOUT: Final = aiohttp.ClientTimeout(total=2.0)
 
 
@@ -59,7 +68,8 @@ class Speech(StrEnum):
 class Bedrock(OpenAICompatible):
     """One account and region of Bedrock under `endpoint` (`https://bedrock-runtime.us-east-1.amazonaws.com`).
 
-    Answers of the Converse API are translated as they are read, so they pass through the same relay as all others.
+    Answers of the Converse API are translated as they are read, so they pass through the same relay as all others. A
+    `guardrail` reads every chat and completion, for which all models are then asked through that API.
     """
 
     def __init__(
@@ -71,11 +81,35 @@ class Bedrock(OpenAICompatible):
         *,
         speech: Speech = Speech.AUTO,
         limits: Limits,
+        guardrail: Guardrail | None = None,
     ) -> None:
         super().__init__(provider_id, f"{endpoint}/openai/v1", None, tls, limits=limits, credentials=credentials)
+        self.provider_id = provider_id
+        self.total_seconds = limits.total
         self._endpoint = endpoint
         self._speech = speech
+        self._guardrail = guardrail
         self._conversing: WeakKeyDictionary[aiohttp.ClientResponse, Converse] = WeakKeyDictionary()
+
+    async def invoke(self, model: str, payload: bytes, limit: int) -> tuple[bytes, int | None]:
+        """Return an answer of InvokeModel of up to `limit` bytes, and the tokens that its head tells.
+
+        Raises ProviderFailed.
+        """
+        response = await super()._sent(self._address(model, "invoke"), payload)
+        if response.status != _SUCCESS:
+            raise self._refusal(response, await self._told(response))
+        try:
+            text = b"".join(await self._read(response, limit))
+        finally:
+            cut(response)
+        tokens = response.headers.get(_TOKENS, "")
+        return text, int(tokens) if _COUNT.fullmatch(tokens) else None
+
+    def refused(self, fault: NotConverse) -> ProviderFailed:
+        """Return the failure for a request that can't be asked."""
+        sentence = f"the provider `{self._provider_id}` can't be asked this: `{fault.param}` {fault.sentence}"
+        return ProviderFailed(Fault.REQUEST, sentence, code=fault.code, param=fault.param)
 
     async def _sent(self, url: URL, payload: bytes) -> aiohttp.ClientResponse:
         try:
@@ -84,11 +118,11 @@ class Bedrock(OpenAICompatible):
             else:
                 planned = await asyncio.to_thread(self._planned, payload)
         except NotConverse as fault:
-            raise self._refused(fault) from None
+            raise self.refused(fault) from None
         if planned is None:
             return await super()._sent(url, payload)
         address, converse = planned
-        response = await super()._sent(URL(address, encoded=True), converse.payload)
+        response = await super()._sent(address, converse.payload)
         if response.status == _SUCCESS:
             self._conversing[response] = converse
         return response
@@ -103,10 +137,17 @@ class Bedrock(OpenAICompatible):
         except UnknownCoding:
             raise broken(self._provider_id, "answered in a coding that was not asked for") from None
 
-    def _status(self, response: aiohttp.ClientResponse) -> int:
-        # AWS tells of some quotas with status 400.
+    def _refusal(self, response: aiohttp.ClientResponse, told: Told) -> ProviderFailed:
         kind = response.headers.get("x-amzn-errortype", "")
-        return _BUSY if _THROTTLED.match(kind) else response.status
+        if _THROTTLED.match(kind):
+            # AWS tells of some quotas with status 400.
+            return refusal_of(self._provider_id, _BUSY, response.headers, told)
+        if self._guardrail is not None and _GUARDRAIL.search(told.message):
+            # The caller can't mend it, whatever the status says.
+            return broken(
+                self._provider_id, "refused the guardrail of its configuration", spent=False, kind=Kind.STATUS
+            )
+        return super()._refusal(response, told)
 
     async def _ask_health(self) -> ProviderHealth:
         try:
@@ -123,20 +164,20 @@ class Bedrock(OpenAICompatible):
         except (aiohttp.ClientError, TimeoutError, OSError):
             return ProviderHealth(HealthStatus.ERROR, "it can't be reached")
 
-    def _planned(self, payload: bytes) -> tuple[str, Converse] | None:
+    def _planned(self, payload: bytes) -> tuple[URL, Converse] | None:
         """Return the address and the request for the Converse API; None for a model of the OpenAI endpoint."""
         body = loads(payload)
-        model = body["model"]
-        if not self._speech.is_converse(model):
+        model, is_text = body["model"], "messages" not in body
+        if not is_text and self._guardrail is None and not self._speech.is_converse(model):
             return None
+        converse = converse_of(chat_of(body) if is_text else body, self._guardrail, is_text=is_text)
+        return self._address(model, "converse-stream" if body.get("stream") is True else "converse"), converse
+
+    def _address(self, model: str, action: str) -> URL:
+        """Return the address of a model; raises NotConverse for what can't be the name of one."""
         if not _MODEL.fullmatch(model):
             raise NotConverse("is no name of a model of Bedrock", "model", "invalid_value")
-        action = "converse-stream" if body.get("stream") is True else "converse"
-        return f"{self._endpoint}/model/{quote(model, safe='')}/{action}", converse_of(payload)
-
-    def _refused(self, fault: NotConverse) -> ProviderFailed:
-        sentence = f"the provider `{self._provider_id}` can't be asked this: `{fault.param}` {fault.sentence}"
-        return ProviderFailed(Fault.REQUEST, sentence, code=fault.code, param=fault.param)
+        return URL(f"{self._endpoint}/model/{quote(model, safe='')}/{action}", encoded=True)
 
 
 class WholeConverse(ResponseBody):
@@ -161,7 +202,7 @@ class WholeConverse(ResponseBody):
 
     def _translated(self, text: bytes | bytearray) -> bytes:
         try:
-            return encoded(completion(bytes(text), hides_calls=self._converse.hides_calls))
+            return encoded(completion(bytes(text), self._converse))
         except NotAnAnswer:
             return b""
 
@@ -172,7 +213,7 @@ class StreamedConverse(ResponseBody):
     def __init__(self, response: aiohttp.ClientResponse, converse: Converse) -> None:
         super().__init__(response)
         self._frames = Frames()
-        self._events = ConverseEvents(hides_calls=converse.hides_calls, reports_usage=converse.reports_usage)
+        self._events = ConverseEvents(converse)
 
     async def read(self) -> bytes:
         """Return the next events; nothing at the end. Raises BrokenCoding."""

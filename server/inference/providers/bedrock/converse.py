@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from server.inference.answers.plain import decoded, encoded
+from server.inference.answers.plain import encoded
+from server.inference.providers.bedrock.guardrail import Guardrail
 from server.inference.providers.bedrock.parts import NotConverse
 from server.inference.providers.bedrock.turns import Turns, safe_name
 from server.json_input.strict import Json
@@ -18,17 +19,19 @@ class Converse:
     """One request of the Converse API.
 
     `hides_calls` if the caller wants no calls of tools, which have to be told to the model all the same.
-    `reports_usage` if a stream ends with its usage.
+    `reports_usage` if a stream ends with its usage. `is_text` if the answer is to be a completion, not a chat's.
+    `is_guarded` if a guardrail of the configuration reads it.
     """
 
     payload: bytes
     hides_calls: bool
     reports_usage: bool
+    is_text: bool = False
+    is_guarded: bool = False
 
 
-def converse_of(payload: bytes) -> Converse:
+def converse_of(body: Json, guardrail: Guardrail | None = None, *, is_text: bool = False) -> Converse:
     """Return the request for the body of a chat; raises NotConverse."""
-    body = decoded(payload)
     if body.get("n") not in (None, 1):
         raise NotConverse("takes one choice", "n")
     turns = Turns()
@@ -50,7 +53,9 @@ def converse_of(payload: bytes) -> Converse:
         request["outputConfig"] = {"textFormat": form}
     options = body.get("stream_options")
     reports = type(options) is dict and options.get("include_usage") is True
-    return Converse(encoded(request), hides_calls, reports)
+    if guardrail is not None:
+        guardrail.guard(request, streamed=body.get("stream") is True)
+    return Converse(encoded(request), hides_calls, reports, is_text, guardrail is not None)
 
 
 def _inference(body: Json) -> Json:

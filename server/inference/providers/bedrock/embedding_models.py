@@ -1,0 +1,202 @@
+"""Embedding models of Bedrock: the bodies of their requests and answers, each family's own.
+
+After Bedrock's user guide, "Amazon Titan Text Embeddings", "Amazon Titan Multimodal Embeddings G1" and "Cohere Embed",
+as of 2026-11.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from server.inference.answers.model_name import json_entries, json_members
+from server.inference.answers.plain import NotAnAnswer, decoded, encoded
+from server.inference.answers.vectors import BadVectors, Vector, as_base64
+from server.inference.provider import Wanted
+from server.inference.providers.bedrock.parts import NotConverse
+from server.json_input.strict import Json
+
+MOST_NUMBERS: Final = 1536
+"""Numbers of an embedding of any of these models."""
+
+_LONGEST_NUMBER: Final = 32
+_AROUND: Final = 64 * 1024
+_NUMBERS: Final = {int, float}
+_PURPOSES: Final = {
+    "search_document": "search_document",
+    "document": "search_document",
+    "passage": "search_document",
+    "search_query": "search_query",
+    "query": "search_query",
+    "classification": "classification",
+    "clustering": "clustering",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingModel:
+    """One model, or models that are asked in one way.
+
+    `sizes` are the numbers of dimensions that it can make, and `size_in` the path of the member that says which one;
+    without it there is one size alone. A request has `most` texts, and `body` makes the request of some texts, for a
+    purpose. `list_in` names the member of an answer that holds one embedding, or `many` of them.
+    """
+
+    name: re.Pattern[str]
+    sizes: tuple[int, ...]
+    most: int
+    body: Callable[[Sequence[str], str], Json]
+    list_in: str
+    many: bool = False
+    size_in: tuple[str, ...] = field(default=())
+
+    @property
+    def largest_answer(self) -> int:
+        """Bytes of an answer to `most` texts, in which each number may come twice."""
+        return self.most * max(self.sizes) * 2 * _LONGEST_NUMBER + _AROUND
+
+
+def _of_titan(texts: Sequence[str], _purpose: str) -> Json:
+    return {"inputText": texts[0]}
+
+
+def _of_cohere(texts: Sequence[str], purpose: str) -> Json:
+    return {"texts": [*texts], "input_type": purpose, "embedding_types": ["float"]}
+
+
+def _named(name: str) -> re.Pattern[str]:
+    """Return the pattern for a name with or without what stands before it: an ARN, the region of a profile."""
+    return re.compile(rf"(?:.*[./])?{re.escape(name)}")
+
+
+MODELS: Final = (
+    EmbeddingModel(
+        _named("amazon.titan-embed-text-v2"), (1024, 512, 256), 1, _of_titan, "embedding", size_in=("dimensions",)
+    ),
+    EmbeddingModel(_named("amazon.titan-embed-text-v1"), (1536,), 1, _of_titan, "embedding"),
+    EmbeddingModel(_named("amazon.titan-embed-g1-text"), (1536,), 1, _of_titan, "embedding"),
+    EmbeddingModel(
+        _named("amazon.titan-embed-image-v1"),
+        (1024, 384, 256),
+        1,
+        _of_titan,
+        "embedding",
+        size_in=("embeddingConfig", "outputEmbeddingLength"),
+    ),
+    EmbeddingModel(
+        _named("cohere.embed-v4"),
+        (1536, 1024, 512, 256),
+        96,
+        _of_cohere,
+        "embeddings",
+        many=True,
+        size_in=("output_dimension",),
+    ),
+    EmbeddingModel(_named("cohere.embed-english-v3"), (1024,), 96, _of_cohere, "embeddings", many=True),
+    EmbeddingModel(_named("cohere.embed-multilingual-v3"), (1024,), 96, _of_cohere, "embeddings", many=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One request of `count` texts."""
+
+    payload: bytes
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """One embedding, with its text in the form that the caller wants."""
+
+    vector: Vector
+    text: bytes
+
+
+def model_of(name: str) -> EmbeddingModel:
+    """Return the model of a name; raises NotConverse for one that isn't known."""
+    found = next((model for model in MODELS if model.name.match(name)), None)
+    if found is None:
+        raise NotConverse("is no embedding model of Titan or Cohere", "model", "invalid_value")
+    return found
+
+
+def batches_of(model: EmbeddingModel, body: Json, wanted: Wanted) -> list[Batch]:
+    """Return the requests for the body of a request for embeddings, in the order of its texts; raises NotConverse."""
+    given = body["input"]
+    texts = [given] if type(given) is str else given
+    if not all(type(text) is str for text in texts):
+        raise NotConverse("must be a text or a list of texts, since token ids are those of another tokenizer", "input")
+    # It would be refused as a whole, with words that tell nothing.
+    blank = next((place for place, text in enumerate(texts) if not text.strip()), None)
+    if blank is not None:
+        raise NotConverse(f"must hold no blank text; number {blank} is one", "input", "invalid_value")
+    purpose = _purpose(body.get("input_type"))
+    size = _size(model, wanted.dimensions)
+    parts = [texts[start : start + model.most] for start in range(0, len(texts), model.most)]
+    return [Batch(encoded({**model.body(part, purpose), **size}), len(part)) for part in parts]
+
+
+def _purpose(given: Any) -> str:
+    if given is None:
+        return "search_document"
+    if type(given) is not str or given not in _PURPOSES:
+        raise NotConverse(f"must be one of {', '.join(f'`{name}`' for name in _PURPOSES)}", "input_type")
+    return _PURPOSES[given]
+
+
+def _size(model: EmbeddingModel, wanted: int | None) -> Json:
+    """Return the member that says how many numbers an embedding has."""
+    if wanted is None:
+        return {}
+    if wanted not in model.sizes:
+        raise NotConverse(f"must be one of {', '.join(map(str, sorted(model.sizes)))}", "dimensions")
+    value: Any = wanted
+    for name in reversed(model.size_in):
+        value = {name: value}
+    return value if model.size_in else {}
+
+
+def embeddings_in(model: EmbeddingModel, text: bytes, count: int, *, base64: bool) -> list[Embedded]:
+    """Return the embeddings of an answer, which are `count`; raises NotAnAnswer and BadVectors."""
+    found = [_embedded(raw, base64=base64) for raw in _lists(model, text)]
+    if len(found) != count:
+        raise BadVectors(f"answered with {len(found)} embeddings for {count} inputs")
+    return found
+
+
+def _lists(model: EmbeddingModel, text: bytes) -> Iterator[bytes]:
+    """Yield the embeddings of an answer as they are written there."""
+    start, end = _member(text, model.list_in)
+    if not model.many:
+        yield text[start:end]
+        return
+    if text.startswith(b"{", start):
+        # By type, of which one was asked for.
+        text = text[start:end]
+        start, end = _member(text, "float")
+    if not text.startswith(b"[", start):
+        raise NotAnAnswer
+    for place, behind in json_entries(text, start):
+        yield text[place:behind]
+
+
+def _member(text: bytes, name: str) -> tuple[int, int]:
+    found = [(start, end) for quoted, start, end in json_members(text) if quoted == b'"%b"' % name.encode()]
+    if not found:
+        raise NotAnAnswer
+    return found[-1]
+
+
+def _embedded(raw: bytes, *, base64: bool) -> Embedded:
+    numbers = decoded(b'{"numbers":%b}' % raw)["numbers"]
+    if type(numbers) is not list or not {*map(type, numbers)} <= _NUMBERS or len(numbers) > MOST_NUMBERS:
+        raise BadVectors(f"answered with an embedding that is no list of up to {MOST_NUMBERS} numbers")
+    try:
+        vector = array("d", numbers)
+    except OverflowError:
+        raise BadVectors("answered with an embedding that holds a number of more than 32 bits") from None
+    return Embedded(vector, as_base64(vector) if base64 else raw)
