@@ -101,7 +101,9 @@ def test_opa_is_locked_before_it_listens() -> None:
 
 
 def test_opa_is_started_as_the_paper_about_it_says() -> None:
-    (written,) = re.findall(r"^ +GOGC=400 GOMAXPROCS=4 opa (run .*?)^ +```", SIDECAR.read_text(), re.MULTILINE | re.DOTALL)
+    (written,) = re.findall(
+        r"^ +GOGC=400 GOMAXPROCS=4 opa (run .*?)^ +```", SIDECAR.read_text(), re.MULTILINE | re.DOTALL
+    )
     words = iter(shlex.split(written.replace("\\\n", "")))
     options = {f"{word}={next(words)}" if word in TAKE_A_VALUE else word for word in words}
     ours = set(SERVICES["opa"]["command"])
