@@ -237,6 +237,19 @@ def test_one_caller_does_not_take_all_places_of_small_questions(tmp_path: Path) 
     played(tmp_path, modest_alone, scene)
 
 
+def test_a_small_exchange_takes_a_place_for_each_of_its_questions(tmp_path: Path) -> None:
+    async def scene(pdp: PolicyDecisionPoint, opa: Opa, peer: Peer) -> None:
+        few = [about(caller("a"), number) for number in range(room.SMALL_QUESTIONS)]
+        asked = task("a", pdp.ask_many(few))
+        await peer.until(lambda: opa.under_way == 1)
+        assert pdp._exchanges.small_room.used == room.SMALL_QUESTIONS
+        opa.released.set()
+        await asked
+        assert pdp._exchanges.small_room.used == 0
+
+    played(tmp_path, nothing, scene)
+
+
 def test_a_probe_waits_for_no_caller(tmp_path: Path) -> None:
     async def scene(pdp: PolicyDecisionPoint, opa: Opa, peer: Peer) -> None:
         alone = "i" * LONGEST  # such a question shares no exchange

@@ -9,10 +9,11 @@ from functools import wraps
 
 import pytest
 
+from server.cli.limits import SHARES
 from server.fairness import places
 from server.fairness.caller import CURRENT, Caller
 from server.fairness.known_tokens import MAX_KNOWN, KnownTokens
-from server.fairness.places import HELD, PROBES, WORK, Pieces, Place, Room, leave_place, without_place
+from server.fairness.places import HELD, WORK, Pieces, Place, Room, leave_place, without_place
 from server.fairness.shares import NoRoom, Share
 
 GREEDY: Caller = ("principal", "issuer", "greedy")
@@ -199,9 +200,9 @@ async def test_more_than_may_wait_are_refused_at_once() -> None:
     assert is_empty(room)
 
 
-@pytest.mark.parametrize("share", [WORK, PROBES])
-def test_one_caller_can_keep_no_more_than_a_part_from_others(share: Share) -> None:
-    assert share.each <= share.capacity // 2
+@pytest.mark.parametrize("share", [shared.share for shared in SHARES], ids=lambda share: share.name)
+def test_one_caller_leaves_a_third_of_each_share_to_others(share: Share) -> None:
+    assert share.capacity == 1 or 3 * share.each <= 2 * share.capacity
 
 
 @in_a_loop

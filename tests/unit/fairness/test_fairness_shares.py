@@ -176,7 +176,7 @@ async def test_a_wait_ends_after_its_seconds() -> None:
     fair = shares(1, 1, seconds=0.01)
     held = await fair.take(caller=("a",))
     with pytest.raises(NoRoom, match="the room for tests is used up") as refusal:
-        await fair.take(caller=("b",))
+        await asyncio.wait_for(fair.take(caller=("b",)), 5)
     assert not refusal.value.of_caller
     held.end()
     assert (await fair.take(caller=("b",))).size == 1
