@@ -9,6 +9,7 @@ import pytest
 
 from server.fairness.way_out import WayOut
 from server.inference.provider import ChatRequest, ProviderFailed, Task, Wanted
+from server.inference.providers import vector_answers
 from server.inference.providers.echo_vectors import EchoVectors
 from server.inference.providers.vector_answers import FREE, MOST_ANSWER, VectorRoom
 from server.json_input.reader import Reader
@@ -37,14 +38,15 @@ class Body:
 LARGE = dumps({"data": [{"index": index, "embedding": VECTOR} for index in range(COUNT)]}).encode()
 
 
-@pytest.mark.parametrize("length", [None, len(LARGE)])
+@pytest.mark.parametrize("length", [None, 10, len(LARGE)])
 def test_a_large_answer_holds_room_until_it_is_sent(length: int | None) -> None:
     async def run() -> None:
         room = VectorRoom()
         assert len(LARGE) > FREE
         with WayOut().answer():
             await room.answer("p", request(), Body(LARGE).more, length)
-            assert room.room.used == (length or MOST_ANSWER)
+            # A packed answer is longer than its head says.
+            assert room.room.used == (length if length == len(LARGE) else MOST_ANSWER)
             assert room.turns.used == 0
         assert room.room.used == 0
 
@@ -65,6 +67,20 @@ def test_an_answer_that_is_wrong_or_not_waited_for_gives_its_room_back() -> None
                 await task
             while room.turns.used or room.room.used:  # noqa: ASYNC110 - a thread gives them back
                 await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_an_answer_is_not_read_beyond_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vector_answers, "MOST_ANSWER", 2 * FREE)
+
+    async def run() -> None:
+        room, body = VectorRoom(), Body(b" " * (4 * FREE))
+        with WayOut().answer():
+            with pytest.raises(ProviderFailed, match=f"more than {2 * FREE} bytes"):
+                await room.answer("p", request(), body.more, None)
+            assert body.place <= 2 * FREE + 65536
+            assert room.room.used == 0
 
     asyncio.run(asyncio.wait_for(run(), 60))
 
