@@ -7,6 +7,7 @@ import errno
 import logging
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from typing import Final
 
@@ -19,14 +20,19 @@ from server.process.connections import Connections
 _TLS_SECONDS: Final = 15.0
 _OTHERS_FIRST: Final = 0.001
 _FULL_PAUSE: Final = 0.5
-_REFUSED_AT_ONCE: Final = 64
+_CLOSED_AT_ONCE: Final = 64
+_ESTABLISHED: Final = 1
+"""The state of a TCP connection that no side has closed, in the first byte of Linux's `tcp_info`."""
+
 _FULL: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _log: Final = logging.getLogger("ostiary.workers")
 
 
 class Acceptor:
-    """Takes connections from a socket, no more of one address than it may have.
+    """Takes connections from a socket, no more of one address than it may have, and none that its client has closed.
+
+    A client that closes its connections at once would else fill the kernel's queue with them, and others wait in it.
 
     Where the socket is `shared` with other processes, it takes one and leaves the next ones to them for a millisecond,
     so that all get some of a crowd; the event loop itself would accept until none is left. A single connection is not
@@ -63,7 +69,7 @@ class Acceptor:
             self._loop.remove_reader(self._listener.fileno())
 
     def _accept(self) -> None:
-        for _ in range(_REFUSED_AT_ONCE):
+        for _ in range(_CLOSED_AT_ONCE):
             try:
                 connection, peer = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -75,7 +81,7 @@ class Acceptor:
                 self._pause(_FULL_PAUSE)
                 return
             caller = self._connections.caller(peer[0])
-            turn = self._connections.one_more(caller)
+            turn = None if _is_left(connection) else self._connections.one_more(caller)
             if turn is not None:
                 break
             connection.close()
@@ -113,3 +119,10 @@ class Acceptor:
         except BaseException:
             turn.end()
             raise
+
+
+def _is_left(connection: socket.socket) -> bool:
+    """Return whether the client has closed a connection that is just accepted, where the system can tell."""
+    if sys.platform != "linux":
+        return False
+    return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != _ESTABLISHED

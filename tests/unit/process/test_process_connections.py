@@ -13,7 +13,8 @@ import pytest
 from starlette.responses import PlainTextResponse
 from uvicorn.server import ServerState
 
-from server.fairness.shares import Share
+from server.fairness.caller import Caller
+from server.fairness.shares import Share, Turn
 from server.http.protocol import HttpProtocol, http_protocol
 from server.net.client_address import ClientAddresses
 from server.process import connections
@@ -83,6 +84,32 @@ def test_an_address_has_a_part_of_the_connections_and_another_one_its_own(
             assert room.open._holders == {}
 
     asyncio.run(run())
+
+
+def test_a_connection_that_its_client_has_closed_is_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = 0
+
+    async def run() -> None:
+        nonlocal made
+        async with accepting() as (port, room), asyncio.timeout(20):
+            taken = room.one_more
+
+            def counted(caller: Caller) -> Turn | None:
+                nonlocal made
+                made += 1
+                return taken(caller)
+
+            monkeypatch.setattr(room, "one_more", counted)
+            # Nothing is awaited, so that all of them lie in the kernel's queue before the first one is accepted.
+            for _ in range(100):
+                with socket.create_connection(("127.0.0.1", port)) as left:
+                    left.sendall(REQUEST)
+            answer, writer = await ask(port)
+            assert answer == b"HTTP/1.1 200 OK"
+            writer.close()
+
+    asyncio.run(run())
+    assert made == 1
 
 
 def test_a_trusted_proxy_may_have_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
