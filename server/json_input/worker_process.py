@@ -111,5 +111,5 @@ def _spawn(end: socket.socket) -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,  # a traceback might quote what was read
         cwd="/",
         env=_ENVIRONMENT,
-        start_new_session=True,  # Ctrl-C is for the server
+        process_group=0,  # Ctrl-C is for the server
     )

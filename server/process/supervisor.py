@@ -17,7 +17,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
-from server.authz.opa.command import end_with_parent
+from server.authz.opa.command import prepare_child
 from server.process.serving import nothing_to_read_again, on_signals, shown
 from server.process.startup import WorkerFailed, settled
 from server.process.uvicorn_server import GRACE_SECONDS, LAST_SECONDS
@@ -74,8 +74,7 @@ class Worker:
                 ),
                 pass_fds=(theirs.fileno(), self._listener.fileno()),
                 env=self._environment,
-                start_new_session=True,  # Ctrl-C is for the parent, which then tells its workers
-                preexec_fn=end_with_parent(),
+                preexec_fn=prepare_child(),
             )
         loop = asyncio.get_running_loop()
         said = b""

@@ -16,7 +16,7 @@ from typing import Final
 from server.authz.contract.errors import PolicyUnavailable
 from server.authz.decision_log.log import DecisionLog
 from server.authz.opa import parent_watch
-from server.authz.opa.command import ENVIRONMENT, OpaStartFailed, check_version, end_with_parent, run_arguments
+from server.authz.opa.command import ENVIRONMENT, OpaStartFailed, check_version, prepare_child, run_arguments
 from server.authz.opa.log import ARGUMENTS, LONGEST_EVENT, event, write_mask
 from server.authz.opa.parent_watch import ParentWatch
 from server.authz.opa.runtime_directory import RuntimeDirectory, UnsafeDirectory
@@ -166,8 +166,7 @@ class OpaProcess:
                 stderr=STDOUT,
                 cwd=self._directory.path,
                 env=ENVIRONMENT,
-                start_new_session=True,  # Ctrl-C is for the server, which then ends OPA after its last question
-                preexec_fn=end_with_parent(),
+                preexec_fn=prepare_child(),
             )
             if parent_watch.NEEDED:
                 self._companion = await ParentWatch.of(process.pid)
