@@ -12,7 +12,7 @@ from yaml.constructor import SafeConstructor
 
 from policy.source.diagnostics import Findings, InvalidDocument, Span, quoted
 from policy.source.gc_pause import collector_at_rest
-from policy.source.text import checked, place, read_text, refusal
+from policy.source.text import SIZE_LIMIT, checked, place, read_text, refusal
 
 DEPTH_LIMIT: Final = 64
 """Deepest nesting of lists and mappings."""
@@ -78,7 +78,8 @@ def parse_document(text: str, name: str) -> Mapping:
     """Return the tree of one YAML document whose top level is a mapping; diagnostics call it `name`.
 
     Raises `InvalidDocument` for bad YAML, control characters, tabs that indent, duplicate or non-text keys, merge keys,
-    tags, several documents, and anything beyond `SIZE_LIMIT`, `DEPTH_LIMIT` or `NODE_LIMIT`.
+    tags, several documents, and anything beyond `SIZE_LIMIT`, `DEPTH_LIMIT` or `NODE_LIMIT`; what aliases repeat counts
+    each time.
     """
     text = checked(text, name)
     try:
@@ -98,11 +99,17 @@ _Start: TypeAlias = yaml.ScalarEvent | yaml.SequenceStartEvent | yaml.MappingSta
 
 @dataclass(frozen=True, slots=True)
 class _Anchored:
-    """The value that an alias repeats: the number of its nodes, and the levels that they take below the first."""
+    """The value that an alias repeats: the numbers of its nodes, their characters, and the levels below the first."""
 
     node: Node
     size: int
+    length: int
     height: int
+
+
+def _length(node: Node) -> int:
+    """Return the number of characters of a scalar; those of lists and mappings are counted one by one."""
+    return len(node.text) if isinstance(node, Scalar) else 0
 
 
 class _Composer:
@@ -114,6 +121,7 @@ class _Composer:
         self._findings = Findings()
         self._anchors: dict[str, _Anchored | None] = {}
         self._nodes = 0
+        self._characters = 0
         self._deepest = 0
 
     def document(self) -> Node | None:
@@ -133,13 +141,14 @@ class _Composer:
         start = cast(_Start, event)  # the parser yields no other event where a value is due
         if start.tag is not None:
             self._error("tag", event, "a tag (`!…`) stands here", "remove it: quotes make a text")
-        self._count(1, depth, event)
+        self._count(1, len(start.value) if isinstance(start, yaml.ScalarEvent) else 0, depth, event)
         if start.anchor is None:
             return self._content(start, depth)
-        before, deepest = self._nodes, self._deepest
+        before, deepest, length = self._nodes, self._deepest, self._characters
         self._anchors[start.anchor], self._deepest = None, depth
         node = self._content(start, depth)
-        self._anchors[start.anchor] = _Anchored(node, self._nodes - before + 1, self._deepest - depth)
+        length = self._characters - length + _length(node)
+        self._anchors[start.anchor] = _Anchored(node, self._nodes - before + 1, length, self._deepest - depth)
         self._deepest = max(deepest, self._deepest)
         return node
 
@@ -195,11 +204,12 @@ class _Composer:
         target = self._anchors[anchor]
         if target is None:
             raise refusal("recursive-alias", self._span(event), f"the alias {quoted('*' + anchor)} contains itself")
-        self._count(target.size, depth + target.height, event)
+        self._count(target.size, target.length, depth + target.height, event)
         return target.node
 
-    def _count(self, nodes: int, depth: int, event: yaml.Event) -> None:
+    def _count(self, nodes: int, characters: int, depth: int, event: yaml.Event) -> None:
         self._nodes += nodes
+        self._characters += characters
         if depth > self._deepest:
             self._deepest = depth
         if depth > DEPTH_LIMIT:
@@ -207,6 +217,9 @@ class _Composer:
         if self._nodes > NODE_LIMIT:
             message = f"the document has more than {NODE_LIMIT:,} values, counting what aliases repeat"
             raise refusal("too-many-values", self._span(event), message)
+        if self._characters > SIZE_LIMIT:
+            message = f"the document has more than {SIZE_LIMIT // 2**20} MiB of text, counting what aliases repeat"
+            raise refusal("too-large", self._span(event), message)
 
     def _error(self, code: str, event: yaml.Event, message: str, hint: str) -> None:
         self._findings.error(code, self._span(event), message, hint)

@@ -220,3 +220,12 @@ def test_bytes_that_are_not_utf_8_are_shown_at_their_place(tmp_path: Path) -> No
     path.write_bytes("é: 1\nb: ä".encode() + b"\xe4\n")
     with pytest.raises(InvalidDocument, match=r"config\.yaml:2:5: error: the file isn't UTF-8: found the byte 0xe4"):
         read_document(path, "config.yaml")
+
+
+def test_the_size_limit_counts_text_that_aliases_repeat() -> None:
+    text = f"a: &a [{'x' * 1_000_000}]\nb: [{', '.join(['*a'] * 7)}]\n"
+    assert parse_document(text, "f.yaml").entries.keys() == {"a", "b"}
+    with pytest.raises(InvalidDocument) as caught:
+        parse_document(f"{text}c: [*a]\n", "f.yaml")
+    [found] = caught.value.diagnostics
+    assert (found.code, found.span.line) == ("too-large", 3)
