@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, GetCoreSchemaHandler, GetPydanticSchema, Tag
 from pydantic_core import CoreSchema, core_schema
 
+from server.config.api_names import SERVED_APIS, about_api, about_missing, is_missing
 from server.config.base import StrictModel, chosen_by
 from server.config.bedrock import BedrockInference
-from server.config.later_providers import AgentsProvider, BedrockProvider, FaissProvider, LlamaGuardProvider
 from server.config.providers import (
     EchoProvider,
     HostedProvider,
@@ -22,25 +22,32 @@ from server.config.providers import (
 from server.config.raw_value import RawValue
 from server.config.types import refusal, text, unknown_choice
 
-SERVED_APIS: Final = ("inference",)
-"""The APIs that this version serves."""
-
-_LATER_APIS: Final = ("agents", "safety", "vector_io")
-
 
 def _api(value: object) -> object:
-    word = text(value)
-    if word in _LATER_APIS:
-        raise refusal("not-available", f"`{word}` is not available in this version", whole=True)
+    word = str(text(value))
+    if is_missing(word):
+        raise refusal("not-available", about_api(word), whole=True)
     if word not in SERVED_APIS and isinstance(value, RawValue):
-        raise unknown_choice(value, (*SERVED_APIS, *_LATER_APIS))
+        raise unknown_choice(value, SERVED_APIS)
     return word
 
 
-ApiName = Annotated[Literal["inference"], BeforeValidator(_api)]
+ApiName = Annotated[str, BeforeValidator(_api)]
 """The name of an API that this version serves."""
 
-_InferenceProvider = Annotated[
+
+def needs(api: str, what: str) -> BeforeValidator:
+    """Return a validator that refuses `what`, an entry of a list, while the API that it needs isn't served."""
+
+    def refuse_it(value: object) -> object:
+        if is_missing(api):
+            raise refusal("not-available", about_missing(api, what), whole=True)
+        return value
+
+    return BeforeValidator(refuse_it)
+
+
+InferenceProvider = Annotated[
     Annotated[EchoProvider, Tag("inline::echo")]
     | Annotated[HostedProvider, Tag("remote::anthropic")]
     | Annotated[PlacedProvider, Tag("remote::azure")]
@@ -85,21 +92,13 @@ _InferenceProvider = Annotated[
         "remote::vllm",
     ),
 ]
-_VectorProvider = Annotated[Annotated[FaissProvider, Tag("inline::faiss")], chosen_by("provider_type", "inline::faiss")]
-_SafetyProvider = Annotated[
-    Annotated[BedrockProvider, Tag("remote::bedrock")] | Annotated[LlamaGuardProvider, Tag("inline::llama-guard")],
-    chosen_by("provider_type", "inline::llama-guard", "remote::bedrock"),
-]
-_AgentsProvider = Annotated[
-    Annotated[AgentsProvider, Tag("inline::builtin")], chosen_by("provider_type", "inline::builtin")
-]
+"""A provider of inference, chosen by `provider_type`."""
 
 
 class _Providers(StrictModel):
-    agents: tuple[_AgentsProvider, ...] = ()
-    inference: tuple[_InferenceProvider, ...] = ()
-    safety: tuple[_SafetyProvider, ...] = ()
-    vector_io: tuple[_VectorProvider, ...] = ()
+    """One field for each API that takes providers."""
+
+    inference: tuple[InferenceProvider, ...] = ()
 
 
 def _by_api(providers: _Providers) -> dict[str, tuple[ProviderConfig, ...]]:

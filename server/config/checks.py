@@ -10,7 +10,7 @@ from typing import Final
 
 from policy.model_names import model_names
 from policy.source.diagnostics import Findings, did_you_mean, quoted
-from server.config.apis import SERVED_APIS
+from server.config.api_names import PROVIDED_APIS
 from server.config.identity_checks import check_authentication
 from server.config.raw_value import UNRESOLVED, RawValue
 from server.config.tree import Path, TreeReader
@@ -45,7 +45,7 @@ def check(reading: TreeReader, findings: Findings) -> None:
 
 
 def _provider_ids(reading: TreeReader, findings: Findings) -> None:
-    for api in reading.mapping(("providers",)):
+    for api in PROVIDED_APIS:
         lines: dict[str, int] = {}
         for path, provider in reading.entries(("providers", api)):
             given = provider.get("provider_id")
@@ -63,7 +63,7 @@ def _apis(reading: TreeReader, findings: Findings) -> None:
     if not isinstance(apis, tuple) or not all(isinstance(api, RawValue) for api in apis):
         return
     listed = {api.text for api in apis if isinstance(api, RawValue)}
-    for api in SERVED_APIS:
+    for api in PROVIDED_APIS:
         if api not in listed and reading.find(("providers", api)):
             message = f"`{api}` has providers, and `apis` leaves it out"
             findings.error("unlisted-api", reading.span(("providers", api)), message, "list it there")
@@ -86,6 +86,11 @@ def _model_provider(
 ) -> None:
     ids = [given.text for given in known if isinstance(given, RawValue)]
     if wanted.text in ids or UNRESOLVED in known:
+        return
+    if not wanted.variables and wanted.text in reading.switched_off:
+        variable = reading.switched_off[wanted.text]
+        message = f"the provider {wanted.described()} is switched off while `{variable}` is not set"
+        findings.error("unknown-provider", reading.span(path), message, "set it, or leave this entry out")
         return
     shown = [given.text for given in known if isinstance(given, RawValue) and not given.variables]
     hint = did_you_mean("" if wanted.variables else wanted.text, shown) if shown else ""

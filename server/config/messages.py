@@ -13,6 +13,7 @@ from policy.fields import kind_of
 from policy.source.diagnostics import Diagnostic, Severity, Span, did_you_mean, quoted
 from policy.source.document import Scalar
 from policy.source.environment import has_expression
+from server.config.api_names import about_api, is_missing
 from server.config.base import UnknownSetting
 from server.config.raw_value import UNRESOLVED, RawValue
 from server.config.tree import Path, TreeReader
@@ -20,6 +21,9 @@ from server.config.types import refusal, text, unknown_choice
 
 FINDING_LIMIT: Final = 100
 """Most mistakes that are explained; a file with more has another problem."""
+
+EMPTY_VARIABLE: Final = "empty-variable"
+"""The code of an error about a variable without a value where one is needed."""
 
 _HOMES: Final = {
     "auth": "it belongs under `server`",
@@ -113,6 +117,8 @@ def _unknown_key(path: Path, stand_in: object, reading: TreeReader) -> Diagnosti
     if parent == ("server", "auth") and key in OLD_KEYS:
         old = [written for written in reading.mapping(parent) if written in OLD_KEYS]
         return _error(span, "misplaced-key", *about_old_keys(old)) if key == old[0] else None
+    if parent == ("providers",) and is_missing(key):
+        return _error(span, "not-available", about_api(key))
     if key in _HOMES and parent in ((), ("server",)):
         return _error(span, "misplaced-key", message, _HOMES[key])
     hint = did_you_mean(key, stand_in.known) if stand_in.known else "it takes none"
@@ -125,6 +131,7 @@ def _refused(path: Path, context: dict[str, Any], reading: TreeReader) -> Diagno
     node = reading.places[path].node
     if reading.at(path) is None and isinstance(node, Scalar) and has_expression(node.text):
         sentence = f"{label(path)} needs a value, and {quoted(node.text)} gives none"
+        return _error(reading.span(path), EMPTY_VARIABLE, sentence, context["hint"])
     return _error(reading.span(path), context["code"], sentence, context["hint"])
 
 

@@ -1,4 +1,4 @@
-"""The models of registered resources: models and shields."""
+"""The model of registered models."""
 
 from __future__ import annotations
 
@@ -36,12 +36,3 @@ class ModelConfig(StrictModel):
     def names(self) -> tuple[str, ...]:
         """Every name that requests and rules may use, the canonical `provider_id/provider_model_id` first."""
         return model_names(self.provider_id, self.model_id, self.provider_model_id)
-
-
-class ShieldConfig(StrictModel):
-    """A shield and the safety provider that runs it; it is known by `shield_id` or by `provider_shield_id`."""
-
-    provider_id: Text
-    shield_id: Text | None = None
-    provider_shield_id: Text | None = None
-    params: dict[str, Anything] = Field(default_factory=dict)

@@ -6,12 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from server.config.apis import SERVED_APIS, ApiName, ProvidersConfig
+from server.config.api_names import PROVIDED_APIS
+from server.config.apis import ApiName, ProvidersConfig, needs
 from server.config.base import StrictModel
-from server.config.models import ModelConfig, ShieldConfig
+from server.config.models import ModelConfig
 from server.config.server import ServerConfig
 from server.config.storage import StorageConfig
-from server.config.types import not_yet, refusal, scalar
+from server.config.types import refusal, scalar
 
 
 def _version(value: object) -> object:
@@ -29,15 +30,15 @@ class Config(StrictModel):
     """
 
     version: Annotated[Literal[2], BeforeValidator(_version)] = 2
-    apis: tuple[ApiName, ...] = SERVED_APIS
+    apis: tuple[ApiName, ...] = PROVIDED_APIS
     providers: ProvidersConfig = Field(default_factory=dict)
     storage: StorageConfig = StorageConfig()
     models: tuple[ModelConfig, ...] = ()
-    shields: tuple[Annotated[ShieldConfig, not_yet("a shield is")], ...] = ()
-    vector_stores: tuple[Annotated[Any, not_yet("a vector store is")], ...] = ()
-    vector_dbs: tuple[Annotated[Any, not_yet("a vector store is")], ...] = ()
-    datasets: tuple[Annotated[Any, not_yet("a dataset is")], ...] = ()
-    scoring_fns: tuple[Annotated[Any, not_yet("a scoring function is")], ...] = ()
-    benchmarks: tuple[Annotated[Any, not_yet("a benchmark is")], ...] = ()
-    tool_groups: tuple[Annotated[Any, not_yet("a tool group is")], ...] = ()
+    shields: tuple[Annotated[Any, needs("safety", "a shield")], ...] = ()
+    vector_stores: tuple[Annotated[Any, needs("vector_io", "a vector store")], ...] = ()
+    vector_dbs: tuple[Annotated[Any, needs("vector_io", "a vector store")], ...] = ()
+    datasets: tuple[Annotated[Any, needs("datasetio", "a dataset")], ...] = ()
+    scoring_fns: tuple[Annotated[Any, needs("scoring", "a scoring function")], ...] = ()
+    benchmarks: tuple[Annotated[Any, needs("eval", "a benchmark")], ...] = ()
+    tool_groups: tuple[Annotated[Any, needs("tool_runtime", "a tool group")], ...] = ()
     server: ServerConfig = ServerConfig()

@@ -19,6 +19,7 @@ from policy.source.environment import (
     looks_like_expression,
     substitute,
 )
+from server.config.api_names import SECTIONS, is_missing
 from server.config.raw_value import UNRESOLVED, RawValue, Section, Unresolved
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -26,8 +27,11 @@ Tree: TypeAlias = "dict[str, Tree] | tuple[Tree, ...] | RawValue | Unresolved | 
 
 PROVIDER_CONFIG: Final[Path] = ("server", "auth", "provider_config")
 _POLICIES: Final = frozenset({("server", "auth", "access_policy"), ("server", "auth", "route_policy")})
-_SWITCHABLE: Final = frozenset({"models", "shields"})
+_SWITCHED_BY: Final = {"models": ("model_id", "provider_id"), "shields": ("shield_id", "provider_id")}
+"""The lists at the top whose entries a variable switches off, with the fields that are empty then."""
+
 _NAMES: Final = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)")
+_CONDITIONAL_ID: Final = re.compile(r"\$\{env\.(?P<name>[A-Za-z_][A-Za-z0-9_]*):\+(?P<id>[^}]+)\}")
 _CONDITIONAL: Final = re.compile(r"\$\{env\.[A-Za-z_][A-Za-z0-9_]*:\+[^}]*\}")
 
 
@@ -41,10 +45,14 @@ class FieldPlace:
 
 @dataclass(slots=True)
 class TreeReader:
-    """A file after substitution: `tree` is validated by the models, `places` says where each of its values stands."""
+    """A file after substitution: `tree` is validated by the models, `places` says where each of its values stands.
+
+    `switched_off` holds the ids of providers that are left out, each with the variable that isn't set.
+    """
 
     tree: dict[str, Tree] = field(default_factory=dict)
     places: dict[Path, FieldPlace] = field(default_factory=dict)
+    switched_off: dict[str, str] = field(default_factory=dict)
 
     def at(self, path: Path) -> Tree:
         """Return the value at `path`, which exists."""
@@ -84,13 +92,19 @@ def read(document: Mapping, environ: Environ[str, str], findings: Findings) -> T
     """Substitute every variable once; all missing ones are reported together, at the first place that needs one.
 
     A conditional value whose variable is unset is left out with its key; so are, unread, an authentication provider
-    whose `type` is empty and a model or shield that says `__disabled__`.
+    whose `type` is empty, a provider or a model whose id is, one that says `__disabled__`, and what needs an API that
+    isn't served.
     """
     reader = _Reader(environ, findings)
     reader.reading.places[()] = FieldPlace(document)
     reader.reading.tree = reader.mapping(document, ())
     reader.report_missing()
     return reader.reading
+
+
+def _needs_missing(section: str | int) -> bool:
+    """Return whether the entries of this list at the top need an API that isn't served."""
+    return isinstance(section, str) and section in SECTIONS and is_missing(SECTIONS[section])
 
 
 class _Absent:
@@ -135,6 +149,8 @@ class _Reader:
             return entry.node
         if path == PROVIDER_CONFIG and self._is_switched_off(entry):
             return _ABSENT
+        if path[:-1] == ("providers",) and is_missing(str(path[-1])):
+            return _ABSENT if isinstance(entry.node, Sequence) and not entry.node.items else entry.node
         return self._value(entry.node, path)
 
     def _value(self, node: Node, path: Path) -> Tree | _Absent:
@@ -152,11 +168,11 @@ class _Reader:
     def _sequence(self, node: Sequence, path: Path) -> tuple[Tree, ...]:
         read: list[Tree] = []
         for item in node.items:
-            if len(path) == 1 and path[0] in _SWITCHABLE and self._is_disabled(item):
+            if self._is_left_out(item, path):
                 continue
             inner = (*path, len(read))
             self.reading.places[inner] = FieldPlace(item)
-            value = self._value(item, inner)
+            value = item if len(path) == 1 and _needs_missing(path[0]) else self._value(item, inner)
             if not isinstance(value, _Absent):
                 read.append(value)
         return tuple(read)
@@ -172,7 +188,7 @@ class _Reader:
                 self._missing.setdefault(name, node.span)
             return UNRESOLVED
         if value == DISABLED:
-            message = f"`{DISABLED}` switches off an entry of `models` or `shields`, and this is neither"
+            message = f"`{DISABLED}` switches off a provider of an API, a model or a shield, and this is none"
             self._findings.error("misplaced-disabled", node.span, message)
             return UNRESOLVED
         empty = [name for name in empty_conditionals(node.text) if self._environ.get(name)]
@@ -181,6 +197,27 @@ class _Reader:
         if value is None:
             return _ABSENT if _CONDITIONAL.fullmatch(node.text) else None
         return RawValue(value, value, tuple(dict.fromkeys(_NAMES.findall(node.text))))
+
+    def _is_left_out(self, item: Node, path: Path) -> bool:
+        """Return whether a variable switches off this entry of the list at `path`."""
+        if len(path) == 2 and path[0] == "providers":
+            return self._is_off(item, ("provider_id",), names_a_provider=True)
+        ids = _SWITCHED_BY.get(str(path[0])) if len(path) == 1 else None
+        return ids is not None and (self._is_disabled(item) or self._is_off(item, ids))
+
+    def _is_off(self, item: Node, ids: tuple[str, ...], *, names_a_provider: bool = False) -> bool:
+        """Return whether one of the ids of an entry is `__disabled__`, or left out while its variable is not set."""
+        fields = item.entries if isinstance(item, Mapping) else {}
+        for key in ids:
+            node = fields[key].node if key in fields else None
+            if not isinstance(node, Scalar) or not has_expression(node.text):
+                continue
+            named, outcome = _CONDITIONAL_ID.fullmatch(node.text), self._outcome(node)
+            if names_a_provider and named and outcome is None:
+                self.reading.switched_off.setdefault(named["id"], named["name"])
+            if outcome == DISABLED or (outcome is None and _CONDITIONAL.fullmatch(node.text)):
+                return True
+        return False
 
     def _is_disabled(self, node: Node) -> bool:
         if isinstance(node, Scalar):

@@ -136,17 +136,6 @@ def as_written(value: object) -> object:
     return literal
 
 
-def not_yet(sentence: str) -> AfterValidator:
-    """Return a validator that refuses any value of a part that this version lacks: "`quota` is not available in this
-    version".
-    """
-
-    def refuse_it(_value: object) -> object:
-        raise refusal("not-available", f"{sentence} not available in this version", whole=True)
-
-    return AfterValidator(refuse_it)
-
-
 Text = Annotated[str, BeforeValidator(text)]
 """Text that isn't empty; the value of `${env.X}` is text whatever it looks like."""
 

@@ -119,7 +119,7 @@ def test_kinds_of_later_versions_may_stand_empty(key: str) -> None:
     load(f"{key}: []\n")
     [error] = errors(f"{key}:\n- provider_id: a\n  shield_id: b\n"[: None if key == "shields" else -15])
     assert error.startswith("2:3: a ")
-    assert error.endswith("is not available in this version")
+    assert error.endswith((" is not available in this version", " is not served"))
 
 
 def test_a_model_of_an_unknown_provider_gets_a_suggestion() -> None:
@@ -270,9 +270,9 @@ def test_a_missing_audience_is_a_warning() -> None:
     ]
 
 
-def test_disabled_means_something_in_models_and_shields_alone() -> None:
+def test_disabled_means_something_in_entries_of_lists_alone() -> None:
     assert errors(with_server("host: ${env.HOST_NAME:=__disabled__}")) == [
-        "2:9: `__disabled__` switches off an entry of `models` or `shields`, and this is neither"
+        "2:9: `__disabled__` switches off a provider of an API, a model or a shield, and this is none"
     ]
 
 

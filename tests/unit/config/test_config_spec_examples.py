@@ -21,9 +21,9 @@ def test_c1_as_printed_is_refused_for_the_parts_of_later_versions_alone() -> Non
         f"3:3: `agents` {NOT_HERE}",
         f"5:3: `vector_io` {NOT_HERE}",
         f"6:3: `safety` {NOT_HERE}",
-        f"15:20: vector_io: `inline::faiss` {NOT_HERE}",
-        f"23:20: safety: `inline::llama-guard` {NOT_HERE}",
-        f"27:20: agents: `inline::builtin` {NOT_HERE}",
+        f"13:3: `vector_io` {NOT_HERE}",
+        f"21:3: `safety` {NOT_HERE}",
+        f"25:3: `agents` {NOT_HERE}",
     ]
 
 

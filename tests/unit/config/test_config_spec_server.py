@@ -283,13 +283,13 @@ def test_s1_a_bedrock_shield_is_refused_for_its_provider_and_for_itself() -> Non
         "GUARDRAIL_VERSION": "1",
         "GUARDRAIL_ID": "abc",
     }
-    assert errors(text, **environ) == [f"4:20: safety: `remote::bedrock` {NOT_HERE}", f"9:3: a shield {NOT_HERE}"]
+    assert errors(text, **environ) == [f"2:3: `safety` {NOT_HERE}", f"9:3: a shield {NOT_HERE}"]
 
 
 def test_s2_llama_guard_is_refused_and_both_models_stand() -> None:
     text = (SPEC / "s2.yaml").read_text(encoding="utf-8")
     environ = {"INFERENCE_MODEL": "llama3.2:3b", "SAFETY_MODEL": "llama-guard:3b"}
-    assert errors(text, **environ) == [f"4:20: safety: `inline::llama-guard` {NOT_HERE}", f"27:3: a shield {NOT_HERE}"]
+    assert errors(text, **environ) == [f"2:3: `safety` {NOT_HERE}", f"27:3: a shield {NOT_HERE}"]
     served = text.split("shields:")[0].replace(text[text.index("  safety:") : text.index("  inference:")], "")
     config = load(served, **environ)
     assert [model.names[0] for model in config.models] == ["vllm-0/llama3.2:3b", "vllm-1/llama-guard:3b"]
