@@ -24,10 +24,10 @@ def model_names(provider_id: str, model_id: str, provider_model_id: str | None) 
 def model_aliases(document: Mapping, environ: TextMapping[str, str]) -> dict[str, tuple[str, ...]]:
     """Return, for every name of a model under `models:`, all names of that model.
 
-    Malformed entries are left out; the configuration reports them.
+    Malformed entries are left out; the configuration reports them. Models under `registered_resources`, where Llama
+    Stack has them, count too.
     """
-    entry = document.entries.get("models")
-    models = entry.node.items if entry is not None and isinstance(entry.node, Sequence) else ()
+    models = [model for place in _lists(document) for model in place.items]
     named: list[tuple[str, ...]] = []
     for model in models:
         fields = model.entries if isinstance(model, Mapping) else {}
@@ -37,6 +37,14 @@ def model_aliases(document: Mapping, environ: TextMapping[str, str]) -> dict[str
             named.append(model_names(provider_id, model_id, texts.get("provider_model_id")))
     uses = Counter(name for names in named for name in names)
     return {name: names for names in named for name in names if uses[name] == 1}
+
+
+def _lists(document: Mapping) -> list[Sequence]:
+    """Return the lists of models, wherever they stand."""
+    resources = document.entries.get("registered_resources")
+    places = [document] if resources is None else [document, resources.node]
+    found = [place.entries.get("models") for place in places if isinstance(place, Mapping)]
+    return [entry.node for entry in found if entry is not None and isinstance(entry.node, Sequence)]
 
 
 def _text(node: Node, environ: TextMapping[str, str]) -> str | None:

@@ -35,10 +35,10 @@ def read_text(path: Path, name: str) -> str:
         raise refusal("unreadable-file", Span(name, 1, 1), "cannot read the file: its name holds a NUL") from error
     if len(content) > SIZE_LIMIT:
         raise refusal("too-large", Span(name, 1, 1), f"the file is larger than {SIZE_LIMIT // 2**20} MiB")
-    return _decode(content, name)
+    return decoded(content, name)
 
 
-def _decode(content: bytes, name: str) -> str:
+def decoded(content: bytes, name: str) -> str:
     """Return `content` as text; raise `InvalidDocument` at the first byte that isn't UTF-8."""
     try:
         return content.decode("utf-8")

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from policy.parser import read_policies
-from policy.source.diagnostics import Findings, InvalidDocument, visible
-from policy.source.document import read_document
+from policy.source.diagnostics import Findings, InvalidDocument, Severity, visible
+from policy.source.document import Mapping, read_document
 from server.cli.keys import app as key_commands
 from server.config.home import home
 from translators.commands import app as policy_commands
@@ -61,7 +61,10 @@ app.add_typer(key_commands, name="key")
 
 @app.command()
 def run(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The configuration file.")],
+    config: Annotated[Path | None, typer.Argument(metavar="CONFIG", help="The configuration file.")] = None,
+    config_option: Annotated[
+        Path | None, typer.Option("--config", metavar="CONFIG", help="The same, as Llama Stack takes it.")
+    ] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Listen here instead of on `server.port`.")] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="So many processes instead of `server.workers`.")
@@ -72,20 +75,27 @@ def run(
         bool, typer.Option("--strict", help="With --check: let warnings fail, with exit code 1.")
     ] = False,
 ) -> None:
-    """Check and compile CONFIG, start OPA as a child process, and serve until Ctrl-C."""
+    """Check and compile CONFIG, start OPA as a child process, and serve until Ctrl-C.
+
+    CONFIG may be a file of Llama Stack or OGX of which everything is served; `ostiary import` writes one for this
+    server.
+    """
     # Imported here so that commands without a server start faster.
     from server.net.log_filter import log_to_stderr
     from server.process.startup import start_failure
 
     log_to_stderr()
+    path = config if config_option is None else config_option
+    if path is None or (config is not None and config_option is not None):
+        raise typer.BadParameter("name one configuration file", param_hint="CONFIG")
     if strict and not check:
         raise typer.BadParameter("it goes with --check alone", param_hint="--strict")
     try:
         if check:
-            status = FAILED if _check(config) and strict else 0
+            status = FAILED if _check(path) and strict else 0
         else:
             status = 0
-            _run(config, port, workers)
+            _run(path, port, workers)
     except InvalidDocument as invalid:
         show(invalid.diagnostics, as_json_lines=False)
     except Exception as fault:
@@ -99,6 +109,67 @@ def run(
     else:
         raise typer.Exit(status)
     raise typer.Exit(UNUSABLE)
+
+
+@app.command(name="import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A configuration of Llama Stack or OGX.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="PATH", help="What is written; else FILE with `-ostiary.yaml` at its end."
+        ),
+    ] = None,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print the changes as JSON, one a line.")] = False,
+) -> None:
+    """Write a configuration of this server that says what FILE says, and explain each change.
+
+    Exit code 0: it can be served, once its variables are set. 1: it is written, and something in it has to be mended.
+    2: nothing is written.
+    """
+    from server.cli.importing import (
+        NotWritten,
+        default_output,
+        read_original,
+        report,
+        show_findings,
+        summary,
+        write_result,
+    )
+    from server.config.llama_stack import imported
+
+    target = default_output(file) if output is None else output
+    try:
+        translation = imported(read_original(file))
+        translation.findings.raise_errors()
+        write_result(file, target, translation, force=force)
+    except InvalidDocument as invalid:
+        show_findings(invalid.diagnostics, as_json_lines=json_output)
+    except NotWritten as failure:
+        sys.stderr.write(f"error: {failure}\n")
+    else:
+        report(translation.changes, as_json_lines=json_output)
+        unusable = _show_what_is_left(file, translation.document, as_json_lines=json_output)
+        if not json_output:
+            sys.stdout.write(summary(file, target, translation.changes))
+        raise typer.Exit(FAILED if unusable else 0)
+    raise typer.Exit(UNUSABLE)
+
+
+def _show_what_is_left(path: Path, document: Mapping, *, as_json_lines: bool) -> bool:
+    """Report what keeps a translated configuration from being served; return whether that is more than variables."""
+    from server.cli.banner import alarms
+    from server.cli.importing import show_findings, without_environment
+
+    findings = Findings()
+    config, _ = _judged(path, document, findings)
+    shown = without_environment(findings.diagnostics)
+    show_findings(shown, as_json_lines=as_json_lines)
+    if config is not None:
+        sys.stderr.writelines(f"warning: {alarm}\n" for alarm in alarms(config))
+    return any(found.severity is Severity.ERROR for found in shown)
 
 
 @app.command()
@@ -251,21 +322,31 @@ def _overridden(config: Config, port: int | None, workers: int | None) -> Config
 
 def _read(path: Path) -> tuple[Config, Loaded]:
     """Return the configuration and its policies; raise InvalidDocument with the findings of both."""
+    from server.cli.importing import warnings_of_start
+    from server.config.llama_stack import for_start
+
+    translation, findings = for_start(read_document(path)), Findings()
+    findings.extend(translation.findings)
+    findings.diagnostics += warnings_of_start(translation)
+    config, loaded = _judged(path, translation.document, findings)
+    findings.raise_errors()
+    if loaded is None or config is None:
+        raise InvalidDocument(findings.diagnostics)
+    return config, replace(loaded, warnings=tuple(findings.diagnostics))
+
+
+def _judged(path: Path, document: Mapping, findings: Findings) -> tuple[Config | None, Loaded | None]:
+    """Return the configuration in `document` and its compiled policies; None for either after an error in it."""
     from server.config import read_config
 
-    document, findings = read_document(path), Findings()
     policies = read_policies(document, os.environ, findings)
     config = read_config(document, os.environ, findings)
     # The deployment of an external OPA's bundle has checked its guardrails. They are part of the revision, so that no
     # others ever decide.
     elsewhere = config is not None and config.server.opa.location is not None
-    loaded = None
-    if policies is not None:
-        loaded = compiled(path, document, policies, findings, check_guardrails=not elsewhere)
-    findings.raise_errors()
-    if loaded is None or config is None:
-        raise InvalidDocument(findings.diagnostics)
-    return config, replace(loaded, warnings=tuple(findings.diagnostics))
+    if policies is None:
+        return config, None
+    return config, compiled(path, document, policies, findings, check_guardrails=not elsewhere)
 
 
 def main() -> None:

@@ -116,6 +116,12 @@ Backend = Annotated[
 ]
 
 
+def backend_models() -> dict[str, type[StrictModel]]:
+    """Return the model of each `type` of backend."""
+    members = map(get_args, get_args(get_args(Backend)[0]))
+    return {mark.tag: model for model, *marks in members for mark in marks if isinstance(mark, Tag)}
+
+
 class Namespace(StrictModel):
     """Keys of one kind in a backend for keys and values."""
 

@@ -18,6 +18,21 @@ def create_once(path: Path, content: bytes) -> None:
         temporary.unlink()
 
 
+def write_private(path: Path, content: bytes, *, replacing: bool) -> None:
+    """Write `path` with `content`, for the owner only; raise OSError.
+
+    A file that is there is replaced if `replacing`, and else an error.
+    """
+    temporary = _write_beside(path, content, 0o600)
+    try:
+        if replacing:
+            temporary.replace(path)
+        else:
+            path.hardlink_to(temporary)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def publish(path: Path, content: bytes) -> None:
     """Replace `path` by a file with `content` that all users may read; raise OSError."""
     if not path.exists() or path.read_bytes() != content:

@@ -21,6 +21,7 @@ from policy.source.diagnostics import Diagnostic, Findings, InvalidDocument, quo
 from policy.source.document import Mapping, read_document
 from policy.source.gc_pause import collector_at_rest
 from policy.source.rendering import as_json, render
+from policy.source.text import SIZE_LIMIT
 from translators.commands.questions import Known, UnclearQuestion
 from translators.compiler import Bundle, compile_policies
 from translators.guardrails.reading import read_guardrails
@@ -111,5 +112,10 @@ def _complain(sentence: str, *, as_json_lines: bool) -> None:
 
 
 def _sources(diagnostics: Iterable[Diagnostic]) -> dict[str, str]:
+    """Return the text of each file that the diagnostics are about, unless it is larger than any that is read."""
     files = {found.span.file for found in diagnostics}
-    return {file: Path(file).read_text(encoding="utf-8", errors="replace") for file in files if Path(file).is_file()}
+    return {file: Path(file).read_text(encoding="utf-8", errors="replace") for file in files if _is_shown(Path(file))}
+
+
+def _is_shown(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size <= SIZE_LIMIT

@@ -1,0 +1,133 @@
+"""The settings of one provider of inference."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from policy.source.diagnostics import Span, quoted
+from policy.source.document import Entry, Mapping, Node, Scalar
+from policy.source.environment import has_expression
+from server.config.llama_stack.changes import Journal, Kind
+from server.config.llama_stack.nodes import Entries, block, entries, is_nothing, plain_text, text_of
+from server.config.provider_types import settings_of
+
+_ADDRESSES: Final = ("base_url", "url")
+_BARE: Final = {
+    "https://api.cerebras.ai": "/v1",
+    "https://api.groq.com": "/openai/v1",
+    "https://integrate.api.nvidia.com": "/v1",
+}
+"""Addresses of services as older versions of Llama Stack write them, with the path that these put behind them."""
+
+_BARE_ADDRESS: Final = re.compile(rf"(\$\{{env\.[A-Za-z0-9_]+:=)?({'|'.join(map(re.escape, _BARE))})/?(\}})?")
+_APPENDING: Final = "append_api_version"
+_HARMLESS: Final = {
+    "allowed_models": "is not needed: only what stands under `models`, or is registered, is served",
+    "api_type": "is not needed: the address says it",
+    "aws_role_arn": "is not needed: AWS's own variables are read where the file holds no credentials",
+    "aws_role_session_name": "is not needed: AWS's own variables are read where the file holds no credentials",
+    "aws_web_identity_token_file": "is not needed: AWS's own variables are read where the file holds no credentials",
+    "max_tokens": "is for requests that say no `max_tokens`; here the provider's own default holds for these",
+    "refresh_models": "is not needed: only what stands under `models`, or is registered, is served",
+}
+_NO_SETTING: Final = "it is left out"
+
+
+def translate_settings(node: Node, provider_type: str, journal: Journal) -> Node:
+    """Return the `config` of a provider of a type that is served."""
+    if not isinstance(node, Mapping):
+        return node
+    known = settings_of(provider_type).keys()
+    settings = _with_whole_address(entries(node), journal)
+    kept: Entries = {}
+    for key, entry in settings.items():
+        if key in known:
+            kept[key] = entry
+        elif key == "network" and isinstance(entry.node, Mapping):
+            _network(entry.node, known, kept, journal)
+        elif key in _HARMLESS:
+            journal.add(Kind.IGNORED, entry.key_span, f"{quoted(key)} {_HARMLESS[key]}")
+        elif _is_unset(entry.node):
+            journal.add(Kind.IGNORED, entry.key_span, f"{quoted(key)} has no value unless its variable is set")
+        else:
+            sentence = f"{quoted(key)} is not a setting of {quoted(provider_type)} here"
+            journal.add(Kind.NOT_SERVED, entry.key_span, sentence, _NO_SETTING)
+    return Mapping(kept, node.span)
+
+
+def _is_unset(node: Node) -> bool:
+    """Return whether the value is empty, or the default of its variable is."""
+    return is_nothing(node) or (isinstance(node, Scalar) and has_expression(node.text) and node.text.endswith(":=}"))
+
+
+def _with_whole_address(settings: Entries, journal: Journal) -> Entries:
+    """Return the settings with the path in the address of the service that older versions put behind it themselves."""
+    appending = settings.pop(_APPENDING, None)
+    if appending is not None and (text_of(appending.node) or "").lower() in ("false", "no", "off"):
+        return settings
+    for key in _ADDRESSES:
+        entry = settings.get(key)
+        written = text_of(entry.node) if entry else None
+        if entry is None or written is None:
+            continue
+        found = _BARE_ADDRESS.fullmatch(written)
+        if found is not None and (found[1] is None) == (found[3] is None):
+            path = _BARE[found[2]]
+            whole = f"{found[1] or ''}{found[2]}{path}{found[3] or ''}"
+        elif appending is not None:
+            path = "/v1"
+            whole = f"{written.rstrip('/')}{path}"
+        else:
+            continue
+        settings[key] = Entry(entry.key_span, plain_text(whole, entry.node.span))
+        advice = "a variable that replaces it has to end so too" if has_expression(written) else ""
+        journal.add(Kind.REPLACED, entry.key_span, f"{quoted(key)} ends in {quoted(path)}", advice)
+    return settings
+
+
+def _network(node: Mapping, known: tuple[str, ...], kept: Entries, journal: Journal) -> None:
+    """Move the settings of the connection to the keys that they have here."""
+    for key, entry in node.entries.items():
+        if key == "tls" and isinstance(entry.node, Mapping):
+            _tls(entry.node, known, kept, journal)
+        elif key == "timeout" and "timeouts" in known and _timeout(entry, kept):
+            journal.add(Kind.MOVED, entry.key_span, "`network.timeout` is `timeouts`")
+        elif not _is_unset(entry.node):
+            sentence = f"{quoted('network.' + key)} is not a setting of a provider here"
+            journal.add(Kind.NOT_SERVED, entry.key_span, sentence, _NO_SETTING)
+
+
+def _tls(node: Mapping, known: tuple[str, ...], kept: Entries, journal: Journal) -> None:
+    for key, entry in node.entries.items():
+        if key == "verify" and "tls_verify" in known and "tls_verify" not in kept:
+            kept["tls_verify"] = entry
+            journal.add(Kind.MOVED, entry.key_span, "`network.tls.verify` is `tls_verify`")
+        elif not _is_unset(entry.node):
+            sentence = f"{quoted('network.tls.' + key)} is not a setting of a provider here"
+            journal.add(Kind.NOT_SERVED, entry.key_span, sentence, _NO_SETTING)
+
+
+def _timeout(entry: Entry, kept: Entries) -> bool:
+    """Put a timeout in whole seconds among the settings; return False for another one."""
+    fields = entries(entry.node) or {"connect": entry, "read": entry}
+    if not fields.keys() <= {"connect", "read"}:
+        return False
+    seconds = {key: _seconds(field.node) for key, field in fields.items() if not is_nothing(field.node)}
+    if None in seconds.values():
+        return False
+    names = {"connect": "connect", "read": "silence"}
+    kept["timeouts"] = Entry(entry.key_span, _timeouts({names[key]: found for key, found in seconds.items()}, entry))
+    return True
+
+
+def _timeouts(seconds: dict[str, str | None], entry: Entry) -> Mapping:
+    span: Span = entry.key_span
+    return block({key: plain_text(found, span) for key, found in seconds.items() if found is not None}, span)
+
+
+def _seconds(node: Node) -> str | None:
+    """Return whole seconds as text; None for anything else."""
+    written = text_of(node) or ""
+    number, _, fraction = written.partition(".")
+    return number if number.isdigit() and not fraction.strip("0") else None

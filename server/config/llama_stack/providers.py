@@ -1,0 +1,137 @@
+"""`apis` and `providers`: those of inference stay, those of files become a part of `storage`."""
+
+from __future__ import annotations
+
+from policy.source.diagnostics import quoted
+from policy.source.document import Entry, Mapping, Node, Sequence
+from policy.source.environment import has_expression
+from server.config.api_names import PROVIDED_APIS, SERVED_APIS, is_missing
+from server.config.llama_stack.changes import Journal, Kind
+from server.config.llama_stack.files import Files
+from server.config.llama_stack.nodes import (
+    Entries,
+    entries,
+    is_nothing,
+    is_null,
+    meant,
+    quoted_text,
+    text_of,
+)
+from server.config.llama_stack.provider_settings import translate_settings
+from server.config.llama_stack.storage import Storage
+from server.config.provider_types import provider_types
+
+_GATEWAY = "reach it through a gateway that speaks OpenAI's API, as a `remote::passthrough`"
+_INSIDE = "serve the model with Ollama or vLLM, as a `remote::ollama` or a `remote::vllm`"
+_FIELDS = ("provider_id", "provider_type", "config")
+
+
+class Providers:
+    """Translates the providers of a configuration.
+
+    `kept` and `dropped` hold the ids of the providers of inference that are served and that are not, the latter with
+    their types; an id that the environment alone says is in neither.
+    """
+
+    def __init__(self, top: Entries, storage: Storage, journal: Journal) -> None:
+        self.kept: list[str] = []
+        self.dropped: dict[str, str] = {}
+        self._top = top
+        self._storage = storage
+        self._journal = journal
+
+    def translated(self) -> Entries:
+        """Return the top level with its `apis`, `providers` and `storage` translated."""
+        written = entries(self._top["providers"].node) if "providers" in self._top else {}
+        result: Entries = {}
+        for key, entry in self._top.items():
+            if key == "apis":
+                node = self._apis(entry.node, written)
+            elif key == "providers" and isinstance(entry.node, Mapping):
+                node = Mapping(self._providers(written), entry.node.span)
+            else:
+                node = entry.node
+            if node is not None:
+                result[key] = Entry(entry.key_span, node)
+        return self._storage.put_into(result)
+
+    def _apis(self, node: Node, written: Entries) -> Node | None:
+        """Return the list of APIs; None for an empty one, which means all of them to Llama Stack."""
+        if not isinstance(node, Sequence):
+            return node
+        if not node.items:
+            self._journal.add(Kind.REPLACED, node.span, "`apis` is left out, since an empty list means all of them")
+            return None
+        kept = []
+        for item in node.items:
+            name = text_of(item) or ""
+            if not is_missing(name):
+                kept.append(item)
+            elif name in written and not is_nothing(written[name].node):
+                continue  # its providers are reported
+            else:
+                self._journal.missing(name, item.span, quoted(name))
+        return Sequence(tuple(kept), node.span)
+
+    def _providers(self, written: Entries) -> Entries:
+        kept: Entries = {}
+        for api, entry in written.items():
+            if api in PROVIDED_APIS:
+                kept[api] = Entry(entry.key_span, self._served(entry.node))
+            elif api == "files":
+                Files(self._storage, self._journal).translate(entry)
+            elif is_missing(api):
+                if not is_nothing(entry.node):
+                    self._journal.missing(api, entry.key_span, quoted(api))
+            elif api in SERVED_APIS:
+                self._journal.add(Kind.IGNORED, entry.key_span, f"{quoted(api)} is served without providers")
+            else:
+                kept[api] = entry
+        return kept
+
+    def _served(self, node: Node) -> Node:
+        if isinstance(node, Mapping):
+            node = self._as_list(node)
+        if not isinstance(node, Sequence):
+            return node
+        found = [self._provider(item) for item in node.items]
+        return Sequence(tuple(item for item in found if item is not None), node.span)
+
+    def _as_list(self, node: Mapping) -> Sequence:
+        """Return the list of providers that a mapping stands for: one provider, or ids with their providers."""
+        self._journal.add(Kind.MOVED, node.span, "a mapping of providers becomes a list")
+        if "provider_type" in node.entries:
+            return Sequence((node,), node.span)
+        listed: list[Node] = []
+        for name, entry in node.entries.items():
+            fields = entries(entry.node)
+            named = {"provider_id": Entry(entry.key_span, quoted_text(name, entry.key_span)), **fields}
+            listed.append(Mapping(named, entry.node.span) if isinstance(entry.node, Mapping) else entry.node)
+        return Sequence(tuple(listed), node.span)
+
+    def _provider(self, node: Node) -> Node | None:
+        """Return a provider of inference; None for one that isn't served, which is reported."""
+        if not isinstance(node, Mapping):
+            return node
+        fields = entries(node)
+        name = text_of(fields["provider_id"].node) if "provider_id" in fields else None
+        kind = text_of(fields["provider_type"].node) if "provider_type" in fields else None
+        if "provider_id" in fields and is_null(fields["provider_id"].node):
+            self._journal.add(Kind.IGNORED, node.span, "a provider without an id is switched off")
+            return None
+        if kind is None or has_expression(kind):
+            return node
+        word = meant(name) if name is not None else None
+        which = f"the provider {quoted(word)} ({quoted(kind)})" if word else f"a provider ({quoted(kind)})"
+        if kind not in provider_types():
+            self._journal.lacks(node.span, which, _INSIDE if kind.startswith("inline::") else _GATEWAY)
+            if word:
+                self.dropped[word] = kind
+            return None
+        if word:
+            self.kept.append(word)
+        self._journal.add(Kind.KEPT, node.span, which)
+        if "config" in fields:
+            entry = fields["config"]
+            fields["config"] = Entry(entry.key_span, translate_settings(entry.node, kind, self._journal))
+        return Mapping(fields, node.span)

@@ -1,0 +1,30 @@
+"""The types of providers that this version serves, taken from the models of `providers`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import get_args
+
+from pydantic import Tag
+
+from server.config.apis import InferenceProvider
+from server.config.providers import ProviderConfig, ProviderSettings
+
+
+@cache
+def provider_types() -> Mapping[str, type[ProviderConfig]]:
+    """Return the model of each `provider_type` of inference."""
+    found: dict[str, type[ProviderConfig]] = {}
+    for member in get_args(get_args(InferenceProvider)[0]):
+        model, *marks = get_args(member)
+        found.update((mark.tag, model) for mark in marks if isinstance(mark, Tag))
+    return found
+
+
+def settings_of(provider_type: str) -> type[ProviderSettings]:
+    """Return the model of the `config` of a type that is served."""
+    settings = provider_types()[provider_type].model_fields["config"].annotation
+    if not isinstance(settings, type) or not issubclass(settings, ProviderSettings):
+        raise TypeError(f"{provider_type} has no settings")
+    return settings
