@@ -6,7 +6,7 @@ NODE_CLIENT := tests/node/node_modules/.package-lock.json
 SCENARIO ?= chat
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint opa rego golden nightly compose node mutants bench neighbours profile lock clean
+.PHONY: help serve test lint opa rego golden nightly compose node clients mutants bench neighbours profile lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r target text; do printf '  make %-10s %s\n' "$$target" "$$text"; done
@@ -29,9 +29,10 @@ opa: ## obtain OPA (found, or built once per machine) and print its path
 golden: .venv/dev.stamp ## rewrite the golden files from what the code does now
 	@OSTIARY_GOLDEN=rewrite $(BIN)/python -m pytest tests/golden tests/unit tests/docs/test_cookbook.py tests/docs/test_limits.py tests/docs/test_policy_language.py -q
 
-nightly: .venv/dev.stamp opa ## the long checks: random ones, and the containers
+nightly: .venv/dev.stamp opa ## the long checks: random ones, the containers, and what `make node` and `make clients` do
 	@tools/engine/obtain
 	@$(MAKE) --no-print-directory $(NODE_CLIENT) || echo "the test with the OpenAI client for Node is skipped"
+	@PYTHON="$(PYTHON)" tools/clients || echo "the tests with clients for Python are skipped"
 	@OSTIARY_NIGHTLY=1 $(BIN)/python -m pytest $$(grep -rl --include='test_*.py' OSTIARY_NIGHTLY tests) tests/node --timeout 3600
 
 compose: .venv/dev.stamp opa ## run compose.yaml for real, on the Docker that is there or on an engine made for it
@@ -40,6 +41,11 @@ compose: .venv/dev.stamp opa ## run compose.yaml for real, on the Docker that is
 
 node: $(NODE_CLIENT) .venv/dev.stamp opa ## drive the server with the OpenAI client for Node, which npm installs
 	@$(BIN)/python -m pytest tests/node
+
+# Not part of `make test`, which installs no client but OpenAI's own.
+clients: .venv/dev.stamp opa ## drive the server with LangChain, LlamaIndex and other clients, which pip installs into build/
+	@PYTHON="$(PYTHON)" tools/clients
+	@OSTIARY_NIGHTLY=1 $(BIN)/python -m pytest tests/clients
 
 mutants: .venv/dev.stamp opa ## make deliberate mistakes and show which check notices each
 	@OSTIARY_OPA="$$($(PYTHON) -m translators.opa)" $(BIN)/python -m tests.mutation.run

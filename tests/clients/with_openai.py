@@ -1,0 +1,153 @@
+"""OpenAI's own client for Python."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import openai
+from parts import ALICE, BOB, CHAT, ECHO, URL, VECTORS, run
+from pydantic import BaseModel
+
+alice = openai.OpenAI(base_url=URL, api_key=ALICE, max_retries=0)
+bob = openai.OpenAI(base_url=URL, api_key=BOB, max_retries=0)
+
+WEATHER: Any = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "strict": True,
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}},
+            "required": ["city"],
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+class Report(BaseModel):
+    city: str
+    degrees: int
+
+
+def said(text: str) -> list[Any]:
+    return [{"role": "user", "content": text}]
+
+
+def fails(kind: type[openai.APIStatusError], call: Callable[[], object]) -> openai.APIStatusError:
+    try:
+        call()
+    except kind as failure:
+        assert failure.request_id, failure
+        return failure
+    raise AssertionError(f"{kind.__name__} is not raised")
+
+
+def chat() -> None:
+    answer = alice.chat.completions.create(model=ECHO, messages=said("hello there"))
+    assert answer.choices[0].message.content == "echo: hello there"
+    assert answer._request_id
+    raw = alice.chat.completions.with_raw_response.create(model=CHAT, messages=said("hi"), user="end-user", seed=1)
+    assert raw.parse().choices[0].message.content == "you say: hi"
+
+
+def stream() -> None:
+    options: Any = {"include_usage": True}
+    chunks = [*alice.chat.completions.create(model=CHAT, messages=said("one two"), stream=True, stream_options=options)]
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert text == "you say: one two"
+    assert chunks[-1].usage is not None and chunks[-1].usage.total_tokens == 12
+    with alice.chat.completions.stream(model=CHAT, messages=said("the weather"), tools=[WEATHER]) as events:
+        for _ in events:
+            pass
+        message = events.get_final_completion().choices[0].message
+    assert message.tool_calls[0].function.parsed_arguments == {"city": "Berlin"}
+
+
+def tools() -> None:
+    messages = said("how is the weather?")
+    first = alice.chat.completions.create(model=CHAT, messages=messages, tools=[WEATHER]).choices[0]
+    assert first.finish_reason == "tool_calls"
+    [call] = first.message.tool_calls or []
+    result = {"role": "tool", "tool_call_id": call.id, "content": "sun"}
+    messages = [*messages, first.message.to_dict(), result]
+    last = alice.chat.completions.create(model=CHAT, messages=messages, tools=[WEATHER]).choices[0]
+    assert (last.finish_reason, last.message.content) == ("stop", "the tool says: sun")
+
+
+def structured() -> None:
+    answer = alice.chat.completions.parse(model=CHAT, messages=said("report"), response_format=Report)
+    assert answer.choices[0].message.parsed == Report(city="Berlin", degrees=21)
+
+
+def embeddings() -> None:
+    for form in (openai.omit, "float", "base64"):
+        found = alice.embeddings.create(model=VECTORS, input=["four", "fiver"], dimensions=3, encoding_format=form)
+        assert [len(each.embedding) for each in found.data] == [3, 3] or form == "base64"
+        assert found.usage.total_tokens == 3
+    assert alice.embeddings.create(model=VECTORS, input=[[1, 2], [3, 4, 5]]).data[1].embedding[0] == 3.0
+    assert alice.embeddings.create(model=VECTORS, input=[1, 2]).data[0].embedding[0] == 2.0
+
+
+def completions() -> None:
+    assert alice.completions.create(model=CHAT, prompt="once").choices[0].text == "once and more"
+    chunks = [*alice.completions.create(model=CHAT, prompt="once", stream=True)]
+    assert "".join(chunk.choices[0].text for chunk in chunks).strip() == "once and more"
+
+
+def stored() -> None:
+    made = alice.chat.completions.create(model=ECHO, messages=said("keep"), store=True, metadata={"from": "python"})
+    assert alice.chat.completions.retrieve(made.id).choices[0].message.content == "echo: keep"
+    assert [each.id for each in alice.chat.completions.list(metadata={"from": "python"})] == [made.id]
+    assert [each.content for each in alice.chat.completions.messages.list(made.id)] == ["keep"]
+    fails(openai.NotFoundError, lambda: bob.chat.completions.retrieve(made.id))
+    assert alice.chat.completions.delete(made.id).deleted
+
+
+def files() -> None:
+    made = alice.files.create(file=("notes.txt", io.BytesIO(b"doors")), purpose="user_data")
+    assert alice.files.content(made.id).read() == b"doors"
+    assert [each.id for each in alice.files.list(purpose="user_data")] == [made.id]
+    fails(openai.NotFoundError, lambda: bob.files.retrieve(made.id))
+    assert alice.files.delete(made.id).deleted
+
+
+def conversations() -> None:
+    message: Any = {"type": "message", "role": "user", "content": "0"}
+    made = alice.conversations.create(metadata={"topic": "demo"}, items=[message])
+    items = alice.conversations.items
+    added = items.create(made.id, items=[{**message, "content": "1"}])
+    assert len(added.data) == 1
+    assert [item.content[0].text for item in items.list(made.id, order="asc", limit=1)] == ["0", "1"]
+    fails(openai.NotFoundError, lambda: bob.conversations.retrieve(made.id))
+    assert alice.conversations.delete(made.id).deleted
+
+
+def models() -> None:
+    names = {model.id for model in alice.models.list()}
+    assert len(names) == 4
+    assert all(alice.models.retrieve(name).id == name for name in names)
+
+
+def errors() -> None:
+    missing = fails(openai.NotFoundError, lambda: alice.chat.completions.create(model="none", messages=said("x")))
+    assert missing.code == "model_not_found"
+    bad = fails(openai.BadRequestError, lambda: alice.chat.completions.create(model=ECHO, messages=[], n=-1))
+    assert bad.param
+    nobody = openai.OpenAI(base_url=URL, api_key="sk-wrong", max_retries=0)
+    fails(openai.AuthenticationError, nobody.models.list)
+    fails(openai.NotFoundError, lambda: alice.responses.create(model=CHAT, input="hi"))
+
+
+async def asynchronous() -> None:
+    async with openai.AsyncOpenAI(base_url=URL, api_key=ALICE, max_retries=0) as client:
+        running = await client.chat.completions.create(model=CHAT, messages=said("hi"), stream=True)
+        assert "".join([chunk.choices[0].delta.content or "" async for chunk in running]) == "you say: hi"
+
+
+run(
+    chat, stream, tools, structured, embeddings, completions, stored, files, conversations, models, errors, asynchronous
+)
