@@ -26,8 +26,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from bench.policies import CLOSED_PATH, HIDDEN
+from bench.policies import CLOSED_PATH, FAST, HIDDEN
 from bench.tokens import ALGORITHM, AUDIENCE, ISSUER
+from bench.upstream import OPEN, PACED, VECTORS
 
 _MAX_CACHED: Final = 10_000
 _HIDDEN: Final = HIDDEN.encode()
@@ -101,13 +102,14 @@ class _Bare:
             pass
         return JSONResponse({"object": "bare", "data": [], "has_more": False})
 
-    async def chat(self, request: Request) -> Response:
+    async def relayed(self, request: Request) -> Response:
+        """Pass a request to a model on to the upstream."""
         self._tokens.claims(request)
         body = await request.body()
         if _HIDDEN in body:
             return JSONResponse(_error("not found"), 404)
         headers = {"content-type": "application/json"}
-        answer = await self.session.post(self._upstream, data=body, headers=headers)
+        answer = await self.session.post(self._upstream + request.scope["path"], data=body, headers=headers)
         if answer.content_type == "text/event-stream":
             return StreamingResponse(answer.content.iter_any(), media_type="text/event-stream")
         return Response(await answer.read(), media_type="application/json")
@@ -129,14 +131,15 @@ _MODELS: Final = [
         "owned_by": "bench",
         "custom_metadata": {"provider_id": "bench", "model_type": "llm"},
     }
-    for name in ("fast", "paced", "large", "small", "tiny")
+    for name in (FAST, PACED, OPEN, VECTORS, "tiny")
 ]
 
 
 def _app(bare: _Bare) -> Starlette:
     return Starlette(
         routes=[
-            Route("/v1/chat/completions", bare.chat, methods=["POST"]),
+            Route("/v1/chat/completions", bare.relayed, methods=["POST"]),
+            Route("/v1/embeddings", bare.relayed, methods=["POST"]),
             Route("/v1/health", bare.health),
             Route("/v1/models", bare.models),
             Route(CLOSED_PATH, bare.closed),
@@ -150,7 +153,7 @@ def _app(bare: _Bare) -> Starlette:
 def main() -> None:
     """Serve until ended."""
     tokens = _Tokens(Path(sys.argv[1]).read_bytes(), remember=sys.argv[3:] == ["remember"])
-    app = _app(_Bare(tokens, f"http://127.0.0.1:{sys.argv[2]}/v1/chat/completions"))
+    app = _app(_Bare(tokens, f"http://127.0.0.1:{sys.argv[2]}"))
     config = uvicorn.Config(app, loop="uvloop", http="httptools", ws="none", access_log=False, log_level="warning")
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
         sys.stdout.write(f"serves on 127.0.0.1:{listener.getsockname()[1]}\n")

@@ -53,19 +53,38 @@ class Measured:
         return [getattr(one, figure) for one in self.slices]
 
 
+def spread(ours: Measured, theirs: Measured, figure: str = "cpu") -> tuple[float, float]:
+    """Return the ratios between which half of the turns are."""
+    ratios = sorted(_ratios(ours, theirs, figure))
+    first, _, third = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+    return first, third
+
+
 def ratio(ours: Measured, theirs: Measured, figure: str = "cpu") -> float:
     """Return the median of the ratios within each turn, which a drift of the machine between turns doesn't affect."""
+    return median(_ratios(ours, theirs, figure))
+
+
+def _ratios(ours: Measured, theirs: Measured, figure: str) -> list[float]:
     pairs = zip(ours.all(figure), theirs.all(figure), strict=True)
-    return median(one / max(other, _LEAST) for one, other in pairs)
+    return [one / max(other, _LEAST) for one, other in pairs]
 
 
 async def compared(
     servers: Mapping[str, Running], load: Load, *, connections: int, seconds: float, turns: int
 ) -> dict[str, Measured]:
     """Return the results of the same load on each of `servers`, in `turns` turns."""
-    slices: dict[str, list[Slice]] = {name: [] for name in servers}
+    loaded = {name: (server, load) for name, server in servers.items()}
+    return await compared_loads(loaded, connections=connections, seconds=seconds, turns=turns)
+
+
+async def compared_loads(
+    loaded: Mapping[str, tuple[Running, Load]], *, connections: int, seconds: float, turns: int
+) -> dict[str, Measured]:
+    """As `compared`, for servers with a load of its own each, such as records that have other ids."""
+    slices: dict[str, list[Slice]] = {name: [] for name in loaded}
     for _ in range(turns):
-        for name, server in servers.items():
+        for name, (server, load) in loaded.items():
             slices[name].append(await _slice(server, load, connections, seconds))
     return {name: Measured(tuple(found)) for name, found in slices.items()}
 

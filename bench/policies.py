@@ -9,13 +9,13 @@ from typing import Any, Final
 import yaml
 
 from bench.tokens import AUDIENCE, ISSUER
-from bench.upstream import PACED
+from bench.upstream import OPEN, PACED, VECTORS
 
 FAST: Final = "fast"
 HIDDEN: Final = "hidden"
 CLOSED_PATH: Final = "/v1/providers"
 
-_MODELS: Final = (FAST, PACED, HIDDEN, "large", "small", "tiny")
+_MODELS: Final = (FAST, PACED, HIDDEN, OPEN, VECTORS, "tiny")
 
 
 class Kind(StrEnum):
@@ -39,7 +39,7 @@ def configuration(rules: int, kind: Kind, *, upstream: int, log: Path) -> str:
             "version": 2,
             "apis": ["inference"],
             "providers": {"inference": [_provider(upstream)]},
-            "models": [{"model_id": name, "provider_id": "bench"} for name in _MODELS],
+            "models": [_model(name) for name in _MODELS],
             "server": {
                 "decision_log": str(log),
                 "auth": {
@@ -65,6 +65,11 @@ def _provider(port: int) -> dict[str, Any]:
         "provider_type": "remote::vllm",
         "config": {"url": f"http://127.0.0.1:{port}"},
     }
+
+
+def _model(name: str) -> dict[str, Any]:
+    kind = "embedding" if name == VECTORS else "llm"
+    return {"model_id": name, "provider_id": "bench", "model_type": kind}
 
 
 def _route_rules(count: int, kind: Kind) -> list[dict[str, Any]]:

@@ -19,7 +19,9 @@ _LOOK_SECONDS: Final = 0.005
 _END_SECONDS: Final = 40.0
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
-_ROOT: Final = Path(__file__).parent.parent
+
+ROOT: Final = Path(__file__).parent.parent
+"""This checkout."""
 
 
 class NotStarted(Exception):
@@ -71,15 +73,18 @@ class Running:
 
 
 @contextmanager
-def running(arguments: Sequence[str], said: Path, environment: Mapping[str, str] | None = None) -> Iterator[Running]:
+def running(
+    arguments: Sequence[str], said: Path, environment: Mapping[str, str] | None = None, root: Path = ROOT
+) -> Iterator[Running]:
     """Run `python -m ARGUMENTS` and wait for its line `serves on …:PORT`; end it with the context. Raises NotStarted,
     and NotEnded where it has to be killed.
 
-    Its output goes to the file `said`: a pipe that is never read would block it.
+    `root` is the checkout whose code runs. Its output goes to the file `said`: a pipe that is never read would block
+    it.
     """
     with said.open("w") as sink:
         process = subprocess.Popen(  # noqa: S603 - our own programs
-            [sys.executable, "-m", *arguments], cwd=_ROOT, env=environment, stdout=sink, stderr=subprocess.STDOUT
+            [sys.executable, "-m", *arguments], cwd=root, env=environment, stdout=sink, stderr=subprocess.STDOUT
         )
     try:
         while (found := _SERVES.search(said.read_text())) is None:

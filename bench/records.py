@@ -27,9 +27,9 @@ import uvloop
 from bench import tokens, uploads
 from bench.client import Load, WrongAnswer
 from bench.measure import Measured, compared, ratio
-from bench.processes import Running, running
-from bench.report import table, written_into
-from bench.results import machine
+from bench.processes import ROOT, Running, running
+from bench.report import against, table, written_into
+from bench.results import BARE, OURS, machine
 from bench.uploads import Uploaded
 from server.storage.database.database import Database, Step
 from server.storage.database.postgres import PostgresDatabase
@@ -51,7 +51,7 @@ FEW: Final = 10
 MANY: Final = 100_000
 MILLION: Final = 1_000_000
 
-_CONNECTIONS: Final = 8
+CONNECTIONS: Final = 8
 _AT_ONCE: Final = 5_000
 _CONFIG: Final = """
 version: 2
@@ -118,8 +118,11 @@ def place() -> Iterator[Place]:
 
 
 @contextmanager
-def served(where: Place, database: str, files: str, rules: str = "") -> Iterator[Running]:
-    """A server that keeps its records in that database, the files in the table `files`, under these rules."""
+def served(where: Place, database: str, files: str, rules: str = "", root: Path = ROOT) -> Iterator[Running]:
+    """A server that keeps its records in that database, the files in the table `files`, under these rules.
+
+    `root` is the checkout whose code runs.
+    """
     config = where.folder / f"{files}.yaml"
     text = _CONFIG.replace("BACKEND", backend(database)).replace("FILES", files).replace("FOLDER", str(where.folder))
     text = text.rstrip() + rules
@@ -128,26 +131,31 @@ def served(where: Place, database: str, files: str, rules: str = "") -> Iterator
     home.mkdir(mode=0o700)
     places = {"XDG_RUNTIME_DIR": str(home), "OSTIARY_HOME": str(home), "OSTIARY_OPA": str(opa.find())}
     command = ["server.cli.main", "run", str(config), "--port", "0"]
-    with running(command, home / "said", {**os.environ, **places}) as server:
+    with running(command, home / "said", {**os.environ, **places}, root) as server:
         yield server
 
 
-async def conversations(where: Place, seconds: float, turns: int) -> dict[str, Measured]:
-    """Measure the creation and reading of a conversation, on SQLite."""
-    with served(where, str(where.folder / "talks.db"), "talks") as server:
-        body = dumps({"metadata": {"topic": "a demonstration", "team": "ml"}}).encode()
-        made = [_asked(server, _request("POST", "/v1/conversations", token, body)) for token in where.callers.good]
-        gets = [
-            _request("GET", f"/v1/conversations/{one['id']}", token)
-            for one, token in zip(made, where.callers.good, strict=True)
-        ]
-        creates = [_request("POST", "/v1/conversations", token, body) for token in where.callers.good]
-        found = {}
-        for name, requests in (("create", creates), ("get", gets)):
-            load = Load(requests, 200, b'"conversation"')
-            once = await compared({name: server}, load, connections=_CONNECTIONS, seconds=seconds, turns=turns)
-            found[name] = once[name]
+async def conversations(where: Place, seconds: float, turns: int) -> dict[str, Mapping[str, Measured]]:
+    """Measure the creation and reading of a conversation, on SQLite, beside the bare server, which keeps nothing."""
+    keys = where.folder / "jwks.json"
+    with (
+        served(where, str(where.folder / "talks.db"), "talks") as server,
+        running(["bench.bare", str(keys), "0"], where.folder / "bare") as bare,
+    ):
+        servers = {BARE: bare, OURS: server}
+        found: dict[str, Mapping[str, Measured]] = {}
+        for name, load in conversation_loads(server, where.callers).items():
+            found[name] = await compared(servers, load, connections=CONNECTIONS, seconds=seconds, turns=turns)
         return found
+
+
+def conversation_loads(server: Running, callers: tokens.Tokens) -> dict[str, Load]:
+    """Return requests for new conversations, and for those that this makes on the server, one of each caller."""
+    body = dumps({"metadata": {"topic": "a demonstration", "team": "ml"}}).encode()
+    creates = [_request("POST", "/v1/conversations", token, body) for token in callers.good]
+    made = [_asked(server, request)["id"] for request in creates]
+    gets = [_request("GET", f"/v1/conversations/{one}", token) for one, token in zip(made, callers.good, strict=True)]
+    return {name: Load(requests, 200, b'"object"') for name, requests in (("create", creates), ("get", gets))}
 
 
 async def lists(where: Place, kind: str, whose: str, sizes: Sequence[int], seconds: float, turns: int) -> Lists:
@@ -172,19 +180,22 @@ async def lists(where: Place, kind: str, whose: str, sizes: Sequence[int], secon
     return Lists(kind, whose, {int(size): measured for size, measured in found.items()})
 
 
-def report(talks: Mapping[str, Measured], listed: Sequence[Lists], uploaded: Sequence[Uploaded]) -> str:
+def report(talks: Mapping[str, Mapping[str, Measured]], listed: Sequence[Lists], uploaded: Sequence[Uploaded]) -> str:
     """Return all results as Markdown."""
     return "\n".join(_lines(talks, listed, uploaded)) + "\n"
 
 
-def _lines(talks: Mapping[str, Measured], listed: Sequence[Lists], uploaded: Sequence[Uploaded]) -> Iterator[str]:
+def _lines(
+    talks: Mapping[str, Mapping[str, Measured]], listed: Sequence[Lists], uploaded: Sequence[Uploaded]
+) -> Iterator[str]:
     _, alone, many = uploaded
     rows = []
     for name, rate in (("create", 1_500), ("get", 2_500)):
-        cpu, p99 = talks[name].median("cpu"), talks[name].median("p99")
-        what = f"{name} a conversation, {_CONNECTIONS} connections"
+        cpu, p99 = talks[name][OURS].median("cpu"), talks[name][OURS].median("p99")
+        what = f"{name} a conversation, {CONNECTIONS} connections"
         rows.append((f"{what}, one core for server and OPA together", f"{1000 / cpu:,.0f}/s", f"≥ {rate:,}/s"))
         rows.append((f"{what}, p99", f"{p99:.1f} ms", "≤ 20 ms"))
+        rows.append((f"{what}, CPU against a bare server without records", against(talks[name]), ""))
     for one in listed:
         few = one.by_others[FEW]
         for size, goal in ((MANY, "≤ 1.5x"), (MILLION, "≤ 2x")):
@@ -202,8 +213,8 @@ def _lines(talks: Mapping[str, Measured], listed: Sequence[Lists], uploaded: Seq
     yield from _of_uploads(uploaded)
 
 
-def _details(talks: Mapping[str, Measured], listed: Sequence[Lists]) -> Iterator[str]:
-    rows = [(f"{name} a conversation, sqlite", *_figures(measured)) for name, measured in talks.items()]
+def _details(talks: Mapping[str, Mapping[str, Measured]], listed: Sequence[Lists]) -> Iterator[str]:
+    rows = [(f"{name} a conversation, sqlite", *_figures(measured[OURS])) for name, measured in talks.items()]
     for one in listed:
         for size, measured in one.by_others.items():
             rows.append((f"list {OWN} {one.whose} files among {size:,}, {one.kind}", *_figures(measured)))

@@ -14,9 +14,11 @@ from typing import Final
 
 from bench.decisions import DecisionCost, decision_cost
 from bench.measure import Measured, compared
+from bench.neighbours.cores import SERVER, on_core
+from bench.open_streams import STREAMS, Held, held
 from bench.policies import Kind
 from bench.processes import Cost, Running
-from bench.scenarios import scenarios
+from bench.scenarios import open_streams, scenarios
 from bench.world import World
 from translators import opa
 
@@ -49,23 +51,27 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """The length of a run: seconds of a slice, turns of the servers, questions of the decision alone, starts."""
+    """The length of a run: seconds of a slice, turns of the servers, questions of the decision alone, starts,
+    open streams.
+    """
 
     seconds: float = 1.0
     turns: int = 5
     questions: int = 2000
     starts: int = 3
+    streams: int = STREAMS
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """`loads` by number of connections and scenario, `by_policy` by scenario and policy, each by server.
+    """`loads` by number of connections and scenario, `by_policy` by scenario and policy, `streams`, each by server.
 
     `ready` is in seconds, from the start of the process to the first answer.
     """
 
     machine: str
     loads: Mapping[int, Mapping[str, Mapping[str, Measured]]]
+    streams: Mapping[str, Held]
     by_policy: Mapping[str, Mapping[str, Measured]]
     decisions: Mapping[str, DecisionCost]
     ready: float
@@ -90,13 +96,15 @@ async def everything(world: World, effort: Effort, tell: Tell) -> Results:
     ready, idle = _started(world, effort.starts)
     with world.server(RULES) as ours:
         loads = {count: await _loads(world, ours, count, effort, tell) for count in (_LOADED, *_OTHERS)}
+    tell("open streams")
+    streams = await _streams(world, effort.streams)
     by_policy = await _by_policy(world, effort, tell)
     decisions: dict[str, DecisionCost] = {}
     for name, (rules, kind) in [*POLICIES.items(), (UNINDEXED, (50, Kind.COMMON_REGEXES))]:
         tell(f"one decision, {name}")
         with world.server(rules, kind) as server:
             decisions[name] = await decision_cost(server, world.home(rules, kind), effort.questions)
-    return Results(where, loads, by_policy, decisions, ready, idle)
+    return Results(where, loads, streams, by_policy, decisions, ready, idle)
 
 
 def _started(world: World, starts: int) -> tuple[float, Cost]:
@@ -123,6 +131,14 @@ async def _loads(
             servers[REMEMBERING] = world.remembering
         found[name] = await compared(servers, load, connections=connections, seconds=effort.seconds, turns=turns)
     return found
+
+
+async def _streams(world: World, count: int) -> dict[str, Held]:
+    requests = open_streams(world.callers)
+    with ExitStack() as stack:
+        with on_core(SERVER):
+            ours = stack.enter_context(world.server(RULES))
+        return {BARE: await held(world.bare, requests, count), OURS: await held(ours, requests, count)}
 
 
 async def _by_policy(world: World, effort: Effort, tell: Tell) -> dict[str, Mapping[str, Measured]]:

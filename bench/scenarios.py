@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from json import dumps
+from typing import Any
 
 from bench.client import Load
 from bench.policies import CLOSED_PATH, FAST, HIDDEN
 from bench.tokens import Tokens
-from bench.upstream import PACED
+from bench.upstream import OPEN, PACED, VECTORS
 
 _QUESTION = "Explain in one sentence why a door that everyone must pass has to be nearly free. " * 4
 
@@ -21,6 +22,8 @@ def scenarios(tokens: Tokens) -> Mapping[str, Load]:
         "models": Load(_gets("/v1/models", tokens.good), 200, b"bench/tiny"),
         "chat": Load(_chats(FAST, tokens.good), 200, b'"chat.completion"'),
         "stream": Load(_chats(FAST, tokens.good, stream=True), 200, done),
+        "embeddings": Load(_embeddings(tokens.good, base64=True), 200, b'"embedding"'),
+        "embeddings as numbers": Load(_embeddings(tokens.good, base64=False), 200, b'"embedding"'),
         "paced stream": Load(_chats(PACED, tokens.good, stream=True), 200, done),
         "refused route": Load(_gets(CLOSED_PATH, tokens.good), 403),
         "refused model": Load(_chats(HIDDEN, tokens.good), 404),
@@ -29,14 +32,29 @@ def scenarios(tokens: Tokens) -> Mapping[str, Load]:
     }
 
 
+def open_streams(tokens: Tokens) -> Sequence[bytes]:
+    """Return the requests for streams that stay open."""
+    return _chats(OPEN, tokens.good, stream=True)
+
+
 def _gets(path: str, tokens: Sequence[str]) -> list[bytes]:
     return [f"GET {path} HTTP/1.1\r\n{_headers(token)}\r\n".encode() for token in tokens]
 
 
 def _chats(model: str, tokens: Sequence[str], *, stream: bool = False) -> list[bytes]:
     messages = [{"role": "system", "content": "You are brief."}, {"role": "user", "content": _QUESTION}]
-    body = dumps({"model": f"bench/{model}", "messages": messages, "temperature": 0.7, "stream": stream}).encode()
-    start = "POST /v1/chat/completions HTTP/1.1\r\n"
+    body = {"model": f"bench/{model}", "messages": messages, "temperature": 0.7, "stream": stream}
+    return _posts("/v1/chat/completions", tokens, body)
+
+
+def _embeddings(tokens: Sequence[str], *, base64: bool) -> list[bytes]:
+    form = "base64" if base64 else "float"
+    return _posts("/v1/embeddings", tokens, {"model": f"bench/{VECTORS}", "input": _QUESTION, "encoding_format": form})
+
+
+def _posts(path: str, tokens: Sequence[str], members: Mapping[str, Any]) -> list[bytes]:
+    body = dumps(members).encode()
+    start = f"POST {path} HTTP/1.1\r\n"
     framing = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     return [f"{start}{_headers(token)}{framing}\r\n".encode() + body for token in tokens]
 

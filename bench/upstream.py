@@ -2,14 +2,18 @@
 
 `python -m bench.upstream JWKS` prints its address. Answers are made beforehand. A stream is `CHUNKS` chunks and
 `[DONE]`, each handed to the kernel separately; the model `PACED` waits between them, so that no reader gets two of them
-together. A stream of the model `LONG` has `LONG_CHUNKS` chunks, and an answer of the model `BULKY` has 4 MB.
+together. A stream of the model `LONG` has `LONG_CHUNKS` chunks, and an answer of the model `BULKY` has 4 MB. A stream
+of the model `OPEN` is as long and takes hours. Embeddings are one of `DIMENSIONS` numbers, in base64 where that is
+asked for.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+import struct
 import sys
+from base64 import b64encode
 from collections.abc import Sequence
 from json import dumps
 from pathlib import Path
@@ -23,6 +27,10 @@ PACE_SECONDS: Final = 0.002
 LONG: Final = "long"
 LONG_CHUNKS: Final = 5000
 BULKY: Final = "bulky"
+OPEN: Final = "open"
+OPEN_SECONDS: Final = 2.0
+VECTORS: Final = "vectors"
+DIMENSIONS: Final = 1536
 
 _BULK: Final = 4 * 1024 * 1024
 _WAITING_BYTES: Final = 64 * 1024
@@ -30,6 +38,8 @@ _UNREAD_SECONDS: Final = 0.01
 
 _LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _STREAM: Final = re.compile(rb'"stream": ?true')
+_EMBEDDINGS: Final = b"POST /v1/embeddings "
+_BASE64: Final = re.compile(rb'"encoding_format": ?"base64"')
 
 
 def _event(delta: dict[str, Any], reason: str | None = None) -> bytes:
@@ -54,6 +64,17 @@ def _completion(content: str) -> bytes:
     return _answer("application/json", dumps({**head, "choices": choices, "usage": usage}).encode())
 
 
+def _embedding(*, base64: bool) -> bytes:
+    # Numbers with as many digits as those of providers.
+    numbers = [round(((place * 7919) % 2003 - 1001) / 30011, 9) for place in range(DIMENSIONS)]
+    packed = b64encode(struct.pack(f"<{DIMENSIONS}f", *numbers)).decode()
+    entry = {"object": "embedding", "index": 0, "embedding": packed if base64 else numbers}
+    usage = {"prompt_tokens": 8, "total_tokens": 8}
+    return _answer(
+        "application/json", dumps({"object": "list", "data": [entry], "model": VECTORS, "usage": usage}).encode()
+    )
+
+
 def _pieces(chunks: int) -> tuple[bytes, ...]:
     return (
         _HEAD + _event({"role": "assistant", "content": ""}),
@@ -66,6 +87,8 @@ def _pieces(chunks: int) -> tuple[bytes, ...]:
 
 _WHOLE: Final = _completion("word " * CHUNKS)
 _BULKY: Final = _completion("x" * _BULK)
+_IN_BASE64: Final = _embedding(base64=True)
+_AS_NUMBERS: Final = _embedding(base64=False)
 _HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 _PIECES: Final = _pieces(CHUNKS)
 _LONG: Final = _pieces(LONG_CHUNKS)
@@ -92,8 +115,12 @@ class _Upstream(asyncio.Protocol):
         if request.startswith(b"GET"):
             self._transport.write(_answer("application/json", self._keys))
         elif _STREAM.search(request, end):
-            pieces = _LONG if _named(LONG, request) else _PIECES
-            self._go_on(pieces, 0, PACE_SECONDS if _named(PACED, request) else 0.0)
+            is_open = _named(OPEN, request)
+            pieces = _LONG if is_open or _named(LONG, request) else _PIECES
+            pause = PACE_SECONDS if _named(PACED, request) else 0.0
+            self._go_on(pieces, 0, OPEN_SECONDS if is_open else pause)
+        elif request.startswith(_EMBEDDINGS):
+            self._transport.write(_IN_BASE64 if _BASE64.search(request, end) else _AS_NUMBERS)
         else:
             self._transport.write(_BULKY if _named(BULKY, request) else _WHOLE)
 

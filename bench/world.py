@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench import tokens
 from bench.policies import Kind, configuration
-from bench.processes import Running, running
+from bench.processes import ROOT, Running, running
 from translators import opa
 
 
@@ -33,12 +33,14 @@ class World:
         return self.folder / f"{rules}-{kind}"
 
     @contextmanager
-    def server(self, rules: int, kind: Kind = Kind.NAMES, *, sampled: Path | None = None) -> Iterator[Running]:
+    def server(
+        self, rules: int, kind: Kind = Kind.NAMES, *, sampled: Path | None = None, root: Path = ROOT
+    ) -> Iterator[Running]:
         """Run `ostiary run` with that many rules in each policy, its decision log in a file.
 
-        `sampled` is the file for the samples of `bench.sampler`.
+        `sampled` is the file for the samples of `bench.sampler`, `root` the checkout whose code runs.
         """
-        folder = self.home(rules, kind)
+        folder = self.home(rules, kind) if root == ROOT else self.folder / "other"
         folder.mkdir(mode=0o700, exist_ok=True)
         config = folder / "config.yaml"
         log = folder / "decisions.jsonl"
@@ -46,7 +48,7 @@ class World:
         places = {"XDG_RUNTIME_DIR": str(folder), "OSTIARY_HOME": str(folder / "home"), "OSTIARY_OPA": str(opa.find())}
         environment = {**os.environ, **places}
         program = ["server.cli.main"] if sampled is None else ["bench.sampler", str(sampled)]
-        with running([*program, "run", str(config), "--port", "0"], folder / "said", environment) as server:
+        with running([*program, "run", str(config), "--port", "0"], folder / "said", environment, root) as server:
             yield server
         log.unlink()
 

@@ -11,6 +11,7 @@ from bench.upstream import BULKY, LONG, PACED
 
 FILES: Final = "openai_files"
 MODELS: Final = ("fast", PACED, LONG, BULKY)
+ECHO: Final = "echo/words"
 
 _REGEXES: Final = 100
 _CLOSED: Final = "/v1/toolgroups*"
@@ -53,10 +54,14 @@ def configuration(
                     "provider_id": "bench",
                     "provider_type": "remote::vllm",
                     "config": {"url": f"http://127.0.0.1:{upstream}"},
-                }
+                },
+                {"provider_id": "echo", "provider_type": "inline::echo"},
             ]
         },
-        "models": [{"model_id": name, "provider_id": "bench"} for name in MODELS],
+        "models": [
+            *({"model_id": name, "provider_id": "bench"} for name in MODELS),
+            {"model_id": "words", "provider_id": "echo"},
+        ],
         "storage": {
             "backends": {"tables": backend, "keys": keys},
             "stores": {

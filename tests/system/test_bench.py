@@ -14,11 +14,12 @@ import uvloop
 from bench import client, profile
 from bench.decisions import DecisionCost, decision_cost
 from bench.measure import Measured, Slice, ratio
+from bench.open_streams import Held, held
 from bench.policies import Kind
 from bench.processes import Cost, Running
 from bench.report import BEGIN, END, report, written_into
 from bench.results import BARE, OURS, POLICIES, REMEMBERING, UNINDEXED, Results
-from bench.scenarios import scenarios
+from bench.scenarios import open_streams, scenarios
 from bench.world import World, world
 
 RULES = 5
@@ -27,6 +28,8 @@ SCENARIOS = (
     "models",
     "chat",
     "stream",
+    "embeddings",
+    "embeddings as numbers",
     "paced stream",
     "refused route",
     "refused model",
@@ -79,6 +82,17 @@ def test_the_cost_of_opa_is_told_apart_from_that_of_the_server(made: World, ours
     assert made.bare.cost().opa_bytes == 0
 
 
+def test_the_memory_of_open_streams_is_measured_on_both_servers(
+    made: World, ours: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.open_streams._SETTLED_SECONDS", 0.05)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        for server in (made.bare, ours):
+            found = runner.run(held(server, open_streams(made.callers), 40))
+            assert found.streams == 40
+            assert found.server >= 0
+
+
 def test_a_decision_alone_can_be_measured(made: World, ours: Running) -> None:
     home = made.home(RULES, Kind.NAMES)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -112,8 +126,10 @@ def test_the_tables_are_written_between_the_marks_of_the_page() -> None:
     loads = {count: dict.fromkeys(SCENARIOS, pair) for count in (8, 1, 64)}
     by_policy = {"chat": dict.fromkeys(POLICIES, measured(0.3))}
     decisions = dict.fromkeys([*POLICIES, UNINDEXED], DecisionCost(0.1, 0.04, 0.03, 0.1))
-    text = report(Results("a machine", loads, by_policy, decisions, 1.0, Cost(0, 0, 60_000_000, 40_000_000)))
+    streams = {OURS: Held(3, 90_000_000, 10_000_000), BARE: Held(3, 5_000_000, 0)}
+    text = report(Results("a machine", loads, streams, by_policy, decisions, 1.0, Cost(0, 0, 60_000_000, 40_000_000)))
     assert "| 1.50x" in text
+    assert "| memory of 3 open streams" in text
     assert "100 MB" in text
     page = (Path(__file__).parents[2] / "bench/performance.md").read_text()
     once = written_into(page, text)
