@@ -19,7 +19,7 @@ from server.api.registry import body as entries
 from server.authn import limits as authn
 from server.authz.decision_log import limits as log
 from server.authz.opa import room, transport
-from server.fairness import places
+from server.fairness import places, threads
 from server.fairness.shares import Share
 from server.fairness.way_out import BEYOND, WAY_OUT
 from server.http import edge, json_body, protocol
@@ -262,7 +262,7 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(reader.COMING, unit="bytes"),
     Shared(CHATS),
     Shared(vector_answers.ROOM, unit="bytes"),
-    Shared(vector_answers.CONVERTED),
+    Shared(threads.READ_BESIDE),
     Shared(blobs.ON_DISK),
     Shared(blobs.IN_BUCKET),
     Shared(authn.KNOWN),

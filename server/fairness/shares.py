@@ -25,7 +25,8 @@ RETRY_SECONDS: Final = 1
 class NoRoom(Exception):
     """A share stays used up for longer than may be waited; the message is a sentence for the caller.
 
-    `of_caller` is true where the caller's own requests use it up, and false where those of all callers do.
+    `of_caller` is true where the caller's own requests use it up, and false where those of all callers do. `spent` is
+    true where a provider has worked for the request before.
     """
 
     def __init__(self, name: str, *, of_caller: bool) -> None:
@@ -33,6 +34,7 @@ class NoRoom(Exception):
         super().__init__(f"{whose} {name} is used up; try again in {RETRY_SECONDS} s")
         self.name = name
         self.of_caller = of_caller
+        self.spent = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,13 +32,14 @@ UNCOUNTED: Final = 64 * 1024
 class _Answer:
     """The answer to one request, and the room that it holds."""
 
-    __slots__ = ("_is_beyond", "_kept", "_room", "_turns")
+    __slots__ = ("_is_beyond", "_kept", "_room", "_turns", "size")
 
     def __init__(self, room: WayOut) -> None:
         self._room = room
         self._turns: list[Turn] = []
         self._kept: list[Turn] = []
         self._is_beyond = False
+        self.size = 0
 
     async def hold(self, size: int) -> None:
         """Take room; only a request that holds none waits for it."""
@@ -50,6 +51,7 @@ class _Answer:
         elif not self._is_beyond:
             turns.append(await room.beyond.take())
             self._is_beyond = True
+        self.size += size
 
     def keep(self, turn: Turn) -> None:
         """End a turn of another share with the answer."""
@@ -88,6 +90,13 @@ async def hold(size: int) -> None:
     answer = _ANSWER.get()
     if answer is not None and size > UNCOUNTED:
         await answer.hold(size)
+
+
+async def hold_in_all(size: int) -> None:
+    """Take what is missing until room for `size` bytes of the current request's answer is held; raises NoRoom."""
+    answer = _ANSWER.get()
+    if answer is not None and size > max(UNCOUNTED, answer.size):
+        await answer.hold(size - answer.size)
 
 
 def keep_until_sent(turn: Turn) -> None:

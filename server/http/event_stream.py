@@ -9,7 +9,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from server.background.faults import log_fault
+from server.fairness.shares import NoRoom
 from server.http.disconnects import WhileConnected
+from server.http.error_table import error_of
 from server.http.errors import ApiError, internal, provider_error
 from server.http.open_streams import OpenStreams, StreamEnded
 from server.http.request_state import state_of
@@ -88,6 +90,8 @@ class EventStream(Response):
             return provider_error(failure)
         except StreamEnded:
             return _ENDED
+        except NoRoom as full:
+            return error_of(full, request_id)
         except Exception as fault:  # noqa: BLE001 - a status is too late, so any fault is told in the stream
             log_fault(_log, f"{request_id}: the stream failed", fault)
             return internal(request_id)

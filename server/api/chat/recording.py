@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -10,6 +9,7 @@ from json import dumps
 from typing import Final
 
 from server.api.chat.members import ANSWER
+from server.fairness.threads import in_thread
 from server.inference.answers.accumulator import ChatAccumulator
 from server.inference.answers.model_name import QUICK
 from server.inference.answers.plain import storable, whole_members
@@ -45,7 +45,7 @@ class RecordingChat:
         try:
             pieces = await self._model.complete(request)
             is_heavy = sum(map(len, pieces)) > QUICK
-            await self._keep(place, request, await asyncio.to_thread(_read, pieces) if is_heavy else _read(pieces))
+            await self._keep(place, request, await in_thread(_read, pieces) if is_heavy else _read(pieces))
         finally:
             place.leave()
         return pieces
@@ -83,7 +83,7 @@ class _KeptStream:
                 if len(piece) > len(DONE):
                     yield piece[: -len(DONE)]
                 is_heavy = assembly.is_heavy
-                answer = await asyncio.to_thread(assembly.finish) if is_heavy else assembly.finish()
+                answer = await in_thread(assembly.finish) if is_heavy else assembly.finish()
                 if answer is not None:
                     ANSWER.fit(answer)
                 await self._keep(answer)
@@ -93,7 +93,7 @@ class _KeptStream:
                 yield piece
                 assembly.feed(piece)
                 if assembly.is_due:
-                    await asyncio.to_thread(assembly.read)
+                    await in_thread(assembly.read)
 
     async def aclose(self) -> None:
         """End the provider's work; an answer that has no end yet is not stored."""

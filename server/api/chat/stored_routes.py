@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import replace
 from typing import Final
@@ -16,6 +15,7 @@ from server.api.chat.store import Chats, shown_answer, with_metadata
 from server.api.chat.stored_messages import Messages, is_older, read_older, stored_messages
 from server.api.models.catalogue import Catalogue
 from server.authz.request_authorization import Gate
+from server.fairness.threads import in_thread
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.body_checks import metadata_of
 from server.http.errors import invalid
@@ -152,7 +152,7 @@ class StoredChats:
     async def _with_input(self, record: Record, messages: Messages) -> bytes:
         """Return a stored answer as clients know it, with the messages of its request."""
         # Messages in parts are parsed.
-        asked = await asyncio.to_thread(messages.asked) if messages.size > QUICK else messages.asked()
+        asked = await in_thread(messages.asked) if messages.size > QUICK else messages.asked()
         return b'%b,"input_messages":%b}' % (shown_answer(record.body)[:-1], asked)
 
     async def _messages(self, record: Record) -> Messages:

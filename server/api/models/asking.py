@@ -19,7 +19,7 @@ from server.authn.stamps import Stamps
 from server.authz.request_authorization import Gate
 from server.fairness.caller import CURRENT, caller_of
 from server.fairness.places import leave_place
-from server.fairness.way_out import hold
+from server.fairness.way_out import hold_in_all
 from server.http.disconnects import WhileConnected
 from server.http.errors import ApiError, invalid, provider_error
 from server.http.event_stream import EventStream
@@ -117,7 +117,7 @@ class Asking:
         try:
             async with WhileConnected(request.receive):
                 pieces = await model.complete(sent)
-                await hold(sum(map(len, pieces)))
+                await hold_in_all(sum(map(len, pieces)))
                 return JsonInPieces(pieces)
         except ProviderFailed as failure:
             raise provider_error(failure) from None

@@ -97,6 +97,5 @@ class _MeteredStream:
 
 
 async def _release(meter: Meter, failure: ProviderFailed | NoRoom) -> None:
-    # Without room the provider was not asked.
-    if isinstance(failure, NoRoom) or not failure.spent:
+    if not failure.spent:
         await meter.settle(0)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from json import loads
 from typing import Any, Final
 
+from server.fairness.threads import in_thread
 from server.inference.answers.model_name import SMALL, json_members
 from server.inference.answers.plain import PLAIN_MOST, NotAnAnswer, encoded
 from server.inference.provider import Pieces
@@ -33,7 +33,7 @@ async def tokens_of(answer: Pieces) -> int | None:
     """
     if sum(map(len, answer)) <= PLAIN_MOST:
         return believed(_read(b"".join(answer)).get("usage"))
-    return await asyncio.to_thread(_tokens_of_large, answer)
+    return await in_thread(_tokens_of_large, answer)
 
 
 class StreamUsage:

@@ -13,6 +13,7 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
+from server.fairness.threads import in_thread
 from server.inference.answers.event_relay import EventRelay
 from server.inference.answers.model_name import QUICK, SMALL
 from server.inference.answers.plain import NotAnAnswer, ToldError
@@ -153,7 +154,7 @@ class OpenAICompatible:
         try:
             if len(text) <= QUICK:
                 return shaped_answer(text, request.model_id, request.answer_id, shape)
-            return await asyncio.to_thread(shaped_answer, text, request.model_id, request.answer_id, shape)
+            return await in_thread(shaped_answer, text, request.model_id, request.answer_id, shape)
         except ToldError as told:
             raise refusal_in_answer(self._provider_id, told.document, begun=False) from None
         except NotAnAnswer as wrong:
@@ -184,8 +185,7 @@ class OpenAICompatible:
     async def _vectors(self, request: ChatRequest, response: aiohttp.ClientResponse) -> Pieces:
         try:
             body = self._body(response)
-            length = None if body.is_packed else response.content_length
-            return await self._room.answer(self._provider_id, request, body.read, length)
+            return await self._room.answer(self._provider_id, request, body.read, body.length)
         except (aiohttp.ClientError, OSError, BrokenCoding) as fault:
             raise gone(self._provider_id, fault) from None
 
@@ -228,7 +228,7 @@ class OpenAICompatible:
         finally:
             cut(response)
         try:
-            events = await asyncio.to_thread(
+            events = await in_thread(
                 streamed_answer,
                 b"".join(parts),
                 request.model_id,
@@ -296,12 +296,15 @@ class OpenAICompatible:
     async def _rest(self, body: ResponseBody, limit: int, first: bytes = b"") -> list[bytes]:
         """Return the body in parts, of which only the last may be small, since many small ones take more memory."""
         parts, held, size = list[bytes](), bytearray(first), len(first)
+        if body.length is not None and body.length > limit:
+            raise broken(self._provider_id, f"answered with more than {limit} bytes")
         try:
             while data := await body.read():
                 held += data
                 size += len(data)
                 if size > limit:
                     raise broken(self._provider_id, f"answered with more than {limit} bytes")
+                await body.hold(size)
                 if len(held) > SMALL:
                     parts.append(bytes(held))
                     held.clear()

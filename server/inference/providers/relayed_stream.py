@@ -10,6 +10,7 @@ from typing import Final
 
 import aiohttp
 
+from server.fairness.threads import in_thread
 from server.inference.answers.event_relay import EventRelay
 from server.inference.provider import Kind, ProviderFailed
 from server.inference.providers.connections import cut
@@ -115,7 +116,7 @@ class RelayedStream:
         relay = self._relay
         more = True
         while more:
-            piece = await asyncio.to_thread(relay.pass_on) if relay.is_heavy else relay.pass_on()
+            piece = await in_thread(relay.pass_on) if relay.is_heavy else relay.pass_on()
             if piece:
                 self._ready.append(piece)
             if relay.done:

@@ -7,8 +7,14 @@ from typing import Final
 
 import aiohttp
 
+from server.fairness.shares import NoRoom
+from server.fairness.way_out import UNCOUNTED, hold_in_all
+
 READ_AHEAD: Final = 64 * 1024
 """Bytes that are read, or unpacked, at once."""
+
+ROOM_STEP: Final = 1024 * 1024
+"""Bytes for which room is taken at once, where the length of an answer isn't known."""
 
 _PLAIN: Final = frozenset({"", "identity", "none"})
 _PACKED: Final = frozenset({"gzip", "x-gzip", "deflate"})
@@ -32,6 +38,8 @@ class ResponseBody:
         if coding not in _PLAIN | _PACKED:
             raise UnknownCoding
         self._content = response.content
+        self._length = response.content_length if coding in _PLAIN else None
+        self._room = UNCOUNTED
         self._packer = None if coding in _PLAIN else zlib.decompressobj(_EITHER)
         self._is_begun = False
         self._has_more = False
@@ -40,6 +48,22 @@ class ResponseBody:
     def is_packed(self) -> bool:
         """True if the body has another length than its head says."""
         return self._packer is not None
+
+    @property
+    def length(self) -> int | None:
+        """The bytes of the whole body, as far as its head says so."""
+        return self._length
+
+    async def hold(self, size: int) -> None:
+        """Take room for an answer of which `size` bytes are read; raises NoRoom, since the provider has worked."""
+        if size <= self._room:
+            return
+        self._room = size + ROOM_STEP if self._length is None else max(size, self._length)
+        try:
+            await hold_in_all(self._room)
+        except NoRoom as full:
+            full.spent = True
+            raise
 
     async def read(self) -> bytes:
         """Return the next piece, at most `READ_AHEAD` bytes; nothing at the end. Raises BrokenCoding."""

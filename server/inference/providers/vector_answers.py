@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
-from server.fairness.shares import FairShares, Share, Turn
+from server.fairness.shares import FairShares, NoRoom, Share, Turn
+from server.fairness.threads import in_thread, shares
 from server.fairness.way_out import keep_until_sent
 from server.inference.answers.model_name import SMALL
 from server.inference.answers.plain import NotAnAnswer, ToldError
@@ -31,9 +32,6 @@ ROOM: Final = Share(
 )
 """Bytes of large answers with embeddings that are read, or on their way to their callers."""
 
-CONVERTED: Final = Share("large embeddings that are converted", 2, 1, waiting=512, waiting_each=32, seconds=60.0)
-"""Large answers that threads convert at the same time."""
-
 More = Callable[[], Awaitable[bytes]]
 """Returns the next piece of a body, and nothing at its end."""
 
@@ -43,7 +41,11 @@ class VectorRoom:
 
     def __init__(self) -> None:
         self.room = FairShares(ROOM)
-        self.turns = FairShares(CONVERTED)
+
+    @property
+    def turns(self) -> FairShares:
+        """The turns of threads that convert embeddings."""
+        return shares()
 
     async def answer(self, provider_id: str, request: ChatRequest, more: More, length: int | None) -> Counted:
         """Return the embeddings in a body of `length` bytes, as far as its head says; raises ProviderFailed, NoRoom."""
@@ -52,10 +54,14 @@ class VectorRoom:
             parts = await self._read(provider_id, more, length, held)
             if len(parts) == 1:
                 return _converted(provider_id, request, parts)
-            if held:
-                held.append(await self.turns.take())
+            if not held:
+                return await in_thread(_converted, provider_id, request, parts)
+            held.append(await self.turns.take())
             work, turns, held = asyncio.ensure_future(_beside(provider_id, request, parts)), held, []
             return await self.kept(work, turns)
+        except NoRoom as full:
+            full.spent = True
+            raise
         finally:
             for turn in held:
                 turn.end()

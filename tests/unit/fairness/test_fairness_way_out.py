@@ -8,7 +8,7 @@ import pytest
 
 from server.fairness.caller import CURRENT
 from server.fairness.shares import NoRoom, Share
-from server.fairness.way_out import UNCOUNTED, WayOut, hold
+from server.fairness.way_out import UNCOUNTED, WayOut, hold, hold_in_all
 
 SIZE = UNCOUNTED + 1
 
@@ -28,6 +28,22 @@ def test_an_answer_gives_its_room_back_at_its_end() -> None:
         with pytest.raises(RuntimeError), way_out.answer():
             await hold(SIZE)
             raise RuntimeError
+        assert way_out.shares.used == 0
+
+    asyncio.run(work())
+
+
+def test_room_for_an_answer_of_known_size_is_taken_once() -> None:
+    async def work() -> None:
+        way_out = room()
+        with way_out.answer():
+            await hold_in_all(UNCOUNTED)
+            assert way_out.shares.used == 0
+            await hold_in_all(SIZE)
+            await hold_in_all(SIZE)
+            assert way_out.shares.used == SIZE
+            await hold_in_all(SIZE + 5)
+            assert way_out.shares.used == SIZE + 5
         assert way_out.shares.used == 0
 
     asyncio.run(work())

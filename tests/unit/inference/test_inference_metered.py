@@ -57,17 +57,17 @@ class Events:
 class Scripted:
     """A model that answers with what it was given."""
 
-    def __init__(self, answer: bytes | Events | ProviderFailed) -> None:
+    def __init__(self, answer: bytes | Events | ProviderFailed | NoRoom) -> None:
         self._answer = answer
 
     async def complete(self, request: ChatRequest) -> Pieces:
-        if isinstance(self._answer, ProviderFailed):
+        if isinstance(self._answer, ProviderFailed | NoRoom):
             raise self._answer
         assert isinstance(self._answer, bytes)
         return [self._answer]
 
     async def stream(self, request: ChatRequest) -> ChatStream:
-        if isinstance(self._answer, ProviderFailed):
+        if isinstance(self._answer, ProviderFailed | NoRoom):
             raise self._answer
         assert isinstance(self._answer, Events)
         return self._answer
@@ -93,7 +93,18 @@ def test_who_finds_no_room_at_the_provider_pays_nothing() -> None:
     asyncio.run(run())
 
 
-def paid(answer: bytes | Events | ProviderFailed, work: Callable[[MeteredChat], Awaitable[None]]) -> list[int]:
+def test_who_finds_no_room_for_an_answer_pays_what_was_set_aside() -> None:
+    full = NoRoom("bytes of answers", of_caller=True)
+    full.spent = True
+
+    async def work(model: MeteredChat) -> None:
+        with pytest.raises(NoRoom):
+            await model.complete(ASKED)
+
+    assert paid(full, work) == []
+
+
+def paid(answer: bytes | Events | ProviderFailed | NoRoom, work: Callable[[MeteredChat], Awaitable[None]]) -> list[int]:
     """What was settled, in its order."""
     meter = Meter()
 
