@@ -109,12 +109,14 @@ def places_of(places: range, query: ListQuery, after: int | None, before: int | 
 
 
 def list_of(shown: Sequence[Json], *, has_more: bool) -> Json:
-    """A list as clients know it; each of `shown` has an `id`."""
+    """A list as clients know it; each of `shown` has an `id`. The ids of an empty one are empty, since some clients
+    refuse null.
+    """
     return {
         "object": "list",
         "data": [*shown],
-        "first_id": shown[0]["id"] if shown else None,
-        "last_id": shown[-1]["id"] if shown else None,
+        "first_id": shown[0]["id"] if shown else "",
+        "last_id": shown[-1]["id"] if shown else "",
         "has_more": has_more,
     }
 

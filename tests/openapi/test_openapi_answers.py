@@ -28,7 +28,6 @@ CHATS, FILES, TALKS, VECTORS = "/v1/chat/completions", "/v1/files", "/v1/convers
 TEXTS = "/v1/completions"
 LEAST = 0.995
 
-NULL_IN_EMPTY_LISTS = "an empty list has no ids, and OpenAI's own service says null; its SDKs take it for an end"
 EVALS = "the document lets files be uploaded for `evals`, and leaves that purpose out where it shows them"
 ROLES = (
     "stored messages are those of a request; the document gives them the schema of an answer, and shows users' itself"
@@ -38,8 +37,6 @@ PARTS_OF_REQUESTS = (
 )
 SOUNDS = "a message of a request names an earlier sound by its id alone"
 DEVIATIONS: dict[str, tuple[str, set[str]]] = {
-    ".first_id": (NULL_IN_EMPTY_LISTS, {"is null"}),
-    ".last_id": (NULL_IN_EMPTY_LISTS, {"is null"}),
     ".purpose": (EVALS, {"is `evals`"}),
     ".data[].purpose": (EVALS, {"is `evals`"}),
     ".data[].role": (ROLES, {f"is `{role}`" for role in ("developer", "function", "system", "tool", "user")}),

@@ -136,8 +136,8 @@ def test_lists_are_of_ones_own_oldest_first_in_full_pages(kept: Chatting) -> Non
     assert kept.ask("GET", f"{CHATS}?after={mine[-1]}", carol).json == {
         "object": "list",
         "data": [],
-        "first_id": None,
-        "last_id": None,
+        "first_id": "",
+        "last_id": "",
         "has_more": False,
     }
     assert set(mine + others) <= set(everything(kept, READER, "limit=100"))

@@ -45,7 +45,7 @@ def test_a_conversation_needs_nothing(talk: Talking, body: dict[str, Any]) -> No
     made = talk.post("", body)
     assert (made.status, made.json["metadata"]) == (200, {})
     page = talk.get(f"/{made.json['id']}/items").json
-    assert page == {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
+    assert page == {"object": "list", "data": [], "first_id": "", "last_id": "", "has_more": False}
 
 
 def test_items_come_back_in_order_as_openai_shows_them(talk: Talking) -> None:

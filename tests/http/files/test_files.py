@@ -141,7 +141,7 @@ def test_a_list_has_ones_own_in_pages(kept: Keeping) -> None:
     narrowed = kept.get("?purpose=batch", caller).json
     assert [entry["id"] for entry in narrowed["data"]] == [made[3], made[1]]
     empty = kept.get("?purpose=evals", caller).json
-    assert empty == {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
+    assert empty == {"object": "list", "data": [], "first_id": "", "last_id": "", "has_more": False}
 
 
 def test_a_cursor_that_one_may_not_see_is_a_missing_one(kept: Keeping) -> None:
