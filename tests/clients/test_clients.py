@@ -26,6 +26,8 @@ SCRIPTS = {
     "with_langchain": (LANGCHAIN,),
     "with_litellm": (LITELLM,),
     "with_llama_index": (LLAMA_INDEX,),
+    "with_llama_stack": (OGX,),
+    "with_ogx": (OGX,),
     # In three versions.
     "with_openai": (LANGCHAIN, LITELLM, LLAMA_INDEX),
     "with_openai_agents": (LANGCHAIN,),
