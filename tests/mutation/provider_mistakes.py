@@ -44,8 +44,8 @@ PROVIDER_MISTAKES = (
     Mistake(
         "a provider that refuses without end is not let go",
         "server/inference/providers/openai_compatible.py",
-        'said = b"".join(await self._read(response, _MAX_REFUSAL))\n        finally:\n            cut(response)',
-        'said = b"".join(await self._read(response, _MAX_REFUSAL))\n        finally:\n            pass',
+        "await self._read(response, _MAX_REFUSAL)))\n        finally:\n            cut(response)",
+        "await self._read(response, _MAX_REFUSAL)))\n        finally:\n            pass",
     ),
     Mistake(
         "a stored answer may be of any size",

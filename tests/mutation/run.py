@@ -12,23 +12,34 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from itertools import chain
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final, TypeAlias
 
+from tests.mutation.dialect_mistakes import DIALECT_MISTAKES
+from tests.mutation.fairness_mistakes import FAIRNESS_MISTAKES
 from tests.mutation.identity_mistakes import IDENTITY_MISTAKES
 from tests.mutation.list_mistakes import LIST_MISTAKES
 from tests.mutation.mistake import Mistake
 from tests.mutation.mistakes import MISTAKES
+from tests.mutation.opa_mistakes import OPA_MISTAKES
 from tests.mutation.provider_mistakes import PROVIDER_MISTAKES
 from tests.mutation.quota_mistakes import QUOTA_MISTAKES
 from tests.mutation.request_mistakes import REQUEST_MISTAKES
 from tests.mutation.service_mistakes import SERVICE_MISTAKES
 
-SERVICE = (*SERVICE_MISTAKES, *PROVIDER_MISTAKES, *QUOTA_MISTAKES, *REQUEST_MISTAKES)
+SERVICE = (
+    *SERVICE_MISTAKES,
+    *PROVIDER_MISTAKES,
+    *QUOTA_MISTAKES,
+    *REQUEST_MISTAKES,
+    *FAIRNESS_MISTAKES,
+    *OPA_MISTAKES,
+    *DIALECT_MISTAKES,
+)
 ALL = (*MISTAKES, *LIST_MISTAKES, *IDENTITY_MISTAKES, *SERVICE)
 
 REGO: Final = "rego"
@@ -38,13 +49,15 @@ Check: TypeAlias = list[str]
 """Arguments of pytest, or `[REGO]`."""
 
 ROOT = Path(__file__).parent.parent.parent
-USUAL = ROOT / "tests/mutation/noticed_by.json"
-"""The test file that noticed each mistake the last time, by the mistake's name: it is tried first."""
+KNOWN = ROOT / "tests/mutation/noticed_by.json"
+"""The test that notices each mistake, by the mistake's name: `file::test`, or `file`; `rego` for the tests in Rego.
 
-CONFORMANCE: Check = ["tests/conformance/test_altitudes.py", "-k", "rest"]
+It alone is tried. Without an entry all tests are, which takes minutes, and the one that notices is written down.
+"""
+
 CHECKS: Sequence[Check] = (
     [REGO],
-    CONFORMANCE,
+    ["tests/conformance/test_altitudes.py", "-k", "rest"],
     ["tests/unit/translators"],
     ["tests/equivalence/test_policies.py"],
     ["tests/laws"],
@@ -79,34 +92,34 @@ def copy_of_project(folder: Path) -> Path:
 
 
 def failing(copy: Path, arguments: Sequence[str]) -> str | None:
-    """The first test file that fails in the copy, or `rego` for a test in Rego; None if all pass."""
+    """The first test that fails in the copy, as `file::test`, or `rego` for a test in Rego; None if all pass."""
     pytest = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
     command = [os.environ["OSTIARY_OPA"], "test", REGO] if arguments[0] == REGO else [*pytest, *arguments]
     ended = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
     if not ended.returncode:
         return None
-    named = re.search(r"^(?:FAILED|ERROR) (tests/[^: ]+)", ended.stdout, re.MULTILINE)
+    named = re.search(r"^(?:FAILED|ERROR) (tests/[^:\s]+(?:::\w+)*)", ended.stdout, re.MULTILINE)
     return arguments[0] if named is None else named[1]
 
 
-def noticed_by(copy: Path, mistake: Mistake, usual: str | None) -> str | None:
-    """The test file that notices the mistake in the copy; `usual` is the one that did so the last time."""
-    if usual is not None and failing(copy, check_of(usual)):
-        return usual
-    return next(filter(None, (failing(copy, arguments) for arguments in checks_of(mistake))), None)
+def noticed_by(copy: Path, mistake: Mistake, known: str | None) -> str | None:
+    """The test that notices the mistake in the copy; only where none is known it is looked for among all of them."""
+    checks = checks_of(mistake) if known is None else [[known]]
+    return next(filter(None, (failing(copy, arguments) for arguments in checks)), None)
 
 
-def check_of(file: str) -> Check:
-    """The check of one test file; the conformance cases are tried at one altitude."""
-    return CONFORMANCE if file == CONFORMANCE[0] else [file]
-
-
-def made(mistake: Mistake, copy: Path) -> None:
+@contextmanager
+def made(mistake: Mistake, copy: Path) -> Iterator[None]:
+    """The copy has the mistake within the block."""
     path = copy / mistake.file
     text = path.read_text()
     if text.count(mistake.old) != 1:
         raise SystemExit(f"`{mistake.name}`: its text stands {text.count(mistake.old)} times in {mistake.file}")
     path.write_text(text.replace(mistake.old, mistake.new))
+    try:
+        yield
+    finally:
+        path.write_text(text)
 
 
 def checks_of(mistake: Mistake) -> Sequence[Check]:
@@ -116,43 +129,37 @@ def checks_of(mistake: Mistake) -> Sequence[Check]:
     return OF_THE_SERVICE if mistake in SERVICE else CHECKS
 
 
-def check_copy(copy: Path, checks: Iterable[Check]) -> None:
-    """Raise SystemExit unless the copy is what its tests import, and passes the checks without any mistake."""
+def check_copy(copy: Path, tests: Collection[str]) -> None:
+    """Raise SystemExit unless the copy is what its tests import, and passes the tests without any mistake."""
     code = "import translators; print(translators.__file__)"
     found = subprocess.run([sys.executable, "-c", code], cwd=copy, check=True, capture_output=True, text=True).stdout
     if not found.startswith(str(copy)):
         raise SystemExit(f"the copy isn't what is tested, but {found.strip()}")
-    for arguments in checks:
-        if (broken := failing(copy, arguments)) is not None:
+    for arguments in ([REGO], sorted({*tests} - {REGO})):
+        if arguments and (broken := failing(copy, arguments)) is not None:
             raise SystemExit(f"without any mistake, {broken} fails")
 
 
-def needed(mistakes: Sequence[Mistake], usual: Mapping[str, str]) -> list[Check]:
-    """The checks that have to pass without a mistake."""
-    files = sorted({usual[each.name] for each in mistakes if each.name in usual})
-    new = {id(checks): checks for checks in map(checks_of, (each for each in mistakes if each.name not in usual))}
-    return [*map(check_of, files), *chain.from_iterable(new.values())]
-
-
-def results(mistakes: Sequence[Mistake], usual: Mapping[str, str]) -> Iterator[tuple[Mistake, str | None]]:
-    """Each mistake with the test file that noticed it, in the order of the ends; one copy a processor."""
+def results(mistakes: Sequence[Mistake], known: Mapping[str, str]) -> Iterator[tuple[Mistake, str | None]]:
+    """Each mistake with the test that noticed it, in the order of the ends; one copy a processor."""
     with tempfile.TemporaryDirectory(prefix="ostiary-mutants-") as folder:
         copies: SimpleQueue[Path] = SimpleQueue()
         for number in range(os.cpu_count() or 1):
             copies.put(copy_of_project(Path(folder) / str(number)))
         first = copies.get()
-        check_copy(first, needed(mistakes, usual))
+        check_copy(first, {known[mistake.name] for mistake in mistakes if mistake.name in known})
         copies.put(first)
 
         def tried(mistake: Mistake) -> tuple[Mistake, str | None]:
             copy = copies.get()
-            original = (copy / mistake.file).read_text()
             try:
-                made(mistake, copy)
-                return mistake, noticed_by(copy, mistake, usual.get(mistake.name))
+                with made(mistake, copy):
+                    test = noticed_by(copy, mistake, known.get(mistake.name))
+                if test is not None and mistake.name not in known:
+                    check_copy(copy, [test])
             finally:
-                (copy / mistake.file).write_text(original)
                 copies.put(copy)
+            return mistake, test
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for done in as_completed([pool.submit(tried, mistake) for mistake in mistakes]):
@@ -162,17 +169,17 @@ def results(mistakes: Sequence[Mistake], usual: Mapping[str, str]) -> Iterator[t
 def main() -> int:
     """Print the table, and keep what noticed each mistake; 1 if a mistake went unnoticed."""
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
-    usual: dict[str, str] = json.loads(USUAL.read_text())
+    known: dict[str, str] = json.loads(KNOWN.read_text())
     mistakes = [mistake for mistake in ALL if wanted in mistake.name]
     survivors = 0
-    for mistake, file in results(mistakes, usual):
-        survivors += file is None
-        sys.stdout.write(f"{file or 'NOT NOTICED'}: {mistake.name} ({mistake.file})\n")
+    for mistake, test in results(mistakes, known):
+        survivors += test is None
+        sys.stdout.write(f"{test or 'NOT NOTICED'}: {mistake.name} ({mistake.file})\n")
         sys.stdout.flush()
-        if file is not None:
-            usual[mistake.name] = file
-    kept = {mistake.name: usual[mistake.name] for mistake in ALL if mistake.name in usual}
-    USUAL.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+        if test is not None:
+            known[mistake.name] = test
+    kept = {mistake.name: known[mistake.name] for mistake in ALL if mistake.name in known}
+    KNOWN.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
     sys.stdout.write(f"{survivors} of {len(mistakes)} mistakes went unnoticed\n")
     return min(survivors, 1)
 

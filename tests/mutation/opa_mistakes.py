@@ -1,0 +1,67 @@
+"""Deliberate mistakes about questions to OPA in turns, each of which the suite must notice."""
+
+from __future__ import annotations
+
+from tests.mutation.mistake import Mistake
+
+EXCHANGES = "server/authz/opa/exchanges.py"
+ROOM = "server/authz/opa/room.py"
+POINT = "server/authz/pdp.py"
+
+OPA_MISTAKES = (
+    Mistake(
+        "many small questions take one place",
+        EXCHANGES,
+        "self.small_room.take_now(questions) or await self.small_room.take(questions)",
+        "self.small_room.take_now() or await self.small_room.take()",
+    ),
+    Mistake(
+        "a place of a small question is never free again",
+        EXCHANGES,
+        "            return reply\n        finally:\n            turn.end()\n",
+        "            return reply\n        finally:\n            pass\n",
+    ),
+    Mistake(
+        "large questions pass an open breaker",
+        EXCHANGES,
+        "if self.breaker.is_open:",
+        "if self.breaker.is_open and self.breaker.openings > 99:",
+    ),
+    Mistake(
+        "an odd answer is the death of opa",
+        EXCHANGES,
+        "        if failure.failure in SILENCE:\n            self.breaker.failed(trial)",
+        "        if failure.failure:\n            self.breaker.failed(trial)",
+    ),
+    Mistake(
+        "a place is free while opa may be at work for it",
+        EXCHANGES,
+        "linger, began = room.LINGER_SECONDS, time.perf_counter()",
+        "began = time.perf_counter()",
+    ),
+    Mistake(
+        "exchanges are as large where opa is slow",
+        ROOM,
+        "wanted = int(questions * GOAL_SECONDS / max(seconds, 1e-6))",
+        "wanted = LARGE_QUESTIONS",
+    ),
+    Mistake(
+        "exchanges grow without end",
+        ROOM,
+        "min(wanted, 2 * self.questions, LARGE_QUESTIONS)",
+        "min(wanted, 2 * self.questions)",
+    ),
+    Mistake("one caller asks all small questions", ROOM, "capacity=64, each=32", "capacity=64, each=64"),
+    Mistake(
+        "a question with long names is small",
+        POINT,
+        "if len(body) <= SMALL_BYTES and question.text_length <= SMALL_TEXT:",
+        "if len(body) <= SMALL_BYTES:",
+    ),
+    Mistake(
+        "many questions are a small exchange",
+        POINT,
+        "if len(questions) <= SMALL_QUESTIONS and all(",
+        "if all(",
+    ),
+)
