@@ -250,4 +250,28 @@ FAIRNESS_MISTAKES = (
         "                self._admission.known.forget(digest)\n",
         "                pass\n",
     ),
+    Mistake(
+        "what finds no thread after a provider has worked is free",
+        "server/fairness/threads.py",
+        "        full.spent = True\n",
+        "        pass\n",
+    ),
+    Mistake(
+        "a thread that goes on has given its turn back",
+        "server/fairness/threads.py",
+        "done.add_done_callback(partial(_end, turn))",
+        "turn.end()",
+    ),
+    Mistake(
+        "what finds no room after a provider has worked is free",
+        "server/inference/providers/response_body.py",
+        "            full.spent = True\n",
+        "            pass\n",
+    ),
+    Mistake(
+        "a large answer is read without room",
+        "server/inference/providers/response_body.py",
+        "        if size <= self._room:\n",
+        "        if size:\n",
+    ),
 )

@@ -267,8 +267,8 @@ IDENTITY_MISTAKES = (
         "self._usage.tokens or max(least, self._usage.events)",
         "self._usage.tokens or 0",
     ),
-    Mistake("a failure pays nothing", METERED, "or not failure.spent:", "or failure:"),
-    Mistake("a refusal is paid for", METERED, "or not failure.spent:", "or failure.spent:"),
+    Mistake("a failure pays nothing", METERED, "    if not failure.spent:\n", "    if failure:\n"),
+    Mistake("a refusal is paid for", METERED, "    if not failure.spent:\n", "    if failure.spent:\n"),
     Mistake(
         "every number is a cost",
         "server/inference/answers/usage.py",

@@ -182,8 +182,8 @@ QUOTA_MISTAKES = (
     Mistake(
         "a provider that may have worked costs nothing",
         "server/inference/answers/metered.py",
-        "if isinstance(failure, NoRoom) or not failure.spent:",
-        "if failure is not None:",
+        "self._is_refused = not failure.spent",
+        "self._is_refused = True",
     ),
     Mistake(
         "a stream that can not be let go is not paid for",
