@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -17,7 +18,7 @@ from aiohttp.tracing import Trace
 _given: Final = ContextVar[asyncio.Transport | None]("ostiary.connection", default=None)
 
 
-class Connector(aiohttp.TCPConnector):
+class _CleanConnector(aiohttp.BaseConnector):
     """Hands out no connection on which unexpected data waits, and remembers the one of the current task."""
 
     async def connect(
@@ -34,6 +35,17 @@ class Connector(aiohttp.TCPConnector):
             connection = await super().connect(req, traces, timeout)
         _given.set(connection.transport)
         return connection
+
+
+class Connector(_CleanConnector, aiohttp.TCPConnector):
+    """Such connections to an address."""
+
+
+class SocketConnector(_CleanConnector, aiohttp.UnixConnector):
+    """Such connections to a Unix socket, each for one request, whatever URL that has."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), limit=0, force_close=True)
 
 
 @contextmanager

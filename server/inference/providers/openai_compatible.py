@@ -120,10 +120,9 @@ class OpenAICompatible:
     async def start(self) -> None:
         """Open the session; connections are made when they are needed."""
         quieten_clients()
-        connector = Connector(limit=0, keepalive_timeout=_IDLE_SECONDS, ssl=True if self._tls is None else self._tls)
         limits = self._limits
         self._session = aiohttp.ClientSession(
-            connector=connector,
+            connector=self._connector(),
             headers=_HEADERS,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect, sock_read=limits.silence),
@@ -131,6 +130,9 @@ class OpenAICompatible:
             auto_decompress=False,
             trust_env=False,
         )
+
+    def _connector(self) -> aiohttp.BaseConnector:
+        return Connector(limit=0, keepalive_timeout=_IDLE_SECONDS, ssl=True if self._tls is None else self._tls)
 
     async def close(self) -> None:
         """Close the session and every connection."""
