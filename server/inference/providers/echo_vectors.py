@@ -6,9 +6,9 @@ divided by its length. A token is a word, or a token id.
 
 from __future__ import annotations
 
-import asyncio
 from array import array
 from collections.abc import Iterator
+from functools import partial
 from hashlib import sha256, shake_256
 from json import dumps
 from math import fsum, sqrt
@@ -28,15 +28,6 @@ DIMENSIONS: Final = 256
 
 MOST_DIMENSIONS: Final = 3072
 """Numbers of an embedding."""
-
-_QUICK: Final = 16 * 1024
-"""Numbers that are made without a thread."""
-
-_BASE64: Final = 6
-"""Bytes of a number in base64, with some to spare."""
-
-_DIGITS: Final = 23
-"""Bytes of a number in digits."""
 
 _MIDDLE: Final = 32767.5
 
@@ -60,17 +51,7 @@ class EchoVectors:
         except InvalidJson as refusal:
             fault = Fault.BUSY if refusal.why is Why.BUSY else Fault.REQUEST
             raise ProviderFailed(fault, refusal.message, code=refusal.code, param=refusal.param) from None
-        if wanted.count * size <= _QUICK:
-            return _made(request.model_id, wanted, size, **found)
-        room = self._room
-        turns = [await room.room.take(wanted.count * size * (_BASE64 if wanted.base64 else _DIGITS))]
-        try:
-            turns.append(await room.turns.take())
-        except BaseException:
-            turns[0].end()
-            raise
-        making = asyncio.to_thread(_made, request.model_id, wanted, size, **found)
-        return await room.kept(asyncio.ensure_future(making), turns)
+        return await self._room.made(wanted, size, partial(_made, request.model_id, wanted, size, **found))
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """Raise, since embeddings are not streamed."""

@@ -32,6 +32,15 @@ ROOM: Final = Share(
 )
 """Bytes of large answers with embeddings that are read, or on their way to their callers."""
 
+QUICK: Final = 16 * 1024
+"""Numbers of embeddings that are made here, and written without a thread."""
+
+_BASE64: Final = 6
+"""Bytes of a number in base64, with some to spare."""
+
+_DIGITS: Final = 23
+"""Bytes of a number in digits."""
+
 More = Callable[[], Awaitable[bytes]]
 """Returns the next piece of a body, and nothing at its end."""
 
@@ -65,6 +74,18 @@ class VectorRoom:
         finally:
             for turn in held:
                 turn.end()
+
+    async def made(self, wanted: Wanted, size: int, make: Callable[[], Counted]) -> Counted:
+        """Return what `make` makes of the wanted embeddings of `size` numbers: many in a thread; raises NoRoom."""
+        if wanted.count * size <= QUICK:
+            return make()
+        turns = [await self.room.take(wanted.count * size * (_BASE64 if wanted.base64 else _DIGITS))]
+        try:
+            turns.append(await self.turns.take())
+        except BaseException:
+            turns[0].end()
+            raise
+        return await self.kept(asyncio.ensure_future(asyncio.to_thread(make)), turns)
 
     async def kept(self, work: asyncio.Future[Counted], turns: list[Turn]) -> Counted:
         """Return what a thread makes; the first turn, that of the room, ends when the answer is sent, others now.
