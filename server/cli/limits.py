@@ -24,10 +24,11 @@ from server.fairness.shares import Share
 from server.fairness.way_out import BEYOND, WAY_OUT
 from server.http import edge, json_body, protocol
 from server.inference.answers import vectors
-from server.inference.providers import keys, vector_answers
+from server.inference.providers import keys, vector_answers, word_llama
 from server.inference.providers.bedrock import answers as bedrock_answers
 from server.inference.providers.bedrock import embedding_models, frames
 from server.inference.providers.bedrock import vectors as bedrock_vectors
+from server.inference.providers.llama_cpp import client, process
 from server.inference.shared import CHATS
 from server.json_input import reader, strict, worker
 from server.local_files import secrets
@@ -45,6 +46,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "bedrock_answers": bedrock_answers,
     "bedrock_vectors": bedrock_vectors,
     "chat": chat,
+    "client": client,
     "completions": completions,
     "connections": connections,
     "conversations": conversations,
@@ -60,6 +62,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "list_steps": list_steps,
     "log": log,
     "places": places,
+    "process": process,
     "prompts": prompts,
     "protocol": protocol,
     "reader": reader,
@@ -71,6 +74,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "transport": transport,
     "vector_answers": vector_answers,
     "vectors": vectors,
+    "word_llama": word_llama,
     "worker": worker,
     "write_queue": write_queue,
 }
@@ -162,6 +166,17 @@ LIMITS: Final[Sequence[Limit]] = (
         "{vector_answers.MOST_ANSWER:bytes}, {vectors.MOST_ENTRY:bytes}; "
         "more than {vector_answers.FREE:bytes} take room",
         "502",
+    ),
+    Limit(
+        "a text that `inline::wordllama` embeds, and all texts of one request",
+        "{word_llama.LONGEST:bytes}, {word_llama.MOST_BYTES:bytes}",
+        "400",
+    ),
+    Limit(
+        "turns with a model of `inline::llama-cpp`",
+        "`parallel`, of one caller one less; {client.WAITING} wait, {client.WAITING_EACH} of one caller, "
+        "for {client.WAIT_SECONDS:seconds}; for a model that is being loaded {process.PATIENCE_SECONDS:seconds}",
+        "429 or 503, and 502 without the model, with `Retry-After`",
     ),
     Limit(
         "a body that registers something, and its name",

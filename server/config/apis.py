@@ -10,6 +10,7 @@ from pydantic_core import CoreSchema, core_schema
 from server.config.api_names import SERVED_APIS, about_api, about_missing, is_missing
 from server.config.base import StrictModel, chosen_by
 from server.config.bedrock import BedrockInference
+from server.config.local_models import LlamaCppProvider, WordLlamaProvider
 from server.config.providers import (
     EchoProvider,
     HostedProvider,
@@ -49,6 +50,8 @@ def needs(api: str, what: str) -> BeforeValidator:
 
 InferenceProvider = Annotated[
     Annotated[EchoProvider, Tag("inline::echo")]
+    | Annotated[LlamaCppProvider, Tag("inline::llama-cpp")]
+    | Annotated[WordLlamaProvider, Tag("inline::wordllama")]
     | Annotated[HostedProvider, Tag("remote::anthropic")]
     | Annotated[PlacedProvider, Tag("remote::azure")]
     | Annotated[BedrockInference, Tag("remote::bedrock")]
@@ -71,6 +74,8 @@ InferenceProvider = Annotated[
     chosen_by(
         "provider_type",
         "inline::echo",
+        "inline::llama-cpp",
+        "inline::wordllama",
         "remote::anthropic",
         "remote::azure",
         "remote::bedrock",

@@ -12,6 +12,7 @@ from policy.model_names import model_names
 from policy.source.diagnostics import Findings, did_you_mean, quoted
 from server.config.api_names import PROVIDED_APIS
 from server.config.identity_checks import check_authentication
+from server.config.local_models import check_local_models
 from server.config.raw_value import UNRESOLVED, RawValue
 from server.config.tree import Path, TreeReader
 
@@ -37,6 +38,7 @@ _PAIRS: Final[tuple[tuple[Path, tuple[str, str], str], ...]] = (
 def check(reading: TreeReader, findings: Findings) -> None:
     """Add the mistakes between fields to the findings."""
     _provider_ids(reading, findings)
+    check_local_models(reading, findings)
     _apis(reading, findings)
     _models(reading, findings)
     _stores(reading, findings)

@@ -15,9 +15,9 @@ CHATS: Final = Share("chats with the provider", 4096, 1024, waiting=4096, waitin
 class SharedChat:
     """Waits for a turn of the current caller before each chat; raises NoRoom too."""
 
-    def __init__(self, chat: ChatModel) -> None:
+    def __init__(self, chat: ChatModel, share: Share = CHATS) -> None:
         self._chat = chat
-        self.shares = FairShares(CHATS)
+        self.shares = FairShares(share)
 
     async def complete(self, request: ChatRequest) -> Pieces:
         """Return the provider's answer."""

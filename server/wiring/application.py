@@ -89,7 +89,7 @@ def build(
         authenticator = ObservedAuthenticator(authenticator, identity, services(config.server.auth))
     room = VectorRoom()
     entries = tuple(
-        _entry(api, provider, reader, room, telemetry)
+        _entry(api, provider, reader, room, telemetry, config.server.workers)
         for api, listed in config.providers.items()
         for provider in listed
     )

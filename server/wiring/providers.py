@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from server.api.system.providers import ProviderEntry
 from server.config import ProviderConfig
 from server.config.bedrock import BedrockInference, BedrockSettings
+from server.config.local_models import LlamaCppProvider, WordLlamaProvider
 from server.config.provider_keys import FileSecret
 from server.config.providers import EchoProvider, RemoteSettings
 from server.inference.members import MemberRules
@@ -33,12 +34,15 @@ from server.json_input.reader import Reader
 from server.net.tls import client_context
 from server.telemetry.dependencies import Dependency
 from server.wiring.decisions import Telemetry
+from server.wiring.local_models import llama_cpp, word_llama
 from server.wiring.observed_providers import Notes, observed
 
 _MASK: Final = "********"
 
 
-def _entry(api: str, provider: ProviderConfig, reader: Reader, room: VectorRoom, telemetry: Telemetry) -> ProviderEntry:
+def _entry(
+    api: str, provider: ProviderConfig, reader: Reader, room: VectorRoom, telemetry: Telemetry, workers: int
+) -> ProviderEntry:
     settings, tracing = _masked(provider.config.model_dump()), telemetry.tracing
     name = provider.provider_id
     dependency = Dependency(f"provider:{name}", on_timer=False, every=10.0, hold=5.0, provider_id=name)
@@ -46,7 +50,7 @@ def _entry(api: str, provider: ProviderConfig, reader: Reader, room: VectorRoom,
     telemetry.metrics.watch_provider(name)
     quotes = isinstance(provider.config, RemoteSettings) and provider.config.log_messages
     notes = Notes(name, dependency, telemetry.metrics.provider_failed, quotes=quotes)
-    made = observed(_provider(provider, reader, room), dependency, notes)
+    made = observed(_provider(provider, reader, room, workers), dependency, notes)
     if tracing is not None:
         from server.wiring.traced import TracedChat
 
@@ -54,12 +58,16 @@ def _entry(api: str, provider: ProviderConfig, reader: Reader, room: VectorRoom,
     return ProviderEntry(api, provider.provider_id, provider.provider_type, settings, made)
 
 
-def _provider(config: ProviderConfig, reader: Reader, room: VectorRoom) -> Provider:
+def _provider(config: ProviderConfig, reader: Reader, room: VectorRoom, workers: int) -> Provider:
     match config:
         case EchoProvider(config=echo):
             service = Echo(reader)
             does = ByTask({Task.CHAT: service, Task.TEXT: EchoTexts(reader), Task.EMBEDDING: EchoVectors(reader, room)})
             return Provider(service, does, MemberRules(frozenset(echo.allow_members), is_local=True), does.tasks)
+        case LlamaCppProvider(config=in_file):
+            return llama_cpp(config.provider_id, in_file, workers)
+        case WordLlamaProvider(config=packaged):
+            return word_llama(config.provider_id, packaged, reader, room)
         case BedrockInference(config=bedrock):
             return _bedrock(config.provider_id, bedrock, room)
         case ProviderConfig(config=RemoteSettings() as settings) if config.provider_type in DIALECTS:

@@ -12,15 +12,16 @@ from pathlib import Path
 import pytest
 
 import server.api
-from server.inference.providers import echo
+from server.inference.providers import echo, word_llama
 from server.json_input.body_parser import BodyParser
 
 ROOT = Path(__file__).parents[2]
 
 
 def checks() -> Iterator[str]:
-    """The modules of the checks that the API and the echo provider hand to workers."""
+    """The modules of the checks that the API and the providers of this process hand to workers."""
     yield echo.look_for_reply.__module__
+    yield word_llama.look_for_texts.__module__
     for found in pkgutil.walk_packages(server.api.__path__, "server.api."):
         for value in vars(import_module(found.name)).values():
             for parser in value.values() if isinstance(value, dict) else [value]:

@@ -1,0 +1,281 @@
+"""The child process of `inline::llama-cpp`: files that can't be served, crashes, and the ends of both processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from json import dumps, loads
+from pathlib import Path
+
+import pytest
+
+from server.config.local_models import packaged_model
+from server.inference.provider import ChatRequest, HealthStatus, Task, Wanted
+from server.inference.providers.llama_cpp import child, process
+from server.inference.providers.llama_cpp.child import CantLoad, Order, check_memory, needed_memory
+from server.inference.providers.llama_cpp.client import LlamaCpp
+from server.inference.providers.llama_cpp.gguf import read_gguf
+from server.inference.providers.llama_cpp.process import ModelAbsent, ModelFile, ModelProcess
+from tests.support.gguf_files import head
+
+ROOT = Path(__file__).parents[3]
+GIGABYTES = 1 << 30
+
+
+@pytest.fixture(scope="module")
+def model() -> Path:
+    found = packaged_model()
+    assert found is not None
+    return found
+
+
+def running(file: ModelFile, use: Callable[[ModelProcess], Awaitable[None]]) -> None:
+    """Begin a process for the model, use it, and see that nothing is left of it."""
+
+    async def run() -> None:
+        made = ModelProcess("local", file)
+        made.begin()
+        directory = made.socket.parent
+        try:
+            assert directory.stat().st_mode & 0o777 == 0o700
+            await use(made)
+        finally:
+            pid = made.pid
+            await made.stop()
+            await made.stop()
+        left.extend((directory, Path(f"/proc/{pid}")))
+
+    left = list[Path]()
+    asyncio.run(run())
+    assert not any(path.exists() for path in left)
+
+
+def fault(file: ModelFile) -> str:
+    told = list[str]()
+
+    async def wait(made: ModelProcess) -> None:
+        with pytest.raises(ModelAbsent) as absent:
+            await made.ready()
+        told.append(str(absent.value))
+        assert made.absent == told[0]
+
+    running(file, wait)
+    return told[0].removeprefix("can't load its model: ")
+
+
+def test_each_wrong_file_is_one_sentence_without_its_name(model: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "secret-name.gguf"
+    wrong.write_bytes(b"hello")
+    assert fault(ModelFile(wrong)) == "its file is no GGUF file"
+    with model.open("rb") as whole:
+        wrong.write_bytes(whole.read(4_000_000))
+    assert fault(ModelFile(wrong)) == "its file is cut short, at 4.0 MB of 98.4 MB"
+    wrong.write_bytes(head({"general.architecture": "nothing"}))
+    assert fault(ModelFile(wrong)) == "llama.cpp refuses its file"
+    assert fault(ModelFile(wrong, sha256="0" * 64)) == "its file has another `sha256` than the configuration says"
+    wrong.write_bytes(head({"split.count": 2}))
+    sentence = "it is in several files, of which `sha256` can verify one alone"
+    assert fault(ModelFile(wrong, sha256="0" * 64)) == sentence
+    wrong.unlink()
+    assert fault(ModelFile(wrong)) == "its file can't be read (No such file or directory)"
+    os.mkfifo(wrong)
+    assert fault(ModelFile(wrong)) == "its file is no GGUF file"
+
+
+def test_a_model_that_needs_more_memory_than_there_is_is_not_loaded(tmp_path: Path) -> None:
+    huge = tmp_path / "huge.gguf"
+    huge.write_bytes(head({"general.architecture": "llama"}, {"weight": 1_000_000_000_000}))
+    os.truncate(huge, 4_000_000_001_000)
+    told = fault(ModelFile(huge))
+    assert told.startswith("it needs about 4,000,134.2 MB of memory, and ")
+    assert told.endswith(" MB are free")
+
+
+def test_memory_counts_weights_cache_and_some_more(model: Path) -> None:
+    found = read_gguf(model)
+    one = order(context=1_000, parallel=1)
+    # SmolLM2: keys and values of 3 times 64 numbers, with 2 bytes each, in 30 layers.
+    cache = 1_000 * 30 * 2 * 3 * 64 * 2
+    assert needed_memory(found, one) == model.stat().st_size + cache + child.SPARE
+    assert needed_memory(found, order(context=1_000, parallel=5)) - needed_memory(found, one) == 4 * cache
+    # No more context than the model was trained for: 8,192 tokens.
+    assert needed_memory(found, order(context=1 << 20, parallel=1)) == needed_memory(found, order(8192, 1))
+    check_memory(GIGABYTES, GIGABYTES)
+    check_memory(GIGABYTES, None)
+    with pytest.raises(CantLoad) as refused:
+        check_memory(GIGABYTES, GIGABYTES - 1)
+    assert not refused.value.lasting
+    free = child.free_memory()
+    assert free is None or free > 0
+
+
+def order(context: int, parallel: int) -> Order:
+    return Order("", None, context, parallel, 1, False, False, "", "", "", 0)
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Return when it is so, within some seconds."""
+    for _ in range(3000):
+        if is_so():
+            return
+        await asyncio.sleep(0.01)  # no event tells of it
+    raise TimeoutError
+
+
+def test_after_a_lasting_fault_requests_start_no_child_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Path
+) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"hello")
+
+    async def use(made: ModelProcess) -> None:
+        with pytest.raises(ModelAbsent) as first:
+            await made.ready()
+        file.unlink()
+        file.symlink_to(model)
+        with pytest.raises(ModelAbsent) as second:
+            await made.ready()
+        assert second.value is not first.value or made.pid is None
+        assert 0 < second.value.retry_after <= process.AGAIN_SECONDS
+        monkeypatch.setattr(process, "AGAIN_SECONDS", 0.0)
+        made._again_at = 0.0
+        await made.ready()
+        assert made.absent is None
+
+    running(ModelFile(file), use)
+
+
+def test_a_child_that_is_killed_is_replaced_whatever_it_did(model: Path) -> None:
+    async def use(made: ModelProcess) -> None:
+        pids = set[int]()
+        await until(lambda: made.pid is not None)
+        for step in ("loading", "serving"):
+            if step == "serving":
+                await made.ready()
+            assert made.pid is not None
+            pids.add(made.pid)
+            os.kill(made.pid, signal.SIGKILL)
+            await until(lambda: made.pid not in pids)
+            assert made.absent is not None
+            assert "signal 9" in made.absent
+        await made.ready()
+        assert made.absent is None
+        assert made.pid not in pids
+
+    running(ModelFile(model, context=256, parallel=1), use)
+
+
+def test_a_child_that_always_crashes_is_started_a_few_times_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(child_command(), "_COMMAND", (sys.executable, "-I", "-S", "-c", "import os; os.abort()"))
+    starts = list[int]()
+
+    async def use(made: ModelProcess) -> None:
+        while made._living is not None and not made._living.done():
+            if made.pid is not None and made.pid not in starts:
+                starts.append(made.pid)
+            await asyncio.sleep(0)
+        assert made.absent == "lost the process that loads its model (signal 6)"
+        with pytest.raises(ModelAbsent):
+            await made.ready()
+        assert made.pid is None
+
+    running(ModelFile(tmp_path), use)
+    assert len(starts) == 1 + process.MOST_RESTARTS
+
+
+def child_command() -> object:
+    from server.inference.providers.llama_cpp import child_process
+
+    return child_process
+
+
+PARENT = """
+import asyncio, sys
+from pathlib import Path
+from server.inference.providers.llama_cpp.process import ModelFile, ModelProcess
+
+async def main():
+    made = ModelProcess("local", ModelFile(Path(sys.argv[1]), context=256, parallel=1))
+    made.begin()
+    while made.pid is None:
+        await asyncio.sleep(0.01)
+    if sys.argv[2] == "serving":
+        await made.ready()
+    print(made.pid, made.socket, flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("step", ["loading", "serving"])
+def test_a_child_ends_with_a_parent_that_is_killed(model: Path, step: str) -> None:
+    command = [sys.executable, "-c", PARENT, str(model), step]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as parent:
+        assert parent.stdout is not None
+        pid, socket = parent.stdout.readline().split()
+        watched = os.pidfd_open(int(pid))
+        try:
+            parent.kill()
+            asyncio.run(_closed(watched))
+        finally:
+            os.close(watched)
+        directory = Path(socket).parent
+        if step == "serving":
+            assert not directory.exists()
+        else:
+            shutil.rmtree(directory)
+
+
+async def _closed(watched: int) -> None:
+    """Return when the process has ended."""
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_reader(watched, ended.set)
+    async with asyncio.timeout(20):
+        await ended.wait()
+
+
+def test_health_says_why_nothing_is_answered(tmp_path: Path) -> None:
+    async def run() -> None:
+        provider = LlamaCpp("local", ModelFile(tmp_path / "absent.gguf"))
+        await provider.start()
+        try:
+            before = await provider.health()
+            assert (before.status, before.message) == (HealthStatus.ERROR, "it is loading its model")
+            with pytest.raises(ModelAbsent):
+                await provider.process.ready()
+            after = await provider.health()
+            assert after.message == "it can't load its model: its file can't be read (No such file or directory)"
+        finally:
+            await provider.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.skipif(os.environ.get("OSTIARY_NIGHTLY") != "1", reason="a long run; set OSTIARY_NIGHTLY=1")
+def test_a_model_of_another_file_makes_embeddings(model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "another.gguf"
+    file.symlink_to(model)
+    texts = ["how to bake bread", "recipe for a loaf", "word " * 300]
+
+    async def run() -> None:
+        provider = LlamaCpp("local", ModelFile(file, context=512, embeds=True))
+        await provider.start()
+        try:
+            payload = dumps({"model": "m", "input": texts}).encode()
+            asked = ChatRequest("local/m", payload, task=Task.EMBEDDING, wanted=Wanted(len(texts)))
+            answer = loads(b"".join(await provider.complete(asked)))
+        finally:
+            await provider.close()
+        assert [len(each["embedding"]) for each in answer["data"]] == [576] * 3
+        assert answer["usage"]["prompt_tokens"] > 300
+
+    asyncio.run(run())
