@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from enum import StrEnum
+from operator import ne
+from typing import Final
+
+_NEAR: Final = 0.8
+_NEAR_IF_SHORT: Final = 0.75
+_LONGEST_SHORT: Final = 5
+_SHORTEST_PART: Final = 5
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -94,6 +101,40 @@ def visible(text: str) -> str:
 def quoted(text: str) -> str:
     """Return `text` in back-quotes for a message: on one line, made visible and cut to 80 characters."""
     return f"`{visible(text if len(text) <= 80 else text[:79] + '…')}`"
+
+
+def misspelling_of(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that `word` is probably a misspelling of, case ignored; None where none is that near.
+
+    Near are words that share nearly all letters in their order, that differ in one letter or in the order of letters,
+    and those of which one is the beginning or the end of the other. In front of `::` they have to be equal.
+    """
+    choices = sorted(known)
+    found = [(_likeness(word.lower(), choice.lower()), choice) for choice in choices]
+    best = max(found, key=lambda pair: pair[0], default=(0.0, ""))
+    return best[1] if best[0] >= _NEAR else None
+
+
+def _likeness(word: str, choice: str) -> float:
+    """Return the likeness of two words, from 0 to 1."""
+    (kind, mark, word), (other, _, choice) = word.rpartition("::"), choice.rpartition("::")
+    if mark and kind != other:
+        return 0.0
+    shorter, longer = sorted((word, choice), key=len)
+    ratio = SequenceMatcher(None, word, choice).ratio()
+    is_part = len(shorter) >= _SHORTEST_PART and (longer.startswith(shorter) or longer.endswith(shorter))
+    one_letter = len(word) == len(choice) and sum(map(ne, word, choice)) == 1 and len(word) > 1
+    is_short = len(longer) <= _LONGEST_SHORT and ratio >= _NEAR_IF_SHORT
+    if is_part or one_letter or is_short or sorted(word) == sorted(choice):
+        return max(ratio, _NEAR)
+    return ratio
+
+
+def hint_of(word: str, known: Iterable[str]) -> str:
+    """Return a hint with the known word that `word` misspells, else with all known ones; empty if there are none."""
+    choices = tuple(known)
+    near = misspelling_of(word, choices)
+    return did_you_mean("", choices) if near is None else f"did you mean `{near}`?"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from policy.model_names import model_names
-from policy.source.diagnostics import Findings, did_you_mean, quoted
+from policy.source.diagnostics import Findings, hint_of, quoted
 from server.config.api_names import PROVIDED_APIS
 from server.config.identity_checks import check_authentication
 from server.config.local_models import check_local_models
@@ -95,7 +95,7 @@ def _model_provider(
         findings.error("unknown-provider", reading.span(path), message, "set it, or leave this entry out")
         return
     shown = [given.text for given in known if isinstance(given, RawValue) and not given.variables]
-    hint = did_you_mean("" if wanted.variables else wanted.text, shown) if shown else ""
+    hint = hint_of("" if wanted.variables else wanted.text, shown) if shown else ""
     message = f"no provider of `inference` is called {wanted.described()}"
     findings.error("unknown-provider", reading.span(path), message, hint or "add it under `providers`")
 
@@ -145,7 +145,10 @@ def _backend(path: Path, holds_keys: bool, reading: TreeReader, findings: Findin
     if not isinstance(wanted, RawValue):
         return
     if wanted.text not in backends:
-        hint = did_you_mean("" if wanted.variables else wanted.text, backends) if backends else ""
+        usable = [
+            name for name in backends if _holds(name, reading, keys=holds_keys, counters=path[:-1] == _QUOTA_STORE)
+        ]
+        hint = hint_of("" if wanted.variables else wanted.text, usable)
         message = f"no backend is called {wanted.described()}"
         findings.error("unknown-backend", reading.span(path), message, hint or "add it under `storage.backends`")
         return
@@ -157,6 +160,14 @@ def _backend(path: Path, holds_keys: bool, reading: TreeReader, findings: Findin
     elif isinstance(kind, RawValue) and kind.text == "kv_redis" and path[:-1] != _QUOTA_STORE:
         message = f"the backend {wanted.described()} is of type `kv_redis`, which keeps counters and no records"
         findings.error("wrong-backend", reading.span(path), message, "use a `kv_sqlite` or a `kv_postgres` backend")
+
+
+def _holds(backend: str, reading: TreeReader, *, keys: bool, counters: bool) -> bool:
+    """Return whether a store of keys and values, or of tables, can be in this backend; `counters` are not records."""
+    kind = reading.find(("storage", "backends", backend, "type"))
+    if not isinstance(kind, RawValue) or (kind.text == "kv_redis" and not counters):
+        return False
+    return kind.text.startswith("kv_" if keys else "sql_")
 
 
 def _own_namespaces(reading: TreeReader, findings: Findings) -> None:

@@ -10,10 +10,10 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from policy.authentication import OLD_KEYS, about_old_keys
 from policy.fields import kind_of
-from policy.source.diagnostics import Diagnostic, Severity, Span, did_you_mean, quoted
+from policy.source.diagnostics import Diagnostic, Severity, Span, hint_of, misspelling_of, quoted
 from policy.source.document import Scalar
 from policy.source.environment import has_expression
-from server.config.api_names import about_api, is_missing
+from server.config.api_names import SECTIONS, about_api, is_missing
 from server.config.base import UnknownSetting
 from server.config.raw_value import UNRESOLVED, RawValue
 from server.config.tree import Path, TreeReader
@@ -55,8 +55,8 @@ def _meant(detail: ErrorDetails, reading: TreeReader) -> Path | None:
     if detail["type"] != "extra_forbidden" or not isinstance(stand_in, UnknownSetting):
         return None
     path, _ = _located(detail["loc"], reading)
-    near = did_you_mean(str(path[-1]), stand_in.known)
-    return (*path[:-1], near.split("`")[1]) if near.endswith("?") else None
+    near = misspelling_of(str(path[-1]), stand_in.known)
+    return None if near is None else (*path[:-1], near)
 
 
 def _lacked(detail: ErrorDetails, reading: TreeReader) -> Path | None:
@@ -121,7 +121,8 @@ def _unknown_key(path: Path, stand_in: object, reading: TreeReader) -> Diagnosti
         return _error(span, "not-available", about_api(key))
     if key in _HOMES and parent in ((), ("server",)):
         return _error(span, "misplaced-key", message, _HOMES[key])
-    hint = did_you_mean(key, stand_in.known) if stand_in.known else "it takes none"
+    known = [name for name in stand_in.known if parent or not (name in SECTIONS and is_missing(SECTIONS[name]))]
+    hint = hint_of(key, known) if stand_in.known else "it takes none"
     return _error(span, "unknown-key", message, hint)
 
 
@@ -141,7 +142,7 @@ def _unknown_member(path: Path, key: str, known: list[str], reading: TreeReader)
     if not isinstance(block, dict):
         return _wrong_kind(path, "a mapping", reading)
     if key not in block:
-        return _lacking(path, key, did_you_mean("", known), reading)
+        return _lacking(path, key, hint_of("", known), reading)
     value = block[key]
     if value is UNRESOLVED:
         return None

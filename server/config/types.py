@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Never
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
-from policy.source.diagnostics import did_you_mean
+from policy.source.diagnostics import hint_of
 from server.config.raw_value import RawValue
 from server.local_files.secrets import HEADER_TEXT
 
@@ -88,7 +88,7 @@ def one_of(*names: str) -> BeforeValidator:
 def unknown_choice(given: RawValue, names: Iterable[str]) -> PydanticCustomError:
     """Return the refusal of a word that isn't one of `names`."""
     word = "" if given.variables else given.text
-    return refusal("unknown-choice", f"can't be {given.described()}", did_you_mean(word, names))
+    return refusal("unknown-choice", f"can't be {given.described()}", hint_of(word, names))
 
 
 def whole_number(least: int, most: int) -> BeforeValidator:

@@ -191,7 +191,7 @@ def test_a_store_names_a_backend_that_exists() -> None:
         """
     assert errors(text) == [
         "5:25: no backend is called `kv_defalt`; did you mean `kv_default`?",
-        "6:30: no backend is called `sql_default`; did you mean `kv_default`?",
+        "6:30: no backend is called `sql_default`; add it under `storage.backends`",
         "6:55: `table_name` takes a table's name: letters, digits and `_`, at most 40, no digit first",
     ]
 
