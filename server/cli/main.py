@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from policy.parser import read_policies
-from policy.source.diagnostics import Findings, InvalidDocument, Severity, visible
+from policy.source.diagnostics import Findings, InvalidDocument, visible
 from policy.source.document import Mapping, read_document
 from server.cli.keys import app as key_commands
 from server.config.home import home
@@ -129,47 +129,16 @@ def import_(
     Exit code 0: it can be served, once its variables are set. 1: it is written, and something in it has to be mended.
     2: nothing is written.
     """
-    from server.cli.importing import (
-        NotWritten,
-        default_output,
-        read_original,
-        report,
-        show_findings,
-        summary,
-        write_result,
-    )
-    from server.config.llama_stack import imported
+    from server.cli.importing import Unimported, import_file
 
-    target = default_output(file) if output is None else output
+    def judge(document: Mapping, findings: Findings) -> Config | None:
+        return _judged(file, document, findings)[0]
+
     try:
-        translation = imported(read_original(file))
-        translation.findings.raise_errors()
-        write_result(file, target, translation, force=force)
-    except InvalidDocument as invalid:
-        show_findings(invalid.diagnostics, as_json_lines=json_output)
-    except NotWritten as failure:
-        sys.stderr.write(f"error: {failure}\n")
-    else:
-        report(translation.changes, as_json_lines=json_output)
-        unusable = _show_what_is_left(file, translation.document, as_json_lines=json_output)
-        if not json_output:
-            sys.stdout.write(summary(file, target, translation.changes))
-        raise typer.Exit(FAILED if unusable else 0)
-    raise typer.Exit(UNUSABLE)
-
-
-def _show_what_is_left(path: Path, document: Mapping, *, as_json_lines: bool) -> bool:
-    """Report what keeps a translated configuration from being served; return whether that is more than variables."""
-    from server.cli.banner import alarms
-    from server.cli.importing import show_findings, without_environment
-
-    findings = Findings()
-    config, _ = _judged(path, document, findings)
-    shown = without_environment(findings.diagnostics)
-    show_findings(shown, as_json_lines=as_json_lines)
-    if config is not None:
-        sys.stderr.writelines(f"warning: {alarm}\n" for alarm in alarms(config))
-    return any(found.severity is Severity.ERROR for found in shown)
+        usable = import_file(file, output, judge, force=force, as_json_lines=json_output)
+    except Unimported:
+        raise typer.Exit(UNUSABLE) from None
+    raise typer.Exit(0 if usable else FAILED)
 
 
 @app.command()

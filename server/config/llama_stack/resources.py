@@ -14,7 +14,7 @@ from server.config.models import ModelConfig
 
 _EVERY_PROVIDER: Final = "all"
 _TYPES: Final = ("llm", "embedding")
-_IGNORED: Final = {"model_validation": "has the provider asked for the model at the start, which is not done here"}
+_IGNORED: Final = {"model_validation": "asks for the model at the start, which is not done here"}
 _LISTS: Final = (*SECTIONS, "vector_stores")
 
 

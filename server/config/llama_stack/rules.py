@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from policy.routes import normalize_path
 from policy.source.diagnostics import quoted
 from policy.source.document import Entry, Mapping, Node, Scalar
 from server.config.llama_stack.changes import Journal, Kind
@@ -36,12 +37,24 @@ def check_route_policy(entry: Entry, journal: Journal) -> None:
     for rule in items(entry.node):
         _keys(rule, _ROUTE_KEYS, journal)
         _conditions(rule, journal)
+        for effect in ("permit", "forbid"):
+            paths = below(rule, effect, "paths")
+            for path in items(paths) or ([paths] if paths is not None else []):
+                _path(path, journal)
         several = below(rule, "unless")
         if len(items(several)) > 1 and several is not None:
             sentence = "`unless` with several conditions holds in a route rule of Llama Stack when none of them does"
             advice = "write each of them turned round under `when`: `user with V not in A`"
             journal.refuse(several.span, sentence, advice)
     _kept("route_policy", entry, journal)
+
+
+def _path(node: Node, journal: Journal) -> None:
+    """Refuse a path that no request has in Llama Stack, which compares it as it is written."""
+    text = text_of(node) or ""
+    if text.startswith("/") and not text.endswith("*") and normalize_path(text) != text:
+        sentence = f"{quoted(text)} matches no request in Llama Stack, and here {quoted(normalize_path(text))}"
+        journal.refuse(node.span, sentence, "leave the `/` at its end out if that is meant")
 
 
 def _kept(name: str, entry: Entry, journal: Journal) -> None:

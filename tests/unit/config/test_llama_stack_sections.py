@@ -1,0 +1,280 @@
+"""Sections of configurations of Llama Stack: what is kept, moved, ignored, replaced and not served."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from policy.served_routes import SERVED
+from policy.source.diagnostics import Findings, InvalidDocument
+from policy.source.document import Entry, Mapping, Node, Scalar, Sequence, parse_document, read_document
+from server.config import read_config
+from server.config.api_names import APIS, Standing
+from server.config.llama_stack import TooLarge, imported, written
+from server.config.provider_types import provider_types, settings_of
+from tests.support.imports import DISTRIBUTIONS, FOLDER, plain, refused, section, started, told, translated
+
+
+def test_an_api_is_built_in_if_it_has_a_route() -> None:
+    paths = {route.path for route in SERVED}
+    for name, api in APIS.items():
+        is_served = api.standing in (Standing.PROVIDED, Standing.BUILT_IN)
+        assert is_served == bool(api.route), name
+        assert not is_served or api.route in paths, name
+        assert is_served or api.advice, name
+
+
+def test_every_type_of_provider_has_settings() -> None:
+    assert {"inline::echo", "remote::ollama", "remote::bedrock"} <= provider_types().keys()
+    assert all(
+        "tls_verify" in settings_of(kind).model_fields for kind in provider_types() if kind.startswith("remote::")
+    )
+
+
+def test_advice_names_what_is_served() -> None:
+    found = translated(
+        "distro_name: a\nproviders:\n  inference:\n  - {provider_id: a, provider_type: 'inline::vllm'}\n"
+        "  - {provider_id: b, provider_type: 'remote::tgi'}\n"
+    )
+    for line in told(found)[1:]:
+        kinds = [word.strip("`,;") for word in line.partition("; ")[2].split() if "::" in word]
+        assert kinds
+        assert set(kinds) <= provider_types().keys()
+
+
+def test_resources_stand_at_the_top() -> None:
+    found = translated(
+        """
+        image_name: a
+        providers: {inference: [{provider_id: e, provider_type: "inline::echo"}]}
+        registered_resources:
+          models: [{model_id: m, model_validation: true, model_type: null}]
+          tool_groups: []
+        """
+    )
+    assert section(found, "models") == [{"model_id": "m", "provider_id": "e"}]
+    assert told(found)[-4:] == [
+        "4: moved: the lists under `registered_resources` stand at the top: `models`",
+        "5: replaced: the model `m` names its provider, `e`",
+        "5: kept: the model `m`",
+        "5: ignored (harmless): `model_validation` asks for the model at the start, which is not done here",
+    ]
+
+
+def test_a_list_that_is_written_twice_is_refused() -> None:
+    found = translated("models: [{model_id: a}]\nregistered_resources: {models: [{model_id: b}], rooms: [1]}")
+    assert refused(found) == [
+        "2: `models` is in line 1 already; write both lists as one",
+        "2: `rooms` is not a list of resources that is known",
+    ]
+
+
+@pytest.mark.parametrize("key", ["routing_table", "apis_to_serve", "distribution_spec"])
+def test_forms_before_providers_are_refused(key: str) -> None:
+    assert len(refused(translated(f"{key}: {{a: b}}\n"))) == 1
+
+
+def test_stores_at_the_top_become_stores_and_backends() -> None:
+    found = translated(
+        """
+        image_name: a
+        metadata_store: {type: sqlite, db_path: r.db, namespace: null}
+        inference_store:
+          sql_store_config: {type: postgres, host: db, user: u, password: p}
+          num_writers: 2
+        conversations_store: null
+        """
+    )
+    assert section(found, "storage") == {
+        "backends": {
+            "kv_metadata": {"type": "kv_sqlite", "db_path": "r.db.ostiary"},
+            "sql_inference": {
+                "type": "sql_postgres",
+                "host": "db",
+                "user": "u",
+                "password": "p",
+                "db": "llamastack",
+            },
+        },
+        "stores": {
+            "metadata": {"backend": "kv_metadata", "namespace": "registry"},
+            "inference": {"backend": "sql_inference", "table_name": "inference_store", "num_writers": 2},
+        },
+    }
+    assert read_config(found.document, {}, Findings()) is not None
+
+
+def test_backends_of_other_kinds_take_their_stores_along() -> None:
+    found = translated(
+        """
+        distro_name: a
+        storage:
+          backends:
+            m: {type: kv_mongodb, password: x}
+            r: {type: kv_redis, host: h}
+            p: {type: sql_postgres, user: u, pool_size: 5, ca_cert_path: /ca}
+          stores:
+            metadata: {backend: m, namespace: n}
+            prompts: {backend: r, namespace: n}
+            conversations: {backend: p, table_name: t}
+            responses: {backend: p, table_name: t}
+            inference: null
+        """
+    )
+    assert section(found, "storage") == {
+        "backends": {"r": {"type": "kv_redis", "host": "h"}, "p": {"type": "sql_postgres", "user": "u", "db": "ogx"}},
+        "stores": {"conversations": {"backend": "p", "table_name": "t"}},
+    }
+    kinds = {line.split(": ")[0]: line.split(": ")[1] for line in told(found)}
+    assert [kinds[line] for line in ("5", "9", "10", "12")] == ["not served"] * 3 + ["not served yet"]
+
+
+def test_files_become_blobs() -> None:
+    local = translated(
+        """
+        distro_name: a
+        providers:
+          files:
+          - provider_id: f
+            provider_type: inline::localfs
+            config: {storage_dir: ./f, ttl_secs: 10, metadata_store: {type: sqlite, db_path: m.db}}
+          - {provider_id: g, provider_type: "inline::localfs"}
+        """
+    )
+    assert section(local, "storage") == {
+        "backends": {"sql_files": {"type": "sql_sqlite", "db_path": "m.db"}},
+        "stores": {"files": {"backend": "sql_files", "table_name": "files_metadata"}},
+        "blobs": {"type": "local", "path": "./f"},
+    }
+    bucket = translated(
+        "distro_name: a\nproviders: {files: [{provider_id: f, provider_type: 'remote::s3', config: {bucket_name: b,"
+        " region: r, aws_access_key_id: k, aws_secret_access_key: s, endpoint_url: 'http://s3:9000'}}]}"
+    )
+    assert section(bucket, "storage", "blobs") == {
+        "type": "s3",
+        "bucket": "b",
+        "region": "r",
+        "access_key_id": "k",
+        "secret_access_key": "s",
+        "endpoint": "http://s3:9000",
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ("{url: 'https://api.groq.com'}", {"url": "https://api.groq.com/openai/v1"}),
+        ("{url: 'https://a', append_api_version: true}", {"url": "https://a/v1"}),
+        ("{url: 'https://a', append_api_version: false}", {"url": "https://a"}),
+        ("{network: {timeout: 30}}", {"timeouts": {"connect": 30, "silence": 30}}),
+        ("{network: {timeout: {read: 60.0}}}", {"timeouts": {"silence": 60}}),
+        (
+            "{network: {timeout: 0.5, proxy: {url: 'http://p'}, tls: {verify: /ca, client_cert: /c}}}",
+            {"tls_verify": "/ca"},
+        ),
+        ("{api_key: k, organization: o, refresh_models: true}", {"api_key": "k"}),
+    ],
+)
+def test_settings_of_a_provider(settings: str, kept: dict[str, object]) -> None:
+    provider = f"{{provider_id: a, provider_type: 'remote::groq', config: {settings}}}"
+    found = translated(f"distro_name: a\nproviders: {{inference: [{provider}]}}")
+    [provider] = section(found, "providers", "inference")  # type: ignore[misc]  # a list, as the file says
+    assert provider["config"] == kept
+
+
+def test_an_address_in_a_default_gets_its_path_there() -> None:
+    found = translated((FOLDER / "nvidia.yaml").read_text())
+    [provider] = section(found, "providers", "inference")  # type: ignore[misc]  # a list, as the file says
+    assert provider["config"]["url"] == "${env.GREEN_URL:=https://integrate.api.nvidia.com/v1}"
+
+
+def test_a_mapping_of_providers_becomes_a_list() -> None:
+    echo = "{provider_type: 'inline::echo'}"
+    text = f"distro_name: a\nproviders: {{inference: {{one: {echo}, two: {echo}}}}}"
+    found = translated(text)
+    assert section(found, "providers", "inference") == [
+        {"provider_id": "one", "provider_type": "inline::echo"},
+        {"provider_id": "two", "provider_type": "inline::echo"},
+    ]
+    assert len(told(started(text))) == 4
+
+
+def test_a_configuration_of_this_server_is_started_as_it_is() -> None:
+    document = parse_document("providers: {inference: []}\nvector_stores: []\nserver: {port: 1}\n", "config.yaml")
+    assert not started("providers: {inference: []}\nserver: {port: 1}\n").foreign
+    assert read_config(document, {}, Findings()) is not None
+
+
+def mutated(node: Node, chance: random.Random, often: float) -> Node:
+    """A tree in which some values are of another kind, and some are missing."""
+    if chance.random() < often:
+        return chance.choice(
+            [
+                Scalar("", None, False, node.span),
+                Scalar("7", 7, False, node.span),
+                Sequence((), node.span),
+                Mapping({}, node.span),
+            ]
+        )
+    if isinstance(node, Mapping):
+        kept = {key: entry for key, entry in node.entries.items() if chance.random() > often}
+        return Mapping(
+            {key: Entry(entry.key_span, mutated(entry.node, chance, often)) for key, entry in kept.items()}, node.span
+        )
+    if isinstance(node, Sequence):
+        return Sequence(tuple(mutated(item, chance, often) for item in node.items), node.span)
+    return node
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_whatever_is_wrong_with_a_file_it_is_translated_or_refused(name: str) -> None:
+    chance = random.Random(name)  # noqa: S311 - no secret depends on it
+    document = read_document(FOLDER / f"{name}.yaml")
+    for often in (0, 0.01, 0.03, 0.1):
+        changed = mutated(document, chance, often)
+        found = imported(changed if isinstance(changed, Mapping) else document)
+        text = written(found.document, ["a\ncomment"])
+        try:
+            assert plain(parse_document(text, name)) == plain(found.document)
+        except InvalidDocument:
+            assert not found.document.entries
+        findings = Findings()
+        assert (read_config(found.document, {}, findings) is None) == findings.has_errors
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " a",
+        "a: b",
+        "a #b",
+        "yes",
+        "1e3",
+        "~",
+        "null",
+        "- a",
+        "2026-01-01",
+        "a\nb\n",
+        "\t",
+        'q"\\',
+        "é\U0001f600\u200b",
+        "=",
+        "a:",
+        "{a}",
+    ],
+)
+def test_every_text_is_read_back(text: str) -> None:
+    span = parse_document("a: b", "a").span
+    document = Mapping(
+        {"k": Entry(span, Scalar(text, text, True, span)), text or "x": Entry(span, Sequence((), span))}, span
+    )
+    assert plain(parse_document(written(document, []), "a")) == {"k": text, text or "x": []}
+
+
+def test_no_file_is_written_that_could_not_be_read() -> None:
+    span = parse_document("a: b", "a").span
+    long = Scalar("x" * 5_000_000, "x" * 5_000_000, True, span)
+    with pytest.raises(TooLarge):
+        written(Mapping({"a": Entry(span, long), "b": Entry(span, long)}, span), [])
