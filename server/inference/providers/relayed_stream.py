@@ -47,7 +47,10 @@ class RelayedStream:
         self._is_ended = False
 
     async def begin(self, first: bytes = b"") -> None:
-        """Wait for the first event, behind the bytes `first`, but not for long; raises the refusal that it tells."""
+        """Wait for the first event, behind the bytes `first`, but not for long.
+
+        Raises the refusal that it tells, and the failure of a stream that breaks off before it.
+        """
         if first:
             self._relay.take(first)
             await self._pass_on()
@@ -60,10 +63,9 @@ class RelayedStream:
             except (aiohttp.ClientError, TimeoutError, OSError, BrokenCoding) as fault:
                 if waiting.expired():
                     return
-                self._failure = gone(self._provider_id, fault)
-                return
+                raise gone(self._provider_id, fault) from None
             await self._taken(data)
-        if self._failure is not None and self._relay.told is not None and not self._relay.begun:
+        if self._failure is not None and not self._relay.begun:
             raise self._failure
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
