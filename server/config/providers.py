@@ -11,6 +11,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, Secre
 from server.config.base import StrictModel
 from server.config.locations import BaseUrl, readable_file
 from server.config.provider_keys import ProviderKey
+from server.config.provider_limits import BreakerConfig, ConnectionLimit, Connections, Timeouts
 from server.config.types import Switch, Text, one_of, refusal, scalar, switch, whole_number
 
 _MOST_ALLOWED: Final = 32
@@ -66,19 +67,14 @@ class EchoSettings(InferenceSettings):
     """`inline::echo` has no settings of its own."""
 
 
-class Timeouts(StrictModel):
-    """Limits of the time that a provider may take, in seconds: to connect, between two bytes, and in all."""
-
-    connect: Annotated[int, whole_number(1, 300)] = 10
-    silence: Annotated[int, whole_number(1, 3600)] = 300
-    total: Annotated[int, whole_number(1, 86400)] = 3600
-
-
 class RemoteSettings(InferenceSettings):
     """The settings of every provider that is reached over HTTP; with `log_messages`, its errors go to the log."""
 
     tls_verify: TlsVerify = True
     timeouts: Timeouts = Timeouts()
+    connections: ConnectionLimit = Connections()
+    retries: Annotated[int, whole_number(0, 5)] = 2
+    breaker: BreakerConfig = BreakerConfig()
     log_messages: Switch = False
 
     @property

@@ -89,7 +89,9 @@ def internal(request_id: str) -> ApiError:
 
 
 def provider_error(failure: ProviderFailed) -> ApiError:
-    """400 for what the caller can mend, 429 for what it can wait for, 502 for the rest."""
+    """400 for what the caller can mend, 429 for what it can wait for, 503 for a provider that is not asked for a
+    while, and 502 for the rest.
+    """
     match failure.fault:
         case Fault.REQUEST:
             return invalid(failure.message, failure.param, failure.code)
@@ -99,6 +101,9 @@ def provider_error(failure: ProviderFailed) -> ApiError:
                 # Waiting does not fill an account.
                 headers["x-should-retry"] = "false"
             return ApiError(429, failure.message, code=failure.code, headers=headers)
+        case Fault.PAUSED:
+            headers = _wait(failure.retry_after) | {"x-should-retry": "true"}
+            return ApiError(503, failure.message, code=failure.code, headers=headers)
         case Fault.PROVIDER:
             headers = {"x-should-retry": "false"} if failure.hopeless else _wait(failure.retry_after)
             return ApiError(502, failure.message, code=failure.code, headers=headers)

@@ -17,11 +17,15 @@ Pieces = Sequence[bytes | memoryview]
 
 
 class Fault(StrEnum):
-    """The party at fault, which tells the caller to mend the request, to wait, or to do neither."""
+    """The party at fault, which tells the caller to mend the request, to wait, or to do neither.
+
+    A provider that is `PAUSED` is not asked for a while, because it kept failing.
+    """
 
     REQUEST = "request"
     BUSY = "busy"
     PROVIDER = "provider"
+    PAUSED = "paused"
 
 
 class Kind(StrEnum):
@@ -34,6 +38,7 @@ class Kind(StrEnum):
     UNREACHABLE = "unreachable"
     SILENT = "silent"
     BROKEN = "broken answer"
+    PAUSED = "paused"
 
 
 class ProviderFailed(Exception):
@@ -41,7 +46,8 @@ class ProviderFailed(Exception):
 
     The message is one sentence of ours, safe to show: never a word of the provider's own. `code` and `param` are
     OpenAI's names for what is wrong, where the provider gave one that is known; `retry_after` is in seconds. `spent`
-    if it may have worked before it failed, `hopeless` if the same request would fail again. `status` is the one that it
+    if it may have worked before it failed, `unsent` if no byte of the request has reached it, `hopeless` if the same
+    request would fail again. `status` is the one that it
     answered with, and `said` its own words on one line, for the log of an operator who wants them.
     """
 
@@ -54,6 +60,7 @@ class ProviderFailed(Exception):
         param: str | None = None,
         retry_after: float | None = None,
         spent: bool = False,
+        unsent: bool = False,
         kind: Kind = Kind.REFUSED,
         status: int | None = None,
         hopeless: bool = False,
@@ -66,6 +73,7 @@ class ProviderFailed(Exception):
         self.param = param
         self.retry_after = retry_after
         self.spent = spent
+        self.unsent = unsent
         self.kind = kind
         self.status = status
         self.hopeless = hopeless
@@ -149,10 +157,14 @@ class HealthStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProviderHealth:
-    """A provider's status; `message` says in one sentence what is wrong, and is empty where nothing is."""
+    """A provider's status; `message` says in one sentence what is wrong, and is empty where nothing is.
+
+    `breaker` is the state of its circuit breaker, where it has one.
+    """
 
     status: HealthStatus
     message: str = ""
+    breaker: str | None = None
 
 
 class Connection(Protocol):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Final
 
 from server.fairness.shares import FairShares, Share, Turn
@@ -12,22 +13,33 @@ CHATS: Final = Share("chats with the provider", 4096, 1024, waiting=4096, waitin
 """Chats that one provider answers at the same time, each over a connection of its own."""
 
 
-class SharedChat:
-    """Waits for a turn of the current caller before each chat; raises NoRoom too."""
+def chats(connections: int, each: int) -> Share:
+    """Return the share of a provider that answers `connections` chats at the same time, `each` of one caller."""
+    return replace(CHATS, capacity=connections, each=each)
 
-    def __init__(self, chat: ChatModel, share: Share = CHATS) -> None:
+
+class SharedChat:
+    """Waits for a turn of the current caller before each chat; raises NoRoom too.
+
+    `check` raises the failure of a request that need not be sent any more when its turn comes.
+    """
+
+    def __init__(self, chat: ChatModel, share: Share = CHATS, check: Callable[[], None] = lambda: None) -> None:
         self._chat = chat
+        self._check = check
         self.shares = FairShares(share)
 
     async def complete(self, request: ChatRequest) -> Pieces:
         """Return the provider's answer."""
         async with self.shares.turn():
+            self._check()
             return await self._chat.complete(request)
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """Return the provider's stream, which holds the turn until it is closed."""
         turn = await self.shares.take()
         try:
+            self._check()
             return _SharedStream(await self._chat.stream(request), turn)
         except BaseException:
             turn.end()

@@ -18,6 +18,7 @@ from typing import Final
 
 from server.background.tasks import in_background
 from server.fairness.caller import CURRENT, SERVER
+from server.inference.breaker import Breaker
 
 Probe = Callable[[], Awaitable[str | None]]
 """Probes a dependency; returns the fault in one sentence, or None. An exception counts as a fault too."""
@@ -65,7 +66,7 @@ class Dependency:
     If it is `needed`, the server can't serve without it. After a failed use it counts as degraded for `hold` seconds,
     regardless of successes in between. `probe` runs if it was not used for `every` seconds; unless `on_timer`, only for
     a report, or while it is unhealthy. `provider_id` is that of a provider, which not every caller may know of.
-    `strain` says why a dependency that works is degraded, if it is.
+    `strain` says why a dependency that works is degraded, if it is. `breaker` is that of a provider that has one.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Dependency:
         self._hold = hold
         self.provider_id = provider_id
         self.strain: Callable[[], str | None] | None = None
+        self.breaker: Breaker | None = None
         self._failed_at: float | None = None
         self._heard_at: float | None = None
         self.looking: asyncio.Task[None] | None = None

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 
+from server.inference.breaker import Breaker, BreakerState
 from server.telemetry.dependencies import WEIGHT, Dependency, State
+
+_OPEN: Final = {BreakerState.CLOSED: 0.0, BreakerState.HALF_OPEN: 0.5, BreakerState.OPEN: 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,17 @@ class Gauges:
             "ostiary_dependency_failures", "Requests that could not use it.", ["dependency"], registry=registry
         )
         self._failed: dict[str, _Growing] = {}
+        self._paused = Gauge(
+            "ostiary_provider_breaker_open",
+            "1 while a provider is not asked because it kept failing, 0.5 while one request tries it again.",
+            ["provider"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._pauses = Counter(
+            "ostiary_provider_breaker_openings", "How often that has begun.", ["provider"], registry=registry
+        )
+        self._paused_times: dict[str, _Growing] = {}
         self._in_force: dict[str, str | None] = {"wanted": None, "live": None}
         self._process = _Process(registry)
 
@@ -111,6 +126,15 @@ class Gauges:
             state = each.finding.state
             if state is not State.UNKNOWN:
                 self._up.labels(each.name).set(WEIGHT[state])
+            if each.breaker is not None and each.provider_id is not None:
+                self._sample_breaker(each.provider_id, each.breaker)
+
+    def _sample_breaker(self, provider_id: str, breaker: Breaker) -> None:
+        openings = self._paused_times.get(provider_id)
+        if openings is None:
+            openings = self._paused_times[provider_id] = _Growing(self._pauses.labels(provider_id))
+        openings.reach(breaker.openings)
+        self._paused.labels(provider_id).set(_OPEN[breaker.state])
 
     def _show_revision(self, state: str, revision: str | None) -> None:
         """Set an earlier revision's series to 0: the files of several workers can't drop one."""

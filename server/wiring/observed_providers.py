@@ -1,13 +1,14 @@
-"""Providers wrapped so that each use is noted: it tells their health, and each failure is logged and counted."""
+"""Providers wrapped so that each use is noted: it tells their health, moves their breaker, is logged and counted."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Final
 
+from server.fairness.caller import CURRENT, Caller
+from server.inference.breaker import Breaker
 from server.inference.provider import (
     ChatModel,
     ChatRequest,
@@ -26,27 +27,47 @@ _log: Final = logging.getLogger("ostiary.inference")
 
 
 class Notes:
-    """Notes what becomes of the calls to one provider: on its `dependency`, in the log, and by `count`.
+    """Notes what becomes of the calls to one provider: on its `dependency`, in its `breaker`, in the log, by `count`.
 
     With `quotes`, the log has the beginning of the provider's own message too, which may hold a part of a prompt.
     """
 
-    def __init__(self, provider_id: str, dependency: Dependency, count: Callable[[str, str], None], *, quotes: bool):
+    def __init__(
+        self,
+        provider_id: str,
+        dependency: Dependency,
+        count: Callable[[str, str], None],
+        breaker: Breaker | None = None,
+        *,
+        quotes: bool,
+    ) -> None:
         self._provider_id = provider_id
         self._dependency = dependency
         self._count = count
         self._quotes = quotes
+        self.breaker = breaker
+
+    def began(self, request: ChatRequest) -> Use:
+        """Return the use that begins; raises the failure of a request that the breaker doesn't let through."""
+        caller = CURRENT.get()
+        if self.breaker is None:
+            return Use(self, caller, is_trial=False)
+        try:
+            return Use(self, caller, is_trial=self.breaker.enter(caller))
+        except ProviderFailed as failure:
+            self.failed(request, failure)
+            raise
 
     def worked(self) -> None:
         """Note an answer."""
         self._dependency.worked()
 
     def failed(self, request: ChatRequest, failure: ProviderFailed) -> None:
-        """Note a failure. A provider that refuses a request, or is busy, has answered."""
+        """Note a failure. A provider that refuses a request, or is busy, has answered; one that is paused has not."""
         is_theirs = failure.fault is Fault.PROVIDER
         if is_theirs:
-            self._dependency.failed(failure.message)
-        else:
+            self._dependency.failed((self.breaker and self.breaker.told) or failure.message)
+        elif failure.fault is not Fault.PAUSED:
             self._dependency.worked()
         self._count(self._provider_id, failure.kind)
         _log.log(
@@ -62,19 +83,62 @@ class Notes:
         )
 
 
+class Use:
+    """One call to a provider, under way."""
+
+    __slots__ = ("_caller", "_is_trial", "_notes")
+
+    def __init__(self, notes: Notes, caller: Caller, *, is_trial: bool) -> None:
+        self._notes = notes
+        self._caller = caller
+        self._is_trial = is_trial
+
+    def accepted(self) -> None:
+        """Note that the provider has begun a stream, which is all that a trial waits for."""
+        if self._is_trial:
+            self.ended()
+            self._is_trial = False
+        self._notes.worked()
+
+    def worked(self) -> None:
+        """Note a whole answer."""
+        self.ended()
+        self._notes.worked()
+
+    def ended(self) -> None:
+        """Note the end of a stream."""
+        if self._notes.breaker is not None:
+            self._notes.breaker.worked(self._caller, is_trial=self._is_trial)
+
+    def failed(self, request: ChatRequest, failure: ProviderFailed) -> None:
+        """Note a failure."""
+        if self._notes.breaker is not None:
+            self._notes.breaker.failed(self._caller, failure, is_trial=self._is_trial)
+        self._notes.failed(request, failure)
+
+    def left(self) -> None:
+        """Note that the call has no outcome."""
+        if self._notes.breaker is not None:
+            self._notes.breaker.left(self._caller, is_trial=self._is_trial)
+
+
 def observed(provider: Provider, dependency: Dependency, notes: Notes) -> Provider:
     """Return the provider with each of its calls noted."""
-    connection = ObservedConnection(provider.connection, dependency)
+    connection = ObservedConnection(provider.connection, dependency, notes.breaker)
     return replace(provider, connection=connection, chat=ObservedChat(provider.chat, notes))
 
 
 class ObservedConnection:
     """A connection whose health is known from its use, or from a probe that is made at most every few seconds."""
 
-    def __init__(self, connection: Connection, dependency: Dependency) -> None:
+    def __init__(self, connection: Connection, dependency: Dependency, breaker: Breaker | None = None) -> None:
         self._connection = connection
         self._dependency = dependency
+        self._breaker = breaker
         dependency.probe = self._ask
+        dependency.breaker = breaker
+        if breaker is not None:
+            dependency.strain = lambda: breaker.told
 
     async def start(self) -> None:
         """Make ready."""
@@ -87,11 +151,10 @@ class ObservedConnection:
     async def health(self) -> ProviderHealth:
         """Return what is known of the provider."""
         finding = await self._dependency.found()
-        return (
-            ProviderHealth(HealthStatus.OK)
-            if finding.reason is None
-            else ProviderHealth(HealthStatus.ERROR, finding.reason)
-        )
+        breaker = None if self._breaker is None else self._breaker.state
+        if finding.reason is None:
+            return ProviderHealth(HealthStatus.OK, breaker=breaker)
+        return ProviderHealth(HealthStatus.ERROR, finding.reason, breaker)
 
     async def _ask(self) -> str | None:
         health = await self._connection.health()
@@ -107,32 +170,40 @@ class ObservedChat:
 
     async def complete(self, request: ChatRequest) -> Pieces:
         """Return the whole answer."""
-        with self._noted(request):
-            return await self._model.complete(request)
+        use = self._notes.began(request)
+        try:
+            answer = await self._model.complete(request)
+        except ProviderFailed as failure:
+            use.failed(request, failure)
+            raise
+        except BaseException:
+            use.left()
+            raise
+        use.worked()
+        return answer
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """Return the answer as a stream."""
-        with self._noted(request):
-            events = await self._model.stream(request)
-        # The request, which may be large, is not kept for the stream.
-        return _ObservedStream(events, self._notes, replace(request, payload=b"", unasked=None))
-
-    @contextmanager
-    def _noted(self, request: ChatRequest) -> Iterator[None]:
+        use = self._notes.began(request)
         try:
-            yield
+            events = await self._model.stream(request)
         except ProviderFailed as failure:
-            self._notes.failed(request, failure)
+            use.failed(request, failure)
             raise
-        self._notes.worked()
+        except BaseException:
+            use.left()
+            raise
+        use.accepted()
+        # The request, which may be large, is not kept for the stream.
+        return _ObservedStream(events, use, replace(request, payload=b"", unasked=None))
 
 
 class _ObservedStream:
-    """A stream whose failure is noted too."""
+    """A stream whose end, or failure, is noted too."""
 
-    def __init__(self, events: ChatStream, notes: Notes, request: ChatRequest) -> None:
+    def __init__(self, events: ChatStream, use: Use, request: ChatRequest) -> None:
         self._events = events
-        self._notes = notes
+        self._use = use
         self._request = request
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -140,8 +211,9 @@ class _ObservedStream:
             async for piece in self._events:
                 yield piece
         except ProviderFailed as failure:
-            self._notes.failed(self._request, failure)
+            self._use.failed(self._request, failure)
             raise
+        self._use.ended()
 
     async def aclose(self) -> None:
         """End the provider's work."""

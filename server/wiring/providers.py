@@ -15,6 +15,7 @@ from server.config.bedrock import BedrockInference, BedrockSettings
 from server.config.local_models import LlamaCppProvider, WordLlamaProvider
 from server.config.provider_keys import FileSecret
 from server.config.providers import EchoProvider, RemoteSettings
+from server.inference.breaker import Breaker
 from server.inference.members import MemberRules
 from server.inference.one_prompt import OnePrompt
 from server.inference.provider import ByTask, ChatModel, Provider, Task
@@ -29,7 +30,7 @@ from server.inference.providers.echo_vectors import EchoVectors
 from server.inference.providers.keys import FileKey, FixedKey, Key
 from server.inference.providers.openai_compatible import Limits, OpenAICompatible
 from server.inference.providers.vector_answers import VectorRoom
-from server.inference.shared import SharedChat
+from server.inference.shared import SharedChat, chats
 from server.json_input.reader import Reader
 from server.net.tls import client_context
 from server.telemetry.dependencies import Dependency
@@ -49,8 +50,9 @@ def _entry(
     telemetry.dependencies.add(dependency)
     telemetry.metrics.watch_provider(name)
     quotes = isinstance(provider.config, RemoteSettings) and provider.config.log_messages
-    notes = Notes(name, dependency, telemetry.metrics.provider_failed, quotes=quotes)
-    made = observed(_provider(provider, reader, room, workers), dependency, notes)
+    breaker = _breaker(provider)
+    notes = Notes(name, dependency, telemetry.metrics.provider_failed, breaker, quotes=quotes)
+    made = observed(_provider(provider, reader, room, workers, breaker), dependency, notes)
     if tracing is not None:
         from server.wiring.traced import TracedChat
 
@@ -58,7 +60,23 @@ def _entry(
     return ProviderEntry(api, provider.provider_id, provider.provider_type, settings, made)
 
 
-def _provider(config: ProviderConfig, reader: Reader, room: VectorRoom, workers: int) -> Provider:
+def _breaker(config: ProviderConfig) -> Breaker | None:
+    """Return the breaker of a provider; None for one in this process."""
+    settings = config.config
+    if not isinstance(settings, RemoteSettings):
+        return None
+    return Breaker(config.provider_id, settings.breaker.failures, settings.breaker.pause)
+
+
+def _shared(model: ChatModel, settings: RemoteSettings, breaker: Breaker | None) -> SharedChat:
+    """Return the model with its connections shared by callers, none of whom waits for a provider that is paused."""
+    share = chats(settings.connections.total, settings.connections.of_one)
+    return SharedChat(model, share) if breaker is None else SharedChat(model, share, breaker.check_all)
+
+
+def _provider(
+    config: ProviderConfig, reader: Reader, room: VectorRoom, workers: int, breaker: Breaker | None
+) -> Provider:
     match config:
         case EchoProvider(config=echo):
             service = Echo(reader)
@@ -69,14 +87,16 @@ def _provider(config: ProviderConfig, reader: Reader, room: VectorRoom, workers:
         case WordLlamaProvider(config=packaged):
             return word_llama(config.provider_id, packaged, reader, room)
         case BedrockInference(config=bedrock):
-            return _bedrock(config.provider_id, bedrock, room)
+            return _bedrock(config.provider_id, bedrock, room, breaker)
         case ProviderConfig(config=RemoteSettings() as settings) if config.provider_type in DIALECTS:
-            return _remote(config.provider_id, settings, DIALECTS[config.provider_type], room)
+            return _remote(config.provider_id, settings, DIALECTS[config.provider_type], room, breaker)
         case _:
             raise ValueError(f"no class serves the provider type `{config.provider_type}`")
 
 
-def _remote(name: str, settings: RemoteSettings, dialect: Dialect, room: VectorRoom) -> Provider:
+def _remote(
+    name: str, settings: RemoteSettings, dialect: Dialect, room: VectorRoom, breaker: Breaker | None
+) -> Provider:
     url, key = dialect.url_of(settings.address), settings.key
     client = OpenAICompatible(
         name,
@@ -91,10 +111,10 @@ def _remote(name: str, settings: RemoteSettings, dialect: Dialect, room: VectorR
     )
     rules = MemberRules(frozenset(settings.allow_members), False, dialect.refused, dialect.renamed)
     model = OnePrompt(client) if dialect.one_prompt else client
-    return Provider(client, SharedChat(model), rules, dialect.tasks)
+    return Provider(client, _shared(model, settings, breaker), rules, dialect.tasks)
 
 
-def _bedrock(name: str, settings: BedrockSettings, room: VectorRoom) -> Provider:
+def _bedrock(name: str, settings: BedrockSettings, room: VectorRoom, breaker: Breaker | None) -> Provider:
     guard = settings.guardrail
     client = Bedrock(
         name,
@@ -105,7 +125,7 @@ def _bedrock(name: str, settings: BedrockSettings, room: VectorRoom) -> Provider
         limits=_limits(settings),
         guardrail=None if guard is None else Guardrail(guard.identifier, guard.version, guard.allow_unread),
     )
-    shared = SharedChat(ByTask({Task.CHAT: client, Task.TEXT: OnePrompt(client)}))
+    shared = _shared(ByTask({Task.CHAT: client, Task.TEXT: OnePrompt(client)}), settings, breaker)
     does: dict[Task, ChatModel] = {Task.CHAT: shared}
     if settings.chat_api != "openai":
         does[Task.TEXT] = shared
@@ -135,7 +155,7 @@ def _key(name: str, key: SecretStr) -> Key:
 
 def _limits(settings: RemoteSettings) -> Limits:
     timeouts = settings.timeouts
-    return Limits(timeouts.connect, timeouts.silence, timeouts.total)
+    return Limits(timeouts.connect, timeouts.silence, timeouts.total, settings.retries)
 
 
 def _tls(verify: bool | Path) -> ssl.SSLContext:

@@ -17,6 +17,7 @@ from server.authz.readiness import Readiness, ReadinessProbe
 from server.authz.request_authorization import Gate
 from server.http.api_route import ROUTE_ALONE, ApiRoute, AskingRoute
 from server.http.request_state import gate_of
+from server.inference.breaker import Breaker
 from server.telemetry.dependencies import Dependencies, Finding, State
 
 
@@ -79,7 +80,9 @@ class HealthRoutes:
         stopped = any(each.needed and found[each.name].state is State.DOWN for each in self._dependencies)
         ready = readiness.ready and gate.judged and not stopped
         hidden = await self._hidden(gate)
-        shown = {name: each for name, each in found.items() if name not in hidden}
+        shown = {
+            each.name: _shown(found[each.name], each.breaker) for each in self._dependencies if each.name not in hidden
+        }
         report = _report(readiness, _status(ready, found.values()), self._never_found(), shown)
         return JSONResponse(report) if ready else JSONResponse(report, 503, {"Retry-After": "1"})
 
@@ -119,7 +122,7 @@ def _of_policy(fault: str | None, used: Finding, shown: Finding | None) -> Findi
 
 
 def _report(
-    readiness: Readiness, status: str, never_found: list[dict[str, Any]], found: Mapping[str, Finding]
+    readiness: Readiness, status: str, never_found: list[dict[str, Any]], dependencies: Mapping[str, Any]
 ) -> dict[str, Any]:
     return {
         "status": status,
@@ -131,10 +134,11 @@ def _report(
             "age_seconds": None if readiness.age_seconds is None else round(readiness.age_seconds, 3),
             "reason": readiness.reason,
         },
-        "dependencies": {name: _shown(each) for name, each in found.items()},
+        "dependencies": dependencies,
     }
 
 
-def _shown(finding: Finding) -> dict[str, Any]:
+def _shown(finding: Finding, breaker: Breaker | None) -> dict[str, Any]:
     since = None if finding.since is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(finding.since))
-    return {"state": finding.state, "since": since, "reason": finding.reason}
+    shown = {"state": finding.state, "since": since, "reason": finding.reason}
+    return shown if breaker is None else {**shown, "breaker": breaker.state}

@@ -16,7 +16,7 @@ from server.authz.permit import AccessDenied, Permit
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.errors import ApiError
 from server.http.request_state import gate_of
-from server.inference.provider import Provider
+from server.inference.provider import Provider, ProviderHealth
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class ProviderEntry:
             "provider_id": self.provider_id,
             "provider_type": self.provider_type,
             "config": self.config if with_config else {},
-            "health": {"status": health.status, "message": health.message},
+            "health": {"status": health.status, "message": health.message, **_breaker(health)},
         }
 
 
@@ -88,6 +88,10 @@ class ProviderRoutes:
 
     def _shows_config(self, permit: Permit) -> bool:
         return permit.decision.rule is not None and permit.decision.rule in self._about_providers
+
+
+def _breaker(health: ProviderHealth) -> dict[str, str]:
+    return {} if health.breaker is None else {"breaker": health.breaker}
 
 
 def _resource(provider_id: str) -> Resource:

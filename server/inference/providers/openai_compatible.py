@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import aiohttp
@@ -37,6 +38,7 @@ from server.inference.providers.refusals import Told as ToldRefusal
 from server.inference.providers.refusals import broken, not_served, refusal_in_answer, refusal_of, told_by
 from server.inference.providers.relayed_stream import RelayedStream, Told, gone
 from server.inference.providers.response_body import BrokenCoding, ResponseBody, UnknownCoding
+from server.inference.providers.retries import RETRIES, retried
 from server.inference.providers.vector_answers import VectorRoom
 from server.net.log_filter import quieten_clients
 from server.net.trace_context import outgoing_headers
@@ -76,11 +78,15 @@ PATHS: Final = {Task.CHAT: "chat/completions", Task.TEXT: "completions", Task.EM
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of the time that a provider may take, in seconds: to connect, between two bytes, and in all."""
+    """Limits of the time that a provider may take, in seconds: to connect, between two bytes, and in all.
+
+    Where no connection can be made, `retries` more are tried.
+    """
 
     connect: float = CONNECT_SECONDS
     silence: float = SILENCE_SECONDS
     total: float = TOTAL_SECONDS
+    retries: int = RETRIES
 
 
 class OpenAICompatible:
@@ -274,10 +280,14 @@ class OpenAICompatible:
         return refusal_of(self._provider_id, response.status, response.headers, told)
 
     async def _sent(self, url: URL, payload: bytes) -> aiohttp.ClientResponse:
+        proof = await self._credentials.headers(str(url), payload)
+        headers = _JSON | outgoing_headers() | proof
+        return await retried(partial(self._sent_once, url, payload, headers), self._limits.retries)
+
+    async def _sent_once(self, url: URL, payload: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         # aiohttp warns of large `bytes`, which it writes in one piece.
         data = payload if len(payload) < _LARGE else io.BytesIO(payload)
-        proof = await self._credentials.headers(str(url), payload)
-        session, headers = self._open_session, _JSON | outgoing_headers() | proof
+        session = self._open_session
         try:
             # aiohttp's own clock stands still while a provider does not read what it is sent.
             with cut_on_failure():

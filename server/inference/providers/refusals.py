@@ -121,9 +121,9 @@ def refusal_in_answer(provider_id: str, document: Mapping[str, Any], *, begun: b
 
 
 def broken(provider_id: str, did: str, *, spent: bool = True, kind: Kind = Kind.BROKEN) -> ProviderFailed:
-    """Return a failure that the caller can do nothing about."""
+    """Return a failure that the caller can do nothing about; where it is not `spent`, nothing was sent either."""
     sentence = f"the provider `{provider_id}` {did}"
-    return ProviderFailed(Fault.PROVIDER, sentence, code="server_error", spent=spent, kind=kind)
+    return ProviderFailed(Fault.PROVIDER, sentence, code="server_error", spent=spent, unsent=not spent, kind=kind)
 
 
 def not_served(provider_id: str, task: Task) -> ProviderFailed:

@@ -112,7 +112,7 @@ def test_each_caller_sees_the_providers_that_it_may_read_and_nobody_their_secret
             "timeouts": {"connect": 10, "silence": 300, "total": 3600},
             "log_messages": False,
         },
-        "health": {"status": "OK", "message": ""},
+        "health": {"status": "OK", "message": "", "breaker": "closed"},
     }
     assert house.address.get("/v1/providers/far", ADMIN).json == far
     assert b"secret-canary" not in answer.body
