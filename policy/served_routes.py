@@ -50,7 +50,10 @@ def _registry(path: str, kind: str) -> Iterator[ServedRoute]:
     """Yield the four routes of one kind of the registry."""
     one = "model_id" if kind == "model" else "identifier"
     yield ServedRoute("GET", path, ((_READ, kind),))
-    yield ServedRoute("POST", path, ((_CREATE, kind), *(((_READ, "provider"),) if kind == "model" else ())))
+    if kind == "model":
+        yield ServedRoute("POST", path, ((_CREATE, kind), (_READ, "provider")), ((_READ, kind),))
+    else:
+        yield ServedRoute("POST", path, ((_CREATE, kind),))
     yield from _records(path, kind, f"{one}:path", "GET DELETE")
 
 

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from policy import model_choices
 from server.api.chat import body as chat
 from server.api.completions import body as completions
 from server.api.conversations import body as conversations
-from server.api.models import inputs
+from server.api.models import candidates, inputs
 from server.api.prompts import body as prompts
 from server.api.registry import body as entries
 from server.authn import limits as authn
@@ -23,8 +24,9 @@ from server.fairness import places, threads
 from server.fairness.shares import Share
 from server.fairness.way_out import BEYOND, WAY_OUT
 from server.http import edge, json_body, protocol
+from server.inference import breaker
 from server.inference.answers import vectors
-from server.inference.providers import keys, vector_answers, word_llama
+from server.inference.providers import keys, retries, vector_answers, word_llama
 from server.inference.providers.bedrock import answers as bedrock_answers
 from server.inference.providers.bedrock import embedding_models, frames
 from server.inference.providers.bedrock import vectors as bedrock_vectors
@@ -45,8 +47,11 @@ CONSTANTS: Final[dict[str, Any]] = {
     "authn": authn,
     "bedrock_answers": bedrock_answers,
     "bedrock_vectors": bedrock_vectors,
+    "breaker": breaker,
+    "candidates": candidates,
     "chat": chat,
     "client": client,
+    "choices": model_choices,
     "completions": completions,
     "connections": connections,
     "conversations": conversations,
@@ -67,6 +72,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "protocol": protocol,
     "reader": reader,
     "removal": removal,
+    "retries": retries,
     "room": room,
     "secrets": secrets,
     "strict": strict,
@@ -264,6 +270,22 @@ LIMITS: Final[Sequence[Limit]] = (
         "and one request waits for it {keys.WAIT_SECONDS:seconds}",
         "the configuration is refused; of a later file, the key before it stays",
     ),
+    Limit(
+        "models that a model names under `fallback`, and under `weights`, and models that are looked up for a request",
+        "{choices.MOST_NAMED}; {candidates.MOST_CANDIDATES}",
+        "400; further ones are not asked",
+    ),
+    Limit(
+        "pauses between attempts to connect to a provider, and the time from which on none is made",
+        "{retries.PAUSE_SECONDS:seconds}, each twice as long as the one before; {retries.RETRY_SECONDS:seconds}",
+        "502",
+    ),
+    Limit(
+        "failures in a row that one caller's requests may have caused and that count for others, callers whose own "
+        "failures are remembered, and the time that one request may take to try a provider again",
+        "{breaker.MOST_OF_ONE} of each provider; {breaker.MOST_CALLERS}; {breaker.TRIAL_SECONDS:seconds}",
+        "503, with `Retry-After`",
+    ),
     Limit("a client that does not read its answer", "{protocol.STALL_SECONDS:seconds}", _CLOSED),
 )
 """Hard limits, and shares whose numbers depend on the configuration, in the order of the page."""
@@ -275,7 +297,7 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(places.PIECES, "in one turn of the event loop"),
     Shared(reader.READS),
     Shared(reader.COMING, unit="bytes"),
-    Shared(CHATS),
+    Shared(CHATS, "unless `connections` says otherwise"),
     Shared(vector_answers.ROOM, unit="bytes"),
     Shared(threads.READ_BESIDE),
     Shared(blobs.ON_DISK),

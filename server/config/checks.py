@@ -13,6 +13,7 @@ from policy.source.diagnostics import Findings, hint_of, quoted
 from server.config.api_names import PROVIDED_APIS
 from server.config.identity_checks import check_authentication
 from server.config.local_models import check_local_models
+from server.config.model_checks import check_choices
 from server.config.raw_value import UNRESOLVED, RawValue
 from server.config.tree import Path, TreeReader
 
@@ -41,6 +42,7 @@ def check(reading: TreeReader, findings: Findings) -> None:
     check_local_models(reading, findings)
     _apis(reading, findings)
     _models(reading, findings)
+    check_choices(reading, findings)
     _stores(reading, findings)
     _pairs(reading, findings)
     check_authentication(reading, findings)

@@ -97,7 +97,7 @@ def build(
     paid = build_admission(config, dependencies)
     stores = Stores(config, dependencies)
     telemetry.metrics.watch_writes(stores.chats.queue.waiting)
-    models = tuple(map(_model, config.models))
+    models = _models(config.models)
     registered = RegisteredModels(stores.models, stores.model_names, {name for each in models for name in each.names})
     catalogue = Catalogue(models, inference, registered)
     resources: list[LifespanResource] = [
@@ -158,9 +158,20 @@ def _metrics_page(auth: AuthConfig, metrics: Metrics) -> list[RouteGroup]:
     return [MetricsPage(Exposition(metrics))] if is_governed else []
 
 
-def _model(config: ModelConfig) -> Model:
-    return Model(
-        config.model_id, config.provider_id, config.provider_model_id, config.model_type, dict(config.metadata)
+def _models(configured: Iterable[ModelConfig]) -> tuple[Model, ...]:
+    """Return the models of the configuration; those that they name are known by their canonical names."""
+    canonical = {name: each.names[0] for each in configured for name in each.names}
+    return tuple(
+        Model(
+            each.model_id,
+            each.provider_id,
+            each.provider_model_id,
+            each.model_type,
+            dict(each.metadata),
+            fallback=tuple(canonical[name] for name in each.fallback),
+            weights={canonical[name]: weight for name, weight in each.weights.items()},
+        )
+        for each in configured
     )
 
 

@@ -15,8 +15,11 @@ from server.api.chat.cost import COSTED_CHAT
 from server.api.chat.recording import RecordingChat
 from server.api.chat.store import Chat, Chats, new_answer_id
 from server.api.models.asking import Asked, Asking, Parsers
+from server.api.models.chosen import ChosenChat
 from server.http.api_route import ApiRoute, AskingRoute
 from server.inference.provider import ChatModel, ChatRequest, Task
+from server.json_input.strict import Json
+from server.storage.records.guarded import Creation
 
 _PARSERS: Final = Parsers(CHAT, COSTED_CHAT)
 
@@ -59,7 +62,13 @@ class ChatCompletions:
         answer_id = new_answer_id()
         creating = await self._chats.records.permit_create(asked.gate, made=[answer_id])
         kept = Chat(answer_id, asked.model.name, stored.messages, stored.metadata)
-        write = partial(self._chats.write, creating, kept)
+        write = partial(self._write, creating, kept, asked.chosen)
         recording = RecordingChat(asked.answering, self._chats.queue, write, len(kept.messages))
         # The id is ours: a provider's may not be the only one, and under an id that is chosen nothing is stored.
         return recording, replace(asked.request, answer_id=answer_id)
+
+    async def _write(self, creating: Creation, chat: Chat, chosen: ChosenChat | None, answer: Json) -> None:
+        """Store a chat under the name of the model that has answered."""
+        if chosen is not None and chosen.answering is not None:
+            chat = replace(chat, model=chosen.answering.name)
+        await self._chats.write(creating, chat, answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,10 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from policy.vocabulary import Anonymous, Principal
-from server.api.models.catalogue import Catalogue
+from server.api.models.candidates import Candidates, Draw
+from server.api.models.catalogue import Catalogue, ProviderGone
+from server.api.models.chosen import Attempt, ChosenChat
 from server.api.models.model import Model
 from server.api.models.request_body import Cost, ModelBody
-from server.api.models.routes import find_model
+from server.api.models.routes import find_model, provider_gone
 from server.authn.stamps import Stamps
 from server.authz.request_authorization import Gate
 from server.fairness.caller import CURRENT, caller_of
@@ -59,13 +62,17 @@ class Parsers(Generic[Body]):
 
 @dataclass(frozen=True, slots=True)
 class Asked(Generic[Body]):
-    """A request that may be made: `answering` is the model, and takes `request`."""
+    """A request that may be made: `answering` answers for the model, and takes `request`.
+
+    `chosen` is the same, where the model names others that may answer in its place.
+    """
 
     gate: Gate
     body: Body
     model: Model
     answering: ChatModel
     request: ChatRequest
+    chosen: ChosenChat | None = None
 
 
 class Asking:
@@ -74,7 +81,11 @@ class Asking:
     Of the caller's own body nothing is kept but what the provider is sent.
     """
 
-    def __init__(self, catalogue: Catalogue, reader: Reader, streams: OpenStreams, stamps: Stamps) -> None:
+    def __init__(
+        self, catalogue: Catalogue, reader: Reader, streams: OpenStreams, stamps: Stamps, draw: Draw = random.random
+    ) -> None:
+        """`draw` chooses among models that have weights."""
+        self._draw = draw
         self._catalogue = catalogue
         self._reader = reader
         self._streams = streams
@@ -93,9 +104,34 @@ class Asking:
         """
         gate = gate_of(request.scope)
         raw, body = await read_body(request, self._reader, parsers.of(gate))
-        model, provider = await find_model(self._catalogue, gate, body.model)
+        model = await find_model(self._catalogue, gate, body.model)
+        request_id = state_of(request.scope).request_id
+
+        def attempt(model: Model) -> Attempt:
+            return self._attempt(gate, raw, body, model, task, wanted(body, model), request_id)
+
+        try:
+            if model.names_others:
+                chosen = ChosenChat(Candidates(self._catalogue, gate, model, self._draw), attempt)
+                return Asked(gate, body, model, chosen, await chosen.prepare(), chosen)
+            only = attempt(model)
+        except ProviderGone:
+            raise provider_gone(body.model) from None
+        return Asked(gate, body, model, only.chat, only.request)
+
+    def _attempt(
+        self,
+        gate: Gate,
+        raw: bytes,
+        body: ModelBody,
+        model: Model,
+        task: Task,
+        expected: Wanted | None,
+        request_id: str,
+    ) -> Attempt:
+        """Return what asks one model; raises the ApiError for what may not be asked of it, and ProviderGone."""
+        provider = self._catalogue.provider(model)
         _check_task(body.model, model, provider, task)
-        expected = wanted(body, model)
         edits, cost = self._edits(body, provider.members, gate.principal), _cost_of(gate, body)
         asking = cost.edits if cost is not None and provider.members.reports_usage else ()
         sent = ChatRequest(
@@ -103,11 +139,11 @@ class Asking:
             body.naming(raw, model.provider_model_id, *edits, *asking),
             with_usage=body.asks_usage or bool(asking),
             unasked=partial(body.naming, raw, model.provider_model_id, *edits) if asking else None,
-            request_id=state_of(request.scope).request_id,
+            request_id=request_id,
             task=task,
             wanted=expected,
         )
-        return Asked(gate, body, model, _metered(gate, provider.chat, cost), sent)
+        return Attempt(model, _metered(gate, provider.chat, cost), sent)
 
     async def answer(self, request: Request, model: ChatModel, sent: ChatRequest, *, streamed: bool) -> Response:
         """Return the answer of a model, whole or streamed."""

@@ -14,7 +14,9 @@ class Model:
     """A model; `kind` is `llm` or `embedding`.
 
     Its canonical name is `provider_id/provider_model_id`. It also answers to `provider_id/model_id` and `model_id`.
-    `created` is in seconds since 1970; None for a model that the configuration defines.
+    `created` is in seconds since 1970; None for a model that the configuration defines. `fallback` and `weights` hold
+    canonical names: of models that are asked where this one gives no answer, and of those among which its requests are
+    divided.
     """
 
     model_id: str
@@ -23,11 +25,18 @@ class Model:
     kind: str
     metadata: Mapping[str, Any]
     created: int | None = None
+    fallback: tuple[str, ...] = ()
+    weights: Mapping[str, int] = field(default_factory=dict)
     names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         names = model_names(self.provider_id, self.model_id, self.provider_model_id)
         object.__setattr__(self, "names", names)
+
+    @property
+    def names_others(self) -> bool:
+        """True if another model may answer in the place of this one."""
+        return bool(self.fallback or self.weights)
 
     @property
     def name(self) -> str:

@@ -72,6 +72,8 @@ class RegisteredModels:
         if any(name in self._taken for name in model.names):
             raise AlreadyThere
         body = {"model_id": model.model_id, "model_type": model.kind, "metadata": dict(model.metadata)}
+        if model.names_others:
+            body |= {"fallback": [*model.fallback], "weights": dict(model.weights)}
         payer = owner_key(permit.owner)
         named = [Draft(name, {}, parent=model.name, facet=payer).owned_by(None) for name in model.names]
         draft = Draft(model.name, body, facet=facet_of(model.names))
@@ -100,4 +102,13 @@ class RegisteredModels:
 def _model(record: Record) -> Model:
     provider_id, _, own = record.id.partition("/")
     body = record.body
-    return Model(body["model_id"], provider_id, own, body["model_type"], body["metadata"], record.created_at)
+    return Model(
+        body["model_id"],
+        provider_id,
+        own,
+        body["model_type"],
+        body["metadata"],
+        record.created_at,
+        tuple(body.get("fallback", ())),
+        body.get("weights", {}),
+    )

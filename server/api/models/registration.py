@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from http import HTTPStatus
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from policy.vocabulary import Action, Origin, Resource
+from server.api.models.candidates import Candidates
 from server.api.models.catalogue import Catalogue, DefinedByConfiguration
 from server.api.models.model import Model
 from server.api.models.registered import RegisteredModels
 from server.api.models.routes import model_object
-from server.api.registry.body import MODEL
+from server.api.registry.body import MODEL, NewModel
 from server.api.registry.routes import deleted_object, name_taken, read_registration
 from server.authz.permit import AccessDenied
 from server.authz.request_authorization import Gate
@@ -45,6 +47,7 @@ class ModelRegistry:
                 self.register,
                 methods=["POST"],
                 asks=[(Action.CREATE, "model"), (Action.READ, "provider")],
+                may_ask=[(Action.READ, "model")],
                 name="models.register",
             ),
             AskingRoute(
@@ -64,6 +67,8 @@ class ModelRegistry:
         gate = gate_of(request.scope)
         permit = await self._registered.permit_create(gate, model)
         await self._check_provider(gate, provider_id)
+        if new.fallback or new.weights:
+            model = await self._naming(gate, model, new)
         try:
             created = await self._registered.create(permit, model)
         except AlreadyThere:
@@ -82,6 +87,39 @@ class ModelRegistry:
             headers = {"x-should-retry": "false"}
             raise ApiError(HTTPStatus.CONFLICT, sentence, code="defined_by_configuration", headers=headers) from None
         return json_response(deleted_object(model.name, "model"))
+
+    async def _naming(self, gate: Gate, model: Model, new: NewModel) -> Model:
+        """Return the model with the others that it names; raises the 400 for one that can't answer in its place."""
+        fallback = [await self._named(gate, model, name, f"fallback[{at}]") for at, name in enumerate(new.fallback)]
+        weights = {
+            model.name if name in model.names else await self._named(gate, model, name, "weights"): weight
+            for name, weight in new.weights.items()
+        }
+        if len({*fallback}) < len(new.fallback) or len(weights) < len(new.weights):
+            which = "weights" if len(weights) < len(new.weights) else "fallback"
+            raise invalid(f"`{which}` names a model twice", which, "invalid_value")
+        naming = replace(model, fallback=tuple(fallback), weights=weights)
+        # They may name a model of this name that is gone.
+        candidates = Candidates(self._catalogue, gate, naming, lambda: 0.0)
+        while (other := await candidates.next()) is not None:
+            if other is not naming and model.name in (*other.fallback, *other.weights):
+                which = "fallback" if other.name in fallback else "weights"
+                raise invalid(f"what the model `{other.name}` names leads back to this one", which, "invalid_value")
+        return naming
+
+    async def _named(self, gate: Gate, model: Model, name: str, place: str) -> str:
+        """Return the canonical name of another model, which the caller may read."""
+        if name in model.names:
+            raise invalid(f"the model `{name}` names itself", place, "invalid_value")
+        try:
+            found = await self._catalogue.get(gate, name)
+        except NotFound:
+            sentence = f"there is no model `{name}`, or you have no access to it"
+            raise invalid(sentence, place, "invalid_value") from None
+        if found.kind != model.kind:
+            sentence = f"the model `{name}` is of the type `{found.kind}`, and this one of `{model.kind}`"
+            raise invalid(sentence, place, "invalid_value")
+        return found.name
 
     def _only_provider(self) -> str:
         if len(self._providers) == 1:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from policy.vocabulary import Action
-from server.api.models.catalogue import Catalogue, ProviderGone
+from server.api.models.catalogue import Catalogue
 from server.api.models.model import Model
 from server.api.models.pages import Part
 from server.authz.request_authorization import Gate
@@ -19,7 +19,6 @@ from server.http.errors import ApiError, model_not_found
 from server.http.pagination import list_of, list_query
 from server.http.request_state import gate_of
 from server.http.responses import list_of_texts
-from server.inference.provider import Provider
 from server.storage.records.guarded import NotFound
 
 MOST_LISTED: Final = 1000
@@ -70,19 +69,21 @@ class Models:
         return self._shown[model.name] if model.created is None else model_object(model, model.created)
 
 
-async def find_model(catalogue: Catalogue, gate: Gate, name: str) -> tuple[Model, Provider]:
-    """Return the model that a request names and its provider, whose capability the route then asks for.
+async def find_model(catalogue: Catalogue, gate: Gate, name: str) -> Model:
+    """Return the model that a request names.
 
     Raises the 404 for a model that does not exist or that the caller may not read.
     """
     try:
-        model = await catalogue.get(gate, name)
-        return model, catalogue.provider(model)
+        return await catalogue.get(gate, name)
     except NotFound:
         raise model_not_found(name) from None
-    except ProviderGone:
-        sentence = f"nobody runs the model `{name}` any more: its provider has left the configuration"
-        raise ApiError(404, sentence, code="model_not_found", param="model") from None
+
+
+def provider_gone(name: str) -> ApiError:
+    """The 404 of a model that no provider runs any more."""
+    sentence = f"nobody runs the model `{name}` any more: its provider has left the configuration"
+    return ApiError(404, sentence, code="model_not_found", param="model")
 
 
 def model_object(model: Model, created: int) -> bytes:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from policy.model_choices import MOST_NAMED, MOST_WEIGHT
 from server.http.body_checks import LONGEST_KEY, MOST_KEYS, known_members, missing, wrong
 from server.json_input.body_parser import BodyParser
 from server.json_input.strict import Document, InvalidJson, Json, Why
@@ -47,6 +48,8 @@ class NewModel:
     provider_model_id: str
     model_type: str
     metadata: Json
+    fallback: list[str]
+    weights: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ def read_model(document: Document) -> Json:
         "provider_model_id": identifier,
         "model_type": _one_of("llm", "embedding"),
         "metadata": _metadata,
+        "fallback": _fallback,
+        "weights": _weights,
     }
     known_members(body, ("model_id", *checks))
     model_id = _needed(body, "model_id", identifier)
@@ -81,6 +86,8 @@ def read_model(document: Document) -> Json:
         "provider_model_id": model_id if found["provider_model_id"] is None else found["provider_model_id"],
         "model_type": found["model_type"] or "llm",
         "metadata": found["metadata"] or {},
+        "fallback": found["fallback"] or [],
+        "weights": found["weights"] or {},
     }
 
 
@@ -212,6 +219,27 @@ def _metadata(value: object, place: str) -> Json:
     if len(found) > MOST_KEYS or not all(0 < len(name) <= LONGEST_KEY for name in found):
         raise wrong(place, f"must have at most {MOST_KEYS} members, with names of 1 to {LONGEST_KEY} characters")
     return found
+
+
+def _fallback(value: object, place: str) -> list[str]:
+    if type(value) is not list or len(value) > MOST_NAMED:
+        raise wrong(place, f"must be a list of at most {MOST_NAMED} names of models")
+    names = [_text(name, f"{place}[{index}]") for index, name in enumerate(value)]
+    if len({*names}) < len(names):
+        raise wrong(place, "names a model twice")
+    return names
+
+
+def _weights(value: object, place: str) -> dict[str, int]:
+    if type(value) is not dict or len(value) > MOST_NAMED:
+        raise wrong(place, f"must be an object of at most {MOST_NAMED} names of models with their weights")
+    for name, weight in value.items():
+        _text(name, place)
+        if type(weight) is not int or not 0 <= weight <= MOST_WEIGHT:
+            raise wrong(place, f"must hold whole numbers from 0 to {MOST_WEIGHT}")
+    if value and not any(value.values()):
+        raise wrong(place, "must have a weight above 0")
+    return value
 
 
 def _endpoint(value: object, place: str) -> Json:
