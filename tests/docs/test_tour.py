@@ -113,8 +113,13 @@ def test_a_model_outside_the_rules_is_not_found(tour: Tour, blocks: list[str]) -
 def test_each_sees_their_own_list(tour: Tour, blocks: list[str]) -> None:
     lists = tour.shell(blocks[0], blocks[4].replace("curl -s", "curl -sw '\\n'")).splitlines()
     developer, visitor = ({model["id"] for model in json.loads(line)["data"]} for line in lists)
-    assert developer == {"echo/llama-3-2-3b", "echo/mistral-7b", "echo/assistant"}
+    assert developer == {"echo/llama-3-2-3b", "echo/mistral-7b", "echo/assistant", "wordllama/wordllama-256"}
     assert visitor == {"echo/assistant"}
+
+
+def test_texts_have_embeddings(tour: Tour, blocks: list[str]) -> None:
+    made = json.loads(tour.shell(blocks[0], blocks[5]))
+    assert [len(each["embedding"]) for each in made["data"]] == [256, 256]
 
 
 def test_the_log_names_rule_place_description_and_revision(tour: Tour, blocks: list[str]) -> None:
@@ -122,7 +127,7 @@ def test_the_log_names_rule_place_description_and_revision(tour: Tour, blocks: l
     deadline = time.monotonic() + 5
     denied: list[dict[str, str]] = []
     while not denied and time.monotonic() < deadline:
-        records = [json.loads(line) for line in tour.shell(blocks[5]).splitlines()]
+        records = [json.loads(line) for line in tour.shell(blocks[6]).splitlines()]
         denied = [record for record in records if record.get("resource") == "model::echo/research-preview"]
     lines = (ROOT / "examples/multi-tenant/config.yaml").read_text().splitlines()
     place = next(number for number, line in enumerate(lines, 1) if line.strip() == "- forbid:")
@@ -135,7 +140,7 @@ def test_the_log_names_rule_place_description_and_revision(tour: Tour, blocks: l
 
 
 def test_explain_says_why(tour: Tour, blocks: list[str]) -> None:
-    said = tour.shell(blocks[0], blocks[6])
+    said = tour.shell(blocks[0], blocks[7])
     assert said.startswith("deny by access_policy[0] at config.yaml:")
     assert "unless: user with research in teams" in said
 
@@ -149,4 +154,4 @@ def test_the_openai_sdk_works(tour: Tour, blocks: list[str], sdk_block: str) -> 
 
 
 def test_no_block_of_the_tour_goes_untested(blocks: list[str]) -> None:
-    assert len(blocks) == 7
+    assert len(blocks) == 8
