@@ -24,10 +24,11 @@ _KEYS: Final = {
         "aws_secret_access_key": "secret_access_key",
     },
 }
-_IGNORED: Final = {
+IGNORED: Final = {
     "auto_create_bucket": "is not done here: the bucket has to exist",
     "ttl_secs": "is not needed: a file ends when its `expires_after` says so",
 }
+"""Keys that are left out without a change for callers, and why."""
 
 
 class Files:
@@ -66,8 +67,8 @@ class Files:
                     blobs[_KEYS[kind][key]] = entry
             elif key == "metadata_store":
                 self._storage.keep_files(entry)
-            elif key in _IGNORED:
-                self._journal.add(Kind.IGNORED, entry.key_span, f"{quoted(key)} {_IGNORED[key]}")
+            elif key in IGNORED:
+                self._journal.add(Kind.IGNORED, entry.key_span, f"{quoted(key)} {IGNORED[key]}")
             else:
                 sentence = f"{quoted(key)} is not a setting of files here"
                 self._journal.add(Kind.NOT_SERVED, entry.key_span, sentence, "it is left out")

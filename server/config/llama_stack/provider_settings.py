@@ -22,7 +22,7 @@ _BARE: Final = {
 
 _BARE_ADDRESS: Final = re.compile(rf"(\$\{{env\.[A-Za-z0-9_]+:=)?({'|'.join(map(re.escape, _BARE))})/?(\}})?")
 _APPENDING: Final = "append_api_version"
-_HARMLESS: Final = {
+HARMLESS: Final = {
     "allowed_models": "is not needed: only what stands under `models`, or is registered, is served",
     "api_type": "is not needed: the address says it",
     "aws_role_arn": "is not needed: AWS's own variables are read where the file holds no credentials",
@@ -31,6 +31,8 @@ _HARMLESS: Final = {
     "max_tokens": "is for requests that say no `max_tokens`; here the provider's own default holds for these",
     "refresh_models": "is not needed: only what stands under `models`, or is registered, is served",
 }
+"""Keys that are left out without a change for callers, and why."""
+
 _NO_SETTING: Final = "it is left out"
 
 
@@ -46,8 +48,8 @@ def translate_settings(node: Node, provider_type: str, journal: Journal) -> Node
             kept[key] = entry
         elif key == "network" and isinstance(entry.node, Mapping):
             _network(entry.node, known, kept, journal)
-        elif key in _HARMLESS:
-            journal.add(Kind.IGNORED, entry.key_span, f"{quoted(key)} {_HARMLESS[key]}")
+        elif key in HARMLESS:
+            journal.add(Kind.IGNORED, entry.key_span, f"{quoted(key)} {HARMLESS[key]}")
         elif _is_unset(entry.node):
             journal.add(Kind.IGNORED, entry.key_span, f"{quoted(key)} has no value unless its variable is set")
         else:

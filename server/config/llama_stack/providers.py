@@ -23,7 +23,8 @@ from server.config.provider_types import provider_types
 
 _GATEWAY = "reach it through a gateway that speaks OpenAI's API, as a `remote::passthrough`"
 _INSIDE = "serve the model with Ollama or vLLM, as a `remote::ollama` or a `remote::vllm`"
-_FIELDS = ("provider_id", "provider_type", "config")
+_EMBEDDINGS = "use the embeddings of an `inline::wordllama`, or serve the model with vLLM, as a `remote::vllm`"
+_ADVICE = {"inline::sentence-transformers": _EMBEDDINGS}
 
 
 class Providers:
@@ -124,7 +125,8 @@ class Providers:
         word = meant(name) if name is not None else None
         which = f"the provider {quoted(word)} ({quoted(kind)})" if word else f"a provider ({quoted(kind)})"
         if kind not in provider_types():
-            self._journal.lacks(node.span, which, _INSIDE if kind.startswith("inline::") else _GATEWAY)
+            usual = _INSIDE if kind.startswith("inline::") else _GATEWAY
+            self._journal.lacks(node.span, which, _ADVICE.get(kind, usual))
             if word:
                 self.dropped[word] = kind
             return None

@@ -14,7 +14,9 @@ from server.config.models import ModelConfig
 
 _EVERY_PROVIDER: Final = "all"
 _TYPES: Final = ("llm", "embedding")
-_IGNORED: Final = {"model_validation": "asks for the model at the start, which is not done here"}
+IGNORED: Final = {"model_validation": "asks for the model at the start, which is not done here"}
+"""Keys that are left out without a change for callers, and why."""
+
 _LISTS: Final = (*SECTIONS, "vector_stores")
 
 
@@ -86,8 +88,8 @@ def _model(node: Node, providers: KnownProviders, journal: Journal) -> Node | No
         fields["provider_id"] = Entry(node.span, quoted_text(providers.kept[0], node.span))
         journal.add(Kind.REPLACED, node.span, f"{which} names its provider, {quoted(providers.kept[0])}")
     known = ModelConfig.keys()
-    for key in [key for key in fields if key not in known and key in _IGNORED]:
-        journal.add(Kind.IGNORED, fields.pop(key).key_span, f"{quoted(key)} {_IGNORED[key]}")
+    for key in [key for key in fields if key not in known and key in IGNORED]:
+        journal.add(Kind.IGNORED, fields.pop(key).key_span, f"{quoted(key)} {IGNORED[key]}")
     if "model_type" in fields and is_nothing(fields["model_type"].node):
         del fields["model_type"]
     journal.add(Kind.KEPT, node.span, which)

@@ -10,10 +10,12 @@ from policy.source.document import Entry, Mapping, Node, Sequence
 from server.config.llama_stack.changes import Journal, Kind
 from server.config.llama_stack.nodes import Entries, entries, is_null, plain_text, quoted_text
 
-_IGNORED: Final = {
+IGNORED: Final = {
     "disable_ipv6": "is not needed: `server.host` says the address",
     "registry_refresh_interval_seconds": "is not needed: the registry is read when it is asked",
 }
+"""Keys that are left out without a change for callers, and why."""
+
 _QUOTA: Final = {"anonymous_max_requests": "100", "authenticated_max_requests": "1000"}
 _CORS: Final[dict[str, tuple[str, ...]]] = {"allow_origins": (), "allow_methods": ("OPTIONS",), "allow_headers": ()}
 _EVERYWHERE: Final = "write `host: 0.0.0.0` to be reached from other machines"
@@ -28,8 +30,8 @@ def translate_server(top: Entries, product: str, translate_auth: TranslateAuth, 
         return top
     kept: Entries = {}
     for key, field in entry.node.entries.items():
-        if key in _IGNORED:
-            journal.add(Kind.IGNORED, field.key_span, f"{quoted(key)} {_IGNORED[key]}")
+        if key in IGNORED:
+            journal.add(Kind.IGNORED, field.key_span, f"{quoted(key)} {IGNORED[key]}")
         elif is_null(field.node):
             journal.add(Kind.IGNORED, field.key_span, f"{quoted(key)} has no value")
         else:

@@ -22,7 +22,7 @@ _OLD: Final = {
 _TABLES: Final = {"inference": "inference_store", "conversations": "openai_conversations", "files": "files_metadata"}
 _NAMESPACES: Final = {"metadata": "registry"}
 _ANOTHER_FILE: Final = ".ostiary"
-_IGNORED: Final = {
+IGNORED: Final = {
     "collection_name": "is not needed: tables have the names of the stores",
     "max_overflow": "is not needed: the server decides how many connections it has",
     "namespace": "is not needed: each store has its own",
@@ -31,6 +31,8 @@ _IGNORED: Final = {
     "pool_size": "is not needed: the server decides how many connections it has",
     "table_name": "is not needed: tables have the names of the stores",
 }
+"""Keys that are left out without a change for callers, and why."""
+
 _LATER: Final = {"responses": "responses", "connectors": "connectors"}
 _HOME: Final = "its records are in a file of the user's directory until `storage.stores` names a backend that is known"
 _COUNTERS: Final = ("metadata", "prompts")
@@ -159,8 +161,8 @@ def _backend(name: str, entry: Entry, product: str, journal: Journal) -> Entry |
         if key in known:
             if not is_nothing(field.node):
                 kept[key] = field
-        elif key in _IGNORED:
-            journal.add(Kind.IGNORED, field.key_span, f"{quoted(key)} {_IGNORED[key]}")
+        elif key in IGNORED:
+            journal.add(Kind.IGNORED, field.key_span, f"{quoted(key)} {IGNORED[key]}")
         elif not is_nothing(field.node):
             sentence = f"{quoted(key)} is not a key of a backend here"
             journal.add(Kind.NOT_SERVED, field.key_span, sentence, "it is left out")

@@ -16,7 +16,7 @@ from server.config.llama_stack.server_section import translate_server
 from server.config.llama_stack.storage import old_stores, translate_storage
 
 _NAME: Final = "names a distribution, and nothing here depends on it"
-_HARMLESS: Final = {
+HARMLESS: Final = {
     "distro_name": _NAME,
     "image_name": _NAME,
     "additional_pip_packages": "is for the build of a distribution",
@@ -29,12 +29,14 @@ _HARMLESS: Final = {
     "external_providers_dir": "is where Llama Stack finds further code, and this server loads none",
     "logging": "is about the log of Llama Stack; here `server.decision_log` is about that of decisions",
 }
+"""Keys that are left out without a change for callers, and why."""
+
 _STORES: Final = ("metadata_store", "inference_store", "conversations_store")
 _SETTINGS_OF: Final = {"vector_stores": "vector_io", "safety": "safety", "telemetry": "telemetry"}
 """Keys at the top that are settings of an API, where they hold a mapping."""
 
 _TOO_OLD: Final = ("api_providers", "apis_to_serve", "provider_map", "routing_table")
-_MARKS: Final = frozenset({*_HARMLESS, *_STORES, *_TOO_OLD, "registered_resources", "connectors", "distribution_spec"})
+_MARKS: Final = frozenset({*HARMLESS, *_STORES, *_TOO_OLD, "registered_resources", "connectors", "distribution_spec"})
 """Keys that only configurations of Llama Stack have at the top."""
 
 
@@ -81,8 +83,8 @@ def _translated(document: Mapping, journal: Journal) -> Translation:
 def _without_foreign_keys(top: Entries, journal: Journal) -> Entries:
     kept: Entries = {}
     for key, entry in top.items():
-        if key in _HARMLESS:
-            journal.add(Kind.IGNORED, entry.key_span, f"{quoted(key)} {_HARMLESS[key]}")
+        if key in HARMLESS:
+            journal.add(Kind.IGNORED, entry.key_span, f"{quoted(key)} {HARMLESS[key]}")
         elif key in _TOO_OLD:
             hint = "write `apis` and `providers`, as later versions of Llama Stack do"
             journal.refuse(entry.key_span, f"{quoted(key)} is of a form that is older than `providers`", hint)

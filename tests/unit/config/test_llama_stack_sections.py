@@ -36,6 +36,7 @@ def test_advice_names_what_is_served() -> None:
     found = translated(
         "distro_name: a\nproviders:\n  inference:\n  - {provider_id: a, provider_type: 'inline::vllm'}\n"
         "  - {provider_id: b, provider_type: 'remote::tgi'}\n"
+        "  - {provider_id: c, provider_type: 'inline::sentence-transformers'}\n"
     )
     for line in told(found)[1:]:
         kinds = [word.strip("`,;") for word in line.partition("; ")[2].split() if "::" in word]
