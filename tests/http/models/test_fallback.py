@@ -231,3 +231,17 @@ def test_embeddings_are_made_by_the_next_one(three: Three) -> None:
     three.a.play(sending(refusing(503)))
     answer = three.house.address.post("/v1/embeddings", {"model": "vectors", "input": "hi"}, ALICE)
     assert (answer.status, answer.json["model"]) == (200, "echo/echoed")
+
+
+def test_the_tokens_of_the_model_that_answered_are_paid(three: Three) -> None:
+    def left(answer: Answer) -> int:
+        return int(answer.headers["x-ratelimit-remaining-tokens"])
+
+    caller = "Authorization: Bearer payer"
+    before = left(three.chat("third", caller))
+    three.a.play(sending(refusing(500)))
+    after = left(three.chat(caller=caller))
+    assert before - after == ANSWER["usage"]["total_tokens"]
+    # One that may have worked before it failed is paid as well.
+    three.a.play(sending(b""))
+    assert after - left(three.chat(caller=caller)) > ANSWER["usage"]["total_tokens"]
