@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from policy.vocabulary import Action, Principal, Resource, Verdict
+from server.authz.contract.answer import Answer
 from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.contract.question import Question
+from server.authz.opa import batching
 from server.authz.opa.batching import ENOUGH, LONGEST, MOST
 from server.authz.pdp import PolicyDecisionPoint
 from server.net.trace_context import CURRENT, TraceContext
@@ -67,15 +69,18 @@ def played(
     scene: Callable[[PolicyDecisionPoint, Opa, Peer], Coroutine[Any, Any, None]],
     answering: Answering = plainly,
     deadline: float = 20.0,
+    under_way: int = ENOUGH,
 ) -> None:
-    """`scene` with ENOUGH questions under way (`busy0`…), so that what it asks is gathered."""
+    """`scene` with so many exchanges under way (`busy0`…), so that what it asks is gathered."""
 
     async def play() -> None:
         opa = Opa(answering)
         async with scripted(opa, folder / "s") as peer, transport_to(peer.address, deadline=deadline) as transport:
             pdp = PolicyDecisionPoint(transport, "r1")
-            busy = [asyncio.create_task(pdp.ask(of(f"busy{number}"))) for number in range(ENOUGH)]
-            await peer.until(lambda: len(opa.exchanges) == ENOUGH)
+            busy = []
+            for number in range(under_way):
+                busy.append(asyncio.create_task(pdp.ask(of(f"busy{number}"))))
+                await peer.until(lambda: len(opa.exchanges) == len(busy))
             opa.exchanges.clear()
             await scene(pdp, opa, peer)
             opa.held.set()
@@ -102,6 +107,58 @@ def test_questions_of_one_turn_go_together_and_each_gets_its_own_answer(tmp_path
         assert denied == [False, True, False, False, False]
 
     played(tmp_path, scene)
+
+
+async def one_after_another(pdp: PolicyDecisionPoint, names: list[str]) -> list[asyncio.Task[Answer]]:
+    """Ask each in a turn of the loop of its own, within less than they would wait for each other."""
+    tasks = []
+    for name in names:
+        tasks.append(asyncio.create_task(pdp.ask(of(name))))
+        await asyncio.sleep(0)
+    return tasks
+
+
+def test_questions_wait_for_an_exchange_that_is_under_way_and_go_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "GATHER_SECONDS", 60.0)
+
+    async def scene(pdp: PolicyDecisionPoint, opa: Opa, peer: Peer) -> None:
+        tasks = await one_after_another(pdp, ["ann", "ben"])
+        await asyncio.sleep(0.01)
+        assert opa.exchanges == []
+        opa.held.set()
+        assert reasons(await asyncio.gather(*tasks)) == ["for ann", "for ben"]
+        assert opa.exchanges == [["ann", "ben"]]
+
+    played(tmp_path, scene, under_way=1)
+
+
+def test_questions_do_not_wait_for_long(tmp_path: Path) -> None:
+    async def scene(pdp: PolicyDecisionPoint, opa: Opa, peer: Peer) -> None:
+        tasks = await one_after_another(pdp, ["ann"])
+        await peer.until(lambda: opa.exchanges == [["ann"]])  # while the exchange before it is still held
+        opa.held.set()
+        await asyncio.gather(*tasks)
+
+    played(tmp_path, scene, under_way=1)
+
+
+def test_where_exchanges_are_slow_a_few_go_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "GATHER_SECONDS", 60.0)
+    monkeypatch.setattr(batching, "QUICK_SECONDS", 0.0)
+
+    async def scene(pdp: PolicyDecisionPoint, opa: Opa, peer: Peer) -> None:
+        opa.held.set()
+        await pdp.ask(of("slow", long=True))
+        opa.held.clear()
+        opa.exchanges.clear()
+        tasks = await one_after_another(pdp, ["ann", "ben"])
+        await peer.until(lambda: sorted(opa.exchanges) == [["ann"], ["ben"]])
+        opa.held.set()
+        await asyncio.gather(*tasks)
+
+    played(tmp_path, scene, under_way=1)
 
 
 def test_an_exchange_holds_only_so_many(tmp_path: Path) -> None:
