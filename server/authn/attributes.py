@@ -24,12 +24,14 @@ _SPLIT: Final = frozenset({"scope", "scp"})
 class ClaimsMapping:
     """The mapping claim → attribute, in order; `is_default` where the configuration has none of its own.
 
-    `tally` counts which of the claims valid tokens have.
+    `tally` counts which of the claims valid tokens have. `splits`: a claim that is one text is a list with blanks
+    between its values.
     """
 
     pairs: Mapping[str, str]
     is_default: bool = False
     tally: Tally | None = None
+    splits: bool = False
 
     def attributes(self, claims: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         """Return the attributes that `claims` become, each with its values.
@@ -55,11 +57,12 @@ class ClaimsMapping:
     def _values(self, name: str, claims: Mapping[str, Any]) -> list[str]:
         """Return the values of a claim: each of a list, else the single one; null and empty texts give none.
 
-        A text in `scope` or `scp` is split at blanks. Numbers and booleans are spelled as in JSON. Objects are left out
-        under the default mapping, which is for any issuer, and refused under one that names the claim.
+        A text in `scope` or `scp`, or in any claim if the mapping `splits`, is split at blanks. Numbers and booleans
+        are spelled as in JSON. Objects are left out under the default mapping, which is for any issuer, and refused
+        under one that names the claim.
         """
         key, claim = _find(claims, name)
-        if isinstance(claim, str) and key in _SPLIT:
+        if isinstance(claim, str) and (self.splits or key in _SPLIT):
             claim = claim.split(" ")
         if not isinstance(claim, list):
             if isinstance(claim, Mapping) and not self.is_default:

@@ -294,7 +294,7 @@ def _read(path: Path) -> tuple[Config, Loaded]:
     from server.cli.importing import warnings_of_start
     from server.config.llama_stack import for_start
 
-    translation, findings = for_start(read_document(path)), Findings()
+    translation, findings = for_start(read_document(path), os.environ), Findings()
     findings.extend(translation.findings)
     findings.diagnostics += warnings_of_start(translation)
     config, loaded = _judged(path, translation.document, findings)

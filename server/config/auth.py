@@ -113,7 +113,8 @@ class IssuerConfig(AskedConfig):
 
     With both, signed tokens are judged by the keys and all others by the endpoint. Without `audience`, the token's
     `aud` isn't checked. `claims_mapping` (claim → attribute) replaces the default as a whole; None is the default.
-    Times in tokens may be `leeway` seconds off.
+    With `split_claims`, a claim that is one text is a list with blanks between its values. Times in tokens may be
+    `leeway` seconds off.
     """
 
     issuer: Text
@@ -121,6 +122,7 @@ class IssuerConfig(AskedConfig):
     introspection: IntrospectionConfig | None = None
     audience: Text | None = None
     claims_mapping: dict[str, Text] | None = None
+    split_claims: Switch = False
     leeway: Annotated[int, whole_number(0, LONGEST_LEEWAY_SECONDS)] = DEFAULT_LEEWAY_SECONDS
 
     def addresses(self) -> Mapping[tuple[str, ...], str]:

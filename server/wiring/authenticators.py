@@ -123,10 +123,12 @@ def _mapping(
     """The mapping of an issuer, or of a provider of that `kind`; without an issuer it is counted under the kind."""
     is_default = config.claims_mapping is None
     pairs = config.claims_mapping if config.claims_mapping is not None else default_claims(kind)
+    splits = isinstance(config, IssuerConfig) and config.split_claims
     if tallies is None:
-        return ClaimsMapping(pairs, is_default)
+        return ClaimsMapping(pairs, is_default, splits=splits)
     named = (config.issuer if isinstance(config, IssuerConfig) else None) or kind
-    return ClaimsMapping(pairs, is_default, tallies.of(named, pairs, subject_claim(kind), is_default=is_default))
+    tally = tallies.of(named, pairs, subject_claim(kind), is_default=is_default)
+    return ClaimsMapping(pairs, is_default, tally, splits)
 
 
 def _context(config: IssuerConfig | KubernetesConfig | GitHubConfig | CustomConfig) -> ssl.SSLContext:

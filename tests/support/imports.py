@@ -24,9 +24,9 @@ def translated(text: str) -> Translation:
     return imported(parse_document(dedent(text), "stack.yaml"))
 
 
-def started(text: str) -> Translation:
+def started(text: str, **environ: str) -> Translation:
     """The translation of a text by a start."""
-    return for_start(parse_document(dedent(text), "stack.yaml"))
+    return for_start(parse_document(dedent(text), "stack.yaml"), environ)
 
 
 def told(translation: Translation) -> list[str]:

@@ -42,8 +42,6 @@ _CLAIMS: Final[TextMapping[str, str]] = {
 }
 """Claim → attribute, as Llama Stack maps the claims of tokens by default."""
 
-_ONE_VALUE: Final = "a claim that is one text is one value here, where Llama Stack splits it at blanks"
-_AS_A_LIST: Final = "have the issuer send lists where rules ask for one of several values"
 _API_SERVER: Final = "https://kubernetes.default.svc"
 _PROVIDER: Final = "provider_config"
 _WRITTEN_TYPE: Final = re.compile(r"[a-z0-9_]+")
@@ -100,8 +98,6 @@ def _provider(entry: Entry, product: str, journal: Journal) -> Entry:
         journal.refuse(span, sentence, f"use {', '.join(map(quoted, _TYPES[:-1]))} or {quoted(_TYPES[-1])}")
     else:
         _write_defaults(fields, kind, product, span, journal)
-        if kind == _TOKENS:
-            journal.add(Kind.REPLACED, span, _ONE_VALUE, _AS_A_LIST)
         journal.add(Kind.KEPT, span, f"`provider_config` ({quoted(kind)})")
     return Entry(entry.key_span, Mapping(fields, entry.node.span))
 
@@ -113,6 +109,7 @@ def _write_defaults(fields: Entries, kind: str, product: str, span: Span, journa
         defaults["audience"] = quoted_text(product, span)
         claims: dict[str, Node] = {claim: plain_text(name, span) for claim, name in _CLAIMS.items()}
         defaults["claims_mapping"] = block(claims, span)
+        defaults["split_claims"] = plain_text("true", span)
     if kind == "kubernetes":
         defaults["api_server_url"] = quoted_text(_API_SERVER, span)
     added = [key for key in defaults if key not in fields]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping as Environ
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from policy.source.diagnostics import Diagnostic, Findings, Severity, Span, visible
-from policy.source.document import Mapping
+from policy.source.document import Mapping, Node, Scalar, Sequence
+from policy.source.environment import DISABLED, has_expression, substitute
 from server.config.api_names import APIS, Standing, about_missing
+from server.config.llama_stack.nodes import below, is_nothing
 
 
 class Kind(StrEnum):
@@ -74,14 +77,29 @@ class Translation:
 class Journal:
     """Collects changes and what can't be translated.
 
-    `for_start`: nothing may be left out that isn't served, so that each such part is an error. `reported` holds the
-    APIs that parts were reported for.
+    `environ` is the environment of a start, None for an import. At a start nothing may be left out that isn't served:
+    each such part is an error, unless a variable switches it off. `reported` holds the APIs that parts were reported
+    for.
     """
 
-    for_start: bool = False
+    environ: Environ[str, str] | None = None
     reported: set[str] = field(default_factory=set)
     changes: list[Change] = field(default_factory=list)
     findings: Findings = field(default_factory=Findings)
+
+    @property
+    def for_start(self) -> bool:
+        """Return whether the document is about to be served."""
+        return self.environ is not None
+
+    def is_off(self, node: Node) -> bool:
+        """Return whether the environment of a start switches off this entry of a list."""
+        ids = [below(node, key) for key in ("provider_id", "shield_id")] if self.environ is not None else []
+        return any(_gives_nothing(written.text, self.environ or {}) for written in ids if isinstance(written, Scalar))
+
+    def is_empty(self, node: Node) -> bool:
+        """Return whether nothing is in a part, or only what the environment of a start switches off."""
+        return is_nothing(node) or (isinstance(node, Sequence) and all(map(self.is_off, node.items)))
 
     def add(self, kind: Kind, span: Span, sentence: str, advice: str = "") -> None:
         """Add a change."""
@@ -110,3 +128,13 @@ class Journal:
     def refuse(self, span: Span, sentence: str, advice: str = "") -> None:
         """Add an error: a part that can't be translated without a change of its meaning."""
         self.findings.error("not-translatable", span, sentence, advice)
+
+
+def _gives_nothing(text: str, environ: Environ[str, str]) -> bool:
+    """Return whether an id is a variable that switches its entry off."""
+    if not has_expression(text):
+        return False
+    try:
+        return substitute(text, environ) in (None, DISABLED)
+    except ValueError:
+        return False  # the parser reports it

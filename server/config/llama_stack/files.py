@@ -42,7 +42,7 @@ class Files:
         """Put what the first provider says into the storage; the others are reported."""
         found = [entry.node] if isinstance(entry.node, Mapping) else list(items(entry.node))
         taken = False
-        for node in found:
+        for node in (one for one in found if not self._journal.is_off(one)):
             kind = text_of(below(node, "provider_type")) or ""
             if kind not in _KINDS:
                 advice = f"files are kept in a directory or a bucket: {quoted(_LOCAL)}, {quoted(_BUCKET)}"

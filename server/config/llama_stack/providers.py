@@ -11,7 +11,6 @@ from server.config.llama_stack.files import Files
 from server.config.llama_stack.nodes import (
     Entries,
     entries,
-    is_nothing,
     is_null,
     meant,
     quoted_text,
@@ -68,7 +67,7 @@ class Providers:
             name = text_of(item) or ""
             if not is_missing(name):
                 kept.append(item)
-            elif name in written and not is_nothing(written[name].node):
+            elif name in written and not self._journal.is_empty(written[name].node):
                 continue  # its providers are reported
             else:
                 self._journal.missing(name, item.span, quoted(name))
@@ -82,7 +81,7 @@ class Providers:
             elif api == "files":
                 Files(self._storage, self._journal).translate(entry)
             elif is_missing(api):
-                if not is_nothing(entry.node):
+                if not self._journal.is_empty(entry.node):
                     self._journal.missing(api, entry.key_span, quoted(api))
             elif api in SERVED_APIS:
                 self._journal.add(Kind.IGNORED, entry.key_span, f"{quoted(api)} is served without providers")
@@ -114,6 +113,8 @@ class Providers:
         """Return a provider of inference; None for one that isn't served, which is reported."""
         if not isinstance(node, Mapping):
             return node
+        if self._journal.is_off(node):
+            return node  # the parser leaves it out
         fields = entries(node)
         name = text_of(fields["provider_id"].node) if "provider_id" in fields else None
         kind = text_of(fields["provider_type"].node) if "provider_type" in fields else None

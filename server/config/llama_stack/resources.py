@@ -61,7 +61,7 @@ def translate_resources(top: Entries, providers: KnownProviders, journal: Journa
             kept[key] = Entry(entry.key_span, _models(entry.node, providers, journal))
         elif key not in SECTIONS or not is_missing(SECTIONS[key]):
             kept[key] = entry
-        elif not is_nothing(entry.node):
+        elif not journal.is_empty(entry.node):
             number = len(items(entry.node))
             what = f"{quoted(key)} ({number} {'entry' if number == 1 else 'entries'})" if number else quoted(key)
             journal.missing(SECTIONS[key], entry.key_span, what)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping as Environ
 from typing import Final
 
 from policy.authentication import OLD_KEYS
@@ -48,14 +49,15 @@ def imported(document: Mapping) -> Translation:
     return _translated(document, Journal())
 
 
-def for_start(document: Mapping) -> Translation:
+def for_start(document: Mapping, environ: Environ[str, str]) -> Translation:
     """Return `document` as it can be served; it stays as it is unless it is one of Llama Stack.
 
-    A part that isn't served is an error in the findings, as is what can't be translated.
+    A part that isn't served is an error in the findings, unless `environ` switches it off, as is what can't be
+    translated.
     """
     if not is_foreign(document):
         return Translation(document)
-    return _translated(document, Journal(for_start=True))
+    return _translated(document, Journal(environ))
 
 
 def is_foreign(document: Mapping) -> bool:

@@ -74,6 +74,13 @@ def test_claims_become_attributes(
     assert ClaimsMapping(mapping).attributes(claims) == expected
 
 
+def test_a_mapping_that_splits_takes_any_text_for_a_list() -> None:
+    mapping = ClaimsMapping({"groups": "teams", "sub": "roles", "listed": "lists"}, splits=True)
+    claims = {"groups": " staff  contractors ", "sub": "user-1", "listed": ["a b"]}
+    expected = {"teams": ("staff", "contractors"), "roles": ("user-1",), "lists": ("a b",)}
+    assert mapping.attributes(claims) == expected
+
+
 @pytest.mark.parametrize(
     ("claims", "reason"),
     [

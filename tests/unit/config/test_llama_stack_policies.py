@@ -136,6 +136,7 @@ def test_what_llama_stack_checks_by_default_is_checked(
             "jwks": {"uri": "https://a/keys"},
             "audience": audience,
             "claims_mapping": LLAMA_CLAIMS,
+            "split_claims": True,
         }
     }
     assert read_config(found.document, {}, Findings()) is not None

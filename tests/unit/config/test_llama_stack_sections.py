@@ -201,6 +201,23 @@ def test_a_mapping_of_providers_becomes_a_list() -> None:
     assert len(told(started(text))) == 4
 
 
+def test_a_start_reads_nothing_of_what_a_variable_switches_off() -> None:
+    text = """
+        distro_name: a
+        providers:
+          inference: [{provider_id: "${env.ON:+v}", provider_type: "remote::vertexai"}]
+          vector_io: [{provider_id: "${env.ON:=__disabled__}", provider_type: "remote::qdrant"}]
+          safety: [{provider_id: "${env.ON:+s}"}, {provider_id: "${env.ON:+t}"}]
+          files: [{provider_id: "${env.ON:+f}", provider_type: "remote::openai"}]
+        registered_resources:
+          shields: [{shield_id: s, provider_id: "${env.ON:+s}"}]
+        """
+    assert refused(started(text)) == []
+    found = refused(started(text, ON="1"))
+    assert [line.partition(":")[0] for line in found] == ["4", "5", "6", "7"]
+    assert len(told(translated(text))) == 7
+
+
 def test_a_configuration_of_this_server_is_started_as_it_is() -> None:
     document = parse_document("providers: {inference: []}\nvector_stores: []\nserver: {port: 1}\n", "config.yaml")
     assert not started("providers: {inference: []}\nserver: {port: 1}\n").foreign
