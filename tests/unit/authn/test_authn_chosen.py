@@ -57,6 +57,16 @@ def keys(folder: Path, *signers: Signer) -> str:
     return f"jwks: {{uri: '{path.as_uri()}'}}"
 
 
+@pytest.mark.parametrize(("switch", "teams"), [("", ("a b",)), (", split_claims: true", ("a", "b"))])
+def test_texts_are_split_where_the_configuration_says_so(
+    switch: str, teams: tuple[str, ...], tmp_path: Path, rsa_signer: Signer
+) -> None:
+    settings = f"issuer: '{A}', audience: a, claims_mapping: {{groups: teams}}{switch}, {keys(tmp_path, rsa_signer)}"
+    for provider in (f"{{type: oauth2_token, {settings}}}", f"{{type: oauth2_token, issuers: [{{{settings}}}]}}"):
+        found = identify(chosen(provider), rsa_signer.token(current(iss=A, aud="a", groups="a b")))
+        assert found.attributes == {"teams": teams}
+
+
 def test_each_issuer_judges_its_own_tokens_alone(
     tmp_path: Path, rsa_signer: Signer, second_signer: Signer, ec_signer: Signer
 ) -> None:
