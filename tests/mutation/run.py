@@ -14,9 +14,11 @@ import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
+from subprocess import PIPE
 from typing import Final, TypeAlias
 
 from tests.mutation.dialect_mistakes import DIALECT_MISTAKES
@@ -83,43 +85,60 @@ OF_THE_SERVICE: Sequence[Check] = (
 """What checks records, providers and quotas."""
 
 
-def copy_of_project(folder: Path) -> Path:
-    copy = folder / "project"
-    for name in ("policy", "translators", "server", "rego", "tests", "examples", "docs"):
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", copy)
-    return copy
+class Copy:
+    """A copy of the project in `folder`, and a process that runs its tests."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "project"
+        for name in ("policy", "translators", "server", "rego", "tests", "examples", "docs"):
+            shutil.copytree(ROOT / name, self.path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", self.path)
+        self._changes = count(1)
+        command = [sys.executable, "tests/mutation/runner.py"]
+        self._runner = subprocess.Popen(command, cwd=self.path, stdin=PIPE, stdout=PIPE, text=True)
+
+    def close(self) -> None:
+        """End the process."""
+        self._runner.communicate()
+
+    def failing(self, arguments: Sequence[str]) -> str | None:
+        """The first test that fails, as `file::test`, or `rego` for a test in Rego; None if all pass."""
+        if arguments[0] == REGO:
+            opa = [os.environ["OSTIARY_OPA"], "test", REGO]
+            return REGO if subprocess.run(opa, cwd=self.path, capture_output=True, check=False).returncode else None
+        pipes = self._runner
+        assert pipes.stdin is not None
+        assert pipes.stdout is not None
+        pipes.stdin.write(json.dumps(["-x", "-q", "-p", "no:cacheprovider", *arguments]) + "\n")
+        pipes.stdin.flush()
+        status, output = json.loads(pipes.stdout.readline())
+        if not status:
+            return None
+        named = re.search(r"^(?:FAILED|ERROR) (tests/[^:\s]+(?:::\w+)*)", output, re.MULTILINE)
+        return arguments[0] if named is None else named[1]
+
+    @contextmanager
+    def with_mistake(self, mistake: Mistake) -> Iterator[None]:
+        """The copy has the mistake within the block."""
+        path = self.path / mistake.file
+        text, times = path.read_text(), path.stat()
+        if text.count(mistake.old) != 1:
+            raise SystemExit(f"`{mistake.name}`: its text stands {text.count(mistake.old)} times in {mistake.file}")
+        path.write_text(text.replace(mistake.old, mistake.new))
+        # Python takes compiled code for that of a file of the same size and of the same second.
+        second = next(self._changes)
+        os.utime(path, (second, second))
+        try:
+            yield
+        finally:
+            path.write_text(text)
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
-def failing(copy: Path, arguments: Sequence[str]) -> str | None:
-    """The first test that fails in the copy, as `file::test`, or `rego` for a test in Rego; None if all pass."""
-    pytest = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-    command = [os.environ["OSTIARY_OPA"], "test", REGO] if arguments[0] == REGO else [*pytest, *arguments]
-    ended = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
-    if not ended.returncode:
-        return None
-    named = re.search(r"^(?:FAILED|ERROR) (tests/[^:\s]+(?:::\w+)*)", ended.stdout, re.MULTILINE)
-    return arguments[0] if named is None else named[1]
-
-
-def noticed_by(copy: Path, mistake: Mistake, known: str | None) -> str | None:
+def noticed_by(copy: Copy, mistake: Mistake, known: str | None) -> str | None:
     """The test that notices the mistake in the copy; only where none is known it is looked for among all of them."""
     checks = checks_of(mistake) if known is None else [[known]]
-    return next(filter(None, (failing(copy, arguments) for arguments in checks)), None)
-
-
-@contextmanager
-def made(mistake: Mistake, copy: Path) -> Iterator[None]:
-    """The copy has the mistake within the block."""
-    path = copy / mistake.file
-    text = path.read_text()
-    if text.count(mistake.old) != 1:
-        raise SystemExit(f"`{mistake.name}`: its text stands {text.count(mistake.old)} times in {mistake.file}")
-    path.write_text(text.replace(mistake.old, mistake.new))
-    try:
-        yield
-    finally:
-        path.write_text(text)
+    return next(filter(None, map(copy.failing, checks)), None)
 
 
 def checks_of(mistake: Mistake) -> Sequence[Check]:
@@ -129,23 +148,24 @@ def checks_of(mistake: Mistake) -> Sequence[Check]:
     return OF_THE_SERVICE if mistake in SERVICE else CHECKS
 
 
-def check_copy(copy: Path, tests: Collection[str]) -> None:
+def check_copy(copy: Copy, tests: Collection[str]) -> None:
     """Raise SystemExit unless the copy is what its tests import, and passes the tests without any mistake."""
     code = "import translators; print(translators.__file__)"
-    found = subprocess.run([sys.executable, "-c", code], cwd=copy, check=True, capture_output=True, text=True).stdout
-    if not found.startswith(str(copy)):
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, cwd=copy.path, check=True, capture_output=True, text=True).stdout
+    if not found.startswith(str(copy.path)):
         raise SystemExit(f"the copy isn't what is tested, but {found.strip()}")
     for arguments in ([REGO], sorted({*tests} - {REGO})):
-        if arguments and (broken := failing(copy, arguments)) is not None:
+        if arguments and (broken := copy.failing(arguments)) is not None:
             raise SystemExit(f"without any mistake, {broken} fails")
 
 
 def results(mistakes: Sequence[Mistake], known: Mapping[str, str]) -> Iterator[tuple[Mistake, str | None]]:
     """Each mistake with the test that noticed it, in the order of the ends; one copy a processor."""
-    with tempfile.TemporaryDirectory(prefix="ostiary-mutants-") as folder:
-        copies: SimpleQueue[Path] = SimpleQueue()
+    with tempfile.TemporaryDirectory(prefix="ostiary-mutants-") as folder, ExitStack() as opened:
+        copies: SimpleQueue[Copy] = SimpleQueue()
         for number in range(os.cpu_count() or 1):
-            copies.put(copy_of_project(Path(folder) / str(number)))
+            copies.put(opened.enter_context(closing(Copy(Path(folder) / str(number)))))
         first = copies.get()
         check_copy(first, {known[mistake.name] for mistake in mistakes if mistake.name in known})
         copies.put(first)
@@ -153,7 +173,7 @@ def results(mistakes: Sequence[Mistake], known: Mapping[str, str]) -> Iterator[t
         def tried(mistake: Mistake) -> tuple[Mistake, str | None]:
             copy = copies.get()
             try:
-                with made(mistake, copy):
+                with copy.with_mistake(mistake):
                     test = noticed_by(copy, mistake, known.get(mistake.name))
                 if test is not None and mistake.name not in known:
                     check_copy(copy, [test])
