@@ -98,6 +98,7 @@ _ROWS: Final = (
     ResourceType("prompt", stored=True),
     ResourceType("batch", stored=True, served=False),
     ResourceType("provider", id_fields=("provider_id",)),
+    ResourceType("usage", stored=True),
     ResourceType(type_of_record("openai_conversations"), api="agents", stored=True, store="conversations"),
     ResourceType(type_of_record("conversation_items"), api="agents", stored=True),
     # The API `agents` doesn't bring these along: they come with a provider of their own.

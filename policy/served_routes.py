@@ -98,6 +98,7 @@ SERVED: Final = (
     *_records("/v1/prompts", "prompt", "prompt_id", "GET PUT DELETE"),
     ServedRoute("GET", "/v1/prompts/{prompt_id}/versions", ((_READ, "prompt"),)),
     ServedRoute("PUT", "/v1/prompts/{prompt_id}/set-default-version", ((_UPDATE, "prompt"),)),
+    ServedRoute("GET", "/v1/usage", ((_READ, "usage"),)),
     *chain.from_iterable(_registry(row.registry, row.name) for row in TYPES.values() if row.registry is not None),
 )
 """Every route; GET is also HEAD."""
@@ -113,7 +114,6 @@ LATER: Final = (
     "/v1/safety",
     "/v1/tool-runtime",
     "/v1/tools",
-    "/v1/usage",
     "/v1/vector-io",
     "/v1/vector_stores",
 )

@@ -39,6 +39,7 @@ from server.storage import write_queue
 from server.storage.blobs import shared as blobs
 from server.storage.database import limits as database
 from server.storage.records import guarded, list_steps, removal
+from server.storage.usage import recorder, tally
 
 Unit = Literal["turns", "bytes"]
 """The meaning of a share's units."""
@@ -71,12 +72,14 @@ CONSTANTS: Final[dict[str, Any]] = {
     "prompts": prompts,
     "protocol": protocol,
     "reader": reader,
+    "recorder": recorder,
     "removal": removal,
     "retries": retries,
     "room": room,
     "secrets": secrets,
     "strict": strict,
     "sys": sys,
+    "tally": tally,
     "transport": transport,
     "vector_answers": vector_answers,
     "vectors": vectors,
@@ -209,6 +212,13 @@ LIMITS: Final[Sequence[Limit]] = (
         "{write_queue.BEGUN_BYTES:bytes} in one process, {write_queue.BEGUN_BYTES_EACH:bytes} of one caller, and "
         "{write_queue.ROOM_SECONDS:seconds} of waiting, see [stored chats](../api/what-is-kept.md#stored-chats)",
         "429 or 503, with `Retry-After`",
+    ),
+    Limit(
+        "usage that is not written yet",
+        "{tally.MOST_COUNTS} counts in one process, {tally.MOST_COUNTS_EACH} of one principal with one of "
+        "{tally.MOST_VARIANTS} sets of attributes, {tally.MOST_VALUES} values of attributes; "
+        "{recorder.FLUSH_SECONDS:seconds}",
+        "no request is refused: what is more counts as [`others`](usage.md#who-may-see-it)",
     ),
     Limit(
         "records that one list passes over",

@@ -21,6 +21,7 @@ _QUOTA_STORE: Final[Path] = ("server", "quota", "kvstore")
 _OF_KEYS: Final[tuple[Path, ...]] = (
     ("storage", "stores", "metadata"),
     ("storage", "stores", "prompts"),
+    ("storage", "stores", "usage"),
     _QUOTA_STORE,
 )
 """The stores that hold keys and values; the others are tables."""

@@ -18,6 +18,7 @@ from server.config.opa import OpaConfig
 from server.config.quota import QuotaConfig
 from server.config.tracing import TracingConfig
 from server.config.types import Switch, Text, refusal, whole_number
+from server.config.usage import UsageConfig
 from server.net.linear_pattern import LinearPattern, NotLinear
 
 LONGEST_PREFLIGHT_SECONDS: Final = 7 * 24 * 3600
@@ -124,7 +125,8 @@ class ServerConfig(StrictModel):
     admits pages from localhost, at any port. `decision_log` is `stdout` or the file, rotated or not, to which one JSON
     line per decision is appended. `tracing` is the collector to which spans go; without it none are made.
     `trusted_proxies` are believed about whom they forward for; no caller has more than `max_concurrent_requests`.
-    `metrics` is a listener for Prometheus alone. `fairness` says which callers share what the server has.
+    `metrics` is a listener for Prometheus alone. `fairness` says which callers share what the server has, and `usage`
+    what is counted of it.
     """
 
     host: Host = "127.0.0.1"
@@ -140,6 +142,7 @@ class ServerConfig(StrictModel):
     auth: AuthConfig = AuthConfig()
     quota: QuotaConfig | None = None
     fairness: FairnessConfig = FairnessConfig()
+    usage: UsageConfig = UsageConfig()
     trusted_proxies: tuple[Annotated[Text, AfterValidator(_network)], ...] = ()
     max_concurrent_requests: Annotated[int, whole_number(1, MOST_CONCURRENT)] | None = None
     tracing: TracingConfig | None = None

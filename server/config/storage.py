@@ -151,6 +151,7 @@ class StoresConfig(StrictModel):
     conversations: Table | None = None
     prompts: Namespace | None = None
     files: Table | None = None
+    usage: Namespace | None = None
 
 
 class LocalBlobs(StrictModel):

@@ -9,11 +9,13 @@ from json import loads
 from typing import Any, Final, TypeVar
 
 from server.inference.answers.plain import PLAIN_MOST, decoded, encoded
+from server.inference.answers.usage import believed
 from server.inference.provider import (
     DONE,
     ChatModel,
     ChatRequest,
     ChatStream,
+    Counted,
     Fault,
     Kind,
     Pieces,
@@ -62,7 +64,7 @@ class OnePrompt:
             choices += prompts.numbered(document["choices"], number)
             usage.add(document.pop("usage", None))
             answer = answer or document
-        return [encoded({**answer, "choices": choices, **usage.told})]
+        return Counted([encoded({**answer, "choices": choices, **usage.told})], believed(usage.told.get("usage")))
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """Return the streams of all prompts as one, once the provider has accepted the first."""

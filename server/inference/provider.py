@@ -124,10 +124,24 @@ class ChatRequest:
     wanted: Wanted | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The tokens that an answer has cost, as its provider reports them.
+
+    `total` is what budgets charge. `cached` are those of the prompt that the provider had read before. A part that is
+    not reported is 0.
+    """
+
+    total: int
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+
+
 class Counted(list[bytes | memoryview]):
     """The pieces of an answer whose cost in `tokens` is known, or known to be untold (None)."""
 
-    def __init__(self, pieces: Iterable[bytes | memoryview], tokens: int | None) -> None:
+    def __init__(self, pieces: Iterable[bytes | memoryview], tokens: Tokens | None) -> None:
         super().__init__(pieces)
         self.tokens = tokens
 

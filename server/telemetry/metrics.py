@@ -6,7 +6,7 @@ One process counts in memory. Several workers count in files of one directory, a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from threading import Lock
 from typing import Final
@@ -32,6 +32,7 @@ from server.net.protocol_errors import ProtocolError
 from server.telemetry.claim_counters import ClaimCounters
 from server.telemetry.dependencies import Dependency
 from server.telemetry.gauges import Gauges, GaugeSample
+from server.telemetry.usage_counters import UsageCounters, Used
 
 SAMPLE_SECONDS: Final = 1.0
 """Greatest age of another worker's gauges, in seconds."""
@@ -63,6 +64,8 @@ class Metrics:
             MultiProcessCollector(self._exposed, shared)  # type: ignore[no-untyped-call]  # it has no types
         self._gauges = Gauges(registry)
         self.claims = ClaimCounters(registry)
+        self._usage = UsageCounters(registry)
+        self._used: Mapping[tuple[str, str], Used] = {}
         self._look: Callable[[], GaugeSample] | None = None
         self._dependencies: Iterable[Dependency] = ()
         self._count_streams: Callable[[], int] = int
@@ -164,12 +167,17 @@ class Metrics:
         """Sample the number of unwritten stored chats with `count` from now on."""
         self._count_writes = count
 
+    def watch_usage(self, totals: Mapping[tuple[str, str], Used]) -> None:
+        """Report the counts in `totals`, by provider and model, from now on."""
+        self._used = totals
+
     def sample(self) -> None:
-        """Update the gauges."""
+        """Update the gauges, and what follows other counts."""
         with self._looking:
             sample = None if self._look is None else self._look()
             self._gauges.sample(self._count_streams(), self._count_writes(), sample)
             self._gauges.sample_dependencies(self._dependencies)
+            self._usage.sample(self._used)
 
     @asynccontextmanager
     async def sampling(self) -> AsyncIterator[None]:

@@ -29,6 +29,7 @@ from server.api.system.health import HealthRoutes
 from server.api.system.inspect import InspectRoutes
 from server.api.system.metrics import MetricsPage
 from server.api.system.providers import ProviderEntry, ProviderRoutes
+from server.api.usage.routes import UsageRoutes
 from server.app import Components, RouteGroup, create_app
 from server.authn import Authenticator
 from server.authn.pseudonyms import kept_key
@@ -43,6 +44,7 @@ from server.http.open_streams import OpenStreams
 from server.inference.provider import Task
 from server.inference.providers.vector_answers import VectorRoom
 from server.json_input.reader import Reader
+from server.storage.usage.report import UsageReports
 from server.telemetry.dependencies import Dependency
 from server.telemetry.exposition import Exposition
 from server.telemetry.metrics import Metrics
@@ -97,6 +99,7 @@ def build(
     paid = build_admission(config, dependencies)
     stores = Stores(config, dependencies)
     telemetry.metrics.watch_writes(stores.chats.queue.waiting)
+    telemetry.metrics.watch_usage(stores.tally.totals)
     models = _models(config.models)
     registered = RegisteredModels(stores.models, stores.model_names, {name for each in models for name in each.names})
     catalogue = Catalogue(models, inference, registered)
@@ -110,7 +113,7 @@ def build(
         telemetry.metrics.sampling,
         dependencies.watching,
     ]
-    asking = Asking(catalogue, reader, streams, Stamps(lambda: kept_key(home())))
+    asking = Asking(catalogue, reader, streams, Stamps(lambda: kept_key(home())), stores.tally)
     items = Items(stores.items, stores.conversations, stores.files, reader)
     # Paths are compared in this order: the route of most requests comes first.
     groups: list[RouteGroup] = [
@@ -126,6 +129,7 @@ def build(
         Conversations(stores.conversations, items, reader),
         StoredChats(stores.chats, catalogue, reader),
         PromptVersions(stores.prompts, reader),
+        UsageRoutes(UsageReports(stores.usage)),
         ModelRegistry(catalogue, registered, inference.keys(), reader),
         *(RegistryRoutes(kind, stores.entries[kind.type], reader) for kind in KINDS),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
@@ -16,18 +15,14 @@ from server.api.files.store import FileStore
 from server.api.files.sweeper import FileSweeper
 from server.api.prompts.store import Prompts
 from server.config import Config
-from server.config.home import FILES_FOLDER, RECORDS_FILE, home
+from server.config.home import FILES_FOLDER, home
 from server.config.storage import (
     QUEUED_WRITES,
     WRITERS,
-    KvPostgresBackend,
-    KvSqliteBackend,
     LocalBlobs,
     Namespace,
     QueuedTable,
     S3Blobs,
-    SqlPostgresBackend,
-    SqlSqliteBackend,
     Table,
 )
 from server.storage.blobs.directory import DirectoryBlobs
@@ -36,19 +31,21 @@ from server.storage.blobs.store import Blobs
 from server.storage.database.counting import FILES, ITEMS, PARTS, RECORDS, UNCOUNTED, Counting
 from server.storage.database.database import Database
 from server.storage.database.migrate import LONGEST_NAME, SchemaMismatch, bring_up_to_date
-from server.storage.database.sqlite import SqliteDatabase
 from server.storage.records.guarded import GuardedStore
 from server.storage.records.parts import RecordParts
 from server.storage.records.removal import Removals
 from server.storage.records.table import RecordTable
+from server.storage.usage.recorder import UsageRecorder
+from server.storage.usage.table import UsageTable
+from server.storage.usage.tally import UsageTally
 from server.storage.write_queue import WriteQueue
 from server.telemetry.dependencies import Dependencies, Dependency
+from server.wiring.databases import database_of, table_name
 from server.wiring.observed import ObservedBlobs, ObservedDatabase
+from server.wiring.usage import USAGE
 
 _CONVERSATIONS: Final = "openai_conversations"
 _ITEMS: Final = "conversation_items"
-
-_NO_NAME: Final = re.compile(r"[^A-Za-z0-9_]+")
 
 
 class Stores:
@@ -84,7 +81,13 @@ class Stores:
         self._removals.append(Removals(prompts, versions.records))
         kept = GuardedStore(prompts, TYPES["prompt"].name, removals=self._removals[-1])
         self.prompts = Prompts(kept, versions)
-        registry = self._name(named.metadata, "registry")
+        self.usage = UsageTable(
+            self._database(None if named.usage is None else named.usage.backend), table_name(named.usage, USAGE)
+        )
+        self.tally = UsageTally()
+        counted = config.server.usage
+        self._recorder = UsageRecorder(self.tally, self.usage, counted.team, counted.keep_days)
+        registry = table_name(named.metadata, "registry")
         metadata = self._database(None if named.metadata is None else named.metadata.backend)
         self.models = self._table_of(metadata, _beside(registry, "models"))
         self.model_names = self._table_of(metadata, _beside(registry, "model_names"), self.models.name, PARTS)
@@ -109,10 +112,12 @@ class Stores:
             self._refuse_shared_tables()
             for database, table, parent, counting in self._tables:
                 await bring_up_to_date(database, table, parent, counting)
+            await self.usage.prepare()
             await opened.enter_async_context(self.janitor.running())
             for removals in self._removals:
                 await opened.enter_async_context(removals.running())
             await opened.enter_async_context(self._writes.running())
+            await opened.enter_async_context(self._recorder.running())
             yield
 
     def _refuse_shared_tables(self) -> None:
@@ -121,7 +126,8 @@ class Stores:
         The configuration can't tell, since stores have tables beside the ones that it names.
         """
         taken: set[tuple[Database, str]] = set()
-        for database, table, *_ in self._tables:
+        every = [(database, table) for database, table, *_ in self._tables]
+        for database, table in (*every, (self.usage.database, self.usage.name)):
             if (database, table.casefold()) in taken:
                 raise SchemaMismatch(f"two stores would share the table `{table}`; give one another `table_name`")
             taken.add((database, table.casefold()))
@@ -129,16 +135,7 @@ class Stores:
     def _table(self, named: Table | Namespace | None, default: str, counting: Counting = RECORDS) -> RecordTable:
         """The table that is configured so; `default` is its name where the configuration has none."""
         database = self._database(None if named is None else named.backend)
-        return self._table_of(database, self._name(named, default), counting=counting)
-
-    def _name(self, named: Table | Namespace | None, default: str) -> str:
-        match named:
-            case None:
-                return default
-            case Table(table_name=table):
-                return table
-            case Namespace(namespace=namespace):
-                return _NO_NAME.sub("_", f"kv_{namespace}")[:40]
+        return self._table_of(database, table_name(named, default), counting=counting)
 
     def _table_of(
         self, database: Database, table: str, parent: str | None = None, counting: Counting = RECORDS
@@ -155,22 +152,10 @@ class Stores:
         key = "" if backend is None else backend
         if key not in self._databases:
             dependency = Dependency("database" if backend is None else f"database:{backend}")
-            self._databases[key] = ObservedDatabase(self._opened(backend), self._dependencies.add(dependency))
+            self._databases[key] = ObservedDatabase(
+                database_of(self._config, backend), self._dependencies.add(dependency)
+            )
         return self._databases[key]
-
-    def _opened(self, name: str | None) -> Database:
-        backend = None if name is None else self._config.storage.backends[name]
-        match backend:
-            case None:
-                return SqliteDatabase(home() / RECORDS_FILE)
-            case KvSqliteBackend() | SqlSqliteBackend():
-                return SqliteDatabase(backend.db_path)
-            case KvPostgresBackend() | SqlPostgresBackend():
-                # The driver is imported where it is used: a server with a file needn't wait for it.
-                from server.storage.database.postgres import PostgresDatabase
-
-                return PostgresDatabase(backend.url)
-        raise ValueError(f"the backend `{name}` keeps counters, and no records")
 
 
 def _recorded(records: RecordTable, standard: str, removals: Removals | None = None) -> GuardedStore:

@@ -16,6 +16,7 @@ from policy.source.diagnostics import Findings
 from policy.source.document import parse_document
 from server.authz.contract.errors import Failure
 from server.config import read_config
+from server.storage.usage.tally import Spent
 from server.telemetry.dependencies import Dependency
 from server.telemetry.gauges import GaugeSample
 from server.telemetry.metrics import Metrics
@@ -65,6 +66,7 @@ def exposed() -> dict[str, set[str]]:
     metrics.watch_dependencies([database])
     metrics.watch_provider("p")
     metrics.served("/v1/models", "GET", 200, 0.1)
+    metrics.watch_usage({("p", "p/m"): Spent()})
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.text().decode()):
         name = f"{family.name}_total" if family.type == "counter" else family.name

@@ -85,7 +85,6 @@ def test_what_has_no_translation_is_refused_under_its_name() -> None:
     ("rule", "rest"),
     [
         ("{permit: {actions: read, resource: 'model::*'}, shields: [one]}", ""),
-        ("{permit: {actions: read, resource: 'usage::*'}}", ""),
         ("{permit: {actions: read, resource: 'audit::*'}}", ""),
         ("{permit: {actions: read, resource: 'model::*'}}", "models: [{provider_id: p, model_id: m, aliases: [n]}]\n"),
     ],

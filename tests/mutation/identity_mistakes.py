@@ -264,16 +264,16 @@ IDENTITY_MISTAKES = (
     Mistake(
         "whoever hangs up pays nothing",
         METERED,
-        "self._usage.tokens or max(least, self._usage.events)",
-        "self._usage.tokens or 0",
+        "used = max(least, self.visible) if",
+        "used = 0 if",
     ),
-    Mistake("a failure pays nothing", METERED, "    if not failure.spent:\n", "    if failure:\n"),
-    Mistake("a refusal is paid for", METERED, "    if not failure.spent:\n", "    if failure.spent:\n"),
+    Mistake("a failure pays nothing", METERED, "and not fault.spent\n", "and fault is not None\n"),
+    Mistake("a refusal is paid for", METERED, "and not fault.spent\n", "and fault.spent\n"),
     Mistake(
         "every number is a cost",
         "server/inference/answers/usage.py",
-        "type(total) is int and 0 < total <= MOST_TOKENS",
-        "type(total) is int",
+        "type(total) is not int or not 0 < total <= MOST_TOKENS",
+        "type(total) is not int",
     ),
     Mistake(
         "the caller sees a usage that it did not ask for",

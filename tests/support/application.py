@@ -37,6 +37,7 @@ from server.storage.database.sqlite import SqliteDatabase
 from server.storage.records.guarded import GuardedStore, NotFound
 from server.storage.records.parts import RecordParts
 from server.storage.records.table import RecordTable
+from server.storage.usage.tally import UsageTally
 from server.storage.write_queue import WriteQueue
 from server.telemetry.dependencies import Dependencies
 from server.telemetry.exposition import Exposition
@@ -140,7 +141,8 @@ def house(
         Components(
             groups=[
                 ChatCompletions(
-                    Asking(catalogue, reader, streams or OpenStreams(), Stamps(lambda: bytes(32))), nothing_stored()
+                    Asking(catalogue, reader, streams or OpenStreams(), Stamps(lambda: bytes(32)), UsageTally()),
+                    nothing_stored(),
                 ),
                 HealthRoutes(AlwaysReady(), "1.2.3", list, Dependencies()),
                 MetricsPage(Exposition(counted)),

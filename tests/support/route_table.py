@@ -158,6 +158,7 @@ _ROWS: Final[Mapping[str, Row]] = {
     "PUT /v1/prompts/{prompt_id}": Row(Found.BY_PATH, lambda _: {**WORDING, "version": 1}),
     "DELETE /v1/prompts/{prompt_id}": Row(Found.BY_PATH),
     "GET /v1/prompts/{prompt_id}/versions": Row(Found.BY_PATH),
+    "GET /v1/usage": Row(Found.AS_LIST),
     "PUT /v1/prompts/{prompt_id}/set-default-version": Row(Found.BY_PATH, lambda _: {"version": 1}),
     **{route: row for kind in KINDS for route, row in _entries(kind).items()},
 }

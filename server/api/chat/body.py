@@ -52,18 +52,19 @@ def chat_body(
     messages: bytes = b"",
     cost: Json | None = None,
     found: Json | None = None,
+    asking: Any = None,
     **members: Any,
 ) -> ChatBody:
     """Return the body of which a check has returned these members."""
     kept = None if stored is None else StoreRequest(**stored, messages=messages)
-    return ChatBody(**members, **built(cost, found), stored=kept)
+    return ChatBody(**members, **built(cost, found, asking), stored=kept)
 
 
 def read_chat(document: Document) -> Json:
     """Return the members of a ChatBody; raises InvalidJson with the place of what this server could not handle."""
     body = document.members
     check_spelling(body, _READ_HERE)
-    told = read_model(document) | read_stream(body)
+    told = read_model(document) | read_stream(document)
     _check_messages(body)
     if not isinstance(body.get("store"), SWITCH):
         raise wrong("store", "must be true or false")

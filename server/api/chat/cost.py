@@ -1,4 +1,4 @@
-"""Estimate of the tokens that a chat may cost, and the edit that makes a provider report the real number.
+"""Estimate of the tokens that a chat may cost.
 
 `read_costed_chat` may run in a worker process, so this module imports the standard library, `server.json_input` and
 modules that import no more than these.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from server.api.chat.body import chat_body, read_chat
-from server.api.models.request_body import asking_usage, check_spelling, cost_told, number_of
+from server.api.models.request_body import check_spelling, check_usage, cost_told, number_of
 from server.json_input.body_parser import BodyParser
 from server.json_input.strict import Document, Json
 
@@ -35,8 +35,9 @@ def read_costed_chat(document: Document) -> Json:
     limit = max(number_of(body, name) for name in _LENGTHS)
     most = prompt + choices * (limit or COMPLETION_TOKENS)
     least = most if limit else prompt + 1
-    asking = asking_usage(document) if found["stream"] else None
-    return found | {"cost": cost_told(least, most, asking)}
+    if found["stream"]:
+        check_usage(document)
+    return found | {"cost": cost_told(least, most)}
 
 
 def _tokens(value: Any) -> int:

@@ -13,9 +13,9 @@ from server.api.models.inputs import Inputs, inputs_of
 from server.api.models.request_body import (
     MOST_COST,
     ModelBody,
-    asking_usage,
     built,
     check_spelling,
+    check_usage,
     cost_told,
     number_of,
     read_model,
@@ -70,14 +70,15 @@ def read_costed_completions(document: Document) -> Json:
     limits = [limit for name in _LENGTHS if (limit := _length(body, name)) is not None]
     most = prompt + prompts.made * (max(limits) if limits else COMPLETION_TOKENS)
     least = most if limits else prompt + 1
-    asking = asking_usage(document) if told["stream"] else None
-    return told | {"cost": cost_told(least, most, asking)}
+    if told["stream"]:
+        check_usage(document)
+    return told | {"cost": cost_told(least, most)}
 
 
 def _read(document: Document) -> tuple[Json, _Prompts]:
     body = document.members
     check_spelling(body, _READ_HERE)
-    told = read_model(document, OWN) | read_stream(body)
+    told = read_model(document, OWN) | read_stream(document)
     given = body.get("prompt")
     # A provider begins anew where there is no prompt.
     inputs = Inputs(1, 1) if given is None else inputs_of(given, "prompt", may_be_empty=True)
@@ -110,9 +111,11 @@ def _length(body: Json, name: str) -> int | None:
     return min(value, MOST_COST)
 
 
-def completions_body(cost: Json | None = None, found: Json | None = None, **members: Any) -> CompletionsBody:
+def completions_body(
+    cost: Json | None = None, found: Json | None = None, asking: Any = None, **members: Any
+) -> CompletionsBody:
     """Return the body of which a check has returned these members."""
-    return CompletionsBody(**members, **built(cost, found))
+    return CompletionsBody(**members, **built(cost, found, asking))
 
 
 COMPLETIONS: Final = BodyParser(read_completions, completions_body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Generic, TypeVar
@@ -16,7 +16,7 @@ from server.api.models.candidates import Candidates, Draw
 from server.api.models.catalogue import Catalogue, ProviderGone
 from server.api.models.chosen import Attempt, ChosenChat
 from server.api.models.model import Model
-from server.api.models.request_body import Cost, ModelBody
+from server.api.models.request_body import ModelBody
 from server.api.models.routes import find_model, provider_gone
 from server.authn.stamps import Stamps
 from server.authz.request_authorization import Gate
@@ -36,6 +36,9 @@ from server.inference.provider import ChatModel, ChatRequest, Provider, Provider
 from server.json_input.body_parser import BodyParser
 from server.json_input.reader import Reader
 from server.json_input.strict import InvalidJson
+from server.quota.admission import Reservation
+from server.storage.usage.once import OnceCounted
+from server.storage.usage.tally import UsageTally, UsedModel
 
 Body = TypeVar("Body", bound=ModelBody)
 
@@ -82,7 +85,13 @@ class Asking:
     """
 
     def __init__(
-        self, catalogue: Catalogue, reader: Reader, streams: OpenStreams, stamps: Stamps, draw: Draw = random.random
+        self,
+        catalogue: Catalogue,
+        reader: Reader,
+        streams: OpenStreams,
+        stamps: Stamps,
+        tally: UsageTally,
+        draw: Draw = random.random,
     ) -> None:
         """`draw` chooses among models that have weights."""
         self._draw = draw
@@ -90,6 +99,7 @@ class Asking:
         self._reader = reader
         self._streams = streams
         self._stamps = stamps
+        self._tally = tally
 
     async def read(
         self,
@@ -107,14 +117,17 @@ class Asking:
         model = await find_model(self._catalogue, gate, body.model)
         request_id = state_of(request.scope).request_id
 
+        once = OnceCounted(partial(self._tally.count, gate.principal))
+
         def attempt(model: Model) -> Attempt:
-            return self._attempt(gate, raw, body, model, task, wanted(body, model), request_id)
+            return self._attempt(gate, raw, body, model, task, wanted(body, model), request_id, once)
 
         try:
             if model.names_others:
-                chosen = ChosenChat(Candidates(self._catalogue, gate, model, self._draw), attempt)
+                chosen = ChosenChat(Candidates(self._catalogue, gate, model, self._draw), attempt, once)
                 return Asked(gate, body, model, chosen, await chosen.prepare(), chosen)
             only = attempt(model)
+            once.end(answered=False)
         except ProviderGone:
             raise provider_gone(body.model) from None
         return Asked(gate, body, model, only.chat, only.request)
@@ -128,12 +141,13 @@ class Asking:
         task: Task,
         expected: Wanted | None,
         request_id: str,
+        once: OnceCounted,
     ) -> Attempt:
         """Return what asks one model; raises the ApiError for what may not be asked of it, and ProviderGone."""
         provider = self._catalogue.provider(model)
         _check_task(body.model, model, provider, task)
-        edits, cost = self._edits(body, provider.members, gate.principal), _cost_of(gate, body)
-        asking = cost.edits if cost is not None and provider.members.reports_usage else ()
+        edits = self._edits(body, provider.members, gate.principal)
+        asking = () if body.asking is None or not provider.members.reports_usage else (body.asking,)
         sent = ChatRequest(
             model.name,
             body.naming(raw, model.provider_model_id, *edits, *asking),
@@ -143,7 +157,10 @@ class Asking:
             task=task,
             wanted=expected,
         )
-        return Attempt(model, _metered(gate, provider.chat, cost), sent)
+        metered = MeteredChat(
+            provider.chat, _reserving(gate, body), once.of(_used(model)), hidden=body.asking is not None
+        )
+        return Attempt(model, metered, sent)
 
     async def answer(self, request: Request, model: ChatModel, sent: ChatRequest, *, streamed: bool) -> Response:
         """Return the answer of a model, whole or streamed."""
@@ -176,18 +193,18 @@ def _check_task(name: str, model: Model, provider: Provider, task: Task) -> None
         raise _unable(f"the provider `{model.provider_id}` of the model `{name}` {_DOES_NOT[task]}")
 
 
+def _used(model: Model) -> UsedModel:
+    """Return what counts are kept of; callers may register any number of models, so these share one metric."""
+    return UsedModel(model.name, model.provider_id, is_configured=model.created is None)
+
+
 def _unable(sentence: str) -> ApiError:
     return invalid(sentence, "model", "invalid_value")
 
 
-def _cost_of(gate: Gate, body: ModelBody) -> Cost | None:
-    """Return what a request may cost; None unless this caller, who has entered, has tokens that are counted."""
-    return None if gate.charge is None or not gate.charge.counts_tokens else body.cost
-
-
-def _metered(gate: Gate, model: ChatModel, cost: Cost | None) -> ChatModel:
-    """Return the model, its answer paid for out of the budget of a caller who has one."""
-    if cost is None or gate.charge is None:
-        return model
-    reserve = partial(gate.charge.reserve, cost.least, cost.most)
-    return MeteredChat(model, reserve, hidden=cost.asking is not None)
+def _reserving(gate: Gate, body: ModelBody) -> Callable[[], Awaitable[Reservation]] | None:
+    """Return what sets tokens aside; None unless this caller, who has entered, has a budget."""
+    cost = body.cost
+    if cost is None or gate.charge is None or not gate.charge.counts_tokens:
+        return None
+    return partial(gate.charge.reserve, cost.least, cost.most)

@@ -12,6 +12,7 @@ from server.api.models.model import Model
 from server.fairness.shares import NoRoom
 from server.http.errors import ApiError
 from server.inference.provider import ChatModel, ChatRequest, ChatStream, Fault, Pieces, ProviderFailed
+from server.storage.usage.once import OnceCounted
 
 Answer = TypeVar("Answer")
 
@@ -31,9 +32,11 @@ class ChosenChat:
     The next one is asked where a provider is at fault, is busy or paused, or has no room for any caller. What the first
     one refuses as the request's fault is refused. Where none answers, the failure of the first one is raised.
     `build` returns the attempt for a model; it raises ApiError for what may not be asked of it, and ProviderGone.
+    `once` counts all attempts as one request.
     """
 
-    def __init__(self, candidates: Candidates, build: Callable[[Model], Attempt]) -> None:
+    def __init__(self, candidates: Candidates, build: Callable[[Model], Attempt], once: OnceCounted) -> None:
+        self._once = once
         self._candidates: Candidates | None = candidates
         self._build: Callable[[Model], Attempt] | None = build
         self._first: Attempt | None = None
@@ -77,6 +80,7 @@ class ChosenChat:
                     return answer
                 attempt = await self._next(is_first=False)
         finally:
+            self._once.end(answered=self.answering is not None)
             # A stream lasts long, and the body may be large.
             self._candidates = self._build = None
         raise failure or RuntimeError("a request is sent once")

@@ -32,18 +32,11 @@ _USAGE: Final = "include_usage"
 class Cost:
     """Tokens to set aside: `least` is what the request needs, `most` what it would have if that is left.
 
-    They differ where the body does not limit its answer. `asking` makes a provider tell what a stream has cost; None if
-    nothing has to be changed for that.
+    They differ where the body does not limit its answer.
     """
 
     least: int
     most: int
-    asking: Edit | None = None
-
-    @property
-    def edits(self) -> tuple[Edit, ...]:
-        """The changes to the body."""
-        return () if self.asking is None else (self.asking,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +44,8 @@ class ModelBody:
     """A checked body: the model that it names, the place of that name in its bytes, and whether it asks for a stream.
 
     `cost` is None where it was not estimated. `found` holds the members that may not reach every provider as they
-    came. `asks_usage` is true for a stream that is to report usage.
+    came. `asks_usage` is true for a stream that is to report usage. For another stream `asking` makes the provider tell
+    what it has cost; None if nothing has to be changed for that.
     """
 
     model: str
@@ -61,6 +55,7 @@ class ModelBody:
     cost: Cost | None = None
     found: Found = NOTHING_FOUND
     asks_usage: bool = False
+    asking: Edit | None = None
 
     @property
     def is_stored(self) -> bool:
@@ -83,19 +78,13 @@ class ModelBody:
         return b"".join((*pieces, view[done:]))
 
 
-def built(cost: Json | None = None, found: Json | None = None) -> dict[str, Any]:
+def built(cost: Json | None = None, found: Json | None = None, asking: Any = None) -> dict[str, Any]:
     """Return the members of a ModelBody that a check has returned as plain values; JSON knows no tuples."""
     return {
         "found": NOTHING_FOUND if found is None else found_of(**found),
-        "cost": None if cost is None else _cost(**cost),
+        "cost": None if cost is None else Cost(**cost),
+        "asking": None if asking is None else tuple(asking),
     }
-
-
-def _cost(least: int, most: int, asking: Any = None) -> Cost:
-    if asking is None:
-        return Cost(least, most)
-    first, last, text = asking
-    return Cost(least, most, (first, last, text))
 
 
 def read_model(document: Document, own: Set[str] = frozenset()) -> Json:
@@ -116,14 +105,17 @@ def read_model(document: Document, own: Set[str] = frozenset()) -> Json:
     return {"model": body["model"], "start": start, "end": end, "found": members_of(document, own)}
 
 
-def read_stream(body: Json) -> Json:
+def read_stream(document: Document) -> Json:
     """Return the members of a ModelBody about the stream that a body asks for; raises InvalidJson."""
+    body = document.members
     if not isinstance(body.get("stream"), SWITCH):
         raise wrong("stream", "must be true or false")
     options = body.get("stream_options")
     if not isinstance(options, dict | None):
         raise wrong("stream_options", "must be an object")
-    return {"stream": body.get("stream") is True, "asks_usage": (options or {}).get(_USAGE) is True}
+    if body.get("stream") is not True:
+        return {"stream": False, "asks_usage": (options or {}).get(_USAGE) is True}
+    return {"stream": True, "asks_usage": (options or {}).get(_USAGE) is True, "asking": _asking(document)}
 
 
 def check_spelling(body: Json, read: Set[str], place: str = "") -> None:
@@ -149,14 +141,25 @@ def number_of(body: Json, name: str) -> int:
     return min(value, MOST_COST)
 
 
-def asking_usage(document: Document) -> Edit | None:
-    """Return the edit that makes a provider tell what a stream has cost; None if the body asks for that itself."""
+def check_usage(document: Document) -> None:
+    """Raise InvalidJson for a stream of which a provider may not tell what it has cost, whatever the body asks for."""
     options = document.members.get("stream_options") or {}
     check_spelling(options, {_USAGE}, "stream_options.")
-    asked = options.get(_USAGE)
-    if type(asked) not in (bool, type(None)):
+    if type(options.get(_USAGE)) not in (bool, type(None)):
         raise wrong(f"stream_options.{_USAGE}", "must be true or false")
-    if asked:
+
+
+def _asking(document: Document) -> Edit | None:
+    """Return the edit that makes a provider tell what a stream has cost.
+
+    None if the body asks for that itself, or has something else in the place that the provider is to judge.
+    """
+    try:
+        check_usage(document)
+    except InvalidJson:
+        return None
+    options = document.members.get("stream_options") or {}
+    if options.get(_USAGE):
         return None
     wanted = dumps({**options, _USAGE: True})
     if "stream_options" in document.members:
@@ -165,6 +168,6 @@ def asking_usage(document: Document) -> Edit | None:
     return place, place, f'"stream_options":{wanted},'
 
 
-def cost_told(least: int, most: int, asking: Edit | None = None) -> Json:
+def cost_told(least: int, most: int) -> Json:
     """Return the members of a Cost, none of which is more than `MOST_COST`."""
-    return {"least": min(least, MOST_COST), "most": min(most, MOST_COST), "asking": asking}
+    return {"least": min(least, MOST_COST), "most": min(most, MOST_COST)}

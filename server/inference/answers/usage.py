@@ -8,7 +8,7 @@ from typing import Any, Final
 from server.fairness.threads import in_thread
 from server.inference.answers.model_name import SMALL, json_members
 from server.inference.answers.plain import PLAIN_MOST, NotAnAnswer, encoded
-from server.inference.provider import Pieces
+from server.inference.provider import Pieces, Tokens
 
 MOST_TOKENS: Final = 10_000_000
 """Tokens that one answer can have cost; a report of more, or of less than one, is not believed."""
@@ -20,13 +20,28 @@ _UNTOLD: Final = (b',"usage":null}', b', "usage": null}')
 """The ends of most events where usage was asked for."""
 
 
-def believed(usage: object) -> int | None:
-    """Return the `total_tokens` of a `usage`; None if an answer cannot have cost that."""
-    total = usage.get("total_tokens") if isinstance(usage, dict) else None
-    return total if type(total) is int and 0 < total <= MOST_TOKENS else None
+def believed(usage: object) -> Tokens | None:
+    """Return the tokens of a `usage`; None if its `total_tokens` are none that an answer can have cost.
+
+    A part that is more than what it is a part of counts as not reported.
+    """
+    if not isinstance(usage, dict):
+        return None
+    total = usage.get("total_tokens")
+    if type(total) is not int or not 0 < total <= MOST_TOKENS:
+        return None
+    prompt, completion = _part(usage, "prompt_tokens", total), _part(usage, "completion_tokens", total)
+    details = usage.get("prompt_tokens_details")
+    cached = _part(details, "cached_tokens", prompt) if isinstance(details, dict) else 0
+    return Tokens(total, prompt, completion, cached)
 
 
-async def tokens_of(answer: Pieces) -> int | None:
+def _part(usage: dict[str, Any], name: str, most: int) -> int:
+    part = usage.get(name)
+    return part if type(part) is int and 0 < part <= most else 0
+
+
+async def tokens_of(answer: Pieces) -> Tokens | None:
     """Return the tokens that a chat completion cost, prompt included; None if it does not report them.
 
     Of an answer of more than `PLAIN_MOST` bytes only the outermost members are read, in a thread.
@@ -44,7 +59,7 @@ class StreamUsage:
     """
 
     def __init__(self, *, hidden: bool) -> None:
-        self.tokens: int | None = None
+        self.tokens: Tokens | None = None
         self.events = 0
         self._hidden = hidden
 
@@ -89,7 +104,7 @@ class StreamUsage:
         self.tokens = self.tokens if tokens is None else tokens
 
 
-def _tokens_of_large(answer: Pieces) -> int | None:
+def _tokens_of_large(answer: Pieces) -> Tokens | None:
     text, found = b"".join(answer), None
     try:
         for name, start, end in json_members(text):

@@ -21,7 +21,7 @@ from server.inference.answers.model_name import SMALL, json_entries, json_member
 from server.inference.answers.plain import NotAnAnswer, ToldError, decoded
 from server.inference.answers.shapes import told_error
 from server.inference.answers.usage import MOST_TOKENS
-from server.inference.provider import Counted, Wanted
+from server.inference.provider import Counted, Tokens, Wanted
 from server.json_input.strict import Json
 
 MOST_ENTRY: Final = 512 * 1024
@@ -93,7 +93,8 @@ def written(found: Iterator[tuple[int | None, Vector, bytes]], model_id: str, wa
     told = _usage(usage)
     begin = f'{{"object":"list","model":{dumps(model_id)},"data":['.encode()
     end = b'],"usage":%b}' % dumps(told, separators=(",", ":")).encode()
-    return Counted(_pieces(begin, ordered, end), told["prompt_tokens"] or told["total_tokens"] or None)
+    tokens = told["prompt_tokens"] or told["total_tokens"]
+    return Counted(_pieces(begin, ordered, end), Tokens(tokens, tokens) if tokens else None)
 
 
 def _entries(text: bytes, place: int, wanted: Wanted) -> Iterator[tuple[int | None, Vector, bytes]]:

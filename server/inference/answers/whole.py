@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from server.inference.answers.model_name import ModelNaming
 from server.inference.answers.plain import PLAIN_MOST, NotAnAnswer, decoded, encoded
 from server.inference.answers.shapes import AnswerShape
-from server.inference.provider import DONE, Pieces
+from server.inference.answers.usage import believed
+from server.inference.provider import DONE, Counted, Pieces
 from server.json_input.strict import Json
 
 
@@ -19,7 +20,8 @@ def shaped_answer(text: bytes, model_id: str, answer_id: str | None, shape: Answ
     if len(text) > PLAIN_MOST:
         return ModelNaming(model_id, answer_id).apply(text)
     shape = AnswerShape(model_id, answer_id) if shape is None else shape
-    return [encoded(shape.whole(decoded(text)), text)]
+    whole = shape.whole(decoded(text))
+    return Counted([encoded(whole, text)], believed(whole.get("usage")))
 
 
 def streamed_answer(

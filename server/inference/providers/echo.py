@@ -17,9 +17,11 @@ from json import dumps
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
+from server.inference.answers.usage import believed
 from server.inference.provider import (
     ChatRequest,
     ChatStream,
+    Counted,
     Fault,
     HealthStatus,
     Pieces,
@@ -67,7 +69,8 @@ class Echo:
         if isinstance(reply, ScriptedReply):
             return [await reply.whole()]
         begin = _encode(reply.head("chat.completion")).removesuffix(b"}") + b',"choices":['
-        return [begin, *reply.choices(), b'],"usage":%b}' % _encode(reply.usage)]
+        pieces = [begin, *reply.choices(), b'],"usage":%b}' % _encode(reply.usage)]
+        return Counted(pieces, believed(reply.usage))
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """Return the same answer as a stream, a word at a time."""

@@ -15,7 +15,8 @@ from json import dumps
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from server.inference.provider import DONE, ChatRequest, ChatStream, Fault, Pieces, ProviderFailed
+from server.inference.answers.usage import believed
+from server.inference.provider import DONE, ChatRequest, ChatStream, Counted, Fault, Pieces, ProviderFailed
 from server.inference.providers.echo import LONGEST, MAX_CHOICES, WORD, stops_of, whole_number
 from server.json_input.strict import Document, InvalidJson, Json, Why
 
@@ -43,7 +44,7 @@ class EchoTexts:
         for index, said in reply.choices():
             pieces += (b"," if index else b"", _encode({"index": index, **said.whole(logprobs=reply.logprobs)}))
             await asyncio.sleep(0)
-        return [*pieces, b'],"usage":%b}' % _encode(reply.usage)]
+        return Counted([*pieces, b'],"usage":%b}' % _encode(reply.usage)], believed(reply.usage))
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """Return the same answer as a stream, a word at a time."""

@@ -1,4 +1,4 @@
-"""Schema migrations: numbered changes of a table of records, each applied once and never altered afterwards."""
+"""Schema migrations: numbered changes of a table, each applied once and never altered afterwards."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ def check_name(table: str) -> None:
         raise ValueError("a table's name is at most 40 letters, digits and `_`, and no digit comes first")
 
 
-def migrations(kind: str) -> list[Migration]:
-    """Return all migrations for that kind of database, in their order."""
-    found, folder = [], files("server.storage") / "migrations"
+def migrations(kind: str, series: str = "") -> list[Migration]:
+    """Return all migrations for that kind of database, in their order: those of records, or of another series."""
+    found, folder = [], files("server.storage") / "migrations" / series
     for file in folder.iterdir():
         named = _FILE.fullmatch(file.name)
         if named is not None and named["kind"] == kind:
@@ -93,9 +93,9 @@ def migrations(kind: str) -> list[Migration]:
 
 
 async def bring_up_to_date(
-    database: Database, table: str, parent: str | None = None, counting: Counting = RECORDS
+    database: Database, table: str, parent: str | None = None, counting: Counting = RECORDS, series: str = ""
 ) -> None:
-    """Create the table of records, or migrate it to this version; safe in several processes at once.
+    """Create the table of records, or of another series, or migrate it to this version; safe in several processes.
 
     Records belong to those of the table `parent`, where there is one, and are deleted with them; that table is up to
     date already. `counting` says how they count. Raises DatabaseUnavailable, and SchemaMismatch for a table that a
@@ -106,7 +106,7 @@ async def bring_up_to_date(
     await database.script(_LEDGER)
     references = "" if parent is None else f'NOT NULL REFERENCES "{parent}" (id) ON DELETE CASCADE'
     places = {"{table}": table, "{parent}": parent or table, "{references}": references, **counting.conditions}
-    known = migrations(database.kind)
+    known = migrations(database.kind, series)
     applied = {int(number): checksum for number, checksum in await database.read(_APPLIED, table)}
     for migration in known:
         if applied.get(migration.number, migration.checksum) != migration.checksum:

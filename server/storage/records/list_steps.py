@@ -25,14 +25,14 @@ _MOST_POSITIONS: Final = 50_000
 """Positions that one statement takes from the index of owner attributes, where each of many values has enough."""
 
 
-class ListTooLong(Exception):
-    """Raised if a list passes over too many records; the message is a sentence for the caller."""
+_FEWER: Final = "a smaller `limit`, or an `after` or `before` that is nearer to them, passes over fewer"
 
-    def __init__(self, passed: int) -> None:
-        super().__init__(
-            f"this list passed over {passed:,} records without finding enough for its page; "
-            "a smaller `limit`, or an `after` or `before` that is nearer to them, passes over fewer"
-        )
+
+class ListTooLong(Exception):
+    """Raised if a list passes over too many records; the message is a sentence for the caller, with `advice`."""
+
+    def __init__(self, passed: int, advice: str = _FEWER) -> None:
+        super().__init__(f"this list passed over {passed:,} records without finding enough for its page; {advice}")
 
 
 class ListSteps:

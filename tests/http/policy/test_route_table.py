@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,6 +103,8 @@ class Place:
         template = route.split(" ")[1]
         named = "echo/vectors" if template == "/v1/embeddings" else "echo/open"
         made = {"new": f"new-{token_hex(6)}", "model_id": named}
+        if template == "/v1/usage":
+            self._used()
         for parameter, _ in PARAMETER.findall(template):
             made |= getattr(self, f"_{parameter}")(template)
         return made
@@ -110,6 +113,13 @@ class Place:
         answer = self.request("POST", path, body, ADMIN)
         assert answer.status == 200, answer.body
         return answer.json
+
+    def _used(self) -> None:
+        """Use a model, until that is written."""
+        self._posted("/v1/completions", {"model": "open", "prompt": "hi"})
+        until = time.monotonic() + 10
+        while not self.request("GET", "/v1/usage", None, ADMIN).json["data"]:
+            assert time.monotonic() < until
 
     def _provider_id(self, _template: str) -> dict[str, str]:
         return {"provider_id": "echo"}

@@ -133,7 +133,9 @@ def test_a_budget_of_a_role_is_the_policys_to_name(opa_binary: Path, tmp_path: P
         streamed = chat(running, "Authorization: Bearer carol", stream=True)
     assert budgets == {"alice": "100", "bob": "50", "carol": None}
     assert streamed.headers["x-ratelimit-limit-requests"] == "7"
-    assert "stream_options" not in json.loads(far.asked[-1].body)
+    # It is counted without a budget too.
+    assert json.loads(far.asked[-1].body)["stream_options"] == {"include_usage": True}
+    assert b"usage" not in streamed.body
 
 
 def test_a_budget_that_stands_among_the_named_limits_alone_is_charged(opa_binary: Path, tmp_path: Path) -> None:

@@ -226,4 +226,4 @@ def test_an_answer_that_is_paid_for_is_stored_as_its_caller_gets_it() -> None:
         assert said(answer) == ("chatcmpl-ours", "echo: a b c")
         assert "usage" not in answer
 
-    with_kept(use, lambda model: MeteredChat(model, _free, hidden=True))
+    with_kept(use, lambda model: MeteredChat(model, _free, lambda *_: None, hidden=True))

@@ -101,9 +101,9 @@ def sent(asked: Json) -> Json:
     """What a provider is sent for a body."""
     raw = dumps(asked).encode()
     found = parsed(raw)
-    assert found.cost is not None
     edits = found.edits(MemberRules(), lambda name, _value: name)
-    return dict(loads(found.naming(raw, "upstream", *edits, *found.cost.edits)))
+    asking = () if found.asking is None else (found.asking,)
+    return dict(loads(found.naming(raw, "upstream", *edits, *asking)))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from json import dumps
 import pytest
 
 from server.fairness.shares import FairShares, NoRoom, Share
-from server.inference.answers.metered import MeteredChat
+from server.inference.answers.metered import Ending, MeteredChat
 from server.inference.provider import (
     ChatRequest,
     ChatStream,
@@ -75,7 +75,7 @@ class Scripted:
 
 def test_who_finds_no_room_at_the_provider_pays_nothing() -> None:
     async def run() -> None:
-        meters = []
+        meters, counts = list[Meter](), list[tuple[Ending, int]]()
 
         async def reserve() -> Meter:
             meters.append(Meter())
@@ -83,12 +83,13 @@ def test_who_finds_no_room_at_the_provider_pays_nothing() -> None:
 
         shared = SharedChat(Scripted(Events([])))
         shared.shares = FairShares(Share("chats", 1, 1, 0, 0, seconds=1.0))
-        model = MeteredChat(shared, reserve, hidden=False)
+        model = MeteredChat(shared, reserve, lambda *told: counts.append(told[:2]), hidden=False)
         async with shared.shares.turn():
             for ask in (model.complete, model.stream):
                 with pytest.raises(NoRoom):
                     await ask(ASKED)
         assert [meter.settled for meter in meters] == [[0], [0]]
+        assert counts == [(Ending.FAILED, 0)] * 2
 
     asyncio.run(run())
 
@@ -101,20 +102,22 @@ def test_who_finds_no_room_for_an_answer_pays_what_was_set_aside() -> None:
         with pytest.raises(NoRoom):
             await model.complete(ASKED)
 
-    assert paid(full, work) == []
+    assert paid(full, work) == [RESERVED]
 
 
 def paid(answer: bytes | Events | ProviderFailed | NoRoom, work: Callable[[MeteredChat], Awaitable[None]]) -> list[int]:
-    """What was settled, in its order."""
+    """What was settled, in its order, once the same has been counted."""
     meter = Meter()
+    counts = list[int]()
 
     async def reserve() -> Meter:
         return meter
 
     async def run() -> None:
-        await work(MeteredChat(Scripted(answer), reserve, hidden=False))
+        await work(MeteredChat(Scripted(answer), reserve, lambda _end, used, _told: counts.append(used), hidden=False))
 
     asyncio.run(run())
+    assert counts == meter.settled
     return meter.settled
 
 
@@ -190,7 +193,7 @@ def test_a_stream_that_breaks_off_is_paid_for_and_so_is_one_that_can_not_be_let_
 
 
 @pytest.mark.parametrize("work", [complete, drain])
-@pytest.mark.parametrize(("spent", "settled"), [(False, [0]), (True, [])])
+@pytest.mark.parametrize(("spent", "settled"), [(False, [0]), (True, [RESERVED])])
 def test_a_refusal_costs_nothing_unless_the_provider_may_have_begun(
     work: Callable[[MeteredChat], Awaitable[None]], spent: bool, settled: list[int]
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from server.inference.answers.usage import MOST_TOKENS, StreamUsage, believed, tokens_of
-from server.inference.provider import DONE
+from server.inference.provider import DONE, Tokens
 
 HEAD = {"id": "x"}
 
@@ -58,7 +58,7 @@ def test_the_cost_is_found_in_answers_of_every_size(size: int, pieces: int) -> N
     text = answer('"usage": {"total_tokens": 7}' + "x" * size, usage={"total_tokens": 5})
     step = len(text) // pieces + 1
     cut = [memoryview(text)[start : start + step] for start in range(0, len(text), step)]
-    assert asyncio.run(tokens_of(cut)) == 5
+    assert asyncio.run(tokens_of(cut)) == Tokens(5)
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{", b"\xff", b"[" * 70_000, b'{"usage": ' * 20_000])
@@ -80,7 +80,7 @@ def test_a_hidden_usage_is_taken_out_of_a_stream_and_nothing_else() -> None:
     first, last = event(choices=[said], usage=None), event(choices=[], usage={"total_tokens": 12})
     seen = watched.passed(first + b": ping\n\n") + watched.passed(first + last) + watched.passed(DONE)
     assert documents(seen) == [{**HEAD, "choices": [said]}, b": ping", {**HEAD, "choices": [said]}, DONE.strip()]
-    assert (watched.tokens, watched.events) == (12, 4)
+    assert (watched.tokens, watched.events) == (Tokens(12), 4)
 
 
 def documents(seen: bytes) -> list[Any]:
@@ -94,7 +94,7 @@ def test_a_whole_stream_in_one_piece_is_watched_too() -> None:
     said, last = event(choices=[{"index": 0}]), event(choices=[], usage={"total_tokens": 12})
     assert watched.passed(said + last + DONE) == said + DONE
     assert watched.passed(b"") == b""
-    assert watched.tokens == 12
+    assert watched.tokens == Tokens(12)
 
 
 def test_a_piece_of_nothing_but_usage_becomes_nothing() -> None:
@@ -110,7 +110,7 @@ def test_usage_beside_the_last_words_is_counted_and_taken_out(size: int) -> None
     [shown] = documents(seen)
     assert shown.get("usage") is None
     assert shown["choices"] == [choice]
-    assert watched.tokens == 12
+    assert watched.tokens == Tokens(12)
 
 
 def test_a_usage_that_is_a_choices_own_stays() -> None:
@@ -124,10 +124,26 @@ def test_the_last_word_counts_and_nonsense_behind_it_does_not() -> None:
     watched = StreamUsage(hidden=False)
     for usage in ({"total_tokens": 3}, {"total_tokens": 9}, {"total_tokens": -1}, {"total_tokens": "x"}):
         watched.passed(event(choices=[], usage=usage))
-    assert watched.tokens == 9
+    assert watched.tokens == Tokens(9)
 
 
 def test_who_asked_for_usage_sees_every_byte_of_it() -> None:
     watched = StreamUsage(hidden=False)
     pieces = event(choices=[{"index": 0}], usage=None), event(choices=[], usage={"total_tokens": 9}), DONE
     assert [watched.passed(piece) for piece in pieces] == list(pieces)
+
+
+@pytest.mark.parametrize(
+    ("parts", "tokens"),
+    [
+        ({"prompt_tokens": 4, "completion_tokens": 6}, Tokens(10, 4, 6)),
+        ({"prompt_tokens": 4, "prompt_tokens_details": {"cached_tokens": 3}}, Tokens(10, 4, 0, 3)),
+        ({"prompt_tokens": 4, "prompt_tokens_details": {"cached_tokens": 5}}, Tokens(10, 4)),
+        ({"prompt_tokens": 11, "completion_tokens": -1}, Tokens(10)),
+        ({"prompt_tokens": 4.0, "completion_tokens": True}, Tokens(10)),
+        ({"prompt_tokens": "4", "prompt_tokens_details": []}, Tokens(10)),
+        ({"completion_tokens": 10**30, "prompt_tokens_details": {"cached_tokens": 1}}, Tokens(10)),
+    ],
+)
+def test_parts_of_the_tokens_are_believed_where_they_can_be_parts(parts: dict[str, Any], tokens: Tokens) -> None:
+    assert believed({"total_tokens": 10, **parts}) == tokens

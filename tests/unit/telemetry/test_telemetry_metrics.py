@@ -10,6 +10,8 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from server.inference.answers.metered import Ending
+from server.storage.usage.tally import Spent
 from server.telemetry.gauges import GaugeSample
 from server.telemetry.metrics import Metrics
 from server.telemetry.shared import SHARED_DIRECTORY, forget_process
@@ -45,6 +47,20 @@ def test_an_earlier_revision_is_shown_as_gone() -> None:
     live.pop(0)
     assert value(metrics, "ostiary_policy_revision", state="live") == 0
     assert value(metrics, "ostiary_policy_revision", state="wanted", revision="r1") == 1
+
+
+def test_usage_is_taken_over_once_by_provider_and_model() -> None:
+    metrics, used = Metrics("1.2.3"), {("p", "p/m"): Spent(5, 2, 1, 30, 20, 10, 50)}
+    metrics.watch_usage(used)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: metrics.sample(), range(64)))
+    used["p", "p/m"].add(Ending.ANSWERED, 7, None)
+    used["p", "others"] = Spent(1)
+    for ending, count in {"answered": 3, "failed": 2, "cancelled": 1}.items():
+        assert value(metrics, "ostiary_model_requests_total", model="p/m", ending=ending) == count
+    for kind, tokens in {"prompt": 30, "completion": 20, "cached": 10, "total": 57}.items():
+        assert value(metrics, "ostiary_model_tokens_total", model="p/m", kind=kind) == tokens
+    assert value(metrics, "ostiary_model_requests_total") == 7
 
 
 def test_an_unknown_method_is_no_label() -> None:

@@ -1,0 +1,1 @@
+"""Numbered changes of the tables of usage, each in the spelling of each database."""

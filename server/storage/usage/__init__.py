@@ -1,0 +1,1 @@
+"""Usage of models by principal, team, model, provider and day."""
