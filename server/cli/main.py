@@ -20,6 +20,8 @@ from policy.parser import read_policies
 from policy.source.diagnostics import Findings, InvalidDocument, visible
 from policy.source.document import Mapping, read_document
 from server.cli.keys import app as key_commands
+from server.cli.quota import app as quota_commands
+from server.cli.usage import usage
 from server.config.home import home
 from translators.commands import app as policy_commands
 from translators.commands.directory import ARCHIVE, CompiledDirectory
@@ -57,6 +59,8 @@ def ostiary(
 
 app.add_typer(policy_commands, name="policy")
 app.add_typer(key_commands, name="key")
+app.add_typer(quota_commands, name="quota")
+app.command()(usage)
 
 
 @app.command()

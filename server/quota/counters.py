@@ -65,6 +65,17 @@ class Counters(Protocol):
         """
         ...
 
+    async def used(self, key: str) -> Usage | None:
+        """Return the usage in the last period that was counted; None if nothing was. Raises CountersUnavailable."""
+        ...
+
+    async def reset(self, key: str) -> None:
+        """Set the counts of the period that is in force to 0; raises CountersUnavailable.
+
+        Tokens that are reserved at this moment may be given back later, and lower what is counted by then.
+        """
+        ...
+
     async def ping(self) -> None:
         """Return if the store answers; raises CountersUnavailable."""
         ...

@@ -50,6 +50,8 @@ RETURNING requests, tokens, "window"
 """
 _USED: Final = 'SELECT requests, tokens, "window" FROM ostiary_quota WHERE key = $1 AND "window" >= $2'
 _GIVE_BACK: Final = 'UPDATE ostiary_quota SET tokens = greatest(0, tokens - $3) WHERE key = $1 AND "window" = $2'
+_STANDING: Final = 'SELECT requests, tokens, "window" FROM ostiary_quota WHERE key = $1'
+_RESET: Final = "UPDATE ostiary_quota SET requests = 0, tokens = 0 WHERE key = $1"
 _LAST: Final = "SELECT max(key) FROM (SELECT key FROM ostiary_quota WHERE key > $1 ORDER BY key LIMIT $2) AS looked_at"
 _FORGET: Final = 'DELETE FROM ostiary_quota WHERE key > $1 AND key <= $2 AND "window" < $3'
 
@@ -101,6 +103,17 @@ class PostgresCounters:
         """Correct the tokens used in that period; raises CountersUnavailable."""
         async with _reported():
             await self._opened.execute(_GIVE_BACK, key, window, tokens)
+
+    async def used(self, key: str) -> Usage | None:
+        """Return the usage in the last period that was counted; raises CountersUnavailable."""
+        async with _reported():
+            row = await self._opened.fetchrow(_STANDING, key)
+        return None if row is None else Usage(*row)
+
+    async def reset(self, key: str) -> None:
+        """Set the counts of the period that is in force to 0; raises CountersUnavailable."""
+        async with _reported():
+            await self._opened.execute(_RESET, key)
 
     async def ping(self) -> None:
         """Return if the store answers; raises CountersUnavailable."""

@@ -147,12 +147,8 @@ class Quota:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Open the store, and sweep it of periods that are over; raises CountersUnavailable."""
-        await self._counters.start()
-        try:
-            async with in_background("quota sweep", self._sweep()):
-                yield
-        finally:
-            await self._counters.close()
+        async with self.open(), in_background("quota sweep", self._sweep()):
+            yield
 
     async def _sweep(self) -> None:
         while True:
@@ -162,15 +158,42 @@ class Quota:
                 _log.warning("%s", failure)
             await asyncio.sleep(_SWEEP_SECONDS)
 
+    async def standing(self, caller: Principal | Anonymous, address: str) -> Standing:
+        """Return the state of a caller in this period, under the limit of its kind; raises CountersUnavailable.
+
+        A limit that the policy names for it is not known here.
+        """
+        key, window = self._key(caller, address), self._window()
+        used = await self._counters.used(key)
+        if used is None or used.window < window:
+            used = Usage(0, 0, window)
+        return self._standing(key, self.limit_of(caller, None), used)
+
+    async def reset(self, caller: Principal | Anonymous, address: str) -> None:
+        """Give a caller its whole share of this period again; raises CountersUnavailable."""
+        await self._counters.reset(self._key(caller, address))
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Open the store for as long as the context lasts; raises CountersUnavailable."""
+        await self._counters.start()
+        try:
+            yield
+        finally:
+            await self._counters.close()
+
     def _window(self) -> int:
         return int(self._now()) // self._period * self._period
 
     async def _taken(self, units: Charge, limit: Limit) -> Standing:
         taken, used = await self._counters.take(units)
-        standing = Standing(units.key, limit, used, max(1, used.window + self._period - int(self._now())))
+        standing = self._standing(units.key, limit, used)
         if not taken:
             raise QuotaExceeded(standing, of_tokens=not units.requests or standing.requests_left != 0)
         return standing
+
+    def _standing(self, key: str, limit: Limit, used: Usage) -> Standing:
+        return Standing(key, limit, used, max(1, used.window + self._period - int(self._now())))
 
     def _key(self, caller: Principal | Anonymous, address: str) -> str:
         """Return a name of fixed length, so that no id and no address is kept."""

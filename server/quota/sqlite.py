@@ -43,6 +43,8 @@ RETURNING requests, tokens, window
 """
 _USED: Final = "SELECT requests, tokens, window FROM quota WHERE key = :key AND window >= :window"
 _GIVE_BACK: Final = "UPDATE quota SET tokens = max(0, tokens - :tokens) WHERE key = :key AND window = :window"
+_STANDING: Final = "SELECT requests, tokens, window FROM quota WHERE key = :key"
+_RESET: Final = "UPDATE quota SET requests = 0, tokens = 0 WHERE key = :key"
 _PING: Final = "SELECT key FROM quota LIMIT 1"
 _LAST: Final = "SELECT max(key) FROM (SELECT key FROM quota WHERE key > :after ORDER BY key LIMIT :most)"
 _FORGET: Final = "DELETE FROM quota WHERE key > :after AND key <= :last AND window < :before"
@@ -85,6 +87,15 @@ class SqliteCounters:
     async def give_back(self, key: str, window: int, tokens: int) -> None:
         """Correct the tokens used in that period; raises CountersUnavailable."""
         await self._run(lambda: self._execute(_GIVE_BACK, {"key": key, "window": window, "tokens": tokens}))
+
+    async def used(self, key: str) -> Usage | None:
+        """Return the usage in the last period that was counted; raises CountersUnavailable."""
+        row = await self._run(lambda: self._opened.execute(_STANDING, {"key": key}).fetchone())
+        return None if row is None else Usage(*row)
+
+    async def reset(self, key: str) -> None:
+        """Set the counts of the period that is in force to 0; raises CountersUnavailable."""
+        await self._run(lambda: self._execute(_RESET, {"key": key}))
 
     async def ping(self) -> None:
         """Return if the counts can be read; raises CountersUnavailable."""

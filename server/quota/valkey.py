@@ -40,6 +40,11 @@ if kept[1] and tonumber(kept[1]) == tonumber(ARGV[1]) then
     redis.call('HSET', KEYS[1], 'tokens', math.max(0, tonumber(kept[2]) - tonumber(ARGV[2])))
 end
 """
+_RESET: Final = """
+if redis.call('EXISTS', KEYS[1]) == 1 then
+    redis.call('HSET', KEYS[1], 'requests', 0, 'tokens', 0)
+end
+"""
 _NO_LIMIT: Final = -1
 
 
@@ -57,6 +62,7 @@ class ValkeyCounters:
         self._client: Any = Redis.from_pool(self._pool)
         self._take = self._client.register_script(_TAKE)
         self._give_back = self._client.register_script(_GIVE_BACK)
+        self._reset = self._client.register_script(_RESET)
         self._seconds = seconds
 
     async def start(self) -> None:
@@ -87,6 +93,17 @@ class ValkeyCounters:
         """Correct the tokens used in that period; raises CountersUnavailable."""
         async with _reported():
             await self._give_back(keys=[_PREFIX + key], args=[window, tokens])
+
+    async def used(self, key: str) -> Usage | None:
+        """Return the usage in the last period that was counted; raises CountersUnavailable."""
+        async with _reported():
+            found = await self._client.hmget(_PREFIX + key, "requests", "tokens", "window")
+        return None if None in found else Usage(*map(int, found))
+
+    async def reset(self, key: str) -> None:
+        """Set the counts of the period that is in force to 0; raises CountersUnavailable."""
+        async with _reported():
+            await self._reset(keys=[_PREFIX + key])
 
     async def ping(self) -> None:
         """Return if the store answers; raises CountersUnavailable."""

@@ -103,6 +103,14 @@ class ObservedCounters:
         with self._dependency.used(CountersUnavailable):
             await self._counters.give_back(key, window, tokens)
 
+    async def used(self, key: str) -> Usage | None:
+        """The usage in the last period that was counted."""
+        return await self._counters.used(key)
+
+    async def reset(self, key: str) -> None:
+        """Set the counts of the period that is in force to 0."""
+        await self._counters.reset(key)
+
     async def ping(self) -> None:
         """Return if the store answers."""
         await self._counters.ping()

@@ -23,14 +23,19 @@ _TOKENS: Final = "max_tokens_per_period"
 def build_admission(config: Config, dependencies: Dependencies | None = None) -> Admission:
     """Build the admission; the store that counts is added to the `dependencies`."""
     server = config.server
-    quota = None if server.quota is None else _quota(server.quota, config, dependencies or Dependencies())
+    quota = build_quota(config, dependencies)
     concurrency = ConcurrencyLimit(server.max_concurrent_requests)
     return Admission(quota, concurrency, ClientAddresses(server.trusted_proxies), server.fairness.by)
 
 
-def _quota(config: QuotaConfig, whole: Config, dependencies: Dependencies) -> Quota:
+def build_quota(whole: Config, dependencies: Dependencies | None = None) -> Quota | None:
+    """Build the quota, None where nothing is limited; the store that counts is added to the `dependencies`."""
+    config = whole.server.quota
+    if config is None:
+        return None
+    dependency = (dependencies or Dependencies()).add(Dependency("quota", needed=True))
     return Quota(
-        ObservedCounters(_counters(config, whole), dependencies.add(Dependency("quota", needed=True))),
+        ObservedCounters(_counters(config, whole), dependency),
         PERIODS[config.period],
         anonymous=_limit(config, "anonymous_max_requests"),
         authenticated=_limit(config, "authenticated_max_requests"),
