@@ -200,8 +200,8 @@ QUOTA_MISTAKES = (
     Mistake(
         "a report adds up what nobody may read",
         "server/storage/usage/report.py",
-        """allowed = f"({permitted.verdict}) = '{RowVerdict.PERMIT}'\"""",
-        """allowed = f"({permitted.verdict}) <> '{RowVerdict.ASK}'\"""",
+        "WHERE ({permitted.condition}) AND ({allowed}))",
+        "WHERE ({permitted.condition} OR TRUE) AND ({allowed} OR TRUE))",
     ),
     Mistake(
         "a batch in doubt is written again",

@@ -63,7 +63,7 @@ RULES = """
         - permit: {actions: [read]}
           when: user is owner
 """
-EMPTY = {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
+EMPTY = {"object": "list", "data": [], "first_id": "", "last_id": "", "has_more": False}
 COUNTS = (
     *("requests", "failed", "cancelled"),
     *("prompt_tokens", "completion_tokens", "cached_tokens", "total_tokens"),
