@@ -6,19 +6,22 @@ Source: `docs/policy/policy-language.md` §4.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as TextMapping
 from typing import Final
 
-from policy.source.document import Mapping, Node, Scalar, Sequence
+from policy.source.document import Entry, Mapping, Node, Scalar, Sequence
 from policy.source.environment import DISABLED, substitute
 
 _FIELDS: Final = ("provider_id", "model_id", "provider_model_id")
 
 
-def model_names(provider_id: str, model_id: str, provider_model_id: str | None) -> tuple[str, ...]:
+def model_names(
+    provider_id: str, model_id: str, provider_model_id: str | None, aliases: Iterable[str] = ()
+) -> tuple[str, ...]:
     """Return every name, the canonical `provider_id/provider_model_id` first."""
     canonical = f"{provider_id}/{provider_model_id or model_id}"
-    return tuple(dict.fromkeys((canonical, f"{provider_id}/{model_id}", model_id)))
+    return tuple(dict.fromkeys((canonical, f"{provider_id}/{model_id}", model_id, *aliases)))
 
 
 def model_aliases(document: Mapping, environ: TextMapping[str, str]) -> dict[str, tuple[str, ...]]:
@@ -34,9 +37,16 @@ def model_aliases(document: Mapping, environ: TextMapping[str, str]) -> dict[str
         texts = {name: _text(fields[name].node, environ) for name in _FIELDS if name in fields}
         provider_id, model_id = texts.get("provider_id"), texts.get("model_id")
         if provider_id and model_id and DISABLED not in texts.values():
-            named.append(model_names(provider_id, model_id, texts.get("provider_model_id")))
+            further = [text for text in _further(fields, environ) if text and text != DISABLED]
+            named.append(model_names(provider_id, model_id, texts.get("provider_model_id"), further))
     uses = Counter(name for names in named for name in names)
     return {name: names for names in named for name in names if uses[name] == 1}
+
+
+def _further(fields: TextMapping[str, Entry], environ: TextMapping[str, str]) -> Iterator[str | None]:
+    aliases = fields.get("aliases")
+    if aliases is not None and isinstance(aliases.node, Sequence):
+        yield from (_text(item, environ) for item in aliases.node.items)
 
 
 def _lists(document: Mapping) -> list[Sequence]:

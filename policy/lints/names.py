@@ -85,7 +85,10 @@ def _names_of(kind: str, entry: yaml.Node, environ: Environ[str, str]) -> tuple[
     provider, model, own = (_text(entry, field, environ) for field in TYPES[kind].id_fields)
     if provider is None or model is None or _UNTOLD in (provider, model, own):
         return None
-    return model_names(provider, model, own)
+    written = entry.entries.get("aliases")
+    items = written.node.items if written is not None and isinstance(written.node, yaml.Sequence) else ()
+    aliases = [_told(item, environ) for item in items]
+    return None if _UNTOLD in aliases else model_names(provider, model, own, aliases)
 
 
 _UNTOLD: Final = DISABLED
@@ -96,10 +99,14 @@ def _text(entry: yaml.Mapping, field: str, environ: Environ[str, str]) -> str | 
     written = entry.entries.get(field)
     if written is None or (isinstance(written.node, yaml.Scalar) and written.node.value is None):
         return None
-    if not isinstance(written.node, yaml.Scalar):
+    return _told(written.node, environ)
+
+
+def _told(node: yaml.Node, environ: Environ[str, str]) -> str:
+    if not isinstance(node, yaml.Scalar):
         return _UNTOLD
     try:
-        found = substitute(written.node.text, environ)
+        found = substitute(node.text, environ)
     except ValueError:  # reported where the section is read
         return _UNTOLD
     return found if isinstance(found, str) else _UNTOLD

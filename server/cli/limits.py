@@ -280,6 +280,7 @@ LIMITS: Final[Sequence[Limit]] = (
         "and one request waits for it {keys.WAIT_SECONDS:seconds}",
         "the configuration is refused; of a later file, the key before it stays",
     ),
+    Limit("further names of a model", "{choices.MOST_ALIASES}", "400"),
     Limit(
         "models that a model names under `fallback`, and under `weights`, and models that are looked up for a request",
         "{choices.MOST_NAMED}; {candidates.MOST_CANDIDATES}",

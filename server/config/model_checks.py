@@ -1,4 +1,4 @@
-"""Checks of the models that models name: each is one of the file, of the same type, and none leads back to itself."""
+"""Checks of what models name: aliases are free, and others are of the file, of the same type, not in a circle."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from policy.model_names import model_names
-from policy.source.diagnostics import Findings, Span, did_you_mean, quoted
+from policy.source.diagnostics import Findings, Span, hint_of, quoted
 from server.config.raw_value import RawValue
 from server.config.tree import Path, TreeReader
 
@@ -26,18 +26,25 @@ class _Reference:
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A model of the file, with the models that it names."""
+    """A model of the file, with its aliases and the models that it names; `own` are its names without the aliases."""
 
-    names: tuple[str, ...]
+    line: int
+    own: tuple[str, ...]
+    aliases: tuple[_Reference, ...]
     kind: str
     dimension: str | None
     references: tuple[_Reference, ...]
     leads_to: list[tuple[int, Span]] = field(default_factory=list)
 
+    @property
+    def names(self) -> set[str]:
+        return {*self.own, *(alias.text for alias in self.aliases)}
+
 
 def check_choices(reading: TreeReader, findings: Findings) -> None:
-    """Add the mistakes in `fallback` and `weights` to the findings."""
+    """Add the mistakes in `aliases`, `fallback` and `weights` to the findings."""
     models = [*_models(reading)]
+    _check_aliases(models, findings)
     by_name: dict[str, list[int]] = {}
     for number, model in enumerate(models):
         for name in model.names:
@@ -54,7 +61,9 @@ def _models(reading: TreeReader) -> Iterator[_Named]:
         dimension = metadata.get(_DIMENSION) if isinstance(metadata, dict) else None
         if isinstance(provider_id, RawValue) and isinstance(model_id, RawValue):
             yield _Named(
+                reading.span((*path, "model_id")).line,
                 model_names(provider_id.text, model_id.text, own.text if isinstance(own, RawValue) else None),
+                tuple(_listed(path, "aliases", entry, reading)),
                 kind.text if isinstance(kind, RawValue) else "llm",
                 dimension.text if isinstance(dimension, RawValue) else None,
                 tuple(_references(path, entry, reading)),
@@ -62,14 +71,29 @@ def _models(reading: TreeReader) -> Iterator[_Named]:
 
 
 def _references(path: Path, entry: Mapping[str, object], reading: TreeReader) -> Iterator[_Reference]:
-    fallback, weights = entry.get("fallback"), entry.get("weights")
-    for index, given in enumerate(fallback if isinstance(fallback, tuple) else ()):
-        if isinstance(given, RawValue):
-            span = reading.span((*path, "fallback", index))
-            yield _Reference(given.text, given.described(), span, is_weight=False)
+    yield from _listed(path, "fallback", entry, reading)
+    weights = entry.get("weights")
     for name in weights if isinstance(weights, dict) else ():
         place = reading.places[*path, "weights", name]
         yield _Reference(name, quoted(name), place.key_span or place.node.span, is_weight=True)
+
+
+def _listed(path: Path, key: str, entry: Mapping[str, object], reading: TreeReader) -> Iterator[_Reference]:
+    given = entry.get(key)
+    for index, name in enumerate(given if isinstance(given, tuple) else ()):
+        if isinstance(name, RawValue):
+            yield _Reference(name.text, name.described(), reading.span((*path, key, index)), is_weight=False)
+
+
+def _check_aliases(models: list[_Named], findings: Findings) -> None:
+    """Report each alias that is a name of a model already."""
+    taken = {name: model.line for model in models for name in model.own}
+    for model in models:
+        for alias in model.aliases:
+            if alias.text in taken:
+                message = f"{alias.shown} is a name of the model in line {taken[alias.text]} already"
+                findings.error("ambiguous-model", alias.span, message, "choose another one, or leave it out")
+            taken.setdefault(alias.text, model.line)
 
 
 def _resolve(model: _Named, models: list[_Named], by_name: Mapping[str, list[int]], findings: Findings) -> None:
@@ -106,7 +130,7 @@ def _report_unknown(reference: _Reference, offered: list[str], findings: Finding
         findings.error("ambiguous-model", reference.span, message, "name its provider too")
         return
     shown = "" if reference.shown != quoted(reference.text) else reference.text
-    hint = did_you_mean(shown, offered) if offered else ""
+    hint = hint_of(shown, offered) if offered else ""
     message = f"no model of the configuration is called {reference.shown}"
     findings.error("unknown-model", reference.span, message, hint or "add it under `models`")
 
@@ -136,7 +160,7 @@ def _report_circles(models: list[_Named], findings: Findings) -> None:
                 open_.discard(number)
                 done.add(number)
             elif step[0] in open_:
-                message = f"the model {quoted(models[step[0]].names[0])} leads back to itself here"
+                message = f"the model {quoted(models[step[0]].own[0])} leads back to itself here"
                 findings.error("model-circle", step[1], message, "name a model that doesn't")
             elif step[0] not in done:
                 open_.add(step[0])

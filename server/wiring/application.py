@@ -174,6 +174,7 @@ def _models(configured: Iterable[ModelConfig]) -> tuple[Model, ...]:
             dict(each.metadata),
             fallback=tuple(canonical[name] for name in each.fallback),
             weights={canonical[name]: weight for name, weight in each.weights.items()},
+            aliases=each.aliases,
         )
         for each in configured
     )

@@ -13,7 +13,8 @@ from policy.model_names import model_names
 class Model:
     """A model; `kind` is `llm` or `embedding`.
 
-    Its canonical name is `provider_id/provider_model_id`. It also answers to `provider_id/model_id` and `model_id`.
+    Its canonical name is `provider_id/provider_model_id`. It also answers to `provider_id/model_id`, `model_id` and its
+    `aliases`.
     `created` is in seconds since 1970; None for a model that the configuration defines. `fallback` and `weights` hold
     canonical names: of models that are asked where this one gives no answer, and of those among which its requests are
     divided.
@@ -27,10 +28,11 @@ class Model:
     created: int | None = None
     fallback: tuple[str, ...] = ()
     weights: Mapping[str, int] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
     names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        names = model_names(self.provider_id, self.model_id, self.provider_model_id)
+        names = model_names(self.provider_id, self.model_id, self.provider_model_id, self.aliases)
         object.__setattr__(self, "names", names)
 
     @property

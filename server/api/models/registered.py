@@ -74,6 +74,8 @@ class RegisteredModels:
         body = {"model_id": model.model_id, "model_type": model.kind, "metadata": dict(model.metadata)}
         if model.names_others:
             body |= {"fallback": [*model.fallback], "weights": dict(model.weights)}
+        if model.aliases:
+            body["aliases"] = [*model.aliases]
         payer = owner_key(permit.owner)
         named = [Draft(name, {}, parent=model.name, facet=payer).owned_by(None) for name in model.names]
         draft = Draft(model.name, body, facet=facet_of(model.names))
@@ -111,4 +113,5 @@ def _model(record: Record) -> Model:
         record.created_at,
         tuple(body.get("fallback", ())),
         body.get("weights", {}),
+        tuple(body.get("aliases", ())),
     )

@@ -63,7 +63,14 @@ class ModelRegistry:
         """Register a model, which is served from now on to the callers who may read it."""
         new = await read_registration(request, self._reader, MODEL)
         provider_id = new.provider_id or self._only_provider()
-        model = Model(new.model_id, provider_id, new.provider_model_id, new.model_type, new.metadata)
+        model = Model(
+            new.model_id,
+            provider_id,
+            new.provider_model_id,
+            new.model_type,
+            new.metadata,
+            aliases=tuple(new.aliases),
+        )
         gate = gate_of(request.scope)
         permit = await self._registered.permit_create(gate, model)
         await self._check_provider(gate, provider_id)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from policy.model_choices import MOST_NAMED, MOST_WEIGHT
+from policy.model_choices import MOST_ALIASES, MOST_NAMED, MOST_WEIGHT
 from server.http.body_checks import LONGEST_KEY, MOST_KEYS, known_members, missing, wrong
 from server.json_input.body_parser import BodyParser
 from server.json_input.strict import Document, InvalidJson, Json, Why
@@ -50,6 +50,7 @@ class NewModel:
     metadata: Json
     fallback: list[str]
     weights: dict[str, int]
+    aliases: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ def read_model(document: Document) -> Json:
         "metadata": _metadata,
         "fallback": _fallback,
         "weights": _weights,
+        "aliases": _aliases,
     }
     known_members(body, ("model_id", *checks))
     model_id = _needed(body, "model_id", identifier)
@@ -88,6 +90,7 @@ def read_model(document: Document) -> Json:
         "metadata": found["metadata"] or {},
         "fallback": found["fallback"] or [],
         "weights": found["weights"] or {},
+        "aliases": found["aliases"] or [],
     }
 
 
@@ -219,6 +222,12 @@ def _metadata(value: object, place: str) -> Json:
     if len(found) > MOST_KEYS or not all(0 < len(name) <= LONGEST_KEY for name in found):
         raise wrong(place, f"must have at most {MOST_KEYS} members, with names of 1 to {LONGEST_KEY} characters")
     return found
+
+
+def _aliases(value: object, place: str) -> list[str]:
+    if type(value) is not list or len(value) > MOST_ALIASES:
+        raise wrong(place, f"must be a list of at most {MOST_ALIASES} names")
+    return [identifier(name, f"{place}[{index}]") for index, name in enumerate(value)]
 
 
 def _fallback(value: object, place: str) -> list[str]:

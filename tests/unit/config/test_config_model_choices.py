@@ -27,7 +27,7 @@ def test_any_name_of_a_model_leads_to_it() -> None:
 MANY = ", ".join(f"x{number}" for number in range(9))
 NOT_A_WEIGHT = "`b` takes a whole number from 0 to 1000, not "
 WRONG = [
-    ("fallback: [bb]", "no model of the configuration is called `bb`; did you mean `b`?"),
+    ("fallback: [olama/b]", "no model of the configuration is called `olama/b`; did you mean `ollama/b`?"),
     ("fallback: [zzz]", "no model of the configuration is called `zzz`; use one of `b`, `ollama/b`"),
     ("weights: {zzz: 1}", "no model of the configuration is called `zzz`; use one of `b`, `ollama/b`"),
     ("fallback: [b, b]", "`b` is named twice; keep one of them"),
@@ -93,3 +93,35 @@ def test_embeddings_of_other_lengths_can_t_take_each_other_s_place() -> None:
     third = model("c", "model_type: embedding")
     [error] = errors(with_models(first, second, third))
     assert "`b` has another `embedding_dimension` than the model that names it" in error
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "place"),
+    [
+        ("aliases: [b]", "", "5:"),
+        ("aliases: [ollama/b]", "", "5:"),
+        ("aliases: [ollama/b-1]", "provider_model_id: b-1", "5:"),
+        ("aliases: [a]", "", "5:"),
+        ("aliases: [ollama/a]", "", "5:"),
+        ("aliases: [x, x]", "", "5:"),
+        ("aliases: [x]", "aliases: [y, x]", "6:"),
+        ("", "aliases: [a]", "6:"),
+    ],
+)
+def test_an_alias_that_is_a_name_already_is_an_error(first: str, second: str, place: str) -> None:
+    [error] = errors(with_models(model("a", first), model("b", second)))
+    assert error.startswith(place)
+    assert error.endswith("already; choose another one, or leave it out")
+
+
+def test_an_alias_is_a_name_that_others_may_use() -> None:
+    [first, second] = _models(
+        load(with_models(model("a", "fallback: [gpt-4o]"), model("b", "aliases: [gpt-4o]"))).models
+    )
+    assert (first.fallback, second.names) == (("ollama/b",), ("ollama/b", "b", "gpt-4o"))
+
+
+def test_a_model_has_so_many_aliases_and_no_more() -> None:
+    many = ", ".join(f"x{number}" for number in range(9))
+    [error] = errors(with_models(model("a", f"aliases: [{many}]")))
+    assert error.endswith("`aliases` takes at most 8 names")

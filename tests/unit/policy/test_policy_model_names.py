@@ -33,3 +33,15 @@ def test_every_unambiguous_name_leads_to_all_names() -> None:
 def test_a_model_switched_on_by_the_environment_has_its_names() -> None:
     aliases = model_aliases(parse_document(CONFIG, "config.yaml"), {"MODEL": "m"})
     assert aliases["m"] == ("ollama/m", "m")
+
+
+def test_aliases_are_names_too_and_no_name_is_that_of_two_models() -> None:
+    text = """
+models:
+  - {model_id: a, provider_id: p, aliases: [gpt-4o, "${env.FURTHER:+more}", both]}
+  - {model_id: b, provider_id: p, aliases: [both, 7]}
+"""
+    names = model_aliases(parse_document(text, "config.yaml"), {})
+    assert names["gpt-4o"] == names["a"] == ("p/a", "a", "gpt-4o", "both")
+    assert "both" not in names
+    assert model_aliases(parse_document(text, "config.yaml"), {"FURTHER": "1"})["more"][0] == "p/a"
