@@ -159,9 +159,12 @@ def parse_json(raw: bytes) -> Document:
     return Document(members, raw)
 
 
-def _spots(text: str) -> Iterator[tuple[str, int, int, int, int]]:
-    """Yield each member of `text`, known to be an object of JSON: its name, and both ends of name and value."""
-    place = _behind_blanks(text, text.index("{") + 1)
+def _spots(text: str, begin: int = 0) -> Iterator[tuple[str, int, int, int, int]]:
+    """Yield each member of the object that begins in `text` behind `begin`: its name, and both ends of name and value.
+
+    The text is known to be JSON.
+    """
+    place = _behind_blanks(text, text.index("{", begin) + 1)
     while text[place] != "}":
         name, name_end = _PLACES.raw_decode(text, place)
         start = _behind_blanks(text, text.index(":", name_end) + 1)
