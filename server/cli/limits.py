@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 from policy import model_choices
 from server.api.chat import body as chat
+from server.api.chat import files as chat_files
 from server.api.completions import body as completions
 from server.api.conversations import body as conversations
 from server.api.models import candidates, inputs
@@ -24,8 +25,9 @@ from server.fairness import places, threads
 from server.fairness.shares import Share
 from server.fairness.way_out import BEYOND, WAY_OUT
 from server.http import edge, json_body, protocol
-from server.inference import breaker
+from server.inference import breaker, file_parts
 from server.inference.answers import vectors
+from server.inference.attachments import SENT
 from server.inference.providers import keys, retries, vector_answers, word_llama
 from server.inference.providers.bedrock import answers as bedrock_answers
 from server.inference.providers.bedrock import embedding_models, frames
@@ -51,6 +53,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "breaker": breaker,
     "candidates": candidates,
     "chat": chat,
+    "chat_files": chat_files,
     "client": client,
     "choices": model_choices,
     "completions": completions,
@@ -60,6 +63,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "edge": edge,
     "embedding_models": embedding_models,
     "entries": entries,
+    "file_parts": file_parts,
     "frames": frames,
     "guarded": guarded,
     "inputs": inputs,
@@ -158,6 +162,12 @@ LIMITS: Final[Sequence[Limit]] = (
         "a chat that is to be stored",
         "{chat.MOST_STORED:bytes}, {chat.MOST_VALUES} values in its messages, "
         "see [stored chats](../api/what-is-kept.md#stored-chats)",
+        "413, 400",
+    ),
+    Limit(
+        "files that a chat names by `file_id`",
+        "{chat_files.MOST_OF_ONE:bytes} each and {chat_files.MOST_OF_ALL:bytes} together, named "
+        "{file_parts.MOST_NAMED} times, see [files in chats](../api/answers.md#files-in-chats)",
         "413, 400",
     ),
     Limit(
@@ -309,6 +319,7 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(reader.READS),
     Shared(reader.COMING, unit="bytes"),
     Shared(CHATS, "unless `connections` says otherwise"),
+    Shared(SENT),
     Shared(vector_answers.ROOM, unit="bytes"),
     Shared(threads.READ_BESIDE),
     Shared(blobs.ON_DISK),

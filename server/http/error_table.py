@@ -23,6 +23,7 @@ from server.fairness.shares import RETRY_SECONDS, NoRoom
 from server.http.errors import _SOON, ApiError, ClientGone, access_denied, internal, not_found, unauthenticated
 from server.http.even_times import Ended, EvenTimes
 from server.http.request_state import state_of
+from server.inference.attachments import NotSent
 from server.quota.admission import TooManyAtOnce
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import QuotaExceeded
@@ -94,6 +95,10 @@ def _no_room(error: NoRoom, _request_id: str) -> ApiError:
 def _blob_missing(error: BlobMissing, request_id: str) -> ApiError:
     _log.error("%s: %s", request_id, error)
     return internal(request_id)
+
+
+def _not_sent(error: NotSent, request_id: str) -> ApiError:
+    return error_of(error.reason, request_id)
 
 
 _NO_RETRY: Final = {"x-should-retry": "false"}
@@ -176,6 +181,7 @@ _ANSWERS: Final[Mapping[type, Callable[[Any, str], ApiError]]] = {
         logging.ERROR,
     ),
     BlobMissing: _blob_missing,
+    NotSent: _not_sent,
 }
 """The answer to each kind of exception; a function where it depends on the exception's values."""
 

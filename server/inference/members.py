@@ -7,12 +7,13 @@ process, so this module imports the standard library, `server.json_input` and mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import astuple, dataclass, field
 from hashlib import sha256
 from json import dumps
 from typing import Any, Final
 
+from server.inference.file_parts import NamedFile, parts_of, plainly
 from server.inference.known_members import CHANGED, CUT, PASSED, PASSED_INSIDE, ROUTING, STAMPED, TOOL_TYPES
 from server.json_input.strict import Document, InvalidJson, Json, Place
 
@@ -54,11 +55,14 @@ class Found:
 
     `unknown` are names and paths that no rule lets pass by itself, sorted, and no more of them than `MOST_ALLOWED` and
     one. `places` are those of the watched members in the body's bytes, and `texts` the values that a stamp may replace.
+    `files` are named by the body's messages, and `kinds` holds the place of the first part of each watched type.
     """
 
     unknown: tuple[str, ...] = ()
     places: Mapping[str, Place] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[NamedFile, ...] = ()
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
 
 NOTHING_FOUND: Final = Found()
@@ -66,12 +70,12 @@ NOTHING_FOUND: Final = Found()
 
 
 def members_of(document: Document, own: Set[str] = frozenset()) -> Json:
-    """Return the members of a `Found`; raises InvalidJson for a value that can't be stamped.
+    """Return the members of a `Found`; raises InvalidJson for a value that can't be stamped, or names a file wrongly.
 
     `own` are names, besides those of chats, that pass and hold text or numbers of the caller's own choice.
     """
-    body = document.members
-    unknown = sorted({_short(name) for name in _unknown(body, own)})
+    body, parts = document.members, parts_of(document)
+    unknown = sorted({_short(name) for name in _unknown(body, own, is_stray=parts.is_stray)})
     watched = body.keys() & _WATCHED
     texts = {name: body[name] for name in watched & STAMPED if body[name] is not None}
     for name, value in texts.items():
@@ -80,15 +84,23 @@ def members_of(document: Document, own: Set[str] = frozenset()) -> Json:
         if len(value) > LONGEST_STAMPED:
             texts[name] = sha256(value.encode()).hexdigest()
     places = document.places(watched) if watched else {}
-    return {"unknown": unknown[: MOST_ALLOWED + 1], "places": places, "texts": texts}
+    found: Json = {"unknown": unknown[: MOST_ALLOWED + 1], "places": places, "texts": texts}
+    return {**found, "files": [astuple(file) for file in parts.files], "kinds": parts.kinds}
 
 
-def found_of(unknown: list[str], places: Mapping[str, Any], texts: Mapping[str, str]) -> Found:
+def found_of(
+    unknown: list[str],
+    places: Mapping[str, Any],
+    texts: Mapping[str, str],
+    files: Sequence[Sequence[Any]] = (),
+    kinds: Mapping[str, str] | None = None,
+) -> Found:
     """Return what `members_of` has found; JSON knows no tuples."""
-    return Found(tuple(unknown), {name: Place(*place) for name, place in places.items()}, texts)
+    spots = {name: Place(*place) for name, place in places.items()}
+    return Found(tuple(unknown), spots, texts, tuple(NamedFile(*file) for file in files), kinds or {})
 
 
-def _unknown(body: Json, own: Set[str]) -> Iterator[str]:
+def _unknown(body: Json, own: Set[str], *, is_stray: bool) -> Iterator[str]:
     """Yield the names of members, and the paths of inner ones, that are not known to be harmless."""
     for name, value in body.items():
         if name in own:
@@ -107,19 +119,8 @@ def _unknown(body: Json, own: Set[str]) -> Iterator[str]:
         kind = tool.get("type", "function") if type(tool) is dict else "function"
         if type(kind) is not str or kind not in TOOL_TYPES:
             yield "tools.type"
-    if _names_file(body.get("messages")):
+    if is_stray:
         yield FILE_ID
-
-
-def _names_file(messages: Any) -> bool:
-    """Return whether a part of a message names a file at the provider, where all callers share one account."""
-    for message in messages if type(messages) is list else ():
-        content = message.get("content") if type(message) is dict else None
-        for part in content if type(content) is list else ():
-            for holder in (part, *part.values()) if type(part) is dict else ():
-                if type(holder) is dict and any(_plainly(name) == "fileid" for name in holder):
-                    return True
-    return False
 
 
 def _routing(value: Json) -> Iterator[str]:
@@ -128,14 +129,10 @@ def _routing(value: Json) -> Iterator[str]:
     while waiting:
         match waiting.pop():
             case dict() as members:
-                yield from (name for name in members if _plainly(name) in ROUTING)
+                yield from (name for name in members if plainly(name) in ROUTING)
                 waiting += members.values()
             case list() as values:
                 waiting += values
-
-
-def _plainly(name: str) -> str:
-    return name.casefold().replace("_", "").replace("-", "")
 
 
 def _short(name: str) -> str:
@@ -148,13 +145,15 @@ class MemberRules:
 
     `allowed` holds names and paths, or `EVERYTHING`. Members of `refused` are cut out of each body, since the provider
     would answer with an error. `renamed` leads from OpenAI's names to the provider's. A provider that `is_local` runs
-    in this process and ignores what it doesn't know, so only members by which routers choose are refused.
+    in this process and ignores what it doesn't know, so only members by which routers choose are refused. Parts of
+    messages whose types it `lacks` are refused, since it would drop them or answer in words of its own.
     """
 
     allowed: frozenset[str] = frozenset()
     is_local: bool = False
     refused: frozenset[str] = frozenset()
     renamed: Mapping[str, str] = field(default_factory=dict)
+    lacks: frozenset[str] = frozenset()
 
     @property
     def reports_usage(self) -> bool:
@@ -170,6 +169,8 @@ class MemberRules:
             for name in found.unknown:
                 if name not in self.allowed and not (self.is_local and is_harmless(name)):
                     raise _not_passed(name)
+            for kind in sorted(self.lacks & found.kinds.keys()):
+                raise _not_taken(kind, found.kinds[kind])
         cut = {name for name in found.places if self._is_cut(name, stored=stored)}
         # Of two spellings of one member the provider's own counts.
         cut |= {name for name in found.places if self.renamed.get(name) in found.places}
@@ -184,6 +185,11 @@ class MemberRules:
             edits.append((place.name, place.name_end, dumps(self.renamed[name])))
         return edits
 
+    @property
+    def passes_file_ids(self) -> bool:
+        """True if ids of files that are not this server's reach the provider, whose account is one caller's own."""
+        return self._allows(FILE_ID)
+
     def _is_cut(self, name: str, *, stored: bool) -> bool:
         if stored and name in ("store", "metadata"):
             return True
@@ -195,18 +201,29 @@ class MemberRules:
 
 def is_harmless(name: str) -> bool:
     """Return whether a member, by its name, is none by which a router is known to choose; true for most typos."""
-    return "." not in name and _plainly(name) not in ROUTING
+    return "." not in name and plainly(name) not in ROUTING
 
 
 def _not_passed(name: str) -> InvalidJson:
     if name == FILE_ID:
-        sentence = "`file_id` is not passed on, since callers share the provider's files; send the file as `file_data`"
+        sentence = (
+            '`file_id` is read in one place, `{"type": "file", "file": {"file_id": …}}` in a message\'s `content`; '
+            "name the file there, or send it as `file_data`"
+        )
         return InvalidJson(sentence, name, "unsupported_parameter")
     sentence = (
         f"`{name}` is not passed on, since it might choose another model or place than the one that was asked for; "
         "leave it out"
     )
     return InvalidJson(sentence, name, "unsupported_parameter")
+
+
+def _not_taken(kind: str, place: str) -> InvalidJson:
+    sentence = (
+        f"`{place}` has the type `{kind}`, which the provider of this model doesn't take; "
+        "send what is in it as text, or ask another model"
+    )
+    return InvalidJson(sentence, place, "unsupported_value")
 
 
 def cut_out(places: list[Place]) -> list[Edit]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
+from server.inference.attachments import Attachments
 from server.inference.members import MemberRules
 
 DONE: Final = b"data: [DONE]\n\n"
@@ -111,7 +112,8 @@ class ChatRequest:
     `model_id` is the canonical name that answers carry, and `answer_id` their id; None leaves that to the provider.
     `with_usage` is true if a stream is to report usage. Where this server alone wants that, `unasked` returns the
     payload that doesn't ask for it. `request_id` is that of the caller's request, for the log. With another `task` the
-    payload has the members of that one, and the answer its form; `wanted` says more about it.
+    payload has the members of that one, and the answer its form; `wanted` says more about it. Where files go with the
+    request, the payload has marks in the places of their bytes, which are `attached`.
     """
 
     model_id: str
@@ -122,6 +124,7 @@ class ChatRequest:
     request_id: str = ""
     task: Task = Task.CHAT
     wanted: Wanted | None = None
+    attached: Attachments | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,11 +204,13 @@ class ChatModel(Protocol):
     """The capability to answer chats, and other tasks. A wrapper wraps each of these calls, and nothing else."""
 
     async def complete(self, request: ChatRequest) -> Pieces:
-        """Return the whole answer, a `chat.completion` as JSON; raises ProviderFailed. Cancelling it ends the work."""
+        """Return the whole answer, a `chat.completion` as JSON; raises ProviderFailed, and NotSent for files that can't
+        be had. Cancelling it ends the work.
+        """
         ...
 
     async def stream(self, request: ChatRequest) -> ChatStream:
-        """Return when the provider has accepted the request; raises ProviderFailed if it does not."""
+        """Return when the provider has accepted the request; raises ProviderFailed if it does not, and NotSent."""
         ...
 
 

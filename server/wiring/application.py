@@ -10,6 +10,7 @@ from typing import Final
 
 from starlette.applications import Starlette
 
+from server.api.chat.files import ChatFiles
 from server.api.chat.routes import ChatCompletions
 from server.api.chat.stored_routes import StoredChats
 from server.api.completions.routes import Completions
@@ -117,7 +118,7 @@ def build(
     items = Items(stores.items, stores.conversations, stores.files, reader)
     # Paths are compared in this order: the route of most requests comes first.
     groups: list[RouteGroup] = [
-        ChatCompletions(asking, stores.chats),
+        ChatCompletions(asking, stores.chats, ChatFiles(stores.file_store)),
         Completions(asking),
         Embeddings(asking),
         HealthRoutes(probe, version("ostiary"), telemetry.tallies.never_found, dependencies),

@@ -109,7 +109,8 @@ def _remote(
         credentials=KeyInHeader(dialect, None if key is None else _key(name, key)),
         room=room,
     )
-    rules = MemberRules(frozenset(settings.allow_members), False, dialect.refused, dialect.renamed)
+    allowed = frozenset(settings.allow_members)
+    rules = MemberRules(allowed, False, dialect.refused, dialect.renamed, dialect.lacking_parts)
     model = OnePrompt(client) if dialect.one_prompt else client
     return Provider(client, _shared(model, settings, breaker), rules, dialect.tasks)
 

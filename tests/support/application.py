@@ -11,8 +11,11 @@ from starlette.applications import Starlette
 from starlette.types import Scope
 
 from policy.vocabulary import Principal
+from server.api.chat.files import ChatFiles
 from server.api.chat.routes import ChatCompletions
 from server.api.chat.store import Chats
+from server.api.files.blob_leases import BlobLeases
+from server.api.files.store import FileStore
 from server.api.models.asking import Asking
 from server.api.models.catalogue import Catalogue
 from server.api.models.model import Model
@@ -33,6 +36,7 @@ from server.inference.members import MemberRules
 from server.inference.provider import ChatModel, Connection, Provider
 from server.inference.providers.echo import Echo
 from server.json_input.reader import Reader
+from server.storage.blobs.directory import DirectoryBlobs
 from server.storage.database.sqlite import SqliteDatabase
 from server.storage.records.guarded import GuardedStore, NotFound
 from server.storage.records.parts import RecordParts
@@ -105,6 +109,13 @@ def nothing_stored() -> Chats:
     return Chats(answers, RecordParts(RecordTable(database, "chat_completions_messages")), WriteQueue(1, 1))
 
 
+def no_files() -> ChatFiles:
+    """Where no chat names a file: the same, for files."""
+    files, claims = (RecordTable(SqliteDatabase(Path("nowhere.db")), name) for name in ("files", "files_claims"))
+    records = GuardedStore(files, "sql_record::openai_files")
+    return ChatFiles(FileStore(records, BlobLeases(claims), DirectoryBlobs(Path("nowhere"))))
+
+
 class ChatService(Connection, ChatModel, Protocol):
     """A connection that is a chat model too."""
 
@@ -143,6 +154,7 @@ def house(
                 ChatCompletions(
                     Asking(catalogue, reader, streams or OpenStreams(), Stamps(lambda: bytes(32)), UsageTally()),
                     nothing_stored(),
+                    no_files(),
                 ),
                 HealthRoutes(AlwaysReady(), "1.2.3", list, Dependencies()),
                 MetricsPage(Exposition(counted)),

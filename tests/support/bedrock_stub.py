@@ -10,6 +10,7 @@ from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler
 from json import dumps, loads
 from struct import pack
@@ -153,6 +154,8 @@ class _Handler(BaseHTTPRequestHandler):
         if found is None or found[1] != self.stub.identity:
             return "the security token is invalid"
         signed = {name: self.headers[name] for name in found[3].split(";")}
+        if signed.get("x-amz-content-sha256", digest := sha256(body).hexdigest()) != digest:
+            return "the digest is that of another body"
         request = AWSRequest("POST", f"{self.stub.url}{self.path}", signed, body)
         request.context["timestamp"] = signed["x-amz-date"]
         auth = SigV4Auth(Credentials(found[1], SECRET), "bedrock", found[2])

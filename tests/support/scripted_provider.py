@@ -84,7 +84,7 @@ def _serve(provider: Scripted, connection: socket.socket) -> None:
 
 
 def read_request(connection: socket.socket) -> tuple[str, bytes] | None:
-    """Read the head and the body of one request; None if there is none."""
+    """Read the head and the body of one request; None if there is none, or not the whole of it."""
     data = b""
     while b"\r\n\r\n" not in data:
         part = connection.recv(65536)
@@ -94,7 +94,10 @@ def read_request(connection: socket.socket) -> tuple[str, bytes] | None:
     head, _, body = data.partition(b"\r\n\r\n")
     lengths = [int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
     while lengths and len(body) < lengths[0]:
-        body += connection.recv(65536)
+        part = connection.recv(65536)
+        if not part:
+            return None
+        body += part
     return head.decode("latin-1"), body
 
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from policy.vocabulary import Action, type_of_record
 from server.api.chat.body import CHAT, ChatBody
 from server.api.chat.cost import COSTED_CHAT
+from server.api.chat.files import ChatFiles
 from server.api.chat.recording import RecordingChat
 from server.api.chat.store import Chat, Chats, new_answer_id
 from server.api.models.asking import Asked, Asking, Parsers
@@ -27,12 +28,14 @@ _PARSERS: Final = Parsers(CHAT, COSTED_CHAT)
 class ChatCompletions:
     """Hands a chat to the provider of its model, once the policy lets the caller read that model.
 
-    A chat that is to be stored goes to `chats` with its answer, if the policy lets the caller create that too.
+    A chat that is to be stored goes to `chats` with its answer, if the policy lets the caller create that too. It may
+    name `files` that the caller may read.
     """
 
-    def __init__(self, asking: Asking, chats: Chats) -> None:
+    def __init__(self, asking: Asking, chats: Chats, files: ChatFiles) -> None:
         self._asking = asking
         self._chats = chats
+        self._files = files
 
     def routes(self) -> list[ApiRoute]:
         """The route that makes chat completions."""
@@ -41,7 +44,10 @@ class ChatCompletions:
                 "/v1/chat/completions",
                 self.create,
                 asks=[(Action.READ, "model")],
-                may_ask=[(Action.CREATE, type_of_record("chat_completions"))],
+                may_ask=[
+                    (Action.CREATE, type_of_record("chat_completions")),
+                    (Action.READ, type_of_record("openai_files")),
+                ],
                 methods=["POST"],
                 name="chat.completions.create",
             )
@@ -49,7 +55,7 @@ class ChatCompletions:
 
     async def create(self, request: Request) -> Response:
         """Answer with one completion, whole or streamed."""
-        asked = await self._asking.read(request, _PARSERS, Task.CHAT)
+        asked = await self._asking.read(request, _PARSERS, Task.CHAT, attach=self._files.attached)
         model, sent = await self._recorded(asked)
         return await self._asking.answer(request, model, sent, streamed=asked.body.stream)
 

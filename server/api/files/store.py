@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -22,9 +23,17 @@ RENEWAL_SECONDS: Final = LEASE_SECONDS / 5
 """Seconds after which an upload renews its lease when more bytes come."""
 
 
+_ID: Final = re.compile("file-[0-9a-f]{48}")
+
+
 def new_file_id() -> str:
     """Return an id that no other file has, and that cannot be guessed."""
     return f"file-{token_hex(24)}"
+
+
+def is_file_id(text: str) -> bool:
+    """Return whether a text has the form of our ids; those of OpenAI are shorter."""
+    return _ID.fullmatch(text) is not None
 
 
 class FileStore:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -28,10 +28,13 @@ from server.http.errors import ApiError, invalid, provider_error
 from server.http.event_stream import EventStream
 from server.http.json_body import read_body
 from server.http.open_streams import OpenStreams
+from server.http.pagination import missing_reference
 from server.http.request_state import gate_of, state_of
 from server.http.responses import JsonInPieces
 from server.inference.answers.metered import MeteredChat
-from server.inference.members import Edit, MemberRules
+from server.inference.attachments import Attachments
+from server.inference.file_parts import NamedFile
+from server.inference.members import Edit, Found, MemberRules
 from server.inference.provider import ChatModel, ChatRequest, Provider, ProviderFailed, Task, Wanted
 from server.json_input.body_parser import BodyParser
 from server.json_input.reader import Reader
@@ -61,6 +64,35 @@ class Parsers(Generic[Body]):
     def of(self, gate: Gate) -> BodyParser[Body]:
         """Return the parser for the request behind a gate."""
         return self.plain if gate.charge is None or not gate.charge.may_count_tokens else self.costed
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """The files that go with a request, and the edits that put their marks into its body.
+
+    `foreign` is the first file that it names by an id that this server never gives; one provider may have it.
+    """
+
+    files: Attachments | None = None
+    edits: Sequence[Edit] = ()
+    foreign: NamedFile | None = None
+
+    def check(self, rules: MemberRules) -> None:
+        """Raise the 404 of a file that neither this server nor a provider with these rules has for the caller."""
+        if self.foreign is not None and not rules.passes_file_ids:
+            raise missing_reference(self.foreign.place, self.foreign.id)
+
+
+NOTHING_ATTACHED: Final = Attached()
+
+Attach: TypeAlias = Callable[[Request, Found], Awaitable[Attached]]
+"""Returns the files that a body names; raises the ApiError for one that the caller may not read, or that is too large.
+"""
+
+
+async def nothing_attached(_request: Request, _found: Found) -> Attached:
+    """Return that no files go with a request, since its kind names none."""
+    return NOTHING_ATTACHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,20 +139,23 @@ class Asking:
         parsers: Parsers[Body],
         task: Task,
         wanted: Callable[[Body, Model], Wanted | None] = lambda _body, _model: None,
+        attach: Attach = nothing_attached,
     ) -> Asked[Body]:
         """Return what a request asks for; raises the ApiError for what it may not ask.
 
-        `wanted` returns what the answer has to be for a body and a model, and raises an ApiError too.
+        `wanted` returns what the answer has to be for a body and a model, and raises an ApiError too. `attach` is asked
+        once the model may be read.
         """
         gate = gate_of(request.scope)
         raw, body = await read_body(request, self._reader, parsers.of(gate))
         model = await find_model(self._catalogue, gate, body.model)
+        attached = await attach(request, body.found) if body.found.files else NOTHING_ATTACHED
         request_id = state_of(request.scope).request_id
 
         once = OnceCounted(partial(self._tally.count, gate.principal))
 
         def attempt(model: Model) -> Attempt:
-            return self._attempt(gate, raw, body, model, task, wanted(body, model), request_id, once)
+            return self._attempt(gate, raw, body, model, task, wanted(body, model), request_id, attached, once)
 
         try:
             if model.names_others:
@@ -141,12 +176,15 @@ class Asking:
         task: Task,
         expected: Wanted | None,
         request_id: str,
+        attached: Attached,
         once: OnceCounted,
     ) -> Attempt:
         """Return what asks one model; raises the ApiError for what may not be asked of it, and ProviderGone."""
         provider = self._catalogue.provider(model)
         _check_task(body.model, model, provider, task)
         edits = self._edits(body, provider.members, gate.principal)
+        attached.check(provider.members)
+        edits += attached.edits
         asking = () if body.asking is None or not provider.members.reports_usage else (body.asking,)
         sent = ChatRequest(
             model.name,
@@ -156,6 +194,7 @@ class Asking:
             request_id=request_id,
             task=task,
             wanted=expected,
+            attached=attached.files,
         )
         metered = MeteredChat(
             provider.chat, _reserving(gate, body), once.of(_used(model)), hidden=body.asking is not None

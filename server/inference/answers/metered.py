@@ -9,6 +9,7 @@ from typing import Final, Protocol, TypeAlias
 
 from server.fairness.shares import NoRoom
 from server.inference.answers.usage import StreamUsage, tokens_of
+from server.inference.attachments import NotSent
 from server.inference.provider import (
     DONE,
     ChatModel,
@@ -123,7 +124,7 @@ class _Bill:
     def note(self, fault: BaseException) -> None:
         """Note an exception in the place of an answer, or in the middle of one."""
         self.ending = Ending.CANCELLED if isinstance(fault, asyncio.CancelledError) else Ending.FAILED
-        self.is_refused = isinstance(fault, ProviderFailed | NoRoom) and not fault.spent
+        self.is_refused = isinstance(fault, ProviderFailed | NoRoom | NotSent) and not fault.spent
 
     async def pay(self) -> None:
         """Count the request, and settle what is set aside for it; later calls do nothing."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from server.inference.file_parts import AUDIO, FILE
 from server.inference.provider import Task
 
 STORING: Final = frozenset({"store", "metadata"})
@@ -16,6 +17,9 @@ STORING: Final = frozenset({"store", "metadata"})
 
 _CHATS_ALONE: Final = frozenset({Task.TEXT, Task.EMBEDDING})
 _NO_TEXTS: Final = frozenset({Task.TEXT})
+
+_NO_FILES: Final = frozenset({FILE})
+"""Parts of messages that vendors' references of chat completions don't list, or that servers refuse."""
 
 _TO_MAX_TOKENS: Final = {"max_completion_tokens": "max_tokens"}
 
@@ -28,7 +32,8 @@ class Dialect:
     answers with an error, and that are cut out; `renamed` leads from OpenAI's names to the provider's. The key is sent
     in `key_header`, behind `key_prefix`. `version_path` is put behind a base URL that doesn't end with it. A provider
     that `lists_models` is well if it answers for its models; another one if it answers at all. It has no path for the
-    tasks that it `lacks`, and completes one prompt in a request if `one_prompt`.
+    tasks that it `lacks`, and completes one prompt in a request if `one_prompt`. It drops or refuses the parts of
+    messages whose types are `lacking_parts`.
     """
 
     base_url: str = ""
@@ -40,6 +45,7 @@ class Dialect:
     lists_models: bool = True
     lacks: frozenset[Task] = frozenset()
     one_prompt: bool = False
+    lacking_parts: frozenset[str] = frozenset()
 
     @property
     def tasks(self) -> frozenset[Task]:
@@ -58,47 +64,63 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
     "remote::openai": OPENAI,
     "remote::passthrough": Dialect(lists_models=False),
     # They are given by the address of the server, and speak OpenAI's API under `/v1`.
-    "remote::vllm": Dialect(version_path="/v1"),
-    "remote::ollama": Dialect(version_path="/v1", one_prompt=True),
+    "remote::vllm": Dialect(version_path="/v1", lacking_parts=_NO_FILES),
+    "remote::ollama": Dialect(version_path="/v1", one_prompt=True, lacking_parts=_NO_FILES),
     "remote::azure": Dialect(key_header="api-key", key_prefix=""),
     "remote::anthropic": Dialect(
         "https://api.anthropic.com/v1",
         STORING | {"logit_bias", "logprobs", "top_logprobs", "prediction"},
         lists_models=False,
         lacks=_CHATS_ALONE,
+        # Both are ignored: the model would answer as if nothing had been sent.
+        lacking_parts=frozenset({FILE, AUDIO}),
     ),
     "remote::cerebras": Dialect(
         "https://api.cerebras.ai/v1",
         STORING | {"frequency_penalty", "presence_penalty", "logit_bias"},
         lacks=frozenset({Task.EMBEDDING}),
+        lacking_parts=_NO_FILES,
     ),
     "remote::databricks": Dialect(
         "",
         STORING | {"user", "safety_identifier", "prompt_cache_key", "parallel_tool_calls"},
         _TO_MAX_TOKENS,
         lists_models=False,
+        lacking_parts=_NO_FILES,
     ),
-    "remote::deepseek": Dialect("https://api.deepseek.com", STORING, _TO_MAX_TOKENS, lacks=_CHATS_ALONE),
-    "remote::fireworks": Dialect("https://api.fireworks.ai/inference/v1", STORING, _TO_MAX_TOKENS),
+    "remote::deepseek": Dialect(
+        "https://api.deepseek.com", STORING, _TO_MAX_TOKENS, lacks=_CHATS_ALONE, lacking_parts=_NO_FILES
+    ),
+    "remote::fireworks": Dialect(
+        "https://api.fireworks.ai/inference/v1", STORING, _TO_MAX_TOKENS, lacking_parts=_NO_FILES
+    ),
     "remote::gemini": Dialect(
         "https://generativelanguage.googleapis.com/v1beta/openai",
         STORING | {"logit_bias", "user", "safety_identifier", "prompt_cache_key"},
         lacks=_NO_TEXTS,
+        lacking_parts=_NO_FILES,
     ),
     "remote::groq": Dialect(
-        "https://api.groq.com/openai/v1", STORING | {"logit_bias", "logprobs", "top_logprobs"}, lacks=_CHATS_ALONE
+        "https://api.groq.com/openai/v1",
+        STORING | {"logit_bias", "logprobs", "top_logprobs"},
+        lacks=_CHATS_ALONE,
+        lacking_parts=_NO_FILES,
     ),
-    "remote::llama-openai-compat": Dialect("https://api.llama.com/compat/v1", STORING, lacks=_CHATS_ALONE),
+    "remote::llama-openai-compat": Dialect(
+        "https://api.llama.com/compat/v1", STORING, lacks=_CHATS_ALONE, lacking_parts=_NO_FILES
+    ),
     "remote::mistral": Dialect(
         "https://api.mistral.ai/v1",
         STORING | {"logit_bias", "logprobs", "top_logprobs", "stream_options", "user", "safety_identifier"},
         {**_TO_MAX_TOKENS, "seed": "random_seed"},
         lacks=_NO_TEXTS,
+        lacking_parts=_NO_FILES,
     ),
     "remote::nvidia": Dialect(
         "https://integrate.api.nvidia.com/v1",
         STORING | {"parallel_tool_calls", "user", "safety_identifier", "prompt_cache_key"},
         _TO_MAX_TOKENS,
+        lacking_parts=_NO_FILES,
     ),
     "remote::openrouter": Dialect("https://openrouter.ai/api/v1", STORING),
     "remote::sambanova": Dialect(
@@ -106,7 +128,8 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         STORING | {"logit_bias", "logprobs", "top_logprobs", "presence_penalty", "frequency_penalty", "user"},
         _TO_MAX_TOKENS,
         lacks=_NO_TEXTS,
+        lacking_parts=_NO_FILES,
     ),
-    "remote::together": Dialect("https://api.together.xyz/v1", STORING, _TO_MAX_TOKENS),
+    "remote::together": Dialect("https://api.together.xyz/v1", STORING, _TO_MAX_TOKENS, lacking_parts=_NO_FILES),
 }
 """The dialect of each type of provider that is reached in this way."""

@@ -1,9 +1,9 @@
 """`inline::echo`: a provider without a model, which repeats the caller: a first run and tests need no other service.
 
-The answer is `echo: ` and the text of the last user message. A token is a word with the blanks behind it. `n`, `stop`,
-`max_tokens` and `max_completion_tokens` have the usual meaning; a `tool_choice` that leaves no choice is answered with
-one call of that function, without arguments. Only `id` and `created` differ between two answers to one request.
-A last user message that is a script (`echo_script`) is answered as that says.
+The answer is `echo: ` and the text of the last user message, in which a file is its name in brackets. A token is a word
+with the blanks behind it. `n`, `stop`, `max_tokens` and `max_completion_tokens` have the usual meaning; a `tool_choice`
+that leaves no choice is answered with one call of that function, without arguments. Only `id` and `created` differ
+between two answers to one request. A last user message that is a script (`echo_script`) is answered as that says.
 """
 
 from __future__ import annotations
@@ -199,8 +199,16 @@ def _text(message: Json) -> str:
         return content
     if not isinstance(content, list):
         return ""
-    texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+    texts = [_text_of_part(part) for part in content if isinstance(part, dict)]
     return " ".join(text for text in texts if isinstance(text, str))
+
+
+def _text_of_part(part: Json) -> Any:
+    """Return the text of a part, or the name of its file in brackets; None where there is neither."""
+    file = part.get("file")
+    if part.get("type") == "file" and isinstance(file, dict) and isinstance(file.get("filename"), str):
+        return f"[{file['filename']}]"
+    return part.get("text") if part.get("type") == "text" else None
 
 
 def stops_of(body: Mapping[str, Any]) -> list[str]:

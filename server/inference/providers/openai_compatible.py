@@ -14,12 +14,14 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
+from server.fairness.shares import Turn
 from server.fairness.threads import in_thread
 from server.inference.answers.event_relay import EventRelay
 from server.inference.answers.model_name import QUICK, SMALL
 from server.inference.answers.plain import NotAnAnswer, ToldError
 from server.inference.answers.text_shapes import shape_of
 from server.inference.answers.whole import shaped_answer, streamed_answer
+from server.inference.attachments import Attachments, Spliced
 from server.inference.provider import (
     ChatRequest,
     ChatStream,
@@ -39,6 +41,7 @@ from server.inference.providers.refusals import broken, not_served, refusal_in_a
 from server.inference.providers.relayed_stream import RelayedStream, Told, gone
 from server.inference.providers.response_body import BrokenCoding, ResponseBody, UnknownCoding
 from server.inference.providers.retries import RETRIES, retried
+from server.inference.providers.spliced_body import SplicedBody
 from server.inference.providers.vector_answers import VectorRoom
 from server.net.log_filter import quieten_clients
 from server.net.trace_context import outgoing_headers
@@ -255,7 +258,7 @@ class OpenAICompatible:
         payload = request.payload
         if not self._tells_usage and request.unasked is not None:
             payload = request.unasked()
-        response = await self._sent(self._urls[request.task], payload)
+        response = await self._sent(self._urls[request.task], payload, request.attached)
         if response.status in _SUCCESS:
             return response
         told = await self._told(response)
@@ -279,14 +282,32 @@ class OpenAICompatible:
         """Return the failure that a refusal means."""
         return refusal_of(self._provider_id, response.status, response.headers, told)
 
-    async def _sent(self, url: URL, payload: bytes) -> aiohttp.ClientResponse:
-        proof = await self._credentials.headers(str(url), payload)
-        headers = _JSON | outgoing_headers() | proof
-        return await retried(partial(self._sent_once, url, payload, headers), self._limits.retries)
+    async def _sent(self, url: URL, payload: bytes, attached: Attachments | None = None) -> aiohttp.ClientResponse:
+        if attached is not None:
+            return await self._sent_with(url, attached.in_place(payload), await attached.turns.take())
+        return await self._tried(url, payload, await self._credentials.headers(str(url), payload))
 
-    async def _sent_once(self, url: URL, payload: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+    async def _sent_with(self, url: URL, whole: Spliced, turn: Turn) -> aiohttp.ClientResponse:
+        """Send a payload with its files, for which `turn` was taken; raises NotSent."""
+        body = SplicedBody(whole, turn)
+        try:
+            digest = await whole.digest() if self._credentials.signs else ""
+            return await self._tried(url, body, await self._credentials.headers(str(url), b"", digest))
+        except BaseException:
+            turn.end()
+            if body.failure is not None:
+                raise body.failure from None
+            raise
+
+    async def _tried(self, url: URL, body: bytes | SplicedBody, proof: Mapping[str, str]) -> aiohttp.ClientResponse:
+        headers = {**_JSON, **outgoing_headers(), **proof}
+        return await retried(partial(self._sent_once, url, body, headers), self._limits.retries)
+
+    async def _sent_once(
+        self, url: URL, body: bytes | SplicedBody, headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
         # aiohttp warns of large `bytes`, which it writes in one piece.
-        data = payload if len(payload) < _LARGE else io.BytesIO(payload)
+        data = io.BytesIO(body) if isinstance(body, bytes) and len(body) >= _LARGE else body
         session = self._open_session
         try:
             # aiohttp's own clock stands still while a provider does not read what it is sent.

@@ -73,7 +73,9 @@ PASSING: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relaying]:
-    with relaying(tmp_path_factory.mktemp("strict")) as running:
+    with relaying(
+        tmp_path_factory.mktemp("strict"), "provider_type: remote::openai, config: {base_url: URL}"
+    ) as running:
         yield running
 
 
@@ -105,7 +107,6 @@ def test_one_inside_of_another_member_reaches_no_provider(strict: Relaying, path
 @pytest.mark.parametrize(
     "part",
     [
-        {"type": "file", "file": {"file_id": "file-1"}},
         {"type": "file", "file": {"fileId": "file-1", "file_data": "x"}},
         {"type": "input_file", "file_id": "file-1"},
         {"type": "image_url", "image_url": {"File-ID": "file-1"}},

@@ -19,12 +19,13 @@ from yarl import URL
 
 from server.inference.answers.model_name import QUICK
 from server.inference.answers.plain import NotAnAnswer, encoded
+from server.inference.attachments import Attachments
 from server.inference.provider import Fault, HealthStatus, Kind, ProviderFailed, ProviderHealth
 from server.inference.providers.bedrock.answers import ConverseEvents, completion
 from server.inference.providers.bedrock.converse import Converse, converse_of
 from server.inference.providers.bedrock.frames import BrokenFrame, Frames
 from server.inference.providers.bedrock.guardrail import Guardrail
-from server.inference.providers.bedrock.parts import NotConverse
+from server.inference.providers.bedrock.parts import NotConverse, check_no_files
 from server.inference.providers.bedrock.texts import chat_of
 from server.inference.providers.connections import cut
 from server.inference.providers.credentials import Credentials
@@ -111,7 +112,7 @@ class Bedrock(OpenAICompatible):
         sentence = f"the provider `{self._provider_id}` can't be asked this: `{fault.param}` {fault.sentence}"
         return ProviderFailed(Fault.REQUEST, sentence, code=fault.code, param=fault.param)
 
-    async def _sent(self, url: URL, payload: bytes) -> aiohttp.ClientResponse:
+    async def _sent(self, url: URL, payload: bytes, attached: Attachments | None = None) -> aiohttp.ClientResponse:
         try:
             if len(payload) <= QUICK:
                 planned = self._planned(payload)
@@ -120,9 +121,9 @@ class Bedrock(OpenAICompatible):
         except NotConverse as fault:
             raise self.refused(fault) from None
         if planned is None:
-            return await super()._sent(url, payload)
+            return await super()._sent(url, payload, attached)
         address, converse = planned
-        response = await super()._sent(address, converse.payload)
+        response = await super()._sent(address, converse.payload, attached)
         if response.status == _SUCCESS:
             self._conversing[response] = converse
         return response
@@ -165,10 +166,14 @@ class Bedrock(OpenAICompatible):
             return ProviderHealth(HealthStatus.ERROR, "it can't be reached")
 
     def _planned(self, payload: bytes) -> tuple[URL, Converse] | None:
-        """Return the address and the request for the Converse API; None for a model of the OpenAI endpoint."""
+        """Return the address and the request for the Converse API; None for a model of the OpenAI endpoint.
+
+        Raises NotConverse for what neither of them takes.
+        """
         body = loads(payload)
         model, is_text = body["model"], "messages" not in body
         if not is_text and self._guardrail is None and not self._speech.is_converse(model):
+            check_no_files(body["messages"])
             return None
         converse = converse_of(chat_of(body) if is_text else body, self._guardrail, is_text=is_text)
         return self._address(model, "converse-stream" if body.get("stream") is True else "converse"), converse

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from server.inference.file_parts import FILE
 from server.json_input.strict import Json
 
 NO_OUTPUT: Final = "(no output)"
@@ -49,6 +50,17 @@ def texts(content: Any, place: str) -> list[Json]:
     if any("text" not in block for block in blocks):
         raise NotConverse("takes text alone", place)
     return blocks
+
+
+def check_no_files(messages: list[Json]) -> None:
+    """Raise NotConverse for a part with a file, which models of the OpenAI endpoint don't read."""
+    for number, message in enumerate(messages):
+        content = message.get("content")
+        for index, part in enumerate(content if type(content) is list else ()):
+            if type(part) is dict and part.get("type") == FILE:
+                raise NotConverse(
+                    "has the type `file`, which this model doesn't take", f"messages[{number}].content[{index}]"
+                )
 
 
 def result_of(content: Any, place: str) -> list[Json]:

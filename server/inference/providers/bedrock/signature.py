@@ -36,6 +36,8 @@ FAILED_SECONDS: Final = 2.0
 WAIT_SECONDS: Final = 15.0
 """Limit of the time in which a request waits for the machine's credentials."""
 
+_DIGEST: Final = "X-Amz-Content-SHA256"
+
 _log: Final = logging.getLogger(__name__)
 
 
@@ -60,6 +62,8 @@ class AwsSignature:
     a web identity, the container, the instance. botocore finds and renews them in a thread, one call at a time.
     """
 
+    signs = True
+
     def __init__(self, provider_id: str, region: str, keys: Keys | None, profile: str | None = None) -> None:
         self._provider_id = provider_id
         self._region = region
@@ -71,15 +75,18 @@ class AwsSignature:
         self._good_until = 0.0
         self._renewal: asyncio.Task[None] | None = None
 
-    async def headers(self, url: str, body: bytes) -> dict[str, str]:
+    async def headers(self, url: str, body: bytes, digest: str = "") -> dict[str, str]:
         """Return the signed headers of a `POST` of JSON; raises ProviderFailed if there are no credentials."""
         credentials = await (self._of_machine() if self._own is None else self._own.now())
         if len(body) <= QUICK:
-            return self._signed(url, body, credentials)
-        return await asyncio.to_thread(self._signed, url, body, credentials)
+            return self._signed(url, body, digest, credentials)
+        return await asyncio.to_thread(self._signed, url, body, digest, credentials)
 
-    def _signed(self, url: str, body: bytes, credentials: ReadOnlyCredentials) -> dict[str, str]:
-        request = AWSRequest("POST", url, {"Content-Type": "application/json"}, body)
+    def _signed(self, url: str, body: bytes, digest: str, credentials: ReadOnlyCredentials) -> dict[str, str]:
+        headers = {"Content-Type": "application/json"}
+        if digest:
+            headers[_DIGEST] = digest  # botocore takes it for that of the body
+        request = AWSRequest("POST", url, headers, body)
         SigV4Auth(credentials, SIGNING_NAME, self._region).add_auth(request)
         return {name: str(value) for name, value in request.headers.items()}
 

@@ -1,0 +1,130 @@
+"""Files that go away, or providers that don't read, while a chat with files is on its way."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+
+from server.inference.attachments import SENT
+from tests.support.callers import BOB
+from tests.support.chat_files_server import Reading, named, reading
+from tests.support.relay_server import ANSWER, whole
+
+LARGE = 12 * 1024 * 1024
+
+
+class Reluctant:
+    """A provider that reads the head of each request, and the rest once it may.
+
+    `read` gets, for each request, by how many bytes it was longer than its head said.
+    """
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, for another test."""
+        self.begun = threading.Semaphore(0)
+        self.may_read = threading.Event()
+        self.read: SimpleQueue[int] = SimpleQueue()
+
+    def serve(self) -> None:
+        """Take connections until the listener is shut down."""
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                threading.Thread(target=self._one, args=(connection,), daemon=True).start()
+
+    def _one(self, connection: socket.socket) -> None:
+        may_read, read = self.may_read, self.read
+        with connection, suppress(OSError):
+            head, _, body = _until(connection, b"\r\n\r\n").partition(b"\r\n\r\n")
+            length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            self.begun.release()
+            assert may_read.wait(30)
+            more = len(body) - length
+            with suppress(OSError):
+                while more < 0 and (part := connection.recv(1 << 20)):
+                    more += len(part)
+            read.put(more)
+            if not more:
+                connection.sendall(whole(ANSWER))
+
+
+def _until(connection: socket.socket, end: bytes) -> bytes:
+    found = b""
+    while end not in found:
+        found += connection.recv(4096)
+    return found
+
+
+@pytest.fixture(scope="module")
+def reluctant() -> Iterator[tuple[Reluctant, str]]:
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        made = Reluctant(listener)
+        thread = threading.Thread(target=made.serve)
+        thread.start()
+        yield made, f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def server(
+    opa_binary: Path, tmp_path_factory: pytest.TempPathFactory, reluctant: tuple[Reluctant, str]
+) -> Iterator[Reading]:
+    with reading(opa_binary, tmp_path_factory.mktemp("faults"), url=reluctant[1]) as running:
+        yield running
+
+
+@pytest.fixture
+def far(reluctant: tuple[Reluctant, str]) -> Iterator[Reluctant]:
+    reluctant[0].forget()
+    yield reluctant[0]
+    reluctant[0].may_read.set()
+
+
+def test_a_file_that_is_deleted_while_the_request_is_sent_is_a_missing_one(server: Reading, far: Reluctant) -> None:
+    large, gone = server.file(b"x" * LARGE), server.file(b"soon gone")
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(server.chat, named(large), named(gone))
+        assert far.begun.acquire(timeout=10)
+        server.delete(gone)
+        far.may_read.set()
+        answer = waiting.result(timeout=30)
+    assert (answer.status, answer.error["code"]) == (404, "not_found")
+    assert answer.error["param"] == "messages[0].content[1].file.file_id"
+    assert far.read.get(timeout=10) < 0
+
+
+def test_one_that_is_open_already_is_sent_to_its_end(server: Reading, far: Reluctant) -> None:
+    large = server.file(b"x" * LARGE)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(server.chat, named(large))
+        assert far.begun.acquire(timeout=10)
+        server.delete(large)
+        far.may_read.set()
+        assert waiting.result(timeout=30).status == 200
+    assert far.read.get(timeout=10) == 0
+
+
+def test_a_caller_whose_provider_does_not_read_holds_its_own_share_alone(server: Reading, far: Reluctant) -> None:
+    large, small = server.file(b"x" * LARGE), server.file(b"bob's", caller=BOB)
+    with ThreadPoolExecutor(SENT.each + 4) as pool:
+        waiting = [pool.submit(server.chat, named(large)) for _ in range(SENT.each + 2)]
+        for _ in range(SENT.each):
+            assert far.begun.acquire(timeout=10)
+        assert not far.begun.acquire(timeout=0.2)
+        other = pool.submit(server.chat, named(small), caller=BOB)
+        assert far.begun.acquire(timeout=5)
+        far.may_read.set()
+        assert other.result(timeout=30).status == 200
+        assert {answer.result(timeout=60).status for answer in waiting} == {200}
