@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from hashlib import sha256
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.fairness.shares import FairShares
@@ -38,6 +38,7 @@ async def read(whole: Spliced) -> list[bytes]:
     return [bytes(piece) async for piece in whole.pieces()]
 
 
+@settings(deadline=None)  # other tests may run at the same time
 @given(st.lists(st.lists(st.binary(max_size=7), max_size=5), max_size=4), st.binary(max_size=9))
 def test_a_payload_has_each_source_in_its_place(contents: list[list[bytes]], around: bytes) -> None:
     attached = attachments(*(Made(*pieces) for pieces in contents))

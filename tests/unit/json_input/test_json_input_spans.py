@@ -6,7 +6,7 @@ from json import dumps, loads
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.json_input.spans import Path, spans_of
@@ -37,6 +37,7 @@ def at(value: Any, path: Path) -> Any:
     return value
 
 
+@settings(deadline=None)  # other tests may run at the same time
 @given(BODIES, st.sampled_from([None, 1, "\t"]), st.booleans())
 def test_every_value_is_found_where_it_is_spelled(body: Any, indent: int | str | None, ascii_only: bool) -> None:
     raw = dumps(body, indent=indent, ensure_ascii=ascii_only).encode()
