@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from server.config.local_models import LlamaCppSettings, WordLlamaSettings
+from server.inference.file_parts import FILE
 from server.inference.members import MemberRules
 from server.inference.provider import Provider, Task
 from server.inference.providers.dialects import STORING
@@ -39,7 +40,7 @@ def llama_cpp(name: str, settings: LlamaCppSettings, workers: int) -> Provider:
             settings.shared_cache,
         ),
     )
-    rules = MemberRules(frozenset(settings.allow_members), refused=STORING)
+    rules = MemberRules(frozenset(settings.allow_members), refused=STORING, lacks=frozenset({FILE}))
     tasks = {Task.EMBEDDING} if settings.embeddings else {Task.CHAT, Task.TEXT}
     return Provider(client, SharedChat(client, turns(settings.parallel)), rules, frozenset(tasks))
 

@@ -23,8 +23,8 @@ DIALECT_MISTAKES = (
     Mistake(
         "groq gets what it refuses",
         DIALECTS,
-        'STORING | {"logit_bias", "logprobs", "top_logprobs"}, lacks=_CHATS_ALONE',
-        "STORING, lacks=_CHATS_ALONE",
+        'STORING | {"logit_bias", "logprobs", "top_logprobs"},\n        lacks=_CHATS_ALONE',
+        "STORING,\n        lacks=_CHATS_ALONE",
     ),
     Mistake(
         "providers keep what ostiary stores",
@@ -40,7 +40,7 @@ DIALECT_MISTAKES = (
         "url if not self.version_path else",
     ),
     Mistake("every provider has every task", DIALECTS, "frozenset(Task) - self.lacks", "frozenset(Task)"),
-    Mistake("ollama gets many prompts at once", DIALECTS, ", one_prompt=True)", ")"),
+    Mistake("ollama gets many prompts at once", DIALECTS, ", one_prompt=True,", ","),
     Mistake(
         "a file without a key takes the key away",
         KEYS,

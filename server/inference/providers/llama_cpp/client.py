@@ -8,6 +8,7 @@ import aiohttp
 from yarl import URL
 
 from server.fairness.shares import Share
+from server.inference.attachments import Attachments
 from server.inference.provider import Fault, HealthStatus, Kind, ProviderFailed, ProviderHealth
 from server.inference.providers.connections import SocketConnector
 from server.inference.providers.credentials import KeyInHeader
@@ -65,7 +66,7 @@ class LlamaCpp(OpenAICompatible):
     def _connector(self) -> aiohttp.BaseConnector:
         return SocketConnector(self.process.socket)
 
-    async def _sent(self, url: URL, payload: bytes) -> aiohttp.ClientResponse:
+    async def _sent(self, url: URL, payload: bytes, attached: Attachments | None = None) -> aiohttp.ClientResponse:
         try:
             await self.process.ready()
         except ModelAbsent as absent:
@@ -77,4 +78,4 @@ class LlamaCpp(OpenAICompatible):
                 retry_after=absent.retry_after,
                 kind=Kind.UNREACHABLE,
             ) from None
-        return await super()._sent(url, payload)
+        return await super()._sent(url, payload, attached)
