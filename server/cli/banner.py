@@ -135,8 +135,10 @@ def _quotas(settings: ServerConfig) -> str:
 
 def _backends(storage: StorageConfig) -> list[str]:
     """Return the databases of the records, each once, without addresses."""
-    stores = (getattr(storage.stores, name) for name in type(storage.stores).model_fields)
-    names = dict.fromkeys(None if store is None else store.backend for store in stores)
+    stores = {name: getattr(storage.stores, name) for name in type(storage.stores).model_fields}
+    if stores["usage"] is None:
+        del stores["usage"]  # it is beside the registry
+    names = dict.fromkeys(None if store is None else store.backend for store in stores.values())
     return [
         f"`{home() / RECORDS_FILE}` (sqlite)" if name is None else f"`{name}` ({storage.backends[name].type})"
         for name in names

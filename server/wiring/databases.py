@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,11 @@ from server.config.storage import (
     Table,
 )
 from server.storage.database.database import Database
+from server.storage.database.migrate import LONGEST_NAME
 from server.storage.database.sqlite import SqliteDatabase
+
+REGISTRY: Final = "registry"
+"""The beginning of the names of the registry's tables where the configuration has none."""
 
 _NO_NAME: Final = re.compile(r"[^A-Za-z0-9_]+")
 
@@ -57,3 +62,21 @@ def table_name(named: Table | Namespace | None, default: str) -> str:
             return table
         case Namespace(namespace=namespace):
             return _NO_NAME.sub("_", f"kv_{namespace}")[:40]
+
+
+def beside(table: str, parts: str) -> str:
+    """The name of a table beside that one, which no other one has and which is no longer than one may be."""
+    name = f"{table}_{parts}"
+    return name if len(name) <= LONGEST_NAME else f"t{sha256(table.encode()).hexdigest()[:24]}_{parts}"
+
+
+def usage_place(config: Config) -> tuple[str | None, str]:
+    """Return the backend and the table of usage, which is beside the registry where the configuration has no other.
+
+    So a configuration that names a place for each store of an earlier version needs no further one.
+    """
+    stores = config.storage.stores
+    if stores.usage is not None:
+        return stores.usage.backend, table_name(stores.usage, REGISTRY)
+    backend = None if stores.metadata is None else stores.metadata.backend
+    return backend, beside(table_name(stores.metadata, REGISTRY), "usage")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from hashlib import sha256
 from typing import Final
 
 from policy.resource_types import REGISTERED_TYPES, TYPES
@@ -30,7 +29,7 @@ from server.storage.blobs.shared import IN_BUCKET, ON_DISK, SharedBlobs
 from server.storage.blobs.store import Blobs
 from server.storage.database.counting import FILES, ITEMS, PARTS, RECORDS, UNCOUNTED, Counting
 from server.storage.database.database import Database
-from server.storage.database.migrate import LONGEST_NAME, SchemaMismatch, bring_up_to_date
+from server.storage.database.migrate import SchemaMismatch, bring_up_to_date
 from server.storage.records.guarded import GuardedStore
 from server.storage.records.parts import RecordParts
 from server.storage.records.removal import Removals
@@ -40,9 +39,8 @@ from server.storage.usage.table import UsageTable
 from server.storage.usage.tally import UsageTally
 from server.storage.write_queue import WriteQueue
 from server.telemetry.dependencies import Dependencies, Dependency
-from server.wiring.databases import database_of, table_name
+from server.wiring.databases import REGISTRY, beside, database_of, table_name, usage_place
 from server.wiring.observed import ObservedBlobs, ObservedDatabase
-from server.wiring.usage import USAGE
 
 _CONVERSATIONS: Final = "openai_conversations"
 _ITEMS: Final = "conversation_items"
@@ -59,7 +57,7 @@ class Stores:
         self._tables: list[tuple[Database, str, str | None, Counting]] = []
         named = config.storage.stores
         files = self._table(named.files, "openai_files", FILES)
-        claims = BlobLeases(self._table_of(files.database, _beside(files.name, "claims"), counting=UNCOUNTED))
+        claims = BlobLeases(self._table_of(files.database, beside(files.name, "claims"), counting=UNCOUNTED))
         self._blobs = ObservedBlobs(_blobs(config.storage.blobs), dependencies.add(Dependency("blobs", every=10.0)))
         self.files = _recorded(files, "openai_files")
         self.file_store = FileStore(self.files, claims, self._blobs)
@@ -67,7 +65,7 @@ class Stores:
         conversations = self._table(named.conversations, _CONVERSATIONS)
         # Policies know the items by one name. Only the table goes with that of the conversations: two servers may share
         # a database.
-        table = _ITEMS if conversations.name == _CONVERSATIONS else _beside(conversations.name, "items")
+        table = _ITEMS if conversations.name == _CONVERSATIONS else beside(conversations.name, "items")
         items = self._table_of(conversations.database, table, conversations.name, ITEMS)
         self._removals = [Removals(conversations, items)]
         self.conversations = _recorded(conversations, _CONVERSATIONS, self._removals[0])
@@ -81,18 +79,17 @@ class Stores:
         self._removals.append(Removals(prompts, versions.records))
         kept = GuardedStore(prompts, TYPES["prompt"].name, removals=self._removals[-1])
         self.prompts = Prompts(kept, versions)
-        self.usage = UsageTable(
-            self._database(None if named.usage is None else named.usage.backend), table_name(named.usage, USAGE)
-        )
+        backend, name = usage_place(config)
+        self.usage = UsageTable(self._database(backend), name)
         self.tally = UsageTally()
         counted = config.server.usage
         self._recorder = UsageRecorder(self.tally, self.usage, counted.team, counted.keep_days)
-        registry = table_name(named.metadata, "registry")
+        registry = table_name(named.metadata, REGISTRY)
         metadata = self._database(None if named.metadata is None else named.metadata.backend)
-        self.models = self._table_of(metadata, _beside(registry, "models"))
-        self.model_names = self._table_of(metadata, _beside(registry, "model_names"), self.models.name, PARTS)
+        self.models = self._table_of(metadata, beside(registry, "models"))
+        self.model_names = self._table_of(metadata, beside(registry, "model_names"), self.models.name, PARTS)
         self.entries = {
-            kind: GuardedStore(self._table_of(metadata, _beside(registry, f"{kind}s")), kind)
+            kind: GuardedStore(self._table_of(metadata, beside(registry, f"{kind}s")), kind)
             for kind in REGISTERED_TYPES
             if kind != "model"
         }
@@ -145,7 +142,7 @@ class Stores:
 
     def _annex(self, records: RecordTable, parts: str) -> RecordParts:
         """Return the table beside that of `records` for the parts that belong to them."""
-        return RecordParts(self._table_of(records.database, _beside(records.name, parts), records.name, PARTS))
+        return RecordParts(self._table_of(records.database, beside(records.name, parts), records.name, PARTS))
 
     def _database(self, backend: str | None) -> Database:
         """The database of a backend, once for all the stores in it; None is the server's own choice."""
@@ -163,12 +160,6 @@ def _recorded(records: RecordTable, standard: str, removals: Removals | None = N
     kind = TYPES[type_of_record(standard)].name
     types = () if records.name == standard else (kind, type_of_record(records.name))
     return GuardedStore(records, kind, types=types, removals=removals)
-
-
-def _beside(table: str, parts: str) -> str:
-    """The name of a table beside that one, which no other one has and which is no longer than one may be."""
-    name = f"{table}_{parts}"
-    return name if len(name) <= LONGEST_NAME else f"t{sha256(table.encode()).hexdigest()[:24]}_{parts}"
 
 
 def _write_queue(config: QueuedTable | None) -> WriteQueue:

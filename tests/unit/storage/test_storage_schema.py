@@ -106,7 +106,7 @@ def test_the_next_migration_is_applied_to_what_is_there(make: Make, monkeypatch:
         await bring_up_to_date(database, "things")
         await add(database, "things", "a")
         known = migrations(database.kind)
-        monkeypatch.setattr(migrate, "migrations", lambda kind: [*known, Migration(NEXT, "colour", SECOND)])
+        monkeypatch.setattr(migrate, "migrations", lambda kind, _series: [*known, Migration(NEXT, "colour", SECOND)])
         await bring_up_to_date(database, "things")
         await bring_up_to_date(database, "others")
         assert await database.read("SELECT id, colour FROM things") == [("a", "red")]
@@ -123,13 +123,13 @@ def test_a_migration_that_fails_leaves_nothing_of_itself(make: Make, monkeypatch
         known = migrations(database.kind)
         with monkeypatch.context() as broken:
             bad = Migration(NEXT, "colour", SECOND + "\nSELECT * FROM nothing_of_that_name;")
-            broken.setattr(migrate, "migrations", lambda kind: [*known, bad])
+            broken.setattr(migrate, "migrations", lambda kind, _series: [*known, bad])
             for _ in range(2):
                 with pytest.raises(DatabaseUnavailable):
                     await bring_up_to_date(database, "things")
         assert await database.read(LEDGER) == ledger(database, "things")
         await add(database, "things", "the database can be written all the same")
-        monkeypatch.setattr(migrate, "migrations", lambda kind: [*known, Migration(NEXT, "colour", SECOND)])
+        monkeypatch.setattr(migrate, "migrations", lambda kind, _series: [*known, Migration(NEXT, "colour", SECOND)])
         await bring_up_to_date(database, "things")
         assert await database.read("SELECT colour FROM things") == [("red",)]
 
@@ -140,7 +140,7 @@ def test_a_table_of_a_newer_version_is_left_alone(make: Make, monkeypatch: pytes
     async def work(database: Database) -> None:
         known = migrations(database.kind)
         with monkeypatch.context() as newer:
-            newer.setattr(migrate, "migrations", lambda kind: [*known, Migration(NEXT, "colour", SECOND)])
+            newer.setattr(migrate, "migrations", lambda kind, _series: [*known, Migration(NEXT, "colour", SECOND)])
             await bring_up_to_date(database, "things")
         with pytest.raises(SchemaMismatch, match="`things` was made by a newer version; use that, or another"):
             await bring_up_to_date(database, "things")
@@ -153,7 +153,7 @@ def test_a_migration_that_was_altered_is_noticed(make: Make, monkeypatch: pytest
         await bring_up_to_date(database, "things")
         first, *later = migrations(database.kind)
         altered = Migration(first.number, first.name, first.template + "\n")
-        monkeypatch.setattr(migrate, "migrations", lambda kind: [altered, *later])
+        monkeypatch.setattr(migrate, "migrations", lambda kind, _series: [altered, *later])
         with pytest.raises(SchemaMismatch, match="another version \\(migration 1 is not the known one\\)"):
             await bring_up_to_date(database, "things")
 

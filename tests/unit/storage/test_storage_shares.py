@@ -161,7 +161,7 @@ async def old(database: Database, monkeypatch: pytest.MonkeyPatch, count: int) -
     """Make a table as the version before had it, with that many records."""
     with monkeypatch.context() as before:
         first = migrations(database.kind)[:1]
-        before.setattr(migrate, "migrations", lambda kind: first)
+        before.setattr(migrate, "migrations", lambda kind, _series: first)
         await bring_up_to_date(database, "things")
     things = RecordTable(database, "things")
     people = [owner(teams=("ml", f"t{number}")) if number % 3 else None for number in range(count)]

@@ -128,7 +128,9 @@ def test_what_an_older_version_kept_is_counted_once_the_tables_are_up_to_date(
 
     async def work() -> None:
         async with opened(make) as database:
-            monkeypatch.setattr(migrate, "migrations", lambda kind: [one for one in real(kind) if one.number < 3])
+            monkeypatch.setattr(
+                migrate, "migrations", lambda kind, _series: [one for one in real(kind) if one.number < 3]
+            )
             tables = await set_up(database)
             kept = [("wholes", Draft("w1", {"a": 1}).owned_by(ANN)), ("wholes", Draft("w2", {}).owned_by(None))]
             kept += [("items", Draft(f"i{n}", {"n": n}, "w1").owned_by(OWNERS[n % 3])) for n in range(9)]
