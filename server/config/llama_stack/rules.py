@@ -5,6 +5,7 @@ All other spellings mean the same, or deny more here; those that this server doe
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from policy.routes import normalize_path
@@ -18,6 +19,8 @@ _ACCESS_KEYS: Final = frozenset({"principal", "actions", "resource"})
 _ROUTE_KEYS: Final = frozenset({"paths"})
 _EVERYTHING: Final = ("*", "sql_record", "sql_record::")
 _RECORDS: Final = "sql_record::"
+_WITHIN_A_TYPE: Final = re.compile(r"(?!regex:)(?:sql_record::[^:]*::.+|(?!sql_record::)[^:]*::.+)::\*")
+"""A name that ends in `::*`, behind its type: all names that begin so, for Llama Stack."""
 
 
 def check_access_policy(entry: Entry, journal: Journal) -> None:
@@ -86,8 +89,13 @@ def _conditions(rule: Node, journal: Journal) -> None:
 
 
 def _resource(node: Scalar, journal: Journal) -> None:
-    """Refuse a pattern that matches one name in Llama Stack, which nothing has, and many here."""
+    """Refuse a pattern that matches other names in Llama Stack than here."""
     text = node.text
+    if _WITHIN_A_TYPE.fullmatch(text):
+        sentence = f"{quoted(text)} matches a part of a type in Llama Stack, and one name here"
+        pattern = f"regex:{re.escape(text.removesuffix('*'))}"
+        journal.refuse(node.span, sentence, f"write {quoted(pattern)}")
+        return
     table = text.removeprefix(_RECORDS) if text.startswith(_RECORDS) else ""
     is_table = bool(table) and "::" not in table and table != "*"
     if text in _EVERYTHING or is_table or (text.endswith("::") and not text.startswith("regex:")):
