@@ -30,6 +30,7 @@ from server.inference.answers import vectors
 from server.inference.attachments import SENT
 from server.inference.providers import keys, retries, vector_answers, word_llama
 from server.inference.providers.bedrock import answers as bedrock_answers
+from server.inference.providers.bedrock import client as bedrock
 from server.inference.providers.bedrock import embedding_models, frames
 from server.inference.providers.bedrock import vectors as bedrock_vectors
 from server.inference.providers.llama_cpp import client, process
@@ -48,6 +49,7 @@ Unit = Literal["turns", "bytes"]
 
 CONSTANTS: Final[dict[str, Any]] = {
     "authn": authn,
+    "bedrock": bedrock,
     "bedrock_answers": bedrock_answers,
     "bedrock_vectors": bedrock_vectors,
     "breaker": breaker,
@@ -270,9 +272,9 @@ LIMITS: Final[Sequence[Limit]] = (
         "of longer ones the beginning and the length",
     ),
     Limit(
-        "one frame of a stream of Bedrock, and its headers",
-        "{frames.MAX_FRAME:bytes}, {frames.MAX_FRAME_HEADERS:bytes}",
-        "the stream ends with an error",
+        "an answer of Bedrock in one piece; one frame of a stream, and its headers",
+        "{bedrock.MOST_WHOLE:bytes}; {frames.MAX_FRAME:bytes}, {frames.MAX_FRAME_HEADERS:bytes}",
+        "502; the stream ends with an error",
     ),
     Limit(
         "calls of tools that a stream of Bedrock with a guardrail holds back",

@@ -19,8 +19,9 @@ from server.inference.breaker import Breaker
 from server.inference.members import MemberRules
 from server.inference.one_prompt import OnePrompt
 from server.inference.provider import ByTask, ChatModel, Provider, Task
-from server.inference.providers.bedrock.client import REFUSED, Bedrock, Speech
+from server.inference.providers.bedrock.client import REFUSED, Bedrock
 from server.inference.providers.bedrock.guardrail import Guardrail
+from server.inference.providers.bedrock.plan import Speech
 from server.inference.providers.bedrock.vectors import BedrockVectors
 from server.inference.providers.credentials import Credentials, KeyInHeader
 from server.inference.providers.dialects import DIALECTS, OPENAI, Dialect
@@ -87,7 +88,7 @@ def _provider(
         case WordLlamaProvider(config=packaged):
             return word_llama(config.provider_id, packaged, reader, room)
         case BedrockInference(config=bedrock):
-            return _bedrock(config.provider_id, bedrock, room, breaker)
+            return _bedrock(config.provider_id, bedrock, reader, room, breaker)
         case ProviderConfig(config=RemoteSettings() as settings) if config.provider_type in DIALECTS:
             return _remote(config.provider_id, settings, DIALECTS[config.provider_type], room, breaker)
         case _:
@@ -115,13 +116,16 @@ def _remote(
     return Provider(client, _shared(model, settings, breaker), rules, dialect.tasks)
 
 
-def _bedrock(name: str, settings: BedrockSettings, room: VectorRoom, breaker: Breaker | None) -> Provider:
+def _bedrock(
+    name: str, settings: BedrockSettings, reader: Reader, room: VectorRoom, breaker: Breaker | None
+) -> Provider:
     guard = settings.guardrail
     client = Bedrock(
         name,
         settings.address,
         _credentials(name, settings),
         _tls(settings.tls_verify) if settings.address.startswith("https:") else None,
+        reader=reader,
         speech=Speech(settings.chat_api),
         limits=_limits(settings),
         guardrail=None if guard is None else Guardrail(guard.identifier, guard.version, guard.allow_unread),

@@ -13,14 +13,16 @@ import pytest
 
 import server.api
 from server.inference.providers import echo, word_llama
+from server.inference.providers.bedrock import plan
 from server.json_input.body_parser import BodyParser
 
 ROOT = Path(__file__).parents[2]
 
 
 def checks() -> Iterator[str]:
-    """The modules of the checks that the API and the providers of this process hand to workers."""
+    """The modules of the checks that the API and several providers hand to workers."""
     yield echo.look_for_reply.__module__
+    yield plan.plan_chat.__module__
     yield word_llama.look_for_texts.__module__
     for found in pkgutil.walk_packages(server.api.__path__, "server.api."):
         for value in vars(import_module(found.name)).values():

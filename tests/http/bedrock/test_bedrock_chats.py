@@ -336,69 +336,6 @@ def test_what_converse_has_nothing_for_is_refused(
     assert running.stub.asked == []
 
 
-@pytest.mark.parametrize(
-    ("refusal", "status", "code"),
-    [
-        ((429, "ThrottlingException", "Too many requests"), 429, "rate_limit_exceeded"),
-        ((400, "ThrottlingException", "Too many requests"), 429, "rate_limit_exceeded"),
-        ((400, "ServiceQuotaExceededException", "quota"), 429, "rate_limit_exceeded"),
-        ((400, "ValidationException", "Input is too long for requested model."), 400, "context_length_exceeded"),
-        ((400, "ValidationException", "malformed secret-words"), 400, None),
-        ((403, "AccessDeniedException", "arn:aws:iam::123 secret-words"), 502, "server_error"),
-        ((424, "ModelErrorException", "secret-words"), 502, "server_error"),
-        ((408, "ModelTimeoutException", "secret-words"), 502, "server_error"),
-        ((503, "ServiceUnavailableException", "secret-words"), 502, "server_error"),
-    ],
-)
-def test_refusals_are_of_our_kinds(
-    refusal: tuple[int, str, str], status: int, code: str | None, running: Chatting
-) -> None:
-    running.stub.refusal = refusal
-    for stream in (False, True):
-        answer = running.chat(stream=stream)
-        assert (answer.status, answer.error["code"]) == (status, code), answer.body
-        assert b"secret-words" not in answer.body
-
-
-@pytest.mark.parametrize(
-    ("kind", "code"),
-    [
-        ("throttlingException", "rate_limit_exceeded"),
-        ("modelStreamErrorException", "server_error"),
-        ("internalServerException", "server_error"),
-        ("serviceUnavailableException", "server_error"),
-        ("validationException", None),
-        ("malformed_tool_use", "server_error"),
-        ("malformed_model_output", "server_error"),
-    ],
-)
-def test_an_exception_in_the_stream_ends_it_with_an_error(kind: str, code: str | None, running: Chatting) -> None:
-    fault: Event = (kind, {"message": "secret-words"})
-    if kind.startswith("malformed"):
-        fault = ("messageStop", {"stopReason": kind})
-    running.stub.events[2:] = [fault]
-    answer = running.chat(stream=True)
-    *events, last, rest = answer.body.split(b"\n\n")
-    assert (answer.status, rest) == (200, b"")
-    assert b"Hel" in b"".join(events)
-    assert loads(last.removeprefix(b"data: "))["error"]["code"] == code
-    assert b"secret-words" not in answer.body
-
-
-def test_odd_streams_fail_and_late_ones_end(running: Chatting) -> None:
-    good = running.stub.events
-    for events, tail in ((good[:3], b""), (good[:3], b"\0" * 64), (good[:3], b"\xff\xff\xff\xff" * 8)):
-        running.stub.events, running.stub.tail = events, tail
-        body = running.chat(stream=True).body
-        assert b'"error"' in body, (events, tail)
-        assert b"[DONE]" not in body
-    # Without the usage, which comes last, an answer is whole; an event of a new kind is nothing.
-    running.stub.events, running.stub.tail = [("newEvent", {}), *good[:-1]], b""
-    body = running.chat(stream=True).body
-    assert b'"error"' not in body
-    assert body.endswith(b"data: [DONE]\n\n")
-
-
 def test_neither_settings_nor_errors_show_credentials(tmp_path: Path) -> None:
     with chatting(tmp_path, BY_SIGNATURE) as running:
         listed = running.address.get("/v1/providers", "Authorization: Bearer alice")

@@ -122,3 +122,9 @@ def test_blocked_texts_end_as_filtered(running: Chatting) -> None:
         running.stub.whole["stopReason"] = reason
         [choice] = running.post(PATH, model=f"p/{CLAUDE}", prompt="say").json["choices"]
         assert choice["finish_reason"] == "content_filter"
+
+
+def test_prompts_that_are_too_large_together_are_told_as_such(running: Chatting) -> None:
+    answer = running.post(PATH, model="p/claude", prompt=["word " * 20_000] * 2)
+    assert (answer.status, answer.error["param"]) == (400, "prompt"), answer.body
+    assert "too large together" in answer.error["message"]

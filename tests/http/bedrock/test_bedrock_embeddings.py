@@ -106,12 +106,12 @@ def test_dimensions_reach_a_model_under_its_own_name(
 
 
 def test_long_lists_go_in_batches_and_come_back_in_order(running: Chatting) -> None:
-    texts = [f"text {number}" for number in range(200)]
-    for model, batches in (("titan", [1] * 200), ("cohere", [8, 96, 96])):
+    for model, count, batches in (("titan", 30, [1] * 30), ("cohere4", 200, [8, 96, 96])):
         running.stub.asked.clear()
-        answer = embed(running, model, texts)
-        assert vectors(answer) == [numbers(text, 1024) for text in texts]
-        assert answer.json["usage"] == {"prompt_tokens": 400, "total_tokens": 400}
+        texts = [f"text {number}" for number in range(count)]
+        answer = embed(running, model, texts, dimensions=256)
+        assert vectors(answer) == [numbers(text, 256) for text in texts]
+        assert answer.json["usage"] == {"prompt_tokens": 2 * count, "total_tokens": 2 * count}
         assert sorted(len(body.get("texts", [0])) for _, body in running.stub.asked) == batches
 
 
@@ -220,3 +220,18 @@ def test_refusals_are_of_our_kinds(
         answer = embed(running, "titan", given)
         assert (answer.status, answer.error["code"]) == (status, code), answer.body
         assert b"secret-words" not in answer.body
+
+
+def test_as_many_texts_as_a_request_may_have(running: Chatting) -> None:
+    texts = [f"text {number} " + "word " * 20 for number in range(2048)]
+    answer = embed(running, "cohere4", texts, encoding_format="base64", dimensions=256)
+    assert len(vectors(answer)) == 2048
+    assert answer.json["usage"]["total_tokens"] == 22 * 2048
+    alone = embed(running, "cohere4", texts[-1:], encoding_format="base64", dimensions=256)
+    assert answer.json["data"][2047]["embedding"] == alone.json["data"][0]["embedding"]
+
+
+def test_a_large_refusal_names_its_place(running: Chatting) -> None:
+    answer = embed(running, "cohere", ["word " * 400] * 60 + [" "])
+    assert (answer.status, answer.error["param"], running.stub.asked) == (400, "input", [])
+    assert "number 60" in answer.error["message"]

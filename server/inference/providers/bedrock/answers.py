@@ -36,6 +36,7 @@ _STATUSES: Final = {
 MOST_HELD: Final = 1024 * 1024
 """Bytes of calls of tools in a guarded stream, which wait for its end."""
 
+_OF_MESSAGES: Final = frozenset({"messageStart", "contentBlockStart", "contentBlockDelta", "messageStop"})
 _BLOCKED: Final = "content_filter"
 _MOST_TOKENS: Final = 10**9
 
@@ -139,6 +140,9 @@ class ConverseEvents:
         return DONE
 
     def _of_event(self, kind: str, event: Json) -> Iterator[bytes]:
+        if self.is_stopped and kind in _OF_MESSAGES:
+            # It would come behind the reason for the end, which may be that a guardrail stepped in.
+            raise NotAnAnswer
         match kind:
             case "messageStart":
                 if not self._converse.is_text:

@@ -5,11 +5,8 @@ Embeddings are asked for by InvokeModel, see `vectors`.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import ssl
-from enum import StrEnum
-from json import loads
 from typing import Final
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
@@ -17,33 +14,36 @@ from weakref import WeakKeyDictionary
 import aiohttp
 from yarl import URL
 
+from server.fairness.threads import in_thread
 from server.inference.answers.model_name import QUICK
 from server.inference.answers.plain import NotAnAnswer, encoded
 from server.inference.attachments import Attachments
 from server.inference.provider import Fault, HealthStatus, Kind, ProviderFailed, ProviderHealth
 from server.inference.providers.bedrock.answers import ConverseEvents, completion
-from server.inference.providers.bedrock.converse import Converse, converse_of
+from server.inference.providers.bedrock.converse import Converse
 from server.inference.providers.bedrock.frames import BrokenFrame, Frames
 from server.inference.providers.bedrock.guardrail import Guardrail
-from server.inference.providers.bedrock.parts import NotConverse, check_no_files
-from server.inference.providers.bedrock.texts import chat_of
+from server.inference.providers.bedrock.plan import Speech, chat_question, converse_in, plan_chat
 from server.inference.providers.connections import cut
 from server.inference.providers.credentials import Credentials
 from server.inference.providers.dialects import STORING
-from server.inference.providers.openai_compatible import MAX_ANSWER, Limits, OpenAICompatible
+from server.inference.providers.openai_compatible import Limits, OpenAICompatible
 from server.inference.providers.refusals import Told, broken, refusal_of
 from server.inference.providers.response_body import BrokenCoding, ResponseBody, UnknownCoding
+from server.json_input.body_parser import BodyCheck
+from server.json_input.reader import Reader
+from server.json_input.strict import InvalidJson, Json, Why
 
 EVENT_STREAM: Final = "application/vnd.amazon.eventstream"
 """The type of the streams of the Converse API."""
+
+MOST_WHOLE: Final = 2 * 1024 * 1024
+"""Bytes of an answer of the Converse API in one piece, which is parsed as a whole."""
 
 REFUSED: Final = STORING | {"logit_bias", "user", "safety_identifier", "prompt_cache_key"}
 """Members that its OpenAI endpoint doesn't know; of the others the Converse API gets those that it has a place for."""
 
 _MODEL: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._:/-]{0,2047}")
-_WITH_OPENAI: Final = re.compile(r"(?:[a-z]{2,6}\.)?openai\.")
-"""Models of the OpenAI endpoint, with or without the prefix of an inference profile (`us.`)."""
-
 _TOKENS: Final = "x-amzn-bedrock-input-token-count"
 _SUCCESS: Final = 200
 _BUSY: Final = 429
@@ -52,18 +52,6 @@ _THROTTLED: Final = re.compile(r"(?:Throttling|TooManyRequests|ServiceQuotaExcee
 _GUARDRAIL: Final = re.compile("guardrail", re.IGNORECASE)
 _COUNT: Final = re.compile("[0-9]{1,8}")
 _HEALTH_TIMEOUT: Final = aiohttp.ClientTimeout(total=2.0)
-
-
-class Speech(StrEnum):
-    """The API that is used: one of the two, or the one that fits the model."""
-
-    AUTO = "auto"
-    OPENAI = "openai"
-    CONVERSE = "converse"
-
-    def is_converse(self, model: str) -> bool:
-        """Return whether a model is asked through the Converse API."""
-        return self is Speech.CONVERSE or (self is Speech.AUTO and _WITH_OPENAI.match(model) is None)
 
 
 class Bedrock(OpenAICompatible):
@@ -80,6 +68,7 @@ class Bedrock(OpenAICompatible):
         credentials: Credentials,
         tls: ssl.SSLContext | None = None,
         *,
+        reader: Reader,
         speech: Speech = Speech.AUTO,
         limits: Limits,
         guardrail: Guardrail | None = None,
@@ -88,6 +77,7 @@ class Bedrock(OpenAICompatible):
         self.provider_id = provider_id
         self.total_seconds = limits.total
         self._endpoint = endpoint
+        self._reader = reader
         self._speech = speech
         self._guardrail = guardrail
         self._conversing: WeakKeyDictionary[aiohttp.ClientResponse, Converse] = WeakKeyDictionary()
@@ -107,22 +97,21 @@ class Bedrock(OpenAICompatible):
         tokens = response.headers.get(_TOKENS, "")
         return text, int(tokens) if _COUNT.fullmatch(tokens) else None
 
-    def refused(self, fault: NotConverse) -> ProviderFailed:
-        """Return the failure for a request that can't be asked."""
-        sentence = f"the provider `{self._provider_id}` can't be asked this: `{fault.param}` {fault.sentence}"
-        return ProviderFailed(Fault.REQUEST, sentence, code=fault.code, param=fault.param)
+    async def look(self, question: bytes, plan: BodyCheck) -> Json:
+        """Return the plan of a request, beside the server where the request is large; raises ProviderFailed."""
+        try:
+            return await self._reader.look(question, plan)
+        except InvalidJson as fault:
+            if fault.why is Why.BUSY:
+                raise ProviderFailed(Fault.BUSY, fault.message) from None
+            raise self._refused(fault) from None
 
     async def _sent(self, url: URL, payload: bytes, attached: Attachments | None = None) -> aiohttp.ClientResponse:
-        try:
-            if len(payload) <= QUICK:
-                planned = self._planned(payload)
-            else:
-                planned = await asyncio.to_thread(self._planned, payload)
-        except NotConverse as fault:
-            raise self.refused(fault) from None
-        if planned is None:
+        plan = await self.look(chat_question(payload, self._speech, self._guardrail), plan_chat)
+        converse = converse_in(plan)
+        if converse is None:
             return await super()._sent(url, payload, attached)
-        address, converse = planned
+        address = self._address(plan["model"], "converse-stream" if plan["streams"] else "converse")
         response = await super()._sent(address, converse.payload, attached)
         if response.status == _SUCCESS:
             self._conversing[response] = converse
@@ -134,7 +123,9 @@ class Bedrock(OpenAICompatible):
             return super()._body(response)
         try:
             is_stream = response.headers.get("Content-Type", "").partition(";")[0].strip().lower() == EVENT_STREAM
-            return StreamedConverse(response, converse) if is_stream else WholeConverse(response, converse)
+            if is_stream:
+                return StreamedConverse(response, converse)
+            return WholeConverse(response, converse, self._provider_id)
         except UnknownCoding:
             raise broken(self._provider_id, "answered in a coding that was not asked for") from None
 
@@ -165,47 +156,39 @@ class Bedrock(OpenAICompatible):
         except (aiohttp.ClientError, TimeoutError, OSError):
             return ProviderHealth(HealthStatus.ERROR, "it can't be reached")
 
-    def _planned(self, payload: bytes) -> tuple[URL, Converse] | None:
-        """Return the address and the request for the Converse API; None for a model of the OpenAI endpoint.
-
-        Raises NotConverse for what neither of them takes.
-        """
-        body = loads(payload)
-        model, is_text = body["model"], "messages" not in body
-        if not is_text and self._guardrail is None and not self._speech.is_converse(model):
-            check_no_files(body["messages"])
-            return None
-        converse = converse_of(chat_of(body) if is_text else body, self._guardrail, is_text=is_text)
-        return self._address(model, "converse-stream" if body.get("stream") is True else "converse"), converse
-
     def _address(self, model: str, action: str) -> URL:
-        """Return the address of a model; raises NotConverse for what can't be the name of one."""
+        """Return the address of a model; raises ProviderFailed for what can't be the name of one."""
         if not _MODEL.fullmatch(model):
-            raise NotConverse("is no name of a model of Bedrock", "model", "invalid_value")
+            raise self._refused(InvalidJson("is no name of a model of Bedrock", "model", "invalid_value"))
         return URL(f"{self._endpoint}/model/{quote(model, safe='')}/{action}", encoded=True)
+
+    def _refused(self, fault: InvalidJson) -> ProviderFailed:
+        sentence = f"the provider `{self._provider_id}` can't be asked this: `{fault.param}` {fault.message}"
+        return ProviderFailed(Fault.REQUEST, sentence, code=fault.code, param=fault.param)
 
 
 class WholeConverse(ResponseBody):
-    """The body of an answer in one piece, read as a chat completion; empty where it is none."""
+    """The body of an answer in one piece, read as a chat completion or a text's; empty where it is neither."""
 
-    def __init__(self, response: aiohttp.ClientResponse, converse: Converse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, converse: Converse, provider_id: str) -> None:
         super().__init__(response)
         self._converse = converse
+        self._provider_id = provider_id
         self._is_read = False
 
     async def read(self) -> bytes:
-        """Return the whole, and nothing after it."""
+        """Return the whole, and nothing after it; raises ProviderFailed for one that is too large."""
         if self._is_read:
             return b""
         self._is_read = True
         held = bytearray()
-        while len(held) <= MAX_ANSWER and (data := await super().read()):
+        while data := await super().read():
             held += data
-        if len(held) > MAX_ANSWER:
-            return bytes(held)
-        return await asyncio.to_thread(self._translated, bytes(held)) if len(held) > QUICK else self._translated(held)
+            if len(held) > MOST_WHOLE:
+                raise broken(self._provider_id, f"answered with more than {MOST_WHOLE} bytes")
+        return await in_thread(self._translated, held) if len(held) > QUICK else self._translated(held)
 
-    def _translated(self, text: bytes | bytearray) -> bytes:
+    def _translated(self, text: bytearray) -> bytes:
         try:
             return encoded(completion(bytes(text), self._converse))
         except NotAnAnswer:
@@ -219,14 +202,19 @@ class StreamedConverse(ResponseBody):
         super().__init__(response)
         self._frames = Frames()
         self._events = ConverseEvents(converse)
+        self._is_broken = False
 
     async def read(self) -> bytes:
-        """Return the next events; nothing at the end. Raises BrokenCoding."""
-        while data := await super().read():
+        """Return the next events; nothing at the end. Raises BrokenCoding, behind the events of what is whole."""
+        while not self._is_broken and (data := await super().read()):
+            events = bytearray()
             try:
-                events = b"".join(map(self._events.events, self._frames.take(data)))
+                for frame in self._frames.take(data):
+                    events += self._events.events(frame)
             except (BrokenFrame, NotAnAnswer):
-                raise BrokenCoding from None
+                self._is_broken = True
             if events:
-                return events
+                return bytes(events)
+        if self._is_broken:
+            raise BrokenCoding
         return self._events.end()

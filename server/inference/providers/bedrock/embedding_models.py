@@ -7,6 +7,7 @@ as of 2026-11.
 from __future__ import annotations
 
 import re
+import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,6 @@ from typing import Any, Final
 from server.inference.answers.model_name import json_entries, json_members
 from server.inference.answers.plain import NotAnAnswer, decoded, encoded
 from server.inference.answers.vectors import BadVectors, Vector, as_base64
-from server.inference.provider import Wanted
 from server.inference.providers.bedrock.parts import NotConverse
 from server.json_input.strict import Json
 
@@ -124,7 +124,7 @@ def model_of(name: str) -> EmbeddingModel:
     return found
 
 
-def batches_of(model: EmbeddingModel, body: Json, wanted: Wanted) -> list[Batch]:
+def batches_of(model: EmbeddingModel, body: Json, dimensions: int | None) -> list[Batch]:
     """Return the requests for the body of a request for embeddings, in the order of its texts; raises NotConverse."""
     given = body["input"]
     texts = [given] if type(given) is str else given
@@ -135,7 +135,7 @@ def batches_of(model: EmbeddingModel, body: Json, wanted: Wanted) -> list[Batch]
     if blank is not None:
         raise NotConverse(f"must hold no blank text; number {blank} is one", "input", "invalid_value")
     purpose = _purpose(body.get("input_type"))
-    size = _size(model, wanted.dimensions)
+    size = _size(model, dimensions)
     parts = [texts[start : start + model.most] for start in range(0, len(texts), model.most)]
     return [Batch(encoded({**model.body(part, purpose), **size}), len(part)) for part in parts]
 
@@ -162,7 +162,10 @@ def _size(model: EmbeddingModel, wanted: int | None) -> Json:
 
 def embeddings_in(model: EmbeddingModel, text: bytes, count: int, *, base64: bool) -> list[Embedded]:
     """Return the embeddings of an answer, which are `count`; raises NotAnAnswer and BadVectors."""
-    found = [_embedded(raw, base64=base64) for raw in _lists(model, text)]
+    found = list[Embedded]()
+    for raw in _lists(model, text):
+        found.append(_embedded(raw, base64=base64))
+        time.sleep(0)  # others may need the interpreter, which a thread keeps for 5 ms otherwise
     if len(found) != count:
         raise BadVectors(f"answered with {len(found)} embeddings for {count} inputs")
     return found

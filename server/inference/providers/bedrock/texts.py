@@ -15,6 +15,8 @@ def chat_of(body: Json) -> Json:
     prompt = body.get("prompt")
     if type(prompt) is list and len(prompt) == 1:
         [prompt] = prompt
+    if type(prompt) is list and type(prompt[0]) is str:
+        raise NotConverse("has several texts that are too large together; send them in a request each", "prompt")
     if type(prompt) is list:
         raise NotConverse("must be a text, since token ids are those of another tokenizer", "prompt")
     if type(prompt) is not str or not prompt.strip():

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from json import loads
 from typing import Final, Protocol
 
 from server.fairness.shares import FairShares, Turn
-from server.inference.answers.model_name import QUICK
+from server.fairness.threads import in_thread
+from server.inference.answers.model_name import SMALL
 from server.inference.answers.plain import NotAnAnswer
 from server.inference.answers.vectors import BadVectors, OtherDimensions, Vector, written
 from server.inference.provider import ChatRequest, ChatStream, Counted, Fault, Kind, Pieces, ProviderFailed, Wanted
@@ -16,13 +16,14 @@ from server.inference.providers.bedrock.embedding_models import (
     Batch,
     Embedded,
     EmbeddingModel,
-    batches_of,
     embeddings_in,
     model_of,
 )
-from server.inference.providers.bedrock.parts import NotConverse
+from server.inference.providers.bedrock.plan import embeddings_question, plan_embeddings
 from server.inference.providers.refusals import broken
 from server.inference.providers.vector_answers import VectorRoom
+from server.json_input.body_parser import BodyCheck
+from server.json_input.strict import Json
 
 AT_ONCE: Final = 8
 """Requests that one list of texts has under way at the same time."""
@@ -44,8 +45,8 @@ class Invoker(Protocol):
         """Return an answer of up to `limit` bytes, and the tokens that its head tells; raises ProviderFailed."""
         ...
 
-    def refused(self, fault: NotConverse) -> ProviderFailed:
-        """Return the failure for a request that can't be asked."""
+    async def look(self, question: bytes, plan: BodyCheck) -> Json:
+        """Return the plan of a request; raises ProviderFailed for one that can't be asked."""
         ...
 
 
@@ -60,20 +61,13 @@ class BedrockVectors:
     async def complete(self, request: ChatRequest) -> Pieces:
         """Return the embeddings of all texts."""
         wanted = request.wanted or Wanted(1)
-        try:
-            if len(request.payload) <= QUICK:
-                name, model, batches = _planned(request.payload, wanted)
-            else:
-                name, model, batches = await asyncio.to_thread(_planned, request.payload, wanted)
-        except NotConverse as fault:
-            raise self._invoker.refused(fault) from None
+        question = embeddings_question(request.payload, wanted.dimensions)
+        plan = await self._invoker.look(question, plan_embeddings)
+        name, model, batches = plan["model"], model_of(plan["model"]), [*_batches(plan)]
         held = list[Turn]()
         try:
-            size = (
-                wanted.count
-                * (wanted.dimensions or max(model.sizes))
-                * (_KEPT + (_BASE64 if wanted.base64 else _DIGITS))
-            )
+            numbers = wanted.count * (wanted.dimensions or max(model.sizes))
+            size = numbers * (_KEPT + (_BASE64 if wanted.base64 else _DIGITS))
             if size > _FREE:
                 read = min(AT_ONCE, len(batches)) * model.largest_answer
                 held.append(await self._room.room.take(size + read))
@@ -101,12 +95,12 @@ class BedrockVectors:
     ) -> tuple[list[Embedded], int | None]:
         """Return the embeddings of all batches in their order, and the sum of their tokens where all tell them."""
         answers = dict[int, tuple[list[Embedded], int | None]]()
-        waiting = iter(enumerate(batches))
+        waiting, turn = iter(enumerate(batches)), asyncio.Lock()
 
         async def work() -> None:
             for number, batch in waiting:
                 async with self._turns.turn():
-                    answers[number] = await self._one(name, model, batch, base64=base64)
+                    answers[number] = await self._one(name, model, batch, turn, base64=base64)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -122,13 +116,15 @@ class BedrockVectors:
         return [one for found, _ in ordered for one in found], sum(told) if len(told) == len(ordered) else None
 
     async def _one(
-        self, name: str, model: EmbeddingModel, batch: Batch, *, base64: bool
+        self, name: str, model: EmbeddingModel, batch: Batch, turn: asyncio.Lock, *, base64: bool
     ) -> tuple[list[Embedded], int | None]:
+        """Return the embeddings of a batch, and their tokens; of one list, one large answer is read at a time."""
         text, tokens = await self._invoker.invoke(name, batch.payload, model.largest_answer)
         try:
-            if len(text) <= QUICK:
+            if len(text) <= SMALL:
                 return embeddings_in(model, text, batch.count, base64=base64), tokens
-            return await asyncio.to_thread(embeddings_in, model, text, batch.count, base64=base64), tokens
+            async with turn:
+                return await in_thread(embeddings_in, model, text, batch.count, base64=base64), tokens
         except NotAnAnswer as wrong:
             raise self._odd(wrong) from None
 
@@ -147,11 +143,11 @@ class BedrockVectors:
         return broken(self._invoker.provider_id, did)
 
 
-def _planned(payload: bytes, wanted: Wanted) -> tuple[str, EmbeddingModel, list[Batch]]:
-    """Return the model's name, the model and the requests; raises NotConverse."""
-    body = loads(payload)
-    model = model_of(body["model"])
-    return body["model"], model, batches_of(model, body, wanted)
+def _batches(plan: Json) -> Iterator[Batch]:
+    start = 0
+    for count, size in plan["sizes"]:
+        yield Batch(plan["payloads"][start : start + size], count)
+        start += size
 
 
 def _entries(found: list[Embedded]) -> Iterator[tuple[int | None, Vector, bytes]]:
