@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Final
 
@@ -31,9 +32,15 @@ class SharedChat:
 
     async def complete(self, request: ChatRequest) -> Pieces:
         """Return the provider's answer."""
+        async with self.turn():
+            return await self._chat.complete(request)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Hold a turn for one exchange that is not this model's own; raises as `complete` before the exchange."""
         async with self.shares.turn():
             self._check()
-            return await self._chat.complete(request)
+            yield
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """Return the provider's stream, which holds the turn until it is closed."""

@@ -136,7 +136,7 @@ def _bedrock(
         does[Task.TEXT] = shared
     if guard is None:
         # No guardrail reads what is embedded.
-        does[Task.EMBEDDING] = BedrockVectors(client, shared.shares, room)
+        does[Task.EMBEDDING] = BedrockVectors(client, shared, room)
     model = ByTask(does)
     return Provider(client, model, MemberRules(frozenset(settings.allow_members), False, REFUSED), model.tasks)
 

@@ -55,7 +55,11 @@ class Chatting:
 @contextmanager
 def chatting(folder: Path, settings: str = BY_KEY, environ: dict[str, str] | None = None) -> Iterator[Chatting]:
     with bedrock() as stub:
-        config = f"{{provider_id: p, provider_type: remote::bedrock, config: {{endpoint: '{stub.url}', {settings}}}}}"
+        # The failures of many tests in a row are not to pause the stub.
+        more = "" if "breaker" in settings else ", breaker: {failures: 1000}"
+        config = (
+            f"{{provider_id: p, provider_type: remote::bedrock, config: {{endpoint: '{stub.url}', {settings}{more}}}}}"
+        )
         text = configuration(folder, config, MODELS)
         with serving_config(read(text, {"AWS_REGION": REGION, **(environ or {})})) as (address, _telemetry):
             yield Chatting(address, stub)

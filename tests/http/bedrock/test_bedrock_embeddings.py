@@ -235,3 +235,16 @@ def test_a_large_refusal_names_its_place(running: Chatting) -> None:
     answer = embed(running, "cohere", ["word " * 400] * 60 + [" "])
     assert (answer.status, answer.error["param"], running.stub.asked) == (400, "input", [])
     assert "number 60" in answer.error["message"]
+
+
+def test_a_list_takes_no_more_connections_than_a_caller_may_have(tmp_path: Any) -> None:
+    with chatting(tmp_path, f"{BY_KEY}, connections: {{total: 2, each: 1}}") as running:
+        assert len(vectors(embed(running, "titan", ["a"] * 12))) == 12
+
+
+def test_a_provider_that_is_paused_is_not_asked(tmp_path: Any) -> None:
+    with chatting(tmp_path, f"{BY_KEY}, breaker: {{failures: 3, pause: 60}}") as running:
+        running.stub.refusal = (503, "ServiceUnavailableException", "down")
+        statuses = [embed(running, "titan", "a").status for _ in range(5)]
+        assert statuses[:3] == [502, 502, 502]
+        assert len(running.stub.asked) == 3

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Final, Protocol
 
-from server.fairness.shares import FairShares, Turn
+from server.fairness.shares import Turn
 from server.fairness.threads import in_thread
 from server.inference.answers.model_name import SMALL
 from server.inference.answers.plain import NotAnAnswer
@@ -22,6 +22,7 @@ from server.inference.providers.bedrock.embedding_models import (
 from server.inference.providers.bedrock.plan import embeddings_question, plan_embeddings
 from server.inference.providers.refusals import broken
 from server.inference.providers.vector_answers import VectorRoom
+from server.inference.shared import SharedChat
 from server.json_input.body_parser import BodyCheck
 from server.json_input.strict import Json
 
@@ -51,11 +52,11 @@ class Invoker(Protocol):
 
 
 class BedrockVectors:
-    """Makes embeddings by `invoker`. Each request takes a turn of `turns`; large answers take room in `room`."""
+    """Makes embeddings by `invoker`. Each request takes a turn of `shared`; large answers take room in `room`."""
 
-    def __init__(self, invoker: Invoker, turns: FairShares, room: VectorRoom) -> None:
+    def __init__(self, invoker: Invoker, shared: SharedChat, room: VectorRoom) -> None:
         self._invoker = invoker
-        self._turns = turns
+        self._shared = shared
         self._room = room
 
     async def complete(self, request: ChatRequest) -> Pieces:
@@ -99,12 +100,12 @@ class BedrockVectors:
 
         async def work() -> None:
             for number, batch in waiting:
-                async with self._turns.turn():
+                async with self._shared.turn():
                     answers[number] = await self._one(name, model, batch, turn, base64=base64)
 
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(AT_ONCE, len(batches))):
+                for _ in range(min(AT_ONCE, self._shared.shares.share.each, len(batches))):
                     group.create_task(work())
         except BaseExceptionGroup as failures:
             first = failures.exceptions[0]
