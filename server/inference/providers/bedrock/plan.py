@@ -15,7 +15,7 @@ from typing import Any, Final
 from server.inference.providers.bedrock.converse import Converse, converse_of
 from server.inference.providers.bedrock.embedding_models import batches_of, model_of
 from server.inference.providers.bedrock.guardrail import Guardrail
-from server.inference.providers.bedrock.parts import NotConverse
+from server.inference.providers.bedrock.parts import NotConverse, check_no_files
 from server.inference.providers.bedrock.texts import chat_of
 from server.json_input.strict import Document, InvalidJson, Json
 
@@ -49,10 +49,11 @@ def plan_chat(document: Document) -> Json:
     settings, body = document.members["settings"], document.members["body"]
     model, is_text, guardrail = body["model"], "messages" not in body, settings["guardrail"]
     head = {"model": model, "streams": body.get("stream") is True}
-    if not is_text and guardrail is None and not Speech(settings["speech"]).is_converse(model):
-        return head
     guard = None if guardrail is None else Guardrail(**guardrail)
     try:
+        if not is_text and guard is None and not Speech(settings["speech"]).is_converse(model):
+            check_no_files(body["messages"])
+            return head
         converse = converse_of(chat_of(body) if is_text else body, guard, is_text=is_text)
     except NotConverse as fault:
         raise _invalid(fault) from None
