@@ -42,7 +42,8 @@ class _Named:
 
 
 def check_choices(reading: TreeReader, findings: Findings) -> None:
-    """Add the mistakes in `aliases`, `fallback` and `weights` to the findings."""
+    """Add the mistakes in `aliases`, `fallback` and `weights` to the findings, and models that may not be asked for."""
+    _check_allowed(reading, findings)
     models = [*_models(reading)]
     _check_aliases(models, findings)
     by_name: dict[str, list[int]] = {}
@@ -52,6 +53,24 @@ def check_choices(reading: TreeReader, findings: Findings) -> None:
     for model in models:
         _resolve(model, models, by_name, findings)
     _report_circles(models, findings)
+
+
+def _check_allowed(reading: TreeReader, findings: Findings) -> None:
+    """Report each model that its provider's `allowed_models` leave out."""
+    allowed: dict[str, set[str]] = {}
+    for _, provider in reading.entries(("providers", "inference")):
+        name, config = provider.get("provider_id"), provider.get("config")
+        listed = config.get("allowed_models") if isinstance(config, dict) else None
+        if isinstance(name, RawValue) and isinstance(listed, tuple):
+            allowed[name.text] = {each.text for each in listed if isinstance(each, RawValue)}
+    for path, entry in reading.entries(("models",)):
+        provider_id, model_id, own = (entry.get(key) for key in ("provider_id", "model_id", "provider_model_id"))
+        key, name = ("provider_model_id", own) if isinstance(own, RawValue) else ("model_id", model_id)
+        if not isinstance(provider_id, RawValue) or not isinstance(name, RawValue):
+            continue
+        if name.text not in allowed.get(provider_id.text, {name.text}):
+            message = f"the provider {provider_id.described()} may not be asked for {name.described()}"
+            findings.error("model-not-allowed", reading.span((*path, key)), message, "add it to `allowed_models`")
 
 
 def _models(reading: TreeReader) -> Iterator[_Named]:

@@ -14,6 +14,9 @@ from server.config.provider_keys import ProviderKey
 from server.config.provider_limits import BreakerConfig, ConnectionLimit, Connections, Timeouts
 from server.config.types import Switch, Text, one_of, refusal, scalar, switch, whole_number
 
+MOST_MODELS: Final = 1000
+"""Models that one provider may be allowed by name."""
+
 _MOST_ALLOWED: Final = 32
 
 
@@ -41,6 +44,12 @@ def _few(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _not_too_many(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(value) > MOST_MODELS:
+        raise refusal("wrong-value", f"takes at most {MOST_MODELS} names")
+    return value
+
+
 AllowedMembers = Annotated[tuple[Text, ...], AfterValidator(_few)]
 """Members of bodies, or paths such as `metadata.tags`, that reach the provider as they came; `*` is any."""
 
@@ -58,9 +67,13 @@ class ProviderConfig(StrictModel):
 
 
 class InferenceSettings(ProviderSettings):
-    """The settings of every provider that answers chats."""
+    """The settings of every provider that answers chats.
+
+    `allowed_models` are the provider's names of the models that it may be asked for; None allows all.
+    """
 
     allow_members: AllowedMembers = ()
+    allowed_models: Annotated[tuple[Text, ...], AfterValidator(_not_too_many)] | None = None
 
 
 class EchoSettings(InferenceSettings):

@@ -218,13 +218,19 @@ class ChatModel(Protocol):
 class Provider:
     """A connection to a service that runs models, and its capabilities, which use that connection.
 
-    `members` are the rules for bodies that reach it. `chat` is asked for the `tasks` alone.
+    `members` are the rules for bodies that reach it. `chat` is asked for the `tasks` alone, and for the models in
+    `allowed`, by the provider's own names, where these are not None.
     """
 
     connection: Connection
     chat: ChatModel
     members: MemberRules = field(default_factory=MemberRules)
     tasks: frozenset[Task] = frozenset({Task.CHAT})
+    allowed: frozenset[str] | None = None
+
+    def allows(self, model: str) -> bool:
+        """Return whether it may be asked for a model of this name."""
+        return self.allowed is None or model in self.allowed
 
 
 class ByTask:

@@ -14,7 +14,7 @@ from server.config import ProviderConfig
 from server.config.bedrock import BedrockInference, BedrockSettings
 from server.config.local_models import LlamaCppProvider, WordLlamaProvider
 from server.config.provider_keys import FileSecret
-from server.config.providers import EchoProvider, RemoteSettings
+from server.config.providers import EchoProvider, InferenceSettings, RemoteSettings
 from server.inference.breaker import Breaker
 from server.inference.members import MemberRules
 from server.inference.one_prompt import OnePrompt
@@ -54,6 +54,8 @@ def _entry(
     breaker = _breaker(provider)
     notes = Notes(name, dependency, telemetry.metrics.provider_failed, breaker, quotes=quotes)
     made = observed(_provider(provider, reader, room, workers, breaker), dependency, notes)
+    if isinstance(provider.config, InferenceSettings) and provider.config.allowed_models is not None:
+        made = replace(made, allowed=frozenset(provider.config.allowed_models))
     if tracing is not None:
         from server.wiring.traced import TracedChat
 

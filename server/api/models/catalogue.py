@@ -22,7 +22,7 @@ class DefinedByConfiguration(Exception):
 
 
 class ProviderGone(Exception):
-    """The model was registered when its provider was configured, and that isn't any more."""
+    """The model was registered when its provider was configured and allowed it, which isn't so any more."""
 
 
 class Catalogue:
@@ -135,6 +135,6 @@ class Catalogue:
     def provider(self, model: Model) -> Provider:
         """Return the provider that runs the model; raises ProviderGone."""
         provider = self._providers.get(model.provider_id)
-        if provider is None:
+        if provider is None or not provider.allows(model.provider_model_id):
             raise ProviderGone
         return provider

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from policy.vocabulary import Action, Origin, Resource
 from server.api.models.candidates import Candidates
-from server.api.models.catalogue import Catalogue, DefinedByConfiguration
+from server.api.models.catalogue import Catalogue, DefinedByConfiguration, ProviderGone
 from server.api.models.model import Model
 from server.api.models.registered import RegisteredModels
 from server.api.models.routes import model_object
@@ -74,6 +74,11 @@ class ModelRegistry:
         gate = gate_of(request.scope)
         permit = await self._registered.permit_create(gate, model)
         await self._check_provider(gate, provider_id)
+        try:
+            self._catalogue.provider(model)
+        except ProviderGone:
+            sentence = f"the provider `{provider_id}` may not be asked for the model `{model.provider_model_id}`"
+            raise invalid(sentence, "provider_model_id", "invalid_value") from None
         if new.fallback or new.weights:
             model = await self._naming(gate, model, new)
         try:

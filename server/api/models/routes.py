@@ -82,7 +82,7 @@ async def find_model(catalogue: Catalogue, gate: Gate, name: str) -> Model:
 
 def provider_gone(name: str) -> ApiError:
     """The 404 of a model that no provider runs any more."""
-    sentence = f"nobody runs the model `{name}` any more: its provider has left the configuration"
+    sentence = f"nobody runs the model `{name}` any more: its provider has left the configuration, or may not run it"
     return ApiError(404, sentence, code="model_not_found", param="model")
 
 

@@ -23,7 +23,6 @@ _BARE: Final = {
 _BARE_ADDRESS: Final = re.compile(rf"(\$\{{env\.[A-Za-z0-9_]+:=)?({'|'.join(map(re.escape, _BARE))})/?(\}})?")
 _APPENDING: Final = "append_api_version"
 HARMLESS: Final = {
-    "allowed_models": "is not needed: only what stands under `models`, or is registered, is served",
     "api_type": "is not needed: the address says it",
     "aws_role_arn": "is not needed: AWS's own variables are read where the file holds no credentials",
     "aws_role_session_name": "is not needed: AWS's own variables are read where the file holds no credentials",

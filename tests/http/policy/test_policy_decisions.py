@@ -109,6 +109,7 @@ def test_each_caller_sees_the_providers_that_it_may_read_and_nobody_their_secret
             "api_token": "********",
             "tls_verify": True,
             "allow_members": [],
+            "allowed_models": None,
             "timeouts": {"connect": 10, "silence": 300, "total": 3600},
             "connections": {"total": 4096, "each": None},
             "retries": 2,

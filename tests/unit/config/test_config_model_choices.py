@@ -125,3 +125,13 @@ def test_a_model_has_so_many_aliases_and_no_more() -> None:
     many = ", ".join(f"x{number}" for number in range(9))
     [error] = errors(with_models(model("a", f"aliases: [{many}]")))
     assert error.endswith("`aliases` takes at most 8 names")
+
+
+def test_a_model_that_its_provider_may_not_be_asked_for_is_an_error() -> None:
+    text = with_models(model("a"), model("b", "provider_model_id: b-1"), model("c", "provider_model_id: c-1"))
+    allowing = text.replace(
+        "provider_type: remote::ollama", "provider_type: remote::ollama, config: {allowed_models: [a, b, c-1]}"
+    )
+    assert errors(allowing) == ["6:57: the provider `ollama` may not be asked for `b-1`; add it to `allowed_models`"]
+    assert errors(allowing.replace("[a, b, c-1]", "[b-1, c-1, a]")) == []
+    assert len(errors(allowing.replace("[a, b, c-1]", "[]"))) == 3
