@@ -182,7 +182,7 @@ QUOTA_MISTAKES = (
     Mistake(
         "a provider that may have worked costs nothing",
         "server/inference/answers/metered.py",
-        "isinstance(fault, ProviderFailed | NoRoom) and not fault.spent",
+        "isinstance(fault, ProviderFailed | NoRoom | NotSent) and not fault.spent",
         "isinstance(fault, ProviderFailed | NoRoom)",
     ),
     Mistake(
