@@ -9,7 +9,6 @@ from functools import wraps
 
 import pytest
 
-from server.cli.limits import SHARES
 from server.fairness import places
 from server.fairness.caller import CURRENT, Caller
 from server.fairness.known_tokens import MAX_KNOWN, KnownTokens
@@ -198,11 +197,6 @@ async def test_more_than_may_wait_are_refused_at_once() -> None:
     holder.leave()
     await turns_of_the_loop()
     assert is_empty(room)
-
-
-@pytest.mark.parametrize("share", [shared.share for shared in SHARES], ids=lambda share: share.name)
-def test_one_caller_leaves_a_third_of_each_share_to_others(share: Share) -> None:
-    assert share.capacity == 1 or 3 * share.each <= 2 * share.capacity
 
 
 @in_a_loop
