@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,8 @@ from server.config.llama_stack import imported
 from tests.reference import llama_stack, model
 from tests.support.imports import plain
 
-POLICIES = 3000 if os.environ.get("OSTIARY_NIGHTLY") else 100
+NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"
+POLICIES = 3_000 if NIGHTLY else 100
 GOOD_CONDITIONS = [
     *("user with admin in roles", "user with admin not in roles", "user with a in teams", "user  is  owner"),
     *("user is not owner", "user in owners teams", "user not in owners teams", "resource is unowned"),
@@ -80,9 +82,17 @@ def carried(key: str, policy: list[Any]) -> list[Any] | None:
 
 
 TOKENS = {"type": "oauth2_token", "issuer": "i", "jwks": {"uri": "https://a.example.com/keys"}}
-QUIET = settings(max_examples=POLICIES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUIET = settings(
+    max_examples=POLICIES,
+    derandomize=not NIGHTLY,
+    database=None,
+    deadline=None,
+    print_blob=NIGHTLY,
+    suppress_health_check=list(HealthCheck),
+)
 
 
+@pytest.mark.timeout(3_000 if NIGHTLY else 120)
 @QUIET
 @given(policy=rules(access_scopes))
 def test_an_access_policy_permits_the_same(policy: list[Any]) -> None:
@@ -101,6 +111,7 @@ def test_an_access_policy_permits_the_same(policy: list[Any]) -> None:
                     assert here == there, (policy, principal, action, kind, name, owner)
 
 
+@pytest.mark.timeout(3_000 if NIGHTLY else 120)
 @QUIET
 @given(policy=rules(route_scopes))
 def test_a_route_policy_permits_the_same(policy: list[Any]) -> None:

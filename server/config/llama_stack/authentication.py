@@ -22,6 +22,7 @@ from server.config.llama_stack.nodes import (
     entries,
     is_nothing,
     is_null,
+    may_be_nothing,
     meant,
     plain_text,
     quoted_text,
@@ -42,6 +43,7 @@ _CLAIMS: Final[TextMapping[str, str]] = {
 }
 """Claim → attribute, as Llama Stack maps the claims of tokens by default."""
 
+_SOONER: Final = "a higher `recheck_period` is faster, and believes a revoked token for so long"
 _API_SERVER: Final = "https://kubernetes.default.svc"
 _PROVIDER: Final = "provider_config"
 _WRITTEN_TYPE: Final = re.compile(r"[a-z0-9_]+")
@@ -97,6 +99,9 @@ def _provider(entry: Entry, product: str, journal: Journal) -> Entry:
         sentence = f"callers of the provider {quoted(kind)} can't be known here"
         journal.refuse(span, sentence, f"use {', '.join(map(quoted, _TYPES[:-1]))} or {quoted(_TYPES[-1])}")
     else:
+        if "audience" in fields and may_be_nothing(fields["audience"].node):
+            sentence = "`audience` may be empty, and then tokens for any service would be accepted"
+            journal.refuse(fields["audience"].key_span, sentence, "write a default: `${env.NAME:=audience}`")
         _write_defaults(fields, kind, product, span, journal)
         journal.add(Kind.KEPT, span, f"`provider_config` ({quoted(kind)})")
     return Entry(entry.key_span, Mapping(fields, entry.node.span))
@@ -110,13 +115,26 @@ def _write_defaults(fields: Entries, kind: str, product: str, span: Span, journa
         claims: dict[str, Node] = {claim: plain_text(name, span) for claim, name in _CLAIMS.items()}
         defaults["claims_mapping"] = block(claims, span)
         defaults["split_claims"] = plain_text("true", span)
+        defaults["leeway"] = plain_text("0", span)
+        _ask_each_time(fields, span, journal)
+    else:
+        defaults["recheck_period"] = plain_text("0", span)
     if kind == "kubernetes":
         defaults["api_server_url"] = quoted_text(_API_SERVER, span)
     added = [key for key in defaults if key not in fields]
     fields |= {key: Entry(span, defaults[key]) for key in added}
     if added:
-        names = " and ".join(map(quoted, added))
+        names = ", ".join(map(quoted, added))
         journal.add(Kind.REPLACED, span, f"the default of Llama Stack is written out: {names}")
+
+
+def _ask_each_time(fields: Entries, span: Span, journal: Journal) -> None:
+    """Have the endpoint for introspection asked for every request."""
+    asked = entries(fields["introspection"].node) if "introspection" in fields else {}
+    if asked and "recheck_period" not in asked:
+        asked["recheck_period"] = Entry(span, plain_text("0", span))
+        fields["introspection"] = Entry(fields["introspection"].key_span, Mapping(asked, span))
+        journal.add(Kind.REPLACED, span, "the endpoint for introspection is asked for every request", _SOONER)
 
 
 def _policy(auth: Entries, key: str, check: Callable[[Entry, Journal], None], instead: str, journal: Journal) -> None:

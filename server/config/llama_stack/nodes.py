@@ -13,6 +13,7 @@ Entries = dict[str, Entry]
 """The keys of a mapping under construction, with their values."""
 
 _OPERAND: Final = re.compile(r"\$\{env\.[A-Za-z_][A-Za-z0-9_]*:[+=]([^}]*)\}")
+_EMPTY: Final = re.compile(r"\$\{env\.[A-Za-z_][A-Za-z0-9_]*:(?:=|\+[^}]*)\}")
 
 
 def entries(node: Node | None) -> Entries:
@@ -59,6 +60,11 @@ def meant(text: str) -> str | None:
         return text
     whole = _OPERAND.fullmatch(text)
     return whole[1] or None if whole else None
+
+
+def may_be_nothing(node: Node) -> bool:
+    """Return whether the value is one variable that may leave it empty: `${env.NAME:=}` or `${env.NAME:+…}`."""
+    return isinstance(node, Scalar) and _EMPTY.fullmatch(node.text) is not None
 
 
 def quoted_text(text: str, span: Span) -> Scalar:

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 from policy.source.diagnostics import quoted
 from policy.source.document import Entry, Mapping, Node, Sequence
 from server.config.llama_stack.changes import Journal, Kind
-from server.config.llama_stack.nodes import Entries, entries, is_null, plain_text, quoted_text
+from server.config.llama_stack.nodes import Entries, entries, is_null, may_be_nothing, plain_text, quoted_text
 
 IGNORED: Final = {
     "disable_ipv6": "is not needed: `server.host` says the address",
@@ -63,6 +63,10 @@ def _cors_defaults(field: Entry) -> dict[str, Node]:
 def _with_defaults(key: str, field: Entry, defaults: dict[str, Node], journal: Journal) -> Entry:
     """Return a section with the defaults of Llama Stack for what it doesn't say."""
     values = {name: entry for name, entry in entries(field.node).items() if not is_null(entry.node)}
+    for name in values.keys() & defaults.keys():
+        if may_be_nothing(values[name].node):
+            sentence = f"{quoted(name)} may be empty, and then nothing would be limited by it"
+            journal.refuse(values[name].key_span, sentence, "write a default: `${env.NAME:=value}`")
     added = [name for name in defaults if name not in values]
     if not added:
         return field

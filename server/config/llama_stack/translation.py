@@ -61,8 +61,10 @@ def for_start(document: Mapping, environ: Environ[str, str]) -> Translation:
 
 
 def is_foreign(document: Mapping) -> bool:
-    """Return whether the document has keys that only configurations of Llama Stack have."""
-    if not _MARKS.isdisjoint(document.entries):
+    """Return whether the document has something that only configurations of Llama Stack have."""
+    if not _MARKS.isdisjoint(document.entries) or below(document, "providers", "files") is not None:
+        return True
+    if any(isinstance(below(document, key), Mapping) for key in _SETTINGS_OF):
         return True
     auth = below(document, "server", "auth")
     return isinstance(auth, Mapping) and not set(OLD_KEYS).isdisjoint(auth.entries)

@@ -137,6 +137,7 @@ def test_what_llama_stack_checks_by_default_is_checked(
             "audience": audience,
             "claims_mapping": LLAMA_CLAIMS,
             "split_claims": True,
+            "leeway": 0,
         }
     }
     assert read_config(found.document, {}, Findings()) is not None
@@ -156,6 +157,19 @@ def test_what_is_said_stays() -> None:
 def test_kubernetes_has_its_usual_address() -> None:
     found = translated(stack("provider_config: {type: kubernetes, verify_tls: true}"))
     assert section(found, "server", "auth", "provider_config", "api_server_url") == "https://kubernetes.default.svc"
+
+
+@pytest.mark.parametrize("provider", ["kubernetes", "github_token", "custom"])
+def test_tokens_are_judged_anew_for_each_request(provider: str) -> None:
+    found = translated(stack(f"provider_config: {{type: {provider}, endpoint: 'https://a'}}"))
+    assert section(found, "server", "auth", "provider_config", "recheck_period") == 0
+
+
+def test_an_introspection_is_asked_for_each_request() -> None:
+    asked = "{url: 'https://a', client_id: c, client_secret: s}"
+    found = translated(stack(f"provider_config: {{type: oauth2_token, introspection: {asked}}}"))
+    assert section(found, "server", "auth", "provider_config", "introspection", "recheck_period") == 0
+    assert read_config(found.document, {}, Findings()) is not None
 
 
 def test_a_variable_still_switches_authentication() -> None:
@@ -184,6 +198,19 @@ def test_a_provider_that_is_not_known_is_never_left_out(auth: str, said: str) ->
     for translate in (translated, started):
         [sentence] = refused(translate(stack(auth)))
         assert said in sentence
+
+
+@pytest.mark.parametrize("written", ["${env.AUDIENCE:=}", "${env.AUDIENCE:+mine}", "${env.AUDIENCE:+}"])
+def test_an_audience_that_may_be_empty_is_refused(written: str) -> None:
+    [sentence] = refused(translated(stack(f"{OAUTH}\n  audience: {written}")))
+    assert sentence.startswith("8: `audience` may be empty, and then tokens for any service would be accepted; ")
+    assert refused(translated(stack(f"{OAUTH}\n  audience: ${{env.AUDIENCE:=mine}}"))) == []
+
+
+def test_a_limit_that_may_be_empty_is_refused() -> None:
+    quota = "{kvstore: {backend: k, namespace: q}, anonymous_max_requests: '${env.MOST:=}'}"
+    [sentence] = refused(translated(f"distro_name: a\nserver: {{quota: {quota}}}"))
+    assert sentence.startswith("2: `anonymous_max_requests` may be empty")
 
 
 def test_unknown_keys_of_authentication_stay_errors() -> None:
