@@ -94,6 +94,8 @@ class Stub:
     """The path and the body of each accepted request."""
     headers: list[dict[str, str]] = field(default_factory=list)
     """The headers of every request."""
+    has_error_header: bool = True
+    """Whether the type of an error stands in a header; else the body has it."""
     identity: str = IDENTITY
     vectors: Told = field(default_factory=Told)
     """The answers with embeddings."""
@@ -163,7 +165,8 @@ class _Handler(BaseHTTPRequestHandler):
         return "" if auth.signature(text, request) == found[4] else "the signature does not match"
 
     def _refuse(self, status: int, kind: str, message: str) -> None:
-        self._send(status, dumps({"message": message}).encode(), "application/json", kind)
+        told = {"message": message} if self.stub.has_error_header else {"message": message, "__type": f"a.b#{kind}"}
+        self._send(status, dumps(told).encode(), "application/json", kind if self.stub.has_error_header else "")
 
     def _send(self, status: int, body: bytes, kind: str, error: str = "", tokens: int | None = None) -> None:
         self.send_response(status)

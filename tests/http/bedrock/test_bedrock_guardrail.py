@@ -198,3 +198,17 @@ def test_blocked_completions_end_as_filtered(running: Chatting) -> None:
     body = running.post("/v1/completions", model="p/claude", prompt="hi", stream=True).body
     chunks = [loads(text.removeprefix(b"data: ")) for text in body.split(b"\n\n")[:-2]]
     assert chunks[-1]["choices"][0]["finish_reason"] == "content_filter"
+
+
+def test_a_blocked_chat_is_stored_as_it_was_told(running: Chatting) -> None:
+    stopped(running, "guardrail_intervened")
+    whole = running.chat(store=True).json
+    streamed = running.chat(store=True, stream=True).body
+    told = loads(streamed.split(b"\n\n")[0].removeprefix(b"data: "))["id"]
+    for identity in (whole["id"], told):
+        kept = running.address.get(f"/v1/chat/completions/{identity}", "Authorization: Bearer alice").json
+        [choice] = kept["choices"]
+        assert (choice["finish_reason"], choice["message"]["refusal"]) == (
+            "content_filter",
+            whole["choices"][0]["message"]["refusal"],
+        )

@@ -21,7 +21,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chatting]:
 @pytest.fixture
 def running(shared: Chatting) -> Chatting:
     shared.stub.asked.clear()
-    shared.stub.refusal, shared.stub.tail = None, b""
+    shared.stub.refusal, shared.stub.tail, shared.stub.has_error_header = None, b"", True
     shared.stub.whole, shared.stub.events = dict(WHOLE), [*TEXT]
     return shared
 
@@ -44,7 +44,7 @@ def test_refusals_are_of_our_kinds(
     refusal: tuple[int, str, str], status: int, code: str | None, running: Chatting
 ) -> None:
     running.stub.refusal = refusal
-    for stream in (False, True):
+    for stream, running.stub.has_error_header in ((False, True), (True, False)):
         answer = running.chat(stream=stream)
         assert (answer.status, answer.error["code"]) == (status, code), answer.body
         assert b"secret-words" not in answer.body

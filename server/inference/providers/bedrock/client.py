@@ -130,8 +130,9 @@ class Bedrock(OpenAICompatible):
             raise broken(self._provider_id, "answered in a coding that was not asked for") from None
 
     def _refusal(self, response: aiohttp.ClientResponse, told: Told) -> ProviderFailed:
-        kind = response.headers.get("x-amzn-errortype", "")
-        if _THROTTLED.match(kind):
+        # Where a proxy drops the header, the body tells the same.
+        kind = response.headers.get("x-amzn-errortype") or str((told.error or {}).get("__type", ""))
+        if _THROTTLED.search(kind):
             # AWS tells of some quotas with status 400.
             return refusal_of(self._provider_id, _BUSY, response.headers, told)
         if self._guardrail is not None and _GUARDRAIL.search(told.message):
