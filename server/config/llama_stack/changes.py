@@ -6,7 +6,7 @@ from collections.abc import Mapping as Environ
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from policy.source.diagnostics import Diagnostic, Findings, Severity, Span, visible
+from policy.source.diagnostics import Diagnostic, Findings, Severity, Span, quoted, visible
 from policy.source.document import Mapping, Node, Scalar, Sequence
 from policy.source.environment import DISABLED, has_expression, substitute
 from server.config.api_names import APIS, Standing, about_missing
@@ -124,6 +124,13 @@ class Journal:
         self.reported.add(api)
         kind = Kind.NOT_YET if APIS[api].standing is Standing.LATER else Kind.NOT_SERVED
         self.add(kind, span, about_missing(api, what) if self.for_start else what, APIS[api].advice)
+
+    def without_effect(self, api: str, span: Span, what: str) -> None:
+        """Add that `what`, a setting of an API that isn't served, has no effect; a start may ignore it."""
+        if self.for_start:
+            self.add(Kind.IGNORED, span, f"{what} has no effect while {quoted(api)} is not served")
+        else:
+            self.missing(api, span, what)
 
     def refuse(self, span: Span, sentence: str, advice: str = "") -> None:
         """Add an error: a part that can't be translated without a change of its meaning."""

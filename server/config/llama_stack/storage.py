@@ -191,7 +191,7 @@ def _is_kept(name: str, entry: Entry, backends: Entries, dropped: set[str], jour
     if is_nothing(entry.node):
         return False
     if name in _LATER:
-        journal.missing(_LATER[name], entry.key_span, f"`storage.stores.{name}`")
+        journal.without_effect(_LATER[name], entry.key_span, f"`storage.stores.{name}`")
         return False
     if name not in StoresConfig.model_fields:
         return True

@@ -109,5 +109,5 @@ def _is_setting_of_missing(key: str, entry: Entry, journal: Journal) -> bool:
     if key not in _SETTINGS_OF or not (isinstance(entry.node, Mapping) or is_null(entry.node)):
         return False
     if not is_nothing(entry.node):
-        journal.missing(_SETTINGS_OF[key], entry.key_span, quoted(key))
+        journal.without_effect(_SETTINGS_OF[key], entry.key_span, quoted(key))
     return True

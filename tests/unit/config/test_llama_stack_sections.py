@@ -198,6 +198,23 @@ def test_a_mapping_of_providers_becomes_a_list() -> None:
     assert len(told(started(text))) == 4
 
 
+def test_settings_of_what_is_not_served_keep_nothing_from_starting() -> None:
+    text = """
+        distro_name: a
+        vector_stores: {default_provider_id: f}
+        safety: {default_shield_id: s}
+        storage:
+          backends: {k: {type: kv_sqlite, db_path: a.db}}
+          stores: {connectors: {backend: k, namespace: c}}
+        """
+    assert refused(started(text)) == []
+    assert [line for line in told(started(text)) if "no effect" in line] == [
+        "3: ignored (harmless): `vector_stores` has no effect while `vector_io` is not served",
+        "4: ignored (harmless): `safety` has no effect while `safety` is not served",
+        "7: ignored (harmless): `storage.stores.connectors` has no effect while `connectors` is not served",
+    ]
+
+
 def test_a_start_reads_nothing_of_what_a_variable_switches_off() -> None:
     text = """
         distro_name: a
