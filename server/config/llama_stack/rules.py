@@ -18,6 +18,9 @@ _RULE_KEYS: Final = frozenset({"permit", "forbid", "when", "unless", "descriptio
 _ACCESS_KEYS: Final = frozenset({"principal", "actions", "resource"})
 _ROUTE_KEYS: Final = frozenset({"paths"})
 _EVERYTHING: Final = ("*", "sql_record", "sql_record::")
+_EACH_NAME: Final = (
+    "rules match a model by each of its names, `PROVIDER_ID/PROVIDER_MODEL_ID`, `PROVIDER_ID/MODEL_ID` and `MODEL_ID`"
+)
 _RECORDS: Final = "sql_record::"
 _WITHIN_A_TYPE: Final = re.compile(r"(?!regex:)(?:sql_record::[^:]*::.+|(?!sql_record::)[^:]*::.+)::\*")
 """A name that ends in `::*`, behind its type: all names that begin so, for Llama Stack."""
@@ -32,6 +35,8 @@ def check_access_policy(entry: Entry, journal: Journal) -> None:
             resource = below(rule, effect, "resource")
             if isinstance(resource, Scalar):
                 _resource(resource, journal)
+    if any(_names_models(rule) for rule in items(entry.node)):
+        journal.add(Kind.REPLACED, entry.key_span, _EACH_NAME, "`ostiary policy matrix` shows who may use which")
     _kept("access_policy", entry, journal)
 
 
@@ -50,6 +55,12 @@ def check_route_policy(entry: Entry, journal: Journal) -> None:
             advice = "write each of them turned round under `when`: `user with V not in A`"
             journal.refuse(several.span, sentence, advice)
     _kept("route_policy", entry, journal)
+
+
+def _names_models(rule: Node) -> bool:
+    """Return whether a `permit` is about some models, and not about all of them."""
+    text = text_of(below(rule, "permit", "resource")) or ""
+    return text.startswith(("model::", "regex:")) and text != "model::*"
 
 
 def _path(node: Node, journal: Journal) -> None:

@@ -109,6 +109,12 @@ def test_a_rule_that_is_not_understood_stays_an_error(rule: str) -> None:
     assert found.findings.has_errors or read_policies(found.document, {}, findings) is None
 
 
+@pytest.mark.parametrize(("resource", "number"), [("model::a", 1), ("regex:model::a", 1), ("model::*", 0)])
+def test_names_of_models_are_said_to_be_several(resource: str, number: int) -> None:
+    found = translated(stack(f"access_policy:\n- permit: {{actions: [read], resource: '{resource}'}}"))
+    assert sum("rules match a model by each of its names" in line for line in told(found)) == number
+
+
 def test_policies_without_rules_are_none_at_all() -> None:
     found = translated(stack("access_policy: []\nroute_policy: []"))
     assert section(found, "server", "auth") == {}
