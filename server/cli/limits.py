@@ -33,7 +33,7 @@ from server.inference.providers.bedrock import answers as bedrock_answers
 from server.inference.providers.bedrock import client as bedrock
 from server.inference.providers.bedrock import embedding_models, frames
 from server.inference.providers.bedrock import vectors as bedrock_vectors
-from server.inference.providers.llama_cpp import client, process
+from server.inference.providers.llama_cpp import client, forms, process
 from server.inference.shared import CHATS
 from server.json_input import reader, strict, worker
 from server.local_files import secrets
@@ -66,6 +66,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "embedding_models": embedding_models,
     "entries": entries,
     "file_parts": file_parts,
+    "forms": forms,
     "frames": frames,
     "guarded": guarded,
     "inputs": inputs,
@@ -198,6 +199,18 @@ LIMITS: Final[Sequence[Limit]] = (
         "`parallel`, of one caller one less; {client.WAITING} wait, {client.WAITING_EACH} of one caller, "
         "for {client.WAIT_SECONDS:seconds}; for a model that is being loaded {process.PATIENCE_SECONDS:seconds}",
         "429 or 503, and 502 without the model, with `Retry-After`",
+    ),
+    Limit(
+        "a body to such a model, and a form that it has to follow",
+        "{client.TOKEN_BYTES} bytes for each token of its context and {client.FREE_BYTES:bytes}; "
+        "{forms.MOST_BYTES:bytes}, {forms.MOST_CHOICES} values of `enum`, properties or alternatives, patterns of "
+        "{forms.LONGEST_PATTERN} characters; no `grammar`",
+        "400",
+    ),
+    Limit(
+        "a model of `inline::llama-cpp` that computes nothing",
+        "{process.STUCK_SECONDS:seconds}",
+        "502; it is ended and loaded again",
     ),
     Limit(
         "a body that registers something, and its name",

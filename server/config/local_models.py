@@ -49,7 +49,6 @@ class LlamaCppSettings(InferenceSettings):
     context: Annotated[int, whole_number(128, 1_048_576)] = 4096
     parallel: Annotated[int, whole_number(1, 64)] = 2
     threads: Annotated[int, whole_number(1, 512)] | None = None
-    embeddings: Switch = False
     shared_cache: Switch = False
 
     @property

@@ -10,10 +10,12 @@ from typing import Final
 
 from server.config.local_models import LlamaCppSettings, WordLlamaSettings
 from server.inference.file_parts import FILE
-from server.inference.members import MemberRules
+from server.inference.members import EVERYTHING, MemberRules
+from server.inference.one_prompt import OnePrompt
 from server.inference.provider import Provider, Task
 from server.inference.providers.dialects import STORING
 from server.inference.providers.llama_cpp.client import LlamaCpp, turns
+from server.inference.providers.llama_cpp.forms import GRAMMAR
 from server.inference.providers.llama_cpp.process import ModelFile
 from server.inference.providers.vector_answers import VectorRoom
 from server.inference.providers.word_llama import WordLlamaVectors
@@ -23,7 +25,7 @@ from server.json_input.reader import Reader
 _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
-def llama_cpp(name: str, settings: LlamaCppSettings, workers: int) -> Provider:
+def llama_cpp(name: str, settings: LlamaCppSettings, reader: Reader, workers: int) -> Provider:
     """Return the provider of the model in a file, of which each of the server's `workers` runs one."""
     file = settings.file
     if file is None:
@@ -36,13 +38,15 @@ def llama_cpp(name: str, settings: LlamaCppSettings, workers: int) -> Provider:
             settings.context,
             settings.parallel,
             settings.threads or max(1, (cores() - 1) // workers),
-            settings.embeddings,
             settings.shared_cache,
         ),
+        reader,
+        takes_grammars=not {GRAMMAR, EVERYTHING}.isdisjoint(settings.allow_members),
     )
     rules = MemberRules(frozenset(settings.allow_members), refused=STORING, lacks=frozenset({FILE}))
-    tasks = {Task.EMBEDDING} if settings.embeddings else {Task.CHAT, Task.TEXT}
-    return Provider(client, SharedChat(client, turns(settings.parallel)), rules, frozenset(tasks))
+    return Provider(
+        client, SharedChat(OnePrompt(client), turns(settings.parallel)), rules, frozenset({Task.CHAT, Task.TEXT})
+    )
 
 
 def word_llama(name: str, settings: WordLlamaSettings, reader: Reader, room: VectorRoom) -> Provider:

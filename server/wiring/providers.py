@@ -86,7 +86,7 @@ def _provider(
             does = ByTask({Task.CHAT: service, Task.TEXT: EchoTexts(reader), Task.EMBEDDING: EchoVectors(reader, room)})
             return Provider(service, does, MemberRules(frozenset(echo.allow_members), is_local=True), does.tasks)
         case LlamaCppProvider(config=in_file):
-            return llama_cpp(config.provider_id, in_file, workers)
+            return llama_cpp(config.provider_id, in_file, reader, workers)
         case WordLlamaProvider(config=packaged):
             return word_llama(config.provider_id, packaged, reader, room)
         case BedrockInference(config=bedrock):

@@ -14,6 +14,7 @@ import pytest
 import server.api
 from server.inference.providers import echo, word_llama
 from server.inference.providers.bedrock import plan
+from server.inference.providers.llama_cpp import forms
 from server.json_input.body_parser import BodyParser
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +25,7 @@ def checks() -> Iterator[str]:
     yield echo.look_for_reply.__module__
     yield plan.plan_chat.__module__
     yield word_llama.look_for_texts.__module__
+    yield forms.look_for_forms.__module__
     for found in pkgutil.walk_packages(server.api.__path__, "server.api."):
         for value in vars(import_module(found.name)).values():
             for parser in value.values() if isinstance(value, dict) else [value]:

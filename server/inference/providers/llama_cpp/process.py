@@ -24,6 +24,12 @@ MOST_RESTARTS: Final = 5
 AGAIN_SECONDS: Final = 10.0
 """Seconds after a failure that lasts, or one restart too many, in which requests don't start the child."""
 
+BEAT_SECONDS: Final = 10.0
+"""Seconds between two looks at whether a model is at work."""
+
+STUCK_SECONDS: Final = 60.0
+"""Seconds without a sign of work after which a model is ended, and loaded again."""
+
 _STEADY_SECONDS: Final = 60.0
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 10.0
@@ -50,7 +56,6 @@ class ModelFile:
     context: int = 4096
     parallel: int = 2
     threads: int = 1
-    embeds: bool = False
     shares_cache: bool = False
 
 
@@ -157,7 +162,37 @@ class ModelProcess:
         except ChildFailed as failed:
             return failed
         self._settle(None)
-        return await child.ended()
+        beating, ended = asyncio.create_task(self._until_stuck()), asyncio.create_task(child.ended())
+        try:
+            await asyncio.wait({beating, ended}, return_when=asyncio.FIRST_COMPLETED)
+            return beating.result() if beating.done() else ended.result()
+        finally:
+            beating.cancel()
+            ended.cancel()
+
+    async def _until_stuck(self) -> ChildFailed:
+        """Return when the model has not answered for `STUCK_SECONDS`, as a form that is hard to follow can make it."""
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            try:
+                async with asyncio.timeout(STUCK_SECONDS):
+                    await self._beat()
+            except TimeoutError:
+                return ChildFailed(f"has a model that has not answered for {STUCK_SECONDS:.0f} s")
+            except OSError:
+                continue  # the child has ended, which is noticed
+
+    async def _beat(self) -> None:
+        """Return when the loop that computes answers has answered."""
+        asked = (
+            f"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {self.key}\r\nConnection: close\r\n\r\n"
+        )
+        answer, question = await asyncio.open_unix_connection(self.socket)
+        try:
+            question.write(asked.encode())
+            await answer.read(1)
+        finally:
+            question.transport.abort()
 
     def _settle(self, absent: ModelAbsent | None) -> None:
         """Tell those who wait, and those who come."""
@@ -181,7 +216,6 @@ class ModelProcess:
             context=file.context,
             parallel=file.parallel,
             threads=file.threads,
-            embeds=file.embeds,
             shares_cache=file.shares_cache,
             socket=str(self.socket),
             key=self.key,
