@@ -100,6 +100,11 @@ class Stub:
     vectors: Told = field(default_factory=Told)
     """The answers with embeddings."""
 
+    def renew(self) -> None:
+        """Forget what was asked, and answer as at the beginning."""
+        for name, value in vars(Stub(self.url)).items():
+            setattr(self, name, value)
+
     @property
     def body(self) -> dict[str, Any]:
         """The body of the last request."""

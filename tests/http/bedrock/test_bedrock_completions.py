@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from json import loads
 from typing import Any
 
@@ -10,23 +9,9 @@ import pytest
 from openai import OpenAI
 
 from tests.support.bedrock_server import BY_KEY, CLAUDE, Chatting, chatting
-from tests.support.bedrock_stub import TEXT, WHOLE, Event
+from tests.support.bedrock_stub import Event
 
 PATH = "/v1/completions"
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chatting]:
-    with chatting(tmp_path_factory.mktemp("completions")) as running:
-        yield running
-
-
-@pytest.fixture
-def running(shared: Chatting) -> Chatting:
-    shared.stub.asked.clear()
-    shared.stub.refusal = None
-    shared.stub.whole, shared.stub.events = dict(WHOLE), [*TEXT]
-    return shared
 
 
 def test_the_sdk_completes_and_streams(running: Chatting) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from base64 import b64decode
-from collections.abc import Iterator
 from json import dumps
 from typing import Any
 
@@ -13,27 +12,13 @@ import pytest
 from botocore.config import Config as BotoConfig
 from openai import OpenAI
 
-from tests.support.bedrock_embeddings import Told, numbers
+from tests.support.bedrock_embeddings import numbers
 from tests.support.bedrock_server import BY_KEY, BY_SIGNATURE, COHERE, TITAN, Chatting, chatting
 from tests.support.bedrock_stub import IDENTITY, REGION, SECRET, TOKEN, bedrock
 from tests.support.serving import Answer
 
 PATH = "/v1/embeddings"
 ALL = {"titan": 1024, "titan1": 1536, "picture": 1024, "cohere": 1024, "cohere4": 1536}
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chatting]:
-    with chatting(tmp_path_factory.mktemp("embeddings"), BY_SIGNATURE) as running:
-        yield running
-
-
-@pytest.fixture
-def running(shared: Chatting) -> Chatting:
-    shared.stub.asked.clear()
-    shared.stub.refusal = None
-    shared.stub.vectors = Told()
-    return shared
 
 
 def embed(running: Chatting, model: str, given: Any, **more: Any) -> Answer:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.bedrock_server import BY_KEY, Chatting, chatting
-from tests.support.bedrock_stub import TEXT, WHOLE, Event
+from tests.support.bedrock_stub import TEXT, Event
 
 GUARD = f"{BY_KEY}, guardrail: {{id: abc123, version: 2}}"
 CONFIG = {"guardrailIdentifier": "abc123", "guardrailVersion": "2", "trace": "disabled"}
@@ -42,9 +42,7 @@ def running(request: pytest.FixtureRequest) -> Chatting:
 
 
 def fresh(running: Chatting) -> Chatting:
-    running.stub.asked.clear()
-    running.stub.refusal, running.stub.tail = None, b""
-    running.stub.whole, running.stub.events = dict(WHOLE), [*TEXT]
+    running.stub.renew()
     return running
 
 

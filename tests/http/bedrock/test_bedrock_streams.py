@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from json import loads
 from typing import Any
 
 import pytest
 
-from tests.support.bedrock_server import Chatting, chatting
-from tests.support.bedrock_stub import TEXT, WHOLE, Event, frame
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chatting]:
-    with chatting(tmp_path_factory.mktemp("streams")) as running:
-        yield running
-
-
-@pytest.fixture
-def running(shared: Chatting) -> Chatting:
-    shared.stub.asked.clear()
-    shared.stub.refusal, shared.stub.tail, shared.stub.has_error_header = None, b"", True
-    shared.stub.whole, shared.stub.events = dict(WHOLE), [*TEXT]
-    return shared
+from tests.support.bedrock_server import Chatting
+from tests.support.bedrock_stub import TEXT, Event, frame
 
 
 @pytest.mark.parametrize(
