@@ -79,6 +79,18 @@ def conversations() -> None:
         raise AssertionError("another caller reads the conversation")
 
 
+def stored() -> None:
+    made = alice.chat.completions.create(model=ECHO, messages=said("keep"), extra_body={"store": True})
+    assert alice.chat.completions.retrieve(made.id).choices[0].message.content == "echo: keep"
+    assert [each.id for each in alice.chat.completions.list().data] == [made.id]
+    try:
+        bob.chat.completions.retrieve(made.id)
+    except NotFoundError:
+        assert bob.chat.completions.list().data == []
+    else:
+        raise AssertionError("another caller reads the chat")
+
+
 def prompts() -> None:
     made = alice.prompts.create(prompt="say {{ what }}", variables=["what"])
     assert (made.version, made.variables) == (1, ["what"])
@@ -97,7 +109,6 @@ def about_the_server() -> None:
     assert {provider.provider_id for provider in alice.providers.list()} == {"echo", "far"}
     assert alice.providers.retrieve("echo").provider_type == "inline::echo"
     assert "/v1/chat/completions" in {route.route for route in alice.routes.list()}
-    assert [*alice.shields.list()] == []
 
 
 async def asynchronous() -> None:
@@ -116,6 +127,7 @@ run(
     models,
     files,
     conversations,
+    stored,
     prompts,
     about_the_server,
     asynchronous,

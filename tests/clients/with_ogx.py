@@ -73,6 +73,18 @@ def conversations() -> None:
         raise AssertionError("another caller reads the conversation")
 
 
+def stored() -> None:
+    made = alice.chat.completions.create(model=ECHO, messages=said("keep"), store=True)
+    assert alice.chat.completions.retrieve(made.id).choices[0].message.content == "echo: keep"
+    assert [each.id for each in alice.chat.completions.list().data] == [made.id]
+    try:
+        bob.chat.completions.retrieve(made.id)
+    except NotFoundException:
+        assert bob.chat.completions.list().data == []
+    else:
+        raise AssertionError("another caller reads the chat")
+
+
 def prompts() -> None:
     made = alice.prompts.create(prompt="say {{ what }}", variables=["what"])
     assert (made.version, made.variables) == (1, ["what"])
@@ -103,6 +115,7 @@ run(
     models,
     files,
     conversations,
+    stored,
     prompts,
     about_the_server,
     asynchronous,
