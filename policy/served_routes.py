@@ -75,6 +75,7 @@ SERVED: Final = (
     ServedRoute("GET", "/metrics"),
     ServedRoute("GET", "/v1/providers", ((_READ, "provider"),)),
     ServedRoute("GET", "/v1/providers/{provider_id}", ((_READ, "provider"),)),
+    ServedRoute("GET", "/v1/providers/{provider_id}/models", ((_READ, "provider"),), ((_READ, "model"),)),
     ServedRoute("POST", "/v1/chat/completions", ((_READ, "model"),), ((_CREATE, _ANSWER), (_READ, _FILE))),
     ServedRoute("POST", "/v1/completions", ((_READ, "model"),)),
     ServedRoute("POST", "/v1/embeddings", ((_READ, "model"),)),

@@ -25,7 +25,7 @@ from server.fairness import places, threads
 from server.fairness.shares import Share
 from server.fairness.way_out import BEYOND, WAY_OUT
 from server.http import edge, json_body, protocol
-from server.inference import breaker, file_parts
+from server.inference import breaker, file_parts, own_models
 from server.inference.answers import vectors
 from server.inference.attachments import SENT
 from server.inference.providers import keys, retries, vector_answers, word_llama
@@ -77,6 +77,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "places": places,
     "process": process,
     "prompts": prompts,
+    "own_models": own_models,
     "protocol": protocol,
     "reader": reader,
     "recorder": recorder,
@@ -304,6 +305,11 @@ LIMITS: Final[Sequence[Limit]] = (
         "{secrets.MAX_KEY_FILE:bytes}; every {keys.LOOK_SECONDS:seconds} at most, "
         "and one request waits for it {keys.WAIT_SECONDS:seconds}",
         "the configuration is refused; of a later file, the key before it stays",
+    ),
+    Limit(
+        "a provider's own list of models, its age, and that of a failure to get it",
+        "{own_models.MOST_LISTED}; {own_models.KEPT_SECONDS:seconds}, {own_models.FAILED_SECONDS:seconds}",
+        "further ones are left out",
     ),
     Limit("further names of a model", "{choices.MOST_ALIASES}", "400"),
     Limit(

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from server.inference.attachments import Attachments
 from server.inference.members import MemberRules
+from server.inference.own_models import OwnModels
 
 DONE: Final = b"data: [DONE]\n\n"
 """The last event of a stream."""
@@ -219,7 +220,7 @@ class Provider:
     """A connection to a service that runs models, and its capabilities, which use that connection.
 
     `members` are the rules for bodies that reach it. `chat` is asked for the `tasks` alone, and for the models in
-    `allowed`, by the provider's own names, where these are not None.
+    `allowed`, by the provider's own names, where these are not None. `own` tells which models it has, if it can.
     """
 
     connection: Connection
@@ -227,6 +228,7 @@ class Provider:
     members: MemberRules = field(default_factory=MemberRules)
     tasks: frozenset[Task] = frozenset({Task.CHAT})
     allowed: frozenset[str] | None = None
+    own: OwnModels | None = None
 
     def allows(self, model: str) -> bool:
         """Return whether it may be asked for a model of this name."""

@@ -125,7 +125,7 @@ def build(
         *_metrics_page(config.server.auth, telemetry.metrics),
         Models(catalogue, created=int(time.time())),
         InspectRoutes({path: _types(entries, task) for path, task in _TASKS.items()}),
-        ProviderRoutes(entries, rules_about(config.server.auth, "provider")),
+        ProviderRoutes(entries, rules_about(config.server.auth, "provider"), catalogue.resource_of),
         Files(stores.file_store, config.storage.max_file_bytes),
         Conversations(stores.conversations, items, reader),
         StoredChats(stores.chats, catalogue, reader),

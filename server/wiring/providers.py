@@ -18,6 +18,7 @@ from server.config.providers import EchoProvider, InferenceSettings, RemoteSetti
 from server.inference.breaker import Breaker
 from server.inference.members import MemberRules
 from server.inference.one_prompt import OnePrompt
+from server.inference.own_models import KeptModels
 from server.inference.provider import ByTask, ChatModel, Provider, Task
 from server.inference.providers.bedrock.client import REFUSED, Bedrock
 from server.inference.providers.bedrock.guardrail import Guardrail
@@ -115,7 +116,8 @@ def _remote(
     allowed = frozenset(settings.allow_members)
     rules = MemberRules(allowed, False, dialect.refused, dialect.renamed, dialect.lacking_parts)
     model = OnePrompt(client) if dialect.one_prompt else client
-    return Provider(client, _shared(model, settings, breaker), rules, dialect.tasks)
+    own = KeptModels(client.models) if dialect.lists_models else None
+    return Provider(client, _shared(model, settings, breaker), rules, dialect.tasks, own=own)
 
 
 def _bedrock(

@@ -159,7 +159,7 @@ def house(
                 HealthRoutes(AlwaysReady(), "1.2.3", list, Dependencies()),
                 MetricsPage(Exposition(counted)),
                 Models(catalogue, CREATED),
-                ProviderRoutes(entries, ()),
+                ProviderRoutes(entries, (), catalogue.resource_of),
             ],
             enforcement=enforcement or UnsafePermitAll(),
             authenticator=authenticator,

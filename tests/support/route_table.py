@@ -131,6 +131,7 @@ _ROWS: Final[Mapping[str, Row]] = {
     "GET /metrics": Row(Found.NOT_AT_ALL),
     "GET /v1/providers": Row(Found.AS_LIST),
     "GET /v1/providers/{provider_id}": Row(Found.BY_PATH),
+    "GET /v1/providers/{provider_id}/models": Row(Found.BY_PATH),
     "POST /v1/chat/completions": Row(Found.BY_BODY, _chat, {("create", ANSWER): 403}),
     "POST /v1/completions": Row(Found.BY_BODY, lambda made: {"model": made["model_id"], "prompt": "hi"}),
     "POST /v1/embeddings": Row(Found.BY_BODY, _embeddings),

@@ -49,6 +49,10 @@ class Catalogue:
         """The models of the configuration, in its order."""
         return tuple(self._configured.values())
 
+    def resource_of(self, name: str) -> Resource:
+        """Return what the policy is asked about for this canonical name, which may be that of no model here."""
+        return self._resources.get(name) or Resource("model", (name,), None, Origin.CREATED)
+
     async def get(self, gate: Gate, name: str) -> Model:
         """The model of that name, which may be any of its names; NotFound if there is none that the caller may read."""
         model = self._by_name.get(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -14,9 +14,9 @@ from starlette.responses import JSONResponse, Response
 from policy.vocabulary import Action, Origin, Resource
 from server.authz.permit import AccessDenied, Permit
 from server.http.api_route import ApiRoute, AskingRoute
-from server.http.errors import ApiError
+from server.http.errors import ApiError, provider_error
 from server.http.request_state import gate_of
-from server.inference.provider import Provider, ProviderHealth
+from server.inference.provider import Provider, ProviderFailed, ProviderHealth
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,18 @@ class ProviderRoutes:
     `about_providers` says that it may: rules about everything are not meant for the addresses of the installation.
     """
 
-    def __init__(self, entries: Sequence[ProviderEntry], about_providers: Container[str]) -> None:
-        """`about_providers` are the names of the rules about providers alone, such as `access_policy[3]`."""
+    def __init__(
+        self,
+        entries: Sequence[ProviderEntry],
+        about_providers: Container[str],
+        resource_of: Callable[[str], Resource],
+    ) -> None:
+        """`about_providers` are the names of the rules about providers alone, such as `access_policy[3]`.
+
+        `resource_of` returns what the policy is asked about for the canonical name of a model.
+        """
         self._entries = tuple(entries)
+        self._resource_of = resource_of
         self._about_providers = about_providers
 
     def routes(self) -> Sequence[ApiRoute]:
@@ -62,6 +71,13 @@ class ProviderRoutes:
         return [
             ApiRoute("/v1/providers", self.list, asks=asks, name="providers.list"),
             AskingRoute("/v1/providers/{provider_id}", self.retrieve, asks=asks, name="providers.retrieve"),
+            AskingRoute(
+                "/v1/providers/{provider_id}/models",
+                self.models,
+                asks=asks,
+                may_ask=[(Action.READ, "model")],
+                name="providers.models.list",
+            ),
         ]
 
     async def list(self, request: Request) -> Response:
@@ -75,6 +91,27 @@ class ProviderRoutes:
 
     async def retrieve(self, request: Request) -> Response:
         """Answer with one provider."""
+        entry, permit = await self._readable(request)
+        return JSONResponse(await entry.shown(with_config=self._shows_config(permit)))
+
+    async def models(self, request: Request) -> Response:
+        """Answer with the models that the provider has and may be asked for, if the caller may read them.
+
+        Most of them are no models of this server, under the canonical names that they would have.
+        """
+        entry, _ = await self._readable(request)
+        provider = entry.provider
+        try:
+            names = [] if provider.own is None else await provider.own.models()
+        except ProviderFailed as failure:
+            raise provider_error(failure) from None
+        known = {f"{entry.provider_id}/{name}": name for name in names if provider.allows(name)}
+        permits = await gate_of(request.scope).listed("model", [self._resource_of(name) for name in known])
+        shown = [known[permit.resource.names[0]] for permit in permits]
+        return JSONResponse({"object": "list", "data": [_model(name, entry.provider_id) for name in shown]})
+
+    async def _readable(self, request: Request) -> tuple[ProviderEntry, Permit]:
+        """Return the provider in the path; raises the 404 for one that the caller may not read."""
         provider_id = request.path_params["provider_id"]
         entry = next((entry for entry in self._entries if entry.provider_id == provider_id), None)
         # Of what isn't there the same is asked as of what is hidden: how long it takes must not tell.
@@ -84,10 +121,14 @@ class ProviderRoutes:
             raise _not_found(provider_id) from None
         if entry is None:
             raise _not_found(provider_id)
-        return JSONResponse(await entry.shown(with_config=self._shows_config(permit)))
+        return entry, permit
 
     def _shows_config(self, permit: Permit) -> bool:
         return permit.decision.rule is not None and permit.decision.rule in self._about_providers
+
+
+def _model(name: str, provider_id: str) -> dict[str, str]:
+    return {"id": name, "object": "model", "owned_by": provider_id}
 
 
 def _breaker(health: ProviderHealth) -> dict[str, str]:

@@ -14,6 +14,9 @@ from server.json_input.strict import MAX_DEPTH, InvalidJson, Json, parse_json
 PLAIN_MOST: Final = 128 * 1024
 """Bytes of a text that is parsed as a whole; the parser holds every other thread for some milliseconds."""
 
+LONGEST_NAME: Final = 256
+"""Characters of a model's name in a provider's list; longer ones are left out."""
+
 _MARK: Final = b"\xef\xbb\xbf"
 _LOOKED_AT: Final = 64
 _HALF: Final = b"\\ud"
@@ -47,6 +50,16 @@ def decoded(text: bytes) -> Json:
     if type(found) is not dict:
         raise NotAnAnswer
     return found
+
+
+def names_in(text: bytes) -> list[str]:
+    """Return the ids in a list of models; raises NotAnAnswer for what is none."""
+    listed = decoded(text).get("data")
+    if type(listed) is not list:
+        raise NotAnAnswer
+    names = [each.get("id") for each in listed if type(each) is dict]
+    kept = (name for name in names if type(name) is str and 0 < len(name) <= LONGEST_NAME and name.isprintable())
+    return [*dict.fromkeys(kept)]
 
 
 def encoded(document: Any, like: bytes = b"") -> bytes:

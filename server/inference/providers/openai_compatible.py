@@ -18,7 +18,7 @@ from server.fairness.shares import Turn
 from server.fairness.threads import in_thread
 from server.inference.answers.event_relay import EventRelay
 from server.inference.answers.model_name import QUICK, SMALL
-from server.inference.answers.plain import NotAnAnswer, ToldError
+from server.inference.answers.plain import NotAnAnswer, ToldError, names_in
 from server.inference.answers.text_shapes import shape_of
 from server.inference.answers.whole import shaped_answer, streamed_answer
 from server.inference.attachments import Attachments, Spliced
@@ -61,6 +61,8 @@ HEALTH_SECONDS: Final = 1.0
 """Limit of the age of a finding about a provider's health."""
 
 _HEALTH_TIMEOUT: Final = aiohttp.ClientTimeout(total=2.0)
+_LIST_TIMEOUT: Final = aiohttp.ClientTimeout(total=10.0)
+_MAX_LIST: Final = 4 * 1024 * 1024
 _MAX_REFUSAL: Final = 64 * 1024
 _IDLE_SECONDS: Final = 4.0  # uvicorn, and so vLLM, closes an idle connection after 5 seconds
 _LARGE: Final = 1024 * 1024
@@ -208,6 +210,23 @@ class OpenAICompatible:
                 self._health = await self._ask_health()
                 self._health_until = loop.time() + HEALTH_SECONDS
         return self._health
+
+    async def models(self) -> list[str]:
+        """Return the names of the models that the provider lists; raises ProviderFailed."""
+        proof = await self._credentials.headers(str(self._models_url), b"")
+        try:
+            async with self._open_session.get(
+                self._models_url, timeout=_LIST_TIMEOUT, headers=proof, allow_redirects=False
+            ) as response:
+                text = b"".join(await self._read(response, _MAX_LIST))
+        except (aiohttp.ClientError, TimeoutError, OSError) as fault:
+            raise gone(self._provider_id, fault) from None
+        if response.status not in _SUCCESS:
+            raise refusal_of(self._provider_id, response.status, response.headers, told_by(text))
+        try:
+            return names_in(text) if len(text) <= QUICK else await in_thread(names_in, text)
+        except NotAnAnswer:
+            raise broken(self._provider_id, "answered with something other than a list of models") from None
 
     async def _begin(self, response: aiohttp.ClientResponse, body: ResponseBody) -> tuple[bytes, bool]:
         """Return the first bytes that had to be read, and whether they begin a stream of events.
