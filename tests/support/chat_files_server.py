@@ -37,6 +37,7 @@ _CONFIG = """
     - {model_id: echo, provider_id: echo, provider_model_id: m}
     - {model_id: far, provider_id: far, provider_model_id: far-m}
     - {model_id: own, provider_id: own, provider_model_id: own-m}
+    - {model_id: pair, provider_id: far, provider_model_id: pair-m, fallback: [claude, own]}
     - {model_id: claude, provider_id: claude, provider_model_id: claude-m}
     - {model_id: aws, provider_id: aws, provider_model_id: "anthropic.claude-3"}
     - {model_id: gpt, provider_id: aws, provider_model_id: "openai.gpt-oss-120b-1:0"}

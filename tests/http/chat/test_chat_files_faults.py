@@ -1,7 +1,8 @@
-"""Files that go away, or providers that don't read, while a chat with files is on its way."""
+"""Chats with files on their way: files that go away, providers that don't read or fail, and other callers."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
+from time import perf_counter
 
 import pytest
 
@@ -23,7 +25,8 @@ LARGE = 12 * 1024 * 1024
 class Reluctant:
     """A provider that reads the head of each request, and the rest once it may.
 
-    `read` gets, for each request, by how many bytes it was longer than its head said.
+    `read` gets, for each request, by how many bytes it was longer than its head said, and `asked` has that number. The
+    first `refusals` are answered with 500.
     """
 
     def __init__(self, listener: socket.socket) -> None:
@@ -35,6 +38,8 @@ class Reluctant:
         self.begun = threading.Semaphore(0)
         self.may_read = threading.Event()
         self.read: SimpleQueue[int] = SimpleQueue()
+        self.asked: list[int] = []
+        self.refusals = 0
 
     def serve(self) -> None:
         """Take connections until the listener is shut down."""
@@ -48,6 +53,7 @@ class Reluctant:
         with connection, suppress(OSError):
             head, _, body = _until(connection, b"\r\n\r\n").partition(b"\r\n\r\n")
             length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            self.asked.append(length)
             self.begun.release()
             assert may_read.wait(30)
             more = len(body) - length
@@ -55,7 +61,10 @@ class Reluctant:
                 while more < 0 and (part := connection.recv(1 << 20)):
                     more += len(part)
             read.put(more)
-            if not more:
+            if self.refusals:
+                self.refusals -= 1
+                connection.sendall(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            elif not more:
                 connection.sendall(whole(ANSWER))
 
 
@@ -114,6 +123,40 @@ def test_one_that_is_open_already_is_sent_to_its_end(server: Reading, far: Reluc
         far.may_read.set()
         assert waiting.result(timeout=30).status == 200
     assert far.read.get(timeout=10) == 0
+
+
+def test_fifty_files_of_one_chat_let_others_have_their_turns(server: Reading, far: Reluctant) -> None:
+    files = [server.file(bytes([number]) * (1024 * 1024)) for number in range(50)]
+    far.may_read.set()
+    held = []
+    for _ in range(3):
+        longest, ended = [0.0], threading.Event()
+
+        async def tick(longest: list[float] = longest, ended: threading.Event = ended) -> None:
+            while not ended.is_set():
+                began = perf_counter()
+                await asyncio.sleep(0)
+                longest[0] = max(longest[0], perf_counter() - began)
+                await asyncio.sleep(0.001)
+
+        ticking = asyncio.run_coroutine_threadsafe(tick(), server.house.policy.loop)
+        assert server.chat(*map(named, files)).status == 200
+        ended.set()
+        ticking.result(timeout=10)
+        held.append(longest[0])
+    assert min(held) < 0.05
+    assert [far.read.get(timeout=10) for _ in held] == [0, 0, 0]
+
+
+def test_a_model_that_answers_for_another_gets_the_files_too(server: Reading, far: Reluctant) -> None:
+    file, asked = server.file(b"x" * LARGE), far.asked
+    far.may_read.set()
+    far.refusals = 1
+    answer = server.chat(named(file), model="pair")
+    assert (answer.status, answer.json["model"]) == (200, "own/own-m")
+    assert [far.read.get(timeout=10) for _ in range(2)] == [0, 0]
+    # The third model's provider takes no files, so it is left out.
+    assert [size - LARGE * 4 // 3 < 1000 for size in asked] == [True, True]
 
 
 def test_a_caller_whose_provider_does_not_read_holds_its_own_share_alone(server: Reading, far: Reluctant) -> None:
