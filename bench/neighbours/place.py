@@ -48,6 +48,7 @@ class Place:
     folder: Path
     issuer: tokens.Issuer
     upstream: Running
+    reader: Running
     identity: Running
     bare: Running
     modest: Connection
@@ -77,6 +78,7 @@ class Place:
                 backend=_backend(database),
                 folder=str(home),
                 upstream=self.upstream.port,
+                reader=self.reader.port,
                 identity=self.identity.port,
                 workers=workers,
             )
@@ -99,12 +101,13 @@ def place(*, postgres: bool) -> Iterator[Place]:
         keys.write_bytes(issuer.jwks)
         with on_core(CLIENTS):
             upstream = stack.enter_context(running(["bench.upstream", str(keys)], folder / "upstream"))
+            reader = stack.enter_context(running(["bench.upstream", str(keys)], folder / "reader"))
             identity = stack.enter_context(running(["bench.neighbours.identity"], folder / "identity"))
             url = stack.enter_context(running_postgres()).url if postgres else None
             callers = [stack.enter_context(_caller(main)) for main in (modest.main, greedy.main)]
         with on_core(SERVER):
             bare = stack.enter_context(running(["bench.bare", str(keys), str(upstream.port)], folder / "bare"))
-        yield Place(folder, issuer, upstream, identity, bare, callers[0], callers[1], url)
+        yield Place(folder, issuer, upstream, reader, identity, bare, callers[0], callers[1], url)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from bench.upstream import BULKY, LONG, PACED
 FILES: Final = "openai_files"
 MODELS: Final = ("fast", PACED, LONG, BULKY)
 ECHO: Final = "echo/words"
+READER: Final = "files/reader"
 
 _REGEXES: Final = 100
 _CLOSED: Final = "/v1/toolgroups*"
@@ -29,9 +30,19 @@ class Setting(Enum):
 
 
 def configuration(
-    setting: Setting, *, backend: Mapping[str, Any], folder: str, upstream: int, identity: int, workers: int
+    setting: Setting,
+    *,
+    backend: Mapping[str, Any],
+    folder: str,
+    upstream: int,
+    reader: int,
+    identity: int,
+    workers: int,
 ) -> dict[str, Any]:
-    """Return a configuration; `upstream` and `identity` are ports, `backend` is where tables are."""
+    """Return a configuration; `upstream`, `identity` and `reader` are ports, `backend` is where tables are.
+
+    At `reader` is another provider, which reads what the greedy caller's files come to.
+    """
     server: dict[str, Any] = {
         "workers": workers,
         "decision_log": f"{folder}/decisions.jsonl",
@@ -55,11 +66,17 @@ def configuration(
                     "provider_type": "remote::vllm",
                     "config": {"url": f"http://127.0.0.1:{upstream}"},
                 },
+                {
+                    "provider_id": "files",
+                    "provider_type": "remote::openai",
+                    "config": {"base_url": f"http://127.0.0.1:{reader}/v1"},
+                },
                 {"provider_id": "echo", "provider_type": "inline::echo"},
             ]
         },
         "models": [
             *({"model_id": name, "provider_id": "bench"} for name in MODELS),
+            {"model_id": "reader", "provider_id": "files", "provider_model_id": "fast"},
             {"model_id": "words", "provider_id": "echo"},
         ],
         "storage": {

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from server.api.chat import files as chat_files
 from server.api.completions import body as completions
 from server.api.models import inputs
 from server.http import protocol
+from server.inference import attachments, file_parts
 from server.inference.answers import event_relay, model_name, vectors
 from server.inference.providers import openai_compatible, vector_answers
 
@@ -29,6 +31,10 @@ MB = 1024 * 1024
         f"1 to {inputs.MOST_INPUTS:,} inputs, none of them\nempty, with ids from 0 to {inputs.LARGEST_ID:,}",
         f"of 1 to {inputs.MOST_INPUTS:,} prompts with ids from 0 to {inputs.LARGEST_ID:,}",
         f"all prompts together have at most {completions.MOST_COMPLETIONS:,} completions made",
+        f"| size | {chat_files.MOST_OF_ONE // MB} MB for one file, {chat_files.MOST_OF_ALL // MB} MB for all of a chat",
+        f"Files may be named {file_parts.MOST_NAMED} times: 400",
+        f"At most {attachments.SENT.each} requests with files are\nsent for one caller at a time, "
+        f"and {attachments.SENT.capacity} in one process",
         f"is silent for {openai_compatible.SILENCE_SECONDS:.0f} s",
         f"after {protocol.STALL_SECONDS:.0f} s the client is cut off",
         f"of more than {model_name.SMALL // 1024} KB",

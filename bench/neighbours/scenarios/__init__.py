@@ -6,9 +6,18 @@ from collections.abc import Mapping
 from typing import Final
 
 from bench.neighbours.scenario import Scenario
-from bench.neighbours.scenarios import bodies, connections, conversations, identities, lists, registry, streams
+from bench.neighbours.scenarios import (
+    attachments,
+    bodies,
+    connections,
+    conversations,
+    identities,
+    lists,
+    registry,
+    streams,
+)
 
-SUBJECTS: Final = (connections, bodies, streams, conversations, lists, registry, identities)
+SUBJECTS: Final = (connections, bodies, attachments, streams, conversations, lists, registry, identities)
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {
     scenario.name: scenario for subject in SUBJECTS for scenario in subject.SCENARIOS
