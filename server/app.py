@@ -30,6 +30,7 @@ from server.http.fair_turns import FairTurns
 from server.http.observation import Observation
 from server.http.request_ids import RequestIds
 from server.http.route_guard import RouteGuard
+from server.http.route_index import IndexedRouter
 from server.quota.admission import Admission, unlimited
 from server.telemetry.metrics import Metrics
 
@@ -83,7 +84,6 @@ def create_app(parts: Components) -> Starlette:
         Middleware(RouteGuard, routes),
     ]
     errors = {HTTPException: routing_error, Exception: last_resort}
-    app = Starlette(routes=routes, middleware=middleware, exception_handlers=errors, lifespan=parts.lifespan)
-    # The edge has already taken the slash from the end of `/v1/files/`; a redirect would give it a second meaning.
-    app.router.redirect_slashes = False
+    app = Starlette(middleware=middleware, exception_handlers=errors)
+    app.router = IndexedRouter(routes, parts.lifespan)
     return app

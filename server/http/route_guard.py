@@ -17,6 +17,7 @@ from server.fairness.shares import NoRoom
 from server.http.api_route import AskingRoute
 from server.http.errors import ClientGone
 from server.http.request_state import gate_of
+from server.http.route_index import RouteIndex
 
 
 class RouteGuard:
@@ -28,7 +29,7 @@ class RouteGuard:
         self._plain = {
             (route.path, method) for route in asking if not route.param_convertors for method in route.methods or ()
         }
-        self._others = [route for route in asking if route.param_convertors]
+        self._others = RouteIndex(route for route in asking if route.param_convertors)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on if the policy permits its route; the handlers of an `AskingRoute` ask themselves.
@@ -63,7 +64,7 @@ class RouteGuard:
         # Most paths have no parameters, and need no regular expression to be compared with.
         if (scope["path"], scope["method"]) in self._plain:
             return True
-        return any(route.matches(scope)[0] is Match.FULL for route in self._others)
+        return any(route.matches(scope)[0] is Match.FULL for route in self._others.of(scope["path"]))
 
 
 def _check_silence(gate: Gate, message: Message) -> None:
