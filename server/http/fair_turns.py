@@ -93,6 +93,11 @@ class RequestTurn:
         self._whole = False
         self._ahead: deque[Message] = deque()
 
+    @property
+    def has_next(self) -> bool:
+        """True if the next part of the request is there."""
+        return bool(self._ahead) or (self._arrived is not None and self._arrived())
+
     async def __call__(self) -> Message:
         """Return the next part of the request."""
         if self._ahead:

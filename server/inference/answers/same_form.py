@@ -20,6 +20,7 @@ _TEXTS: Final = ("content", "reasoning_content", "reasoning")
 _DATA: Final = b"data: "
 _MARK: Final = "\x00here\x00"
 _WRITTEN_MARK: Final = encoded(_MARK)[1:-1]
+_COLON: Final = re.compile(rb"[ ]?:[ ]?")
 _INSIDE: Final = re.compile(rb'[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+')
 
 
@@ -53,11 +54,11 @@ class SameForm:
         [(name, text)] = delta.items()
         written = encoded(text, event)
         # In the provider's spelling the text must be found once, as the value of its member.
-        found = list(re.finditer(rb'"%b"[ ]?:[ ]?%b' % (name.encode(), re.escape(written)), event))
-        if len(found) != 1 or event.count(b'"%b"' % name.encode()) != 1:
+        key = b'"%b"' % name.encode()
+        named = _COLON.match(event, event.find(key) + len(key))
+        if event.count(key) != 1 or named is None or not event.startswith(written, named.end()):
             return
-        place = found[0].end() - 1
-        before, behind = event[: place - len(written) + 2], event[place:]
+        before, behind = event[: named.end() + 1], event[named.end() + len(written) - 1 :]
         # An escape might spell the member's name a second time.
         if b"\\u" in before or b"\\u" in behind:
             return

@@ -42,6 +42,8 @@ class RelayedStream:
         self._relay = relay
         self._provider_id = provider_id
         self._until = until
+        self._is_late = False
+        self._timer: asyncio.TimerHandle | None = None
         self._ready: deque[bytes] = deque()
         self._failure: ProviderFailed | None = None
         self._is_ended = False
@@ -69,6 +71,8 @@ class RelayedStream:
             raise self._failure
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        # One clock for the whole stream: a timeout of each read costs more than the read.
+        self._timer = asyncio.get_running_loop().call_at(self._until, self._cut_late)
         while True:
             while self._ready:
                 yield self._ready.popleft()
@@ -81,24 +85,30 @@ class RelayedStream:
                 await self._pass_on(steps=1)
                 continue
             try:
-                async with asyncio.timeout_at(self._until) as total:
-                    data = await self._body.read()
+                data = await self._body.read()
             except (aiohttp.ClientError, TimeoutError, OSError, BrokenCoding) as fault:
-                did = "did not end its answer in time"
-                raise (
-                    broken(self._provider_id, did, kind=Kind.SILENT)
-                    if total.expired()
-                    else gone(self._provider_id, fault)
-                ) from None
+                raise self._late() if self._is_late else gone(self._provider_id, fault) from None
+            if self._is_late:
+                raise self._late()
             await self._taken(data, steps=1)
 
     async def aclose(self) -> None:
         """Close the connection, unless the answer is read to its end, or comes to it within a moment."""
+        if self._timer is not None:
+            self._timer.cancel()
         try:
             if self._relay.done:
                 await self._read_end()
         finally:
             cut(self._response)
+
+    def _cut_late(self) -> None:
+        """End the stream at its limit; a read that is under way fails then."""
+        self._is_late = True
+        cut(self._response)
+
+    def _late(self) -> ProviderFailed:
+        return broken(self._provider_id, "did not end its answer in time", kind=Kind.SILENT)
 
     async def _taken(self, data: bytes, steps: int | None = None) -> None:
         """Take what was read, and make pieces of it; nothing is the end."""
