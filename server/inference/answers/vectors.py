@@ -7,7 +7,6 @@ than a few milliseconds.
 from __future__ import annotations
 
 import sys
-import time
 from array import array
 from base64 import b64decode, b64encode
 from binascii import Error
@@ -54,6 +53,9 @@ def vectors_answer(text: bytes, model_id: str, wanted: Wanted) -> Counted:
     Raises NotAnAnswer, BadVectors for embeddings that are wrong, OtherDimensions and ToldError.
     """
     text = text.removeprefix(_MARK)
+    if wanted.base64 and len(text) <= SMALL:
+        # Most requests of OpenAI's SDKs; the spelling of numbers doesn't matter then.
+        return _small_answer(decoded(text), model_id, wanted)
     head: Json = {}
     place = None
     for name, start, end in json_members(text):
@@ -68,6 +70,16 @@ def vectors_answer(text: bytes, model_id: str, wanted: Wanted) -> Counted:
     return written(_entries(text, place, wanted), model_id, wanted, head.get("usage"))
 
 
+def _small_answer(document: Json, model_id: str, wanted: Wanted) -> Counted:
+    data = document.get("data")
+    if type(data) is not list:
+        raise ToldError(document) if told_error(document) else NotAnAnswer
+    head = {name: value for name, value in document.items() if name != "data"}
+    if told_error({**head, "id": ""}):
+        raise ToldError(head)
+    return written((_entry(entry, b"", wanted) for entry in data), model_id, wanted, head.get("usage"))
+
+
 def written(found: Iterator[tuple[int | None, Vector, bytes]], model_id: str, wanted: Wanted, usage: Any) -> Counted:
     """Return an answer with these embeddings, each with its index and its text; raises as `vectors_answer`.
 
@@ -79,7 +91,6 @@ def written(found: Iterator[tuple[int | None, Vector, bytes]], model_id: str, wa
         _check(vector, length)
         texts.append(text)
         indices.append(index)
-        time.sleep(0)  # others may need the interpreter, which a thread keeps for 5 ms otherwise
     if len(texts) != wanted.count:
         more = "more than " if len(texts) > wanted.count else ""
         number = wanted.count if more else len(texts)
@@ -102,19 +113,23 @@ def _entries(text: bytes, place: int, wanted: Wanted) -> Iterator[tuple[int | No
         if end - start > MOST_ENTRY:
             raise BadVectors(f"answered with an embedding of more than {MOST_ENTRY} bytes")
         raw = text[start:end]
-        entry = decoded(raw)
-        index = entry.get("index")
-        if type(index) not in (int, type(None)):
-            raise NotAnAnswer
-        match entry.get("embedding"):
-            case str() as given:
-                vector: Vector = _unpacked(given)
-                yield index, vector, dumps(given).encode() if wanted.base64 else as_numbers(vector)
-            case [*given] if {*map(type, given)} <= _NUMBERS:
-                # Numbers as the provider wrote them: others might be rounded in another way.
-                yield index, given, as_base64(given) if wanted.base64 else _spelled(raw)
-            case _:
-                raise BadVectors("answered with an embedding that is no list of numbers")
+        yield _entry(decoded(raw), raw, wanted)
+
+
+def _entry(entry: Any, raw: bytes, wanted: Wanted) -> tuple[int | None, Vector, bytes]:
+    """Return the index, the numbers and the text of an entry, which `raw` spells."""
+    if type(entry) is not dict:
+        raise NotAnAnswer
+    index, given = entry.get("index"), entry.get("embedding")
+    if type(index) not in (int, type(None)):
+        raise NotAnAnswer
+    if type(given) is str:
+        vector = _unpacked(given)
+        return index, vector, b'"%b"' % given.encode() if wanted.base64 else as_numbers(vector)
+    if type(given) is not list or not {*map(type, given)} <= _NUMBERS:
+        raise BadVectors("answered with an embedding that is no list of numbers")
+    # Numbers as the provider wrote them: others might be rounded in another way.
+    return index, given, as_base64(given) if wanted.base64 else _spelled(raw)
 
 
 def as_numbers(vector: Vector) -> bytes:
@@ -145,6 +160,9 @@ def _unpacked(text: str) -> Vector:
 
 
 def _spelled(raw: bytes) -> bytes:
+    """Return the list of numbers in an entry."""
+    if raw.count(b"[") == raw.count(b"]") == 1:
+        return raw[raw.index(b"[") : raw.index(b"]") + 1]
     spans = [(start, end) for name, start, end in json_members(raw) if name == b'"embedding"']
     start, end = spans[-1]
     return raw[start:end]
@@ -157,7 +175,8 @@ def _check(vector: Vector, length: int) -> None:
     if len(vector) != length:
         raise BadVectors("answered with embeddings of different lengths")
     try:
-        usable = all(map(isfinite, vector)) and max(vector) <= LARGEST and min(vector) >= -LARGEST
+        # The sum of numbers of 32 bits is finite, unless one of them is none; NaN may hide from the other two.
+        usable = max(vector) <= LARGEST and min(vector) >= -LARGEST and isfinite(sum(vector))
     except OverflowError:
         usable = False
     if not usable:
