@@ -94,6 +94,17 @@ async def test_a_new_caller_waits_for_one_turn_of_another() -> None:
 
 
 @in_a_loop
+async def test_a_new_caller_does_not_pass_a_large_turn_that_waits() -> None:
+    fair = shares(4, 4)
+    held = await fair.take(2, caller=("a",))
+    large = asyncio.create_task(fair.take(4, caller=("b",)))
+    await until_waiting(fair, 1)
+    assert fair.take_now(caller=("c",)) is None
+    held.end()
+    (await large).end()
+
+
+@in_a_loop
 async def test_large_turns_cost_more_of_the_order() -> None:
     fair = shares(10, 10, waiting=40, waiting_each=20)
     order: list[str] = []

@@ -56,6 +56,8 @@ def test_headers_of_other_kinds_are_passed_over() -> None:
         made(length=15),
         made(length=MAX_FRAME + 1),
         made(b"", b"p", of_headers=2),
+        made(b"\x01a\x06\0\x04", of_headers=9),
+        pack(">III", 100, 0, 0),
         made(length=MAX_FRAME, of_headers=MAX_FRAME_HEADERS + 1),
         made(payload=b"p")[:8] + b"\0\0\0\0" + made(payload=b"p")[12:],
         made(payload=b"p")[:-4] + b"\0\0\0\0",

@@ -192,6 +192,15 @@ def test_a_stream_that_breaks_off_is_paid_for_and_so_is_one_that_can_not_be_let_
     assert paid(Events([chunk(7)], parting=RuntimeError()), drain_failing) == [7]
 
 
+@pytest.mark.parametrize(("spent", "tokens"), [(True, RESERVED), (False, 1)])
+def test_a_refusal_in_the_middle_costs_what_has_come_unless_the_provider_may_go_on(spent: bool, tokens: int) -> None:
+    async def refused(provider: MeteredChat) -> None:
+        with pytest.raises(ProviderFailed):
+            await drain(provider)
+
+    assert paid(Events([chunk()], ProviderFailed(Fault.PROVIDER, "gone", spent=spent)), refused) == [tokens]
+
+
 @pytest.mark.parametrize("work", [complete, drain])
 @pytest.mark.parametrize(("spent", "settled"), [(False, [0]), (True, [RESERVED])])
 def test_a_refusal_costs_nothing_unless_the_provider_may_have_begun(
