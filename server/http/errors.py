@@ -103,7 +103,7 @@ def provider_error(failure: ProviderFailed) -> ApiError:
             return ApiError(429, failure.message, code=failure.code, headers=headers)
         case Fault.PAUSED:
             headers = _wait(failure.retry_after) | {"x-should-retry": "true"}
-            return ApiError(503, failure.message, code=failure.code, headers=headers)
+            return ApiError(503, failure.message, code="provider_unavailable", headers=headers)
         case Fault.PROVIDER:
             headers = {"x-should-retry": "false"} if failure.hopeless else _wait(failure.retry_after)
             return ApiError(502, failure.message, code=failure.code, headers=headers)

@@ -202,7 +202,6 @@ class Breaker:
             Fault.PAUSED,
             f"the provider `{self._provider_id}` is not asked now, after {circuit.failures} {after}; "
             f"try again in {seconds} s",
-            code="provider_unavailable",
             retry_after=float(seconds),
             kind=Kind.PAUSED,
             unsent=True,

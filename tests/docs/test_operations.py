@@ -16,6 +16,7 @@ from policy.source.diagnostics import Findings
 from policy.source.document import parse_document
 from server.authz.contract.errors import Failure
 from server.config import read_config
+from server.inference.breaker import Breaker
 from server.storage.usage.tally import Spent
 from server.telemetry.dependencies import Dependency
 from server.telemetry.gauges import GaugeSample
@@ -63,7 +64,9 @@ def exposed() -> dict[str, set[str]]:
     metrics.claims.expect("https://issuer.example", ["roles"])
     database = Dependency("database")
     database.worked()
-    metrics.watch_dependencies([database])
+    provider = Dependency("provider:p", provider_id="p")
+    provider.breaker = Breaker("p")
+    metrics.watch_dependencies([database, provider])
     metrics.watch_provider("p")
     metrics.served("/v1/models", "GET", 200, 0.1)
     metrics.watch_usage({("p", "p/m"): Spent()})

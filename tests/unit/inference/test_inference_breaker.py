@@ -53,7 +53,7 @@ def test_no_connection_five_times_opens_it_for_all_callers() -> None:
     refusal = clocked.refused(BOB)
     assert refusal is not None
     assert (refusal.fault, refusal.kind, refusal.retry_after) == (Fault.PAUSED, Kind.PAUSED, PAUSE)
-    assert (refusal.code, refusal.unsent, refusal.spent) == ("provider_unavailable", True, False)
+    assert (refusal.unsent, refusal.spent) == (True, False)
     assert "`p`" in refusal.message
     clocked.now += 12.5
     later = clocked.refused(ALICE)
