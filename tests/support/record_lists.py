@@ -36,7 +36,10 @@ from tests.support.policy_strategies import (
 RECORDS = 12
 """Records in each list."""
 
-TYPES = ["sql_record::openai_files", "sql_record::responses", "vector_store", "prompt", "batch", "model", "shield"]
+TYPES = [
+    *["sql_record::openai_files", "sql_record::responses", "vector_store", "prompt", "batch", "model", "shield"],
+    "usage",
+]
 SPELLINGS = [*TYPES, "vector_db", "tool", "sql_record::my_files"]
 ACTIONS = ["read", "read", "read", "update", "delete", "create"]
 ODD_NAMES = [

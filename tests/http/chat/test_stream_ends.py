@@ -53,11 +53,11 @@ def running() -> Iterator[tuple[Scripted, Address]]:
             yield provider, address
 
 
-def asked(running: tuple[Scripted, Address], script: Script, by: str = "p") -> Answer:
+def asked(running: tuple[Scripted, Address], script: Script, by: str = "p", **more: Any) -> Answer:
     """The whole answer, in which the provider's secret must not be."""
     provider, address = running
     provider.play(script)
-    body = dumps({**STREAM, "model": f"{by}-here"}).encode()
+    body = dumps({**STREAM, "model": f"{by}-here", **more}).encode()
     head = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     raw = address.exchange(head.encode() + body)
     answer = parsed(raw)
@@ -240,7 +240,7 @@ def test_what_a_chunk_holds_is_passed_on(running: tuple[Scripted, Address], even
     upstream_event = b"data: " + event.replace(b"p/m", b"m", 1) + b"\n\n"
     for first in (EVENTS[0], b'data: {"id":"x","model":"m","choices":[]}\n\n'):
         body = framed(first + upstream_event * 2 + DONE) + b"0\r\n\r\n"
-        answer = asked(running, sending(CHUNKED + body))
+        answer = asked(running, sending(CHUNKED + body), stream_options={"include_usage": True})
         *found, done, rest = answer.body.split(b"\n\n")[1:]
         assert (done, rest, len(found)) == (b"data: [DONE]", b"", 2)
         given = loads(event)

@@ -50,7 +50,8 @@ def test_a_stream_has_the_head_and_the_events_of_one(address: Address, server: U
     assert done is None
     assert {chunk["model"] for chunk in chunks} == {"p/m"}
     assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == "".join(TEXT)
-    assert server.body == {**body("m"), "model": "m"}
+    # What it has cost is asked for, whether or not the caller asks.
+    assert server.body == {**body("m"), "model": "m", "stream_options": {"include_usage": True}}
 
 
 def test_a_chunk_reaches_the_client_before_the_provider_has_the_next_one(address: Address, server: Upstream) -> None:

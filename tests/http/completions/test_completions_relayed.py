@@ -67,7 +67,8 @@ def test_a_stream_goes_the_same_way_as_a_whole_answer(server: Relaying, prompt: 
     assert complete(server, prompt, **more).status == 200
     assert server.head.startswith("POST /v1/completions HTTP/1.1")
     asked = {"model": "far-m", **({} if prompt is ... else {"prompt": prompt}), **more}
-    assert server.body == asked
+    # What a stream has cost is asked for, whether or not the caller asks.
+    assert server.body == asked | ({"stream_options": {"include_usage": True}} if is_stream else {})
 
 
 def test_a_whole_answer_has_our_names(server: Relaying) -> None:
