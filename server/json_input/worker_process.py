@@ -15,7 +15,10 @@ from server.json_input.strict import InvalidJson, Json, Why
 from server.json_input.worker import ANSWERED, ASKED, BYTES
 
 MAX_TOLD: Final = 1280 * 1024
-"""Bytes of the members that a check may return."""
+"""Bytes of the members that a check may return, as JSON."""
+
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of the member that is no JSON: some checks return a whole body in another form."""
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _CODE: Final = f"import sys; sys.path.append({str(_ROOT)!r}); from server.json_input.worker import main; main()"
@@ -88,7 +91,7 @@ class WorkerProcess:
     async def _exchange(self, name: str, raw: bytes) -> tuple[bool, bool, Json]:
         await self._send(ASKED.pack(len(name), len(raw)) + name.encode(), raw)
         refused, last, size, more = ANSWERED.unpack(await self._answers.readexactly(ANSWERED.size))
-        if size + more > MAX_TOLD:
+        if size > MAX_TOLD or more > MAX_BYTES:
             raise WorkerGone("it tells too much")
         told = loads(await self._answers.readexactly(size))
         member = told.pop(BYTES, None)

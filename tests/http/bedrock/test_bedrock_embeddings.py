@@ -216,6 +216,13 @@ def test_large_answers_take_room_and_come_whole(running: Chatting) -> None:
     assert answer.json["data"][479]["embedding"] == alone.json["data"][0]["embedding"]
 
 
+def test_a_body_of_many_megabytes_is_embedded(running: Chatting) -> None:
+    texts = [f"{number} " + "x" * 1_000_000 for number in range(9)]
+    answer = embed(running, "cohere4", texts, dimensions=256, encoding_format="base64")
+    assert len(vectors(answer)) == 9
+    assert running.stub.body["texts"] == texts
+
+
 def test_a_large_refusal_names_its_place(running: Chatting) -> None:
     answer = embed(running, "cohere", ["word " * 400] * 60 + [" "])
     assert (answer.status, answer.error["param"], running.stub.asked) == (400, "input", [])

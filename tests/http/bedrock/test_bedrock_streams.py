@@ -147,11 +147,19 @@ def test_an_answer_that_is_too_large_is_none(running: Chatting) -> None:
         assert running.chat().status == status
 
 
-def test_large_bodies_are_taken_apart_beside_the_server(running: Chatting) -> None:
-    long = [{"role": "user", "content": "word " * 20_000}, {"role": "assistant", "content": "ok"}]
+@pytest.mark.parametrize("words", [20_000, 1_900_000])
+def test_large_bodies_are_taken_apart_beside_the_server(words: int, running: Chatting) -> None:
+    long = [{"role": "user", "content": "word " * words}, {"role": "assistant", "content": "ok"}]
     answer = running.chat(*long, {"role": "user", "content": "hi"})
     assert answer.status == 200, answer.body
-    assert [turn["role"] for turn in running.stub.body["messages"]] == ["user", "assistant", "user"]
+    texts = [turn["content"][0]["text"] for turn in running.stub.body["messages"]]
+    assert texts == ["word " * words, "ok", "hi"]
     refused = running.chat(*long, {"role": "king", "content": "hi"}, stream=True)
     assert (refused.status, refused.error["param"]) == (400, "messages[2].role"), refused.body
     assert "`messages[2].role` is none of" in refused.error["message"]
+
+
+def test_many_messages_are_taken_apart_beside_the_server(running: Chatting) -> None:
+    asked = [{"role": "user" if place % 2 == 0 else "assistant", "content": "x"} for place in range(30_001)]
+    assert running.chat(*asked).status == 200
+    assert len(running.stub.body["messages"]) == 30_001
