@@ -217,7 +217,7 @@ def test_large_answers_take_room_and_come_whole(running: Chatting) -> None:
 
 
 def test_a_body_of_many_megabytes_is_embedded(running: Chatting) -> None:
-    texts = [f"{number} " + "x" * 1_000_000 for number in range(9)]
+    texts = [f"{number} " + "é" * 150_000 for number in range(9)]
     answer = embed(running, "cohere4", texts, dimensions=256, encoding_format="base64")
     assert len(vectors(answer)) == 9
     assert running.stub.body["texts"] == texts

@@ -23,6 +23,9 @@ MOST_NUMBERS: Final = 1536
 """Numbers of an embedding of any of these models."""
 
 _LONGEST_NUMBER: Final = 32
+_ESCAPED: Final = 3
+"""Bytes for each one of a text whose characters are all escaped."""
+
 _AROUND: Final = 64 * 1024
 _NUMBERS: Final = {int, float}
 _PURPOSES: Final = {
@@ -53,10 +56,9 @@ class EmbeddingModel:
     many: bool = False
     size_in: tuple[str, ...] = field(default=())
 
-    @property
-    def largest_answer(self) -> int:
-        """Bytes of an answer to `most` texts, in which each number may come twice."""
-        return self.most * max(self.sizes) * 2 * _LONGEST_NUMBER + _AROUND
+    def largest_answer(self, asked: int) -> int:
+        """Bytes of an answer to a request of `asked` bytes: each number may come twice, and the texts again."""
+        return self.most * max(self.sizes) * 2 * _LONGEST_NUMBER + _ESCAPED * asked + _AROUND
 
 
 def _of_titan(texts: Sequence[str], _purpose: str) -> Json:

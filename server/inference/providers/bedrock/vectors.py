@@ -70,8 +70,8 @@ class BedrockVectors:
             numbers = wanted.count * (wanted.dimensions or max(model.sizes))
             size = numbers * (_KEPT + (_BASE64 if wanted.base64 else _DIGITS))
             if size > _FREE:
-                read = min(AT_ONCE, len(batches)) * model.largest_answer
-                held.append(await self._room.room.take(size + read))
+                largest = sorted((model.largest_answer(len(batch.payload)) for batch in batches), reverse=True)
+                held.append(await self._room.room.take(size + sum(largest[:AT_ONCE])))
             async with asyncio.timeout(self._invoker.total_seconds):
                 found, tokens = await self._asked(name, model, batches, base64=wanted.base64)
             usage = None if tokens is None else {"prompt_tokens": tokens, "total_tokens": tokens}
@@ -120,7 +120,7 @@ class BedrockVectors:
         self, name: str, model: EmbeddingModel, batch: Batch, turn: asyncio.Lock, *, base64: bool
     ) -> tuple[list[Embedded], int | None]:
         """Return the embeddings of a batch, and their tokens; of one list, one large answer is read at a time."""
-        text, tokens = await self._invoker.invoke(name, batch.payload, model.largest_answer)
+        text, tokens = await self._invoker.invoke(name, batch.payload, model.largest_answer(len(batch.payload)))
         try:
             if len(text) <= SMALL:
                 return embeddings_in(model, text, batch.count, base64=base64), tokens
