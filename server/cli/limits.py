@@ -199,7 +199,7 @@ LIMITS: Final[Sequence[Limit]] = (
         "turns with a model of `inline::llama-cpp`",
         "`parallel`, of one caller one less; {client.WAITING} wait, {client.WAITING_EACH} of one caller, "
         "for {client.WAIT_SECONDS:seconds}; for a model that is being loaded {process.PATIENCE_SECONDS:seconds}",
-        "429 or 503, and 502 without the model, with `Retry-After`",
+        "429 or 503, with `Retry-After`",
     ),
     Limit(
         "a body to such a model, and a form that it has to follow",

@@ -1,4 +1,4 @@
-"""The head of GGUF files: what is read of it, and files that are cut short or hostile."""
+"""The head of GGUF files: what is read of it, files that are cut short or hostile, and the memory of a model."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from struct import pack
 
 import pytest
 
+from server.config.local_models import packaged_model
+from server.inference.providers.llama_cpp import child
+from server.inference.providers.llama_cpp.child import CantLoad, Order, check_memory, needed_memory
 from server.inference.providers.llama_cpp.gguf import CutShort, NotGguf, read_gguf
 from tests.support.gguf_files import head, text
 
+GIGABYTES = 1 << 30
 VALUES: dict[str, int | str | list[str]] = {
     "general.architecture": "llama",
     "llama.context_length": 8192,
@@ -88,3 +92,27 @@ def test_a_head_without_measures_has_no_cache(tmp_path: Path) -> None:
     assert (model.context, model.cache(1000)) == (None, 0)
     odd = head({"general.architecture": "llama", "llama.context_length": "many"})
     assert read_gguf(written(tmp_path, odd)).context is None
+
+
+def test_memory_counts_weights_cache_and_some_more() -> None:
+    model = packaged_model()
+    assert model is not None
+    found = read_gguf(model)
+    one = order(context=1_000, parallel=1)
+    # SmolLM2: keys and values of 3 times 64 numbers, with 2 bytes each, in 30 layers.
+    cache = 1_000 * 30 * 2 * 3 * 64 * 2
+    assert needed_memory(found, one) == model.stat().st_size + cache + child.SPARE
+    assert needed_memory(found, order(context=1_000, parallel=5)) - needed_memory(found, one) == 4 * cache
+    # No more context than the model was trained for: 8,192 tokens.
+    assert needed_memory(found, order(context=1 << 20, parallel=1)) == needed_memory(found, order(8192, 1))
+    check_memory(GIGABYTES, GIGABYTES)
+    check_memory(GIGABYTES, None)
+    with pytest.raises(CantLoad) as refused:
+        check_memory(GIGABYTES, GIGABYTES - 1)
+    assert not refused.value.lasting
+    free = child.free_memory()
+    assert free is None or free > 0
+
+
+def order(context: int, parallel: int) -> Order:
+    return Order("", None, context, parallel, 1, False, "", "", "", 0)

@@ -14,17 +14,14 @@ from pathlib import Path
 import pytest
 
 from server.config.local_models import packaged_model
-from server.inference.provider import HealthStatus
-from server.inference.providers.llama_cpp import child, process
-from server.inference.providers.llama_cpp.child import CantLoad, Order, check_memory, needed_memory
+from server.inference.provider import ChatRequest, Fault, HealthStatus, ProviderFailed
+from server.inference.providers.llama_cpp import process
 from server.inference.providers.llama_cpp.client import LlamaCpp
-from server.inference.providers.llama_cpp.gguf import read_gguf
 from server.inference.providers.llama_cpp.process import ModelAbsent, ModelFile, ModelProcess
 from server.json_input.reader import Reader
 from tests.support.gguf_files import head
 
 ROOT = Path(__file__).parents[3]
-GIGABYTES = 1 << 30
 
 
 @pytest.fixture(scope="module")
@@ -94,28 +91,6 @@ def test_a_model_that_needs_more_memory_than_there_is_is_not_loaded(tmp_path: Pa
     told = fault(ModelFile(huge))
     assert told.startswith("it needs about 4,000,134.2 MB of memory, and ")
     assert told.endswith(" MB are free")
-
-
-def test_memory_counts_weights_cache_and_some_more(model: Path) -> None:
-    found = read_gguf(model)
-    one = order(context=1_000, parallel=1)
-    # SmolLM2: keys and values of 3 times 64 numbers, with 2 bytes each, in 30 layers.
-    cache = 1_000 * 30 * 2 * 3 * 64 * 2
-    assert needed_memory(found, one) == model.stat().st_size + cache + child.SPARE
-    assert needed_memory(found, order(context=1_000, parallel=5)) - needed_memory(found, one) == 4 * cache
-    # No more context than the model was trained for: 8,192 tokens.
-    assert needed_memory(found, order(context=1 << 20, parallel=1)) == needed_memory(found, order(8192, 1))
-    check_memory(GIGABYTES, GIGABYTES)
-    check_memory(GIGABYTES, None)
-    with pytest.raises(CantLoad) as refused:
-        check_memory(GIGABYTES, GIGABYTES - 1)
-    assert not refused.value.lasting
-    free = child.free_memory()
-    assert free is None or free > 0
-
-
-def order(context: int, parallel: int) -> Order:
-    return Order("", None, context, parallel, 1, False, "", "", "", 0)
 
 
 async def until(is_so: Callable[[], bool]) -> None:
@@ -278,3 +253,30 @@ def test_health_says_why_nothing_is_answered(tmp_path: Path) -> None:
             await provider.close()
 
     asyncio.run(run())
+
+
+def test_a_request_waits_for_the_model_only_so_long(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "PATIENCE_SECONDS", 0.0)
+
+    async def run(file: Path) -> ProviderFailed:
+        provider = LlamaCpp("local", ModelFile(file), Reader())
+        await provider.start()
+        try:
+            if file is not model:
+                await until(lambda: provider.process.pid is None and provider.process.absent != "is loading its model")
+            with pytest.raises(ProviderFailed) as failed:
+                await provider.complete(ChatRequest("local/m", b'{"messages": []}'))
+        finally:
+            await provider.close()
+        assert failed.value.unsent
+        return failed.value
+
+    loading = asyncio.run(run(model))
+    assert (loading.fault, loading.message) == (Fault.PAUSED, "the provider `local` is still loading its model")
+    absent = asyncio.run(run(tmp_path / "absent.gguf"))
+    assert absent.fault is Fault.PROVIDER
+    assert absent.message == (
+        "the provider `local` can't load its model: its file can't be read (No such file or directory)"
+    )

@@ -125,10 +125,11 @@ class LlamaCpp(OpenAICompatible):
         except ModelAbsent as absent:
             sentence = f"the provider `{self._provider_id}` {absent}"
             raise ProviderFailed(
-                Fault.PROVIDER,
+                Fault.PAUSED if absent.loads else Fault.PROVIDER,
                 sentence,
-                code="server_error",
+                code="provider_unavailable" if absent.loads else "server_error",
                 retry_after=absent.retry_after,
+                unsent=True,
                 kind=Kind.UNREACHABLE,
             ) from None
         return await super()._sent(url, payload, attached)

@@ -31,6 +31,7 @@ STUCK_SECONDS: Final = 60.0
 """Seconds without a sign of work after which a model is ended, and loaded again."""
 
 _STEADY_SECONDS: Final = 60.0
+_LOADING_SECONDS: Final = 5.0
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 10.0
 _LONGEST_BASE: Final = 60
@@ -40,11 +41,15 @@ _log: Final = logging.getLogger("ostiary.llama_cpp")
 
 
 class ModelAbsent(Exception):
-    """The model can't be used now; the message goes on after the provider. `retry_after` is in seconds."""
+    """The model can't be used now; the message goes on after the provider. `retry_after` is in seconds.
 
-    def __init__(self, sentence: str, retry_after: float) -> None:
+    It only takes time if it `loads`.
+    """
+
+    def __init__(self, sentence: str, retry_after: float, *, loads: bool = False) -> None:
         super().__init__(sentence)
         self.retry_after = retry_after
+        self.loads = loads
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ class ModelProcess:
         self._child: Child | None = None
         self._living: asyncio.Task[None] | None = None
         self._outcome: asyncio.Future[ModelAbsent | None] | None = None
-        self._absent: ModelAbsent | None = ModelAbsent("is loading its model", 1.0)
+        self._absent: ModelAbsent | None = ModelAbsent("is loading its model", _LOADING_SECONDS, loads=True)
         self._again_at = 0.0
 
     @property
@@ -111,7 +116,7 @@ class ModelProcess:
         if outcome is None:
             raise self._absent
         done, _ = await asyncio.wait({outcome}, timeout=PATIENCE_SECONDS)
-        absent = outcome.result() if done else ModelAbsent("is still loading its model", PATIENCE_SECONDS)
+        absent = outcome.result() if done else ModelAbsent("is still loading its model", _LOADING_SECONDS, loads=True)
         if absent is not None:
             raise absent
 
