@@ -5,7 +5,7 @@ The look may run in a worker process, so this module imports the standard librar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -29,7 +29,13 @@ _NAMES: Final = frozenset({"fileid", "fileids"})
 _CALLS: Final = frozenset({"function_call", "tool_calls"})
 """Members of a message that hold arguments of tools, which are named as the caller likes."""
 
-_SIGNS: Final = (b"file", b"audio")
+_USUAL: Final = frozenset(
+    {
+        *("arguments", "content", "data", "detail", "file", "file_data", "filename", "format", "function", "id"),
+        *("image_url", "input_audio", "name", "refusal", "role", "text", "tool_call_id", "type", "url"),
+    }
+)
+"""Names that most messages and parts have; they name no file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,73 +70,79 @@ NO_PARTS: Final = Parts()
 
 def parts_of(document: Document) -> Parts:
     """Return what the messages of a chat hold; raises InvalidJson for a part that names a file in a wrong form."""
-    if not _may_hold_any(document.raw):
-        return NO_PARTS
-    body = document.members
-    messages = body.get("messages")
-    kinds: dict[str, str] = {}
-    named: list[tuple[int, int, Json]] = []
-    is_stray = _names_file(body.get("prediction"))
+    messages, found = document.members.get("messages"), _Found()
     for number, message in enumerate(messages if type(messages) is list else ()):
-        for index, part in _parts_in(message):
-            kind = part.get("type")
-            if kind in (FILE, AUDIO):
-                kinds.setdefault(kind, f"messages[{number}].content[{index}]")
-            if _is_named(part):
-                named.append((number, index, part["file"]))
-        is_stray = is_stray or _strays(message)
-    return Parts(_files(document, named), kinds, is_stray)
+        if type(message) is dict:
+            # Most messages hold nothing but texts, under usual names.
+            for name, value in message.items():
+                if type(value) is not str or name not in _USUAL:
+                    found.look(number, name, value)
+        elif _names_file(message):
+            found.is_stray = True
+    if not found.is_stray and "prediction" in document.members:
+        found.is_stray = _names_file(document.members["prediction"])
+    if found.is_empty:
+        return NO_PARTS
+    return Parts(_files(document, found.named), found.kinds, found.is_stray)
 
 
-def _may_hold_any(raw: bytes) -> bool:
-    """Return whether a body has letters of what is looked for; most have not. Others may be spelled with escapes."""
-    if not raw.isascii() or b"\\u" in raw:
+class _Found:
+    """The findings of one look at the messages: `named` has the numbers of message and part, and the member `file`."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[str, str] = {}
+        self.named: list[tuple[int, int, Json]] = []
+        self.is_stray = False
+
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing was found."""
+        return not (self.kinds or self.is_stray)
+
+    def look(self, number: int, name: str, value: Any) -> None:
+        """Look at a member of the message of that number."""
+        if name == "content" and type(value) is list:
+            for index, part in enumerate(value):
+                if type(part) is dict:
+                    self._look_at_part(number, index, part)
+                elif _names_file(part):
+                    self.is_stray = True
+        elif name not in _CALLS and _is_naming(name, value):
+            self.is_stray = True
+
+    def _look_at_part(self, number: int, index: int, part: Json) -> None:
+        kind, file = part.get("type"), part.get(FILE)
+        if kind in (FILE, AUDIO):
+            self.kinds.setdefault(kind, f"messages[{number}].content[{index}]")
+        # As OpenAI's document has it: `{"type": "file", "file": {"file_id": …}}`.
+        is_named = kind == FILE and type(file) is dict and "file_id" in file
+        if is_named:
+            self.named.append((number, index, part[FILE]))
+        for name, value in part.items():
+            if type(value) is str and name in _USUAL:
+                continue
+            if not (is_named and name == FILE) and _is_naming(name, value):
+                self.is_stray = True
+
+
+def _is_naming(name: str, value: Any) -> bool:
+    """Return whether a member names a file, by its own name or inside of its value, at any depth."""
+    if name not in _USUAL and plainly(name) in _NAMES:
         return True
-    small = raw.lower()
-    return any(sign in small for sign in _SIGNS)
-
-
-def _parts_in(message: Any) -> Iterator[tuple[int, Json]]:
-    content = message.get("content") if type(message) is dict else None
-    for index, part in enumerate(content if type(content) is list else ()):
-        if type(part) is dict:
-            yield index, part
-
-
-def _is_named(part: Any) -> bool:
-    """Return whether a part names a file as OpenAI's document has it: `{"type": "file", "file": {"file_id": …}}`."""
-    if type(part) is not dict or part.get("type") != FILE:
-        return False
-    file = part.get("file")
-    return type(file) is dict and "file_id" in file
-
-
-def _strays(message: Any) -> bool:
-    """Return whether a message names a file in another place, at any depth."""
-    if type(message) is not dict:
-        return _names_file(message)
-    content = message.get("content")
-    others = {name: value for name, value in message.items() if name != "content" and name not in _CALLS}
-    if _names_file(others):
-        return True
-    return _names_file([*map(_without_its_file, content)] if type(content) is list else content)
-
-
-def _without_its_file(part: Any) -> Any:
-    """Return a part without the member that may name a file."""
-    return {name: part[name] for name in part if name != FILE} if _is_named(part) else part
+    return (type(value) is dict or type(value) is list) and _names_file(value)
 
 
 def _names_file(value: Any) -> bool:
     waiting: list[Any] = [value]
     while waiting:
-        match waiting.pop():
-            case dict() as members:
-                if any(plainly(name) in _NAMES for name in members):
-                    return True
-                waiting += members.values()
-            case list() as values:
-                waiting += values
+        holder = waiting.pop()
+        if type(holder) is dict:
+            if any(name not in _USUAL and plainly(name) in _NAMES for name in holder):
+                return True
+            holder = holder.values()
+        elif type(holder) is not list:
+            continue
+        waiting += [inner for inner in holder if type(inner) is dict or type(inner) is list]
     return False
 
 
