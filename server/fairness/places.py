@@ -24,7 +24,7 @@ have, of one or two milliseconds each."""
 PROBES: Final = Share("requests to health, readiness, version and metrics", 4, 2, 1024, 256, seconds=5.0)
 """The same for the paths that cost no quota, so that they never wait for other requests."""
 
-PIECES: Final = Share("pieces of answers", 8, 2, waiting=16_384, waiting_each=16_384, seconds=300.0)
+PIECES: Final = Share("pieces of answers", 8, 1, waiting=16_384, waiting_each=16_384, seconds=300.0)
 """Pieces of streams that are passed on in one turn of the event loop; each takes up to two milliseconds."""
 
 LAPSE_SECONDS: Final = 0.1
