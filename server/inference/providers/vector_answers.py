@@ -22,6 +22,11 @@ MOST_ANSWER: Final = 160 * 1024 * 1024
 FREE: Final = 1024 * 1024
 """Bytes of an answer that takes no room."""
 
+FEW: Final = 64
+"""Embeddings of a small answer that are converted without a thread, in a millisecond or two."""
+
+_ONE: Final = Wanted(1)
+
 ROOM: Final = Share(
     "bytes of large embeddings",
     capacity=320 * 1024 * 1024,
@@ -61,7 +66,7 @@ class VectorRoom:
         held = list[Turn]()
         try:
             parts = await self._read(provider_id, more, length, held)
-            if len(parts) == 1:
+            if len(parts) == 1 and (request.wanted or _ONE).count <= FEW:
                 return _converted(provider_id, request, parts)
             if not held:
                 return await in_thread(_converted, provider_id, request, parts)
@@ -131,7 +136,7 @@ async def _beside(provider_id: str, request: ChatRequest, parts: list[bytes]) ->
 
 
 def _converted(provider_id: str, request: ChatRequest, parts: list[bytes]) -> Counted:
-    wanted = request.wanted or Wanted(1)
+    wanted = request.wanted or _ONE
     # The interpreter is free for others while large parts are joined.
     text = b"".join(parts)
     parts.clear()

@@ -11,7 +11,7 @@ from server.fairness.way_out import WayOut
 from server.inference.provider import ChatRequest, ProviderFailed, Task, Wanted
 from server.inference.providers import vector_answers
 from server.inference.providers.echo_vectors import EchoVectors
-from server.inference.providers.vector_answers import FREE, MOST_ANSWER, VectorRoom
+from server.inference.providers.vector_answers import FEW, FREE, MOST_ANSWER, VectorRoom
 from server.json_input.reader import Reader
 
 COUNT = 100
@@ -92,6 +92,20 @@ def test_a_small_answer_takes_none() -> None:
         with WayOut().answer():
             await room.answer("p", request(9), body.more, None)
             assert (room.room.used, room.turns.used) == (0, 0)
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_many_small_embeddings_are_converted_beside_the_event_loop() -> None:
+    async def run() -> None:
+        room, count = VectorRoom(), FEW + 1
+        body = Body(dumps({"data": [{"embedding": [0.5]} for _ in range(count)]}).encode())
+        turn = await room.turns.take()
+        task = asyncio.ensure_future(room.answer("p", request(count), body.more, None))
+        while not room.turns.waiting:  # noqa: ASYNC110 - a share announces no use
+            await asyncio.sleep(0)
+        turn.end()
+        await task
 
     asyncio.run(asyncio.wait_for(run(), 60))
 
