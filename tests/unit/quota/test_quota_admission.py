@@ -91,8 +91,9 @@ def test_what_is_not_limited_has_no_header_and_more_than_all_leaves_nothing() ->
     ("fault", "limited"),
     [
         (
-            QuotaExceeded(standing(5, 30), of_tokens=False),
-            Limited(LIMIT.requests_place, 5, 5, "the caller's share of requests is used up"),
+            # Another limit, which held before, let it use more.
+            QuotaExceeded(standing(7, 30), of_tokens=False),
+            Limited(LIMIT.requests_place, 5, 7, "the caller's share of requests is used up"),
         ),
         (
             QuotaExceeded(standing(2, 69), of_tokens=True),
