@@ -49,6 +49,7 @@ _CONFIG = """
         inference: {backend: sql, table_name: chat_completions}
       blobs: {type: local, path: "FOLDER/blobs"}
     server:
+      QUOTA
       auth:
         provider_config: {type: oauth2_token, jwks: {uri: "https://issuer.example/keys"}}
         access_policy:
@@ -121,8 +122,12 @@ def reading(
     url: str = "",
     bedrock: str = "http://127.0.0.1:9",
     credentials: str = "api_key: k",
+    tokens: int = 0,
 ) -> Iterator[Reading]:
-    """The server; everything that the provider is asked is answered with `ANSWER`, unless there is another at `url`."""
+    """The server; everything that the provider is asked is answered with `ANSWER`, unless there is another at `url`.
+
+    Each caller has a budget of so many tokens, unless it is 0.
+    """
     with scripted() as far:
         far.play(sending(whole(ANSWER)))
         filled: Mapping[str, str] = {
@@ -131,7 +136,8 @@ def reading(
             "CREDENTIALS": credentials,
             "FOLDER": str(folder),
         }
-        config = _CONFIG + OWN
+        quota = f"quota: {{kvstore: {{type: sqlite, db_path: {folder}/q.db}}, max_tokens_per_period: {tokens}}}"
+        config = (_CONFIG + OWN).replace("QUOTA", quota if tokens else "port: 8321")
         for name, value in filled.items():
             config = config.replace(name, value)
         runtime = folder / "opa"

@@ -22,7 +22,7 @@ ATTACHMENT_TOKENS: Final = 1_000
 _PROMPT: Final = ("messages", "tools", "functions", "response_format")
 _LENGTHS: Final = ("max_completion_tokens", "max_tokens", "n_predict")
 _READ_HERE: Final = frozenset({*_PROMPT, *_LENGTHS, "n"})
-_BYTES_OF_A_TOKEN: Final = 4
+BYTES_OF_A_TOKEN: Final = 4
 
 
 def read_costed_chat(document: Document) -> Json:
@@ -54,7 +54,7 @@ def _tokens(value: Any) -> int:
             case dict() as members:
                 waiting += members.keys()
                 waiting += members.values()
-    return size // _BYTES_OF_A_TOKEN + attachments * ATTACHMENT_TOKENS
+    return size // BYTES_OF_A_TOKEN + attachments * ATTACHMENT_TOKENS
 
 
 COSTED_CHAT: Final = BodyParser(read_costed_chat, chat_body)

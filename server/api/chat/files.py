@@ -9,7 +9,8 @@ from typing import Final
 
 from starlette.requests import Request
 
-from server.api.files.media_types import media_type
+from server.api.chat.cost import BYTES_OF_A_TOKEN
+from server.api.files.media_types import is_text, media_type
 from server.api.files.store import FileStore, is_file_id
 from server.api.models.asking import Attached
 from server.authz.contract.errors import PolicyUnavailable
@@ -57,7 +58,7 @@ class ChatFiles:
         sources = [StoredBytes(self._store, gate, records[file.id], file.place) for file in named]
         attachments = Attachments(sources, self._turns)
         edits = [_edit(file, records[file.id], attachments.mark(number)) for number, file in enumerate(named)]
-        return Attached(attachments, edits, foreign)
+        return Attached(attachments, edits, sum(_tokens(records[file.id]) for file in named), foreign)
 
     async def _readable(self, gate: Gate, places: Mapping[str, str]) -> dict[str, Record]:
         found = await self._store.records.readable(gate, [*places])
@@ -132,9 +133,18 @@ def _too_large(sentence: str, place: str) -> ApiError:
     return ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{sentence}; send a smaller one, or its text", param=place)
 
 
+def _kind(record: Record) -> str:
+    return media_type(record.body["filename"], record.body["content_type"])
+
+
+def _tokens(record: Record) -> int:
+    """Return an estimate of the tokens of a file of text; 0 for any other, whose bytes say little about them."""
+    size: int = record.body["bytes"]
+    return size // BYTES_OF_A_TOKEN if is_text(_kind(record)) else 0
+
+
 def _edit(file: NamedFile, record: Record, mark: str) -> Edit:
     """Return the edit that puts a file's bytes in the place of its id."""
     filename = record.body["filename"]
-    kind = media_type(filename, record.body["content_type"])
-    sent = {"filename": file.filename or filename, "file_data": f"data:{kind};base64,{mark}"}
+    sent = {"filename": file.filename or filename, "file_data": f"data:{_kind(record)};base64,{mark}"}
     return file.start, file.end, dumps(sent)

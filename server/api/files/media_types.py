@@ -37,6 +37,14 @@ _TYPES: Final = {
     "yaml": "application/yaml",
     "yml": "application/yaml",
 }
+_TEXTS: Final = frozenset(
+    {"application/json", "application/jsonl", "application/x-ndjson", "application/xml", "application/yaml"}
+)
+
+
+def is_text(kind: str) -> bool:
+    """Return whether files of a type are text."""
+    return kind.startswith("text/") or kind in _TEXTS
 
 
 def media_type(filename: str, told: str | None) -> str:

@@ -70,11 +70,13 @@ class Parsers(Generic[Body]):
 class Attached:
     """The files that go with a request, and the edits that put their marks into its body.
 
-    `foreign` is the first file that it names by an id that this server never gives; one provider may have it.
+    `tokens` are those of their texts, as far as they can be estimated. `foreign` is the first file that it names by an
+    id that this server never gives; one provider may have it.
     """
 
     files: Attachments | None = None
     edits: Sequence[Edit] = ()
+    tokens: int = 0
     foreign: NamedFile | None = None
 
     def check(self, rules: MemberRules) -> None:
@@ -197,7 +199,10 @@ class Asking:
             attached=attached.files,
         )
         metered = MeteredChat(
-            provider.chat, _reserving(gate, body), once.of(_used(model)), hidden=body.asking is not None
+            provider.chat,
+            _reserving(gate, body, attached.tokens),
+            once.of(_used(model)),
+            hidden=body.asking is not None,
         )
         return Attempt(model, metered, sent)
 
@@ -241,9 +246,9 @@ def _unable(sentence: str) -> ApiError:
     return invalid(sentence, "model", "invalid_value")
 
 
-def _reserving(gate: Gate, body: ModelBody) -> Callable[[], Awaitable[Reservation]] | None:
-    """Return what sets tokens aside; None unless this caller, who has entered, has a budget."""
+def _reserving(gate: Gate, body: ModelBody, more: int) -> Callable[[], Awaitable[Reservation]] | None:
+    """Return what sets tokens aside, `more` than the body says; None unless this caller has a budget, and entered."""
     cost = body.cost
     if cost is None or gate.charge is None or not gate.charge.counts_tokens:
         return None
-    return partial(gate.charge.reserve, cost.least, cost.most)
+    return partial(gate.charge.reserve, cost.least + more, cost.most + more)

@@ -171,3 +171,17 @@ def test_a_caller_whose_provider_does_not_read_holds_its_own_share_alone(server:
         far.may_read.set()
         assert other.result(timeout=30).status == 200
         assert {answer.result(timeout=60).status for answer in waiting} == {200}
+
+
+def test_the_text_of_a_file_is_set_aside_from_a_budget(opa_binary: Path, tmp_path: Path) -> None:
+    with reading(opa_binary, tmp_path, tokens=20_000) as running:
+        fits, long, other = (
+            running.file(b"x" * size, filename=name)
+            for size, name in ((60_000, "a.txt"), (100_000, "a.md"), (100_000, "a.pdf"))
+        )
+        assert running.chat(named(fits)).status == 200
+        assert running.chat(named(other)).status == 200
+        for parts in ([named(long)], [named(fits), named(fits)]):
+            answer = running.chat(*parts)
+            assert (answer.status, answer.error["code"]) == (429, "insufficient_quota")
+            assert running.far.asked == []
