@@ -35,7 +35,7 @@ class AnswerShape:
     """Gives the parts of one answer the canonical name `model_id`, one id and one time of creation.
 
     The id is `answer_id`, or else the one that the provider gave first, or one of ours. Most chunks of a stream differ
-    in one text where `differs_in_texts`.
+    in one text where `differs_in_texts`. Members that are `dropped` say nothing to clients.
     """
 
     whole_kind = "chat.completion"
@@ -48,6 +48,7 @@ class AnswerShape:
         self._identity = answer_id
         self._created: int | None = None
         self._choices: dict[int, _Choice] = {}
+        self.dropped: frozenset[str] = frozenset()
 
     @property
     def identity(self) -> str | None:
@@ -95,6 +96,8 @@ class AnswerShape:
         if told_error(document):
             raise ToldError(document)
         document.pop("error", None)
+        for name in self.dropped:
+            document.pop(name, None)
         identity, created = document.get("id"), document.get("created")
         if self._identity is None:
             self._identity = identity if type(identity) is str and identity else f"{self.id_prefix}{uuid4().hex}"

@@ -11,12 +11,15 @@ from server.inference.provider import ChatRequest, Task
 from server.json_input.strict import Json
 
 
-def shape_of(request: ChatRequest) -> AnswerShape:
-    """Return the shape of the answer to a request."""
+def shape_of(request: ChatRequest, dropped: frozenset[str] = frozenset()) -> AnswerShape:
+    """Return the shape of the answer to a request, without the members that are `dropped`."""
     if request.task is Task.TEXT:
         count = 1 if request.wanted is None else request.wanted.count
-        return TextShape(request.model_id, request.answer_id, count)
-    return AnswerShape(request.model_id, request.answer_id)
+        shape: AnswerShape = TextShape(request.model_id, request.answer_id, count)
+    else:
+        shape = AnswerShape(request.model_id, request.answer_id)
+    shape.dropped = dropped
+    return shape
 
 
 class TextShape(AnswerShape):

@@ -33,7 +33,7 @@ class Dialect:
     in `key_header`, behind `key_prefix`. `version_path` is put behind a base URL that doesn't end with it. A provider
     that `lists_models` is well if it answers for its models; another one if it answers at all. It has no path for the
     tasks that it `lacks`, and completes one prompt in a request if `one_prompt`. It drops or refuses the parts of
-    messages whose types are `lacking_parts`.
+    messages whose types are `lacking_parts`. Members of its answers that clients have no use for are `dropped`.
     """
 
     base_url: str = ""
@@ -46,6 +46,7 @@ class Dialect:
     lacks: frozenset[Task] = frozenset()
     one_prompt: bool = False
     lacking_parts: frozenset[str] = frozenset()
+    dropped: frozenset[str] = frozenset()
 
     @property
     def tasks(self) -> frozenset[Task]:

