@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pytest
 
 from tests.support.application import ByToken
 from tests.support.callers import ADMIN, ALICE, BOB
+from tests.support.files_server import BOUNDARY, form_of
 from tests.support.real_policy import Decided, decided
 from tests.support.relay_server import ANSWER, CHATS, DONE, MESSAGES, event, streamed, whole
 from tests.support.scripted_provider import Scripted, reset, scripted, sending
@@ -27,6 +29,8 @@ CONFIG = """
       - {provider_id: b, provider_type: remote::vllm, config: {url: "URL-B", SETTINGS}}
       - {provider_id: c, provider_type: remote::vllm, config: {url: "URL-C", SETTINGS}}
       - {provider_id: gone, provider_type: remote::vllm, config: {url: "http://127.0.0.1:9", SETTINGS}}
+      - {provider_id: o, provider_type: remote::openai, config: {base_url: "URL-A", SETTINGS}}
+      - {provider_id: q, provider_type: remote::openai, config: {base_url: "URL-B", SETTINGS}}
       - {provider_id: echo, provider_type: inline::echo}
     models:
     - {model_id: main, provider_id: a, provider_model_id: a-1, fallback: [hidden, second, third]}
@@ -38,6 +42,8 @@ CONFIG = """
     - {model_id: parted, provider_id: a, provider_model_id: a-3, weights: {hidden: 1000, third: 1}}
     - {model_id: first, provider_id: a, provider_model_id: a-4, fallback: [main]}
     - {model_id: vectors, provider_id: a, provider_model_id: a-5, model_type: embedding, fallback: [echoed]}
+    - {model_id: papers, provider_id: o, provider_model_id: o-1, fallback: [copies]}
+    - {model_id: copies, provider_id: q, provider_model_id: q-1}
     - {model_id: echoed, provider_id: echo, model_type: embedding}
     storage:
       backends:
@@ -245,3 +251,16 @@ def test_the_tokens_of_the_model_that_answered_are_paid(three: Three) -> None:
     # One that may have worked before it failed is paid as well.
     three.a.play(sending(b""))
     assert after - left(three.chat(caller=caller)) > ANSWER["usage"]["total_tokens"]
+
+
+def test_files_go_with_the_request_to_whichever_model_answers(three: Three) -> None:
+    form = form_of(b"hello there", purpose="user_data")
+    stored = three.house.address.post("/v1/files", form, ALICE, kind=f"multipart/form-data; boundary={BOUNDARY}").json
+    three.a.play(sending(refusing(500)))
+    content = [{"type": "file", "file": {"file_id": stored["id"]}}]
+    answer = three.chat("papers", messages=[{"role": "user", "content": content}])
+    assert (answer.status, answer.json["model"]) == (200, "q/q-1")
+    bodies = [json.loads(body) for provider in (three.a, three.b) for _, body in provider.asked]
+    sent = [body["messages"][0]["content"][0]["file"]["file_data"] for body in bodies]
+    assert len(sent) == 2
+    assert {b64decode(data.partition("base64,")[2]) for data in sent} == {b"hello there"}
