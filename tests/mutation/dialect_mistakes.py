@@ -107,14 +107,14 @@ DIALECT_MISTAKES = (
     Mistake(
         "a quota that aws tells with status 400 is the caller's fault",
         CLIENT,
-        "        if _THROTTLED.match(kind):\n",
-        "        if _THROTTLED.match(kind) and response.status == _BUSY:\n",
+        "        if _THROTTLED.search(kind):\n",
+        "        if _THROTTLED.search(kind) and response.status == _BUSY:\n",
     ),
     Mistake(
         "a model of the openai endpoint is asked past the guardrail",
-        CLIENT,
-        "if not is_text and self._guardrail is None and not self._speech.is_converse(model):",
-        "if not is_text and not self._speech.is_converse(model):",
+        "server/inference/providers/bedrock/plan.py",
+        "if not is_text and guard is None and not Speech(",
+        "if not is_text and not Speech(",
     ),
     Mistake(
         "a guardrail that is missing is the caller's fault",
@@ -126,7 +126,7 @@ DIALECT_MISTAKES = (
         "what a guardrail does not read passes it",
         GUARDRAIL,
         "if not self.lets_unread_pass:",
-        "if self.lets_unread_pass:",
+        "if not self.identifier:",
     ),
     Mistake(
         "a guardrail reads a stream once it is sent",
