@@ -324,8 +324,10 @@ LIMITS: Final[Sequence[Limit]] = (
     ),
     Limit(
         "failures in a row that one caller's requests may have caused and that count for others, callers whose own "
-        "failures are remembered, and the time that one request may take to try a provider again",
-        "{breaker.MOST_OF_ONE} of each provider; {breaker.MOST_CALLERS}; {breaker.TRIAL_SECONDS:seconds}",
+        "failures are remembered, the time that one request may take to try a provider again, and that between two "
+        "trials of one caller",
+        "{breaker.MOST_OF_ONE} of each provider; {breaker.MOST_CALLERS}; {breaker.TRIAL_SECONDS:seconds}; "
+        "{breaker.AGAIN_SECONDS:seconds}",
         "503, with `Retry-After`",
     ),
     Limit("a client that does not read its answer", "{protocol.STALL_SECONDS:seconds}", _CLOSED),

@@ -25,6 +25,9 @@ MOST_OF_ONE: Final = 2
 TRIAL_SECONDS: Final = 5.0
 """Seconds that one request may take to try a provider again, before another one may."""
 
+AGAIN_SECONDS: Final = 10.0
+"""Seconds after which one caller may try a provider again, for all, whatever became of its last trial."""
+
 SOON_SECONDS: Final = 1.0
 """Seconds after which a caller may come again while another request tries the provider."""
 
@@ -73,7 +76,8 @@ class Breaker:
 
     What counts is no connection, a broken one, no answer in time, and a status of 500 or more.
     What a caller's own requests may have caused counts for all callers `MOST_OF_ONE` times at most, so that no caller
-    takes the provider from the others. Belongs to one event loop; `clock` is in seconds.
+    takes the provider from the others; and for the same reason a trial that a caller may have spoilt opens it for that
+    caller, and lets another one try. Belongs to one event loop; `clock` is in seconds.
     """
 
     def __init__(
@@ -93,6 +97,8 @@ class Breaker:
         self._all = _Circuit()
         self._of_run: dict[Caller, int] = {}
         self._callers: OrderedDict[Caller, _Circuit] = OrderedDict()
+        self._tried: OrderedDict[Caller, float] = OrderedDict()
+        self._spoilt: set[Caller] = set()
 
     @property
     def state(self) -> BreakerState:
@@ -111,15 +117,15 @@ class Breaker:
     def check_all(self) -> None:
         """Raise the failure of a request, if none is let through."""
         if self.state is BreakerState.OPEN:
-            self._refuse(self._all, self._clock(), "failures in a row")
+            self._refuse(self._all.wait(self._clock()), "it")
 
     def check(self, caller: Caller) -> None:
         """Raise the failure of a request that is not let through now."""
         if self._all.until is not None or self._callers:
             now, own = self._clock(), self._callers.get(caller)
-            self._refuse(self._all, now, "failures in a row")
+            self._refuse(max(self._all.wait(now), self._tried.get(caller, now) - now), "it")
             if own is not None:
-                self._refuse(own, now, "failures of your own requests in a row")
+                self._refuse(own.wait(now), "your own requests to it")
 
     def enter(self, caller: Caller) -> bool:
         """Let a request through, or raise its failure as `check` does; return whether it is a trial."""
@@ -129,6 +135,11 @@ class Breaker:
             if circuit is not None and circuit.until is not None:
                 circuit.trial_until = self._clock() + TRIAL_SECONDS
                 is_trial = True
+        if self._all.until is not None:
+            self._tried[caller] = self._clock() + AGAIN_SECONDS
+            self._tried.move_to_end(caller)
+            if len(self._tried) > MOST_CALLERS:
+                self._tried.popitem(last=False)
         return is_trial
 
     def worked(self, caller: Caller, *, is_trial: bool) -> None:
@@ -143,6 +154,8 @@ class Breaker:
             self._of_run.clear()
         elif is_trial:
             self._all.closed()
+            self._tried.clear()
+            self._spoilt.clear()
             _log.warning("the breaker of the provider `%s` is closed again", self._provider_id)
 
     def failed(self, caller: Caller, failure: ProviderFailed, *, is_trial: bool) -> None:
@@ -159,7 +172,7 @@ class Breaker:
             self._count_own(caller, now, is_trial=is_trial)
         if self._all.until is not None:
             if is_trial:
-                self._all.opened(now, self._pause)
+                self._end_trial(caller, failure, now)
             return
         if not failure.unsent:
             before = self._of_run.get(caller, 0)
@@ -180,6 +193,17 @@ class Breaker:
                 if circuit is not None:
                     circuit.trial_until = 0.0
 
+    def _end_trial(self, caller: Caller, failure: ProviderFailed, now: float) -> None:
+        """Open for all where no connection could be made, or several callers have failed; else let another one try."""
+        if not failure.unsent:
+            self._spoilt.add(caller)
+            self._callers[caller].opened(now, self._pause)
+        if failure.unsent or len(self._spoilt) > MOST_OF_ONE:
+            self._spoilt.clear()
+            self._all.opened(now, self._pause)
+        else:
+            self._all.trial_until = now + SOON_SECONDS
+
     def _count_own(self, caller: Caller, now: float, *, is_trial: bool) -> None:
         own = self._callers.get(caller)
         if own is None:
@@ -193,15 +217,13 @@ class Breaker:
         if own.failures >= self._most:
             own.opened(now, self._pause)
 
-    def _refuse(self, circuit: _Circuit, now: float, after: str) -> None:
-        wait = circuit.wait(now)
+    def _refuse(self, wait: float, which: str) -> None:
         if wait <= 0:
             return
         seconds = ceil(wait)
         raise ProviderFailed(
             Fault.PAUSED,
-            f"the provider `{self._provider_id}` is not asked now, after {circuit.failures} {after}; "
-            f"try again in {seconds} s",
+            f"the provider `{self._provider_id}` is not asked now: {which} kept failing; try again in {seconds} s",
             retry_after=float(seconds),
             kind=Kind.PAUSED,
             unsent=True,

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from server.fairness.caller import Caller
-from server.inference.breaker import MOST_CALLERS, MOST_OF_ONE, TRIAL_SECONDS, Breaker, BreakerState
+from server.inference.breaker import (
+    AGAIN_SECONDS,
+    MOST_CALLERS,
+    MOST_OF_ONE,
+    SOON_SECONDS,
+    TRIAL_SECONDS,
+    Breaker,
+    BreakerState,
+)
 from server.inference.provider import Fault, Kind, ProviderFailed
 from server.inference.providers.refusals import broken, provider_refusal
 
@@ -136,10 +144,43 @@ def test_a_trial_that_fails_opens_it_again() -> None:
     clocked = Clocked()
     clocked.fail(*[ALICE] * 5, failure=UNREACHED)
     clocked.now += PAUSE
-    clocked.fail(BOB)
+    clocked.fail(BOB, failure=UNREACHED)
     refusal = clocked.refused(ALICE)
     assert refusal is not None
     assert refusal.retry_after == PAUSE
+
+
+def test_a_trial_that_its_caller_may_have_spoilt_opens_it_for_that_caller_until_others_fail_too() -> None:
+    clocked = Clocked()
+    clocked.fail(*[ALICE] * 5, failure=UNREACHED)
+    clocked.now += PAUSE
+    for caller in (ALICE, BOB):
+        clocked.fail(caller)
+        refusal = clocked.refused(caller)
+        assert refusal is not None
+        assert clocked.breaker.state is BreakerState.HALF_OPEN
+        clocked.now += SOON_SECONDS
+        assert clocked.refused(caller) is not None
+        assert clocked.refused(CAROL) is None
+    clocked.fail(CAROL)
+    assert clocked.breaker.state is BreakerState.OPEN
+
+
+def test_no_caller_keeps_others_from_trying() -> None:
+    clocked = Clocked()
+    clocked.fail(*[ALICE] * 5, failure=UNREACHED)
+    clocked.now += PAUSE
+    # However a trial ends, and if it doesn't end, its caller has to wait longer than the others.
+    clocked.breaker.left(ALICE, is_trial=clocked.breaker.enter(ALICE))
+    assert clocked.refused(ALICE) is not None
+    assert clocked.breaker.enter(BOB)
+    clocked.now += TRIAL_SECONDS
+    assert clocked.refused(BOB) is not None
+    assert clocked.breaker.enter(CAROL)
+    clocked.now += AGAIN_SECONDS
+    assert clocked.breaker.enter(ALICE)
+    clocked.breaker.worked(ALICE, is_trial=True)
+    assert not clocked.breaker.enter(ALICE)
 
 
 def test_a_trial_that_is_refused_as_a_bad_request_closes_it() -> None:
