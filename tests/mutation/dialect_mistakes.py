@@ -117,6 +117,30 @@ DIALECT_MISTAKES = (
         "if not is_text and not Speech(",
     ),
     Mistake(
+        "texts are embedded past the guardrail",
+        "server/wiring/providers.py",
+        "    if guard is None:\n        # No guardrail reads",
+        "    if guard is not does:\n        # No guardrail reads",
+    ),
+    Mistake(
+        "a guarded answer may end for any reason",
+        ANSWERS,
+        "if converse.is_guarded and reason not in _REASONS",
+        "if converse.is_text and reason not in _REASONS",
+    ),
+    Mistake(
+        "calls of a blocked answer are told",
+        ANSWERS,
+        "        if not self._converse.is_guarded:\n            return chunk\n",
+        "        if chunk:\n            return chunk\n",
+    ),
+    Mistake(
+        "a stream goes on behind the reason for its end",
+        ANSWERS,
+        "if self.is_stopped and kind in _OF_MESSAGES:",
+        "if self.is_ended and kind in _OF_MESSAGES:",
+    ),
+    Mistake(
         "a guardrail that is missing is the caller's fault",
         CLIENT,
         "if self._guardrail is not None and _GUARDRAIL.search(told.message):",
