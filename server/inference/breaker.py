@@ -116,7 +116,7 @@ class Breaker:
 
     def check_all(self) -> None:
         """Raise the failure of a request, if none is let through."""
-        if self.state is BreakerState.OPEN:
+        if self._all.until is not None and self.state is BreakerState.OPEN:
             self._refuse(self._all.wait(self._clock()), "it")
 
     def check(self, caller: Caller) -> None:
@@ -129,6 +129,8 @@ class Breaker:
 
     def enter(self, caller: Caller) -> bool:
         """Let a request through, or raise its failure as `check` does; return whether it is a trial."""
+        if self._all.until is None and not self._callers:
+            return False
         self.check(caller)
         is_trial = False
         for circuit in (self._all, self._callers.get(caller)):
