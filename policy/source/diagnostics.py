@@ -121,13 +121,18 @@ def _likeness(word: str, choice: str) -> float:
     if mark and kind != other:
         return 0.0
     shorter, longer = sorted((word, choice), key=len)
+    if 2 * len(shorter) < _NEAR_IF_SHORT * (len(word) + len(choice)) and not _is_part(shorter, longer):
+        return 0.0  # the likeness is less than that, whatever the letters are
     ratio = SequenceMatcher(None, word, choice).ratio()
-    is_part = len(shorter) >= _SHORTEST_PART and (longer.startswith(shorter) or longer.endswith(shorter))
     one_letter = len(word) == len(choice) and sum(map(ne, word, choice)) == 1 and len(word) > 1
     is_short = len(longer) <= _LONGEST_SHORT and ratio >= _NEAR_IF_SHORT
-    if is_part or one_letter or is_short or sorted(word) == sorted(choice):
+    if _is_part(shorter, longer) or one_letter or is_short or sorted(word) == sorted(choice):
         return max(ratio, _NEAR)
     return ratio
+
+
+def _is_part(shorter: str, longer: str) -> bool:
+    return len(shorter) >= _SHORTEST_PART and (longer.startswith(shorter) or longer.endswith(shorter))
 
 
 def hint_of(word: str, known: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from policy.source.diagnostics import Diagnostic, Findings, InvalidDocument, Severity, Span, visible
 from policy.source.document import Mapping, parse_document
 from policy.source.rendering import as_json, render
-from policy.source.text import SIZE_LIMIT, decoded, refusal
+from policy.source.text import decoded, refusal
 from server.cli.banner import alarms
 from server.config.llama_stack import Change, Kind, TooLarge, Translation, imported, written
 from server.config.messages import EMPTY_VARIABLE
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 SUFFIX: Final = "-ostiary.yaml"
 """The end of the name of the file that is written, unless the command line names another one."""
 
+
+MOST_BYTES: Final = 1024 * 1024
+"""Bytes of a file that is imported; those that come with Llama Stack have less than 20,000."""
 
 _OF_THE_ENVIRONMENT: Final = frozenset(
     {"missing-variable", EMPTY_VARIABLE, "missing-region", "missing-extra", "missing-file"}
@@ -87,7 +90,7 @@ def _original(path: Path) -> Mapping:
     """Return the tree of the regular file at `path`; raise InvalidDocument."""
     name = str(path)
     try:
-        content = read_small(path, SIZE_LIMIT)
+        content = read_small(path, MOST_BYTES)
     except UnreadableFile as unreadable:
         raise refusal("unreadable-file", Span(name, 1, 1), f"the file {unreadable}") from None
     except ValueError:

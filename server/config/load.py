@@ -55,12 +55,14 @@ def _merge(own: Findings, findings: Findings) -> None:
     _prefer_complete(own, findings)
     wrong = {known.span for known in findings.diagnostics if known.severity is Severity.ERROR}
     warned = {(known.span, known.code) for known in findings.diagnostics}
+    reported = set(findings.diagnostics)
     for diagnostic in own.diagnostics:
         if diagnostic.span in wrong or (diagnostic.span, diagnostic.code) in warned:
             continue
-        if diagnostic in findings.diagnostics:
+        if diagnostic in reported:
             continue  # a model and a check of the tree have reported the same mistake
         findings.diagnostics.append(diagnostic)
+        reported.add(diagnostic)
         warned.add((diagnostic.span, diagnostic.code))
 
 

@@ -35,7 +35,7 @@ _HOMES: Final = {
 def explain(error: ValidationError, reading: TreeReader) -> list[Diagnostic]:
     """Return one diagnostic for each mistake, up to a hundred; unresolved values are reported already and get none."""
     details = error.errors(include_url=False)
-    misspelt = {meant for detail in details if (meant := _meant(detail, reading)) is not None}
+    misspelt = {meant for detail in details[:FINDING_LIMIT] if (meant := _meant(detail, reading)) is not None}
     found = (_explained(detail, reading) for detail in details if _lacked(detail, reading) not in misspelt)
     return list(islice((diagnostic for diagnostic in found if diagnostic is not None), FINDING_LIMIT))
 

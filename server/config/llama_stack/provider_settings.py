@@ -9,7 +9,7 @@ from policy.source.diagnostics import Span, quoted
 from policy.source.document import Entry, Mapping, Node, Scalar
 from policy.source.environment import has_expression
 from server.config.llama_stack.changes import Journal, Kind
-from server.config.llama_stack.nodes import Entries, block, entries, is_nothing, plain_text, text_of
+from server.config.llama_stack.nodes import Entries, block, entries, is_nothing, is_null, plain_text, text_of
 from server.config.provider_types import settings_of
 
 _ADDRESSES: Final = ("base_url", "url")
@@ -44,7 +44,8 @@ def translate_settings(node: Node, provider_type: str, journal: Journal) -> Node
     kept: Entries = {}
     for key, entry in settings.items():
         if key in known:
-            kept[key] = entry
+            if not is_null(entry.node):
+                kept[key] = entry
         elif key == "network" and isinstance(entry.node, Mapping):
             _network(entry.node, known, kept, journal)
         elif key in HARMLESS:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from policy.source.diagnostics import quoted
+from policy.source.diagnostics import misspelling_of, quoted
 from policy.source.document import Entry, Mapping, Node, Sequence
 from policy.source.environment import has_expression
-from server.config.api_names import PROVIDED_APIS, SERVED_APIS, is_missing
+from server.config.api_names import APIS, PROVIDED_APIS, SERVED_APIS, is_missing
 from server.config.llama_stack.changes import Journal, Kind
 from server.config.llama_stack.files import Files
 from server.config.llama_stack.nodes import (
@@ -23,6 +23,10 @@ from server.config.provider_types import provider_types
 _GATEWAY = "reach it through a gateway that speaks OpenAI's API, as a `remote::passthrough`"
 _INSIDE = "serve the model with Ollama or vLLM, as a `remote::ollama` or a `remote::vllm`"
 _EMBEDDINGS = "use the embeddings of an `inline::wordllama`, or serve the model with vLLM, as a `remote::vllm`"
+_MOST_COMPARED = 100
+"""Unknown names of APIs that are compared with the known ones."""
+
+_UNKNOWN = "an extension of Llama Stack brings it; it is left out"
 _ADVICE = {"inline::sentence-transformers": _EMBEDDINGS}
 
 
@@ -39,6 +43,7 @@ class Providers:
         self._top = top
         self._storage = storage
         self._journal = journal
+        self._unknown = 0
 
     def translated(self) -> Entries:
         """Return the top level with its `apis`, `providers` and `storage` translated."""
@@ -65,13 +70,22 @@ class Providers:
         kept = []
         for item in node.items:
             name = text_of(item) or ""
-            if not is_missing(name):
+            if self._is_foreign(name):
+                self._journal.lacks(item.span, f"the API {quoted(name)}", _UNKNOWN)
+            elif not is_missing(name):
                 kept.append(item)
             elif name in written and not self._journal.is_empty(written[name].node):
                 continue  # its providers are reported
             else:
                 self._journal.missing(name, item.span, quoted(name))
         return Sequence(tuple(kept), node.span)
+
+    def _is_foreign(self, api: str) -> bool:
+        """Return whether the name is that of an API that is unknown here, rather than a misspelling of one."""
+        if api in APIS or has_expression(api):
+            return False
+        self._unknown += 1
+        return self._unknown > _MOST_COMPARED or misspelling_of(api, APIS) is None
 
     def _providers(self, written: Entries) -> Entries:
         kept: Entries = {}
@@ -85,6 +99,8 @@ class Providers:
                     self._journal.missing(api, entry.key_span, quoted(api))
             elif api in SERVED_APIS:
                 self._journal.add(Kind.IGNORED, entry.key_span, f"{quoted(api)} is served without providers")
+            elif self._is_foreign(api):
+                self._journal.lacks(entry.key_span, f"the API {quoted(api)}", _UNKNOWN)
             else:
                 kept[api] = entry
         return kept

@@ -17,8 +17,6 @@ _TYPES: Final = ("llm", "embedding")
 IGNORED: Final = {"model_validation": "asks for the model at the start, which is not done here"}
 """Keys that are left out without a change for callers, and why."""
 
-_LISTS: Final = (*SECTIONS, "vector_stores")
-
 
 class KnownProviders(Protocol):
     """The providers of inference after their translation."""
@@ -41,14 +39,14 @@ def hoist(top: Entries, journal: Journal) -> Entries:
         return top
     moved = [key for key, listed in inner.items() if not is_nothing(listed.node)]
     for key in moved:
-        if key not in _LISTS:
-            journal.refuse(inner[key].key_span, f"{quoted(key)} is not a list of resources that is known")
+        if key not in SECTIONS:
+            journal.lacks(inner[key].key_span, f"a list of resources called {quoted(key)}", "it is left out")
         elif key in top and not is_nothing(top[key].node):
             line = top[key].key_span.line
             journal.refuse(inner[key].key_span, f"{quoted(key)} is in line {line} already", "write both lists as one")
         else:
             top[key] = inner[key]
-    names = ", ".join(quoted(key) for key in moved) or "nothing in it"
+    names = ", ".join(quoted(key) for key in moved if key in SECTIONS) or "nothing in it"
     journal.add(Kind.MOVED, entry.key_span, f"the lists under `registered_resources` stand at the top: {names}")
     return top
 

@@ -163,7 +163,7 @@ def test_changes_can_be_read_by_programs(monkeypatch: pytest.MonkeyPatch, tmp_pa
 HOSTILE = {
     "bomb": "a: &a [1,1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\n"
     "d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n",
-    "long-bomb": f"a: &a {'x' * 4_000_000}\nb: [{', '.join(['*a'] * 50_000)}]\n",
+    "long-bomb": f"a: &a {'x' * 800_000}\nb: [{', '.join(['*a'] * 50_000)}]\n",
     "deep": "a: " + "[" * 100_000 + "]" * 100_000,
     "deep-blocks": "".join(f"{' ' * level}a:\n" for level in range(2_000)),
     "no-yaml": "a: [}\n",
@@ -191,7 +191,7 @@ def test_a_hostile_file_is_one_error(name: str, monkeypatch: pytest.MonkeyPatch,
         ("nothing", "can't be read (No such file or directory)"),
         ("directory", "is not a regular file"),
         ("pipe", "is not a regular file"),
-        ("large", "has more than 8388608 bytes"),
+        ("large", "has more than 1048576 bytes"),
     ],
 )
 def test_what_is_no_small_file_is_one_error(

@@ -61,11 +61,21 @@ def test_resources_stand_at_the_top() -> None:
 
 
 def test_a_list_that_is_written_twice_is_refused() -> None:
-    found = translated("models: [{model_id: a}]\nregistered_resources: {models: [{model_id: b}], rooms: [1]}")
-    assert refused(found) == [
-        "2: `models` is in line 1 already; write both lists as one",
-        "2: `rooms` is not a list of resources that is known",
-    ]
+    found = translated("models: [{model_id: a}]\nregistered_resources: {models: [{model_id: b}]}")
+    assert refused(found) == ["2: `models` is in line 1 already; write both lists as one"]
+
+
+def test_extensions_are_left_out_and_misspellings_stay() -> None:
+    text = """
+        distro_name: a
+        apis: [inference, weather, inferense]
+        providers: {weather: [{provider_id: w}], infrence: []}
+        registered_resources: {clouds: [1]}
+        """
+    found = translated(text)
+    assert (section(found, "apis"), section(found, "providers")) == (["inference", "inferense"], {"infrence": []})
+    assert [line.partition(": ")[0] for line in told(found) if "not served: " in line] == ["3", "4", "5"]
+    assert len(refused(started(text))) == 3
 
 
 @pytest.mark.parametrize("key", ["routing_table", "apis_to_serve", "distribution_spec"])
@@ -171,7 +181,7 @@ def test_files_become_blobs() -> None:
             "{network: {timeout: 0.5, proxy: {url: 'http://p'}, tls: {verify: /ca, client_cert: /c}}}",
             {"tls_verify": "/ca"},
         ),
-        ("{api_key: k, organization: o, refresh_models: true}", {"api_key": "k"}),
+        ("{api_key: k, organization: o, refresh_models: true, allowed_models: null}", {"api_key": "k"}),
     ],
 )
 def test_settings_of_a_provider(settings: str, kept: dict[str, object]) -> None:
