@@ -1,4 +1,4 @@
-"""What commands for the operator of a running server share: its configuration, and failures as one sentence."""
+"""Parts of commands for the operator of a running server: its configuration, and failures as one sentence."""
 
 from __future__ import annotations
 
