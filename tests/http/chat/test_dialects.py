@@ -89,3 +89,11 @@ def test_of_two_spellings_the_providers_own_counts(tmp_path: Path) -> None:
     with relaying(tmp_path, "provider_type: remote::mistral, config: {base_url: URL}") as running:
         assert running.chat(max_tokens=5, max_completion_tokens=9).status == 200
         assert running.body == {"model": "far-m", "messages": MESSAGES, "max_tokens": 5}
+
+
+def test_a_provider_of_chats_alone_is_told_for_no_other_route(tmp_path: Path) -> None:
+    with relaying(tmp_path, "provider_type: remote::anthropic, config: {base_url: URL, api_key: sk-1}") as running:
+        shown = running.address.get("/v1/inspect/routes", "Authorization: Bearer alice").json["data"]
+    types = {entry["route"]: entry["provider_types"] for entry in shown if entry["method"] == "POST"}
+    assert types["/v1/chat/completions"] == ["remote::anthropic"]
+    assert types["/v1/completions"] == types["/v1/embeddings"] == []

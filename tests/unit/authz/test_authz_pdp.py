@@ -209,9 +209,13 @@ def test_a_probe_passes_the_open_breaker_and_closes_it(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_answers_that_break_the_contract_do_not_open_the_breaker(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("odd", "failure"),
+    [(reply(b"{}"), Failure.MALFORMED), (reply(b"{}", "500 Internal Server Error"), Failure.STATUS)],
+)
+def test_answers_that_break_the_contract_do_not_open_the_breaker(odd: bytes, failure: Failure, tmp_path: Path) -> None:
     async def main() -> None:
-        bad = [reply(b"{}")] * 10
+        bad = [odd] * 10
         async with (
             scripted(answering(*bad, reply(PERMITTED)), tmp_path / "s") as peer,
             transport_to(peer.address) as transport,
@@ -221,6 +225,6 @@ def test_answers_that_break_the_contract_do_not_open_the_breaker(tmp_path: Path)
                 with pytest.raises(PolicyUnavailable):
                     await pdp.ask(READ)
             assert (await pdp.ask(READ)).resource is not None
-            assert pdp.failures[Failure.MALFORMED] == len(bad)
+            assert pdp.failures[failure] == len(bad)
 
     asyncio.run(main())
