@@ -53,9 +53,11 @@ def vectors_answer(text: bytes, model_id: str, wanted: Wanted) -> Counted:
     Raises NotAnAnswer, BadVectors for embeddings that are wrong, OtherDimensions and ToldError.
     """
     text = text.removeprefix(_MARK)
-    if wanted.base64 and len(text) <= SMALL:
-        # Most requests of OpenAI's SDKs; the spelling of numbers doesn't matter then.
-        return _small_answer(decoded(text), model_id, wanted)
+    if len(text) <= SMALL:
+        document = decoded(text)
+        lists = _lists(text, document.get("data"))
+        if wanted.base64 or lists:
+            return _small_answer(document, lists, model_id, wanted)
     head: Json = {}
     place = None
     for name, start, end in json_members(text):
@@ -70,14 +72,28 @@ def vectors_answer(text: bytes, model_id: str, wanted: Wanted) -> Counted:
     return written(_entries(text, place, wanted), model_id, wanted, head.get("usage"))
 
 
-def _small_answer(document: Json, model_id: str, wanted: Wanted) -> Counted:
+def _lists(text: bytes, data: Any) -> list[bytes]:
+    """Return the lists inside of `data` as `text` spells them, one of each entry; none where that isn't certain."""
+    count = len(data) if type(data) is list else 0
+    # That of `data` and one in each entry: then no text holds a bracket, and no member comes twice.
+    if not count == text.count(b"[") - 1 == text.count(b"]") - 1:
+        return []
+    if not all(type(entry) is dict and type(entry.get("embedding")) is list for entry in data):
+        return []
+    return [b"[%b]" % piece.partition(b"]")[0] for piece in text.split(b"[")[2:]]
+
+
+def _small_answer(document: Json, lists: list[bytes], model_id: str, wanted: Wanted) -> Counted:
     data = document.get("data")
     if type(data) is not list:
         raise ToldError(document) if told_error(document) else NotAnAnswer
     head = {name: value for name, value in document.items() if name != "data"}
     if told_error({**head, "id": ""}):
         raise ToldError(head)
-    return written((_entry(entry, b"", wanted) for entry in data), model_id, wanted, head.get("usage"))
+    raws = lists or [b""] * len(data)
+    return written(
+        (_entry(entry, raw, wanted) for entry, raw in zip(data, raws, strict=True)), model_id, wanted, head.get("usage")
+    )
 
 
 def written(found: Iterator[tuple[int | None, Vector, bytes]], model_id: str, wanted: Wanted, usage: Any) -> Counted:
@@ -175,8 +191,10 @@ def _check(vector: Vector, length: int) -> None:
     if len(vector) != length:
         raise BadVectors("answered with embeddings of different lengths")
     try:
-        # The sum of numbers of 32 bits is finite, unless one of them is none; NaN may hide from the other two.
-        usable = max(vector) <= LARGEST and min(vector) >= -LARGEST and isfinite(sum(vector))
+        # The sum of numbers of 32 bits is finite unless one of them isn't, and a packed vector holds no others.
+        usable = isfinite(sum(vector)) and (
+            isinstance(vector, array) or (max(vector) <= LARGEST and min(vector) >= -LARGEST)
+        )
     except OverflowError:
         usable = False
     if not usable:
