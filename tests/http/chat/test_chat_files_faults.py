@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -123,6 +124,18 @@ def test_one_that_is_open_already_is_sent_to_its_end(server: Reading, far: Reluc
         far.may_read.set()
         assert waiting.result(timeout=30).status == 200
     assert far.read.get(timeout=10) == 0
+
+
+def test_one_that_becomes_shorter_is_not_sent_as_a_whole(server: Reading, far: Reluctant) -> None:
+    large = server.file(b"x" * LARGE)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(server.chat, named(large))
+        assert far.begun.acquire(timeout=10)
+        os.truncate(server.blob(large), 1)
+        far.may_read.set()
+        answer = waiting.result(timeout=30)
+    assert (answer.status, answer.error["code"]) == (500, "server_error")
+    assert far.read.get(timeout=10) < 0
 
 
 def test_fifty_files_of_one_chat_let_others_have_their_turns(server: Reading, far: Reluctant) -> None:

@@ -115,6 +115,13 @@ def test_nothing_beside_the_parts_names_one(server: Reading, theirs: str, more: 
     assert server.far.asked == []
 
 
+def test_a_part_that_names_a_file_names_no_other_beside_it(server: Reading, theirs: str) -> None:
+    mine = server.file(b"bob's", caller=BOB)
+    answer = server.chat({**named(mine), "also": {"file_id": theirs}}, caller=BOB)
+    assert (answer.status, answer.error["param"]) == (400, "file_id")
+    assert server.far.asked == []
+
+
 def test_arguments_of_tools_are_named_as_the_caller_likes(server: Reading, theirs: str) -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": {"file_id": theirs}}}
     messages = [{"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "user", "content": "x"}]
