@@ -22,8 +22,8 @@ from tests.support.list_pages import check_pages
 from tests.support.real_policy import Decided, decided
 from tests.support.serving import Answer
 
-CAROL, ADMIN, DAN, EVE, FAY, GUS, HAL, IDA, JOE = map(
-    bearer, ("carol", "admin", "dan", "eve", "fay", "gus", "hal", "ida", "joe")
+CAROL, ADMIN, DAN, EVE, FAY, GUS, HAL, IDA, JOE, KIM = map(
+    bearer, ("carol", "admin", "dan", "eve", "fay", "gus", "hal", "ida", "joe", "kim")
 )
 CONFIG = """
     version: 2
@@ -31,8 +31,11 @@ CONFIG = """
     providers:
       inference:
       - {provider_id: echo, provider_type: inline::echo}
+      - {provider_id: gone, provider_type: remote::vllm, config: {url: "http://127.0.0.1:9", retries: 0}}
     models:
     - {model_id: open, provider_id: echo}
+    - {model_id: lost, provider_id: gone, fallback: [open]}
+    - {model_id: alone, provider_id: gone}
     - {model_id: vectors, provider_id: echo, model_type: embedding, metadata: {embedding_dimension: 8}}
     storage:
       backends:
@@ -165,6 +168,15 @@ def test_what_fails_is_counted_as_failed_and_what_is_refused_is_not(house: House
     house.until(DAN, {"usage::issuer::dan": (2, 2, 0, 0, 0, 0, 2)})
 
 
+def test_a_request_that_another_model_answers_is_one_request_of_that_model(house: House) -> None:
+    for stream in (False, True):
+        assert house.use(KIM, model="lost", stream=stream).status == 200
+        assert house.use(KIM, model="alone", stream=stream).status == 502
+    counts = {"model::echo/open": tuple(2 * each for each in ONE), "model::gone/alone": (2, 2, 0, 0, 0, 0, 0)}
+    house.until(KIM, counts, group_by="model")
+    assert house.counts(KIM, group_by="model") == counts
+
+
 def test_callers_see_their_own_alone_and_an_administrator_sees_all(house: House) -> None:
     nothing = house.usage(EVE)
     assert nothing == {**EMPTY, "since": nothing["since"]}
@@ -184,7 +196,8 @@ def test_callers_see_their_own_alone_and_an_administrator_sees_all(house: House)
     assert house.counts(ADMIN) == {}
     everybody = house.counts(ADMIN, 1)
     whole = tuple(map(sum, zip(*everybody.values(), strict=True)))
-    assert house.counts(ADMIN, 1, group_by="provider") == {"provider::echo": whole}
+    providers = house.counts(ADMIN, 1, group_by="provider")
+    assert tuple(map(sum, zip(*providers.values(), strict=True))) == whole
     teams = house.counts(ADMIN, 1, group_by="team")
     assert {identity.replace("team::", "usage::issuer::"): shown for identity, shown in teams.items()} == everybody
     [eve] = house.usage(EVE)["data"]
