@@ -61,7 +61,10 @@ def test_load_config_raises_all_of_them_with_the_name_of_the_file(tmp_path: Path
         ("server: {prot: 1}", "1:10: `prot` is not a key of `server`; did you mean `port`?"),
         ("server: {auth: {requires: true}}", "1:17: `requires` is not a key of `auth`; did you mean `require`?"),
         (with_provider("apikey: a"), "6:7: `apikey` is not a key of `config`; did you mean `api_key`?"),
-        (with_provider("a: b", "inline::echo"), "6:7: `a` is not a key of `config`; use `allow_members`"),
+        (
+            with_provider("a: b", "inline::echo"),
+            "6:7: `a` is not a key of `config`; use one of `allow_members`, `allowed_models`",
+        ),
         ("providers: {inferense: []}", "1:13: `inferense` is not a key of `providers`; did you mean `inference`?"),
         ("storage: {store: {}}", "1:11: `store` is not a key of `storage`; did you mean `stores`?"),
         ("access_policy: []", "1:1: `access_policy` is not a key of the configuration; it belongs under `server.auth`"),
