@@ -187,6 +187,7 @@ class WholeConverse(ResponseBody):
             held += data
             if len(held) > MOST_WHOLE:
                 raise broken(self._provider_id, f"answered with more than {MOST_WHOLE} bytes")
+            await self.hold(len(held))
         return await in_thread(self._translated, held) if len(held) > QUICK else self._translated(held)
 
     def _translated(self, text: bytearray) -> bytes:
