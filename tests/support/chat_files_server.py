@@ -47,7 +47,7 @@ _CONFIG = """
       stores:
         files: {backend: sql, table_name: openai_files}
         inference: {backend: sql, table_name: chat_completions}
-      blobs: {type: local, path: "FOLDER/blobs"}
+      blobs: BLOBS
     server:
       QUOTA
       auth:
@@ -123,6 +123,7 @@ def reading(
     bedrock: str = "http://127.0.0.1:9",
     credentials: str = "api_key: k",
     tokens: int = 0,
+    blobs: str = '{type: local, path: "FOLDER/blobs"}',
 ) -> Iterator[Reading]:
     """The server; everything that the provider is asked is answered with `ANSWER`, unless there is another at `url`.
 
@@ -137,7 +138,7 @@ def reading(
             "FOLDER": str(folder),
         }
         quota = f"quota: {{kvstore: {{type: sqlite, db_path: {folder}/q.db}}, max_tokens_per_period: {tokens}}}"
-        config = (_CONFIG + OWN).replace("QUOTA", quota if tokens else "port: 8321")
+        config = (_CONFIG + OWN).replace("QUOTA", quota if tokens else "port: 8321").replace("BLOBS", blobs)
         for name, value in filled.items():
             config = config.replace(name, value)
         runtime = folder / "opa"
