@@ -7,7 +7,7 @@ from json import dumps, loads
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.inference.answers.accumulator import ChatAccumulator
@@ -47,6 +47,7 @@ def message(*choices: Json) -> Json:
     return found
 
 
+@settings(deadline=None)
 @given(
     st.text(max_size=60),
     st.integers(1, 3),
