@@ -11,7 +11,7 @@ from pydantic import BeforeValidator
 
 from policy.source.diagnostics import Findings
 from server.config.locations import readable_file
-from server.config.providers import InferenceSettings, ProviderConfig
+from server.config.providers import InferenceSettings, ProviderConfig, some_value
 from server.config.raw_value import RawValue
 from server.config.tree import TreeReader
 from server.config.types import Switch, one_of, refusal, refuse, scalar, whole_number
@@ -55,7 +55,7 @@ class LlamaCppSettings(InferenceSettings):
     """
 
     path: Annotated[Path, BeforeValidator(_gguf)] | None = None
-    sha256: Annotated[str, BeforeValidator(_sha256)] | None = None
+    sha256: Annotated[Annotated[str, BeforeValidator(_sha256)] | None, BeforeValidator(some_value)] = None
     context: Annotated[int, whole_number(128, 1_048_576)] = 4096
     parallel: Annotated[int, whole_number(1, 64)] = 2
     threads: Annotated[int, whole_number(1, 512)] | None = None

@@ -50,6 +50,13 @@ def _not_too_many(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def some_value(value: object) -> object:
+    """Refuse an empty place, or a variable that gives nothing, where a value restricts and its absence does not."""
+    if value is None:
+        raise refusal("missing-value", "needs a value", "leave it out for no restriction")
+    return value
+
+
 AllowedMembers = Annotated[tuple[Text, ...], AfterValidator(_few)]
 """Members of bodies, or paths such as `metadata.tags`, that reach the provider as they came; `*` is any."""
 
@@ -73,7 +80,9 @@ class InferenceSettings(ProviderSettings):
     """
 
     allow_members: AllowedMembers = ()
-    allowed_models: Annotated[tuple[Text, ...], AfterValidator(_not_too_many)] | None = None
+    allowed_models: Annotated[
+        Annotated[tuple[Text, ...], AfterValidator(_not_too_many)] | None, BeforeValidator(some_value)
+    ] = None
 
 
 class EchoSettings(InferenceSettings):

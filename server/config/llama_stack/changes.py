@@ -101,6 +101,14 @@ class Journal:
         """Return whether nothing is in a part, or only what the environment of a start switches off."""
         return is_nothing(node) or (isinstance(node, Sequence) and all(map(self.is_off, node.items)))
 
+    def is_unset(self, node: Node) -> bool:
+        """Return whether nothing is in a value, or a variable that gives nothing; in an import, by its default."""
+        if is_nothing(node):
+            return True
+        if not isinstance(node, Scalar) or not has_expression(node.text):
+            return False
+        return node.text.endswith(":=}") if self.environ is None else _gives_nothing(node.text, self.environ)
+
     def add(self, kind: Kind, span: Span, sentence: str, advice: str = "") -> None:
         """Add a change."""
         if self.for_start and kind in (Kind.NOT_YET, Kind.NOT_SERVED):
@@ -138,7 +146,7 @@ class Journal:
 
 
 def _gives_nothing(text: str, environ: Environ[str, str]) -> bool:
-    """Return whether an id is a variable that switches its entry off."""
+    """Return whether a text is a variable that gives nothing, or switches the entry off whose id it is."""
     if not has_expression(text):
         return False
     try:

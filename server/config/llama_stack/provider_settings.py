@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from policy.source.diagnostics import Span, quoted
-from policy.source.document import Entry, Mapping, Node, Scalar
+from policy.source.document import Entry, Mapping, Node
 from policy.source.environment import has_expression
 from server.config.llama_stack.changes import Journal, Kind
 from server.config.llama_stack.nodes import Entries, block, entries, is_nothing, is_null, plain_text, text_of
@@ -33,6 +33,10 @@ HARMLESS: Final = {
 """Keys that are left out without a change for callers, and why."""
 
 _NO_SETTING: Final = "it is left out"
+_NEVER_EMPTY: Final = frozenset({"guardrail", "guardrail_config", "guardrailConfig", "sha256"})
+"""Keys of this server alone that restrict: an empty one stays, and is an error of the parser."""
+
+_UNSET: Final = "has no value unless its variable is set"
 
 
 def translate_settings(node: Node, provider_type: str, journal: Journal) -> Node:
@@ -44,23 +48,18 @@ def translate_settings(node: Node, provider_type: str, journal: Journal) -> Node
     kept: Entries = {}
     for key, entry in settings.items():
         if key in known:
-            if not is_null(entry.node):
+            if key in _NEVER_EMPTY or not is_null(entry.node):
                 kept[key] = entry
         elif key == "network" and isinstance(entry.node, Mapping):
             _network(entry.node, known, kept, journal)
         elif key in HARMLESS:
             journal.add(Kind.IGNORED, entry.key_span, f"{quoted(key)} {HARMLESS[key]}")
-        elif _is_unset(entry.node):
-            journal.add(Kind.IGNORED, entry.key_span, f"{quoted(key)} has no value unless its variable is set")
+        elif journal.is_unset(entry.node):
+            journal.add(Kind.IGNORED, entry.key_span, f"{quoted(key)} {_UNSET}")
         else:
             sentence = f"{quoted(key)} is not a setting of {quoted(provider_type)} here"
             journal.add(Kind.NOT_SERVED, entry.key_span, sentence, _NO_SETTING)
     return Mapping(kept, node.span)
-
-
-def _is_unset(node: Node) -> bool:
-    """Return whether the value is empty, or the default of its variable is."""
-    return is_nothing(node) or (isinstance(node, Scalar) and has_expression(node.text) and node.text.endswith(":=}"))
 
 
 def _with_whole_address(settings: Entries, journal: Journal) -> Entries:
@@ -95,9 +94,8 @@ def _network(node: Mapping, known: tuple[str, ...], kept: Entries, journal: Jour
             _tls(entry.node, known, kept, journal)
         elif key == "timeout" and "timeouts" in known and _timeout(entry, kept):
             journal.add(Kind.MOVED, entry.key_span, "`network.timeout` is `timeouts`")
-        elif not _is_unset(entry.node):
-            sentence = f"{quoted('network.' + key)} is not a setting of a provider here"
-            journal.add(Kind.NOT_SERVED, entry.key_span, sentence, _NO_SETTING)
+        else:
+            _no_setting(f"network.{key}", entry, journal)
 
 
 def _tls(node: Mapping, known: tuple[str, ...], kept: Entries, journal: Journal) -> None:
@@ -105,9 +103,17 @@ def _tls(node: Mapping, known: tuple[str, ...], kept: Entries, journal: Journal)
         if key == "verify" and "tls_verify" in known and "tls_verify" not in kept:
             kept["tls_verify"] = entry
             journal.add(Kind.MOVED, entry.key_span, "`network.tls.verify` is `tls_verify`")
-        elif not _is_unset(entry.node):
-            sentence = f"{quoted('network.tls.' + key)} is not a setting of a provider here"
-            journal.add(Kind.NOT_SERVED, entry.key_span, sentence, _NO_SETTING)
+        else:
+            _no_setting(f"network.tls.{key}", entry, journal)
+
+
+def _no_setting(name: str, entry: Entry, journal: Journal) -> None:
+    """Report a setting of the connection that this server doesn't have, unless nothing is in it."""
+    if not journal.is_unset(entry.node):
+        sentence = f"{quoted(name)} is not a setting of a provider here"
+        journal.add(Kind.NOT_SERVED, entry.key_span, sentence, _NO_SETTING)
+    elif not is_nothing(entry.node):
+        journal.add(Kind.IGNORED, entry.key_span, f"{quoted(name)} {_UNSET}")
 
 
 def _timeout(entry: Entry, kept: Entries) -> bool:

@@ -49,6 +49,11 @@ def test_a_digest_may_be_written_in_several_ways(written: str) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
+        ("sha256: ", "`sha256` needs a value; leave it out for no restriction"),
+        (
+            "sha256: ${env.SUM:=}",
+            "`sha256` needs a value, and `${env.SUM:=}` gives none; leave it out for no restriction",
+        ),
         ("sha256: abc", "`sha256` takes a SHA-256 of 64 hexadecimal digits, not `abc`"),
         (f"sha256: {DIGEST}0", f"`sha256` takes a SHA-256 of 64 hexadecimal digits, not `{DIGEST}0`"),
         ("sha256: [a]", "`sha256` takes a SHA-256 of 64 hexadecimal digits, not a list"),

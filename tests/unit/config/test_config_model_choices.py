@@ -135,3 +135,14 @@ def test_a_model_that_its_provider_may_not_be_asked_for_is_an_error() -> None:
     assert errors(allowing) == ["6:57: the provider `ollama` may not be asked for `b-1`; add it to `allowed_models`"]
     assert errors(allowing.replace("[a, b, c-1]", "[b-1, c-1, a]")) == []
     assert len(errors(allowing.replace("[a, b, c-1]", "[]"))) == 3
+
+
+@pytest.mark.parametrize("empty", ["", "~", "'${env.ALLOWED:=}'"])
+def test_empty_allowed_models_do_not_allow_all(empty: str) -> None:
+    text = with_models(model("a"))
+    allowing = text.replace(
+        "provider_type: remote::ollama", f"provider_type: remote::ollama, config: {{allowed_models: {empty}}}"
+    )
+    [error] = errors(allowing)
+    assert "`allowed_models` needs a value" in error
+    assert error.endswith("; leave it out for no restriction")

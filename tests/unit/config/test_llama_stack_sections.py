@@ -191,6 +191,34 @@ def test_settings_of_a_provider(settings: str, kept: dict[str, object]) -> None:
     assert provider["config"] == kept
 
 
+@pytest.mark.parametrize("written", ["guardrail: ", "guardrail_config: ", "guardrailConfig: ~"])
+def test_an_empty_guardrail_stays_an_error(written: str) -> None:
+    provider = "{provider_id: a, provider_type: 'remote::bedrock', config: {region: us-east-1, api_key: k, %s}}"
+    found = started(f"distro_name: a\nproviders: {{inference: [{provider % written}]}}")
+    findings = Findings()
+    assert read_config(found.document, {}, findings) is None
+    [error] = [error.message for error in findings.diagnostics]
+    assert error.endswith("needs an `id` and a `version`")
+
+
+@pytest.mark.parametrize(
+    ("setting", "name"),
+    [
+        ("ca: '${env.A:=}'", "ca"),
+        ("ca: '${env.A:+a}'", "ca"),
+        ("network: {proxy: '${env.A:=}'}", "network.proxy"),
+        ("network: {tls: {ca_cert: '${env.A:=}'}}", "network.tls.ca_cert"),
+    ],
+)
+def test_a_start_drops_no_setting_whose_variable_is_set(setting: str, name: str) -> None:
+    provider = f"{{provider_id: a, provider_type: 'remote::groq', config: {{{setting}}}}}"
+    text = f"distro_name: a\nproviders: {{inference: [{provider}]}}"
+    assert refused(started(text)) == []
+    assert told(started(text))[-1] == f"2: ignored (harmless): `{name}` has no value unless its variable is set"
+    [error] = refused(started(text, A="1"))
+    assert error.startswith(f"2: `{name}` is not a setting of ")
+
+
 def test_an_address_in_a_default_gets_its_path_there() -> None:
     found = translated((FOLDER / "nvidia.yaml").read_text())
     [provider] = section(found, "providers", "inference")  # type: ignore[misc]  # a list, as the file says
