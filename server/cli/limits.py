@@ -205,7 +205,7 @@ LIMITS: Final[Sequence[Limit]] = (
         "a body to such a model, and a form that it has to follow",
         "{client.TOKEN_BYTES} bytes for each token of its context and {client.FREE_BYTES:bytes}; "
         "{forms.MOST_BYTES:bytes}, {forms.MOST_CHOICES} values of `enum`, properties or alternatives, patterns of "
-        "{forms.LONGEST_PATTERN} characters; no `grammar`",
+        "{forms.LONGEST_PATTERN} characters with {forms.MOST_REPEATS} repetitions inside of each other; no `grammar`",
         "400",
     ),
     Limit(

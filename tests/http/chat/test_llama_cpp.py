@@ -132,6 +132,7 @@ def schema(form: object) -> dict[str, object]:
         ({"grammar": 'root ::= "a"'}, "grammar", "unsupported_parameter"),
         ({"n": 2}, "n", "invalid_value"),
         (schema({"type": "string", "pattern": "(a?)" * 20}), "response_format", "invalid_value"),
+        (schema({"type": "string", "pattern": "^((a{0,99}){0,99}){0,99}$"}), "response_format", "invalid_value"),
         (schema({"enum": [*range(257)]}), "response_format", "invalid_value"),
         (schema({"anyOf": [{"properties": {str(n): {}}} for n in range(257)]}), "response_format", "invalid_value"),
         (schema({"description": "a" * 64 * 1024}), "response_format", "invalid_value"),
