@@ -44,6 +44,12 @@ def is_empty_part(value: Any) -> bool:
     return any(map(is_empty_part, value.values()))
 
 
+def names_a_file_twice(message: Any) -> bool:
+    """Whether a part of a chat's message has a file's bytes beside its id, which is refused."""
+    parts = message["content"] if isinstance(message.get("content"), list) else []
+    return any({"file_data", "file_id"} <= part.get("file", {}).keys() for part in parts)
+
+
 def is_refused(item: Any) -> bool:
     """Whether a message of ours says nothing, which is refused where it is a message's part."""
     return "role" in item and item.get("type", "message") == "message" and is_empty_part(item["content"])

@@ -17,7 +17,7 @@ from server.api.conversations.include import INCLUDABLE
 from server.api.files.upload import PURPOSES
 from tests.openapi.conformity import Conformity
 from tests.openapi.document import OPERATIONS, SCHEMAS, Operation
-from tests.openapi.item_samples import telling
+from tests.openapi.item_samples import names_a_file_twice, samples, telling
 from tests.openapi.samples import Samples
 from tests.openapi.watched import Watched, watched
 from tests.support.callers import ALICE, BOB, STRANGER
@@ -110,7 +110,8 @@ def use_chats(house: Watched) -> None:
 
 def use_messages(house: Watched) -> None:
     """Whatever a message may be, it is taken, and comes back from the store."""
-    messages = [*Samples(lambda _name, _schema: None).around(SCHEMAS["ChatCompletionRequestMessage"])]
+    every = samples(house.upload("user_data").json["id"]).around(SCHEMAS["ChatCompletionRequestMessage"])
+    messages = [message for message in every if not names_a_file_twice(message)]
     made = house.made(CHATS, chat(store=True, messages=messages))
     path = f"{CHATS}/{made}/messages?limit=100"
     page = house.ask("GET", path).json

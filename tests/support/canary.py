@@ -119,7 +119,6 @@ class Canary:
         url = httpx.URL(self.address)
         with socket.create_connection((url.host, url.port or 0), timeout=PATIENCE) as connection:
             connection.sendall(request)
-            connection.shutdown(socket.SHUT_WR)
             found = b""
             while chunk := connection.recv(65536):
                 found += chunk
