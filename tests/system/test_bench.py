@@ -107,7 +107,7 @@ def test_a_profile_names_the_functions_that_run(made: World, tmp_path: Path) -> 
     with made.server(RULES, Kind.REGEXES, sampled=samples) as server:
         os.kill(server.pid, signal.SIGUSR1)
         before = server.cost().server
-        while server.cost().server < before + 0.2:
+        while server.cost().server < before + 0.5:
             few(server, load)
     assert "server/http/route_guard.py" in profile.report(profile.read(samples), 1.0)
 
