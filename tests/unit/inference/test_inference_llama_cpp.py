@@ -152,6 +152,8 @@ def test_a_child_that_computes_nothing_is_replaced(model: Path, monkeypatch: pyt
         await made.ready()
         first = made.pid
         assert first is not None
+        assert (os.getsid(first), os.getpgid(first)) == (os.getsid(0), first)  # one scheduling group with the server
+        assert first is not None
         await asyncio.sleep(0.3)
         assert made.pid == first  # it answers, so it goes on
         monkeypatch.setattr(process, "STUCK_SECONDS", 0.2)

@@ -182,6 +182,9 @@ def serve(order: Order, model: GgufModel) -> object:
 
 def main() -> None:
     """Load what the first line of the standard input orders, and serve until that input ends."""
+    # Ctrl-C is for the server. In a session of its own it would be a scheduling group of its own (Linux's autogroup),
+    # beside which the server's threads wait, and its nice value would count in that group alone.
+    os.setpgid(0, 0)
     told = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # llama.cpp may print
     order = Order(**json.loads(sys.stdin.readline()))

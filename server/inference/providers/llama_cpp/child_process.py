@@ -64,7 +64,6 @@ class Child:
                 cwd=home,
                 env={"HOME": str(home)},
                 limit=_LONGEST_LINE,
-                start_new_session=True,  # Ctrl-C is for the server
             )
         except OSError as fault:
             raise ChildFailed(f"can't start the process of its model ({fault.strerror})") from None
