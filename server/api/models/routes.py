@@ -82,7 +82,9 @@ async def find_model(catalogue: Catalogue, gate: Gate, name: str) -> Model:
 
 def provider_gone(name: str) -> ApiError:
     """The 404 of a model that no provider runs any more."""
-    sentence = f"nobody runs the model `{name}` any more: its provider has left the configuration, or may not run it"
+    sentence = (
+        f"no provider runs the model `{name}` any more: its provider has left the configuration, or may not run it"
+    )
     return ApiError(404, sentence, code="model_not_found", param="model")
 
 
