@@ -1,0 +1,1 @@
+"""Indexes of chunks, which find texts by their vectors and by their words."""
