@@ -116,6 +116,11 @@ class Gate:
         return self._context.principal
 
     @property
+    def request_id(self) -> str:
+        """The id of the request."""
+        return self._context.request_id
+
+    @property
     def lacks_token(self) -> bool:
         """True for a caller without a token where authentication is configured."""
         return self.requires_token and isinstance(self._context.principal, Anonymous)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Final, Protocol
 
 from server.inference.attachments import Attachments
@@ -221,6 +222,8 @@ class Provider:
 
     `members` are the rules for bodies that reach it. `chat` is asked for the `tasks` alone, and for the models in
     `allowed`, by the provider's own names, where these are not None. `own` tells which models it has, if it can.
+    `tokenizer` returns the file, as the package `tokenizers` writes it, by which its embedding models divide texts;
+    None where the server has none.
     """
 
     connection: Connection
@@ -229,6 +232,7 @@ class Provider:
     tasks: frozenset[Task] = frozenset({Task.CHAT})
     allowed: frozenset[str] | None = None
     own: OwnModels | None = None
+    tokenizer: Callable[[], Path | None] = lambda: None
 
     def allows(self, model: str) -> bool:
         """Return whether it may be asked for a model of this name."""

@@ -29,7 +29,7 @@ from server.http.event_stream import EventStream
 from server.http.json_body import read_body
 from server.http.open_streams import OpenStreams
 from server.http.pagination import missing_reference
-from server.http.request_state import gate_of, state_of
+from server.http.request_state import gate_of
 from server.http.responses import JsonInPieces
 from server.inference.answers.metered import MeteredChat
 from server.inference.attachments import Attachments
@@ -152,12 +152,26 @@ class Asking:
         raw, body = await read_body(request, self._reader, parsers.of(gate))
         model = await find_model(self._catalogue, gate, body.model)
         attached = await attach(request, body.found) if body.found.files else NOTHING_ATTACHED
-        request_id = state_of(request.scope).request_id
+        return await self.prepare(gate, raw, body, model, task, wanted, attached)
 
+    async def prepare(
+        self,
+        gate: Gate,
+        raw: bytes,
+        body: Body,
+        model: Model,
+        task: Task,
+        wanted: Callable[[Body, Model], Wanted | None],
+        attached: Attached = NOTHING_ATTACHED,
+    ) -> Asked[Body]:
+        """Return what asks `model`, which the caller may read, for what the body `raw` says.
+
+        Raises the ApiError for what may not be asked of the model.
+        """
         once = OnceCounted(partial(self._tally.count, gate.principal))
 
         def attempt(model: Model) -> Attempt:
-            return self._attempt(gate, raw, body, model, task, wanted(body, model), request_id, attached, once)
+            return self._attempt(gate, raw, body, model, task, wanted(body, model), attached, once)
 
         try:
             if model.names_others:
@@ -177,7 +191,6 @@ class Asking:
         model: Model,
         task: Task,
         expected: Wanted | None,
-        request_id: str,
         attached: Attached,
         once: OnceCounted,
     ) -> Attempt:
@@ -193,7 +206,7 @@ class Asking:
             body.naming(raw, model.provider_model_id, *edits, *asking),
             with_usage=body.asks_usage or bool(asking),
             unasked=partial(body.naming, raw, model.provider_model_id, *edits) if asking else None,
-            request_id=request_id,
+            request_id=gate.request_id,
             task=task,
             wanted=expected,
             attached=attached.files,

@@ -11,7 +11,7 @@ import logging
 import os
 from array import array
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -211,8 +211,21 @@ def _load() -> _Model:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # each thread here has a turn; others would take none
     from wordllama import WordLlama
 
-    spec = find_spec(_PACKAGE)
-    assert spec is not None and spec.origin is not None  # noqa: S101 - it was imported above
-    loaded = WordLlama.load(cache_dir=Path(spec.origin).parent, disable_download=True)
+    folder = _folder()
+    assert folder is not None  # noqa: S101 - it was imported above
+    loaded = WordLlama.load(cache_dir=folder, disable_download=True)
     loaded.tokenizer.no_padding()
     return _Model(loaded.embedding, loaded.tokenizer)
+
+
+@cache
+def tokenizer_file() -> Path | None:
+    """Return the file of the model's tokenizer; None where the package isn't there."""
+    folder = _folder()
+    return None if folder is None else folder / "tokenizers" / "l2_supercat_tokenizer_config.json"
+
+
+def _folder() -> Path | None:
+    """Return the folder of the package, which isn't imported for that."""
+    spec = find_spec(_PACKAGE)
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent
