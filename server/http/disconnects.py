@@ -23,7 +23,7 @@ class WhileConnected:
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._block = Interruptible(ClientGone())
+        self._block = Interruptible(ClientGone)
         self._listener: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -39,6 +39,7 @@ class WhileConnected:
         self._timer.cancel()
         if self._listener is not None:
             self._listener.cancel()
+            self._listener = None  # its last exception holds its frame, and that this object
         self._block.__exit__(kind, error, trace)
 
     def _start(self) -> None:

@@ -35,7 +35,7 @@ class OpenStreams:
     @contextmanager
     def one_more(self) -> Iterator[Interruptible]:
         """A stream, as long as the context lasts; it waits for its provider in blocks that raise StreamEnded."""
-        stream = Interruptible(StreamEnded())
+        stream = Interruptible(StreamEnded)
         if self._ended:
             stream.interrupt()
         self._open.add(stream)

@@ -114,6 +114,8 @@ class HttpProtocol(HttpToolsProtocol):
         if self._running is not None and not self._running.response_complete:
             # uvicorn tells the request that came last, which is another one where requests are pipelined.
             _disconnect(self._running)
+        if self.cycle is not None:
+            self.cycle.body = bytearray()  # it is never read: transport and connection hold each other for a while
         super().connection_lost(exc)
         if self.on_lost is not None:
             self.on_lost()
@@ -311,6 +313,7 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 def _disconnect(cycle: RequestResponseCycle) -> None:
-    """Tell the application that the client of this request is gone."""
+    """Tell the application that the client of this request is gone, and drop what it has not read of the body."""
     cycle.disconnected = True
+    cycle.body = bytearray()
     cycle.message_event.set()

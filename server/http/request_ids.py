@@ -54,6 +54,10 @@ class RequestIds:
             await send(message)
 
         await self.app(scope, receive, send_named)
+        # What is said of a request holds ways to receive and to send, and these hold it: a collection would have to
+        # come before its memory is free.
+        del scope[_KEY]
+        call.send_piece, call.turn = send, None
 
 
 def _headers(call: RequestState, scope: Scope, own: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

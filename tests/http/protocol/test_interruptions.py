@@ -36,7 +36,7 @@ async def for_ever() -> None:
 
 def test_a_block_that_waits_ends_with_the_reason() -> None:
     async def work() -> None:
-        stream = Interruptible(Enough())
+        stream = Interruptible(Enough)
         asyncio.get_running_loop().call_soon(stream.interrupt)
         asyncio.get_running_loop().call_soon(stream.interrupt)
         with pytest.raises(Enough), stream:
@@ -47,7 +47,7 @@ def test_a_block_that_waits_ends_with_the_reason() -> None:
 
 def test_between_blocks_nothing_is_disturbed_and_the_next_one_does_not_begin() -> None:
     async def work() -> None:
-        stream = Interruptible(Enough())
+        stream = Interruptible(Enough)
         with stream:
             await asyncio.sleep(0)
         stream.interrupt()
@@ -60,7 +60,7 @@ def test_between_blocks_nothing_is_disturbed_and_the_next_one_does_not_begin() -
 
 def test_a_fault_of_the_block_is_not_hidden() -> None:
     async def work() -> None:
-        stream = Interruptible(Enough())
+        stream = Interruptible(Enough)
         asyncio.get_running_loop().call_soon(stream.interrupt)
         with pytest.raises(Other), stream:
             try:
@@ -77,7 +77,7 @@ def test_a_cancellation_from_elsewhere_goes_its_way() -> None:
             await for_ever()
 
     async def work(*, interrupt_too: bool) -> None:
-        stream = Interruptible(Enough())
+        stream = Interruptible(Enough)
         task = asyncio.create_task(interrupted(stream))
         await asyncio.sleep(0)
         task.cancel()
@@ -93,7 +93,7 @@ def test_a_cancellation_from_elsewhere_goes_its_way() -> None:
 @pytest.mark.parametrize("outer_too", [False, True])
 def test_of_two_nested_blocks_the_interrupted_one_says_why(outer_too: bool) -> None:
     async def work() -> None:
-        inner, outer = Interruptible(Enough()), Interruptible(Other())
+        inner, outer = Interruptible(Enough), Interruptible(Other)
         loop = asyncio.get_running_loop()
         loop.call_soon(inner.interrupt)
         if outer_too:
