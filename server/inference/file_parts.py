@@ -1,14 +1,16 @@
-"""The parts of a chat's messages that name files of this server, and the kinds of its other parts.
+"""The parts of a chat's messages that name files of this server, the kinds of its other parts, and stray ids.
 
-The look may run in a worker process, so this module imports the standard library and `server.json_input` alone.
+The look may run in a worker process, so this module imports the standard library, `server.json_input` and modules
+that import no more than these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from server.inference.account_ids import ids_of
 from server.json_input.spans import spans_of
 from server.json_input.strict import Document, InvalidJson, Json
 
@@ -25,17 +27,19 @@ FILE: Final = "file"
 AUDIO: Final = "input_audio"
 
 _KNOWN: Final = frozenset({"file_data", "file_id", "filename"})
-_NAMES: Final = frozenset({"fileid", "fileids"})
 _CALLS: Final = frozenset({"function_call", "tool_calls"})
 """Members of a message that hold arguments of tools, which are named as the caller likes."""
 
+_QUOTED: Final = "annotations"
+"""The member of a message that quotes addresses of the web, which no provider reads."""
+
 _USUAL: Final = frozenset(
     {
-        *("arguments", "content", "data", "detail", "file", "file_data", "filename", "format", "function", "id"),
-        *("image_url", "input_audio", "name", "refusal", "role", "text", "tool_call_id", "type", "url"),
+        *("arguments", "content", "data", "detail", "filename", "format", "function", "id", "name", "refusal", "role"),
+        *("text", "tool_call_id", "type"),
     }
 )
-"""Names that most messages and parts have; they name no file."""
+"""Names of texts that most messages and parts have; they name nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +61,12 @@ class NamedFile:
 class Parts:
     """The parts of one chat: those that name files, and the place of the first of each kind that is watched.
 
-    `is_stray` is true if a file is named in any other place, which a provider may read.
+    `strays` are keys of ACCOUNT_IDS: what is named in any other place, which a provider may read.
     """
 
     files: tuple[NamedFile, ...] = ()
     kinds: Mapping[str, str] = field(default_factory=dict)
-    is_stray: bool = False
+    strays: Set[str] = frozenset()
 
 
 NO_PARTS: Final = Parts()
@@ -77,13 +81,13 @@ def parts_of(document: Document) -> Parts:
             for name, value in message.items():
                 if type(value) is not str or name not in _USUAL:
                     found.look(number, name, value)
-        elif _names_file(message):
-            found.is_stray = True
-    if not found.is_stray and "prediction" in document.members:
-        found.is_stray = _names_file(document.members["prediction"])
+        else:
+            found.strays.update(ids_of("messages", message))
+    if "prediction" in document.members:
+        found.strays.update(ids_of("prediction", document.members["prediction"]))
     if found.is_empty:
         return NO_PARTS
-    return Parts(_files(document, found.named), found.kinds, found.is_stray)
+    return Parts(_files(document, found.named), found.kinds, found.strays)
 
 
 class _Found:
@@ -92,12 +96,12 @@ class _Found:
     def __init__(self) -> None:
         self.kinds: dict[str, str] = {}
         self.named: list[tuple[int, int, Json]] = []
-        self.is_stray = False
+        self.strays: set[str] = set()
 
     @property
     def is_empty(self) -> bool:
         """True if nothing was found."""
-        return not (self.kinds or self.is_stray)
+        return not (self.kinds or self.strays)
 
     def look(self, number: int, name: str, value: Any) -> None:
         """Look at a member of the message of that number."""
@@ -105,10 +109,10 @@ class _Found:
             for index, part in enumerate(value):
                 if type(part) is dict:
                     self._look_at_part(number, index, part)
-                elif _names_file(part):
-                    self.is_stray = True
-        elif name not in _CALLS and _is_naming(name, value):
-            self.is_stray = True
+                else:
+                    self.strays.update(ids_of(name, part))
+        elif name not in _CALLS:
+            self.strays.update(ids_of(name, value, addresses=name != _QUOTED))
 
     def _look_at_part(self, number: int, index: int, part: Json) -> None:
         kind, file = part.get("type"), part.get(FILE)
@@ -121,34 +125,8 @@ class _Found:
         for name, value in part.items():
             if type(value) is str and name in _USUAL:
                 continue
-            if not (is_named and name == FILE) and _is_naming(name, value):
-                self.is_stray = True
-
-
-def _is_naming(name: str, value: Any) -> bool:
-    """Return whether a member names a file, by its own name or inside of its value, at any depth."""
-    if name not in _USUAL and plainly(name) in _NAMES:
-        return True
-    return (type(value) is dict or type(value) is list) and _names_file(value)
-
-
-def _names_file(value: Any) -> bool:
-    waiting: list[Any] = [value]
-    while waiting:
-        holder = waiting.pop()
-        if type(holder) is dict:
-            if any(name not in _USUAL and plainly(name) in _NAMES for name in holder):
-                return True
-            holder = holder.values()
-        elif type(holder) is not list:
-            continue
-        waiting += [inner for inner in holder if type(inner) is dict or type(inner) is list]
-    return False
-
-
-def plainly(name: str) -> str:
-    """Return a name as routers may read it, however it is written."""
-    return name.casefold().replace("_", "").replace("-", "")
+            if not (is_named and name == FILE):
+                self.strays.update(ids_of(name, value))
 
 
 def _files(document: Document, named: list[tuple[int, int, Json]]) -> tuple[NamedFile, ...]:

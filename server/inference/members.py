@@ -13,7 +13,8 @@ from hashlib import sha256
 from json import dumps
 from typing import Any, Final
 
-from server.inference.file_parts import NamedFile, parts_of, plainly
+from server.inference.account_ids import ACCOUNT_IDS, FILE_ID, ids_of, plainly
+from server.inference.file_parts import NamedFile, parts_of
 from server.inference.known_members import CHANGED, CUT, PASSED, PASSED_INSIDE, ROUTING, STAMPED, TOOL_TYPES
 from server.json_input.strict import Document, InvalidJson, Json, Place
 
@@ -28,9 +29,6 @@ LONGEST_STAMPED: Final = 512
 
 EVERYTHING: Final = "*"
 """The entry of `allow_members` that lets every member pass as it came."""
-
-FILE_ID: Final = "file_id"
-"""The name that `allow_members` lets pass where a provider's account belongs to one caller."""
 
 Edit = tuple[int, int, str]
 """A place in a body (its first byte, and the one behind its last), and the text that is to be there instead."""
@@ -75,7 +73,7 @@ def members_of(document: Document, own: Set[str] = frozenset()) -> Json:
     `own` are names, besides those of chats, that pass and hold text or numbers of the caller's own choice.
     """
     body, parts = document.members, parts_of(document)
-    unknown = sorted({_short(name) for name in _unknown(body, own, is_stray=parts.is_stray)})
+    unknown = sorted({_short(name) for name in _unknown(body, own)} | parts.strays)
     watched = body.keys() & _WATCHED
     texts = {name: body[name] for name in watched & STAMPED if body[name] is not None}
     for name, value in texts.items():
@@ -100,7 +98,7 @@ def found_of(
     return Found(tuple(unknown), spots, texts, tuple(NamedFile(*file) for file in files), kinds or {})
 
 
-def _unknown(body: Json, own: Set[str], *, is_stray: bool) -> Iterator[str]:
+def _unknown(body: Json, own: Set[str]) -> Iterator[str]:
     """Yield the names of members, and the paths of inner ones, that are not known to be harmless."""
     for name, value in body.items():
         if name in own:
@@ -110,6 +108,7 @@ def _unknown(body: Json, own: Set[str], *, is_stray: bool) -> Iterator[str]:
         elif type(value) is dict and name not in _UNSEARCHED:
             paths = (f"{name}.{inner}" for inner in _routing(value))
             yield from (path for path in paths if path not in PASSED_INSIDE)
+            yield from ids_of(name, value, addresses=False)
     metadata = body.get("metadata")
     if type(metadata) is dict:
         # Routers read tags and settings from here; what OpenAI's document allows is texts.
@@ -119,8 +118,6 @@ def _unknown(body: Json, own: Set[str], *, is_stray: bool) -> Iterator[str]:
         kind = tool.get("type", "function") if type(tool) is dict else "function"
         if type(kind) is not str or kind not in TOOL_TYPES:
             yield "tools.type"
-    if is_stray:
-        yield FILE_ID
 
 
 def _routing(value: Json) -> Iterator[str]:
@@ -201,16 +198,12 @@ class MemberRules:
 
 def is_harmless(name: str) -> bool:
     """Return whether a member, by its name, is none by which a router is known to choose; true for most typos."""
-    return "." not in name and plainly(name) not in ROUTING
+    return (name in ACCOUNT_IDS or "." not in name) and plainly(name) not in ROUTING
 
 
 def _not_passed(name: str) -> InvalidJson:
-    if name == FILE_ID:
-        sentence = (
-            '`file_id` is read in one place, `{"type": "file", "file": {"file_id": …}}` in a message\'s `content`; '
-            "name the file there, or send it as `file_data`"
-        )
-        return InvalidJson(sentence, name, "unsupported_parameter")
+    if name in ACCOUNT_IDS:
+        return InvalidJson(ACCOUNT_IDS[name], name, "unsupported_parameter")
     sentence = (
         f"`{name}` is not passed on, since it might choose another model or place than the one that was asked for; "
         "leave it out"
