@@ -46,6 +46,7 @@ def check_choices(reading: TreeReader, findings: Findings) -> None:
     _check_allowed(reading, findings)
     models = [*_models(reading)]
     _check_aliases(models, findings)
+    _check_borrowed(reading, findings)
     by_name: dict[str, list[int]] = {}
     for number, model in enumerate(models):
         for name in model.names:
@@ -113,6 +114,33 @@ def _check_aliases(models: list[_Named], findings: Findings) -> None:
                 message = f"{alias.shown} is a name of the model in line {taken[alias.text]} already"
                 findings.error("ambiguous-model", alias.span, message, "choose another one, or leave it out")
             taken.setdefault(alias.text, model.line)
+
+
+def _check_borrowed(reading: TreeReader, findings: Findings) -> None:
+    """Report names that begin as those of another provider's models do: rules about these would be about this one."""
+    listed = [provider.get("provider_id") for _, provider in reading.entries(("providers", "inference"))]
+    ids = {given.text for given in listed if isinstance(given, RawValue)}
+    for path, entry in reading.entries(("models",)):
+        provider_id, model_id = entry.get("provider_id"), entry.get("model_id")
+        if not isinstance(provider_id, RawValue):
+            continue
+        others = ids - {provider_id.text}
+        for alias in _listed(path, "aliases", entry, reading):
+            if _prefix(alias.text) in others:
+                message = f"{alias.shown} begins with the id of another provider, as its models do"
+                findings.error(
+                    "borrowed-name", alias.span, message, "choose one that begins otherwise, or leave it out"
+                )
+        if isinstance(model_id, RawValue) and _prefix(model_id.text) in others:
+            message = f"{model_id.described()} begins with the id of another provider, so rules about its models match"
+            hint = "move it to `provider_model_id`, and choose a `model_id` that begins otherwise"
+            findings.warning("borrowed-name", reading.span((*path, "model_id")), message, hint)
+
+
+def _prefix(name: str) -> str | None:
+    """Return what is in front of a name's first slash; None where it has none."""
+    prefix, slash, _ = name.partition("/")
+    return prefix if slash else None
 
 
 def _resolve(model: _Named, models: list[_Named], by_name: Mapping[str, list[int]], findings: Findings) -> None:

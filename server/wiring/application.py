@@ -23,6 +23,7 @@ from server.api.models.catalogue import Catalogue
 from server.api.models.model import Model
 from server.api.models.registered import RegisteredModels
 from server.api.models.registration import ModelRegistry
+from server.api.models.reserved import ReservedNames
 from server.api.models.routes import Models
 from server.api.prompts.routes import PromptVersions
 from server.api.registry.routes import KINDS, RegistryRoutes
@@ -102,7 +103,8 @@ def build(
     telemetry.metrics.watch_writes(stores.chats.queue.waiting)
     telemetry.metrics.watch_usage(stores.tally.totals)
     models = _models(config.models)
-    registered = RegisteredModels(stores.models, stores.model_names, {name for each in models for name in each.names})
+    reserved = ReservedNames([name for each in models for name in each.names], inference.keys())
+    registered = RegisteredModels(stores.models, stores.model_names, reserved)
     catalogue = Catalogue(models, inference, registered)
     resources: list[LifespanResource] = [
         partial(closed, tracing),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
 from dataclasses import replace
 from itertools import takewhile
 from typing import Final
 
 from server.api.models.model import Model
 from server.api.models.pages import ModelPage, Part, cut
+from server.api.models.reserved import ReservedNames
 from server.authz.request_authorization import Gate
 from server.storage.database.database import AlreadyThere
 from server.storage.records.guarded import Creation, GuardedStore, NotFound
@@ -22,16 +22,16 @@ _KIND: Final = "model"
 
 class RegisteredModels:
     """The models in the table `models`; `names` belongs to it and holds every name of each, so that none has two
-    meanings. `taken` are the names in the configuration, which wins: a model that has one of them since is not served.
+    meanings. A model that has one of the `reserved` names, since the configuration has changed, is not served.
 
     Besides what they name, methods raise what a GuardedStore raises.
     """
 
-    def __init__(self, models: RecordTable, names: RecordTable, taken: Container[str]) -> None:
+    def __init__(self, models: RecordTable, names: RecordTable, reserved: ReservedNames) -> None:
         self._models = models
         self._names = names
-        self._taken = taken
-        self._store = GuardedStore(models, _KIND, RecordNames(names.name, taken))
+        self._reserved = reserved
+        self._store = GuardedStore(models, _KIND, RecordNames(names.name, reserved.are_taken))
 
     async def get(self, gate: Gate, name: str) -> Model:
         """The model of that name, for callers who may read it; raises NotFound."""
@@ -68,8 +68,8 @@ class RegisteredModels:
         return await self._store.permit_create(gate, *model.names)
 
     async def create(self, permit: Creation, model: Model) -> Model:
-        """The registered model, owned as the decision says; AlreadyThere if one of its names is another model's."""
-        if any(name in self._taken for name in model.names):
+        """The registered model, owned as the decision says; AlreadyThere if it may not have one of its names."""
+        if self._reserved.are_taken(model.names):
             raise AlreadyThere
         body = {"model_id": model.model_id, "model_type": model.kind, "metadata": dict(model.metadata)}
         if model.names_others:

@@ -84,7 +84,7 @@ class ModelRegistry:
         try:
             created = await self._registered.create(permit, model)
         except AlreadyThere:
-            raise name_taken(model.name) from None
+            raise name_taken(model.name, ", or begins with the id of another provider") from None
         return Response(model_object(created, created.created or 0), media_type="application/json")
 
     async def unregister(self, request: Request) -> Response:

@@ -137,9 +137,12 @@ async def read_registration(request: Request, reader: Reader, parser: BodyParser
     return (await read_body(request, reader, parser))[1]
 
 
-def name_taken(name: str) -> ApiError:
-    """Return the 409 for a name that a resource has, be it configured or registered by any caller."""
-    sentence = f"a name of `{name}` is taken; choose another"
+def name_taken(name: str, more: str = "") -> ApiError:
+    """Return the 409 for a name that a resource has, be it configured or registered by any caller.
+
+    `more` names what else the error may mean.
+    """
+    sentence = f"a name of `{name}` is taken{more}; choose another"
     return ApiError(HTTPStatus.CONFLICT, sentence, code="already_exists", headers={"x-should-retry": "false"})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,17 +14,17 @@ NAME_END: Final = "\x1f"
 class RecordNames:
     """The names of a table's records, stored in their facets; the first one is the id.
 
-    `table` has a row for each name: its id is the name, its parent the record. While one of its names is in `taken`, a
-    record is not served, as if it didn't exist.
+    `table` has a row for each name: its id is the name, its parent the record. While its names `are_taken`, a record
+    is not served, as if it didn't exist.
     """
 
     table: str
-    taken: Container[str]
+    are_taken: Callable[[Sequence[str]], bool]
 
     def of(self, facet: str) -> tuple[str, ...]:
         """Return the names in a record's facet; none if the record is not served."""
         names = tuple(facet[1:-1].split(NAME_END))
-        return () if any(name in self.taken for name in names) else names
+        return () if self.are_taken(names) else names
 
 
 def facet_of(names: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.callers import ADMIN, ALICE, BOB, READER, bearer
-from tests.support.registry_server import POLICY, Registry, at_once, registry, without_names
+from tests.support.registry_server import CONFIG, POLICY, Registry, at_once, registry, without_names
 from tests.support.serving import request_of
 
 MODELS = (
@@ -77,6 +77,32 @@ def test_a_name_of_a_registered_model_can_t_be_taken(kept: Registry) -> None:
     assert kept.register("model", "one", BOB).status == 409
     # What was refused has taken no name.
     assert kept.register("model", "x", BOB).status == 200
+
+
+@pytest.mark.parametrize("more", [{"aliases": ["fine", "inner/free"]}, {}])
+def test_no_name_begins_as_models_of_another_provider_do(kept: Registry, more: dict[str, object]) -> None:
+    name = "borrower" if more else "inner/free"
+    for caller in (ALICE, ADMIN):
+        refused = kept.register("model", name, caller, provider_model_id="borrower", **more)
+        assert (refused.status, refused.error["code"]) == (409, "already_exists")
+        assert "begins with the id of another provider" in refused.error["message"]
+    assert kept.get("model", "echo/borrower", ADMIN).status == 404
+    fine = kept.register("model", "lender", aliases=["echo/lent", "inner", "innerer/free", "Inner/free"])
+    assert fine.status == 200
+    assert kept.get("model", "lender", method="DELETE").status == 200
+
+
+def test_a_model_is_gone_when_a_provider_comes_whose_names_it_has(opa_binary: Path, tmp_path: Path) -> None:
+    with registry(opa_binary, tmp_path) as before:
+        assert before.register("model", "mine", aliases=["later/free"]).status == 200
+        assert before.chat("later/free").json["model"] == "echo/mine"
+    inner = "- {provider_id: inner, provider_type: inline::echo}"
+    assert inner in CONFIG
+    text = CONFIG.replace(inner, f"{inner}\n      {inner.replace('inner', 'later', 1)}")
+    with registry(opa_binary, tmp_path, text=text, like=before) as after:
+        for name in ("later/free", "mine", "echo/mine"):
+            assert after.chat(name).status == after.chat(name, READER).status == 404
+        assert "echo/mine" not in after.listed("model", ADMIN)
 
 
 def test_of_many_who_want_one_alias_one_gets_it(kept: Registry) -> None:

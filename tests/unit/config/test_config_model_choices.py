@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from server.wiring.application import _models
-from tests.support.config_texts import errors, load, with_models
+from tests.support.config_texts import errors, load, warnings, with_models
 
 BOTH = ("ollama", "other")
 
@@ -112,6 +112,22 @@ def test_an_alias_that_is_a_name_already_is_an_error(first: str, second: str, pl
     [error] = errors(with_models(model("a", first), model("b", second)))
     assert error.startswith(place)
     assert error.endswith("already; choose another one, or leave it out")
+
+
+def test_an_alias_that_begins_as_models_of_another_provider_do_is_an_error() -> None:
+    text = with_models(model("a", "aliases: [ollama/x, third/x, other, other/x]"), providers=BOTH)
+    [error] = errors(text)
+    assert error.startswith("6:")
+    assert error.endswith(
+        "`other/x` begins with the id of another provider, as its models do; "
+        "choose one that begins otherwise, or leave it out"
+    )
+
+
+def test_a_model_id_that_begins_so_is_told_to_the_operator() -> None:
+    [warning] = warnings(with_models(model("other/x"), model("ollama/y"), model("third/z"), providers=BOTH))
+    assert warning.startswith("6:")
+    assert "`other/x` begins with the id of another provider, so rules about its models match" in warning
 
 
 def test_an_alias_is_a_name_that_others_may_use() -> None:
