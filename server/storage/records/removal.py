@@ -13,7 +13,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from json import dumps
@@ -67,9 +67,9 @@ _log: Final = logging.getLogger("ostiary.storage")
 
 
 class Removals:
-    """Removes records of the table `records` with their rows in the table `parts`; belongs to one event loop."""
+    """Removes records of the table `records` with their rows in the tables `parts`; belongs to one event loop."""
 
-    def __init__(self, records: RecordTable, parts: RecordTable) -> None:
+    def __init__(self, records: RecordTable, *parts: RecordTable) -> None:
         self._database = records.database
         self._shares = FairShares(STEPS)
         self._tasks = BackgroundTasks()
@@ -79,12 +79,9 @@ class Removals:
         claim = f"UPDATE {name} SET expires_at = ?3, version = version + 1 WHERE id = ?1 AND "  # noqa: S608 - a checked name
         self._mark = f"{claim} ordering = ?2 AND (expires_at IS NULL OR expires_at > 0) RETURNING id"
         self._claim = f"{claim} expires_at = ?2 RETURNING id"
-        self._some = spelled.some.format(parts.name)
-        self._large = spelled.large.format(parts.name)
-        self._these = spelled.these.format(parts.name)
-        self._more = f'SELECT 1 FROM "{parts.name}" WHERE parent = ?1 LIMIT 1 OFFSET ?2'  # noqa: S608 - as above
+        self._parts = [_Parts(part.name, spelled) for part in parts]
         self._end = f"DELETE FROM {name} WHERE id = ?1 AND expires_at = ?2 RETURNING id"  # noqa: S608 - as above
-        self._lock = None if spelled.lock is None else spelled.lock.format(parts.name)
+        self._lock = spelled.locking([part.name for part in parts])
         self._hold = (
             f"SELECT 1 FROM {name} WHERE id = ?1 AND (expires_at IS NULL OR expires_at > ?2)"  # noqa: S608 - as above
             f"{spelled.shared}"
@@ -183,27 +180,34 @@ class Removals:
             await asyncio.sleep(max(PAUSE_SECONDS, took))
 
     async def _has_few_parts(self, identity: str) -> bool:
-        large = await self._database.read(self._large, identity, LARGE_AT_ONCE)
-        return sum(size for _, size in large) <= STEP_BYTES and not await self._has_more(identity, FEW_PARTS)
-
-    async def _has_more(self, identity: str, most: int) -> bool:
-        return bool(await self._database.read(self._more, identity, most))
+        count = size = 0
+        for parts in self._parts:
+            count += len(await self._database.read(parts.first, identity, FEW_PARTS + 1))
+            size += sum(row[1] for row in await self._database.read(parts.large, identity, LARGE_AT_ONCE))
+        return count <= FEW_PARTS and size <= STEP_BYTES
 
     async def _step(self, identity: str, count: int) -> Step:
-        """Return the step that removes the next large parts, or up to `count` small ones if there are none."""
+        """Return the step that removes the next large parts, or up to `count` small ones if there are none, of the
+        first table that has parts.
+        """
+        parts = self._parts[-1]
+        for parts in self._parts:
+            if await self._database.read(parts.first, identity, 1):
+                break
         chosen: list[str] = []
         left = STEP_BYTES
-        for part, size in await self._database.read(self._large, identity, LARGE_AT_ONCE):
+        for part, size in await self._database.read(parts.large, identity, LARGE_AT_ONCE):
             left -= size
             if chosen and left < 0:
                 break
             chosen.append(part)
-        return Step(self._these, (dumps(chosen),)) if chosen else Step(self._some, (identity, count))
+        return Step(parts.these, (dumps(chosen),)) if chosen else Step(parts.some, (identity, count))
 
     async def _has_ended(self, identity: str, mark: int) -> bool:
         """Remove the record itself if it has no parts left, and return whether it is gone."""
-        if await self._has_more(identity, 0):
-            return False
+        for parts in self._parts:
+            if await self._database.read(parts.first, identity, 1):
+                return False
         # A transaction of its own: the counts of the parts' owners and of the record's are not locked together.
         await self._database.write(Step(self._end, (identity, mark), Overtaken()))
         return True
@@ -218,15 +222,29 @@ class _Spelled:
     """Statements about the parts of a record, for one kind of database.
 
     `some` removes up to `?2` parts of `?1`, `large` finds up to `?2` large ones with their sizes, and `these` removes
-    those of a JSON list of ids. `shared` ends a SELECT whose row must stay as it is until the transaction ends. `lock`
-    locks all parts and then the counts of their owners and of the owner `?2`, in the order in which others lock them.
+    those of a JSON list of ids. `shared` ends a SELECT whose row must stay as it is until the transaction ends. `held`
+    locks all parts of one table, and `owners` are the keys of the counts of their owners.
     """
 
     some: str
     large: str
     these: str
     shared: str
-    lock: str | None = None
+    held: str | None = None
+    owners: str = ""
+
+    def locking(self, tables: Sequence[str]) -> str | None:
+        """Return the statement that locks all parts of `?1` in the tables, and then the counts of their owners and of
+        the owner `?2`, in the order in which others lock them; None where nothing needs to be locked.
+        """
+        if self.held is None:
+            return None
+        held = ", ".join(f"held{n} AS ({self.held.format(table)})" for n, table in enumerate(tables))
+        owners = "".join(f" || {self.owners.format(table, n)}" for n, table in enumerate(tables))
+        return (
+            f"WITH {held} SELECT 1 FROM ostiary_usage WHERE key = ANY (CAST(?2 AS text){owners}) "  # noqa: S608 - checked names
+            "ORDER BY key FOR UPDATE"
+        )
 
 
 _SPELLED: Final = {
@@ -246,9 +264,17 @@ _SPELLED: Final = {
         "WHERE parent = ?1 AND octet_length(body) > 4096 ORDER BY ordering, id LIMIT ?2",
         'DELETE FROM "{0}" WHERE id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(?1 AS jsonb))))',
         " FOR SHARE",
-        'WITH held AS (SELECT facet, owner_principal, owner_issuer FROM "{0}" WHERE parent = ?1 FOR UPDATE) '
-        "SELECT 1 FROM ostiary_usage WHERE key = ANY (CAST(?2 AS text) || "
-        'ARRAY(SELECT "{0}_counted_with"(facet, owner_principal, owner_issuer) FROM held)) '
-        "ORDER BY key FOR UPDATE",
+        'SELECT facet, owner_principal, owner_issuer FROM "{0}" WHERE parent = ?1 FOR UPDATE',
+        'ARRAY(SELECT "{0}_counted_with"(facet, owner_principal, owner_issuer) FROM held{1})',
     ),
 }
+
+
+class _Parts:
+    """The statements about the parts in one table; `first` finds up to `?2` parts of `?1`."""
+
+    def __init__(self, table: str, spelled: _Spelled) -> None:
+        self.some = spelled.some.format(table)
+        self.large = spelled.large.format(table)
+        self.these = spelled.these.format(table)
+        self.first = f'SELECT 1 FROM "{table}" WHERE parent = ?1 LIMIT ?2'  # noqa: S608 - a checked name
