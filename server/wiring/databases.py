@@ -65,9 +65,10 @@ def table_name(named: Table | Namespace | None, default: str) -> str:
 
 
 def beside(table: str, parts: str) -> str:
-    """The name of a table beside that one, which no other one has and which is no longer than one may be."""
+    """Return the name of a table beside that one, which no other one has and which is no longer than one may be."""
     name = f"{table}_{parts}"
-    return name if len(name) <= LONGEST_NAME else f"t{sha256(table.encode()).hexdigest()[:24]}_{parts}"
+    digits = min(24, LONGEST_NAME - len("t_") - len(parts))
+    return name if len(name) <= LONGEST_NAME else f"t{sha256(table.encode()).hexdigest()[:digits]}_{parts}"
 
 
 def usage_place(config: Config) -> tuple[str | None, str]:

@@ -13,6 +13,7 @@ from server.api.files.blob_leases import BlobLeases
 from server.api.files.store import FileStore
 from server.api.files.sweeper import FileSweeper
 from server.api.prompts.store import Prompts
+from server.api.vector_stores.store import LINK_SUMS, VectorStores
 from server.config import Config
 from server.config.home import FILES_FOLDER, home
 from server.config.storage import (
@@ -27,7 +28,7 @@ from server.config.storage import (
 from server.storage.blobs.directory import DirectoryBlobs
 from server.storage.blobs.shared import IN_BUCKET, ON_DISK, SharedBlobs
 from server.storage.blobs.store import Blobs
-from server.storage.database.counting import FILES, ITEMS, PARTS, RECORDS, UNCOUNTED, Counting
+from server.storage.database.counting import FILES, ITEMS, LINKS, PARTS, RECORDS, UNCOUNTED, Counting
 from server.storage.database.database import Database
 from server.storage.database.migrate import SchemaMismatch, bring_up_to_date
 from server.storage.records.guarded import GuardedStore
@@ -44,6 +45,7 @@ from server.wiring.observed import ObservedBlobs, ObservedDatabase
 
 _CONVERSATIONS: Final = "openai_conversations"
 _ITEMS: Final = "conversation_items"
+_VECTOR_STORE: Final = "vector_store"
 
 
 class Stores:
@@ -91,8 +93,10 @@ class Stores:
         self.entries = {
             kind: GuardedStore(self._table_of(metadata, beside(registry, f"{kind}s")), kind)
             for kind in REGISTERED_TYPES
-            if kind != "model"
+            if kind not in ("model", _VECTOR_STORE)
         }
+        self.vector_stores = self._vector_stores(metadata, registry)
+        self.entries[_VECTOR_STORE] = self.vector_stores.records
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -109,6 +113,7 @@ class Stores:
             self._refuse_shared_tables()
             for database, table, parent, counting in self._tables:
                 await bring_up_to_date(database, table, parent, counting)
+            await bring_up_to_date(*self._link_sums, series=LINK_SUMS)
             await self.usage.prepare()
             await opened.enter_async_context(self.janitor.running())
             for removals in self._removals:
@@ -124,10 +129,20 @@ class Stores:
         """
         taken: set[tuple[Database, str]] = set()
         every = [(database, table) for database, table, *_ in self._tables]
-        for database, table in (*every, (self.usage.database, self.usage.name)):
+        for database, table in (*every, self._link_sums[:2], (self.usage.database, self.usage.name)):
             if (database, table.casefold()) in taken:
                 raise SchemaMismatch(f"two stores would share the table `{table}`; give one another `table_name`")
             taken.add((database, table.casefold()))
+
+    def _vector_stores(self, database: Database, registry: str) -> VectorStores:
+        """Return the vector stores, whose tables go with that of the registry."""
+        stores = self._table_of(database, beside(registry, "vector_stores"))
+        links = self._table_of(database, beside(registry, "vector_store_files"), stores.name, LINKS)
+        batches = self._table_of(database, beside(registry, "vector_store_batches"), stores.name)
+        self._link_sums = (database, beside(registry, "vector_store_sums"), links.name)
+        self._removals.append(Removals(stores, links, batches))
+        records = GuardedStore(stores, _VECTOR_STORE, removals=self._removals[-1])
+        return VectorStores(records, links, batches, self._link_sums[1])
 
     def _table(self, named: Table | Namespace | None, default: str, counting: Counting = RECORDS) -> RecordTable:
         """The table that is configured so; `default` is its name where the configuration has none."""

@@ -35,5 +35,6 @@ class Counting:
 RECORDS: Final = Counting()
 FILES: Final = Counting(blobs=True)
 ITEMS: Final = Counting(by_parent=True)
+LINKS: Final = Counting(blobs=True, by_parent=True)
 PARTS: Final = Counting(parts=True)
 UNCOUNTED: Final = Counting(counted=False)

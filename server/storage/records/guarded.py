@@ -166,7 +166,7 @@ class GuardedStore:
 
         Unless it is to be `whole`, a large body may be left in the database.
         """
-        record = await self._held(gate, identity, parent, Action.READ)
+        record, _ = await self._held(gate, identity, parent, Action.READ)
         return await self._whole(record) if whole else record
 
     async def readable(self, gate: Gate, identities: Sequence[str]) -> dict[str, Record]:
@@ -205,8 +205,13 @@ class GuardedStore:
         """Return the record if the caller may do `action` to it; raise NotFound, or AccessDenied where it may be
         read. A large body may be left in the database, as by `get`.
         """
-        record = await self._held(gate, identity, parent, action)
+        record, _ = await self._held(gate, identity, parent, action)
         return await self._whole(record) if whole else record
+
+    async def permitted(self, gate: Gate, identity: str, action: Action) -> tuple[Record, Permit]:
+        """Return the whole record, as `permit` does, and the permit itself."""
+        record, permit = await self._held(gate, identity, None, action)
+        return await self._whole(record), permit
 
     async def update(
         self,
@@ -224,7 +229,7 @@ class GuardedStore:
         """
         held = 0
         for _ in range(_TRIES):
-            found = await self._held(gate, identity, parent, Action.UPDATE)
+            found, _ = await self._held(gate, identity, parent, Action.UPDATE)
             record = await self._whole(found, held=found.body.size <= held)
             held = max(held, found.body.size)
             changed = change(record)
@@ -244,7 +249,7 @@ class GuardedStore:
 
         Raises NotFound, and AccessDenied where it may be read.
         """
-        record = await self._held(gate, identity, parent, Action.DELETE)
+        record, _ = await self._held(gate, identity, parent, Action.DELETE)
         try:
             # The decision was about this record, not about a new one with the same id.
             if self._removals is None:
@@ -307,21 +312,21 @@ class GuardedStore:
             if verdict is RowVerdict.PERMIT or (verdict is RowVerdict.ASK and record.id in permitted)
         ]
 
-    async def _held(self, gate: Gate, identity: str, parent: str | None, action: Action) -> Record:
+    async def _held(self, gate: Gate, identity: str, parent: str | None, action: Action) -> tuple[Record, Permit]:
         found = await self._records.find(identity)
         if found is not None and (found.parent != parent or not self._goes_by(found)):
             found = None
         # The same questions are asked for a missing record as for another's, so that the time doesn't reveal it.
         resource = self._nothing(identity) if found is None else self._resource(found)
         try:
-            await gate.permit(action, resource)
+            permit = await gate.permit(action, resource)
         except AccessDenied:
             if action is Action.READ or not await gate.readable([resource]) or found is None:
                 raise NotFound(identity) from None
             raise
         if found is None:
             raise NotFound(identity)
-        return found.record
+        return found.record, permit
 
     def _resource(self, record: Record | StoredRecord) -> Resource:
         return Resource(self._kind, self._goes_by(record), record.owner, record.origin, self._types)

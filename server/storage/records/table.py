@@ -145,6 +145,15 @@ class RecordTable:
         read = (record if record.body.is_here else found.get((record.id, record.ordering)) for record in records)
         return [record for record in read if record is not None]
 
+    async def chosen(self, condition: str, *values: Value, limit: int) -> list[StoredRecord]:
+        """Return up to `limit` rows with their bodies that meet a condition, oldest first, expired records too.
+
+        The condition becomes part of the statement unquoted; it refers to `values` by their numbers.
+        """
+        where = f"{condition} ORDER BY ordering, id LIMIT ?{len(values) + 1}"
+        select = f"{self._whole.removesuffix(' WHERE id')} WHERE {where}"
+        return [StoredRecord(row) for row in await self.database.read(select, *values, limit)]
+
     async def _all(self, select: str, identities: Sequence[str]) -> list[StoredRecord]:
         wanted = [*filter(_is_possible, dict.fromkeys(identities))]
         found: list[Row] = []

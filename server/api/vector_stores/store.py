@@ -1,0 +1,255 @@
+"""Vector stores as records: the stores themselves, the links to their files, and the batches of these."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from json import dumps
+from secrets import token_hex
+from typing import Any, Final
+
+from policy.vocabulary import Action
+from server.api.vector_stores.links import Link, Status
+from server.authz.permit import Permit
+from server.authz.request_authorization import Gate
+from server.storage.database.database import Overtaken, Step
+from server.storage.records.body import Body
+from server.storage.records.guarded import GuardedStore, NotFound
+from server.storage.records.record import Json, Record
+from server.storage.records.table import RecordTable
+
+LINK_SUMS: Final = "links"
+"""The series of migrations of the table of the links' sums."""
+
+DAY_SECONDS: Final = 86_400
+
+LARGEST_READ: Final = 500
+"""Links that one statement reads with their bodies."""
+
+_DOCUMENT: Final = "document"
+"""The state under which the sums have texts without files."""
+
+_INDEX_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class NewStore:
+    """A store to be made. `name` is what its maker calls it, which rules never go by.
+
+    `dimensions` is None where the first vector decides, and `expires_after` the days of its life after its last use,
+    None without end. `resource_id` is what a registration gives as the id at the provider.
+    """
+
+    embedding_model: str
+    name: str | None = None
+    description: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    dimensions: int | None = None
+    provider_id: str | None = None
+    resource_id: str | None = None
+    expires_after: int | None = None
+
+    def body(self) -> Json:
+        """Return the body of the store's record, with the key of an index that nothing else has."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "metadata": dict(self.metadata),
+            "embedding_model": self.embedding_model,
+            "dimensions": self.dimensions,
+            "provider_id": self.provider_id,
+            "provider_resource_id": self.resource_id,
+            "index": token_hex(_INDEX_BYTES),
+            "expires_after": self.expires_after,
+            "last_active_at": int(time.time()),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """The number of files of a store or a batch by their states, and the bytes that their chunks take."""
+
+    counts: Mapping[Status, int] = field(default_factory=dict)
+    bytes: int = 0
+
+    @property
+    def total(self) -> int:
+        """The number of all files."""
+        return sum(self.counts.values())
+
+
+def new_store_id() -> str:
+    """Return an id that no other store has, and that cannot be guessed."""
+    return f"vs_{token_hex(24)}"
+
+
+def expires_at(store: Record) -> int | None:
+    """Return the second at which the store's life ends, unless it is used before."""
+    days: int | None = store.body["expires_after"]
+    return None if days is None else store.body["last_active_at"] + days * DAY_SECONDS
+
+
+def has_expired(store: Record) -> bool:
+    """Return whether the store's life is over: it is still shown, and nothing can be put in or found."""
+    end = expires_at(store)
+    return end is not None and end <= int(time.time())
+
+
+class StoreExpired(Exception):
+    """The store's life is over."""
+
+    def __init__(self, identity: str) -> None:
+        super().__init__(identity)
+        self.identity = identity
+
+
+class VectorStores:
+    """`records` are the stores as callers see them. `links` and `batches` belong to them and have no rules of their
+    own: a caller gets them only after a permit for the store, and for the file of a link. `sums` is the name of the
+    table of the links' sums.
+
+    Besides what they name, the methods raise what `records` raises.
+    """
+
+    def __init__(self, records: GuardedStore, links: RecordTable, batches: RecordTable, sums: str) -> None:
+        self.records = records
+        self.links = links
+        self.batches = batches
+        self._stores = RecordTable(links.database, records.table)
+        self._sums = (
+            f'SELECT store, state, links, bytes FROM "{sums}" '  # noqa: S608 - a checked name
+            f"WHERE store IN {links.database.dialect.elements.format(links.database.dialect.parameter.format(1))}"
+        )
+
+    async def readable(self, gate: Gate, identity: str) -> Record:
+        """Return the store; raises NotFound."""
+        return modern(await self.records.get(gate, identity))
+
+    async def changeable(self, gate: Gate, identity: str) -> tuple[Record, Permit]:
+        """Return a store that the caller may update, with the permit; raises NotFound, and AccessDenied where it may be
+        read.
+        """
+        record, permit = await self.records.permitted(gate, identity, Action.UPDATE)
+        return modern(record), permit
+
+    async def find(self, identity: str) -> Record | None:
+        """Return the store whoever may read it, for the server's own work."""
+        found = await self._stores.chosen("id = ?1 AND expires_at IS NULL", identity, limit=1)
+        return modern(found[0].record) if found else None
+
+    async def use(self, store: Record) -> None:
+        """Note that a store is in use, which postpones its end; raises StoreExpired."""
+        if has_expired(store):
+            raise StoreExpired(store.id)
+        now = int(time.time())
+        if store.body["last_active_at"] < now:
+            body = {**store.body, "last_active_at": now}
+            # Another request that overtakes this one notes the same, or changes the end.
+            with suppress(Overtaken):
+                await self.links.database.write(self._stores.changing(store, body, store.facet, store.expires_at))
+
+    async def sums(self, stores: Iterable[str]) -> dict[str, Sums]:
+        """Return the sums of the files of each of these stores."""
+        wanted = [*stores]
+        rows = await self.links.database.read(self._sums, dumps(wanted)) if wanted else []
+        found: dict[str, tuple[dict[Status, int], int]] = {identity: ({}, 0) for identity in wanted}
+        for store, state, links, size in rows:
+            counts, before = found[store]
+            if state != _DOCUMENT:
+                counts[Status(state)] = links
+            found[store] = (counts, before + size)
+        return {identity: Sums(counts, size) for identity, (counts, size) in found.items()}
+
+    async def link(self, identity: str) -> Link | None:
+        """Return the link of that record; None if there is none."""
+        found = await self.links.chosen("id = ?1", identity, limit=1)
+        return Link(found[0].record) if found else None
+
+    async def links_of(
+        self, store_id: str, *, status: Status, after: Link | None = None, limit: int = LARGEST_READ
+    ) -> list[Link]:
+        """Return links of a store in that state, oldest first, those behind `after`."""
+        where, values = "parent = ?1 AND facet = ?2", [store_id, status.value]
+        place = (0, "") if after is None else (after.record.ordering, after.id)
+        found = await self.links.chosen(
+            f"{where} AND ordering >= ?3 AND (ordering, id) > (?3, ?4)", *values, *place, limit=min(limit, LARGEST_READ)
+        )
+        return [Link(stored.record) for stored in found]
+
+    async def links_to(self, file_id: str, *, after: Link | None = None, limit: int = LARGEST_READ) -> list[Link]:
+        """Return links of all stores to a file, by their ids, those behind `after`."""
+        found = await self.links.chosen(
+            f"{_FILE_ID[self.links.database.kind]} = ?1 AND id > ?2",
+            file_id,
+            "" if after is None else after.id,
+            limit=min(limit, LARGEST_READ),
+        )
+        return [Link(stored.record) for stored in found]
+
+    async def to_completed(
+        self, link: Link, part: int, chunks: int, usage_bytes: int, beside: Sequence[Step] = ()
+    ) -> Link:
+        """Note that the ingestion of a link has succeeded, in one transaction with `beside`; raises Overtaken."""
+        members = {"part": part, "chunks": chunks, "bytes": usage_bytes, "last_error": None}
+        return await self.changed(link, Status.COMPLETED, members, beside)
+
+    async def to_failed(self, link: Link, code: str, message: str, beside: Sequence[Step] = ()) -> Link:
+        """Note that the ingestion of a link has failed, in one transaction with `beside`; raises Overtaken."""
+        members = {"chunks": 0, "bytes": 0, "last_error": {"code": code, "message": message}}
+        return await self.changed(link, Status.FAILED, members, beside)
+
+    async def to_cancelled(self, link: Link, beside: Sequence[Step] = ()) -> Link:
+        """Note that the ingestion of a link is over before its end, as `to_failed`."""
+        return await self.changed(link, Status.CANCELLED, {"chunks": 0, "bytes": 0}, beside)
+
+    async def changed(self, link: Link, status: Status, members: Json, beside: Sequence[Step] = ()) -> Link:
+        """Store the next version of a link in one transaction with `beside`; raises Overtaken if it is not the version
+        that was read.
+        """
+        record = link.record
+        body = Body.of({**record.body, **members})
+        await self.links.database.write(self.links.changing(record, body, status.value, None), *beside)
+        return Link(replace(record, body=body, facet=status.value, version=record.version + 1))
+
+    async def refreshed(self, link: Link) -> Link:
+        """Return the present version of a link; raises NotFound if it is gone, also where a new one has its id."""
+        found = await self.link(link.id)
+        if found is None or found.record.ordering != link.record.ordering:
+            raise NotFound(link.file_id)
+        return found
+
+
+_FILE_ID: Final = {
+    "sqlite": "json_extract(body, '$.file_id')",
+    "postgresql": "(CAST(body AS json) ->> 'file_id')",
+}
+"""The expression of the index of links by their files."""
+
+
+def modern(record: Record) -> Record:
+    """Return a store that an earlier version has registered as this version has it."""
+    body = record.body
+    if "index" in body:
+        return record
+    described: Mapping[str, Any] = body["described"]
+    return replace(
+        record,
+        body=Body.of(
+            {
+                "name": described["vector_db_name"],
+                "description": None,
+                "metadata": {},
+                "embedding_model": described["embedding_model"],
+                "dimensions": described["embedding_dimension"],
+                "provider_id": body["provider_id"],
+                "provider_resource_id": body["provider_resource_id"],
+                # Always the same one, and none that another store or a caller could have.
+                "index": sha256(f"{record.ordering}:{record.id}".encode()).hexdigest()[: 2 * _INDEX_BYTES],
+                "expires_after": None,
+                "last_active_at": record.created_at,
+            }
+        ),
+    )
