@@ -1,5 +1,7 @@
 """All pages of a list together are the records that may be read one by one: in order, none twice, none left out.
 
+Those of some ids that may be read are the same ones.
+
 The real guarded store over the real databases, with policies and records that nobody thought of, and a real OPA.
 """
 
@@ -11,7 +13,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ from server.authz.pep import PolicyEnforcementPoint, RequestContext
 from server.authz.request_authorization import Gate
 from server.storage.database.database import Step
 from server.storage.database.migrate import bring_up_to_date
-from server.storage.records import list_steps
+from server.storage.records import guarded, list_steps
 from server.storage.records.guarded import GuardedStore, NotFound
 from server.storage.records.record import Page, Record
 from server.storage.records.table import RecordTable
@@ -154,6 +156,11 @@ async def checked(
     async with filled(table, rows):
         store = GuardedStore(table, wanted.type)
         records = {name: record for name, *_ in rows if (record := await read(store, pep, wanted, name)) is not None}
+        names, among = [name for name, *_ in rows], small_windows(chance.randrange(1, 4))
+        for asked in (names, chance.sample(names, len(names) // 2)):
+            with among if asked is names else nullcontext():
+                found = await store.readable_among(gate(pep, wanted), [*asked, "missing", "\0", *asked[:1]])
+            assert found == {*asked} & records.keys()
         oldest_first = sorted(records, key=lambda name: (records[name].ordering, name.encode()))
         for newest_first in (False, True):
             expected = oldest_first[::-1] if newest_first else oldest_first
@@ -171,6 +178,7 @@ def small_windows(size: int) -> Iterator[None]:
     """Statements of lists look at so few records that a page takes many of them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(list_steps, "LARGEST_WINDOW", size)
+        patch.setattr(guarded, "LARGEST_WINDOW", size)
         patch.setattr(list_steps, "_SMALLEST_WINDOW", size)
         yield
 

@@ -15,7 +15,7 @@ from server.fairness.way_out import hold
 from server.quota.storage_limit import StorageExceeded, StorageLimit, Stored
 from server.storage.database.database import Overtaken, Step
 from server.storage.records.body import Body
-from server.storage.records.list_steps import ListSteps
+from server.storage.records.list_steps import LARGEST_WINDOW, MOST_ASKED, ListSteps, ListTooLong
 from server.storage.records.names import RecordNames
 from server.storage.records.record import Draft, Page, Record
 from server.storage.records.removal import Removals
@@ -181,6 +181,33 @@ class GuardedStore:
         permits = await gate.readable(asked) if asked else []
         names = [permit.resource.names[0] for permit in permits]
         return {name: found[name].record for name in names if name in found}
+
+    async def readable_among(self, gate: Gate, identities: Sequence[str]) -> set[str]:
+        """Return those of these ids under which there are records that the caller may read: what a list of all records
+        would hold of them. It is logged as one list.
+
+        Raises ListTooLong where too many need a question of their own, Overlong and NoRoom.
+        """
+        found, asked = set[str](), 0
+        wanted = [*dict.fromkeys(identities)]
+        async with gate.listing(Action.READ, self._kind, self._types) as listing:
+            names = None if self._names is None else self._names.table
+            permitted = compile_filter(listing.permit.filter, self._records.database.dialect, names=names)
+            # In pieces, so that other requests are served between them.
+            for start in range(0, len(wanted), LARGEST_WINDOW):
+                rows = await self._records.among(permitted, wanted[start : start + LARGEST_WINDOW])
+                asked += sum(verdict is RowVerdict.ASK for _, verdict in rows)
+                if asked > MOST_ASKED:
+                    raise ListTooLong(start)
+                found.update(record.id for record in await self._kept(listing, rows))
+        return found
+
+    async def known(self, identities: Sequence[str]) -> dict[str, Record]:
+        """Return those of these records that are still there, whose ids `readable_among` has returned.
+
+        Their bodies may be left in the database.
+        """
+        return {stored.id: stored.record for stored in await self._records.find_all(identities)}
 
     async def whole(self, records: Sequence[Record], *, held: bool = False) -> list[Record]:
         """Return these records with their bodies, once there is room for them; one that is gone is left out.

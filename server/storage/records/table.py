@@ -24,6 +24,11 @@ _HEAD: Final = (
 )
 _COLUMNS: Final = f"{_HEAD}, body"
 _MOST_AT_ONCE: Final = 500
+_AMONG: Final = {
+    "sqlite": "id IN (SELECT value FROM json_each({}))",
+    # An array, which PostgreSQL expects to be small, so that it fetches each row by its id.
+    "postgresql": "id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST({} AS jsonb))))",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,22 @@ class RecordTable:
         Bodies of more than `INLINE_LISTED` bytes are left in the database.
         """
         return await self._all(self._find_all, identities)
+
+    async def among(self, permitted: SqlFilter, identities: Sequence[str]) -> list[tuple[StoredRecord, RowVerdict]]:
+        """Return the rows of these ids that are permitted or need a question, in no order, without their bodies."""
+        ids = json.dumps([*filter(_is_possible, identities)])
+        if permitted.outcomes == {RowVerdict.DENY}:
+            return []
+        values: list[Value] = [*permitted.parameters[: permitted.judging], ids, int(time.time())]
+        given, now = (f"?{permitted.judging + place}" for place in (1, 2))
+        statement = (
+            f"SELECT {_HEAD}, 0, NULL, outcome FROM "  # noqa: S608 - a checked name
+            f'(SELECT {_HEAD}, {permitted.verdict} AS outcome FROM "{self.name}" '
+            f"WHERE {_AMONG[self.database.kind].format(given)} AND COALESCE(expires_at > {now}, TRUE)) AS seen "
+            f"WHERE outcome <> '{RowVerdict.DENY}'"
+        )
+        rows = await self.database.scan(statement, *values)
+        return [(StoredRecord(row[:-1]), RowVerdict(row[-1])) for row in rows]
 
     async def whole(self, records: Sequence[Record]) -> list[Record]:
         """Return these records with their bodies, in their order, in their present versions.

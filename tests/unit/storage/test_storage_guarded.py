@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -188,6 +190,40 @@ def test_several_are_read_as_each_of_them_would_be(run: Callable[[Work], None]) 
         assert [*found] == ["c", "a"]
         assert await world.things.readable(world.gate(), []) == {}
 
+    run(work)
+
+
+def test_those_of_many_that_may_be_read_are_logged_as_one_list(run: Callable[[Work], None], tmp_path: Path) -> None:
+    async def work(world: World) -> None:
+        permit = await world.things.permit_create(world.gate())
+        names = [f"x{number}" for number in range(2_500)]
+        await world.things.create_all(permit, [Draft(name, {"text": "t"}) for name in names])
+        found = await world.things.readable_among(world.gate(EVEN), [*names, "missing"])
+        assert found == {name for name in names if int(name[1:]) % 2 == 0}
+        await world.things.delete(world.gate(), "x2")
+        expired = Draft("x0e0", {}, lifetime=-1)
+        await world.records.database.write(world.records.inserting(expired.owned_by(ANN)))
+        assert await world.things.readable_among(world.gate(EVEN), ["x2", "x0e0", "x4"]) == {"x4"}
+        assert [*await world.things.known(["x4", "x2", "x0e0"])] == ["x4"]
+
+    run(work)
+    kinds = Counter(json.loads(line)["kind"] for line in (tmp_path / "decisions.jsonl").read_text().splitlines())
+    assert kinds["list"] == 2
+    assert kinds.total() < 10, kinds
+
+
+def test_too_many_that_need_a_question_are_refused(
+    run: Callable[[Work], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(world: World) -> None:
+        names = ["x1", "x2", "x3"]
+        for name in names:
+            await world.add(name)
+        assert await world.things.readable_among(world.gate(EVEN), names[:2]) == {"x2"}
+        with pytest.raises(ListTooLong):
+            await world.things.readable_among(world.gate(EVEN), names)
+
+    monkeypatch.setattr(guarded, "MOST_ASKED", 2)
     run(work)
 
 
