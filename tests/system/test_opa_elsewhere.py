@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ import httpx
 import pytest
 
 from tests.support.ostiary_run import OPEN, Running, children, environment, eventually, running, written
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "the-servers-own-token-long-enough-to-be-one"
@@ -39,12 +39,6 @@ def documented(port: int) -> list[str]:
     text = (ROOT / "docs" / "operate" / "deploy.md").read_text()
     (block,) = re.findall(r"```sh\n\s*(GOGC=400 GOMAXPROCS=4 opa run.*?)```", text, re.DOTALL)
     return shlex.split(block.replace("\\\n", " ").replace("127.0.0.1:8181", f"127.0.0.1:{port}"))[3:]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    return port
 
 
 def compile_bundle(config: Path, environ: dict[str, str]) -> None:

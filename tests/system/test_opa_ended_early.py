@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,16 +15,11 @@ import httpx
 import pytest
 
 from tests.support.ostiary_run import OPEN, children, command, command_line, environment, eventually, refusal, written
+from tests.support.ports import free_port
 
 SEED = 20261130
 MOMENTS = [round(Random(SEED + number).uniform(0.0, 2.5), 2) for number in range(3)]  # noqa: S311 - no secret
 """Seconds from the moment at which OPA was started."""
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    return port
 
 
 class Starting:

