@@ -23,6 +23,15 @@ if len(os.fsencode(tempfile.gettempdir())) > _ROOM_FOR_SOCKETS:
     os.environ["TMPDIR"] = tempfile.tempdir = "/tmp"  # noqa: S108 - pytest makes folders of its own in it, with mode 0700
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each process of pytest-xdist folders like those of a run in one process.
+
+    By itself it makes them one folder deeper, and some paths of sockets and texts of errors have no room for its name.
+    """
+    if hasattr(config, "workerinput"):
+        config.option.basetemp = None
+
+
 @pytest.fixture(scope="session")
 def opa_binary() -> Path:
     """The real OPA, as `make opa` obtains it."""
