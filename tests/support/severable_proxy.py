@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from typing import Final
 from urllib.parse import urlsplit
 
+from tests.support.ports import free_port
+
 _PIECE: Final = 65536
 
 
@@ -20,14 +22,12 @@ class Line:
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._listener: socket.socket | None = None
-        self.port = 0
+        self.port = free_port()
         self.mend()
 
     def mend(self) -> None:
         """Take connections, on the port that it had before."""
-        listener = socket.create_server(("127.0.0.1", self.port))
-        self.port = listener.getsockname()[1]
-        self._listener = listener
+        self._listener = listener = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def cut(self) -> None:

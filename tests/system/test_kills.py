@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ import httpx
 import pytest
 
 from tests.support.ostiary_run import OPEN, PATIENCE, Running, environment, eventually, gone, running, written
+from tests.support.ports import free_port
 
 NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"
 KILLS = 60 if NIGHTLY else 2
@@ -167,9 +167,7 @@ def test_the_server_dies_again_and_again_and_takes_everything_with_it(
     tmp_path: Path, environ: dict[str, str], token: str, options: tuple[str, ...]
 ) -> None:
     config = written(tmp_path, POLICY)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    fixed = (*options, "--port", str(port))
+    fixed = (*options, "--port", str(free_port()))
     for turn in range(KILLS):
         with running(config, environ, *fixed) as server, Load(server.address, token) as load:
             assert eventually(load.right)

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.support.ostiary_run import OPEN, command, environment, eventually, gone, refusal, running, written
+from tests.support.ports import free_port
 
 AUTH = """\
   auth:
@@ -92,8 +93,7 @@ def test_an_opa_that_is_too_old_is_one_sentence(tmp_path: Path, environ: dict[st
 
 
 def test_a_directory_that_is_not_private_is_one_sentence(tmp_path: Path, environ: dict[str, str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     directory = tmp_path / "run" / f"ostiary-{os.geteuid()}-{port}"
     config = written(tmp_path, OPEN)
     directory.mkdir()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from server.authz.opa.transport import Entrypoint, OpaTransport, TcpAddress
 from server.authz.pdp import PolicyDecisionPoint
 from server.authz.readiness import AuthenticationMode, Readiness, ReadinessProbe
 from tests.support.opa_server import LAW, write_bundle
+from tests.support.ports import free_port
 
 TOKEN = "the-servers-own-token-long-enough-to-be-one"
 TOKENS = {"ostiary_tokens": {"server": TOKEN, "operator": "the-operators-token-long-enough-to-be-one"}}
@@ -33,8 +33,7 @@ QUESTION = Question(Principal("alice"), None, Action.READ, Resource("model", ("l
 @contextlib.contextmanager
 def locked(opa: Path, folder: Path, *options: str) -> Iterator[int]:
     """Where an OPA listens that is locked by the real lock; what it says goes to `opa.log`."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
+    port = free_port()
     (folder / "tokens.json").write_text(json.dumps(TOKENS))
     bundle = write_bundle(folder / "bundle.tar.gz")
     with (folder / "opa.log").open("wb") as log:
