@@ -17,8 +17,8 @@ serve: .venv/local.stamp opa ## start OPA and the server on port 8321 (CONFIG=..
 serve-local: $(if $(GGUF),.venv/local.stamp,.venv/model.stamp) opa ## the same with a small model on this machine (GGUF=... for another one)
 	@$(BIN)/ostiary run examples/local/config.yaml
 
-test: .venv/dev.stamp opa lint rego ## run every test against the real OPA
-	@$(BIN)/python -m pytest
+test: .venv/dev.stamp opa lint rego ## run every test against the real OPA, two side by side (JOBS=1 for one after the other)
+	@tools/tests
 
 lint: .venv/dev.stamp ## formatting, lint, types, directions of imports
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy --no-error-summary && $(BIN)/lint-imports --no-logo >/dev/null || { $(BIN)/lint-imports --no-logo; exit 1; }

@@ -190,6 +190,7 @@ def under_attack(house: Decided, attack: tuple[str, str, str, Any]) -> Iterator[
             thread.join()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", ATTACKS)
 def test_a_greedy_caller_costs_a_modest_one_little(name: str, house: Decided, seen: Seen) -> None:
     made = house.address.ask("POST", "/v1/conversations", MODEST, body={"items": [said("hello")]}, timeout=60)

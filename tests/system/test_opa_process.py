@@ -141,6 +141,7 @@ def test_readiness_names_both_revisions_and_the_age(run: Run, opa_binary: Path, 
     run(main())
 
 
+@pytest.mark.alone
 def test_a_killed_opa_is_unavailable_at_once_and_back_by_itself(
     run: Run, opa_binary: Path, tmp_path: Path, bundle: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

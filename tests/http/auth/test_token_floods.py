@@ -22,6 +22,7 @@ def judged(asked: Asked) -> tuple[int, dict[str, str]]:
     return (200, {"principal": "ann"}) if b"known" in asked.body else (401, {})
 
 
+@pytest.mark.alone
 def test_made_up_tokens_keep_no_known_caller_waiting(
     opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

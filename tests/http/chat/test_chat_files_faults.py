@@ -143,6 +143,7 @@ def test_one_that_becomes_shorter_is_not_sent_as_a_whole(server: Reading, far: R
     assert far.read.get(timeout=10) < 0
 
 
+@pytest.mark.alone
 def test_fifty_files_of_one_chat_let_others_have_their_turns(server: Reading, far: Reluctant) -> None:
     files = [server.file(bytes([number]) * (1024 * 1024)) for number in range(50)]
     far.may_read.set()

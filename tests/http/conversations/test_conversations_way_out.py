@@ -84,6 +84,7 @@ def raw_get(talk: Talking, path: str) -> bytes:
     return talk.house.address.exchange(request_of("GET", CONVERSATIONS + path, ALICE), timeout=60)
 
 
+@pytest.mark.alone
 def test_nothing_that_is_stored_stops_the_event_loop(talk: Talking) -> None:
     conversation = talk.made()
     older = item_of_an_older_server(talk, conversation)
@@ -102,6 +103,7 @@ def test_nothing_that_is_stored_stops_the_event_loop(talk: Talking) -> None:
     assert shown == {"id": older, "type": "mcp_list_tools", "server_label": "x", "tools": [[[]]] * 147_000}
 
 
+@pytest.mark.alone
 def test_a_page_of_small_items_of_an_older_server_lets_others_have_their_turn(talk: Talking) -> None:
     conversation = talk.made()
     for _ in range(5):
@@ -188,6 +190,7 @@ def test_an_answer_with_copies_takes_room_before_they_are_read(talk: Talking, mo
     assert held[0] > 200_000
 
 
+@pytest.mark.alone
 def test_readers_that_do_not_read_fill_their_callers_share_alone(talk: Talking) -> None:
     conversation, other = talk.made(), talk.made(BOB)
     for _ in range(5):

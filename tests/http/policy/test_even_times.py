@@ -73,6 +73,7 @@ def compared(kept: Registry, ask: Callable[[HTTPConnection, str], float], hidden
     return median(found[hidden]) / median(found[missing])
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 @pytest.mark.parametrize("kind", ["shield", "model"])
 def test_a_deep_name_does_not_tell_by_time_that_it_is_taken(kept: Registry, kind: str, method: str) -> None:
@@ -85,6 +86,7 @@ def test_a_deep_name_does_not_tell_by_time_that_it_is_taken(kept: Registry, kind
     assert 0.8 < compared(kept, ask, hidden, missing) < 1.25
 
 
+@pytest.mark.alone
 def test_a_chat_does_not_tell_by_time_that_its_model_is_there(kept: Registry) -> None:
     assert kept.register("model", f"{DEEP}/chat", RICH).status == 200
 
@@ -95,6 +97,7 @@ def test_a_chat_does_not_tell_by_time_that_its_model_is_there(kept: Registry) ->
     assert 0.8 < compared(kept, ask, f"{DEEP}/chat", f"{DEEP}/chaX") < 1.25
 
 
+@pytest.mark.alone
 def test_a_cursor_does_not_tell_by_time_that_its_record_is_there(kept: Registry) -> None:
     assert kept.register("shield", f"{DEEP}/cursor", RICH).status == 200
 
@@ -111,6 +114,7 @@ def waited(times: EvenTimes, spent: float) -> float:
     return perf_counter() - ended
 
 
+@pytest.mark.alone
 def test_each_answer_waits_for_as_long_as_the_slowest_took() -> None:
     times = EvenTimes()
     assert waited(times, 0.0) >= LEAST
@@ -119,6 +123,7 @@ def test_each_answer_waits_for_as_long_as_the_slowest_took() -> None:
     assert waited(times, 0.002) >= 0.025
 
 
+@pytest.mark.alone
 def test_nobody_waits_for_long_whatever_another_one_takes() -> None:
     times = EvenTimes()
     assert waited(times, 30.0) < 30.05

@@ -144,6 +144,7 @@ def slowest_meanwhile(port: int, request: bytes) -> float:
         return slowest
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", REQUESTS if NIGHTLY else EVERY_DAY)
 def test_health_is_answered_while_a_bad_request_is_dealt_with(port: int, name: str) -> None:
     found = []
@@ -155,6 +156,7 @@ def test_health_is_answered_while_a_bad_request_is_dealt_with(port: int, name: s
     assert min(found) < BOUND, f"health took {found} seconds"
 
 
+@pytest.mark.alone
 def test_health_is_answered_while_several_clients_send_the_worst_at_once(port: int) -> None:
     def one() -> None:
         with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:

@@ -130,6 +130,7 @@ GREEDY = {
 }
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", GREEDY)
 def test_few_requests_of_a_greedy_caller_come_before_that_of_another(kind: str) -> None:
     app = house(authenticator=ByToken())
@@ -154,6 +155,7 @@ def test_few_requests_of_a_greedy_caller_come_before_that_of_another(kind: str) 
     assert max(quantiles(counts, n=4)[0] for counts in ahead) <= most
 
 
+@pytest.mark.alone
 def test_callers_without_authentication_that_send_one_token_have_turns_of_their_own() -> None:
     app = house()
     counting = Counting(app)

@@ -234,6 +234,7 @@ def test_a_client_that_goes_before_its_answer_is_counted_as_gone(tmp_path: Path)
         assert eventually(lambda: running.metric("ostiary_http_requests_total", **gone) == 1)
 
 
+@pytest.mark.alone
 def test_who_asks_all_the_time_waits_and_others_do_not(address: Address) -> None:
     """What a page costs is bounded, and each page tells of every request that was answered before it was asked for."""
     with ThreadPoolExecutor(16) as many:

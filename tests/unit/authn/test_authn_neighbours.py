@@ -316,6 +316,7 @@ class SlowStore(KeyStore):
         return super().find(identity)
 
 
+@pytest.mark.alone
 def test_made_up_api_keys_hold_up_neither_a_known_one_nor_the_servers_threads(tmp_path: Path) -> None:
     async def scenario() -> None:
         directory = tmp_path / "keys"
@@ -419,6 +420,7 @@ def test_checks_of_forged_tokens_leave_the_event_loop_to_others(
     asyncio.run(scenario())
 
 
+@pytest.mark.alone
 def test_a_flood_against_a_real_endpoint_keeps_no_known_caller_waiting() -> None:
     def judged(asked: Asked) -> tuple[int, dict[str, object]]:
         time.sleep(0.1)

@@ -180,6 +180,7 @@ def socket(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
     return tmp_path / "s" if request.param == "unix" else None
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("fault", WIRE)
 def test_a_peer_that_breaks_the_protocol_is_policy_unavailable_within_300_ms(fault: str, socket: Path | None) -> None:
     handle, expected = WIRE[fault]

@@ -249,6 +249,7 @@ def test_long_paths_and_names_leave_short_lines(character: str) -> None:
     assert resource["resource"].endswith("...(100007 characters)")
 
 
+@pytest.mark.alone
 def test_a_caller_that_writes_much_delays_no_line_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.write
 

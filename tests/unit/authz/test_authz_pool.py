@@ -39,6 +39,7 @@ def test_every_question_gets_its_own_answer_over_a_bounded_number_of_connections
     run(main())
 
 
+@pytest.mark.alone
 def test_waiting_for_a_connection_counts_towards_the_deadline(run: Run, socket: Path | None) -> None:
     async def mute(peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()

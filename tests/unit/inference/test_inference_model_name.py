@@ -159,6 +159,7 @@ def test_a_large_answer_is_renamed(content: str) -> None:
     assert renamed(text) == text.replace(b'"model": "m", "usage"', b'"model": %b, "usage"' % dumps(NAME).encode())
 
 
+@pytest.mark.alone
 def test_the_loop_goes_round_while_a_large_answer_is_renamed() -> None:
     text = _large("", 8_000_000)
 

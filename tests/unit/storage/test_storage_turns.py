@@ -77,6 +77,7 @@ async def listed(things: RecordTable, found: RecordFilter, page: Page) -> int:
         page = replace(page, after=window.end)
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_greedy_lists_leave_the_reads_of_others_alone(make: Make) -> None:
     """Lists under a shared attribute and a rule that no index answers, among many records of others."""
@@ -118,6 +119,7 @@ def test_greedy_lists_leave_the_reads_of_others_alone(make: Make) -> None:
     with_database(make, work)
 
 
+@pytest.mark.alone
 def test_a_slow_list_keeps_no_read_no_write_and_no_list_of_others_waiting(make: Make) -> None:
     async def work(database: Database) -> None:
         slow = [asyncio.create_task(as_caller(GREEDY, database.scan(SLOW[database.kind]))) for _ in range(8)]
