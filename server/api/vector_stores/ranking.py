@@ -56,6 +56,9 @@ class Ranking:
     threshold: float = 0.0
 
 
+AS_USUAL: Final = Ranking()
+
+
 def by_words(query: str, hits: Sequence[Hit]) -> list[Hit]:
     """Return the hits, best first, with the scores that their texts have for the words of a query.
 
