@@ -2,8 +2,8 @@
 
 A part is found where its link is completed and meets the search's filter, and where its file exists and the policy
 lets the caller read it: the filter of a list of files says so, as for `GET /v1/files`. So a file that is deleted, has
-expired or may not be read any more is not found from that moment on, whatever the index still holds. A text that was put
-in without a file is found by every caller who may read the store.
+expired or may not be read any more is not found from that moment on, whatever the index still holds. A text that was
+put in without a file is found by every caller who may read the store.
 """
 
 from __future__ import annotations

@@ -1,0 +1,143 @@
+"""Notes of what has to leave an index: written with the change that hides it, and kept until its bytes are gone.
+
+There is a note for each part that an attempt to ingest something may have begun, for each part whose link is gone, for
+each store that is gone, and for each file that is gone. A process that is killed at any point leaves its notes, and the
+sweeper of any process goes on with them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from json import dumps
+from typing import Final
+
+from server.api.vector_stores.links import Link
+from server.storage.database.database import Overtaken, Step
+from server.storage.records.record import Draft, Record
+from server.storage.records.table import RecordTable
+
+LEASE_SECONDS: Final = 20
+"""Seconds for which an attempt to ingest, or a purge, keeps other processes away unless it says that it goes on."""
+
+
+class Note(StrEnum):
+    """The kind of a note; the facet of its record.
+
+    An `attempt` becomes due unless it is renewed: then its process has ended. `done` says when a store was last purged.
+    """
+
+    ATTEMPT = "attempt"
+    PART = "part"
+    STORE = "store"
+    FILE = "file"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Whether bytes of a store are still to be purged, and when that was last done; None if never."""
+
+    pending: bool = False
+    last_purged_at: int | None = None
+
+
+class PurgeNotes:
+    """The notes in the table `records`, which is in the database of the vector stores."""
+
+    def __init__(self, records: RecordTable) -> None:
+        self.records = records
+        given = {
+            "sqlite": "json_each(?1) AS given",
+            "postgresql": "jsonb_array_elements_text(CAST(?1 AS jsonb)) AS given(value)",
+        }[records.database.kind]
+        kept = f'SELECT 1 FROM "{records.name}" AS kept WHERE facet <> ?2 AND '  # noqa: S608 - a checked name
+        self._pending = (
+            f"SELECT given.value FROM {given} WHERE EXISTS ({kept} kept.id = given.value) "  # noqa: S608 - as above
+            f"OR EXISTS ({kept} kept.id > given.value || ':' AND kept.id < given.value || ';')"
+        )
+
+    def attempt(self, store: Record, part: int) -> Record:
+        """Return the note of an attempt that is about to begin."""
+        return _note(_part(store, part), Note.ATTEMPT, _origin(store), LEASE_SECONDS)
+
+    def renewing(self, note: Record) -> tuple[Step, Record]:
+        """Return the step that says that the work behind a note goes on, and the note then; it raises Overtaken."""
+        end = int(time.time()) + LEASE_SECONDS
+        return self.records.changing(note, note.body, note.facet, end), replace(
+            note, expires_at=end, version=note.version + 1
+        )
+
+    def settling(self, attempt: Record) -> Sequence[Step]:
+        """Return the steps that end an attempt whose part is kept; they raise Overtaken where it was given up."""
+        step, _ = self.renewing(attempt)
+        return [step, self.records.removing(attempt.id, otherwise=Overtaken())]
+
+    def giving_up(self, attempt: Record) -> Step:
+        """Return the step after which the part of an attempt is purged; it raises Overtaken."""
+        return self.records.changing(attempt, attempt.body, Note.PART, int(time.time()))
+
+    def leaving(self, store: Record, link: Link) -> Sequence[Step]:
+        """Return the steps of a transaction in which a link goes."""
+        return [self._adding(_note(_part(store, link.part), Note.PART, _origin(store)))]
+
+    def dropping(self, store: Record) -> Sequence[Step]:
+        """Return the steps of a transaction in which a store goes."""
+        return [self._adding(_note(store.body["index"], Note.STORE, _origin(store)))]
+
+    def file_gone(self, file_id: str) -> Sequence[Step]:
+        """Return the steps of a transaction in which a file goes, or of one right after it."""
+        return [self._adding(_note(f"file:{file_id}", Note.FILE, {"file_id": file_id}))]
+
+    async def of(self, stores: Iterable[Record]) -> dict[str, Purge]:
+        """Return how far the purges of these stores are, by the stores' ids."""
+        keys = {store.body["index"]: store.id for store in stores}
+        if not keys:
+            return {}
+        pending = await self.records.database.read(self._pending, dumps([*keys]), Note.ATTEMPT.value)
+        waiting = {row[0] for row in pending}
+        done = await self.records.find_all([_done(key) for key in keys])
+        times = {stored.id: stored.record.body["at"] for stored in done}
+        return {identity: Purge(key in waiting, times.get(_done(key))) for key, identity in keys.items()}
+
+    def purged(self, key: str, notes: Sequence[Record]) -> Sequence[Step]:
+        """Return the steps that forget these notes of a store, whose bytes are gone; they raise Overtaken."""
+        forgetting = [self.records.removing_this(note) for note in notes]
+        done = self.records.removing(_done(key))
+        if any(note.facet == Note.STORE for note in notes):
+            return [*forgetting, done]
+        return [*forgetting, done, self._adding(_note(_done(key), Note.DONE, {"at": int(time.time())}, None))]
+
+    def _adding(self, note: Record) -> Step:
+        """Return the step that adds a note, unless it is there already."""
+        step = self.records.inserting(note)
+        return replace(step, statement=f"{step.statement} ON CONFLICT (id) DO NOTHING")
+
+
+def key_of(note: Record) -> str:
+    """Return the key of the store in the index that a note of a part or a store is about."""
+    return note.id.partition(":")[0]
+
+
+def part_of(note: Record) -> int:
+    """Return the number of the part that a note is about."""
+    return int(note.id.partition(":")[2])
+
+
+def _note(identity: str, kind: Note, body: dict[str, object], lifetime: int | None = 0) -> Record:
+    return Draft(identity, body, facet=kind.value, lifetime=lifetime).owned_by(None)
+
+
+def _part(store: Record, part: int) -> str:
+    return f"{store.body['index']}:{part}"
+
+
+def _origin(store: Record) -> dict[str, object]:
+    """Return what tells the index of a store when the store itself is gone."""
+    return {"store": store.id, "provider_id": store.body["provider_id"]}
+
+
+def _done(key: str) -> str:
+    return f"done:{key}"

@@ -1,0 +1,160 @@
+"""The work that waits: one record for each link to ingest, and one for each store that is being worked on.
+
+A record's `expires_at` is the time from which any process may take it: that is what leases are here. Each belongs to a
+link and goes with it, so that work whose link is gone ends by itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from policy.vocabulary import Principal
+from server.api.vector_stores.links import Link, new_part
+from server.api.vector_stores.purges import LEASE_SECONDS, PurgeNotes
+from server.storage.database.database import AlreadyThere, Overtaken, ParentGone, Step, Value
+from server.storage.records.record import Draft, Record
+from server.storage.records.table import RecordTable
+
+MOST_TAKEN: Final = 10
+"""Attempts to ingest one file, those included whose process ended; then it fails."""
+
+Owner = tuple[str, str] | None
+"""The id and the issuer of a caller; None for all without a token."""
+
+_START: Final = ("", "")
+_UNOWNED: Final = "owner_principal IS NULL AND owner_issuer IS NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Work that this process does: the records of the work, of its store and of the part that it fills.
+
+    `tries` counts the attempts with this one.
+    """
+
+    work: Record
+    store: Record
+    attempt: Record
+    part: int
+    tries: int
+
+
+class WorkQueue:
+    """The work in the table `records`; the links are the parents of its rows."""
+
+    def __init__(self, records: RecordTable, notes: PurgeNotes) -> None:
+        self.records = records
+        self.notes = notes
+        table = f'"{records.name}"'
+        self._next = (
+            f"SELECT id FROM {table} AS waiting WHERE {{}} AND expires_at <= ?1 AND facet <> '' "  # noqa: S608 - a checked name
+            f"AND NOT EXISTS (SELECT 1 FROM {table} AS held WHERE held.id = 'store:' || waiting.facet "
+            "AND held.expires_at > ?1) ORDER BY owner_principal, owner_issuer, ordering, id LIMIT 1"
+        )
+        self._count = f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE facet <> '' LIMIT ?1) AS waiting"  # noqa: S608 - as above
+
+    def entering(self, store: Record, link: Record) -> Sequence[Step]:
+        """Return the steps of the transaction in which a link is made that is to be ingested."""
+        work = Draft(f"link:{link.id}", {"tries": 0}, parent=link.id, facet=store.id, lifetime=0)
+        return [self.records.inserting(work.owned_by(link.owner))]
+
+    def ending(self, link: Link) -> Step:
+        """Return the step after which a link is not ingested any more; nothing happens where that is over."""
+        return self.records.removing(f"link:{link.id}")
+
+    async def next(self, after: Owner, busy: Sequence[Owner]) -> Record | None:
+        """Return the oldest work of the caller that comes next after that one, in rounds; None where none can be begun.
+
+        Callers that are `busy` are passed over, and so are stores that are worked on.
+        """
+        for condition, values in self._rounds(after, busy):
+            rows = await self.records.database.read(self._next.format(condition), int(time.time()), *values)
+            if rows:
+                found = await self.records.chosen("id = ?1", rows[0][0], limit=1)
+                if found:
+                    return found[0].record
+        return None
+
+    def _rounds(self, after: Owner, busy: Sequence[Owner]) -> Iterator[tuple[str, tuple[Value, ...]]]:
+        """Yield the conditions for the callers behind that one, for those before it, and for those without a token."""
+        passed = tuple(owner for owner in busy if owner is not None)
+        place = 4
+        others = "".join(
+            f" AND NOT (owner_principal = ?{place + 2 * n} AND owner_issuer = ?{place + 2 * n + 1})"
+            for n in range(len(passed))
+        )
+        values = tuple(text for owner in passed for text in owner)
+        owned = f"(owner_principal, owner_issuer) > (?2, ?3){others}"
+        if after is not None:
+            yield owned, (*after, *values)
+        if after is not None and None not in busy:
+            yield _UNOWNED, ()
+        yield owned, (*_START, *values)
+        if after is None and None not in busy:
+            yield _UNOWNED, ()
+
+    async def take(self, work: Record, store: Record) -> Lease | None:
+        """Return the lease of work in that store; None where another process has it, or the link is gone."""
+        now, part = int(time.time()), new_part()
+        tries = work.body["tries"] + 1
+        attempt = self.notes.attempt(store, part)
+        holding = Draft(f"store:{store.id}", {}, parent=work.parent, lifetime=LEASE_SECONDS).owned_by(None)
+        try:
+            await self.records.database.write(
+                self.records.changing(work, {"tries": tries}, work.facet, now + LEASE_SECONDS),
+                Step(self.records.removing_expired(holding.id, now).statement, (holding.id, now)),
+                self.records.inserting(holding),
+                self.notes.records.inserting(attempt),
+            )
+        except (AlreadyThere, Overtaken, ParentGone):
+            return None
+        return Lease(replace(work, version=work.version + 1), holding, attempt, part, tries)
+
+    async def renew(self, lease: Lease) -> Lease:
+        """Return the lease, which holds again for its whole time; raises Overtaken where it or the link is gone."""
+        end = int(time.time()) + LEASE_SECONDS
+        renewing, attempt = self.notes.renewing(lease.attempt)
+        await self.records.database.write(
+            self.records.changing(lease.work, {"tries": lease.tries}, lease.work.facet, end),
+            self.records.changing(lease.store, {}, "", end),
+            renewing,
+        )
+        return replace(
+            lease,
+            work=replace(lease.work, version=lease.work.version + 1),
+            store=replace(lease.store, version=lease.store.version + 1),
+            attempt=attempt,
+        )
+
+    def finishing(self, lease: Lease) -> Sequence[Step]:
+        """Return the steps that end work whose part is kept; they raise Overtaken where the part was given up."""
+        removing = (self.records.removing(record.id) for record in (lease.work, lease.store))
+        return [*removing, *self.notes.settling(lease.attempt)]
+
+    def failing(self, lease: Lease) -> Sequence[Step]:
+        """Return the steps that end work for good, and its attempt; they raise Overtaken."""
+        removing = (self.records.removing(record.id) for record in (lease.work, lease.store))
+        return [*removing, self.notes.giving_up(lease.attempt)]
+
+    def pausing(self, lease: Lease, seconds: int) -> Sequence[Step]:
+        """Return the steps that end an attempt, after which another begins in so many seconds; they raise Overtaken."""
+        later = int(time.time()) + seconds
+        return [
+            self.records.changing(lease.work, {"tries": lease.tries}, lease.work.facet, later),
+            self.records.removing(lease.store.id),
+            self.notes.giving_up(lease.attempt),
+        ]
+
+    async def waiting(self, most: int) -> int:
+        """Return the number of links that are not ingested yet, up to `most`."""
+        [(count,)] = await self.records.database.read(self._count, most)
+        return int(count)
+
+
+def owner_of(work: Record) -> Owner:
+    """Return whose work it is."""
+    owner: Principal | None = work.owner
+    return None if owner is None else (owner.id, owner.issuer)
