@@ -13,7 +13,10 @@ from server.api.files.blob_leases import BlobLeases
 from server.api.files.store import FileStore
 from server.api.files.sweeper import FileSweeper
 from server.api.prompts.store import Prompts
+from server.api.vector_stores.purges import PurgeNotes
+from server.api.vector_stores.queue import IngestionQueue
 from server.api.vector_stores.store import LINK_SUMS, VectorStores
+from server.api.vector_stores.work import WorkQueue
 from server.config import Config
 from server.config.home import FILES_FOLDER, home
 from server.config.storage import (
@@ -96,6 +99,7 @@ class Stores:
             if kind not in ("model", _VECTOR_STORE)
         }
         self.vector_stores = self._vector_stores(metadata, registry)
+        self.ingestion = self._ingestion(metadata, registry, self.vector_stores.links)
         self.entries[_VECTOR_STORE] = self.vector_stores.records
 
     @asynccontextmanager
@@ -143,6 +147,12 @@ class Stores:
         self._removals.append(Removals(stores, links, batches))
         records = GuardedStore(stores, _VECTOR_STORE, removals=self._removals[-1])
         return VectorStores(records, links, batches, self._link_sums[1])
+
+    def _ingestion(self, database: Database, registry: str, links: RecordTable) -> IngestionQueue:
+        """Return the queue of what is to be brought into the indexes of vector stores, and out of them."""
+        notes = PurgeNotes(self._table_of(database, beside(registry, "vector_purges"), counting=UNCOUNTED))
+        work = self._table_of(database, beside(registry, "vector_work"), links.name, UNCOUNTED)
+        return IngestionQueue(WorkQueue(work, notes), notes)
 
     def _table(self, named: Table | Namespace | None, default: str, counting: Counting = RECORDS) -> RecordTable:
         """The table that is configured so; `default` is its name where the configuration has none."""
