@@ -1,0 +1,123 @@
+"""The child process: it reads one file of one caller, sends the pieces of its text, and ends.
+
+It runs in an interpreter of its own. What it needs is imported, and the tokenizer loaded, before the walls are built;
+the file comes in afterwards.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any, Final, Protocol
+
+from server.extraction.confinement import MEMORY, confine, die_with, limit
+from server.extraction.cutter import Cutter
+from server.extraction.frames import (
+    BATCH_BYTES,
+    BATCH_PIECES,
+    END,
+    HEAD,
+    ORDER_SIZE,
+    PIECES,
+    UNREADABLE,
+    WALLS,
+    Order,
+    packed_json,
+    packed_pieces,
+)
+from server.extraction.incoming import Incoming
+from server.extraction.kinds import Kind
+from server.extraction.pieces import Chunking, Code, Piece, Unreadable
+from server.extraction.tokens import BytesCounter, Counter, TokenCounter
+
+_IN: Final = 0
+_OUT: Final = 1
+_ROWS: Final = frozenset((Kind.TABLE, Kind.JSON))
+
+
+class Format(Protocol):
+    """A module of `server.extraction.formats`."""
+
+    def texts(self, file: Incoming, notes: dict[str, int]) -> Iterator[str]:
+        """Return the text of a file in parts; raises Unreadable. `notes` takes numbers for the log."""
+        ...
+
+
+def main() -> None:
+    """Read the order and then the file, and answer."""
+    gc.disable()
+    order = Order(**json.loads(_exactly(ORDER_SIZE.unpack(_exactly(ORDER_SIZE.size))[0])))
+    die_with(order.parent)
+    limit(order.cpu_seconds)
+    sys.path += order.packages
+    kind = Kind(order.kind)
+    reader: Any = import_module(f"server.extraction.formats.{kind}")
+    counter: Counter = BytesCounter() if order.tokenizer is None else TokenCounter(order.tokenizer)
+    _send(WALLS, packed_json({"walls": confine(order.parent)}))
+    try:
+        cutter = Cutter(Chunking(order.size, order.overlap), counter, rows=kind in _ROWS)
+        _answer(reader, Incoming(_IN, order.filename), cutter)
+    except OSError:
+        os._exit(1)  # the server has closed its end
+    os._exit(0)  # without the time that freeing the memory would take
+
+
+def _answer(reader: Format, file: Incoming, cutter: Cutter) -> None:
+    notes = dict[str, int]()
+    try:
+        _send_pieces(_pieces(reader.texts(file, notes), cutter))
+    except Unreadable as fault:
+        refusal = fault
+    except MemoryError:
+        sentence = f"to read the file takes more than {MEMORY // (1024 * 1024)} MB of memory"
+        refusal = Unreadable(Code.INVALID_FILE, sentence)
+    except RecursionError:
+        refusal = Unreadable(Code.INVALID_FILE, "the file is nested too deeply")
+    else:
+        _send(END, packed_json(notes))
+        return
+    _send(UNREADABLE, packed_json({"code": refusal.code, "message": refusal.message}))
+
+
+def _pieces(texts: Iterator[str], cutter: Cutter) -> Iterator[Piece]:
+    for text in texts:
+        yield from cutter.feed(text)
+    yield from cutter.finish()
+
+
+def _send_pieces(pieces: Iterator[Piece]) -> None:
+    """Send all pieces in batches; raises Unreadable if there are none."""
+    found = False
+    batch = list[Piece]()
+    size = 0
+    for piece in pieces:
+        found = True
+        batch.append(piece)
+        size += len(piece.text) if piece.text.isascii() else len(piece.text.encode())
+        if len(batch) == BATCH_PIECES or size >= BATCH_BYTES:
+            _send(PIECES, packed_pieces(batch))
+            batch, size = [], 0
+    if batch:
+        _send(PIECES, packed_pieces(batch))
+    if not found:
+        raise Unreadable(Code.INVALID_FILE, "no text was found in the file")
+
+
+def _send(letter: bytes, content: bytes) -> None:
+    left = memoryview(HEAD.pack(letter, len(content)) + content)
+    while left:
+        left = left[os.write(_OUT, left) :]
+
+
+def _exactly(size: int) -> bytes:
+    read = b""
+    while len(read) < size:
+        part = os.read(_IN, size - len(read))
+        if not part:
+            os._exit(1)  # the server has gone
+        read += part
+    return read

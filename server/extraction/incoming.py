@@ -1,0 +1,46 @@
+"""The bytes of a file as they come to the child process."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from typing import Final
+
+from server.extraction.frames import BLOCK
+from server.extraction.pieces import Code, Unreadable
+
+LARGEST_WHOLE: Final = 512 * 1024 * 1024
+"""Bytes of a file of a kind that can't be read from its beginning to its end alone."""
+
+
+class Incoming:
+    """A file that comes in on a descriptor until its end. It can be read once."""
+
+    def __init__(self, descriptor: int, filename: str) -> None:
+        self.filename = filename
+        self._descriptor = descriptor
+
+    def blocks(self) -> Iterator[bytes]:
+        """Return the file in blocks, of which only the last is shorter than BLOCK; none is empty."""
+        while block := self._block():
+            yield block
+
+    def whole(self) -> io.BytesIO:
+        """Return the file in memory; raises Unreadable if it is too large for that."""
+        file = io.BytesIO()
+        for block in self.blocks():
+            file.write(block)
+            if file.tell() > LARGEST_WHOLE:
+                most = f"{LARGEST_WHOLE // (1024 * 1024)} MB"
+                raise Unreadable(Code.INVALID_FILE, f"the file has more than the {most} that its kind may have")
+        file.seek(0)
+        return file
+
+    def _block(self) -> bytes:
+        parts = list[bytes]()
+        left = BLOCK
+        while left and (part := os.read(self._descriptor, left)):
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts)

@@ -1,0 +1,154 @@
+"""The extractor: text in, pieces out, in bounded memory, whatever the process that reads does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from server.extraction import child_process, extractor
+from server.extraction.extractor import Extractor
+from server.extraction.frames import BadFrame, packed_pieces, unpacked_pieces
+from server.extraction.pieces import Chunking, Code, Piece, Unreadable
+from tests.support.extraction import blocks, cut, extract, extracted, tokenizer_file
+
+PROSE = "The quick brown fox jumps over the lazy dog. \u00c4rger \u2713\n" * 20_000
+
+
+def test_the_pieces_are_those_of_the_cutter() -> None:
+    for chunking in (Chunking(), Chunking(100, 50)):
+        assert extracted(PROSE.encode(), chunking=chunking).pieces == cut(PROSE, chunking)
+
+
+def test_tokens_are_those_of_the_tokenizer() -> None:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(tokenizer_file()))
+    found = extracted(PROSE[:100_000].encode(), chunking=Chunking(), tokenizer=tokenizer_file())
+    assert found.sandboxed
+    assert [piece.tokens for piece in found.pieces] == [len(tokenizer.encode(piece.text)) for piece in found.pieces]
+    assert all(500 < piece.tokens <= 800 for piece in found.pieces[:-1])
+
+
+def test_no_caller_waits_for_a_file_and_its_pieces_are_never_held_as_a_whole() -> None:
+    """The consumer stops after one batch: the source must stop soon too."""
+    given = 0
+
+    async def source() -> AsyncIterator[bytes]:
+        nonlocal given
+        for _ in range(1000):
+            given += 100_000
+            yield b"some words " * 9091
+
+    async def run() -> None:
+        reading = Extractor().pieces(source(), 100_000_000, "a.txt", "", Chunking(), None)
+        async with aclosing(reading):
+            await anext(reading)
+            await asyncio.sleep(0.3)
+
+    asyncio.run(run())
+    assert given < 8_000_000
+
+
+def test_a_fault_of_the_source_is_raised_and_leaves_no_process() -> None:
+    async def source() -> AsyncIterator[bytes]:
+        yield b"words " * 10_000
+        raise ConnectionResetError("the store")
+
+    async def run() -> Extractor:
+        reading = Extractor()
+        with pytest.raises(ConnectionResetError, match="the store"):
+            async for _ in reading.pieces(source(), 10**6, "a.txt", "", Chunking(), None):
+                pass
+        return reading
+
+    assert not asyncio.run(run())._children
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "words"),
+    [(signal.SIGKILL, Code.SERVER_ERROR, "fault of the server"), (signal.SIGXCPU, Code.INVALID_FILE, "of a processor")],
+)
+def test_a_process_that_is_ended_fails_its_file_alone(number: signal.Signals, code: Code, words: str) -> None:
+    async def source(reading: Extractor) -> AsyncIterator[bytes]:
+        yield b"words " * 10_000
+        for child in reading._children:
+            os.kill(child._process.pid, number)
+        yield b"words " * 10_000
+
+    async def run() -> Unreadable:
+        reading = Extractor()
+        with pytest.raises(Unreadable) as failed:
+            async for _ in reading.pieces(source(reading), 10**6, "a.txt", "", Chunking(), None):
+                pass
+        assert not reading._children
+        assert [piece async for piece in reading.pieces(blocks(b"words"), 5, "b.txt", "", Chunking(), None)]
+        return failed.value
+
+    fault = asyncio.run(run())
+    assert fault.code == code
+    assert words in fault.message
+
+
+def test_a_process_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_process, "_CODE", "")
+    monkeypatch.setattr(child_process, "_COMMAND", ("/bin/sleep", "1000"))
+    monkeypatch.setattr(extractor, "PATIENCE", 0.005)
+    code, message = asyncio.run(extract(b"words")).refused
+    assert (code, "was not read within" in message) == (Code.SERVER_ERROR, True)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"nonsense", b"P" + bytes(4), b"W\x00\x00\x00\x02{}", b"P\xff\xff\xff\xff", b"W\x00\x00\x00\x01["],
+)
+def test_a_process_that_breaks_the_protocol_fails_its_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: bytes
+) -> None:
+    (tmp_path / "answer").write_bytes(answer)
+    monkeypatch.setattr(child_process, "_COMMAND", ("/bin/cat", str(tmp_path / "answer")))
+    code, message = asyncio.run(extract(b"words " * 100_000)).refused
+    assert (code, message) == (Code.SERVER_ERROR, "the file could not be read because of a fault of the server")
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [Piece("abc", 101, 0, 3), Piece("abc", 0, 0, 3), Piece("abc", 1, 0, 4), Piece("abc", 1, 3, 0)],
+)
+def test_a_piece_that_cannot_be_is_refused(piece: Piece) -> None:
+    good = Piece("good \u00e4", 2, 0, 6)
+    assert unpacked_pieces(packed_pieces([good]), 100) == [good]
+    for batch in (packed_pieces([good, piece]), packed_pieces([good])[:-1], b"", packed_pieces([good] * 65)):
+        with pytest.raises(BadFrame):
+            unpacked_pieces(batch, 100)
+
+
+def test_a_process_that_is_not_confined_is_reported_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        reading = Extractor()
+        assert not reading.sandboxed
+        await reading.check()
+        assert (reading.sandboxed, reading.reachable) == (True, ())
+        monkeypatch.setattr(child_process, "_COMMAND", (*child_process._COMMAND[:-1], _UNCONFINED))
+        for _ in range(2):
+            await reading.check()
+        assert (reading.sandboxed, reading.reachable) == (False, ("files", "network", "processes"))
+
+    with caplog.at_level(logging.WARNING, "ostiary.extraction"):
+        asyncio.run(run())
+    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == [
+        "they could reach files, network, processes"
+    ]
+
+
+_UNCONFINED = child_process._CODE.replace(
+    "main()", "import server.extraction.child as c; c.confine = lambda p: (); main()"
+)
