@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Final
 
 from server.storage.blobs.store import BlobsUnavailable
-from server.storage.database.database import Overtaken, Step
+from server.storage.database.database import Database, Overtaken, Step
 from server.storage.records.record import Draft
 from server.storage.records.table import RecordTable
 
@@ -31,6 +31,11 @@ class BlobLeases:
 
     def __init__(self, records: RecordTable) -> None:
         self._records = records
+
+    @property
+    def database(self) -> Database:
+        """The database, which is that of the files."""
+        return self._records.database
 
     async def begin(self, key: str) -> None:
         """Take the lease of a blob that is about to be written."""

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from server.api.files.blob_leases import BlobLeases
+from server.api.files.departures import Departures
 from server.background.tasks import in_background
 from server.fairness.shares import NoRoom
 from server.storage.blobs.store import Blobs, BlobsUnavailable
@@ -33,8 +34,12 @@ class FileSweeper:
     Any number of them may work on the same tables and blobs, in any number of processes.
     """
 
-    def __init__(self, files: RecordTable, claims: BlobLeases, blobs: Blobs) -> None:
+    def __init__(
+        self, files: RecordTable, claims: BlobLeases, blobs: Blobs, departures: Departures | None = None
+    ) -> None:
+        """`departures` are told of files that go."""
         self._files = files
+        self._departures = departures
         self._claims = claims
         self._blobs = blobs
 
@@ -76,11 +81,14 @@ class FileSweeper:
     async def _end_expired(self) -> int:
         """Remove the records of expired files, and return how many; the same transactions condemn their blobs."""
         now = int(time.time())
-        expired = await self._files.expired(now, _AT_ONCE)
+        expired, departures, database = await self._files.expired(now, _AT_ONCE), self._departures, self._files.database
         for identity in expired:
             removing = self._files.removing_expired(identity, now)
+            noting = () if departures is None else departures.beside(identity, database)
             with suppress(Overtaken):
-                await self._files.database.write(removing, self._claims.condemning(identity, at_once=True))
+                await database.write(removing, self._claims.condemning(identity, at_once=True), *noting)
+                if departures is not None:
+                    await departures.after(identity, database)
         return len(expired)
 
     async def _remove(self, key: str) -> None:

@@ -26,7 +26,8 @@ LEASE_SECONDS: Final = 20
 class Note(StrEnum):
     """The kind of a note; the facet of its record.
 
-    An `attempt` becomes due unless it is renewed: then its process has ended. `done` says when a store was last purged.
+    An `attempt` becomes due unless it is renewed: then its process has ended. `done` says when a store was last purged,
+    and `scan` when links are looked through for files that are gone.
     """
 
     ATTEMPT = "attempt"
@@ -34,6 +35,7 @@ class Note(StrEnum):
     STORE = "store"
     FILE = "file"
     DONE = "done"
+    SCAN = "scan"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,39 @@ class PurgeNotes:
         """Return the steps of a transaction in which a file goes, or of one right after it."""
         return [self._adding(_note(f"file:{file_id}", Note.FILE, {"file_id": file_id}))]
 
+    def scanning(self) -> Step:
+        """Return the step after which links are looked through, unless that is planned already."""
+        return self._adding(_note("scan", Note.SCAN, {}))
+
+    async def due(self, most: int) -> list[Record]:
+        """Return up to `most` notes whose time has come, the oldest first."""
+        ids = await self.records.expired(int(time.time()), most)
+        found = [
+            stored.record for identity in ids for stored in await self.records.chosen("id = ?1", identity, limit=1)
+        ]
+        return [note for note in found if note.expires_at is not None and note.expires_at <= int(time.time())]
+
+    async def about(self, key: str, most: int) -> list[Record]:
+        """Return up to `most` notes about the parts of a store."""
+        found = await self.records.chosen("id > ?1 AND id < ?2", f"{key}:", f"{key};", limit=most)
+        return [stored.record for stored in found]
+
+    async def claim(self, notes: Sequence[Record], seconds: int) -> list[Record]:
+        """Return the notes, which no other process works on for so many seconds; raises Overtaken where one does.
+
+        What was an attempt is a part to be purged from then on.
+        """
+        end = int(time.time()) + seconds
+        kinds = [Note.PART if note.facet == Note.ATTEMPT else Note(note.facet) for note in notes]
+        steps = [
+            self.records.changing(note, note.body, kind.value, end) for note, kind in zip(notes, kinds, strict=True)
+        ]
+        await self.records.database.write(*steps)
+        return [
+            replace(note, facet=kind.value, expires_at=end, version=note.version + 1)
+            for note, kind in zip(notes, kinds, strict=True)
+        ]
+
     async def of(self, stores: Iterable[Record]) -> dict[str, Purge]:
         """Return how far the purges of these stores are, by the stores' ids."""
         keys = {store.body["index"]: store.id for store in stores}
@@ -102,11 +137,11 @@ class PurgeNotes:
         times = {stored.id: stored.record.body["at"] for stored in done}
         return {identity: Purge(key in waiting, times.get(_done(key))) for key, identity in keys.items()}
 
-    def purged(self, key: str, notes: Sequence[Record]) -> Sequence[Step]:
+    def purged(self, key: str, notes: Sequence[Record], *, store_is_gone: bool = False) -> Sequence[Step]:
         """Return the steps that forget these notes of a store, whose bytes are gone; they raise Overtaken."""
         forgetting = [self.records.removing_this(note) for note in notes]
         done = self.records.removing(_done(key))
-        if any(note.facet == Note.STORE for note in notes):
+        if store_is_gone or any(note.facet == Note.STORE for note in notes):
             return [*forgetting, done]
         return [*forgetting, done, self._adding(_note(_done(key), Note.DONE, {"at": int(time.time())}, None))]
 

@@ -124,6 +124,11 @@ class VectorStores:
             f"WHERE store IN {links.database.dialect.elements.format(links.database.dialect.parameter.format(1))}"
         )
 
+        self._chunks = (
+            f"SELECT COALESCE(sum({_CHUNKS[links.database.kind]}), 0) "  # noqa: S608 - as above
+            f'FROM "{links.name}" WHERE parent = ?1'
+        )
+
     async def readable(self, gate: Gate, identity: str) -> Record:
         """Return the store; raises NotFound."""
         return modern(await self.records.get(gate, identity))
@@ -150,6 +155,26 @@ class VectorStores:
             # Another request that overtakes this one notes the same, or changes the end.
             with suppress(Overtaken):
                 await self.links.database.write(self._stores.changing(store, body, store.facet, store.expires_at))
+
+    async def with_dimensions(self, store: Record, dimensions: int) -> Record:
+        """Return the store, whose vectors have that many dimensions from now on unless it has others already.
+
+        Raises NotFound.
+        """
+        while store.body["dimensions"] is None:
+            body = {**store.body, "dimensions": dimensions}
+            with suppress(Overtaken):
+                await self.links.database.write(self._stores.changing(store, body, store.facet, store.expires_at))
+            found = await self.find(store.id)
+            if found is None or found.ordering != store.ordering:
+                raise NotFound(store.id)
+            store = found
+        return store
+
+    async def chunks_of(self, store: Record) -> int:
+        """Return the number of chunks of a store."""
+        [(count,)] = await self.links.database.read(self._chunks, store.id)
+        return int(count)
 
     async def sums(self, stores: Iterable[str]) -> dict[str, Sums]:
         """Return the sums of the files of each of these stores."""
@@ -222,6 +247,10 @@ class VectorStores:
         return found
 
 
+_CHUNKS: Final = {
+    "sqlite": "json_extract(body, '$.chunks')",
+    "postgresql": "CAST(CAST(body AS json) ->> 'chunks' AS bigint)",
+}
 _FILE_ID: Final = {
     "sqlite": "json_extract(body, '$.file_id')",
     "postgresql": "(CAST(body AS json) ->> 'file_id')",

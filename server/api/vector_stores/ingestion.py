@@ -1,0 +1,228 @@
+"""Ingestion: what is attached to vector stores is read, cut, embedded and indexed, in the background.
+
+It is done as the caller who attached it, whom the policy is asked about again when each file starts: the route, the
+store, the file and the model. One link of a store and one of a caller is worked on at a time. What a process leaves
+when it is killed is taken up by another, into a new part of the index, and the old part is purged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from typing import Final
+
+from server.api.vector_stores.failures import Failure, failure_of
+from server.api.vector_stores.filling import Filled, Filling
+from server.api.vector_stores.held import HeldLease, LeaseLost
+from server.api.vector_stores.links import Link, Status
+from server.api.vector_stores.queue import IngestionQueue
+from server.api.vector_stores.store import VectorStores
+from server.api.vector_stores.work import MOST_TAKEN, Lease, Owner, owner_of
+from server.authz.contract.errors import PolicyUnavailable
+from server.authz.request_authorization import Gate
+from server.background.tasks import BackgroundTasks, in_background
+from server.extraction.pieces import Code, Unreadable
+from server.fairness.caller import CURRENT
+from server.fairness.shares import NoRoom
+from server.http.deferred import DeferredRequests
+from server.quota.admission import limited_by
+from server.quota.counters import CountersUnavailable
+from server.quota.quota import QuotaExceeded
+from server.quota.storage_limit import StorageExceeded
+from server.storage.database.database import DatabaseUnavailable, Overtaken, Step
+from server.storage.records.guarded import NotFound
+from server.storage.records.record import Record
+from server.storage.records.usage import OverLimit, kept_by, staying_within
+
+AT_ONCE: Final = 2
+"""Files that one process ingests at the same time, each of another caller and into another store."""
+
+POLL_SECONDS: Final = 2.0
+"""Seconds between two looks for work that another process was given, about."""
+
+_TRIES: Final = 5
+_LATER_SECONDS: Final = 30
+
+_log: Final = logging.getLogger("ostiary.vectors")
+
+
+class Ingestion:
+    """Ingests what waits in a queue; belongs to one event loop. `count` is told of each file that has ended."""
+
+    def __init__(
+        self,
+        stores: VectorStores,
+        queue: IngestionQueue,
+        filling: Filling,
+        deferred: DeferredRequests,
+        count: Callable[[Status, int], None] = lambda _status, _chunks: None,
+    ) -> None:
+        self._stores = stores
+        self._queue = queue
+        self._filling = filling
+        self._deferred = deferred
+        self._count = count
+        self._tasks = BackgroundTasks()
+        self._busy: dict[Owner, Lease] = {}
+        self._after: Owner = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Ingest for as long as the context lasts."""
+        try:
+            async with in_background("queue of ingestion", self._work_for_ever()):
+                yield
+        finally:
+            await self._tasks.cancel()
+
+    async def _work_for_ever(self) -> None:
+        while True:
+            self._queue.woken.clear()
+            try:
+                begun = len(self._busy) < AT_ONCE and await self._begin()
+            except (DatabaseUnavailable, NoRoom) as fault:
+                _log.warning("files that are attached to vector stores wait: %s", fault)
+                begun = False
+            if not begun:
+                # Servers that were started together needn't look together.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_SECONDS * random.uniform(0.75, 1.25)):  # noqa: S311 - no secret
+                        await self._queue.woken.wait()
+
+    async def _begin(self) -> bool:
+        """Begin with the next work, and return whether there was any."""
+        queue = self._queue.work
+        work = await queue.next(self._after, tuple(self._busy))
+        if work is None:
+            return False
+        self._after = owner = owner_of(work)
+        store = await self._stores.find(work.facet)
+        if store is None:
+            # The store is being removed, and the work goes with its link.
+            later = queue.records.changing(work, work.body, work.facet, int(time.time()) + _LATER_SECONDS)
+            with suppress(Overtaken):
+                await queue.records.database.write(later)
+            return True
+        lease = await queue.take(work, store)
+        if lease is None:
+            return False  # another process was faster
+        self._busy[owner] = lease
+        self._tasks.start("ingestion of a file", self._ingest(owner, lease, store))
+        return True
+
+    async def _ingest(self, owner: Owner, lease: Lease, store: Record) -> None:
+        CURRENT.set(self._deferred.caller(lease.work.owner))
+        held = HeldLease(self._queue.work, lease)
+        try:
+            await self._attempt(held, store)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._give_back(held))
+            raise
+        except LeaseLost:
+            await self._write(self._queue.notes.giving_up(held.lease.attempt))
+        except (DatabaseUnavailable, NoRoom) as fault:
+            # What is left undone is taken up once the lease is over.
+            _log.warning("the ingestion of a file stops: %s", fault)
+        finally:
+            self._busy.pop(owner, None)
+            self._queue.wake()
+
+    async def _attempt(self, held: HeldLease, store: Record) -> None:
+        """Ingest a link once, and write down what has come of it; raises LeaseLost and DatabaseUnavailable."""
+        link = await self._stores.link(held.lease.work.parent or "")
+        if link is None or link.status is not Status.IN_PROGRESS:
+            await self._write(*self._queue.work.failing(held.lease))
+            return
+        gate = self._deferred.gate(link.owner, "POST", _path(store, link))
+        try:
+            _check_tries(held.lease)
+            async with held.renewed():
+                filled = await self._filling.filled(gate, held.lease.part, store, link)
+            await self._complete(gate, held.lease, link, filled)
+        except (LeaseLost, DatabaseUnavailable):
+            raise
+        except Exception as fault:  # noqa: BLE001 - whatever it is, the caller reads of it, and others go on
+            await _log_limit(gate, fault)
+            await self._end(held.lease, link, failure_of(fault, gate.request_id))
+
+    async def _complete(self, gate: Gate, lease: Lease, link: Link, filled: Filled) -> None:
+        """Note that the link is ingested; raises StorageExceeded where its owner may not keep so much."""
+        limit = gate.storage_limit_of(link.owner)
+        steps = [*self._queue.work.finishing(lease), *([] if limit is None else [staying_within(limit, link.owner)])]
+        try:
+            done = await self._changed(
+                link, lambda now: self._stores.to_completed(now, lease.part, filled.chunks, filled.bytes, steps)
+            )
+        except OverLimit:
+            assert limit is not None  # noqa: S101 - the step that raises it has the limit
+            used = await kept_by(self._stores.links.database, link.owner)
+            raise StorageExceeded(limit, used, of_bytes=limit.bytes is not None) from None
+        if done:
+            self._count(Status.COMPLETED, filled.chunks)
+        else:
+            await self._write(*self._queue.work.failing(lease))
+
+    async def _end(self, lease: Lease, link: Link, failure: Failure) -> None:
+        """Note that the attempt has failed, or that another one is made later."""
+        pause = failure.pause(lease.tries)
+        if pause is not None:
+            _log.info("the ingestion of `%s` is tried again in %d s: %s", link.file_id, pause, failure.message)
+            await self._write(*self._queue.work.pausing(lease, pause))
+            return
+        steps = self._queue.work.failing(lease)
+        if await self._changed(
+            link, lambda now: self._stores.to_failed(now, failure.code.value, failure.message, steps)
+        ):
+            self._count(Status.FAILED, 0)
+        else:
+            await self._write(*steps)
+
+    async def _changed(self, link: Link, change: Callable[[Link], Awaitable[Link]]) -> bool:
+        """Return whether the change of a link is made: not where it is gone, over, or another process's."""
+        for _ in range(_TRIES):
+            try:
+                await change(link)
+            except Overtaken:
+                # The caller may have changed its attributes in the meantime.
+                try:
+                    link = await self._stores.refreshed(link)
+                except NotFound:
+                    return False
+                if link.status is not Status.IN_PROGRESS:
+                    return False
+            else:
+                return True
+        return False
+
+    async def _give_back(self, held: HeldLease) -> None:
+        """Let another process take the work up at once; a shutdown is no attempt."""
+        with suppress(DatabaseUnavailable, NoRoom):
+            await self._write(*self._queue.work.pausing(replace(held.lease, tries=held.lease.tries - 1), 0))
+
+    async def _write(self, *steps: Step) -> None:
+        """Run the steps, unless others have done so."""
+        with suppress(Overtaken):
+            await self._stores.links.database.write(*steps)
+
+
+def _path(store: Record, link: Link) -> str:
+    """Return the path of the request that attached the link."""
+    return f"/v1/vector_stores/{store.id}/{'files' if link.batch is None else 'file_batches'}"
+
+
+def _check_tries(lease: Lease) -> None:
+    """Raise Unreadable for a link whose ingestion has ended the process too often."""
+    if lease.tries > MOST_TAKEN:
+        raise Unreadable(Code.SERVER_ERROR, "the server stopped again and again while it ingested the file")
+
+
+async def _log_limit(gate: Gate, fault: Exception) -> None:
+    """Write a limit that stops the work to the decision log, as for a request."""
+    if isinstance(fault, QuotaExceeded | CountersUnavailable | StorageExceeded | NoRoom):
+        with suppress(PolicyUnavailable):
+            await gate.stopped(limited_by(fault))
