@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from server.telemetry import dependencies
 from server.wiring.authenticators import authenticator
 from tests.support.application import ByToken
 from tests.support.callers import ALICE
@@ -55,6 +57,9 @@ CONFIG = """
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
 CANARIES = (b"canary", b"127.0.0.1", b"http:", b"postgres@")
 SECONDS = 20.0
+
+QUICK = 5
+"""Seconds that pass in a second on the clock of the watch, which looks every ten seconds at some."""
 
 
 @dataclass
@@ -112,6 +117,9 @@ def place(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder = tmp_path_factory.mktemp("dependencies")
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         patch.setenv("OSTIARY_HOME", str(folder / "home"))
+        clock = SimpleNamespace(monotonic=lambda: QUICK * time.monotonic(), time=time.time)
+        patch.setattr(dependencies, "time", clock)
+        patch.setattr(dependencies, "TICK_SECONDS", dependencies.TICK_SECONDS / QUICK)
         postgres = stack.enter_context(running_postgres())
         urls = {
             "provider:far": stack.enter_context(upstream()).url,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from server.storage.records.list_statement import statement_of
 from server.storage.records.record import Draft, Page, Record
 from server.storage.records.sql_filter import compile_filter
 from server.storage.records.table import RecordTable
-from tests.support.databases import Make, opened
+from tests.support.databases import KINDS, Make, empty_postgres, empty_sqlite, opened
 from tests.support.filter_rows import MINE, PERMIT, TEAM, clauses
 
 OTHERS = 20_000
@@ -57,18 +58,52 @@ FILL = {
 }
 
 
-def with_things(make: Make, work: Callable[[Database], Awaitable[None]], parent: str | None = None) -> None:
+@pytest.fixture(scope="module", params=KINDS)
+def things(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
+    """Make databases with many things, which no test changes."""
+    with empty(request, tmp_path_factory) as make:
+        run(make, fill)
+        yield make
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def parts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
+    """Make databases with wholes, of which `w1` has many things as its parts, `w2` one and `w3` none."""
+
+    async def work(database: Database) -> None:
+        await bring_up_to_date(database, "wholes")
+        for identity in ("w1", "w2", "w3"):
+            await database.write(RecordTable(database, "wholes").inserting(Draft(identity, {}).owned_by(None)))
+        await fill(database, "w1")
+        await database.write(RecordTable(database, "things").inserting(Draft("mine", {}, "w2").owned_by(None)))
+
+    with empty(request, tmp_path_factory) as make:
+        run(make, work)
+        yield make
+
+
+def empty(request: pytest.FixtureRequest, folders: pytest.TempPathFactory) -> AbstractContextManager[Make]:
+    """Make databases of the kind that the fixture has as its parameter."""
+    if request.param == "sqlite":
+        return empty_sqlite(folders.mktemp("lists"))
+    return empty_postgres(request.getfixturevalue("postgres_url"))
+
+
+def run(make: Make, work: Callable[[Database], Awaitable[None]]) -> None:
+    """Do the work with a database that is open meanwhile."""
+
     async def worked() -> None:
         async with opened(make) as database:
-            if parent is not None:
-                await bring_up_to_date(database, "wholes")
-                await database.write(RecordTable(database, "wholes").inserting(Draft(parent, {}).owned_by(None)))
-            await bring_up_to_date(database, "things", None if parent is None else "wholes")
-            await database.write(Step(FILL[database.kind], (OTHERS, OLD, parent)))
-            await database.script("ANALYZE;")
             await work(database)
 
     asyncio.run(worked())
+
+
+async def fill(database: Database, parent: str | None = None) -> None:
+    """Write many things, as parts of `parent` if it is given."""
+    await bring_up_to_date(database, "things", None if parent is None else "wholes")
+    await database.write(Step(FILL[database.kind], (OTHERS, OLD, parent)))
+    await database.script("ANALYZE;")
 
 
 def place(ordering: int) -> Record:
@@ -77,7 +112,7 @@ def place(ordering: int) -> Record:
 
 
 @pytest.mark.parametrize("name", FILTERS)
-def test_a_page_costs_no_more_than_what_is_on_it(make: Make, name: str) -> None:
+def test_a_page_costs_no_more_than_what_is_on_it(things: Make, name: str) -> None:
     async def work(database: Database) -> None:
         found = compile_filter(clauses(*FILTERS[name]), database.dialect)
         for page in (
@@ -90,15 +125,12 @@ def test_a_page_costs_no_more_than_what_is_on_it(make: Make, name: str) -> None:
             assert len((await RecordTable(database, "things").page(found, page, 21)).rows) == 21
             await check_plan(database, statement_of(database.kind, "things", "id, ordering", found, page, 21))
 
-    with_things(make, work)
+    run(things, work)
 
 
 @pytest.mark.parametrize("name", FILTERS)
-def test_what_belongs_to_one_record_is_found_by_that(make: Make, name: str) -> None:
+def test_what_belongs_to_one_record_is_found_by_that(parts: Make, name: str) -> None:
     async def work(database: Database) -> None:
-        for identity in ("w2", "w3"):
-            await database.write(RecordTable(database, "wholes").inserting(Draft(identity, {}).owned_by(None)))
-        await database.write(RecordTable(database, "things").inserting(Draft("mine", {}, "w2").owned_by(None)))
         found = compile_filter(clauses(*FILTERS[name]), database.dialect)
         for parent in ("w2", "w3"):
             page = Page(21, parent=parent)
@@ -106,7 +138,7 @@ def test_what_belongs_to_one_record_is_found_by_that(make: Make, name: str) -> N
                 database, statement_of(database.kind, "things", "id, ordering", found, page, 21), "by_parent"
             )
 
-    with_things(make, work, parent="w1")
+    run(parts, work)
 
 
 async def check_plan(database: Database, statement: tuple[str, list[Any]], index: str = "things_") -> None:
