@@ -11,7 +11,7 @@ from math import ceil
 from typing import Final
 
 from server.fairness.caller import Caller
-from server.inference.provider import Fault, Kind, ProviderFailed
+from server.inference.provider import HEALTH_SECONDS, Fault, Kind, ProviderFailed
 
 FAILURES: Final = 5
 """Failures in a row that open a breaker, unless the configuration says otherwise."""
@@ -20,7 +20,7 @@ PAUSE_SECONDS: Final = 30
 """Seconds for which a breaker stays open, unless the configuration says otherwise."""
 
 MOST_OF_ONE: Final = 2
-"""Failures in a row of one caller that count for all callers, of those that its own requests may have caused."""
+"""Failures in a row of one caller that count against the provider, of those that its own requests may have caused."""
 
 TRIAL_SECONDS: Final = 5.0
 """Seconds that one request may take to try a provider again, before another one may."""
@@ -71,13 +71,15 @@ class _Circuit:
 
 
 class Breaker:
-    """The breaker of one provider: it opens for all callers after `failures` in a row, and for one caller after as many
-    of its own.
+    """The breaker of one provider, for all callers and for each.
 
-    What counts is no connection, a broken one, no answer in time, and a status of 500 or more.
-    What a caller's own requests may have caused counts for all callers `MOST_OF_ONE` times at most, so that no caller
-    takes the provider from the others; and for the same reason a trial that a caller may have spoilt opens it for that
-    caller, and lets another one try. Belongs to one event loop; `clock` is in seconds.
+    What counts is no connection, a broken one, no answer in time, and a status of 500 or more. It opens for one caller
+    after `failures` in a row of its own. It opens for all after as many attempts in a row without a connection, which
+    no request causes. Other failures in a row, of which one caller's count `MOST_OF_ONE` times at most, only make it
+    suspect the provider: then it opens if the server's own probe fails too. So callers can't take a provider from
+    others, however many they are. Once the pause is over, a probe closes it, or one request at a time tries. A trial
+    that a caller may have spoilt opens it for that caller, and lets another one try.
+    Belongs to one event loop; `clock` is in seconds.
     """
 
     def __init__(
@@ -90,6 +92,8 @@ class Breaker:
         if failures <= MOST_OF_ONE:
             raise ValueError("one caller alone would open the breaker for all")
         self.openings = 0
+        self._unreached = 0
+        self._suspected: float | None = None
         self._provider_id = provider_id
         self._most = failures
         self._pause = pause
@@ -106,6 +110,11 @@ class Breaker:
         if self._all.until is None:
             return BreakerState.CLOSED
         return BreakerState.OPEN if self._clock() < self._all.until else BreakerState.HALF_OPEN
+
+    @property
+    def suspects(self) -> bool:
+        """True while a probe is wanted, because of what callers have met."""
+        return self._suspected is not None
 
     @property
     def told(self) -> str | None:
@@ -146,19 +155,15 @@ class Breaker:
 
     def worked(self, caller: Caller, *, is_trial: bool) -> None:
         """Note an answer; one to a request from before the breaker opened says nothing about the time since."""
-        if not (self._all.failures or self._callers):
+        if not (self._all.failures or self._unreached or self._callers):
             return
         own = self._callers.get(caller)
         if own is not None and (is_trial or own.until is None):
             del self._callers[caller]
         if self._all.until is None:
-            self._all.failures = 0
-            self._of_run.clear()
+            self._forget()
         elif is_trial:
-            self._all.closed()
-            self._tried.clear()
-            self._spoilt.clear()
-            _log.warning("the breaker of the provider `%s` is closed again", self._provider_id)
+            self._close()
 
     def failed(self, caller: Caller, failure: ProviderFailed, *, is_trial: bool) -> None:
         """Note a failure. A refusal of the request says that the provider answers, and ends a trial well."""
@@ -176,17 +181,27 @@ class Breaker:
             if is_trial:
                 self._end_trial(caller, failure, now)
             return
-        if not failure.unsent:
-            before = self._of_run.get(caller, 0)
-            if before == MOST_OF_ONE:
-                return
-            self._of_run[caller] = before + 1
-        self._all.failures += 1
+        self._count(caller, failure)
         if self._all.failures >= self._most:
-            self._of_run.clear()
-            self._all.opened(now, self._pause)
-            self.openings += 1
-            _log.warning("the breaker of the provider `%s` is open for %g s", self._provider_id, self._pause)
+            self._suspect(now)
+        if self._unreached >= self._most:
+            self._open(now)
+
+    def probed(self, *, is_away: bool) -> None:
+        """Note a probe of the server's own: it decides about a suspicion, and ends a pause that is over.
+
+        That the provider is well may be known from before a new suspicion, about which it then says nothing.
+        """
+        now, state = self._clock(), self.state
+        if is_away:
+            if self.suspects:
+                self._open(now)
+        elif self._suspected is not None and now - self._suspected < HEALTH_SECONDS:
+            return
+        elif state is BreakerState.HALF_OPEN:
+            self._close()
+        elif state is BreakerState.CLOSED:
+            self._forget()
 
     def left(self, caller: Caller, *, is_trial: bool) -> None:
         """Note a request that ended without an outcome, such as one that its caller has given up."""
@@ -196,15 +211,51 @@ class Breaker:
                     circuit.trial_until = 0.0
 
     def _end_trial(self, caller: Caller, failure: ProviderFailed, now: float) -> None:
-        """Open for all where no connection could be made, or several callers have failed; else let another one try."""
-        if not failure.unsent:
-            self._spoilt.add(caller)
-            self._callers[caller].opened(now, self._pause)
-        if failure.unsent or len(self._spoilt) > MOST_OF_ONE:
-            self._spoilt.clear()
-            self._all.opened(now, self._pause)
+        """Open for all where no connection could be made; else let another caller try, and suspect after several."""
+        if failure.unsent:
+            self._open(now)
+            return
+        self._spoilt.add(caller)
+        self._callers[caller].opened(now, self._pause)
+        self._all.trial_until = now + SOON_SECONDS
+        if len(self._spoilt) > MOST_OF_ONE:
+            self._suspect(now)
+
+    def _suspect(self, now: float) -> None:
+        if self._suspected is None:
+            self._suspected = now
+
+    def _open(self, now: float) -> None:
+        if self._all.until is None:
+            self.openings += 1
+        self._of_run.clear()
+        self._spoilt.clear()
+        self._suspected = None
+        self._all.opened(now, self._pause)
+        _log.warning("the breaker of the provider `%s` is open for %g s", self._provider_id, self._pause)
+
+    def _close(self) -> None:
+        self._forget()
+        self._all.closed()
+        self._tried.clear()
+        self._spoilt.clear()
+        _log.warning("the breaker of the provider `%s` is closed again", self._provider_id)
+
+    def _forget(self) -> None:
+        """Begin the counts for all anew."""
+        self._all.failures = self._unreached = 0
+        self._suspected = None
+        self._of_run.clear()
+
+    def _count(self, caller: Caller, failure: ProviderFailed) -> None:
+        """Count a failure against the provider, unless this caller's own have been counted already."""
+        if failure.unsent:
+            self._unreached += 1
+        elif self._of_run.get(caller, 0) < MOST_OF_ONE:
+            self._of_run[caller] = self._of_run.get(caller, 0) + 1
         else:
-            self._all.trial_until = now + SOON_SECONDS
+            return
+        self._all.failures += 1
 
     def _count_own(self, caller: Caller, now: float, *, is_trial: bool) -> None:
         own = self._callers.get(caller)

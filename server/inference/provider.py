@@ -174,16 +174,22 @@ class HealthStatus(StrEnum):
     ERROR = "Error"
 
 
+HEALTH_SECONDS: Final = 1.0
+"""Limit of the age of a finding about a provider's health."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderHealth:
     """A provider's status; `message` says in one sentence what is wrong, and is empty where nothing is.
 
-    `breaker` is the state of its circuit breaker, where it has one.
+    `breaker` is the state of its circuit breaker, where it has one. `is_away` is true if it was not reached, was silent
+    or answered with 500 or more; a service that refuses to tell is there.
     """
 
     status: HealthStatus
     message: str = ""
     breaker: str | None = None
+    is_away: bool = False
 
 
 class Connection(Protocol):

@@ -65,6 +65,8 @@ class Notes:
     def failed(self, request: ChatRequest, failure: ProviderFailed) -> None:
         """Note a failure. A provider that refuses a request, or is busy, has answered; one that is paused has not."""
         is_theirs = failure.fault is Fault.PROVIDER
+        if self.breaker is not None and self.breaker.suspects:
+            self._dependency.look()
         if is_theirs:
             self._dependency.failed((self.breaker and self.breaker.told) or failure.message)
         elif failure.fault is not Fault.PAUSED:
@@ -158,7 +160,11 @@ class ObservedConnection:
 
     async def _ask(self) -> str | None:
         health = await self._connection.health()
-        return None if health.status is HealthStatus.OK else health.message
+        if self._breaker is not None:
+            self._breaker.probed(is_away=health.is_away)
+        if health.status is HealthStatus.OK:
+            return None
+        return (self._breaker and self._breaker.told) or health.message
 
 
 class ObservedChat:

@@ -27,6 +27,8 @@ class Scripted:
 
     url: str = ""
     script: Script = lambda connection: None
+    health: bytes | None = None
+    """The answer to requests with GET, which ask for the models; None for that of the script."""
     requests: int = 0
     asked: list[tuple[str, bytes]] = field(default_factory=list)
     """The head and the body of each request."""
@@ -78,7 +80,10 @@ def _serve(provider: Scripted, connection: socket.socket) -> None:
                 provider.requests += 1
                 provider.asked.append(asked)
                 provider.arrived.set()
-                provider.script(connection)
+                if provider.health is not None and asked[0].startswith("GET "):
+                    connection.sendall(provider.health)
+                else:
+                    provider.script(connection)
         provider.left_at = perf_counter()
         provider.left.set()
 

@@ -23,6 +23,7 @@ from server.inference.answers.text_shapes import shape_of
 from server.inference.answers.whole import shaped_answer, streamed_answer
 from server.inference.attachments import Attachments, Spliced
 from server.inference.provider import (
+    HEALTH_SECONDS,
     ChatRequest,
     ChatStream,
     HealthStatus,
@@ -56,9 +57,6 @@ TOTAL_SECONDS: Final = 3600.0
 
 MAX_ANSWER: Final = 32 * 1024 * 1024
 """Bytes of an answer that is not streamed."""
-
-HEALTH_SECONDS: Final = 1.0
-"""Limit of the age of a finding about a provider's health."""
 
 _HEALTH_TIMEOUT: Final = aiohttp.ClientTimeout(total=2.0)
 _LIST_TIMEOUT: Final = aiohttp.ClientTimeout(total=10.0)
@@ -373,8 +371,9 @@ class OpenAICompatible:
             ) as response:
                 if response.status == 200 or (response.status < 500 and not self._lists_models):
                     return ProviderHealth(HealthStatus.OK)
-                return ProviderHealth(HealthStatus.ERROR, f"it answers with status {response.status}")
-        return ProviderHealth(HealthStatus.ERROR, "it can't be reached")
+                is_away = response.status >= 500
+                return ProviderHealth(HealthStatus.ERROR, f"it answers with status {response.status}", is_away=is_away)
+        return ProviderHealth(HealthStatus.ERROR, "it can't be reached", is_away=True)
 
     @property
     def _open_session(self) -> aiohttp.ClientSession:

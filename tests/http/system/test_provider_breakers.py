@@ -58,11 +58,12 @@ def test_a_provider_that_keeps_failing_is_left_alone_and_tried_again(running: Re
     running.answers(refusing(500))
     for caller in ("alice", "bob", "carol"):
         assert running.chat(caller, stream=stream).status == 502
+    wait_for(running, "open")
     answer = running.chat("dora", stream=stream)
     assert (answer.status, answer.error["code"]) == (503, "provider_unavailable")
     assert "`p`" in answer.error["message"]
     assert (answer.headers["retry-after"], answer.headers["x-should-retry"]) == ("1", "true")
-    assert len(running.far.asked) == 3
+    assert len(chats(running)) == 3
     assert state(running) == ("open", "open", 1.0)
     [provider] = running.address.get("/v1/providers", "Authorization: Bearer alice").json["data"]
     assert (provider["health"]["status"], "breaker" in provider["health"]["message"]) == ("Error", True)
@@ -73,6 +74,20 @@ def test_a_provider_that_keeps_failing_is_left_alone_and_tried_again(running: Re
     answered = [answer for _ in range(40) if (answer := retried(running)).status == 200]
     assert answered
     assert state(running) == ("closed", "closed", 0.0)
+
+
+def wait_for(running: Relaying, wanted: str) -> None:
+    """Return when the breaker has this state, which a probe of the server decides."""
+    for _ in range(300):
+        if state(running)[0] == wanted:
+            return
+        threading.Event().wait(0.02)
+    raise AssertionError(state(running))
+
+
+def chats(running: Relaying) -> list[str]:
+    """The heads of the chats that the provider was asked for."""
+    return [head for head, _ in running.far.asked if head.startswith("POST ")]
 
 
 def retried(running: Relaying) -> object:
@@ -92,6 +107,40 @@ def test_one_callers_failures_keep_nobody_else_from_the_provider(running: Relayi
     assert state(running) == ("closed", "closed", 0.0)
 
 
+def test_callers_together_keep_no_other_from_a_provider_that_answers(running: Relaying) -> None:
+    running.far.health = whole({"object": "list", "data": []})
+    running.answers(refusing(500))
+    for number in range(8):
+        assert running.chat(f"colluder-{number}").status == 502
+    # The probe that they cause says that the provider is well.
+    for _ in range(100):
+        if any(head.startswith("GET ") for head, _ in running.far.asked):
+            break
+        threading.Event().wait(0.02)
+    assert any(head.startswith("GET ") for head, _ in running.far.asked)
+    running.answers(whole(ANSWER))
+    assert running.chat("bob").status == 200
+    assert state(running) == ("closed", "closed", 0.0)
+
+
+@pytest.mark.parametrize("health", [refusing(401), refusing(403), refusing(404)], ids=["401", "403", "404"])
+def test_a_provider_that_lists_no_models_is_not_away(running: Relaying, health: bytes) -> None:
+    running.far.health = health
+    running.answers(refusing(500))
+    assert [running.chat(f"u-{number}").status for number in range(6)] == [502] * 6
+    assert state(running)[0] == "closed"
+
+
+def test_the_probe_of_the_server_ends_a_pause(running: Relaying) -> None:
+    running.answers(refusing(500))
+    for caller in ("alice", "bob", "carol"):
+        running.chat(caller)
+    wait_for(running, "open")
+    running.answers(whole(ANSWER))
+    wait_for(running, "closed")
+    assert chats(running) == []
+
+
 BAD = [refusing(400), refusing(422), refusing(429), refusing(404), refusing(500, OVERFLOW), whole(OVERFLOW), whole([])]
 
 
@@ -100,7 +149,7 @@ def test_bad_requests_open_nothing(running: Relaying, answer: bytes) -> None:
     running.answers(answer)
     statuses = {running.chat(caller).status for caller in ("alice", "bob", "carol") * 2}
     assert statuses <= {400, 429, 502}
-    assert len(running.far.asked) == 6
+    assert len(chats(running)) == 6
     assert state(running)[0] == "closed"
 
 

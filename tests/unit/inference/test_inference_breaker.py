@@ -14,7 +14,7 @@ from server.inference.breaker import (
     Breaker,
     BreakerState,
 )
-from server.inference.provider import Fault, Kind, ProviderFailed
+from server.inference.provider import HEALTH_SECONDS, Fault, Kind, ProviderFailed
 from server.inference.providers.refusals import broken, provider_refusal
 
 ALICE, BOB, CAROL = ("principal", "i", "alice"), ("principal", "i", "bob"), ("principal", "i", "carol")
@@ -76,13 +76,72 @@ def test_what_one_caller_may_have_caused_takes_the_provider_from_that_caller_alo
     assert clocked.refused(ALICE) is not None
     assert clocked.refused(BOB) is None
     assert clocked.breaker.state is BreakerState.CLOSED
-    # Others count from what is left: it takes more than one other caller.
+    # Others count from what is left: it takes more than one other caller to make it suspect the provider.
     clocked.fail(BOB, BOB)
-    assert clocked.refused(CAROL) is None
+    assert not clocked.breaker.suspects
     clocked.fail(CAROL)
     assert MOST_OF_ONE * 2 + 1 == 5
+    assert clocked.breaker.suspects
+    assert clocked.refused(CAROL) is None
+    clocked.breaker.probed(is_away=True)
     assert clocked.refused(CAROL) is not None
+    assert (clocked.breaker.state, clocked.breaker.suspects) == (BreakerState.OPEN, False)
+
+
+def test_no_number_of_callers_takes_a_provider_that_answers_from_others() -> None:
+    clocked = Clocked()
+    for number in range(100):
+        clocked.fail(("principal", "i", str(number)))
+        if clocked.breaker.suspects:
+            clocked.now += HEALTH_SECONDS
+            clocked.breaker.probed(is_away=False)
+            assert not clocked.breaker.suspects
+    assert (clocked.breaker.state, clocked.breaker.openings) == (BreakerState.CLOSED, 0)
+    assert clocked.refused(ALICE) is None
+
+
+def test_what_was_known_before_the_suspicion_does_not_end_it() -> None:
+    clocked = Clocked()
+    clocked.fail(ALICE, ALICE, BOB, BOB, CAROL)
+    clocked.now += HEALTH_SECONDS / 2
+    clocked.breaker.probed(is_away=False)
+    assert clocked.breaker.suspects
+    clocked.fail(CAROL)
+    clocked.now += HEALTH_SECONDS / 2
+    clocked.breaker.probed(is_away=True)
     assert clocked.breaker.state is BreakerState.OPEN
+
+
+def test_a_probe_without_a_suspicion_opens_nothing() -> None:
+    clocked = Clocked()
+    clocked.breaker.probed(is_away=True)
+    clocked.fail(*[ALICE] * 4, BOB, BOB)
+    clocked.breaker.probed(is_away=True)
+    assert clocked.breaker.state is BreakerState.CLOSED
+    clocked.work(CAROL)
+    clocked.breaker.probed(is_away=True)
+    assert clocked.breaker.state is BreakerState.CLOSED
+
+
+def test_failures_without_a_connection_make_it_suspect_with_others() -> None:
+    clocked = Clocked()
+    clocked.fail(*[ALICE] * 3, failure=UNREACHED)
+    clocked.fail(BOB, CAROL)
+    assert clocked.breaker.suspects
+    assert clocked.breaker.state is BreakerState.CLOSED
+
+
+def test_a_probe_ends_a_pause_that_is_over_and_no_other() -> None:
+    clocked = Clocked()
+    clocked.fail(*[ALICE] * 5, failure=UNREACHED)
+    clocked.breaker.probed(is_away=False)
+    assert clocked.breaker.state is BreakerState.OPEN
+    clocked.now += PAUSE
+    clocked.breaker.probed(is_away=True)
+    assert clocked.breaker.state is BreakerState.HALF_OPEN
+    clocked.breaker.probed(is_away=False)
+    assert clocked.breaker.state is BreakerState.CLOSED
+    assert not clocked.breaker.enter(BOB)
 
 
 NEUTRAL = [
@@ -112,7 +171,7 @@ def test_what_says_that_the_provider_answers_never_opens_it(failure: ProviderFai
         clocked.fail(caller, failure=failure)
         clocked.fail(caller)
     clocked.fail(CAROL)
-    assert clocked.refused(ALICE) is not None
+    assert clocked.breaker.suspects
 
 
 def test_an_answer_begins_the_count_anew() -> None:
@@ -163,7 +222,10 @@ def test_a_trial_that_its_caller_may_have_spoilt_opens_it_for_that_caller_until_
         assert clocked.refused(caller) is not None
         assert clocked.refused(CAROL) is None
     clocked.fail(CAROL)
-    assert clocked.breaker.state is BreakerState.OPEN
+    assert clocked.breaker.state is BreakerState.HALF_OPEN
+    assert clocked.breaker.suspects
+    clocked.breaker.probed(is_away=True)
+    assert (clocked.breaker.state, clocked.breaker.openings) == (BreakerState.OPEN, 1)
 
 
 def test_no_caller_keeps_others_from_trying() -> None:

@@ -151,11 +151,12 @@ class Bedrock(OpenAICompatible):
                 # Without a model there is nothing to ask for: that it answers at all is what can be known for nothing.
                 if response.status < _SERVER_FAILED:
                     return ProviderHealth(HealthStatus.OK)
-                return ProviderHealth(HealthStatus.ERROR, f"it answers with status {response.status}")
+                message = f"it answers with status {response.status}"
+                return ProviderHealth(HealthStatus.ERROR, message, is_away=True)
         except ProviderFailed as failed:
             return ProviderHealth(HealthStatus.ERROR, failed.message)
         except (aiohttp.ClientError, TimeoutError, OSError):
-            return ProviderHealth(HealthStatus.ERROR, "it can't be reached")
+            return ProviderHealth(HealthStatus.ERROR, "it can't be reached", is_away=True)
 
     def _address(self, model: str, action: str) -> URL:
         """Return the address of a model; raises ProviderFailed for what can't be the name of one."""
