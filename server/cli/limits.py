@@ -214,6 +214,11 @@ LIMITS: Final[Sequence[Limit]] = (
         "502; it is ended and loaded again",
     ),
     Limit(
+        "requests in a row of one caller under which such a model ends, and for how long that caller is refused then",
+        "{client.CRASHES}; {process.AGAIN_SECONDS:seconds}",
+        _COMES_AGAIN,
+    ),
+    Limit(
         "a body that registers something, and its name",
         "{entries.MOST_BYTES:bytes}, {entries.LONGEST_ID} bytes, see "
         "[the registry](../api/what-is-kept.md#the-registry)",
@@ -323,9 +328,9 @@ LIMITS: Final[Sequence[Limit]] = (
         "502",
     ),
     Limit(
-        "failures in a row that one caller's requests may have caused and that count for others, callers whose own "
-        "failures are remembered, the time that one request may take to try a provider again, and that between two "
-        "trials of one caller",
+        "failures in a row that one caller's requests may have caused and that count towards a probe, callers whose "
+        "own failures are remembered, the time that one request may take to try a provider again, and that between "
+        "two trials of one caller",
         "{breaker.MOST_OF_ONE} of each provider; {breaker.MOST_CALLERS}; {breaker.TRIAL_SECONDS:seconds}; "
         "{breaker.AGAIN_SECONDS:seconds}",
         "503, with `Retry-After`",

@@ -79,7 +79,7 @@ class Breaker:
     suspect the provider: then it opens if the server's own probe fails too. So callers can't take a provider from
     others, however many they are. Once the pause is over, a probe closes it, or one request at a time tries. A trial
     that a caller may have spoilt opens it for that caller, and lets another one try.
-    Belongs to one event loop; `clock` is in seconds.
+    With `for_callers_alone` it never opens for all. Belongs to one event loop; `clock` is in seconds.
     """
 
     def __init__(
@@ -88,10 +88,13 @@ class Breaker:
         failures: int = FAILURES,
         pause: float = PAUSE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        for_callers_alone: bool = False,
     ) -> None:
         if failures <= MOST_OF_ONE:
             raise ValueError("one caller alone would open the breaker for all")
         self.openings = 0
+        self._for_callers_alone = for_callers_alone
         self._unreached = 0
         self._suspected: float | None = None
         self._provider_id = provider_id
@@ -177,6 +180,8 @@ class Breaker:
         now = self._clock()
         if not failure.unsent:
             self._count_own(caller, now, is_trial=is_trial)
+        if self._for_callers_alone:
+            return
         if self._all.until is not None:
             if is_trial:
                 self._end_trial(caller, failure, now)

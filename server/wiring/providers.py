@@ -30,6 +30,8 @@ from server.inference.providers.echo import Echo
 from server.inference.providers.echo_texts import EchoTexts
 from server.inference.providers.echo_vectors import EchoVectors
 from server.inference.providers.keys import FileKey, FixedKey, Key
+from server.inference.providers.llama_cpp.client import CRASHES
+from server.inference.providers.llama_cpp.process import AGAIN_SECONDS
 from server.inference.providers.openai_compatible import Limits, OpenAICompatible
 from server.inference.providers.vector_answers import VectorRoom
 from server.inference.shared import SharedChat, chats
@@ -65,8 +67,14 @@ def _entry(
 
 
 def _breaker(config: ProviderConfig) -> Breaker | None:
-    """Return the breaker of a provider; None for one in this process."""
+    """Return the breaker of a provider; None for one in this process.
+
+    A model in a child process has its supervisor, which starts it again and meanwhile refuses all at once. The breaker
+    is for a caller whose requests end the child each time.
+    """
     settings = config.config
+    if isinstance(config, LlamaCppProvider):
+        return Breaker(config.provider_id, CRASHES, AGAIN_SECONDS, for_callers_alone=True)
     if not isinstance(settings, RemoteSettings):
         return None
     return Breaker(config.provider_id, settings.breaker.failures, settings.breaker.pause)

@@ -18,6 +18,8 @@ import pytest
 from openai import OpenAI
 
 from server.config.local_models import packaged_model
+from server.inference.providers.llama_cpp.client import CRASHES
+from tests.support.callers import bearer
 from tests.support.gguf_files import shallow
 from tests.support.real_policy import read
 from tests.support.relay_server import CHATS, MESSAGES, serving_config
@@ -45,9 +47,15 @@ CONFIG = """
 class Running:
     address: Address
 
-    def chat(self, **more: object) -> Answer:
+    def chat(self, caller: str = "alice", **more: object) -> Answer:
         body = {"model": "chat", "messages": MESSAGES, "max_tokens": 4, **more}
-        return self.address.ask("POST", CHATS, TOKEN, body=body, timeout=60.0)
+        return self.address.ask("POST", CHATS, bearer(caller), body=body, timeout=60.0)
+
+    def child_that_serves(self) -> int:
+        """The process id of the model's process, once it has answered another caller."""
+        # The end of a process may be noticed after the next request has met it.
+        assert any(self.chat(max_tokens=1).status == 200 for _ in range(50))
+        return self.child
 
     @property
     def child(self) -> int:
@@ -198,12 +206,12 @@ def test_a_caller_who_leaves_ends_the_work(running: Running, more: dict[str, obj
 
 
 @contextmanager
-def begun(running: Running, more: dict[str, object]) -> Iterator[socket.socket]:
+def begun(running: Running, more: dict[str, object], caller: str = "alice") -> Iterator[socket.socket]:
     """A connection over which the model is asked, and at work."""
     before = busy(running.child)
     body = {"model": "chat", "messages": MESSAGES, **more}
     with socket.create_connection((running.address.host, running.address.port), timeout=30) as connection:
-        connection.sendall(request_of("POST", CHATS, TOKEN, body=body))
+        connection.sendall(request_of("POST", CHATS, bearer(caller), body=body))
         while busy(running.child) == before:
             time.sleep(0.01)
         yield connection
@@ -224,6 +232,20 @@ def test_a_crash_is_502_and_the_next_request_has_a_new_model(running: Running) -
     assert said.startswith(b"HTTP/1.1 502 ")
     assert running.chat().status == 200
     assert running.child != first
+
+
+@LONG
+def test_a_caller_whose_requests_crash_the_model_is_refused_alone(running: Running) -> None:
+    for _ in range(CRASHES):
+        child = running.child_that_serves()
+        with begun(running, {"max_tokens": 400, "ignore_eos": True}, "crasher") as connection:
+            os.kill(child, signal.SIGKILL)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 502 ")
+    running.child_that_serves()
+    refused = running.chat(caller="crasher")
+    assert (refused.status, refused.error["code"]) == (503, "provider_unavailable")
+    assert "your own requests to it" in refused.error["message"]
+    assert running.chat().status == 200
 
 
 @LONG

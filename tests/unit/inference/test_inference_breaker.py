@@ -305,6 +305,17 @@ def test_it_remembers_so_many_callers_and_no_more() -> None:
     assert len(clocked.breaker._callers) == MOST_CALLERS
 
 
+def test_one_for_callers_alone_opens_for_no_other() -> None:
+    clocked = Clocked()
+    clocked.breaker = Breaker("p", 3, PAUSE, lambda: clocked.now, for_callers_alone=True)
+    clocked.fail(*[ALICE] * 3)
+    clocked.fail(*[BOB] * 20, failure=UNREACHED)
+    clocked.fail(BOB, CAROL, BOB, CAROL)
+    assert (clocked.breaker.state, clocked.breaker.suspects) == (BreakerState.CLOSED, False)
+    assert clocked.refused(ALICE) is not None
+    assert clocked.refused(BOB) is clocked.refused(CAROL) is None
+
+
 def test_no_caller_alone_may_open_it_for_all() -> None:
     with pytest.raises(ValueError, match="alone"):
         Breaker("p", MOST_OF_ONE)

@@ -41,6 +41,9 @@ WAITING_EACH: Final = 64
 WAIT_SECONDS: Final = 60.0
 """Limit of the time in which a request waits for its turn with a model."""
 
+CRASHES: Final = 3
+"""Failures in a row of one caller after which the model is not asked for that caller for a while."""
+
 TOKEN_BYTES: Final = 64
 """Bytes of a body for each token of the context; no text has so many for each of its tokens."""
 
