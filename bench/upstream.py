@@ -3,8 +3,10 @@
 `python -m bench.upstream JWKS` prints its address. Answers are made beforehand. A stream is `CHUNKS` chunks and
 `[DONE]`, each handed to the kernel separately; the model `PACED` waits between them, so that no reader gets two of them
 together. A stream of the model `LONG` has `LONG_CHUNKS` chunks, and an answer of the model `BULKY` has 4 MB. A stream
-of the model `OPEN` is as long and takes hours. Embeddings are one of `DIMENSIONS` numbers, in base64 where that is
-asked for.
+of the model `OPEN` is as long and takes hours. Embeddings have `DIMENSIONS` numbers, in base64 where that is asked for.
+
+Four models fail: `FAILING` answers 500, `HANGING` closes the connection after `HANG_SECONDS`, `DRIPPING` answers a byte
+at a time, and `BROKEN` ends the connection in the middle.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import struct
 import sys
 from base64 import b64encode
 from collections.abc import Sequence
+from functools import cache
 from json import dumps
 from pathlib import Path
 from typing import Any, Final, cast
@@ -30,6 +33,12 @@ BULKY: Final = "bulky"
 OPEN: Final = "open"
 OPEN_SECONDS: Final = 2.0
 VECTORS: Final = "vectors"
+FAILING: Final = "failing"
+HANGING: Final = "hanging"
+DRIPPING: Final = "dripping"
+BROKEN: Final = "broken"
+DRIP_SECONDS: Final = 0.01
+HANG_SECONDS: Final = 10.0
 DIMENSIONS: Final = 1536
 
 _BULK: Final = 4 * 1024 * 1024
@@ -52,8 +61,8 @@ def _framed(text: str) -> bytes:
     return b"%x\r\n%b\r\n" % (len(text), text.encode())
 
 
-def _answer(kind: str, body: bytes) -> bytes:
-    return f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+def _answer(kind: str, body: bytes, status: str = "200 OK") -> bytes:
+    return f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
 
 
 def _completion(content: str) -> bytes:
@@ -64,14 +73,16 @@ def _completion(content: str) -> bytes:
     return _answer("application/json", dumps({**head, "choices": choices, "usage": usage}).encode())
 
 
-def _embedding(*, base64: bool) -> bytes:
+@cache
+def _embeddings(count: int, *, base64: bool) -> bytes:
     # Numbers with as many digits as those of providers.
     numbers = [round(((place * 7919) % 2003 - 1001) / 30011, 9) for place in range(DIMENSIONS)]
     packed = b64encode(struct.pack(f"<{DIMENSIONS}f", *numbers)).decode()
-    entry = {"object": "embedding", "index": 0, "embedding": packed if base64 else numbers}
+    vector = packed if base64 else numbers
+    entries = [{"object": "embedding", "index": index, "embedding": vector} for index in range(count)]
     usage = {"prompt_tokens": 8, "total_tokens": 8}
     return _answer(
-        "application/json", dumps({"object": "list", "data": [entry], "model": VECTORS, "usage": usage}).encode()
+        "application/json", dumps({"object": "list", "data": entries, "model": VECTORS, "usage": usage}).encode()
     )
 
 
@@ -87,8 +98,7 @@ def _pieces(chunks: int) -> tuple[bytes, ...]:
 
 _WHOLE: Final = _completion("word " * CHUNKS)
 _BULKY: Final = _completion("x" * _BULK)
-_IN_BASE64: Final = _embedding(base64=True)
-_AS_NUMBERS: Final = _embedding(base64=False)
+_FAILED: Final = _answer("application/json", b'{"error": {"message": "out of order"}}', "500 Internal Server Error")
 _HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 _PIECES: Final = _pieces(CHUNKS)
 _LONG: Final = _pieces(LONG_CHUNKS)
@@ -114,15 +124,29 @@ class _Upstream(asyncio.Protocol):
         self._request.clear()
         if request.startswith(b"GET"):
             self._transport.write(_answer("application/json", self._keys))
+        elif _named(HANGING, request):
+            asyncio.get_running_loop().call_later(HANG_SECONDS, self._transport.close)
+        elif _named(FAILING, request):
+            self._transport.write(_FAILED)
+        elif _named(DRIPPING, request):
+            self._drip(0)
+        elif _named(BROKEN, request):
+            self._transport.write(b"".join(_PIECES[:3]) if _STREAM.search(request, end) else _WHOLE[:-20])
+            self._transport.close()
         elif _STREAM.search(request, end):
             is_open = _named(OPEN, request)
             pieces = _LONG if is_open or _named(LONG, request) else _PIECES
             pause = PACE_SECONDS if _named(PACED, request) else 0.0
             self._go_on(pieces, 0, OPEN_SECONDS if is_open else pause)
         elif request.startswith(_EMBEDDINGS):
-            self._transport.write(_IN_BASE64 if _BASE64.search(request, end) else _AS_NUMBERS)
+            self._transport.write(_embeddings(_texts(request, end), base64=_BASE64.search(request, end) is not None))
         else:
             self._transport.write(_BULKY if _named(BULKY, request) else _WHOLE)
+
+    def _drip(self, at: int) -> None:
+        if not self._transport.is_closing() and at < len(_WHOLE):
+            self._transport.write(_WHOLE[at : at + 1])
+            asyncio.get_running_loop().call_later(DRIP_SECONDS, self._drip, at + 1)
 
     def _go_on(self, pieces: Sequence[bytes], index: int, pause: float) -> None:
         loop = asyncio.get_running_loop()
@@ -135,6 +159,12 @@ class _Upstream(asyncio.Protocol):
         if index + 1 < len(pieces):
             # Data written in one turn of the loop is sent in one piece, so that each chunk has a turn of its own.
             loop.call_later(pause, self._go_on, pieces, index + 1, pause)
+
+
+def _texts(request: bytes, end: int) -> int:
+    """Return the number of texts in the body behind `end`."""
+    begin = request.find(b"[", end)
+    return 1 if begin < 0 else 1 + request.count(b'", "', begin, request.rfind(b"]"))
 
 
 def _named(model: str, request: bytes) -> bool:

@@ -7,13 +7,24 @@ from enum import Enum
 from typing import Any, Final
 
 from bench.tokens import AUDIENCE, ISSUER
-from bench.upstream import BULKY, LONG, PACED
+from bench.upstream import BROKEN, BULKY, DRIPPING, FAILING, HANGING, LONG, PACED, VECTORS
 
 FILES: Final = "openai_files"
-MODELS: Final = ("fast", PACED, LONG, BULKY)
+USAGE: Final = "usage"
+MODELS: Final = ("fast", PACED, LONG, BULKY, FAILING, HANGING, DRIPPING, BROKEN)
+LOCAL_CHAT: Final = "local/chat"
+LOCAL_TEXTS: Final = "wordllama/texts"
 ECHO: Final = "echo/words"
 READER: Final = "files/reader"
 
+_LOCAL_PROVIDERS: Final = (
+    {"provider_id": "local", "provider_type": "inline::llama-cpp", "config": {"context": 512}},
+    {"provider_id": "wordllama", "provider_type": "inline::wordllama"},
+)
+_LOCAL_MODELS: Final = (
+    {"model_id": "chat", "provider_id": "local"},
+    {"model_id": "texts", "provider_id": "wordllama", "model_type": "embedding"},
+)
 _REGEXES: Final = 100
 _CLOSED: Final = "/v1/toolgroups*"
 
@@ -27,6 +38,7 @@ class Setting(Enum):
     CUSTOM = "tokens are judged by an endpoint that takes 0.1 s"
     GROUPED = "shares belong to teams"
     CLOSED = "a route that no caller may use, and none without a token"
+    LOCAL = "models that run beside the server"
 
 
 def configuration(
@@ -72,18 +84,21 @@ def configuration(
                     "config": {"base_url": f"http://127.0.0.1:{reader}/v1"},
                 },
                 {"provider_id": "echo", "provider_type": "inline::echo"},
+                *(_LOCAL_PROVIDERS if setting is Setting.LOCAL else ()),
             ]
         },
         "models": [
             *({"model_id": name, "provider_id": "bench"} for name in MODELS),
             {"model_id": "reader", "provider_id": "files", "provider_model_id": "fast"},
             {"model_id": "words", "provider_id": "echo"},
+            {"model_id": VECTORS, "provider_id": "bench", "model_type": "embedding"},
+            *(_LOCAL_MODELS if setting is Setting.LOCAL else ()),
         ],
         "storage": {
             "backends": {"tables": backend, "keys": keys},
             "stores": {
                 **{name: {"backend": "tables", "table_name": table} for name, table in tables.items()},
-                **{name: {"backend": "keys", "namespace": name} for name in ("metadata", "prompts")},
+                **{name: {"backend": "keys", "namespace": name} for name in ("metadata", "prompts", USAGE)},
             },
             "blobs": {"type": "local", "path": f"{folder}/blobs"},
         },

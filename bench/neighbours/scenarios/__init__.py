@@ -13,11 +13,26 @@ from bench.neighbours.scenarios import (
     conversations,
     identities,
     lists,
+    local,
+    providers,
     registry,
     streams,
+    usage,
 )
 
-SUBJECTS: Final = (connections, bodies, attachments, streams, conversations, lists, registry, identities)
+SUBJECTS: Final = (
+    connections,
+    bodies,
+    attachments,
+    streams,
+    providers,
+    local,
+    conversations,
+    lists,
+    usage,
+    registry,
+    identities,
+)
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {
     scenario.name: scenario for subject in SUBJECTS for scenario in subject.SCENARIOS

@@ -1,4 +1,4 @@
-"""Chats that name files, large ones and many that there are not."""
+"""Chats that name files: a small one, large ones, and many that there are not."""
 
 from __future__ import annotations
 
@@ -19,13 +19,17 @@ def _uploaded(stage: Stage) -> Mapping[str, Any]:
     return {_FILES: [stage.ask(upload(stage.token, b"x" * _MB))["id"] for _ in range(_COUNT)]}
 
 
+def _small(stage: Stage) -> Mapping[str, Any]:
+    return {_FILES: [stage.ask(upload(stage.token, b"notes"))["id"]]}
+
+
 def _naming(script: Script, *files: str) -> bytes:
     parts = [{"type": "file", "file": {"file_id": file}} for file in files]
     body = {"model": READER, "messages": [{"role": "user", "content": parts}]}
     return post("/v1/chat/completions", script.token, body)
 
 
-def _large(script: Script) -> bytes:
+def _named(script: Script) -> bytes:
     return _naming(script, *script.names(_FILES))
 
 
@@ -34,7 +38,8 @@ def _unknown(script: Script) -> bytes:
 
 
 SCENARIOS: Final = [
-    Scenario("chats with large files", repeated(_large), _uploaded, kept=True),
-    Scenario("chats with large files that are left", left(_large, 0.05), _uploaded, kept=True),
+    Scenario("chats with a small file", repeated(_named), _small, kept=True),
+    Scenario("chats with large files", repeated(_named), _uploaded, kept=True),
+    Scenario("chats with large files that are left", left(_named, 0.05), _uploaded, kept=True),
     Scenario("chats that name unknown files", repeated(_unknown), kept=True),
 ]
