@@ -90,7 +90,7 @@ async def serve_http(
         settled()
 
     addresses = ClientAddresses(settings.trusted_proxies)
-    server = DrainingServer(config, ending, streams.end_all, begun, addresses, shared=settings.workers > 1)
+    server = DrainingServer(config, ending, streams.end_all, begun, addresses, workers=settings.workers)
     on_signals(server.stop)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, tls)
     async with app.router.lifespan_context(app), watched(plan, probe):

@@ -28,8 +28,7 @@ _POLL_SECONDS: Final = 0.1
 class DrainingServer(uvicorn.Server):
     """uvicorn with a drain at its end; `announce` is called once it accepts connections.
 
-    `addresses` knows which connections are those of proxies, `shared` says that other processes accept from the same
-    socket.
+    `addresses` knows which connections are those of proxies; `workers` processes accept from the same socket.
 
     Told to stop, it closes idle connections at once and answers new requests with 503, so that balancers see it
     leave. What is under way has `GRACE_SECONDS`; then `end_streams` is called, and `LAST_SECONDS` later the rest is
@@ -44,10 +43,10 @@ class DrainingServer(uvicorn.Server):
         announce: Callable[[], None],
         addresses: ClientAddresses,
         *,
-        shared: bool = False,
+        workers: int = 1,
     ) -> None:
         super().__init__(config)
-        self._shared = shared
+        self._workers = workers
         self._connections = Connections(addresses)
         self._acceptors: list[Acceptor] = []
         self._ending = ending
@@ -69,7 +68,7 @@ class DrainingServer(uvicorn.Server):
         """Begin to serve, and say so."""
         await super().startup([])
         for listener in sockets or ():
-            acceptor = Acceptor(listener, self._protocol, self.config.ssl, self._connections, shared=self._shared)
+            acceptor = Acceptor(listener, self._protocol, self.config.ssl, self._connections, workers=self._workers)
             self._acceptors.append(acceptor)
             acceptor.start()
         self._announce()

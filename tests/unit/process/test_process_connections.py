@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -24,18 +24,19 @@ from tests.support.certificate import certificate
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 EACH = 2
+CROWD = 64
 
 
 @asynccontextmanager
 async def accepting(
-    trusted: tuple[str, ...] = (), tls: ssl.SSLContext | None = None, *, shared: bool = False
+    trusted: tuple[str, ...] = (), tls: ssl.SSLContext | None = None, *, workers: int = 1
 ) -> AsyncIterator[tuple[int, Connections]]:
     config = http_protocol(PlainTextResponse("here"), lambda reason: None, log_config=None)
     config.load()
     room = Connections(ClientAddresses(trusted))
     state = ServerState()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        acceptor = Acceptor(listener, lambda: HttpProtocol(config, state, {}), tls, room, shared=shared)
+        acceptor = Acceptor(listener, lambda: HttpProtocol(config, state, {}), tls, room, workers=workers)
         acceptor.start()
         try:
             yield listener.getsockname()[1], room
@@ -54,14 +55,14 @@ async def ask(port: int, source: str = "127.0.0.1") -> tuple[bytes, asyncio.Stre
         return b"", writer
 
 
-@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("workers", [1, 2])
 def test_an_address_has_a_part_of_the_connections_and_another_one_its_own(
-    monkeypatch: pytest.MonkeyPatch, shared: bool
+    monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     monkeypatch.setattr(connections, "MAX_CONNECTIONS", EACH * PART_OF_AN_ADDRESS)
 
     async def run() -> None:
-        async with accepting(shared=shared) as (port, room), asyncio.timeout(20):
+        async with accepting(workers=workers) as (port, room), asyncio.timeout(20):
             greedy = [await ask(port) for _ in range(EACH)]
             assert [answer for answer, _ in greedy] == [b"HTTP/1.1 200 OK"] * EACH
             for _ in range(100):
@@ -110,6 +111,38 @@ def test_a_connection_that_its_client_has_closed_is_closed_at_once(monkeypatch: 
 
     asyncio.run(run())
     assert made == 1
+
+
+def test_a_crowd_is_taken_in_a_few_turns_and_shared_by_processes() -> None:
+    async def run(acceptors: int) -> tuple[list[int], int]:
+        config = http_protocol(PlainTextResponse("here"), lambda reason: None, log_config=None)
+        config.load()
+        state, rooms, turns = ServerState(), [Connections(ClientAddresses(())) for _ in range(acceptors)], 0
+        with ExitStack() as open_sockets:
+            listener = open_sockets.enter_context(socket.create_server(("127.0.0.1", 0), backlog=128))
+            # Nothing is awaited, so that all of them lie in the kernel's queue before the first one is accepted.
+            for _ in range(CROWD):
+                open_sockets.enter_context(socket.create_connection(listener.getsockname()))
+            for room in rooms:
+                shared = open_sockets.enter_context(listener.dup())  # as another process has it
+                acceptor = Acceptor(shared, lambda: HttpProtocol(config, state, {}), None, room, workers=acceptors)
+                acceptor.start()
+                open_sockets.callback(acceptor.close)
+            async with asyncio.timeout(20):
+                while sum(room.open.used for room in rooms) < CROWD:
+                    # Two milliseconds are the turn of a busy event loop.
+                    await asyncio.sleep(0.002)
+                    turns += 1
+            for connection in list(state.connections):
+                connection.shutdown()
+            return [room.open.used for room in rooms], turns
+
+    [taken], turns = asyncio.run(run(1))
+    assert taken == CROWD
+    assert turns <= CROWD / 8
+    both, turns = asyncio.run(run(2))
+    assert min(both) >= CROWD / 4
+    assert turns <= CROWD / 4
 
 
 def test_a_trusted_proxy_may_have_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
