@@ -1,6 +1,7 @@
-"""Embedding models of the stand-in for Bedrock, which refuse what Titan and Cohere refuse, in their words.
+"""Embedding models of the stand-in for Bedrock, which refuse what Titan, Nova and Cohere refuse, in their words.
 
-After "Amazon Titan Text Embeddings" and "Cohere Embed" of Bedrock's user guide, as of 2026-11.
+After "Amazon Titan Text Embeddings" and "Cohere Embed" of Bedrock's user guide, and Nova's "Complete embeddings request
+and response schema", as of 2026-11.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from json import dumps
 from typing import Any
 
+PURPOSES_OF_NOVA = ("GENERIC_INDEX", "GENERIC_RETRIEVAL", "TEXT_RETRIEVAL", "CLASSIFICATION", "CLUSTERING")
 PURPOSES = ("search_document", "search_query", "classification", "clustering")
 REFORMAT = "please reformat your input and try again."
 
@@ -28,6 +30,8 @@ class Told:
 
 def embedded(model: str, asked: dict[str, Any], told: Told) -> tuple[bytes, int | None, str]:
     """The body of an answer, the tokens of its head, and what is wrong with the request."""
+    if "nova" in model:
+        return _embedded_by_nova(asked, told)
     is_titan = ".titan-" in f".{model}"
     wrong = next(_faults_of_titan(model, asked) if is_titan else _faults_of_cohere(model, asked), "")
     texts = [asked["inputText"]] if is_titan and not wrong else asked.get("texts", [])
@@ -42,6 +46,20 @@ def embedded(model: str, asked: dict[str, Any], told: Told) -> tuple[bytes, int 
     kind = "embeddings_by_type" if told.by_type else "embeddings_floats"
     shown = {"float": found} if told.by_type else found
     return dumps({"id": "x", "texts": texts, "response_type": kind, "embeddings": shown}).encode(), tokens, ""
+
+
+def _embedded_by_nova(asked: dict[str, Any], told: Told) -> tuple[bytes, int | None, str]:
+    wrong = next(_faults_of_nova(asked), "")
+    if wrong:
+        return b"", None, wrong
+    params = asked["singleEmbeddingParams"]
+    text = params["text"]["value"]
+    tokens = len(text.split()) if told.counts else None
+    if told.instead:
+        return told.instead.pop(0), tokens, ""
+    found = numbers(text, params.get("embeddingDimension", 3072))
+    shown = {"embeddings": [{"embeddingType": "TEXT", "embedding": found}], "requestId": "x"}
+    return dumps(shown).encode(), tokens, ""
 
 
 def numbers(text: str, size: int) -> list[float]:
@@ -79,6 +97,26 @@ def _faults_of_titan(model: str, asked: dict[str, Any]) -> Iterator[str]:
         yield f"400 Bad Request: Too many input tokens. Max input tokens: 8192, request input token count: {len(text)}"
     if size_of(model, asked) not in (256, 384, 512, 1024, 1536):
         yield "400 Bad Request: dimensions"
+
+
+def _faults_of_nova(asked: dict[str, Any]) -> Iterator[str]:
+    for name in asked.keys() - {"schemaVersion", "taskType", "singleEmbeddingParams"}:
+        yield f"Malformed input request: #: extraneous key [{name}] is not permitted, {REFORMAT}"
+    if asked.get("taskType") != "SINGLE_EMBEDDING":
+        yield f"Malformed input request: #/taskType: is not a valid enum value, {REFORMAT}"
+    params = asked.get("singleEmbeddingParams", {})
+    for name in params.keys() - {"embeddingPurpose", "embeddingDimension", "text"}:
+        yield f"Malformed input request: #/singleEmbeddingParams: extraneous key [{name}] is not permitted, {REFORMAT}"
+    if params.get("embeddingPurpose") not in PURPOSES_OF_NOVA:
+        yield f"Malformed input request: #/singleEmbeddingParams/embeddingPurpose: is no valid enum value, {REFORMAT}"
+    if params.get("embeddingDimension", 3072) not in (256, 384, 1024, 3072):
+        yield f"Malformed input request: #/singleEmbeddingParams/embeddingDimension: is no valid enum value, {REFORMAT}"
+    text = params.get("text", {})
+    if text.get("truncationMode") not in ("START", "END", "NONE"):
+        yield f"Malformed input request: #/singleEmbeddingParams/text/truncationMode: is required, {REFORMAT}"
+    if len(text.get("value", "")) > 8192 and text["truncationMode"] == "NONE":
+        wrong = f"#/singleEmbeddingParams/text/value: expected maxLength: 8192, actual: {len(text['value'])}"
+        yield f"Malformed input request: {wrong}, {REFORMAT}"
 
 
 def _faults_of_cohere(model: str, asked: dict[str, Any]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from tests.support.relay_server import CHATS, configuration, serving_config
 from tests.support.serving import Address, Answer
 
 TITAN, COHERE = "amazon.titan-embed-text-v2:0", "cohere.embed-multilingual-v3"
+NOVA = "amazon.nova-2-multimodal-embeddings-v1:0"
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 BY_KEY = f"api_key: {BEARER}"
 BY_SIGNATURE = f"aws_access_key_id: {IDENTITY}, aws_secret_access_key: {SECRET}, aws_session_token: {TOKEN}"
@@ -25,7 +26,9 @@ MODELS = f"""
     - {{model_id: picture, provider_id: p, provider_model_id: "amazon.titan-embed-image-v1", model_type: embedding}}
     - {{model_id: cohere, provider_id: p, provider_model_id: "{COHERE}", model_type: embedding}}
     - {{model_id: cohere4, provider_id: p, provider_model_id: "us.cohere.embed-v4:0", model_type: embedding}}
-    - {{model_id: nova, provider_id: p, provider_model_id: "amazon.nova-2-embed", model_type: embedding}}
+    - {{model_id: nova, provider_id: p, provider_model_id: "{NOVA}", model_type: embedding}}
+    - {{model_id: nova2, provider_id: p, provider_model_id: "us.{NOVA}", model_type: embedding}}
+    - {{model_id: unknown, provider_id: p, provider_model_id: "amazon.nova-2-embed", model_type: embedding}}
 """
 
 

@@ -24,9 +24,9 @@ _TELLS: Final = re.compile(
             r"(?:prompt|input|request) (?:is )?too long",
             r"prompt exceeds max(?:imum)? length",
             r"maximum prompt length is",
-            # Titan and Cohere for embeddings
+            # Titan, Cohere and Nova for embeddings
             r"too many input tokens",
-            r"(?:inputText|texts/\d+): expected maxLength",
+            r"(?:inputText|texts/\d+|text/value): expected maxLength",
             # Gemini, Databricks, Cohere
             r"token count (?:\(\d+\) )?(?:exceeds|cannot exceed)",
             r"number of tokens in the prompt cannot exceed",

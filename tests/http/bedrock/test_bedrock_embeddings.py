@@ -1,4 +1,4 @@
-"""Embeddings of Titan and Cohere through the server, in front of the stub."""
+"""Embeddings of Titan, Nova and Cohere through the server, in front of the stub."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.bedrock_stub import IDENTITY, REGION, SECRET, TOKEN, bedrock
 from tests.support.serving import Answer
 
 PATH = "/v1/embeddings"
-ALL = {"titan": 1024, "titan1": 1536, "picture": 1024, "cohere": 1024, "cohere4": 1536}
+ALL = {"titan": 1024, "titan1": 1536, "picture": 1024, "cohere": 1024, "cohere4": 1536, "nova": 3072, "nova2": 3072}
 
 
 def embed(running: Chatting, model: str, given: Any, **more: Any) -> Answer:
@@ -78,6 +78,17 @@ def test_base64_is_made_here(running: Chatting) -> None:
         ("titan", 256, {"dimensions": 256}),
         ("picture", 384, {"embeddingConfig": {"outputEmbeddingLength": 384}}),
         ("cohere4", 512, {"output_dimension": 512}),
+        (
+            "nova",
+            384,
+            {
+                "singleEmbeddingParams": {
+                    "embeddingPurpose": "GENERIC_INDEX",
+                    "embeddingDimension": 384,
+                    "text": {"truncationMode": "NONE", "value": "a"},
+                }
+            },
+        ),
         ("titan1", 1536, {}),
         ("cohere", 1024, {}),
     ],
@@ -91,7 +102,7 @@ def test_dimensions_reach_a_model_under_its_own_name(
 
 
 def test_long_lists_go_in_batches_and_come_back_in_order(running: Chatting) -> None:
-    for model, count, batches in (("titan", 30, [1] * 30), ("cohere4", 200, [8, 96, 96])):
+    for model, count, batches in (("titan", 30, [1] * 30), ("nova", 20, [1] * 20), ("cohere4", 200, [8, 96, 96])):
         running.stub.asked.clear()
         texts = [f"text {number}" for number in range(count)]
         answer = embed(running, model, texts, dimensions=256)
@@ -117,6 +128,22 @@ def test_the_purpose_of_embeddings_is_told_to_cohere(running: Chatting, given: d
 
 
 @pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({}, "GENERIC_INDEX"),
+        ({"input_type": "document"}, "GENERIC_INDEX"),
+        ({"input_type": "search_query"}, "TEXT_RETRIEVAL"),
+        ({"input_type": "classification"}, "CLASSIFICATION"),
+        ({"input_type": "clustering"}, "CLUSTERING"),
+    ],
+)
+def test_the_purpose_of_embeddings_is_told_to_nova(running: Chatting, given: dict[str, Any], sent: str) -> None:
+    vectors(embed(running, "nova", "a", **given))
+    asked = {"embeddingPurpose": sent, "text": {"truncationMode": "NONE", "value": "a"}}
+    assert running.stub.body == {"taskType": "SINGLE_EMBEDDING", "singleEmbeddingParams": asked}
+
+
+@pytest.mark.parametrize(
     ("model", "given", "more", "param"),
     [
         ("titan", [1, 2], {}, "input"),
@@ -128,7 +155,10 @@ def test_the_purpose_of_embeddings_is_told_to_cohere(running: Chatting, given: d
         ("cohere4", "a", {"dimensions": 384}, "dimensions"),
         ("cohere", "a", {"input_type": "image"}, "input_type"),
         ("cohere", "a", {"input_type": ["query"]}, "input_type"),
-        ("nova", "a", {}, "model"),
+        ("nova", "a", {"dimensions": 512}, "dimensions"),
+        ("nova", [[1]], {}, "input"),
+        ("nova", "a", {"input_type": "IMAGE_RETRIEVAL"}, "input_type"),
+        ("unknown", "a", {}, "model"),
     ],
 )
 def test_what_a_model_cannot_do_is_refused_before_it_is_asked(
@@ -139,7 +169,7 @@ def test_what_a_model_cannot_do_is_refused_before_it_is_asked(
     assert running.stub.asked == []
 
 
-@pytest.mark.parametrize(("model", "text"), [("titan", "a " * 9000), ("cohere", "a" * 2049)])
+@pytest.mark.parametrize(("model", "text"), [("titan", "a " * 9000), ("cohere", "a" * 2049), ("nova", "a" * 8193)])
 def test_a_text_that_is_too_long_is_told_as_such(running: Chatting, model: str, text: str) -> None:
     answer = embed(running, model, ["short", text])
     assert (answer.status, answer.error["code"]) == (400, "context_length_exceeded"), answer.body
@@ -169,7 +199,7 @@ GOOD = dumps({"embedding": [0.5, 1.0]}).encode()
         ("titan", [b'{"embedding": [1, 1e999]}']),
         ("titan", [b'{"embedding": [1, true]}']),
         ("titan", [b'{"embedding": [1' + b"0" * 400 + b"]}"]),
-        ("titan", [dumps({"embedding": [0.5] * 1537}).encode()]),
+        ("titan", [dumps({"embedding": [0.5] * 3073}).encode()]),
         ("titan", [b'{"embedding": [0.5], "x": "' + b"x" * 400_000 + b'"}']),
         ("cohere", [b'{"embeddings": [[0.5]]}']),
         ("cohere", [b'{"embeddings": [[0.5], [0.5], [0.5]]}']),
@@ -177,6 +207,13 @@ GOOD = dumps({"embedding": [0.5, 1.0]}).encode()
         ("cohere", [b'{"embeddings": {"float": 5}}']),
         ("cohere", [b'{"embeddings": [[0.5], [0.5, 0.5]]}']),
         ("titan", [GOOD, b'{"embedding": [0.5]}']),
+        ("nova", [b'{"embeddings": [0.5, 1.0]}'] * 2),
+        ("nova", [b'{"embeddings": [[0.5, 1.0]]}'] * 2),
+        ("nova", [b'{"embeddings": []}'] * 2),
+        ("nova", [b'{"embeddings": [{"embeddingType": "TEXT"}]}'] * 2),
+        ("nova", [b'{"embeddings": [{"embedding": [1]}, {"embedding": [1]}]}'] * 2),
+        ("nova", [b'{"embeddings": {"embedding": [1]}}'] * 2),
+        ("nova", [dumps({"embeddings": [{"embedding": [0.5] * 3073}]}).encode()] * 2),
     ],
 )
 def test_odd_answers_fail_as_a_whole(running: Chatting, model: str, bodies: list[bytes]) -> None:

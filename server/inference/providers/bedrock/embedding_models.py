@@ -1,7 +1,7 @@
 """Embedding models of Bedrock: the bodies of their requests and answers, each family's own.
 
 After Bedrock's user guide, "Amazon Titan Text Embeddings", "Amazon Titan Multimodal Embeddings G1" and "Cohere Embed",
-as of 2026-11.
+and Nova's, "Complete embeddings request and response schema", as of 2026-11.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from server.inference.answers.vectors import BadVectors, Vector, as_base64
 from server.inference.providers.bedrock.parts import NotConverse
 from server.json_input.strict import Json
 
-MOST_NUMBERS: Final = 1536
+MOST_NUMBERS: Final = 3072
 """Numbers of an embedding of any of these models."""
 
 _LONGEST_NUMBER: Final = 32
@@ -38,6 +38,13 @@ _PURPOSES: Final = {
     "clustering": "clustering",
 }
 
+_PURPOSES_OF_NOVA: Final = {
+    "search_document": "GENERIC_INDEX",
+    "search_query": "TEXT_RETRIEVAL",
+    "classification": "CLASSIFICATION",
+    "clustering": "CLUSTERING",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingModel:
@@ -45,7 +52,8 @@ class EmbeddingModel:
 
     `sizes` are the numbers of dimensions that it can make, and `size_in` the path of the member that says which one;
     without it there is one size alone. A request has `most` texts, and `body` makes the request of some texts, for a
-    purpose. `list_in` names the member of an answer that holds one embedding, or `many` of them.
+    purpose. `list_in` names the member of an answer that holds one embedding, or `many` of them, each `inside` of an
+    object where it has such a member.
     """
 
     name: re.Pattern[str]
@@ -54,6 +62,7 @@ class EmbeddingModel:
     body: Callable[[Sequence[str], str], Json]
     list_in: str
     many: bool = False
+    inside: str = ""
     size_in: tuple[str, ...] = field(default=())
 
     def largest_answer(self, asked: int) -> int:
@@ -67,6 +76,13 @@ def _of_titan(texts: Sequence[str], _purpose: str) -> Json:
 
 def _of_cohere(texts: Sequence[str], purpose: str) -> Json:
     return {"texts": [*texts], "input_type": purpose, "embedding_types": ["float"]}
+
+
+def _of_nova(texts: Sequence[str], purpose: str) -> Json:
+    # What is too long is refused: an embedding of the beginning of a text looks like that of the whole.
+    text = {"truncationMode": "NONE", "value": texts[0]}
+    asked = {"embeddingPurpose": _PURPOSES_OF_NOVA[purpose], "text": text}
+    return {"taskType": "SINGLE_EMBEDDING", "singleEmbeddingParams": asked}
 
 
 def _named(name: str) -> re.Pattern[str]:
@@ -87,6 +103,16 @@ MODELS: Final = (
         _of_titan,
         "embedding",
         size_in=("embeddingConfig", "outputEmbeddingLength"),
+    ),
+    EmbeddingModel(
+        _named("amazon.nova-2-multimodal-embeddings"),
+        (3072, 1024, 384, 256),
+        1,
+        _of_nova,
+        "embeddings",
+        many=True,
+        inside="embedding",
+        size_in=("singleEmbeddingParams", "embeddingDimension"),
     ),
     EmbeddingModel(
         _named("cohere.embed-v4"),
@@ -122,7 +148,7 @@ def model_of(name: str) -> EmbeddingModel:
     """Return the model of a name; raises NotConverse for one that isn't known."""
     found = next((model for model in MODELS if model.name.match(name)), None)
     if found is None:
-        raise NotConverse("is no embedding model of Titan or Cohere", "model", "invalid_value")
+        raise NotConverse("is no embedding model of Titan, Nova or Cohere", "model", "invalid_value")
     return found
 
 
@@ -137,9 +163,10 @@ def batches_of(model: EmbeddingModel, body: Json, dimensions: int | None) -> lis
     if blank is not None:
         raise NotConverse(f"must hold no blank text; number {blank} is one", "input", "invalid_value")
     purpose = _purpose(body.get("input_type"))
-    size = _size(model, dimensions)
+    if dimensions is not None and dimensions not in model.sizes:
+        raise NotConverse(f"must be one of {', '.join(map(str, sorted(model.sizes)))}", "dimensions")
     parts = [texts[start : start + model.most] for start in range(0, len(texts), model.most)]
-    return [Batch(encoded({**model.body(part, purpose), **size}), len(part)) for part in parts]
+    return [Batch(encoded(_sized(model, model.body(part, purpose), dimensions)), len(part)) for part in parts]
 
 
 def _purpose(given: Any) -> str:
@@ -150,16 +177,16 @@ def _purpose(given: Any) -> str:
     return _PURPOSES[given]
 
 
-def _size(model: EmbeddingModel, wanted: int | None) -> Json:
-    """Return the member that says how many numbers an embedding has."""
-    if wanted is None:
-        return {}
-    if wanted not in model.sizes:
-        raise NotConverse(f"must be one of {', '.join(map(str, sorted(model.sizes)))}", "dimensions")
-    value: Any = wanted
-    for name in reversed(model.size_in):
-        value = {name: value}
-    return value if model.size_in else {}
+def _sized(model: EmbeddingModel, body: Json, wanted: int | None) -> Json:
+    """Return the body with the member that says how many numbers an embedding has."""
+    if wanted is None or not model.size_in:
+        return body
+    *outer, name = model.size_in
+    holder = body
+    for each in outer:
+        holder = holder.setdefault(each, {})
+    holder[name] = wanted
+    return body
 
 
 def embeddings_in(model: EmbeddingModel, text: bytes, count: int, *, base64: bool) -> list[Embedded]:
@@ -186,7 +213,14 @@ def _lists(model: EmbeddingModel, text: bytes) -> Iterator[bytes]:
     if not text.startswith(b"[", start):
         raise NotAnAnswer
     for place, behind in json_entries(text, start):
-        yield text[place:behind]
+        yield _inside(text[place:behind], model.inside) if model.inside else text[place:behind]
+
+
+def _inside(entry: bytes, name: str) -> bytes:
+    if not entry.startswith(b"{"):
+        raise NotAnAnswer
+    start, end = _member(entry, name)
+    return entry[start:end]
 
 
 def _member(text: bytes, name: str) -> tuple[int, int]:
