@@ -1,0 +1,306 @@
+"""The rows of `inline::faiss` in an SQLite file: chunks with their vectors, and an index of their words."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from server.storage.vectors.index import Chunk, IndexUnavailable, WrongDimensions
+from server.storage.vectors.keys import checked
+from server.storage.vectors.opening import FULL, Unusable, make_folder, why
+from server.storage.vectors.rows import written
+
+MOST_WORDS: Final = 256
+"""Words of a query that are looked for; further ones are left out."""
+
+FETCHED: Final = 256
+"""Rows that are read at a time."""
+
+MARK_BYTES: Final = 64
+"""Bytes of a removed vector that a purge looks for in the file."""
+
+_BUSY_SECONDS: Final = 30.0
+_PIECE: Final = 1024 * 1024
+_WORD: Final = re.compile(r"\w+")
+_SHOWN: Final = "c.id, c.part, c.ordinal, c.text, c.name, c.extra"
+
+_TABLES: Final = (
+    "CREATE TABLE IF NOT EXISTS stores (key TEXT PRIMARY KEY, dimensions INTEGER)",
+    "CREATE TABLE IF NOT EXISTS batches (batch INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT, committed INTEGER)",
+)
+
+Row = tuple[int, int, int, str, str, str]
+"""A row: its number, its part, its ordinal, its text, its name and its extra."""
+
+
+class FaissRows:
+    """The rows of all stores in one file, which one process has at a time.
+
+    One thread changes them, and any thread reads them. The rows of one ingestion are written in steps. They count from
+    the step on that commits their `batch`, which is the last one.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._threads = threading.local()
+        self._opened: list[sqlite3.Connection] = []
+        self._lock: int | None = None
+
+    def open(self) -> None:
+        """Make the file where it is missing, and remove what a killed process has begun; raise Unusable."""
+        make_folder(self._file.parent)
+        if self._file.exists() and not self._file.is_file():
+            raise Unusable("the file of the vector index can't be used: a directory is in its place", str(self._file))
+        try:
+            self._lock = os.open(f"{self._file}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sentence = "another process has the file of the vector index; stop it, or use `inline::lancedb`"
+            raise Unusable(sentence, str(self._file)) from None
+        except OSError as error:
+            sentence = f"the file of the vector index can't be used: {why(error, self._file)}"
+            raise Unusable(sentence, str(self._file)) from None
+        try:
+            with self.changing() as connection:
+                for statement in _TABLES:
+                    connection.execute(statement)
+            for key in [key for (key,) in self._connection().execute("SELECT key FROM stores")]:
+                self.clear(key)
+        except (IndexUnavailable, sqlite3.Error) as fault:
+            raise Unusable(f"the file of the vector index can't be used: {_said(fault)}", str(self._file)) from None
+
+    def close(self) -> None:
+        """Close every connection, and give the file up."""
+        for connection in self._opened:
+            connection.close()
+        self._opened.clear()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def dimensions(self, key: str) -> int | None:
+        """Return the number of a store's dimensions; None where it isn't there."""
+        found = self._connection().execute("SELECT dimensions FROM stores WHERE key = ?", (checked(key),)).fetchone()
+        return None if found is None else int(found[0])
+
+    def begin(self, key: str, dimensions: int) -> int:
+        """Make the store where it is missing, and return the number of a new batch; raises WrongDimensions."""
+        with self.changing() as connection:
+            known = connection.execute("SELECT dimensions FROM stores WHERE key = ?", (checked(key),)).fetchone()
+            if known is None:
+                for statement in _tables(key):
+                    connection.execute(statement)
+                connection.execute("INSERT INTO stores VALUES (?, ?)", (key, dimensions))
+            elif known[0] != dimensions:
+                sentence = f"a vector has {dimensions} dimensions, and the store has {known[0]}"
+                raise WrongDimensions(sentence)
+            made = connection.execute("INSERT INTO batches (key, committed) VALUES (?, 0)", (key,))
+            return int(made.lastrowid or 0)
+
+    def write(self, key: str, batch: int, part: int, chunks: Sequence[Chunk], vectors: Any) -> None:
+        """Write rows of a batch, whose vectors are the rows of a matrix."""
+        with self.changing() as connection:
+            for chunk, vector in zip(chunks, vectors, strict=True):
+                given = (batch, part, chunk.ordinal, vector.tobytes(), written(chunk.id), written(chunk.extra))
+                made = connection.execute(
+                    f"INSERT INTO chunks_{checked(key)} (batch, part, ordinal, vector, name, extra, text) "  # noqa: S608  # the key is checked
+                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (*given, written(chunk.text)),
+                )
+                connection.execute(
+                    f"INSERT INTO words_{key} (rowid, text) VALUES (?, ?)",  # noqa: S608  # the key is checked
+                    (made.lastrowid, written(chunk.text)),
+                )
+
+    def commit(self, batch: int) -> None:
+        """Make the rows of a batch count; raises IndexUnavailable where their store was dropped meanwhile."""
+        with self.changing() as connection:
+            done = connection.execute("UPDATE batches SET committed = 1 WHERE batch = ?", (batch,))
+            if not done.rowcount:
+                raise IndexUnavailable("the vector store was removed meanwhile")
+
+    def abandon(self, key: str, batch: int) -> None:
+        """Remove the rows of a batch that will never count."""
+        with self.changing() as connection:
+            _delete(connection, key, "batch = ?", (batch,))
+            connection.execute("DELETE FROM batches WHERE batch = ?", (batch,))
+
+    def vectors(self, key: str, batch: int | None = None) -> Iterator[list[tuple[int, int, bytes]]]:
+        """Yield the numbers, parts and vectors of the rows that count, or of those of a batch."""
+        which = "b.committed" if batch is None else "b.batch = ?"
+        statement = (
+            f"SELECT c.id, c.part, c.vector FROM chunks_{checked(key)} c JOIN batches b ON b.batch = c.batch "  # noqa: S608  # the key is checked
+            f"WHERE {which} ORDER BY c.id"
+        )
+        with closing(self._connection().execute(statement, () if batch is None else (batch,))) as found:
+            while rows := found.fetchmany(FETCHED):
+                yield rows
+
+    def rows(self, key: str, numbers: Sequence[int]) -> dict[int, Row]:
+        """Return those of the rows that are there, by their numbers."""
+        among = "c.id IN (SELECT value FROM json_each(?))"
+        statement = f"SELECT {_SHOWN} FROM chunks_{checked(key)} c WHERE {among}"  # noqa: S608  # the key is checked
+        return {row[0]: row for row in self._connection().execute(statement, (json.dumps(numbers),))}
+
+    def part(self, key: str, part: int, first: int, limit: int) -> list[Row]:
+        """Return the rows of a part that count, from an ordinal on, in their order."""
+        statement = (
+            f"SELECT {_SHOWN} FROM chunks_{checked(key)} c JOIN batches b ON b.batch = c.batch WHERE b.committed "  # noqa: S608  # the key is checked
+            "AND c.part = ? AND c.ordinal >= ? ORDER BY c.ordinal LIMIT ?"
+        )
+        return self._connection().execute(statement, (part, first, limit)).fetchall()
+
+    def matching(self, key: str, text: str, parts: Sequence[int], limit: int) -> list[tuple[Row, float]]:
+        """Return the rows of these parts that have words of the text, best first, with their scores by BM25."""
+        words = list(dict.fromkeys(_WORD.findall(text)))[:MOST_WORDS]
+        if not words:
+            return []
+        # Between quotes a word is no word of FTS5's language, and no quote is a letter.
+        query = " OR ".join(f'"{word}"' for word in words)
+        statement = (
+            f"SELECT {_SHOWN}, w.rank FROM words_{checked(key)} w JOIN chunks_{key} c ON c.id = w.rowid "  # noqa: S608  # the key is checked
+            f"JOIN batches b ON b.batch = c.batch WHERE w.words_{key} MATCH ? AND b.committed "
+            "AND c.part IN (SELECT value FROM json_each(?)) ORDER BY w.rank LIMIT ?"
+        )
+        found = self._connection().execute(statement, (query, json.dumps(parts), limit)).fetchall()
+        return [(row[:6], -row[6]) for row in found]
+
+    def remove(self, key: str, parts: Sequence[int]) -> list[bytes]:
+        """Remove the rows of parts, and return the beginnings of some of their vectors."""
+        return self._remove(key, "part IN (SELECT value FROM json_each(?))", (json.dumps(parts),))
+
+    def remove_named(self, key: str, part: int, names: Sequence[str]) -> list[bytes]:
+        """Remove rows of a part by their names, and return the beginnings of some of their vectors."""
+        given = (part, json.dumps([written(name) for name in names]))
+        return self._remove(key, "part = ? AND name IN (SELECT value FROM json_each(?))", given)
+
+    def drop(self, key: str) -> None:
+        """Remove a store."""
+        with self.changing() as connection:
+            connection.execute(f"DROP TABLE IF EXISTS words_{checked(key)}")
+            connection.execute(f"DROP TABLE IF EXISTS chunks_{key}")
+            connection.execute("DELETE FROM batches WHERE key = ?", (key,))
+            connection.execute("DELETE FROM stores WHERE key = ?", (key,))
+
+    def clear(self, key: str, but: Sequence[int] = ()) -> None:
+        """Remove the rows of batches that never were committed, `but` those that are being written."""
+        with self.changing() as connection:
+            begun = connection.execute("SELECT batch FROM batches WHERE key = ? AND NOT committed", (checked(key),))
+            for batch in [batch for (batch,) in begun if batch not in but]:
+                _delete(connection, key, "batch = ?", (batch,))
+                connection.execute("DELETE FROM batches WHERE batch = ?", (batch,))
+
+    def purge(self, key: str) -> bool:
+        """Drop the words of removed rows and what the log of the file holds, and return whether that is done.
+
+        SQLite has overwritten the removed rows themselves already.
+        """
+        with self.changing() as connection:
+            connection.execute(f"INSERT INTO words_{checked(key)} (words_{key}) VALUES ('optimize')")  # noqa: S608  # the key is checked
+        busy, *_ = self._connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+
+    def is_left(self, key: str, mark: bytes) -> bool:
+        """Return whether the beginning of a vector stands in the file, and in no row of the store."""
+        among = f"SELECT 1 FROM chunks_{checked(key)} WHERE substr(vector, 1, {MARK_BYTES}) = ? LIMIT 1"  # noqa: S608  # the key is checked
+        if self._connection().execute(among, (mark,)).fetchone() is not None:
+            return False
+        return any(_holds(path, mark) for path in (self._file, Path(f"{self._file}-wal")))
+
+    @contextmanager
+    def changing(self) -> Iterator[sqlite3.Connection]:
+        """Write in one transaction; raise IndexUnavailable."""
+        try:
+            connection = self._connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise IndexUnavailable(FULL if is_full(error) else _unusable(error)) from None
+
+    def _remove(self, key: str, which: str, given: tuple[Any, ...]) -> list[bytes]:
+        if self.dimensions(key) is None:
+            return []
+        some = f"SELECT substr(vector, 1, {MARK_BYTES}) FROM chunks_{checked(key)} WHERE {which} LIMIT 4"  # noqa: S608  # the key is checked
+        with self.changing() as connection:
+            marks = [bytes(mark) for (mark,) in connection.execute(some, given)]
+            _delete(connection, key, which, given)
+        return marks
+
+    def _connection(self) -> sqlite3.Connection:
+        """Return the connection of this thread."""
+        found: sqlite3.Connection | None = getattr(self._threads, "connection", None)
+        if found is None:
+            found = sqlite3.connect(self._file, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            found.execute("PRAGMA journal_mode = WAL")
+            found.execute("PRAGMA synchronous = FULL")
+            found.execute("PRAGMA secure_delete = ON")
+            self._threads.connection = found
+            self._opened.append(found)
+        return found
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Return whether the disk takes no more bytes."""
+    name = getattr(error, "sqlite_errorname", "")
+    return name in ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_TRUNCATE", "SQLITE_IOERR_SHMSIZE")
+
+
+def _unusable(error: Exception) -> str:
+    return f"the vector index can't be used ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
+
+
+def _said(fault: Exception) -> str:
+    if str(fault) == FULL:
+        return "the disk is full; make room on it"
+    if getattr(fault, "sqlite_errorname", "") == "SQLITE_NOTADB" or "NOTADB" in str(fault):
+        return "another kind of file is in its place; move it away, or choose another `db_path`"
+    return f"SQLite says {getattr(fault, 'sqlite_errorname', type(fault).__name__)}"
+
+
+def _tables(key: str) -> Iterator[str]:
+    """Yield the statements that make a store."""
+    # The vector stands before the texts, so that its beginning is not split between pages.
+    yield (
+        f"CREATE TABLE chunks_{checked(key)} (id INTEGER PRIMARY KEY AUTOINCREMENT, batch INTEGER, part INTEGER, "
+        "ordinal INTEGER, vector BLOB, name TEXT, extra TEXT, text TEXT)"
+    )
+    yield f"CREATE INDEX parts_{key} ON chunks_{key} (part, ordinal)"
+    yield f"CREATE INDEX written_{key} ON chunks_{key} (batch)"
+    yield (
+        f"CREATE VIRTUAL TABLE words_{key} USING fts5(text, content='chunks_{key}', content_rowid='id', "
+        "tokenize='porter unicode61 remove_diacritics 2')"
+    )
+
+
+def _delete(connection: sqlite3.Connection, key: str, which: str, given: tuple[Any, ...]) -> None:
+    connection.execute(
+        f"INSERT INTO words_{checked(key)} (words_{key}, rowid, text) "  # noqa: S608  # the key is checked
+        f"SELECT 'delete', id, text FROM chunks_{key} WHERE {which}",
+        given,
+    )
+    connection.execute(f"DELETE FROM chunks_{key} WHERE {which}", given)  # noqa: S608  # the key is checked
+
+
+def _holds(path: Path, mark: bytes) -> bool:
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        before = b""
+        while piece := file.read(_PIECE):
+            if mark in before + piece:
+                return True
+            before = piece[1 - len(mark) :]
+    return False

@@ -1,0 +1,314 @@
+"""Chunks in tables of LanceDB, one for each store."""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from server.storage.vectors.index import Chunk, Hit, IndexUnavailable, Vector, WrongDimensions
+from server.storage.vectors.keys import checked, numbers
+from server.storage.vectors.lance_library import FAULTS, connected, is_missing, is_passing, unavailable
+from server.storage.vectors.lance_place import SETTLED_SECONDS, Place
+from server.storage.vectors.lance_upkeep import Upkeep, index, rewritten
+from server.storage.vectors.opening import FULL, NO_ROOM, Opening
+from server.storage.vectors.rows import PartRows, schema, unit_vectors, written
+
+MOST_OPEN: Final = 64
+"""Tables that one process holds open; the one that was used least recently is closed for another."""
+
+TRIES: Final = 4
+"""Times that something is done while other processes change the same table under it."""
+
+MARKS: Final = 4
+"""Removed vectors of each store that a purge looks for in the files, besides counting these."""
+
+MOST_MARKED: Final = 1024
+"""Stores whose removed vectors one process remembers."""
+
+_SHOWN: Final = ["part", "ordinal", "id", "extra", "text"]
+_PAUSE: Final = 0.05
+_SAME: Final = 1e-5
+"""The distance below which two vectors may be the same."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A table that is open, and the number of its vectors' dimensions."""
+
+    rows: Any
+    dimensions: int
+
+
+class LanceIndex:
+    """A `VectorIndex` in a directory or a bucket, which several processes may use.
+
+    Vectors have length 1, so that their distance is 1 less their cosine. Searches compare the query with each vector of
+    the parts: an approximate index misses most of what a filter leaves (decision 117).
+    """
+
+    def __init__(self, place: Place, *, lazily: bool = False) -> None:
+        """`lazily` opens it at its first use."""
+        self._place = place
+        self._opening = Opening[Any](self._open, lazily=lazily)
+        self._tables: OrderedDict[str, _Table] = OrderedDict()
+        self._marks: OrderedDict[str, deque[bytes]] = OrderedDict()
+        self._upkeep = Upkeep(self._optimizable)
+        self._full = False
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Open the index in the background for as long as the context lasts; entering it waits for nothing."""
+        async with AsyncExitStack() as opened:
+            await opened.enter_async_context(self._opening.running(self._closed))
+            await opened.enter_async_context(self._upkeep.running())
+            yield
+
+    @property
+    def fault(self) -> str | None:
+        """Why the index isn't ready, or takes no more chunks; None where it does."""
+        return self._opening.fault or (FULL if self._full else None)
+
+    async def add(self, key: str, dimensions: int, part: int, chunks: AsyncIterator[Sequence[Chunk]]) -> int:
+        """Add chunks to a part, all in one commit, and return how many; raises WrongDimensions and what they raise."""
+        self._opening.opened()
+        checked(key)
+        [number] = numbers([part])
+        rows = await asyncio.to_thread(PartRows, number, dimensions, self._place.scratch)
+        try:
+            async for some in chunks:
+                with self._written():
+                    await asyncio.to_thread(rows.write, some)
+            if rows.count:
+                async with self._place.held(key, alone=False):
+                    with self._written():
+                        await self._tried(key, partial(self._append, rows), made_for=dimensions)
+                self._upkeep.committed(key)
+        finally:
+            rows.close()
+        return rows.count
+
+    async def nearest(self, key: str, vector: Vector, parts: Sequence[int], limit: int) -> list[Hit]:
+        """Return the chunks of these parts that are nearest to the vector, best first."""
+
+        async def search(table: _Table) -> list[Hit]:
+            [query] = unit_vectors([vector], table.dimensions)
+            asked = table.rows.query().nearest_to(query).distance_type("dot").bypass_vector_index()
+            found = await asked.where(among).select([*_SHOWN, "_distance"]).limit(limit).to_arrow()
+            return [_hit(row, 1.0 - row["_distance"]) for row in found.to_pylist()]
+
+        among = _among(numbers(parts))
+        return (await self._tried(key, search) or []) if parts else []
+
+    async def matching(self, key: str, text: str, parts: Sequence[int], limit: int) -> list[Hit]:
+        """Return the chunks of these parts that have words of the text, best first by BM25."""
+
+        async def search(table: _Table) -> list[Hit]:
+            from lancedb.query import MatchQuery
+
+            asked = table.rows.query().nearest_to_text(MatchQuery(written(text), "text"))
+            found = await asked.where(among).select([*_SHOWN, "_score"]).limit(limit).to_arrow()
+            return [_hit(row, likeness(row["_score"])) for row in found.to_pylist()]
+
+        among = _among(numbers(parts))
+        return (await self._tried(key, search) or []) if parts and text else []
+
+    async def chunks(self, key: str, part: int, first: int, limit: int) -> list[Chunk]:
+        """Return the chunks of a part from the ordinal `first` on, in their order, without their vectors."""
+
+        async def scan(table: _Table) -> list[Chunk]:
+            from lancedb.query import ColumnOrdering
+
+            asked = table.rows.query().where(f"{among} AND ordinal >= {int(first)}")
+            ordered = asked.select(_SHOWN).order_by([ColumnOrdering(column_name="ordinal")])
+            found = await ordered.limit(limit).to_arrow()
+            return [
+                Chunk(row["ordinal"], row["text"], array("f"), row["id"], row["extra"]) for row in found.to_pylist()
+            ]
+
+        among = _among(numbers([part]))
+        return await self._tried(key, scan) or []
+
+    async def remove(self, key: str, parts: Sequence[int]) -> None:
+        """Remove whole parts: nothing finds them any more."""
+        among = _among(numbers(parts))
+        if parts:
+            await self._delete(key, among)
+
+    async def remove_chunks(self, key: str, part: int, ids: Sequence[str]) -> None:
+        """Remove chunks of a part by the names that a caller gave them."""
+        [number] = numbers([part])
+        if not ids:
+            return
+        self._opening.opened()
+        from lancedb.expr import col
+
+        named = col("id").isin([written(name) for name in ids])
+        await self._delete(key, (col("part") == number) & named)
+
+    async def drop(self, key: str) -> None:
+        """Remove a store with its bytes; one that isn't there is no error."""
+        connection = self._opening.opened()
+        async with self._place.held(key, alone=True) as alone:
+            if not alone:
+                raise IndexUnavailable("the vector store is being changed; try again later")
+            self._forget(key)
+            self._marks.pop(key, None)
+            try:
+                await connection.drop_table(checked(key), ignore_missing=True)
+            except FAULTS as fault:
+                raise unavailable(fault) from None
+
+    async def purge(self, key: str) -> bool:
+        """Rewrite a store without the bytes of what was removed, and return whether none of these bytes is left."""
+        self._opening.opened()
+        async with self._place.held(key, alone=True) as alone:
+            if not alone:
+                return False
+            marks = [*self._marks.get(key, ())]
+            files = await self._place.files(key)
+            # A file that no version names may be one that another process is about to commit.
+            leftovers = self._place.guards or files.newest > SETTLED_SECONDS
+            with self._written():
+                clean = await self._tried(key, partial(rewritten, self._place, key, leftovers=leftovers))
+            if clean is False:
+                return False
+            gone = await self._tried(key, partial(_without_twins, marks)) if marks else marks
+            if await self._place.holds(key, marks if gone is None else gone):
+                return False
+            self._marks.pop(key, None)
+            return True
+
+    async def _open(self) -> Any:
+        await self._place.prepare()
+        return await connected(self._place.uri, self._place.options())
+
+    async def _closed(self, connection: Any) -> None:
+        self._tables.clear()
+        connection.close()
+
+    async def _append(self, rows: PartRows, table: _Table) -> None:
+        await table.rows.add(rows.read(), write_parallelism=1)
+
+    async def _delete(self, key: str, which: Any) -> None:
+        async def delete(table: _Table) -> None:
+            seen = await table.rows.query().where(which).select(["vector"]).limit(MARKS).to_arrow()
+            await table.rows.delete(which)
+            self._mark(key, (bytes(row.values.to_numpy().tobytes()) for row in seen["vector"]))
+
+        self._opening.opened()
+        async with self._place.held(key, alone=False):
+            with self._written():
+                await self._tried(key, delete)
+        self._upkeep.committed(key)
+
+    def _mark(self, key: str, vectors: Iterator[bytes]) -> None:
+        """Remember vectors that were removed, but none of zeros, which stand anywhere."""
+        kept = self._marks.setdefault(key, deque(maxlen=MARKS))
+        kept.extend(vector for vector in vectors if any(vector))
+        self._marks.move_to_end(key)
+        while len(self._marks) > MOST_MARKED:
+            self._marks.popitem(last=False)
+
+    async def _tried(self, key: str, work: Callable[[Any], Awaitable[T]], *, made_for: int | None = None) -> T | None:
+        """Return what `work` returns of the store's table, again where another process has changed it meanwhile.
+
+        None where there is no table, unless one is to be `made_for` vectors of so many dimensions.
+        """
+        for tried in range(TRIES):
+            try:
+                table = await self._table(key, made_for)
+                if table is None:
+                    return None
+                return await work(table)
+            except FAULTS as fault:
+                self._forget(key)
+                if isinstance(fault, OSError) and fault.errno in NO_ROOM:
+                    raise IndexUnavailable(FULL) from None
+                if tried == TRIES - 1 or not is_passing(fault):
+                    raise unavailable(fault) from None
+            await asyncio.sleep(_PAUSE * 2**tried)
+        raise AssertionError("the last try raises")
+
+    async def _table(self, key: str, made_for: int | None = None) -> _Table | None:
+        connection = self._opening.opened()
+        found = self._tables.get(checked(key))
+        if found is None:
+            try:
+                rows = await connection.open_table(key)
+            except ValueError as fault:
+                if not is_missing(fault):
+                    raise
+                if made_for is None:
+                    return None
+                rows = await self._made(key, made_for)
+            found = _Table(rows, (await rows.schema()).field("vector").type.list_size)
+        if made_for not in (None, found.dimensions):
+            raise WrongDimensions(f"a vector has {made_for} dimensions, and the store has {found.dimensions}")
+        self._tables[key] = found
+        self._tables.move_to_end(key)
+        while len(self._tables) > MOST_OPEN:
+            self._tables.popitem(last=False)
+        return found
+
+    async def _made(self, key: str, dimensions: int) -> Any:
+        connection = self._opening.opened()
+        rows = await connection.create_table(key, schema=schema(dimensions), exist_ok=True)
+        await index(rows)
+        return rows
+
+    async def _optimizable(self, key: str, work: Callable[[Any], Awaitable[None]]) -> None:
+        """Let `work` at the store's table, unless it is being purged."""
+        async with self._place.held(key, alone=False):
+            await self._tried(key, lambda table: work(table.rows))
+
+    def _forget(self, key: str) -> None:
+        self._tables.pop(key, None)
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        """Note whether the disk takes what is written; raises IndexUnavailable where it doesn't."""
+        try:
+            yield
+        except OSError as error:
+            self._full = self._full or error.errno in NO_ROOM
+            raise (IndexUnavailable(FULL) if error.errno in NO_ROOM else unavailable(error)) from None
+        except IndexUnavailable as fault:
+            self._full = self._full or str(fault) == FULL
+            raise
+        self._full = False
+
+
+async def _without_twins(marks: Sequence[bytes], table: _Table) -> list[bytes]:
+    """Return those of the removed vectors that no row of the table has too, as one with the same text does."""
+    import numpy as np
+
+    found = []
+    for mark in marks:
+        asked = table.rows.query().nearest_to(np.frombuffer(mark, np.float32)).distance_type("dot")
+        nearest = await asked.bypass_vector_index().select(["_distance"]).limit(1).to_arrow()
+        if not any(distance < _SAME for distance in nearest["_distance"].to_pylist()):
+            found.append(mark)
+    return found
+
+
+def likeness(score: float) -> float:
+    """Return a score of BM25, which has no end, as one from 0 to 1."""
+    return score / (1.0 + score) if score > 0 else 0.0
+
+
+def _among(parts: Sequence[int]) -> str:
+    """Return the filter for these parts, of which each is a whole number."""
+    return f"part IN ({', '.join(map(str, parts))})"
+
+
+def _hit(row: dict[str, Any], score: float) -> Hit:
+    bounded = min(1.0, max(0.0, score))
+    return Hit(row["part"], row["ordinal"], row["text"], bounded, row["id"], row["extra"])

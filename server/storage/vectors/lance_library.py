@@ -1,0 +1,96 @@
+"""The library LanceDB: its import, its threads and its errors. Nothing imports it before an index is opened."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, Final
+
+from server.storage.vectors.index import IndexUnavailable
+from server.storage.vectors.opening import FULL, Unusable
+
+CPU_THREADS: Final = 2
+"""Threads of LanceDB that compute."""
+
+IO_THREADS: Final = 4
+"""Reads of LanceDB at the same time."""
+
+GIVES_WAY: Final = 10
+"""Steps of priority by which LanceDB's threads give way to the event loop where both want a core."""
+
+CACHE_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of LanceDB's cache of indexes, and of its cache of metadata."""
+
+_ENVIRONMENT: Final = {
+    "LANCE_CPU_THREADS": str(CPU_THREADS),
+    "LANCE_IO_THREADS": str(IO_THREADS),
+    "LANCE_LOG": "error",
+    "TOKIO_WORKER_THREADS": str(CPU_THREADS),
+}
+"""Variables that LanceDB reads once; those of the operator stay."""
+
+_NO_ROOM: Final = ("no space left", "os error 28", "os error 27", "os error 122")
+_NOT_THERE: Final = "was not found"
+_GONE: Final = ("not found", "notfound", "no such file", "nosuchkey")
+_CONFLICT: Final = "conflict"
+
+FAULTS: Final = (RuntimeError, ValueError, OSError)
+"""The exceptions that LanceDB raises."""
+
+
+async def connected(uri: str, options: Mapping[str, str]) -> Any:
+    """Return a connection to the tables at `uri`; raise Unusable."""
+    # Threads get the priority of the one that starts them, and LanceDB starts its own at its first use.
+    with ThreadPoolExecutor(1, "lancedb", initializer=_give_way) as threads:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(threads, _connect, uri, dict(options))
+        except FAULTS as fault:
+            raise Unusable(f"the vector index can't be opened ({type(fault).__name__})") from None
+
+
+def unavailable(fault: Exception) -> IndexUnavailable:
+    """Return what is told of an error of LanceDB, whose message may hold names and addresses."""
+    said = str(fault).lower()
+    if any(sign in said for sign in _NO_ROOM):
+        return IndexUnavailable(FULL)
+    return IndexUnavailable(f"the vector index can't be used ({type(fault).__name__})")
+
+
+def is_missing(fault: Exception) -> bool:
+    """Return whether the error says that there is no such table."""
+    return isinstance(fault, ValueError) and _NOT_THERE in str(fault)
+
+
+def is_passing(fault: Exception) -> bool:
+    """Return whether the same may succeed when it is tried again: another process has changed the table."""
+    said = str(fault).lower()
+    return _CONFLICT in said or any(sign in said for sign in _GONE)
+
+
+def _connect(uri: str, options: dict[str, str]) -> Any:
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import lancedb
+
+    session = lancedb.Session(index_cache_size_bytes=CACHE_BYTES, metadata_cache_size_bytes=CACHE_BYTES)
+
+    async def connect() -> Any:
+        return await lancedb.connect_async(
+            uri,
+            # Each read sees what other processes have committed.
+            read_consistency_interval=timedelta(0),
+            storage_options=options or None,
+            session=session,
+        )
+
+    return asyncio.run(connect())
+
+
+def _give_way() -> None:
+    with suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + GIVES_WAY)

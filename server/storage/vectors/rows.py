@@ -1,0 +1,132 @@
+"""Chunks as rows for LanceDB, and a part's rows on the way to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any, Final
+
+from server.storage.vectors.index import Chunk, WrongDimensions
+
+ROWS: Final = 1024
+"""Rows that are turned at a time."""
+
+HELD_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of a part that are held in memory; the rest of it is in a file without a name."""
+
+
+def schema(dimensions: int) -> Any:
+    """Return the columns of a table."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("part", pa.int64()),
+            ("ordinal", pa.int64()),
+            ("id", pa.string()),
+            ("extra", pa.string()),
+            ("text", pa.string()),
+            ("vector", pa.list_(pa.float32(), dimensions)),
+        ]
+    )
+
+
+def unit_vectors(vectors: Sequence[Sequence[float]], dimensions: int) -> Any:
+    """Return vectors as the rows of a matrix, each of length 1, or 0 where it was.
+
+    Raises WrongDimensions, and ValueError for a number that isn't finite.
+    """
+    import numpy as np
+
+    for vector in vectors:
+        if len(vector) != dimensions:
+            raise WrongDimensions(f"a vector has {len(vector)} dimensions, and the store has {dimensions}")
+    matrix = np.array(vectors, dtype=np.float64).reshape(len(vectors), dimensions)
+    if not np.isfinite(matrix).all():
+        raise ValueError("a vector holds a number that is not finite")
+    # By the largest number first: squares of large ones have no place in a float.
+    largest = np.abs(matrix).max(axis=1, keepdims=True, initial=0.0)
+    matrix /= np.where(largest > 0, largest, 1.0)
+    lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
+    matrix /= np.where(lengths > 0, lengths, 1.0)
+    return matrix.astype(np.float32)
+
+
+def written(text: str) -> str:
+    """Return the text as UTF-8 can hold it: half a pair of surrogates becomes `?`."""
+    return text.encode("utf-8", "replace").decode()
+
+
+class PartRows:
+    """The rows of one part until all of them are there; used by one thread at a time."""
+
+    def __init__(self, part: int, dimensions: int, folder: Path | None) -> None:
+        """`folder` is for the file of a part that is larger than `HELD_BYTES`."""
+        self.count = 0
+        self._part = part
+        self._dimensions = dimensions
+        self._folder = folder
+        self._schema = schema(dimensions)
+        self._held: list[Any] = []
+        self._bytes = 0
+        self._file: IO[bytes] | None = None
+        self._writer: Any = None
+
+    def write(self, chunks: Sequence[Chunk]) -> None:
+        """Add rows; raises WrongDimensions, and OSError where the disk takes no more."""
+        for start in range(0, len(chunks), ROWS):
+            batch = self._batch(chunks[start : start + ROWS])
+            self.count += batch.num_rows
+            self._bytes += batch.nbytes
+            self._held.append(batch)
+            if self._bytes > HELD_BYTES or self._writer is not None:
+                self._put_away()
+
+    def read(self) -> Any:
+        """Return a reader of all rows, as often as it is asked for."""
+        import pyarrow as pa
+
+        if self._writer is None:
+            return pa.RecordBatchReader.from_batches(self._schema, self._held)
+        self._writer.close()
+        if self._file is None:
+            raise RuntimeError("rows are read after their end")
+        self._file.flush()
+        self._file.seek(0)
+        return pa.ipc.open_stream(pa.PythonFile(self._file, mode="r"))
+
+    def close(self) -> None:
+        """Drop the rows."""
+        self._held.clear()
+        if self._file is not None:
+            self._file.close()
+
+    def _batch(self, chunks: Sequence[Chunk]) -> Any:
+        import pyarrow as pa
+
+        vectors = unit_vectors([chunk.vector for chunk in chunks], self._dimensions)
+        columns = [
+            pa.array([self._part] * len(chunks), pa.int64()),
+            pa.array([chunk.ordinal for chunk in chunks], pa.int64()),
+            *(
+                pa.array([written(text) for text in texts], pa.string())
+                for texts in (
+                    [chunk.id for chunk in chunks],
+                    [chunk.extra for chunk in chunks],
+                    [chunk.text for chunk in chunks],
+                )
+            ),
+            pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), self._dimensions),
+        ]
+        return pa.record_batch(columns, schema=self._schema)
+
+    def _put_away(self) -> None:
+        import pyarrow as pa
+
+        if self._file is None:
+            self._file = TemporaryFile(dir=self._folder)  # noqa: SIM115  # `close` closes it
+            self._writer = pa.ipc.new_stream(pa.PythonFile(self._file, mode="w"), self._schema)
+        for batch in self._held:
+            self._writer.write_batch(batch)
+        self._held.clear()
