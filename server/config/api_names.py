@@ -36,11 +36,11 @@ class Api:
     sections: tuple[str, ...] = ()
 
 
-_SEARCH: Final = "callers can register vector stores, and nothing searches them yet"
 _ELSEWHERE: Final = "run it beside the server, as a client of its API"
 
 APIS: Final[Mapping[str, Api]] = {
     "inference": Api(Standing.PROVIDED, "/v1/chat/completions", sections=("models",)),
+    "vector_io": Api(Standing.PROVIDED, "/v1/vector-dbs", sections=("vector_stores", "vector_dbs")),
     "benchmarks": Api(Standing.BUILT_IN, "/v1/eval/benchmarks"),
     "conversations": Api(Standing.BUILT_IN, "/v1/conversations"),
     "datasets": Api(Standing.BUILT_IN, "/v1/datasets"),
@@ -61,7 +61,6 @@ APIS: Final[Mapping[str, Api]] = {
     "responses": Api(Standing.LATER, advice="use `/v1/chat/completions` and `/v1/conversations` until then"),
     "safety": Api(Standing.LATER, advice="no shield checks a prompt or an answer until then", sections=("shields",)),
     "tool_runtime": Api(Standing.LATER, advice="call tools in the client until then", sections=("tool_groups",)),
-    "vector_io": Api(Standing.LATER, advice=_SEARCH, sections=("vector_stores", "vector_dbs")),
     "datasetio": Api(Standing.NEVER, advice=_ELSEWHERE, sections=("datasets",)),
     "eval": Api(Standing.NEVER, advice=_ELSEWHERE, sections=("benchmarks",)),
     "file_processors": Api(Standing.NEVER, advice="send text, or files that the model reads itself"),

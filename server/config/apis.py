@@ -22,6 +22,7 @@ from server.config.providers import (
 )
 from server.config.raw_value import RawValue
 from server.config.types import refusal, text, unknown_choice
+from server.config.vector_io import FaissProvider, LanceProvider
 
 
 def _api(value: object) -> object:
@@ -44,6 +45,15 @@ def needs(api: str, what: str) -> BeforeValidator:
         if is_missing(api):
             raise refusal("not-available", about_missing(api, what), whole=True)
         return value
+
+    return BeforeValidator(refuse_it)
+
+
+def not_yet(what: str) -> BeforeValidator:
+    """Return a validator that refuses `what`, an entry of a list that a later version reads."""
+
+    def refuse_it(value: object) -> object:
+        raise refusal("not-available", f"{what} is not available in this version", whole=True)
 
     return BeforeValidator(refuse_it)
 
@@ -100,10 +110,18 @@ InferenceProvider = Annotated[
 """A provider of inference, chosen by `provider_type`."""
 
 
+VectorIoProvider = Annotated[
+    Annotated[FaissProvider, Tag("inline::faiss")] | Annotated[LanceProvider, Tag("inline::lancedb")],
+    chosen_by("provider_type", "inline::faiss", "inline::lancedb"),
+]
+"""A provider of the indexes of vector stores, chosen by `provider_type`."""
+
+
 class _Providers(StrictModel):
     """One field for each API that takes providers."""
 
     inference: tuple[InferenceProvider, ...] = ()
+    vector_io: tuple[VectorIoProvider, ...] = ()
 
 
 def _by_api(providers: _Providers) -> dict[str, tuple[ProviderConfig, ...]]:

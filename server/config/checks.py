@@ -16,6 +16,7 @@ from server.config.local_models import check_local_models
 from server.config.model_checks import check_choices
 from server.config.raw_value import UNRESOLVED, RawValue
 from server.config.tree import Path, TreeReader
+from server.config.vector_io import check_vector_io
 
 _QUOTA_STORE: Final[Path] = ("server", "quota", "kvstore")
 _OF_KEYS: Final[tuple[Path, ...]] = (
@@ -41,6 +42,7 @@ def check(reading: TreeReader, findings: Findings) -> None:
     """Add the mistakes between fields to the findings."""
     _provider_ids(reading, findings)
     check_local_models(reading, findings)
+    check_vector_io(reading, findings)
     _apis(reading, findings)
     _models(reading, findings)
     check_choices(reading, findings)

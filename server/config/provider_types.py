@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import get_args
+from typing import Any, Final, get_args
 
 from pydantic import Tag
 
-from server.config.apis import InferenceProvider
+from server.config.apis import InferenceProvider, VectorIoProvider
 from server.config.providers import ProviderConfig, ProviderSettings
+
+_UNIONS: Final[Mapping[str, Any]] = {"inference": InferenceProvider, "vector_io": VectorIoProvider}
 
 
 @cache
-def provider_types() -> Mapping[str, type[ProviderConfig]]:
-    """Return the model of each `provider_type` of inference."""
+def provider_types(api: str = "inference") -> Mapping[str, type[ProviderConfig]]:
+    """Return the model of each `provider_type` of an API."""
     found: dict[str, type[ProviderConfig]] = {}
-    for member in get_args(get_args(InferenceProvider)[0]):
+    for member in get_args(get_args(_UNIONS[api])[0]):
         model, *marks = get_args(member)
         found.update((mark.tag, model) for mark in marks if isinstance(mark, Tag))
     return found
@@ -24,7 +26,8 @@ def provider_types() -> Mapping[str, type[ProviderConfig]]:
 
 def settings_of(provider_type: str) -> type[ProviderSettings]:
     """Return the model of the `config` of a type that is served."""
-    settings = provider_types()[provider_type].model_fields["config"].annotation
+    models = next(types for types in map(provider_types, _UNIONS) if provider_type in types)
+    settings = models[provider_type].model_fields["config"].annotation
     if not isinstance(settings, type) or not issubclass(settings, ProviderSettings):
         raise TypeError(f"{provider_type} has no settings")
     return settings

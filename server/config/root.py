@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from server.config.api_names import PROVIDED_APIS
-from server.config.apis import ApiName, ProvidersConfig, needs
+from server.config.apis import ApiName, ProvidersConfig, needs, not_yet
 from server.config.base import StrictModel
 from server.config.models import ModelConfig
 from server.config.server import ServerConfig
@@ -35,8 +35,8 @@ class Config(StrictModel):
     storage: StorageConfig = StorageConfig()
     models: tuple[ModelConfig, ...] = ()
     shields: tuple[Annotated[Any, needs("safety", "a shield")], ...] = ()
-    vector_stores: tuple[Annotated[Any, needs("vector_io", "a vector store")], ...] = ()
-    vector_dbs: tuple[Annotated[Any, needs("vector_io", "a vector store")], ...] = ()
+    vector_stores: tuple[Annotated[Any, not_yet("a vector store")], ...] = ()
+    vector_dbs: tuple[Annotated[Any, not_yet("a vector store")], ...] = ()
     datasets: tuple[Annotated[Any, needs("datasetio", "a dataset")], ...] = ()
     scoring_fns: tuple[Annotated[Any, needs("scoring", "a scoring function")], ...] = ()
     benchmarks: tuple[Annotated[Any, needs("eval", "a benchmark")], ...] = ()

@@ -1,4 +1,4 @@
-"""`apis` and `providers`: those of inference stay, those of files become a part of `storage`."""
+"""`apis` and `providers`: those that are served stay, those of files become a part of `storage`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from server.config.llama_stack.changes import Journal, Kind
 from server.config.llama_stack.files import Files
 from server.config.llama_stack.nodes import (
     Entries,
+    below,
     entries,
     is_null,
     meant,
@@ -28,6 +29,7 @@ _MOST_COMPARED = 100
 
 _UNKNOWN = "an extension of Llama Stack brings it; it is left out"
 _ADVICE = {"inline::sentence-transformers": _EMBEDDINGS}
+_VECTORS = "vectors are kept by an `inline::lancedb`, which needs no entry"
 
 
 class Providers:
@@ -91,7 +93,7 @@ class Providers:
         kept: Entries = {}
         for api, entry in written.items():
             if api in PROVIDED_APIS:
-                kept[api] = Entry(entry.key_span, self._served(entry.node))
+                kept[api] = Entry(entry.key_span, self._served(api, entry.node))
             elif api == "files":
                 Files(self._storage, self._journal).translate(entry)
             elif is_missing(api):
@@ -105,12 +107,12 @@ class Providers:
                 kept[api] = entry
         return kept
 
-    def _served(self, node: Node) -> Node:
+    def _served(self, api: str, node: Node) -> Node:
         if isinstance(node, Mapping):
             node = self._as_list(node)
         if not isinstance(node, Sequence):
             return node
-        found = [self._provider(item) for item in node.items]
+        found = [self._provider(api, item) for item in node.items]
         return Sequence(tuple(item for item in found if item is not None), node.span)
 
     def _as_list(self, node: Mapping) -> Sequence:
@@ -125,8 +127,8 @@ class Providers:
             listed.append(Mapping(named, entry.node.span) if isinstance(entry.node, Mapping) else entry.node)
         return Sequence(tuple(listed), node.span)
 
-    def _provider(self, node: Node) -> Node | None:
-        """Return a provider of inference; None for one that isn't served, which is reported."""
+    def _provider(self, api: str, node: Node) -> Node | None:
+        """Return a provider; None for one that isn't served, which is reported."""
         if not isinstance(node, Mapping):
             return node
         if self._journal.is_off(node):
@@ -141,16 +143,30 @@ class Providers:
             return node
         word = meant(name) if name is not None else None
         which = f"the provider {quoted(word)} ({quoted(kind)})" if word else f"a provider ({quoted(kind)})"
-        if kind not in provider_types():
+        answers = api == "inference"
+        if kind not in provider_types(api):
             usual = _INSIDE if kind.startswith("inline::") else _GATEWAY
-            self._journal.lacks(node.span, which, _ADVICE.get(kind, usual))
-            if word:
+            self._journal.lacks(node.span, which, _ADVICE.get(kind, usual) if answers else _VECTORS)
+            if word and answers:
                 self.dropped[word] = kind
             return None
-        if word:
+        if word and answers:
             self.kept.append(word)
         self._journal.add(Kind.KEPT, node.span, which)
         if "config" in fields:
             entry = fields["config"]
-            fields["config"] = Entry(entry.key_span, translate_settings(entry.node, kind, self._journal))
+            settings = translate_settings(entry.node, kind, self._journal)
+            fields["config"] = Entry(entry.key_span, settings if answers else self._with_a_file(settings))
         return Mapping(fields, node.span)
+
+    def _with_a_file(self, settings: Node) -> Node:
+        """Return the settings of an index without a backend that is no file, which is reported."""
+        fields = entries(settings)
+        backend = text_of(below(settings, "persistence", "backend"))
+        kind = None if backend is None else self._storage.kind_of(backend)
+        if kind is None or kind == "kv_sqlite" or has_expression(kind):
+            return settings
+        entry = fields.pop("persistence")
+        sentence = f"{quoted(backend or '')} is of the type {quoted(kind)}, and this index keeps its vectors in a file"
+        self._journal.add(Kind.REPLACED, entry.key_span, sentence, "it is in the user's directory")
+        return Mapping(fields, settings.span)

@@ -63,6 +63,10 @@ class Storage:
         if made is not None:
             self._stores["files"] = made
 
+    def kind_of(self, backend: str) -> str | None:
+        """Return the type of a backend; None where the configuration has none of this name."""
+        return text_of(below(self._backends[backend].node, "type")) if backend in self._backends else None
+
     def put_into(self, top: Entries) -> Entries:
         """Return the top level with this storage; without one if there is nothing in it."""
         parts: Entries = {}

@@ -49,6 +49,13 @@ PLACES = {
     "KvPostgresBackend.host": STORED + "type: kv_postgres, user: u, host: 'HERE'}}}",
     "SqlPostgresBackend.host": STORED + "type: sql_postgres, user: u, host: 'HERE'}}}",
     "S3Blobs.endpoint": "storage: {blobs: {type: s3, bucket: b, endpoint: 'HERE'}}",
+    "LanceSettings.uri": (
+        "providers: {vector_io: [{provider_id: v, provider_type: 'inline::lancedb', config: {uri: 'HERE'}}]}"
+    ),
+    "BucketOptions.endpoint": (
+        "providers: {vector_io: [{provider_id: v, provider_type: 'inline::lancedb', "
+        "config: {uri: 's3://bucket', storage_options: {endpoint: 'HERE'}}}]}"
+    ),
     "TracingConfig.endpoint": "server: {tracing: {endpoint: 'HERE'}}",
 }
 ADDRESSES = [
