@@ -43,6 +43,8 @@ from server.storage.blobs import shared as blobs
 from server.storage.database import limits as database
 from server.storage.records import guarded, list_steps, removal
 from server.storage.usage import recorder, tally
+from server.storage.vectors import faiss_index, faiss_rows, lance_index, lance_library, lance_place, lance_upkeep, rows
+from server.storage.vectors import shared as shared_vectors
 
 Unit = Literal["turns", "bytes"]
 """The meaning of a share's units."""
@@ -65,6 +67,8 @@ CONSTANTS: Final[dict[str, Any]] = {
     "edge": edge,
     "embedding_models": embedding_models,
     "entries": entries,
+    "faiss_index": faiss_index,
+    "faiss_rows": faiss_rows,
     "file_parts": file_parts,
     "forms": forms,
     "frames": frames,
@@ -72,6 +76,10 @@ CONSTANTS: Final[dict[str, Any]] = {
     "inputs": inputs,
     "json_body": json_body,
     "keys": keys,
+    "lance_index": lance_index,
+    "lance_library": lance_library,
+    "lance_place": lance_place,
+    "lance_upkeep": lance_upkeep,
     "list_steps": list_steps,
     "log": log,
     "places": places,
@@ -84,6 +92,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "removal": removal,
     "retries": retries,
     "room": room,
+    "rows": rows,
     "secrets": secrets,
     "strict": strict,
     "sys": sys,
@@ -316,6 +325,36 @@ LIMITS: Final[Sequence[Limit]] = (
         "{own_models.MOST_LISTED}; {own_models.KEPT_SECONDS:seconds}, {own_models.FAILED_SECONDS:seconds}",
         "further ones are left out",
     ),
+    Limit(
+        "threads of LanceDB that compute, its reads at the same time, and each of its two caches",
+        "{lance_library.CPU_THREADS}; {lance_library.IO_THREADS}; {lance_library.CACHE_BYTES:bytes}",
+        "others wait; what was used least recently is read again",
+    ),
+    Limit(
+        "tables of LanceDB that one process holds open, and files of a table before they are merged",
+        "{lance_index.MOST_OPEN}; {lance_upkeep.MOST_FRAGMENTS}",
+        "a table is opened again",
+    ),
+    Limit(
+        "stores whose vectors `inline::faiss` holds in memory, and their bytes",
+        "{faiss_index.MOST_STORES}; {faiss_index.MOST_BYTES:bytes}, more where one store is larger",
+        "those that were used least recently are read again",
+    ),
+    Limit(
+        "rows of a part that are held in memory before they are written",
+        "{rows.HELD_BYTES:bytes}; in `inline::faiss` {faiss_index.STEP} of them go in one transaction",
+        "further ones are in a file until then",
+    ),
+    Limit(
+        "a change of a vector store that is being purged, and a purge of one that is being changed",
+        "{lance_place.LOCK_SECONDS:seconds}; {lance_place.ALONE_SECONDS:seconds}",
+        "they are tried again later",
+    ),
+    Limit(
+        "words that a keyword search in `inline::faiss` looks for, and a word in `inline::lancedb`",
+        "{faiss_rows.MOST_WORDS}; {lance_upkeep.LONGEST_WORD} characters",
+        "others are left out",
+    ),
     Limit("further names of a model", "{choices.MOST_ALIASES}", "400"),
     Limit(
         "models that a model names under `fallback`, and under `weights`, and models that are looked up for a request",
@@ -350,6 +389,8 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(SENT),
     Shared(vector_answers.ROOM, unit="bytes"),
     Shared(threads.READ_BESIDE),
+    Shared(shared_vectors.HERE),
+    Shared(shared_vectors.IN_BUCKET),
     Shared(blobs.ON_DISK),
     Shared(blobs.IN_BUCKET),
     Shared(authn.KNOWN),

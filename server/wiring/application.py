@@ -54,10 +54,11 @@ from server.wiring.authenticators import services
 from server.wiring.decisions import Telemetry, measured
 from server.wiring.lifespan import Lifespan, LifespanResource, closed, started
 from server.wiring.observed import ObservedAuthenticator
-from server.wiring.providers import _entry
+from server.wiring.providers import _entry, index_entry
 from server.wiring.quotas import build_admission
 from server.wiring.rules_about import rules_about
 from server.wiring.stores import Stores
+from server.wiring.vectors import VectorIndexes
 
 _TASKS: Final = {"/v1/chat/completions": Task.CHAT, "/v1/completions": Task.TEXT, "/v1/embeddings": Task.EMBEDDING}
 """The routes that ask providers, with what they ask them for."""
@@ -92,8 +93,11 @@ def build(
         identity = dependencies.add(Dependency("identity", on_timer=False, every=10.0, hold=5.0))
         authenticator = ObservedAuthenticator(authenticator, identity, services(config.server.auth))
     room = VectorRoom()
+    vectors = VectorIndexes(config, dependencies)
     entries = tuple(
         _entry(api, provider, reader, room, telemetry, config.server.workers)
+        if api == "inference"
+        else index_entry(provider, vectors)
         for api, listed in config.providers.items()
         for provider in listed
     )
@@ -112,6 +116,7 @@ def build(
         partial(closed, authenticator),
         *([] if paid.quota is None else [paid.quota.running]),
         stores.running,
+        vectors.running,
         *(partial(started, entry.provider.connection) for entry in entries),
         telemetry.metrics.sampling,
         dependencies.watching,

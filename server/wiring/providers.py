@@ -41,6 +41,7 @@ from server.telemetry.dependencies import Dependency
 from server.wiring.decisions import Telemetry
 from server.wiring.local_models import llama_cpp, word_llama
 from server.wiring.observed_providers import Notes, observed
+from server.wiring.vectors import VECTOR_IO, VectorIndexes
 
 _MASK: Final = "********"
 
@@ -64,6 +65,13 @@ def _entry(
 
         made = replace(made, chat=TracedChat(name, made.chat, tracing))
     return ProviderEntry(api, provider.provider_id, provider.provider_type, settings, made)
+
+
+def index_entry(provider: ProviderConfig, vectors: VectorIndexes) -> ProviderEntry:
+    """Return the entry of an index of vector stores."""
+    settings = _masked(provider.config.model_dump())
+    made = vectors.provider(provider.provider_id)
+    return ProviderEntry(VECTOR_IO, provider.provider_id, provider.provider_type, settings, made)
 
 
 def _breaker(config: ProviderConfig) -> Breaker | None:
