@@ -10,11 +10,15 @@ from server.storage.database.database import Database, DatabaseUnavailable, Step
 
 
 class Departures:
-    """Notes files that go in a database: in the transaction in which they go where it is theirs, else right after."""
+    """Notes files that go in a database: in the transaction in which they go where it is theirs, else right after.
 
-    def __init__(self, database: Database, steps: Callable[[str], Sequence[Step]]) -> None:
+    `wake` is called once that is done.
+    """
+
+    def __init__(self, database: Database, steps: Callable[[str], Sequence[Step]], wake: Callable[[], None]) -> None:
         self._database = database
         self._steps = steps
+        self._wake = wake
 
     def beside(self, file_id: str, database: Database) -> Sequence[Step]:
         """Return the steps for the transaction in which the file goes, which is one of that database."""
@@ -25,3 +29,4 @@ class Departures:
         if database is not self._database:
             with suppress(DatabaseUnavailable, NoRoom):
                 await self._database.write(*self._steps(file_id))
+        self._wake()

@@ -60,9 +60,15 @@ class EmbeddingModel:
         """The canonical name."""
         return self.model.name
 
-    def tokens_of(self, text: str) -> int:
-        """Return the number of tokens of a text, as far as that can be told without its tokenizer."""
-        return -(-len(text.encode(errors="replace")) // _BYTES_OF_A_TOKEN)
+    def check(self, text: str) -> None:
+        """Raise the 400 for a text that the model would refuse or cut, as far as its size tells."""
+        tokens = -(-len(text.encode(errors="replace")) // _BYTES_OF_A_TOKEN)
+        if self.most_tokens is not None and tokens > self.most_tokens:
+            sentence = (
+                f"the text has about {tokens} tokens, and the model `{self.name}` takes at most {self.most_tokens}: "
+                "its maximum context length is exceeded"
+            )
+            raise invalid(sentence, "input", "context_length_exceeded")
 
 
 class Embedder:
@@ -85,7 +91,7 @@ class Embedder:
         )
 
     async def embed(self, gate: Gate, model: EmbeddingModel, texts: Sequence[str]) -> list[Vector]:
-        """Return the embeddings of the texts, in their order; no text may be empty.
+        """Return the embeddings of the texts, in their order; no text may be empty, or longer than the model takes.
 
         Raises the ApiError for what the model can't be asked, ProviderFailed, QuotaExceeded, CountersUnavailable and
         NoRoom.
@@ -97,22 +103,9 @@ class Embedder:
         return vectors
 
     async def _embedded(self, gate: Gate, model: EmbeddingModel, texts: Sequence[str]) -> list[Vector]:
-        for text in texts:
-            check_window(model, text)
         raw, body = _body(model.name, texts)
         asked = await self._asking.prepare(gate, raw, body, model.model, Task.EMBEDDING, partial(_wanted, len(texts)))
         return _vectors(await asked.answering.complete(asked.request), len(texts))
-
-
-def check_window(model: EmbeddingModel, text: str) -> None:
-    """Raise the 400 for a text that the model would refuse or cut."""
-    tokens = model.tokens_of(text)
-    if model.most_tokens is not None and tokens > model.most_tokens:
-        sentence = (
-            f"the text has about {tokens} tokens, and the model `{model.name}` takes at most {model.most_tokens}: "
-            "its maximum context length is exceeded"
-        )
-        raise invalid(sentence, "input", "context_length_exceeded")
 
 
 def _wanted(count: int, _body: ModelBody, model: Model) -> Wanted:

@@ -100,6 +100,8 @@ class Search:
             return []
         model = await self._embedder.model(gate, store.body["embedding_model"])
         try:
+            for query in wanted.queries:
+                model.check(query)
             vectors = await self._embedder.embed(gate, model, wanted.queries)
         except ProviderFailed as failure:
             raise provider_error(failure) from None

@@ -17,9 +17,10 @@ from policy.vocabulary import Principal, Route
 from server.api.models import embedding
 from server.api.models.asking import Asking
 from server.api.models.catalogue import Catalogue
-from server.api.models.embedding import Embedder, _body
+from server.api.models.embedding import Embedder, EmbeddingModel, _body
 from server.api.models.model import Model
 from server.api.models.registered import RegisteredModels
+from server.api.models.reserved import ReservedNames
 from server.authn.stamps import Stamps
 from server.authz.pep import RequestContext
 from server.authz.request_authorization import Gate
@@ -64,19 +65,26 @@ def entry(index: int, *numbers: float) -> dict[str, Any]:
     return {"index": index, "embedding": packed(*(numbers or (index + 1.0, 2.0)))}
 
 
-def embedded(provider: Echo | EchoVectors, texts: list[str], model: Model = MODEL) -> list[Vector]:
-    """The embeddings of these texts."""
+def embedded(
+    provider: Echo | EchoVectors, texts: list[str], model: Model = MODEL, found: list[EmbeddingModel] | None = None
+) -> list[Vector]:
+    """The embeddings of these texts; the model is added to `found`."""
 
     async def work() -> list[Vector]:
         database = SqliteDatabase(Path("never-opened.db"))
-        registered = RegisteredModels(RecordTable(database, "models"), RecordTable(database, "names"), set())
+        registered = RegisteredModels(
+            RecordTable(database, "models"), RecordTable(database, "names"), ReservedNames((), ())
+        )
         served = Provider(Echo(Reader()), provider, tasks=frozenset({Task.EMBEDDING}))
         catalogue = Catalogue([model], {"p": served}, registered)
         asking = Asking(catalogue, Reader(), OpenStreams(), Stamps(lambda: bytes(32)), UsageTally())
         embedder = Embedder(asking, catalogue)
         route = Route("POST", "/v1/vector_stores/vs_1/search")
         gate = Gate(UnsafePermitAll(), RequestContext("req_1", ANN), route, requires_token=True)
-        return await embedder.embed(gate, await embedder.model(gate, "v"), texts)
+        known = await embedder.model(gate, "v")
+        if found is not None:
+            found.append(known)
+        return await embedder.embed(gate, known, texts)
 
     return asyncio.run(work())
 
@@ -139,16 +147,22 @@ def test_other_dimensions_than_the_configuration_says_are_refused() -> None:
         embedded(Answering(lambda _: [entry(0)]), ["a"], model)
 
 
-def test_a_text_longer_than_the_model_reads_is_not_sent() -> None:
-    far = Answering(lambda _: [entry(0)])
-    model = replace(MODEL, metadata={"context_length": 10})
+def test_a_text_longer_than_the_model_reads_is_refused() -> None:
+    model = EmbeddingModel(MODEL, None, 10, None)
     with pytest.raises(ApiError) as caught:
-        embedded(far, ["x" * 41], model)
+        model.check("x" * 41)
     assert (caught.value.status, caught.value.code) == (400, "context_length_exceeded")
     assert "11 tokens" in caught.value.message
     assert "at most 10" in caught.value.message
-    assert not far.asked
-    assert len(embedded(far, ["x" * 40], model)) == 1
+    model.check("x" * 40)
+    EmbeddingModel(MODEL, None, None, None).check("x" * 10**6)
+
+
+def test_the_model_says_what_the_configuration_says() -> None:
+    found = list[EmbeddingModel]()
+    described = replace(MODEL, metadata={"embedding_dimension": 2, "context_length": 512})
+    embedded(Answering(lambda _: [entry(0)]), ["a"], described, found)
+    assert [(each.name, each.dimensions, each.most_tokens) for each in found] == [("p/v", 2, 512)]
 
 
 def test_a_model_that_chats_is_refused() -> None:
