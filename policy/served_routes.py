@@ -67,6 +67,27 @@ def _items() -> Iterator[ServedRoute]:
     yield ServedRoute("DELETE", one, ((_DELETE, _ITEM), (_UPDATE, _CONVERSATION)))
 
 
+def _vector_stores() -> Iterator[ServedRoute]:
+    """Yield the routes of vector stores, of their files and of the batches of these."""
+    store, every = "vector_store", "/v1/vector_stores"
+    one = f"{every}/{{vector_store_id}}"
+    files, batches = f"{one}/files", f"{one}/file_batches"
+    reading, listing = ((_READ, store), (_READ, _FILE)), ((_READ, _FILE), (_READ, store))
+    changing = ((_UPDATE, store), (_READ, _FILE))
+    yield ServedRoute("GET", every, ((_READ, store),))
+    yield ServedRoute("POST", every, ((_CREATE, store),), ((_READ, _FILE), (_READ, "model"), (_READ, "provider")))
+    yield from _records(every, store, "vector_store_id", "GET POST DELETE")
+    yield ServedRoute("GET", files, listing)
+    yield ServedRoute("POST", files, changing)
+    yield ServedRoute("GET", f"{files}/{{file_id}}", reading)
+    yield ServedRoute("POST", f"{files}/{{file_id}}", changing)
+    yield ServedRoute("DELETE", f"{files}/{{file_id}}", changing)
+    yield ServedRoute("POST", batches, changing)
+    yield ServedRoute("GET", f"{batches}/{{batch_id}}", ((_READ, store),))
+    yield ServedRoute("POST", f"{batches}/{{batch_id}}/cancel", ((_UPDATE, store),))
+    yield ServedRoute("GET", f"{batches}/{{batch_id}}/files", listing)
+
+
 SERVED: Final = (
     ServedRoute("GET", "/v1/health"),
     ServedRoute("GET", "/v1/health/ready", (), ((_READ, "provider"),)),
@@ -99,6 +120,7 @@ SERVED: Final = (
     *_records("/v1/prompts", "prompt", "prompt_id", "GET PUT DELETE"),
     ServedRoute("GET", "/v1/prompts/{prompt_id}/versions", ((_READ, "prompt"),)),
     ServedRoute("PUT", "/v1/prompts/{prompt_id}/set-default-version", ((_UPDATE, "prompt"),)),
+    *_vector_stores(),
     ServedRoute("GET", "/v1/usage", ((_READ, "usage"),)),
     *chain.from_iterable(_registry(row.registry, row.name) for row in TYPES.values() if row.registry is not None),
 )
@@ -116,6 +138,5 @@ LATER: Final = (
     "/v1/tool-runtime",
     "/v1/tools",
     "/v1/vector-io",
-    "/v1/vector_stores",
 )
 """Beginnings of paths that policies are written for and this version doesn't serve."""

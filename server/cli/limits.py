@@ -18,6 +18,8 @@ from server.api.conversations import body as conversations
 from server.api.models import candidates, inputs
 from server.api.prompts import body as prompts
 from server.api.registry import body as entries
+from server.api.vector_stores import attaching, links
+from server.api.vector_stores import body as vector_stores
 from server.authn import limits as authn
 from server.authz.decision_log import limits as log
 from server.authz.opa import room, transport
@@ -50,6 +52,7 @@ Unit = Literal["turns", "bytes"]
 """The meaning of a share's units."""
 
 CONSTANTS: Final[dict[str, Any]] = {
+    "attaching": attaching,
     "authn": authn,
     "bedrock": bedrock,
     "bedrock_answers": bedrock_answers,
@@ -80,6 +83,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "lance_library": lance_library,
     "lance_place": lance_place,
     "lance_upkeep": lance_upkeep,
+    "links": links,
     "list_steps": list_steps,
     "log": log,
     "places": places,
@@ -99,6 +103,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "tally": tally,
     "transport": transport,
     "vector_answers": vector_answers,
+    "vector_stores": vector_stores,
     "vectors": vectors,
     "word_llama": word_llama,
     "worker": worker,
@@ -232,6 +237,17 @@ LIMITS: Final[Sequence[Limit]] = (
         "{entries.MOST_BYTES:bytes}, {entries.LONGEST_ID} bytes, see "
         "[the registry](../api/what-is-kept.md#the-registry)",
         "413, 400",
+    ),
+    Limit("files of a vector store", "{links.MOST_LINKS}", "400, `too_many_files`"),
+    Limit(
+        "files that a vector store is made with, and files of one batch; its body",
+        "{vector_stores.MOST_FIRST_FILES}; {vector_stores.MOST_BATCHED}; {vector_stores.MOST_BATCH_BYTES:bytes}",
+        "400, 413",
+    ),
+    Limit(
+        "files that are attached to a vector store in one transaction",
+        "{attaching.AT_ONCE}",
+        "the others follow in later ones",
     ),
     Limit("arrays and objects inside each other", "{strict.MAX_DEPTH} levels", "400"),
     Limit("digits of a whole number", "{sys.int_info.default_max_str_digits}", "400"),

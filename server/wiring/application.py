@@ -58,6 +58,7 @@ from server.wiring.providers import _entry, index_entry
 from server.wiring.quotas import build_admission
 from server.wiring.rules_about import rules_about
 from server.wiring.stores import Stores
+from server.wiring.vector_stores import vector_store_routes
 from server.wiring.vectors import VectorIndexes
 
 _TASKS: Final = {"/v1/chat/completions": Task.CHAT, "/v1/completions": Task.TEXT, "/v1/embeddings": Task.EMBEDDING}
@@ -139,7 +140,8 @@ def build(
         PromptVersions(stores.prompts, reader),
         UsageRoutes(UsageReports(stores.usage)),
         ModelRegistry(catalogue, registered, inference.keys(), reader),
-        *(RegistryRoutes(kind, stores.entries[kind.type], reader) for kind in KINDS),
+        *(RegistryRoutes(kind, stores.entries[kind.type], reader) for kind in KINDS if kind.type in stores.entries),
+        *vector_store_routes(stores, catalogue, reader),
     ]
     return create_app(
         Components(

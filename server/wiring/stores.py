@@ -100,7 +100,6 @@ class Stores:
         }
         self.vector_stores = self._vector_stores(metadata, registry)
         self.ingestion = self._ingestion(metadata, registry, self.vector_stores.links)
-        self.entries[_VECTOR_STORE] = self.vector_stores.records
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -39,7 +39,8 @@ class Row:
 
     `asks` and `may_ask` are the route's own: pairs of an action and a type. `beside` holds the status for a caller who
     lacks one of the questions behind the first. `shows` are those of `may_ask` that the request brings and does not
-    need: what the caller may not read is left out. `body` is sent: bytes as a form, else as JSON.
+    need: what the caller may not read is left out. `body` is sent: bytes as a form, else as JSON. `parameter` is the
+    name in the path of the resource's id; empty for the last one.
     """
 
     found: Found
@@ -47,6 +48,7 @@ class Row:
     beside: Mapping[tuple[str, str], int] = field(default_factory=dict)
     is_public: bool = False
     shows: frozenset[tuple[str, str]] = frozenset()
+    parameter: str = ""
     asks: tuple[tuple[str, str], ...] = ()
     may_ask: frozenset[tuple[str, str]] = frozenset()
 
@@ -77,6 +79,9 @@ ITEM: Final = "sql_record::conversation_items"
 ANSWER: Final = "sql_record::chat_completions"
 MESSAGE: Final = {"type": "message", "role": "user", "content": "hi"}
 WORDING: Final = {"prompt": "say {{ what }}", "variables": ["what"]}
+STORE: Final = "vector_store"
+OF_STORE: Final = {("read", STORE): 404}
+FILLING: Final = {("update", STORE): 404}
 READING: Final = {("read", CONVERSATION): 404}
 CHANGING: Final = {("update", CONVERSATION): 404}
 
@@ -109,6 +114,36 @@ def _chat(made: Made) -> Any:
 
 def _embeddings(made: Made) -> Any:
     return {"model": made["model_id"], "input": "hi"}
+
+
+def _attached(made: Made) -> Any:
+    return {"file_id": made.get("other_file", "file-1")}
+
+
+def _batched(made: Made) -> Any:
+    return {"file_ids": [made.get("other_file", "file-1")]}
+
+
+def _vector_stores() -> dict[str, Row]:
+    """The rows of vector stores, of their files and of the batches of these."""
+    every, one = "/v1/vector_stores", "/v1/vector_stores/{vector_store_id}"
+    file, batch = f"{one}/files/{{file_id}}", f"{one}/file_batches/{{batch_id}}"
+    return {
+        f"GET {every}": Row(Found.AS_LIST),
+        f"POST {every}": Row(Found.AS_NEW, lambda _: {}),
+        f"GET {one}": Row(Found.BY_PATH),
+        f"POST {one}": Row(Found.BY_PATH, lambda _: {"name": "a"}),
+        f"DELETE {one}": Row(Found.BY_PATH),
+        f"GET {one}/files": Row(Found.AS_LIST, beside=OF_STORE),
+        f"POST {one}/files": Row(Found.BY_PATH, _attached, {("read", FILE): 404}),
+        f"GET {file}": Row(Found.BY_PATH, beside=OF_STORE),
+        f"POST {file}": Row(Found.BY_PATH, lambda _: {"attributes": {}}, FILLING),
+        f"DELETE {file}": Row(Found.BY_PATH, beside=FILLING),
+        f"POST {one}/file_batches": Row(Found.BY_PATH, _batched, {("read", FILE): 404}),
+        f"GET {batch}": Row(Found.BY_PATH, parameter="vector_store_id"),
+        f"POST {batch}/cancel": Row(Found.BY_PATH, parameter="vector_store_id"),
+        f"GET {batch}/files": Row(Found.AS_LIST, beside=OF_STORE),
+    }
 
 
 def _entries(kind: str) -> dict[str, Row]:
@@ -159,6 +194,7 @@ _ROWS: Final[Mapping[str, Row]] = {
     "PUT /v1/prompts/{prompt_id}": Row(Found.BY_PATH, lambda _: {**WORDING, "version": 1}),
     "DELETE /v1/prompts/{prompt_id}": Row(Found.BY_PATH),
     "GET /v1/prompts/{prompt_id}/versions": Row(Found.BY_PATH),
+    **_vector_stores(),
     "GET /v1/usage": Row(Found.AS_LIST),
     "PUT /v1/prompts/{prompt_id}/set-default-version": Row(Found.BY_PATH, lambda _: {"version": 1}),
     **{route: row for kind in KINDS for route, row in _entries(kind).items()},

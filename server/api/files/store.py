@@ -72,7 +72,9 @@ class FileStore:
         """Remove the file; raises NotFound, and AccessDenied where it may be read."""
         departures, database = self._departures, self._claims.database
         noting = () if departures is None else departures.beside(identity, database)
-        record = await self.records.delete(gate, identity, beside=[self._claims.condemning(identity), *noting])
+        record = await self.records.delete(
+            gate, identity, beside=lambda _: [self._claims.condemning(identity), *noting]
+        )
         if departures is not None:
             await departures.after(identity, database)
         # The file is gone with its record; where the bytes can't go with it now, a sweeper removes them.

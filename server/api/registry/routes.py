@@ -18,6 +18,7 @@ from starlette.responses import Response
 from policy.resource_types import TYPES
 from policy.vocabulary import Action
 from server.api.registry.body import ENTRIES, NewEntry
+from server.authz.request_authorization import Gate
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.errors import ApiError
 from server.http.json_body import read_body
@@ -99,15 +100,27 @@ class RegistryRoutes:
         name = new.name or f"{self._kind.type}-{token_hex(24)}"
         permit = await self._store.permit_create(gate_of(request.scope), name)
         try:
-            record = await self._store.create(permit, Draft(name, _kept(new)))
+            record = await self._store.create(permit, Draft(name, self._body(new)))
         except AlreadyThere:
             raise name_taken(name) from None
         return json_response(self._show(record))
 
     async def unregister(self, request: Request) -> Response:
         """Remove a resource."""
-        record = await self._store.delete(gate_of(request.scope), request.path_params["identifier"])
+        record = await self._removed(gate_of(request.scope), request.path_params["identifier"])
         return json_response(deleted_object(record.id, self._kind.shown))
+
+    def _body(self, new: NewEntry) -> Json:
+        """Return the body of an entry's record."""
+        return {
+            "provider_id": new.provider_id,
+            "provider_resource_id": new.provider_resource_id,
+            "described": new.described,
+        }
+
+    async def _removed(self, gate: Gate, name: str) -> Record:
+        """Remove an entry, and return it."""
+        return await self._store.delete(gate, name)
 
     def _show(self, record: Record) -> dict[str, Any]:
         own = record.body["provider_resource_id"]
@@ -121,15 +134,6 @@ class RegistryRoutes:
             "provider_resource_id": record.id if own is None else own,
             **record.body["described"],
         }
-
-
-def _kept(new: NewEntry) -> Json:
-    """Return the body of an entry's record."""
-    return {
-        "provider_id": new.provider_id,
-        "provider_resource_id": new.provider_resource_id,
-        "described": new.described,
-    }
 
 
 async def read_registration(request: Request, reader: Reader, parser: BodyParser[Value]) -> Value:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from hashlib import sha256
 from secrets import randbits
@@ -50,6 +50,13 @@ class NewLink:
     batch: str | None = None
     document: str | None = None
 
+    @classmethod
+    def of(cls, file_id: str, attributes: Mapping[str, str | float | bool], chunking: Sequence[int] | None) -> NewLink:
+        """Return a file with the size and the overlap of its chunks; None leaves them to the server."""
+        if chunking is None:
+            return cls(file_id, attributes)
+        return cls(file_id, attributes, Strategy.STATIC, Chunking(*chunking))
+
     def draft(self, store: Record) -> Draft:
         """Return the draft of the link's record, whose ingestion has not begun."""
         body: Json = {
@@ -68,6 +75,10 @@ class NewLink:
             "document": self.document,
         }
         return Draft(self.id(store), body, parent=store.id, facet=Status.IN_PROGRESS.value)
+
+    def of_batch(self, batch: str) -> NewLink:
+        """Return the same file as one of that batch."""
+        return replace(self, batch=batch)
 
     def id(self, store: Record) -> str:
         """Return the id of the link's record."""

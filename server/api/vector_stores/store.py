@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -12,6 +12,7 @@ from secrets import token_hex
 from typing import Any, Final
 
 from policy.vocabulary import Action
+from server.api.models.catalogue import DefinedByConfiguration
 from server.api.vector_stores.links import Link, Status
 from server.authz.permit import Permit
 from server.authz.request_authorization import Gate
@@ -109,16 +110,25 @@ class StoreExpired(Exception):
 class VectorStores:
     """`records` are the stores as callers see them. `links` and `batches` belong to them and have no rules of their
     own: a caller gets them only after a permit for the store, and for the file of a link. `sums` is the name of the
-    table of the links' sums.
+    table of the links' sums, and `configured` holds the ids of stores that the configuration has.
 
     Besides what they name, the methods raise what `records` raises.
     """
 
-    def __init__(self, records: GuardedStore, links: RecordTable, batches: RecordTable, sums: str) -> None:
+    def __init__(
+        self,
+        records: GuardedStore,
+        links: RecordTable,
+        batches: RecordTable,
+        sums: str,
+        configured: Container[str] = (),
+    ) -> None:
         self.records = records
         self.links = links
         self.batches = batches
+        self._configured = configured
         self._stores = RecordTable(links.database, records.table)
+        self._batch_sums = _BATCH_SUMS[links.database.kind].format(links.name, batches.name)
         self._sums = (
             f'SELECT store, state, links, bytes FROM "{sums}" '  # noqa: S608 - a checked name
             f"WHERE store IN {links.database.dialect.elements.format(links.database.dialect.parameter.format(1))}"
@@ -139,6 +149,16 @@ class VectorStores:
         """
         record, permit = await self.records.permitted(gate, identity, Action.UPDATE)
         return modern(record), permit
+
+    async def delete(self, gate: Gate, identity: str, beside: Callable[[Record], Sequence[Step]]) -> Record:
+        """Return the deleted store, in one transaction with the steps that `beside` returns for it.
+
+        Raises NotFound, AccessDenied where it may be read, and DefinedByConfiguration.
+        """
+        if identity in self._configured:
+            await self.records.permit(gate, identity, Action.DELETE)
+            raise DefinedByConfiguration
+        return modern(await self.records.delete(gate, identity, beside=lambda record: beside(modern(record))))
 
     async def find(self, identity: str) -> Record | None:
         """Return the store whoever may read it, for the server's own work."""
@@ -187,6 +207,24 @@ class VectorStores:
                 counts[Status(state)] = links
             found[store] = (counts, before + size)
         return {identity: Sums(counts, size) for identity, (counts, size) in found.items()}
+
+    async def batch(self, store_id: str, identity: str) -> Record:
+        """Return a batch of a store; raises NotFound."""
+        found = await self.batches.chosen("id = ?1 AND parent = ?2", identity, store_id, limit=1)
+        if not found:
+            raise NotFound(identity)
+        return found[0].record
+
+    async def batch_sums(self, batch: Record) -> Sums:
+        """Return the sums of those files of a batch that are still attached."""
+        rows = await self.links.database.read(self._batch_sums, batch.id)
+        return Sums({Status(status): count for status, count in rows})
+
+    async def links_by_id(self, identities: Sequence[str]) -> dict[str, Link]:
+        """Return the links of those of these records that exist, by their ids."""
+        found = await self.links.find_all(identities)
+        whole = await self.links.whole([stored.record for stored in found])
+        return {record.id: Link(record) for record in whole}
 
     async def link(self, identity: str) -> Link | None:
         """Return the link of that record; None if there is none."""
@@ -251,6 +289,13 @@ _CHUNKS: Final = {
     "sqlite": "json_extract(body, '$.chunks')",
     "postgresql": "CAST(CAST(body AS json) ->> 'chunks' AS bigint)",
 }
+_BATCH_SUMS: Final = {
+    "sqlite": 'SELECT facet, count(*) FROM "{0}" WHERE id IN (SELECT file.value FROM "{1}" AS batch, '
+    "json_each(batch.body, '$.files') AS file WHERE batch.id = ?1) GROUP BY facet",
+    "postgresql": 'SELECT facet, count(*) FROM "{0}" WHERE id = ANY (ARRAY(SELECT jsonb_array_elements_text('
+    "CAST(batch.body AS jsonb) -> 'files') FROM \"{1}\" AS batch WHERE batch.id = ?1)) GROUP BY facet",
+}
+
 _FILE_ID: Final = {
     "sqlite": "json_extract(body, '$.file_id')",
     "postgresql": "(CAST(body AS json) ->> 'file_id')",

@@ -106,9 +106,13 @@ class GuardedStore:
 
     async def check_room(self, creation: Creation, more: Stored) -> None:
         """Raise StorageExceeded if the owner has no room for `more` now; a create that finds less then fails too."""
-        if creation.limit is not None:
-            used = await kept_by(self._records.database, creation.owner)
-            if (refusal := creation.limit.exceeded_by(used, more)) is not None:
+        await self.check_limit(creation.limit, creation.owner, more)
+
+    async def check_limit(self, limit: StorageLimit | None, owner: Principal | None, more: Stored) -> None:
+        """Raise StorageExceeded if the owner has no room within the limit for `more` now."""
+        if limit is not None:
+            used = await kept_by(self._records.database, owner)
+            if (refusal := limit.exceeded_by(used, more)) is not None:
                 raise refusal
 
     async def create(self, creation: Creation, draft: Draft, beside: Sequence[Step] = ()) -> Record:
@@ -118,7 +122,7 @@ class GuardedStore:
         """
         record = self._stamped(creation.permit, draft)
         more = Stored(1, size_of(record.body))
-        await self._write(creation.limit, creation.owner, more, self._records.inserting(record), *beside)
+        await self.write(creation.limit, creation.owner, more, self._records.inserting(record), *beside)
         return record
 
     async def create_all(
@@ -128,7 +132,7 @@ class GuardedStore:
         records = [self._stamped(creation.permit, draft) for draft in drafts]
         more = Stored(len(records), sum(size_of(record.body) for record in records))
         steps = [*before, *map(self._records.inserting, records), *after]
-        await self._write(creation.limit, creation.owner, more, *steps)
+        await self.write(creation.limit, creation.owner, more, *steps)
         return records
 
     def inserting(self, creation: Creation, draft: Draft) -> Step:
@@ -141,8 +145,11 @@ class GuardedStore:
             raise ValueError("the records of this store have no parts that are removed in steps")
         return self._removals.holding(identity)
 
-    async def _write(self, limit: StorageLimit | None, owner: Principal | None, more: Stored, *steps: Step) -> None:
-        """Run a transaction that leaves the owner within the limit; `more` is what it adds at least."""
+    async def write(self, limit: StorageLimit | None, owner: Principal | None, more: Stored, *steps: Step) -> None:
+        """Run a transaction that leaves the owner within the limit; `more` is what it adds at least.
+
+        Raises what the steps raise, and StorageExceeded.
+        """
         database = self._records.database
         if limit is None:
             await database.write(*steps)
@@ -266,26 +273,40 @@ class GuardedStore:
             # What only shrinks or stays is written however much the owner keeps.
             limit = gate.storage_limit_of(record.owner) if added or more > 0 else None
             with suppress(Overtaken):
-                await self._write(limit, record.owner, Stored(0, max(1, more)), changing, *added)
+                await self.write(limit, record.owner, Stored(0, max(1, more)), changing, *added)
                 return replace(kept, version=record.version + 1)
         raise Contended
 
-    async def delete(self, gate: Gate, identity: str, parent: str | None = None, beside: Sequence[Step] = ()) -> Record:
-        """Return the deleted record, whose body may not have been read; its parts go with it, and the steps `beside`
-        run in the same transaction.
+    async def delete(
+        self,
+        gate: Gate,
+        identity: str,
+        parent: str | None = None,
+        beside: Callable[[Record], Sequence[Step]] = lambda _: (),
+    ) -> Record:
+        """Return the deleted record, whose body may not have been read; its parts go with it, and the steps that
+        `beside` returns for it run in the same transaction.
 
         Raises NotFound, and AccessDenied where it may be read.
         """
         record, _ = await self._held(gate, identity, parent, Action.DELETE)
         try:
             # The decision was about this record, not about a new one with the same id.
-            if self._removals is None:
-                await self._records.database.write(self._records.removing_this(record), *beside)
-            else:
-                await self._removals.remove(record, *beside)
+            await self._remove(record, beside(record))
         except Overtaken:
             raise NotFound(identity) from None
         return record
+
+    async def withdraw(self, record: Record, beside: Sequence[Step] = ()) -> None:
+        """Remove a record that the same request has created and can't finish, in one transaction with `beside`."""
+        with suppress(Overtaken):
+            await self._remove(record, beside)
+
+    async def _remove(self, record: Record, beside: Sequence[Step]) -> None:
+        if self._removals is None:
+            await self._records.database.write(self._records.removing_this(record), *beside)
+        else:
+            await self._removals.remove(record, *beside)
 
     async def page(self, gate: Gate, page: Page) -> RecordPage:
         """Return a full page of the records that the caller may read; raise ListTooLong, and NoRoom."""

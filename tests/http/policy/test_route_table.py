@@ -124,8 +124,22 @@ class Place:
     def _provider_id(self, _template: str) -> dict[str, str]:
         return {"provider_id": "echo"}
 
-    def _file_id(self, _template: str) -> dict[str, str]:
+    def _file_id(self, template: str) -> dict[str, str]:
+        if template.startswith("/v1/vector_stores"):
+            return {}
         return {"file_id": self._posted("/v1/files", form_of(b"x"))["id"]}
+
+    def _vector_store_id(self, template: str) -> dict[str, str]:
+        store = self._posted("/v1/vector_stores", {})["id"]
+        if template == "/v1/vector_stores/{vector_store_id}":
+            return {"vector_store_id": store}
+        file, other = (self._posted("/v1/files", form_of(b"x"))["id"] for _ in range(2))
+        batch = self._posted(f"/v1/vector_stores/{store}/file_batches", {"file_ids": [file]})["id"]
+        # What fills a store is another file each time: one that is there already is not attached anew.
+        return {"vector_store_id": store, "file_id": file, "batch_id": batch, "other_file": other}
+
+    def _batch_id(self, _template: str) -> dict[str, str]:
+        return {}
 
     def _conversation_id(self, _template: str) -> dict[str, str]:
         conversation = self._posted("/v1/conversations", {"items": [MESSAGE]})["id"]
@@ -303,8 +317,8 @@ def test_without_a_policy_engine_nobody_does_anything(silent: Place, route: str,
 
 
 def _parameter(route: str) -> str:
-    """The parameter with the id of what a request is about: the last one, or the name in the body."""
-    return next(iter(PARAMETER.findall(route)[-1:]), ("model_id", ""))[0]
+    """The parameter with the id of what a request is about: that of the row, the last one, or the name in the body."""
+    return CENSUS[route].parameter or next(iter(PARAMETER.findall(route)[-1:]), ("model_id", ""))[0]
 
 
 def _last(route: str, made: dict[str, str]) -> str:

@@ -1,0 +1,35 @@
+"""Building of the routes of vector stores."""
+
+from __future__ import annotations
+
+from server.api.models.catalogue import Catalogue
+from server.api.vector_stores.attaching import Attaching
+from server.api.vector_stores.batches import FileBatches
+from server.api.vector_stores.files import VectorStoreFiles
+from server.api.vector_stores.making import StoreDefaults, StoreMaking, dimensions_of
+from server.api.vector_stores.pages import LinkPages
+from server.api.vector_stores.registry import VectorDbs
+from server.api.vector_stores.routes import VectorStoreRoutes
+from server.api.vector_stores.shown import Shown
+from server.app import RouteGroup
+from server.json_input.reader import Reader
+from server.wiring.stores import Stores
+
+
+def vector_store_routes(stores: Stores, catalogue: Catalogue, reader: Reader) -> list[RouteGroup]:
+    """Return the routes of vector stores, of what is in them, and of their registry."""
+    vectors, queue = stores.vector_stores, stores.ingestion
+    attaching, pages = Attaching(vectors, stores.files, queue), LinkPages(vectors, stores.files)
+    making = StoreMaking(catalogue, _defaults(catalogue), ())
+    return [
+        VectorStoreRoutes(vectors, making, attaching, Shown(vectors, queue), reader),
+        VectorStoreFiles(vectors, attaching, pages, reader),
+        FileBatches(vectors, attaching, pages, reader),
+        VectorDbs(vectors, attaching, reader),
+    ]
+
+
+def _defaults(catalogue: Catalogue) -> StoreDefaults:
+    """Return what stores are made with: the only embedding model of the configuration, where it has one."""
+    embedding = [model for model in catalogue.configured if model.kind == "embedding"]
+    return StoreDefaults(embedding[0].name, dimensions_of(embedding[0])) if len(embedding) == 1 else StoreDefaults()
