@@ -32,6 +32,7 @@ from server.storage.blobs.store import BlobMissing, BlobsFull, BlobsUnavailable
 from server.storage.database.database import AlreadyThere, DatabaseUnavailable, InDoubt, Overlong, ParentGone
 from server.storage.records.guarded import Contended, NotFound
 from server.storage.records.list_steps import ListTooLong
+from server.storage.vectors.index import IndexUnavailable
 
 _log: Final = logging.getLogger("ostiary.api")
 
@@ -90,6 +91,13 @@ def _no_room(error: NoRoom, _request_id: str) -> ApiError:
     if error.of_caller:
         return ApiError(HTTPStatus.TOO_MANY_REQUESTS, str(error), code="rate_limit_exceeded", headers=wait)
     return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, str(error), code="server_busy", headers=wait)
+
+
+def _index_unavailable(error: IndexUnavailable, request_id: str) -> ApiError:
+    if not error.starting:
+        _log.warning("%s: %s", request_id, error)
+    code = "starting" if error.starting else "storage_unavailable"
+    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, str(error), code=code, headers=_SOON)
 
 
 def _blob_missing(error: BlobMissing, request_id: str) -> ApiError:
@@ -181,6 +189,7 @@ _ANSWERS: Final[Mapping[type, Callable[[Any, str], ApiError]]] = {
         logging.ERROR,
     ),
     BlobMissing: _blob_missing,
+    IndexUnavailable: _index_unavailable,
     NotSent: _not_sent,
 }
 """The answer to each kind of exception; a function where it depends on the exception's values."""

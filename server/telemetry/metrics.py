@@ -33,6 +33,7 @@ from server.telemetry.claim_counters import ClaimCounters
 from server.telemetry.dependencies import Dependency
 from server.telemetry.gauges import Gauges, GaugeSample
 from server.telemetry.usage_counters import UsageCounters, Used
+from server.telemetry.vector_counters import VectorCounters
 
 SAMPLE_SECONDS: Final = 1.0
 """Greatest age of another worker's gauges, in seconds."""
@@ -65,6 +66,7 @@ class Metrics:
         self._gauges = Gauges(registry)
         self.claims = ClaimCounters(registry)
         self._usage = UsageCounters(registry)
+        self.vectors = VectorCounters(registry)
         self._used: Mapping[tuple[str, str], Used] = {}
         self._look: Callable[[], GaugeSample] | None = None
         self._dependencies: Iterable[Dependency] = ()
@@ -178,6 +180,7 @@ class Metrics:
             self._gauges.sample(self._count_streams(), self._count_writes(), sample)
             self._gauges.sample_dependencies(self._dependencies)
             self._usage.sample(self._used)
+            self.vectors.sample()
 
     @asynccontextmanager
     async def sampling(self) -> AsyncIterator[None]:

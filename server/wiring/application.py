@@ -41,6 +41,7 @@ from server.authz.request_authorization import EnforcementPoint
 from server.config import AuthConfig, Config, CorsConfig, ModelConfig
 from server.config.home import home
 from server.http.cors import Cors, CorsPolicy
+from server.http.deferred import DeferredRequests
 from server.http.drain_guard import Shutdown
 from server.http.open_streams import OpenStreams
 from server.inference.provider import Task
@@ -52,6 +53,7 @@ from server.telemetry.exposition import Exposition
 from server.telemetry.metrics import Metrics
 from server.wiring.authenticators import services
 from server.wiring.decisions import Telemetry, measured
+from server.wiring.ingestion import VectorWork
 from server.wiring.lifespan import Lifespan, LifespanResource, closed, started
 from server.wiring.observed import ObservedAuthenticator
 from server.wiring.providers import _entry, index_entry
@@ -111,6 +113,9 @@ def build(
     reserved = ReservedNames([name for each in models for name in each.names], inference.keys())
     registered = RegisteredModels(stores.models, stores.model_names, reserved)
     catalogue = Catalogue(models, inference, registered)
+    asking = Asking(catalogue, reader, streams, Stamps(lambda: kept_key(home())), stores.tally)
+    deferred = DeferredRequests(enforcement, paid, requires_token=authenticator is not None)
+    vector_work = VectorWork(stores, vectors, asking, catalogue, deferred, dependencies, telemetry.metrics)
     resources: list[LifespanResource] = [
         partial(closed, tracing),
         partial(closed, reader),
@@ -119,10 +124,10 @@ def build(
         stores.running,
         vectors.running,
         *(partial(started, entry.provider.connection) for entry in entries),
+        vector_work.running,
         telemetry.metrics.sampling,
         dependencies.watching,
     ]
-    asking = Asking(catalogue, reader, streams, Stamps(lambda: kept_key(home())), stores.tally)
     items = Items(stores.items, stores.conversations, stores.files, reader)
     # Paths are compared in this order: the route of most requests comes first.
     groups: list[RouteGroup] = [

@@ -10,6 +10,7 @@ from policy.resource_types import REGISTERED_TYPES, TYPES
 from policy.vocabulary import type_of_record
 from server.api.chat.store import Chats
 from server.api.files.blob_leases import BlobLeases
+from server.api.files.departures import Departures
 from server.api.files.store import FileStore
 from server.api.files.sweeper import FileSweeper
 from server.api.prompts.store import Prompts
@@ -49,6 +50,7 @@ from server.wiring.observed import ObservedBlobs, ObservedDatabase
 _CONVERSATIONS: Final = "openai_conversations"
 _ITEMS: Final = "conversation_items"
 _VECTOR_STORE: Final = "vector_store"
+_VECTOR_IO: Final = "vector_io"
 
 
 class Stores:
@@ -64,9 +66,8 @@ class Stores:
         files = self._table(named.files, "openai_files", FILES)
         claims = BlobLeases(self._table_of(files.database, beside(files.name, "claims"), counting=UNCOUNTED))
         self._blobs = ObservedBlobs(_blobs(config.storage.blobs), dependencies.add(Dependency("blobs", every=10.0)))
+        self.file_table = files
         self.files = _recorded(files, "openai_files")
-        self.file_store = FileStore(self.files, claims, self._blobs)
-        self.janitor = FileSweeper(files, claims, self._blobs)
         conversations = self._table(named.conversations, _CONVERSATIONS)
         # Policies know the items by one name. Only the table goes with that of the conversations: two servers may share
         # a database.
@@ -100,6 +101,9 @@ class Stores:
         }
         self.vector_stores = self._vector_stores(metadata, registry)
         self.ingestion = self._ingestion(metadata, registry, self.vector_stores.links)
+        departures = self._departures(metadata) if _VECTOR_IO in config.apis else None
+        self.file_store = FileStore(self.files, claims, self._blobs, departures)
+        self.janitor = FileSweeper(files, claims, self._blobs, departures)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -152,6 +156,10 @@ class Stores:
         notes = PurgeNotes(self._table_of(database, beside(registry, "vector_purges"), counting=UNCOUNTED))
         work = self._table_of(database, beside(registry, "vector_work"), links.name, UNCOUNTED)
         return IngestionQueue(WorkQueue(work, notes), notes)
+
+    def _departures(self, database: Database) -> Departures:
+        """Return what notes files that go, so that vector stores forget them."""
+        return Departures(database, self.ingestion.notes.file_gone, self.ingestion.wake)
 
     def _table(self, named: Table | Namespace | None, default: str, counting: Counting = RECORDS) -> RecordTable:
         """The table that is configured so; `default` is its name where the configuration has none."""

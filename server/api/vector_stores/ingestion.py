@@ -42,8 +42,11 @@ from server.storage.records.usage import OverLimit, kept_by, staying_within
 AT_ONCE: Final = 2
 """Files that one process ingests at the same time, each of another caller and into another store."""
 
-POLL_SECONDS: Final = 2.0
+POLL_SECONDS: Final = 5.0
 """Seconds between two looks for work that another process was given, about."""
+
+MOST_COUNTED: Final = 10_000
+"""Files that wait, as far as they are counted."""
 
 _TRIES: Final = 5
 _LATER_SECONDS: Final = 30
@@ -52,7 +55,10 @@ _log: Final = logging.getLogger("ostiary.vectors")
 
 
 class Ingestion:
-    """Ingests what waits in a queue; belongs to one event loop. `count` is told of each file that has ended."""
+    """Ingests what waits in a queue; belongs to one event loop. `count` is told of each file that has ended.
+
+    `waiting` is the number of files that were waiting when it last looked, up to `MOST_COUNTED`.
+    """
 
     def __init__(
         self,
@@ -60,13 +66,14 @@ class Ingestion:
         queue: IngestionQueue,
         filling: Filling,
         deferred: DeferredRequests,
-        count: Callable[[Status, int], None] = lambda _status, _chunks: None,
+        count: Callable[[str, int], None] = lambda _ending, _chunks: None,
     ) -> None:
         self._stores = stores
         self._queue = queue
         self._filling = filling
         self._deferred = deferred
         self._count = count
+        self.waiting = 0
         self._tasks = BackgroundTasks()
         self._busy: dict[Owner, Lease] = {}
         self._after: Owner = None
@@ -85,6 +92,8 @@ class Ingestion:
             self._queue.woken.clear()
             try:
                 begun = len(self._busy) < AT_ONCE and await self._begin()
+                if not begun:
+                    self.waiting = await self._queue.work.waiting(MOST_COUNTED)
             except (DatabaseUnavailable, NoRoom) as fault:
                 _log.warning("files that are attached to vector stores wait: %s", fault)
                 begun = False

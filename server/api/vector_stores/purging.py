@@ -54,10 +54,16 @@ class PurgeSweeper:
     """
 
     def __init__(
-        self, stores: VectorStores, queue: IngestionQueue, files: RecordTable, index_of: IndexOfProvider
+        self,
+        stores: VectorStores,
+        queue: IngestionQueue,
+        files: RecordTable,
+        index_of: IndexOfProvider,
+        count: Callable[[int], None] = lambda _parts: None,
     ) -> None:
+        """`count` is told of parts whose bytes are gone."""
         self.oldest = 0
-        self.purged = 0
+        self._count = count
         self._is_planned = False
         self._stores = stores
         self._queue = queue
@@ -135,7 +141,7 @@ class PurgeSweeper:
         known = {note.id: note for note in claimed}
         gone = await self._stores.find(store) is None
         await self._notes.records.database.write(*self._notes.purged(key, [*known.values()], store_is_gone=gone))
-        self.purged += len(known)
+        self._count(len(known))
         seconds = time.monotonic() - began
         what = "the whole store" if whole else f"{len(parts)} of its parts"
         _log.info("purged %s of the vector store `%s` in %.1f s", what, store, seconds)
