@@ -143,13 +143,14 @@ class FaissIndex:
         rows = self._opening.opened()
         await self._change(rows.drop, checked(key))
         self._unload(key)
+        await self._change(rows.empty_log)
         self._marks.pop(key, None)
 
     async def purge(self, key: str) -> bool:
         """Rewrite a store without the bytes of what was removed, and return whether none of these bytes is left."""
         rows = self._opening.opened()
         if await self._read(rows.dimensions, key) is None:
-            return True
+            return await self._change(rows.empty_log)
         marks = [*self._marks.get(key, ())]
         await self._change(rows.clear, key, tuple(self._begun.get(key, ())))
         if not await self._change(rows.purge, key):

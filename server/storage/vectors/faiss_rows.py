@@ -13,10 +13,10 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from server.storage.vectors.index import Chunk, IndexUnavailable, WrongDimensions
+from server.storage.vectors.index import Chunk, IndexUnavailable
 from server.storage.vectors.keys import checked
 from server.storage.vectors.opening import FULL, Unusable, make_folder, why
-from server.storage.vectors.rows import written
+from server.storage.vectors.rows import written, wrong
 
 MOST_WORDS: Final = 256
 """Words of a query that are looked for; further ones are left out."""
@@ -57,9 +57,10 @@ class FaissRows:
     def open(self) -> None:
         """Make the file where it is missing, and remove what a killed process has begun; raise Unusable."""
         make_folder(self._file.parent)
-        if self._file.exists() and not self._file.is_file():
-            raise Unusable("the file of the vector index can't be used: a directory is in its place", str(self._file))
         try:
+            if self._file.is_dir():
+                sentence = "the file of the vector index can't be used: a directory is in its place"
+                raise Unusable(sentence, str(self._file))
             self._lock = os.open(f"{self._file}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -101,8 +102,7 @@ class FaissRows:
                     connection.execute(statement)
                 connection.execute("INSERT INTO stores VALUES (?, ?)", (key, dimensions))
             elif known[0] != dimensions:
-                sentence = f"a vector has {dimensions} dimensions, and the store has {known[0]}"
-                raise WrongDimensions(sentence)
+                raise wrong(dimensions, known[0])
             made = connection.execute("INSERT INTO batches (key, committed) VALUES (?, 0)", (key,))
             return int(made.lastrowid or 0)
 
@@ -206,6 +206,13 @@ class FaissRows:
         """
         with self.changing() as connection:
             connection.execute(f"INSERT INTO words_{checked(key)} (words_{key}) VALUES ('optimize')")  # noqa: S608  # the key is checked
+        return self.empty_log()
+
+    def empty_log(self) -> bool:
+        """Write what the log of the file holds to the file, and return whether nothing is left in the log.
+
+        A search that is under way keeps some of it.
+        """
         busy, *_ = self._connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from server.storage.vectors.index import Chunk, Hit, IndexUnavailable, Vector, WrongDimensions
+from server.storage.vectors.index import Chunk, Hit, IndexUnavailable, Vector
 from server.storage.vectors.keys import checked, numbers
 from server.storage.vectors.lance_library import FAULTS, connected, is_missing, is_passing, unavailable
 from server.storage.vectors.lance_place import SETTLED_SECONDS, Place
 from server.storage.vectors.lance_upkeep import Upkeep, index, rewritten
 from server.storage.vectors.opening import FULL, NO_ROOM, Opening
-from server.storage.vectors.rows import PartRows, schema, unit_vectors, written
+from server.storage.vectors.rows import PartRows, schema, unit_vectors, written, wrong
 
 MOST_OPEN: Final = 64
 """Tables that one process holds open; the one that was used least recently is closed for another."""
@@ -98,8 +98,11 @@ class LanceIndex:
     async def nearest(self, key: str, vector: Vector, parts: Sequence[int], limit: int) -> list[Hit]:
         """Return the chunks of these parts that are nearest to the vector, best first."""
 
+        [query] = unit_vectors([vector], len(vector))
+
         async def search(table: _Table) -> list[Hit]:
-            [query] = unit_vectors([vector], table.dimensions)
+            if len(vector) != table.dimensions:
+                raise wrong(len(vector), table.dimensions)
             asked = table.rows.query().nearest_to(query).distance_type("dot").bypass_vector_index()
             found = await asked.where(among).select([*_SHOWN, "_distance"]).limit(limit).to_arrow()
             return [_hit(row, 1.0 - row["_distance"]) for row in found.to_pylist()]
@@ -222,6 +225,7 @@ class LanceIndex:
 
         None where there is no table, unless one is to be `made_for` vectors of so many dimensions.
         """
+        checked(key)
         for tried in range(TRIES):
             try:
                 table = await self._table(key, made_for)
@@ -251,7 +255,7 @@ class LanceIndex:
                 rows = await self._made(key, made_for)
             found = _Table(rows, (await rows.schema()).field("vector").type.list_size)
         if made_for not in (None, found.dimensions):
-            raise WrongDimensions(f"a vector has {made_for} dimensions, and the store has {found.dimensions}")
+            raise wrong(made_for, found.dimensions)
         self._tables[key] = found
         self._tables.move_to_end(key)
         while len(self._tables) > MOST_OPEN:

@@ -41,7 +41,7 @@ def unit_vectors(vectors: Sequence[Sequence[float]], dimensions: int) -> Any:
 
     for vector in vectors:
         if len(vector) != dimensions:
-            raise WrongDimensions(f"a vector has {len(vector)} dimensions, and the store has {dimensions}")
+            raise wrong(len(vector), dimensions)
     matrix = np.array(vectors, dtype=np.float64).reshape(len(vectors), dimensions)
     if not np.isfinite(matrix).all():
         raise ValueError("a vector holds a number that is not finite")
@@ -51,6 +51,11 @@ def unit_vectors(vectors: Sequence[Sequence[float]], dimensions: int) -> Any:
     lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
     matrix /= np.where(lengths > 0, lengths, 1.0)
     return matrix.astype(np.float32)
+
+
+def wrong(given: int, dimensions: int) -> WrongDimensions:
+    """Return the exception for a vector with another number of dimensions."""
+    return WrongDimensions(f"a vector has {given} dimensions, and the store has {dimensions}")
 
 
 def written(text: str) -> str:
