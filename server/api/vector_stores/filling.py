@@ -6,7 +6,7 @@ Nothing is held as a whole: bytes are read, texts embedded and chunks written as
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,11 +73,29 @@ class Filling:
         self._extractor = extractor
         self._index_of = index_of
 
-    async def filled(self, gate: Gate, part: int, store: Record, link: Link) -> Filled:
-        """Fill a part of the index with what the link brings, once the policy permits all that this needs."""
-        index = self._index_of(store)
+    async def is_ready(self, store: Record) -> bool:
+        """Return whether the index of a store is ready; one that opens at its first use begins to open.
+
+        Where none is configured, an attempt is to say so.
+        """
+        try:
+            index = self._index_of(store)
+        except IndexUnavailable:
+            return True
         if index.fault is not None:
-            raise IndexUnavailable(index.fault, starting=True)
+            return False
+        try:
+            await index.chunks(store.body["index"], 0, 0, 1)
+        except IndexUnavailable:
+            return False
+        return True
+
+    async def filled(self, gate: Gate, part: int, store: Record, link: Link, begin: Callable[[], None]) -> Filled:
+        """Fill a part of the index with what the link brings, once the policy permits all that this needs.
+
+        `begin` is called before anything comes into the part.
+        """
+        index = self._index_of(store)
         if has_expired(store):
             raise StoreExpired(store.id)
         await gate.enter()
@@ -104,6 +122,7 @@ class Filling:
                 if store.body["dimensions"] != length:
                     raise other_dimensions(store, length)
                 measured = _Measured(first, chunks, room)
+                begin()
                 try:
                     count = await index.add(store.body["index"], length, part, measured.chunks())
                 except WrongDimensions:

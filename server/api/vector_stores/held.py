@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Final
 
 from server.api.vector_stores.purges import LEASE_SECONDS
@@ -30,6 +31,10 @@ class HeldLease:
         self._lock = asyncio.Lock()
         self._block = Interruptible(LeaseLost)
 
+    def begin(self) -> None:
+        """Note that the part may hold something from now on."""
+        self.lease = replace(self.lease, has_begun=True)
+
     @asynccontextmanager
     async def renewed(self) -> AsyncIterator[None]:
         """Renew the lease for as long as the context lasts; interrupt the context with LeaseLost once it is lost."""
@@ -48,7 +53,8 @@ class HeldLease:
             await asyncio.sleep(RENEWAL_SECONDS)
             async with self._lock:
                 try:
-                    self.lease = await self._queue.renew(self.lease)
+                    renewed = await self._queue.renew(self.lease)
+                    self.lease = replace(renewed, has_begun=self.lease.has_begun)
                 except Overtaken:
                     self._block.interrupt()
                     return

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -50,6 +49,8 @@ MOST_COUNTED: Final = 10_000
 
 _TRIES: Final = 5
 _LATER_SECONDS: Final = 30
+_SOON_SECONDS: Final = 2
+_PAUSE: Final = 0.4
 
 _log: Final = logging.getLogger("ostiary.vectors")
 
@@ -113,10 +114,13 @@ class Ingestion:
         store = await self._stores.find(work.facet)
         if store is None:
             # The store is being removed, and the work goes with its link.
-            later = queue.records.changing(work, work.body, work.facet, int(time.time()) + _LATER_SECONDS)
-            with suppress(Overtaken):
-                await queue.records.database.write(later)
+            await queue.postpone(work, _LATER_SECONDS)
             return True
+        if not await self._filling.is_ready(store):
+            await queue.postpone(work, _SOON_SECONDS)
+            # Others may have files for another index, and this one may be about to open.
+            asyncio.get_running_loop().call_later(_PAUSE, self._queue.woken.set)
+            return False
         lease = await queue.take(work, store)
         if lease is None:
             return False  # another process was faster
@@ -133,7 +137,7 @@ class Ingestion:
             await asyncio.shield(self._give_back(held))
             raise
         except LeaseLost:
-            await self._write(self._queue.notes.giving_up(held.lease.attempt))
+            await self._write(*self._queue.work.losing(held.lease))
         except (DatabaseUnavailable, NoRoom) as fault:
             # What is left undone is taken up once the lease is over.
             _log.warning("the ingestion of a file stops: %s", fault)
@@ -151,7 +155,7 @@ class Ingestion:
         try:
             _check_tries(held.lease)
             async with held.renewed():
-                filled = await self._filling.filled(gate, held.lease.part, store, link)
+                filled = await self._filling.filled(gate, held.lease.part, store, link, held.begin)
             await self._complete(gate, held.lease, link, filled)
         except (LeaseLost, DatabaseUnavailable):
             raise

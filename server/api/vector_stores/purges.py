@@ -81,6 +81,10 @@ class PurgeNotes:
         """Return the step after which the part of an attempt is purged; it raises Overtaken."""
         return self.records.changing(attempt, attempt.body, Note.PART, int(time.time()))
 
+    def dismissing(self, attempt: Record) -> Step:
+        """Return the step that forgets an attempt that has brought nothing; it raises Overtaken."""
+        return self.records.removing_this(attempt)
+
     def leaving(self, store: Record, link: Link) -> Sequence[Step]:
         """Return the steps of a transaction in which a link goes."""
         return [self._adding(_note(_part(store, link.part), Note.PART, _origin(store)))]

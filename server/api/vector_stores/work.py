@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -32,7 +33,7 @@ _UNOWNED: Final = "owner_principal IS NULL AND owner_issuer IS NULL"
 class Lease:
     """Work that this process does: the records of the work, of its store and of the part that it fills.
 
-    `tries` counts the attempts with this one.
+    `tries` counts the attempts with this one; `has_begun` once the part may hold something.
     """
 
     work: Record
@@ -40,6 +41,7 @@ class Lease:
     attempt: Record
     part: int
     tries: int
+    has_begun: bool = False
 
 
 class WorkQueue:
@@ -137,7 +139,11 @@ class WorkQueue:
     def failing(self, lease: Lease) -> Sequence[Step]:
         """Return the steps that end work for good, and its attempt; they raise Overtaken."""
         removing = (self.records.removing(record.id) for record in (lease.work, lease.store))
-        return [*removing, self.notes.giving_up(lease.attempt)]
+        return [*removing, self._giving_up(lease)]
+
+    def losing(self, lease: Lease) -> Sequence[Step]:
+        """Return the steps after which nothing of an attempt stays whose work is gone; they raise Overtaken."""
+        return [self._giving_up(lease)]
 
     def pausing(self, lease: Lease, seconds: int) -> Sequence[Step]:
         """Return the steps that end an attempt, after which another begins in so many seconds; they raise Overtaken."""
@@ -145,8 +151,18 @@ class WorkQueue:
         return [
             self.records.changing(lease.work, {"tries": lease.tries}, lease.work.facet, later),
             self.records.removing(lease.store.id),
-            self.notes.giving_up(lease.attempt),
+            self._giving_up(lease),
         ]
+
+    def _giving_up(self, lease: Lease) -> Step:
+        """Return the step after which the part of an attempt is purged, where there may be anything in it."""
+        return self.notes.giving_up(lease.attempt) if lease.has_begun else self.notes.dismissing(lease.attempt)
+
+    async def postpone(self, work: Record, seconds: int) -> None:
+        """Leave work that nobody has taken alone for so many seconds."""
+        later = self.records.changing(work, work.body, work.facet, int(time.time()) + seconds)
+        with suppress(Overtaken):
+            await self.records.database.write(later)
 
     async def waiting(self, most: int) -> int:
         """Return the number of links that are not ingested yet, up to `most`."""

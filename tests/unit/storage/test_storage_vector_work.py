@@ -145,7 +145,7 @@ def test_work_goes_with_its_link(make: Make) -> None:
         await records.detach(store, link)
         with pytest.raises(Overtaken):
             await queue.renew(lease)
-        await queue.records.database.write(*queue.failing(lease))
+        await queue.records.database.write(*queue.failing(replace(lease, has_begun=True)))
         assert await queue.waiting(10) == 0
         assert await notes(records) == [(Note.PART, f"{store.body['index']}:{lease.part}")]
         assert await queue.take(found, store) is None
