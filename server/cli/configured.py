@@ -12,13 +12,27 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from policy.source.diagnostics import Findings, InvalidDocument
-from policy.source.document import read_document
+from policy.source.document import Mapping, read_document
 from policy.source.rendering import render
 
 if TYPE_CHECKING:
     from server.config import Config
 
 _FAILED: Final = 2
+
+
+def translated(document: Mapping, findings: Findings) -> Mapping:
+    """Return what a file of Llama Stack says as a configuration of this server; another one stays as it is.
+
+    The findings get a warning for each change, and errors for what is not served or can't be translated.
+    """
+    from server.cli.importing import warnings_of_start
+    from server.config.llama_stack import for_start
+
+    translation = for_start(document, os.environ)
+    findings.extend(translation.findings)
+    findings.diagnostics += warnings_of_start(translation)
+    return translation.document
 
 
 def configured(path: Path | None) -> Config:
@@ -31,7 +45,7 @@ def configured(path: Path | None) -> Config:
     if path is None:
         return Config()
     findings = Findings()
-    config = read_config(read_document(path), os.environ, findings)
+    config = read_config(translated(read_document(path), findings), os.environ, findings)
     findings.raise_errors()
     if config is None:
         raise InvalidDocument(findings.diagnostics)

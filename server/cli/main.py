@@ -19,6 +19,7 @@ import typer
 from policy.parser import read_policies
 from policy.source.diagnostics import Findings, InvalidDocument, visible
 from policy.source.document import Mapping, read_document
+from server.cli.configured import translated
 from server.cli.keys import app as key_commands
 from server.cli.quota import app as quota_commands
 from server.cli.usage import usage
@@ -49,12 +50,14 @@ def _show_version(asked: bool) -> None:
 
 @app.callback()
 def ostiary(
+    context: typer.Context,
     *,
     show_version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """An OpenAI-compatible server in which a policy engine decides everything."""
+    context.obj = translated
 
 
 app.add_typer(policy_commands, name="policy")
@@ -295,13 +298,8 @@ def _overridden(config: Config, port: int | None, workers: int | None) -> Config
 
 def _read(path: Path) -> tuple[Config, Loaded]:
     """Return the configuration and its policies; raise InvalidDocument with the findings of both."""
-    from server.cli.importing import warnings_of_start
-    from server.config.llama_stack import for_start
-
-    translation, findings = for_start(read_document(path), os.environ), Findings()
-    findings.extend(translation.findings)
-    findings.diagnostics += warnings_of_start(translation)
-    config, loaded = _judged(path, translation.document, findings)
+    findings = Findings()
+    config, loaded = _judged(path, translated(read_document(path), findings), findings)
     findings.raise_errors()
     if loaded is None or config is None:
         raise InvalidDocument(findings.diagnostics)

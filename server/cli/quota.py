@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from policy.issuers import Issuers, read_issuers
-from policy.source.diagnostics import visible
+from policy.source.diagnostics import Findings, visible
 from policy.source.document import Mapping, read_document
 from policy.vocabulary import Anonymous, Principal
-from server.cli.configured import configured, told
+from server.cli.configured import configured, told, translated
 
 if TYPE_CHECKING:
     from server.quota.quota import Quota, Standing
@@ -120,7 +120,7 @@ def _issuer(path: Path, issuer: str | None) -> str:
 
 
 def _issuers(path: Path) -> Issuers:
-    auth = read_document(path)
+    auth = translated(read_document(path), Findings())
     for key in ("server", "auth"):
         entry = auth.entries.get(key)
         if entry is None or not isinstance(entry.node, Mapping):

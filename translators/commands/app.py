@@ -1,4 +1,7 @@
-"""The commands and their options; what each does lies in the module that it calls."""
+"""The commands and their options; what each does lies in the module that it calls.
+
+The object of their context is the `Translate` that reads files of other servers; None where there is none.
+"""
 
 from __future__ import annotations
 
@@ -49,10 +52,10 @@ OwnerTeams = Annotated[
 
 
 @app.command()
-def check(config: Config, *, strict: Strict = False, json_output: Json = False) -> None:
+def check(context: typer.Context, config: Config, *, strict: Strict = False, json_output: Json = False) -> None:
     """Say what is wrong with the policies of CONFIG, and what is in force if nothing is."""
     with failures_explained(as_json_lines=json_output):
-        loaded = load(config)
+        loaded = load(config, context.obj)
     show(loaded.warnings, as_json_lines=json_output)
     _say(_summary(loaded), loaded, json_output=json_output)
     if strict and loaded.warnings:
@@ -61,6 +64,7 @@ def check(config: Config, *, strict: Strict = False, json_output: Json = False) 
 
 @app.command(name="compile")
 def compile_(
+    context: typer.Context,
     config: Config,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the bundle is written.")],
     *,
@@ -71,7 +75,7 @@ def compile_(
 ) -> None:
     """Write the Rego of CONFIG's policies, and the bundle that OPA loads, into DIR."""
     with failures_explained(as_json_lines=json_output):
-        loaded = load(config)
+        loaded = load(config, context.obj)
         directory = CompiledDirectory(output)
         show(loaded.warnings, as_json_lines=json_output)
         if not check_only:
@@ -87,6 +91,7 @@ def compile_(
 
 @app.command(name="explain")
 def explain_(
+    context: typer.Context,
     config: Config,
     *,
     principal: Annotated[str | None, typer.Option("--as", metavar="ID", help="Who asks.")] = None,
@@ -116,7 +121,7 @@ def explain_(
 ) -> None:
     """Say who may do what, by which rule, and why the rules before it did not apply."""
     with failures_explained(as_json_lines=json_output):
-        loaded = load(config)
+        loaded = load(config, context.obj)
         question = asked(
             principal=principal,
             issuer=issuer,
@@ -136,18 +141,19 @@ def explain_(
 
 
 @app.command()
-def decide(config: Config, *, issuer: Issuer = None) -> None:
+def decide(context: typer.Context, config: Config, *, issuer: Issuer = None) -> None:
     """Answer questions, one JSON object a line, from standard input to standard output.
 
     The forms of both are described in docs/policy/commands.md.
     """
     with failures_explained(as_json_lines=False):
-        loaded = load(config)
+        loaded = load(config, context.obj)
         decide_lines(replace(loaded, known=loaded.known.meaning(issuer)), sys.stdin.buffer, sys.stdout)
 
 
 @app.command(name="test")
 def test_(
+    context: typer.Context,
     config: Config,
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files with cases; see docs/policy/commands.md.")],
     *,
@@ -161,7 +167,7 @@ def test_(
 ) -> None:
     """Put the cases of each FILE to OPA, and say which decisions differ and which rules decided none."""
     with failures_explained(as_json_lines=json_output):
-        loaded = load(config)
+        loaded = load(config, context.obj)
         report = run_cases(loaded, read_files(files, loaded.known))
         if junit is not None:
             write_junit(report, junit, require_coverage=require_coverage)
@@ -172,6 +178,7 @@ def test_(
 
 @app.command(name="matrix")
 def matrix_(
+    context: typer.Context,
     config: Config,
     *,
     issuer: Annotated[
@@ -193,7 +200,7 @@ def matrix_(
     from translators.commands.matrix_text import show_matrix
 
     with failures_explained(as_json_lines=json_output):
-        table = matrix(load(config), issuer)
+        table = matrix(load(config, context.obj), issuer)
         if csv_file is not None:
             write_csv(table, csv_file)
         if html_file is not None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import typer
 
@@ -35,6 +36,10 @@ UNUSABLE = 2
 """Exit code: a file can't be used, or OPA can't be asked."""
 
 
+Translate: TypeAlias = Callable[[Mapping, Findings], Mapping]
+"""Returns the configuration of this server that says what a document says; adds warnings and errors to the findings."""
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A configuration whose policies compile, with its warnings."""
@@ -46,9 +51,14 @@ class Loaded:
     known: Known
 
 
-def load(path: Path) -> Loaded:
-    """Return the compiled policies of a configuration; raise InvalidDocument with every finding."""
+def load(path: Path, translate: Translate | None = None) -> Loaded:
+    """Return the compiled policies of a configuration; raise InvalidDocument with every finding.
+
+    `translate` reads a configuration that was written for another server.
+    """
     document, findings = read_document(path), Findings()
+    if translate is not None:
+        document = translate(document, findings)
     policies = read_policies(document, os.environ, findings)
     loaded = None if policies is None else compiled(path, document, policies, findings)
     findings.raise_errors()
