@@ -82,6 +82,8 @@ def _vector_stores() -> Iterator[ServedRoute]:
     yield ServedRoute("GET", f"{files}/{{file_id}}", reading)
     yield ServedRoute("POST", f"{files}/{{file_id}}", changing)
     yield ServedRoute("DELETE", f"{files}/{{file_id}}", changing)
+    yield ServedRoute("GET", f"{files}/{{file_id}}/content", reading)
+    yield ServedRoute("POST", f"{one}/search", ((_READ, store),), ((_READ, "model"), (_READ, _FILE)))
     yield ServedRoute("POST", batches, changing)
     yield ServedRoute("GET", f"{batches}/{{batch_id}}", ((_READ, store),))
     yield ServedRoute("POST", f"{batches}/{{batch_id}}/cancel", ((_UPDATE, store),))

@@ -8,21 +8,28 @@ from server.api.vector_stores.batches import FileBatches
 from server.api.vector_stores.files import VectorStoreFiles
 from server.api.vector_stores.making import StoreDefaults, StoreMaking, dimensions_of
 from server.api.vector_stores.pages import LinkPages
+from server.api.vector_stores.reading import VectorStoreTexts
 from server.api.vector_stores.registry import VectorDbs
 from server.api.vector_stores.routes import VectorStoreRoutes
 from server.api.vector_stores.shown import Shown
 from server.app import RouteGroup
 from server.json_input.reader import Reader
+from server.wiring.ingestion import VectorWork
 from server.wiring.stores import Stores
+from server.wiring.vectors import VectorIndexes
 
 
-def vector_store_routes(stores: Stores, catalogue: Catalogue, reader: Reader) -> list[RouteGroup]:
+def vector_store_routes(
+    stores: Stores, catalogue: Catalogue, indexes: VectorIndexes, work: VectorWork, reader: Reader
+) -> list[RouteGroup]:
     """Return the routes of vector stores, of what is in them, and of their registry."""
     vectors, queue = stores.vector_stores, stores.ingestion
-    attaching, pages = Attaching(vectors, stores.files, queue), LinkPages(vectors, stores.files)
-    making = StoreMaking(catalogue, _defaults(catalogue), ())
+    attaching = Attaching(vectors, stores.files, queue, served=bool(indexes.ids))
+    pages = LinkPages(vectors, stores.files)
+    making = StoreMaking(catalogue, _defaults(catalogue), indexes.ids)
     return [
         VectorStoreRoutes(vectors, making, attaching, Shown(vectors, queue), reader),
+        VectorStoreTexts(vectors, work.search, pages, work.index_of, reader),
         VectorStoreFiles(vectors, attaching, pages, reader),
         FileBatches(vectors, attaching, pages, reader),
         VectorDbs(vectors, attaching, reader),

@@ -139,6 +139,8 @@ def _vector_stores() -> dict[str, Row]:
         f"GET {file}": Row(Found.BY_PATH, beside=OF_STORE),
         f"POST {file}": Row(Found.BY_PATH, lambda _: {"attributes": {}}, FILLING),
         f"DELETE {file}": Row(Found.BY_PATH, beside=FILLING),
+        f"GET {file}/content": Row(Found.BY_PATH, beside=OF_STORE),
+        f"POST {one}/search": Row(Found.BY_PATH, lambda _: {"query": "hi"}, {("read", "model"): 404}),
         f"POST {one}/file_batches": Row(Found.BY_PATH, _batched, {("read", FILE): 404}),
         f"GET {batch}": Row(Found.BY_PATH, parameter="vector_store_id"),
         f"POST {batch}/cancel": Row(Found.BY_PATH, parameter="vector_store_id"),

@@ -20,7 +20,6 @@ STORES = "/v1/vector_stores"
 
 CONFIG = """
     version: 2
-    apis: [inference]
     providers:
       inference:
       - {provider_id: echo, provider_type: inline::echo}

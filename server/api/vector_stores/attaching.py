@@ -37,19 +37,27 @@ class NotReadable(Exception):
         self.identity = identity
 
 
+class NotServed(Exception):
+    """This server has no index that files could be taken into."""
+
+
 class Attaching:
-    """Attaches `files` to stores, for callers who may read the files and update the store.
+    """Attaches `files` to stores, for callers who may read the files and update the store; raises NotServed unless
+    vector stores are `served` here.
 
     Besides what they name, the methods raise what the guarded stores raise.
     """
 
-    def __init__(self, stores: VectorStores, files: GuardedStore, ingestion: IngestionQueue) -> None:
+    def __init__(self, stores: VectorStores, files: GuardedStore, ingestion: IngestionQueue, *, served: bool) -> None:
         self._stores = stores
         self._files = files
         self._ingestion = ingestion
+        self._served = served
 
     async def check(self, gate: Gate, file_ids: Sequence[str]) -> None:
-        """Raise NotReadable for the first file that the caller may not read."""
+        """Raise NotReadable for the first file that the caller may not read, and NotServed."""
+        if not self._served:
+            raise NotServed
         readable = await self._files.readable_among(gate, file_ids)
         for index, identity in enumerate(file_ids):
             if identity not in readable:

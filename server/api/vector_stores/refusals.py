@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 
-from server.api.vector_stores.attaching import NotReadable
+from server.api.vector_stores.attaching import NotReadable, NotServed
 from server.api.vector_stores.store import StoreExpired
 from server.http.errors import ApiError, invalid
 from server.http.pagination import missing_reference
@@ -36,6 +36,9 @@ def attaching(place: Callable[[int], str], member: str) -> Iterator[None]:
         yield
     except NotReadable as fault:
         raise missing_reference(place(fault.index), fault.identity) from None
+    except NotServed:
+        sentence = "this server takes no files into vector stores, since its `apis` leave `vector_io` out"
+        raise invalid(sentence, member, "vector_io_not_served") from None
     except StoreExpired as fault:
         raise store_expired(fault.identity) from None
     except TooManyParts as fault:

@@ -29,7 +29,6 @@ from tests.support.serving import Answer, parsed
 
 CONFIG = """
     version: 2
-    apis: [inference]
     providers:
       inference:
       - {provider_id: echo, provider_type: inline::echo}

@@ -32,7 +32,6 @@ def test_a_file_is_attached_shown_described_and_detached(kept: Holding) -> None:
         "id": file_id,
         "object": "vector_store.file",
         "vector_store_id": store,
-        "usage_bytes": 0,
         "last_error": None,
         "chunking_strategy": STATIC,
         "attributes": attributes,
