@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from importlib import import_module
 from typing import Any, Final, Protocol
 
@@ -29,21 +30,24 @@ from server.extraction.frames import (
     packed_json,
     packed_pieces,
 )
-from server.extraction.incoming import Incoming
+from server.extraction.incoming import Incoming, Notes
 from server.extraction.kinds import Kind
 from server.extraction.pieces import Chunking, Code, Piece, Unreadable
 from server.extraction.tokens import BytesCounter, Counter, TokenCounter
 
 _IN: Final = 0
 _OUT: Final = 1
-_ROWS: Final = frozenset((Kind.TABLE, Kind.JSON))
+_UNPACKED: Final = frozenset((Kind.OFFICE, Kind.PDF))
+
+MOST_CHARACTERS: Final = 64 * 1024 * 1024
+"""Characters of text that a file may have whose kind lets it say the same again and again."""
 
 
 class Format(Protocol):
     """A module of `server.extraction.formats`."""
 
-    def texts(self, file: Incoming, notes: dict[str, int]) -> Iterator[str]:
-        """Return the text of a file in parts; raises Unreadable. `notes` takes numbers for the log."""
+    def texts(self, file: Incoming, notes: Notes) -> Iterator[str]:
+        """Return the text of a file in parts; raises Unreadable. `notes` is filled on the way."""
         ...
 
 
@@ -59,17 +63,17 @@ def main() -> None:
     counter: Counter = BytesCounter() if order.tokenizer is None else TokenCounter(order.tokenizer)
     _send(WALLS, packed_json({"walls": confine(order.parent)}))
     try:
-        cutter = Cutter(Chunking(order.size, order.overlap), counter, rows=kind in _ROWS)
-        _answer(reader, Incoming(_IN, order.filename), cutter)
+        cutter = Cutter(Chunking(order.size, order.overlap), counter)
+        _answer(reader, Incoming(_IN, order.filename), cutter, MOST_CHARACTERS if kind in _UNPACKED else None)
     except OSError:
         os._exit(1)  # the server has closed its end
     os._exit(0)  # without the time that freeing the memory would take
 
 
-def _answer(reader: Format, file: Incoming, cutter: Cutter) -> None:
-    notes = dict[str, int]()
+def _answer(reader: Format, file: Incoming, cutter: Cutter, most: int | None) -> None:
+    notes = Notes()
     try:
-        _send_pieces(_pieces(reader.texts(file, notes), cutter))
+        _send_pieces(_pieces(reader.texts(file, notes), notes, cutter, most))
     except Unreadable as fault:
         refusal = fault
     except MemoryError:
@@ -78,13 +82,18 @@ def _answer(reader: Format, file: Incoming, cutter: Cutter) -> None:
     except RecursionError:
         refusal = Unreadable(Code.INVALID_FILE, "the file is nested too deeply")
     else:
-        _send(END, packed_json(notes))
+        _send(END, packed_json(asdict(notes)))
         return
     _send(UNREADABLE, packed_json({"code": refusal.code, "message": refusal.message}))
 
 
-def _pieces(texts: Iterator[str], cutter: Cutter) -> Iterator[Piece]:
+def _pieces(texts: Iterator[str], notes: Notes, cutter: Cutter, most: int | None) -> Iterator[Piece]:
+    length = 0
     for text in texts:
+        length += len(text)
+        if most is not None and length > most:
+            raise Unreadable(Code.INVALID_FILE, f"the file has more than {most:,} characters of text")
+        cutter.rows = notes.rows
         yield from cutter.feed(text)
     yield from cutter.finish()
 

@@ -17,7 +17,6 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from server.extraction.landlock import lock_files_and_ports
@@ -32,6 +31,9 @@ CPU_SECONDS: Final = 60
 BYTES_PER_SECOND: Final = 2_000_000
 """Bytes of a file for which reading it may take one more second of a processor."""
 
+MOST_CPU_SECONDS: Final = 600
+"""Seconds of a processor that reading one file may take, whatever its size."""
+
 OPEN_FILES: Final = 16
 """Files that the process may have open."""
 
@@ -44,7 +46,7 @@ WALLS: Final = (FILES, NETWORK, PROCESSES)
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _NICE: Final = 10
-_WORST_OOM_SCORE: Final = "1000"
+_WORST_OOM_SCORE: Final = b"1000"
 
 _NEW_MOUNTS: Final = 0x00020000
 _NEW_UTS: Final = 0x04000000
@@ -61,7 +63,7 @@ _PIVOT_ROOT: Final = {"x86_64": 155, "aarch64": 41}
 
 def cpu_limit(size: int) -> int:
     """Return the seconds of a processor that a file of this many bytes may take."""
-    return CPU_SECONDS + size // BYTES_PER_SECOND
+    return min(MOST_CPU_SECONDS, CPU_SECONDS + size // BYTES_PER_SECOND)
 
 
 def die_with(parent: int) -> None:
@@ -75,7 +77,9 @@ def die_with(parent: int) -> None:
 def limit(cpu_seconds: int) -> None:
     """Limit the memory, time and files of this process, and let all others come first."""
     with suppress(OSError):  # where memory runs out all the same, let it be this process that Linux ends
-        Path("/proc/self/oom_score_adj").write_text(_WORST_OOM_SCORE)
+        score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(score, _WORST_OOM_SCORE)
+        os.close(score)
     os.nice(_NICE)
     for kind, amount, most in (
         (resource.RLIMIT_AS, MEMORY, MEMORY),

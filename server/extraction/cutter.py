@@ -36,7 +36,7 @@ class Cutter:
         self._overlap = chunking.overlap
         self._counter = counter
         self._most_bytes = chunking.size * counter.longest_token
-        self._rows = rows
+        self.rows = rows
         self._text = ""
         self._before = 0
         self._start = 0
@@ -124,13 +124,13 @@ class Cutter:
         if highest >= len(self._text):
             return len(self._text)
         lowest = max(self._start + max(1, reach * 3 // 4), self._cut + 1)
-        if self._rows:
+        if self.rows:
             row = self._text.rfind("\n", max(self._start, self._cut), highest) + 1
             if row > 0:
                 return row
             if self._start < self._cut:
                 return None
-        for ends in _ROW_ENDS if self._rows else _ENDS:
+        for ends in _ROW_ENDS if self.rows else _ENDS:
             found = max(self._text.rfind(each, lowest - 1, highest) + len(each) for each in ends)
             if found >= lowest:
                 return found
@@ -143,7 +143,7 @@ class Cutter:
         first = max(last - shared, self._start + 1)
         if shared == 0 or first >= last:
             return end
-        if self._rows:
+        if self.rows:
             row = self._text.find("\n", first - 1, last)
             return row + 1 if row >= 0 else end
         highest = first + (last - first) // 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from server.extraction.frames import BLOCK
@@ -12,6 +13,15 @@ from server.extraction.pieces import Code, Unreadable
 
 LARGEST_WHOLE: Final = 512 * 1024 * 1024
 """Bytes of a file of a kind that can't be read from its beginning to its end alone."""
+
+
+@dataclass(slots=True)
+class Notes:
+    """What is known of a file besides its text. With `rows`, its lines should be kept whole."""
+
+    rows: bool = False
+    pages: int = 0
+    pages_without_text: int = 0
 
 
 class Incoming:

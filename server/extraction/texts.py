@@ -57,18 +57,6 @@ def clean(text: str) -> str:
     return text
 
 
-def charset_known(name: str) -> str | None:
-    """Return a charset that a file names, if it is one of texts and its decoder is loaded."""
-    try:
-        found = codecs.lookup(name)
-    except (LookupError, ValueError, OSError):
-        return None
-    return found.name if found._is_text_encoding and found.name not in _NOT_CHARSETS else None
-
-
-_NOT_CHARSETS: Final = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "utf-7"})
-
-
 def _charset(head: bytes, named: str | None) -> tuple[str, int]:
     """Return the charset of a file that begins with this block, and the bytes of its mark."""
     for mark, charset in _MARKS:

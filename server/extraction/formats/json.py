@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from server.extraction.incoming import Incoming
+from server.extraction.incoming import Incoming, Notes
 from server.extraction.texts import decoded
 
 _ESCAPED: Final = re.compile(
@@ -20,9 +20,9 @@ _LEAST_LETTER: Final = 0xA0
 _SURROGATES: Final = range(0xD800, 0xE000)
 
 
-def texts(file: Incoming, notes: dict[str, int]) -> Iterator[str]:
+def texts(file: Incoming, notes: Notes) -> Iterator[str]:
     """Return the text of a file; raises Unreadable."""
-    del notes
+    notes.rows = True
     rest = ""
     for block in decoded(file.blocks()):
         text = rest + block

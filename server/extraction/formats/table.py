@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from server.extraction.incoming import Incoming
+from server.extraction.incoming import Incoming, Notes
 from server.extraction.texts import decoded
 
 _BEFORE_VALUES: Final = frozenset(',;\t|\n"')
 
 
-def texts(file: Incoming, notes: dict[str, int]) -> Iterator[str]:
+def texts(file: Incoming, notes: Notes) -> Iterator[str]:
     """Return the text of a file, whose rows are its lines; raises Unreadable."""
-    del notes
+    notes.rows = True
     quoted = False
     last = "\n"
     for block in decoded(file.blocks()):
