@@ -8,8 +8,15 @@ RUN python3 -m venv /opt/ostiary
 ENV PATH=/opt/ostiary/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 # The dependencies first: they change less often than the code, and their layer is kept until they do.
-COPY tools/requirements.txt tools/
+COPY tools/requirements.txt tools/requirements-local.txt tools/
 RUN pip install --quiet --require-hashes -r tools/requirements.txt
+# `local` installs what runs models in the server; without it, the images stay some hundred megabytes smaller.
+ARG EXTRAS=
+RUN case "$EXTRAS" in \
+        "") ;; \
+        local) pip install --quiet --require-hashes -r tools/requirements-local.txt ;; \
+        *) echo "EXTRAS is \`local\` or empty, not \`$EXTRAS\`" >&2; exit 1 ;; \
+    esac
 COPY pyproject.toml README.md LICENSE ./
 COPY policy policy
 COPY rego rego

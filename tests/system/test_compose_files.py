@@ -196,8 +196,51 @@ def test_the_example_has_the_policies_of_the_tour() -> None:
     tour = yaml.safe_load((ROOT / "examples/multi-tenant/config.yaml").read_text())
     example = yaml.safe_load(EXAMPLE.read_text())
     assert example["server"]["auth"] == tour["server"]["auth"]
-    # The images do without the extra `local`.
-    assert example["models"] == [model for model in tour["models"] if model["provider_id"] != "wordllama"]
+    for model in example["models"]:
+        model["model_id"] = model["model_id"].replace("${env.OSTIARY_EXTRAS:+wordllama-256}", "wordllama-256")
+    assert example["models"] == tour["models"]
+
+
+@pytest.mark.parametrize(("extras", "served"), [("", False), ("local", True)])
+def test_the_example_makes_embeddings_where_the_image_can(extras: str, served: bool) -> None:
+    findings = Findings()
+    environ = {"OSTIARY_OPA_TOKEN": "t" * 43, "OSTIARY_EXTRAS": extras}
+    found = read_config(read_document(EXAMPLE), environ, findings)
+    assert found is not None, findings.diagnostics
+    kinds = {provider.provider_type for provider in found.providers["inference"]}
+    assert ("inline::wordllama" in kinds) is served
+    assert ("wordllama/wordllama-256" in {model.names[0] for model in found.models}) is served
+
+
+@pytest.mark.parametrize(
+    ("extras", "files"),
+    [("", ["tools/requirements.txt"]), ("local", ["tools/requirements.txt", "tools/requirements-local.txt"])],
+)
+def test_the_image_has_the_extra_that_is_asked_for(tmp_path: Path, extras: str, files: list[str]) -> None:
+    assert _installed(tmp_path, extras) == (0, files)
+
+
+def test_an_extra_that_there_is_none_of_ends_the_build(tmp_path: Path) -> None:
+    status, _ = _installed(tmp_path, "locla")
+    assert status != 0
+
+
+def _installed(folder: Path, extras: str) -> tuple[int, list[str]]:
+    """The status of the lines that install dependencies, and the files of which all has to match its hash."""
+    (folder / "pip").write_text(f'#!/bin/sh\necho "$@" >> {folder}/asked\n')
+    (folder / "pip").chmod(0o700)
+    lines = [line for line in instructions("RUN") if "requirements" in line]
+    environ = {"PATH": f"{folder}:{os.environ['PATH']}", "EXTRAS": extras}
+    done = subprocess.run(["/bin/sh", "-ec", "\n".join(lines)], env=environ, capture_output=True, check=False)
+    asked = (folder / "asked").read_text().splitlines()
+    return done.returncode, [line.removeprefix("install --quiet --require-hashes -r ") for line in asked]
+
+
+def test_both_images_have_the_same_extras() -> None:
+    arguments = [SERVICES[name]["build"]["args"] for name in ("policy", "ostiary")]
+    assert arguments == [{"EXTRAS": "${OSTIARY_EXTRAS:-}"}] * 2
+    assert environment("ostiary")["OSTIARY_EXTRAS"] == "${OSTIARY_EXTRAS:-}"
+    assert "EXTRAS=" in instructions("ARG")
 
 
 def test_the_paper_names_every_variable_and_every_volume() -> None:
