@@ -25,6 +25,11 @@ COPY server server
 RUN pip install --quiet --no-deps --no-build-isolation . && pip uninstall --quiet --yes pip setuptools
 
 FROM ${PYTHON_IMAGE} AS server
+# Threads of llama.cpp, which its package does not carry.
+ARG EXTRAS=
+RUN if [ "$EXTRAS" = local ]; then \
+        apt-get update -q && apt-get install -q -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*; \
+    fi
 COPY --from=build /opt/ostiary /opt/ostiary
 COPY tools/docker/prepare tools/docker/serve /usr/local/bin/
 # For checkouts that are closed to others. Then where volumes are mounted: an empty volume takes over the owner and the mode
