@@ -23,6 +23,7 @@ from server.api.vector_stores import body as vector_stores
 from server.authn import limits as authn
 from server.authz.decision_log import limits as log
 from server.authz.opa import room, transport
+from server.extraction import limits as extraction
 from server.fairness import places, threads
 from server.fairness.shares import Share
 from server.fairness.way_out import BEYOND, WAY_OUT
@@ -70,6 +71,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "edge": edge,
     "embedding_models": embedding_models,
     "entries": entries,
+    "extraction": extraction,
     "faiss_index": faiss_index,
     "faiss_rows": faiss_rows,
     "file_parts": file_parts,
@@ -113,6 +115,7 @@ CONSTANTS: Final[dict[str, Any]] = {
 
 _COMES_AGAIN: Final = "503, with `Retry-After`"
 _CLOSED: Final = "the connection is closed"
+_FILE_FAILS: Final = "the file is `failed`, `invalid_file`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +251,34 @@ LIMITS: Final[Sequence[Limit]] = (
         "files that are attached to a vector store in one transaction",
         "{attaching.AT_ONCE}",
         "the others follow in later ones",
+    ),
+    Limit(
+        "memory to read a file of a vector store, seconds of a processor for it, and the time that these may last",
+        "{extraction.MEMORY:bytes}; {extraction.CPU_SECONDS}, one more for each {extraction.BYTES_PER_SECOND} bytes, "
+        "{extraction.MOST_CPU_SECONDS} at most; {extraction.PATIENCE} times as long",
+        f"{_FILE_FAILS}, or `server_error` where it is the time",
+    ),
+    Limit(
+        "pieces of a file of a vector store",
+        "{extraction.MOST_PIECES}",
+        _FILE_FAILS,
+    ),
+    Limit(
+        "a PDF file, one of Office or an e-mail in a vector store; the text of one of the first two, and the pages of "
+        "the first",
+        "{extraction.LARGEST_WHOLE:bytes}; {extraction.MOST_CHARACTERS} characters, {extraction.MOST_PAGES}",
+        _FILE_FAILS,
+    ),
+    Limit(
+        "what a file of Office becomes when it is unpacked, its parts, and elements inside each other",
+        "{extraction.RATIO} times its size and {extraction.FREE_INFLATED:bytes}, {extraction.MOST_INFLATED:bytes} at "
+        "most; {extraction.MOST_MEMBERS}; {extraction.DEEPEST_ELEMENT}",
+        _FILE_FAILS,
+    ),
+    Limit(
+        "parts of an e-mail in a vector store, and messages inside each other",
+        "{extraction.MOST_PARTS}; {extraction.DEEPEST_MESSAGE}",
+        f"{_FILE_FAILS}; deeper messages are named",
     ),
     Limit("arrays and objects inside each other", "{strict.MAX_DEPTH} levels", "400"),
     Limit("digits of a whole number", "{sys.int_info.default_max_str_digits}", "400"),

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from importlib import import_module
 from typing import Any, Final, Protocol
 
-from server.extraction.confinement import MEMORY, confine, die_with, limit
+from server.extraction.confinement import confine, die_with, limit
 from server.extraction.cutter import Cutter
 from server.extraction.frames import (
     BATCH_BYTES,
@@ -32,15 +32,13 @@ from server.extraction.frames import (
 )
 from server.extraction.incoming import Incoming, Notes
 from server.extraction.kinds import Kind
+from server.extraction.limits import MEMORY, MOST_CHARACTERS
 from server.extraction.pieces import Chunking, Code, Piece, Unreadable
 from server.extraction.tokens import BytesCounter, Counter, TokenCounter
 
 _IN: Final = 0
 _OUT: Final = 1
 _UNPACKED: Final = frozenset((Kind.OFFICE, Kind.PDF))
-
-MOST_CHARACTERS: Final = 64 * 1024 * 1024
-"""Characters of text that a file may have whose kind lets it say the same again and again."""
 
 
 class Format(Protocol):

@@ -20,22 +20,8 @@ from contextlib import suppress
 from typing import Final
 
 from server.extraction.landlock import lock_files_and_ports
+from server.extraction.limits import BYTES_PER_SECOND, CPU_SECONDS, MEMORY, MOST_CPU_SECONDS, OPEN_FILES
 from server.extraction.system_calls import filter_system_calls
-
-MEMORY: Final = 1024 * 1024 * 1024
-"""Bytes of address space that reading one file may take."""
-
-CPU_SECONDS: Final = 60
-"""Seconds of a processor that reading one file may take, besides those for its size."""
-
-BYTES_PER_SECOND: Final = 2_000_000
-"""Bytes of a file for which reading it may take one more second of a processor."""
-
-MOST_CPU_SECONDS: Final = 600
-"""Seconds of a processor that reading one file may take, whatever its size."""
-
-OPEN_FILES: Final = 16
-"""Files that the process may have open."""
 
 FILES: Final = "files"
 NETWORK: Final = "network"

@@ -17,13 +17,8 @@ from server.extraction.confinement import WALLS, cpu_limit
 from server.extraction.frames import END, PIECES, UNREADABLE, BadFrame, Order, unpacked_json, unpacked_pieces
 from server.extraction.frames import WALLS as WALLS_FRAME
 from server.extraction.kinds import HEAD, Kind, kind_of
+from server.extraction.limits import MOST_PIECES, PATIENCE
 from server.extraction.pieces import Chunking, Code, Piece, Unreadable
-
-MOST_PIECES: Final = 2_000_000
-"""Pieces of one file."""
-
-PATIENCE: Final = 5
-"""Seconds that reading a file may take for each second of a processor that it may use."""
 
 _LONGEST_NAME: Final = 1024
 _LONGEST_SENTENCE: Final = 400

@@ -6,13 +6,10 @@ import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
 from server.extraction.frames import BLOCK
+from server.extraction.limits import LARGEST_WHOLE
 from server.extraction.pieces import Code, Unreadable
-
-LARGEST_WHOLE: Final = 512 * 1024 * 1024
-"""Bytes of a file of a kind that can't be read from its beginning to its end alone."""
 
 
 @dataclass(slots=True)

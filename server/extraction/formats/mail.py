@@ -18,14 +18,9 @@ from typing import Final
 from server.extraction.charsets import charset_named
 from server.extraction.formats.html import html_texts
 from server.extraction.incoming import Incoming, Notes
+from server.extraction.limits import DEEPEST_MESSAGE, MOST_PARTS
 from server.extraction.pieces import Code, Unreadable
 from server.extraction.texts import clean, decoded
-
-MOST_PARTS: Final = 1000
-"""Parts of one e-mail, with those of the messages inside it."""
-
-DEEPEST_MESSAGE: Final = 4
-"""Messages inside each other that are read."""
 
 _SHOWN: Final = ("From", "To", "Cc", "Date", "Subject")
 _LONGEST_HEADER: Final = 4096

@@ -16,19 +16,8 @@ from urllib.parse import unquote
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from server.extraction.formats.xml import attributes_of, read_xml
+from server.extraction.limits import FREE_INFLATED, MOST_INFLATED, MOST_MEMBERS, RATIO
 from server.extraction.pieces import Code, Unreadable
-
-MOST_MEMBERS: Final = 10_000
-"""Members of an archive."""
-
-MOST_INFLATED: Final = 1024 * 1024 * 1024
-"""Bytes that the parts of a file may have together."""
-
-FREE_INFLATED: Final = 16 * 1024 * 1024
-"""Bytes that they may have, however small the file is."""
-
-RATIO: Final = 200
-"""Bytes that they may have for each byte of the file, besides the free ones."""
 
 _LARGEST_DIRECTORY: Final = 8 * 1024 * 1024
 _BLOCK: Final = 64 * 1024

@@ -14,15 +14,13 @@ from pypdf.errors import LimitReachedError
 
 import server.extraction.charsets  # noqa: F401 - decoders that pypdf looks up
 from server.extraction.incoming import Incoming, Notes
+from server.extraction.limits import MOST_PAGES
 from server.extraction.pieces import Code, Unreadable
 from server.extraction.texts import clean
 
 for _module in walk_packages(pypdf.__path__, "pypdf."):  # what it imports later could not be loaded behind the walls
     with suppress(ImportError):  # those of packages that pypdf can do without
         import_module(_module.name)
-
-MOST_PAGES: Final = 20_000
-"""Pages of one file."""
 
 _DAMAGED: Final = "the file is damaged: it can't be read as a PDF file"
 _TOO_LARGE: Final = "a part of the file becomes far larger when it is unpacked than such files are"

@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NoReturn
 from xml.parsers import expat
 
+from server.extraction.limits import DEEPEST_ELEMENT
 from server.extraction.pieces import Code, Unreadable
-
-DEEPEST_ELEMENT: Final = 1000
-"""Elements inside each other."""
 
 _DAMAGED: Final = "the file is damaged: its XML can't be read"
 
