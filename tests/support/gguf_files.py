@@ -1,9 +1,11 @@
-"""GGUF files that a test makes: a head alone, or the first layers of a real model."""
+"""GGUF files that a test makes: a head alone, a whole model with random weights, or the first layers of a real one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from math import prod
+from random import Random
 from struct import calcsize, pack, unpack_from
 
 FLOATS = 0
@@ -15,19 +17,35 @@ def text(value: str) -> bytes:
     return pack("<Q", len(value.encode())) + value.encode()
 
 
-def entry(name: str, value: int | str | list[str]) -> bytes:
+Value = int | float | str | Sequence[int] | Sequence[float] | Sequence[str]
+"""The value of an entry; a list holds values of one kind."""
+
+
+def entry(name: str, value: Value) -> bytes:
     """An entry of the head."""
     match value:
-        case int():
-            return text(name) + pack("<II", 4, value)
-        case str():
-            return text(name) + pack("<I", 8) + text(value)
+        case int() | float() | str():
+            kind, written = _written(value)
+            return text(name) + pack("<I", kind) + written
         case _:
-            return text(name) + pack("<IIQ", 9, 8, len(value)) + b"".join(map(text, value))
+            each = [*map(_written, value)]
+            # A list of whole numbers holds signed ones.
+            kind = 5 if each[0][0] == 4 else each[0][0]
+            return text(name) + pack("<IIQ", 9, kind, len(value)) + b"".join(part for _, part in each)
+
+
+def _written(value: float | str) -> tuple[int, bytes]:
+    match value:
+        case int():
+            return 4, pack("<I", value)
+        case str():
+            return 8, text(value)
+        case _:
+            return 6, pack("<f", value)
 
 
 def head(
-    values: Mapping[str, int | str | list[str]],
+    values: Mapping[str, Value],
     tensors: Mapping[str, int] | None = None,
     version: int = 3,
 ) -> bytes:
@@ -98,5 +116,51 @@ def shallow(content: bytes, layers: int) -> bytes:
     for name, shape, place in kept:
         made += text(name) + shape + pack("<Q", len(data))
         data += content[real.data + place : real.data + ends[place]]
+        data += bytes(-len(data) % 32)
+    return made + bytes(-len(made) % 32) + data
+
+
+def untaught(seed: int = 1) -> bytes:
+    """A whole model of some 100 KB with random weights.
+
+    Its architecture (Qwen2) and its vocabulary (SentencePiece, hardly more than bytes) are other ones than those of the
+    packaged model.
+    """
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "\u2581"]
+    kinds = [2, 3, 3, *[6] * 256, 1]
+    width, inner = 32, 64
+    values: dict[str, Value] = {
+        "general.architecture": "qwen2",
+        "qwen2.context_length": 512,
+        "qwen2.embedding_length": width,
+        "qwen2.block_count": 1,
+        "qwen2.feed_forward_length": inner,
+        "qwen2.attention.head_count": 2,
+        "qwen2.attention.head_count_kv": 2,
+        "qwen2.attention.layer_norm_rms_epsilon": 1e-5,
+        "qwen2.rope.freq_base": 10000.0,
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.scores": [0.0] * len(tokens),
+        "tokenizer.ggml.token_type": kinds,
+        "tokenizer.ggml.bos_token_id": 1,
+        "tokenizer.ggml.eos_token_id": 2,
+        "tokenizer.ggml.unknown_token_id": 0,
+    }
+    block = {f"attn_{name}.weight": (width, width) for name in ("q", "k", "v", "output")}
+    block |= {"ffn_gate.weight": (width, inner), "ffn_up.weight": (width, inner), "ffn_down.weight": (inner, width)}
+    flat = {f"attn_{name}.bias": (width,) for name in ("q", "k", "v")} | {"attn_norm.weight": (width,)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "token_embd.weight": (width, len(tokens)),
+        "output.weight": (width, len(tokens)),
+        "output_norm.weight": (width,),
+        **{f"blk.0.{name}": shape for name, shape in {**block, **flat, "ffn_norm.weight": (width,)}.items()},
+    }
+    chance = Random(seed)  # noqa: S311 - weights, nothing secret
+    made, data = b"GGUF" + pack("<IQQ", 3, len(shapes), len(values)), b""
+    made += b"".join(entry(name, value) for name, value in values.items())
+    for name, shape in shapes.items():
+        made += text(name) + pack(f"<I{len(shape)}QIQ", len(shape), *shape, FLOATS, len(data))
+        data += pack(f"<{prod(shape)}f", *(chance.gauss(0, 0.3) for _ in range(prod(shape))))
         data += bytes(-len(data) % 32)
     return made + bytes(-len(made) % 32) + data

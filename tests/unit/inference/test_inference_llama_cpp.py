@@ -19,7 +19,7 @@ from server.inference.providers.llama_cpp import process
 from server.inference.providers.llama_cpp.client import LlamaCpp
 from server.inference.providers.llama_cpp.process import ModelAbsent, ModelFile, ModelProcess
 from server.json_input.reader import Reader
-from tests.support.gguf_files import head
+from tests.support.gguf_files import head, untaught
 
 ROOT = Path(__file__).parents[3]
 
@@ -123,6 +123,18 @@ def test_after_a_lasting_fault_requests_start_no_child_for_a_while(
         assert made.absent is None
 
     running(ModelFile(file), use)
+
+
+def test_a_model_of_another_architecture_and_vocabulary_is_loaded(tmp_path: Path) -> None:
+    async def use(made: ModelProcess) -> None:
+        await made.ready()
+        assert made.absent is None
+
+    file = tmp_path / "untaught.gguf"
+    file.write_bytes(untaught())
+    running(ModelFile(file, context=128, parallel=1), use)
+    file.write_bytes(untaught()[:-64])
+    assert fault(ModelFile(file, context=128, parallel=1)).startswith("its file is cut short")
 
 
 def test_a_child_that_is_killed_is_replaced_whatever_it_did(model: Path) -> None:
