@@ -6,7 +6,7 @@ It forgives what OpenAI's SDKs forgive, and what it writes is JSON to the letter
 from __future__ import annotations
 
 import math
-from json import JSONEncoder, loads
+from json import JSONDecoder, JSONEncoder
 from typing import Any, Final, NoReturn
 
 from server.json_input.strict import MAX_DEPTH, InvalidJson, Json, parse_json
@@ -44,7 +44,7 @@ class ToldError(NotAnAnswer):
 def decoded(text: bytes) -> Json:
     """Return the object that a text means, the last of repeated members; raises NotAnAnswer, for NaN too."""
     try:
-        found = loads(text.removeprefix(_MARK).decode(), parse_constant=_no_number)
+        found = _DECODE(text.removeprefix(_MARK).decode())
     except (ValueError, RecursionError):
         raise NotAnAnswer from None
     if type(found) is not dict:
@@ -113,6 +113,9 @@ def _whole_characters(value: Any) -> Any:
 
 def _no_number(_name: str) -> NoReturn:
     raise NotAnAnswer
+
+
+_DECODE: Final = JSONDecoder(parse_constant=_no_number).decode
 
 
 def _finite(value: Any) -> Any:
