@@ -94,6 +94,7 @@ def _python(case: Case) -> dict[str, bool]:
 def _literals_hold(case: Case, translation: Translation, expected: dict[str, bool]) -> None:
     for subject, matches in expected.items():
         assert not matches or subject.startswith(translation.literal_prefix), (case.pattern, subject)
+        assert not matches or translation.required_text in subject, (case.pattern, subject)
         begun = [start for start in translation.starts if subject.startswith(start.text)]
         assert matches <= bool(begun), (case.pattern, subject)
         assert matches >= any(start.complete for start in begun), (case.pattern, subject)

@@ -35,6 +35,9 @@ Dialect = Callable[[Regex], Translation | None]
 _RESOURCE_TYPE: Final = "input.resource.type"
 _LISTED_TYPE: Final = "input.type"
 
+_TELLING: Final = 3
+"""Characters of a text that is looked for before a match is tried."""
+
 
 def access_bodies(rule: AccessRule, dialect: Dialect, tables: Tables) -> tuple[Body, ...]:
     """Return the bodies under which an access rule applies; none if its pattern never matches.
@@ -168,6 +171,11 @@ def _starts_with_any(reference: str, prefixes: list[str]) -> str:
 
 
 def _matches(translation: Translation, reference: str) -> Iterator[str]:
+    """Yield the lines that say that the text at `reference` matches."""
+    required = translation.required_text
+    # The prefix is tested before, and shorter texts are in most names.
+    if len(required) >= _TELLING and required not in translation.literal_prefix:
+        yield f"contains({reference}, {string_literal(required)})"
     for pattern in translation.positives:
         yield f"regex.match({raw_literal(pattern)}, {reference})"
     for pattern in translation.negatives:

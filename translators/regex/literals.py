@@ -16,6 +16,18 @@ def literal_prefix(node: Node) -> str:
     return _prefix(node)[0]
 
 
+def required_text(sequence: Sequence) -> str:
+    """Return the longest text found that every match contains: single characters one behind the other."""
+    runs = [""]
+    for item in sequence.items:
+        point = only(item.ranges) if isinstance(item, Chars) else None
+        if point is None:
+            runs.append("")
+        else:
+            runs[-1] += chr(point)
+    return max(runs, key=len)
+
+
 def exact_text(sequence: Sequence) -> str | None:
     """Return the only subject that matches, if the sequence is literal text up to the end of the subject; else None."""
     *front, last = sequence.items or (None,)

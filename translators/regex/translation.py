@@ -8,7 +8,7 @@ from typing import Final
 from translators.regex.beginnings import may_match
 from translators.regex.boundaries import without_boundaries
 from translators.regex.endings import NO_MORE, settle
-from translators.regex.literals import exact_text, literal_prefix
+from translators.regex.literals import exact_text, literal_prefix, required_text
 from translators.regex.lookaround import Demand, separate
 from translators.regex.reader import DEEPEST, read
 from translators.regex.refusal import Untranslatable
@@ -26,7 +26,8 @@ class Translation:
 
     All `positives` must match the subject and none of the `negatives` may. Each begins with `\A` and is printable ASCII
     without a back-quote, so that it can stand in a raw string of Rego. `literal_prefix` is text, maybe empty, that
-    every matching subject starts with, for use by an index. `exact` is the one subject that matches, where the pattern
+    every matching subject starts with, for use by an index, and `required_text` text that it contains: to look for that
+    takes the engine a tenth of the time of a match. `exact` is the one subject that matches, where the pattern
     is literal text up to the end without a final newline; else None. Every matching subject begins with one of
     `starts`.
     """
@@ -34,6 +35,7 @@ class Translation:
     positives: tuple[str, ...]
     negatives: tuple[str, ...]
     literal_prefix: str
+    required_text: str
     exact: str | None
     starts: tuple[Start, ...]
     tree: Sequence = field(repr=False, compare=False)
@@ -75,6 +77,7 @@ def _translate(pattern: str) -> Translation:
         positives=tuple(dict.fromkeys(positives)),
         negatives=tuple(dict.fromkeys(negatives)),
         literal_prefix=literal_prefix(settled),
+        required_text=required_text(settled),
         exact=None if demands else exact_text(settled),
         starts=starts(tree),
         tree=tree,

@@ -35,6 +35,13 @@ def _some_files(stage: Stage) -> Mapping[str, Any]:
     return {}
 
 
+def _some_files_of_others(stage: Stage) -> Mapping[str, Any]:
+    """Make as many files of another caller, so that the greedy caller's list asks about each one, too."""
+    token = stage.issuer.token("other", _OTHERS)
+    copy_row(stage.database, FILES, stage.ask(upload(token, b"notes"))["id"], _SOME)
+    return {}
+
+
 def _stored(stage: Stage) -> Mapping[str, Any]:
     made = stage.ask(chat(stage.token, store=True, metadata={"topic": "a"}))["id"]
     copy_row(stage.database, "chat_completions", made, _MANY)
@@ -78,6 +85,13 @@ SCENARIOS: Final = [
     Scenario("long pages of files", repeated(get("/v1/files?limit=10000")), _own_files, kept=True),
     Scenario(
         "lists by a regular expression", repeated(get("/v1/files?limit=100")), _some_files, Setting.REGEXES, kept=True
+    ),
+    Scenario(
+        "lists that ask about each record",
+        repeated(get("/v1/files")),
+        _some_files_of_others,
+        Setting.REGEXES,
+        kept=True,
     ),
     Scenario("searches by metadata", repeated(get("/v1/chat/completions?metadata[topic]=b")), _stored, kept=True),
     Scenario("searches by model", repeated(get("/v1/chat/completions?model=none")), _stored, kept=True),

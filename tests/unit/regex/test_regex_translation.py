@@ -55,6 +55,27 @@ def test_the_literal_prefix_is_what_every_match_starts_with(pattern: str, prefix
 
 
 @pytest.mark.parametrize(
+    ("pattern", "required"),
+    [
+        (".*::.*(area|field)-1-[a-z]+.*", "-1-"),
+        ("model::(a|b)-.*", "model::"),
+        ("[a]b[cd]efg", "efg"),
+        ("a?bcd", "bcd"),
+        ("ab|abc", "ab"),
+        ("(?:abc)*", ""),
+        ("(abc)?d", "d"),
+        ("(?i)abc::d", "::"),
+        ("ab(?=c)cd", "abcd"),
+        ("(?!abc)d", "d"),
+        ("ab$\\n?cd", "ab"),
+        ("", ""),
+    ],
+)
+def test_the_required_text_is_in_every_match(pattern: str, required: str) -> None:
+    assert translate(pattern).required_text == required
+
+
+@pytest.mark.parametrize(
     ("pattern", "exact"),
     [
         (r"model::a\Z", "model::a"),
@@ -103,7 +124,7 @@ def test_no_pattern_takes_long_or_becomes_large(pattern: str) -> None:
     try:
         translation = translate(pattern)
     except Untranslatable:
-        translation = Translation((), (), "", None, (), Sequence(()))
+        translation = Translation((), (), "", "", None, (), Sequence(()))
     assert time.process_time() - started < 3
     assert sum(map(len, (*translation.positives, *translation.negatives))) <= LONGEST_TEXT
 
