@@ -21,6 +21,7 @@ from server.extraction.frames import (
     BATCH_BYTES,
     BATCH_PIECES,
     END,
+    FAULT,
     HEAD,
     ORDER_SIZE,
     PIECES,
@@ -65,6 +66,8 @@ def main() -> None:
         _answer(reader, Incoming(_IN, order.filename), cutter, MOST_CHARACTERS if kind in _UNPACKED else None)
     except OSError:
         os._exit(1)  # the server has closed its end
+    except Exception as fault:  # noqa: BLE001 - a fault of ours is told to the server's log, without the file's text
+        _send(FAULT, packed_json({"fault": _place_of(fault)}))
     os._exit(0)  # without the time that freeing the memory would take
 
 
@@ -118,6 +121,15 @@ def _send(letter: bytes, content: bytes) -> None:
     left = memoryview(HEAD.pack(letter, len(content)) + content)
     while left:
         left = left[os.write(_OUT, left) :]
+
+
+def _place_of(fault: Exception) -> str:
+    """Return the kind of a fault and the line of code that raised it, but not its message, which may quote the file."""
+    innermost = fault.__traceback__
+    while innermost is not None and innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    place = "" if innermost is None else f" at {innermost.tb_frame.f_code.co_filename}:{innermost.tb_lineno}"
+    return f"{type(fault).__name__}{place}"
 
 
 def _exactly(size: int) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from server.extraction.child_process import ChildProcess, Gone
 from server.extraction.confinement import WALLS, cpu_limit
-from server.extraction.frames import END, PIECES, UNREADABLE, BadFrame, Order, unpacked_json, unpacked_pieces
+from server.extraction.frames import END, FAULT, PIECES, UNREADABLE, BadFrame, Order, unpacked_json, unpacked_pieces
 from server.extraction.frames import WALLS as WALLS_FRAME
 from server.extraction.kinds import HEAD, Kind, kind_of
 from server.extraction.limits import MOST_PIECES, PATIENCE
@@ -112,6 +112,9 @@ class Extractor:
                 yield batch
             elif letter == UNREADABLE:
                 raise _unreadable(unpacked_json(content))
+            elif letter == FAULT:
+                _log.error("a process that reads a file failed: %s", _printable(unpacked_json(content).get("fault")))
+                raise _BROKEN
             elif letter == END and count:
                 _log_end(unpacked_json(content))
                 return
@@ -223,8 +226,12 @@ def _unreadable(told: dict[str, Any]) -> Unreadable:
     code, message = told.get("code"), told.get("message")
     if code not in list(Code) or type(message) is not str:
         raise BadFrame("a refusal has no code or no sentence")
-    shown = "".join([each if each.isprintable() else " " for each in message[:_LONGEST_SENTENCE]])
-    return Unreadable(Code(code), shown)
+    return Unreadable(Code(code), _printable(message))
+
+
+def _printable(told: object) -> str:
+    """Return what a child says as a short text of one line."""
+    return "".join([each if each.isprintable() else " " for each in str(told)[:_LONGEST_SENTENCE]])
 
 
 def _log_end(notes: dict[str, Any]) -> None:

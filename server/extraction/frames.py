@@ -1,8 +1,8 @@
 """The messages between the server and the child process that reads a file.
 
 The server sends an order, and then the bytes of the file until it closes its end. The child answers with frames: the
-walls around it, pieces in batches, and at last either the end or why there is no text. A frame is a letter, the number
-of its bytes, and these.
+walls around it, pieces in batches, and at last the end, or why there is no text, or a fault of its own. A frame is a
+letter, the number of its bytes, and these.
 
 This module runs on both sides, so it imports the standard library and its neighbours alone.
 """
@@ -40,6 +40,7 @@ WALLS: Final = b"W"
 PIECES: Final = b"P"
 UNREADABLE: Final = b"U"
 END: Final = b"E"
+FAULT: Final = b"F"
 
 _PIECE: Final = Struct(">QQII")
 

@@ -6,11 +6,15 @@ import asyncio
 import logging
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
+import uvloop
 
 from server.extraction import child_process, extractor
 from server.extraction.extractor import Extractor
@@ -18,6 +22,7 @@ from server.extraction.frames import BadFrame, packed_pieces, unpacked_pieces
 from server.extraction.pieces import Chunking, Code, Piece, Unreadable
 from tests.support.extraction import blocks, cut, extract, extracted, tokenizer_file
 
+ROOT = Path(__file__).parents[3]
 PROSE = "The quick brown fox jumps over the lazy dog. \u00c4rger \u2713\n" * 20_000
 
 
@@ -152,3 +157,54 @@ def test_a_process_that_is_not_confined_is_reported_once(
 _UNCONFINED = child_process._CODE.replace(
     "main()", "import server.extraction.child as c; c.confine = lambda p: (); main()"
 )
+
+_FAILING = child_process._CODE.replace(
+    "main()", "from server.extraction.formats import text; text.decoded = lambda b: 1 / len('secret'[6:]); main()"
+)
+
+
+def test_a_fault_of_the_child_is_told_to_the_log_without_the_text(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(child_process, "_COMMAND", (*child_process._COMMAND[:-1], _FAILING))
+    with caplog.at_level(logging.ERROR, "ostiary.extraction"):
+        code, _ = asyncio.run(extract(b"words")).refused
+    assert code is Code.SERVER_ERROR
+    assert "failed: ZeroDivisionError at <string>:1" in caplog.text
+
+
+LIVING = """
+import asyncio, sys
+from server.extraction.extractor import Extractor
+from server.extraction.pieces import Chunking
+
+async def source():
+    yield b"From: a\\nDate: b\\nContent-Type: text/plain; " + b"a*0*=x; " * 300_000  # half a minute of a processor
+    print(*[child._process.pid for child in reading._children], flush=True)
+
+async def main():
+    async for _ in reading.pieces(source(), 10**6, "a.eml", "", Chunking(), None):
+        pass
+
+reading = Extractor()
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems don't end a child with its parent")
+def test_a_process_that_computes_ends_with_a_server_that_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", LIVING], stdout=subprocess.PIPE, cwd=ROOT, text=True) as server:
+        assert server.stdout is not None
+        child = Path("/proc") / server.stdout.readline().strip() / "stat"
+        assert child.exists()
+        server.kill()
+        server.wait()
+    deadline = monotonic() + 10
+    while child.exists() and child.read_text().rpartition(")")[2].split()[0] not in "ZX":
+        assert monotonic() < deadline
+        sleep(0.01)
+
+
+def test_it_works_in_the_event_loop_of_the_server() -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(extract(PROSE.encode())).pieces == cut(PROSE, Chunking(4096, 0))

@@ -172,6 +172,7 @@ def test_a_file_with_more_pieces_than_a_store_takes_fails(monkeypatch: pytest.Mo
 
 
 @NIGHTLY
+@pytest.mark.timeout(600)
 def test_pages_that_say_the_same_again_and_again_have_an_end() -> None:
     page = b"<< /Type /Page /Parent 2 0 R " + RESOURCES + b" /Contents 5 0 R >>"
     kids = b"<< /Type /Pages /Kids [" + b"4 0 R " * 15_000 + b"] /Count 15000 >>"
@@ -180,6 +181,7 @@ def test_pages_that_say_the_same_again_and_again_have_an_end() -> None:
 
 
 @NIGHTLY
+@pytest.mark.timeout(900)
 def test_a_gigabyte_streams_through_in_bounded_memory() -> None:
     def memory() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
