@@ -1,6 +1,7 @@
 """Places of values deep inside a body, in the bytes that spell it.
 
-This module runs in the server and in its worker processes, so it imports the standard library alone.
+This module runs in the server and in its worker processes, so it imports the standard library and
+modules that import no more.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from server.json_input.strict import _PLACES, Document, _behind_blanks, _offsets, _spots
+from server.json_input.scanning import behind_blanks, members_in, offsets, value_end
+from server.json_input.strict import Document
 
 Path: TypeAlias = tuple[str | int, ...]
 """The names and numbers that lead to a value: `("messages", 0, "content")`."""
@@ -22,8 +24,8 @@ def spans_of(document: Document, paths: Sequence[Path]) -> list[tuple[int, int]]
     """
     text = document.raw.decode()
     found = {path: ends for path, *ends in _found(text, text.index("{"), paths, 0)}
-    offsets = _offsets(text, {spot for ends in found.values() for spot in ends})
-    return [(offsets[first], offsets[last]) for first, last in (found[path] for path in paths)]
+    in_bytes = offsets(text, {spot for ends in found.values() for spot in ends})
+    return [(in_bytes[first], in_bytes[last]) for first, last in (found[path] for path in paths)]
 
 
 def _found(text: str, begin: int, paths: Sequence[Path], depth: int) -> Iterator[tuple[Path, int, int]]:
@@ -46,14 +48,14 @@ def _found(text: str, begin: int, paths: Sequence[Path], depth: int) -> Iterator
 def _values(text: str, begin: int) -> Iterator[tuple[str | int, int, int]]:
     """Yield the values in the object or the list that begins there: name or number, and both ends."""
     if text[begin] == "{":
-        for name, _, _, first, last in _spots(text, begin):
+        for name, _, _, first, last in members_in(text, begin):
             yield name, first, last
         return
-    place, number = _behind_blanks(text, begin + 1), 0
+    place, number = behind_blanks(text, begin + 1), 0
     while text[place] != "]":
-        _, last = _PLACES.raw_decode(text, place)
+        last = value_end(text, place)
         yield number, place, last
         number += 1
-        place = _behind_blanks(text, last)
+        place = behind_blanks(text, last)
         if text[place] == ",":
-            place = _behind_blanks(text, place + 1)
+            place = behind_blanks(text, place + 1)

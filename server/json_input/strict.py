@@ -2,18 +2,20 @@
 
 A repeated key, a number that JSON does not know, half a character: a policy, this server and a provider behind it might
 each take it for something else. This module runs in the server and in its worker processes, so it imports the standard
-library alone.
+library and modules that import no more.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from json import JSONDecodeError, JSONDecoder
 from math import inf, isinf
 from typing import Any, Final, NamedTuple, NoReturn
+
+from server.json_input.scanning import members_in, offsets
 
 Json = dict[str, Any]
 
@@ -134,7 +136,7 @@ class Document:
         """Return the places in `raw` of those of its members that have one of these names."""
         text, found, awaiting = self.raw.decode(), dict[str, list[int]](), ""
         previous_end = -1
-        for number, (name, *spots) in enumerate(_spots(text)):
+        for number, (name, *spots) in enumerate(members_in(text)):
             if awaiting:
                 found[awaiting].append(spots[0])
                 awaiting = ""
@@ -143,8 +145,8 @@ class Document:
             previous_end = spots[-1]
         if awaiting:
             found[awaiting].append(-1)
-        offsets = _offsets(text, {spot for _, *spots in found.values() for spot in spots})
-        return {name: Place(number, *(offsets[spot] for spot in spots)) for name, (number, *spots) in found.items()}
+        in_bytes = offsets(text, {spot for _, *spots in found.values() for spot in spots})
+        return {name: Place(number, *(in_bytes[spot] for spot in spots)) for name, (number, *spots) in found.items()}
 
 
 def parse_json(raw: bytes) -> Document:
@@ -157,40 +159,6 @@ def parse_json(raw: bytes) -> Document:
     if _SURROGATE.search(raw) and _has_surrogate(members):
         raise InvalidJson("the body holds half of a surrogate pair, which is no character")
     return Document(members, raw)
-
-
-def _spots(text: str, begin: int = 0) -> Iterator[tuple[str, int, int, int, int]]:
-    """Yield each member of the object that begins in `text` behind `begin`: its name, and both ends of name and value.
-
-    The text is known to be JSON.
-    """
-    place = _behind_blanks(text, text.index("{", begin) + 1)
-    while text[place] != "}":
-        name, name_end = _PLACES.raw_decode(text, place)
-        start = _behind_blanks(text, text.index(":", name_end) + 1)
-        _, end = _PLACES.raw_decode(text, start)
-        yield name, place, name_end, start, end
-        place = _behind_blanks(text, end)
-        if text[place] == ",":
-            place = _behind_blanks(text, place + 1)
-
-
-def _offsets(text: str, spots: Collection[int]) -> dict[int, int]:
-    """Return the offset in bytes of each place in `text`, which is in characters; -1 stands for none, and stays."""
-    if text.isascii():
-        return {spot: spot for spot in spots}
-    found, done, offset = {-1: -1}, 0, 0
-    for spot in sorted(spot for spot in spots if spot >= 0):
-        offset += len(text[done:spot].encode())
-        found[spot] = offset
-        done = spot
-    return found
-
-
-def _behind_blanks(text: str, place: int) -> int:
-    while text[place] in " \t\n\r":
-        place += 1
-    return place
 
 
 def _unique(members: list[tuple[str, Any]]) -> Json:
@@ -265,4 +233,3 @@ def _too_deep() -> InvalidJson:
 
 _PAIRS: Final = {Repeats.REFUSED: _unique, Repeats.NULL: _unique_or_none, Repeats.LAST: None}
 _BODY: Final = StrictDecoder()
-_PLACES: Final = JSONDecoder()

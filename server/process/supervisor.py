@@ -17,7 +17,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
-from server.authz.opa.command import prepare_child
+from server.background.child_processes import prepare_child
 from server.process.serving import nothing_to_read_again, on_signals, shown
 from server.process.startup import WorkerFailed, settled
 from server.process.uvicorn_server import GRACE_SECONDS, LAST_SECONDS

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import os
 import re
-import signal
-import sys
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -25,7 +20,6 @@ collection delays small questions by more than the 0.25 s that they have; four t
 
 _VERSION_SECONDS: Final = 10.0
 _VERSION_TRIES: Final = 3
-_PR_SET_PDEATHSIG: Final = 1
 
 
 class OpaStartFailed(Exception):
@@ -84,25 +78,3 @@ def run_arguments(socket: Path, *bundles: Path) -> tuple[str, ...]:
         "--bundle",
         *map(str, bundles),
     )
-
-
-def prepare_child() -> Callable[[], None]:
-    """The function that a child runs before it becomes its program: Ctrl-C doesn't reach it, and it ends with us.
-
-    The first needs a process group of its own. A session would do, too, but is also a scheduling group of its own
-    (Linux's autogroup): on one core such a group waited for 0.3 s beside two busy threads of the server. The second is
-    for Linux alone: the kernel kills the child when its parent's thread ends.
-    It runs between fork and exec, where only system calls are safe, so all else is prepared here.
-    """
-    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
-    parent = os.getpid()
-
-    def before_exec() -> None:
-        os.setpgid(0, 0)
-        if prctl is None:
-            return
-        failed = prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if failed or os.getppid() != parent:  # the parent may have ended before the kernel knew
-            os._exit(1)
-
-    return before_exec

@@ -16,11 +16,12 @@ from typing import Final
 from server.authz.contract.errors import PolicyUnavailable
 from server.authz.decision_log.log import DecisionLog
 from server.authz.opa import parent_watch
-from server.authz.opa.command import ENVIRONMENT, OpaStartFailed, check_version, prepare_child, run_arguments
+from server.authz.opa.command import ENVIRONMENT, OpaStartFailed, check_version, run_arguments
 from server.authz.opa.log import ARGUMENTS, LONGEST_EVENT, event, write_mask
 from server.authz.opa.parent_watch import ParentWatch
 from server.authz.opa.runtime_directory import RuntimeDirectory, UnsafeDirectory
 from server.authz.readiness import ReadinessProbe
+from server.background.child_processes import prepare_child
 from server.fairness.shares import NoRoom
 
 _READY_SECONDS: Final = 10.0

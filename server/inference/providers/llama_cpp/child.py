@@ -1,17 +1,15 @@
 """The child process that runs one model: it is told on its standard input what to load, and answers on a socket.
 
-It runs in an interpreter of its own, with the standard library, xllamacpp and the modules of this package that import
-no more. It ends when its standard input ends, which the server holds open, so it never outlives the server. On its
-standard output it says one line of JSON: `{"ready": true}`, or `{"fault": SENTENCE, "lasting": BOOL}`.
+It runs in an interpreter of its own, with the standard library, xllamacpp and modules that import no more. It ends with
+the server: by Linux while it loads, and then when its standard input ends, which the server holds open. On its standard
+output it says one line of JSON: `{"ready": true}`, or `{"fault": SENTENCE, "lasting": BOOL}`.
 """
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from server.background.child_processes import outlive_parent
 from server.inference.providers.llama_cpp.gguf import CutShort, GgufModel, NotGguf, read_gguf
 
 READY: Final = "ready"
@@ -31,7 +30,6 @@ LARGEST_BATCH: Final = 32
 SPARE: Final = 128 * 1024 * 1024
 """Bytes that a model takes besides its weights and its cache."""
 
-_PR_SET_PDEATHSIG: Final = 1
 _PIECE: Final = 1024 * 1024
 _TIMEOUT: Final = 3600
 _MEGABYTE: Final = 1_000_000
@@ -65,7 +63,6 @@ class Order:
     socket: str
     key: str
     alias: str
-    parent: int
 
 
 def checked(order: Order) -> GgufModel:
@@ -145,12 +142,6 @@ def _verify(path: Path, wanted: str, model: GgufModel) -> None:
         raise CantLoad("its file has another `sha256` than the configuration says")
 
 
-def killed_with_parent(wanted: bool) -> None:
-    """Have Linux kill this process when its parent ends, or no longer."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL if wanted else 0, 0, 0, 0)
-
-
 def serve(order: Order, model: GgufModel) -> object:
     """Load the model and listen; returns what keeps it running. Raises CantLoad."""
     import xllamacpp
@@ -182,22 +173,16 @@ def serve(order: Order, model: GgufModel) -> object:
 
 def main() -> None:
     """Load what the first line of the standard input orders, and serve until that input ends."""
-    # Ctrl-C is for the server. In a session of its own it would be a scheduling group of its own (Linux's autogroup),
-    # beside which the server's threads wait, and its nice value would count in that group alone.
-    os.setpgid(0, 0)
     told = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # llama.cpp may print
     order = Order(**json.loads(sys.stdin.readline()))
-    killed_with_parent(True)  # while it loads, it reads no input
-    if os.getppid() != order.parent:
-        os._exit(1)
     with suppress(OSError):  # where memory runs out all the same, let it be this process that Linux ends
         Path("/proc/self/oom_score_adj").write_text("1000")
     os.nice(5)  # requests that need no model come first
     try:
         running = serve(order, checked(order))
         said: dict[str, Any] = {READY: True}
-        killed_with_parent(False)
+        outlive_parent()  # it reads its input from now on, and leaves no directory behind
     except CantLoad as fault:
         running, said = None, {FAULT: str(fault), LASTING: fault.lasting}
     with suppress(OSError):  # the server may have ended

@@ -12,8 +12,10 @@ from asyncio.subprocess import PIPE, Process
 from collections import deque
 from dataclasses import asdict
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import Any, Final
 
+from server.background.child_processes import prepare_child
 from server.inference.providers.llama_cpp.child import FAULT, LASTING, READY, Order
 
 LOAD_SECONDS: Final = 600.0
@@ -64,9 +66,12 @@ class Child:
                 cwd=home,
                 env={"HOME": str(home)},
                 limit=_LONGEST_LINE,
+                preexec_fn=prepare_child(),
             )
         except OSError as fault:
             raise ChildFailed(f"can't start the process of its model ({fault.strerror})") from None
+        except SubprocessError:
+            raise ChildFailed("can't start the process of its model") from None
         child = cls(process)
         assert process.stdin is not None  # noqa: S101 - asked for above
         process.stdin.write(json.dumps(asdict(order)).encode() + b"\n")

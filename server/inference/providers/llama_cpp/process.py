@@ -225,7 +225,6 @@ class ModelProcess:
             socket=str(self.socket),
             key=self.key,
             alias=self._provider_id,
-            parent=os.getpid(),
         )
 
 
