@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 from server.fairness.caller import CURRENT, Caller
 from server.inference.breaker import Breaker
@@ -22,6 +22,8 @@ from server.inference.provider import (
     ProviderHealth,
 )
 from server.telemetry.dependencies import Dependency
+
+Answer = TypeVar("Answer")
 
 _log: Final = logging.getLogger("ostiary.inference")
 
@@ -176,32 +178,28 @@ class ObservedChat:
 
     async def complete(self, request: ChatRequest) -> Pieces:
         """Return the whole answer."""
-        use = self._notes.began(request)
-        try:
-            answer = await self._model.complete(request)
-        except ProviderFailed as failure:
-            use.failed(request, failure)
-            raise
-        except BaseException:
-            use.left()
-            raise
+        answer, use = await self._asked(request, self._model.complete)
         use.worked()
         return answer
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """Return the answer as a stream."""
+        events, use = await self._asked(request, self._model.stream)
+        use.accepted()
+        # The request, which may be large, is not kept for the stream.
+        return _ObservedStream(events, use, replace(request, payload=b"", unasked=None))
+
+    async def _asked(self, request: ChatRequest, ask: Callable[[ChatRequest], Awaitable[Answer]]) -> tuple[Answer, Use]:
+        """Return what the model answers, and the use that has begun with it."""
         use = self._notes.began(request)
         try:
-            events = await self._model.stream(request)
+            return await ask(request), use
         except ProviderFailed as failure:
             use.failed(request, failure)
             raise
         except BaseException:
             use.left()
             raise
-        use.accepted()
-        # The request, which may be large, is not kept for the stream.
-        return _ObservedStream(events, use, replace(request, payload=b"", unasked=None))
 
 
 class _ObservedStream:

@@ -29,10 +29,11 @@ from server.inference.providers.dialects import DIALECTS, OPENAI, Dialect
 from server.inference.providers.echo import Echo
 from server.inference.providers.echo_texts import EchoTexts
 from server.inference.providers.echo_vectors import EchoVectors
+from server.inference.providers.http_provider import Limits
 from server.inference.providers.keys import FileKey, FixedKey, Key
 from server.inference.providers.llama_cpp.client import CRASHES
 from server.inference.providers.llama_cpp.process import AGAIN_SECONDS
-from server.inference.providers.openai_compatible import Limits, OpenAICompatible
+from server.inference.providers.openai_compatible import OpenAICompatible
 from server.inference.providers.vector_answers import VectorRoom
 from server.inference.shared import SharedChat, chats
 from server.json_input.reader import Reader

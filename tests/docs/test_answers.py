@@ -12,7 +12,7 @@ from server.api.models import inputs
 from server.http import protocol
 from server.inference import attachments, file_parts
 from server.inference.answers import event_relay, model_name, vectors
-from server.inference.providers import openai_compatible, vector_answers
+from server.inference.providers import http_provider, openai_compatible, vector_answers
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "api" / "answers.md").read_text()
 MB = 1024 * 1024
@@ -21,8 +21,8 @@ MB = 1024 * 1024
 @pytest.mark.parametrize(
     "row",
     [
-        f"| time to connect to a provider | {openai_compatible.CONNECT_SECONDS:.0f} s |",
-        f"before its answer or in the middle of it | {openai_compatible.SILENCE_SECONDS:.0f} s |",
+        f"| time to connect to a provider | {http_provider.CONNECT_SECONDS:.0f} s |",
+        f"before its answer or in the middle of it | {http_provider.SILENCE_SECONDS:.0f} s |",
         f"| one event of a stream | {event_relay.MAX_EVENT // MB} MB |",
         f"| an answer that is not streamed | {openai_compatible.MAX_ANSWER // MB} MB |",
         f"| an answer with embeddings | {vector_answers.MOST_ANSWER // MB} MB, {vectors.MOST_ENTRY // 1024} KB for",
@@ -35,7 +35,7 @@ MB = 1024 * 1024
         f"Files may be named {file_parts.MOST_NAMED} times: 400",
         f"At most {attachments.SENT.each} requests with files are\nsent for one caller at a time, "
         f"and {attachments.SENT.capacity} in one process",
-        f"is silent for {openai_compatible.SILENCE_SECONDS:.0f} s",
+        f"is silent for {http_provider.SILENCE_SECONDS:.0f} s",
         f"after {protocol.STALL_SECONDS:.0f} s the client is cut off",
         f"of more than {model_name.SMALL // 1024} KB",
     ],

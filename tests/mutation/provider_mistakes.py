@@ -13,7 +13,7 @@ PROVIDER_MISTAKES = (
     ),
     Mistake(
         "a provider's redirect is followed",
-        "server/inference/providers/openai_compatible.py",
+        "server/inference/providers/http_provider.py",
         "data=data, headers=headers, allow_redirects=False",
         "data=data, headers=headers, allow_redirects=True",
     ),
@@ -127,7 +127,7 @@ PROVIDER_MISTAKES = (
     ),
     Mistake(
         "answers may come compressed",
-        "server/inference/providers/openai_compatible.py",
+        "server/inference/providers/http_provider.py",
         '"Accept-Encoding": "identity"',
         '"Accept": "*/*"',
     ),

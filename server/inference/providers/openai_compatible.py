@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 import aiohttp
@@ -27,33 +24,22 @@ from server.inference.provider import (
     ChatRequest,
     ChatStream,
     HealthStatus,
-    Kind,
     Pieces,
     ProviderFailed,
     ProviderHealth,
     Task,
 )
-from server.inference.providers.connections import Connector, cut, cut_on_failure
+from server.inference.providers.connections import cut
 from server.inference.providers.credentials import Credentials, KeyInHeader
 from server.inference.providers.dialects import OPENAI, Dialect
+from server.inference.providers.http_provider import USUAL_LIMITS, HttpProvider, Limits
 from server.inference.providers.keys import FixedKey
 from server.inference.providers.refusals import Told as ToldRefusal
 from server.inference.providers.refusals import broken, not_served, refusal_in_answer, refusal_of, told_by
 from server.inference.providers.relayed_stream import RelayedStream, Told, gone
 from server.inference.providers.response_body import BrokenCoding, ResponseBody, UnknownCoding
-from server.inference.providers.retries import RETRIES, retried
 from server.inference.providers.spliced_body import SplicedBody
 from server.inference.providers.vector_answers import VectorRoom
-from server.net.log_filter import quieten_clients
-from server.net.trace_context import outgoing_headers
-
-CONNECT_SECONDS: Final = 10.0
-
-SILENCE_SECONDS: Final = 300.0
-"""Limit of the time in which a provider sends nothing, before its answer or in the middle of it."""
-
-TOTAL_SECONDS: Final = 3600.0
-"""Limit of the time of one answer, streamed or not."""
 
 MAX_ANSWER: Final = 32 * 1024 * 1024
 """Bytes of an answer that is not streamed."""
@@ -62,11 +48,6 @@ _HEALTH_TIMEOUT: Final = aiohttp.ClientTimeout(total=2.0)
 _LIST_TIMEOUT: Final = aiohttp.ClientTimeout(total=10.0)
 _MAX_LIST: Final = 4 * 1024 * 1024
 _MAX_REFUSAL: Final = 64 * 1024
-_IDLE_SECONDS: Final = 4.0  # uvicorn, and so vLLM, closes an idle connection after 5 seconds
-_LARGE: Final = 1024 * 1024
-_READ_AHEAD: Final = 64 * 1024
-_HEADERS: Final = {"User-Agent": "ostiary", "Accept-Encoding": "identity"}
-_JSON: Final = {"Content-Type": "application/json"}
 _NAMES: Final = {Task.CHAT: "chat completion", Task.TEXT: "completion"}
 _NOT_SERVED: Final = frozenset({404, 405, 501})
 _SUCCESS: Final = frozenset({200, 201, 202, 203})
@@ -79,24 +60,10 @@ PATHS: Final = {Task.CHAT: "chat/completions", Task.TEXT: "completions", Task.EM
 """The paths of the tasks behind the base URL."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits of the time that a provider may take, in seconds: to connect, between two bytes, and in all.
+class OpenAICompatible(HttpProvider):
+    """One provider under `base_url` (`https://api.openai.com/v1`).
 
-    Where no connection can be made, `retries` more are tried.
-    """
-
-    connect: float = CONNECT_SECONDS
-    silence: float = SILENCE_SECONDS
-    total: float = TOTAL_SECONDS
-    retries: int = RETRIES
-
-
-class OpenAICompatible:
-    """One provider under `base_url` (`https://api.openai.com/v1`), with a session and a TLS context of its own.
-
-    The session follows no redirects, keeps no cookies and reads nothing from the environment: a request goes where the
-    configuration says, or nowhere. `query` is sent with each request. `credentials` take the place of `api_key`.
+    `query` is sent with each request. `credentials` take the place of `api_key`.
     """
 
     def __init__(
@@ -107,47 +74,22 @@ class OpenAICompatible:
         tls: ssl.SSLContext | None = None,
         *,
         dialect: Dialect = OPENAI,
-        limits: Limits = Limits(),
+        limits: Limits = USUAL_LIMITS,
         query: Mapping[str, str] | None = None,
         room: VectorRoom | None = None,
         credentials: Credentials | None = None,
     ) -> None:
-        self._provider_id = provider_id
+        super().__init__(provider_id, tls, limits)
         self._urls = {task: URL(f"{base_url.rstrip('/')}/{path}").with_query(query) for task, path in PATHS.items()}
         self._models_url = URL(f"{base_url.rstrip('/')}/models").with_query(query)
         self._credentials = credentials or KeyInHeader(dialect, FixedKey(api_key) if api_key else None)
         self._lists_models = dialect.lists_models
         self._dropped = dialect.dropped
-        self._tls = tls
-        self._limits = limits
         self._room = VectorRoom() if room is None else room
         self._tells_usage = True
-        self._session: aiohttp.ClientSession | None = None
         self._health = ProviderHealth(HealthStatus.ERROR, "it has not been asked yet")
         self._health_until = 0.0
         self._health_lock = asyncio.Lock()
-
-    async def start(self) -> None:
-        """Open the session; connections are made when they are needed."""
-        quieten_clients()
-        limits = self._limits
-        self._session = aiohttp.ClientSession(
-            connector=self._connector(),
-            headers=_HEADERS,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect, sock_read=limits.silence),
-            read_bufsize=_READ_AHEAD,
-            auto_decompress=False,
-            trust_env=False,
-        )
-
-    def _connector(self) -> aiohttp.BaseConnector:
-        return Connector(limit=0, keepalive_timeout=_IDLE_SECONDS, ssl=True if self._tls is None else self._tls)
-
-    async def close(self) -> None:
-        """Close the session and every connection."""
-        if self._session is not None:
-            await self._session.close()
 
     async def complete(self, request: ChatRequest) -> Pieces:
         """Return the provider's answer, with the canonical model name in it."""
@@ -303,37 +245,19 @@ class OpenAICompatible:
     async def _sent(self, url: URL, payload: bytes, attached: Attachments | None = None) -> aiohttp.ClientResponse:
         if attached is not None:
             return await self._sent_with(url, attached.in_place(payload), await attached.turns.take())
-        return await self._tried(url, payload, await self._credentials.headers(str(url), payload))
+        return await self._posted(url, payload, await self._credentials.headers(str(url), payload))
 
     async def _sent_with(self, url: URL, whole: Spliced, turn: Turn) -> aiohttp.ClientResponse:
         """Send a payload with its files, for which `turn` was taken; raises NotSent."""
         body = SplicedBody(whole, turn)
         try:
             digest = await whole.digest() if self._credentials.signs else ""
-            return await self._tried(url, body, await self._credentials.headers(str(url), b"", digest))
+            return await self._posted(url, body, await self._credentials.headers(str(url), b"", digest))
         except BaseException:
             turn.end()
             if body.failure is not None:
                 raise body.failure from None
             raise
-
-    async def _tried(self, url: URL, body: bytes | SplicedBody, proof: Mapping[str, str]) -> aiohttp.ClientResponse:
-        headers = {**_JSON, **outgoing_headers(), **proof}
-        return await retried(partial(self._sent_once, url, body, headers), self._limits.retries)
-
-    async def _sent_once(
-        self, url: URL, body: bytes | SplicedBody, headers: Mapping[str, str]
-    ) -> aiohttp.ClientResponse:
-        # aiohttp warns of large `bytes`, which it writes in one piece.
-        data = io.BytesIO(body) if isinstance(body, bytes) and len(body) >= _LARGE else body
-        session = self._open_session
-        try:
-            # aiohttp's own clock stands still while a provider does not read what it is sent.
-            with cut_on_failure():
-                async with asyncio.timeout(self._limits.silence):
-                    return await session.post(url, data=data, headers=headers, allow_redirects=False)
-        except (aiohttp.ClientError, TimeoutError, OSError) as fault:
-            raise gone(self._provider_id, fault) from None
 
     def _body(self, response: aiohttp.ClientResponse) -> ResponseBody:
         try:
@@ -374,14 +298,3 @@ class OpenAICompatible:
                 is_away = response.status >= 500
                 return ProviderHealth(HealthStatus.ERROR, f"it answers with status {response.status}", is_away=is_away)
         return ProviderHealth(HealthStatus.ERROR, "it can't be reached", is_away=True)
-
-    @property
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            raise RuntimeError("a provider is used before it is started")
-        return self._session
-
-    def _late(self, total: asyncio.Timeout) -> ProviderFailed:
-        if not total.expired():
-            raise RuntimeError("a timeout that is none of this request")
-        return broken(self._provider_id, "did not end its answer in time", kind=Kind.SILENT)

@@ -11,7 +11,8 @@ from openai.types.chat import ChatCompletionToolParam, ChatCompletionUserMessage
 
 from server.api.models.model import Model
 from server.inference.providers.echo import Echo
-from server.inference.providers.openai_compatible import Limits, OpenAICompatible
+from server.inference.providers.http_provider import Limits
+from server.inference.providers.openai_compatible import OpenAICompatible
 from server.json_input.reader import Reader
 from tests.support.application import CREATED, MODELS, ByToken, house
 from tests.support.failing_provider import SECRET, TEXT, Upstream, upstream

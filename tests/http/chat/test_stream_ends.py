@@ -13,7 +13,8 @@ import pytest
 
 from server.api.models.model import Model
 from server.inference.answers.event_relay import MAX_EVENT
-from server.inference.providers.openai_compatible import Limits, OpenAICompatible
+from server.inference.providers.http_provider import Limits
+from server.inference.providers.openai_compatible import OpenAICompatible
 from tests.support.application import house
 from tests.support.failing_provider import SECRET, chunk
 from tests.support.scripted_provider import (

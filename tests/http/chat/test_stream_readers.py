@@ -21,7 +21,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.api.models.model import Model
 from server.http import protocol
 from server.http.responses import SLICE, send_piece
-from server.inference.providers.openai_compatible import Limits, OpenAICompatible
+from server.inference.providers.http_provider import Limits
+from server.inference.providers.openai_compatible import OpenAICompatible
 from tests.support.application import house
 from tests.support.failing_provider import Upstream, upstream
 from tests.support.scripted_provider import CHUNKED, Script, Scripted, framed, scripted, sending_all_but_the_end, spoken

@@ -10,7 +10,8 @@ import pytest
 
 from server.api.models.model import Model
 from server.http import protocol
-from server.inference.providers.openai_compatible import Limits, OpenAICompatible
+from server.inference.providers.http_provider import Limits
+from server.inference.providers.openai_compatible import OpenAICompatible
 from tests.support.application import house
 from tests.support.failing_provider import ANSWERS, SECRET, STATUSES, TEXT, Upstream, upstream
 from tests.support.serving import Address, parsed, serving

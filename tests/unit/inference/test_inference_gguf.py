@@ -115,4 +115,4 @@ def test_memory_counts_weights_cache_and_some_more() -> None:
 
 
 def order(context: int, parallel: int) -> Order:
-    return Order("", None, context, parallel, 1, False, "", "", "", 0)
+    return Order("", None, context, parallel, 1, False, "", "", "")

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from server.inference.provider import ChatRequest, Fault, HealthStatus, ProviderFailed
-from server.inference.providers.openai_compatible import Limits, OpenAICompatible
+from server.inference.providers.http_provider import Limits
+from server.inference.providers.openai_compatible import OpenAICompatible
 from tests.support.failing_provider import SECRET, TEXT, Upstream, upstream
 
 KEY = "sk-provider-key"

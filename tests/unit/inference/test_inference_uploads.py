@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from server.inference.provider import ChatRequest, Fault, ProviderFailed
-from server.inference.providers.openai_compatible import Limits, OpenAICompatible
+from server.inference.providers.http_provider import Limits
+from server.inference.providers.openai_compatible import OpenAICompatible
 
 LARGE = ChatRequest("p/m", dumps({"model": "m", "messages": [{"role": "user", "content": "x" * 9_000_000}]}).encode())
 

@@ -27,7 +27,8 @@ from server.inference.providers.bedrock.plan import Speech, chat_question, conve
 from server.inference.providers.connections import cut
 from server.inference.providers.credentials import Credentials
 from server.inference.providers.dialects import STORING
-from server.inference.providers.openai_compatible import Limits, OpenAICompatible
+from server.inference.providers.http_provider import Limits
+from server.inference.providers.openai_compatible import OpenAICompatible
 from server.inference.providers.refusals import Told, broken, refusal_of
 from server.inference.providers.response_body import BrokenCoding, ResponseBody, UnknownCoding
 from server.json_input.body_parser import BodyCheck

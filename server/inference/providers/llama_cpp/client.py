@@ -22,10 +22,11 @@ from server.inference.provider import (
 from server.inference.providers.connections import SocketConnector
 from server.inference.providers.credentials import KeyInHeader
 from server.inference.providers.dialects import Dialect
+from server.inference.providers.http_provider import Limits
 from server.inference.providers.keys import FixedKey
 from server.inference.providers.llama_cpp.forms import GRAMMAR, look_for_forms
 from server.inference.providers.llama_cpp.process import ModelAbsent, ModelFile, ModelProcess
-from server.inference.providers.openai_compatible import Limits, OpenAICompatible
+from server.inference.providers.openai_compatible import OpenAICompatible
 from server.json_input.reader import Reader
 from server.json_input.strict import InvalidJson, Why
 
