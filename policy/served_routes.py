@@ -88,6 +88,8 @@ def _vector_stores() -> Iterator[ServedRoute]:
     yield ServedRoute("GET", f"{batches}/{{batch_id}}", ((_READ, store),))
     yield ServedRoute("POST", f"{batches}/{{batch_id}}/cancel", ((_UPDATE, store),))
     yield ServedRoute("GET", f"{batches}/{{batch_id}}/files", listing)
+    yield ServedRoute("POST", "/v1/vector-io/insert", ((_UPDATE, store),), ((_READ, "model"),))
+    yield ServedRoute("POST", "/v1/vector-io/query", ((_READ, store),), ((_READ, "model"), (_READ, _FILE)))
 
 
 SERVED: Final = (
@@ -139,6 +141,5 @@ LATER: Final = (
     "/v1/safety",
     "/v1/tool-runtime",
     "/v1/tools",
-    "/v1/vector-io",
 )
 """Beginnings of paths that policies are written for and this version doesn't serve."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from server.api.models.catalogue import Catalogue
 from server.api.vector_stores.attaching import Attaching
 from server.api.vector_stores.batches import FileBatches
+from server.api.vector_stores.direct import VectorIo
+from server.api.vector_stores.documents import Documents
 from server.api.vector_stores.files import VectorStoreFiles
 from server.api.vector_stores.making import StoreDefaults, StoreMaking, dimensions_of
 from server.api.vector_stores.pages import LinkPages
@@ -33,6 +35,7 @@ def vector_store_routes(
         VectorStoreFiles(vectors, attaching, pages, reader),
         FileBatches(vectors, attaching, pages, reader),
         VectorDbs(vectors, attaching, reader),
+        VectorIo(vectors, Documents(vectors, queue, work.embedder, work.index_of), work.search, reader),
     ]
 
 

@@ -124,6 +124,15 @@ def _batched(made: Made) -> Any:
     return {"file_ids": [made.get("other_file", "file-1")]}
 
 
+def _inserted(made: Made) -> Any:
+    chunk = {"content": "a text", "metadata": {"document_id": "d"}, "embedding": [1.0] * 8}
+    return {"vector_db_id": made.get("vector_store_id", "vs_1"), "chunks": [chunk]}
+
+
+def _queried(made: Made) -> Any:
+    return {"vector_db_id": made.get("vector_store_id", "vs_1"), "query": "a text", "params": {"mode": "keyword"}}
+
+
 def _vector_stores() -> dict[str, Row]:
     """The rows of vector stores, of their files and of the batches of these."""
     every, one = "/v1/vector_stores", "/v1/vector_stores/{vector_store_id}"
@@ -145,6 +154,8 @@ def _vector_stores() -> dict[str, Row]:
         f"GET {batch}": Row(Found.BY_PATH, parameter="vector_store_id"),
         f"POST {batch}/cancel": Row(Found.BY_PATH, parameter="vector_store_id"),
         f"GET {batch}/files": Row(Found.AS_LIST, beside=OF_STORE),
+        "POST /v1/vector-io/insert": Row(Found.BY_BODY, _inserted, parameter="vector_store_id"),
+        "POST /v1/vector-io/query": Row(Found.BY_BODY, _queried, parameter="vector_store_id"),
     }
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from json import dumps
+from secrets import token_hex
 from typing import Final
 
 from server.api.vector_stores.links import Link
@@ -27,11 +28,12 @@ class Note(StrEnum):
     """The kind of a note; the facet of its record.
 
     An `attempt` becomes due unless it is renewed: then its process has ended. `done` says when a store was last purged,
-    and `scan` when links are looked through for files that are gone.
+    and `scan` when links are looked through for files that are gone. `chunks` have left a part that stays.
     """
 
     ATTEMPT = "attempt"
     PART = "part"
+    CHUNKS = "chunks"
     STORE = "store"
     FILE = "file"
     DONE = "done"
@@ -88,6 +90,11 @@ class PurgeNotes:
     def leaving(self, store: Record, link: Link) -> Sequence[Step]:
         """Return the steps of a transaction in which a link goes."""
         return [self._adding(_note(_part(store, link.part), Note.PART, _origin(store)))]
+
+    def replacing(self, store: Record) -> Sequence[Step]:
+        """Return the steps of a transaction after which chunks of a part are gone, and the part is not."""
+        identity = f"{store.body['index']}:c{token_hex(16)}"
+        return [self._adding(_note(identity, Note.CHUNKS, _origin(store)))]
 
     def dropping(self, store: Record) -> Sequence[Step]:
         """Return the steps of a transaction in which a store goes."""

@@ -129,7 +129,7 @@ class PurgeSweeper:
             if whole:
                 await index.drop(key)
                 # Nothing of the parts is left either.
-                claimed += [note for note in await self._notes.about(key, _AT_ONCE) if note.facet == Note.PART]
+                claimed += [note for note in await self._notes.about(key, _AT_ONCE) if note.facet != Note.ATTEMPT]
             else:
                 await index.remove(key, parts)
                 if not await index.purge(key):
@@ -143,7 +143,7 @@ class PurgeSweeper:
         await self._notes.records.database.write(*self._notes.purged(key, [*known.values()], store_is_gone=gone))
         self._count(len(known))
         seconds = time.monotonic() - began
-        what = "the whole store" if whole else f"{len(parts)} of its parts"
+        what = "everything" if whole else f"{len(parts)} parts" if parts else "chunks"
         _log.info("purged %s of the vector store `%s` in %.1f s", what, store, seconds)
 
     async def _unlink(self, note: Record) -> None:

@@ -59,7 +59,7 @@ class Wanted:
 class Found:
     """A chunk with its score, and the file that it comes from; `file_id` is empty for a text without a file.
 
-    `chunk_id` and `extra` are what the text was put in with.
+    `ordinal` is its place in the file; `chunk_id` and `extra` are what the text was put in with.
     """
 
     file_id: str
@@ -67,6 +67,7 @@ class Found:
     score: float
     text: str
     attributes: Mapping[str, Any]
+    ordinal: int = 0
     chunk_id: str = ""
     extra: str = ""
 
@@ -151,7 +152,8 @@ class Search:
             found = described.get(places[hit.part].link)
             if found is not None and found[0].part == hit.part:
                 link, filename = found
-                shown.append(Found(link.file_id, filename, hit.score, hit.text, link.attributes, hit.id, hit.extra))
+                place = (hit.ordinal, hit.id, hit.extra)
+                shown.append(Found(link.file_id, filename, hit.score, hit.text, link.attributes, *place))
         return shown
 
 

@@ -123,6 +123,14 @@ class FaissIndex:
         found = await self._read(rows.part, key, numbers([part])[0], first, limit)
         return [Chunk(ordinal, text, array("f"), name, extra) for _, _, ordinal, text, name, extra in found]
 
+    async def named(self, key: str, part: int, ids: Sequence[str]) -> list[Chunk]:
+        """Return the chunks of a part that a caller has given these names, in no order, without their vectors."""
+        rows = self._opening.opened()
+        if not ids or await self._read(rows.dimensions, key) is None:
+            return []
+        found = await self._read(rows.named, key, numbers([part])[0], ids)
+        return [Chunk(ordinal, text, array("f"), name, extra) for _, _, ordinal, text, name, extra in found]
+
     async def remove(self, key: str, parts: Sequence[int]) -> None:
         """Remove whole parts: nothing finds them any more."""
         rows = self._opening.opened()

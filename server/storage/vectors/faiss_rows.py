@@ -159,6 +159,15 @@ class FaissRows:
         )
         return self._connection().execute(statement, (part, first, limit)).fetchall()
 
+    def named(self, key: str, part: int, names: Sequence[str]) -> list[Row]:
+        """Return the rows of a part that count and have these names, in no order."""
+        statement = (
+            f"SELECT {_SHOWN} FROM chunks_{checked(key)} c JOIN batches b ON b.batch = c.batch WHERE b.committed "  # noqa: S608  # the key is checked
+            "AND c.part = ? AND c.name IN (SELECT value FROM json_each(?))"
+        )
+        given = json.dumps([written(name) for name in names])
+        return self._connection().execute(statement, (part, given)).fetchall()
+
     def matching(self, key: str, text: str, parts: Sequence[int], limit: int) -> list[tuple[Row, float]]:
         """Return the rows of these parts that have words of the text, best first, with their scores by BM25."""
         words = list(dict.fromkeys(_WORD.findall(text)))[:MOST_WORDS]

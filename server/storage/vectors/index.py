@@ -95,6 +95,10 @@ class VectorIndex(Protocol):
         """Return the chunks of a part from the ordinal `first` on, in their order; their vectors may be empty."""
         ...
 
+    async def named(self, key: str, part: int, ids: Sequence[str]) -> list[Chunk]:
+        """Return the chunks of a part that a caller has given these names, in no order; their vectors may be empty."""
+        ...
+
     async def remove(self, key: str, parts: Sequence[int]) -> None:
         """Remove whole parts: nothing finds them any more. Their bytes may stay until `purge`."""
         ...

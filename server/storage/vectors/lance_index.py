@@ -132,12 +132,23 @@ class LanceIndex:
             asked = table.rows.query().where(f"{among} AND ordinal >= {int(first)}")
             ordered = asked.select(_SHOWN).order_by([ColumnOrdering(column_name="ordinal")])
             found = await ordered.limit(limit).to_arrow()
-            return [
-                Chunk(row["ordinal"], row["text"], array("f"), row["id"], row["extra"]) for row in found.to_pylist()
-            ]
+            return [_chunk(row) for row in found.to_pylist()]
 
         among = _among(numbers([part]))
         return await self._tried(key, scan) or []
+
+    async def named(self, key: str, part: int, ids: Sequence[str]) -> list[Chunk]:
+        """Return the chunks of a part that a caller has given these names, in no order, without their vectors."""
+        [number] = numbers([part])
+
+        async def scan(table: _Table) -> list[Chunk]:
+            from lancedb.expr import col
+
+            wanted = (col("part") == number) & col("id").isin([written(name) for name in ids])
+            found = await table.rows.query().where(wanted).select(_SHOWN).to_arrow()
+            return [_chunk(row) for row in found.to_pylist()]
+
+        return (await self._tried(key, scan) or []) if ids else []
 
     async def remove(self, key: str, parts: Sequence[int]) -> None:
         """Remove whole parts: nothing finds them any more."""
@@ -306,6 +317,10 @@ async def _without_twins(marks: Sequence[bytes], table: _Table) -> list[bytes]:
 def likeness(score: float) -> float:
     """Return a score of BM25, which has no end, as one from 0 to 1."""
     return score / (1.0 + score) if score > 0 else 0.0
+
+
+def _chunk(row: Any) -> Chunk:
+    return Chunk(row["ordinal"], row["text"], array("f"), row["id"], row["extra"])
 
 
 def _among(parts: Sequence[int]) -> str:

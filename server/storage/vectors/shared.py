@@ -51,6 +51,11 @@ class SharedIndex:
         async with self.shares.turn():
             return await self._index.chunks(key, part, first, limit)
 
+    async def named(self, key: str, part: int, ids: Sequence[str]) -> list[Chunk]:
+        """Return the chunks of a part that a caller has given these names, in no order."""
+        async with self.shares.turn():
+            return await self._index.named(key, part, ids)
+
     async def remove(self, key: str, parts: Sequence[int]) -> None:
         """Remove whole parts: nothing finds them any more."""
         await self._index.remove(key, parts)

@@ -104,6 +104,8 @@ class Place:
         made = {"new": f"new-{token_hex(6)}", "model_id": named}
         if template == "/v1/usage":
             self._used()
+        if template.startswith("/v1/vector-io/"):
+            made |= self._filled_store()
         for parameter, _ in PARAMETER.findall(template):
             made |= getattr(self, f"_{parameter}")(template)
         return made
@@ -136,6 +138,14 @@ class Place:
         batch = self._posted(f"/v1/vector_stores/{store}/file_batches", {"file_ids": [file]})["id"]
         # What fills a store is another file each time: one that is there already is not attached anew.
         return {"vector_store_id": store, "file_id": file, "batch_id": batch, "other_file": other}
+
+    def _filled_store(self) -> dict[str, str]:
+        """A store whose index is open."""
+        made = {"vector_store_id": self._posted("/v1/vector_stores", {})["id"]}
+        until = time.monotonic() + 30
+        while self.send("POST /v1/vector-io/insert", made, ADMIN).status == 503:
+            assert time.monotonic() < until
+        return made
 
     def _batch_id(self, _template: str) -> dict[str, str]:
         return {}

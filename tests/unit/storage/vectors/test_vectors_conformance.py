@@ -160,6 +160,16 @@ def test_chunks_come_in_pages(index: Opened, key: str) -> None:
     assert index(index.index.chunks(key, 5, 250, 10)) == []
 
 
+def test_chunks_are_read_by_their_names(index: Opened, key: str) -> None:
+    given = chunks(20, 1)
+    assert index(index.index.named(key, 1, ["n3"])) == []
+    for part in (1, 2):
+        index.add(key, part, given)
+    found = index(index.index.named(key, 2, ["n4", "n3", "absent", "'", "\ud83d"]))
+    assert sorted(found, key=lambda chunk: chunk.ordinal) == without_vectors(given[3:5])
+    assert index(index.index.named(key, 2, [])) == index(index.index.named(key, 3, ["n3"])) == []
+
+
 def test_what_is_removed_is_found_no_more(index: Opened, key: str) -> None:
     given = chunks(20, 1)
     for part in (1, 2, 3):

@@ -1,0 +1,217 @@
+"""Texts that callers put into vector stores themselves, in chunks of their own and without files.
+
+The chunks of one document are one part of a store, which a link without a file belongs to. Its chunks come and go while
+the link stays, so a request first claims the link: two requests that put the same chunk in leave one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Final
+
+from policy.vocabulary import Principal
+from server.api.models.embedding import Embedder, EmbeddingModel
+from server.api.vector_stores.direct_body import NewChunk
+from server.api.vector_stores.filling import MOST_CHUNKS, usage_of
+from server.api.vector_stores.links import MOST_LINKS, Link, NewLink, Status, Strategy
+from server.api.vector_stores.queue import IngestionQueue
+from server.api.vector_stores.search import IndexOf, other_dimensions
+from server.api.vector_stores.store import VectorStores
+from server.authz.permit import Permit
+from server.authz.request_authorization import Gate
+from server.http.errors import ApiError, invalid, provider_error
+from server.inference.provider import ProviderFailed
+from server.quota.storage_limit import StorageLimit, Stored
+from server.storage.database.database import AlreadyThere, Overtaken, ParentGone
+from server.storage.records.guarded import Contended, NotFound
+from server.storage.records.record import Record
+from server.storage.records.usage import having_at_most
+from server.storage.vectors.index import Chunk, Vector, VectorIndex
+
+CLAIM_SECONDS: Final = 60
+"""Seconds for which a request keeps others from changing a document."""
+
+WAIT_SECONDS: Final = 10.0
+"""Seconds that a request waits for another one that changes the same document."""
+
+_PAUSE: Final = 0.05
+
+
+class Documents:
+    """Puts chunks into stores that the caller may update."""
+
+    def __init__(self, stores: VectorStores, queue: IngestionQueue, embedder: Embedder, index_of: IndexOf) -> None:
+        self._stores = stores
+        self._queue = queue
+        self._embedder = embedder
+        self._index_of = index_of
+
+    async def insert(self, gate: Gate, store: Record, permit: Permit, given: Sequence[NewChunk]) -> None:
+        """Put the chunks in; one that has the name of another of its document takes its place.
+
+        Raises StoreExpired, TooManyParts, StorageExceeded, Contended, NotFound for a store that is gone,
+        IndexUnavailable, and the ApiError for texts or vectors that the store can't take.
+        """
+        await self._stores.use(store)
+        index = self._index_of(store)
+        await index.chunks(store.body["index"], 0, 0, 1)  # nothing is begun before it is ready
+        chunks = await self._with_vectors(gate, store, given)
+        length = len(chunks[0].vector)
+        store = await self._stores.with_dimensions(store, length)
+        for chunk in chunks:
+            if len(chunk.vector) != store.body["dimensions"]:
+                raise other_dimensions(store, len(chunk.vector))
+        if await self._stores.chunks_of(store) + len(chunks) > MOST_CHUNKS:
+            raise invalid(f"a vector store has at most {MOST_CHUNKS} chunks", "chunks", "too_many_chunks")
+        documents = defaultdict[str, dict[str, NewChunk]](dict)
+        for chunk in chunks:
+            documents[chunk.document][chunk.id] = chunk
+        owner = permit.principal if isinstance(permit.principal, Principal) else None
+        for document, named in documents.items():
+            await self._put(index, store, owner, gate.storage_limit, document, [*named.values()])
+
+    async def _with_vectors(self, gate: Gate, store: Record, given: Sequence[NewChunk]) -> list[NewChunk]:
+        """Return the chunks, those without a vector with the one that the store's model makes."""
+        lacking = [place for place, chunk in enumerate(given) if not chunk.vector]
+        made = dict[int, Vector]()
+        if lacking:
+            model = await self._embedder.model(gate, store.body["embedding_model"])
+            for place in lacking:
+                _check(model, given[place].text, place)
+            try:
+                vectors = await self._embedder.embed(gate, model, [given[place].text for place in lacking])
+            except ProviderFailed as failure:
+                raise provider_error(failure) from None
+            made = dict(zip(lacking, vectors, strict=True))
+        return [replace(chunk, vector=made.get(place, chunk.vector)) for place, chunk in enumerate(given)]
+
+    async def _put(
+        self,
+        index: VectorIndex,
+        store: Record,
+        owner: Principal | None,
+        limit: StorageLimit | None,
+        document: str,
+        new: Sequence[NewChunk],
+    ) -> None:
+        """Put the chunks of one document in."""
+        attributes = _shared([chunk.attributes for chunk in new])
+        link = await self._claimed(store, owner, limit, document, attributes)
+        first: int = link.record.body.get("next", 0)
+        chunks = [
+            Chunk(first + place, chunk.text, chunk.vector, chunk.id, chunk.extra) for place, chunk in enumerate(new)
+        ]
+        try:
+            less, before = await self._replaced(index, store, owner, limit, link, chunks)
+        except BaseException:
+            await self._release(link)
+            raise
+        members = {
+            "chunks": link.chunks - less + len(chunks),
+            "bytes": link.usage_bytes - before + sum(map(usage_of, chunks)),
+            "next": first + len(chunks),
+            "attributes": attributes,
+            "busy_until": None,
+        }
+        try:
+            replacing = self._queue.notes.replacing(store) if less else ()
+            await self._stores.changed(link, Status.COMPLETED, members, replacing)
+            self._queue.wake()
+        except Overtaken:
+            # The store is being removed, and this may have come after its index went.
+            await self._stores.links.database.write(*self._queue.notes.leaving(store, link))
+            raise NotFound(store.id) from None
+
+    async def _replaced(
+        self,
+        index: VectorIndex,
+        store: Record,
+        owner: Principal | None,
+        limit: StorageLimit | None,
+        link: Link,
+        chunks: Sequence[Chunk],
+    ) -> tuple[int, int]:
+        """Put the chunks into the index, and return the number and the bytes of those whose places they take."""
+        key, ids = store.body["index"], [chunk.id for chunk in chunks]
+        old = await index.named(key, link.part, ids)
+        before = sum(usage_of(replace(chunk, vector=chunks[0].vector)) for chunk in old)
+        more = sum(map(usage_of, chunks)) - before
+        await self._stores.records.check_limit(limit, owner, Stored(0, max(0, more)))
+        if old:
+            await index.remove_chunks(key, link.part, ids)
+        await index.add(key, len(chunks[0].vector), link.part, _once(chunks))
+        return len(old), before
+
+    async def _claimed(
+        self,
+        store: Record,
+        owner: Principal | None,
+        limit: StorageLimit | None,
+        document: str,
+        attributes: Mapping[str, Any],
+    ) -> Link:
+        """Return the link of a document, which this request alone changes now; raises Contended after a while."""
+        new = NewLink("", attributes, Strategy.OTHER, document=document)
+        end = time.monotonic() + WAIT_SECONDS
+        while True:
+            link = await self._stores.link(new.id(store))
+            with suppress(AlreadyThere, Overtaken):
+                if link is None:
+                    link = await self._made(store, owner, limit, new)
+                if (link.record.body.get("busy_until") or 0) <= time.time():
+                    return await self._stores.changed(
+                        link, Status.COMPLETED, {"busy_until": int(time.time()) + CLAIM_SECONDS}
+                    )
+            if time.monotonic() > end:
+                raise Contended
+            await asyncio.sleep(_PAUSE)
+
+    async def _made(self, store: Record, owner: Principal | None, limit: StorageLimit | None, new: NewLink) -> Link:
+        """Return the link of a new document; raises TooManyParts, StorageExceeded, and AlreadyThere."""
+        draft = replace(new.draft(store), facet=Status.COMPLETED.value)
+        record = draft.owned_by(owner)
+        try:
+            await self._stores.records.write(
+                limit,
+                owner,
+                Stored(1, 1),
+                self._stores.records.holding(store.id),
+                self._stores.links.inserting(record),
+                having_at_most(MOST_LINKS, self._stores.links.name, store.id),
+            )
+        except ParentGone:
+            raise NotFound(store.id) from None
+        return Link(record)
+
+    async def _release(self, link: Link) -> None:
+        """Let others change the document."""
+        with suppress(Overtaken):
+            await self._stores.changed(link, Status.COMPLETED, {"busy_until": None})
+
+
+def _check(model: EmbeddingModel, text: str, place: int) -> None:
+    """Raise the 400 for the text of a chunk that the model would refuse or cut."""
+    try:
+        model.check(text)
+    except ApiError as refusal:
+        where = f"chunks[{place}].content"
+        raise ApiError(refusal.status, refusal.message, code=refusal.code, param=where) from None
+
+
+def _shared(attributes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the attributes that all chunks of a document have with the same value."""
+    first, *others = attributes
+    return {
+        name: value
+        for name, value in first.items()
+        if all(name in other and type(other[name]) is type(value) and other[name] == value for other in others)
+    }
+
+
+async def _once(chunks: Sequence[Chunk]) -> AsyncIterator[Sequence[Chunk]]:
+    yield chunks
