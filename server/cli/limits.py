@@ -15,11 +15,24 @@ from server.api.chat import body as chat
 from server.api.chat import files as chat_files
 from server.api.completions import body as completions
 from server.api.conversations import body as conversations
-from server.api.models import candidates, inputs
+from server.api.models import candidates, embedding, inputs
 from server.api.prompts import body as prompts
 from server.api.registry import body as entries
-from server.api.vector_stores import attaching, links
+from server.api.vector_stores import (
+    attaching,
+    direct_body,
+    documents,
+    failures,
+    filling,
+    filters,
+    ingestion,
+    links,
+    purging,
+    search,
+    search_body,
+)
 from server.api.vector_stores import body as vector_stores
+from server.api.vector_stores import work as vector_work
 from server.authn import limits as authn
 from server.authz.decision_log import limits as log
 from server.authz.opa import room, transport
@@ -62,22 +75,29 @@ CONSTANTS: Final[dict[str, Any]] = {
     "candidates": candidates,
     "chat": chat,
     "chat_files": chat_files,
-    "client": client,
     "choices": model_choices,
+    "client": client,
     "completions": completions,
     "connections": connections,
     "conversations": conversations,
     "database": database,
+    "direct_body": direct_body,
+    "documents": documents,
     "edge": edge,
+    "embedding": embedding,
     "embedding_models": embedding_models,
     "entries": entries,
     "extraction": extraction,
+    "failures": failures,
     "faiss_index": faiss_index,
     "faiss_rows": faiss_rows,
     "file_parts": file_parts,
+    "filling": filling,
+    "filters": filters,
     "forms": forms,
     "frames": frames,
     "guarded": guarded,
+    "ingestion": ingestion,
     "inputs": inputs,
     "json_body": json_body,
     "keys": keys,
@@ -88,17 +108,20 @@ CONSTANTS: Final[dict[str, Any]] = {
     "links": links,
     "list_steps": list_steps,
     "log": log,
+    "own_models": own_models,
     "places": places,
     "process": process,
     "prompts": prompts,
-    "own_models": own_models,
     "protocol": protocol,
+    "purging": purging,
     "reader": reader,
     "recorder": recorder,
     "removal": removal,
     "retries": retries,
     "room": room,
     "rows": rows,
+    "search": search,
+    "search_body": search_body,
     "secrets": secrets,
     "strict": strict,
     "sys": sys,
@@ -106,6 +129,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "transport": transport,
     "vector_answers": vector_answers,
     "vector_stores": vector_stores,
+    "vector_work": vector_work,
     "vectors": vectors,
     "word_llama": word_llama,
     "worker": worker,
@@ -401,6 +425,43 @@ LIMITS: Final[Sequence[Limit]] = (
         "words that a keyword search in `inline::faiss` looks for, and a word in `inline::lancedb`",
         "{faiss_rows.MOST_WORDS}; {lance_upkeep.LONGEST_WORD} characters",
         "others are left out",
+    ),
+    Limit(
+        "files that one process takes into vector stores at the same time, the bytes of one, and chunks of a store",
+        "{ingestion.AT_ONCE}, one of each caller and of each store; {filling.LARGEST_FILE:bytes}; "
+        "{filling.MOST_CHUNKS}",
+        "others wait; " + _FILE_FAILS,
+    ),
+    Limit(
+        "attempts to take in a file where a provider fails, and where something else does, and the pause before one",
+        "{failures.PROVIDER_TRIES}; {vector_work.MOST_TAKEN}; {failures.LONGEST_PAUSE:seconds} at most",
+        "the file is `failed`, `server_error`",
+    ),
+    Limit(
+        "texts that a model is asked about at once for vector stores, their bytes, and numbers of their embeddings",
+        "{embedding.MOST_TEXTS}; {embedding.MOST_BYTES:bytes}; {embedding.MOST_NUMBERS}",
+        "others go in another request",
+    ),
+    Limit(
+        "queries of a search of a vector store, one of them, and what it finds",
+        "{search_body.MOST_QUERIES}; {search.LONGEST_QUERY:bytes}; {search_body.MOST_RESULTS}, the best of "
+        "{search.CANDIDATES} where words count",
+        "400",
+    ),
+    Limit(
+        "comparisons of a filter by attributes, and filters inside each other",
+        "{filters.MOST_COMPARISONS}; {filters.MOST_DEPTH}",
+        "400",
+    ),
+    Limit(
+        "chunks that one request puts into a vector store, their texts and metadata, and its wait for another one",
+        "{direct_body.MOST_INSERTED}; {direct_body.MOST_INSERT_BYTES:bytes}; {documents.WAIT_SECONDS:seconds}",
+        "400; 413; 409",
+    ),
+    Limit(
+        "the time until a deletion from a vector store is looked at by another process, and that of its purge",
+        "{purging.SWEEP_SECONDS:seconds}; {purging.CLAIM_SECONDS:seconds}, after which another process goes on",
+        "the store says `purge.pending`",
     ),
     Limit("further names of a model", "{choices.MOST_ALIASES}", "400"),
     Limit(

@@ -15,6 +15,7 @@ from json import dumps
 from math import isfinite
 from typing import Any, Final
 
+from server.api.vector_stores.search_body import MOST_RESULTS
 from server.http.body_checks import LONGEST_KEY, LONGEST_VALUE, MOST_KEYS, known_members, missing, wrong
 from server.json_input.body_parser import BodyParser
 from server.json_input.strict import Document, InvalidJson, Json, Why
@@ -35,7 +36,6 @@ LARGEST: Final = 3.4028234663852886e38
 """The largest number of a vector, which has 32 bits."""
 
 _USUAL_CHUNKS: Final = 3
-_MOST_FOUND: Final = 50
 _STORE_IDS: Final = ("vector_db_id", "vector_store_id")
 _MODES: Final = ("vector", "keyword", "hybrid")
 _RANKERS: Final = ("rrf", "weighted")
@@ -136,8 +136,8 @@ def read_query(document: Document) -> Json:
         raise wrong("params", "must be an object")
     known_members(params, ("max_chunks", "mode", "score_threshold", "ranker"), "params")
     limit = params.get("max_chunks", _USUAL_CHUNKS)
-    if type(limit) is not int or not 0 < limit <= _MOST_FOUND:
-        raise wrong("params.max_chunks", f"must be a whole number from 1 to {_MOST_FOUND}")
+    if type(limit) is not int or not 0 < limit <= MOST_RESULTS:
+        raise wrong("params.max_chunks", f"must be a whole number from 1 to {MOST_RESULTS}")
     mode = params.get("mode", "vector")
     if mode not in _MODES:
         raise wrong("params.mode", f"must be one of {', '.join(_MODES)}")

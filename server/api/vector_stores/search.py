@@ -15,6 +15,7 @@ from server.api.models.embedding import Embedder
 from server.api.vector_stores.filters import Filter
 from server.api.vector_stores.findable import Findable, Place
 from server.api.vector_stores.ranking import AS_USUAL, Mode, Ranking, best, by_words, fused
+from server.api.vector_stores.search_body import MOST_QUERIES
 from server.api.vector_stores.store import VectorStores
 from server.authz.request_authorization import Gate
 from server.fairness.places import leave_place
@@ -25,14 +26,8 @@ from server.inference.provider import ProviderFailed
 from server.storage.records.record import Record
 from server.storage.vectors.index import Hit, Vector, VectorIndex
 
-MOST_QUERIES: Final = 8
-"""Queries of one search."""
-
 LONGEST_QUERY: Final = 16 * 1024
 """Bytes of one query, in UTF-8."""
-
-MOST_RESULTS: Final = 50
-"""Chunks that one search returns."""
 
 CANDIDATES: Final = 100
 """Chunks that are ranked where words count, and twice as many as results where that is more."""
