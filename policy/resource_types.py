@@ -101,8 +101,7 @@ _ROWS: Final = (
     ResourceType("usage", stored=True),
     ResourceType(type_of_record("openai_conversations"), api="agents", stored=True, store="conversations"),
     ResourceType(type_of_record("conversation_items"), api="agents", stored=True),
-    # The API `agents` doesn't bring these along: they come with a provider of their own.
-    ResourceType(type_of_record("responses"), stored=True, persistence="responses", served=False),
+    ResourceType(type_of_record("responses"), api="agents", stored=True, persistence="responses"),
     ResourceType(type_of_record("openai_files"), stored=True, store="files"),
     ResourceType(type_of_record("chat_completions"), stored=True, store="inference"),
 )

@@ -18,6 +18,7 @@ _ANSWER: Final = type_of_record("chat_completions")
 _CONVERSATION: Final = type_of_record("openai_conversations")
 _FILE: Final = type_of_record("openai_files")
 _ITEM: Final = type_of_record("conversation_items")
+_RESPONSE: Final = type_of_record("responses")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,16 @@ def _vector_stores() -> Iterator[ServedRoute]:
     yield ServedRoute("POST", "/v1/vector-io/query", ((_READ, store),), ((_READ, "model"), (_READ, _FILE)))
 
 
+def _responses() -> Iterator[ServedRoute]:
+    one = "/v1/responses/{response_id}"
+    named = ((_READ, _CONVERSATION), (_UPDATE, _CONVERSATION), (_CREATE, _ITEM), (_READ, _ITEM), (_READ, _FILE))
+    made = ((_CREATE, _RESPONSE), (_READ, _RESPONSE), *named, (_READ, "prompt"))
+    yield ServedRoute("POST", "/v1/responses", ((_READ, "model"),), made)
+    yield ServedRoute("GET", "/v1/responses", ((_READ, _RESPONSE),), ((_READ, "model"),))
+    yield from _records("/v1/responses", _RESPONSE, "response_id", "GET DELETE")
+    yield ServedRoute("GET", f"{one}/input_items", ((_READ, _RESPONSE),))
+
+
 SERVED: Final = (
     ServedRoute("GET", "/v1/health"),
     ServedRoute("GET", "/v1/health/ready", (), ((_READ, "provider"),)),
@@ -119,6 +130,7 @@ SERVED: Final = (
     ),
     *_records("/v1/conversations", _CONVERSATION, "conversation_id", "GET POST DELETE"),
     *_items(),
+    *_responses(),
     ServedRoute("GET", "/v1/prompts", ((_READ, "prompt"),)),
     ServedRoute("POST", "/v1/prompts", ((_CREATE, "prompt"),)),
     *_records("/v1/prompts", "prompt", "prompt_id", "GET PUT DELETE"),
@@ -137,7 +149,6 @@ LATER: Final = (
     "/v1/inference",
     "/v1/messages",
     "/v1/moderations",
-    "/v1/responses",
     "/v1/safety",
     "/v1/tool-runtime",
     "/v1/tools",

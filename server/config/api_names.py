@@ -39,6 +39,7 @@ class Api:
 _ELSEWHERE: Final = "run it beside the server, as a client of its API"
 
 APIS: Final[Mapping[str, Api]] = {
+    "agents": Api(Standing.PROVIDED, "/v1/responses"),
     "inference": Api(Standing.PROVIDED, "/v1/chat/completions", sections=("models",)),
     "vector_io": Api(Standing.PROVIDED, "/v1/vector-dbs", sections=("vector_stores", "vector_dbs")),
     "benchmarks": Api(Standing.BUILT_IN, "/v1/eval/benchmarks"),
@@ -49,16 +50,15 @@ APIS: Final[Mapping[str, Api]] = {
     "models": Api(Standing.BUILT_IN, "/v1/models"),
     "prompts": Api(Standing.BUILT_IN, "/v1/prompts"),
     "providers": Api(Standing.BUILT_IN, "/v1/providers"),
+    "responses": Api(Standing.BUILT_IN, "/v1/responses"),
     "scoring_functions": Api(Standing.BUILT_IN, "/v1/scoring-functions"),
     "shields": Api(Standing.BUILT_IN, "/v1/shields"),
     "tool_groups": Api(Standing.BUILT_IN, "/v1/toolgroups"),
     "vector_dbs": Api(Standing.BUILT_IN, "/v1/vector-dbs"),
     "admin": Api(Standing.LATER, advice="use `ostiary` at a terminal until then"),
-    "agents": Api(Standing.LATER, advice="use `/v1/chat/completions` and `/v1/conversations` until then"),
     "batches": Api(Standing.LATER, advice="send the requests one by one until then"),
     "connectors": Api(Standing.LATER, advice="call tools in the client until then"),
     "messages": Api(Standing.LATER, advice="use `/v1/chat/completions` until then"),
-    "responses": Api(Standing.LATER, advice="use `/v1/chat/completions` and `/v1/conversations` until then"),
     "safety": Api(Standing.LATER, advice="no shield checks a prompt or an answer until then", sections=("shields",)),
     "tool_runtime": Api(Standing.LATER, advice="call tools in the client until then", sections=("tool_groups",)),
     "datasetio": Api(Standing.NEVER, advice=_ELSEWHERE, sections=("datasets",)),

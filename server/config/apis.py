@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, GetCoreSchemaHandler, GetPydanticSchema, Tag
+from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler, GetPydanticSchema, Tag
 from pydantic_core import CoreSchema, core_schema
 
+from server.config.agents import AgentsProvider
 from server.config.api_names import SERVED_APIS, about_api, about_missing, is_missing
 from server.config.base import StrictModel, chosen_by
 from server.config.bedrock import BedrockInference
@@ -117,11 +118,18 @@ VectorIoProvider = Annotated[
 """A provider of the indexes of vector stores, chosen by `provider_type`."""
 
 
+def _at_most_one(value: tuple[AgentsProvider, ...]) -> tuple[AgentsProvider, ...]:
+    if len(value) > 1:
+        raise refusal("wrong-value", "takes one provider, since the server has one place for responses")
+    return value
+
+
 class _Providers(StrictModel):
     """One field for each API that takes providers."""
 
     inference: tuple[InferenceProvider, ...] = ()
     vector_io: tuple[VectorIoProvider, ...] = ()
+    agents: Annotated[tuple[AgentsProvider, ...], AfterValidator(_at_most_one)] = ()
 
 
 def _by_api(providers: _Providers) -> dict[str, tuple[ProviderConfig, ...]]:

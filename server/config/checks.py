@@ -140,6 +140,10 @@ def _stores(reading: TreeReader, findings: Findings) -> None:
     stores: list[Path] = [("storage", "stores", store) for store in reading.mapping(("storage", "stores"))]
     for store in [*stores, _QUOTA_STORE]:
         _backend((*store, "backend"), store in _OF_KEYS, reading, findings)
+    for path, _ in reading.entries(("providers", "agents")):
+        kept: Path = (*path, "config", "persistence")
+        _backend((*kept, "agent_state", "backend"), True, reading, findings)
+        _backend((*kept, "responses", "backend"), False, reading, findings)
     _own_namespaces(reading, findings)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -26,24 +27,29 @@ _ENDED: Final = ApiError(
 
 _log: Final = logging.getLogger("ostiary.api")
 
+Ending: TypeAlias = Callable[[ApiError], Awaitable[bytes]]
+"""Returns the last events of a stream that an error has ended."""
+
 
 class EventStream(Response):
     """Asks a chat model for a stream, and relays its events as they come.
 
     What the provider refuses is an ApiError, since no byte is sent before it accepts; then the head goes out at once.
-    If the provider breaks off, or the server stops, an `error` event is the last one; if the client goes, the
-    provider's work is ended. A client that does not read holds up its own stream alone: no more than a send buffer and
-    one piece are kept for it, its provider has to wait, and `DoorProtocol` cuts it off in the end.
+    If the provider breaks off, or the server stops, an `error` event is the last one, or what `ending` makes of the
+    error; if the client goes, the provider's work is ended. A client that does not read holds up its own stream alone:
+    no more than a send buffer and one piece are kept for it, its provider has to wait, and `DoorProtocol` cuts it off
+    in the end.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, model: ChatModel, chat: ChatRequest, streams: OpenStreams) -> None:
+    def __init__(self, model: ChatModel, chat: ChatRequest, streams: OpenStreams, ending: Ending | None = None) -> None:
         super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
         self._model = model
         self._chat: ChatRequest | None = chat
         self._streams = streams
+        self._ending = ending
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events to their end; raises ApiError if there are none."""
@@ -57,7 +63,8 @@ class EventStream(Response):
                 error = await self._relay(events, send, call.request_id)
                 if error is not None:
                     await events.aclose()
-                    await send_piece(send, b"data: %b\n\n" % error.body, more=False)
+                    last = b"data: %b\n\n" % error.body if self._ending is None else await self._ending(error)
+                    await send_piece(send, last, more=False)
         finally:
             # After the last byte, since the provider may take its time to end.
             if events is not None:

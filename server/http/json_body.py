@@ -55,7 +55,7 @@ async def read_body(
                 members = await reader.look(raw, parser.check)
             return raw, parser.value(members)
     except InvalidJson as refusal:
-        raise _refused(refusal) from None
+        raise refused(refusal) from None
 
 
 async def look_again(reader: Reader, stored: bytes, look: BodyCheck) -> Json:
@@ -69,7 +69,7 @@ async def look_again(reader: Reader, stored: bytes, look: BodyCheck) -> Json:
     try:
         return await reader.look(stored, look, beside=True)
     except InvalidJson as refusal:
-        raise _refused(refusal) from None
+        raise refused(refusal) from None
 
 
 def _check_headers(request: Request, *, untyped: bool) -> None:
@@ -131,7 +131,8 @@ def _too_large() -> ApiError:
     return ApiError(413, f"the body is larger than {MAX_BODY} bytes")
 
 
-def _refused(refusal: InvalidJson) -> ApiError:
+def refused(refusal: InvalidJson) -> ApiError:
+    """Return the error of the API for a body that is refused."""
     match refusal.why:
         case Why.WRONG:
             return invalid(refusal.message, refusal.param, refusal.code)

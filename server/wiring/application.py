@@ -27,6 +27,10 @@ from server.api.models.reserved import ReservedNames
 from server.api.models.routes import Models
 from server.api.prompts.routes import PromptVersions
 from server.api.registry.routes import KINDS, RegistryRoutes
+from server.api.responses.answering import Endings
+from server.api.responses.context import Contexts
+from server.api.responses.routes import ResponseRoutes
+from server.api.responses.stored_routes import StoredResponses
 from server.api.system.health import HealthRoutes
 from server.api.system.inspect import InspectRoutes
 from server.api.system.metrics import MetricsPage
@@ -63,7 +67,12 @@ from server.wiring.stores import Stores
 from server.wiring.vector_stores import vector_store_routes
 from server.wiring.vectors import VectorIndexes
 
-_TASKS: Final = {"/v1/chat/completions": Task.CHAT, "/v1/completions": Task.TEXT, "/v1/embeddings": Task.EMBEDDING}
+_TASKS: Final = {
+    "/v1/chat/completions": Task.CHAT,
+    "/v1/completions": Task.TEXT,
+    "/v1/embeddings": Task.EMBEDDING,
+    "/v1/responses": Task.CHAT,
+}
 """The routes that ask providers, with what they ask them for."""
 
 
@@ -87,7 +96,7 @@ def build(
     `streams` ends the streams that are being sent.
     """
     telemetry = measured(config) if telemetry is None else telemetry
-    reader, tracing = Reader(), telemetry.tracing
+    reader, endings, tracing = Reader(), Endings(), telemetry.tracing
     streams = OpenStreams() if streams is None else streams
     telemetry.metrics.watch_streams(streams.count)
     dependencies = telemetry.dependencies
@@ -102,6 +111,7 @@ def build(
         if api == "inference"
         else index_entry(provider, vectors)
         for api, listed in config.providers.items()
+        if api != "agents"  # it is this server itself
         for provider in listed
     )
     inference = {entry.provider_id: entry.provider for entry in entries if entry.api == "inference"}
@@ -123,15 +133,19 @@ def build(
         *([] if paid.quota is None else [paid.quota.running]),
         stores.running,
         vectors.running,
+        endings.running,
         *(partial(started, entry.provider.connection) for entry in entries),
         vector_work.running,
         telemetry.metrics.sampling,
         dependencies.watching,
     ]
     items = Items(stores.items, stores.conversations, stores.files, reader)
+    files = ChatFiles(stores.file_store)
+    contexts = Contexts(stores.responses, items, stores.prompts)
     # Paths are compared in this order: the route of most requests comes first.
     groups: list[RouteGroup] = [
-        ChatCompletions(asking, stores.chats, ChatFiles(stores.file_store)),
+        ChatCompletions(asking, stores.chats, files),
+        ResponseRoutes(asking, stores.responses, contexts, items, files, reader, endings),
         Completions(asking),
         Embeddings(asking),
         HealthRoutes(probe, version("ostiary"), telemetry.tallies.never_found, dependencies),
@@ -142,6 +156,7 @@ def build(
         Files(stores.file_store, config.storage.max_file_bytes),
         Conversations(stores.conversations, items, reader),
         StoredChats(stores.chats, catalogue, reader),
+        StoredResponses(stores.responses, catalogue),
         PromptVersions(stores.prompts, reader),
         UsageRoutes(UsageReports(stores.usage)),
         ModelRegistry(catalogue, registered, inference.keys(), reader),

@@ -18,7 +18,9 @@ from server.api.vector_stores.purges import PurgeNotes
 from server.api.vector_stores.queue import IngestionQueue
 from server.api.vector_stores.store import LINK_SUMS, VectorStores
 from server.api.vector_stores.work import WorkQueue
+from server.api.responses.store import Responses
 from server.config import Config
+from server.config.agents import AgentsProvider
 from server.config.home import FILES_FOLDER, home
 from server.config.storage import (
     QUEUED_WRITES,
@@ -85,6 +87,9 @@ class Stores:
         self._removals.append(Removals(prompts, versions.records))
         kept = GuardedStore(prompts, TYPES["prompt"].name, removals=self._removals[-1])
         self.prompts = Prompts(kept, versions)
+        made = self._table(_responses_table(config), "responses")
+        together = made.database is conversations.database
+        self.responses = Responses(_recorded(made, "responses"), self._annex(made, "parts"), together=together)
         backend, name = usage_place(config)
         self.usage = UsageTable(self._database(backend), name)
         self.tally = UsageTally()
@@ -192,6 +197,14 @@ def _recorded(records: RecordTable, standard: str, removals: Removals | None = N
     kind = TYPES[type_of_record(standard)].name
     types = () if records.name == standard else (kind, type_of_record(records.name))
     return GuardedStore(records, kind, types=types, removals=removals)
+
+
+def _responses_table(config: Config) -> Table | None:
+    """Return the table of responses that the provider of agents names; None for the server's own choice."""
+    for provider in config.providers.get("agents", ()):
+        if isinstance(provider, AgentsProvider):
+            return provider.config.persistence.responses
+    return None
 
 
 def _write_queue(config: QueuedTable | None) -> WriteQueue:

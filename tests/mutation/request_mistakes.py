@@ -8,8 +8,8 @@ REQUEST_MISTAKES = (
     Mistake(
         "an item of an unreadable conversation is copied",
         "server/api/conversations/items.py",
-        "if identity not in records or records[identity].parent not in entered:",
-        "if identity not in records:",
+        "for identity, record in records.items() if record.parent in entered}",
+        "for identity, record in records.items()}",
     ),
     Mistake(
         "an upload that drips goes on for ever",

@@ -77,6 +77,7 @@ FILE: Final = "sql_record::openai_files"
 CONVERSATION: Final = "sql_record::openai_conversations"
 ITEM: Final = "sql_record::conversation_items"
 ANSWER: Final = "sql_record::chat_completions"
+RESPONSE: Final = "sql_record::responses"
 MESSAGE: Final = {"type": "message", "role": "user", "content": "hi"}
 WORDING: Final = {"prompt": "say {{ what }}", "variables": ["what"]}
 STORE: Final = "vector_store"
@@ -110,6 +111,10 @@ ROUTES: Final = dict(_routes())
 
 def _chat(made: Made) -> Any:
     return {"model": made["model_id"], "messages": [{"role": "user", "content": "hi"}], "store": True}
+
+
+def _response(made: Made) -> Any:
+    return {"model": made["model_id"], "input": "hi"}
 
 
 def _embeddings(made: Made) -> Any:
@@ -201,6 +206,11 @@ _ROWS: Final[Mapping[str, Row]] = {
     "POST /v1/conversations/{conversation_id}/items": Row(Found.AS_NEW, lambda _: {"items": [MESSAGE]}, CHANGING),
     "GET /v1/conversations/{conversation_id}/items/{item_id}": Row(Found.BY_PATH, beside=READING),
     "DELETE /v1/conversations/{conversation_id}/items/{item_id}": Row(Found.BY_PATH, beside=CHANGING),
+    "POST /v1/responses": Row(Found.BY_BODY, _response, {("create", RESPONSE): 403}),
+    "GET /v1/responses": Row(Found.AS_LIST),
+    "GET /v1/responses/{response_id}": Row(Found.BY_PATH),
+    "DELETE /v1/responses/{response_id}": Row(Found.BY_PATH),
+    "GET /v1/responses/{response_id}/input_items": Row(Found.BY_PATH),
     "GET /v1/prompts": Row(Found.AS_LIST),
     "POST /v1/prompts": Row(Found.AS_NEW, lambda _: WORDING),
     "GET /v1/prompts/{prompt_id}": Row(Found.BY_PATH),

@@ -187,7 +187,7 @@ ITEMS: Final = BodyParser(read_items, _new_items)
 
 
 def _told(items: list[Json]) -> Json:
-    found = [list(place) for index, item in enumerate(items) for place in _files(item, f"items[{index}]")]
+    found = [list(place) for index, item in enumerate(items) for place in files_of(item, f"items[{index}]")]
     if len(found) > MOST_FILES:
         raise wrong("items", f"may name files {MOST_FILES} times and no more in one request")
     copies = [item["id"] if item["type"] == REFERENCE else None for item in items]
@@ -206,10 +206,11 @@ def _items(body: Json) -> list[Json]:
     if type(items) is not list or len(items) > MOST_ITEMS:
         raise wrong("items", f"must be a list of at most {MOST_ITEMS} items")
     check_values(items, "items", MOST_VALUES)
-    return [_item(item, f"items[{index}]") for index, item in enumerate(items)]
+    return [normal_item(item, f"items[{index}]") for index, item in enumerate(items)]
 
 
-def _item(item: Any, place: str) -> Json:
+def normal_item(item: Any, place: str) -> Json:
+    """Return the item at `place` as it is kept, without an id, or a reference with its `id`; raises InvalidJson."""
     if type(item) is not dict:
         raise wrong(place, "must be an object")
     # A message may leave its type out, and a reference too.
@@ -291,14 +292,14 @@ _CHECKS: Final = {
 }
 
 
-def _files(value: Any, place: str) -> Iterator[tuple[str, str]]:
+def files_of(value: Any, place: str) -> Iterator[tuple[str, str]]:
     """Yield the place and the id of each file that `value` names, at any depth."""
     if type(value) is list:
         for index, member in enumerate(value):
-            yield from _files(member, f"{place}[{index}]")
+            yield from files_of(member, f"{place}[{index}]")
     elif type(value) is dict:
         if value.get("type") in [*_SOURCES] and value.get("file_id") is not None:
             yield f"{place}.file_id", text_at(value, "file_id", place, LONGEST_ID)
         for name, member in value.items():
             if type(member) is dict or type(member) is list:
-                yield from _files(member, f"{place}.{name}")
+                yield from files_of(member, f"{place}.{name}")

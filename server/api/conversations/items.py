@@ -30,8 +30,8 @@ from server.http.responses import JsonInPieces, list_of_texts
 from server.json_input.reader import Reader
 from server.storage.database.database import ParentGone, Step
 from server.storage.records.body import Body
-from server.storage.records.guarded import GuardedStore, NotFound
-from server.storage.records.record import Draft, Json, Record
+from server.storage.records.guarded import Creation, GuardedStore, NotFound
+from server.storage.records.record import Draft, Json, Page, Record
 from server.storage.records.usage import TooManyParts, having_at_most
 
 MOST_LISTED: Final = 100
@@ -58,7 +58,7 @@ class Items:
         gate, conversation = gate_of(request.scope), request.path_params["conversation_id"]
         await self._conversations.get(gate, conversation)
         page = await page_of(request, self._store, query, parent=conversation)
-        texts = [await self._stored(record) for record in page.records]
+        texts = [await self.stored(record) for record in page.records]
         return await _listed(page.records, texts, asked, frame_of(page))
 
     async def create(self, request: Request) -> Response:
@@ -93,7 +93,7 @@ class Items:
         gate, conversation = gate_of(request.scope), request.path_params["conversation_id"]
         await self._conversations.get(gate, conversation)
         record = await self._store.get(gate, request.path_params["item_id"], conversation)
-        return JsonInPieces([shown_item(record.id, await self._stored(record), asked)])
+        return JsonInPieces([shown_item(record.id, await self.stored(record), asked)])
 
     async def delete(self, request: Request) -> Response:
         """Remove an item, and answer with its conversation."""
@@ -126,11 +126,9 @@ class Items:
     async def _copied(self, gate: Gate, items: Sequence[NewItem]) -> dict[str, bytes]:
         """Return the stored forms of the items that are referred to, by their ids, once there is room for all items."""
         places = {item.copy_of: f"items[{index}].id" for index, item in enumerate(items) if item.copy_of is not None}
-        records = await self._store.readable(gate, [*places])
-        parents = {record.parent for record in records.values() if record.parent is not None}
-        entered = await self._conversations.readable(gate, [*parents])
+        records = await self.readable(gate, [*places])
         for identity, place in places.items():
-            if identity not in records or records[identity].parent not in entered:
+            if identity not in records:
                 raise missing_reference(place, identity)
         copies = [records[item.copy_of].body.size for item in items if item.copy_of is not None]
         size = sum(copies) + sum(len(item.stored) for item in items)
@@ -141,9 +139,46 @@ class Items:
         for identity, place in places.items():
             if identity not in whole:
                 raise missing_reference(place, identity)
-        return {identity: await self._stored(record) for identity, record in whole.items()}
+        return {identity: await self.stored(record) for identity, record in whole.items()}
 
-    async def _stored(self, record: Record) -> bytes:
+    async def readable(self, gate: Gate, identities: Sequence[str]) -> dict[str, Record]:
+        """Return the items that the caller may read, in conversations that it may read; bodies may be left out."""
+        records = await self._store.readable(gate, identities)
+        parents = {record.parent for record in records.values() if record.parent is not None}
+        entered = await self._conversations.readable(gate, [*parents])
+        return {identity: record for identity, record in records.items() if record.parent in entered}
+
+    async def whole(self, records: Sequence[Record]) -> list[tuple[str, bytes]]:
+        """Return the ids and the stored forms of these items; one that is gone is left out."""
+        return [(record.id, await self.stored(record)) for record in await self._store.whole(records)]
+
+    async def newest(self, gate: Gate, conversation: str, most: int) -> tuple[list[tuple[str, bytes]], bool]:
+        """Return the newest items of a conversation that the caller may read, in their order, and whether there are
+        more; raises NotFound where it may not read the conversation.
+        """
+        await self._conversations.get(gate, conversation)
+        page = await self._store.page(gate, Page(most, newest_first=True, parent=conversation))
+        return [(record.id, await self.stored(record)) for record in reversed(page.records)], page.has_more
+
+    async def permit_filling(self, gate: Gate, conversation: str) -> Creation:
+        """Return leave to add items to a conversation; raises NotFound, AccessDenied and StorageExceeded."""
+        await self._conversations.permit(gate, conversation, Action.UPDATE)
+        return await self._store.permit_create(gate)
+
+    def filling(self, creation: Creation, conversation: str, items: Sequence[tuple[str, bytes]]) -> list[Step]:
+        """Return the steps that add items with these ids, all or none; they raise ParentGone and TooManyParts."""
+        drafts = [Draft(identity, Body(stored), conversation) for identity, stored in items]
+        adding = [self._store.inserting(creation, draft) for draft in drafts]
+        full = having_at_most(MOST_KEPT, self._store.table, conversation)
+        return [self._conversations.holding(conversation), *adding, full]
+
+    async def fill(self, creation: Creation, conversation: str, items: Sequence[tuple[str, bytes]]) -> None:
+        """Add items in a transaction of their own; raises what the steps of `filling` raise, and StorageExceeded."""
+        holding, *_, full = self.filling(creation, conversation, [])
+        drafts = [Draft(identity, Body(stored), conversation) for identity, stored in items]
+        await self._store.create_all(creation, drafts, [holding], [full])
+
+    async def stored(self, record: Record) -> bytes:
         """Return the stored form of an item, also of one that an older server has stored."""
         text = record.body.text
         if not is_older(text):

@@ -25,7 +25,7 @@ from server.fairness.places import leave_place
 from server.fairness.way_out import hold_in_all
 from server.http.disconnects import WhileConnected
 from server.http.errors import ApiError, invalid, provider_error
-from server.http.event_stream import EventStream
+from server.http.event_stream import Ending, EventStream
 from server.http.json_body import read_body
 from server.http.open_streams import OpenStreams
 from server.http.pagination import missing_reference
@@ -150,7 +150,25 @@ class Asking:
         """
         gate = gate_of(request.scope)
         raw, body = await read_body(request, self._reader, parsers.of(gate))
-        model = await find_model(self._catalogue, gate, body.model)
+        model = await self.model(gate, body.model)
+        return await self.of(request, raw, body, model, task, wanted, attach)
+
+    async def model(self, gate: Gate, name: str) -> Model:
+        """Return the model of that name; raises the 404 for one that the caller may not read."""
+        return await find_model(self._catalogue, gate, name)
+
+    async def of(
+        self,
+        request: Request,
+        raw: bytes,
+        body: Body,
+        model: Model,
+        task: Task,
+        wanted: Callable[[Body, Model], Wanted | None] = lambda _body, _model: None,
+        attach: Attach = nothing_attached,
+    ) -> Asked[Body]:
+        """Return what asks this model with a body that is read, as `read` does; `raw` are its bytes."""
+        gate = gate_of(request.scope)
         attached = await attach(request, body.found) if body.found.files else NOTHING_ATTACHED
         return await self.prepare(gate, raw, body, model, task, wanted, attached)
 
@@ -219,11 +237,13 @@ class Asking:
         )
         return Attempt(model, metered, sent)
 
-    async def answer(self, request: Request, model: ChatModel, sent: ChatRequest, *, streamed: bool) -> Response:
-        """Return the answer of a model, whole or streamed."""
+    async def answer(
+        self, request: Request, model: ChatModel, sent: ChatRequest, *, streamed: bool, ending: Ending | None = None
+    ) -> Response:
+        """Return the answer of a model, whole or streamed; `ending` makes the last events of one that breaks off."""
         leave_place()  # a provider may take minutes
         if streamed:
-            return EventStream(model, sent, self._streams)
+            return EventStream(model, sent, self._streams, ending)
         try:
             async with WhileConnected(request.receive):
                 pieces = await model.complete(sent)

@@ -26,7 +26,8 @@ MOST_KEPT: Final = 10_000
 MOST_VERSIONS: Final = 999_999_999
 
 _VARIABLE: Final = re.compile(r"\w+")
-_USED: Final = re.compile(r"\{\{\s*+(\w++)\s*+\}\}")
+USED: Final = re.compile(r"\{\{\s*+(\w++)\s*+\}\}")
+"""The use of a variable in the text of a prompt; its group is the variable's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ DEFAULT_VERSION: Final = BodyParser(read_default_version, DefaultVersion)
 
 def _wording(body: Json) -> Json:
     prompt, variables = text_at(body, "prompt", "", LONGEST_PROMPT), _variables(body)
-    unknown = next((name for name in _USED.findall(prompt) if name not in variables), None)
+    unknown = next((name for name in USED.findall(prompt) if name not in variables), None)
     if unknown is not None:
         shown = unknown if len(unknown) <= LONGEST_VARIABLE else f"{unknown[:LONGEST_VARIABLE]}…"
         raise wrong("prompt", f"uses `{{{{ {shown} }}}}`, which is not one of `variables`")

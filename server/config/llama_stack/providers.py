@@ -6,6 +6,7 @@ from policy.source.diagnostics import misspelling_of, quoted
 from policy.source.document import Entry, Mapping, Node, Sequence
 from policy.source.environment import has_expression
 from server.config.api_names import APIS, PROVIDED_APIS, SERVED_APIS, is_missing
+from server.config.llama_stack.agents import Agents
 from server.config.llama_stack.changes import Journal, Kind
 from server.config.llama_stack.files import Files
 from server.config.llama_stack.nodes import (
@@ -14,6 +15,7 @@ from server.config.llama_stack.nodes import (
     entries,
     is_null,
     meant,
+    plain_text,
     quoted_text,
     text_of,
 )
@@ -26,6 +28,9 @@ _INSIDE = "serve the model with Ollama or vLLM, as a `remote::ollama` or a `remo
 _EMBEDDINGS = "use the embeddings of an `inline::wordllama`, or serve the model with vLLM, as a `remote::vllm`"
 _MOST_COMPARED = 100
 """Unknown names of APIs that are compared with the known ones."""
+
+_AGENTS = ("agents", "responses")
+"""The names that the API of agents has had."""
 
 _UNKNOWN = "an extension of Llama Stack brings it; it is left out"
 _ADVICE = {"inline::sentence-transformers": _EMBEDDINGS}
@@ -69,9 +74,13 @@ class Providers:
         if not node.items:
             self._journal.add(Kind.REPLACED, node.span, "`apis` is left out, since an empty list means all of them")
             return None
-        kept = []
+        kept: list[Node] = []
         for item in node.items:
             name = text_of(item) or ""
+            if name in _AGENTS:
+                if not any(text_of(each) == "agents" for each in kept):
+                    kept.append(plain_text("agents", item.span))
+                continue
             if self._is_foreign(name):
                 self._journal.lacks(item.span, f"the API {quoted(name)}", _UNKNOWN)
             elif not is_missing(name):
@@ -92,7 +101,11 @@ class Providers:
     def _providers(self, written: Entries) -> Entries:
         kept: Entries = {}
         for api, entry in written.items():
-            if api in PROVIDED_APIS:
+            if api in _AGENTS:
+                made = Agents(self._storage, self._journal).translated(entry)
+                if made is not None:
+                    kept["agents"] = made
+            elif api in PROVIDED_APIS:
                 kept[api] = Entry(entry.key_span, self._served(api, entry.node))
             elif api == "files":
                 Files(self._storage, self._journal).translate(entry)

@@ -33,7 +33,8 @@ IGNORED: Final = {
 }
 """Keys that are left out without a change for callers, and why."""
 
-_LATER: Final = {"responses": "responses", "connectors": "connectors"}
+_LATER: Final = {"connectors": "connectors"}
+_ELSEWHERE: Final = "is left out: `persistence.responses` of the provider of `agents` says where responses are"
 _HOME: Final = "its records are in a file of the user's directory until `storage.stores` names a backend that is known"
 _COUNTERS: Final = ("metadata", "prompts")
 """Stores of keys and values, which need a database that keeps records."""
@@ -66,6 +67,11 @@ class Storage:
     def kind_of(self, backend: str) -> str | None:
         """Return the type of a backend; None where the configuration has none of this name."""
         return text_of(below(self._backends[backend].node, "type")) if backend in self._backends else None
+
+    def has_backend(self, entry: Entry | None) -> bool:
+        """Return whether a reference names a backend that is kept; one that the environment says is taken for one."""
+        name = None if entry is None else text_of(entry.node)
+        return name is not None and (name in self._backends or has_expression(name))
 
     def put_into(self, top: Entries) -> Entries:
         """Return the top level with this storage; without one if there is nothing in it."""
@@ -196,6 +202,9 @@ def _is_kept(name: str, entry: Entry, backends: Entries, dropped: set[str], jour
         return False
     if name in _LATER:
         journal.without_effect(_LATER[name], entry.key_span, f"`storage.stores.{name}`")
+        return False
+    if name == "responses":
+        journal.add(Kind.IGNORED, entry.key_span, f"`storage.stores.responses` {_ELSEWHERE}")
         return False
     if name not in StoresConfig.model_fields:
         return True

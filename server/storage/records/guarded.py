@@ -13,7 +13,7 @@ from server.authz.permit import AccessDenied, Permit
 from server.authz.request_authorization import Gate
 from server.fairness.way_out import hold
 from server.quota.storage_limit import StorageExceeded, StorageLimit, Stored
-from server.storage.database.database import Overtaken, Step
+from server.storage.database.database import Database, Overtaken, Step
 from server.storage.records.body import Body
 from server.storage.records.list_steps import LARGEST_WINDOW, MOST_ASKED, ListSteps, ListTooLong
 from server.storage.records.names import RecordNames
@@ -307,6 +307,11 @@ class GuardedStore:
             await self._records.database.write(self._records.removing_this(record), *beside)
         else:
             await self._removals.remove(record, *beside)
+
+    @property
+    def database(self) -> Database:
+        """The database that the records are in: steps of another store may join a transaction in the same one."""
+        return self._records.database
 
     async def page(self, gate: Gate, page: Page) -> RecordPage:
         """Return a full page of the records that the caller may read; raise ListTooLong, and NoRoom."""

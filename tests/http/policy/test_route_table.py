@@ -166,6 +166,9 @@ class Place:
                 return {"completion_id": made}
         raise AssertionError("a stored answer was not written")
 
+    def _response_id(self, _template: str) -> dict[str, str]:
+        return {"response_id": self._posted("/v1/responses", {"model": "open", "input": "hi"})["id"]}
+
     def _prompt_id(self, _template: str) -> dict[str, str]:
         return {"prompt_id": self._posted("/v1/prompts", WORDING)["prompt_id"]}
 

@@ -18,10 +18,8 @@ NOT_HERE = "is not available in this version"
 def test_c1_as_printed_is_refused_for_the_parts_of_later_versions_alone() -> None:
     text = (SPEC / "c1.yaml").read_text(encoding="utf-8")
     assert errors(text, INFERENCE_MODEL="llama3.2") == [
-        f"3:3: `agents` {NOT_HERE}",
         f"6:3: `safety` {NOT_HERE}",
         f"21:3: `safety` {NOT_HERE}",
-        f"25:3: `agents` {NOT_HERE}",
     ]
 
 

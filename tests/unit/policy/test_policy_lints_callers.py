@@ -148,7 +148,11 @@ def test_it_does_not_matter_where_no_rule_asks_for_roles() -> None:
         ("models: [{model_id: '${env.MODEL:__disabled__}'}, {model_id: b}]", "prompt::*", "`model`"),
         ("shields: [{shield_id: '${env.SHIELD:=__disabled__}'}]", "prompt::*", None),
         ("shields: [{shield_id: a}]", "prompt::*", "`shield`"),
-        ("apis: [agents]", "sql_record::openai_conversations", "`sql_record::conversation_items`"),
+        (
+            "apis: [agents]",
+            "sql_record::openai_conversations",
+            "`sql_record::conversation_items`, `sql_record::responses`",
+        ),
         ("apis: [agents]", "sql_record::*", None),
         ("apis: [inference]", "model::*", None),
         ("apis: [inference]", "*", None),

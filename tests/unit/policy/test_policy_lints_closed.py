@@ -95,7 +95,7 @@ def test_methods_narrow_what_a_route_needs() -> None:
         ("/v1/health", "permit: {actions: [read]}", False),
         ("/v1/health", "permit: {actions: [read], resource: 'model::a'}, when: user is owner", True),
         ("/v1/health", "forbid: {actions: [read], resource: 'model::*'}", False),
-        ("/v1/health", "permit: {actions: [read], resource: 'sql_record::responses'}, when: user is owner", False),
+        ("/v1/health", "permit: {actions: [read], resource: 'session::*'}, when: user is owner", False),
         ("/v1/health", "permit: {actions: [update], resource: 'model::*'}, when: user is owner", False),
         ("/v1/models", "permit: {actions: [read, delete], resource: 'model::*'}, when: user is owner", False),
         ("/v1/models", "permit: {actions: [delete], resource: 'model::*'}, when: user is owner", True),

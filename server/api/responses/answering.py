@@ -1,0 +1,226 @@
+"""Chat models whose answers are responses: whole ones, and streams of events with one end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
+
+from server.api.responses.chunks import read_events, read_whole
+from server.api.responses.loop import MOST_OUTPUT, Begun, Ended, Failed, Happening, State, step
+from server.background.tasks import BackgroundTasks
+from server.fairness.shares import NoRoom
+from server.fairness.threads import in_thread
+from server.http.error_table import error_of
+from server.http.errors import ApiError, provider_error
+from server.inference.answers.model_name import QUICK
+from server.inference.answers.plain import NotAnAnswer, encoded
+from server.inference.provider import (
+    DONE,
+    ChatModel,
+    ChatRequest,
+    ChatStream,
+    Fault,
+    Kind,
+    Pieces,
+    ProviderFailed,
+)
+from server.json_input.strict import Json
+
+FINISH_SECONDS: Final = 10.0
+"""Seconds for which a server that shuts down goes on to store responses."""
+
+_NO_ANSWER: Final = "the provider's answer is no chat completion"
+_CODES: Final = {400: "invalid_prompt", 413: "invalid_prompt", 429: "rate_limit_exceeded"}
+
+Keep: TypeAlias = Callable[[State], Awaitable[None]]
+"""Stores a response that is over, and what goes with it; raises the exception for the caller if it can't."""
+
+
+class Endings:
+    """The ends of responses, which are reached also when their callers have left; belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._tasks = BackgroundTasks()
+
+    async def reach(self, work: Coroutine[Any, Any, bytes]) -> bytes:
+        """Return what `work` returns; it goes on if this is cancelled."""
+        done = asyncio.get_running_loop().create_future()
+        self._tasks.start("end of a response", _told(work, done))
+        found: bytes = await asyncio.shield(done)
+        return found
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Reach the ends; when the context ends, those that are near."""
+        try:
+            yield
+        finally:
+            try:
+                async with asyncio.timeout(FINISH_SECONDS):
+                    await self._tasks.finish()
+            except TimeoutError:
+                await self._tasks.cancel()
+
+
+async def _told(work: Coroutine[Any, Any, bytes], done: asyncio.Future[bytes]) -> None:
+    try:
+        found = await work
+    except BaseException as fault:
+        if not done.done():
+            done.set_exception(fault)
+            done.exception()  # it is told to a caller who may have left
+        if not isinstance(fault, Exception):
+            raise
+    else:
+        if not done.done():
+            done.set_result(found)
+
+
+class RespondingChat:
+    """Answers one request by `model` as a response that begins with `state`.
+
+    `keep` is given the response when it is over, before its end is told. `named` returns the canonical name of the
+    model that answers. A response that fails in its middle is kept, too, and one whose caller leaves is not.
+    """
+
+    def __init__(
+        self, model: ChatModel, state: State, keep: Keep, named: Callable[[], str], endings: Endings, request_id: str
+    ) -> None:
+        self._model = model
+        self._state = state
+        self._keep = keep
+        self._named = named
+        self._endings = endings
+        self._request_id = request_id
+        self._events: _ResponseStream | None = None
+
+    async def complete(self, request: ChatRequest) -> Pieces:
+        """Return the whole response; raises ProviderFailed, and what `keep` raises."""
+        pieces = await self._model.complete(request)
+        happenings = await _beside(read_whole, b"".join(pieces))
+        state = _passed(self._begun(), [*happenings, Ended(int(time.time()))])[0]
+
+        async def kept() -> bytes:
+            await self._keep(state)
+            return b""
+
+        await self._endings.reach(kept())
+        shown = state.response()
+        return [await in_thread(encoded, shown) if sum(map(len, pieces)) > QUICK else encoded(shown)]
+
+    async def stream(self, request: ChatRequest) -> ChatStream:
+        """Return the events of the response; raises ProviderFailed if the model does not accept the request."""
+        events = await self._model.stream(request)
+        self._events = _ResponseStream(events, self._begun(), self._keep, self._endings, self._request_id)
+        return self._events
+
+    async def told(self, error: ApiError) -> bytes:
+        """Return the last events of a stream that something else than its provider has ended."""
+        if self._events is None:
+            raise RuntimeError("the stream has not begun")
+        return await self._events.told(error)
+
+    def _begun(self) -> State:
+        return replace(self._state, head={**self._state.head, "model": self._named()})
+
+
+class _ResponseStream:
+    """The events of one response, which come with the chunks of a chat; the last piece ends with `DONE`."""
+
+    def __init__(self, chunks: ChatStream, state: State, keep: Keep, endings: Endings, request_id: str) -> None:
+        self._chunks = chunks
+        self._state = state
+        self._keep = keep
+        self._endings = endings
+        self._request_id = request_id
+        self._ending: asyncio.Future[bytes] | None = None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._step([Begun()])
+        end: Happening | None = None
+        try:
+            async for piece in self._chunks:
+                if piece.startswith(b":"):
+                    yield piece
+                    continue
+                told = self._step(await _beside(read_events, piece))
+                if told:
+                    yield told
+                if self._state.is_full:
+                    break
+        except ProviderFailed as failure:
+            end = failed(provider_error(failure))
+        except NoRoom as full:
+            end = failed(error_of(full, self._request_id))
+        yield await self._end(Ended(int(time.time())) if end is None else end)
+
+    async def aclose(self) -> None:
+        """End the provider's work; a response without an end is not kept."""
+        await self._chunks.aclose()
+
+    async def told(self, error: ApiError) -> bytes:
+        """Return the last events of a stream that is ended from outside; those of an end that is near come."""
+        return await self._end(failed(error))
+
+    async def _end(self, happening: Happening) -> bytes:
+        if self._ending is None:
+            self._ending = asyncio.ensure_future(self._endings.reach(self._kept(happening)))
+        return await asyncio.shield(self._ending)
+
+    async def _kept(self, happening: Happening) -> bytes:
+        """Keep the response as it is after its last happening, and return the events of that."""
+        state, events = step(self._state, happening)
+        try:
+            await self._keep(state)
+        except Exception as fault:  # noqa: BLE001 - a status is too late, so any fault is told in the stream
+            if state.status != "failed":
+                state, events = step(self._state, failed(error_of(fault, self._request_id)))
+        self._state = state
+        return await _all_texts(events, is_heavy=MOST_OUTPUT - state.left > QUICK) + DONE
+
+    def _step(self, happenings: Iterable[Happening]) -> bytes:
+        self._state, events = _passed(self._state, happenings)
+        return _texts(events)
+
+
+def _passed(state: State, happenings: Iterable[Happening]) -> tuple[State, list[Json]]:
+    events = list[Json]()
+    for happening in happenings:
+        state, more = step(state, happening)
+        events += more
+    return state, events
+
+
+def event_text(event: Json) -> bytes:
+    """Return an event as a server-sent event."""
+    return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), encoded(event))
+
+
+async def _all_texts(events: list[Json], *, is_heavy: bool) -> bytes:
+    """Return the text of the last events, which hold the whole response several times."""
+    try:
+        return await in_thread(_texts, events) if is_heavy else _texts(events)
+    except NoRoom:
+        # The end of a stream is not left out, and it is bounded.
+        return _texts(events)
+
+
+def _texts(events: Iterable[Json]) -> bytes:
+    return b"".join(map(event_text, events))
+
+
+async def _beside(read: Callable[[bytes], list[Happening]], text: bytes) -> list[Happening]:
+    """Return what `read` reads, in a thread if there is much of it; raises ProviderFailed for what is no answer."""
+    try:
+        return await in_thread(read, text) if len(text) > QUICK else read(text)
+    except NotAnAnswer:
+        raise ProviderFailed(Fault.PROVIDER, _NO_ANSWER, kind=Kind.BROKEN, spent=True) from None
+
+
+def failed(error: ApiError) -> Failed:
+    """Return what happens to a response when its caller is told of this error."""
+    return Failed(_CODES.get(error.status, "server_error"), error.message)

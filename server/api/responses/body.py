@@ -1,0 +1,234 @@
+"""The body of a request for a response: what it refers to, its input items, and how the model is to answer.
+
+`read_response` may run in a worker process, so this module imports the standard library, `server.json_input` and
+modules that import no more than these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from json import dumps
+from typing import Any, Final
+
+from server.api.conversations.body import PREFIXES, REFERENCE, files_of, normal_item
+from server.api.conversations.stored_items import stored_item
+from server.api.models.request_body import LONGEST_NAME
+from server.api.responses.settings import settings_of
+from server.http.body_checks import check_values, missing, short, text_at, wrong
+from server.json_input.body_parser import BodyParser
+from server.json_input.strict import Document, Json
+
+MOST_ITEMS: Final = 5_000
+"""Items that a model is asked with: those of the request, and those before them."""
+
+MOST_VALUES: Final = 100_000
+"""Values that the input of one request may hold, at any depth."""
+
+MOST_FILES: Final = 100
+"""Times that the input of one request may name files: for each of them the policy is asked."""
+
+MOST_REFERENCES: Final = 100
+"""Items of one request that refer to others: for each of them the policy is asked."""
+
+MOST_VARIABLES: Final = 100
+"""Variables of a prompt that one request may set."""
+
+LONGEST_ID: Final = 128
+"""Characters of the id of something that a body refers to; no object has a longer one."""
+
+LONGEST_PLACE: Final = 256
+"""Characters of the path of a file's id in a body, as an error tells it."""
+
+MOST_VARIABLES_BYTES: Final = 64 * 1024
+"""Bytes of the values of a prompt's variables, as JSON."""
+
+_VERSION_DIGITS: Final = 9
+
+
+@dataclass(frozen=True, slots=True)
+class InputItem:
+    """An item of the input: its stored form and how its id begins, or a reference to an item that it repeats."""
+
+    word: str
+    stored: bytes
+    copy_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptUse:
+    """A prompt that a body refers to, the version if it says one, and the values of variables."""
+
+    id: str
+    version: int | None
+    variables: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseBody:
+    """The body of a request for a response.
+
+    `previous` and `conversation` are ids, at most one of them given. `files` are the places and ids of files that the
+    input names. `shown` are the members that the response repeats, `settings` those of the chat, and `names` what the
+    names of its tools stand for. `include` are the parts of items that the answer has besides.
+    """
+
+    model: str
+    stream: bool
+    store: bool
+    previous: str | None
+    conversation: str | None
+    prompt: PromptUse | None
+    shown: Json
+    settings: Json
+    names: dict[str, Json]
+    include: frozenset[str]
+    items: Sequence[InputItem]
+    files: Sequence[tuple[str, str]]
+
+
+def _built(
+    items: Sequence[tuple[str, int, str | None]],
+    texts: bytes,
+    prompt: Json | None,
+    include: Sequence[str],
+    files: Sequence[Sequence[str]],
+    **members: Any,
+) -> ResponseBody:
+    found, start = list[InputItem](), 0
+    for word, size, copy_of in items:
+        found.append(InputItem(word, texts[start : start + size], copy_of))
+        start += size
+    return ResponseBody(
+        **members,
+        include=frozenset(include),
+        prompt=None if prompt is None else PromptUse(**prompt),
+        items=found,
+        files=[(place, identity) for place, identity in files],
+    )
+
+
+def read_response(document: Document) -> Json:
+    """Return the arguments of `_built`; raises InvalidJson with the place of what is wrong.
+
+    Members that are not known are ignored, since clients send new ones before servers know them.
+    """
+    body = document.members
+    items = _items(body)
+    previous, conversation = _previous(body), _conversation(body)
+    if previous is not None and conversation is not None:
+        raise wrong("previous_response_id", "and `conversation` exclude each other; leave one out")
+    prompt = _prompt(body)
+    if not items and previous is None and conversation is None and prompt is None:
+        raise missing("input")
+    files = [
+        [place[:LONGEST_PLACE], identity]
+        for index, item in enumerate(items)
+        for place, identity in files_of(item, _place(index))
+    ]
+    if len(files) > MOST_FILES:
+        raise wrong("input", f"may name files {MOST_FILES} times and no more in one request")
+    copies = [item["id"] if item["type"] == REFERENCE else None for item in items]
+    if sum(copy is not None for copy in copies) > MOST_REFERENCES:
+        raise wrong("input", f"may refer to {MOST_REFERENCES} items and no more in one request")
+    texts = [b"" if copy is not None else stored_item(item) for item, copy in zip(items, copies, strict=True)]
+    words = [PREFIXES.get(item["type"], "") for item in items]
+    return {
+        "model": _model(body),
+        "stream": _switch(body, "stream", default=False),
+        "store": _switch(body, "store", default=True),
+        "previous": previous,
+        "conversation": conversation,
+        "prompt": prompt,
+        "items": [*zip(words, map(len, texts), copies, strict=True)],
+        "files": files,
+        "texts": b"".join(texts),
+        **settings_of(body),
+    }
+
+
+RESPONSE: Final = BodyParser(read_response, _built)
+
+
+def _place(index: int) -> str:
+    return f"input[{index}]"
+
+
+def _items(body: Json) -> list[Json]:
+    given = body.get("input")
+    if given is None:
+        return []
+    if type(given) is str:
+        given = [{"type": "message", "role": "user", "content": given}]
+    if type(given) is not list or len(given) > MOST_ITEMS:
+        raise wrong("input", f"must be a text or a list of at most {MOST_ITEMS} items")
+    check_values(given, "input", MOST_VALUES)
+    return [normal_item(item, _place(index)) for index, item in enumerate(given)]
+
+
+def _model(body: Json) -> str:
+    if "model" not in body:
+        raise missing("model")
+    model: str = body["model"]
+    if type(model) is not str or not 0 < len(model) <= LONGEST_NAME:
+        raise wrong("model", "must be the name of a model")
+    return model
+
+
+def _switch(body: Json, name: str, *, default: bool) -> bool:
+    value = body.get(name)
+    if type(value) not in (bool, type(None)):
+        raise wrong(name, "must be true or false")
+    return default if value is None else value
+
+
+def _previous(body: Json) -> str | None:
+    if body.get("previous_response_id") is None:
+        return None
+    return text_at(body, "previous_response_id", "", LONGEST_ID)
+
+
+def _conversation(body: Json) -> str | None:
+    """Return the id of the conversation, which a body may say as a text or as an object."""
+    given = body.get("conversation")
+    if given is None:
+        return None
+    if type(given) is dict:
+        return text_at(given, "id", "conversation", LONGEST_ID)
+    return text_at(body, "conversation", "", LONGEST_ID)
+
+
+def _prompt(body: Json) -> Json | None:
+    given = body.get("prompt")
+    if given is None:
+        return None
+    if type(given) is not dict:
+        raise wrong("prompt", "must be an object")
+    variables = given.get("variables")
+    if not isinstance(variables, dict | None) or len(variables or {}) > MOST_VARIABLES:
+        raise wrong("prompt.variables", f"must be an object of at most {MOST_VARIABLES} texts")
+    values = {name: _variable(name, value) for name, value in (variables or {}).items()}
+    if len(dumps(values)) > MOST_VARIABLES_BYTES:
+        raise wrong("prompt.variables", f"must take at most {MOST_VARIABLES_BYTES} bytes; put large texts into `input`")
+    return {"id": text_at(given, "id", "prompt", LONGEST_ID), "version": _version(given), "variables": values}
+
+
+def _variable(name: str, value: Any) -> str:
+    match value:
+        case str():
+            return value
+        case {"type": "input_text", "text": str(text)}:
+            return text
+    raise wrong(f"prompt.variables.{short(name)}", "must be a text; put images and files into `input`")
+
+
+def _version(prompt: Json) -> int | None:
+    """Return the number of a version, which OpenAI's clients send as a text."""
+    version = prompt.get("version")
+    if version is None:
+        return None
+    if type(version) is str and version.isascii() and version.isdecimal() and len(version) <= _VERSION_DIGITS:
+        version = int(version)
+    if type(version) is not int or version < 1:
+        raise wrong("prompt.version", "must be the number of a version, a whole number from 1 on")
+    return version

@@ -1,0 +1,119 @@
+"""Reading of a chat's answer, whole or in chunks, as what happens to a response."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from server.api.responses.loop import Called, Happening, Refused, Said, Spent, Stopped, Thought
+from server.inference.answers.plain import NotAnAnswer, decoded
+from server.json_input.strict import Json
+
+_END: Final = b"\n\n"
+_DATA: Final = b"data: "
+_DONE: Final = b"[DONE]"
+_THOUGHTS: Final = ("reasoning_content", "reasoning")
+
+
+def read_events(piece: bytes) -> list[Happening]:
+    """Return what happens in a piece of a stream, which is whole events; raises NotAnAnswer."""
+    found = list[Happening]()
+    for event in piece.split(_END):
+        if event.startswith(_DATA) and not event.startswith(_DONE, len(_DATA)):
+            found += _of_chunk(decoded(event[len(_DATA) :]))
+    return found
+
+
+def read_whole(text: bytes) -> list[Happening]:
+    """Return what happens in a whole answer; raises NotAnAnswer."""
+    answer = decoded(text)
+    choices = answer.get("choices")
+    if type(choices) is not list or not choices or type(choices[0]) is not dict:
+        raise NotAnAnswer
+    choice = choices[0]
+    message = choice.get("message")
+    if type(message) is not dict:
+        raise NotAnAnswer
+    calls = message.get("tool_calls")
+    if type(calls) is list:
+        message = {**message, "tool_calls": [{**call, "index": place} for place, call in enumerate(calls)]}
+    return [*_of_delta(message, choice.get("logprobs")), *_of_end(choice), *_of_usage(answer)]
+
+
+def _of_chunk(chunk: Json) -> Iterator[Happening]:
+    choices = chunk.get("choices")
+    for choice in choices if type(choices) is list else ():
+        # Nothing asks for a second choice.
+        if type(choice) is dict and choice.get("index", 0) == 0:
+            delta = choice.get("delta")
+            if type(delta) is dict:
+                yield from _of_delta(delta, choice.get("logprobs"))
+            yield from _of_end(choice)
+    yield from _of_usage(chunk)
+
+
+def _of_delta(delta: Json, logprobs: Any) -> Iterator[Happening]:
+    thought = next((delta[name] for name in _THOUGHTS if type(delta.get(name)) is str), "")
+    if thought:
+        yield Thought(thought)
+    if type(delta.get("content")) is str and delta["content"]:
+        yield Said(delta["content"], _logprobs(logprobs))
+    if type(delta.get("refusal")) is str and delta["refusal"]:
+        yield Refused(delta["refusal"])
+    calls = delta.get("tool_calls")
+    for call in calls if type(calls) is list else ():
+        function = call.get("function") if type(call) is dict else None
+        if type(function) is dict and type(call.get("index")) is int:
+            yield Called(call["index"], *(_text(value) for value in (call.get("id"), *_named(function))))
+
+
+def _named(function: Json) -> tuple[Any, Any]:
+    return function.get("name"), function.get("arguments")
+
+
+def _text(value: Any) -> str:
+    return value if type(value) is str else ""
+
+
+def _logprobs(logprobs: Any) -> tuple[Json, ...]:
+    """Return the probabilities of tokens as a response tells them."""
+    content = logprobs.get("content") if type(logprobs) is dict else None
+    entries = content if type(content) is list else ()
+    return tuple(
+        {**_logprob(entry), "top_logprobs": [_logprob(top) for top in entry.get("top_logprobs") or ()]}
+        for entry in entries
+        if type(entry) is dict
+    )
+
+
+def _logprob(entry: Json) -> Json:
+    return {"token": entry.get("token"), "logprob": entry.get("logprob"), "bytes": entry.get("bytes") or []}
+
+
+def _of_end(choice: Json) -> Iterator[Happening]:
+    if type(choice.get("finish_reason")) is str:
+        yield Stopped(choice["finish_reason"])
+
+
+def _of_usage(answer: Json) -> Iterator[Happening]:
+    usage = answer.get("usage")
+    if type(usage) is dict:
+        prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+        read, made = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
+        yield Spent(
+            {
+                "input_tokens": prompt,
+                "input_tokens_details": {
+                    "cached_tokens": _count(read, "cached_tokens"),
+                    "cache_write_tokens": _count(read, "cache_write_tokens"),
+                },
+                "output_tokens": completion,
+                "output_tokens_details": {"reasoning_tokens": _count(made, "reasoning_tokens")},
+                "total_tokens": _count(usage, "total_tokens") or prompt + completion,
+            }
+        )
+
+
+def _count(usage: Any, name: str) -> int:
+    value = usage.get(name) if type(usage) is dict else None
+    return value if type(value) is int and value >= 0 else 0

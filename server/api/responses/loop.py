@@ -1,0 +1,437 @@
+"""The course of one response: its state is a value, and one step is a pure function of the state and what happens.
+
+`step` knows neither models nor stores. What happens are the `Happening`s; what comes of them are the events that a
+client is sent, in the order of OpenAI's document, numbered without gaps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from json import loads
+from operator import itemgetter
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from server.api.responses.tools import CUSTOM_INPUT
+from server.inference.answers.plain import whole_members
+from server.json_input.strict import Json
+
+MOST_OUTPUT: Final = 1024 * 1024
+"""Bytes of the texts of one response; a longer answer ends there, as incomplete."""
+
+MOST_ITEMS: Final = 256
+"""Items of one response's output, most of them calls of tools; what comes after them is left out, as incomplete."""
+
+_LONGEST_PARSED: Final = 64 * 1024
+"""Characters of arguments that are parsed to see whether they are whole."""
+
+_ENTRY: Final = 16
+"""Bytes that each piece counts for besides its text."""
+
+ITEM_WORDS: Final = {"message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc"}
+
+
+class Begun(NamedTuple):
+    """The model has accepted the request."""
+
+
+class Said(NamedTuple):
+    """A piece of the model's text, with the probabilities of its tokens where these are known."""
+
+    text: str
+    logprobs: tuple[Json, ...] = ()
+
+
+class Refused(NamedTuple):
+    """A piece of the text in which the model refuses."""
+
+    text: str
+
+
+class Thought(NamedTuple):
+    """A piece of the model's reasoning."""
+
+    text: str
+
+
+class Called(NamedTuple):
+    """A piece of a call: the first one of a `place` has the `name` and the id."""
+
+    place: int
+    call_id: str
+    name: str
+    arguments: str
+
+
+class Spent(NamedTuple):
+    """The tokens that the answer has cost, as a response tells them."""
+
+    usage: Json
+
+
+class Stopped(NamedTuple):
+    """The reason that the model gives for the end of its answer."""
+
+    reason: str
+
+
+class Ended(NamedTuple):
+    """The answer is at its end, at a time in seconds since 1970."""
+
+    now: int
+
+
+class Failed(NamedTuple):
+    """There will be no answer, or no more of one; `code` is one of a response's errors."""
+
+    code: str
+    message: str
+
+
+Happening: TypeAlias = Begun | Said | Refused | Thought | Called | Spent | Stopped | Ended | Failed
+
+
+class Text(NamedTuple):
+    """A text that grows: what was there before, and the last piece with the probabilities of its tokens."""
+
+    before: Text | None
+    piece: str
+    logprobs: tuple[Json, ...] = ()
+
+    def whole(self) -> str:
+        """Return the text in one piece."""
+        pieces, text = list[str](), self
+        while text.before is not None:
+            pieces.append(text.piece)
+            text = text.before
+        pieces.append(text.piece)
+        return "".join(reversed(pieces))
+
+    def all_logprobs(self) -> list[Json]:
+        """Return the probabilities of all tokens."""
+        found, text = list[tuple[Json, ...]](), self
+        while text.before is not None:
+            found.append(text.logprobs)
+            text = text.before
+        return [*chain.from_iterable(reversed(found))]
+
+
+_NO_TEXT: Final = Text(None, "")
+
+_GROWING: Final[Mapping[type, tuple[str, str]]] = {
+    Said: ("message", "output_text"),
+    Refused: ("message", "refusal"),
+    Thought: ("reasoning", "reasoning_text"),
+}
+"""The kinds of items and of their parts that pieces of text belong to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The part of an item that grows now: its `kind` is the type of the part."""
+
+    kind: str
+    text: Text = _NO_TEXT
+
+
+@dataclass(frozen=True, slots=True)
+class OpenItem:
+    """An item that is not done: `place` is its place in the output, and `parts` are those that are done.
+
+    A call has `call`, its members but for its arguments, which are `part`. `source` is the place of a call in the
+    model's answer.
+    """
+
+    kind: str
+    id: str
+    place: int
+    parts: tuple[Json, ...] = ()
+    part: Part | None = None
+    call: Json = field(default_factory=dict)
+    source: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A response under way.
+
+    `head` are the members of the response that do not change, and `item_id` is what `item_id` makes the ids of items
+    of. `names` are those of tools that are not plain functions. `number` is that of the next event, `places` the number
+    of items, and `left` the bytes that there is room for. `done` are the finished items with their places.
+    """
+
+    head: Mapping[str, Any]
+    item_id: tuple[str, int]
+    names: Mapping[str, Json]
+    status: str = "in_progress"
+    done: tuple[tuple[int, Json], ...] = ()
+    open: tuple[OpenItem, ...] = ()
+    number: int = 0
+    places: int = 0
+    left: int = MOST_OUTPUT
+    usage: Json | None = None
+    reason: str | None = None
+    error: Json | None = None
+    ended_at: int | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """True once the last event is out."""
+        return self.status != "in_progress"
+
+    @property
+    def is_full(self) -> bool:
+        """True when more has come than a response holds; nothing more is taken."""
+        return self.left < 0
+
+    def output(self) -> list[Json]:
+        """Return the items as they are now, in their places."""
+        status = "incomplete" if self.is_over else "in_progress"
+        items = [*self.done, *((item.place, _shown(item, status)) for item in self.open)]
+        # Calls may end in another order than they began in.
+        return [shown for _, shown in sorted(items, key=itemgetter(0))]
+
+    def response(self) -> Json:
+        """Return the response as it is now."""
+        is_cut = self.status == "incomplete"
+        return {
+            **self.head,
+            "status": self.status,
+            "completed_at": self.ended_at if self.status == "completed" else None,
+            "error": self.error,
+            "incomplete_details": {"reason": _why(self)} if is_cut else None,
+            "output": self.output(),
+            "usage": self.usage,
+        }
+
+
+def item_id(word: str, of: tuple[str, int], place: int) -> str:
+    """Return the id of the item at a place behind those that a response begins with: `of` has its digits, and how
+    many these are.
+    """
+    return f"{word}_{of[0]}{of[1] + place:05d}"
+
+
+def step(state: State, happening: Happening) -> tuple[State, list[Json]]:
+    """Return the state after a happening, and the events that tell of it; nothing happens after the end."""
+    if state.is_over:
+        return state, []
+    course = _Course(state)
+    match happening:
+        case Begun():
+            course.tell_of("response.created")
+            course.tell_of("response.in_progress")
+        case Said() | Refused() | Thought():
+            course.grow(*_GROWING[type(happening)], *happening)
+        case Called():
+            course.call(happening)
+        case Spent(usage):
+            course.state = replace(state, usage=usage)
+        case Stopped(reason):
+            course.state = replace(state, reason=reason)
+        case Ended(now):
+            course.end(now)
+        case Failed(code, message):
+            course.state = replace(state, status="failed", error={"code": code, "message": message})
+            course.tell_of("response.failed")
+    return course.state, course.events
+
+
+class _Course:
+    """One step under way: the state so far, and the events."""
+
+    __slots__ = ("events", "state")
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.events: list[Json] = []
+
+    def tell(self, kind: str, **members: Any) -> None:
+        """Add an event."""
+        self.events.append({"type": kind, "sequence_number": self.state.number, **members})
+        self.state = replace(self.state, number=self.state.number + 1)
+
+    def tell_of(self, kind: str) -> None:
+        """Add an event that shows the whole response."""
+        self.tell(kind, response=self.state.response())
+
+    def grow(self, kind: str, part: str, text: str, logprobs: tuple[Json, ...] = ()) -> None:
+        """Add text to the open item of a kind, in a part of a kind; both are opened where they aren't open."""
+        state = self.state
+        item = state.open[0] if len(state.open) == 1 and state.open[0].kind == kind else None
+        more = sum(1 + len(each.get("top_logprobs") or ()) for each in logprobs)
+        if not text or not self._takes(text, more, is_new=item is None):
+            return
+        if item is None:
+            self.close_all()
+            item = self._opened(OpenItem(kind, self._next_id(kind), self.state.places))
+        if item.part is None or item.part.kind != part:
+            item = self._part_opened(self._part_closed(item), part)
+        grown = item.part or Part(part)
+        item = replace(item, part=replace(grown, text=Text(grown.text, text, logprobs)))
+        self.state = replace(self.state, open=(item,))
+        where = {"item_id": item.id, "output_index": item.place, "content_index": len(item.parts)}
+        told = {"logprobs": [*logprobs]} if part == "output_text" else {}
+        self.tell(f"response.{part}.delta", **where, delta=text, **told)
+
+    def call(self, called: Called) -> None:
+        """Add a piece to a call, which is opened by its first piece."""
+        found = next((item for item in self.state.open if item.source == called.place), None)
+        if found is None:
+            if not called.name or not self._takes(called.name, is_new=True):
+                return
+            found = self._call_opened(called)
+        if not called.arguments or not self._takes(called.arguments):
+            return
+        grown = found.part or Part("arguments")
+        item = replace(found, part=replace(grown, text=Text(grown.text, called.arguments)))
+        self.state = replace(self.state, open=tuple(item if each is found else each for each in self.state.open))
+        if item.kind == "function_call":
+            where = {"item_id": item.id, "output_index": item.place}
+            self.tell("response.function_call_arguments.delta", **where, delta=called.arguments)
+
+    def _call_opened(self, called: Called) -> OpenItem:
+        """Open a call, once what is before it is closed: other items, and calls whose arguments are whole."""
+        for item in self.state.open:
+            if not item.call or _is_whole(item):
+                self._close(item, "completed")
+        known = self.state.names.get(called.name, {"type": "function", "name": called.name})
+        kind = "custom_tool_call" if known["type"] == "custom" else "function_call"
+        space = {"namespace": known["namespace"]} if "namespace" in known else {}
+        call = {"call_id": called.call_id, "name": known["name"], **space}
+        return self._opened(
+            OpenItem(
+                kind, self._next_id(kind), self.state.places, call=call, source=called.place, part=Part("arguments")
+            )
+        )
+
+    def close_all(self, last: str = "completed") -> None:
+        """Close every open item; the last one has that status."""
+        for item in self.state.open:
+            self._close(item, last if item is self.state.open[-1] else "completed")
+
+    def end(self, now: int) -> None:
+        """Close what is open, and tell the end."""
+        is_cut = self.state.is_full or self.state.reason in ("length", "content_filter")
+        if not self.state.open and not self.state.done and not is_cut:
+            # Clients take an answer without any item for a broken one.
+            item = self._opened(OpenItem("message", self._next_id("message"), self.state.places))
+            self.state = replace(self.state, open=(self._part_opened(item, "output_text"),))
+        self.close_all("incomplete" if is_cut else "completed")
+        self.state = replace(self.state, status="incomplete" if is_cut else "completed", ended_at=now)
+        self.tell_of(f"response.{self.state.status}")
+
+    def _takes(self, text: str, more: int = 0, *, is_new: bool = False) -> bool:
+        """Take room for a text, and return whether there was some; the first one that is too much is left out.
+
+        There are `more` entries with it, and it begins an item if it `is_new`.
+        """
+        state = self.state
+        if state.is_full:
+            return False
+        left = state.left - len(text.encode("utf-8", "surrogatepass")) - _ENTRY * (1 + more)
+        if is_new and state.places == MOST_ITEMS:
+            left = -1
+        self.state = replace(state, left=left)
+        return left >= 0
+
+    def _next_id(self, kind: str) -> str:
+        return item_id(ITEM_WORDS[kind], self.state.item_id, self.state.places)
+
+    def _opened(self, item: OpenItem) -> OpenItem:
+        self.state = replace(self.state, open=(*self.state.open, item), places=self.state.places + 1)
+        self.tell("response.output_item.added", output_index=item.place, item=_shown(item, "in_progress"))
+        return item
+
+    def _part_opened(self, item: OpenItem, kind: str) -> OpenItem:
+        opened = Part(kind)
+        where = {"item_id": item.id, "output_index": item.place, "content_index": len(item.parts)}
+        self.tell("response.content_part.added", **where, part=_shown_part(opened))
+        return replace(item, part=opened)
+
+    def _part_closed(self, item: OpenItem) -> OpenItem:
+        if item.part is None:
+            return item
+        part, where = item.part, {"item_id": item.id, "output_index": item.place, "content_index": len(item.parts)}
+        shown = whole_members(_shown_part(part))
+        said = "refusal" if part.kind == "refusal" else "text"
+        more = {"logprobs": shown["logprobs"]} if part.kind == "output_text" else {}
+        self.tell(f"response.{part.kind}.done", **where, **{said: shown[said]}, **more)
+        self.tell("response.content_part.done", **where, part=shown)
+        return replace(item, part=None, parts=(*item.parts, shown))
+
+    def _close(self, item: OpenItem, status: str) -> None:
+        """Close an item of the open ones."""
+        kept = tuple(each for each in self.state.open if each is not item)
+        item = self._call_closed(item, status) if item.call else self._part_closed(item)
+        shown = _shown(item, status)
+        self.state = replace(self.state, open=kept, done=(*self.state.done, (item.place, shown)))
+        self.tell("response.output_item.done", output_index=item.place, item=shown)
+
+    def _call_closed(self, item: OpenItem, status: str) -> OpenItem:
+        where = {"item_id": item.id, "output_index": item.place}
+        grown = item.part or Part("arguments")
+        if item.kind == "custom_tool_call":
+            given = _custom_input(grown.text.whole())
+            self.tell("response.custom_tool_call_input.delta", **where, delta=given)
+            self.tell("response.custom_tool_call_input.done", **where, input=given)
+            return item
+        if not grown.text.whole().strip() and status == "completed":
+            # A call of a function without arguments; clients parse them.
+            item = replace(item, part=replace(grown, text=Text(None, "{}")))
+            self.tell("response.function_call_arguments.delta", **where, delta="{}")
+        shown = _shown(item, status)
+        told = {"name": shown["name"], "arguments": shown["arguments"]}
+        self.tell("response.function_call_arguments.done", **where, **told)
+        return item
+
+
+def _shown(item: OpenItem, status: str) -> Json:
+    """Return an item as clients see it."""
+    frame = {"id": item.id, "type": item.kind, "status": status}
+    if item.kind == "function_call":
+        arguments = item.part.text.whole() if item.part is not None else ""
+        return whole_members({**frame, **item.call, "arguments": arguments})
+    if item.kind == "custom_tool_call":
+        return whole_members(
+            {**frame, **item.call, "input": _custom_input(item.part.text.whole() if item.part else "")}
+        )
+    parts = [*item.parts, *([] if item.part is None else [whole_members(_shown_part(item.part))])]
+    if item.kind == "reasoning":
+        return {**frame, "summary": [], "content": parts}
+    return {**frame, "role": "assistant", "content": parts}
+
+
+def _shown_part(part: Part) -> Json:
+    text = part.text.whole()
+    if part.kind == "refusal":
+        return {"type": "refusal", "refusal": text}
+    more = {"annotations": [], "logprobs": part.text.all_logprobs()} if part.kind == "output_text" else {}
+    return {"type": part.kind, "text": text, **more}
+
+
+def _is_whole(item: OpenItem) -> bool:
+    """Return whether the arguments of a call are whole, so that no more of them comes."""
+    text = item.part.text.whole() if item.part is not None else ""
+    if len(text) > _LONGEST_PARSED:
+        return text.rstrip().endswith("}")
+    return _parsed(text) is not None
+
+
+def _custom_input(arguments: str) -> str:
+    """Return the text that a custom tool gets; arguments in another form are the text themselves."""
+    value = _parsed(arguments)
+    given = value.get(CUSTOM_INPUT) if type(value) is dict else None
+    return given if type(given) is str else arguments
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _why(state: State) -> str:
+    return "content_filter" if state.reason == "content_filter" else "max_output_tokens"

@@ -1,0 +1,136 @@
+"""The routes of stored responses below `/v1/responses`: lists, one response, its input items, deletion."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from policy.vocabulary import Action
+from server.api.conversations.include import INCLUDABLE
+from server.api.models.catalogue import Catalogue
+from server.api.responses.item_list import ItemList
+from server.api.responses.routes import RESPONSES
+from server.api.responses.store import Responses, shown_response
+from server.authz.request_authorization import Gate
+from server.http.api_route import ApiRoute, AskingRoute
+from server.http.errors import invalid
+from server.http.pagination import frame_of, included, list_of, list_query, one_of_query, page_of, places_of
+from server.http.request_state import gate_of
+from server.http.responses import JsonInPieces, json_response, list_of_texts
+from server.storage.records.guarded import MOST_PAGE_BYTES, NotFound, RecordPage
+from server.storage.records.record import Record
+
+MOST_LISTED: Final = 100
+"""Responses, and input items, on one page."""
+
+
+class StoredResponses:
+    """Shows each caller the stored responses that it may read, and removes those that it may delete."""
+
+    def __init__(self, responses: Responses, catalogue: Catalogue) -> None:
+        self._responses = responses
+        self._catalogue = catalogue
+
+    def routes(self) -> list[ApiRoute]:
+        """Return the routes of stored responses."""
+        every, one = "/v1/responses", "/v1/responses/{response_id}"
+        return [
+            AskingRoute(
+                every,
+                self.page,
+                methods=["GET"],
+                asks=[(Action.READ, RESPONSES)],
+                may_ask=[(Action.READ, "model")],
+                name="responses.list",
+            ),
+            AskingRoute(
+                one, self.retrieve, methods=["GET"], asks=[(Action.READ, RESPONSES)], name="responses.retrieve"
+            ),
+            AskingRoute(
+                one, self.delete, methods=["DELETE"], asks=[(Action.DELETE, RESPONSES)], name="responses.delete"
+            ),
+            AskingRoute(
+                f"{one}/input_items",
+                self.input_items,
+                methods=["GET"],
+                asks=[(Action.READ, RESPONSES)],
+                name="responses.input_items.list",
+            ),
+        ]
+
+    async def page(self, request: Request) -> Response:
+        """Answer with a page of responses and their input, newest first unless the query says otherwise."""
+        query, name, gate = (
+            list_query(request, most=MOST_LISTED),
+            one_of_query(request, "model"),
+            gate_of(request.scope),
+        )
+        model = None if name is None else await self._canonical(gate, name)
+        page = await page_of(request, self._responses.records, query, facet=model)
+        page, texts = await self._with_items(page, from_end=query.is_backwards)
+        return await list_of_texts(frame_of(page), texts)
+
+    async def retrieve(self, request: Request) -> Response:
+        """Answer with one response."""
+        asked = included(request, INCLUDABLE)
+        if one_of_query(request, "stream") == "true":
+            sentence = "the events of this response are not kept; leave `stream` out for the response itself"
+            raise invalid(sentence, "stream", "unsupported_value")
+        record = await self._found(request)
+        output = await self._responses.output_of(record)
+        return JsonInPieces(shown_response(record, [*output.shown(asked)]))
+
+    async def input_items(self, request: Request) -> Response:
+        """Answer with a page of the items that a response answers, newest first unless the query says otherwise."""
+        query, asked = list_query(request, most=MOST_LISTED), included(request, INCLUDABLE)
+        items = await self._responses.input_of(await self._found(request, whole=False))
+        after, before = (None if cursor is None else _place(items, cursor) for cursor in (query.after, query.before))
+        places = range(len(items))[:: -1 if query.newest_first else 1]
+        shown, has_more = places_of(places, query, after, before)
+        ends = [{"id": items.ids[place]} for place in (*shown[:1], *shown[-1:])]
+        return await list_of_texts(list_of(ends, has_more=has_more), items.shown(asked, shown))
+
+    async def delete(self, request: Request) -> Response:
+        """Remove a response with its items."""
+        identity = request.path_params["response_id"]
+        await self._responses.records.delete(gate_of(request.scope), identity)
+        return json_response({"id": identity, "object": "response", "deleted": True})
+
+    async def _canonical(self, gate: Gate, name: str) -> str:
+        """Return the name under which responses of that model are stored; the model may be gone."""
+        try:
+            return (await self._catalogue.get(gate, name)).name
+        except NotFound:
+            return name
+
+    async def _found(self, request: Request, *, whole: bool = True) -> Record:
+        identity = request.path_params["response_id"]
+        return await self._responses.records.get(gate_of(request.scope), identity, whole=whole)
+
+    async def _with_items(self, page: RecordPage, *, from_end: bool) -> tuple[RecordPage, list[bytes]]:
+        """Return the records of a page with their items, as texts.
+
+        Of those whose items don't fit into `MOST_PAGE_BYTES`, the last ones are left out, or with `from_end` the first
+        ones.
+        """
+        kept, texts, size, none = list[Record](), list[bytes](), 0, frozenset[str]()
+        for record in page.records[:: -1 if from_end else 1]:
+            given, output = await self._responses.input_of(record), await self._responses.output_of(record)
+            size += given.size + output.size
+            if kept and size > MOST_PAGE_BYTES:
+                break
+            kept.append(record)
+            texts.append(b"".join(shown_response(record, [*output.shown(none)], items=[*given.shown(none)])))
+        if from_end:
+            kept.reverse()
+            texts.reverse()
+        return RecordPage(tuple(kept), page.has_more or len(kept) < len(page.records)), texts
+
+
+def _place(items: ItemList, cursor: str) -> int:
+    """Return the place of the item with that id; raises NotFound."""
+    if cursor not in items.ids:
+        raise NotFound(cursor)
+    return items.ids.index(cursor)

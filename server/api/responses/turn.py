@@ -1,0 +1,154 @@
+"""The chat that a model is asked in the place of items: the messages that items come to, and the checks of a chat.
+
+The checks may run in a worker process, so this module imports the standard library, `server.json_input` and modules
+that import no more than these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from json import dumps
+from typing import Any, Final
+
+from server.api.chat.body import ChatBody, chat_body, read_chat
+from server.api.chat.cost import read_costed_chat
+from server.api.responses.tools import CUSTOM_INPUT, chat_name
+from server.json_input.body_parser import BodyParser
+from server.json_input.strict import Document, InvalidJson, Json
+
+_CALLS: Final = frozenset({"custom_tool_call", "function_call"})
+_OUTPUTS: Final = frozenset({"custom_tool_call_output", "function_call_output"})
+_SAID: Final = {"input_text": "text", "output_text": "text", "refusal": "refusal", "text": "text"}
+"""Parts that say something to a model, each with the member that holds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A chat that comes of items: its bytes, and what is known of them."""
+
+    raw: bytes
+    body: ChatBody
+
+
+def _built(chat: bytes, **members: Any) -> Turn:
+    return Turn(chat, chat_body(**members))
+
+
+def asked_turn(
+    model: str, settings: Json, system: Sequence[str], items: Iterable[bytes | memoryview], *, stream: bool
+) -> bytes:
+    """Return the document that `TURN` reads; `items` are texts of JSON, and `system` what comes before them."""
+    asked = {"model": model, "settings": settings, "system": [*system], "stream": stream}
+    head = dumps(asked, ensure_ascii=False, separators=(",", ":")).encode()
+    return b'{"asked":%b,"items":[%b]}' % (head, b",".join(items))
+
+
+def read_turn(document: Document) -> Json:
+    """Return the arguments of `_built`; raises InvalidJson for items that no chat can have."""
+    return _read(document, read_chat)
+
+
+def read_costed_turn(document: Document) -> Json:
+    """As `read_turn`, with an estimate of the tokens."""
+    return _read(document, read_costed_chat)
+
+
+TURN: Final = BodyParser(read_turn, _built)
+COSTED_TURN: Final = BodyParser(read_costed_turn, _built)
+
+
+def _read(document: Document, read: Callable[[Document], Json]) -> Json:
+    asked = document.members["asked"]
+    chat: Json = {"model": asked["model"], "messages": messages_of(asked["system"], document.members["items"])}
+    chat |= asked["settings"]
+    if asked["stream"]:
+        chat |= {"stream": True, "stream_options": {"include_usage": True}}
+    raw = dumps(chat, ensure_ascii=False, separators=(",", ":")).encode()
+    return {**read(Document(chat, raw)), "chat": raw}
+
+
+def messages_of(system: Sequence[str], items: Sequence[Json]) -> list[Json]:
+    """Return the messages of a chat; raises InvalidJson for a part that can't be one of a chat, and for no message.
+
+    Items that no chat knows, such as the thoughts of a model or the calls of tools of other types, are left out.
+    """
+    messages: list[Json] = [{"role": "system", "content": text} for text in system if text]
+    for item in items:
+        kind = item["type"]
+        if kind == "message":
+            _add_message(messages, item)
+        elif kind in _CALLS and item.get("status") != "incomplete":
+            _add_call(messages, item)
+        elif kind in _OUTPUTS:
+            messages.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": _output(item["output"])})
+    if not messages:
+        raise InvalidJson("`input` has nothing that a model reads; send a message", "input", "invalid_value")
+    return messages
+
+
+def _add_message(messages: list[Json], item: Json) -> None:
+    role, parts = item["role"], item["content"]
+    if role == "assistant":
+        text = "".join(part[_SAID[part["type"]]] for part in parts if part["type"] in _SAID)
+        if text:
+            messages.append({"role": role, "content": text})
+        return
+    content: Any = [found for part in parts if (found := _part(part)) is not None]
+    if len(content) == 1 and content[0]["type"] == "text":
+        content = content[0]["text"]
+    # Many models know no developer.
+    messages.append({"role": "system" if role == "developer" else role, "content": content})
+
+
+def _part(part: Json) -> Json | None:
+    kind = part["type"]
+    if kind in _SAID:
+        return {"type": "text", "text": part[_SAID[kind]]}
+    if kind == "input_image":
+        if type(part.get("image_url")) is not str:
+            raise _unsupported("an image by `file_id`", "send it as a data URL in `image_url`")
+        detail = {"detail": part["detail"]} if part.get("detail") else {}
+        return {"type": "image_url", "image_url": {"url": part["image_url"], **detail}}
+    if kind == "input_file":
+        given = {name: part[name] for name in ("file_id", "filename", "file_data") if type(part.get(name)) is str}
+        if not given.keys() & {"file_id", "file_data"}:
+            raise _unsupported("a file by `file_url`", "upload it, and name its `file_id`")
+        if "file_id" in given:
+            given.pop("file_data", None)
+        return {"type": "file", "file": given}
+    return None
+
+
+def _unsupported(what: str, instead: str) -> InvalidJson:
+    return InvalidJson(
+        f"`input` holds {what}, which is not served in this version; {instead}", "input", "unsupported_value"
+    )
+
+
+def _add_call(messages: list[Json], item: Json) -> None:
+    """Add a call to the message of the model before it, as a chat has it."""
+    if not messages or messages[-1]["role"] != "assistant":
+        messages.append({"role": "assistant", "content": None})
+    if item["type"] == "custom_tool_call":
+        arguments = dumps({CUSTOM_INPUT: item.get("input")}, ensure_ascii=False)
+    else:
+        arguments = item["arguments"]
+    space = item.get("namespace")
+    name = chat_name(str(item.get("name")), space if type(space) is str else None)
+    call = {"id": item.get("call_id"), "type": "function", "function": {"name": name, "arguments": arguments}}
+    messages[-1].setdefault("tool_calls", []).append(call)
+
+
+def _output(output: Any) -> str:
+    """Return what a tool has come to as a text; what is no text is named."""
+    if type(output) is str:
+        return output
+    texts = [_output_part(part) for part in output if type(part) is dict] if type(output) is list else []
+    return "\n".join(texts)
+
+
+def _output_part(part: Json) -> str:
+    kind = part.get("type")
+    said = part.get(_SAID[kind]) if type(kind) is str and kind in _SAID else None
+    return said if type(said) is str else f"[{kind}]"

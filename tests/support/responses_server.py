@@ -1,0 +1,188 @@
+"""A server that keeps responses in a real database, with a real OPA in front of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from json import dumps, loads
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+from tests.support.application import ByToken
+from tests.support.callers import ALICE, OWN
+from tests.support.databases import backend, empty_database, rows
+from tests.support.files_server import BOUNDARY, form_of
+from tests.support.real_policy import Decided, decided
+from tests.support.serving import Answer
+
+RESPONSES = "/v1/responses"
+NOBODYS = "resp_" + "0" * 48
+
+_CONFIG = """
+    version: 2
+    apis: [inference, agents]
+    providers:
+      inference:
+      - {provider_id: echo, provider_type: inline::echo}
+      - {provider_id: far, provider_type: remote::vllm, config: {url: "URL"}}
+      agents:
+      - provider_id: builtin
+        provider_type: inline::builtin
+        config:
+          persistence:
+            agent_state: {backend: kv, namespace: agents}
+            responses: {backend: PLACE, table_name: answers}
+    models:
+    - {model_id: small, provider_id: echo}
+    - {model_id: secret, provider_id: echo, provider_model_id: secret-1}
+    - {model_id: m, provider_id: far}
+    - {model_id: dies, provider_id: far}
+    - {model_id: errs, provider_id: far}
+    - {model_id: stops, provider_id: far}
+    storage:
+      backends:
+        sql: SQL
+        other: OTHER
+        kv: KV
+      stores:
+        files: {backend: sql, table_name: openai_files}
+        conversations: {backend: sql, table_name: openai_conversations}
+        prompts: {backend: kv, namespace: prompts}
+      blobs: {type: local, path: BLOBS}
+    server:
+      auth:
+        provider_config: {type: oauth2_token, jwks: {uri: "https://issuer.example/keys"}}
+        route_policy:
+        - forbid: {paths: /v1/responses*}
+          when: user with stranger in roles
+        - permit: {paths: "*"}
+        access_policy:
+        - forbid: {actions: [read], resource: "model::secret"}
+        - permit: {actions: [read], resource: "model::*"}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Responding:
+    """The running server, and where its database is."""
+
+    house: Decided
+    database: str
+
+    def ask(self, method: str, target: str, body: Any = None, caller: str = ALICE) -> Answer:
+        """The answer to a request; `target` begins with `/v1`."""
+        return self.house.address.ask(method, target, caller, body=body, timeout=30)
+
+    def create(self, text: Any = "hi", caller: str = ALICE, **more: Any) -> Answer:
+        """The answer to a request for a response."""
+        body = {"model": "small", "input": text, **more}
+        return self.ask("POST", RESPONSES, {name: value for name, value in body.items() if value is not None}, caller)
+
+    def made(self, text: Any = "hi", caller: str = ALICE, **more: Any) -> Any:
+        """A response."""
+        answer = self.create(text, caller, **more)
+        assert answer.status == 200, answer.body
+        return answer.json
+
+    def streamed(self, text: Any = "hi", caller: str = ALICE, **more: Any) -> list[dict[str, Any]]:
+        """The events of a response."""
+        answer = self.create(text, caller, stream=True, **more)
+        assert answer.status == 200, answer.body
+        return events_of(answer.body)
+
+    def items(self, identity: str, query: str = "?order=asc&limit=100", caller: str = ALICE) -> list[Any]:
+        """The input items of a response."""
+        answer = self.ask("GET", f"{RESPONSES}/{identity}/input_items{query}", caller=caller)
+        assert answer.status == 200, answer.body
+        found: list[Any] = answer.json["data"]
+        return found
+
+    def conversation(self, caller: str = ALICE, **body: Any) -> str:
+        """The id of a new conversation."""
+        answer = self.ask("POST", "/v1/conversations", body, caller)
+        assert answer.status == 200, answer.body
+        return str(answer.json["id"])
+
+    def said_in(self, conversation: str, caller: str = ALICE) -> list[tuple[str, str]]:
+        """The messages of a conversation, each as its role and its text."""
+        answer = self.ask("GET", f"/v1/conversations/{conversation}/items?order=asc&limit=100", caller=caller)
+        assert answer.status == 200, answer.body
+        return [(item["role"], item["content"][0]["text"]) for item in answer.json["data"]]
+
+    def prompt(self, text: str, *variables: str, caller: str = ALICE) -> str:
+        """The id of a new prompt."""
+        answer = self.ask("POST", "/v1/prompts", {"prompt": text, "variables": [*variables]}, caller)
+        assert answer.status == 200, answer.body
+        return str(answer.json["prompt_id"])
+
+    def file(self, content: bytes = b"hello", caller: str = ALICE) -> str:
+        """The id of a new file."""
+        kind = f'multipart/form-data; boundary="{BOUNDARY}"'
+        answer = self.house.address.post("/v1/files", form_of(content), caller, kind=kind)
+        assert answer.status == 200, answer.body
+        return str(answer.json["id"])
+
+    def count(self) -> int:
+        """How many responses are stored."""
+        found: int = rows(self.database, "SELECT count(*) FROM answers")[0][0]
+        return found
+
+
+def script(**members: Any) -> str:
+    """A text that says what the model is to answer."""
+    return dumps({"echo": members})
+
+
+def events_of(body: bytes) -> list[dict[str, Any]]:
+    """The events of a stream, each of which says its type twice; the last thing is `[DONE]`."""
+    *found, last, end = body.decode().split("\n\n")
+    assert (last, end) == ("data: [DONE]", "")
+    events = []
+    for text in found:
+        name, data = text.split("\n")
+        event = loads(data.removeprefix("data: "))
+        assert name == f"event: {event['type']}"
+        events.append(event)
+    return events
+
+
+@contextmanager
+def responding(
+    opa: Path,
+    folder: Path,
+    postgres: str | None = None,
+    *,
+    upstream: str = "http://127.0.0.1:9",
+    apart: bool = False,
+    policy: str = OWN,
+) -> Iterator[Responding]:
+    """The server over SQLite, or over a database of its own in the PostgreSQL at that address.
+
+    Responses are in another database than conversations if they are `apart`.
+    """
+    runtime = folder / token_hex(4)
+    runtime.mkdir()
+    settings = (upstream, apart, policy)
+    if postgres is None:
+        with _serving(opa, runtime, str(runtime / "records.db"), *settings) as running:
+            yield running
+        return
+    with empty_database(postgres) as database, _serving(opa, runtime, database, *settings) as running:
+        yield running
+
+
+@contextmanager
+def _serving(opa: Path, folder: Path, database: str, upstream: str, apart: bool, policy: str) -> Iterator[Responding]:
+    other = str(folder / "other.db")
+    text = (
+        _CONFIG.replace("SQL", backend(database))
+        .replace("OTHER", backend(other))
+        .replace("KV", backend(database, "kv"))
+        .replace("PLACE", "other" if apart else "sql")
+        .replace("BLOBS", str(folder / "blobs"))
+        .replace("URL", upstream)
+    )
+    with decided(text + policy, opa, folder, authenticator=ByToken()) as house:
+        yield Responding(house, other if apart else database)
