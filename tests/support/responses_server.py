@@ -26,7 +26,7 @@ _CONFIG = """
     providers:
       inference:
       - {provider_id: echo, provider_type: inline::echo}
-      - {provider_id: far, provider_type: remote::vllm, config: {url: "URL"}}
+      - {provider_id: far, provider_type: remote::openai, config: {base_url: "URL/v1"}}
       agents:
       - provider_id: builtin
         provider_type: inline::builtin

@@ -69,8 +69,10 @@ class Contexts:
             creation = await self._permit_filling(gate, body.conversation)
         before = await self._before(gate, body)
         given = await self._given(gate, body, identity)
+        if body.shown["truncation"] == "auto":
+            before = _newest(before, MOST_ITEMS - len(given), _most(body) - given.size)
         items = before + given
-        _check(items, stored=body.store)
+        _check(items, body)
         filling = None
         if creation is not None and body.conversation is not None:
             filling = Filling(creation, body.conversation, given)
@@ -178,16 +180,31 @@ def _filled(version: Version, use: PromptUse) -> str:
     return USED.sub(lambda found: values[found[1]], text)
 
 
-def _check(items: ItemList, *, stored: bool) -> None:
+def _newest(items: ItemList, count: int, size: int) -> ItemList:
+    """Return the newest of these items, as many as there may be, with as many bytes."""
+    first = len(items)
+    while first and len(items) - first < count and len(items.texts[first - 1]) <= size:
+        first -= 1
+        size -= len(items.texts[first])
+    return ItemList(items.ids[first:], items.texts[first:])
+
+
+def _most(body: ResponseBody) -> int:
+    """Return the bytes that the items of a response may have."""
+    return MOST_STORED if body.store else MOST_ASKED
+
+
+def _check(items: ItemList, body: ResponseBody) -> None:
     """Raise the 400 of more items than a model is asked with, or than are stored."""
     if len(items) > MOST_ITEMS:
         sentence = f"the input has more than {MOST_ITEMS} items, with those that it goes on from; send fewer"
         raise invalid(sentence, "input", "context_length_exceeded")
-    most, instead = MOST_ASKED, "send fewer or shorter ones"
-    if stored:
-        most, instead = MOST_STORED, "set `store` to false, or send fewer or shorter ones"
-    if items.size > most:
-        sentence = f"the items take more than {most} bytes, with those that the input goes on from; {instead}"
+    if items.size > _most(body):
+        instead = "set `store` to false, or send" if body.store else "send"
+        sentence = (
+            f"the items take more than {_most(body)} bytes, with those that the input goes on from; "
+            f"{instead} fewer or shorter ones"
+        )
         raise invalid(sentence, "input", "context_length_exceeded")
 
 

@@ -316,8 +316,9 @@ class _Course:
         is_cut = self.state.is_full or self.state.reason in ("length", "content_filter")
         if not self.state.open and not self.state.done and not is_cut:
             # Clients take an answer without any item for a broken one.
-            item = self._opened(OpenItem("message", self._next_id("message"), self.state.places))
-            self.state = replace(self.state, open=(self._part_opened(item, "output_text"),))
+            opened = self._opened(OpenItem("message", self._next_id("message"), self.state.places))
+            item = self._part_opened(opened, "output_text")
+            self.state = replace(self.state, open=(item,))
         self.close_all("incomplete" if is_cut else "completed")
         self.state = replace(self.state, status="incomplete" if is_cut else "completed", ended_at=now)
         self.tell_of(f"response.{self.state.status}")

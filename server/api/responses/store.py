@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import Final
@@ -11,12 +12,14 @@ from typing import Final
 from server.api.conversations.items import Items
 from server.api.conversations.stored_items import stored_item
 from server.api.responses.item_list import ItemList
+from server.http.errors import invalid
 from server.json_input.strict import Json
 from server.storage.database.database import DatabaseUnavailable, ParentGone
 from server.storage.records.body import Body, encoded
 from server.storage.records.guarded import Creation, GuardedStore, NotFound
 from server.storage.records.parts import RecordParts
 from server.storage.records.record import Draft, Record
+from server.storage.records.usage import TooManyParts
 
 DIGITS: Final = 48
 """Digits of the id of a response; the ids of its items begin with them, too."""
@@ -78,7 +81,7 @@ class Responses:
     ) -> None:
         """Store a response with the items that it answers, and fill its conversation: all or nothing.
 
-        Raises NotFound for a conversation that is gone, TooManyParts for one that is full, StorageExceeded, and
+        Raises NotFound for a conversation that is gone, the 400 of one that is full, StorageExceeded, and
         DatabaseUnavailable.
         """
         identity, payer = shown["id"], creation.owner
@@ -93,10 +96,8 @@ class Responses:
         items, fill = filling
         if self._together:
             more = items.filling(fill.creation, fill.conversation, fill.items.pairs)
-            try:
+            with _told_of(fill.conversation):
                 await self.records.create(creation, draft, [*steps, *more])
-            except ParentGone:
-                raise NotFound(fill.conversation) from None
             return
         record = await self.records.create(creation, draft, steps)
         try:
@@ -127,10 +128,20 @@ class Responses:
 
 async def fill_alone(items: Items, fill: Filling) -> None:
     """Fill a conversation with the items of a response that is not stored, or in another database."""
-    try:
+    with _told_of(fill.conversation):
         await items.fill(fill.creation, fill.conversation, fill.items.pairs)
+
+
+@contextmanager
+def _told_of(conversation: str) -> Iterator[None]:
+    """Raise the 404 of a conversation that is gone, and the 400 of one that is full, in the place of what they are."""
+    try:
+        yield
     except ParentGone:
-        raise NotFound(fill.conversation) from None
+        raise NotFound(conversation) from None
+    except TooManyParts as fault:
+        sentence = f"a conversation has at most {fault.most} items; begin another conversation"
+        raise invalid(sentence, "conversation", "too_many_items") from None
 
 
 def _body(shown: Json) -> Body:
