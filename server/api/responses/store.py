@@ -95,9 +95,11 @@ class Responses:
             return
         items, fill = filling
         if self._together:
-            more = items.filling(fill.creation, fill.conversation, fill.items.pairs)
+            # The conversation is held before anything is counted, as where it is removed: else two could wait for each
+            # other.
+            holding, *filled = items.filling(fill.creation, fill.conversation, fill.items.pairs)
             with _told_of(fill.conversation):
-                await self.records.create(creation, draft, [*steps, *more])
+                await self.records.create_all(creation, [draft], [holding], [*steps, *filled])
             return
         record = await self.records.create(creation, draft, steps)
         try:
