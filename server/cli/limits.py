@@ -33,6 +33,12 @@ from server.api.vector_stores import (
 )
 from server.api.vector_stores import body as vector_stores
 from server.api.vector_stores import work as vector_work
+from server.api.responses import answering
+from server.api.responses import body as response_body
+from server.api.responses import context as response_context
+from server.api.responses import loop as response_loop
+from server.api.responses import settings as response_settings
+from server.api.responses import tools as response_tools
 from server.authn import limits as authn
 from server.authz.decision_log import limits as log
 from server.authz.opa import room, transport
@@ -67,6 +73,7 @@ Unit = Literal["turns", "bytes"]
 
 CONSTANTS: Final[dict[str, Any]] = {
     "attaching": attaching,
+    "answering": answering,
     "authn": authn,
     "bedrock": bedrock,
     "bedrock_answers": bedrock_answers,
@@ -115,6 +122,11 @@ CONSTANTS: Final[dict[str, Any]] = {
     "protocol": protocol,
     "purging": purging,
     "reader": reader,
+    "response_body": response_body,
+    "response_context": response_context,
+    "response_loop": response_loop,
+    "response_settings": response_settings,
+    "response_tools": response_tools,
     "recorder": recorder,
     "removal": removal,
     "retries": retries,
@@ -196,6 +208,38 @@ LIMITS: Final[Sequence[Limit]] = (
         "400, 413",
     ),
     Limit("items of a conversation", "{conversations.MOST_KEPT}", "400, `too_many_items`"),
+    Limit(
+        "input of a response: items, values, files, references",
+        "{response_body.MOST_ITEMS} with those that it goes on from, {response_body.MOST_VALUES}, "
+        "{response_body.MOST_FILES}, {response_body.MOST_REFERENCES}",
+        "400",
+    ),
+    Limit(
+        "items that a response answers",
+        "{response_context.MOST_STORED:bytes} where it is stored, else {response_context.MOST_ASKED:bytes}",
+        "400, `context_length_exceeded`",
+    ),
+    Limit(
+        "tools of a response, and all members beside its input",
+        "{response_tools.MOST_TOOLS}, {response_settings.MOST_BYTES:bytes}",
+        "400, 413",
+    ),
+    Limit(
+        "variables of a prompt that a response sets, their values, and the text with them",
+        "{response_body.MOST_VARIABLES}, {response_body.MOST_VARIABLES_BYTES:bytes}, "
+        "{response_context.MOST_PROMPT} characters",
+        "400",
+    ),
+    Limit(
+        "output of a response",
+        "{response_loop.MOST_OUTPUT:bytes} in {response_loop.MOST_ITEMS} items",
+        "it ends there, as `incomplete`",
+    ),
+    Limit(
+        "time in which a server that stops stores what it has answered",
+        "{answering.FINISH_SECONDS:seconds}",
+        "later responses are not stored",
+    ),
     Limit("versions of a prompt", "{prompts.MOST_KEPT}", "400, `too_many_versions`"),
     Limit(
         "items or versions that go in one transaction with what they belong to, or in a later one",
