@@ -314,7 +314,7 @@ class _Course:
     def end(self, now: int) -> None:
         """Close what is open, and tell the end."""
         is_cut = self.state.is_full or self.state.reason in ("length", "content_filter")
-        if not self.state.open and not self.state.done and not is_cut:
+        if not self.state.open and not self.state.done:
             # Clients take an answer without any item for a broken one.
             opened = self._opened(OpenItem("message", self._next_id("message"), self.state.places))
             item = self._part_opened(opened, "output_text")
@@ -380,7 +380,7 @@ class _Course:
             return item
         if not grown.text.whole().strip() and status == "completed":
             # A call of a function without arguments; clients parse them.
-            item = replace(item, part=replace(grown, text=Text(None, "{}")))
+            item = replace(item, part=replace(grown, text=Text(grown.text, "{}")))
             self.tell("response.function_call_arguments.delta", **where, delta="{}")
         shown = _shown(item, status)
         told = {"name": shown["name"], "arguments": shown["arguments"]}
