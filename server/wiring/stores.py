@@ -14,11 +14,11 @@ from server.api.files.departures import Departures
 from server.api.files.store import FileStore
 from server.api.files.sweeper import FileSweeper
 from server.api.prompts.store import Prompts
+from server.api.responses.store import Responses
 from server.api.vector_stores.purges import PurgeNotes
 from server.api.vector_stores.queue import IngestionQueue
 from server.api.vector_stores.store import LINK_SUMS, VectorStores
 from server.api.vector_stores.work import WorkQueue
-from server.api.responses.store import Responses
 from server.config import Config
 from server.config.agents import AgentsProvider
 from server.config.home import FILES_FOLDER, home
