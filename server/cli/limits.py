@@ -18,6 +18,12 @@ from server.api.conversations import body as conversations
 from server.api.models import candidates, embedding, inputs
 from server.api.prompts import body as prompts
 from server.api.registry import body as entries
+from server.api.responses import answering
+from server.api.responses import body as response_body
+from server.api.responses import context as response_context
+from server.api.responses import loop as response_loop
+from server.api.responses import settings as response_settings
+from server.api.responses import tools as response_tools
 from server.api.vector_stores import (
     attaching,
     direct_body,
@@ -33,12 +39,6 @@ from server.api.vector_stores import (
 )
 from server.api.vector_stores import body as vector_stores
 from server.api.vector_stores import work as vector_work
-from server.api.responses import answering
-from server.api.responses import body as response_body
-from server.api.responses import context as response_context
-from server.api.responses import loop as response_loop
-from server.api.responses import settings as response_settings
-from server.api.responses import tools as response_tools
 from server.authn import limits as authn
 from server.authz.decision_log import limits as log
 from server.authz.opa import room, transport
