@@ -79,7 +79,8 @@ _HOLDERS: Final[Mapping[str, str]] = {
 """Members in which `id` is such an id."""
 
 _ADDRESSES: Final = ("url", "urls", "uri", "uris", "filedata")
-_SEARCHED: Final = frozenset({dict, list, str})
+_DEEPER: Final = frozenset({dict, list})
+_TEXTS_TOO: Final = _DEEPER | {str}
 _SCHEMES: Final = frozenset({"http", "https", "data"})
 _LONGEST_SCHEME: Final = 32
 _LONGEST_ENDING: Final = 16
@@ -95,10 +96,10 @@ def ids_of(name: str, value: Any, *, addresses: bool = True) -> Iterator[str]:
 
     Without `addresses`, those of an unusual scheme pass.
     """
-    waiting: list[tuple[str, Any]] = [(name, value)]
+    # Each name is made plain once, since it may be as long as the body, and stand for as many values.
+    waiting: list[tuple[str, Any]] = [(plainly(name), value)]
     while waiting:
-        name, value = waiting.pop()
-        plain = plainly(name)
+        plain, value = waiting.pop()
         told = _SPELLINGS.get(plain)
         # Clients write null for what they leave out; where a file is named, it is refused as any other wrong id.
         if told is not None and (value is not None or told == FILE_ID):
@@ -107,12 +108,13 @@ def ids_of(name: str, value: Any, *, addresses: bool = True) -> Iterator[str]:
             if addresses and plain.endswith(_ADDRESSES) and _is_elsewhere(value):
                 yield ADDRESS
         elif type(value) is dict:
-            waiting += value.items()
+            waiting += [(plainly(inner), each) for inner, each in value.items()]
             if plain in _HOLDERS and _has_id(value):
                 yield _HOLDERS[plain]
         elif type(value) is list:
-            # The values of a list stand under its name.
-            waiting += [(name, inner) for inner in value if type(inner) in _SEARCHED]
+            # The values of a list stand under its name; texts matter where it is that of an address.
+            searched = _TEXTS_TOO if addresses and plain.endswith(_ADDRESSES) else _DEEPER
+            waiting += [(plain, each) for each in value if type(each) in searched]
 
 
 def _has_id(holder: Mapping[str, Any]) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from server.inference.account_ids import ACCOUNT_IDS
+from server.inference.account_ids import ACCOUNT_IDS, ids_of
 from tests.support.relay_server import MESSAGES, Relaying, relaying
 
 
@@ -128,3 +129,9 @@ def test_an_operator_lets_one_name_through_alone(tmp_path_factory: pytest.TempPa
     with relaying(tmp_path_factory.mktemp("own"), config) as own:
         for told, members in NAMING:
             assert own.chat(**members).status == (200 if told == name else 400), members
+
+
+def test_a_long_name_of_many_values_is_looked_at_once() -> None:
+    began = time.process_time()
+    assert list(ids_of("x" * 4_000_000, [[]] * 100_000)) == []
+    assert time.process_time() - began < 1
