@@ -20,6 +20,7 @@ from policy.parser import read_policies
 from policy.source.diagnostics import Findings, InvalidDocument, visible
 from policy.source.document import Mapping, read_document
 from server.cli.configured import translated
+from server.cli.files import app as file_commands
 from server.cli.keys import app as key_commands
 from server.cli.quota import app as quota_commands
 from server.cli.usage import usage
@@ -63,6 +64,7 @@ def ostiary(
 app.add_typer(policy_commands, name="policy")
 app.add_typer(key_commands, name="key")
 app.add_typer(quota_commands, name="quota")
+app.add_typer(file_commands, name="files")
 app.command()(usage)
 
 
