@@ -6,7 +6,6 @@ the file comes in afterwards.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import sys
@@ -52,7 +51,6 @@ class Format(Protocol):
 
 def main() -> None:
     """Read the order and then the file, and answer."""
-    gc.disable()
     order = Order(**json.loads(_exactly(ORDER_SIZE.unpack(_exactly(ORDER_SIZE.size))[0])))
     die_with(order.parent)
     limit(order.cpu_seconds)

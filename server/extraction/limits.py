@@ -19,7 +19,7 @@ BYTES_PER_SECOND: Final = 2_000_000
 MOST_CPU_SECONDS: Final = 600
 """Seconds of a processor that reading one file may take, whatever its size."""
 
-PATIENCE: Final = 5
+PATIENCE: Final = 10
 """Seconds that reading a file may take for each second of a processor that it may use."""
 
 OPEN_FILES: Final = 16

@@ -26,8 +26,10 @@ _OTHERS: Final = "windows-1252-for-the-rest"
 _MOST_HIGH: Final = 0.3
 _FEW_HIGH: Final = 32
 _MOST_CONTROLS: Final = 0.01
+_FEW_CONTROLS: Final = 64
 _CONTROLS: Final = bytes(code for code in range(32) if code not in b"\t\n\v\f\r\b\x1b") + b"\x7f"
 _HIGH: Final = bytes(range(128, 256))
+_NO_TEXT: Final = f"the file is not of a known kind and no text; {READABLE}"
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -37,11 +39,14 @@ def decoded(blocks: Iterable[bytes], named: str | None = None) -> Iterator[str]:
     `named` is the charset that the file itself names, which a mark at its beginning goes before.
     """
     decoder: IncrementalNewlineDecoder | None = None
+    mark = 0
     for block in blocks:
         if decoder is None:
             charset, mark = _charset(block, named)
             decoder = IncrementalNewlineDecoder(codecs.getincrementaldecoder(charset)(_errors(charset)), translate=True)
             block = block[mark:]
+        elif not mark and _is_binary(block, but_for=_FEW_CONTROLS):
+            raise Unreadable(Code.UNSUPPORTED_FILE, _NO_TEXT)
         if text := decoder.decode(block):
             yield clean(text)
     if decoder is not None and (text := decoder.decode(b"", final=True)):
@@ -62,8 +67,8 @@ def _charset(head: bytes, named: str | None) -> tuple[str, int]:
     for mark, charset in _MARKS:
         if head.startswith(mark):
             return charset, len(mark)
-    if len(head.translate(None, _CONTROLS)) < len(head) * (1 - _MOST_CONTROLS):
-        raise Unreadable(Code.UNSUPPORTED_FILE, f"the file is not of a known kind and no text; {READABLE}")
+    if _is_binary(head):
+        raise Unreadable(Code.UNSUPPORTED_FILE, _NO_TEXT)
     if named is not None:
         return named, 0
     high = len(head) - len(head.translate(None, _HIGH))
@@ -71,6 +76,12 @@ def _charset(head: bytes, named: str | None) -> tuple[str, int]:
         sentence = "the text is neither UTF-8 nor Windows-1252, and no mark says what it is; save it as UTF-8"
         raise Unreadable(Code.UNSUPPORTED_FILE, sentence)
     return "utf-8", 0
+
+
+def _is_binary(block: bytes, but_for: int = 0) -> bool:
+    """Return whether a block has more control characters than texts have; so many may be in any."""
+    controls = len(block) - len(block.translate(None, _CONTROLS))
+    return controls > max(but_for, len(block) * _MOST_CONTROLS)
 
 
 def _is_utf8(head: bytes) -> bool:

@@ -22,6 +22,7 @@ for _module in walk_packages(pypdf.__path__, "pypdf."):  # what it imports later
     with suppress(ImportError):  # those of packages that pypdf can do without
         import_module(_module.name)
 
+_KEPT_PAGES: Final = 16
 _DAMAGED: Final = "the file is damaged: it can't be read as a PDF file"
 _TOO_LARGE: Final = "a part of the file becomes far larger when it is unpacked than such files are"
 _NO_TEXT: Final = "no text was found in the file; if it was scanned, let a program for text recognition read it first"
@@ -36,6 +37,8 @@ def texts(file: Incoming, notes: Notes) -> Iterator[str]:
     for number in range(pages):
         text, whole = _page_text(reader, number)
         damaged += not whole
+        if number % _KEPT_PAGES == 0:
+            reader.resolved_objects.clear()  # or the file would be in memory twice
         if text.strip():
             yield clean(text) + "\n\n"
         else:

@@ -53,6 +53,7 @@ def test_ends_of_lines_are_line_feeds_and_nul_is_a_blank() -> None:
         (b"some\x00text\x00with\x00many" * 10, "no text"),
         ("\u041f\u0440\u0438\u0432\u0435\u0442 ".encode("cp1251") * 50, "UTF-8"),
         ("\u65e5\u672c\u8a9e\u306e".encode("shift_jis") * 50, "UTF-8"),
+        (b"#!/bin/sh\n" * 50_000 + bytes(range(256)) * 2000, "no text"),
         (b"{\\rtf1 hello}", "an RTF document"),
         (b"\x89PNG\r\n\x1a\n" + bytes(50), "an image"),
         (b"\x1f\x8b" + bytes(50), "a gzip archive"),
