@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ CPU_THREADS: Final = 2
 IO_THREADS: Final = 4
 """Reads of LanceDB at the same time."""
 
-GIVES_WAY: Final = 10
+GIVES_WAY: Final = 5
 """Steps of priority by which LanceDB's threads give way to the event loop where both want a core."""
 
 CACHE_BYTES: Final = 64 * 1024 * 1024
@@ -29,6 +30,7 @@ CACHE_BYTES: Final = 64 * 1024 * 1024
 _ENVIRONMENT: Final = {
     "LANCE_CPU_THREADS": str(CPU_THREADS),
     "LANCE_IO_THREADS": str(IO_THREADS),
+    "LANCEDB_LOG": "error",
     "LANCE_LOG": "error",
     "TOKIO_WORKER_THREADS": str(CPU_THREADS),
 }
@@ -45,6 +47,7 @@ FAULTS: Final = (RuntimeError, ValueError, OSError)
 
 async def connected(uri: str, options: Mapping[str, str]) -> Any:
     """Return a connection to the tables at `uri`; raise Unusable."""
+    await asyncio.to_thread(_import)
     # Threads get the priority of the one that starts them, and LanceDB starts its own at its first use.
     with ThreadPoolExecutor(1, "lancedb", initializer=_give_way) as threads:
         try:
@@ -72,9 +75,27 @@ def is_passing(fault: Exception) -> bool:
     return _CONFLICT in said or any(sign in said for sign in _GONE)
 
 
-def _connect(uri: str, options: dict[str, str]) -> Any:
+def _import() -> None:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    # The import makes so many objects that collections of them would stop the event loop for parts of a second.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        import lancedb.expr
+        import lancedb.index
+        import lancedb.query
+        import numpy as np
+        import pyarrow as pa
+
+        del lancedb, np, pa
+    finally:
+        gc.freeze()
+        if collects:
+            gc.enable()
+
+
+def _connect(uri: str, options: dict[str, str]) -> Any:
     import lancedb
 
     session = lancedb.Session(index_cache_size_bytes=CACHE_BYTES, metadata_cache_size_bytes=CACHE_BYTES)

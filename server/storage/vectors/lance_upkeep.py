@@ -7,12 +7,13 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from server.background.tasks import BackgroundTasks
 from server.fairness.caller import CURRENT, SERVER
 from server.storage.vectors.index import IndexUnavailable
-from server.storage.vectors.lance_place import Place
+from server.storage.vectors.lance_place import Files, Place
+from server.storage.vectors.rows import NOBODYS, filler
 
 COMMITS: Final = 20
 """Changes of a store after which one process looks whether its table needs upkeep."""
@@ -22,6 +23,12 @@ MOST_FRAGMENTS: Final = 256
 
 NEW_PART: Final = 4
 """The rows that no index knows yet are merged and indexed when they are one part of so many of all rows."""
+
+MOST_UNKNOWN: Final = 10_000
+"""Rows that the index of parts may not know, since each search reads their parts."""
+
+MOST_RENEWED: Final = 10_000
+"""Rows of a table whose index of words a purge makes anew; that of a larger one takes too long."""
 
 MOST_WATCHED: Final = 4096
 """Stores whose changes one process counts."""
@@ -36,6 +43,20 @@ _AT_ONCE: Final = timedelta(milliseconds=1)
 _ROUNDS: Final = 3
 
 Work = Callable[[Any], Awaitable[None]]
+
+
+class Table(Protocol):
+    """A table that is open, and the number of its vectors' dimensions."""
+
+    @property
+    def rows(self) -> Any:
+        """LanceDB's table."""
+        ...
+
+    @property
+    def dimensions(self) -> int:
+        """The numbers of each vector."""
+        ...
 
 
 class Upkeep:
@@ -86,25 +107,32 @@ async def index(rows: Any) -> None:
         await rows.create_index("text", config=_words())
 
 
-async def rewritten(place: Place, key: str, table: Any, *, leftovers: bool) -> bool:
+async def rewritten(place: Place, key: str, table: Table, *, leftovers: bool) -> bool:
     """Rewrite a table without the rows that were removed, and return whether its files hold the others alone.
 
     `leftovers` removes files that no version names, too. Each file of rows is one fragment: so where there are as many,
     no mark of deleted rows and one version, no file holds anything else.
     """
     rows = table.rows
-    await rows.optimize(cleanup_older_than=_AT_ONCE, delete_unverified=leftovers)
-    if (await place.files(key)).deletions:
-        # LanceDB leaves a large file alone that has few deleted rows. An update of all rows writes all of them anew.
-        await rows.update(updates_sql={"extra": "extra"})
-    # The words of removed texts stay in the index of words until it is made anew.
-    from lancedb.index import BTree
 
-    await rows.create_index("part", config=BTree(), replace=True)
-    await rows.create_index("text", config=_words(), replace=True)
-    for _ in range(_ROUNDS):
+    async def optimize() -> Files:
         await rows.optimize(cleanup_older_than=_AT_ONCE, delete_unverified=leftovers)
-        files = await place.files(key)
+        return await place.files(key)
+
+    if (await optimize()).deletions:
+        # LanceDB leaves a file alone that has few deleted rows, unless it merges it with another small one. It merges
+        # only files that the same indexes cover, and so the second time.
+        await rows.delete(f"part = {NOBODYS}")
+        await rows.add(filler(table.dimensions))
+        await optimize()
+        if (await optimize()).deletions:
+            # An update of all rows, which are too many for a small file, writes all of them anew.
+            await rows.update(updates_sql={"extra": "extra"})
+    if (await rows.stats())["num_rows"] <= MOST_RENEWED:
+        # Words that no text has any more may stay in the index of words until it is made anew.
+        await rows.create_index("text", config=_words(), replace=True)
+    for _ in range(_ROUNDS):
+        files = await optimize()
         fragments = (await rows.stats())["fragment_stats"]["num_fragments"]
         if (files.deletions, files.versions, files.data) == (0, 1, fragments):
             return True
@@ -112,12 +140,17 @@ async def rewritten(place: Place, key: str, table: Any, *, leftovers: bool) -> b
 
 
 async def _kept(rows: Any) -> None:
+    from lancedb.index import BTree
+
     await index(rows)
     stats = await rows.stats()
-    new = max([found.num_unindexed_rows or 0 for found in await rows.list_indices()], default=0)
+    unknown = {column: found.num_unindexed_rows or 0 for found in await rows.list_indices() for column in found.columns}
     fragments = stats["fragment_stats"]["num_fragments"]
-    if fragments >= MOST_FRAGMENTS or (fragments > 1 and new * NEW_PART >= stats["num_rows"]):
+    if fragments >= MOST_FRAGMENTS or (fragments > 1 and max(unknown.values()) * NEW_PART >= stats["num_rows"]):
         await rows.optimize(cleanup_older_than=timedelta(minutes=KEPT_MINUTES))
+    elif unknown["part"] >= MOST_UNKNOWN:
+        # It takes much less than the index of words, and each search reads the parts of rows that it doesn't know.
+        await rows.create_index("part", config=BTree(), replace=True)
 
 
 def _words() -> Any:

@@ -16,6 +16,10 @@ HELD_BYTES: Final = 8 * 1024 * 1024
 """Bytes of a part that are held in memory; the rest of it is in a file without a name."""
 
 
+NOBODYS: Final = -1
+"""The number of a part that no search names."""
+
+
 def schema(dimensions: int) -> Any:
     """Return the columns of a table."""
     import pyarrow as pa
@@ -30,6 +34,14 @@ def schema(dimensions: int) -> Any:
             ("vector", pa.list_(pa.float32(), dimensions)),
         ]
     )
+
+
+def filler(dimensions: int) -> Any:
+    """Return one row of no part."""
+    import pyarrow as pa
+
+    empty = {"part": [NOBODYS], "ordinal": [0], "id": [""], "extra": [""], "text": [""], "vector": [[0.0] * dimensions]}
+    return pa.table(empty, schema=schema(dimensions))
 
 
 def unit_vectors(vectors: Sequence[Sequence[float]], dimensions: int) -> Any:
