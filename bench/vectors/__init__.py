@@ -1,0 +1,1 @@
+"""The cost of searches in vector stores, of filling them and of purging them."""
