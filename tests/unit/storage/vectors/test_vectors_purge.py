@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from server.storage.vectors import lance_upkeep
 from server.storage.vectors.index import Chunk
 from tests.support.vector_indexes import KINDS, Opened, chunks, index_of, opened, vectors
 
@@ -115,6 +116,28 @@ def test_words_of_removed_texts_go(files: InFolder, key: str) -> None:
     texts = [path.read_bytes() for path in files.folder.rglob("*") if path.is_file()]
     assert not any(secret.encode() in text for text in texts)
     assert files.matching(key, secret, [1, 2]) == []
+
+
+def test_a_part_of_a_large_table_goes_though_its_index_of_words_stays(
+    files: InFolder, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lance_upkeep, "MOST_RENEWED", 0)
+    many = wide(500, 12)
+    files.add(key, 1, many, WIDE)
+    assert files(files.index.purge(key)) is True
+    for part in (2, 3):
+        few = chunks(5, 20 + part, f"only{part}", WIDE)
+        files.add(key, part, few, WIDE)
+        assert files(files.index.purge(key)) is True
+        files(files.index.remove(key, [part]))
+        files(files.index.remove_chunks(key, 1, [f"n{part}"]))
+        assert files(files.index.purge(key)) is True
+        assert not any(files.holds(chunk) for chunk in (*few, many[part]))
+        assert files.matching(key, f"only{part}", [1, part]) == []
+        assert files.matching(key, "text 17", [1], 1) == [(1, 17)]
+    found = files.nearest(key, many[9].vector, [1], 1000)
+    assert found[0] == ((1, 9), pytest.approx(1.0, abs=1e-5))
+    assert len(found) == 498
 
 
 def test_a_store_that_was_dropped_leaves_nothing(files: InFolder, key: str) -> None:
