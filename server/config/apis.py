@@ -50,15 +50,6 @@ def needs(api: str, what: str) -> BeforeValidator:
     return BeforeValidator(refuse_it)
 
 
-def not_yet(what: str) -> BeforeValidator:
-    """Return a validator that refuses `what`, an entry of a list that a later version reads."""
-
-    def refuse_it(value: object) -> object:
-        raise refusal("not-available", f"{what} is not available in this version", whole=True)
-
-    return BeforeValidator(refuse_it)
-
-
 InferenceProvider = Annotated[
     Annotated[EchoProvider, Tag("inline::echo")]
     | Annotated[LlamaCppProvider, Tag("inline::llama-cpp")]

@@ -17,6 +17,7 @@ from server.config.model_checks import check_choices
 from server.config.raw_value import UNRESOLVED, RawValue
 from server.config.tree import Path, TreeReader
 from server.config.vector_io import check_vector_io
+from server.config.vector_store_checks import check_vector_stores
 
 _QUOTA_STORE: Final[Path] = ("server", "quota", "kvstore")
 _OF_KEYS: Final[tuple[Path, ...]] = (
@@ -43,6 +44,7 @@ def check(reading: TreeReader, findings: Findings) -> None:
     _provider_ids(reading, findings)
     check_local_models(reading, findings)
     check_vector_io(reading, findings)
+    check_vector_stores(reading, findings)
     _apis(reading, findings)
     _models(reading, findings)
     check_choices(reading, findings)

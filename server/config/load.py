@@ -15,6 +15,7 @@ from server.config.checks import check
 from server.config.messages import explain
 from server.config.root import Config
 from server.config.tree import read
+from server.config.vector_stores import with_own_embeddings
 
 _MISSING: Final = "missing-variable"
 
@@ -47,7 +48,7 @@ def read_config(document: Mapping, environ: Environ[str, str], findings: Finding
         own.diagnostics += explain(error, reading)
     check(reading, own)
     _merge(own, findings)
-    return None if own.has_errors else config
+    return None if own.has_errors or config is None else with_own_embeddings(config)
 
 
 def _merge(own: Findings, findings: Findings) -> None:

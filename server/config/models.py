@@ -68,3 +68,9 @@ class ModelConfig(StrictModel):
     def names(self) -> tuple[str, ...]:
         """Every name that requests and rules may use, the canonical `provider_id/provider_model_id` first."""
         return model_names(self.provider_id, self.model_id, self.provider_model_id, self.aliases)
+
+    @property
+    def dimensions(self) -> int | None:
+        """The number of dimensions of its embeddings, where the file says it."""
+        given = self.metadata.get("embedding_dimension")
+        return given if type(given) is int and given > 0 else None

@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from server.config.api_names import PROVIDED_APIS
-from server.config.apis import ApiName, ProvidersConfig, needs, not_yet
+from server.config.apis import ApiName, ProvidersConfig, needs
 from server.config.base import StrictModel
 from server.config.models import ModelConfig
 from server.config.server import ServerConfig
 from server.config.storage import StorageConfig
 from server.config.types import refusal, scalar
+from server.config.vector_stores import VectorStoreConfig, VectorStores, VectorStoreSettings
 
 
 def _version(value: object) -> object:
@@ -26,7 +27,8 @@ def _version(value: object) -> object:
 class Config(StrictModel):
     """A configuration file. Every part has a default, and an empty part of the file is an error.
 
-    `vector_stores` and the lists after it may stand there empty; this version registers nothing of these kinds.
+    `shields`, `datasets` and the lists after it may stand there empty; this version registers nothing of these kinds.
+    `vector_stores` is a list like `vector_dbs`, or what new stores are made with.
     """
 
     version: Annotated[Literal[2], BeforeValidator(_version)] = 2
@@ -35,10 +37,21 @@ class Config(StrictModel):
     storage: StorageConfig = StorageConfig()
     models: tuple[ModelConfig, ...] = ()
     shields: tuple[Annotated[Any, needs("safety", "a shield")], ...] = ()
-    vector_stores: tuple[Annotated[Any, not_yet("a vector store")], ...] = ()
-    vector_dbs: tuple[Annotated[Any, not_yet("a vector store")], ...] = ()
+    vector_stores: VectorStores = ()
+    vector_dbs: tuple[VectorStoreConfig, ...] = ()
     datasets: tuple[Annotated[Any, needs("datasetio", "a dataset")], ...] = ()
     scoring_fns: tuple[Annotated[Any, needs("scoring", "a scoring function")], ...] = ()
     benchmarks: tuple[Annotated[Any, needs("eval", "a benchmark")], ...] = ()
     tool_groups: tuple[Annotated[Any, needs("tool_runtime", "a tool group")], ...] = ()
     server: ServerConfig = ServerConfig()
+
+    @property
+    def stores_of_vectors(self) -> tuple[VectorStoreConfig, ...]:
+        """The vector stores of both lists."""
+        listed = () if isinstance(self.vector_stores, VectorStoreSettings) else self.vector_stores
+        return (*listed, *self.vector_dbs)
+
+    @property
+    def vector_defaults(self) -> VectorStoreSettings:
+        """What a vector store is made with that names nothing else."""
+        return self.vector_stores if isinstance(self.vector_stores, VectorStoreSettings) else VectorStoreSettings()

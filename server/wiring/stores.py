@@ -15,9 +15,10 @@ from server.api.files.store import FileStore
 from server.api.files.sweeper import FileSweeper
 from server.api.prompts.store import Prompts
 from server.api.responses.store import Responses
+from server.api.vector_stores.configured import write_configured
 from server.api.vector_stores.purges import PurgeNotes
 from server.api.vector_stores.queue import IngestionQueue
-from server.api.vector_stores.store import LINK_SUMS, VectorStores
+from server.api.vector_stores.store import LINK_SUMS, NewStore, VectorStores
 from server.api.vector_stores.work import WorkQueue
 from server.config import Config
 from server.config.agents import AgentsProvider
@@ -126,6 +127,7 @@ class Stores:
             for database, table, parent, counting in self._tables:
                 await bring_up_to_date(database, table, parent, counting)
             await bring_up_to_date(*self._link_sums, series=LINK_SUMS)
+            await write_configured(self.vector_stores, self._configured_stores())
             await self.usage.prepare()
             await opened.enter_async_context(self.janitor.running())
             for removals in self._removals:
@@ -154,7 +156,22 @@ class Stores:
         self._link_sums = (database, beside(registry, "vector_store_sums"), links.name)
         self._removals.append(Removals(stores, links, batches))
         records = GuardedStore(stores, _VECTOR_STORE, removals=self._removals[-1])
-        return VectorStores(records, links, batches, self._link_sums[1])
+        configured = {store.vector_store_id for store in self._config.stores_of_vectors}
+        return VectorStores(records, links, batches, self._link_sums[1], configured)
+
+    def _configured_stores(self) -> dict[str, NewStore]:
+        """Return the vector stores of the configuration by their ids; their models go by their canonical names."""
+        models = {name: model for model in self._config.models for name in model.names}
+        return {
+            each.vector_store_id: NewStore(
+                embedding_model=models[each.embedding_model].names[0],
+                name=each.vector_store_name,
+                dimensions=each.embedding_dimension or models[each.embedding_model].dimensions,
+                provider_id=each.provider_id,
+                resource_id=each.provider_vector_store_id,
+            )
+            for each in self._config.stores_of_vectors
+        }
 
     def _ingestion(self, database: Database, registry: str, links: RecordTable) -> IngestionQueue:
         """Return the queue of what is to be brought into the indexes of vector stores, and out of them."""

@@ -15,6 +15,8 @@ from server.api.vector_stores.registry import VectorDbs
 from server.api.vector_stores.routes import VectorStoreRoutes
 from server.api.vector_stores.shown import Shown
 from server.app import RouteGroup
+from server.config import Config
+from server.config.vector_stores import VectorStoreSettings
 from server.json_input.reader import Reader
 from server.wiring.ingestion import VectorWork
 from server.wiring.stores import Stores
@@ -22,13 +24,18 @@ from server.wiring.vectors import VectorIndexes
 
 
 def vector_store_routes(
-    stores: Stores, catalogue: Catalogue, indexes: VectorIndexes, work: VectorWork, reader: Reader
+    config: Config,
+    stores: Stores,
+    catalogue: Catalogue,
+    indexes: VectorIndexes,
+    work: VectorWork,
+    reader: Reader,
 ) -> list[RouteGroup]:
     """Return the routes of vector stores, of what is in them, and of their registry."""
     vectors, queue = stores.vector_stores, stores.ingestion
     attaching = Attaching(vectors, stores.files, queue, served=bool(indexes.ids))
     pages = LinkPages(vectors, stores.files)
-    making = StoreMaking(catalogue, _defaults(catalogue), indexes.ids)
+    making = StoreMaking(catalogue, _defaults(catalogue, config.vector_defaults), indexes.ids)
     return [
         VectorStoreRoutes(vectors, making, attaching, Shown(vectors, queue), reader),
         VectorStoreTexts(vectors, work.search, pages, work.index_of, reader),
@@ -39,7 +46,13 @@ def vector_store_routes(
     ]
 
 
-def _defaults(catalogue: Catalogue) -> StoreDefaults:
-    """Return what stores are made with: the only embedding model of the configuration, where it has one."""
+def _defaults(catalogue: Catalogue, settings: VectorStoreSettings) -> StoreDefaults:
+    """Return what stores are made with: the model that the settings name, or the only one that makes embeddings."""
     embedding = [model for model in catalogue.configured if model.kind == "embedding"]
-    return StoreDefaults(embedding[0].name, dimensions_of(embedding[0])) if len(embedding) == 1 else StoreDefaults()
+    wanted = settings.default_embedding_model
+    if wanted is not None:
+        name = f"{wanted.provider_id}/{wanted.model_id}"
+        embedding = [model for model in embedding if name in model.names]
+    if len(embedding) != 1:
+        return StoreDefaults(provider_id=settings.default_provider_id)
+    return StoreDefaults(embedding[0].name, dimensions_of(embedding[0]), settings.default_provider_id)

@@ -113,9 +113,11 @@ class Holding:
 
 
 @contextmanager
-def holding(opa: Path, folder: Path, postgres: str | None = None, *, text: str = CONFIG) -> Iterator[Holding]:
-    """The server over SQLite, or PostgreSQL at that address."""
-    database, token = postgres or str(folder / "records.db"), token_hex(6)
+def holding(
+    opa: Path, folder: Path, postgres: str | None = None, *, text: str = CONFIG, token: str = ""
+) -> Iterator[Holding]:
+    """The server over SQLite, or PostgreSQL at that address; two of one `token` share what they keep."""
+    database, token = postgres or str(folder / "records.db"), token or token_hex(6)
     config = (
         (text + OWN)
         .replace("SQL", backend(database))
@@ -127,5 +129,5 @@ def holding(opa: Path, folder: Path, postgres: str | None = None, *, text: str =
     runtime.mkdir()
     with decided(config, opa, runtime, authenticator=ByToken()) as house:
         body = {"model_id": "secret", "provider_id": "echo", "model_type": "embedding"}
-        assert house.address.ask("POST", "/v1/models", ADMIN, body=body).status == 200
+        assert house.address.ask("POST", "/v1/models", ADMIN, body=body).status in (200, 409)
         yield Holding(house, database, f"kv_{token}_vector_store")

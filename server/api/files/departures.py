@@ -1,4 +1,4 @@
-"""What is noted elsewhere when a file goes, so that what was made of it goes too."""
+"""Notes of files that go, kept elsewhere, so that what was made of a file goes with it."""
 
 from __future__ import annotations
 

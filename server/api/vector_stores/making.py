@@ -1,4 +1,4 @@
-"""What a new vector store is made with: its embedding model, its dimensions, and the provider of its index."""
+"""The choice of what a new vector store is made with: its embedding model, dimensions, and index."""
 
 from __future__ import annotations
 

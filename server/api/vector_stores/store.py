@@ -165,6 +165,15 @@ class VectorStores:
         found = await self._stores.chosen("id = ?1 AND expires_at IS NULL", identity, limit=1)
         return modern(found[0].record) if found else None
 
+    async def from_configuration(self, limit: int) -> dict[str, Record]:
+        """Return the stores that a configuration has made, by their ids."""
+        found = await self._stores.chosen("origin = 'config' AND expires_at IS NULL", limit=limit)
+        return {stored.id: modern(stored.record) for stored in found}
+
+    async def insert(self, record: Record) -> None:
+        """Insert the record of a store that no caller makes; raises AlreadyThere."""
+        await self.links.database.write(self._stores.inserting(record))
+
     async def use(self, store: Record) -> None:
         """Note that a store is in use, which postpones its end; raises StoreExpired."""
         if has_expired(store):

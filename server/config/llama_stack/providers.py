@@ -41,12 +41,14 @@ class Providers:
     """Translates the providers of a configuration.
 
     `kept` and `dropped` hold the ids of the providers of inference that are served and that are not, the latter with
-    their types; an id that the environment alone says is in neither.
+    their types, and `indexes` the ids of those of `vector_io` that are served; an id that the environment alone says is
+    in none of them.
     """
 
     def __init__(self, top: Entries, storage: Storage, journal: Journal) -> None:
         self.kept: list[str] = []
         self.dropped: dict[str, str] = {}
+        self.indexes: list[str] = []
         self._top = top
         self._storage = storage
         self._journal = journal
@@ -163,8 +165,8 @@ class Providers:
             if word and answers:
                 self.dropped[word] = kind
             return None
-        if word and answers:
-            self.kept.append(word)
+        if word:
+            (self.kept if answers else self.indexes).append(word)
         self._journal.add(Kind.KEPT, node.span, which)
         if "config" in fields:
             entry = fields["config"]

@@ -15,6 +15,7 @@ from server.config.llama_stack.providers import Providers
 from server.config.llama_stack.resources import hoist, translate_resources
 from server.config.llama_stack.server_section import translate_server
 from server.config.llama_stack.storage import old_stores, translate_storage
+from server.config.llama_stack.vector_stores import has_foreign_settings, translate_vector_stores
 
 _NAME: Final = "names a distribution, and nothing here depends on it"
 HARMLESS: Final = {
@@ -33,7 +34,7 @@ HARMLESS: Final = {
 """Keys that are left out without a change for callers, and why."""
 
 _STORES: Final = ("metadata_store", "inference_store", "conversations_store")
-_SETTINGS_OF: Final = {"vector_stores": "vector_io", "safety": "safety", "telemetry": "telemetry"}
+_SETTINGS_OF: Final = {"safety": "safety", "telemetry": "telemetry"}
 """Keys at the top that are settings of an API, where they hold a mapping."""
 
 _TOO_OLD: Final = ("api_providers", "apis_to_serve", "provider_map", "routing_table")
@@ -66,6 +67,8 @@ def is_foreign(document: Mapping) -> bool:
         return True
     if any(isinstance(below(document, key), Mapping) for key in _SETTINGS_OF):
         return True
+    if has_foreign_settings(below(document, "vector_stores")):
+        return True
     auth = below(document, "server", "auth")
     return isinstance(auth, Mapping) and not set(OLD_KEYS).isdisjoint(auth.entries)
 
@@ -79,6 +82,7 @@ def _translated(document: Mapping, journal: Journal) -> Translation:
     providers = Providers(top, storage, journal)
     top = providers.translated()
     top = translate_resources(top, providers, journal)
+    top = translate_vector_stores(top, providers, journal)
     top = translate_server(top, product, translate_auth, journal)
     result = Mapping(top, document.span)
     return Translation(result, True, tuple(journal.changes), journal.findings)

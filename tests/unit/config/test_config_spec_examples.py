@@ -9,6 +9,7 @@ import pytest
 from policy.source.diagnostics import InvalidDocument, Severity
 from server.config import CorsConfig, OAuth2Config, load_config
 from server.config.providers import OllamaSettings, OpenAISettings
+from server.config.vector_io import FaissSettings
 from tests.support.config_texts import errors, load, read, warnings, with_models, with_provider, with_server
 
 SPEC = Path(__file__).parent / "spec"
@@ -26,10 +27,12 @@ def test_c1_as_printed_is_refused_for_the_parts_of_later_versions_alone() -> Non
 def test_c1_without_those_parts_loads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     config = load_config(SPEC / "c1-served.yaml", {"INFERENCE_MODEL": "llama3.2"})
-    [ollama] = config.providers["inference"]
+    ollama, own = config.providers["inference"]
     assert (ollama.provider_id, ollama.provider_type) == ("ollama", "remote::ollama")
     assert ollama.config == OllamaSettings(base_url="http://localhost:11434")
-    [model] = config.models
+    assert own.provider_type == "inline::wordllama", "vector stores need a model that makes embeddings"
+    model, embedding = config.models
+    assert embedding.names[0] == "wordllama/wordllama-256"
     assert model.names == ("ollama/llama3.2", "llama3.2")
     assert model.provider_model_id == "llama3.2"
     backends = config.storage.backends
@@ -38,6 +41,10 @@ def test_c1_without_those_parts_loads(monkeypatch: pytest.MonkeyPatch, tmp_path:
         "kv_default": home / "kvstore.db",
         "sql_default": home / "sqlstore.db",
     }
+    [faiss] = config.providers["vector_io"]
+    assert isinstance(faiss.config, FaissSettings)
+    assert faiss.config.kvstore is not None
+    assert faiss.config.kvstore.db_path == home / "faiss_store.db"
     assert not home.exists(), "directories are made by whoever opens the files"
     stores = config.storage.stores
     assert stores.inference is not None

@@ -239,6 +239,7 @@ def test_a_mapping_of_providers_becomes_a_list() -> None:
 def test_settings_of_what_is_not_served_keep_nothing_from_starting() -> None:
     text = """
         distro_name: a
+        apis: [inference]
         vector_stores: {default_provider_id: f}
         safety: {default_shield_id: s}
         storage:
@@ -246,10 +247,55 @@ def test_settings_of_what_is_not_served_keep_nothing_from_starting() -> None:
           stores: {connectors: {backend: k, namespace: c}}
         """
     assert refused(started(text)) == []
-    assert [line for line in told(started(text)) if "no effect" in line] == [
-        "3: ignored (harmless): `vector_stores` has no effect while `vector_io` is not served",
-        "4: ignored (harmless): `safety` has no effect while `safety` is not served",
-        "7: ignored (harmless): `storage.stores.connectors` has no effect while `connectors` is not served",
+    assert sorted(line for line in told(started(text)) if "no effect" in line) == [
+        "4: ignored (harmless): `vector_stores` has no effect while `apis` leaves `vector_io` out",
+        "5: ignored (harmless): `safety` has no effect while `safety` is not served",
+        "8: ignored (harmless): `storage.stores.connectors` has no effect while `connectors` is not served",
+    ]
+
+
+def test_vector_stores_keep_what_this_server_has_of_them() -> None:
+    text = """
+        distro_name: a
+        apis: [inference, vector_io]
+        providers:
+          inference: [{provider_id: echo, provider_type: "inline::echo"}]
+          vector_io:
+          - {provider_id: near, provider_type: "inline::faiss"}
+          - {provider_id: far, provider_type: "remote::qdrant"}
+        registered_resources:
+          models: [{model_id: words, provider_id: echo, model_type: embedding}]
+          vector_stores:
+          - {vector_store_id: docs, embedding_model: words, provider_id: near, type: vector_store}
+          - {vector_store_id: more, embedding_model: words, provider_id: far}
+        """
+    found = translated(text)
+    assert section(found, "vector_stores") == [
+        {"vector_store_id": "docs", "embedding_model": "words", "provider_id": "near"}
+    ]
+    assert [line for line in told(found) if "vector store" in line or "`type`" in line] == [
+        "12: kept: the vector store `docs`",
+        "12: ignored (harmless): `type` has no counterpart here",
+        "13: not served: the vector store `more` is in an index that is not served; its content stays there",
+    ]
+    lists = text[text.index("          vector_stores:") :]
+    settings = """
+        vector_stores:
+          default_provider_id: NAME
+          default_embedding_model: {provider_id: echo, model_id: MODEL}
+          file_batch_params: {max_concurrent_files_per_batch: 2}
+        """
+    kept = translated(text.replace(lists, settings.replace("NAME", "near").replace("MODEL", "words")))
+    assert section(kept, "vector_stores") == {
+        "default_provider_id": "near",
+        "default_embedding_model": {"provider_id": "echo", "model_id": "words"},
+    }
+    assert "15: ignored (harmless): `file_batch_params` has no counterpart here" in told(kept)
+    dropped = translated(text.replace(lists, settings.replace("NAME", "far").replace("MODEL", "other")))
+    assert "vector_stores" not in dropped.document.entries
+    assert [line.partition(";")[0] for line in told(dropped) if "is left out" in line] == [
+        "13: replaced: `default_provider_id` is left out, since no such provider of `vector_io` is served",
+        "14: replaced: `default_embedding_model` is left out, since no such model is listed here",
     ]
 
 
