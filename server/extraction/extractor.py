@@ -200,6 +200,8 @@ class _Listening:
             sentence = f"to read the file takes more than {self._cpu_seconds} s of a processor"
             return Unreadable(Code.INVALID_FILE, sentence)
         _log.error("a process that reads a file ended with status %s", gone.status)
+        if gone.status == -signal.SIGKILL:
+            return Unreadable(Code.SERVER_ERROR, "the file could not be read; the server's memory may have run out")
         return _BROKEN
 
 

@@ -78,7 +78,11 @@ def test_a_fault_of_the_source_is_raised_and_leaves_no_process() -> None:
 
 @pytest.mark.parametrize(
     ("number", "code", "words"),
-    [(signal.SIGKILL, Code.SERVER_ERROR, "fault of the server"), (signal.SIGXCPU, Code.INVALID_FILE, "of a processor")],
+    [
+        (signal.SIGKILL, Code.SERVER_ERROR, "memory may have run out"),
+        (signal.SIGSEGV, Code.SERVER_ERROR, "fault of the server"),
+        (signal.SIGXCPU, Code.INVALID_FILE, "of a processor"),
+    ],
 )
 def test_a_process_that_is_ended_fails_its_file_alone(number: signal.Signals, code: Code, words: str) -> None:
     async def source(reading: Extractor) -> AsyncIterator[bytes]:
