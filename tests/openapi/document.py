@@ -36,11 +36,18 @@ class Operation:
         found: Schema = DOCUMENT["paths"][self.path][self.method]
         return found
 
+    @property
+    def is_described(self) -> bool:
+        """Whether the document has a schema of what the operation answers."""
+        return "content" in self.described["responses"]["200"] and not self.path.endswith("/content")
+
     def answered(self, status: int, kind: str) -> Schema | None:
-        """The schema of an answer; None where it is a file. All errors are alike, also those that aren't described."""
+        """The schema of an answer; None where it is a file, or isn't described. All errors are alike, also those that
+        aren't described.
+        """
         if status >= 400:
             return ERROR
-        if self.path.endswith("/content"):
+        if not self.is_described:
             return None
         content, kind = self.described["responses"][str(status)]["content"], kind.partition(";")[0]
         if kind == STREAM and kind not in content:

@@ -27,6 +27,9 @@ SERVED = {
     "/files/{file_id}/content": ("get",),
     "/models": ("get",),
     "/models/{model}": ("get", "delete"),
+    "/responses": ("post",),
+    "/responses/{response_id}": ("get", "delete"),
+    "/responses/{response_id}/input_items": ("get",),
 }
 _OPERATION = ("parameters", "requestBody", "responses")
 _FOR_PEOPLE = ("deprecated", "description", "example", "examples", "summary", "title")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -53,6 +54,10 @@ _CONFIG = """
 """
 
 
+EVENT = re.compile(rb"^event: .*\n", re.MULTILINE)
+"""The line of an event that repeats its type."""
+
+
 @dataclass(slots=True)
 class Watched:
     """The running server, and how its answers so far conform."""
@@ -72,7 +77,7 @@ class Watched:
         if STREAM not in said:
             self.conformity.add(operation, answer.status, schema, answer.json)
             return answer
-        for chunk in events(answer.body):
+        for chunk in events(EVENT.sub(b"", answer.body)):
             if chunk is not None:
                 self.conformity.add(operation, answer.status, ERROR if "error" in chunk else schema, chunk)
         return answer

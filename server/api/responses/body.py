@@ -43,6 +43,9 @@ LONGEST_PLACE: Final = 256
 MOST_VARIABLES_BYTES: Final = 64 * 1024
 """Bytes of the values of a prompt's variables, as JSON."""
 
+_WITH_STATUS: Final = ("custom_tool_call", "custom_tool_call_output")
+"""Items that have a status where a response shows them, and none in a conversation."""
+
 _VERSION_DIGITS: Final = 9
 
 
@@ -163,7 +166,11 @@ def _items(body: Json) -> list[Json]:
     if type(given) is not list or len(given) > MOST_ITEMS:
         raise wrong("input", f"must be a text or a list of at most {MOST_ITEMS} items")
     check_values(given, "input", MOST_VALUES)
-    return [normal_item(item, _place(index)) for index, item in enumerate(given)]
+    items = [normal_item(item, _place(index)) for index, item in enumerate(given)]
+    for item in items:
+        if item["type"] in _WITH_STATUS:
+            item["status"] = "completed"
+    return items
 
 
 def _model(body: Json) -> str:

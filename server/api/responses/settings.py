@@ -126,7 +126,7 @@ def _text(body: Json) -> tuple[Json, Json]:
             name: form[name] for name in ("name", "description", "schema", "strict") if form.get(name) is not None
         }
         members["response_format"] = {"type": "json_schema", "json_schema": schema}
-        shown["format"] = {"description": None, "strict": None, **form}
+        shown["format"] = {"strict": None, **{name: value for name, value in form.items() if value is not None}}
     return shown, members
 
 

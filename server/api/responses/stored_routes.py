@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from starlette.requests import Request
@@ -24,6 +25,10 @@ from server.storage.records.record import Record
 
 MOST_LISTED: Final = 100
 """Responses, and input items, on one page."""
+
+
+_AT_ONCE: Final = 200
+"""Items that are shown before others have their turn."""
 
 
 class StoredResponses:
@@ -122,11 +127,19 @@ class StoredResponses:
             if kept and size > MOST_PAGE_BYTES:
                 break
             kept.append(record)
-            texts.append(b"".join(shown_response(record, [*output.shown(none)], items=[*given.shown(none)])))
+            items = [await _in_turn(given, place, none) for place in range(len(given))]
+            texts.append(b"".join(shown_response(record, [*output.shown(none)], items=items)))
         if from_end:
             kept.reverse()
             texts.reverse()
         return RecordPage(tuple(kept), page.has_more or len(kept) < len(page.records)), texts
+
+
+async def _in_turn(items: ItemList, place: int, included: frozenset[str]) -> bytes:
+    """Return the item at a place as it is shown; now and then others have their turn before it."""
+    if place % _AT_ONCE == _AT_ONCE - 1:
+        await asyncio.sleep(0)
+    return next(items.shown(included, [place]))
 
 
 def _place(items: ItemList, cursor: str) -> int:

@@ -1,0 +1,45 @@
+"""Requests for responses, and about stored ones, whose answers are held against OpenAI's document."""
+
+from __future__ import annotations
+
+from json import dumps
+from typing import Any
+
+from tests.openapi.item_samples import telling
+from tests.openapi.watched import Watched
+from tests.support.callers import BOB
+
+RESPONSES, TALKS = "/v1/responses", "/v1/conversations"
+READ = ("function_call", "function_call_output", "reasoning", "web_search_call", "custom_tool_call")
+"""Types of items that no model of these tests refuses."""
+
+
+def use_responses(house: Watched) -> None:
+    """Make responses in every way, and look at them."""
+    tool = {"type": "function", "name": "weather", "parameters": {"type": "object"}, "strict": True}
+    form = {"type": "json_schema", "name": "form", "schema": {"type": "object"}, "strict": False}
+    calls = [{"name": "weather", "arguments": {"at": "here"}}, {"name": "patch", "arguments": {"input": "x"}}]
+    said = dumps({"echo": {"reasoning": "let me see", "content": "so", "refusal": "no", "tool_calls": calls}})
+    options: list[dict[str, Any]] = [
+        {},
+        {"input": said, "tools": [tool, {"type": "custom", "name": "patch"}], "tool_choice": "auto"},
+        {"input": dumps({"echo": {"content": "a b", "finish_reason": "length"}}), "max_output_tokens": 16},
+        {"input": dumps({"echo": {"content": "a b", "error": {"after": 2}}})},
+        {"instructions": "be brief", "metadata": {"a": "b"}, "temperature": 0.5, "user": "me", "truncation": "auto"},
+        {"text": {"format": form, "verbosity": "low"}, "reasoning": {"effort": "low", "summary": "auto"}},
+        {"conversation": house.made(TALKS, {})},
+    ]
+    for option in options:
+        for stream in ({}, {"stream": True}):
+            for store in ({}, {"store": False}):
+                answer = house.ask("POST", RESPONSES, {"model": "small", "input": "hi", **option, **stream, **store})
+                assert answer.status == 200 or "error" in str(option)
+    one = f"{RESPONSES}/{house.made(RESPONSES, {'model': 'small', 'input': said})}"
+    items = [item for item in telling(house.upload().json["id"]) if item.get("type") in READ]
+    every = [*items, {"role": "user", "content": "hi"}]
+    listed = f"{RESPONSES}/{house.made(RESPONSES, {'model': 'small', 'input': every})}"
+    for path in (one, f"{one}/input_items", f"{listed}/input_items?limit=100&order=asc", f"{one}/input_items?limit=0"):
+        house.ask("GET", path, caller=BOB)
+        assert house.ask("GET", path).status in (200, 400)
+    assert house.ask("DELETE", one).status == 200
+    assert house.ask("DELETE", one).status == 404
