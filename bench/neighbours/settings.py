@@ -39,6 +39,7 @@ class Setting(Enum):
     GROUPED = "shares belong to teams"
     CLOSED = "a route that no caller may use, and none without a token"
     LOCAL = "models that run beside the server"
+    VECTORS = "vector stores with a local embedding model"
 
 
 def configuration(
@@ -70,8 +71,9 @@ def configuration(
     keys = {**backend, "type": str(backend["type"]).replace("sql_", "kv_", 1)}
     return {
         "version": 2,
-        "apis": ["inference"],
+        "apis": ["inference", *(["vector_io"] if setting is Setting.VECTORS else [])],
         "providers": {
+            **(_vectors(folder) if setting is Setting.VECTORS else {}),
             "inference": [
                 {
                     "provider_id": "bench",
@@ -85,7 +87,8 @@ def configuration(
                 },
                 {"provider_id": "echo", "provider_type": "inline::echo"},
                 *(_LOCAL_PROVIDERS if setting is Setting.LOCAL else ()),
-            ]
+                *(_LOCAL_PROVIDERS[1:] if setting is Setting.VECTORS else ()),
+            ],
         },
         "models": [
             *({"model_id": name, "provider_id": "bench"} for name in MODELS),
@@ -93,6 +96,7 @@ def configuration(
             {"model_id": "words", "provider_id": "echo"},
             {"model_id": VECTORS, "provider_id": "bench", "model_type": "embedding"},
             *(_LOCAL_MODELS if setting is Setting.LOCAL else ()),
+            *(_LOCAL_MODELS[1:] if setting is Setting.VECTORS else ()),
         ],
         "storage": {
             "backends": {"tables": backend, "keys": keys},
@@ -104,6 +108,11 @@ def configuration(
         },
         "server": server,
     }
+
+
+def _vectors(folder: str) -> dict[str, Any]:
+    index = {"provider_id": "index", "provider_type": "inline::lancedb", "config": {"db_path": f"{folder}/vectors"}}
+    return {"vector_io": [index]}
 
 
 def _provider_config(setting: Setting, upstream: int, identity: int) -> dict[str, Any]:

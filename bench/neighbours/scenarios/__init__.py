@@ -18,6 +18,7 @@ from bench.neighbours.scenarios import (
     registry,
     streams,
     usage,
+    vectors,
 )
 
 SUBJECTS: Final = (
@@ -27,6 +28,7 @@ SUBJECTS: Final = (
     streams,
     providers,
     local,
+    vectors,
     conversations,
     lists,
     usage,
