@@ -82,7 +82,8 @@ _ADDRESSES: Final = ("url", "urls", "uri", "uris", "filedata")
 _DEEPER: Final = frozenset({dict, list})
 _TEXTS_TOO: Final = _DEEPER | {str}
 _SCHEMES: Final = frozenset({"http", "https", "data"})
-_LONGEST_SCHEME: Final = 32
+_FILES_OF_GEMINI: Final = "generativelanguage.googleapis.com"
+_LONGEST_HEAD: Final = 256
 _LONGEST_ENDING: Final = 16
 
 
@@ -124,10 +125,10 @@ def _has_id(holder: Mapping[str, Any]) -> bool:
 def _is_elsewhere(address: str) -> bool:
     """Return whether an address is none that a provider fetches from the network, and no data either.
 
-    Without a scheme it is base64, which has no full stop, or a path.
+    Without a scheme it is base64, which has no full stop, or a path. Gemini reads addresses of its own files by itself.
     """
-    start = address[:_LONGEST_SCHEME]
-    scheme, colon, _ = start.lstrip().partition(":")
+    start = address[:_LONGEST_HEAD].lstrip().casefold()
+    scheme, colon, rest = start.partition(":")
     if colon:
-        return scheme.casefold() not in _SCHEMES
+        return scheme not in _SCHEMES or (scheme != "data" and _FILES_OF_GEMINI in rest)
     return "." in start or "." in address[-_LONGEST_ENDING:]

@@ -65,6 +65,9 @@ NAMING: list[tuple[str, dict[str, Any]]] = [
             "../of-another.jpeg",
             "bucket.internal/x",
             "C:\\x",
+            "https://generativelanguage.googleapis.com/v1beta/files/of-another",
+            " HTTPS://GenerativeLanguage.googleapis.com:443/v1beta/files/of-another",
+            "https://user@generativelanguage.googleapis.com/v1beta/files/of-another",
         )
     ),
     ("content.url", _content({"type": "image_url", "image_url": "gs://bucket/x"})),
