@@ -179,4 +179,58 @@ PROVIDER_MISTAKES = (
         "if _NUMBER.fullmatch(text)",
         "if _NUMBER.match(text)",
     ),
+    Mistake(
+        "callers together open a breaker for all",
+        "server/inference/breaker.py",
+        "        if self._all.failures >= self._most:\n            self._suspect(now)\n",
+        "        if self._all.failures >= self._most:\n            self._open(now)\n",
+    ),
+    Mistake(
+        "a failed probe that no failures have raised opens a breaker",
+        "server/inference/breaker.py",
+        "            if self.suspects:\n                self._open(now)",
+        "            self._open(now)",
+    ),
+    Mistake(
+        "what was known before ends a suspicion",
+        "server/inference/breaker.py",
+        "now - self._suspected < HEALTH_SECONDS",
+        "now - self._suspected < 0",
+    ),
+    Mistake(
+        "a model in a child is taken from all",
+        "server/wiring/providers.py",
+        "AGAIN_SECONDS, for_callers_alone=True)",
+        "AGAIN_SECONDS)",
+    ),
+    Mistake(
+        "an id of the account passes in another spelling",
+        "server/inference/account_ids.py",
+        "told = _SPELLINGS.get(plain)",
+        "told = _SPELLINGS.get(name)",
+    ),
+    Mistake(
+        "an answer of the account is named by its id",
+        "server/inference/account_ids.py",
+        '    "audio": AUDIO_ID,\n',
+        "",
+    ),
+    Mistake(
+        "a path of the provider is an address",
+        "server/inference/account_ids.py",
+        'return "." in start or "." in address[-_LONGEST_ENDING:]',
+        "return False",
+    ),
+    Mistake(
+        "a long text is cut for Nova",
+        "server/inference/providers/bedrock/embedding_models.py",
+        '"truncationMode": "NONE"',
+        '"truncationMode": "END"',
+    ),
+    Mistake(
+        "a registered model is named as one of another provider",
+        "server/api/models/reserved.py",
+        "return bool(slash) and prefix != own and prefix in self._providers",
+        "return False",
+    ),
 )
