@@ -45,7 +45,7 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
         (f"{GOOD}}}\n  - {{{GOOD}", "several cases are called one"),
     ],
 )
-def test_a_case_that_nobody_could_judge_is_refused(tmp_path: Path, case: str, complaint: str) -> None:
+def test_a_case_that_can_not_be_judged_is_refused(tmp_path: Path, case: str, complaint: str) -> None:
     with pytest.raises(InvalidConformanceFile, match=complaint.replace("[", r"\[")):
         load(written(tmp_path, case))
 

@@ -103,7 +103,7 @@ def test_a_permitted_create_names_the_caller_as_the_owner_to_be(run: Callable[[T
     run(test)
 
 
-def test_what_one_makes_is_ones_own_and_nobody_elses(run: Callable[[Test], None]) -> None:
+def test_what_one_makes_is_ones_own_and_no_others(run: Callable[[Test], None]) -> None:
     async def test(here: World) -> None:
         mine = Resource("sql_record::openai_files", ("file_1",), ALICE)
         namesake = Resource("sql_record::openai_files", ("file_2",), Principal("alice", "https://other.example"))

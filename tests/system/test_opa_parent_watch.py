@@ -55,7 +55,7 @@ def test_a_parent_that_ends_takes_the_child_along(number: signal.Signals) -> Non
     assert gone(everything)
 
 
-def test_after_a_dismissal_nobody_is_killed() -> None:
+def test_after_a_dismissal_no_process_is_killed() -> None:
     parent, child = started(dismissed=True)
     assert eventually(lambda: children(parent.pid) == [child])
     parent.kill()

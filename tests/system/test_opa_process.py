@@ -79,7 +79,7 @@ def ended(pid: int, seconds: float) -> bool:
         os.close(watch)
 
 
-def test_nobody_else_can_reach_the_socket(run: Run, opa_binary: Path, tmp_path: Path, bundle: Path) -> None:
+def test_no_other_user_can_reach_the_socket(run: Run, opa_binary: Path, tmp_path: Path, bundle: Path) -> None:
     async def main() -> None:
         async with world(opa_binary, tmp_path, bundle, runtime=tmp_path / "run") as here:
             assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o700

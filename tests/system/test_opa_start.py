@@ -97,7 +97,7 @@ def test_a_bundle_that_permits_everything_does_not_start_whether_or_not_callers_
 
 
 @pytest.mark.parametrize("authentication", list(AuthenticationMode))
-def test_a_guardrail_that_denies_whoever_is_not_known_keeps_nobody_from_starting(
+def test_a_guardrail_that_denies_unknown_callers_keeps_no_server_from_starting(
     authentication: AuthenticationMode, run: Run, opa_binary: Path, tmp_path: Path
 ) -> None:
     guardrail = 'package ostiary.guardrails\n\ndeny contains {"reason": "no"} if not input.principal.id\n'

@@ -171,7 +171,7 @@ def at_a_terminal(command: list[str], environ: dict[str, str]) -> subprocess.Com
 
 
 @pytest.mark.parametrize("options", [("--port", "0"), ("--check",)])
-def test_nobody_is_asked_for_the_pass_phrase_of_a_key(
+def test_no_pass_phrase_of_a_key_is_asked_for(
     options: tuple[str, ...], tmp_path: Path, environ: dict[str, str]
 ) -> None:
     config = https(tmp_path, Authority(tmp_path))

@@ -133,7 +133,7 @@ def test_a_parent_that_is_killed_leaves_neither_workers_nor_opa(tmp_path: Path, 
         assert gone(everything)
 
 
-def test_a_signal_about_certificates_disturbs_nobody_who_has_none(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_a_signal_about_certificates_disturbs_no_server_without_any(tmp_path: Path, environ: dict[str, str]) -> None:
     with running(written(tmp_path, TWO), environ) as server:
         workers = server.workers
         server.signal(signal.SIGHUP)

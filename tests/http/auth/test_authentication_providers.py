@@ -199,7 +199,7 @@ def test_t1_one_tls_context_for_each_outbound_endpoint_made_once(
         assert len(made) == 2
 
 
-def test_case_17_an_endpoint_that_is_slow_is_unavailable_and_holds_nobody_else_up(
+def test_case_17_an_endpoint_that_is_slow_is_unavailable_and_holds_no_other_up(
     opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_client, "TIMEOUT_SECONDS", 1.0)
@@ -241,7 +241,7 @@ def test_i3_i5_a_new_key_is_found_as_soon_as_the_keys_can_be_read_and_until_then
         assert issued.running.address.get("/v1/models", bearer).status == 200
 
 
-def test_i6_a_key_whose_name_is_null_shuts_nobody_out(
+def test_i6_a_key_whose_name_is_null_shuts_no_caller_out(
     issuer_and_attacker: World, opa_binary: Path, tmp_path: Path
 ) -> None:
     world = issuer_and_attacker

@@ -112,7 +112,7 @@ def test_one_inside_of_another_member_reaches_no_provider(strict: Relaying, path
         {"type": "image_url", "image_url": {"File-ID": "file-1"}},
     ],
 )
-def test_a_file_at_the_provider_is_read_by_nobody(strict: Relaying, part: Any) -> None:
+def test_a_file_at_the_provider_is_not_read(strict: Relaying, part: Any) -> None:
     strict.far.asked.clear()
     message = {"role": "user", "content": [{"type": "text", "text": "what is in it?"}, part]}
     answer = strict.chat(messages=[*MESSAGES, message])

@@ -274,7 +274,7 @@ def test_the_providers_words_are_logged_where_the_operator_wants_them(
         assert line.isprintable()
 
 
-def test_large_chunks_make_nobody_wait(served: Relaying) -> None:
+def test_large_chunks_make_no_other_wait(served: Relaying) -> None:
     large = {**SAID, "choices": [{"index": 0, "delta": {"content": "x" * 5_000_000}}]}
     served.answers(streamed(event(large), DONE))
     first, done = events(served.chat(stream=True).body)

@@ -158,7 +158,7 @@ def test_what_is_no_answer_is_not_stored(kept: Chatting, model: str, stream: boo
 
 
 @pytest.mark.parametrize(("model", "stream"), [("silent", True), ("sleepy", True), ("sleepy", False)])
-def test_what_nobody_waits_for_is_not_stored(kept: Chatting, far: Upstream, model: str, stream: bool) -> None:
+def test_what_is_not_waited_for_is_not_stored(kept: Chatting, far: Upstream, model: str, stream: bool) -> None:
     before = stored_ids(kept)
     body = {"model": f"far/{model}", "messages": [{"role": "user", "content": "hi"}], "store": True, "stream": stream}
     raw = dumps(body).encode()

@@ -164,7 +164,7 @@ def test_a_large_piece_is_handed_on_in_slices_so_that_its_reader_can_be_timed(si
     assert [message["more_body"] for message in sent] == [True] * (len(sent) - 1) + [more]
 
 
-def test_a_large_completion_that_nobody_reads_is_cut_off(
+def test_a_large_completion_that_is_not_read_is_cut_off(
     provider: Scripted, address: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "STALL_SECONDS", 0.3)

@@ -268,7 +268,7 @@ def test_what_can_not_be_told_to_be_right_is_502(server: Relaying, data: Any, se
     ],
 )
 @pytest.mark.parametrize("form", ["float", "base64"])
-def test_what_is_no_json_is_502_and_reaches_nobody(server: Relaying, body: bytes, form: str) -> None:
+def test_what_is_no_json_is_502_and_reaches_no_caller(server: Relaying, body: bytes, form: str) -> None:
     server.answers(whole(body))
     answer = embed(server, "a", encoding_format=form)
     assert answer.status == 502

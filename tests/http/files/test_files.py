@@ -73,7 +73,7 @@ def test_deleting_takes_record_and_bytes(kept: Keeping) -> None:
 
 
 @pytest.mark.parametrize(("method", "part"), BY_ID)
-def test_what_another_has_is_what_nobody_has(kept: Keeping, method: str, part: str) -> None:
+def test_what_another_has_is_what_no_caller_has(kept: Keeping, method: str, part: str) -> None:
     made = kept.kept(b"canary-of-alice")
     foreign, missing = (kept.get(f"/{identity}{part}", BOB, method) for identity in (made, NOWHERE))
     assert foreign.status == 404
@@ -107,7 +107,7 @@ def test_a_closed_route_takes_no_upload(kept: Keeping) -> None:
     assert kept.upload(form_of(b"x"), STRANGER).status == 403
 
 
-def test_nobody_in_particular_is_asked_for_a_token(kept: Keeping) -> None:
+def test_an_anonymous_caller_is_asked_for_a_token(kept: Keeping) -> None:
     assert kept.house.address.get(FILES).status == 401
     assert kept.house.address.post(FILES, form_of(b"x"), kind="multipart/form-data; boundary=x").status == 401
 

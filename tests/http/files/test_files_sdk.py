@@ -71,7 +71,7 @@ def test_a_content_goes_to_a_file_piece_by_piece(alice: OpenAI, tmp_path: Path) 
     assert (tmp_path / "x").read_bytes() == content
 
 
-def test_all_of_ones_files_come_page_by_page_and_nobody_elses(alice: OpenAI, bob: OpenAI) -> None:
+def test_all_of_ones_files_come_page_by_page_and_no_others(alice: OpenAI, bob: OpenAI) -> None:
     made = [alice.files.create(file=(f"{number}.txt", b"x"), purpose="evals").id for number in range(7)]
     theirs = bob.files.create(file=("b.txt", b"x"), purpose="evals")
     assert [file.id for file in alice.files.list(purpose="evals", limit=3, order="asc")] == made

@@ -55,7 +55,7 @@ def done(kept: Keeping, what: str, caller: str, identity: str) -> Answer:
 
 @given(st.lists(OPERATIONS, min_size=3, max_size=12))
 @settings(max_examples=30, deadline=None)
-def test_nobody_sees_what_is_anothers(kept: Keeping, operations: list[tuple[str, str, int]]) -> None:
+def test_no_caller_sees_what_is_anothers(kept: Keeping, operations: list[tuple[str, str, int]]) -> None:
     made: list[tuple[str, str]] = []
     gone: set[str] = set()
     for what, name, number in operations:

@@ -212,7 +212,7 @@ def test_what_a_fallback_names_comes_after_it(three: Three) -> None:
     assert three.asked() == {"a": ["a-4", "a-1"], "b": ["b-1"], "c": ["c-1"]}
 
 
-def test_a_weight_gives_nobody_what_it_may_not_read(three: Three) -> None:
+def test_a_weight_gives_no_caller_what_it_may_not_read(three: Three) -> None:
     assert {three.chat("parted").json["model"] for _ in range(5)} == {"c/c-1"}
     assert three.asked() == {"c": ["c-1"] * 5}
     three.c.play(sending(refusing(500)))

@@ -30,7 +30,7 @@ def answering(kept: Registry, model: str, caller: str = ALICE) -> Any:
     return answer.json["model"] if answer.status == 200 else answer.status
 
 
-def test_a_registered_model_may_name_others_which_nobody_is_shown(kept: Registry) -> None:
+def test_a_registered_model_may_name_others_which_are_not_shown(kept: Registry) -> None:
     kept.registered("model", provider_model_id="back-1")
     made = kept.register("model", "front", provider_id="gone", fallback=["echo/back-1", "open"])
     assert made.status == 200
@@ -89,7 +89,7 @@ def test_one_who_may_not_register_learns_of_no_name(kept: Registry) -> None:
     assert {answer.status for answer in answers} == {403}
 
 
-def test_a_model_that_is_removed_is_left_out_and_nobody_takes_its_place(kept: Registry) -> None:
+def test_a_model_that_is_removed_is_left_out_and_none_takes_its_place(kept: Registry) -> None:
     kept.register("model", "spare", provider_model_id="spare-1")
     assert kept.register("model", "ahead", provider_id="gone", fallback=["spare", "open"]).status == 200
     assert answering(kept, "ahead", READER) == "echo/spare-1"

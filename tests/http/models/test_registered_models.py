@@ -116,7 +116,7 @@ def test_of_many_who_want_one_of_its_names_one_gets_it(kept: Registry) -> None:
     assert sum("own-" in name or "contested" in name for name in kept.listed("model", ADMIN)) == 1
 
 
-def test_nobody_removes_what_the_configuration_defines(kept: Registry) -> None:
+def test_no_caller_removes_what_the_configuration_defines(kept: Registry) -> None:
     assert kept.get("model", "open", method="DELETE").status == 403
     hidden, missing = kept.get("model", "secret", method="DELETE"), kept.get("model", "secrex", method="DELETE")
     assert without_names(hidden, "secret") == without_names(missing, "secrex")
@@ -152,7 +152,7 @@ def test_lists_go_on_from_the_configuration_to_what_is_registered(kept: Registry
 
 
 @pytest.mark.parametrize("name", ["timed", "echo/timed", "echo/t"])
-def test_as_much_is_asked_about_what_nobody_has_as_about_what_another_has(kept: Registry, name: str) -> None:
+def test_as_much_is_asked_about_what_no_caller_has_as_about_what_another_has(kept: Registry, name: str) -> None:
     kept.register("model", "timed", provider_model_id="t")
     assert kept.get("model", name).status == 200
     for ask in (kept.chat, lambda *who: kept.get("model", *who), lambda *who: kept.get("model", *who, "DELETE")):

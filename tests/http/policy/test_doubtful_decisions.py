@@ -261,7 +261,7 @@ def test_what_was_undecided_is_counted_by_kind(house: Doubted, opa: ScriptedOpa)
     assert {kind: undecided(kind) - before[kind] for kind in before} == {"route": 1, "resource": 1, "list": 0}
 
 
-def test_a_stream_that_nobody_decided_about_does_not_begin(house: Doubted, opa: ScriptedOpa) -> None:
+def test_a_stream_without_a_decision_does_not_begin(house: Doubted, opa: ScriptedOpa) -> None:
     opa.fault = in_decisions(obligations=[{"id": "redact"}])
     body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}
     check_refused(house, house.address.post("/v1/chat/completions", body))

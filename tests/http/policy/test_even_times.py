@@ -124,7 +124,7 @@ def test_each_answer_waits_for_as_long_as_the_slowest_took() -> None:
 
 
 @pytest.mark.alone
-def test_nobody_waits_for_long_whatever_another_one_takes() -> None:
+def test_no_caller_waits_for_long_whatever_another_one_takes() -> None:
     times = EvenTimes()
     assert waited(times, 30.0) < 30.05
     spent = min(waited(times, 0.0) for _ in range(3))

@@ -92,7 +92,7 @@ def test_each_caller_sees_the_models_that_it_may_read(house: Decided) -> None:
     assert shown(ADMIN) == ["echo/open-1", "far/secret-1"]
 
 
-def test_each_caller_sees_the_providers_that_it_may_read_and_nobody_their_secrets(
+def test_each_caller_sees_the_providers_that_it_may_read_and_none_their_secrets(
     house: Decided, server: Upstream
 ) -> None:
     shown = house.address.get("/v1/providers", ALICE).json["data"]

@@ -81,7 +81,9 @@ def address(enforcement: UnsafePermitAll) -> Iterator[Address]:
         yield running
 
 
-def test_a_handler_that_answers_without_asking_answers_nobody(address: Address, enforcement: UnsafePermitAll) -> None:
+def test_a_handler_that_answers_without_asking_answers_no_caller(
+    address: Address, enforcement: UnsafePermitAll
+) -> None:
     answer = address.get("/forgetful")
     assert (answer.status, answer.error["code"]) == (500, "server_error")
     assert b"canary" not in answer.body

@@ -320,7 +320,7 @@ def test_who_may_not_use_the_route_learns_nothing(place: Place, route: str) -> N
 
 @pytest.mark.parametrize("route", CENSUS)
 @pytest.mark.parametrize("caller", ["admin", "outsider"])
-def test_without_a_policy_engine_nobody_does_anything(silent: Place, route: str, caller: str) -> None:
+def test_without_a_policy_engine_nothing_is_done(silent: Place, route: str, caller: str) -> None:
     made = {parameter: "anything" for parameter, _ in PARAMETER.findall(route)}
     answer = silent.send(route, {"new": "new", "model_id": "open", **made}, bearer(caller))
     assert answer.status == 503

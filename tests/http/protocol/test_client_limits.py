@@ -88,7 +88,7 @@ def test_a_body_that_comes_too_slowly_is_refused(
     assert "not sent within" in answer.error["message"]
 
 
-def test_a_body_that_nobody_wanted_is_taken_for_a_limited_time(
+def test_a_body_that_was_not_wanted_is_taken_for_a_limited_time(
     address: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "UNREAD_SECONDS", 0.5)
@@ -99,7 +99,7 @@ def test_a_body_that_nobody_wanted_is_taken_for_a_limited_time(
         assert until_closed(connection) == b""
 
 
-def test_a_body_that_nobody_wanted_is_read_past_if_it_comes_in_time(address: Address) -> None:
+def test_a_body_that_was_not_wanted_is_read_past_if_it_comes_in_time(address: Address) -> None:
     with connect(address) as connection:
         connection.sendall(POST.replace(b"/v1/chat/completions", b"/v1/nothing") + b"Content-Length: 1000\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 404 ")

@@ -78,7 +78,7 @@ def test_no_other_page_may(local: Address, origin: str) -> None:
     assert ALLOWED not in preflight.headers
 
 
-def test_a_preflight_needs_no_token_and_asks_nobody(local: Address, enforcement: UnsafePermitAll) -> None:
+def test_a_preflight_needs_no_token_and_asks_no_policy(local: Address, enforcement: UnsafePermitAll) -> None:
     enforcement.asked.clear()
     preflight = local.get(
         "/v1/chat/completions",

@@ -152,13 +152,13 @@ def test_case_43_no_origin_gets_in_that_only_looks_like_one_of_ours() -> None:
                 assert ALLOWED not in answer.headers, origin
 
 
-def test_case_43_a_pattern_for_everybody_is_not_for_null() -> None:
+def test_case_43_a_pattern_for_all_is_not_for_null() -> None:
     with configured("      cors: {allow_origins: [], allow_origin_regex: '.*'}\n") as (address, _):
         assert preflight(address, "https://anybody.example").headers[ALLOWED] == "https://anybody.example"
         assert ALLOWED not in preflight(address, "null").headers
 
 
-def test_case_43_two_origins_in_one_request_are_nobody() -> None:
+def test_case_43_two_origins_in_one_request_are_none() -> None:
     with configured(K2) as (address, _):
         for origins in permutations(["Origin: https://evil.net", "Origin: https://myapp.com"]):
             answer = address.get("/v1/providers", *origins, "Authorization: Bearer ann")

@@ -81,7 +81,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_body_with_two_ends_reaches_nobody(
+def test_a_body_with_two_ends_reaches_no_handler(
     address: Address, enforcement: UnsafePermitAll, provider: Listening, name: str
 ) -> None:
     answer = parsed(address.exchange(BROKEN[name]))

@@ -93,7 +93,7 @@ def test_a_body_without_an_end_is_refused_and_then_cut_off(address: Address) -> 
     assert MAX_BODY + MAX_UNREAD < sent < MAX_BODY + 2 * MAX_UNREAD
 
 
-def test_a_client_that_leaves_in_the_middle_of_its_body_harms_nobody(address: Address) -> None:
+def test_a_client_that_leaves_in_the_middle_of_its_body_harms_no_other(address: Address) -> None:
     head = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
     with socket.create_connection((address.host, address.port), timeout=10) as connection:
         connection.sendall(head.encode() + b'{"model":')
@@ -147,7 +147,7 @@ async def nobody(message: Message) -> None:
     """Nothing is sent."""
 
 
-def test_bodies_that_never_end_crowd_out_no_small_one_and_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bodies_that_never_end_crowd_out_no_small_one_and_no_other_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     coming = Share("bytes of large bodies", 8 * LARGE, 2 * LARGE, 0, 0, seconds=1.0)
     monkeypatch.setattr("server.json_input.reader.COMING", coming)
     head = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {MAX_BODY}\r\n"

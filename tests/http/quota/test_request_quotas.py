@@ -172,7 +172,7 @@ def test_a_burst_gets_exactly_the_share(opa_binary: Path, tmp_path: Path) -> Non
     assert sorted(found) == [200] * 20 + [429] * 40
 
 
-def test_a_store_that_fails_is_unavailable_and_lets_nobody_in(opa_binary: Path, tmp_path: Path) -> None:
+def test_a_store_that_fails_is_unavailable_and_lets_no_request_in(opa_binary: Path, tmp_path: Path) -> None:
     with decided(Q1.replace("FOLDER", str(tmp_path)), opa_binary, tmp_path, authenticator=None) as running:
         with closing(sqlite3.connect(tmp_path / "quotas.db")) as database:
             database.execute("DROP TABLE quota")

@@ -49,7 +49,7 @@ def test_what_is_registered_is_shown_until_it_is_removed(kept: Registry, kind: s
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("method", BY_NAME)
-def test_what_another_has_is_what_nobody_has(kept: Registry, kind: str, method: str) -> None:
+def test_what_another_has_is_what_no_caller_has(kept: Registry, kind: str, method: str) -> None:
     made = kept.registered(kind)
     missing = made[:-1] + "-"
     answers = [without_names(kept.get(kind, name, BOB, method), name) for name in (made, missing)]
@@ -222,7 +222,7 @@ def test_what_is_registered_outlives_the_server_and_is_seen_by_others(
             assert third.listed(kind, BOB) == (["echo/open-1"] if kind == "model" else [])
 
 
-def test_what_was_registered_without_authentication_is_nobodys_afterwards(
+def test_what_was_registered_without_authentication_is_no_callers_afterwards(
     opa_binary: Path, tmp_path: Path, postgres: str | None
 ) -> None:
     off = CONFIG.replace(

@@ -148,7 +148,7 @@ def _own(kind: str) -> str:
     return "provider_model_id" if kind == "model" else f"provider_{KINDS[kind].member}"
 
 
-def test_a_dataset_without_a_name_gets_one_that_nobody_can_guess(kept: Registry) -> None:
+def test_a_dataset_without_a_name_gets_one_that_can_not_be_guessed(kept: Registry) -> None:
     body = {"purpose": "eval/question-answer", "source": {"type": "uri", "uri": "https://example.com/a.jsonl"}}
     made = [kept.post("/v1/datasets", body, ALICE).json for _ in range(2)]
     assert made[0]["id"] != made[1]["id"]

@@ -155,7 +155,7 @@ def test_a_server_lives_through_every_end_of_its_postgresql(opa_binary: Path, tm
             wait_until(lambda: is_tidy(kept))
 
 
-def test_whoever_gets_no_answer_from_the_database_is_told_that_nobody_knows(
+def test_a_caller_without_an_answer_of_the_database_is_told_that_it_is_not_known(
     opa_binary: Path, tmp_path: Path, postgres_url: str
 ) -> None:
     with cutting(postgres_url) as way, talking(opa_binary, tmp_path, way.url) as talk:

@@ -98,7 +98,7 @@ def retried(running: Relaying) -> object:
     return answer
 
 
-def test_one_callers_failures_keep_nobody_else_from_the_provider(running: Relaying) -> None:
+def test_one_callers_failures_keep_no_other_from_the_provider(running: Relaying) -> None:
     running.answers(refusing(500))
     assert [running.chat("alice").status for _ in range(5)] == [502] * 3 + [503] * 2
     running.answers(whole(ANSWER))

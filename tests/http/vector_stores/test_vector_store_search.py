@@ -87,7 +87,7 @@ def test_files_are_found_by_their_attributes_and_words(kept: Holding) -> None:
     assert {hit["file_id"] for hit in kept.got("POST", f"/{store}/search", several)["data"]} == {old, new}
 
 
-def test_nobody_finds_texts_of_files_that_are_not_theirs_to_read(kept: Holding) -> None:
+def test_no_caller_finds_texts_of_files_that_are_not_theirs_to_read(kept: Holding) -> None:
     store = "shared-search"
     assert kept.registered(store, "Authorization: Bearer admin").status == 200
     mine = taken_in(kept, store, "a secret of mine")

@@ -207,7 +207,7 @@ def test_a_key_made_on_the_command_line_is_its_principal_until_it_is_over_or_rev
     ("principal", "attributes"),
     [("", {}), (" ", {}), ("a\nb", {}), ("x" * 257, {}), ("a", {"roles": ("",)}), ("a", {"": ("b",)})],
 )
-def test_no_key_is_made_for_a_name_that_nobody_can_have(
+def test_no_key_is_made_for_a_name_that_no_caller_can_have(
     tmp_path: Path, principal: str, attributes: dict[str, tuple[str, ...]]
 ) -> None:
     with pytest.raises(ValueError, match="plain characters"):

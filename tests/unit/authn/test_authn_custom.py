@@ -168,7 +168,7 @@ def test_an_answer_that_says_its_claims_are_elsewhere_refuses_the_token(form: st
             identify(endpoint.url)
 
 
-def test_a_name_for_a_token_outlives_a_restart_and_is_nobody_elses(tmp_path: Path) -> None:
+def test_a_name_for_a_token_outlives_a_restart_and_is_no_other_tokens(tmp_path: Path) -> None:
     first = kept_key(tmp_path / "home")
     assert kept_key(tmp_path / "home") == first
     assert kept_key(tmp_path / "elsewhere") != first

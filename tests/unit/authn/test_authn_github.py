@@ -137,7 +137,7 @@ def test_an_answer_that_says_nothing_of_the_token_is_no_answer(reply: tuple[int,
 
 
 @pytest.mark.parametrize("listed", [{}, [5], [{"login": 5}], [{}], b"<html>"])
-def test_a_list_of_organizations_that_is_none_identifies_nobody(listed: object) -> None:
+def test_a_list_of_organizations_that_is_none_identifies_no_caller(listed: object) -> None:
     with (
         service(lambda asked: (200, USER) if asked.target == "/user" else (200, listed)) as api,
         pytest.raises((IdentityUnavailable, AuthenticationFailed)),

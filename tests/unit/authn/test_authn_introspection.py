@@ -121,7 +121,7 @@ WHOLE = {"active": "true", "sub": '"user-1"', "aud": '"ostiary"', "exp": str(NOW
     "time",
     ["1e400", "-1e400", "NaN", "Infinity", "9" * 5_000, "1e300", "-1", "-0.5", "true", '"1"', "null", "[1]", "{}"],
 )
-def test_a_time_that_is_none_refuses_the_token_and_blames_nobody_else(name: str, time: str) -> None:
+def test_a_time_that_is_none_refuses_the_token_and_blames_no_service(name: str, time: str) -> None:
     members = WHOLE | {name: time}
     body = "{" + ",".join(f'"{member}":{value}' for member, value in members.items()) + "}"
     with (

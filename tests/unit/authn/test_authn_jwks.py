@@ -119,7 +119,7 @@ def test_a_forged_token_under_a_known_kid_causes_no_fetch(
     assert len(server.requests) == 1
 
 
-def test_without_any_keys_nobody_is_identified_and_the_endpoint_is_not_hammered(
+def test_without_any_keys_no_caller_is_identified_and_the_endpoint_is_not_hammered(
     server: KeyServer, clock: Clock, rsa_signer: Signer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:
@@ -193,7 +193,7 @@ def test_a_set_without_a_usable_key_withdraws_the_last_good_ones(
     asyncio.run(scenario())
 
 
-def test_a_recheck_is_waited_for_but_a_retry_after_an_outage_holds_nobody_up(
+def test_a_recheck_is_waited_for_but_a_retry_after_an_outage_is_not(
     server: KeyServer, clock: Clock, rsa_signer: Signer
 ) -> None:
     async def scenario() -> None:

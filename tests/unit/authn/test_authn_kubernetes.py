@@ -75,7 +75,7 @@ def test_a_token_that_the_api_server_refuses_is_refused(status: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["system:anonymous", "", " ", None, 5, "a\nb", "x" * 300])
-def test_a_review_that_names_nobody_identifies_nobody(name: object) -> None:
+def test_a_review_without_a_name_identifies_no_caller(name: object) -> None:
     with (
         service(lambda asked: review(asked, username=name)) as cluster,
         pytest.raises(AuthenticationFailed, match="names no user"),

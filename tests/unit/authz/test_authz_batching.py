@@ -227,7 +227,7 @@ def test_what_spoils_an_exchange_has_each_asked_again_alone(spoilt: bytes, tmp_p
     played(tmp_path, scene, one_spoils)
 
 
-def test_an_answer_that_is_odd_in_itself_is_believed_by_nobody_and_harms_its_own_question_alone(tmp_path: Path) -> None:
+def test_an_answer_that_is_odd_in_itself_is_not_believed_and_harms_its_own_question_alone(tmp_path: Path) -> None:
     def odd_for_ben(path: str, names: list[str]) -> bytes:
         results = [told(name) | ({"extra": True} if name == "ben" else {}) for name in names]
         return reply(compact({"result": results[0] if SINGLE in path else results}))
@@ -242,7 +242,7 @@ def test_an_answer_that_is_odd_in_itself_is_believed_by_nobody_and_harms_its_own
     played(tmp_path, scene, odd_for_ben)
 
 
-def test_silence_answers_nobody_and_is_not_asked_twice(tmp_path: Path) -> None:
+def test_silence_answers_no_question_and_is_not_asked_twice(tmp_path: Path) -> None:
     async def scene(pdp: PolicyDecisionPoint, opa: Opa, peer: Peer) -> None:
         found = await asyncio.gather(*(pdp.ask(of(name)) for name in ("ann", "ben", "cas")), return_exceptions=True)
         assert [one.failure for one in found if isinstance(one, PolicyUnavailable)] == [Failure.DEADLINE] * 3
@@ -253,7 +253,7 @@ def test_silence_answers_nobody_and_is_not_asked_twice(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("early", [True, False])
-def test_who_leaves_takes_nobody_along(early: bool, tmp_path: Path) -> None:
+def test_who_leaves_takes_no_other_along(early: bool, tmp_path: Path) -> None:
     """Also the one that the others follow, before the exchange has begun or in the middle of it."""
 
     async def scene(pdp: PolicyDecisionPoint, opa: Opa, peer: Peer) -> None:

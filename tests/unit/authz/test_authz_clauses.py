@@ -98,7 +98,7 @@ def test_few_clauses_are_an_answer_too(clauses: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("clauses", [[EVERYTHING], [GUARDRAIL, EVERYTHING]])
-def test_only_nobody_may_be_permitted_everything_without_a_rule(clauses: list[Any]) -> None:
+def test_only_no_caller_may_be_permitted_all_without_a_rule(clauses: list[Any]) -> None:
     assert read(*clauses, question=NOBODY).clauses[-1] == Clause(None, Effect.PERMIT, ())
     with pytest.raises(PolicyUnavailable):
         read(*clauses)
@@ -166,7 +166,7 @@ def test_clauses_that_are_not_to_the_letter_are_no_answer(clauses: Any) -> None:
         assert caught.value.failure is Failure.MALFORMED
 
 
-def test_no_owner_is_looked_for_on_behalf_of_nobody() -> None:
+def test_no_owner_is_looked_for_on_behalf_of_no_caller() -> None:
     for fact in (MINE, TEAM):
         with pytest.raises(PolicyUnavailable):
             read(clause(0, fact), question=NOBODY)

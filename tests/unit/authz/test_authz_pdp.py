@@ -159,7 +159,7 @@ def test_a_silent_opa_costs_three_deadlines_and_then_next_to_nothing(tmp_path: P
     asyncio.run(main())
 
 
-def test_a_trial_that_nobody_waits_for_any_more_does_not_keep_the_breaker_open(tmp_path: Path) -> None:
+def test_a_trial_that_is_not_waited_for_any_more_does_not_keep_the_breaker_open(tmp_path: Path) -> None:
     async def main() -> None:
         async with scripted(mute, tmp_path / "s") as peer, transport_to(peer.address, deadline=0.05) as transport:
             pdp = PolicyDecisionPoint(transport, "r1")

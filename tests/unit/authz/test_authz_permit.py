@@ -46,7 +46,7 @@ def a_permit() -> Permit:
 
 
 @pytest.mark.parametrize("mint", [None, object(), "MINT", True])
-def test_nobody_makes_a_permit_without_the_mint(mint: Any) -> None:
+def test_no_permit_is_made_without_the_mint(mint: Any) -> None:
     permit = a_permit()
     with pytest.raises(TypeError, match="enforcement point alone"):
         Permit(mint, permit.principal, permit.action, permit.resource, permit.decision, permit.decision_id)

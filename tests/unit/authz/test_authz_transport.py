@@ -174,7 +174,7 @@ def test_the_answer_to_an_abandoned_question_is_never_given_to_the_next(run: Run
     run(main())
 
 
-def test_bytes_that_nobody_asked_for_end_the_connection_instead_of_answering_the_next_question(
+def test_bytes_that_were_not_asked_for_end_the_connection_instead_of_answering_the_next_question(
     run: Run, socket: Path | None
 ) -> None:
     async def eager(peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

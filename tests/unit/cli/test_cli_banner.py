@@ -124,7 +124,7 @@ def test_it_says_who_sees_metrics(settings: str, sentence: str) -> None:
     assert fact("metrics", text=f"server: {settings}\n").startswith(sentence)
 
 
-def test_it_shouts_what_is_open_to_everybody() -> None:
+def test_it_shouts_what_is_open_to_all() -> None:
     assert alarms(configured(KEYS)) == []
     assert [alarm.partition(":")[0] for alarm in alarms(configured(""))] == ["AUTHENTICATION IS OFF"]
     text = "server: {auth: {provider_config: {type: api_key}}, metrics: {host: HOST, port: 1}}\n"

@@ -115,7 +115,7 @@ def test_a_file_must_be_a_file(tmp_path: Path) -> None:
     ]
 
 
-def test_a_home_that_nobody_has() -> None:
+def test_a_home_that_no_user_has() -> None:
     assert one_error(with_server("decision_log: ~nobody-of-that-name/log")) == (
         "`decision_log` starts with `~`, and that home directory isn't known"
     )

@@ -132,7 +132,7 @@ def test_its_provider_is_one_that_is_there_or_has_an_id_of_its_own(provider: str
 
 
 @pytest.mark.parametrize("text", ["version: 2\n", "apis: [inference]\n", MODELS])
-def test_where_nobody_asks_for_it_there_is_none(text: str) -> None:
+def test_where_it_is_not_asked_for_there_is_none(text: str) -> None:
     config = load(text)
     assert "wordllama" not in str(names(config))
     assert speaks_of_vectors(config) is (text == MODELS)

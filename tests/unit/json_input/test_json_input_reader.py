@@ -186,7 +186,7 @@ def test_a_reader_that_is_given_up_ends_its_process_and_lets_the_next_one_in() -
     assert run(read())["members"] == 2
 
 
-def test_a_callers_bodies_wait_for_each_other_and_nobody_elses() -> None:
+def test_a_callers_bodies_wait_for_each_other_and_for_no_others() -> None:
     async def read() -> Any:
         async with opened() as made:
             greedy = [asyncio.create_task(linger(made, "greedy")) for _ in range(8)]

@@ -139,7 +139,7 @@ def test_a_provider_that_is_refused_makes_no_further_mistake_of_its_rules(provid
     assert codes(loaded(f"provider_config: {provider}", rule(issuer=OWN))[1]) == []
 
 
-def test_without_a_provider_nobody_vouches() -> None:
+def test_without_a_provider_no_caller_is_vouched_for() -> None:
     policies, found = loaded("lenient_patterns: false", rule(issuer=OWN, resource="model::a"))
     assert (policies, codes(found)) == (None, ["unknown-issuer"])
 

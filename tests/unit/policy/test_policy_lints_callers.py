@@ -185,7 +185,7 @@ def test_the_default_policy_is_not_looked_at() -> None:
         ("{type: oauth2_token}", "${env.BY:=team}", []),
     ],
 )
-def test_an_attribute_that_nobody_could_share_by_is_pointed_out(provider: str, by: str, hints: list[str]) -> None:
+def test_an_attribute_that_can_not_be_shared_by_is_pointed_out(provider: str, by: str, hints: list[str]) -> None:
     text = f"""\
 server:
   fairness: {{by: "{by}"}}

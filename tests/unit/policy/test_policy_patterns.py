@@ -246,7 +246,7 @@ def test_a_pattern_that_is_too_long_is_an_error(effect: str) -> None:
     assert codes(found) == ["pattern-too-long"]
 
 
-def test_patterns_make_python_warn_nobody() -> None:
+def test_patterns_make_python_warn_of_nothing() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert fault_of("[[a]&&[b]]") is None

@@ -178,7 +178,7 @@ def test_a_database_that_goes_away_gives_nothing_until_it_is_back(postgres_url: 
     run(scenario())
 
 
-def test_a_database_that_is_away_is_told_by_nobody_but_us(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_database_that_is_away_is_told_in_our_words_alone(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario(postgres: Postgres) -> None:
         counters, key = PostgresCounters(postgres.url), new_key()
         async with opened(counters):

@@ -108,7 +108,7 @@ def test_where_the_transaction_is_lost_each_that_can_be_written_alone_is(tmp_pat
     with_things(tmp_path, work)
 
 
-def test_nobody_is_told_of_success_before_the_transaction_has_ended(tmp_path: Path) -> None:
+def test_no_success_is_told_before_the_transaction_has_ended(tmp_path: Path) -> None:
     async def work(database: SqliteDatabase) -> None:
         writer = database._opened
         # As good as a disk that fails at the very end: what is checked last of all.

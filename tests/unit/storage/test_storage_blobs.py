@@ -106,7 +106,7 @@ def test_what_is_written_comes_back(place: Place, size: int) -> None:
     assert place.names() == [name]
 
 
-def test_nobody_sees_a_blob_that_is_not_finished(place: Place) -> None:
+def test_a_blob_that_is_not_finished_is_not_seen(place: Place) -> None:
     name = key()
 
     async def scenario(blobs: Blobs) -> None:
@@ -176,7 +176,7 @@ def test_only_a_key_of_ours_is_one(place: Place, wrong: str) -> None:
     assert place.names() == []
 
 
-def test_a_bucket_that_nobody_serves_is_unavailable_and_no_secret_is_told() -> None:
+def test_a_bucket_that_is_not_served_is_unavailable_and_no_secret_is_told() -> None:
     async def scenario() -> list[str]:
         blobs = BucketBlobs(BUCKET, "p", "us-east-1", "http://127.0.0.1:9", KEYS)
         told = []
@@ -320,7 +320,7 @@ def test_a_bucket_that_may_not_be_listed_starts_with_a_warning(caplog: pytest.Lo
     assert record.getMessage().startswith("the bucket `the-bucket` doesn't say whether it may be used; ")
 
 
-def test_a_bucket_that_nobody_serves_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket_that_is_not_served_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     hint = "or something else answers there; start it, or correct `endpoint` in `storage.blobs`"
     assert complaint(in_bucket("http://127.0.0.1:9")) == f"the bucket `the-bucket` can't be reached, {hint}"
     monkeypatch.setattr("server.storage.blobs.bucket._START_SECONDS", 0.3)

@@ -99,7 +99,7 @@ def _over_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims_module, "LEASE_SECONDS", 0)
 
 
-def test_nobody_takes_a_claim_whose_time_is_not_over(run: Callable[[Scenario], None]) -> None:
+def test_no_process_takes_a_claim_whose_time_is_not_over(run: Callable[[Scenario], None]) -> None:
     async def scenario(world: World) -> None:
         name = key()
         await world.claims.begin(name)

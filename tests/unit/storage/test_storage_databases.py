@@ -196,7 +196,7 @@ def test_bodies_and_owners_come_back_as_they_were(make: Make, text: str) -> None
     with_things(make, work)
 
 
-def test_an_id_with_a_nul_is_nobodys(make: Make) -> None:
+def test_an_id_with_a_nul_is_no_callers(make: Make) -> None:
     async def work(database: Database, things: RecordTable) -> None:
         await add(things, "a")
         assert await things.find("a\0") is None

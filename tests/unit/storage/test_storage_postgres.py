@@ -26,7 +26,7 @@ from tests.support.postgres_proxy import Cutting, cutting
 ENDING = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ?1"
 
 
-def test_an_address_at_which_nobody_is_stops_the_start_and_is_not_told() -> None:
+def test_an_address_without_a_server_stops_the_start_and_is_not_told() -> None:
     async def start() -> None:
         async with opened(lambda: PostgresDatabase("postgresql://me:secret@127.0.0.1:1/db")):
             pytest.fail("nobody listens there")
@@ -89,7 +89,7 @@ def test_whether_a_change_may_have_been_made_is_told(
         asyncio.run(change(way))
 
 
-def test_a_server_that_is_away_is_told_by_nobody_but_us(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_is_away_is_told_in_our_words_alone(caplog: pytest.LogCaptureFixture) -> None:
     async def lose(postgres: Postgres) -> None:
         async with opened(lambda: PostgresDatabase(postgres.url)) as database:
             postgres.kill()

@@ -104,7 +104,7 @@ def test_attributes_are_shared_only_where_a_list_of_the_owner_holds_the_value(
     assert verdict_on(rows, owned, (FORBID, [Atom(TEAM.fact, holds=False)]), (PERMIT, [])) is expected
 
 
-def test_attributes_without_an_owner_are_nobodys(rows: Rows) -> None:
+def test_attributes_without_an_owner_are_no_callers(rows: Rows) -> None:
     assert verdict_on(rows, {**row(), "access_attributes": '{"teams": ["ml"]}'}, (PERMIT, [TEAM])) is RowVerdict.DENY
 
 

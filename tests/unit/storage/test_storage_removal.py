@@ -118,7 +118,7 @@ def test_few_parts_go_with_their_record_in_one_transaction(make: Make) -> None:
 
 
 @pytest.mark.usefixtures("_small_steps")
-def test_many_parts_go_in_steps_and_nobody_finds_the_record_meanwhile(make: Make) -> None:
+def test_many_parts_go_in_steps_and_the_record_is_not_found_meanwhile(make: Make) -> None:
     async def work(world: World) -> None:
         whole = await world.made(100, {"a": 1})
         async with world.removals.running():
@@ -174,7 +174,7 @@ def test_what_a_process_leaves_another_one_removes_once_the_mark_is_over(
 
 
 @pytest.mark.usefixtures("_small_steps")
-def test_nobody_waits_for_the_removals_of_another_caller(make: Make) -> None:
+def test_no_caller_waits_for_the_removals_of_another_one(make: Make) -> None:
     async def work(world: World) -> None:
         for n in range(5):
             await world.made(200, {"a": 1}, f"greedy{n}-")

@@ -109,7 +109,7 @@ def test_no_statement_changes_the_index_alone(make: Make, attack: str) -> None:
     with_database(make, work)
 
 
-def test_a_forged_row_of_the_index_shows_nobody_anything(make: Make) -> None:
+def test_a_forged_row_of_the_index_shows_nothing(make: Make) -> None:
     async def work(database: Database) -> None:
         await bring_up_to_date(database, "things")
         await add(database, "a", owner(teams=("ml",)))

@@ -278,7 +278,7 @@ def test_a_write_that_can_not_be_made_ends_nothing_else(
     assert "canary" not in caplog.text
 
 
-def test_nobody_waits_long_for_what_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_request_waits_long_for_what_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write_queue, "WAIT_SECONDS", 0.01)
 
     async def use(queue: WriteQueue) -> None:

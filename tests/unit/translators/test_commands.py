@@ -95,7 +95,7 @@ def test_explain_names_the_rule_its_lines_and_why_others_did_not_apply(config: P
     assert "access_policy[1] (config.yaml:14) permit" in denied.stdout
 
 
-def test_explain_answers_for_routes_and_for_nobody(config: Path) -> None:
+def test_explain_answers_for_routes_and_for_no_caller(config: Path) -> None:
     done = ostiary("explain", config, "--anonymous", "--route", "GET /v1/models", "--json")
     answer = json.loads(done.stdout)
     assert (answer["effect"], answer["reason"]) == ("deny", "a valid token is required")

@@ -262,7 +262,7 @@ def test_with_authentication_off_the_table_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["patterns", "callers"])
-def test_a_table_that_would_help_nobody_is_refused(tmp_path: Path, what: str) -> None:
+def test_a_table_that_would_be_of_no_use_is_refused(tmp_path: Path, what: str) -> None:
     rules = [
         {"permit": {"actions": "read", "resource": f"model::m{number if what == 'patterns' else number % 150}"}}
         | {"when": f"user with {number} in roles"}

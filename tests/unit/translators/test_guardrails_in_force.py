@@ -156,7 +156,7 @@ def test_files_that_are_not_read_are_warned_of(folder: Path) -> None:
     ]
 
 
-def test_an_attribute_that_nobody_has_is_warned_of_once(folder: Path) -> None:
+def test_an_attribute_that_no_caller_has_is_warned_of_once(folder: Path) -> None:
     text = (
         'deny contains 1 if "x" in input.principal.attributes.role\n\ndeny contains 2 if "y" in of(input.principal)\n\n'
     )
@@ -289,7 +289,7 @@ def test_a_table_may_be_known_by_either_name_and_a_record_is_judged_under_both(f
 @pytest.mark.parametrize(
     ("issuer", "taken"), [("https://a.example", True), ("https://b.example", True), ("https://c.example", False)]
 )
-def test_an_issuer_that_vouches_for_nobody_here_is_refused(folder: Path, issuer: str, taken: bool) -> None:
+def test_an_issuer_that_vouches_for_no_caller_here_is_refused(folder: Path, issuer: str, taken: bool) -> None:
     issuers = "issuers: [{issuer: 'https://a.example'}, {issuer: 'https://b.example'}]"
     provider = f"provider_config: {{type: oauth2_token, {issuers}}}"
     config = [provider.rjust(4 + len(provider)) if "provider_config" in line else line for line in CONFIG.splitlines()]
