@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from server.api.responses.chunks import read_events, read_whole
@@ -125,7 +124,7 @@ class RespondingChat:
         return await self._events.told(error)
 
     def _begun(self) -> State:
-        return replace(self._state, head={**self._state.head, "model": self._named()})
+        return self._state._replace(head={**self._state.head, "model": self._named()})
 
 
 class _ResponseStream:

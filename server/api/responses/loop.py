@@ -7,7 +7,6 @@ client is sent, in the order of OpenAI's document, numbered without gaps.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from itertools import chain
 from json import loads
 from operator import itemgetter
@@ -127,16 +126,17 @@ _GROWING: Final[Mapping[type, tuple[str, str]]] = {
 """The kinds of items and of their parts that pieces of text belong to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+_NO_CALL: Final[Mapping[str, Any]] = {}
+
+
+class Part(NamedTuple):
     """The part of an item that grows now: its `kind` is the type of the part."""
 
     kind: str
     text: Text = _NO_TEXT
 
 
-@dataclass(frozen=True, slots=True)
-class OpenItem:
+class OpenItem(NamedTuple):
     """An item that is not done: `place` is its place in the output, and `parts` are those that are done.
 
     A call has `call`, its members but for its arguments, which are `part`. `source` is the place of a call in the
@@ -148,12 +148,11 @@ class OpenItem:
     place: int
     parts: tuple[Json, ...] = ()
     part: Part | None = None
-    call: Json = field(default_factory=dict)
+    call: Mapping[str, Any] = _NO_CALL
     source: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """A response under way.
 
     `head` are the members of the response that do not change, and `item_id` is what `item_id` makes the ids of items
@@ -227,13 +226,13 @@ def step(state: State, happening: Happening) -> tuple[State, list[Json]]:
         case Called():
             course.call(happening)
         case Spent(usage):
-            course.state = replace(state, usage=usage)
+            course.state = state._replace(usage=usage)
         case Stopped(reason):
-            course.state = replace(state, reason=reason)
+            course.state = state._replace(reason=reason)
         case Ended(now):
             course.end(now)
         case Failed(code, message):
-            course.state = replace(state, status="failed", error={"code": code, "message": message})
+            course.state = state._replace(status="failed", error={"code": code, "message": message})
             course.tell_of("response.failed")
     return course.state, course.events
 
@@ -250,7 +249,7 @@ class _Course:
     def tell(self, kind: str, **members: Any) -> None:
         """Add an event."""
         self.events.append({"type": kind, "sequence_number": self.state.number, **members})
-        self.state = replace(self.state, number=self.state.number + 1)
+        self.state = self.state._replace(number=self.state.number + 1)
 
     def tell_of(self, kind: str) -> None:
         """Add an event that shows the whole response."""
@@ -269,8 +268,8 @@ class _Course:
         if item.part is None or item.part.kind != part:
             item = self._part_opened(self._part_closed(item), part)
         grown = item.part or Part(part)
-        item = replace(item, part=replace(grown, text=Text(grown.text, text, logprobs)))
-        self.state = replace(self.state, open=(item,))
+        item = item._replace(part=grown._replace(text=Text(grown.text, text, logprobs)))
+        self.state = self.state._replace(open=(item,))
         where = {"item_id": item.id, "output_index": item.place, "content_index": len(item.parts)}
         told = {"logprobs": [*logprobs]} if part == "output_text" else {}
         self.tell(f"response.{part}.delta", **where, delta=text, **told)
@@ -285,8 +284,8 @@ class _Course:
         if not called.arguments or not self._takes(called.arguments):
             return
         grown = found.part or Part("arguments")
-        item = replace(found, part=replace(grown, text=Text(grown.text, called.arguments)))
-        self.state = replace(self.state, open=tuple(item if each is found else each for each in self.state.open))
+        item = found._replace(part=grown._replace(text=Text(grown.text, called.arguments)))
+        self.state = self.state._replace(open=tuple(item if each is found else each for each in self.state.open))
         if item.kind == "function_call":
             where = {"item_id": item.id, "output_index": item.place}
             self.tell("response.function_call_arguments.delta", **where, delta=called.arguments)
@@ -318,9 +317,9 @@ class _Course:
             # Clients take an answer without any item for a broken one.
             opened = self._opened(OpenItem("message", self._next_id("message"), self.state.places))
             item = self._part_opened(opened, "output_text")
-            self.state = replace(self.state, open=(item,))
+            self.state = self.state._replace(open=(item,))
         self.close_all("incomplete" if is_cut else "completed")
-        self.state = replace(self.state, status="incomplete" if is_cut else "completed", ended_at=now)
+        self.state = self.state._replace(status="incomplete" if is_cut else "completed", ended_at=now)
         self.tell_of(f"response.{self.state.status}")
 
     def _takes(self, text: str, more: int = 0, *, is_new: bool = False) -> bool:
@@ -334,14 +333,14 @@ class _Course:
         left = state.left - len(text.encode("utf-8", "surrogatepass")) - _ENTRY * (1 + more)
         if is_new and state.places == MOST_ITEMS:
             left = -1
-        self.state = replace(state, left=left)
+        self.state = state._replace(left=left)
         return left >= 0
 
     def _next_id(self, kind: str) -> str:
         return item_id(ITEM_WORDS[kind], self.state.item_id, self.state.places)
 
     def _opened(self, item: OpenItem) -> OpenItem:
-        self.state = replace(self.state, open=(*self.state.open, item), places=self.state.places + 1)
+        self.state = self.state._replace(open=(*self.state.open, item), places=self.state.places + 1)
         self.tell("response.output_item.added", output_index=item.place, item=_shown(item, "in_progress"))
         return item
 
@@ -349,7 +348,7 @@ class _Course:
         opened = Part(kind)
         where = {"item_id": item.id, "output_index": item.place, "content_index": len(item.parts)}
         self.tell("response.content_part.added", **where, part=_shown_part(opened))
-        return replace(item, part=opened)
+        return item._replace(part=opened)
 
     def _part_closed(self, item: OpenItem) -> OpenItem:
         if item.part is None:
@@ -360,14 +359,14 @@ class _Course:
         more = {"logprobs": shown["logprobs"]} if part.kind == "output_text" else {}
         self.tell(f"response.{part.kind}.done", **where, **{said: shown[said]}, **more)
         self.tell("response.content_part.done", **where, part=shown)
-        return replace(item, part=None, parts=(*item.parts, shown))
+        return item._replace(part=None, parts=(*item.parts, shown))
 
     def _close(self, item: OpenItem, status: str) -> None:
         """Close an item of the open ones."""
         kept = tuple(each for each in self.state.open if each is not item)
         item = self._call_closed(item, status) if item.call else self._part_closed(item)
         shown = _shown(item, status)
-        self.state = replace(self.state, open=kept, done=(*self.state.done, (item.place, shown)))
+        self.state = self.state._replace(open=kept, done=(*self.state.done, (item.place, shown)))
         self.tell("response.output_item.done", output_index=item.place, item=shown)
 
     def _call_closed(self, item: OpenItem, status: str) -> OpenItem:
@@ -380,7 +379,7 @@ class _Course:
             return item
         if not grown.text.whole().strip() and status == "completed":
             # A call of a function without arguments; clients parse them.
-            item = replace(item, part=replace(grown, text=Text(grown.text, "{}")))
+            item = item._replace(part=grown._replace(text=Text(grown.text, "{}")))
             self.tell("response.function_call_arguments.delta", **where, delta="{}")
         shown = _shown(item, status)
         told = {"name": shown["name"], "arguments": shown["arguments"]}
