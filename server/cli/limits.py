@@ -210,7 +210,8 @@ LIMITS: Final[Sequence[Limit]] = (
     Limit("items of a conversation", "{conversations.MOST_KEPT}", "400, `too_many_items`"),
     Limit(
         "input of a response: items, values, files, references",
-        "{response_body.MOST_ITEMS} with those that it goes on from, {response_body.MOST_VALUES}, "
+        "{response_body.MOST_ITEMS} with those that it goes on from, {response_body.MOST_FILLED} of a request beside "
+        "`conversation`, {response_body.MOST_VALUES}, "
         "{response_body.MOST_FILES}, {response_body.MOST_REFERENCES}",
         "400",
     ),

@@ -22,6 +22,9 @@ from server.json_input.strict import Document, Json
 MOST_ITEMS: Final = 5_000
 """Items that a model is asked with: those of the request, and those before them."""
 
+MOST_FILLED: Final = 50
+"""Items of one request that goes on in a conversation: they are added in one transaction, which others wait for."""
+
 MOST_VALUES: Final = 100_000
 """Values that the input of one request may hold, at any depth."""
 
@@ -121,6 +124,8 @@ def read_response(document: Document) -> Json:
     previous, conversation = _previous(body), _conversation(body)
     if previous is not None and conversation is not None:
         raise wrong("previous_response_id", "and `conversation` exclude each other; leave one out")
+    if conversation is not None and len(items) > MOST_FILLED:
+        raise wrong("input", f"must hold at most {MOST_FILLED} items beside `conversation`; add others to it before")
     prompt = _prompt(body)
     if not items and previous is None and conversation is None and prompt is None:
         raise missing("input")

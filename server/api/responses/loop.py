@@ -19,7 +19,7 @@ from server.json_input.strict import Json
 MOST_OUTPUT: Final = 1024 * 1024
 """Bytes of the texts of one response; a longer answer ends there, as incomplete."""
 
-MOST_ITEMS: Final = 256
+MOST_ITEMS: Final = 128
 """Items of one response's output, most of them calls of tools; what comes after them is left out, as incomplete."""
 
 _LONGEST_PARSED: Final = 64 * 1024

@@ -206,6 +206,7 @@ def test_parts_of_items_come_where_they_are_asked_for(place: Responding) -> None
         ({"input": [{"role": "user", "content": [{"type": "input_file", "file_url": "http://x"}]}]}, "input"),
         ({"input": [{"type": "reasoning", "summary": []}]}, "input"),
         ({"input": [{"role": "user", "content": "x"}] * 5_001}, "input"),
+        ({"input": [{"role": "user", "content": "x"}] * 51, "conversation": "conv_1"}, "input"),
         ({"background": True}, "background"),
         ({"moderation": {"model": "m"}}, "moderation"),
         ({"guardrails": True}, "guardrails"),
