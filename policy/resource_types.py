@@ -70,7 +70,7 @@ _ROWS: Final = (
         "vector_store",
         synonyms=("vector_db",),
         sections=("vector_dbs", "vector_stores"),
-        id_fields=("vector_db_id",),
+        id_fields=("vector_store_id", "vector_db_id"),
         api="vector_io",
         stored=True,
         registry="/v1/vector-dbs",

@@ -4,8 +4,8 @@ One module for each kind of mistake: `skipped` (a forbid that is let out), `deci
 decide, forbids that come too late), `unguarded` (permits for everyone), `endings` (patterns that match more than they
 seem), `paths` and `names` (paths and names that nothing has), `closed` (policies that shut each other out), `callers`
 (attributes that no caller has, subjects that become roles), `subjects` (patterns that no resource matches),
-`spelling` (words that differ in case alone) and `mentions` (resources that no rule is about). A lint is silent unless
-it is certain of what it says.
+`spelling` (words that differ in case alone), `mentions` (resources that no rule is about) and `stores` (vector stores
+that no rule lets anyone fill). A lint is silent unless it is certain of what it says.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from policy.lints.paths import report_unknown_routes
 from policy.lints.places import Places
 from policy.lints.skipped import report_skipped_forbids
 from policy.lints.spelling import report_case
+from policy.lints.stores import report_unfilled_stores
 from policy.lints.subjects import report_unmatched_regexes
 from policy.lints.unguarded import Callers, report_unguarded_permits
 from policy.rules import PolicySet
@@ -78,6 +79,7 @@ def report_lints(
     report_case([*written, *limits], unknown, findings)
     report_unknown_sharer(document, claims, findings)
     if policies.authentication:
+        report_unfilled_stores(policies.access, policies.tables, document, environ, findings)
         report_subject_as_role(written, claims, findings)
         if access is not None:
             report_principals_of_any_issuer(policies.access, policies.issuers, access, findings)
