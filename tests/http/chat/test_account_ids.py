@@ -126,6 +126,17 @@ def test_an_id_in_a_large_body_is_found_too(strict: Relaying) -> None:
     assert strict.far.asked == []
 
 
+def test_a_response_names_nothing_there_either(strict: Relaying) -> None:
+    strict.far.asked.clear()
+    for part in (
+        {"type": "input_image", "image_url": "gs://bucket/of-another.png"},
+        {"type": "input_file", "file_data": "file:///etc/passwd", "filename": "x"},
+    ):
+        body = {"model": "p/m", "input": [{"role": "user", "content": [part]}], "store": False}
+        answer = strict.address.post("/v1/responses", body, "Authorization: Bearer alice")
+        assert (answer.status, answer.error["param"], strict.far.asked) == (400, "content.url", [])
+
+
 @pytest.mark.parametrize("name", ["audio.id", "content.url"])
 def test_an_operator_lets_one_name_through_alone(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     config = f"provider_type: remote::openai, config: {{base_url: URL, allow_members: [{name}]}}"
