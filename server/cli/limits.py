@@ -447,9 +447,19 @@ LIMITS: Final[Sequence[Limit]] = (
         "others wait; what was used least recently is read again",
     ),
     Limit(
+        "rows that LanceDB reads at a time, words that it gathers for an index, and what it sorts in memory",
+        "{lance_library.BATCH_ROWS}; {lance_library.WORDS_BYTES:bytes}; {lance_library.SORTED_BYTES:bytes}",
+        "it goes on with the next ones, or on the disk",
+    ),
+    Limit(
         "tables of LanceDB that one process holds open, and files of a table before they are merged",
         "{lance_index.MOST_OPEN}; {lance_upkeep.MOST_FRAGMENTS}",
         "a table is opened again",
+    ),
+    Limit(
+        "rows of a table whose parts no index knows yet, and of one whose index of words a purge makes anew",
+        "{lance_upkeep.MOST_UNKNOWN}; {lance_upkeep.MOST_RENEWED}",
+        "the index of parts is made anew; a word may stay that no text has",
     ),
     Limit(
         "stores whose vectors `inline::faiss` holds in memory, and their bytes",

@@ -24,14 +24,29 @@ IO_THREADS: Final = 4
 GIVES_WAY: Final = 5
 """Steps of priority by which LanceDB's threads give way to the event loop where both want a core."""
 
-CACHE_BYTES: Final = 64 * 1024 * 1024
+CACHE_BYTES: Final = 32 * 1024 * 1024
 """Bytes of LanceDB's cache of indexes, and of its cache of metadata."""
 
+BATCH_ROWS: Final = 512
+"""Rows that LanceDB reads at a time; chunks are some kilobytes long, and it reads several batches ahead."""
+
+WORDS_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of words that LanceDB gathers before it writes a part of an index of words."""
+
+SORTED_BYTES: Final = 64 * 1024 * 1024
+"""Bytes that LanceDB sorts in memory."""
+
 _ENVIRONMENT: Final = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
     "LANCE_CPU_THREADS": str(CPU_THREADS),
+    "LANCE_DEFAULT_BATCH_SIZE": str(BATCH_ROWS),
+    "LANCE_DEFAULT_FRAGMENT_READAHEAD": str(CPU_THREADS),
+    "LANCE_FTS_NUM_SHARDS": "1",
+    "LANCE_FTS_PARTITION_SIZE": str(WORDS_BYTES // 1024**2),
     "LANCE_IO_THREADS": str(IO_THREADS),
     "LANCEDB_LOG": "error",
     "LANCE_LOG": "error",
+    "LANCE_MEM_POOL_SIZE": str(SORTED_BYTES),
     "TOKIO_WORKER_THREADS": str(CPU_THREADS),
 }
 """Variables that LanceDB reads once; those of the operator stay."""
