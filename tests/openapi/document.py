@@ -39,7 +39,7 @@ class Operation:
     @property
     def is_described(self) -> bool:
         """Whether the document has a schema of what the operation answers."""
-        return "content" in self.described["responses"]["200"] and not self.path.endswith("/content")
+        return "content" in self.described["responses"]["200"] and self.path != "/files/{file_id}/content"
 
     def answered(self, status: int, kind: str) -> Schema | None:
         """The schema of an answer; None where it is a file, or isn't described. All errors are alike, also those that

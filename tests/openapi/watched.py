@@ -21,7 +21,7 @@ from tests.support.stream_client import events
 
 _CONFIG = """
     version: 2
-    apis: [inference]
+    apis: [inference, vector_io]
     providers:
       inference:
       - {provider_id: echo, provider_type: inline::echo}
