@@ -56,7 +56,10 @@ def client(address: str) -> httpx.Client:
 
 
 def asked(server: httpx.Client, method: str, path: str, **given: Any) -> Any:
-    answer = server.request(method, path, **given)
+    """What is answered; a server that says that it is not ready yet is asked again."""
+    end = time.monotonic() + SECONDS
+    while (answer := server.request(method, path, **given)).status_code == 503 and time.monotonic() < end:
+        time.sleep(0.1)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
