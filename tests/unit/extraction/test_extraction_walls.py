@@ -62,10 +62,13 @@ for name, attempt in attempts.items():
     except (OSError, MemoryError):
         continue
     done.append(name)
-os.write(1, json.dumps({"walls": walls, "done": done}).encode())
-os._exit(0)
+os.write(1, json.dumps({"walls": walls, "done": done}).encode() + b"\\n")
+try:
+    os.execv("/bin/sh", ["sh", "-c", "echo program"])
+except OSError:
+    os._exit(0)
 """
-FILES = {"read a file", "write a file"}
+FILES = {"read a file", "write a file", "become a program"}
 NETWORK = {"tcp", "udp", "socket with a path", "abstract socket"}
 PROCESSES = {"fork", "run a program"}
 
@@ -95,8 +98,9 @@ class Outside:
             check=False,
         )
         assert run.returncode == 0, run.stderr
-        told = json.loads(run.stdout)
-        return set(told["walls"]), set(told["done"])
+        first, *more = run.stdout.splitlines()
+        told = json.loads(first)
+        return set(told["walls"]), set(told["done"]) | ({"become a program"} if more else set())
 
 
 @pytest.fixture(scope="module")
