@@ -177,6 +177,12 @@ def test_a_fault_of_the_child_is_told_to_the_log_without_the_text(
     assert "failed: ZeroDivisionError at <string>:1" in caplog.text
 
 
+def test_the_server_itself_imports_no_reader_of_files() -> None:
+    code = "import server.extraction.extractor, sys; print({'pypdf', 'tokenizers', 'zipfile'} & sys.modules.keys())"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, text=True, check=True)
+    assert run.stdout.strip() == "set()"
+
+
 LIVING = """
 import asyncio, sys
 from server.extraction.extractor import Extractor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from tests.support.extraction import extracted
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the walls are Linux's")
 
 ROOT = Path(__file__).parents[3]
+syscall = ctypes.CDLL(None).syscall
 INSIDE = """
 import json, os, signal, socket, sys, threading
 sys.path.append(sys.argv[1])
@@ -24,6 +26,8 @@ from server.extraction import confinement
 without = sys.argv[2].split(",")
 if "namespaces" in without:
     confinement._enter_namespaces = lambda libc: None
+if "root" in without:
+    confinement._enter_empty_root = lambda libc: None
 if "landlock" in without:
     confinement.lock_files_and_ports = lambda libc: False
 if "filter" in without:
@@ -44,7 +48,7 @@ def fork():
 
 attempts = {
     "read a file": lambda: open("/etc/passwd").read(1),
-    "list the root": lambda: os.listdir("/") and os.stat("/etc/passwd"),
+    "see a file": lambda: os.stat("/etc/passwd"),
     "write a file": lambda: open(folder + "/written", "w").close(),
     "tcp": lambda: connect(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", int(tcp))),
     "udp": lambda: connect(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", int(udp))),
@@ -136,12 +140,28 @@ def test_the_filter_of_system_calls_is_enough(outside: Outside, without: str) ->
     assert outside.reached(without) == ({"files", "network", "processes"}, set())
 
 
-@pytest.mark.parametrize("without", ["filter", "filter,landlock", "filter,namespaces"])
+@pytest.mark.parametrize("without", ["filter", "filter,landlock", "filter,namespaces", "filter,root"])
 def test_what_is_said_of_the_walls_is_so(outside: Outside, without: str) -> None:
     walls, done = outside.reached(without)
     for wall, attempts in (("files", FILES), ("network", NETWORK), ("processes", PROCESSES)):
         if wall in walls:
             assert not done & attempts, wall
+
+
+@pytest.mark.skipif(syscall(444, None, 0, 1) < 1, reason="this Linux has no Landlock")
+def test_landlock_alone_closes_files_and_ports(outside: Outside) -> None:
+    walls, done = outside.reached("filter,namespaces")
+    assert "files" in walls
+    assert not done & (FILES | {"tcp"})
+
+
+def test_namespaces_alone_close_files_and_the_network(outside: Outside) -> None:
+    refused = "import ctypes, sys; sys.exit(ctypes.CDLL(None).unshare(0x10020000))"
+    if subprocess.run([sys.executable, "-c", refused], check=False).returncode != 0:
+        pytest.skip("namespaces are refused here")
+    walls, done = outside.reached("filter,landlock")
+    assert walls >= {"files", "network"}
+    assert not done & (FILES | NETWORK | {"see a file"})
 
 
 def test_an_ordinary_file_is_read_behind_all_walls() -> None:
