@@ -27,7 +27,7 @@ MANY: Final = 8192
 READS: Final = Share("large bodies that are read", 2, 1, waiting=4096, waiting_each=1024, seconds=20.0)
 """Large bodies that are read at the same time, each in a process of its own."""
 
-COMING: Final = Share("bytes of large bodies", 1024 * 1024 * 1024, 96 * 1024 * 1024, 0, 0, seconds=1.0)
+COMING: Final = Share("bytes of large bodies", 1024 * 1024 * 1024, 80 * 1024 * 1024, 0, 0, seconds=1.0)
 """Bytes of large bodies that come in, wait, or are read. A process holds some three times as much at its peak."""
 
 READ_SECONDS: Final = 20.0
