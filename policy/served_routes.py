@@ -98,6 +98,8 @@ def _responses() -> Iterator[ServedRoute]:
     named = ((_READ, _CONVERSATION), (_UPDATE, _CONVERSATION), (_CREATE, _ITEM), (_READ, _ITEM), (_READ, _FILE))
     made = ((_CREATE, _RESPONSE), (_READ, _RESPONSE), *named, (_READ, "prompt"))
     yield ServedRoute("POST", "/v1/responses", ((_READ, "model"),), made)
+    summed_up = ((_READ, _RESPONSE), (_READ, _CONVERSATION), (_READ, _ITEM), (_READ, _FILE))
+    yield ServedRoute("POST", "/v1/responses/compact", ((_READ, "model"),), summed_up)
     yield ServedRoute("GET", "/v1/responses", ((_READ, _RESPONSE),), ((_READ, "model"),))
     yield from _records("/v1/responses", _RESPONSE, "response_id", "GET DELETE")
     yield ServedRoute("GET", f"{one}/input_items", ((_READ, _RESPONSE),))

@@ -24,11 +24,11 @@ def pseudonym(key: bytes, token: str) -> str:
     return f"token-{hmac.new(key, token.encode('utf-8', 'surrogatepass'), hashlib.sha256).hexdigest()[:32]}"
 
 
-def kept_key(directory: Path) -> bytes:
-    """Return the directory's key, created if there is none, so that names survive a restart; raise
-    PseudonymKeyUnusable.
+def kept_key(directory: Path, name: str = KEY_FILE) -> bytes:
+    """Return the directory's key of that name, created if there is none, so that what it makes survives a restart;
+    raise PseudonymKeyUnusable.
     """
-    path = directory / KEY_FILE
+    path = directory / name
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():

@@ -18,7 +18,7 @@ from server.api.conversations import body as conversations
 from server.api.models import candidates, embedding, inputs
 from server.api.prompts import body as prompts
 from server.api.registry import body as entries
-from server.api.responses import answering
+from server.api.responses import answering, compaction, unsealing
 from server.api.responses import body as response_body
 from server.api.responses import context as response_context
 from server.api.responses import loop as response_loop
@@ -84,6 +84,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "chat_files": chat_files,
     "choices": model_choices,
     "client": client,
+    "compaction": compaction,
     "completions": completions,
     "connections": connections,
     "conversations": conversations,
@@ -139,6 +140,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "sys": sys,
     "tally": tally,
     "transport": transport,
+    "unsealing": unsealing,
     "vector_answers": vector_answers,
     "vector_stores": vector_stores,
     "vector_work": vector_work,
@@ -235,6 +237,11 @@ LIMITS: Final[Sequence[Limit]] = (
         "output of a response",
         "{response_loop.MOST_OUTPUT:bytes} in {response_loop.MOST_ITEMS} items",
         "it ends there, as `incomplete`",
+    ),
+    Limit(
+        "the summary of a compaction, and the time for which it can be gone on from",
+        "{compaction.MOST_SUMMARY:bytes}, {unsealing.LIFETIME:seconds}",
+        "the beginning is kept; 400, `invalid_encrypted_content`",
     ),
     Limit(
         "time in which a server that stops stores what it has answered",
@@ -550,6 +557,7 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(reader.COMING, unit="bytes"),
     Shared(CHATS, "unless `connections` says otherwise"),
     Shared(SENT),
+    Shared(answering.UNDER_WAY, unit="bytes"),
     Shared(vector_answers.ROOM, unit="bytes"),
     Shared(threads.READ_BESIDE),
     Shared(shared_vectors.HERE),

@@ -6,7 +6,7 @@ import re
 from ipaddress import ip_network
 from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, Discriminator, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, SecretStr, Tag, model_validator
 
 from server.config.auth import AuthConfig
 from server.config.base import StrictModel
@@ -15,6 +15,7 @@ from server.config.fairness import FairnessConfig
 from server.config.locations import Host, ReadableFile
 from server.config.metrics import MetricsConfig
 from server.config.opa import OpaConfig
+from server.config.provider_keys import ProviderKey
 from server.config.quota import QuotaConfig
 from server.config.tracing import TracingConfig
 from server.config.types import Switch, Text, refusal, whole_number
@@ -24,6 +25,9 @@ from server.net.linear_pattern import LinearPattern, NotLinear
 LONGEST_PREFLIGHT_SECONDS: Final = 7 * 24 * 3600
 MOST_CONCURRENT: Final = 1_000_000
 MOST_WORKERS: Final = 256
+MOST_SEAL_KEYS: Final = 8
+SHORTEST_SEAL_KEY: Final = 32
+"""Characters."""
 
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s@*\\A-Z]+")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -113,6 +117,22 @@ class CorsConfig(StrictModel):
         return self
 
 
+def _long(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < SHORTEST_SEAL_KEY:
+        raise refusal("bad-token", f"takes keys of at least {SHORTEST_SEAL_KEY} characters")
+    return value
+
+
+SealKey = Annotated[ProviderKey, AfterValidator(_long)]
+"""A key of seals, as a text or in a file."""
+
+
+def _few_keys(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    if len(value) > MOST_SEAL_KEYS:
+        raise refusal("wrong-value", f"takes at most {MOST_SEAL_KEYS} keys")
+    return value
+
+
 def _cors_kind(value: object) -> str:
     return "object" if isinstance(value, dict | CorsConfig) else "switch"
 
@@ -126,7 +146,8 @@ class ServerConfig(StrictModel):
     line per decision is appended. `tracing` is the collector to which spans go; without it none are made.
     `trusted_proxies` are believed about whom they forward for; no caller has more than `max_concurrent_requests`.
     `metrics` is a listener for Prometheus alone. `fairness` says which callers share what the server has, and `usage`
-    what is counted of it.
+    what is counted of it. The first of `seal_keys` seals what clients keep for the server, and all of them open it;
+    without any, the server makes one in its directory.
     """
 
     host: Host = "127.0.0.1"
@@ -148,3 +169,4 @@ class ServerConfig(StrictModel):
     tracing: TracingConfig | None = None
     decision_log: DecisionLogSetting = "stdout"
     metrics: MetricsConfig | None = None
+    seal_keys: Annotated[tuple[SealKey, ...], AfterValidator(_few_keys)] = ()

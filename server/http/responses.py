@@ -27,9 +27,9 @@ async def list_response(frame: dict[str, Any], data: Iterable[dict[str, Any]]) -
     return await list_of_texts(frame, map(_json, data))
 
 
-async def list_of_texts(frame: dict[str, Any], data: Iterable[bytes]) -> JsonInPieces:
-    """As `list_response`, for `data` that is JSON already, or is made as it is iterated."""
-    begin = {name: value for name, value in frame.items() if name != "data"} | {"data": []}
+async def list_of_texts(frame: dict[str, Any], data: Iterable[bytes], member: str = "data") -> JsonInPieces:
+    """As `list_response`, for `data` that is JSON already, or is made as it is iterated; `member` is its name."""
+    begin = {name: value for name, value in frame.items() if name != member} | {member: []}
     pieces = [_json(begin).removesuffix(b"]}")]
     until = monotonic() + AT_A_TIME_SECONDS
     for each in data:

@@ -28,6 +28,8 @@ from server.api.models.routes import Models
 from server.api.prompts.routes import PromptVersions
 from server.api.registry.routes import KINDS, RegistryRoutes
 from server.api.responses.answering import Endings
+from server.api.responses.asking import AskedTurns
+from server.api.responses.compaction import CompactionRoutes
 from server.api.responses.context import Contexts
 from server.api.responses.routes import ResponseRoutes
 from server.api.responses.stored_routes import StoredResponses
@@ -39,6 +41,7 @@ from server.api.usage.routes import UsageRoutes
 from server.app import Components, RouteGroup, create_app
 from server.authn import Authenticator
 from server.authn.pseudonyms import kept_key
+from server.authn.seals import Seals
 from server.authn.stamps import Stamps
 from server.authz.readiness import ReadinessProbe
 from server.authz.request_authorization import EnforcementPoint
@@ -142,10 +145,12 @@ def build(
     items = Items(stores.items, stores.conversations, stores.files, reader)
     files = ChatFiles(stores.file_store)
     contexts = Contexts(stores.responses, items, stores.prompts)
+    turns, seals = AskedTurns(asking, files, reader), Seals(partial(_seal_keys, config))
     # Paths are compared in this order: the route of most requests comes first.
     groups: list[RouteGroup] = [
         ChatCompletions(asking, stores.chats, files),
-        ResponseRoutes(asking, stores.responses, contexts, items, files, reader, endings),
+        ResponseRoutes(asking, turns, stores.responses, contexts, items, seals, reader, endings),
+        CompactionRoutes(turns, contexts, seals, reader),
         Completions(asking),
         Embeddings(asking),
         HealthRoutes(probe, version("ostiary"), telemetry.tallies.never_found, dependencies),
@@ -208,6 +213,12 @@ def _models(configured: Iterable[ModelConfig]) -> tuple[Model, ...]:
         )
         for each in configured
     )
+
+
+def _seal_keys(config: Config) -> list[bytes]:
+    """Return the keys of seals: those of the configuration, or one that is made once in the user's directory."""
+    keys = [key.get_secret_value().encode() for key in config.server.seal_keys]
+    return keys or [kept_key(home(), "seal-key")]
 
 
 def cors(config: bool | CorsConfig) -> Cors | None:

@@ -38,6 +38,7 @@ SERVED = {
     "/vector_stores/{vector_store_id}/files/{file_id}/content": ("get",),
     "/vector_stores/{vector_store_id}/search": ("post",),
     "/responses": ("post",),
+    "/responses/compact": ("post",),
     "/responses/{response_id}": ("get", "delete"),
     "/responses/{response_id}/input_items": ("get",),
 }

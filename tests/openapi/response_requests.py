@@ -41,5 +41,7 @@ def use_responses(house: Watched) -> None:
     for path in (one, f"{one}/input_items", f"{listed}/input_items?limit=100&order=asc", f"{one}/input_items?limit=0"):
         house.ask("GET", path, caller=BOB)
         assert house.ask("GET", path).status in (200, 400)
+    for given in ("hi", every):
+        assert house.ask("POST", f"{RESPONSES}/compact", {"model": "small", "input": given}).status == 200
     assert house.ask("DELETE", one).status == 200
     assert house.ask("DELETE", one).status == 404

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 from server.api.responses.chunks import read_events, read_whole
 from server.api.responses.loop import MOST_OUTPUT, Begun, Ended, Failed, Happening, State, step
 from server.background.tasks import BackgroundTasks
-from server.fairness.shares import NoRoom
+from server.fairness.shares import FairShares, NoRoom, Share, Turn
 from server.fairness.threads import in_thread
 from server.http.error_table import error_of
 from server.http.errors import ApiError, provider_error
@@ -29,6 +29,14 @@ from server.inference.provider import (
 )
 from server.json_input.strict import Json
 
+UNDER_WAY: Final = Share(
+    "bytes of responses under way", 1024 * 1024 * 1024, 64 * 1024 * 1024, waiting=1024, waiting_each=128, seconds=5.0
+)
+"""Bytes that are held for responses until they are over: the items that are stored with them, and their output."""
+
+LEAST_HELD: Final = 128 * 1024
+"""Bytes that each response counts for at least, so that one caller has at most 512 under way."""
+
 FINISH_SECONDS: Final = 10.0
 """Seconds for which a server that shuts down goes on to store responses."""
 
@@ -44,6 +52,7 @@ class Endings:
 
     def __init__(self) -> None:
         self._tasks = BackgroundTasks()
+        self.room = FairShares(UNDER_WAY)
 
     async def reach(self, work: Coroutine[Any, Any, bytes]) -> bytes:
         """Return what `work` returns; it goes on if this is cancelled."""
@@ -83,22 +92,35 @@ class RespondingChat:
     """Answers one request by `model` as a response that begins with `state`.
 
     `keep` is given the response when it is over, before its end is told. `named` returns the canonical name of the
-    model that answers. A response that fails in its middle is kept, too, and one whose caller leaves is not.
+    model that answers, and `size` the bytes that are held for the response until it is over. A response that fails in
+    its middle is kept, too, and one whose caller leaves is not.
     """
 
     def __init__(
-        self, model: ChatModel, state: State, keep: Keep, named: Callable[[], str], endings: Endings, request_id: str
+        self,
+        model: ChatModel,
+        state: State,
+        keep: Keep,
+        size: int,
+        named: Callable[[], str],
+        endings: Endings,
+        request_id: str,
     ) -> None:
         self._model = model
         self._state = state
         self._keep = keep
+        self._size = LEAST_HELD + size
         self._named = named
         self._endings = endings
         self._request_id = request_id
         self._events: _ResponseStream | None = None
 
     async def complete(self, request: ChatRequest) -> Pieces:
-        """Return the whole response; raises ProviderFailed, and what `keep` raises."""
+        """Return the whole response; raises ProviderFailed, NoRoom, and what `keep` raises."""
+        async with self._endings.room.turn(self._size):
+            return await self._completed(request)
+
+    async def _completed(self, request: ChatRequest) -> Pieces:
         pieces = await self._model.complete(request)
         happenings = await _beside(read_whole, b"".join(pieces))
         state = _passed(self._begun(), [*happenings, Ended(int(time.time()))])[0]
@@ -112,9 +134,16 @@ class RespondingChat:
         return [await in_thread(encoded, shown) if sum(map(len, pieces)) > QUICK else encoded(shown)]
 
     async def stream(self, request: ChatRequest) -> ChatStream:
-        """Return the events of the response; raises ProviderFailed if the model does not accept the request."""
-        events = await self._model.stream(request)
-        self._events = _ResponseStream(events, self._begun(), self._keep, self._endings, self._request_id)
+        """Return the events of the response; raises ProviderFailed if the model does not accept the request, and
+        NoRoom.
+        """
+        turn = await self._endings.room.take(self._size)
+        try:
+            events = await self._model.stream(request)
+        except BaseException:
+            turn.end()
+            raise
+        self._events = _ResponseStream(events, self._begun(), self._keep, turn, self._endings, self._request_id)
         return self._events
 
     async def told(self, error: ApiError) -> bytes:
@@ -130,12 +159,15 @@ class RespondingChat:
 class _ResponseStream:
     """The events of one response, which come with the chunks of a chat; the last piece ends with `DONE`."""
 
-    def __init__(self, chunks: ChatStream, state: State, keep: Keep, endings: Endings, request_id: str) -> None:
+    def __init__(
+        self, chunks: ChatStream, state: State, keep: Keep, turn: Turn, endings: Endings, request_id: str
+    ) -> None:
         self._chunks = chunks
         self._state = state
         self._keep = keep
         self._endings = endings
         self._request_id = request_id
+        self._turn = turn
         self._ending: asyncio.Future[bytes] | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -159,7 +191,10 @@ class _ResponseStream:
 
     async def aclose(self) -> None:
         """End the provider's work; a response without an end is not kept."""
-        await self._chunks.aclose()
+        try:
+            await self._chunks.aclose()
+        finally:
+            self._turn.end()
 
     async def told(self, error: ApiError) -> bytes:
         """Return the last events of a stream that is ended from outside; those of an end that is near come."""

@@ -93,7 +93,7 @@ class ResponseBody:
     files: Sequence[tuple[str, str]]
 
 
-def _built(
+def built_response(
     items: Sequence[tuple[str, int, str | None]],
     texts: bytes,
     prompt: Json | None,
@@ -101,6 +101,7 @@ def _built(
     files: Sequence[Sequence[str]],
     **members: Any,
 ) -> ResponseBody:
+    """Return the body of which a check has returned these members."""
     found, start = list[InputItem](), 0
     for word, size, copy_of in items:
         found.append(InputItem(word, texts[start : start + size], copy_of))
@@ -115,7 +116,7 @@ def _built(
 
 
 def read_response(document: Document) -> Json:
-    """Return the arguments of `_built`; raises InvalidJson with the place of what is wrong.
+    """Return the arguments of `built_response`; raises InvalidJson with the place of what is wrong.
 
     Members that are not known are ignored, since clients send new ones before servers know them.
     """
@@ -155,7 +156,7 @@ def read_response(document: Document) -> Json:
     }
 
 
-RESPONSE: Final = BodyParser(read_response, _built)
+RESPONSE: Final = BodyParser(read_response, built_response)
 
 
 def _place(index: int) -> str:

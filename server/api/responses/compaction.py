@@ -1,0 +1,147 @@
+"""`POST /v1/responses/compact`: a conversation in few items, of which one holds the model's summary, sealed."""
+
+from __future__ import annotations
+
+import time
+from json import dumps
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from policy.vocabulary import Action, type_of_record
+from server.api.conversations.body import PREFIXES
+from server.api.responses.asking import AskedTurns
+from server.api.responses.body import MOST_ITEMS, built_response, read_response
+from server.api.responses.chunks import read_whole
+from server.api.responses.context import Contexts
+from server.api.responses.item_list import ItemList
+from server.api.responses.loop import Said, Spent, item_id
+from server.api.responses.store import digits_of, new_response_id
+from server.api.responses.unsealing import LIFETIME, asked_items, sealing_caller
+from server.authn.seals import Seals
+from server.fairness.places import leave_place
+from server.fairness.threads import in_thread
+from server.fairness.way_out import hold_in_all
+from server.http.api_route import ApiRoute, AskingRoute
+from server.http.disconnects import WhileConnected
+from server.http.errors import provider_error
+from server.http.json_body import look_again, read_body
+from server.http.request_state import gate_of
+from server.http.responses import list_of_texts
+from server.inference.answers.plain import NotAnAnswer
+from server.inference.provider import Fault, Kind, ProviderFailed
+from server.json_input.body_parser import BodyParser
+from server.json_input.reader import Reader
+from server.json_input.strict import Document, Json
+
+MOST_SUMMARY: Final = 256 * 1024
+"""Bytes of a summary; of a longer one the beginning is kept."""
+
+_READ: Final = ("model", "input", "previous_response_id", "instructions", "prompt_cache_key")
+_TASK: Final = (
+    "Summarise the conversation above for a model that will go on with it and can't see it. Keep what was asked, what "
+    "was decided and found out, names, numbers and paths to the letter, results of tools, and what is left to do. "
+    "Answer with the summary alone."
+)
+_NOTHING: Final = "the model has made no summary"
+
+
+def read_compaction(document: Document) -> Json:
+    """Return what `read_response` returns of a body for a compaction, which is never stored; raises InvalidJson."""
+    body = {name: value for name, value in document.members.items() if name in _READ}
+    return read_response(Document({**body, "store": False}, document.raw))
+
+
+COMPACTION: Final = BodyParser(read_compaction, built_response)
+
+
+def read_said_by_users(document: Document) -> Json:
+    """Return the places of the messages of users among `items`."""
+    items = document.members["items"]
+    places = [place for place, item in enumerate(items) if item["type"] == "message" and item["role"] == "user"]
+    return {"places": places[:MOST_ITEMS]}
+
+
+class CompactionRoutes:
+    """Has a model sum up what a caller has said and been answered; what users said stays as it is."""
+
+    def __init__(self, turns: AskedTurns, contexts: Contexts, seals: Seals, reader: Reader) -> None:
+        self._turns = turns
+        self._contexts = contexts
+        self._seals = seals
+        self._reader = reader
+
+    def routes(self) -> list[ApiRoute]:
+        """Return the route that makes compactions."""
+        item, conversation = type_of_record("conversation_items"), type_of_record("openai_conversations")
+        return [
+            AskingRoute(
+                "/v1/responses/compact",
+                self.create,
+                asks=[(Action.READ, "model")],
+                may_ask=[
+                    (Action.READ, type_of_record("responses")),
+                    (Action.READ, conversation),
+                    (Action.READ, item),
+                    (Action.READ, type_of_record("openai_files")),
+                ],
+                methods=["POST"],
+                name="responses.compact",
+            )
+        ]
+
+    async def create(self, request: Request) -> Response:
+        """Answer with the messages of users and a sealed summary of everything."""
+        gate = gate_of(request.scope)
+        _, body = await read_body(request, self._reader, COMPACTION)
+        model, identity = await self._turns.model(gate, body.model), new_response_id()
+        async with WhileConnected(request.receive):
+            context = await self._contexts.of(gate, body, identity)
+        task = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": _TASK}]}
+        items = [*asked_items(self._seals, gate, context), dumps(task).encode()]
+        asked = await self._turns.asked(request, body, model, context.system, items)
+        leave_place()
+        try:
+            async with WhileConnected(request.receive):
+                text, usage = await _summary(b"".join(await asked.answering.complete(asked.request)))
+        except ProviderFailed as failure:
+            raise provider_error(failure) from None
+        kept = await self._said_by_users(context.items)
+        await hold_in_all(kept.size)
+        sealed = self._seals.sealed(sealing_caller(gate), text, int(time.time()) + LIFETIME)
+        last = {
+            "id": item_id(PREFIXES["compaction"], (digits_of(identity), 0), len(body.items)),
+            "type": "compaction",
+            "encrypted_content": sealed,
+        }
+        texts = [*kept.shown(frozenset({"message.input_image.image_url"})), dumps(last).encode()]
+        return await _answer(identity, texts, usage)
+
+    async def _said_by_users(self, items: ItemList) -> ItemList:
+        text = b'{"items":[%b]}' % b",".join(items.plain())
+        places: list[int] = (await look_again(self._reader, text, read_said_by_users))["places"]
+        return ItemList([items.ids[place] for place in places], [items.texts[place] for place in places])
+
+
+async def _summary(answer: bytes) -> tuple[str, Json | None]:
+    """Return the text of an answer, and what it has cost; raises ProviderFailed where there is no text."""
+    try:
+        happenings = await in_thread(read_whole, answer)
+    except NotAnAnswer:
+        raise ProviderFailed(Fault.PROVIDER, _NOTHING, kind=Kind.BROKEN, spent=True) from None
+    text = "".join(each.text for each in happenings if isinstance(each, Said))
+    if not text.strip():
+        raise ProviderFailed(Fault.PROVIDER, _NOTHING, kind=Kind.BROKEN, spent=True)
+    usage = next((each.usage for each in happenings if isinstance(each, Spent)), None)
+    return text.encode("utf-8", "replace")[:MOST_SUMMARY].decode("utf-8", "ignore"), usage
+
+
+async def _answer(identity: str, output: list[bytes], usage: Json | None) -> Response:
+    nothing = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
+    details = {
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": 0},
+    }
+    head = {"id": identity, "object": "response.compaction", "created_at": int(time.time())}
+    return await list_of_texts({**head, "usage": usage or nothing | details}, output, "output")
