@@ -24,6 +24,7 @@ from typing import Final, TypeAlias
 from tests.mutation.dialect_mistakes import DIALECT_MISTAKES
 from tests.mutation.fairness_mistakes import FAIRNESS_MISTAKES
 from tests.mutation.identity_mistakes import IDENTITY_MISTAKES
+from tests.mutation.index_mistakes import INDEX_MISTAKES
 from tests.mutation.list_mistakes import LIST_MISTAKES
 from tests.mutation.mistake import Mistake
 from tests.mutation.mistakes import MISTAKES
@@ -41,6 +42,7 @@ SERVICE = (
     *FAIRNESS_MISTAKES,
     *OPA_MISTAKES,
     *DIALECT_MISTAKES,
+    *INDEX_MISTAKES,
 )
 ALL = (*MISTAKES, *LIST_MISTAKES, *IDENTITY_MISTAKES, *SERVICE)
 
