@@ -26,8 +26,8 @@ DATABASE = TEXT.replace("KIND", "kv_postgres").replace("DATA", "user: u, host: h
 def test_an_index_of_another_kind_becomes_ours(kind: str) -> None:
     found = translated(FILE.replace("TYPE", kind))
     assert (
-        f"7: not served: the provider `far` (`remote::{kind}`); vectors are kept by an `inline::lancedb`, which needs no "
-        "entry"
+        f"7: not served: the provider `far` (`remote::{kind}`); vectors are kept by an `inline::lancedb`, which needs "
+        "no entry"
     ) in told(found)
     kept = section(found, "providers", "vector_io")
     assert [one["provider_id"] for one in kept] == ["near"]
@@ -39,8 +39,8 @@ def test_an_index_in_a_database_gets_a_file() -> None:
     text = "\n".join(line for line in DATABASE.splitlines() if "far" not in line)
     found = translated(text)
     assert (
-        "6: replaced: `keys` is of the type `kv_postgres`, and this index keeps its vectors in a file; it is in the user's "
-        "directory"
+        "6: replaced: `keys` is of the type `kv_postgres`, and this index keeps its vectors in a file; it is in the "
+        "user's directory"
     ) in told(found)
     assert section(found, "providers", "vector_io")[0]["config"] == {}
     assert refused(started(text)) == []
