@@ -14,7 +14,7 @@ from server.api.vector_stores.store import Sums, VectorStores, expires_at, has_e
 from server.http.responses import json_response
 from server.storage.records.record import Json, Record
 
-_POLL_MILLISECONDS: Final = "500"
+_POLL_MILLISECONDS: Final = "250"
 """The time after which OpenAI's SDKs look again at what is under way."""
 
 
