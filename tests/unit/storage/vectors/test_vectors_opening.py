@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from server.storage.vectors import opening
+from server.storage.vectors import opening, rows
 from server.storage.vectors.index import IndexUnavailable, VectorIndex
 from server.storage.vectors.opening import FULL, STARTING
+from server.storage.vectors.rows import PartRows
 from tests.support.vector_indexes import DIMENSIONS, KINDS, chunks, index_of, opened, pieces, ready
 
 ROOT = Path(__file__).parents[4]
@@ -189,3 +190,23 @@ def test_a_full_disk_is_told_and_loses_nothing(kind: str, tmp_path: Path) -> Non
         assert index.index.fault is None
         assert len(index.nearest(KEY, chunks(1, 1)[0].vector, [1, 2, 3], 10_000)) == 10
         assert index(index.index.purge(KEY)) is True
+
+
+@pytest.mark.parametrize("has_descriptors", [True, False])
+def test_a_large_part_is_held_in_a_file_without_a_name(
+    has_descriptors: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "HELD_BYTES", 10_000)
+    if not has_descriptors:
+        monkeypatch.setattr(rows, "DESCRIPTORS", tmp_path / "absent")
+    part = PartRows(7, DIMENSIONS, tmp_path)
+    given = chunks(2500, 1)
+    part.write(given[:1500])
+    part.write(given[1500:])
+    assert [*tmp_path.iterdir()] == []
+    for _ in range(2):
+        table = part.read().read_all()
+        assert table["ordinal"].to_pylist() == list(range(2500))
+        assert set(table["part"].to_pylist()) == {7}
+        assert table["text"].to_pylist() == [chunk.text for chunk in given]
+    part.close()
