@@ -16,6 +16,7 @@ from server.http.errors import provider_error
 from server.inference.attachments import NotSent
 from server.inference.provider import Fault, ProviderFailed
 from server.quota.counters import CountersUnavailable
+from server.quota.quota import QuotaExceeded
 from server.storage.blobs.store import BlobMissing, BlobsUnavailable
 from server.storage.database.database import DatabaseUnavailable, Overlong
 from server.storage.records.guarded import Contended, NotFound
@@ -58,24 +59,33 @@ def failure_of(fault: Exception, request_id: str) -> Failure:
     match fault:
         case Unreadable(code=code, message=message):
             return Failure(code, message)
-        case RouteDenied(decision_id=decision):
-            return _refused(f"the policy no longer lets you attach files here; decision `{decision}` refused it")
-        case AccessDenied(decision_id=decision):
-            return _refused(f"the policy does not let you change this vector store; decision `{decision}` refused it")
         case NotFound(identity=identity):
             return Failure(Code.INVALID_FILE, f"there is no `{identity}`, or you have no access to it")
-        case StoreExpired(identity=identity):
-            return _refused(f"the vector store `{identity}` has expired; attach the file to another one")
+        case RouteDenied() | AccessDenied() | QuotaExceeded() | StoreExpired():
+            return _refused(_refusal(fault))
         case ProviderFailed():
             may_heal = fault.fault is not Fault.REQUEST and not fault.hopeless
             return _refused(provider_error(fault).message, PROVIDER_TRIES if may_heal else 1)
         case NotSent(reason=reason):
             return failure_of(reason, request_id)
-        case BlobMissing():
-            return _refused(error_of(fault, request_id).message)
         case TimeoutError():
             return _refused("it took too long to ingest the file", PROVIDER_TRIES)
-    return _refused(error_of(fault, request_id).message, MOST_TAKEN if isinstance(fault, _OURS) else 1)
+    is_ours = isinstance(fault, _OURS) and not isinstance(fault, BlobMissing)
+    return _refused(error_of(fault, request_id).message, MOST_TAKEN if is_ours else 1)
+
+
+def _refusal(fault: RouteDenied | AccessDenied | QuotaExceeded | StoreExpired) -> str:
+    """Return the sentence of what the caller may not do, or not any more."""
+    match fault:
+        case RouteDenied(decision_id=decision):
+            return f"the policy no longer lets you attach files here; decision `{decision}` refused it"
+        case AccessDenied(decision_id=decision):
+            return f"the policy does not let you change this vector store; decision `{decision}` refused it"
+        case StoreExpired(identity=identity):
+            return f"the vector store `{identity}` has expired; attach the file to another one"
+        case QuotaExceeded(of_tokens=of_tokens, standing=standing):
+            what = "tokens" if of_tokens else "requests"
+            return f"your quota of {what} is used up; attach the file again in {standing.resets_in} s"
 
 
 def _refused(message: str, tries: int = 1) -> Failure:

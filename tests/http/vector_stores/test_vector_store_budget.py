@@ -1,0 +1,66 @@
+"""What is taken in later is charged to the caller who attached it, and refused by the same rules as a request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.callers import ALICE, BOB
+from tests.support.vector_server import CONFIG, Holding, holding
+
+LIMITED = CONFIG.replace(
+    "    server:\n",
+    """    server:
+      quota:
+        kvstore: {type: sqlite, db_path: BLOBS.quota}
+        authenticated_max_requests: 1000
+        max_tokens_per_period: 300
+        limits:
+        - {when: user with bob in roles, max_requests: 1000, max_tokens_per_period: 1000000, max_bytes: 2000}
+""",
+).replace(
+    """        - permit: {paths: "*"}
+""",
+    """        - forbid: {paths: "/v1/embeddings"}
+        - permit: {paths: "*"}
+""",
+)
+
+
+@pytest.fixture(scope="module")
+def kept(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Holding]:
+    with holding(opa_binary, tmp_path_factory.mktemp("budget"), text=LIMITED) as running:
+        yield running
+
+
+def taken_in(kept: Holding, store: str, text: str, caller: str = ALICE) -> Any:
+    """The file in the store once its ingestion is over."""
+    file_id = kept.file(text.encode(), caller)
+    kept.got("POST", f"/{store}/files", {"file_id": file_id}, caller)
+    until = time.monotonic() + 60
+    while (shown := kept.got("GET", f"/{store}/files/{file_id}", None, caller))["status"] == "in_progress":
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return shown
+
+
+def test_the_tokens_of_a_file_are_those_of_its_caller(kept: Holding) -> None:
+    store = kept.made()
+    assert taken_in(kept, store, "a short text")["status"] == "completed"
+    shown = taken_in(kept, store, "many words " * 300)
+    assert (shown["status"], shown["last_error"]["code"]) == ("failed", "server_error")
+    assert "tokens" in shown["last_error"]["message"]
+    limited = [line for line in kept.house.whole_log() if line["kind"] == "quota"]
+    assert [line["route"] for line in limited] == [f"POST /v1/vector_stores/{store}/files"]
+
+
+def test_what_a_caller_may_keep_bounds_what_is_taken_in(kept: Holding) -> None:
+    store = kept.made(BOB)
+    shown = taken_in(kept, store, "x" * 300 + " y" * 400, BOB)
+    assert (shown["status"], shown["usage_bytes"]) == ("failed", 0)
+    assert shown["last_error"]["code"] == "server_error"
+    assert kept.got("POST", f"/{store}/search", {"query": "y", "search_mode": "keyword"}, BOB)["data"] == []
