@@ -6,7 +6,7 @@ NODE_CLIENT := tests/node/node_modules/.package-lock.json
 SCENARIO ?= chat
 
 .DEFAULT_GOAL := help
-.PHONY: help serve serve-local test lint opa rego golden nightly compose node clients mutants bench neighbours profile lock clean
+.PHONY: help serve serve-local test lint opa rego golden nightly compose node clients mutants bench neighbours vectors profile lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r target text; do printf '  make %-11s %s\n' "$$target" "$$text"; done
@@ -58,6 +58,9 @@ bench: .venv/dev.stamp opa ## measure what a request costs, and rewrite the tabl
 
 neighbours: .venv/dev.stamp opa ## measure what a greedy caller costs others, into bench/neighbours.md (takes 40 minutes)
 	@OSTIARY_OPA="$$($(PYTHON) -m translators.opa)" $(BIN)/python -m bench.neighbours --write bench/neighbours.md
+
+vectors: .venv/dev.stamp ## measure the indexes of vector stores, and rewrite the table of bench/vectors.md
+	@$(BIN)/python -m bench.vectors --million --write bench/vectors.md
 
 profile: .venv/dev.stamp opa ## show where the server's processor time goes (SCENARIO=stream for another one than chat)
 	@OSTIARY_OPA="$$($(PYTHON) -m translators.opa)" $(BIN)/python -m bench.profile $(SCENARIO)

@@ -60,7 +60,7 @@ def missed(one: Measured) -> Iterator[str]:
     if one.recall < 1.0:
         yield f"{one.kind}: {one.recall:.3f} of what is nearest is found in {one.count:,}"
     if one.p50 > GOALS.get(one.count, GOALS[MILLION]):
-        yield f"{one.kind}: half of the searches in {one.count:,} take more than {one.p50:.0f} ms"
+        yield f"{one.kind}: half of the searches in {one.count:,} take up to {one.p50:.0f} ms"
 
 
 def report(found: Sequence[Measured], where: str) -> str:

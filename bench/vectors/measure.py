@@ -21,6 +21,9 @@ from server.storage.vectors.lance_place import Directory
 
 KINDS: Final = ("lancedb", "faiss")
 
+SETTLING: Final = 0.5
+"""Seconds between the searches that wait for the end of upkeep."""
+
 _LIMIT: Final = 10
 _SEARCHES: Final = 200
 _PAUSE: Final = 0.002
@@ -84,7 +87,7 @@ async def _settled(index: VectorIndex, filled: Filled) -> None:
     times = [1.0]
     # Searches are slower while it runs.
     while len(times) < 50 and (len(times) < 5 or times[-1] > 1.2 * min(times)):
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(SETTLING)
         times += await _timed([_search(index, filled, 0)])
 
 
