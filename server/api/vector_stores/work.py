@@ -105,10 +105,11 @@ class WorkQueue:
         attempt = self.notes.attempt(store, part)
         holding = Draft(f"store:{store.id}", {}, parent=work.parent, lifetime=LEASE_SECONDS).owned_by(None)
         try:
+            # Its link is locked before the work, as by all who remove a link and with it the work.
             await self.records.database.write(
-                self.records.changing(work, {"tries": tries}, work.facet, now + LEASE_SECONDS),
                 Step(self.records.removing_expired(holding.id, now).statement, (holding.id, now)),
                 self.records.inserting(holding),
+                self.records.changing(work, {"tries": tries}, work.facet, now + LEASE_SECONDS),
                 self.notes.records.inserting(attempt),
             )
         except (AlreadyThere, Overtaken, ParentGone):

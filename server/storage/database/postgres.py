@@ -25,6 +25,10 @@ from server.storage.database.dialect import POSTGRESQL, Dialect
 from server.storage.database.limits import LIST_SECONDS, POSTGRES_CALLS, POSTGRES_LISTS
 
 _SECONDS: Final = 10.0
+
+_TRIES: Final = 3
+"""Attempts to run a transaction that PostgreSQL ends because of a deadlock; each takes a second to be noticed."""
+
 _SCRIPT_SECONDS: Final = 600.0
 """Seconds for a change of the schema, which may read a whole table, or wait for another server that does."""
 
@@ -56,6 +60,10 @@ for no better than the whole table, keeps that plan while the table grows.
 """
 
 _PARAMETER: Final = re.compile(r"\?([1-9][0-9]*)")
+
+
+class _Deadlock(DatabaseUnavailable):
+    """Two transactions waited for each other, and this one was ended: nothing was changed."""
 
 
 class PostgresDatabase:
@@ -103,7 +111,14 @@ class PostgresDatabase:
             return await connection.list(statement, *values)
 
     async def write(self, *steps: Step) -> None:
-        """Run a transaction on a connection of its own."""
+        """Run a transaction on a connection of its own, again where it was ended because of a deadlock."""
+        for _ in range(_TRIES - 1):
+            with suppress(_Deadlock):
+                await self._write(*steps)
+                return
+        await self._write(*steps)
+
+    async def _write(self, *steps: Step) -> None:
         async with self._connected(self._calls) as connection:
             if len(steps) == 1:
                 # A single statement is atomic, in one round trip in place of three.
@@ -213,6 +228,8 @@ def _reported(*, final: bool = False) -> Iterator[None]:
         raise ParentGone from None
     except _OURS:
         raise
+    except asyncpg.DeadlockDetectedError:
+        raise _Deadlock("the records in PostgreSQL can't be changed: transactions wait for each other") from None
     except _LOST as error:
         # The messages of such errors may hold addresses and values; their kind is enough.
         kind = InDoubt if final and isinstance(error, _UNANSWERED) else DatabaseUnavailable
