@@ -98,6 +98,15 @@ def test_no_character_is_taken_apart() -> None:
         assert piece.text[-1] not in "e\u200d\U0001f468\U0001f1e9\U0001f44d"
 
 
+@pytest.mark.parametrize(
+    "letter", ["e\u0301", "e\u0301\u0323", "\U0001f468\u200d\U0001f469", "\U0001f44d\U0001f3fd", "\u1112\u1161\u11ab"]
+)
+def test_a_letter_of_several_characters_is_whole_wherever_a_piece_ends(letter: str) -> None:
+    for size in range(100, 107):
+        for piece in cut(letter * 1000, Chunking(size, 50)):
+            assert piece.text == letter * (len(piece.text) // len(letter))
+
+
 def test_rows_that_fit_are_whole() -> None:
     random = Random(3)  # noqa: S311 - not for secrets
     rows = [f"{number}," + "v" * random.randint(1, 350) for number in range(400)]
