@@ -12,8 +12,8 @@ from starlette.responses import Response
 from policy.vocabulary import Action, type_of_record
 from server.api.conversations.body import PREFIXES
 from server.api.responses.asking import AskedTurns
-from server.api.responses.body import MOST_ITEMS, built_response, read_response
 from server.api.responses.chunks import read_whole
+from server.api.responses.compaction_body import COMPACTION, read_said_by_users
 from server.api.responses.context import Contexts
 from server.api.responses.item_list import ItemList
 from server.api.responses.loop import Said, Spent, item_id
@@ -31,36 +31,18 @@ from server.http.request_state import gate_of
 from server.http.responses import list_of_texts
 from server.inference.answers.plain import NotAnAnswer
 from server.inference.provider import Fault, Kind, ProviderFailed
-from server.json_input.body_parser import BodyParser
 from server.json_input.reader import Reader
-from server.json_input.strict import Document, Json
+from server.json_input.strict import Json
 
 MOST_SUMMARY: Final = 256 * 1024
 """Bytes of a summary; of a longer one the beginning is kept."""
 
-_READ: Final = ("model", "input", "previous_response_id", "instructions", "prompt_cache_key")
 _TASK: Final = (
     "Summarise the conversation above for a model that will go on with it and can't see it. Keep what was asked, what "
     "was decided and found out, names, numbers and paths to the letter, results of tools, and what is left to do. "
     "Answer with the summary alone."
 )
 _NOTHING: Final = "the model has made no summary"
-
-
-def read_compaction(document: Document) -> Json:
-    """Return what `read_response` returns of a body for a compaction, which is never stored; raises InvalidJson."""
-    body = {name: value for name, value in document.members.items() if name in _READ}
-    return read_response(Document({**body, "store": False}, document.raw))
-
-
-COMPACTION: Final = BodyParser(read_compaction, built_response)
-
-
-def read_said_by_users(document: Document) -> Json:
-    """Return the places of the messages of users among `items`."""
-    items = document.members["items"]
-    places = [place for place, item in enumerate(items) if item["type"] == "message" and item["role"] == "user"]
-    return {"places": places[:MOST_ITEMS]}
 
 
 class CompactionRoutes:

@@ -114,3 +114,8 @@ def test_the_client_compacts(place: Responding) -> None:
     with OpenAI(base_url=f"{place.house.address.url}/v1", api_key="alice", max_retries=0) as client:
         made = client.responses.compact(model="m", input="remember the door")
         assert made.object == "response.compaction" and made.output[-1].type == "compaction"
+
+
+def test_a_large_body_is_read_beside_the_server(place: Responding) -> None:
+    *said, last = compacted(place, input=[{"role": "user", "content": "x" * 200_000}, *TALK])
+    assert ([len(item["content"][0]["text"]) for item in said], last["type"]) == ([200_000, 3, 4], "compaction")
