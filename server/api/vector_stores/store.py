@@ -252,11 +252,12 @@ class VectorStores:
         return [Link(stored.record) for stored in found]
 
     async def links_to(self, file_id: str, *, after: Link | None = None, limit: int = LARGEST_READ) -> list[Link]:
-        """Return links of all stores to a file, by their ids, those behind `after`."""
+        """Return links of all stores to a file, oldest first, those behind `after`."""
+        place = (0, "") if after is None else (after.record.ordering, after.id)
         found = await self.links.chosen(
-            f"{_FILE_ID[self.links.database.kind]} = ?1 AND id > ?2",
+            f"{_FILE_ID[self.links.database.kind]} = ?1 AND ordering >= ?2 AND (ordering, id) > (?2, ?3)",
             file_id,
-            "" if after is None else after.id,
+            *place,
             limit=min(limit, LARGEST_READ),
         )
         return [Link(stored.record) for stored in found]
