@@ -52,7 +52,7 @@ from tests.support.vector_records import VectorRecords, vector_records
 from tests.support.vector_world import FILE, ready
 
 NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"
-POLICIES = 600 if NIGHTLY else 25
+POLICIES = 600 if NIGHTLY else 20
 OTHERS = 20
 """Parts of the same store that have no link, as those of a detached file that is not purged yet."""
 
@@ -122,7 +122,7 @@ async def standing(
                 for part in range(RECORDS + OTHERS):
                     await index.add(store.body["index"], 2, part, chunks(part))
             places.append(Place(records, files, searches, store))
-        transport = OpaTransport(UnixAddress(live.address), deadline=5.0)
+        transport = OpaTransport(UnixAddress(live.address), deadline=30.0)
         stack.callback(transport.close)
         log = DecisionLog.to_file(folder / "decisions.jsonl")
         stack.push_async_callback(log.close)
@@ -134,7 +134,7 @@ async def chunks(part: int) -> AsyncIterator[Sequence[Chunk]]:
     yield [Chunk(0, f"word number {part}", array("f", [1.0, part / 100]))]
 
 
-@pytest.mark.timeout(3_000 if NIGHTLY else 180)
+@pytest.mark.timeout(3_000 if NIGHTLY else 300)
 def test_a_search_finds_what_may_be_read(live: LiveOpa, world: World) -> None:
     seen = Counter[str]()
 

@@ -186,7 +186,7 @@ async def vector_world(
         await bring_up_to_date(database, "claims", counting=UNCOUNTED)
         await bring_up_to_date(database, "models")
         await bring_up_to_date(database, "model_names", "models")
-        transport = OpaTransport(UnixAddress(opa), deadline=5.0)
+        transport = OpaTransport(UnixAddress(opa), deadline=30.0)
         stack.callback(transport.close)
         log = DecisionLog.to_file(folder / "decisions.jsonl")
         stack.push_async_callback(log.close)
