@@ -37,7 +37,7 @@ SCRIPTS = {
 
 CONFIG = """\
 version: 2
-apis: [inference]
+apis: [inference, vector_io]
 providers:
   inference:
     - {provider_id: echo, provider_type: inline::echo}

@@ -148,6 +148,32 @@ async def asynchronous() -> None:
         assert "".join([chunk.choices[0].delta.content or "" async for chunk in running]) == "you say: hi"
 
 
+def vector_stores() -> None:
+    body = {"embedding_model": "echo-vectors"}
+    store = alice.vector_stores.create(name="notes", extra_body=body)
+    made = alice.vector_stores.files.upload_and_poll(vector_store_id=store.id, file=("a.txt", b"a blue bicycle"))
+    assert made.status == "completed", made.last_error
+    [found] = alice.vector_stores.search(store.id, query="a blue bicycle").data
+    assert (found.file_id, found.content[0].text) == (made.id, "a blue bicycle")
+    batch = alice.vector_stores.file_batches.create_and_poll(store.id, file_ids=[made.id])
+    assert (batch.status, batch.file_counts.completed) == ("completed", 1)
+    fails(openai.NotFoundError, lambda: bob.vector_stores.search(store.id, query="a"))
+    fails(openai.NotFoundError, lambda: bob.vector_stores.files.list(store.id))
+    assert alice.vector_stores.delete(store.id).deleted
+
+
 run(
-    chat, stream, tools, structured, embeddings, completions, stored, files, conversations, models, errors, asynchronous
+    chat,
+    stream,
+    tools,
+    structured,
+    embeddings,
+    completions,
+    stored,
+    files,
+    conversations,
+    models,
+    vector_stores,
+    errors,
+    asynchronous,
 )
