@@ -56,7 +56,7 @@ mutants: .venv/dev.stamp opa ## make deliberate mistakes and show which check no
 bench: .venv/dev.stamp opa ## measure what a request costs, and rewrite the tables of bench/performance.md
 	@OSTIARY_OPA="$$($(PYTHON) -m translators.opa)" $(BIN)/python -m bench --write bench/performance.md
 
-neighbours: .venv/dev.stamp opa ## measure what a greedy caller costs others, into bench/neighbours.md (takes 40 minutes)
+neighbours: .venv/dev.stamp opa ## measure what a greedy caller costs others, into bench/neighbours.md (takes an hour and a half)
 	@OSTIARY_OPA="$$($(PYTHON) -m translators.opa)" $(BIN)/python -m bench.neighbours --write bench/neighbours.md
 
 vectors: .venv/dev.stamp ## measure the indexes of vector stores, and rewrite the table of bench/vectors.md

@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     usual = Effort()
     parser = argparse.ArgumentParser(
         prog="bench.neighbours",
-        description="Measure what one greedy caller costs a modest one. A whole run takes two hours.",
+        description="Measure what one greedy caller costs a modest one. A whole run takes an hour and a half.",
     )
     parser.add_argument(
         "scenarios", nargs="*", metavar="SCENARIO", help="texts in names of scenarios; without any, all run"
