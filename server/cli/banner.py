@@ -26,6 +26,7 @@ from server.config.decision_log import DecisionLogSetting, RotatedLog, rotated
 from server.config.home import FILES_FOLDER, RECORDS_FILE, home
 from server.config.server import ServerConfig
 from server.config.storage import LocalBlobs, S3Blobs, StorageConfig
+from server.wiring.vectors import DEFAULT, VECTOR_IO
 
 AUTHENTICATION_OFF: Final = (
     "AUTHENTICATION IS OFF: every caller is anonymous, every access question is permitted, and rules with conditions "
@@ -85,6 +86,8 @@ def _facts(
     yield "configuration", visible(str(path))
     for api, providers in config.providers.items():
         yield api, ", ".join(f"{provider.provider_id} ({provider.provider_type})" for provider in providers)
+    if VECTOR_IO in config.apis and VECTOR_IO not in config.providers:
+        yield VECTOR_IO, f"{DEFAULT} (inline::lancedb)"
     yield "models", ", ".join(model.names[0] for model in config.models) or "none"
     provider = config.server.auth.provider_config
     yield "authentication", "OFF" if provider is None else f"{provider.type}, {_who_vouches(provider)}"

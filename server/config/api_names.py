@@ -41,7 +41,7 @@ _ELSEWHERE: Final = "run it beside the server, as a client of its API"
 APIS: Final[Mapping[str, Api]] = {
     "agents": Api(Standing.PROVIDED, "/v1/responses"),
     "inference": Api(Standing.PROVIDED, "/v1/chat/completions", sections=("models",)),
-    "vector_io": Api(Standing.PROVIDED, "/v1/vector-dbs", sections=("vector_stores", "vector_dbs")),
+    "vector_io": Api(Standing.PROVIDED, "/v1/vector_stores", sections=("vector_stores", "vector_dbs")),
     "benchmarks": Api(Standing.BUILT_IN, "/v1/eval/benchmarks"),
     "conversations": Api(Standing.BUILT_IN, "/v1/conversations"),
     "datasets": Api(Standing.BUILT_IN, "/v1/datasets"),

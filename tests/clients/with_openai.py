@@ -139,7 +139,21 @@ def errors() -> None:
     assert bad.param
     nobody = openai.OpenAI(base_url=URL, api_key="sk-wrong", max_retries=0)
     fails(openai.AuthenticationError, nobody.models.list)
-    fails(openai.NotFoundError, lambda: alice.responses.create(model=CHAT, input="hi"))
+    fails(openai.NotFoundError, lambda: alice.moderations.create(input="hi"))
+
+
+def responses() -> None:
+    first = alice.responses.create(model=CHAT, input="hi")
+    assert first.output_text == "you say: hi"
+    with alice.responses.stream(model=CHAT, input="again", previous_response_id=first.id) as running:
+        kinds = [event.type for event in running]
+        assert kinds[0] == "response.created"
+        assert kinds[-1] == "response.completed"
+        assert running.get_final_response().output_text.startswith("you say:")
+    assert [item.type for item in alice.responses.input_items.list(first.id)] == ["message"]
+    fails(openai.NotFoundError, lambda: bob.responses.retrieve(first.id))
+    alice.responses.delete(first.id)
+    fails(openai.NotFoundError, lambda: alice.responses.retrieve(first.id))
 
 
 async def asynchronous() -> None:
