@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from server.api.responses.loop import Called, Happening, Refused, Said, Spent, Stopped, Thought
+from server.api.responses.happenings import Called, Happening, Refused, Said, Spent, Stopped, Thought
 from server.inference.answers.plain import NotAnAnswer, decoded
 from server.json_input.strict import Json
 

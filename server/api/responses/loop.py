@@ -10,8 +10,20 @@ from collections.abc import Mapping
 from itertools import chain
 from json import loads
 from operator import itemgetter
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
+from server.api.responses.happenings import (
+    Begun,
+    Called,
+    Ended,
+    Failed,
+    Happening,
+    Refused,
+    Said,
+    Spent,
+    Stopped,
+    Thought,
+)
 from server.api.responses.tools import CUSTOM_INPUT
 from server.inference.answers.plain import whole_members
 from server.json_input.strict import Json
@@ -29,66 +41,6 @@ _ENTRY: Final = 16
 """Bytes that each piece counts for besides its text."""
 
 ITEM_WORDS: Final = {"message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc"}
-
-
-class Begun(NamedTuple):
-    """The model has accepted the request."""
-
-
-class Said(NamedTuple):
-    """A piece of the model's text, with the probabilities of its tokens where these are known."""
-
-    text: str
-    logprobs: tuple[Json, ...] = ()
-
-
-class Refused(NamedTuple):
-    """A piece of the text in which the model refuses."""
-
-    text: str
-
-
-class Thought(NamedTuple):
-    """A piece of the model's reasoning."""
-
-    text: str
-
-
-class Called(NamedTuple):
-    """A piece of a call: the first one of a `place` has the `name` and the id."""
-
-    place: int
-    call_id: str
-    name: str
-    arguments: str
-
-
-class Spent(NamedTuple):
-    """The tokens that the answer has cost, as a response tells them."""
-
-    usage: Json
-
-
-class Stopped(NamedTuple):
-    """The reason that the model gives for the end of its answer."""
-
-    reason: str
-
-
-class Ended(NamedTuple):
-    """The answer is at its end, at a time in seconds since 1970."""
-
-    now: int
-
-
-class Failed(NamedTuple):
-    """There will be no answer, or no more of one; `code` is one of a response's errors."""
-
-    code: str
-    message: str
-
-
-Happening: TypeAlias = Begun | Said | Refused | Thought | Called | Spent | Stopped | Ended | Failed
 
 
 class Text(NamedTuple):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.api.responses import loop
-from server.api.responses.loop import (
+from server.api.responses.happenings import (
     Begun,
     Called,
     Ended,
@@ -21,11 +21,10 @@ from server.api.responses.loop import (
     Refused,
     Said,
     Spent,
-    State,
     Stopped,
     Thought,
-    step,
 )
+from server.api.responses.loop import State, step
 
 HEAD = {"id": "resp_0", "object": "response", "model": "m", "metadata": {}}
 NAMES = {"patch": {"type": "custom", "name": "patch"}, "a__b": {"type": "function", "name": "b", "namespace": "a"}}

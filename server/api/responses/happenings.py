@@ -1,0 +1,67 @@
+"""What happens in the course of a response, as `server.api.responses.loop` is told of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+from server.json_input.strict import Json
+
+
+class Begun(NamedTuple):
+    """The model has accepted the request."""
+
+
+class Said(NamedTuple):
+    """A piece of the model's text, with the probabilities of its tokens where these are known."""
+
+    text: str
+    logprobs: tuple[Json, ...] = ()
+
+
+class Refused(NamedTuple):
+    """A piece of the text in which the model refuses."""
+
+    text: str
+
+
+class Thought(NamedTuple):
+    """A piece of the model's reasoning."""
+
+    text: str
+
+
+class Called(NamedTuple):
+    """A piece of a call: the first one of a `place` has the `name` and the id."""
+
+    place: int
+    call_id: str
+    name: str
+    arguments: str
+
+
+class Spent(NamedTuple):
+    """The tokens that the answer has cost, as a response tells them."""
+
+    usage: Json
+
+
+class Stopped(NamedTuple):
+    """The reason that the model gives for the end of its answer."""
+
+    reason: str
+
+
+class Ended(NamedTuple):
+    """The answer is at its end, at a time in seconds since 1970."""
+
+    now: int
+
+
+class Failed(NamedTuple):
+    """There will be no answer, or no more of one; `code` is one of a response's errors."""
+
+    code: str
+    message: str
+
+
+Happening: TypeAlias = Begun | Said | Refused | Thought | Called | Spent | Stopped | Ended | Failed
