@@ -1,7 +1,8 @@
 """Embeddings that the server itself needs, asked for as the caller that it works for.
 
 They go the way of `POST /v1/embeddings`: the policy lets the caller read the model, tokens are set aside and charged,
-usage is counted, and another model may answer where the configuration says so.
+and usage is counted. Only the model itself is asked, never one of its `fallback` or `weights`: vectors of two models
+can't be compared, and these vectors are kept.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from array import array
 from base64 import b64decode
 from binascii import Error
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from json import dumps, loads
 from math import isfinite
@@ -79,8 +80,10 @@ class Embedder:
         self._catalogue = catalogue
 
     async def model(self, gate: Gate, name: str) -> EmbeddingModel:
-        """Return the model of that name; raise the 404 of one that is missing or that the caller may not read."""
-        found = await find_model(self._catalogue, gate, name)
+        """Return the model of that name, which no other answers for; raise the 404 of one that is missing or that the
+        caller may not read.
+        """
+        found = replace(await find_model(self._catalogue, gate, name), fallback=(), weights={})
         try:
             provider = self._catalogue.provider(found)
         except ProviderGone:

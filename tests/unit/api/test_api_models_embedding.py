@@ -66,17 +66,24 @@ def entry(index: int, *numbers: float) -> dict[str, Any]:
 
 
 def embedded(
-    provider: Echo | EchoVectors, texts: list[str], model: Model = MODEL, found: list[EmbeddingModel] | None = None
+    provider: Echo | EchoVectors,
+    texts: list[str],
+    model: Model = MODEL,
+    found: list[EmbeddingModel] | None = None,
+    other: Echo | None = None,
 ) -> list[Vector]:
-    """The embeddings of these texts; the model is added to `found`."""
+    """The embeddings of these texts; the model is added to `found`. `other` makes those of the model `q/w`."""
 
     async def work() -> list[Vector]:
         database = SqliteDatabase(Path("never-opened.db"))
         registered = RegisteredModels(
             RecordTable(database, "models"), RecordTable(database, "names"), ReservedNames((), ())
         )
-        served = Provider(Echo(Reader()), provider, tasks=frozenset({Task.EMBEDDING}))
-        catalogue = Catalogue([model], {"p": served}, registered)
+        providers = {"p": provider, "q": provider if other is None else other}
+        served = {
+            name: Provider(Echo(Reader()), each, tasks=frozenset({Task.EMBEDDING})) for name, each in providers.items()
+        }
+        catalogue = Catalogue([model, Model("w", "q", "w", "embedding", {})], served, registered)
         asking = Asking(catalogue, Reader(), OpenStreams(), Stamps(lambda: bytes(32)), UsageTally())
         embedder = Embedder(asking, catalogue)
         route = Route("POST", "/v1/vector_stores/vs_1/search")
@@ -108,6 +115,17 @@ def test_requests_are_bounded_by_numbers_and_by_bytes(
     far = Answering(lambda texts: [entry(index, 1.0, 2.0, 3.0, 4.0) for index in range(len(texts))])
     assert len(embedded(far, ["abc"] * 5, replace(MODEL, metadata={"embedding_dimension": 4}))) == 5
     assert [len(texts) for texts in far.asked] == expected
+
+
+@pytest.mark.parametrize("members", [{"fallback": ("q/w",)}, {"weights": {"q/w": 1}}])
+def test_no_other_model_makes_vectors_for_a_store(members: Any) -> None:
+    other = Answering(lambda texts: [entry(index) for index in range(len(texts))])
+    mine = Answering(lambda texts: [entry(index, 3.0, 4.0) for index in range(len(texts))])
+    naming = replace(MODEL, **members)
+    assert [[*vector] for vector in embedded(mine, ["a"], naming, other=other)] == [[3.0, 4.0]]
+    with pytest.raises(ProviderFailed):
+        embedded(Answering(lambda _: []), ["a"], naming, other=other)
+    assert not other.asked
 
 
 def test_vectors_go_by_index() -> None:
