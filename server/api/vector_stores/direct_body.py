@@ -262,7 +262,7 @@ def _vector(chunk: Json, place: str) -> list[float]:
         return []
     if type(given) is not list or len(given) > MOST_NUMBERS or not {*map(type, given)} <= {int, float}:
         raise wrong(where, f"must be a list of up to {MOST_NUMBERS} numbers")
-    if not all(-LARGEST <= number <= LARGEST and isfinite(number) for number in given) or not any(map(float, given)):
+    if not all(-LARGEST <= number <= LARGEST and isfinite(number) for number in given) or not any(array("f", given)):
         raise wrong(where, "must hold numbers of 32 bits, not all of them 0")
     if length is not None and length != len(given):
         raise wrong(f"{place}.embedding_dimension", f"must be {len(given)}, as many as `embedding` has")

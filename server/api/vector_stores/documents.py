@@ -1,7 +1,8 @@
 """Texts that callers put into vector stores themselves, in chunks of their own and without files.
 
-The chunks of one document are one part of a store, which a link without a file belongs to. Its chunks come and go while
-the link stays, so a request first claims the link: two requests that put the same chunk in leave one.
+The chunks that a caller puts into one document are one part of a store, which a link without a file belongs to. Its
+chunks come and go while the link stays, so a request first claims the link: two requests that put the same chunk in
+leave one. Another caller's chunks of that document are another part, which belongs to that caller.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from policy.vocabulary import Principal
@@ -29,7 +30,7 @@ from server.inference.provider import ProviderFailed
 from server.quota.storage_limit import StorageLimit, Stored
 from server.storage.database.database import AlreadyThere, Overtaken, ParentGone
 from server.storage.records.guarded import Contended, NotFound
-from server.storage.records.record import Record
+from server.storage.records.record import Json, Record
 from server.storage.records.usage import having_at_most
 from server.storage.vectors.index import Chunk, Vector, VectorIndex
 
@@ -40,6 +41,16 @@ WAIT_SECONDS: Final = 10.0
 """Seconds that a request waits for another one that changes the same document."""
 
 _PAUSE: Final = 0.05
+_TRIES: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Gone:
+    """The number and the bytes of chunks that others have taken the places of; `is_all` if no other was there."""
+
+    chunks: int
+    bytes: int
+    is_all: bool
 
 
 class Documents:
@@ -50,6 +61,7 @@ class Documents:
         self._queue = queue
         self._embedder = embedder
         self._index_of = index_of
+        self._under_way = set[asyncio.Future[None]]()
 
     async def insert(self, gate: Gate, store: Record, permit: Permit, given: Sequence[NewChunk]) -> None:
         """Put the chunks in; one that has the name of another of its document takes its place.
@@ -73,7 +85,20 @@ class Documents:
             documents[chunk.document][chunk.id] = chunk
         owner = permit.principal if isinstance(permit.principal, Principal) else None
         for document, named in documents.items():
-            await self._put(index, store, owner, gate.storage_limit, document, [*named.values()])
+            put = self._put(index, store, owner, gate.storage_limit, document, [*named.values()])
+            await self._to_its_end(put)
+
+    async def _to_its_end(self, work: Coroutine[Any, Any, None]) -> None:
+        """Wait for the work, which goes on where the caller has left: what is in the index has to be counted."""
+        done = asyncio.ensure_future(work)
+        self._under_way.add(done)
+        done.add_done_callback(self._ended)
+        await asyncio.shield(done)
+
+    def _ended(self, done: asyncio.Future[None]) -> None:
+        self._under_way.discard(done)
+        if not done.cancelled():
+            done.exception()  # it is told to a caller who may have left
 
     async def _with_vectors(self, gate: Gate, store: Record, given: Sequence[NewChunk]) -> list[NewChunk]:
         """Return the chunks, those without a vector with the one that the store's model makes."""
@@ -100,29 +125,20 @@ class Documents:
         new: Sequence[NewChunk],
     ) -> None:
         """Put the chunks of one document in."""
-        attributes = _shared([chunk.attributes for chunk in new])
-        link = await self._claimed(store, owner, limit, document, attributes)
-        first: int = link.record.body.get("next", 0)
+        link = await self._claimed(store, owner, limit, document, new)
+        first: int = link.record.body["next"] - len(new)
         chunks = [
             Chunk(first + place, chunk.text, chunk.vector, chunk.id, chunk.extra) for place, chunk in enumerate(new)
         ]
         try:
-            less, before = await self._replaced(index, store, owner, limit, link, chunks)
+            gone = await self._replaced(index, store, owner, limit, link, chunks)
         except BaseException:
             await self._release(link)
             raise
-        members = {
-            "chunks": link.chunks - less + len(chunks),
-            "bytes": link.usage_bytes - before + sum(map(usage_of, chunks)),
-            "next": first + len(chunks),
-            "attributes": attributes,
-            "busy_until": None,
-        }
         try:
-            replacing = self._queue.notes.replacing(store) if less else ()
-            await self._stores.changed(link, Status.COMPLETED, members, replacing)
+            await self._counted(store, link, chunks, gone, _shared(new))
             self._queue.wake()
-        except Overtaken:
+        except NotFound:
             # The store is being removed, and this may have come after its index went.
             await self._stores.links.database.write(*self._queue.notes.leaving(store, link))
             raise NotFound(store.id) from None
@@ -135,8 +151,8 @@ class Documents:
         limit: StorageLimit | None,
         link: Link,
         chunks: Sequence[Chunk],
-    ) -> tuple[int, int]:
-        """Put the chunks into the index, and return the number and the bytes of those whose places they take."""
+    ) -> _Gone:
+        """Put the chunks into the index, and return what of those is gone whose places they take."""
         key, ids = store.body["index"], [chunk.id for chunk in chunks]
         old = await index.named(key, link.part, ids)
         before = sum(usage_of(replace(chunk, vector=chunks[0].vector)) for chunk in old)
@@ -144,8 +160,31 @@ class Documents:
         await self._stores.records.check_limit(limit, owner, Stored(0, max(0, more)))
         if old:
             await index.remove_chunks(key, link.part, ids)
+        # As the index has it: the counts of a link may be behind after a kill.
+        is_all = chunks[0].ordinal == 0 or not await index.chunks(key, link.part, 0, 1)
         await index.add(key, len(chunks[0].vector), link.part, _once(chunks))
-        return len(old), before
+        return _Gone(len(old), before, is_all)
+
+    async def _counted(
+        self, store: Record, link: Link, chunks: Sequence[Chunk], gone: _Gone, attributes: Mapping[str, Any]
+    ) -> None:
+        """Count the chunks that have come and gone, and end the claim; raises NotFound for a link that is gone."""
+        for _ in range(_TRIES):
+            members: Json = {
+                "chunks": link.chunks - gone.chunks + len(chunks),
+                "bytes": link.usage_bytes - gone.bytes + sum(map(usage_of, chunks)),
+            }
+            # A claim that took too long is another request's now, and so are the attributes.
+            if link.record.body["next"] == chunks[-1].ordinal + 1:
+                members |= {"busy_until": None, **({"attributes": attributes} if gone.is_all else {})}
+            try:
+                replacing = self._queue.notes.replacing(store) if gone.chunks else ()
+                await self._stores.changed(link, Status.COMPLETED, members, replacing)
+            except Overtaken:
+                link = await self._stores.refreshed(link)
+            else:
+                return
+        raise Contended
 
     async def _claimed(
         self,
@@ -153,10 +192,14 @@ class Documents:
         owner: Principal | None,
         limit: StorageLimit | None,
         document: str,
-        attributes: Mapping[str, Any],
+        chunks: Sequence[NewChunk],
     ) -> Link:
-        """Return the link of a document, which this request alone changes now; raises Contended after a while."""
-        new = NewLink("", attributes, Strategy.OTHER, document=document)
+        """Return the link of a document, which this request alone changes now; raises Contended after a while.
+
+        The ordinals before its `next` are taken, those of the chunks included, and its attributes are what the chunks
+        share with those that were there before.
+        """
+        new = NewLink("", _shared(chunks), Strategy.OTHER, document=document, writer=owner)
         end = time.monotonic() + WAIT_SECONDS
         while True:
             link = await self._stores.link(new.id(store))
@@ -164,9 +207,12 @@ class Documents:
                 if link is None:
                     link = await self._made(store, owner, limit, new)
                 if (link.record.body.get("busy_until") or 0) <= time.time():
-                    return await self._stores.changed(
-                        link, Status.COMPLETED, {"busy_until": int(time.time()) + CLAIM_SECONDS}
-                    )
+                    claim = {
+                        "busy_until": int(time.time()) + CLAIM_SECONDS,
+                        "next": link.record.body.get("next", 0) + len(chunks),
+                        "attributes": _common([link.attributes, new.attributes]),
+                    }
+                    return await self._stores.changed(link, Status.COMPLETED, claim)
             if time.monotonic() > end:
                 raise Contended
             await asyncio.sleep(_PAUSE)
@@ -203,8 +249,12 @@ def _check(model: EmbeddingModel, text: str, place: int) -> None:
         raise ApiError(refusal.status, refusal.message, code=refusal.code, param=where) from None
 
 
-def _shared(attributes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the attributes that all chunks of a document have with the same value."""
+def _shared(chunks: Sequence[NewChunk]) -> dict[str, Any]:
+    """Return the attributes that all of these chunks have with the same value."""
+    return _common([chunk.attributes for chunk in chunks])
+
+
+def _common(attributes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     first, *others = attributes
     return {
         name: value

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from hashlib import sha256
+from json import dumps
 from secrets import randbits
 from typing import Any, Final
 
@@ -40,7 +41,7 @@ class Strategy(StrEnum):
 class NewLink:
     """A file to be attached, with its attributes and its chunking; `batch` is the id of the batch that it came with.
 
-    For a text without a file, `document` is its name and `file_id` is empty.
+    For a text without a file, `document` is its name, `writer` the caller whose text it is, and `file_id` is empty.
     """
 
     file_id: str
@@ -49,6 +50,7 @@ class NewLink:
     chunking: Chunking = field(default_factory=Chunking)
     batch: str | None = None
     document: str | None = None
+    writer: Principal | None = None
 
     @classmethod
     def of(cls, file_id: str, attributes: Mapping[str, str | float | bool], chunking: Sequence[int] | None) -> NewLink:
@@ -82,7 +84,9 @@ class NewLink:
 
     def id(self, store: Record) -> str:
         """Return the id of the link's record."""
-        return link_id(store, self.file_id) if self.document is None else document_link_id(store, self.document)
+        if self.document is None:
+            return link_id(store, self.file_id)
+        return document_link_id(store, self.document, self.writer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +187,12 @@ def link_id(store: Record, file_id: str) -> str:
     return _named(store, "file", file_id)
 
 
-def document_link_id(store: Record, document: str) -> str:
-    """Return the id of the record that links a text without a file to a store."""
-    return _named(store, "document", document)
+def document_link_id(store: Record, document: str, writer: Principal | None) -> str:
+    """Return the id of the record that links a text without a file to a store.
+
+    Each caller has links of its own, since what a link brings belongs to its owner and counts with what that one keeps.
+    """
+    return _named(store, "document", dumps([document, *([] if writer is None else [writer.issuer, writer.id])]))
 
 
 def _named(store: Record, kind: str, name: str) -> str:

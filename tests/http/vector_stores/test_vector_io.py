@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from json import loads
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,37 @@ def test_attributes_are_what_the_chunks_of_a_document_share(kept: Holding) -> No
     found = kept.got("POST", f"/{store}/search", body)["data"]
     assert sorted(each["content"][0]["text"] for each in found) == ["b", "d2"]
     assert {each["filename"] for each in found} == {"d2"}
+
+
+@pytest.mark.parametrize("document", [{}, {"document_id": "d"}])
+def test_a_filter_never_finds_a_chunk_that_lacks_the_attribute(kept: Holding, document: Any) -> None:
+    store = kept.made()
+
+    def found(user: str) -> list[str]:
+        body = {"query": "a", "filters": {"type": "eq", "key": "user", "value": user}}
+        return sorted(each["content"][0]["text"] for each in kept.got("POST", f"/{store}/search", body)["data"])
+
+    one = {"chunk_id": "c1", "content": "of u1", "metadata": {**document, "user": "u1"}}
+    put(kept, store, one)
+    put(kept, store, {**one, "content": "again of u1"})
+    assert found("u1") == ["again of u1"]
+    put(kept, store, {"content": "of u2", "chunk_id": "c2", "metadata": {**document, "user": "u2"}})
+    assert (found("u1"), found("u2")) == ([], [])
+    put(kept, store, {**one, "metadata": {**document, "user": "u2"}})
+    assert (found("u1"), found("u2")) == ([], [])
+    both = [{**one, "chunk_id": name, "metadata": {**document, "user": "u2"}} for name in ("c1", "c2")]
+    put(kept, store, *both)
+    assert (found("u1"), found("u2")) == ([], ["of u1", "of u1"])
+
+
+def test_each_caller_has_its_own_chunks_of_a_document(kept: Holding) -> None:
+    assert kept.registered("shared-2").status == 200
+    for caller, texts_ in ((ALICE, "alice's"), (BOB, "bob's"), (BOB, "bob's own")):
+        put(kept, "shared-2", {"content": texts_, "chunk_id": "c", "metadata": {"document_id": "d"}}, caller=caller)
+    assert texts(kept, "shared-2") == ["alice's", "bob's own"]
+    rows = kept.run("SELECT owner_principal, body FROM \"TABLE_files\" WHERE parent = 'shared-2'")
+    owned = {owner: loads(body) for owner, body in rows}
+    assert (owned["alice"]["bytes"], owned["bob"]["bytes"]) == (len("alice's") + 32, len("bob's own") + 32)
 
 
 def test_who_may_not_change_the_store_puts_nothing_in(kept: Holding) -> None:
