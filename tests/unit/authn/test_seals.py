@@ -49,6 +49,25 @@ def test_every_changed_byte_is_noticed() -> None:
             SEALS.opened(ALICE, f"seal1.{urlsafe_b64encode(changed).decode()}", 0)
 
 
+@pytest.mark.parametrize("text", ["x", "xx", "xxx"])
+def test_a_seal_has_one_spelling(text: str) -> None:
+    seal = SEALS.sealed(ALICE, text, 100)
+    tail = seal.removeprefix("seal1.")
+    others = [
+        f"{seal}{tail}",
+        f"{seal}=",
+        f"{seal}\n",
+        f" {seal}",
+        tail,
+        f"seal1.seal1.{tail}",
+        f"seal1.!{tail}",
+        f"{seal}AAAA",
+    ]
+    for other in others:
+        with pytest.raises(Unopened):
+            SEALS.opened(ALICE, other, 0)
+
+
 @pytest.mark.parametrize("seal", ["", "x", "seal1.", "seal1.!", "seal1.ä", "seal2.AAAA", "seal1.AAAA"])
 def test_what_is_no_seal_does_not_open(seal: str) -> None:
     with pytest.raises(Unopened):
