@@ -516,9 +516,11 @@ LIMITS: Final[Sequence[Limit]] = (
         "400",
     ),
     Limit(
-        "chunks that one request puts into a vector store, their texts and metadata, and its wait for another one",
-        "{direct_body.MOST_INSERTED}; {direct_body.MOST_INSERT_BYTES:bytes}; {documents.WAIT_SECONDS:seconds}",
-        "400; 413; 409",
+        "chunks that one request puts into a vector store, their texts and metadata, those of one chunk, and its wait "
+        "for another one",
+        "{direct_body.MOST_INSERTED}; {direct_body.MOST_INSERT_BYTES:bytes}; {direct_body.LARGEST_CHUNK:bytes}; "
+        "{documents.WAIT_SECONDS:seconds}",
+        "400; 413; 400; 409",
     ),
     Limit(
         "the time until a deletion from a vector store is looked at by another process, and that of its purge",

@@ -22,9 +22,11 @@ def json_response(shown: dict[str, Any]) -> JsonInPieces:
     return JsonInPieces([_json(shown)])
 
 
-async def list_response(frame: dict[str, Any], data: Iterable[dict[str, Any]]) -> JsonInPieces:
-    """The list `frame` as JSON, with this `data` in it, which may be large: it is made while others are served."""
-    return await list_of_texts(frame, map(_json, data))
+async def list_response(frame: dict[str, Any], data: Iterable[dict[str, Any]], member: str = "data") -> JsonInPieces:
+    """The list `frame` as JSON, with this `data` as its `member`, which may be large: it is made while others are
+    served.
+    """
+    return await list_of_texts(frame, map(_json, data), member)
 
 
 async def list_of_texts(frame: dict[str, Any], data: Iterable[bytes], member: str = "data") -> JsonInPieces:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from json import loads
 from typing import Any
 
@@ -17,14 +16,15 @@ from server.api.vector_stores.refusals import attaching, store_expired
 from server.api.vector_stores.routes import FILE, STORE
 from server.api.vector_stores.search import Found, Search, Wanted
 from server.api.vector_stores.store import StoreExpired, VectorStores
+from server.fairness.way_out import hold
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.disconnects import WhileConnected
 from server.http.errors import invalid
 from server.http.json_body import read_body
 from server.http.request_state import gate_of
-from server.http.responses import json_response
+from server.http.responses import list_response
 from server.json_input.reader import Reader
-from server.storage.records.record import Json, Record
+from server.storage.records.record import Record
 
 
 class VectorIo:
@@ -81,16 +81,14 @@ class VectorIo:
             found = await self._search.found(request, gate, store, _wanted(body))
         except StoreExpired:
             raise store_expired(store.id) from None
-        return json_response(_shown(store, found))
+        await hold(sum(len(each.text) + len(each.extra) for each in found))
+        frame = {"scores": [each.score for each in found]}
+        return await list_response(frame, (_chunk(store, each) for each in found), "chunks")
 
 
 def _wanted(body: Query) -> Wanted:
     ranking = Ranking(Fusion(body.ranker), body.weight, 1 - body.weight, body.impact, body.threshold)
     return Wanted((body.text,), body.limit, None, Mode(body.mode), ranking)
-
-
-def _shown(store: Record, found: Sequence[Found]) -> Json:
-    return {"chunks": [_chunk(store, each) for each in found], "scores": [each.score for each in found]}
 
 
 def _chunk(store: Record, found: Found) -> dict[str, Any]:

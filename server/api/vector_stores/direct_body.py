@@ -26,6 +26,9 @@ MOST_INSERTED: Final = 1000
 MOST_INSERT_BYTES: Final = 768 * 1024
 """Bytes of the texts and the metadata of all chunks of one request."""
 
+LARGEST_CHUNK: Final = 64 * 1024
+"""Bytes of the text and the metadata of one chunk; a query returns up to 50 of them."""
+
 LONGEST_CHUNK_ID: Final = 256
 """Characters of the id of a chunk, a document or a store."""
 
@@ -90,7 +93,7 @@ def read_insert(document: Document) -> Json:
     given = body.get("chunks")
     if type(given) is not list or not 0 < len(given) <= MOST_INSERTED:
         raise wrong("chunks", f"must be a list of 1 to {MOST_INSERTED} chunks")
-    vectors, chunks, models = array("f"), list[Json](), set[str]()
+    vectors, chunks, models, whole = array("f"), list[Json](), set[str](), 0
     for place, chunk in enumerate(given):
         where = f"chunks[{place}]"
         if type(chunk) is not dict:
@@ -98,10 +101,15 @@ def read_insert(document: Document) -> Json:
         known_members(chunk, _CHUNK_MEMBERS, where)
         vector = _vector(chunk, where)
         vectors.extend(vector)
-        chunks.append({**_chunk(chunk, where), "length": len(vector)})
+        read = _chunk(chunk, where)
+        size = _size(read)
+        if size > LARGEST_CHUNK:
+            raise wrong(where, f"has {size} bytes of text and metadata, and may have {LARGEST_CHUNK}; divide it")
+        whole += size
+        chunks.append({**read, "length": len(vector)})
         if chunk.get("embedding_model") is not None:
             models.add(_text(chunk, "embedding_model", where))
-    if sum(len(each["text"].encode()) + len(each["extra"]) for each in chunks) > MOST_INSERT_BYTES:
+    if whole > MOST_INSERT_BYTES:
         sentence = f"the chunks have more than {MOST_INSERT_BYTES} bytes in all; divide them among requests"
         raise InvalidJson(sentence, "chunks", why=Why.TOO_COMPLEX)
     if sys.byteorder == "big":
@@ -197,6 +205,10 @@ def _chunk(chunk: Json, place: str) -> Json:
             separators=(",", ":"),
         ),
     }
+
+
+def _size(chunk: Json) -> int:
+    return len(chunk["text"].encode()) + len(chunk["extra"].encode())
 
 
 def _attributes(metadata: Json) -> dict[str, str | float | bool]:

@@ -88,6 +88,7 @@ class VectorStoreTexts:
             found = await self._search.found(request, gate, store, wanted)
         except StoreExpired as fault:
             raise store_expired(fault.identity) from None
+        await hold(sum(len(each.text) for each in found))
         frame = {
             "object": "vector_store.search_results.page",
             "search_query": body.queries,
