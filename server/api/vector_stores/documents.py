@@ -29,6 +29,7 @@ from server.http.errors import ApiError, invalid, provider_error
 from server.inference.provider import ProviderFailed
 from server.quota.storage_limit import StorageLimit, Stored
 from server.storage.database.database import AlreadyThere, Overtaken, ParentGone
+from server.storage.records.body import Body
 from server.storage.records.guarded import Contended, NotFound
 from server.storage.records.record import Json, Record
 from server.storage.records.usage import having_at_most
@@ -46,7 +47,10 @@ _TRIES: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class _Gone:
-    """The number and the bytes of chunks that others have taken the places of; `is_all` if no other was there."""
+    """The number of chunks that others have taken the places of, and the bytes that are not counted any more.
+
+    `is_all` if no other chunk was there.
+    """
 
     chunks: int
     bytes: int
@@ -130,11 +134,18 @@ class Documents:
         chunks = [
             Chunk(first + place, chunk.text, chunk.vector, chunk.id, chunk.extra) for place, chunk in enumerate(new)
         ]
+        reserved = 0
         try:
-            gone = await self._replaced(index, store, owner, limit, link, chunks)
+            old = await index.named(store.body["index"], link.part, [chunk.id for chunk in chunks])
+            before = sum(usage_of(replace(chunk, vector=chunks[0].vector)) for chunk in old)
+            if limit is not None:
+                more = max(0, sum(map(usage_of, chunks)) - before)
+                link, reserved = await self._with_room(link, limit, more), more
+            is_all = await self._replaced(index, store, link, chunks, is_new=not old)
         except BaseException:
-            await self._release(link)
+            await self._release(link, reserved)
             raise
+        gone = _Gone(len(old), before + reserved, is_all)
         try:
             await self._counted(store, link, chunks, gone, _shared(new))
             self._queue.wake()
@@ -143,27 +154,31 @@ class Documents:
             await self._stores.links.database.write(*self._queue.notes.leaving(store, link))
             raise NotFound(store.id) from None
 
+    async def _with_room(self, link: Link, limit: StorageLimit, more: int) -> Link:
+        """Return the link, whose owner keeps `more` bytes from now on; raises StorageExceeded, and Contended."""
+        record = link.record
+        body = Body.of({**record.body, "bytes": link.usage_bytes + more})
+        changing = self._stores.links.changing(record, body, record.facet, None)
+        try:
+            await self._stores.records.write(limit, record.owner, Stored(0, more), changing)
+        except Overtaken:
+            raise Contended from None
+        return Link(replace(record, body=body, version=record.version + 1))
+
     async def _replaced(
-        self,
-        index: VectorIndex,
-        store: Record,
-        owner: Principal | None,
-        limit: StorageLimit | None,
-        link: Link,
-        chunks: Sequence[Chunk],
-    ) -> _Gone:
-        """Put the chunks into the index, and return what of those is gone whose places they take."""
-        key, ids = store.body["index"], [chunk.id for chunk in chunks]
-        old = await index.named(key, link.part, ids)
-        before = sum(usage_of(replace(chunk, vector=chunks[0].vector)) for chunk in old)
-        more = sum(map(usage_of, chunks)) - before
-        await self._stores.records.check_limit(limit, owner, Stored(0, max(0, more)))
-        if old:
-            await index.remove_chunks(key, link.part, ids)
+        self, index: VectorIndex, store: Record, link: Link, chunks: Sequence[Chunk], *, is_new: bool
+    ) -> bool:
+        """Put the chunks into the index, in the places of those with their names unless each `is_new`.
+
+        Returns whether no other chunk is there.
+        """
+        key = store.body["index"]
+        if not is_new:
+            await index.remove_chunks(key, link.part, [chunk.id for chunk in chunks])
         # As the index has it: the counts of a link may be behind after a kill.
         is_all = chunks[0].ordinal == 0 or not await index.chunks(key, link.part, 0, 1)
         await index.add(key, len(chunks[0].vector), link.part, _once(chunks))
-        return _Gone(len(old), before, is_all)
+        return is_all
 
     async def _counted(
         self, store: Record, link: Link, chunks: Sequence[Chunk], gone: _Gone, attributes: Mapping[str, Any]
@@ -234,10 +249,11 @@ class Documents:
             raise NotFound(store.id) from None
         return Link(record)
 
-    async def _release(self, link: Link) -> None:
-        """Let others change the document."""
+    async def _release(self, link: Link, reserved: int) -> None:
+        """Let others change the document, and give room back that was reserved."""
         with suppress(Overtaken):
-            await self._stores.changed(link, Status.COMPLETED, {"busy_until": None})
+            members = {"busy_until": None, "bytes": link.usage_bytes - reserved}
+            await self._stores.changed(link, Status.COMPLETED, members)
 
 
 def _check(model: EmbeddingModel, text: str, place: int) -> None:

@@ -190,7 +190,8 @@ class _Measured:
 
 def usage_of(chunk: Chunk) -> int:
     """Return the bytes that a chunk counts for."""
-    return len(chunk.text.encode(errors="replace")) + _BYTES_OF_A_NUMBER * len(chunk.vector)
+    texts = (chunk.text, chunk.id, chunk.extra)
+    return sum(len(text.encode(errors="replace")) for text in texts) + _BYTES_OF_A_NUMBER * len(chunk.vector)
 
 
 def _chunking(link: Link, model: EmbeddingModel) -> Chunking:

@@ -45,6 +45,14 @@ def query(kept: Holding, store: str, text: Any, caller: str = ALICE, **params: A
     return answer.json
 
 
+NO_METADATA = '{"metadata":{},"chunk_metadata":{},"mime_type":null}'
+
+
+def size_of(text: str, identity: str, metadata: str = NO_METADATA) -> int:
+    """The bytes that a chunk with a vector of 8 numbers counts for."""
+    return len(text) + len(identity) + len(metadata) + 8 * 4
+
+
 def texts(kept: Holding, store: str, text: str = "a b c", caller: str = ALICE, **params: Any) -> list[str]:
     return sorted(chunk["content"] for chunk in query(kept, store, text, caller, **params)["chunks"])
 
@@ -80,7 +88,10 @@ def test_a_chunk_takes_the_place_of_the_one_with_its_name(kept: Holding) -> None
     assert purge["last_purged_at"] is not None
     assert texts(kept, store) == ["second", "second"]
     usage = kept.got("GET", f"/{store}")["usage_bytes"]
-    assert usage == 2 * (len("second") + 4 * 8)
+    assert usage == sum(
+        size_of("second", "c1", NO_METADATA.replace("{}", f'{{"document_id":"{document}"}}', 1))
+        for document in ("d", "other")
+    )
     assert kept.got("GET", f"/{store}")["file_counts"]["total"] == 0
     assert kept.listed(f"/{store}/files") == []
 
@@ -92,7 +103,8 @@ def test_the_same_chunk_from_many_at_once_is_there_once(kept: Holding) -> None:
         statuses = {answer.status for answer in pool.map(lambda _: insert(kept, store, chunk), range(8))}
     assert statuses == {200}
     assert texts(kept, store) == ["the same"]
-    assert kept.got("GET", f"/{store}")["usage_bytes"] == len("the same") + 4 * 8
+    metadata = NO_METADATA.replace("{}", '{"document_id":"d"}', 1)
+    assert kept.got("GET", f"/{store}")["usage_bytes"] == size_of("the same", "x" * 32, metadata)
 
 
 def test_vectors_may_come_with_the_chunks(kept: Holding) -> None:
@@ -149,7 +161,9 @@ def test_each_caller_has_its_own_chunks_of_a_document(kept: Holding) -> None:
     assert texts(kept, "shared-2") == ["alice's", "bob's own"]
     rows = kept.run("SELECT owner_principal, body FROM \"TABLE_files\" WHERE parent = 'shared-2'")
     owned = {owner: loads(body) for owner, body in rows}
-    assert (owned["alice"]["bytes"], owned["bob"]["bytes"]) == (len("alice's") + 32, len("bob's own") + 32)
+    metadata = NO_METADATA.replace("{}", '{"document_id":"d"}', 1)
+    assert owned["alice"]["bytes"] == size_of("alice's", "c", metadata)
+    assert owned["bob"]["bytes"] == size_of("bob's own", "c", metadata)
 
 
 def test_who_may_not_change_the_store_puts_nothing_in(kept: Holding) -> None:
@@ -200,9 +214,15 @@ def test_what_is_wrong_is_refused_at_its_place(kept: Holding, body: Any, place: 
 
 
 def test_chunks_that_are_too_large_together_are_refused(kept: Holding) -> None:
-    answer = insert(kept, "a", *[{"content": "a" * 400_000}] * 2)
+    answer = insert(kept, "a", *[{"content": "a" * 60_000}] * 20)
     assert answer.status == 413
     assert "divide them among requests" in answer.error["message"]
+
+
+@pytest.mark.parametrize("large", [{"content": "a" * 66_000}, {"metadata": {"x": "é" * 33_000}}])
+def test_a_chunk_that_is_too_large_is_refused(kept: Holding, large: Any) -> None:
+    answer = insert(kept, "a", {"content": "b"}, {"content": "a", **large})
+    assert (answer.status, answer.error["param"]) == (400, "chunks[1]")
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.callers import ALICE, BOB
+from tests.support.callers import ALICE, BOB, bearer
 from tests.support.vector_server import CONFIG, Holding, holding
 
+CAROL = bearer("carol")
 LIMITED = CONFIG.replace(
     "    server:\n",
     """    server:
@@ -21,6 +23,7 @@ LIMITED = CONFIG.replace(
         max_tokens_per_period: 300
         limits:
         - {when: user with bob in roles, max_requests: 1000, max_tokens_per_period: 1000000, max_bytes: 2000}
+        - {when: user with carol in roles, max_requests: 1000, max_tokens_per_period: 1000000, max_bytes: 4000}
 """,
 ).replace(
     """        - permit: {paths: "*"}
@@ -64,3 +67,23 @@ def test_what_a_caller_may_keep_bounds_what_is_taken_in(kept: Holding) -> None:
     assert (shown["status"], shown["usage_bytes"]) == ("failed", 0)
     assert shown["last_error"]["code"] == "server_error"
     assert kept.got("POST", f"/{store}/search", {"query": "y", "search_mode": "keyword"}, BOB)["data"] == []
+
+
+def test_requests_at_once_put_in_no_more_than_a_caller_may_keep(kept: Holding) -> None:
+    store = kept.made(CAROL)
+
+    def put(number: int, size: int = 400) -> int:
+        metadata = {"document_id": f"d{number}", "x": "x" * size}
+        body = {"vector_db_id": store, "chunks": [{"content": "a", "metadata": metadata}]}
+        answer = kept.house.address.ask("POST", "/v1/vector-io/insert", CAROL, body=body)
+        if answer.status != 200:
+            assert answer.error["code"] == "insufficient_quota"
+        return answer.status
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = [*pool.map(put, range(8))]
+    found = kept.got("POST", f"/{store}/search", {"query": "a"}, CAROL)["data"]
+    assert len(found) == statuses.count(200)
+    [(size,)] = kept.run("SELECT bytes FROM ostiary_usage WHERE key LIKE 'owner:%carol'")
+    assert size <= 4000
+    assert put(9, 4000) != 200

@@ -51,7 +51,7 @@ def held(world: VectorWorld) -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
 
 async def settled(world: VectorWorld, store: Record, *texts: str) -> None:
     """Wait until these texts are counted; they are what is found, too."""
-    size = sum(len(text) + 4 * 256 for text in texts)
+    size = sum(2 * len(text) + 4 * 256 for text in texts)
     async with asyncio.timeout(10):
         while True:
             if (await world.records.stores.sums([store.id]))[store.id].bytes == size:
