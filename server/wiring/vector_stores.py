@@ -42,7 +42,7 @@ def vector_store_routes(
         VectorStoreFiles(vectors, attaching, pages, reader),
         FileBatches(vectors, attaching, pages, reader),
         VectorDbs(vectors, attaching, reader),
-        VectorIo(vectors, Documents(vectors, queue, work.embedder, work.index_of), work.search, reader),
+        VectorIo(vectors, catalogue, Documents(vectors, queue, work.embedder, work.index_of), work.search, reader),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from json import loads
 from typing import Any
 
@@ -9,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from policy.vocabulary import Action
+from server.api.models.catalogue import Catalogue
 from server.api.vector_stores.direct_body import INSERT, QUERY, Query
 from server.api.vector_stores.documents import Documents
 from server.api.vector_stores.ranking import Fusion, Mode, Ranking
@@ -16,6 +18,7 @@ from server.api.vector_stores.refusals import attaching, store_expired
 from server.api.vector_stores.routes import FILE, STORE
 from server.api.vector_stores.search import Found, Search, Wanted
 from server.api.vector_stores.store import StoreExpired, VectorStores
+from server.authz.request_authorization import Gate
 from server.fairness.way_out import hold
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.disconnects import WhileConnected
@@ -24,14 +27,18 @@ from server.http.json_body import read_body
 from server.http.request_state import gate_of
 from server.http.responses import list_response
 from server.json_input.reader import Reader
+from server.storage.records.guarded import NotFound
 from server.storage.records.record import Record
 
 
 class VectorIo:
     """Takes chunks in, and finds chunks, for callers who may update or read the store."""
 
-    def __init__(self, stores: VectorStores, documents: Documents, search: Search, reader: Reader) -> None:
+    def __init__(
+        self, stores: VectorStores, catalogue: Catalogue, documents: Documents, search: Search, reader: Reader
+    ) -> None:
         self._stores = stores
+        self._catalogue = catalogue
         self._documents = documents
         self._search = search
         self._reader = reader
@@ -63,14 +70,28 @@ class VectorIo:
         _, body = await read_body(request, self._reader, INSERT)
         gate = gate_of(request.scope)
         store, permit = await self._stores.changeable(gate, body.store)
-        others = [model for model in body.models if model != store.body["embedding_model"]]
-        if others:
-            sentence = f"the vector store `{store.id}` has vectors of the model `{store.body['embedding_model']}` alone"
-            raise invalid(sentence, "chunks", "invalid_value")
+        await self._check_models(gate, store, body.models)
         with attaching(lambda index: f"chunks[{index}]", "chunks"):
             async with WhileConnected(request.receive):
                 await self._documents.insert(gate, store, permit, body.chunks)
         return Response(b"null", media_type="application/json")
+
+    async def _check_models(self, gate: Gate, store: Record, names: Sequence[str]) -> None:
+        """Raise the 400 for a name that is none of the model of a store, or of a model that the caller may not read.
+
+        The first such name ends it, so there are no more questions than the model has names.
+        """
+        own = store.body["embedding_model"]
+        for name in names:
+            if name == own:
+                continue
+            try:
+                is_own = own in (await self._catalogue.get(gate, name)).names
+            except NotFound:
+                is_own = False
+            if not is_own:
+                sentence = f"the vector store `{store.id}` has vectors of the model `{own}` alone"
+                raise invalid(sentence, "chunks", "invalid_value")
 
     async def query(self, request: Request) -> Response:
         """Answer with the chunks that are the best for a query, and with their scores."""

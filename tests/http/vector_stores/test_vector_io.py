@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.callers import ALICE, BOB
+from tests.support.callers import ADMIN, ALICE, BOB
 from tests.support.serving import Answer
 from tests.support.vector_server import Holding, holding
 
@@ -118,6 +118,27 @@ def test_vectors_may_come_with_the_chunks(kept: Holding) -> None:
         assert insert(kept, store, {"content": "odd", "embedding": odd}).status in (400, 409)
     assert insert(kept, store, {"content": "odd", "embedding": vector, "embedding_model": "other"}).status == 400
     assert texts(kept, store) == ["mine"]
+
+
+def test_the_model_of_chunks_may_have_any_of_its_names(kept: Holding) -> None:
+    vector = [1.0, *[0.0] * 7]
+    store = kept.made(embedding_model="words")
+    for name in ("words", "echo/words"):
+        put(kept, store, {"content": name, "chunk_id": name, "embedding": vector, "embedding_model": name})
+    assert texts(kept, store) == ["echo/words", "words"]
+    # A store that was registered has the name that its maker gave.
+    assert kept.registered("shared-names", embedding_model="words").status == 200
+    put(kept, "shared-names", {"content": "a", "embedding": vector, "embedding_model": "echo/words"})
+    for name in ("talk", "echo/talk", "none", ""):
+        assert insert(kept, store, {"content": "a", "embedding": vector, "embedding_model": name}).status == 400
+
+
+def test_a_name_of_a_model_that_the_caller_may_not_read_is_that_of_no_model(kept: Holding) -> None:
+    assert kept.registered("shared-secret", ADMIN, embedding_model="secret").status == 200
+    chunk = {"content": "a", "embedding": [1.0, *[0.0] * 7]}
+    answers = [insert(kept, "shared-secret", {**chunk, "embedding_model": name}) for name in ("echo/secret", "none")]
+    assert [answer.status for answer in answers] == [400, 400]
+    assert answers[0].body == answers[1].body
 
 
 def test_attributes_are_what_the_chunks_of_a_document_share(kept: Holding) -> None:
