@@ -207,6 +207,13 @@ class _Course:
         """Add an event that shows the whole response."""
         self.tell(kind, response=self.state.response())
 
+    def _tell_of_item(self, kind: str, **members: Any) -> None:
+        """Add an event that begins or ends an item or a part, with the id of the response.
+
+        The clients of Llama Stack and OGX have no type for such an event without it; OpenAI's ignore it.
+        """
+        self.tell(kind, response_id=self.state.head["id"], **members)
+
     def grow(self, kind: str, part: str, text: str, logprobs: tuple[Json, ...] = ()) -> None:
         """Add text to the open item of a kind, in a part of a kind; both are opened where they aren't open."""
         state = self.state
@@ -293,13 +300,13 @@ class _Course:
 
     def _opened(self, item: OpenItem) -> OpenItem:
         self.state = self.state._replace(open=(*self.state.open, item), places=self.state.places + 1)
-        self.tell("response.output_item.added", output_index=item.place, item=_shown(item, "in_progress"))
+        self._tell_of_item("response.output_item.added", output_index=item.place, item=_shown(item, "in_progress"))
         return item
 
     def _part_opened(self, item: OpenItem, kind: str) -> OpenItem:
         opened = Part(kind)
         where = {"item_id": item.id, "output_index": item.place, "content_index": len(item.parts)}
-        self.tell("response.content_part.added", **where, part=_shown_part(opened))
+        self._tell_of_item("response.content_part.added", **where, part=_shown_part(opened))
         return item._replace(part=opened)
 
     def _part_closed(self, item: OpenItem) -> OpenItem:
@@ -310,7 +317,7 @@ class _Course:
         said = "refusal" if part.kind == "refusal" else "text"
         more = {"logprobs": shown["logprobs"]} if part.kind == "output_text" else {}
         self.tell(f"response.{part.kind}.done", **where, **{said: shown[said]}, **more)
-        self.tell("response.content_part.done", **where, part=shown)
+        self._tell_of_item("response.content_part.done", **where, part=shown)
         return item._replace(part=None, parts=(*item.parts, shown))
 
     def _close(self, item: OpenItem, status: str) -> None:
@@ -319,7 +326,7 @@ class _Course:
         item = self._call_closed(item, status) if item.call else self._part_closed(item)
         shown = _shown(item, status)
         self.state = self.state._replace(open=kept, done=(*self.state.done, (item.place, shown)))
-        self.tell("response.output_item.done", output_index=item.place, item=shown)
+        self._tell_of_item("response.output_item.done", output_index=item.place, item=shown)
 
     def _call_closed(self, item: OpenItem, status: str) -> OpenItem:
         where = {"item_id": item.id, "output_index": item.place}

@@ -41,6 +41,16 @@ def test_a_stream_tells_what_the_whole_answer_is(place: Responding) -> None:
     assert place.ask("GET", f"{RESPONSES}/{last['id']}").json == last
 
 
+def test_what_begins_or_ends_a_part_names_the_response(place: Responding) -> None:
+    text = script(reasoning="let me see", content="it is sunny", tool_calls=[{"name": "f", "arguments": {"a": 1}}])
+    events = place.streamed(text)
+    named = [event for event in events if "response_id" in event]
+    assert {event["response_id"] for event in named} == {events[-1]["response"]["id"]}
+    frames = {f"response.{what}.{when}" for what in ("output_item", "content_part") for when in ("added", "done")}
+    assert {event["type"] for event in named} == frames
+    assert all("response_id" in event for event in events if event["type"] in frames)
+
+
 def test_the_head_says_what_a_stream_is(place: Responding) -> None:
     answer = place.create("hi", stream=True)
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
