@@ -37,7 +37,7 @@ SCRIPTS = {
 
 CONFIG = """\
 version: 2
-apis: [inference, vector_io]
+apis: [inference, vector_io, agents]
 providers:
   inference:
     - {provider_id: echo, provider_type: inline::echo}
@@ -47,6 +47,8 @@ models:
   - {model_id: echo-vectors, provider_id: echo, model_type: embedding, metadata: {embedding_dimension: 8}}
   - {model_id: gpt-4o-mini, provider_id: far, provider_model_id: far-gpt}
   - {model_id: text-embedding-3-small, provider_id: far, provider_model_id: far-vectors, model_type: embedding}
+vector_stores:
+  default_embedding_model: {provider_id: echo, model_id: echo-vectors}
 server:
   decision_log: LOG
   auth:
@@ -57,16 +59,20 @@ server:
 
 @pytest.fixture(scope="module")
 def environ(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment of a script, with the address of the running server and the keys of two callers."""
+    """The environment of a script, with the address of the running server; its keys are in HOME."""
     folder = tmp_path_factory.mktemp("clients")
-    keys = KeyStore(folder / "keys.db")
-    names = {name: keys.create(name.lower(), {}, None) for name in ("ALICE", "BOB")}
     with openai_upstream() as far:
         config = written(folder, CONFIG.replace("KEYS", str(folder / "keys.db")).replace("FAR", far))
         with running(config, environment(folder, opa_binary)) as server:
             # LiteLLM would fetch a table of prices first.
             alone = {"PATH": os.environ["PATH"], "HOME": str(folder), "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-            yield {**alone, "SERVER": server.address, **names}
+            yield {**alone, "SERVER": server.address}
+
+
+def callers(environ: dict[str, str], name: str) -> dict[str, str]:
+    """The keys of two new callers, of whom nothing is stored yet."""
+    keys = KeyStore(Path(environ["HOME"]) / "keys.db")
+    return {each: keys.create(f"{each.lower()}-{name}", {}, None) for each in ("ALICE", "BOB")}
 
 
 def parts_of(script: str) -> list[str]:
@@ -92,7 +98,13 @@ def test_the_client_works(script: str, name: str, environ: dict[str, str]) -> No
     if not python.exists():
         pytest.skip(f"build/clients-{name} is not there: `make clients` makes it, or says why it can't")
     done = subprocess.run(
-        [str(python), f"{script}.py"], cwd=HERE, env=environ, capture_output=True, text=True, timeout=110, check=False
+        [str(python), f"{script}.py"],
+        cwd=HERE,
+        env={**environ, **callers(environ, f"{script}-{name}")},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     # Some clients write there too.
