@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import openai
+from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI, OpenAI, OpenAIEmbeddings
-from parts import ALICE, CHAT, ECHO, URL, VECTORS, run
+from parts import ALICE, BOB, CHAT, ECHO, URL, VECTORS, run
 from pydantic import BaseModel
 
 model = ChatOpenAI(model=CHAT, base_url=URL, api_key=ALICE, max_retries=0)
+
+answering = ChatOpenAI(model=CHAT, base_url=URL, api_key=ALICE, max_retries=0, use_responses_api=True)
 
 
 class Report(BaseModel):
@@ -16,6 +22,18 @@ class Report(BaseModel):
 
     city: str
     degrees: int
+
+
+class FromStore(BaseRetriever):
+    """A retriever over a vector store, since langchain-openai has none."""
+
+    store: str
+    key: str
+
+    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
+        with openai.OpenAI(base_url=URL, api_key=self.key, max_retries=0) as client:
+            found = client.vector_stores.search(self.store, query=query).data
+        return [Document(part.text, id=each.file_id) for each in found for part in each.content]
 
 
 @tool
@@ -95,4 +113,61 @@ def completions() -> None:
     assert "".join(texts.stream("once")).strip() == "once and more"
 
 
-run(chat, batch, stream, asynchronous, tools, streamed_tools, structured, embeddings, completions)
+def responses() -> None:
+    first = answering.invoke([SystemMessage("short"), HumanMessage("hi")])
+    assert first.text == "you say: hi"
+    assert first.usage_metadata is not None and first.usage_metadata["total_tokens"] == 12
+    more = answering.invoke("more", previous_response_id=first.response_metadata["id"])
+    assert more.text == "you say: more"
+    whole = None
+    for chunk in answering.stream("one two"):
+        whole = chunk if whole is None else whole + chunk
+    assert whole is not None and whole.text == "you say: one two"
+    assert whole.response_metadata["id"].startswith("resp_")
+    report = answering.with_structured_output(Report, method="json_schema").invoke("report")
+    assert report == Report(city="Berlin", degrees=21)
+
+
+def tools_of_responses() -> None:
+    asked = HumanMessage("how is the weather?")
+    # It sends the whole chat, or what follows the response before.
+    for is_chained in (False, True):
+        able = answering.model_copy(update={"use_previous_response_id": is_chained}).bind_tools([weather])
+        first = able.invoke([asked])
+        [call] = first.tool_calls
+        assert (call["name"], call["args"]) == ("weather", {"city": "Berlin"})
+        assert able.invoke([asked, first, weather.invoke(call)]).text == "the tool says: sun in Berlin"
+    whole = None
+    for chunk in answering.bind_tools([weather], strict=True).stream("the weather"):
+        whole = chunk if whole is None else whole + chunk
+    assert whole is not None and [call["args"] for call in whole.tool_calls] == [{"city": "Berlin"}]
+
+
+def retriever() -> None:
+    client = openai.OpenAI(base_url=URL, api_key=ALICE, max_retries=0)
+    store = client.vector_stores.create(name="notes")
+    made = client.vector_stores.files.upload_and_poll(vector_store_id=store.id, file=("a.txt", b"a blue bicycle"))
+    [found] = FromStore(store=store.id, key=ALICE).invoke("a blue bicycle")
+    assert (found.id, found.page_content) == (made.id, "a blue bicycle")
+    try:
+        FromStore(store=store.id, key=BOB).invoke("a blue bicycle")
+    except openai.NotFoundError:
+        assert client.vector_stores.delete(store.id).deleted
+    else:
+        raise AssertionError("another caller searches the store")
+
+
+run(
+    chat,
+    batch,
+    stream,
+    asynchronous,
+    tools,
+    streamed_tools,
+    structured,
+    embeddings,
+    completions,
+    responses,
+    tools_of_responses,
+    retriever,
+)

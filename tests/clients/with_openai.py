@@ -187,6 +187,7 @@ run(
     files,
     conversations,
     models,
+    responses,
     vector_stores,
     errors,
     asynchronous,

@@ -1,8 +1,17 @@
-"""OpenAI's SDK for agents, over chat completions."""
+"""OpenAI's SDK for agents, over responses, which are its default, and over chat completions."""
 
 from __future__ import annotations
 
-from agents import Agent, OpenAIChatCompletionsModel, Runner, function_tool, set_tracing_disabled
+from agents import (
+    Agent,
+    OpenAIChatCompletionsModel,
+    OpenAIConversationsSession,
+    OpenAIResponsesModel,
+    Runner,
+    function_tool,
+    set_default_openai_client,
+    set_tracing_disabled,
+)
 from openai import AsyncOpenAI
 from parts import ALICE, CHAT, URL, run
 from pydantic import BaseModel
@@ -22,7 +31,15 @@ def weather(city: str) -> str:
 
 
 def model() -> OpenAIChatCompletionsModel:
-    return OpenAIChatCompletionsModel(CHAT, AsyncOpenAI(base_url=URL, api_key=ALICE, max_retries=0))
+    return OpenAIChatCompletionsModel(CHAT, client())
+
+
+def client() -> AsyncOpenAI:
+    return AsyncOpenAI(base_url=URL, api_key=ALICE, max_retries=0)
+
+
+def answering() -> OpenAIResponsesModel:
+    return OpenAIResponsesModel(CHAT, client())
 
 
 async def chat() -> None:
@@ -47,4 +64,59 @@ async def structured() -> None:
     assert done.final_output == Report(city="Berlin", degrees=21)
 
 
-run(chat, tools, stream, structured)
+async def responses() -> None:
+    set_default_openai_client(client(), use_for_tracing=False)
+    done = await Runner.run(Agent("demo", model=CHAT, tools=[weather]), "how is the weather?")
+    assert done.final_output == "the tool says: sun in Berlin"
+    more = await Runner.run(Agent("demo", model=CHAT), "more", previous_response_id=done.last_response_id)
+    assert more.final_output == "you say: more"
+    formed = await Runner.run(Agent("demo", model=CHAT, output_type=Report), "report")
+    assert formed.final_output == Report(city="Berlin", degrees=21)
+
+
+async def streamed_responses() -> None:
+    running = Runner.run_streamed(Agent("demo", model=answering(), tools=[weather]), "how is the weather?")
+    kinds = {event.type async for event in running.stream_events()}
+    assert {"raw_response_event", "run_item_stream_event"} <= kinds
+    assert running.final_output == "the tool says: sun in Berlin"
+
+
+async def handoff() -> None:
+    second = Agent("second", model=answering())
+    done = await Runner.run(Agent("first", model=answering(), handoffs=[second]), "who tells the weather?")
+    assert done.last_agent.name == "second"
+    assert done.final_output == 'the tool says: {"assistant": "second"}'
+
+
+async def session() -> None:
+    kept = OpenAIConversationsSession(openai_client=client())
+    agent = Agent("demo", model=answering(), tools=[weather])
+    assert (await Runner.run(agent, "how is the weather?", session=kept)).final_output == "the tool says: sun in Berlin"
+    assert (await Runner.run(agent, "again", session=kept)).final_output == "you say: again"
+    kinds = [item["type"] for item in await kept.get_items()]
+    assert kinds == ["message", "function_call", "function_call_output", "message", "message", "message"]
+    last = await kept.pop_item()
+    assert last is not None and last["content"][0]["text"] == "you say: again"
+    await kept.clear_session()
+
+
+async def conversation() -> None:
+    async with client() as own:
+        made = await own.conversations.create()
+        agent = Agent("demo", model=OpenAIResponsesModel(CHAT, own), tools=[weather])
+        await Runner.run(agent, "how is the weather?", conversation_id=made.id)
+        kinds = [item.type async for item in own.conversations.items.list(made.id, order="asc")]
+    assert kinds == ["message", "function_call", "function_call_output", "message"]
+
+
+run(
+    chat,
+    tools,
+    stream,
+    structured,
+    responses,
+    streamed_responses,
+    handoff,
+    session,
+    conversation,
+)
