@@ -172,7 +172,7 @@ def test_chunks_are_read_by_their_names(index: Opened, key: str) -> None:
 
 def test_what_is_removed_is_found_no_more(index: Opened, key: str) -> None:
     given = chunks(20, 1)
-    for part in (1, 2, 3):
+    for part in (1, 2, 3, 4):
         index.add(key, part, given)
     index(index.index.remove(key, [1, 3, 99]))
     index(index.index.remove_chunks(key, 2, ["n3", "n4", "absent", "'"]))
@@ -181,6 +181,8 @@ def test_what_is_removed_is_found_no_more(index: Opened, key: str) -> None:
     }
     assert (2, 3) not in index.matching(key, "text 3", [1, 2, 3], 100)
     assert index(index.index.chunks(key, 1, 0, 10)) == []
+    # A chunk of another part with the same name stays.
+    assert index(index.index.chunks(key, 4, 0, 100)) == without_vectors(given)
     index.add(key, 2, [Chunk(3, "again", given[3].vector, "n3")])
     assert index.nearest(key, given[3].vector, [2], 1) == [((2, 3), pytest.approx(1.0, abs=1e-5))]
 
@@ -255,6 +257,8 @@ def test_an_addition_that_is_given_up_leaves_nothing(index: Opened, key: str) ->
     async def give_up() -> None:
         task = asyncio.create_task(index.index.add(key, DIMENSIONS, 1, endless()))
         await begun.wait()
+        assert await index.index.nearest(key, ONE, [1], 10) == []
+        assert await index.index.matching(key, "text", [1], 10) == []
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()

@@ -19,6 +19,7 @@ SEARCHES: dict[str, Callable[[SharedIndex], Awaitable[object]]] = {
     "nearest": lambda index: index.nearest("", array("f"), [1], 1),
     "matching": lambda index: index.matching("", "", [1], 1),
     "chunks": lambda index: index.chunks("", 1, 0, 1),
+    "named": lambda index: index.named("", 1, ["a"]),
 }
 
 
@@ -49,6 +50,9 @@ class Slow:
         return await self._search()  # type: ignore[return-value]  # nothing is in it
 
     async def chunks(self, key: str, part: int, first: int, limit: int) -> list[Chunk]:
+        return await self._search()  # type: ignore[return-value]  # nothing is in it
+
+    async def named(self, key: str, part: int, ids: Sequence[str]) -> list[Chunk]:
         return await self._search()  # type: ignore[return-value]  # nothing is in it
 
     async def remove(self, key: str, parts: Sequence[int]) -> None: ...
