@@ -27,6 +27,8 @@ POLICY = """
         access_policy:
         - forbid: {actions: [read], resource: "model::local/words"}
           when: user with wordless in roles
+        - forbid: {actions: [update], resource: "vector_store::*"}
+          when: user with onlooker in roles
         - permit: {actions: [read], resource: "model::*"}
         - permit: {actions: [read, update], resource: "vector_store::*"}
           unless: user with stranger in roles

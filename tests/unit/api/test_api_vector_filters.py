@@ -163,6 +163,15 @@ def test_a_hostile_value_finds_the_file_that_has_it_and_no_other(world: Any) -> 
         assert found(world, read_filter({"type": "eq", "key": "team", "value": value}), [{"team": "a"}]) == []
 
 
+def test_filters_inside_each_other_are_held_together(world: Any) -> None:
+    one, two, three = ({"type": "eq", "key": key, "value": 1} for key in ("a", "b", "c"))
+    kept: list[dict[str, Any] | None] = [{"a": 1}, {"c": 1}, {"a": 1, "c": 1}, {"b": 1}]
+    either, both = {"type": "or", "filters": [two, three]}, {"type": "and", "filters": [one, three]}
+    assert found(world, read_filter({"type": "and", "filters": [one, either]}), kept) == [2]
+    assert found(world, read_filter({"type": "and", "filters": [either, one]}), kept) == [2]
+    assert found(world, read_filter({"type": "or", "filters": [two, both]}), kept) == [2, 3]
+
+
 def test_booleans_numbers_and_texts_are_apart(world: Any) -> None:
     kept: list[dict[str, Any] | None] = [{"k": True}, {"k": "true"}, {"k": 1}, {"k": "1"}, {"k": 1.0}, {}, None]
     for value, places in [(True, [0]), ("true", [1]), (1, [2, 4]), ("1", [3]), (1.0, [2, 4]), (False, [])]:

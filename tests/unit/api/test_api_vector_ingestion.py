@@ -20,9 +20,9 @@ from server.storage.records.record import Record
 from tests.support.vector_world import VectorWorld
 from tests.unit.api.conftest import InWorld
 
-ANN, BEN, READER, WORDLESS, STRANGER = (
+ANN, BEN, READER, ONLOOKER, WORDLESS, STRANGER = (
     Principal(name, "https://a.example", {"roles": (name,)})
-    for name in ("ann", "ben", "reader", "wordless", "stranger")
+    for name in ("ann", "ben", "reader", "onlooker", "wordless", "stranger")
 )
 
 
@@ -80,6 +80,7 @@ def test_a_file_without_text_fails_and_says_so(vectors: InWorld, content: bytes)
     [
         (READER, "server_error", "the policy no longer lets you attach files here; decision `"),
         (STRANGER, "invalid_file", "there is no `vs_"),
+        (ONLOOKER, "server_error", "the policy does not let you change this vector store; decision `"),
         (WORDLESS, "server_error", "the model `words` does not exist, or you have no access to it"),
         (BEN, "invalid_file", "there is no `file-"),
     ],
