@@ -114,6 +114,22 @@ def test_a_scan_finds_what_went_without_a_note(vectors: InWorld) -> None:
     vectors(work)
 
 
+def test_a_note_about_a_file_that_is_there_removes_nothing(vectors: InWorld) -> None:
+    async def work(world: VectorWorld) -> None:
+        store = await new_store(world)
+        link = await world.put(store, ANN, "still there")
+        notes = world.records.queue.notes
+        with idle(world):
+            await notes.records.database.write(*notes.file_gone(link.file_id))
+        end = time.monotonic() + 20
+        while await notes.records.chosen("id = ?1", f"file:{link.file_id}", limit=1):
+            assert time.monotonic() < end
+            await world.purging.sweep()
+        assert [each.text for each in await world.find(store, ANN, "still there")] == ["still there"]
+
+    vectors(work)
+
+
 def test_a_purge_that_is_stopped_is_taken_up_again(vectors: InWorld) -> None:
     async def work(world: VectorWorld) -> None:
         store = await new_store(world)
@@ -144,11 +160,13 @@ def test_what_the_index_still_has_is_not_forgotten(vectors: InWorld, monkeypatch
 
         monkeypatch.setattr(world.index, "purge", failing)
         monkeypatch.setattr(purging, "CLAIM_SECONDS", 0)
-        await world.records.detach(store, link)
-        await world.purging.sweep()
-        assert (await world.records.queue.purges([store]))[store.id].pending
-        await world.purging.sweep()
-        await world.purged(store)
+        sweep = world.purging.sweep
+        with idle(world):
+            await world.records.detach(store, link)
+            await sweep()
+            assert (await world.records.queue.purges([store]))[store.id].pending
+            await sweep()
+            await world.purged(store)
         assert len(tries) >= 2
 
     vectors(work)
