@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from server.api.conversations.stored_items import stored_item
 from server.api.responses.item_list import ItemList
+from server.api.responses.store import _body, shown_response
+from server.storage.records.record import Draft
 
 TEXTS = st.lists(st.text(max_size=20), max_size=5)
 
@@ -36,3 +38,10 @@ def test_what_was_kept_comes_back(texts: list[str]) -> None:
 def test_lists_follow_each_other(one: list[str], other: list[str]) -> None:
     both = listed(one) + listed(other)
     assert (len(both), both.pairs) == (len(one) + len(other), listed(one).pairs + listed(other).pairs)
+
+
+def test_no_member_of_the_callers_is_taken_for_the_metadata() -> None:
+    tool = {"name": "f", "parameters": {"type": "object", "metadata": {"a": ',"metadata":{'}}}
+    shown = {"id": "resp_1", "model": "m", "tools": [tool], "metadata": {"a": ',"metadata":{'}, "output": []}
+    record = Draft("resp_1", _body(shown)).owned_by(None)
+    assert loads(b"".join(shown_response(record, []))) == shown
