@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.callers import ADMIN, ALICE, BOB, READER, STRANGER
+from tests.support.callers import ADMIN, ALICE, BOB, OWN, READER, STRANGER
 from tests.support.databases import rows
 from tests.support.responses_server import NOBODYS, RESPONSES, Responding, responding
 
@@ -126,6 +126,26 @@ def test_who_may_not_change_a_conversation_does_not_fill_it(place: Responding) -
     refused = place.create(caller=READER, store=False, conversation=conversation)
     assert refused.status == 403
     assert place.said_in(conversation) == []
+
+
+PARTLY = """\
+        - forbid: {actions: [update], resource: "sql_record::openai_conversations::*"}
+          when: user with admin in roles
+        - permit: {actions: [read]}
+          when: user with admin in roles
+        - permit: {actions: [read], resource: "sql_record::conversation_items::*"}
+          when: user with bob in roles
+"""
+"""`admin` reads conversations and changes none; `bob` reads all items, and no conversations of others."""
+
+
+def test_a_part_of_what_is_needed_is_not_enough(opa_binary: Path, tmp_path: Path) -> None:
+    with responding(opa_binary, tmp_path, policy=PARTLY + OWN) as place:
+        conversation = place.conversation()
+        assert place.create(caller=ADMIN, store=False, conversation=conversation).status == 403
+        assert place.said_in(conversation) == []
+        asked: dict[str, Any] = {"text": [{"type": "item_reference", "id": conversation_item(place)}], "store": False}
+        assert [place.create(caller=caller, **asked).status for caller in (ADMIN, BOB)] == [200, 404]
 
 
 def test_a_model_that_may_not_be_read_is_missing(place: Responding) -> None:

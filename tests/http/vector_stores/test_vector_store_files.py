@@ -97,6 +97,15 @@ def test_who_may_not_change_a_store_attaches_nothing(kept: Holding, target: str)
     assert counts(kept, store) == {}
 
 
+def test_who_may_not_change_a_store_changes_none_of_its_files(kept: Holding) -> None:
+    store = kept.made()
+    target = f"/{store}/files/{kept.attached(store)}"
+    assert kept.ask("GET", target, None, READER).status == 200
+    assert kept.ask("POST", target, {"attributes": {"a": 1}}, READER).status == 403
+    assert kept.ask("DELETE", target, None, READER).status == 403
+    assert kept.got("GET", target)["attributes"] != {"a": 1}
+
+
 def test_files_of_others_in_a_shared_store_look_missing(kept: Holding) -> None:
     store = f"shared-{token_hex(4)}"
     assert kept.registered(store, ADMIN).status == 200
