@@ -7,6 +7,8 @@ from tests.mutation.mistake import Mistake
 LANCE = "server/storage/vectors/lance_index.py"
 UPKEEP = "server/storage/vectors/lance_upkeep.py"
 FAISS = "server/storage/vectors/faiss_index.py"
+KEYS = "server/storage/vectors/keys.py"
+SHARED = "server/storage/vectors/shared.py"
 ROWS = "server/storage/vectors/faiss_rows.py"
 
 INDEX_MISTAKES = (
@@ -32,5 +34,32 @@ INDEX_MISTAKES = (
     Mistake("Faiss searches every part", FAISS, '_among(np.packbits(among, bitorder="little"))', "None"),
     Mistake(
         "two processes have one file of vectors", ROWS, "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"
+    ),
+    Mistake(
+        "Faiss finds words in other parts",
+        ROWS,
+        '"AND c.part IN (SELECT value FROM json_each(?)) ORDER BY',
+        '"AND (c.part >= 0 OR c.part IN (SELECT value FROM json_each(?))) ORDER BY',
+    ),
+    Mistake("Faiss finds what is not committed", ROWS, 'which = "b.committed" if', 'which = "b.batch" if'),
+    Mistake("removed rows stay in the file", ROWS, "PRAGMA secure_delete = ON", "PRAGMA secure_delete = OFF"),
+    Mistake(
+        "chunks of other parts go by their names, too",
+        LANCE,
+        'await self._delete(key, (col("part") == number) & named)',
+        "await self._delete(key, named if number >= 0 else named)",
+    ),
+    Mistake(
+        "chunks of other parts are read by their names",
+        LANCE,
+        'wanted = (col("part") == number) & col("id").isin(',
+        'wanted = (col("part") >= 0) & col("id").isin(',
+    ),
+    Mistake("any text is the key of a store", KEYS, "if not _KEY.fullmatch(key):", "if not _KEY:"),
+    Mistake(
+        "a search by name waits for no turn",
+        SHARED,
+        "        async with self.shares.turn():\n            return await self._index.named",
+        "        if self.shares:\n            return await self._index.named",
     ),
 )

@@ -22,6 +22,7 @@ from subprocess import PIPE
 from typing import Final, TypeAlias
 
 from tests.mutation.dialect_mistakes import DIALECT_MISTAKES
+from tests.mutation.extraction_mistakes import EXTRACTION_MISTAKES
 from tests.mutation.fairness_mistakes import FAIRNESS_MISTAKES
 from tests.mutation.identity_mistakes import IDENTITY_MISTAKES
 from tests.mutation.index_mistakes import INDEX_MISTAKES
@@ -32,7 +33,9 @@ from tests.mutation.opa_mistakes import OPA_MISTAKES
 from tests.mutation.provider_mistakes import PROVIDER_MISTAKES
 from tests.mutation.quota_mistakes import QUOTA_MISTAKES
 from tests.mutation.request_mistakes import REQUEST_MISTAKES
+from tests.mutation.response_mistakes import RESPONSE_MISTAKES
 from tests.mutation.service_mistakes import SERVICE_MISTAKES
+from tests.mutation.vector_mistakes import VECTOR_MISTAKES
 
 SERVICE = (
     *SERVICE_MISTAKES,
@@ -43,6 +46,9 @@ SERVICE = (
     *OPA_MISTAKES,
     *DIALECT_MISTAKES,
     *INDEX_MISTAKES,
+    *VECTOR_MISTAKES,
+    *RESPONSE_MISTAKES,
+    *EXTRACTION_MISTAKES,
 )
 ALL = (*MISTAKES, *LIST_MISTAKES, *IDENTITY_MISTAKES, *SERVICE)
 
@@ -80,6 +86,7 @@ OF_THE_SERVICE: Sequence[Check] = (
     [
         *("tests/unit/inference", "tests/unit/config/test_config_defaults.py", "tests/unit/api", "tests/unit/http"),
         *("tests/unit/quota", "tests/unit/storage", "tests/unit/background", "tests/unit/fairness"),
+        "tests/unit/extraction",
     ],
     ["tests/unit/authn", "tests/unit/authz"],
     ["tests/http"],

@@ -1,0 +1,74 @@
+"""Deliberate mistakes in responses and the seals of their compactions, each of which the suite must notice."""
+
+from __future__ import annotations
+
+from tests.mutation.mistake import Mistake
+
+CONTEXT = "server/api/responses/context.py"
+STORE = "server/api/responses/store.py"
+ANSWERING = "server/api/responses/answering.py"
+UNSEALING = "server/api/responses/unsealing.py"
+SEALS = "server/authn/seals.py"
+
+RESPONSE_MISTAKES = (
+    Mistake("a seal opens for any caller", SEALS, "for part in caller)]", "for part in caller[:0])]"),
+    Mistake("parts of a caller's name run together", SEALS, 'b"%d:%b" % (len(part), part)', 'b"%b" % (part,)'),
+    Mistake("a seal has no end", SEALS, "if int.from_bytes(plain[:_TIME_BYTES]) < now:", "if now < 0:"),
+    Mistake(
+        "compactions are sealed for all callers",
+        UNSEALING,
+        "return caller_of(gate.principal, str(CURRENT.get()))",
+        'return caller_of(gate.principal, "") and ("server",)',
+    ),
+    Mistake("an old compaction opens", UNSEALING, "sealing_caller(gate), int(time.time())", "sealing_caller(gate), 0"),
+    Mistake(
+        "a response goes on from another caller's",
+        CONTEXT,
+        "record = await self._responses.records.get(gate, body.previous, whole=False)",
+        "record = (await self._responses.records.known([body.previous]))[body.previous]",
+    ),
+    Mistake(
+        "an item of another caller's response is referred to",
+        CONTEXT,
+        "await self._responses.records.readable(gate, of) if of",
+        "await self._responses.records.known(of) if of",
+    ),
+    Mistake(
+        "a prompt of another caller is used",
+        CONTEXT,
+        "record = await self._prompts.records.get(gate, use.id)",
+        "[record] = await self._prompts.records.whole([*(await self._prompts.records.known([use.id])).values()])",
+    ),
+    Mistake(
+        "a conversation is filled by who may only read it",
+        "server/api/conversations/items.py",
+        "await self._conversations.permit(gate, conversation, Action.UPDATE)\n        return await self._store",
+        "await self._conversations.permit(gate, conversation, Action.READ)\n        return await self._store",
+    ),
+    Mistake(
+        "items of conversations that may not be read are referred to",
+        "server/api/conversations/items.py",
+        "for identity, record in records.items() if record.parent in entered}",
+        "for identity, record in records.items() if record.parent or entered}",
+    ),
+    Mistake(
+        "a response stays whose conversation takes nothing",
+        STORE,
+        "            await self._take_back(record)\n",
+        "",
+    ),
+    Mistake("a caller's own member is taken for the metadata", STORE, "text.rfind(_METADATA)", "text.find(_METADATA)"),
+    Mistake("small responses are held without end", ANSWERING, "self._size = LEAST_HELD + size", "self._size = size"),
+    Mistake(
+        "a client that leaves keeps the room of its response",
+        ANSWERING,
+        "        finally:\n            self._turn.end()",
+        "        finally:\n            pass",
+    ),
+    Mistake(
+        "a response that is not kept is told as completed",
+        ANSWERING,
+        'if state.status != "failed":',
+        'if state.status == "failed":',
+    ),
+)

@@ -1,0 +1,202 @@
+"""Deliberate mistakes in vector stores, each of which the suite must notice."""
+
+from __future__ import annotations
+
+from tests.mutation.mistake import Mistake
+
+FINDABLE = "server/api/vector_stores/findable.py"
+SEARCH = "server/api/vector_stores/search.py"
+FILTERS = "server/api/vector_stores/filters.py"
+ATTACHING = "server/api/vector_stores/attaching.py"
+FILES = "server/api/vector_stores/files.py"
+PAGES = "server/api/vector_stores/pages.py"
+INGESTION = "server/api/vector_stores/ingestion.py"
+FILLING = "server/api/vector_stores/filling.py"
+PURGING = "server/api/vector_stores/purging.py"
+PURGES = "server/api/vector_stores/purges.py"
+WORK = "server/api/vector_stores/work.py"
+DOCUMENTS = "server/api/vector_stores/documents.py"
+DEFERRED = "server/http/deferred.py"
+GUARDED = "server/storage/records/guarded.py"
+EMBEDDING = "server/api/models/embedding.py"
+
+VECTOR_MISTAKES = (
+    Mistake(
+        "a search finds texts of files that the caller may not read",
+        FINDABLE,
+        "return {part: place for part, place in places.items() if not place.file_id or place.file_id in readable}",
+        "return places if readable is not None else {}",
+    ),
+    Mistake("a search looks in links that are not completed", FINDABLE, "AND facet = ?4", "AND ?4 = ?4"),
+    Mistake(
+        "a search passes over its filter", FINDABLE, 'f" AND ({condition.text})"', 'f" AND (1 = 1 OR {condition.text})"'
+    ),
+    Mistake(
+        "a chunk of a part that its link has left is shown",
+        SEARCH,
+        "if found is not None and found[0].part == hit.part:",
+        "if found is not None:",
+    ),
+    Mistake(
+        "an expired store is searched",
+        SEARCH,
+        "        await self._stores.use(store)\n        index = self._index_of(store)\n        leave_place()",
+        "        index = self._index_of(store)\n        leave_place()",
+    ),
+    Mistake(
+        "a score tells how often others use a word",
+        SEARCH,
+        "await in_thread(by_words, query, matching) if matching else []",
+        "matching",
+    ),
+    Mistake(
+        "a value of a filter is part of its statement",
+        FILTERS,
+        "yield spelled.text.format(sign, self._bound(value))",
+        "yield spelled.text.format(sign, f\"'{value}'\")",
+    ),
+    Mistake(
+        "filters inside each other are not held together",
+        FILTERS,
+        'join(f"({self.condition(each)})" for each in filters)',
+        'join(f"{self.condition(each)}" for each in filters)',
+    ),
+    Mistake(
+        "one file that may be read lets others be attached",
+        ATTACHING,
+        "            if identity not in readable:",
+        "            if not readable:",
+    ),
+    Mistake(
+        "a file is attached by who may only read the store",
+        FILES,
+        'store, permit = await self._stores.changeable(gate, request.path_params["vector_store_id"])',
+        'identity = request.path_params["vector_store_id"]\n'
+        "        store, permit = await self._stores.records.permitted(gate, identity, Action.READ)",
+    ),
+    Mistake(
+        "a file is taken out by who may only read the store",
+        FILES,
+        'store, _ = await self._stores.changeable(gate, request.path_params["vector_store_id"])\n'
+        "        await self._pages",
+        'store = await self._stores.readable(gate, request.path_params["vector_store_id"])\n        await self._pages',
+    ),
+    Mistake(
+        "a file is described by who may only read the store",
+        FILES,
+        'store, _ = await self._stores.changeable(gate, request.path_params["vector_store_id"])\n        link',
+        'store = await self._stores.readable(gate, request.path_params["vector_store_id"])\n        link',
+    ),
+    Mistake(
+        "a file that may not be read is taken out",
+        FILES,
+        "        await self._pages.find(gate, store, file_id)\n",
+        "",
+    ),
+    Mistake(
+        "a list shows links to files that may not be read",
+        PAGES,
+        "return [link for link in links if link.file_id in readable]",
+        "return [link for link in links if link.file_id or readable]",
+    ),
+    Mistake(
+        "a file is ingested for who may only read the store",
+        FILLING,
+        "await self._stores.changeable(gate, store.id)",
+        "await self._stores.readable(gate, store.id)",
+    ),
+    Mistake(
+        "a file is ingested for who may not read it",
+        FILLING,
+        "file = await self._files.records.get(gate, link.file_id)",
+        "[file] = await self._files.records.whole([*(await self._files.records.known([link.file_id])).values()])",
+    ),
+    Mistake("an expired store takes files in", FILLING, "if has_expired(store):", "if not has_expired:"),
+    Mistake("a store has chunks without end", FILLING, "        if self._room < 0:", "        if self._room is None:"),
+    Mistake(
+        "a file is ingested as the owner of the store",
+        INGESTION,
+        "gate = self._deferred.gate(link.owner",
+        "gate = self._deferred.gate(store.owner",
+    ),
+    Mistake(
+        "what is ingested may be more than its owner keeps",
+        INGESTION,
+        "*([] if limit is None else [staying_within(limit, link.owner)])",
+        "*([] if limit is None else [])",
+    ),
+    Mistake(
+        "work that waits passes without the token that requests need",
+        DEFERRED,
+        "requires_token=self._requires_token)",
+        "requires_token=False)",
+    ),
+    Mistake("a part is not drawn anew", WORK, "int(time.time()), new_part()", "int(time.time()), work.ordering"),
+    Mistake(
+        "two processes ingest into one store",
+        WORK,
+        "                self.records.inserting(holding),\n",
+        "",
+    ),
+    Mistake(
+        "what a failed attempt has left stays",
+        WORK,
+        "self.notes.giving_up(lease.attempt) if lease.has_begun else",
+        "self.notes.giving_up(lease.attempt) if not lease.has_begun else",
+    ),
+    Mistake(
+        "a part that was given up is kept",
+        PURGES,
+        "return [step, self.records.removing(attempt.id, otherwise=Overtaken())]",
+        "return [self.records.removing(attempt.id)] if step else []",
+    ),
+    Mistake(
+        "what an index still has is forgotten",
+        PURGING,
+        "if not await index.purge(key):",
+        "if await index.purge(key) is None:",
+    ),
+    Mistake(
+        "links to a file that is there go",
+        PURGING,
+        "if not await self._files.find_all([file_id]):",
+        "if file_id:",
+    ),
+    Mistake(
+        "an expired store takes texts in",
+        DOCUMENTS,
+        "        await self._stores.use(store)\n        index",
+        "        index",
+    ),
+    Mistake(
+        "texts are put in whatever a caller keeps",
+        DOCUMENTS,
+        "        await self._stores.records.check_limit(limit, owner, Stored(0, max(0, more)))\n",
+        "",
+    ),
+    Mistake(
+        "two requests change one document",
+        DOCUMENTS,
+        'if (link.record.body.get("busy_until") or 0) <= time.time():',
+        'if (link.record.body.get("busy_until") or 0) >= 0:',
+    ),
+    Mistake(
+        "what is found is what may be changed",
+        GUARDED,
+        "async with gate.listing(Action.READ, self._kind, self._types) as listing:\n            names",
+        "async with gate.listing(Action.UPDATE, self._kind, self._types) as listing:\n            names",
+    ),
+    Mistake(
+        "records that only a question decides are found unasked",
+        GUARDED,
+        "found.update(record.id for record in await self._kept(listing, rows))",
+        "found.update(record.id for record, verdict in rows if verdict is not RowVerdict.DENY)",
+    ),
+    Mistake(
+        "a model makes embeddings for who may not read it",
+        EMBEDDING,
+        "found = await find_model(self._catalogue, gate, name)",
+        "found = self._catalogue._configured[name]",
+    ),
+    Mistake("vectors go to other texts", EMBEDDING, 'sorted(entries, key=lambda entry: entry["index"])', "entries"),
+)
