@@ -26,7 +26,7 @@ from server.authz.pep import RequestContext
 from server.authz.request_authorization import Gate
 from server.http.errors import ApiError
 from server.http.open_streams import OpenStreams
-from server.inference.provider import ChatRequest, Provider, ProviderFailed, Task
+from server.inference.provider import ChatRequest, Fault, Kind, Provider, ProviderFailed, Task
 from server.inference.providers.echo import Echo
 from server.inference.providers.echo_vectors import EchoVectors
 from server.inference.providers.vector_answers import VectorRoom
@@ -123,8 +123,13 @@ def test_no_other_model_makes_vectors_for_a_store(members: Any) -> None:
     mine = Answering(lambda texts: [entry(index, 3.0, 4.0) for index in range(len(texts))])
     naming = replace(MODEL, **members)
     assert [[*vector] for vector in embedded(mine, ["a"], naming, other=other)] == [[3.0, 4.0]]
-    with pytest.raises(ProviderFailed):
-        embedded(Answering(lambda _: []), ["a"], naming, other=other)
+
+    def away(_: list[str]) -> Any:
+        raise ProviderFailed(Fault.PROVIDER, "there is no connection", kind=Kind.UNREACHABLE, unsent=True)
+
+    for answer in (away, lambda _: []):
+        with pytest.raises(ProviderFailed):
+            embedded(Answering(answer), ["a"], naming, other=other)
     assert not other.asked
 
 
