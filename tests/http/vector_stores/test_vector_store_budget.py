@@ -36,7 +36,13 @@ LIMITED = CONFIG.replace(
 
 @pytest.fixture(scope="module")
 def kept(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Holding]:
+    """The server, whose index is open."""
     with holding(opa_binary, tmp_path_factory.mktemp("budget"), text=LIMITED) as running:
+        until = time.monotonic() + 60
+        body = {"vector_db_id": running.made(), "chunks": [{"content": "a", "metadata": {}}]}
+        while running.house.address.ask("POST", "/v1/vector-io/insert", ALICE, body=body).status == 503:
+            assert time.monotonic() < until
+            time.sleep(0.05)
         yield running
 
 
