@@ -13,6 +13,7 @@ SEALS = "server/authn/seals.py"
 RESPONSE_MISTAKES = (
     Mistake("a seal opens for any caller", SEALS, "for part in caller)]", "for part in caller[:0])]"),
     Mistake("parts of a caller's name run together", SEALS, 'b"%d:%b" % (len(part), part)', 'b"%b" % (part,)'),
+    Mistake("a seal has several spellings", SEALS, "if _written(found) != seal:", "if not _written(found):"),
     Mistake("a seal has no end", SEALS, "if int.from_bytes(plain[:_TIME_BYTES]) < now:", "if now < 0:"),
     Mistake(
         "compactions are sealed for all callers",

@@ -171,8 +171,8 @@ VECTOR_MISTAKES = (
     Mistake(
         "texts are put in whatever a caller keeps",
         DOCUMENTS,
-        "        await self._stores.records.check_limit(limit, owner, Stored(0, max(0, more)))\n",
-        "",
+        "await self._stores.records.write(limit, record.owner, Stored(0, more), changing)",
+        "await self._stores.records.write(None, record.owner, Stored(0, more), changing)",
     ),
     Mistake(
         "two requests change one document",
@@ -195,8 +195,9 @@ VECTOR_MISTAKES = (
     Mistake(
         "a model makes embeddings for who may not read it",
         EMBEDDING,
-        "found = await find_model(self._catalogue, gate, name)",
-        "found = self._catalogue._configured[name]",
+        "found = replace(await find_model(self._catalogue, gate, name), fallback",
+        "found = replace(self._catalogue._configured[name], fallback",
     ),
+    Mistake("another model makes vectors for a store", EMBEDDING, ", fallback=(), weights={})", ", weights={})"),
     Mistake("vectors go to other texts", EMBEDDING, 'sorted(entries, key=lambda entry: entry["index"])', "entries"),
 )
