@@ -14,7 +14,9 @@ from tests.support.ostiary_run import environment, running
 
 
 @pytest.mark.parametrize(
-    ("name", "models"), [("starter", []), ("nvidia", ["green/small/eight", "green/small/embedder"])]
+    ("name", "models"),
+    # The first has vector stores and no model for embeddings, so that the server brings its own.
+    [("starter", ["wordllama/wordllama-256"]), ("nvidia", ["green/small/eight", "green/small/embedder"])],
 )
 def test_an_imported_configuration_serves(name: str, models: list[str], tmp_path: Path, opa_binary: Path) -> None:
     environ = environment(tmp_path, opa_binary)

@@ -106,7 +106,8 @@ class GuardedStore:
 
     async def check_room(self, creation: Creation, more: Stored) -> None:
         """Raise StorageExceeded if the owner has no room for `more` now; a create that finds less then fails too."""
-        await self.check_limit(creation.limit, creation.owner, more)
+        if creation.limit is not None:
+            await self.check_limit(creation.limit, creation.owner, more)
 
     async def check_limit(self, limit: StorageLimit | None, owner: Principal | None, more: Stored) -> None:
         """Raise StorageExceeded if the owner has no room within the limit for `more` now."""
