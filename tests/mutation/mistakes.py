@@ -289,4 +289,10 @@ MISTAKES = (
         'types contains "vector_db" if input.resource.type == "vector_store"',
         'types contains "vector_db" if input.resource.type == "vector_db"',
     ),
+    Mistake(
+        "parts that need not stand together are looked for as one text",
+        "translators/regex/literals.py",
+        'runs.append("")',
+        'runs[-1] += ""',
+    ),
 )

@@ -233,4 +233,34 @@ PROVIDER_MISTAKES = (
         "return bool(slash) and prefix != own and prefix in self._providers",
         "return False",
     ),
+    Mistake(
+        "failures of one caller alone make a breaker suspect",
+        "server/inference/breaker.py",
+        "elif self._of_run.get(caller, 0) < MOST_OF_ONE:",
+        "elif self._of_run.get(caller, 0) >= 0:",
+    ),
+    Mistake(
+        "one caller tries a provider again and again for all",
+        "server/inference/breaker.py",
+        "self._tried[caller] = self._clock() + AGAIN_SECONDS",
+        "self._tried[caller] = self._clock()",
+    ),
+    Mistake(
+        "a request from before it opened closes a breaker",
+        "server/inference/breaker.py",
+        "        elif is_trial:\n            self._close()",
+        "        else:\n            self._close()",
+    ),
+    Mistake(
+        "an id of the account passes in a list",
+        "server/inference/account_ids.py",
+        "waiting += [(plain, each) for each in value if type(each) in searched]",
+        "waiting += [(plain, each) for each in value if type(each) is str and each in searched]",
+    ),
+    Mistake(
+        "an address of Gemini's own files passes",
+        "server/inference/account_ids.py",
+        'return scheme not in _SCHEMES or (scheme != "data" and _FILES_OF_GEMINI in rest)',
+        'return scheme not in _SCHEMES or (scheme == "data" and _FILES_OF_GEMINI in rest)',
+    ),
 )

@@ -167,4 +167,34 @@ REQUEST_MISTAKES = (
         "any(map(_has_nul, value)) or any(map(_has_nul, value.values()))",
         "any(map(_has_nul, value.values()))",
     ),
+    Mistake(
+        "what is interrupted between blocks begins the next one",
+        "server/http/interruptible.py",
+        "        if self._interrupted:\n            raise self._reason()\n        self._task",
+        "        self._task",
+    ),
+    Mistake(
+        "a shutdown is taken for an interruption",
+        "server/http/interruptible.py",
+        "if task.uncancel() == 0 and isinstance(error, asyncio.CancelledError):",
+        "if task.uncancel() >= 0 and isinstance(error, asyncio.CancelledError):",
+    ),
+    Mistake(
+        "a connection that its client has closed takes a place",
+        "server/process/acceptor.py",
+        "turn = None if _is_left(connection) else self._connections.one_more(caller)",
+        "turn = self._connections.one_more(caller)",
+    ),
+    Mistake(
+        "a handshake that fails keeps its place",
+        "server/process/acceptor.py",
+        "doesn't speak TLS\n            turn.end()",
+        "doesn't speak TLS",
+    ),
+    Mistake(
+        "one process takes a whole crowd",
+        "server/process/acceptor.py",
+        "ceil(waiting / (2 * self._workers))",
+        "ceil(waiting / 1)",
+    ),
 )
