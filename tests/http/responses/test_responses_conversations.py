@@ -98,8 +98,9 @@ def test_a_full_conversation_is_told_and_nothing_is_stored(place: Responding, mo
 def test_a_long_conversation_is_told_or_truncated(place: Responding, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context, "MOST_ITEMS", 3)
     conversation = place.conversation(items=[{"role": "user", "content": text} for text in "abcd"])
-    answer = place.create("hi", conversation=conversation)
-    assert (answer.status, answer.json["error"]["code"]) == (400, "context_length_exceeded")
+    for given in ("hi", None):
+        answer = place.create(given, conversation=conversation)
+        assert (answer.status, answer.json["error"]["code"]) == (400, "context_length_exceeded")
     made = place.made("hi", conversation=conversation, truncation="auto")
     assert [item["content"][0]["text"] for item in place.items(made["id"])] == ["c", "d", "hi"]
 
