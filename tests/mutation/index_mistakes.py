@@ -62,4 +62,10 @@ INDEX_MISTAKES = (
         "        async with self.shares.turn():\n            return await self._index.named",
         "        if self.shares:\n            return await self._index.named",
     ),
+    Mistake(
+        "Faiss removes chunks of other parts by their names",
+        ROWS,
+        '"part = ? AND name IN (SELECT value FROM json_each(?))", given)',
+        '"part >= ? - part AND name IN (SELECT value FROM json_each(?))", given)',
+    ),
 )

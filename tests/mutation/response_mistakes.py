@@ -72,4 +72,16 @@ RESPONSE_MISTAKES = (
         'if state.status != "failed":',
         'if state.status == "failed":',
     ),
+    Mistake(
+        "a compaction goes to the model as it came",
+        UNSEALING,
+        "if identity.startswith(_OURS) else item",
+        "if not identity.startswith(_OURS) and False else item",
+    ),
+    Mistake(
+        "a conversation is cut off unasked",
+        CONTEXT,
+        'if has_more and body.shown["truncation"] != "auto":',
+        "if has_more is None:",
+    ),
 )

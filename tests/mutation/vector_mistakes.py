@@ -200,4 +200,22 @@ VECTOR_MISTAKES = (
     ),
     Mistake("another model makes vectors for a store", EMBEDDING, ", fallback=(), weights={})", ", weights={})"),
     Mistake("vectors go to other texts", EMBEDDING, 'sorted(entries, key=lambda entry: entry["index"])', "entries"),
+    Mistake(
+        "a link is found to a file that may not be read",
+        PAGES,
+        "if link is None or file_id not in readable:",
+        "if link is None or readable is None:",
+    ),
+    Mistake(
+        "a batch of another store is shown",
+        "server/api/vector_stores/store.py",
+        'chosen("id = ?1 AND parent = ?2"',
+        'chosen("id = ?1 AND ?2 = ?2"',
+    ),
+    Mistake(
+        "what a cancelled link has ingested is completed",
+        INGESTION,
+        "                if link.status is not Status.IN_PROGRESS:\n                    return False\n",
+        "",
+    ),
 )
