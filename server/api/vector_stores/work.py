@@ -7,7 +7,7 @@ link and goes with it, so that work whose link is gone ends by itself.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -26,7 +26,9 @@ Owner = tuple[str, str] | None
 """The id and the issuer of a caller; None for all without a token."""
 
 _START: Final = ("", "")
+_OWNED: Final = "owner_principal = ?2 AND owner_issuer = ?3"
 _UNOWNED: Final = "owner_principal IS NULL AND owner_issuer IS NULL"
+_BY_OWNER: Final = {"sqlite": ' INDEXED BY "{}_by_owner"', "postgresql": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,16 @@ class WorkQueue:
         self.records = records
         self.notes = notes
         table = f'"{records.name}"'
-        self._next = (
-            f"SELECT id FROM {table} AS waiting WHERE {{}} AND expires_at <= ?1 AND facet <> '' "  # noqa: S608 - a checked name
+        # By this index the rows of a caller are found in their order, and those of others are passed over unread.
+        by_owner = _BY_OWNER[records.database.kind].format(records.name)
+        self._owner = (
+            f"SELECT owner_principal, owner_issuer FROM {table}{by_owner} "  # noqa: S608 - a checked name
+            "WHERE (owner_principal, owner_issuer) > (?1, ?2) ORDER BY owner_principal, owner_issuer LIMIT 1"
+        )
+        self._oldest = (
+            f"SELECT id FROM {table} AS waiting{by_owner} WHERE {{}} AND expires_at <= ?1 AND facet <> '' "  # noqa: S608 - as above
             f"AND NOT EXISTS (SELECT 1 FROM {table} AS held WHERE held.id = 'store:' || waiting.facet "
-            "AND held.expires_at > ?1) ORDER BY owner_principal, owner_issuer, ordering, id LIMIT 1"
+            "AND held.expires_at > ?1) ORDER BY ordering, id LIMIT 1"
         )
         self._count = f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE facet <> '' LIMIT ?1) AS waiting"  # noqa: S608 - as above
 
@@ -72,31 +80,33 @@ class WorkQueue:
 
         Callers that are `busy` are passed over, and so are stores that are worked on.
         """
-        for condition, values in self._rounds(after, busy):
-            rows = await self.records.database.read(self._next.format(condition), int(time.time()), *values)
-            if rows:
-                found = await self.records.chosen("id = ?1", rows[0][0], limit=1)
-                if found:
-                    return found[0].record
+        async for owner in self._round(after):
+            condition = _UNOWNED if owner is None else _OWNED
+            rows = [] if owner in busy else await self._read(condition, owner or ())
+            found = await self.records.chosen("id = ?1", rows[0][0], limit=1) if rows else []
+            if found:
+                return found[0].record
         return None
 
-    def _rounds(self, after: Owner, busy: Sequence[Owner]) -> Iterator[tuple[str, tuple[Value, ...]]]:
-        """Yield the conditions for the callers behind that one, for those before it, and for those without a token."""
-        passed = tuple(owner for owner in busy if owner is not None)
-        place = 4
-        others = "".join(
-            f" AND NOT (owner_principal = ?{place + 2 * n} AND owner_issuer = ?{place + 2 * n + 1})"
-            for n in range(len(passed))
-        )
-        values = tuple(text for owner in passed for text in owner)
-        owned = f"(owner_principal, owner_issuer) > (?2, ?3){others}"
-        if after is not None:
-            yield owned, (*after, *values)
-        if after is not None and None not in busy:
-            yield _UNOWNED, ()
-        yield owned, (*_START, *values)
-        if after is None and None not in busy:
-            yield _UNOWNED, ()
+    async def _read(self, condition: str, owner: Sequence[Value]) -> Sequence[Sequence[Value]]:
+        return await self.records.database.read(self._oldest.format(condition), int(time.time()), *owner)
+
+    async def _round(self, after: Owner) -> AsyncIterator[Owner]:
+        """Yield the callers that have work: those behind that one, those without a token, and then all from the first
+        one on.
+        """
+        for start in (_START,) if after is None else (after, _START):
+            owner = start
+            while (following := await self._following(owner)) is not None:
+                yield following
+                owner = following
+            if start == (after or _START):
+                yield None
+
+    async def _following(self, owner: tuple[str, str]) -> tuple[str, str] | None:
+        """Return the next caller in order that has work."""
+        rows = await self.records.database.read(self._owner, *owner)
+        return (rows[0][0], rows[0][1]) if rows else None
 
     async def take(self, work: Record, store: Record) -> Lease | None:
         """Return the lease of work in that store; None where another process has it, or the link is gone."""
