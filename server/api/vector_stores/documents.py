@@ -79,9 +79,7 @@ class Documents:
         chunks = await self._with_vectors(gate, store, given)
         length = len(chunks[0].vector)
         store = await self._stores.with_dimensions(store, length)
-        for chunk in chunks:
-            if len(chunk.vector) != store.body["dimensions"]:
-                raise other_dimensions(store, len(chunk.vector))
+        _check_lengths(store, given, chunks)
         if await self._stores.chunks_of(store) + len(chunks) > MOST_CHUNKS:
             raise invalid(f"a vector store has at most {MOST_CHUNKS} chunks", "chunks", "too_many_chunks")
         documents = defaultdict[str, dict[str, NewChunk]](dict)
@@ -263,6 +261,18 @@ def _check(model: EmbeddingModel, text: str, place: int) -> None:
     except ApiError as refusal:
         where = f"chunks[{place}].content"
         raise ApiError(refusal.status, refusal.message, code=refusal.code, param=where) from None
+
+
+def _check_lengths(store: Record, given: Sequence[NewChunk], chunks: Sequence[NewChunk]) -> None:
+    """Raise the 400 for a vector of the caller's, and the 409 for one of the model's, that the store can't take."""
+    wanted = store.body["dimensions"]
+    for place, chunk in enumerate(chunks):
+        length, where = len(chunk.vector), f"chunks[{place}].embedding"
+        if length != wanted and given[place].vector:
+            sentence = f"`{where}` has {length} numbers, and the vectors of the store `{store.id}` have {wanted}"
+            raise invalid(sentence, where, "invalid_value")
+        if length != wanted:
+            raise other_dimensions(store, length)
 
 
 def _shared(chunks: Sequence[NewChunk]) -> dict[str, Any]:

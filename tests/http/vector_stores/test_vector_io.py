@@ -114,8 +114,9 @@ def test_vectors_may_come_with_the_chunks(kept: Holding) -> None:
         kept, store, {"content": "mine", "embedding": vector, "embedding_model": "echo/words", "embedding_dimension": 8}
     )
     assert texts(kept, store) == ["mine"]
-    for odd in ([1.0], [0.0] * 8, ["a"] * 8, [1e39] * 8, [True] * 8):
-        assert insert(kept, store, {"content": "odd", "embedding": odd}).status in (400, 409)
+    for odd in ([1.0], [0.0] * 8, [1e-46] * 8, ["a"] * 8, [1e39] * 8, [True] * 8):
+        refused = insert(kept, store, {"content": "even"}, {"content": "odd", "embedding": odd})
+        assert (refused.status, refused.error["param"]) == (400, "chunks[1].embedding")
     assert insert(kept, store, {"content": "odd", "embedding": vector, "embedding_model": "other"}).status == 400
     assert texts(kept, store) == ["mine"]
 
