@@ -71,8 +71,7 @@ class VectorWork:
             yield
 
     def _index(self, provider_id: str | None) -> VectorIndex:
-        ids = self._vectors.ids
-        name = provider_id if provider_id is not None else next(iter(ids), None)
+        name = provider_id if provider_id is not None else self._vectors.default
         index = None if name is None else self._vectors.of(name)
         if index is None:
             what = "no index of vector stores" if name is None else f"no index `{name}`"

@@ -49,6 +49,7 @@ from server.storage.write_queue import WriteQueue
 from server.telemetry.dependencies import Dependencies, Dependency
 from server.wiring.databases import REGISTRY, beside, database_of, table_name, usage_place
 from server.wiring.observed import ObservedBlobs, ObservedDatabase
+from server.wiring.vectors import default_index
 
 _CONVERSATIONS: Final = "openai_conversations"
 _ITEMS: Final = "conversation_items"
@@ -167,7 +168,7 @@ class Stores:
                 embedding_model=models[each.embedding_model].names[0],
                 name=each.vector_store_name,
                 dimensions=each.embedding_dimension or models[each.embedding_model].dimensions,
-                provider_id=each.provider_id,
+                provider_id=each.provider_id or default_index(self._config),
                 resource_id=each.provider_vector_store_id,
             )
             for each in self._config.stores_of_vectors

@@ -35,18 +35,19 @@ def vector_store_routes(
     vectors, queue = stores.vector_stores, stores.ingestion
     attaching = Attaching(vectors, stores.files, queue, served=bool(indexes.ids))
     pages = LinkPages(vectors, stores.files)
-    making = StoreMaking(catalogue, _defaults(catalogue, config.vector_defaults), indexes.ids)
+    defaults = _defaults(catalogue, config.vector_defaults, indexes.default)
+    making = StoreMaking(catalogue, defaults, indexes.ids)
     return [
         VectorStoreRoutes(vectors, making, attaching, Shown(vectors, queue), reader),
         VectorStoreTexts(vectors, work.search, pages, work.index_of, reader),
         VectorStoreFiles(vectors, attaching, pages, reader),
         FileBatches(vectors, attaching, pages, reader),
-        VectorDbs(vectors, attaching, reader),
+        VectorDbs(vectors, attaching, defaults.provider_id, reader),
         VectorIo(vectors, catalogue, Documents(vectors, queue, work.embedder, work.index_of), work.search, reader),
     ]
 
 
-def _defaults(catalogue: Catalogue, settings: VectorStoreSettings) -> StoreDefaults:
+def _defaults(catalogue: Catalogue, settings: VectorStoreSettings, index: str | None) -> StoreDefaults:
     """Return what stores are made with: the model that the settings name, or the only one that makes embeddings."""
     embedding = [model for model in catalogue.configured if model.kind == "embedding"]
     wanted = settings.default_embedding_model
@@ -54,5 +55,5 @@ def _defaults(catalogue: Catalogue, settings: VectorStoreSettings) -> StoreDefau
         name = f"{wanted.provider_id}/{wanted.model_id}"
         embedding = [model for model in embedding if name in model.names]
     if len(embedding) != 1:
-        return StoreDefaults(provider_id=settings.default_provider_id)
-    return StoreDefaults(embedding[0].name, dimensions_of(embedding[0]), settings.default_provider_id)
+        return StoreDefaults(provider_id=index)
+    return StoreDefaults(embedding[0].name, dimensions_of(embedding[0]), index)

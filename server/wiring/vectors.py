@@ -35,7 +35,8 @@ _LOOKS: Final = 40
 
 
 class VectorIndexes:
-    """The indexes of a configuration by their `provider_id`; none where `apis` leaves `vector_io` out.
+    """The indexes of a configuration by their `provider_id`; none where `apis` leaves `vector_io` out. `default` is the
+    one of stores that name none.
 
     They are opened when the server starts if the configuration speaks of `vector_io`, and else at their first use.
     """
@@ -43,6 +44,7 @@ class VectorIndexes:
     def __init__(self, config: Config, dependencies: Dependencies) -> None:
         """Indexes are some of the `dependencies`."""
         self._config = config
+        self.default = default_index(config)
         self._files: dict[Path, SharedIndex] = {}
         configured = config.providers.get(VECTOR_IO, ())
         providers = configured or (LanceProvider(provider_id=DEFAULT, provider_type="inline::lancedb"),)
@@ -54,7 +56,7 @@ class VectorIndexes:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The `provider_id` of each index; the first one is that of stores that name none."""
+        """The `provider_id` of each index."""
         return tuple(self._indexes)
 
     def of(self, provider_id: str) -> VectorIndex | None:
@@ -106,6 +108,14 @@ class VectorIndexes:
             raise TypeError("the vectors of `inline::faiss` need a file")
         # Not in the file itself: its other writers would wait for vectors.
         return backend.db_path.with_name(f"{backend.db_path.name}{_BESIDE}")
+
+
+def default_index(config: Config) -> str | None:
+    """Return the `provider_id` of the index of stores that name none; None where there is no index."""
+    if VECTOR_IO not in config.apis:
+        return None
+    named = [provider.provider_id for provider in config.providers.get(VECTOR_IO, ())]
+    return config.vector_defaults.default_provider_id or (named or [DEFAULT])[0]
 
 
 class _Probe:

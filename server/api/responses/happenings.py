@@ -1,4 +1,4 @@
-"""What happens in the course of a response, as `server.api.responses.loop` is told of it."""
+"""Happenings in the course of a response, which `server.api.responses.loop` is told of."""
 
 from __future__ import annotations
 

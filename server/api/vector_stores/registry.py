@@ -20,12 +20,13 @@ KIND: Final = next(kind for kind in KINDS if kind.type == STORE)
 
 class VectorDbs(RegistryRoutes):
     """Registers vector stores: they are those of `/v1/vector_stores`. The model that one names is looked up when the
-    store is used, on behalf of its user.
+    store is used, on behalf of its user. Those that name no provider have `provider_id`, and keep it.
     """
 
-    def __init__(self, stores: VectorStores, attaching: Attaching, reader: Reader) -> None:
+    def __init__(self, stores: VectorStores, attaching: Attaching, provider_id: str | None, reader: Reader) -> None:
         super().__init__(KIND, stores.records, reader)
         self._attaching = attaching
+        self._provider_id = provider_id
 
     def _body(self, new: NewEntry) -> Json:
         described = new.described
@@ -33,7 +34,7 @@ class VectorDbs(RegistryRoutes):
             embedding_model=described["embedding_model"],
             name=described["vector_db_name"],
             dimensions=described["embedding_dimension"],
-            provider_id=new.provider_id,
+            provider_id=new.provider_id or self._provider_id,
             resource_id=new.provider_resource_id,
         ).body()
 

@@ -49,6 +49,13 @@ def test_a_store_needs_nothing(kept: Holding, body: Any) -> None:
     assert (made["name"], made["metadata"], made["embedding_model"]) == ("", {}, "echo/words")
 
 
+def test_a_store_says_and_keeps_the_index_that_it_was_made_in(kept: Holding) -> None:
+    made = kept.got("POST", "", {})
+    registered = kept.registered("an-index-of-its-own").json
+    assert made["provider_id"] == registered["provider_id"] == "lancedb"
+    assert kept.got("GET", f"/{made['id']}")["provider_id"] == "lancedb"
+
+
 @pytest.mark.parametrize(("method", "body"), [("GET", None), ("POST", {"name": "b"}), ("DELETE", None)])
 def test_the_store_of_another_is_as_one_that_there_is_not(kept: Holding, method: str, body: Any) -> None:
     made = kept.made()

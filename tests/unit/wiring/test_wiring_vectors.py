@@ -12,7 +12,7 @@ from server.inference.provider import HealthStatus
 from server.storage.vectors.opening import STARTING
 from server.telemetry.dependencies import Dependencies, State
 from server.wiring.providers import index_entry
-from server.wiring.vectors import VectorIndexes
+from server.wiring.vectors import VectorIndexes, default_index
 from tests.support.config_texts import load
 from tests.support.vector_indexes import DIMENSIONS, chunks, pieces, ready
 
@@ -91,6 +91,21 @@ def test_the_vectors_of_a_backend_are_in_a_file_beside_its_own_and_one_index_has
         assert not (tmp_path / "keys.db").exists()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("apis: [inference]", None),
+        ("version: 2", "lancedb"),
+        (f"providers: {{vector_io: [{FAISS}, {LANCE}]}}", "f"),
+        (f"providers: {{vector_io: [{FAISS}, {LANCE}]}}\nvector_stores: {{default_provider_id: near}}", "near"),
+    ],
+)
+def test_stores_that_name_no_index_have_that_of_the_settings_or_the_first(
+    text: str, wanted: str | None, tmp_path: Path
+) -> None:
+    assert default_index(config(text, tmp_path)) == wanted
 
 
 def test_readiness_and_providers_say_why_an_index_is_not_ready(tmp_path: Path) -> None:
