@@ -84,6 +84,6 @@ def test_what_no_start_serves_is_refused_with_the_way_out(monkeypatch: pytest.Mo
 
 
 def test_usage_is_looked_for_where_a_start_would_keep_it(monkeypatch: pytest.MonkeyPatch, original: Path) -> None:
-    done = command(monkeypatch, "usage", original)
+    done = command(monkeypatch, "usage", original, OSTIARY_HOME=str(original.parent / "nothing"))
     assert done.exit_code == 2
     assert done.stderr.startswith("error: no server has kept anything in `")
