@@ -112,12 +112,17 @@ class Holding:
         self.run(f"UPDATE \"TABLEs\" SET body = replace(body, '{now}', '{then}') WHERE id = '{store}'")  # noqa: S608 - the test's own
 
 
+def new_token() -> str:
+    """A word for names of tables, which YAML never takes for a number."""
+    return f"t{token_hex(6)}"
+
+
 @contextmanager
 def holding(
     opa: Path, folder: Path, postgres: str | None = None, *, text: str = CONFIG, token: str = ""
 ) -> Iterator[Holding]:
     """The server over SQLite, or PostgreSQL at that address; two of one `token` share what they keep."""
-    database, token = postgres or str(folder / "records.db"), token or token_hex(6)
+    database, token = postgres or str(folder / "records.db"), token or new_token()
     config = (
         (text + OWN)
         .replace("SQL", backend(database))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from secrets import token_hex
 
 import pytest
 
 from tests.support.callers import ADMIN, ALICE, BOB
-from tests.support.vector_server import CONFIG, holding
+from tests.support.vector_server import CONFIG, holding, new_token
 
 ENTRY = "- {vector_db_id: docs, embedding_model: words, embedding_dimension: 8, vector_db_name: Documents}"
 RULE = """\
@@ -50,7 +49,7 @@ def test_a_store_of_the_configuration_is_there_and_has_no_owner(opa_binary: Path
 def test_what_the_configuration_says_otherwise_later_changes_nothing_and_is_told(
     opa_binary: Path, tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    token = token_hex(6)
+    token = new_token()
     with holding(opa_binary, tmp_path, text=text, token=token) as kept:
         kept.attached("docs", WRITER)
         kept.registered("taken", ALICE)

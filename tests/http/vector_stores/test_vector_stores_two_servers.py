@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from secrets import token_hex
 
 import pytest
 
-from tests.support.vector_server import Holding, holding
+from tests.support.vector_server import Holding, holding, new_token
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +16,7 @@ def both(
     opa_binary: Path, tmp_path_factory: pytest.TempPathFactory, postgres: str | None
 ) -> Iterator[tuple[Holding, Holding]]:
     """Two servers that share their records and their files."""
-    folder, token = tmp_path_factory.mktemp("two"), token_hex(6)
+    folder, token = tmp_path_factory.mktemp("two"), new_token()
     with (
         holding(opa_binary, folder, postgres, token=token) as one,
         holding(opa_binary, folder, postgres, token=token) as two,
