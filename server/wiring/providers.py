@@ -78,7 +78,7 @@ def index_entry(provider: ProviderConfig, vectors: VectorIndexes) -> ProviderEnt
 def _breaker(config: ProviderConfig) -> Breaker | None:
     """Return the breaker of a provider; None for one in this process.
 
-    A model in a child process has its supervisor, which starts it again and meanwhile refuses all at once. The breaker
+    A model in a child process has its supervisor, which starts it again and until then refuses all at once. The breaker
     is for a caller whose requests end the child each time.
     """
     settings = config.config

@@ -165,7 +165,7 @@ class Attaching:
         while links := await self._stores.links_of(str(batch.parent), status=Status.IN_PROGRESS, after=after):
             for link in links:
                 if link.batch == batch.id:
-                    # One that has come to its end meanwhile stays as it is.
+                    # One that has come to its end since stays as it is.
                     with suppress(Overtaken):
                         await self._stores.to_cancelled(link, self._ingestion.cancelling(link))
             after = links[-1]

@@ -161,7 +161,7 @@ class VectorStores:
         return modern(await self.records.delete(gate, identity, beside=lambda record: beside(modern(record))))
 
     async def find(self, identity: str) -> Record | None:
-        """Return the store whoever may read it, for the server's own work."""
+        """Return the store, for the server's own work: no policy is asked."""
         found = await self._stores.chosen("id = ?1 AND expires_at IS NULL", identity, limit=1)
         return modern(found[0].record) if found else None
 

@@ -170,7 +170,7 @@ class WorkQueue:
         return self.notes.giving_up(lease.attempt) if lease.has_begun else self.notes.dismissing(lease.attempt)
 
     async def postpone(self, work: Record, seconds: int) -> None:
-        """Leave work that nobody has taken alone for so many seconds."""
+        """Leave work that no process has taken alone for so many seconds."""
         later = self.records.changing(work, work.body, work.facet, int(time.time()) + seconds)
         with suppress(Overtaken):
             await self.records.database.write(later)

@@ -122,11 +122,11 @@ class FaissRows:
                 )
 
     def commit(self, batch: int) -> None:
-        """Make the rows of a batch count; raises IndexUnavailable where their store was dropped meanwhile."""
+        """Make the rows of a batch count; raises IndexUnavailable where their store has been dropped."""
         with self.changing() as connection:
             done = connection.execute("UPDATE batches SET committed = 1 WHERE batch = ?", (batch,))
             if not done.rowcount:
-                raise IndexUnavailable("the vector store was removed meanwhile")
+                raise IndexUnavailable("the vector store has been removed")
 
     def abandon(self, key: str, batch: int) -> None:
         """Remove the rows of a batch that will never count."""

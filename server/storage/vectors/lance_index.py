@@ -232,7 +232,7 @@ class LanceIndex:
             self._marks.popitem(last=False)
 
     async def _tried(self, key: str, work: Callable[[Any], Awaitable[T]], *, made_for: int | None = None) -> T | None:
-        """Return what `work` returns of the store's table, again where another process has changed it meanwhile.
+        """Return what `work` returns of the store's table, again where another process has changed it.
 
         None where there is no table, unless one is to be `made_for` vectors of so many dimensions.
         """
