@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from server.api.vector_stores.filters import Filter, condition_of
-from server.api.vector_stores.links import MOST_LINKS, Link, Status
+from server.api.vector_stores.links import FILE_ID, MOST_LINKS, Link, Status
 from server.api.vector_stores.store import VectorStores
 from server.authz.request_authorization import Gate
 from server.storage.database.database import Value
@@ -23,10 +23,7 @@ from server.storage.records.record import Record
 READ_AT_ONCE: Final = 1000
 """Links that one statement looks at."""
 
-_MEMBERS: Final = {
-    "sqlite": "json_extract(body, '$.part'), json_extract(body, '$.file_id')",
-    "postgresql": "CAST(CAST(body AS json) ->> 'part' AS bigint), CAST(body AS json) ->> 'file_id'",
-}
+_PART: Final = {"sqlite": "json_extract(body, '$.part')", "postgresql": "CAST(CAST(body AS json) ->> 'part' AS bigint)"}
 _BY_PARENT: Final = {"sqlite": ' INDEXED BY "{}_by_parent"', "postgresql": ""}
 
 
@@ -46,7 +43,7 @@ class Findable:
         self._files = files
         links = stores.links
         self._select = (
-            f"SELECT ordering, id, {_MEMBERS[links.database.kind]} "  # noqa: S608 - a checked name
+            f"SELECT ordering, id, {_PART[links.database.kind]}, {FILE_ID[links.database.kind]} "  # noqa: S608 - a checked name
             f'FROM "{links.name}"{_BY_PARENT[links.database.kind].format(links.name)} '
             "WHERE parent = ?1 AND ordering >= ?2 AND (ordering, id) > (?2, ?3) AND facet = ?4"
         )

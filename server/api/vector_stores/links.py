@@ -17,6 +17,12 @@ from server.storage.records.record import Draft, Json, Record
 MOST_LINKS: Final = 10_000
 """Files and texts of one vector store."""
 
+FILE_ID: Final = {
+    "sqlite": "json_extract(body, '$.file_id')",
+    "postgresql": "(CAST(body AS json) ->> 'file_id')",
+}
+"""The expression of the index of links by their files, in each kind of database."""
+
 _PART_BITS: Final = 63
 
 

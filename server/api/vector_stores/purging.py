@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeAlias
 
+from server.api.vector_stores.links import FILE_ID
 from server.api.vector_stores.purges import Note, key_of, part_of
 from server.api.vector_stores.queue import IngestionQueue
 from server.api.vector_stores.store import VectorStores
@@ -70,10 +71,9 @@ class PurgeSweeper:
         self._notes = queue.notes
         self._files = files
         self._index_of = index_of
-        file_id = {"sqlite": "json_extract(body, '$.file_id')", "postgresql": "(CAST(body AS json) ->> 'file_id')"}
         links = stores.links
         self._some_links = (
-            f"SELECT id, {file_id[links.database.kind]} "  # noqa: S608 - a checked name
+            f"SELECT id, {FILE_ID[links.database.kind]} "  # noqa: S608 - a checked name
             f'FROM "{links.name}" WHERE id > ?1 ORDER BY id LIMIT {_LINKS_AT_ONCE}'
         )
 

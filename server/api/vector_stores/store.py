@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from policy.vocabulary import Action
 from server.api.models.catalogue import DefinedByConfiguration
-from server.api.vector_stores.links import Link, Status
+from server.api.vector_stores.links import FILE_ID, Link, Status
 from server.authz.permit import Permit
 from server.authz.request_authorization import Gate
 from server.storage.database.database import Overtaken, Step
@@ -133,11 +133,7 @@ class VectorStores:
             f'SELECT store, state, links, bytes FROM "{sums}" '  # noqa: S608 - a checked name
             f"WHERE store IN {links.database.dialect.elements.format(links.database.dialect.parameter.format(1))}"
         )
-
-        self._chunks = (
-            f"SELECT COALESCE(sum({_CHUNKS[links.database.kind]}), 0) "  # noqa: S608 - as above
-            f'FROM "{links.name}" WHERE parent = ?1'
-        )
+        self._chunks = f'SELECT CAST(COALESCE(sum(chunks), 0) AS bigint) FROM "{sums}" WHERE store = ?1'  # noqa: S608 - as above
 
     async def readable(self, gate: Gate, identity: str) -> Record:
         """Return the store; raises NotFound."""
@@ -255,7 +251,7 @@ class VectorStores:
         """Return links of all stores to a file, oldest first, those behind `after`."""
         place = (0, "") if after is None else (after.record.ordering, after.id)
         found = await self.links.chosen(
-            f"{_FILE_ID[self.links.database.kind]} = ?1 AND ordering >= ?2 AND (ordering, id) > (?2, ?3)",
+            f"{FILE_ID[self.links.database.kind]} = ?1 AND ordering >= ?2 AND (ordering, id) > (?2, ?3)",
             file_id,
             *place,
             limit=min(limit, LARGEST_READ),
@@ -295,22 +291,12 @@ class VectorStores:
         return found
 
 
-_CHUNKS: Final = {
-    "sqlite": "json_extract(body, '$.chunks')",
-    "postgresql": "CAST(CAST(body AS json) ->> 'chunks' AS bigint)",
-}
 _BATCH_SUMS: Final = {
     "sqlite": 'SELECT facet, count(*) FROM "{0}" WHERE id IN (SELECT file.value FROM "{1}" AS batch, '
     "json_each(batch.body, '$.files') AS file WHERE batch.id = ?1) GROUP BY facet",
     "postgresql": 'SELECT facet, count(*) FROM "{0}" WHERE id = ANY (ARRAY(SELECT jsonb_array_elements_text('
     "CAST(batch.body AS jsonb) -> 'files') FROM \"{1}\" AS batch WHERE batch.id = ?1)) GROUP BY facet",
 }
-
-_FILE_ID: Final = {
-    "sqlite": "json_extract(body, '$.file_id')",
-    "postgresql": "(CAST(body AS json) ->> 'file_id')",
-}
-"""The expression of the index of links by their files."""
 
 
 def modern(record: Record) -> Record:

@@ -82,14 +82,16 @@ def test_whatever_is_done_the_sums_are_those_of_the_links_that_are_there(make: M
             elif kind == 2:
                 await stores.links.database.write(stores.links.removing(there.pop(link.id).id))
             elif kind == 3:
-                there[link.id] = await stores.to_completed(link, 7, 3, chance.randrange(10_000))
+                there[link.id] = await stores.to_completed(link, 7, chance.randrange(9), chance.randrange(10_000))
             elif kind == 4:
                 there[link.id] = await stores.to_failed(link, "server_error", "it broke")
             else:
                 there[link.id] = await stores.to_cancelled(link)
             found = await stores.sums([each.id for each in made])
             for each in made:
-                assert found[each.id] == sums_of([link for link in there.values() if link.store_id == each.id])
+                held = [link for link in there.values() if link.store_id == each.id]
+                assert found[each.id] == sums_of(held)
+                assert await stores.chunks_of(each) == sum(link.chunks for link in held)
         records = [*made, *(link.record for link in there.values())]
         size = sum(size_of(record.body) for record in records) + sum(link.usage_bytes for link in there.values())
         assert await kept_by(stores.links.database, ANN) == Stored(len(records), size)
