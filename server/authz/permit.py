@@ -54,6 +54,11 @@ class Permit:
         """The owner of what is created under this permit; None where it has no owner."""
         return next((duty.owner for duty in self.decision.obligations if isinstance(duty, StampOwner)), None)
 
+    @property
+    def caller(self) -> Principal | None:
+        """The caller who has the leave; None for one without a token."""
+        return self.principal if isinstance(self.principal, Principal) else None
+
 
 @final
 @dataclass(frozen=True, slots=True)

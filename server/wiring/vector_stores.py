@@ -8,7 +8,7 @@ from server.api.vector_stores.batches import FileBatches
 from server.api.vector_stores.direct import VectorIo
 from server.api.vector_stores.documents import Documents
 from server.api.vector_stores.files import VectorStoreFiles
-from server.api.vector_stores.making import StoreDefaults, StoreMaking, dimensions_of
+from server.api.vector_stores.making import StoreDefaults, StoreMaking
 from server.api.vector_stores.pages import LinkPages
 from server.api.vector_stores.reading import VectorStoreTexts
 from server.api.vector_stores.registry import VectorDbs
@@ -56,4 +56,4 @@ def _defaults(catalogue: Catalogue, settings: VectorStoreSettings, index: str | 
         embedding = [model for model in embedding if name in model.names]
     if len(embedding) != 1:
         return StoreDefaults(provider_id=index)
-    return StoreDefaults(embedding[0].name, dimensions_of(embedding[0]), index)
+    return StoreDefaults(embedding[0].name, embedding[0].dimensions, index)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from server.api.chat.body import chat_body, read_chat
+from server.api.models.inputs import BYTES_OF_A_TOKEN
 from server.api.models.request_body import check_spelling, check_usage, cost_told, number_of
 from server.json_input.body_parser import BodyParser
 from server.json_input.strict import Document, Json
@@ -22,7 +23,6 @@ ATTACHMENT_TOKENS: Final = 1_000
 _PROMPT: Final = ("messages", "tools", "functions", "response_format")
 _LENGTHS: Final = ("max_completion_tokens", "max_tokens", "n_predict")
 _READ_HERE: Final = frozenset({*_PROMPT, *_LENGTHS, "n"})
-BYTES_OF_A_TOKEN: Final = 4
 
 
 def read_costed_chat(document: Document) -> Json:

@@ -82,8 +82,7 @@ class StoredChats:
         gate = gate_of(request.scope)
         model = None if name is None else await self._canonical(gate, name)
         page = await page_of(request, self._chats.records, query, facet=model, matching=matching)
-        is_backwards = query.before is not None and query.after is None
-        page, texts = await self._with_messages(page, from_end=is_backwards)
+        page, texts = await self._with_messages(page, from_end=query.is_backwards)
         return await list_of_texts(frame_of(page), texts)
 
     async def retrieve(self, request: Request) -> Response:

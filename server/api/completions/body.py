@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from server.api.models.inputs import Inputs, inputs_of
+from server.api.models.inputs import BYTES_OF_A_TOKEN, Inputs, inputs_of
 from server.api.models.request_body import (
     MOST_COST,
     ModelBody,
@@ -36,7 +36,6 @@ OWN: Final = frozenset({"prompt", "suffix"})
 
 _LENGTHS: Final = ("max_tokens", "max_completion_tokens", "n_predict")
 _READ_HERE: Final = frozenset({"model", "prompt", "suffix", "stream", "stream_options", "n", "best_of", *_LENGTHS})
-_BYTES_OF_A_TOKEN: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ def read_costed_completions(document: Document) -> Json:
     told, prompts = _read(document)
     body = document.members
     suffix = body.get("suffix")
-    more = len(suffix.encode()) // _BYTES_OF_A_TOKEN if type(suffix) is str else 0
+    more = len(suffix.encode()) // BYTES_OF_A_TOKEN if type(suffix) is str else 0
     prompt = prompts.inputs.tokens + more * prompts.inputs.count
     # Whichever of the names a provider goes by, it may go as far as the greatest.
     limits = [limit for name in _LENGTHS if (limit := _length(body, name)) is not None]

@@ -17,9 +17,6 @@ from server.inference.provider import Task, Wanted
 
 _PARSERS: Final = Parsers(EMBEDDINGS, COSTED_EMBEDDINGS)
 
-_FULL: Final = "embedding_dimension"
-"""The member of a model's metadata that says how many numbers its embeddings have."""
-
 
 class Embeddings:
     """Hands texts to the provider of an embedding model, once the policy lets the caller read that model."""
@@ -47,8 +44,7 @@ class Embeddings:
 
 def _wanted(body: EmbeddingsBody, model: Model) -> Wanted:
     """Return what the answer has to be; raises the 400 for more dimensions than the model has."""
-    given = model.metadata.get(_FULL)
-    full = given if type(given) is int and given > 0 else None
+    full = model.dimensions
     if full is not None and body.dimensions is not None and body.dimensions > full:
         sentence = f"`dimensions` must be at most {full}, which is what the model `{body.model}` has"
         raise invalid(sentence, "dimensions", "invalid_value")

@@ -17,11 +17,11 @@ from functools import partial
 from json import dumps, loads
 from math import isfinite
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from server.api.models.asking import Asking
 from server.api.models.catalogue import Catalogue, ProviderGone
-from server.api.models.inputs import inputs_of
+from server.api.models.inputs import BYTES_OF_A_TOKEN, inputs_of
 from server.api.models.model import Model
 from server.api.models.request_body import MOST_COST, Cost, ModelBody
 from server.api.models.routes import find_model, provider_gone
@@ -39,10 +39,7 @@ MOST_BYTES: Final = 256 * 1024
 MOST_NUMBERS: Final = 64 * 1024
 """Numbers in the embeddings of one request, unless one embedding has more; reading them takes about a millisecond."""
 
-_DIMENSIONS: Final = "embedding_dimension"
-_WINDOW: Final = "context_length"
 _USUAL_DIMENSIONS: Final = 1024
-_BYTES_OF_A_TOKEN: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,7 @@ class EmbeddingModel:
 
     def check(self, text: str) -> None:
         """Raise the 400 for a text that the model would refuse or cut, as far as its size tells."""
-        tokens = -(-len(text.encode(errors="replace")) // _BYTES_OF_A_TOKEN)
+        tokens = -(-len(text.encode(errors="replace")) // BYTES_OF_A_TOKEN)
         if self.most_tokens is not None and tokens > self.most_tokens:
             sentence = (
                 f"the text has about {tokens} tokens, and the model `{self.name}` takes at most {self.most_tokens}: "
@@ -88,10 +85,7 @@ class Embedder:
             provider = self._catalogue.provider(found)
         except ProviderGone:
             raise provider_gone(name) from None
-        metadata = found.metadata
-        return EmbeddingModel(
-            found, _positive(metadata.get(_DIMENSIONS)), _positive(metadata.get(_WINDOW)), provider.tokenizer()
-        )
+        return EmbeddingModel(found, found.dimensions, found.most_tokens, provider.tokenizer())
 
     async def embed(self, gate: Gate, model: EmbeddingModel, texts: Sequence[str]) -> list[Vector]:
         """Return the embeddings of the texts, in their order; no text may be empty, or longer than the model takes.
@@ -112,11 +106,7 @@ class Embedder:
 
 
 def _wanted(count: int, _body: ModelBody, model: Model) -> Wanted:
-    return Wanted(count, base64=True, full=_positive(model.metadata.get(_DIMENSIONS)))
-
-
-def _positive(value: Any) -> int | None:
-    return value if type(value) is int and value > 0 else None
+    return Wanted(count, base64=True, full=model.dimensions)
 
 
 def _batches(texts: Sequence[str], dimensions: int) -> Iterator[list[str]]:

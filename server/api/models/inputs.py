@@ -18,7 +18,8 @@ MOST_INPUTS: Final = 2048
 LARGEST_ID: Final = 2**31 - 1
 """A token id; larger ones overflow the integers of inference engines."""
 
-_BYTES_OF_A_TOKEN: Final = 4
+BYTES_OF_A_TOKEN: Final = 4
+"""Bytes of text that an estimate takes for a token, where no tokenizer says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def _text_tokens(texts: Iterable[Any], name: str, *, may_be_empty: bool) -> int:
             raise _no_input(name)
         if not text and not may_be_empty:
             raise wrong(name, f"must hold no empty text; number {index} is one")
-        tokens += len(text.encode()) // _BYTES_OF_A_TOKEN + 1
+        tokens += len(text.encode()) // BYTES_OF_A_TOKEN + 1
     return tokens
 
 

@@ -44,3 +44,17 @@ class Model:
     def name(self) -> str:
         """The canonical name."""
         return self.names[0]
+
+    @property
+    def dimensions(self) -> int | None:
+        """The numbers of one of its embeddings, where its metadata says how many."""
+        return self._number("embedding_dimension")
+
+    @property
+    def most_tokens(self) -> int | None:
+        """The most tokens of one text, where its metadata says so."""
+        return self._number("context_length")
+
+    def _number(self, member: str) -> int | None:
+        given = self.metadata.get(member)
+        return given if type(given) is int and given > 0 else None

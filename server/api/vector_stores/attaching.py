@@ -71,7 +71,7 @@ class Attaching:
         """
         await self._stores.use(store)
         found: list[Link] = []
-        owner = permit.principal if isinstance(permit.principal, Principal) else None
+        owner = permit.caller
         for start in range(0, len(new), AT_ONCE):
             some = new[start : start + AT_ONCE]
             found += await self._attach_some(store, owner, gate.storage_limit, some)
@@ -131,7 +131,7 @@ class Attaching:
         """Return a new batch of these files, which the caller may read; raises as `attach` does."""
         await self._stores.use(store)
         batch = f"vsfb_{token_hex(24)}"
-        owner = permit.principal if isinstance(permit.principal, Principal) else None
+        owner = permit.caller
         body = Body.of({"files": [each.id(store) for each in new], "cancelled": False})
         record = Draft(batch, body, parent=store.id).owned_by(owner)
         # Room for all of it: what follows is done in steps.

@@ -85,7 +85,7 @@ class Documents:
         documents = defaultdict[str, dict[str, NewChunk]](dict)
         for chunk in chunks:
             documents[chunk.document][chunk.id] = chunk
-        owner = permit.principal if isinstance(permit.principal, Principal) else None
+        owner = permit.caller
         for document, named in documents.items():
             put = self._put(index, store, owner, gate.storage_limit, document, [*named.values()])
             await self._to_its_end(put)

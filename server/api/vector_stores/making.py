@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from policy.vocabulary import Action, Origin, Resource
 from server.api.models.catalogue import Catalogue
-from server.api.models.model import Model
 from server.api.vector_stores.body import CreateStore
 from server.api.vector_stores.store import NewStore
 from server.authz.permit import AccessDenied
@@ -68,7 +67,7 @@ class StoreMaking:
             if model.kind != "embedding":
                 sentence = f"the model `{new.embedding_model}` makes no embeddings"
                 raise invalid(sentence, "embedding_model", "invalid_value")
-            name, dimensions = model.name, dimensions_of(model)
+            name, dimensions = model.name, model.dimensions
         asked = new.embedding_dimension
         if asked is not None and dimensions is not None and asked != dimensions:
             sentence = f"the embeddings of this model have {dimensions} dimensions, not {asked}"
@@ -88,9 +87,3 @@ class StoreMaking:
             sentence = f"there is no provider `{provider_id}` of vector stores, or you have no access to it"
             raise invalid(sentence, "provider_id", "invalid_value")
         return provider_id
-
-
-def dimensions_of(model: Model) -> int | None:
-    """Return the dimensions of a model's embeddings, where the configuration says them."""
-    given = model.metadata.get("embedding_dimension")
-    return given if type(given) is int and given > 0 else None
