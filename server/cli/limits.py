@@ -42,6 +42,7 @@ from server.api.vector_stores import work as vector_work
 from server.authn import limits as authn
 from server.authz.decision_log import limits as log
 from server.authz.opa import room, transport
+from server.background import lasting
 from server.extraction import limits as extraction
 from server.fairness import places, threads
 from server.fairness.shares import Share
@@ -73,7 +74,6 @@ Unit = Literal["turns", "bytes"]
 
 CONSTANTS: Final[dict[str, Any]] = {
     "attaching": attaching,
-    "answering": answering,
     "authn": authn,
     "bedrock": bedrock,
     "bedrock_answers": bedrock_answers,
@@ -114,6 +114,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "lance_place": lance_place,
     "lance_upkeep": lance_upkeep,
     "links": links,
+    "lasting": lasting,
     "list_steps": list_steps,
     "log": log,
     "own_models": own_models,
@@ -244,9 +245,9 @@ LIMITS: Final[Sequence[Limit]] = (
         "the beginning is kept; 400, `invalid_encrypted_content`",
     ),
     Limit(
-        "time in which a server that stops stores what it has answered",
-        "{answering.FINISH_SECONDS:seconds}",
-        "later responses are not stored",
+        "time in which a server that stops stores what it has answered, and counts chunks that were put in",
+        "{lasting.FINISH_SECONDS:seconds}",
+        "later responses are not stored; later chunks are not counted",
     ),
     Limit("versions of a prompt", "{prompts.MOST_KEPT}", "400, `too_many_versions`"),
     Limit(

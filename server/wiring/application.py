@@ -166,7 +166,7 @@ def build(
         UsageRoutes(UsageReports(stores.usage)),
         ModelRegistry(catalogue, registered, inference.keys(), reader),
         *(RegistryRoutes(kind, stores.entries[kind.type], reader) for kind in KINDS if kind.type in stores.entries),
-        *vector_store_routes(config, stores, catalogue, vectors, vector_work, reader),
+        *vector_store_routes(config, stores, catalogue, vectors, vector_work, reader, endings),
     ]
     return create_app(
         Components(

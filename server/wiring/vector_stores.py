@@ -15,6 +15,7 @@ from server.api.vector_stores.registry import VectorDbs
 from server.api.vector_stores.routes import VectorStoreRoutes
 from server.api.vector_stores.shown import Shown
 from server.app import RouteGroup
+from server.background.lasting import LastingWork
 from server.config import Config
 from server.config.vector_stores import VectorStoreSettings
 from server.json_input.reader import Reader
@@ -30,6 +31,7 @@ def vector_store_routes(
     indexes: VectorIndexes,
     work: VectorWork,
     reader: Reader,
+    lasting: LastingWork,
 ) -> list[RouteGroup]:
     """Return the routes of vector stores, of what is in them, and of their registry."""
     vectors, queue = stores.vector_stores, stores.ingestion
@@ -37,13 +39,14 @@ def vector_store_routes(
     pages = LinkPages(vectors, stores.files)
     defaults = _defaults(catalogue, config.vector_defaults, indexes.default)
     making = StoreMaking(catalogue, defaults, indexes.ids)
+    documents = Documents(vectors, queue, work.embedder, work.index_of, lasting)
     return [
         VectorStoreRoutes(vectors, making, attaching, Shown(vectors, queue), reader),
         VectorStoreTexts(vectors, work.search, pages, work.index_of, reader),
         VectorStoreFiles(vectors, attaching, pages, reader),
         FileBatches(vectors, attaching, pages, reader),
         VectorDbs(vectors, attaching, defaults.provider_id, reader),
-        VectorIo(vectors, catalogue, Documents(vectors, queue, work.embedder, work.index_of), work.search, reader),
+        VectorIo(vectors, catalogue, documents, work.search, reader),
     ]
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager
-from typing import Any, Final, TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Final, TypeAlias
 
 from server.api.responses.chunks import read_events, read_whole
 from server.api.responses.happenings import Begun, Ended, Failed, Happening
 from server.api.responses.loop import MOST_OUTPUT, State, step
-from server.background.tasks import BackgroundTasks
+from server.background.lasting import LastingWork
 from server.fairness.shares import FairShares, NoRoom, Share, Turn
 from server.fairness.threads import in_thread
 from server.http.error_table import error_of
@@ -38,9 +37,7 @@ UNDER_WAY: Final = Share(
 LEAST_HELD: Final = 128 * 1024
 """Bytes that each response counts for at least, so that one caller has at most 512 under way."""
 
-FINISH_SECONDS: Final = 10.0
-"""Seconds for which a server that shuts down goes on to store responses."""
-
+_END: Final = "end of a response"
 _NO_ANSWER: Final = "the provider's answer is no chat completion"
 _CODES: Final = {400: "invalid_prompt", 413: "invalid_prompt", 429: "rate_limit_exceeded"}
 
@@ -48,45 +45,12 @@ Keep: TypeAlias = Callable[[State], Awaitable[None]]
 """Stores a response that is over, and what goes with it; raises the exception for the caller if it can't."""
 
 
-class Endings:
-    """The ends of responses, which are reached also when their callers have left; belongs to one event loop."""
+class Endings(LastingWork):
+    """The ends of responses, which are reached also when their callers have left, and the room until then."""
 
     def __init__(self) -> None:
-        self._tasks = BackgroundTasks()
+        super().__init__()
         self.room = FairShares(UNDER_WAY)
-
-    async def reach(self, work: Coroutine[Any, Any, bytes]) -> bytes:
-        """Return what `work` returns; it goes on if this is cancelled."""
-        done = asyncio.get_running_loop().create_future()
-        self._tasks.start("end of a response", _told(work, done))
-        found: bytes = await asyncio.shield(done)
-        return found
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Reach the ends; when the context ends, those that are near."""
-        try:
-            yield
-        finally:
-            try:
-                async with asyncio.timeout(FINISH_SECONDS):
-                    await self._tasks.finish()
-            except TimeoutError:
-                await self._tasks.cancel()
-
-
-async def _told(work: Coroutine[Any, Any, bytes], done: asyncio.Future[bytes]) -> None:
-    try:
-        found = await work
-    except BaseException as fault:
-        if not done.done():
-            done.set_exception(fault)
-            done.exception()  # it is told to a caller who may have left
-        if not isinstance(fault, Exception):
-            raise
-    else:
-        if not done.done():
-            done.set_result(found)
 
 
 class RespondingChat:
@@ -130,7 +94,7 @@ class RespondingChat:
             await self._keep(state)
             return b""
 
-        await self._endings.reach(kept())
+        await self._endings.reach(_END, kept())
         shown = state.response()
         return [await in_thread(encoded, shown) if sum(map(len, pieces)) > QUICK else encoded(shown)]
 
@@ -203,7 +167,7 @@ class _ResponseStream:
 
     async def _end(self, happening: Happening) -> bytes:
         if self._ending is None:
-            self._ending = asyncio.ensure_future(self._endings.reach(self._kept(happening)))
+            self._ending = asyncio.ensure_future(self._endings.reach(_END, self._kept(happening)))
         return await asyncio.shield(self._ending)
 
     async def _kept(self, happening: Happening) -> bytes:

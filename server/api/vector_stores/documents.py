@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -25,6 +25,7 @@ from server.api.vector_stores.search import IndexOf, other_dimensions
 from server.api.vector_stores.store import VectorStores
 from server.authz.permit import Permit
 from server.authz.request_authorization import Gate
+from server.background.lasting import LastingWork
 from server.http.errors import ApiError, invalid, provider_error
 from server.inference.provider import ProviderFailed
 from server.quota.storage_limit import StorageLimit, Stored
@@ -60,12 +61,20 @@ class _Gone:
 class Documents:
     """Puts chunks into stores that the caller may update."""
 
-    def __init__(self, stores: VectorStores, queue: IngestionQueue, embedder: Embedder, index_of: IndexOf) -> None:
+    def __init__(
+        self,
+        stores: VectorStores,
+        queue: IngestionQueue,
+        embedder: Embedder,
+        index_of: IndexOf,
+        lasting: LastingWork,
+    ) -> None:
+        """What has begun to come into an index is `lasting` work: it has to be counted."""
         self._stores = stores
         self._queue = queue
         self._embedder = embedder
         self._index_of = index_of
-        self._under_way = set[asyncio.Future[None]]()
+        self._lasting = lasting
 
     async def insert(self, gate: Gate, store: Record, permit: Permit, given: Sequence[NewChunk]) -> None:
         """Put the chunks in; one that has the name of another of its document takes its place.
@@ -88,19 +97,7 @@ class Documents:
         owner = permit.caller
         for document, named in documents.items():
             put = self._put(index, store, owner, gate.storage_limit, document, [*named.values()])
-            await self._to_its_end(put)
-
-    async def _to_its_end(self, work: Coroutine[Any, Any, None]) -> None:
-        """Wait for the work, which goes on where the caller has left: what is in the index has to be counted."""
-        done = asyncio.ensure_future(work)
-        self._under_way.add(done)
-        done.add_done_callback(self._ended)
-        await asyncio.shield(done)
-
-    def _ended(self, done: asyncio.Future[None]) -> None:
-        self._under_way.discard(done)
-        if not done.cancelled():
-            done.exception()  # it is told to a caller who may have left
+            await self._lasting.reach("insertion of chunks", put)
 
     async def _with_vectors(self, gate: Gate, store: Record, given: Sequence[NewChunk]) -> list[NewChunk]:
         """Return the chunks, those without a vector with the one that the store's model makes."""

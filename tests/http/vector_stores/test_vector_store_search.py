@@ -1,4 +1,4 @@
-"""Searches of vector stores over HTTP: texts of attached files are found, by whoever may read them, and shown."""
+"""Searches of vector stores over HTTP: texts of attached files are found by callers who may read them, and shown."""
 
 from __future__ import annotations
 

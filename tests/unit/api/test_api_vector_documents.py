@@ -14,6 +14,7 @@ from policy.vocabulary import Principal
 from server.api.vector_stores import documents
 from server.api.vector_stores.direct_body import NewChunk
 from server.api.vector_stores.documents import Documents
+from server.background.lasting import LastingWork
 from server.storage.records.record import Record
 from tests.support.vector_world import VectorWorld
 from tests.unit.api.conftest import InWorld
@@ -22,7 +23,7 @@ ANN = Principal("ann", "https://a.example", {"roles": ("ann",)})
 
 
 async def put(world: VectorWorld, store: Record, *texts: str) -> None:
-    of = Documents(world.records.stores, world.records.queue, world.embedder, lambda _: world.index)
+    of = Documents(world.records.stores, world.records.queue, world.embedder, lambda _: world.index, LastingWork())
     gate = world.gate(ANN)
     found, permit = await world.records.stores.changeable(gate, store.id)
     model = await world.embedder.model(gate, "words")
