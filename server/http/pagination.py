@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from starlette.requests import Request
 
 from server.http.disconnects import WhileConnected
 from server.http.errors import ApiError, invalid
 from server.http.request_state import gate_of
-from server.storage.records.guarded import GuardedStore, RecordPage
-from server.storage.records.record import Page
+from server.storage.records.guarded import MOST_PAGE_BYTES, GuardedStore, RecordPage
+from server.storage.records.record import Page, Record
 
 Json = dict[str, Any]
 
@@ -125,6 +125,31 @@ def frame_of(page: RecordPage) -> Json:
     """A list of records as clients know it, but for its `data`."""
     ends = [{"id": record.id} for record in (*page.records[:1], *page.records[-1:])]
     return list_of(ends, has_more=page.has_more) | {"data": []}
+
+
+Shown: TypeAlias = tuple[int, Callable[[], Awaitable[bytes]]]
+"""The bytes of what is shown of a record, about, and what makes its text."""
+
+
+async def fitting(
+    page: RecordPage, read: Callable[[Record], Awaitable[Shown]], *, from_end: bool
+) -> tuple[RecordPage, list[bytes]]:
+    """Return the records of a page, each with the text that `read` tells how to make.
+
+    Of those that don't fit into `MOST_PAGE_BYTES`, the last ones are left out, or with `from_end` the first ones.
+    """
+    kept, texts, total = list[Record](), list[bytes](), 0
+    for record in page.records[:: -1 if from_end else 1]:
+        size, text = await read(record)
+        total += size
+        if kept and total > MOST_PAGE_BYTES:
+            break
+        kept.append(record)
+        texts.append(await text())
+    if from_end:
+        kept.reverse()
+        texts.reverse()
+    return RecordPage(tuple(kept), page.has_more or len(kept) < len(page.records)), texts
 
 
 def missing_reference(param: str, identity: str) -> ApiError:

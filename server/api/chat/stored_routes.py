@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from starlette.requests import Request
@@ -14,19 +15,18 @@ from server.api.chat.body import CHAT_UPDATE
 from server.api.chat.store import Chats, shown_answer, with_metadata
 from server.api.chat.stored_messages import Messages, is_older, read_older, stored_messages
 from server.api.models.catalogue import Catalogue
-from server.authz.request_authorization import Gate
 from server.fairness.threads import in_thread
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.body_checks import metadata_of
 from server.http.errors import invalid
 from server.http.json_body import look_again, read_body
-from server.http.pagination import frame_of, list_of, list_query, one_of_query, page_of, places_of
+from server.http.pagination import Shown, fitting, frame_of, list_of, list_query, one_of_query, page_of, places_of
 from server.http.request_state import gate_of
 from server.http.responses import JsonInPieces, json_response, list_of_texts
 from server.inference.answers.model_name import QUICK
 from server.json_input.reader import Reader
 from server.json_input.strict import InvalidJson
-from server.storage.records.guarded import MOST_PAGE_BYTES, NotFound, RecordPage
+from server.storage.records.guarded import NotFound
 from server.storage.records.record import Record
 
 _CHAT: Final = type_of_record("chat_completions")
@@ -80,9 +80,9 @@ class StoredChats:
             one_of_query(request, "model"),
         )
         gate = gate_of(request.scope)
-        model = None if name is None else await self._canonical(gate, name)
+        model = None if name is None else await self._catalogue.stored_name(gate, name)
         page = await page_of(request, self._chats.records, query, facet=model, matching=matching)
-        page, texts = await self._with_messages(page, from_end=query.is_backwards)
+        page, texts = await fitting(page, self._shown, from_end=query.is_backwards)
         return await list_of_texts(frame_of(page), texts)
 
     async def retrieve(self, request: Request) -> Response:
@@ -115,13 +115,6 @@ class StoredChats:
         await self._chats.records.delete(gate_of(request.scope), identity)
         return json_response({"id": identity, "object": "chat.completion.deleted", "deleted": True})
 
-    async def _canonical(self, gate: Gate, name: str) -> str:
-        """The name under which answers of that model are stored; the model may be gone, and its answers still there."""
-        try:
-            return (await self._catalogue.get(gate, name)).name
-        except NotFound:
-            return name
-
     async def _found(self, request: Request, *, whole: bool = True) -> Record:
         identity = request.path_params["completion_id"]
         return await self._chats.records.get(gate_of(request.scope), identity, whole=whole)
@@ -129,24 +122,9 @@ class StoredChats:
     async def _answer(self, record: Record) -> JsonInPieces:
         return JsonInPieces([await self._with_input(record, await self._messages(record))])
 
-    async def _with_messages(self, page: RecordPage, *, from_end: bool) -> tuple[RecordPage, list[bytes]]:
-        """Return the records of a page with their messages, as texts.
-
-        Of those whose messages don't fit into `MOST_PAGE_BYTES`, the last ones are left out, or with `from_end` the
-        first ones.
-        """
-        kept, texts, size = list[Record](), list[bytes](), 0
-        for record in page.records[:: -1 if from_end else 1]:
-            messages = await self._messages(record)
-            size += messages.size
-            if kept and size > MOST_PAGE_BYTES:
-                break
-            kept.append(record)
-            texts.append(await self._with_input(record, messages))
-        if from_end:
-            kept.reverse()
-            texts.reverse()
-        return RecordPage(tuple(kept), page.has_more or len(kept) < len(page.records)), texts
+    async def _shown(self, record: Record) -> Shown:
+        messages = await self._messages(record)
+        return messages.size, partial(self._with_input, record, messages)
 
     async def _with_input(self, record: Record, messages: Messages) -> bytes:
         """Return a stored answer as clients know it, with the messages of its request."""

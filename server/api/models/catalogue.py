@@ -65,6 +65,13 @@ class Catalogue:
             raise NotFound(name) from None
         return self._configured[permit.resource.names[0]]
 
+    async def stored_name(self, gate: Gate, name: str) -> str:
+        """The name under which answers of that model are stored; the model may be gone, and its answers still there."""
+        try:
+            return (await self.get(gate, name)).name
+        except NotFound:
+            return name
+
     async def page(self, gate: Gate, part: Part) -> ModelPage:
         """The models of the part that the caller may read: the configuration's in its order, then the registered ones
         by age, or all of them the other way round. Raises NotFound for a cursor that is none of them.

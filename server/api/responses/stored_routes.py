@@ -14,21 +14,32 @@ from server.api.models.catalogue import Catalogue
 from server.api.responses.item_list import ItemList
 from server.api.responses.routes import RESPONSES
 from server.api.responses.store import Responses, shown_response
-from server.authz.request_authorization import Gate
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.errors import invalid
-from server.http.pagination import frame_of, included, list_of, list_query, one_of_query, page_of, places_of
+from server.http.pagination import (
+    Shown,
+    fitting,
+    frame_of,
+    included,
+    list_of,
+    list_query,
+    one_of_query,
+    page_of,
+    places_of,
+)
 from server.http.request_state import gate_of
 from server.http.responses import JsonInPieces, json_response, list_of_texts
-from server.storage.records.guarded import MOST_PAGE_BYTES, NotFound, RecordPage
+from server.storage.records.guarded import NotFound
 from server.storage.records.record import Record
 
 MOST_LISTED: Final = 100
 """Responses, and input items, on one page."""
 
-
 _AT_ONCE: Final = 200
 """Items that are shown before others have their turn."""
+
+_NOTHING: Final = frozenset[str]()
+"""What a list includes besides."""
 
 
 class StoredResponses:
@@ -72,9 +83,9 @@ class StoredResponses:
             one_of_query(request, "model"),
             gate_of(request.scope),
         )
-        model = None if name is None else await self._canonical(gate, name)
+        model = None if name is None else await self._catalogue.stored_name(gate, name)
         page = await page_of(request, self._responses.records, query, facet=model)
-        page, texts = await self._with_items(page, from_end=query.is_backwards)
+        page, texts = await fitting(page, self._shown, from_end=query.is_backwards)
         return await list_of_texts(frame_of(page), texts)
 
     async def retrieve(self, request: Request) -> Response:
@@ -103,36 +114,18 @@ class StoredResponses:
         await self._responses.records.delete(gate_of(request.scope), identity)
         return json_response({"id": identity, "object": "response", "deleted": True})
 
-    async def _canonical(self, gate: Gate, name: str) -> str:
-        """Return the name under which responses of that model are stored; the model may be gone."""
-        try:
-            return (await self._catalogue.get(gate, name)).name
-        except NotFound:
-            return name
-
     async def _found(self, request: Request, *, whole: bool = True) -> Record:
         identity = request.path_params["response_id"]
         return await self._responses.records.get(gate_of(request.scope), identity, whole=whole)
 
-    async def _with_items(self, page: RecordPage, *, from_end: bool) -> tuple[RecordPage, list[bytes]]:
-        """Return the records of a page with their items, as texts.
+    async def _shown(self, record: Record) -> Shown:
+        given, output = await self._responses.input_of(record), await self._responses.output_of(record)
 
-        Of those whose items don't fit into `MOST_PAGE_BYTES`, the last ones are left out, or with `from_end` the first
-        ones.
-        """
-        kept, texts, size, none = list[Record](), list[bytes](), 0, frozenset[str]()
-        for record in page.records[:: -1 if from_end else 1]:
-            given, output = await self._responses.input_of(record), await self._responses.output_of(record)
-            size += given.size + output.size
-            if kept and size > MOST_PAGE_BYTES:
-                break
-            kept.append(record)
-            items = [await _in_turn(given, place, none) for place in range(len(given))]
-            texts.append(b"".join(shown_response(record, [*output.shown(none)], items=items)))
-        if from_end:
-            kept.reverse()
-            texts.reverse()
-        return RecordPage(tuple(kept), page.has_more or len(kept) < len(page.records)), texts
+        async def text() -> bytes:
+            items = [await _in_turn(given, place, _NOTHING) for place in range(len(given))]
+            return b"".join(shown_response(record, [*output.shown(_NOTHING)], items=items))
+
+        return given.size + output.size, text
 
 
 async def _in_turn(items: ItemList, place: int, included: frozenset[str]) -> bytes:
