@@ -7,11 +7,9 @@ rules come from the same OPA as the decision.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import pytest
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 
@@ -29,12 +27,6 @@ WITHOUT_A_RULE = {
 }
 
 Law = Callable[[Any, dict[str, Any], dict[str, Any]], None]
-
-
-@pytest.fixture(scope="module")
-def live(opa_binary: Path) -> Iterator[LiveOpa]:
-    with LiveOpa(opa_binary) as opa:
-        yield opa
 
 
 def holds_always(live: LiveOpa, law: Law, policies: int = 15, questions: int = 20) -> None:

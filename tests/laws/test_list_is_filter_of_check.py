@@ -12,7 +12,6 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,12 +43,6 @@ GUARDRAIL = b"""package ostiary.guardrails
 deny contains {"reason": "frozen"} if "a" in input.resource.names
 """
 ANSWERS = "/v1/data/ostiary/decision/answers?strict-builtin-errors=true"
-
-
-@pytest.fixture(scope="module")
-def live(opa_binary: Path) -> Iterator[LiveOpa]:
-    with LiveOpa(opa_binary) as opa:
-        yield opa
 
 
 @pytest.fixture(scope="module")

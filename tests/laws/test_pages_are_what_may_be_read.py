@@ -19,16 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from policy.vocabulary import Anonymous, Principal, Route
-from server.authz.decision_log.log import DecisionLog
-from server.authz.opa.transport import OpaTransport, UnixAddress
-from server.authz.pdp import PolicyDecisionPoint
-from server.authz.pep import PolicyEnforcementPoint, RequestContext
-from server.authz.request_authorization import Gate
+from server.authz.pep import PolicyEnforcementPoint
 from server.storage.database.database import Step
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.records import guarded, list_steps
@@ -37,6 +31,7 @@ from server.storage.records.record import Page, Record
 from server.storage.records.table import RecordTable
 from tests.reference import configuration
 from tests.support.databases import Make, empty_postgres, empty_sqlite, opened
+from tests.support.law_gates import asking, enforcing, gate_of
 from tests.support.opa_engine import LiveOpa, compile_config
 from tests.support.record_lists import List, policies, random_list
 
@@ -55,12 +50,6 @@ class World:
     runner: asyncio.Runner
     pep: PolicyEnforcementPoint
     tables: Sequence[RecordTable]
-
-
-@pytest.fixture(scope="module")
-def live(opa_binary: Path) -> Iterator[LiveOpa]:
-    with LiveOpa(opa_binary) as opa:
-        yield opa
 
 
 @pytest.fixture(scope="module")
@@ -83,11 +72,8 @@ async def standing(
             database = await stack.enter_async_context(opened(make))
             await bring_up_to_date(database, "things")
             tables.append(RecordTable(database, "things"))
-        transport = OpaTransport(UnixAddress(live.address), deadline=2.0)
-        stack.callback(transport.close)
-        log = DecisionLog.to_file(folder / "decisions.jsonl")
-        stack.push_async_callback(log.close)
-        yield PolicyEnforcementPoint(PolicyDecisionPoint(transport, None), log), tables
+        pep = await stack.enter_async_context(enforcing(live, folder))
+        yield pep, tables
 
 
 @pytest.mark.timeout(3_000 if NIGHTLY else 120)
@@ -116,15 +102,6 @@ def test_all_pages_together_are_what_may_be_read(live: LiveOpa, world: World) ->
 
     law()
     assert min(seen[word] for word in ("none", "some", "all")) >= POLICIES // 20, seen
-
-
-def asking(chance: random.Random, text: str) -> str:
-    """The configuration with a further rule, which only a question about each record tells to apply or not."""
-    config = yaml.safe_load(text)
-    rules = config["server"]["auth"].setdefault("access_policy", [])
-    scope = {"actions": "read", "resource": "regex:.*[a-m01]$"}
-    rules.insert(chance.randrange(len(rules) + 1), {chance.choice(["permit", "forbid"]): scope})
-    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
 
 
 def rows_of(chance: random.Random, wanted: List) -> Iterator[tuple[Any, ...]]:
@@ -159,7 +136,7 @@ async def checked(
         names, among = [name for name, *_ in rows], small_windows(chance.randrange(1, 4))
         for asked in (names, chance.sample(names, len(names) // 2)):
             with among if asked is names else nullcontext():
-                found = await store.readable_among(gate(pep, wanted), [*asked, "missing", "\0", *asked[:1]])
+                found = await store.readable_among(gate_of(pep, wanted), [*asked, "missing", "\0", *asked[:1]])
             assert found == {*asked} & records.keys()
         oldest_first = sorted(records, key=lambda name: (records[name].ordering, name.encode()))
         for newest_first in (False, True):
@@ -196,7 +173,7 @@ async def filled(table: RecordTable, rows: list[tuple[Any, ...]]) -> AsyncIterat
 async def read(store: GuardedStore, pep: PolicyEnforcementPoint, wanted: List, name: str) -> Record | None:
     """The record, if the caller may read it."""
     try:
-        return await store.get(gate(pep, wanted), name)
+        return await store.get(gate_of(pep, wanted), name)
     except NotFound:
         return None
 
@@ -208,7 +185,7 @@ async def forwards(
     ids: list[str] = []
     after = None
     while True:
-        listed = await store.page(gate(pep, wanted), Page(limit, after=after, newest_first=newest_first))
+        listed = await store.page(gate_of(pep, wanted), Page(limit, after=after, newest_first=newest_first))
         ids += [record.id for record in listed.records]
         if not listed.has_more:
             return ids
@@ -229,18 +206,9 @@ async def backwards(
     """Whether each page before each record is what lies before it."""
     for place, name in enumerate(expected):
         page = Page(limit, before=records[name], newest_first=newest_first)
-        listed = await store.page(gate(pep, wanted), page)
+        listed = await store.page(gate_of(pep, wanted), page)
         if [record.id for record in listed.records] != expected[max(0, place - limit) : place]:
             return False
         if listed.has_more is not (place > limit):
             return False
     return True
-
-
-def gate(pep: PolicyEnforcementPoint, wanted: List) -> Gate:
-    """The gate of a request by the caller, for a route that is open to nobody too."""
-    caller: Principal | Anonymous = Anonymous()
-    if wanted.principal is not None:
-        attributes = {name: tuple(values) for name, values in wanted.principal["attributes"].items()}
-        caller = Principal(wanted.principal["id"], wanted.principal["issuer"], attributes)
-    return Gate(pep, RequestContext("req_1", caller), Route("GET", "/v1/health"), requires_token=False)

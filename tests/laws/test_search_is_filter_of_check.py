@@ -19,21 +19,16 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from policy.vocabulary import Anonymous, Principal, Route
 from server.api.models.embedding import Embedder
 from server.api.vector_stores.filters import read_filter
 from server.api.vector_stores.findable import Findable
 from server.api.vector_stores.links import NewLink, Status, link_id
 from server.api.vector_stores.ranking import Mode
 from server.api.vector_stores.search import Search, Wanted
-from server.authz.decision_log.log import DecisionLog
-from server.authz.opa.transport import OpaTransport, UnixAddress
-from server.authz.pdp import PolicyDecisionPoint
-from server.authz.pep import PolicyEnforcementPoint, RequestContext
+from server.authz.pep import PolicyEnforcementPoint
 from server.authz.request_authorization import Gate
 from server.storage.database.database import Step
 from server.storage.database.migrate import bring_up_to_date
@@ -46,6 +41,7 @@ from server.storage.vectors.lance_index import LanceIndex
 from server.storage.vectors.lance_place import Directory
 from tests.reference import configuration
 from tests.support.databases import Make, empty_postgres, empty_sqlite, opened
+from tests.support.law_gates import asking, enforcing, gate_of
 from tests.support.opa_engine import LiveOpa, compile_config
 from tests.support.record_lists import RECORDS, List, policies, random_list
 from tests.support.vector_records import VectorRecords, vector_records
@@ -79,12 +75,6 @@ class World:
     runner: asyncio.Runner
     pep: PolicyEnforcementPoint
     places: Sequence[Place]
-
-
-@pytest.fixture(scope="module")
-def live(opa_binary: Path) -> Iterator[LiveOpa]:
-    with LiveOpa(opa_binary) as opa:
-        yield opa
 
 
 @pytest.fixture(scope="module")
@@ -122,11 +112,8 @@ async def standing(
                 for part in range(RECORDS + OTHERS):
                     await index.add(store.body["index"], 2, part, chunks(part))
             places.append(Place(records, files, searches, store))
-        transport = OpaTransport(UnixAddress(live.address), deadline=30.0)
-        stack.callback(transport.close)
-        log = DecisionLog.to_file(folder / "decisions.jsonl")
-        stack.push_async_callback(log.close)
-        yield PolicyEnforcementPoint(PolicyDecisionPoint(transport, None), log), places
+        pep = await stack.enter_async_context(enforcing(live, folder, deadline=30.0))
+        yield pep, places
 
 
 async def chunks(part: int) -> AsyncIterator[Sequence[Chunk]]:
@@ -163,15 +150,6 @@ def test_a_search_finds_what_may_be_read(live: LiveOpa, world: World) -> None:
 
     law()
     assert min(seen[word] for word in ("none", "some", "all")) >= POLICIES // 20, seen
-
-
-def asking(chance: random.Random, text: str) -> str:
-    """The configuration with a further rule, which only a question about each file tells to apply or not."""
-    config = yaml.safe_load(text)
-    rules = config["server"]["auth"].setdefault("access_policy", [])
-    scope = {"actions": "read", "resource": "regex:.*[a-m01]$"}
-    rules.insert(chance.randrange(len(rules) + 1), {chance.choice(["permit", "forbid"]): scope})
-    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
 
 
 def rows_of(chance: random.Random, wanted: List) -> Iterator[tuple[Any, ...]]:
@@ -241,12 +219,3 @@ async def may_read(place: Place, gate: Gate, name: str) -> bool:
     except NotFound:
         return False
     return True
-
-
-def gate_of(pep: PolicyEnforcementPoint, wanted: List) -> Gate:
-    """The gate of a request by the caller, for a route that is open to all."""
-    caller: Principal | Anonymous = Anonymous()
-    if wanted.principal is not None:
-        attributes = {name: tuple(values) for name, values in wanted.principal["attributes"].items()}
-        caller = Principal(wanted.principal["id"], wanted.principal["issuer"], attributes)
-    return Gate(pep, RequestContext("req_1", caller), Route("GET", "/v1/health"), requires_token=False)

@@ -17,15 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from policy.vocabulary import Anonymous, Origin, Principal, Resource, Route
-from server.authz.decision_log.log import DecisionLog
-from server.authz.opa.transport import OpaTransport, UnixAddress
-from server.authz.pdp import PolicyDecisionPoint
-from server.authz.pep import PolicyEnforcementPoint, RequestContext
+from policy.vocabulary import Origin, Principal, Resource
+from server.authz.pep import PolicyEnforcementPoint
 from server.authz.request_authorization import Gate
 from server.storage.database.database import Step
 from server.storage.usage import report
@@ -33,6 +29,7 @@ from server.storage.usage.report import COLUMNS, UsageQuery, UsageReports
 from server.storage.usage.table import UsageTable
 from tests.reference import configuration
 from tests.support.databases import Make, empty_postgres, empty_sqlite, opened
+from tests.support.law_gates import asking, enforcing, gate_of
 from tests.support.opa_engine import LiveOpa, compile_config
 from tests.support.record_lists import List, policies, random_list
 
@@ -68,12 +65,6 @@ class Held:
 
 
 @pytest.fixture(scope="module")
-def live(opa_binary: Path) -> Iterator[LiveOpa]:
-    with LiveOpa(opa_binary) as opa:
-        yield opa
-
-
-@pytest.fixture(scope="module")
 def world(live: LiveOpa, postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("usage")
     with empty_sqlite(folder) as sqlite, empty_postgres(postgres_url) as postgres, asyncio.Runner() as runner:
@@ -92,11 +83,8 @@ async def standing(
         for make in makes:
             tables.append(UsageTable(await stack.enter_async_context(opened(make)), "usage"))
             await tables[-1].prepare()
-        transport = OpaTransport(UnixAddress(live.address), deadline=2.0)
-        stack.callback(transport.close)
-        log = DecisionLog.to_file(folder / "decisions.jsonl")
-        stack.push_async_callback(log.close)
-        yield PolicyEnforcementPoint(PolicyDecisionPoint(transport, None), log), tables
+        pep = await stack.enter_async_context(enforcing(live, folder))
+        yield pep, tables
 
 
 @pytest.mark.timeout(3_000 if NIGHTLY else 120)
@@ -129,15 +117,6 @@ def test_a_report_is_the_sum_of_what_may_be_read(live: LiveOpa, world: World, mo
 
     law()
     assert min(seen[word] for word in ("none", "some", "all")) >= POLICIES // 20, seen
-
-
-def asking(chance: random.Random, text: str) -> str:
-    """The configuration with a further rule, which only a question about each account tells to apply or not."""
-    config = yaml.safe_load(text)
-    rules = config["server"]["auth"].setdefault("access_policy", [])
-    scope = {"actions": "read", "resource": "regex:.*[a-m01]$"}
-    rules.insert(chance.randrange(len(rules) + 1), {chance.choice(["permit", "forbid"]): scope})
-    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
 
 
 def accounts_of(chance: random.Random, wanted: List) -> Iterator[Held]:
@@ -230,12 +209,3 @@ async def before_one(
     page = await reports.page(gate, replace(query, before=keys[place]))
     is_there = [group.key for group in page.groups] == keys[max(0, place - limit) : place]
     return is_there and page.has_more is (place > limit)
-
-
-def gate_of(pep: PolicyEnforcementPoint, wanted: List) -> Gate:
-    """The gate of a request by the caller, for a route that is open to nobody too."""
-    caller: Principal | Anonymous = Anonymous()
-    if wanted.principal is not None:
-        attributes = {name: tuple(values) for name, values in wanted.principal["attributes"].items()}
-        caller = Principal(wanted.principal["id"], wanted.principal["issuer"], attributes)
-    return Gate(pep, RequestContext("req_1", caller), Route("GET", "/v1/health"), requires_token=False)
