@@ -23,6 +23,7 @@ from server.api.responses import body as response_body
 from server.api.responses import context as response_context
 from server.api.responses import loop as response_loop
 from server.api.responses import settings as response_settings
+from server.api.responses import state as response_state
 from server.api.responses import tools as response_tools
 from server.api.vector_stores import (
     attaching,
@@ -128,6 +129,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "response_context": response_context,
     "response_loop": response_loop,
     "response_settings": response_settings,
+    "response_state": response_state,
     "response_tools": response_tools,
     "recorder": recorder,
     "removal": removal,
@@ -236,7 +238,7 @@ LIMITS: Final[Sequence[Limit]] = (
     ),
     Limit(
         "output of a response",
-        "{response_loop.MOST_OUTPUT:bytes} in {response_loop.MOST_ITEMS} items",
+        "{response_state.MOST_OUTPUT:bytes} in {response_loop.MOST_ITEMS} items",
         "it ends there, as `incomplete`",
     ),
     Limit(

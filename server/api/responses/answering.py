@@ -9,7 +9,8 @@ from typing import Final, TypeAlias
 
 from server.api.responses.chunks import read_events, read_whole
 from server.api.responses.happenings import Begun, Ended, Failed, Happening
-from server.api.responses.loop import MOST_OUTPUT, State, step
+from server.api.responses.loop import step
+from server.api.responses.state import MOST_OUTPUT, State
 from server.background.lasting import LastingWork
 from server.fairness.shares import FairShares, NoRoom, Share, Turn
 from server.fairness.threads import in_thread

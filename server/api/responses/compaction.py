@@ -17,7 +17,7 @@ from server.api.responses.compaction_body import COMPACTION, read_said_by_users
 from server.api.responses.context import Contexts
 from server.api.responses.happenings import Said, Spent
 from server.api.responses.item_list import ItemList
-from server.api.responses.loop import item_id
+from server.api.responses.state import item_id
 from server.api.responses.store import digits_of, new_response_id
 from server.api.responses.unsealing import LIFETIME, asked_items, sealing_caller
 from server.authn.seals import Seals

@@ -16,7 +16,7 @@ from server.api.prompts.body import USED
 from server.api.prompts.store import NoSuchVersion, Prompts, Version, default_version
 from server.api.responses.body import MOST_ITEMS, PromptUse, ResponseBody
 from server.api.responses.item_list import ItemList
-from server.api.responses.loop import item_id
+from server.api.responses.state import item_id
 from server.api.responses.store import DIGITS, Filling, Responses, digits_of, response_of
 from server.authz.request_authorization import Gate
 from server.http.body_checks import short

@@ -7,10 +7,7 @@ client is sent, in the order of OpenAI's document, numbered without gaps.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import chain
-from json import loads
-from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from server.api.responses.happenings import (
     Begun,
@@ -24,12 +21,20 @@ from server.api.responses.happenings import (
     Stopped,
     Thought,
 )
-from server.api.responses.tools import CUSTOM_INPUT
+from server.api.responses.state import (
+    ITEM_WORDS,
+    OpenItem,
+    Part,
+    State,
+    Text,
+    custom_input,
+    item_id,
+    parsed,
+    shown_item,
+    shown_part,
+)
 from server.inference.answers.plain import whole_members
 from server.json_input.strict import Json
-
-MOST_OUTPUT: Final = 1024 * 1024
-"""Bytes of the texts of one response; a longer answer ends there, as incomplete."""
 
 MOST_ITEMS: Final = 128
 """Items of one response's output, most of them calls of tools; what comes after them is left out, as incomplete."""
@@ -40,128 +45,12 @@ _LONGEST_PARSED: Final = 64 * 1024
 _ENTRY: Final = 16
 """Bytes that each piece counts for besides its text."""
 
-ITEM_WORDS: Final = {"message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc"}
-
-
-class Text(NamedTuple):
-    """A text that grows: what was there before, and the last piece with the probabilities of its tokens."""
-
-    before: Text | None
-    piece: str
-    logprobs: tuple[Json, ...] = ()
-
-    def whole(self) -> str:
-        """Return the text in one piece."""
-        pieces, text = list[str](), self
-        while text.before is not None:
-            pieces.append(text.piece)
-            text = text.before
-        pieces.append(text.piece)
-        return "".join(reversed(pieces))
-
-    def all_logprobs(self) -> list[Json]:
-        """Return the probabilities of all tokens."""
-        found, text = list[tuple[Json, ...]](), self
-        while text.before is not None:
-            found.append(text.logprobs)
-            text = text.before
-        return [*chain.from_iterable(reversed(found))]
-
-
-_NO_TEXT: Final = Text(None, "")
-
 _GROWING: Final[Mapping[type, tuple[str, str]]] = {
     Said: ("message", "output_text"),
     Refused: ("message", "refusal"),
     Thought: ("reasoning", "reasoning_text"),
 }
 """The kinds of items and of their parts that pieces of text belong to."""
-
-
-_NO_CALL: Final[Mapping[str, Any]] = {}
-
-
-class Part(NamedTuple):
-    """The part of an item that grows now: its `kind` is the type of the part."""
-
-    kind: str
-    text: Text = _NO_TEXT
-
-
-class OpenItem(NamedTuple):
-    """An item that is not done: `place` is its place in the output, and `parts` are those that are done.
-
-    A call has `call`, its members but for its arguments, which are `part`. `source` is the place of a call in the
-    model's answer.
-    """
-
-    kind: str
-    id: str
-    place: int
-    parts: tuple[Json, ...] = ()
-    part: Part | None = None
-    call: Mapping[str, Any] = _NO_CALL
-    source: int = -1
-
-
-class State(NamedTuple):
-    """A response under way.
-
-    `head` are the members of the response that do not change, and `item_id` is what `item_id` makes the ids of items
-    of. `names` are those of tools that are not plain functions. `number` is that of the next event, `places` the number
-    of items, and `left` the bytes that there is room for. `done` are the finished items with their places.
-    """
-
-    head: Mapping[str, Any]
-    item_id: tuple[str, int]
-    names: Mapping[str, Json]
-    status: str = "in_progress"
-    done: tuple[tuple[int, Json], ...] = ()
-    open: tuple[OpenItem, ...] = ()
-    number: int = 0
-    places: int = 0
-    left: int = MOST_OUTPUT
-    usage: Json | None = None
-    reason: str | None = None
-    error: Json | None = None
-    ended_at: int | None = None
-
-    @property
-    def is_over(self) -> bool:
-        """True once the last event is out."""
-        return self.status != "in_progress"
-
-    @property
-    def is_full(self) -> bool:
-        """True when more has come than a response holds; nothing more is taken."""
-        return self.left < 0
-
-    def output(self) -> list[Json]:
-        """Return the items as they are now, in their places."""
-        status = "incomplete" if self.is_over else "in_progress"
-        items = [*self.done, *((item.place, _shown(item, status)) for item in self.open)]
-        # Calls may end in another order than they began in.
-        return [shown for _, shown in sorted(items, key=itemgetter(0))]
-
-    def response(self) -> Json:
-        """Return the response as it is now."""
-        is_cut = self.status == "incomplete"
-        return {
-            **self.head,
-            "status": self.status,
-            "completed_at": self.ended_at if self.status == "completed" else None,
-            "error": self.error,
-            "incomplete_details": {"reason": _why(self)} if is_cut else None,
-            "output": self.output(),
-            "usage": self.usage,
-        }
-
-
-def item_id(word: str, of: tuple[str, int], place: int) -> str:
-    """Return the id of the item at a place behind those that a response begins with: `of` has its digits, and how
-    many these are.
-    """
-    return f"{word}_{of[0]}{of[1] + place:05d}"
 
 
 def step(state: State, happening: Happening) -> tuple[State, list[Json]]:
@@ -300,20 +189,20 @@ class _Course:
 
     def _opened(self, item: OpenItem) -> OpenItem:
         self.state = self.state._replace(open=(*self.state.open, item), places=self.state.places + 1)
-        self._tell_of_item("response.output_item.added", output_index=item.place, item=_shown(item, "in_progress"))
+        self._tell_of_item("response.output_item.added", output_index=item.place, item=shown_item(item, "in_progress"))
         return item
 
     def _part_opened(self, item: OpenItem, kind: str) -> OpenItem:
         opened = Part(kind)
         where = {"item_id": item.id, "output_index": item.place, "content_index": len(item.parts)}
-        self._tell_of_item("response.content_part.added", **where, part=_shown_part(opened))
+        self._tell_of_item("response.content_part.added", **where, part=shown_part(opened))
         return item._replace(part=opened)
 
     def _part_closed(self, item: OpenItem) -> OpenItem:
         if item.part is None:
             return item
         part, where = item.part, {"item_id": item.id, "output_index": item.place, "content_index": len(item.parts)}
-        shown = whole_members(_shown_part(part))
+        shown = whole_members(shown_part(part))
         said = "refusal" if part.kind == "refusal" else "text"
         more = {"logprobs": shown["logprobs"]} if part.kind == "output_text" else {}
         self.tell(f"response.{part.kind}.done", **where, **{said: shown[said]}, **more)
@@ -324,7 +213,7 @@ class _Course:
         """Close an item of the open ones."""
         kept = tuple(each for each in self.state.open if each is not item)
         item = self._call_closed(item, status) if item.call else self._part_closed(item)
-        shown = _shown(item, status)
+        shown = shown_item(item, status)
         self.state = self.state._replace(open=kept, done=(*self.state.done, (item.place, shown)))
         self._tell_of_item("response.output_item.done", output_index=item.place, item=shown)
 
@@ -332,7 +221,7 @@ class _Course:
         where = {"item_id": item.id, "output_index": item.place}
         grown = item.part or Part("arguments")
         if item.kind == "custom_tool_call":
-            given = _custom_input(grown.text.whole())
+            given = custom_input(grown.text.whole())
             self.tell("response.custom_tool_call_input.delta", **where, delta=given)
             self.tell("response.custom_tool_call_input.done", **where, input=given)
             return item
@@ -340,34 +229,10 @@ class _Course:
             # A call of a function without arguments; clients parse them.
             item = item._replace(part=grown._replace(text=Text(grown.text, "{}")))
             self.tell("response.function_call_arguments.delta", **where, delta="{}")
-        shown = _shown(item, status)
+        shown = shown_item(item, status)
         told = {"name": shown["name"], "arguments": shown["arguments"]}
         self.tell("response.function_call_arguments.done", **where, **told)
         return item
-
-
-def _shown(item: OpenItem, status: str) -> Json:
-    """Return an item as clients see it."""
-    frame = {"id": item.id, "type": item.kind, "status": status}
-    if item.kind == "function_call":
-        arguments = item.part.text.whole() if item.part is not None else ""
-        return whole_members({**frame, **item.call, "arguments": arguments})
-    if item.kind == "custom_tool_call":
-        return whole_members(
-            {**frame, **item.call, "input": _custom_input(item.part.text.whole() if item.part else "")}
-        )
-    parts = [*item.parts, *([] if item.part is None else [whole_members(_shown_part(item.part))])]
-    if item.kind == "reasoning":
-        return {**frame, "summary": [], "content": parts}
-    return {**frame, "role": "assistant", "content": parts}
-
-
-def _shown_part(part: Part) -> Json:
-    text = part.text.whole()
-    if part.kind == "refusal":
-        return {"type": "refusal", "refusal": text}
-    more = {"annotations": [], "logprobs": part.text.all_logprobs()} if part.kind == "output_text" else {}
-    return {"type": part.kind, "text": text, **more}
 
 
 def _is_whole(item: OpenItem) -> bool:
@@ -375,22 +240,4 @@ def _is_whole(item: OpenItem) -> bool:
     text = item.part.text.whole() if item.part is not None else ""
     if len(text) > _LONGEST_PARSED:
         return text.rstrip().endswith("}")
-    return _parsed(text) is not None
-
-
-def _custom_input(arguments: str) -> str:
-    """Return the text that a custom tool gets; arguments in another form are the text themselves."""
-    value = _parsed(arguments)
-    given = value.get(CUSTOM_INPUT) if type(value) is dict else None
-    return given if type(given) is str else arguments
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _why(state: State) -> str:
-    return "content_filter" if state.reason == "content_filter" else "max_output_tokens"
+    return parsed(text) is not None

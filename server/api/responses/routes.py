@@ -20,7 +20,7 @@ from server.api.responses.body import RESPONSE
 from server.api.responses.context import Contexts
 from server.api.responses.head import head_of
 from server.api.responses.item_list import ItemList
-from server.api.responses.loop import State
+from server.api.responses.state import State
 from server.api.responses.store import Filling, Responses, digits_of, fill_alone, new_response_id, output_of
 from server.api.responses.unsealing import asked_items
 from server.authn.seals import Seals

@@ -24,7 +24,8 @@ from server.api.responses.happenings import (
     Stopped,
     Thought,
 )
-from server.api.responses.loop import State, step
+from server.api.responses.loop import step
+from server.api.responses.state import State
 
 HEAD = {"id": "resp_0", "object": "response", "model": "m", "metadata": {}}
 NAMES = {"patch": {"type": "custom", "name": "patch"}, "a__b": {"type": "function", "name": "b", "namespace": "a"}}

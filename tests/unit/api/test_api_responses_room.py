@@ -9,7 +9,7 @@ from json import dumps
 import pytest
 
 from server.api.responses.answering import LEAST_HELD, Endings, RespondingChat
-from server.api.responses.loop import State
+from server.api.responses.state import State
 from server.fairness.shares import FairShares, NoRoom, Share
 from server.http.errors import ApiError
 from server.inference.provider import DONE, ChatRequest, ChatStream, Fault, Pieces, ProviderFailed

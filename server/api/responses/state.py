@@ -1,0 +1,173 @@
+"""The state of a response under way, which is a value, and what clients see of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain
+from json import loads
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
+
+from server.api.responses.tools import CUSTOM_INPUT
+from server.inference.answers.plain import whole_members
+from server.json_input.strict import Json
+
+MOST_OUTPUT: Final = 1024 * 1024
+"""Bytes of the texts of one response; a longer answer ends there, as incomplete."""
+
+ITEM_WORDS: Final = {"message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc"}
+
+
+class Text(NamedTuple):
+    """A text that grows: what was there before, and the last piece with the probabilities of its tokens."""
+
+    before: Text | None
+    piece: str
+    logprobs: tuple[Json, ...] = ()
+
+    def whole(self) -> str:
+        """Return the text in one piece."""
+        pieces, text = list[str](), self
+        while text.before is not None:
+            pieces.append(text.piece)
+            text = text.before
+        pieces.append(text.piece)
+        return "".join(reversed(pieces))
+
+    def all_logprobs(self) -> list[Json]:
+        """Return the probabilities of all tokens."""
+        found, text = list[tuple[Json, ...]](), self
+        while text.before is not None:
+            found.append(text.logprobs)
+            text = text.before
+        return [*chain.from_iterable(reversed(found))]
+
+
+_NO_TEXT: Final = Text(None, "")
+
+_NO_CALL: Final[Mapping[str, Any]] = {}
+
+
+class Part(NamedTuple):
+    """The part of an item that grows now: its `kind` is the type of the part."""
+
+    kind: str
+    text: Text = _NO_TEXT
+
+
+class OpenItem(NamedTuple):
+    """An item that is not done: `place` is its place in the output, and `parts` are those that are done.
+
+    A call has `call`, its members but for its arguments, which are `part`. `source` is the place of a call in the
+    model's answer.
+    """
+
+    kind: str
+    id: str
+    place: int
+    parts: tuple[Json, ...] = ()
+    part: Part | None = None
+    call: Mapping[str, Any] = _NO_CALL
+    source: int = -1
+
+
+class State(NamedTuple):
+    """A response under way.
+
+    `head` are the members of the response that do not change, and `item_id` is what `item_id` makes the ids of items
+    of. `names` are those of tools that are not plain functions. `number` is that of the next event, `places` the number
+    of items, and `left` the bytes that there is room for. `done` are the finished items with their places.
+    """
+
+    head: Mapping[str, Any]
+    item_id: tuple[str, int]
+    names: Mapping[str, Json]
+    status: str = "in_progress"
+    done: tuple[tuple[int, Json], ...] = ()
+    open: tuple[OpenItem, ...] = ()
+    number: int = 0
+    places: int = 0
+    left: int = MOST_OUTPUT
+    usage: Json | None = None
+    reason: str | None = None
+    error: Json | None = None
+    ended_at: int | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """True once the last event is out."""
+        return self.status != "in_progress"
+
+    @property
+    def is_full(self) -> bool:
+        """True when more has come than a response holds; nothing more is taken."""
+        return self.left < 0
+
+    def output(self) -> list[Json]:
+        """Return the items as they are now, in their places."""
+        status = "incomplete" if self.is_over else "in_progress"
+        items = [*self.done, *((item.place, shown_item(item, status)) for item in self.open)]
+        # Calls may end in another order than they began in.
+        return [shown for _, shown in sorted(items, key=itemgetter(0))]
+
+    def response(self) -> Json:
+        """Return the response as it is now."""
+        is_cut = self.status == "incomplete"
+        return {
+            **self.head,
+            "status": self.status,
+            "completed_at": self.ended_at if self.status == "completed" else None,
+            "error": self.error,
+            "incomplete_details": {"reason": _why(self)} if is_cut else None,
+            "output": self.output(),
+            "usage": self.usage,
+        }
+
+
+def item_id(word: str, of: tuple[str, int], place: int) -> str:
+    """Return the id of the item at a place behind those that a response begins with: `of` has its digits, and how
+    many these are.
+    """
+    return f"{word}_{of[0]}{of[1] + place:05d}"
+
+
+def shown_item(item: OpenItem, status: str) -> Json:
+    """Return an item as clients see it."""
+    frame = {"id": item.id, "type": item.kind, "status": status}
+    if item.kind == "function_call":
+        arguments = item.part.text.whole() if item.part is not None else ""
+        return whole_members({**frame, **item.call, "arguments": arguments})
+    if item.kind == "custom_tool_call":
+        return whole_members({**frame, **item.call, "input": custom_input(item.part.text.whole() if item.part else "")})
+    parts = [*item.parts, *([] if item.part is None else [whole_members(shown_part(item.part))])]
+    if item.kind == "reasoning":
+        return {**frame, "summary": [], "content": parts}
+    return {**frame, "role": "assistant", "content": parts}
+
+
+def shown_part(part: Part) -> Json:
+    """Return a part of an item as clients see it."""
+    text = part.text.whole()
+    if part.kind == "refusal":
+        return {"type": "refusal", "refusal": text}
+    more = {"annotations": [], "logprobs": part.text.all_logprobs()} if part.kind == "output_text" else {}
+    return {"type": part.kind, "text": text, **more}
+
+
+def custom_input(arguments: str) -> str:
+    """Return the text that a custom tool gets; arguments in another form are the text themselves."""
+    value = parsed(arguments)
+    given = value.get(CUSTOM_INPUT) if type(value) is dict else None
+    return given if type(given) is str else arguments
+
+
+def parsed(text: str) -> Any:
+    """Return the value of a text of JSON; None where it is none."""
+    try:
+        return loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _why(state: State) -> str:
+    return "content_filter" if state.reason == "content_filter" else "max_output_tokens"
