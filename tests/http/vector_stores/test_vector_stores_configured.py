@@ -1,4 +1,4 @@
-"""Vector stores of the configuration: there from the start, owned by nobody, and kept when they leave it."""
+"""Vector stores of the configuration: there from the start, without owners, and kept when they leave it."""
 
 from __future__ import annotations
 
