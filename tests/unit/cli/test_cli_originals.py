@@ -29,8 +29,9 @@ QUESTION = ("--action", "read", "--resource", "model::echo/tiny")
 
 
 @pytest.fixture
-def original(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def original(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opa_binary: Path) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("OSTIARY_OPA", str(opa_binary))
     path = tmp_path / "stack.yaml"
     path.write_text(ORIGINAL)
     return path
