@@ -51,27 +51,12 @@ class OpaSession:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
-        self._stack = ExitStack()
 
     def __enter__(self) -> OpaSession:
-        directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="ostiary-")))
-        archive = directory / "bundle.tar.gz"
-        archive.write_bytes(self._bundle.archive)
-        address = directory / "opa.sock"
-        self._complaints = directory / "opa.log"
-        command: list[str | Path] = [find(), "run", "--server", "--skip-version-check", "--log-level", "error"]
-        with self._complaints.open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - fixed arguments, no shell
-                [*command, "--addr", f"unix://{address}", "--unix-socket-perm", "0600", "--bundle", archive],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                preexec_fn=_end_with_parent,
-            )
-        self._stack.callback(self._stop)
-        self._connection = _UnixConnection(address)
-        self._stack.callback(self._connection.close)
-        self._await_start()
+        with ExitStack() as opened:
+            # A start that fails ends the process and removes the directory; only one that is whole keeps them.
+            self._start(opened)
+            self._stack = opened.pop_all()
         return self
 
     def __exit__(
@@ -92,6 +77,26 @@ class OpaSession:
         if not isinstance(answers, list) or len(answers) != len(questions):
             raise OpaFailed(f"OPA answered {response.status}: {content[:300].decode(errors='replace')}")
         return answers
+
+    def _start(self, opened: ExitStack) -> None:
+        directory = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="ostiary-")))
+        archive = directory / "bundle.tar.gz"
+        archive.write_bytes(self._bundle.archive)
+        address = directory / "opa.sock"
+        self._complaints = directory / "opa.log"
+        command: list[str | Path] = [find(), "run", "--server", "--skip-version-check", "--log-level", "error"]
+        with self._complaints.open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - fixed arguments, no shell
+                [*command, "--addr", f"unix://{address}", "--unix-socket-perm", "0600", "--bundle", archive],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                preexec_fn=_end_with_parent,
+            )
+        opened.callback(self._stop)
+        self._connection = _UnixConnection(address)
+        opened.callback(self._connection.close)
+        self._await_start()
 
     def _await_start(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
