@@ -89,7 +89,7 @@ class OpaSession:
             self._process = subprocess.Popen(  # noqa: S603 - fixed arguments, no shell
                 [*command, "--addr", f"unix://{address}", "--unix-socket-perm", "0600", "--bundle", archive],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=log,  # OPA says here why a bundle can't be loaded
                 stderr=log,
                 preexec_fn=_end_with_parent,
             )
