@@ -549,6 +549,11 @@ LIMITS: Final[Sequence[Limit]] = (
         "{breaker.AGAIN_SECONDS:seconds}",
         "503, with `Retry-After`",
     ),
+    Limit(
+        "bytes of large bodies of one caller in each of many workers, which divide its share by their number",
+        "{reader.LEAST_COMING:bytes} at least",
+        "429",
+    ),
     Limit("a client that does not read its answer", "{protocol.STALL_SECONDS:seconds}", _CLOSED),
 )
 """Hard limits, and shares whose numbers depend on the configuration, in the order of the page."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Final
 
 from server.background.tasks import BackgroundTasks
@@ -30,6 +31,9 @@ READS: Final = Share("large bodies that are read", 2, 1, waiting=4096, waiting_e
 COMING: Final = Share("bytes of large bodies", 1024 * 1024 * 1024, 80 * 1024 * 1024, 0, 0, seconds=1.0)
 """Bytes of large bodies that come in, wait, or are read. A process holds some three times as much at its peak."""
 
+LEAST_COMING: Final = 20 * 1024 * 1024
+"""Bytes that a caller has of `COMING` in each process, however many processes there are."""
+
 READ_SECONDS: Final = 20.0
 """Limit of the time to read one body; the worst ones take a second of a processor."""
 
@@ -41,11 +45,12 @@ _log: Final = logging.getLogger("ostiary.reading")
 class Reader:
     """Reads bodies for one event loop; its processes are started when they are first needed.
 
-    `room` limits the memory of large bodies until they are read.
+    `room` limits the memory of large bodies until they are read. Where the server has several `workers`, the share of
+    a caller is divided by them, since its connections are spread over all.
     """
 
-    def __init__(self) -> None:
-        self.room = MemoryLimit(COMING)
+    def __init__(self, workers: int = 1) -> None:
+        self.room = MemoryLimit(_part_of_coming(workers))
         self.turns = FairShares(READS)
         self._idle: list[WorkerProcess] = []
         self._ending = BackgroundTasks()
@@ -93,6 +98,10 @@ class Reader:
 
     def _end(self, process: WorkerProcess) -> None:
         self._ending.start("end of a json worker", process.ended())
+
+
+def _part_of_coming(workers: int) -> Share:
+    return replace(COMING, each=max(COMING.each // workers, LEAST_COMING))
 
 
 def _busy(sentence: str) -> InvalidJson:

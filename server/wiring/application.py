@@ -99,7 +99,7 @@ def build(
     `streams` ends the streams that are being sent.
     """
     telemetry = measured(config) if telemetry is None else telemetry
-    reader, endings, tracing = Reader(), Endings(), telemetry.tracing
+    reader, endings, tracing = Reader(config.server.workers), Endings(), telemetry.tracing
     streams = OpenStreams() if streams is None else streams
     telemetry.metrics.watch_streams(streams.count)
     dependencies = telemetry.dependencies

@@ -19,7 +19,7 @@ import uvloop
 from server.fairness.caller import CURRENT
 from server.fairness.shares import NoRoom, Share
 from server.json_input import reader, worker
-from server.json_input.reader import LARGE, READS, Reader
+from server.json_input.reader import COMING, LARGE, READS, Reader
 from server.json_input.strict import InvalidJson, Why, parse_json
 from tests.support import body_checks
 
@@ -233,6 +233,13 @@ def test_many_bodies_at_once_are_each_answered_for_themselves() -> None:
     found = run(read())
     assert [answer["members"] for answer in found] == list(range(2, 22))
     assert len({answer["pid"] for answer in found}) <= READS.each
+
+
+@pytest.mark.parametrize(("workers", "each"), [(1, 80), (2, 40), (3, 26.666), (4, 20), (64, 20)])
+def test_workers_divide_the_bytes_that_a_caller_has_on_their_way(workers: int, each: float) -> None:
+    share = Reader(workers).room.shares.share
+    assert share.each == pytest.approx(each * 1024 * 1024, rel=0.001)
+    assert share.capacity == COMING.capacity
 
 
 def test_a_killed_server_leaves_no_reading_process_behind() -> None:
