@@ -17,11 +17,11 @@ from typing import Final
 
 from server.api.vector_stores.failures import Failure, failure_of
 from server.api.vector_stores.filling import Filled, Filling
-from server.api.vector_stores.held import HeldLease, LeaseLost
+from server.api.vector_stores.held import HeldLease
 from server.api.vector_stores.links import Link, Status
 from server.api.vector_stores.queue import IngestionQueue
 from server.api.vector_stores.store import VectorStores
-from server.api.vector_stores.work import MOST_TAKEN, Lease, Owner, owner_of
+from server.api.vector_stores.work import MOST_TAKEN, Lease
 from server.authz.contract.errors import PolicyUnavailable
 from server.authz.request_authorization import Gate
 from server.background.tasks import BackgroundTasks, in_background
@@ -29,6 +29,7 @@ from server.extraction.pieces import Code, Unreadable
 from server.fairness.caller import CURRENT
 from server.fairness.shares import NoRoom
 from server.http.deferred import DeferredRequests
+from server.http.held_lease import LeaseLost
 from server.quota.admission import limited_by
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import QuotaExceeded
@@ -37,6 +38,7 @@ from server.storage.database.database import DatabaseUnavailable, Overtaken, Ste
 from server.storage.records.guarded import NotFound
 from server.storage.records.record import Record
 from server.storage.records.usage import OverLimit, kept_by, staying_within
+from server.storage.records.waiting import Owner, owner_of
 
 AT_ONCE: Final = 2
 """Files that one process ingests at the same time, each of another caller and into another store."""
@@ -94,7 +96,7 @@ class Ingestion:
             try:
                 begun = len(self._busy) < AT_ONCE and await self._begin()
                 if not begun:
-                    self.waiting = await self._queue.work.waiting(MOST_COUNTED)
+                    self.waiting = await self._queue.work.rounds.waiting(MOST_COUNTED)
             except (DatabaseUnavailable, NoRoom) as fault:
                 _log.warning("files that are attached to vector stores wait: %s", fault)
                 begun = False
@@ -107,17 +109,17 @@ class Ingestion:
     async def _begin(self) -> bool:
         """Begin with the next work, and return whether there was any."""
         queue = self._queue.work
-        work = await queue.next(self._after, tuple(self._busy))
+        work = await queue.rounds.next(self._after, tuple(self._busy))
         if work is None:
             return False
         self._after = owner = owner_of(work)
         store = await self._stores.find(work.facet)
         if store is None:
             # The store is being removed, and the work goes with its link.
-            await queue.postpone(work, _LATER_SECONDS)
+            await queue.rounds.postpone(work, _LATER_SECONDS)
             return True
         if not await self._filling.is_ready(store):
-            await queue.postpone(work, _SOON_SECONDS)
+            await queue.rounds.postpone(work, _SOON_SECONDS)
             # Others may have files for another index, and this one may be about to open.
             asyncio.get_running_loop().call_later(_PAUSE, self._queue.woken.set)
             return False

@@ -13,15 +13,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from json import dumps
 from secrets import token_hex
-from typing import Final
 
 from server.api.vector_stores.links import Link
+from server.http.held_lease import LEASE_SECONDS
 from server.storage.database.database import Overtaken, Step
 from server.storage.records.record import Draft, Record
 from server.storage.records.table import RecordTable
-
-LEASE_SECONDS: Final = 20
-"""Seconds for which an attempt to ingest, or a purge, keeps other processes away unless it says that it goes on."""
 
 
 class Note(StrEnum):

@@ -56,7 +56,7 @@ def test_a_file_is_found_by_what_it_says(vectors: InWorld) -> None:
         sums = (await world.records.stores.sums([store.id]))[store.id]
         assert (sums.counts, sums.bytes) == ({Status.COMPLETED: 2}, 2 * 4 * 256 + 14 + 21)
         # Nothing of the attempts is left, and nothing waits.
-        assert await world.records.queue.work.waiting(10) == 0
+        assert await world.records.queue.work.rounds.waiting(10) == 0
         assert not await world.records.queue.notes.records.chosen("facet = ?1", Note.ATTEMPT, limit=1)
 
     vectors(work)

@@ -12,9 +12,10 @@ from policy.vocabulary import Principal
 from server.api.vector_stores import purges, work
 from server.api.vector_stores.links import NewLink, Status
 from server.api.vector_stores.purges import Note, Purge, key_of, part_of
-from server.api.vector_stores.work import Lease, owner_of
+from server.api.vector_stores.work import Lease
 from server.storage.database.database import Overtaken
 from server.storage.records.record import Record
+from server.storage.records.waiting import owner_of
 from tests.support.databases import Make, opened
 from tests.support.vector_records import VectorRecords, vector_records
 
@@ -31,7 +32,7 @@ def in_tables(make: Make, done: Callable[[VectorRecords], Awaitable[None]]) -> N
 
 async def taken(records: VectorRecords, store: Record) -> Lease:
     """The lease of the next work, which is in that store."""
-    found = await records.queue.work.next(None, ())
+    found = await records.queue.work.rounds.next(None, ())
     assert found is not None
     lease = await records.queue.work.take(found, store)
     assert lease is not None
@@ -56,16 +57,16 @@ def test_callers_come_in_rounds_however_much_one_of_them_has(make: Make) -> None
         await records.attach(store[10], NewLink("file-10", {}), replace(EVE, issuer="https://b.example"))
         after, seen = None, list[str]()
         for _ in range(12):
-            found = await records.queue.work.next(after, ())
+            found = await records.queue.work.rounds.next(after, ())
             assert found is not None
             by_id = {each.id: each for each in store}
             assert await records.queue.work.take(found, by_id[found.facet])
             after = owner_of(found)
             seen.append("none" if after is None else f"{after[0]}{after[1][8]}")
         assert seen == ["anna", "bena", "evea", "eveb", "none", "evea", "none", *["evea"] * 5]
-        assert await records.queue.work.next(after, ()) is None
-        assert await records.queue.work.waiting(100) == 12
-        assert await records.queue.work.waiting(5) == 5
+        assert await records.queue.work.rounds.next(after, ()) is None
+        assert await records.queue.work.rounds.waiting(100) == 12
+        assert await records.queue.work.rounds.waiting(5) == 5
 
     in_tables(make, done)
 
@@ -76,10 +77,10 @@ def test_a_caller_that_is_busy_is_passed_over(make: Make) -> None:
             await records.attach(await records.new_store(f"s{number}"), NewLink("file-1", {}), owner)
         eve, ann = ("eve", "https://a.example"), ("ann", "https://a.example")
         for after in (eve, ann, None, ("", "")):
-            found = await records.queue.work.next(after, (eve, None))
+            found = await records.queue.work.rounds.next(after, (eve, None))
             assert found is not None
             assert owner_of(found) == ann
-            assert await records.queue.work.next(after, (eve, None, ann)) is None
+            assert await records.queue.work.rounds.next(after, (eve, None, ann)) is None
 
     in_tables(make, done)
 
@@ -88,11 +89,11 @@ def test_one_link_of_a_store_is_worked_on_at_a_time(make: Make) -> None:
     async def done(records: VectorRecords) -> None:
         store, queue = await records.new_store("s"), records.queue.work
         links = [await records.attach(store, NewLink(f"file-{number}", {}), ANN) for number in range(2)]
-        other = await queue.next(None, ())
+        other = await queue.rounds.next(None, ())
         lease = await taken(records, store)
         assert other is not None
         assert await queue.take(other, store) is None  # another process was faster
-        assert await queue.next(None, ()) is None
+        assert await queue.rounds.next(None, ()) is None
         await records.stores.to_completed(links[0], lease.part, 3, 100, queue.finishing(lease))
         second = await taken(records, store)
         assert second.work.parent == links[1].id
@@ -138,7 +139,7 @@ def test_work_goes_with_its_link(make: Make) -> None:
     async def done(records: VectorRecords) -> None:
         store, queue = await records.new_store("s"), records.queue.work
         link = await records.attach(store, NewLink("file-1", {}), ANN)
-        found = await queue.next(None, ())
+        found = await queue.rounds.next(None, ())
         assert found is not None
         lease = await queue.take(found, store)
         assert lease is not None
@@ -146,7 +147,7 @@ def test_work_goes_with_its_link(make: Make) -> None:
         with pytest.raises(Overtaken):
             await queue.renew(lease)
         await queue.records.database.write(*queue.failing(replace(lease, has_begun=True)))
-        assert await queue.waiting(10) == 0
+        assert await queue.rounds.waiting(10) == 0
         assert await notes(records) == [(Note.PART, f"{store.body['index']}:{lease.part}")]
         assert await queue.take(found, store) is None
 
@@ -158,7 +159,7 @@ def test_work_that_pauses_comes_back_later(make: Make) -> None:
         store, queue = await records.new_store("s"), records.queue.work
         await records.attach(store, NewLink("file-1", {}), ANN)
         await queue.records.database.write(*queue.pausing(await taken(records, store), 100))
-        assert await queue.next(None, ()) is None
+        assert await queue.rounds.next(None, ()) is None
         await queue.records.database.write(*queue.pausing(await retaken(records, store), 0))
         assert (await taken(records, store)).tries == 3
 
