@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
 from server.api.responses.chunks import read_events, read_whole
@@ -42,8 +42,13 @@ _END: Final = "end of a response"
 _NO_ANSWER: Final = "the provider's answer is no chat completion"
 _CODES: Final = {400: "invalid_prompt", 413: "invalid_prompt", 429: "rate_limit_exceeded"}
 
-Keep: TypeAlias = Callable[[State], Awaitable[None]]
-"""Stores a response that is over, and what goes with it; raises the exception for the caller if it can't."""
+Keep: TypeAlias = Callable[[State, Sequence[Json]], Awaitable[None]]
+"""Stores a response that is over, and what goes with it; it is given the events of the end, too, which are not told
+yet. Raises the exception for the caller if it can't.
+"""
+
+Read: TypeAlias = Callable[[bytes], list[Happening]]
+"""Returns what happens in a piece of a chat's stream; raises NotAnAnswer."""
 
 
 class Endings(LastingWork):
@@ -59,7 +64,7 @@ class RespondingChat:
 
     `keep` is given the response when it is over, before its end is told. `named` returns the canonical name of the
     model that answers, and `size` the bytes that are held for the response until it is over. A response that fails in
-    its middle is kept, too, and one whose caller leaves is not.
+    its middle is kept, too, and one whose caller leaves is not. `read` reads the pieces of the model's stream.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class RespondingChat:
         named: Callable[[], str],
         endings: Endings,
         request_id: str,
+        read: Read = read_events,
     ) -> None:
         self._model = model
         self._state = state
@@ -79,6 +85,7 @@ class RespondingChat:
         self._named = named
         self._endings = endings
         self._request_id = request_id
+        self._read = read
         self._events: _ResponseStream | None = None
 
     async def complete(self, request: ChatRequest) -> Pieces:
@@ -89,10 +96,11 @@ class RespondingChat:
     async def _completed(self, request: ChatRequest) -> Pieces:
         pieces = await self._model.complete(request)
         happenings = await _beside(read_whole, b"".join(pieces))
-        state = _passed(self._begun(), [*happenings, Ended(int(time.time()))])[0]
+        state = _passed(self._begun(), happenings)[0]
+        state, events = step(state, Ended(int(time.time())))
 
         async def kept() -> bytes:
-            await self._keep(state)
+            await self._keep(state, events)
             return b""
 
         await self._endings.reach(_END, kept())
@@ -109,7 +117,9 @@ class RespondingChat:
         except BaseException:
             turn.end()
             raise
-        self._events = _ResponseStream(events, self._begun(), self._keep, turn, self._endings, self._request_id)
+        self._events = _ResponseStream(
+            events, self._begun(), self._keep, turn, self._endings, self._request_id, self._read
+        )
         return self._events
 
     async def told(self, error: ApiError) -> bytes:
@@ -126,9 +136,10 @@ class _ResponseStream:
     """The events of one response, which come with the chunks of a chat; the last piece ends with `DONE`."""
 
     def __init__(
-        self, chunks: ChatStream, state: State, keep: Keep, turn: Turn, endings: Endings, request_id: str
+        self, chunks: ChatStream, state: State, keep: Keep, turn: Turn, endings: Endings, request_id: str, read: Read
     ) -> None:
         self._chunks = chunks
+        self._read = read
         self._state = state
         self._keep = keep
         self._endings = endings
@@ -144,7 +155,7 @@ class _ResponseStream:
                 if piece.startswith(b":"):
                     yield piece
                     continue
-                told = self._step(await _beside(read_events, piece))
+                told = self._step(await _beside(self._read, piece))
                 if told:
                     yield told
                 if self._state.is_full:
@@ -175,7 +186,7 @@ class _ResponseStream:
         """Keep the response as it is after its last happening, and return the events of that."""
         state, events = step(self._state, happening)
         try:
-            await self._keep(state)
+            await self._keep(state, events)
         except Exception as fault:  # noqa: BLE001 - a status is too late, so any fault is told in the stream
             if state.status != "failed":
                 state, events = step(self._state, failed(error_of(fault, self._request_id)))
@@ -213,7 +224,7 @@ def _texts(events: Iterable[Json]) -> bytes:
     return b"".join(map(event_text, events))
 
 
-async def _beside(read: Callable[[bytes], list[Happening]], text: bytes) -> list[Happening]:
+async def _beside(read: Read, text: bytes) -> list[Happening]:
     """Return what `read` reads, in a thread if there is much of it; raises ProviderFailed for what is no answer."""
     try:
         return await in_thread(read, text) if len(text) > QUICK else read(text)

@@ -24,6 +24,33 @@ def read_events(piece: bytes) -> list[Happening]:
     return found
 
 
+def read_joined(piece: bytes) -> list[Happening]:
+    """As `read_events`, with neighbouring pieces of one text as one piece of it."""
+    found = list[Happening]()
+    for happening in read_events(piece):
+        last = found[-1] if found else None
+        joined = None if last is None else _joined(last, happening)
+        if joined is None:
+            found.append(happening)
+        else:
+            found[-1] = joined
+    return found
+
+
+def _joined(one: Happening, other: Happening) -> Happening | None:
+    """Return two pieces as one; None where they belong to different texts."""
+    match one, other:
+        case Said(), Said():
+            return Said(one.text + other.text, (*one.logprobs, *other.logprobs))
+        case Refused(), Refused():
+            return Refused(one.text + other.text)
+        case Thought(), Thought():
+            return Thought(one.text + other.text)
+        case Called(place=place), Called(place=same, name="") if place == same:
+            return one._replace(arguments=one.arguments + other.arguments)
+    return None
+
+
 def read_whole(text: bytes) -> list[Happening]:
     """Return what happens in a whole answer; raises NotAnAnswer."""
     answer = decoded(text)

@@ -7,6 +7,10 @@ from typing import NamedTuple, TypeAlias
 from server.json_input.strict import Json
 
 
+class Queued(NamedTuple):
+    """The response waits; it is answered in the background."""
+
+
 class Begun(NamedTuple):
     """The model has accepted the request."""
 
@@ -64,4 +68,4 @@ class Failed(NamedTuple):
     message: str
 
 
-Happening: TypeAlias = Begun | Said | Refused | Thought | Called | Spent | Stopped | Ended | Failed
+Happening: TypeAlias = Queued | Begun | Said | Refused | Thought | Called | Spent | Stopped | Ended | Failed

@@ -15,6 +15,7 @@ from server.api.responses.happenings import (
     Ended,
     Failed,
     Happening,
+    Queued,
     Refused,
     Said,
     Spent,
@@ -59,9 +60,8 @@ def step(state: State, happening: Happening) -> tuple[State, list[Json]]:
         return state, []
     course = _Course(state)
     match happening:
-        case Begun():
-            course.tell_of("response.created")
-            course.tell_of("response.in_progress")
+        case Queued() | Begun():
+            course.begin("queued" if isinstance(happening, Queued) else "in_progress")
         case Said() | Refused() | Thought():
             course.grow(*_GROWING[type(happening)], *happening)
         case Called():
@@ -91,6 +91,14 @@ class _Course:
         """Add an event."""
         self.events.append({"type": kind, "sequence_number": self.state.number, **members})
         self.state = self.state._replace(number=self.state.number + 1)
+
+    def begin(self, status: str) -> None:
+        """Tell that the response waits, or is worked on, and before that it is created unless it has waited."""
+        is_new = self.state.status != "queued"
+        self.state = self.state._replace(status=status)
+        if is_new:
+            self.tell_of("response.created")
+        self.tell_of(f"response.{status}")
 
     def tell_of(self, kind: str) -> None:
         """Add an event that shows the whole response."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -29,6 +30,7 @@ from server.http.disconnects import WhileConnected
 from server.http.json_body import read_body
 from server.http.request_state import gate_of, state_of
 from server.json_input.reader import Reader
+from server.json_input.strict import Json
 from server.storage.records.guarded import Creation
 
 RESPONSES: Final = type_of_record("responses")
@@ -132,7 +134,7 @@ class ResponseRoutes:
         ending = responding.told if body.stream else None
         return await self._asking.answer(request, responding, asked.request, streamed=body.stream, ending=ending)
 
-    async def _keep(self, plan: _Plan, state: State) -> None:
+    async def _keep(self, plan: _Plan, state: State, _events: Sequence[Json]) -> None:
         """Store a response that is over, and fill its conversation if it is complete."""
         shown, filling = state.response(), plan.filling
         if state.status != "completed":

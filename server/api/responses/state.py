@@ -96,7 +96,7 @@ class State(NamedTuple):
     @property
     def is_over(self) -> bool:
         """True once the last event is out."""
-        return self.status != "in_progress"
+        return self.status not in ("queued", "in_progress")
 
     @property
     def is_full(self) -> bool:

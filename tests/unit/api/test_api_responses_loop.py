@@ -18,6 +18,7 @@ from server.api.responses.happenings import (
     Ended,
     Failed,
     Happening,
+    Queued,
     Refused,
     Said,
     Spent,
@@ -60,6 +61,13 @@ def test_a_text_is_told_in_the_canonical_order() -> None:
     assert item["id"] == f"msg_{'0' * 48}00003"
     assert item["content"] == [{"type": "output_text", "text": "ab", "annotations": [], "logprobs": []}]
     assert state.is_over
+
+
+def test_a_response_that_waits_is_told_to_be_created_once() -> None:
+    state, events = course(Queued(), Begun(), Said("a"), Ended(7))
+    assert types(events)[:4] == ["created", "queued", "in_progress", "output_item.added"]
+    assert [event["response"]["status"] for event in events[:3]] == ["queued", "queued", "in_progress"]
+    assert state.status == "completed"
 
 
 def test_a_step_leaves_the_state_before_it_as_it_is() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from json import dumps
 
 import pytest
@@ -13,6 +13,7 @@ from server.api.responses.state import State
 from server.fairness.shares import FairShares, NoRoom, Share
 from server.http.errors import ApiError
 from server.inference.provider import DONE, ChatRequest, ChatStream, Fault, Pieces, ProviderFailed
+from server.json_input.strict import Json
 
 REQUEST = ChatRequest("m", b"{}")
 CHUNK = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
@@ -54,7 +55,7 @@ class Chunks:
 
 
 def responding(model: Answering, endings: Endings, kept: list[str], *, fails: bool = False) -> RespondingChat:
-    async def keep(state: State) -> None:
+    async def keep(state: State, _events: Sequence[Json]) -> None:
         if fails and state.status == "completed":
             raise ApiError(503, "the records are away")
         kept.append(state.status)
