@@ -222,6 +222,14 @@ class ChatModel(Protocol):
         ...
 
 
+class TokenCounter(Protocol):
+    """The capability to count the tokens of a prompt as the model reads it, without an answer."""
+
+    async def count(self, request: ChatRequest) -> int:
+        """Return the tokens of a chat's prompt; raises ProviderFailed."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Provider:
     """A connection to a service that runs models, and its capabilities, which use that connection.
@@ -229,7 +237,7 @@ class Provider:
     `members` are the rules for bodies that reach it. `chat` is asked for the `tasks` alone, and for the models in
     `allowed`, by the provider's own names, where these are not None. `own` tells which models it has, if it can.
     `tokenizer` returns the file, as the package `tokenizers` writes it, by which its embedding models divide texts;
-    None where the server has none.
+    None where the server has none. `counter` counts the tokens of its chats; None where an estimate has to do.
     """
 
     connection: Connection
@@ -239,6 +247,7 @@ class Provider:
     allowed: frozenset[str] | None = None
     own: OwnModels | None = None
     tokenizer: Callable[[], Path | None] = lambda: None
+    counter: TokenCounter | None = None
 
     def allows(self, model: str) -> bool:
         """Return whether it may be asked for a model of this name."""

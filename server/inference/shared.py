@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Final
 
 from server.fairness.shares import FairShares, Share, Turn
-from server.inference.provider import ChatModel, ChatRequest, ChatStream, Pieces
+from server.inference.provider import ChatModel, ChatRequest, ChatStream, Pieces, TokenCounter
 
 CHATS: Final = Share("chats with the provider", 4096, 1024, waiting=4096, waiting_each=1024, seconds=10.0)
 """Chats that one provider answers at the same time, each over a connection of its own."""
@@ -51,6 +51,19 @@ class SharedChat:
         except BaseException:
             turn.end()
             raise
+
+
+class SharedCounter:
+    """Counts in a turn of the current caller, which `turn` waits for."""
+
+    def __init__(self, counter: TokenCounter, turn: Callable[[], AbstractAsyncContextManager[None]]) -> None:
+        self._counter = counter
+        self._turn = turn
+
+    async def count(self, request: ChatRequest) -> int:
+        """Return the tokens of a chat's prompt; raises ProviderFailed and NoRoom."""
+        async with self._turn():
+            return await self._counter.count(request)
 
 
 class _SharedStream:

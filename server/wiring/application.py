@@ -31,6 +31,7 @@ from server.api.responses.answering import Endings
 from server.api.responses.asking import AskedTurns
 from server.api.responses.compaction import CompactionRoutes
 from server.api.responses.context import Contexts
+from server.api.responses.input_tokens import InputTokens
 from server.api.responses.routes import ResponseRoutes
 from server.api.responses.stored_routes import StoredResponses
 from server.api.system.health import HealthRoutes
@@ -151,6 +152,7 @@ def build(
         ChatCompletions(asking, stores.chats, files),
         ResponseRoutes(asking, turns, stores.responses, contexts, items, seals, reader, endings),
         CompactionRoutes(turns, contexts, seals, reader),
+        InputTokens(asking, turns, contexts, seals, reader),
         Completions(asking),
         Embeddings(asking),
         HealthRoutes(probe, version("ostiary"), telemetry.tallies.never_found, dependencies),

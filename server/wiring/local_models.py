@@ -19,7 +19,7 @@ from server.inference.providers.llama_cpp.forms import GRAMMAR
 from server.inference.providers.llama_cpp.process import ModelFile
 from server.inference.providers.vector_answers import VectorRoom
 from server.inference.providers.word_llama import WordLlamaVectors, tokenizer_file
-from server.inference.shared import SharedChat
+from server.inference.shared import SharedChat, SharedCounter
 from server.json_input.reader import Reader
 
 _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
@@ -44,8 +44,9 @@ def llama_cpp(name: str, settings: LlamaCppSettings, reader: Reader, workers: in
         takes_grammars=not {GRAMMAR, EVERYTHING}.isdisjoint(settings.allow_members),
     )
     rules = MemberRules(frozenset(settings.allow_members), refused=STORING, lacks=frozenset({FILE}))
+    shared = SharedChat(OnePrompt(client), turns(settings.parallel))
     return Provider(
-        client, SharedChat(OnePrompt(client), turns(settings.parallel)), rules, frozenset({Task.CHAT, Task.TEXT})
+        client, shared, rules, frozenset({Task.CHAT, Task.TEXT}), counter=SharedCounter(client, shared.turn)
     )
 
 

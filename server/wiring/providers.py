@@ -102,7 +102,8 @@ def _provider(
         case EchoProvider(config=echo):
             service = Echo(reader)
             does = ByTask({Task.CHAT: service, Task.TEXT: EchoTexts(reader), Task.EMBEDDING: EchoVectors(reader, room)})
-            return Provider(service, does, MemberRules(frozenset(echo.allow_members), is_local=True), does.tasks)
+            rules = MemberRules(frozenset(echo.allow_members), is_local=True)
+            return Provider(service, does, rules, does.tasks, counter=service)
         case LlamaCppProvider(config=in_file):
             return llama_cpp(config.provider_id, in_file, reader, workers)
         case WordLlamaProvider(config=packaged):

@@ -34,6 +34,7 @@ from tests.mutation.provider_mistakes import PROVIDER_MISTAKES
 from tests.mutation.quota_mistakes import QUOTA_MISTAKES
 from tests.mutation.request_mistakes import REQUEST_MISTAKES
 from tests.mutation.response_mistakes import RESPONSE_MISTAKES
+from tests.mutation.sealed_mistakes import SEALED_MISTAKES
 from tests.mutation.service_mistakes import SERVICE_MISTAKES
 from tests.mutation.vector_mistakes import VECTOR_MISTAKES
 
@@ -48,6 +49,7 @@ SERVICE = (
     *INDEX_MISTAKES,
     *VECTOR_MISTAKES,
     *RESPONSE_MISTAKES,
+    *SEALED_MISTAKES,
     *EXTRACTION_MISTAKES,
 )
 ALL = (*MISTAKES, *LIST_MISTAKES, *IDENTITY_MISTAKES, *SERVICE)

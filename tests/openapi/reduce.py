@@ -39,6 +39,7 @@ SERVED = {
     "/vector_stores/{vector_store_id}/search": ("post",),
     "/responses": ("post",),
     "/responses/compact": ("post",),
+    "/responses/input_tokens": ("post",),
     "/responses/{response_id}": ("get", "delete"),
     "/responses/{response_id}/input_items": ("get",),
 }

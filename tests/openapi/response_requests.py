@@ -42,6 +42,7 @@ def use_responses(house: Watched) -> None:
         house.ask("GET", path, caller=BOB)
         assert house.ask("GET", path).status in (200, 400)
     for given in ("hi", every):
+        assert house.ask("POST", f"{RESPONSES}/input_tokens", {"model": "small", "input": given}).status == 200
         assert house.ask("POST", f"{RESPONSES}/compact", {"model": "small", "input": given}).status == 200
     assert house.ask("DELETE", one).status == 200
     assert house.ask("DELETE", one).status == 404

@@ -208,6 +208,7 @@ _ROWS: Final[Mapping[str, Row]] = {
     "DELETE /v1/conversations/{conversation_id}/items/{item_id}": Row(Found.BY_PATH, beside=CHANGING),
     "POST /v1/responses": Row(Found.BY_BODY, _response, {("create", RESPONSE): 403}),
     "POST /v1/responses/compact": Row(Found.BY_BODY, _response),
+    "POST /v1/responses/input_tokens": Row(Found.BY_BODY, _response),
     "GET /v1/responses": Row(Found.AS_LIST),
     "GET /v1/responses/{response_id}": Row(Found.BY_PATH),
     "DELETE /v1/responses/{response_id}": Row(Found.BY_PATH),

@@ -29,7 +29,7 @@ def read_costed_chat(document: Document) -> Json:
     """Return what `read_chat` returns, and the `cost`; raises InvalidJson where that might be more than it looks."""
     found, body = read_chat(document), document.members
     check_spelling(body, _READ_HERE)
-    prompt = sum(_tokens(body.get(name)) for name in _PROMPT) + 1
+    prompt = _prompt_tokens(body)
     choices = number_of(body, "n") or 1
     # Whichever of the names a provider goes by, it may go as far as the greatest.
     limit = max(number_of(body, name) for name in _LENGTHS)
@@ -38,6 +38,17 @@ def read_costed_chat(document: Document) -> Json:
     if found["stream"]:
         check_usage(document)
     return found | {"cost": cost_told(least, most)}
+
+
+def read_counted_chat(document: Document) -> Json:
+    """Return what `read_chat` returns, with the tokens of the prompt alone as the `cost`; raises InvalidJson."""
+    found, body = read_chat(document), document.members
+    prompt = _prompt_tokens(body)
+    return found | {"cost": cost_told(prompt, prompt)}
+
+
+def _prompt_tokens(body: Json) -> int:
+    return sum(_tokens(body.get(name)) for name in _PROMPT) + 1
 
 
 def _tokens(value: Any) -> int:

@@ -101,7 +101,8 @@ async def nothing_attached(_request: Request, _found: Found) -> Attached:
 class Asked(Generic[Body]):
     """A request that may be made: `answering` answers for the model, and takes `request`.
 
-    `chosen` is the same, where the model names others that may answer in its place.
+    `chosen` is the same, where the model names others that may answer in its place. `attached_tokens` are those of
+    the files that go with it, as far as they can be estimated.
     """
 
     gate: Gate
@@ -110,6 +111,7 @@ class Asked(Generic[Body]):
     answering: ChatModel
     request: ChatRequest
     chosen: ChosenChat | None = None
+    attached_tokens: int = 0
 
 
 class Asking:
@@ -194,12 +196,31 @@ class Asking:
         try:
             if model.names_others:
                 chosen = ChosenChat(Candidates(self._catalogue, gate, model, self._draw), attempt, once)
-                return Asked(gate, body, model, chosen, await chosen.prepare(), chosen)
+                return Asked(gate, body, model, chosen, await chosen.prepare(), chosen, attached.tokens)
             only = attempt(model)
             once.end(answered=False)
         except ProviderGone:
             raise provider_gone(body.model) from None
-        return Asked(gate, body, model, only.chat, only.request)
+        return Asked(gate, body, model, only.chat, only.request, attached_tokens=attached.tokens)
+
+    async def count(self, asked: Asked[Body]) -> int:
+        """Return the tokens of a prompt: as its provider counts them where it can, else the estimate of its body.
+
+        Nothing is charged. Raises the ApiError of a counter that fails, and NoRoom.
+        """
+        model = asked.model if asked.chosen is None else asked.chosen.first
+        try:
+            counter = self._catalogue.provider(model).counter
+        except ProviderGone:
+            raise provider_gone(asked.body.model) from None
+        if counter is not None:
+            try:
+                return await counter.count(asked.request)
+            except ProviderFailed as failure:
+                raise provider_error(failure) from None
+        if asked.body.cost is None:
+            raise RuntimeError("the body was read without an estimate")
+        return asked.body.cost.least + asked.attached_tokens
 
     def _attempt(
         self,

@@ -52,6 +52,13 @@ class ChosenChat:
             raise ProviderGone
         return self._first.request
 
+    @property
+    def first(self) -> Model:
+        """The first candidate, once the request is prepared and not yet sent."""
+        if self._first is None:
+            raise RuntimeError("the request is not prepared, or it is sent")
+        return self._first.model
+
     async def complete(self, request: ChatRequest) -> Pieces:
         """Return the whole answer of the model that answers."""
         return await self._asked(lambda attempt: attempt.chat.complete(attempt.request), request)

@@ -24,6 +24,7 @@ from server.http.json_body import refused
 from server.http.request_state import gate_of
 from server.inference.members import Found
 from server.inference.provider import Task
+from server.json_input.body_parser import BodyParser
 from server.json_input.reader import LARGE, Reader
 from server.json_input.strict import InvalidJson
 
@@ -58,8 +59,12 @@ class AskedTurns:
         model: Model,
         system: Sequence[str],
         items: Iterable[bytes | memoryview],
+        parser: BodyParser[Turn] | None = None,
     ) -> Asked[ChatBody]:
-        """Return the chat that asks the model with these items; raises the ApiError for what may not be asked."""
+        """Return the chat that asks the model with these items; raises the ApiError for what may not be asked.
+
+        `parser` reads the chat; None for the one that the caller's budget needs.
+        """
         places = {identity: place for place, identity in reversed(body.files)}
 
         async def attach(request: Request, found: Found) -> Attached:
@@ -67,15 +72,13 @@ class AskedTurns:
             return await self._files.attached(request, replace(found, files=named))
 
         raw = asked_turn(body.model, body.settings, system, items, stream=body.stream)
-        turn = await self._turn(request, raw)
+        turn = await self._turn(request, raw, parser or _parser(gate_of(request.scope)))
         try:
             return await self._asking.of(request, turn.raw, turn.body, model, Task.CHAT, attach=attach)
         except ApiError as error:
             raise _in_our_terms(error) from None
 
-    async def _turn(self, request: Request, raw: bytes) -> Turn:
-        gate = gate_of(request.scope)
-        parser = TURN if gate.charge is None or not gate.charge.may_count_tokens else COSTED_TURN
+    async def _turn(self, request: Request, raw: bytes, parser: BodyParser[Turn]) -> Turn:
         try:
             if len(raw) < LARGE:
                 return parser.value(await self._reader.look(raw, parser.check))
@@ -85,6 +88,10 @@ class AskedTurns:
                     return parser.value(await self._reader.look(raw, parser.check))
         except InvalidJson as refusal:
             raise _in_our_terms(refused(refusal)) from None
+
+
+def _parser(gate: Gate) -> BodyParser[Turn]:
+    return TURN if gate.charge is None or not gate.charge.may_count_tokens else COSTED_TURN
 
 
 def _in_our_terms(error: ApiError) -> ApiError:

@@ -58,14 +58,14 @@ class Contexts:
         self._items = items
         self._prompts = prompts
 
-    async def of(self, gate: Gate, body: ResponseBody, identity: str) -> Context:
-        """Return what the model is asked with for the response of that id.
+    async def of(self, gate: Gate, body: ResponseBody, identity: str, *, fills: bool = True) -> Context:
+        """Return what the model is asked with for the response of that id; it `fills` its conversation.
 
         Raises the 404 of what the caller may not read, AccessDenied, and the 400 of what is too much.
         """
         system = await self._system(gate, body)
         creation = None
-        if body.conversation is not None:
+        if fills and body.conversation is not None:
             creation = await self._permit_filling(gate, body.conversation)
         before = await self._before(gate, body)
         given = await self._given(gate, body, identity)

@@ -12,7 +12,7 @@ from json import dumps
 from typing import Any, Final
 
 from server.api.chat.body import ChatBody, chat_body, read_chat
-from server.api.chat.cost import read_costed_chat
+from server.api.chat.cost import read_costed_chat, read_counted_chat
 from server.api.responses.tools import CUSTOM_INPUT, chat_name
 from server.json_input.body_parser import BodyParser
 from server.json_input.strict import Document, InvalidJson, Json
@@ -54,8 +54,14 @@ def read_costed_turn(document: Document) -> Json:
     return _read(document, read_costed_chat)
 
 
+def read_counted_turn(document: Document) -> Json:
+    """As `read_turn`, with an estimate of the tokens of the prompt alone."""
+    return _read(document, read_counted_chat)
+
+
 TURN: Final = BodyParser(read_turn, _built)
 COSTED_TURN: Final = BodyParser(read_costed_turn, _built)
+COUNTED_TURN: Final = BodyParser(read_counted_turn, _built)
 
 
 def _read(document: Document, read: Callable[[Document], Json]) -> Json:

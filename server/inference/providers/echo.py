@@ -80,17 +80,25 @@ class Echo:
             return reply
         return _EchoStream(reply)
 
+    async def count(self, request: ChatRequest) -> int:
+        """Return the words of the messages."""
+        counted: int = (await self._look(request))["usage"]["prompt_tokens"]
+        return counted
+
     async def _reply(self, request: ChatRequest) -> _Reply | ScriptedReply:
-        try:
-            found = await self._reader.look(request.payload, look_for_reply)
-        except InvalidJson as refusal:
-            fault = Fault.BUSY if refusal.why is Why.BUSY else Fault.REQUEST
-            raise ProviderFailed(fault, refusal.message, code=refusal.code, param=refusal.param) from None
+        found = await self._look(request)
         script = found.pop("script")
         if script is None:
             return _Reply(request.model_id, request.answer_id or f"chatcmpl-{uuid4().hex}", **found)
         head = _head(request.model_id, request.answer_id or f"chatcmpl-{script['seed']}")
         return ScriptedReply(script, head, found["count"], found["usage"], found["with_usage"])
+
+    async def _look(self, request: ChatRequest) -> Json:
+        try:
+            return await self._reader.look(request.payload, look_for_reply)
+        except InvalidJson as refusal:
+            fault = Fault.BUSY if refusal.why is Why.BUSY else Fault.REQUEST
+            raise ProviderFailed(fault, refusal.message, code=refusal.code, param=refusal.param) from None
 
 
 @dataclass(frozen=True, slots=True)

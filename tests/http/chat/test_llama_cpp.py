@@ -91,6 +91,15 @@ def test_health_answers_at_once_and_readiness_names_the_model_that_is_loading(ru
     assert found["reason"] in (None, "it is loading its model")
 
 
+def test_the_tokens_of_an_input_are_those_that_the_model_reads(running: Running) -> None:
+    long = "What is the capital of France, and why is it not Lyon?"
+    chat = running.chat(messages=[{"role": "user", "content": long}], max_tokens=1)
+    counted = running.address.ask(
+        "POST", "/v1/responses/input_tokens", TOKEN, body={"model": "chat", "input": long}, timeout=60.0
+    )
+    assert (counted.status, counted.json["input_tokens"]) == (200, chat.json["usage"]["prompt_tokens"])
+
+
 def test_the_sdk_gets_an_answer_a_stream_and_json_by_a_schema(client: OpenAI) -> None:
     whole = client.chat.completions.create(model="chat", messages=[{"role": "user", "content": "hi"}], max_tokens=3)
     assert whole.model == "local/small"

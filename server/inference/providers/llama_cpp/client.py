@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from http import HTTPStatus
 from typing import Final
 
 import aiohttp
 from yarl import URL
 
 from server.fairness.shares import Share
+from server.inference.answers.plain import NotAnAnswer, decoded
 from server.inference.attachments import Attachments
 from server.inference.provider import (
     ChatRequest,
@@ -19,7 +22,7 @@ from server.inference.provider import (
     ProviderFailed,
     ProviderHealth,
 )
-from server.inference.providers.connections import SocketConnector
+from server.inference.providers.connections import SocketConnector, cut
 from server.inference.providers.credentials import KeyInHeader
 from server.inference.providers.dialects import Dialect
 from server.inference.providers.http_provider import Limits
@@ -27,6 +30,7 @@ from server.inference.providers.keys import FixedKey
 from server.inference.providers.llama_cpp.forms import GRAMMAR, look_for_forms
 from server.inference.providers.llama_cpp.process import ModelAbsent, ModelFile, ModelProcess
 from server.inference.providers.openai_compatible import OpenAICompatible
+from server.inference.providers.refusals import broken, told_by
 from server.json_input.reader import Reader
 from server.json_input.strict import InvalidJson, Why
 
@@ -54,6 +58,8 @@ FREE_BYTES: Final = 64 * 1024
 _DIALECT: Final = Dialect(dropped=frozenset({"system_fingerprint", "timings"}))
 """It measures each answer, and has no fingerprint but that of a build without a number."""
 
+_COUNTING: Final = URL("http://localhost/v1/chat/completions/input_tokens")
+_LARGEST_COUNT: Final = 64 * 1024
 _BASE: Final = "http://localhost/v1"  # nothing is looked up: every request goes to the socket
 
 
@@ -105,6 +111,28 @@ class LlamaCpp(OpenAICompatible):
         """Return the model's stream."""
         await self._check(request)
         return await super().stream(request)
+
+    async def count(self, request: ChatRequest) -> int:
+        """Return the tokens of the prompt as the model's template and its tokenizer make it."""
+        await self._check(request)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                response = await self._sent(_COUNTING, request.payload)
+                try:
+                    told = b"".join(await self._read(response, _LARGEST_COUNT))
+                finally:
+                    cut(response)
+        except TimeoutError:
+            raise broken(self._provider_id, "did not count in time", kind=Kind.SILENT) from None
+        if response.status != HTTPStatus.OK:
+            raise self._refusal(response, told_by(told))
+        try:
+            count = decoded(told).get("input_tokens")
+        except NotAnAnswer:
+            count = None
+        if type(count) is not int or count < 0:
+            raise broken(self._provider_id, "answered with something other than a number of tokens")
+        return count
 
     async def _check(self, request: ChatRequest) -> None:
         """Raise ProviderFailed for a request that can't be answered, or would stop the model for others."""

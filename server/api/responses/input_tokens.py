@@ -1,0 +1,83 @@
+"""`POST /v1/responses/input_tokens`: the tokens that a model would read for a response, without an answer."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from policy.vocabulary import Action, type_of_record
+from server.api.models.asking import Asking
+from server.api.responses.asking import AskedTurns
+from server.api.responses.body import built_response, read_response
+from server.api.responses.context import Contexts
+from server.api.responses.store import new_response_id
+from server.api.responses.turn import COUNTED_TURN
+from server.api.responses.unsealing import asked_items
+from server.authn.seals import Seals
+from server.fairness.places import leave_place
+from server.http.api_route import ApiRoute, AskingRoute
+from server.http.disconnects import WhileConnected
+from server.http.json_body import read_body
+from server.http.request_state import gate_of
+from server.http.responses import json_response
+from server.json_input.body_parser import BodyParser
+from server.json_input.reader import Reader
+from server.json_input.strict import Document, Json
+
+_OF_THE_ANSWER: Final = ("background", "store", "stream")
+"""Members that say how an answer comes and what becomes of it."""
+
+
+def read_counted(document: Document) -> Json:
+    """Return what `read_response` returns of a body whose input is counted and not answered; raises InvalidJson."""
+    body = {name: value for name, value in document.members.items() if name not in _OF_THE_ANSWER}
+    return read_response(Document({**body, "store": False}, document.raw))
+
+
+COUNTED: Final = BodyParser(read_counted, built_response)
+
+
+class InputTokens:
+    """Counts the input of requests for responses, after the same questions to the policy as for an answer."""
+
+    def __init__(self, asking: Asking, turns: AskedTurns, contexts: Contexts, seals: Seals, reader: Reader) -> None:
+        self._asking = asking
+        self._turns = turns
+        self._contexts = contexts
+        self._seals = seals
+        self._reader = reader
+
+    def routes(self) -> list[ApiRoute]:
+        """Return the route that counts."""
+        return [
+            AskingRoute(
+                "/v1/responses/input_tokens",
+                self.count,
+                asks=[(Action.READ, "model")],
+                may_ask=[
+                    (Action.READ, type_of_record("responses")),
+                    (Action.READ, type_of_record("openai_conversations")),
+                    (Action.READ, type_of_record("conversation_items")),
+                    (Action.READ, type_of_record("openai_files")),
+                    (Action.READ, "prompt"),
+                ],
+                methods=["POST"],
+                name="responses.input_tokens",
+            )
+        ]
+
+    async def count(self, request: Request) -> Response:
+        """Answer with the number of tokens; nothing is stored or charged."""
+        gate = gate_of(request.scope)
+        _, body = await read_body(request, self._reader, COUNTED)
+        model = await self._turns.model(gate, body.model)
+        async with WhileConnected(request.receive):
+            context = await self._contexts.of(gate, body, new_response_id(), fills=False)
+        items = asked_items(self._seals, gate, context)
+        asked = await self._turns.asked(request, body, model, context.system, items, COUNTED_TURN)
+        leave_place()
+        async with WhileConnected(request.receive):
+            tokens = await self._asking.count(asked)
+        return json_response({"object": "response.input_tokens", "input_tokens": tokens})
