@@ -27,7 +27,13 @@ Tree: TypeAlias = "dict[str, Tree] | tuple[Tree, ...] | RawValue | Unresolved | 
 
 PROVIDER_CONFIG: Final[Path] = ("server", "auth", "provider_config")
 _POLICIES: Final = frozenset({("server", "auth", "access_policy"), ("server", "auth", "route_policy")})
-_SWITCHED_BY: Final = {"models": ("model_id", "provider_id"), "shields": ("shield_id", "provider_id")}
+_STORE_IDS: Final = ("vector_store_id", "vector_db_id", "provider_id")
+_SWITCHED_BY: Final = {
+    "models": ("model_id", "provider_id"),
+    "shields": ("shield_id", "provider_id"),
+    "vector_stores": _STORE_IDS,
+    "vector_dbs": _STORE_IDS,
+}
 """The lists at the top whose entries a variable switches off, with the fields that are empty then."""
 
 _NAMES: Final = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)")
@@ -92,8 +98,8 @@ def read(document: Mapping, environ: Environ[str, str], findings: Findings) -> T
     """Substitute every variable once; all missing ones are reported together, at the first place that needs one.
 
     A conditional value whose variable is unset is left out with its key; so are, unread, an authentication provider
-    whose `type` is empty, a provider or a model whose id is, one that says `__disabled__`, and what needs an API that
-    isn't served.
+    whose `type` is empty, a provider, a model or a vector store whose id is, one that says `__disabled__`, and what
+    needs an API that isn't served.
     """
     reader = _Reader(environ, findings)
     reader.reading.places[()] = FieldPlace(document)
@@ -188,7 +194,7 @@ class _Reader:
                 self._missing.setdefault(name, node.span)
             return UNRESOLVED
         if value == DISABLED:
-            message = f"`{DISABLED}` switches off a provider of an API, a model or a shield, and this is none"
+            message = f"`{DISABLED}` switches off a provider, a model, a shield or a vector store, and this is none"
             self._findings.error("misplaced-disabled", node.span, message)
             return UNRESOLVED
         empty = [name for name in empty_conditionals(node.text) if self._environ.get(name)]

@@ -218,4 +218,7 @@ VECTOR_MISTAKES = (
         "                if link.status is not Status.IN_PROGRESS:\n                    return False\n",
         "",
     ),
+    Mistake(
+        "a store whose variable is not set is there", "server/config/tree.py", '    "vector_dbs": _STORE_IDS,\n', ""
+    ),
 )

@@ -273,7 +273,7 @@ def test_a_missing_audience_is_a_warning() -> None:
 
 def test_disabled_means_something_in_entries_of_lists_alone() -> None:
     assert errors(with_server("host: ${env.HOST_NAME:=__disabled__}")) == [
-        "2:9: `__disabled__` switches off a provider of an API, a model or a shield, and this is none"
+        "2:9: `__disabled__` switches off a provider, a model, a shield or a vector store, and this is none"
     ]
 
 

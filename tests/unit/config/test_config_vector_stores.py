@@ -99,6 +99,21 @@ def test_stores_need_their_api() -> None:
     assert errors(text) == ["2:1: `vector_dbs` needs `vector_io`, and `apis` leaves it out; list it there"]
 
 
+@pytest.mark.parametrize("section", ["vector_stores", "vector_dbs"])
+@pytest.mark.parametrize("key", ["vector_store_id", "vector_db_id"])
+def test_a_variable_switches_a_store_off_and_with_it_what_it_needs(section: str, key: str) -> None:
+    entry = f"{section}:\n- {{{key}: '${{env.VECTORS:+docs}}', embedding_model: words}}\n"
+    served = MODELS.replace("apis: [inference, vector_io]", "apis: [inference, '${env.VECTORS:+vector_io}']")
+    served = served.replace("provider_id: near", "provider_id: '${env.VECTORS:+near}'") + entry
+    assert load(served).stores_of_vectors == ()
+    [store] = load(served, VECTORS="1").stores_of_vectors
+    assert store.vector_store_id == "docs"
+    disabled = MODELS + entry.replace("${env.VECTORS:+docs}", "${env.VECTORS:__disabled__}")
+    assert load(disabled).stores_of_vectors == ()
+    [store] = load(disabled, VECTORS="docs").stores_of_vectors
+    assert store.vector_store_id == "docs"
+
+
 def names(config: Config) -> list[str]:
     """The canonical names of the models."""
     return [model.names[0] for model in config.models]
