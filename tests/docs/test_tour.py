@@ -32,8 +32,8 @@ class Tour:
         code = "set -e\n" + "\n".join(blocks).replace(PORT, str(self.port))
         return self._run(["bash", "-c", code])
 
-    def python(self, preparation: str, block: str) -> str:
-        (self.folder / "tour.py").write_text(block.replace(PORT, str(self.port)))
+    def python(self, preparation: str, *blocks: str) -> str:
+        (self.folder / "tour.py").write_text("\n".join(blocks).replace(PORT, str(self.port)))
         return self.shell(preparation, f"{sys.executable} tour.py")
 
     def _run(self, command: list[str]) -> str:
@@ -82,9 +82,8 @@ def blocks() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def sdk_block() -> str:
-    (found,) = [found["code"] for found in BLOCK.finditer((ROOT / "README.md").read_text()) if found["kind"]]
-    return found
+def sdk_blocks() -> list[str]:
+    return [found["code"] for found in BLOCK.finditer((ROOT / "README.md").read_text()) if found["kind"]]
 
 
 def test_the_developers_answer_streams(tour: Tour, blocks: list[str]) -> None:
@@ -110,7 +109,7 @@ def test_each_sees_their_own_list(tour: Tour, blocks: list[str]) -> None:
     lists = tour.shell(blocks[0], blocks[4].replace("curl -s", "curl -sw '\\n'")).splitlines()
     developer, visitor = ({model["id"] for model in json.loads(line)["data"]} for line in lists)
     assert developer == {"echo/llama-3-2-3b", "echo/mistral-7b", "echo/assistant", "wordllama/wordllama-256"}
-    assert visitor == {"echo/assistant"}
+    assert visitor == {"echo/assistant", "wordllama/wordllama-256"}
 
 
 def test_texts_have_embeddings(tour: Tour, blocks: list[str]) -> None:
@@ -141,13 +140,40 @@ def test_explain_says_why(tour: Tour, blocks: list[str]) -> None:
     assert "unless: user with research in teams" in said
 
 
-def test_the_openai_sdk_works(tour: Tour, blocks: list[str], sdk_block: str) -> None:
-    said = tour.python(blocks[0], sdk_block)
+def test_the_openai_sdk_works(tour: Tour, blocks: list[str], sdk_blocks: list[str]) -> None:
+    said = tour.python(blocks[0], sdk_blocks[0])
     assert "echo/mistral-7b" in said
     assert "echo: hello from the SDK" in said
     assert "['notes.txt']" in said
     assert "echo: remember this" in said
 
 
-def test_no_block_of_the_tour_goes_untested(blocks: list[str]) -> None:
-    assert len(blocks) == 8
+def test_documents_are_found_by_their_owner_alone(tour: Tour, blocks: list[str], sdk_blocks: list[str]) -> None:
+    said = tour.python(blocks[0], sdk_blocks[0], "print('the search:')", sdk_blocks[1]).partition("the search:\n")[2]
+    assert said.splitlines() == [
+        "garden.txt completed",
+        "tea.txt completed",
+        "garden.txt The red door leads to the garden.",
+        "['handbook']",
+    ]
+
+
+def test_the_handbook_is_filled_by_an_admin_and_found_by_everyone(tour: Tour, blocks: list[str]) -> None:
+    filled = blocks[8].replace("curl -s", "curl -sw '\\n'")
+    refused, before = tour.shell(blocks[0], filled.replace("Bearer $ADMIN", "Bearer $DEVELOPER")).splitlines()
+    assert json.loads(refused)["error"]["code"] == "insufficient_permissions"
+    assert json.loads(before)["data"] == []
+    inserted, found = tour.shell(blocks[0], filled).splitlines()
+    assert inserted == "null"
+    assert [each["content"][0]["text"] for each in json.loads(found)["data"]] == ["Holidays are asked for on form 7."]
+
+
+def test_a_response_goes_on_from_another_and_fills_a_conversation(
+    tour: Tour, blocks: list[str], sdk_blocks: list[str]
+) -> None:
+    said = tour.python(blocks[0], sdk_blocks[0], "print('agents:')", sdk_blocks[2]).partition("agents:\n")[2]
+    assert said.splitlines() == ["echo: what is my name?", "3 items were asked about", "['user', 'assistant']"]
+
+
+def test_no_block_of_the_tour_goes_untested(blocks: list[str], sdk_blocks: list[str]) -> None:
+    assert (len(blocks), len(sdk_blocks)) == (9, 3)
