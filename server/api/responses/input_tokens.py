@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from starlette.requests import Request
 from starlette.responses import Response
 
 from policy.vocabulary import Action, type_of_record
 from server.api.models.asking import Asking
 from server.api.responses.asking import AskedTurns
-from server.api.responses.body import built_response, read_response
 from server.api.responses.context import Contexts
+from server.api.responses.counted_body import COUNTED
 from server.api.responses.store import new_response_id
 from server.api.responses.turn import COUNTED_TURN
 from server.api.responses.unsealing import asked_items
@@ -22,21 +20,7 @@ from server.http.disconnects import WhileConnected
 from server.http.json_body import read_body
 from server.http.request_state import gate_of
 from server.http.responses import json_response
-from server.json_input.body_parser import BodyParser
 from server.json_input.reader import Reader
-from server.json_input.strict import Document, Json
-
-_OF_THE_ANSWER: Final = ("background", "store", "stream")
-"""Members that say how an answer comes and what becomes of it."""
-
-
-def read_counted(document: Document) -> Json:
-    """Return what `read_response` returns of a body whose input is counted and not answered; raises InvalidJson."""
-    body = {name: value for name, value in document.members.items() if name not in _OF_THE_ANSWER}
-    return read_response(Document({**body, "store": False}, document.raw))
-
-
-COUNTED: Final = BodyParser(read_counted, built_response)
 
 
 class InputTokens:
