@@ -103,3 +103,8 @@ class ChosenChat:
                 if is_first:
                     raise
         return None
+
+
+def answering_name(asked: str, chosen: ChosenChat | None) -> str:
+    """Return the canonical name of the model that answers where the one of the name `asked` was asked."""
+    return asked if chosen is None or chosen.answering is None else chosen.answering.name

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
-from server.api.responses.chunks import read_events, read_whole
+from server.api.responses.chunks import read_beside, read_events, read_whole
 from server.api.responses.happenings import Begun, Ended, Failed, Happening
 from server.api.responses.loop import step
 from server.api.responses.state import MOST_OUTPUT, State
@@ -17,14 +17,12 @@ from server.fairness.threads import in_thread
 from server.http.error_table import error_of
 from server.http.errors import ApiError, provider_error
 from server.inference.answers.model_name import QUICK
-from server.inference.answers.plain import NotAnAnswer, encoded
+from server.inference.answers.plain import encoded
 from server.inference.provider import (
     DONE,
     ChatModel,
     ChatRequest,
     ChatStream,
-    Fault,
-    Kind,
     Pieces,
     ProviderFailed,
 )
@@ -39,7 +37,6 @@ LEAST_HELD: Final = 128 * 1024
 """Bytes that each response counts for at least, so that one caller has at most 512 under way."""
 
 _END: Final = "end of a response"
-_NO_ANSWER: Final = "the provider's answer is no chat completion"
 _CODES: Final = {400: "invalid_prompt", 413: "invalid_prompt", 429: "rate_limit_exceeded"}
 
 Keep: TypeAlias = Callable[[State, Sequence[Json]], Awaitable[None]]
@@ -95,7 +92,7 @@ class RespondingChat:
 
     async def _completed(self, request: ChatRequest) -> Pieces:
         pieces = await self._model.complete(request)
-        happenings = await _beside(read_whole, b"".join(pieces))
+        happenings = await read_beside(read_whole, b"".join(pieces))
         state = _passed(self._begun(), happenings)[0]
         state, events = step(state, Ended(int(time.time())))
 
@@ -155,7 +152,7 @@ class _ResponseStream:
                 if piece.startswith(b":"):
                     yield piece
                     continue
-                told = self._step(await _beside(self._read, piece))
+                told = self._step(await read_beside(self._read, piece))
                 if told:
                     yield told
                 if self._state.is_full:
@@ -222,14 +219,6 @@ async def _all_texts(events: list[Json], *, is_heavy: bool) -> bytes:
 
 def _texts(events: Iterable[Json]) -> bytes:
     return b"".join(map(event_text, events))
-
-
-async def _beside(read: Read, text: bytes) -> list[Happening]:
-    """Return what `read` reads, in a thread if there is much of it; raises ProviderFailed for what is no answer."""
-    try:
-        return await in_thread(read, text) if len(text) > QUICK else read(text)
-    except NotAnAnswer:
-        raise ProviderFailed(Fault.PROVIDER, _NO_ANSWER, kind=Kind.BROKEN, spent=True) from None
 
 
 def failed(error: ApiError) -> Failed:

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from server.api.responses.happenings import Called, Happening, Refused, Said, Spent, Stopped, Thought
+from server.fairness.threads import in_thread
+from server.inference.answers.model_name import QUICK
 from server.inference.answers.plain import NotAnAnswer, decoded
+from server.inference.provider import Fault, Kind, ProviderFailed
 from server.json_input.strict import Json
 
 _END: Final = b"\n\n"
 _DATA: Final = b"data: "
 _DONE: Final = b"[DONE]"
 _THOUGHTS: Final = ("reasoning_content", "reasoning")
+_STOPPED: Final = ("stop_reason", "matched_stop")
+"""Members in which some servers tell the text that has ended an answer."""
+
+_NO_ANSWER: Final = "the provider's answer is no chat completion"
+
+
+async def read_beside(read: Callable[[bytes], list[Happening]], text: bytes) -> list[Happening]:
+    """Return what `read` reads, in a thread if there is much of it; raises ProviderFailed for what is no answer."""
+    try:
+        return await in_thread(read, text) if len(text) > QUICK else read(text)
+    except NotAnAnswer:
+        raise ProviderFailed(Fault.PROVIDER, _NO_ANSWER, kind=Kind.BROKEN, spent=True) from None
 
 
 def read_events(piece: bytes) -> list[Happening]:
@@ -119,7 +134,7 @@ def _logprob(entry: Json) -> Json:
 
 def _of_end(choice: Json) -> Iterator[Happening]:
     if type(choice.get("finish_reason")) is str:
-        yield Stopped(choice["finish_reason"])
+        yield Stopped(choice["finish_reason"], next(filter(None, (_text(choice.get(name)) for name in _STOPPED)), ""))
 
 
 def _of_usage(answer: Json) -> Iterator[Happening]:

@@ -50,9 +50,10 @@ class Spent(NamedTuple):
 
 
 class Stopped(NamedTuple):
-    """The reason that the model gives for the end of its answer."""
+    """The reason that the model gives for the end of its answer, and the stop sequence where it tells that."""
 
     reason: str
+    sequence: str = ""
 
 
 class Ended(NamedTuple):

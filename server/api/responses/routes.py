@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from policy.vocabulary import Action, type_of_record
-from server.api.chat.body import ChatBody
 from server.api.conversations.items import Items
-from server.api.models.asking import Asked, Asking
+from server.api.models.asking import Asking
+from server.api.models.chosen import answering_name
 from server.api.responses.answering import Endings, RespondingChat
 from server.api.responses.asking import AskedTurns
 from server.api.responses.body import RESPONSE
@@ -127,7 +127,7 @@ class ResponseRoutes:
             state,
             partial(self._keep, plan),
             plan.size,
-            partial(_answering, asked),
+            partial(answering_name, asked.model.name, asked.chosen),
             self._endings,
             state_of(request.scope).request_id,
         )
@@ -146,9 +146,3 @@ class ResponseRoutes:
             await self._responses.write(plan.creation, shown, plan.items, both)
         elif filling is not None:
             await fill_alone(self._items, filling)
-
-
-def _answering(asked: Asked[ChatBody]) -> str:
-    """Return the canonical name of the model that answers."""
-    chosen = asked.chosen
-    return asked.model.name if chosen is None or chosen.answering is None else chosen.answering.name
