@@ -35,21 +35,29 @@ class EventStream(Response):
     """Asks a chat model for a stream, and relays its events as they come.
 
     What the provider refuses is an ApiError, since no byte is sent before it accepts; then the head goes out at once.
-    If the provider breaks off, or the server stops, an `error` event is the last one, or what `ending` makes of the
-    error; if the client goes, the provider's work is ended. A client that does not read holds up its own stream alone:
-    no more than a send buffer and one piece are kept for it, its provider has to wait, and `DoorProtocol` cuts it off
-    in the end.
+    Where nothing goes wrong, `last` is the last event. If the provider breaks off, or the server stops, an `error`
+    event is, or what `ending` makes of the error; if the client goes, the provider's work is ended. A client that does
+    not read holds up its own stream alone: no more than a send buffer and one piece are kept for it, its provider has
+    to wait, and `HttpProtocol` cuts it off in the end.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, model: ChatModel, chat: ChatRequest, streams: OpenStreams, ending: Ending | None = None) -> None:
+    def __init__(
+        self,
+        model: ChatModel,
+        chat: ChatRequest,
+        streams: OpenStreams,
+        ending: Ending | None = None,
+        last: bytes = DONE,
+    ) -> None:
         super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
         self._model = model
         self._chat: ChatRequest | None = chat
         self._streams = streams
         self._ending = ending
+        self._last = last
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events to their end; raises ApiError if there are none."""
@@ -88,7 +96,7 @@ class EventStream(Response):
                 while True:
                     with stream:
                         piece = await anext(pieces)
-                    more = not piece.endswith(DONE)
+                    more = not piece.endswith(self._last)
                     await send_piece(send, piece, more=more)
                     if not more:
                         await anext(pieces, None)

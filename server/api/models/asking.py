@@ -35,7 +35,7 @@ from server.inference.answers.metered import MeteredChat
 from server.inference.attachments import Attachments
 from server.inference.file_parts import NamedFile
 from server.inference.members import Edit, Found, MemberRules
-from server.inference.provider import ChatModel, ChatRequest, Provider, ProviderFailed, Task, Wanted
+from server.inference.provider import DONE, ChatModel, ChatRequest, Provider, ProviderFailed, Task, Wanted
 from server.json_input.body_parser import BodyParser
 from server.json_input.reader import Reader
 from server.json_input.strict import InvalidJson
@@ -259,12 +259,22 @@ class Asking:
         return Attempt(model, metered, sent)
 
     async def answer(
-        self, request: Request, model: ChatModel, sent: ChatRequest, *, streamed: bool, ending: Ending | None = None
+        self,
+        request: Request,
+        model: ChatModel,
+        sent: ChatRequest,
+        *,
+        streamed: bool,
+        ending: Ending | None = None,
+        last: bytes = DONE,
     ) -> Response:
-        """Return the answer of a model, whole or streamed; `ending` makes the last events of one that breaks off."""
+        """Return the answer of a model, whole or streamed.
+
+        `ending` makes the last events of a stream that breaks off, and `last` is the last one of any other.
+        """
         leave_place()  # a provider may take minutes
         if streamed:
-            return EventStream(model, sent, self._streams, ending)
+            return EventStream(model, sent, self._streams, ending, last)
         try:
             async with WhileConnected(request.receive):
                 pieces = await model.complete(sent)
