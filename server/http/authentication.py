@@ -9,12 +9,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from policy import vocabulary
 from policy.vocabulary import Anonymous, Principal
 from server.authn import AuthenticationFailed, Authenticator
-from server.authn.bearer import bearer_token
 from server.authz.pep import RequestContext
 from server.authz.request_authorization import EnforcementPoint, Gate
 from server.fairness.caller import CURRENT
 from server.fairness.places import leave_place
 from server.fairness.shares import NoRoom
+from server.http.credentials import token_of
 from server.http.request_state import state_of, turn_of
 from server.quota.admission import Admission, TooManyAtOnce, at_path, limited_by
 from server.quota.counters import CountersUnavailable
@@ -71,7 +71,7 @@ class Authentication:
             raise
 
     async def _identify(self, scope: Scope) -> Principal | Anonymous:
-        token = None if self._authenticator is None else bearer_token(scope["headers"])
+        token = None if self._authenticator is None else token_of(scope)
         if self._authenticator is None or token is None:
             return _ANONYMOUS
         digest = state_of(scope).token_digest

@@ -10,6 +10,8 @@ from urllib.parse import quote, unquote_to_bytes
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from policy.routes import normalize_path
+from server.http.credentials import check_credentials
+from server.http.error_shapes import error_response
 from server.http.errors import ApiError
 from server.http.request_state import state_of
 
@@ -60,9 +62,10 @@ class EdgeGuard:
             try:
                 check_headers(scope)
                 use_path(scope, normalized(scope["raw_path"]))
+                check_credentials(scope)
             except ApiError as refusal:
                 _log.info("%s: malformed request: %s", state_of(scope).request_id, refusal.message)
-                await refusal.response()(scope, receive, send)
+                await error_response(refusal, scope)(scope, receive, send)
                 return
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":

@@ -20,6 +20,7 @@ from server.authz.permit import AccessDenied, RouteDenied
 from server.background.faults import log_fault
 from server.fairness.places import leave_place
 from server.fairness.shares import RETRY_SECONDS, NoRoom
+from server.http.error_shapes import error_response
 from server.http.errors import _SOON, ApiError, ClientGone, access_denied, internal, not_found, unauthenticated
 from server.http.even_times import Ended, EvenTimes
 from server.http.request_state import state_of
@@ -198,7 +199,7 @@ _ANSWERS: Final[Mapping[type, Callable[[Any, str], ApiError]]] = {
 async def last_resort(request: Request, error: Exception) -> Response:
     """Answer a fault in the guards themselves."""
     request_id = state_of(request.scope).request_id
-    response = error_of(error, request_id).response()
+    response = error_response(error_of(error, request_id), request.scope)
     response.headers["x-request-id"] = request_id
     return response
 
@@ -210,10 +211,11 @@ async def routing_error(request: Request, error: Exception) -> Response:
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = ", ".join(sorted(_methods(request)))
         sentence = f"`{request.method}` is not a method of this path; use {allowed}"
-        return ApiError(error.status_code, sentence, headers={"Allow": allowed}).response()
+        return error_response(ApiError(error.status_code, sentence, headers={"Allow": allowed}), request.scope)
     if error.status_code == HTTPStatus.NOT_FOUND:
-        return ApiError(error.status_code, f"there is nothing at `{request.scope['path']}`").response()
-    return ApiError(error.status_code, error.detail, headers=error.headers).response()
+        sentence = f"there is nothing at `{request.scope['path']}`"
+        return error_response(ApiError(error.status_code, sentence), request.scope)
+    return error_response(ApiError(error.status_code, error.detail, headers=error.headers), request.scope)
 
 
 def _methods(request: Request) -> set[str]:
@@ -243,7 +245,7 @@ class Envelopes:
             if scope["type"] != "http" or state_of(scope).status:
                 raise
             leave_place()
-            response = error_of(error, state_of(scope).request_id).response()
+            response = error_response(error_of(error, state_of(scope).request_id), scope)
             if response.status_code == HTTPStatus.NOT_FOUND:
                 await self._times.wait(ended.at)
             await response(scope, receive, send)

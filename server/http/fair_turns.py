@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from hashlib import sha256
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,7 +13,9 @@ from policy.vocabulary import Anonymous
 from server.fairness.caller import CURRENT, Caller
 from server.fairness.places import HELD, Place, Places
 from server.fairness.shares import NoRoom
+from server.http.credentials import digest_of
 from server.http.disconnects import WhileConnected
+from server.http.error_shapes import error_response
 from server.http.error_table import error_of
 from server.http.errors import ClientGone
 from server.http.request_state import state_of
@@ -43,7 +44,7 @@ class FairTurns:
             await self.app(scope, receive, send)
             return
         call, places, path = state_of(scope), self._places, scope["path"]
-        digest = call.token_digest = _digest(scope)
+        digest = call.token_digest = digest_of(scope)
         caller = None if digest is None else self._admission.known.caller(digest)
         if caller is None:
             caller = self._admission.caller(_ANONYMOUS, self._admission.addresses.of(scope))
@@ -72,7 +73,7 @@ class FairTurns:
         except NoRoom as fault:
             if call.status:
                 raise
-            await error_of(fault, call.request_id).response()(scope, receive, send)
+            await error_response(error_of(fault, call.request_id), scope)(scope, receive, send)
         finally:
             place.leave()
 
@@ -133,9 +134,3 @@ class RequestTurn:
     def _noted(self, message: Message) -> Message:
         self._whole = not message.get("more_body", False)
         return message
-
-
-def _digest(scope: Scope) -> bytes | None:
-    """Return the SHA-256 of the request's credential, None where it has none."""
-    value = next((value for name, value in scope["headers"] if name == b"authorization"), None)
-    return None if value is None else sha256(value).digest()

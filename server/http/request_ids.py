@@ -9,6 +9,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.http.error_shapes import is_anthropics
 from server.http.request_state import _KEY, RequestState, new_request_id
 from server.quota.admission import quota_headers
 
@@ -68,6 +69,8 @@ def _headers(call: RequestState, scope: Scope, own: Sequence[tuple[bytes, bytes]
         (b"openai-processing-ms", str(milliseconds).encode()),
         *_ALWAYS,
     ]
+    if is_anthropics(scope["path"]):
+        headers.append((b"request-id", call.request_id.encode()))
     if not any(name == b"cache-control" for name, _ in own):
         headers.append(_NOT_KEPT)
     if scope["scheme"] == "https":
