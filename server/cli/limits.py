@@ -22,6 +22,7 @@ from server.api.responses import answering, compaction, unsealing
 from server.api.responses import body as response_body
 from server.api.responses import context as response_context
 from server.api.responses import loop as response_loop
+from server.api.responses import rounds as response_rounds
 from server.api.responses import settings as response_settings
 from server.api.responses import state as response_state
 from server.api.responses import tools as response_tools
@@ -128,6 +129,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "response_body": response_body,
     "response_context": response_context,
     "response_loop": response_loop,
+    "response_rounds": response_rounds,
     "response_settings": response_settings,
     "response_state": response_state,
     "response_tools": response_tools,
@@ -240,6 +242,21 @@ LIMITS: Final[Sequence[Limit]] = (
         "output of a response",
         "{response_state.MOST_OUTPUT:bytes} in {response_loop.MOST_ITEMS} items",
         "it ends there, as `incomplete`",
+    ),
+    Limit(
+        "answers of the model in one response, calls of one response at once, time of a call",
+        "{response_rounds.MOST_ROUNDS}, {response_rounds.AT_ONCE}, {response_rounds.CALL_SECONDS:seconds}",
+        "calls in the last answer are left out; later calls wait; the call fails",
+    ),
+    Limit(
+        "results of tools that a model is told: of one call, of all calls of a response",
+        "{response_rounds.MOST_TOLD:bytes}, {response_rounds.MOST_TOLD_IN_ALL:bytes}",
+        "the rest is left out, and the model is told so",
+    ),
+    Limit(
+        "files that one text of a response cites",
+        "{response_loop.MOST_SOURCES}",
+        "later ones are not cited",
     ),
     Limit(
         "the summary of a compaction, and the time for which it can be gone on from",
@@ -568,6 +585,7 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(CHATS, "unless `connections` says otherwise"),
     Shared(SENT),
     Shared(answering.UNDER_WAY, unit="bytes"),
+    Shared(response_rounds.UNDER_WAY),
     Shared(vector_answers.ROOM, unit="bytes"),
     Shared(threads.READ_BESIDE),
     Shared(shared_vectors.HERE),

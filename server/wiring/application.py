@@ -33,6 +33,7 @@ from server.api.responses.compaction import CompactionRoutes
 from server.api.responses.context import Contexts
 from server.api.responses.input_tokens import InputTokens
 from server.api.responses.routes import ResponseRoutes
+from server.api.responses.server_tools import ServerTools
 from server.api.responses.stored_routes import StoredResponses
 from server.api.system.health import HealthRoutes
 from server.api.system.inspect import InspectRoutes
@@ -150,7 +151,7 @@ def build(
     # Paths are compared in this order: the route of most requests comes first.
     groups: list[RouteGroup] = [
         ChatCompletions(asking, stores.chats, files),
-        ResponseRoutes(asking, turns, stores.responses, contexts, items, seals, reader, endings),
+        ResponseRoutes(asking, turns, stores.responses, contexts, items, seals, reader, endings, ServerTools({})),
         CompactionRoutes(turns, contexts, seals, reader),
         InputTokens(asking, turns, contexts, seals, reader),
         Completions(asking),

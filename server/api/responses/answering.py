@@ -10,6 +10,8 @@ from typing import Final, TypeAlias
 from server.api.responses.chunks import read_beside, read_events, read_whole
 from server.api.responses.happenings import Begun, Ended, Failed, Happening
 from server.api.responses.loop import step
+from server.api.responses.rounds import UNDER_WAY as CALLS_UNDER_WAY
+from server.api.responses.rounds import Rounds
 from server.api.responses.state import MOST_OUTPUT, State
 from server.background.lasting import LastingWork
 from server.fairness.shares import FairShares, NoRoom, Share, Turn
@@ -49,11 +51,15 @@ Read: TypeAlias = Callable[[bytes], list[Happening]]
 
 
 class Endings(LastingWork):
-    """The ends of responses, which are reached also when their callers have left, and the room until then."""
+    """The ends of responses, which are reached also when their callers have left, and the room until then.
+
+    `calls` is the room of calls of tools.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.room = FairShares(UNDER_WAY)
+        self.calls = FairShares(CALLS_UNDER_WAY)
 
 
 class RespondingChat:
@@ -61,7 +67,8 @@ class RespondingChat:
 
     `keep` is given the response when it is over, before its end is told. `named` returns the canonical name of the
     model that answers, and `size` the bytes that are held for the response until it is over. A response that fails in
-    its middle is kept, too, and one whose caller leaves is not. `read` reads the pieces of the model's stream.
+    its middle is kept, too, and one whose caller leaves is not. `rounds` makes the calls of this server's tools; it is
+    closed with the response. `read` reads the pieces of the model's stream.
     """
 
     def __init__(
@@ -73,10 +80,12 @@ class RespondingChat:
         named: Callable[[], str],
         endings: Endings,
         request_id: str,
+        rounds: Rounds,
         read: Read = read_events,
     ) -> None:
         self._model = model
-        self._state = state
+        self._rounds = rounds
+        self._state = state._replace(served=rounds.served)
         self._keep = keep
         self._size = LEAST_HELD + size
         self._named = named
@@ -86,15 +95,32 @@ class RespondingChat:
         self._events: _ResponseStream | None = None
 
     async def complete(self, request: ChatRequest) -> Pieces:
-        """Return the whole response; raises ProviderFailed, NoRoom, and what `keep` raises."""
-        async with self._endings.room.turn(self._size):
-            return await self._completed(request)
+        """Return the whole response; raises ProviderFailed, NoRoom, what `keep` raises, and what another round does."""
+        try:
+            async with self._endings.room.turn(self._size):
+                return await self._completed(request)
+        finally:
+            await self._rounds.aclose()
 
     async def _completed(self, request: ChatRequest) -> Pieces:
-        pieces = await self._model.complete(request)
-        happenings = await read_beside(read_whole, b"".join(pieces))
-        state = _passed(self._begun(), happenings)[0]
-        state, events = step(state, Ended(int(time.time())))
+        rounds, size = self._rounds, 0
+        state, model = _passed(self._state, rounds.listed())[0], self._model
+        if rounds.has_first_calls:
+            async for happenings in rounds.first():
+                state = _passed(state, happenings)[0]
+            model, request = await rounds.next(state)
+        while True:
+            pieces = await model.complete(request)
+            size += sum(map(len, pieces))
+            state = _passed(state, await read_beside(read_whole, b"".join(pieces)))[0]
+            if not rounds.go_on(state):
+                break
+            async for happenings in rounds.calls(state):
+                state = _passed(state, happenings)[0]
+            if rounds.is_over:
+                break
+            model, request = await rounds.next(state)
+        state, events = step(self._named_in(state), Ended(int(time.time())))
 
         async def kept() -> bytes:
             await self._keep(state, events)
@@ -102,20 +128,32 @@ class RespondingChat:
 
         await self._endings.reach(_END, kept())
         shown = state.response()
-        return [await in_thread(encoded, shown) if sum(map(len, pieces)) > QUICK else encoded(shown)]
+        return [await in_thread(encoded, shown) if size > QUICK else encoded(shown)]
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """Return the events of the response; raises ProviderFailed if the model does not accept the request, and
         NoRoom.
         """
-        turn = await self._endings.room.take(self._size)
         try:
-            events = await self._model.stream(request)
+            turn = await self._endings.room.take(self._size)
+            try:
+                # Calls that come before the model is asked may take long, so they are told of as they are made.
+                chunks = None if self._rounds.has_first_calls else await self._model.stream(request)
+            except BaseException:
+                turn.end()
+                raise
         except BaseException:
-            turn.end()
+            await self._rounds.aclose()
             raise
         self._events = _ResponseStream(
-            events, self._begun(), self._keep, turn, self._endings, self._request_id, self._read
+            chunks,
+            self._named_in(self._state),
+            self._keep,
+            turn,
+            self._endings,
+            self._request_id,
+            self._rounds,
+            self._read,
         )
         return self._events
 
@@ -125,15 +163,24 @@ class RespondingChat:
             raise RuntimeError("the stream has not begun")
         return await self._events.told(error)
 
-    def _begun(self) -> State:
-        return self._state._replace(head={**self._state.head, "model": self._named()})
+    def _named_in(self, state: State) -> State:
+        """Return the state with the name of the model that answers."""
+        return state._replace(head={**state.head, "model": self._named()})
 
 
 class _ResponseStream:
     """The events of one response, which come with the chunks of a chat; the last piece ends with `DONE`."""
 
     def __init__(
-        self, chunks: ChatStream, state: State, keep: Keep, turn: Turn, endings: Endings, request_id: str, read: Read
+        self,
+        chunks: ChatStream | None,
+        state: State,
+        keep: Keep,
+        turn: Turn,
+        endings: Endings,
+        request_id: str,
+        rounds: Rounds,
+        read: Read,
     ) -> None:
         self._chunks = chunks
         self._read = read
@@ -142,33 +189,60 @@ class _ResponseStream:
         self._endings = endings
         self._request_id = request_id
         self._turn = turn
+        self._rounds = rounds
         self._ending: asyncio.Future[bytes] | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._step([Begun()])
+        yield self._step([Begun(), *self._rounds.listed()])
         end: Happening | None = None
         try:
+            async for told in self._told():
+                if told:
+                    yield told
+        except ProviderFailed as failure:
+            end = failed(provider_error(failure))
+        except Exception as fault:  # noqa: BLE001 - a status is too late, so any fault is told in the stream
+            end = failed(fault if isinstance(fault, ApiError) else error_of(fault, self._request_id))
+        yield await self._end(Ended(int(time.time())) if end is None else end)
+
+    async def _told(self) -> AsyncIterator[bytes]:
+        """Yield the events of every round; raises ProviderFailed, NoRoom, and what another round raises."""
+        rounds = self._rounds
+        if self._chunks is None:
+            async for happenings in rounds.first():
+                yield self._step(happenings)
+            self._chunks = await self._next()
+        while True:
             async for piece in self._chunks:
                 if piece.startswith(b":"):
                     yield piece
                     continue
-                told = self._step(await read_beside(self._read, piece))
-                if told:
-                    yield told
+                yield self._step(await read_beside(self._read, piece))
                 if self._state.is_full:
                     break
-        except ProviderFailed as failure:
-            end = failed(provider_error(failure))
-        except NoRoom as full:
-            end = failed(error_of(full, self._request_id))
-        yield await self._end(Ended(int(time.time())) if end is None else end)
+            if not rounds.go_on(self._state):
+                return
+            async for happenings in rounds.calls(self._state):
+                yield self._step(happenings)
+            if rounds.is_over:
+                return
+            await self._chunks.aclose()
+            self._chunks = await self._next()
+
+    async def _next(self) -> ChatStream:
+        model, request = await self._rounds.next(self._state)
+        return await model.stream(request)
 
     async def aclose(self) -> None:
-        """End the provider's work; a response without an end is not kept."""
+        """End the provider's work and that of tools; a response without an end is not kept."""
         try:
-            await self._chunks.aclose()
+            if self._chunks is not None:
+                await self._chunks.aclose()
         finally:
-            self._turn.end()
+            try:
+                await self._rounds.aclose()
+            finally:
+                self._turn.end()
 
     async def told(self, error: ApiError) -> bytes:
         """Return the last events of a stream that is ended from outside; those of an end that is near come."""

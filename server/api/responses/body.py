@@ -76,7 +76,9 @@ class ResponseBody:
 
     `previous` and `conversation` are ids, at most one of them given. `files` are the places and ids of files that the
     input names. `shown` are the members that the response repeats, `settings` those of the chat, and `names` what the
-    names of its tools stand for. `include` are the parts of items that the answer has besides.
+    names of its tools stand for. `offered` are the names of the functions that the chat has, and `served` the tools
+    that this server runs, by their types, each as its place and what its check returned. `include` are the parts of
+    items that the answer has besides.
     """
 
     model: str
@@ -88,6 +90,8 @@ class ResponseBody:
     shown: Json
     settings: Json
     names: dict[str, Json]
+    offered: Sequence[str]
+    served: dict[str, list[tuple[str, Json]]]
     include: frozenset[str]
     items: Sequence[InputItem]
     files: Sequence[tuple[str, str]]

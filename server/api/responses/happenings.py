@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 from server.json_input.strict import Json
 
@@ -56,6 +57,39 @@ class Stopped(NamedTuple):
     sequence: str = ""
 
 
+class Source(NamedTuple):
+    """A file of which the model was given a part."""
+
+    file_id: str
+    filename: str
+
+
+class ToolBegun(NamedTuple):
+    """A tool of this server begins, with an item of a `kind` that has these `members`; `key` is the one that ends it.
+
+    Each of the `events` is its name behind `response.`, with its members.
+    """
+
+    key: int
+    kind: str
+    members: Mapping[str, Any]
+    events: tuple[tuple[str, Json], ...] = ()
+
+
+class ToolEnded(NamedTuple):
+    """That tool has ended with a `status`, further members of its item, and `sources` that the model is given."""
+
+    key: int
+    status: str
+    members: Mapping[str, Any]
+    events: tuple[tuple[str, Json], ...] = ()
+    sources: tuple[Source, ...] = ()
+
+
+class Paused(NamedTuple):
+    """The model's answer is at its end, and the tools of this server that it calls come before its next one."""
+
+
 class Ended(NamedTuple):
     """The answer is at its end, at a time in seconds since 1970."""
 
@@ -69,4 +103,18 @@ class Failed(NamedTuple):
     message: str
 
 
-Happening: TypeAlias = Queued | Begun | Said | Refused | Thought | Called | Spent | Stopped | Ended | Failed
+Happening: TypeAlias = (
+    Queued
+    | Begun
+    | Said
+    | Refused
+    | Thought
+    | Called
+    | Spent
+    | Stopped
+    | ToolBegun
+    | ToolEnded
+    | Paused
+    | Ended
+    | Failed
+)

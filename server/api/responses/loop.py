@@ -7,6 +7,7 @@ client is sent, in the order of OpenAI's document, numbered without gaps.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from json import dumps
 from typing import Any, Final
 
 from server.api.responses.happenings import (
@@ -15,30 +16,40 @@ from server.api.responses.happenings import (
     Ended,
     Failed,
     Happening,
+    Paused,
     Queued,
     Refused,
     Said,
+    Source,
     Spent,
     Stopped,
     Thought,
+    ToolBegun,
+    ToolEnded,
 )
 from server.api.responses.state import (
     ITEM_WORDS,
     OpenItem,
     Part,
+    ServerCall,
     State,
     Text,
+    citations_of,
     custom_input,
     item_id,
     parsed,
     shown_item,
     shown_part,
+    total,
 )
 from server.inference.answers.plain import whole_members
 from server.json_input.strict import Json
 
 MOST_ITEMS: Final = 128
 """Items of one response's output, most of them calls of tools; what comes after them is left out, as incomplete."""
+
+MOST_SOURCES: Final = 50
+"""Files that one text cites; the ones that the model was given first."""
 
 _LONGEST_PARSED: Final = 64 * 1024
 """Characters of arguments that are parsed to see whether they are whole."""
@@ -67,9 +78,11 @@ def step(state: State, happening: Happening) -> tuple[State, list[Json]]:
         case Called():
             course.call(happening)
         case Spent(usage):
-            course.state = state._replace(usage=usage)
+            course.state = state._replace(usage=total(state.earlier, usage))
         case Stopped(reason):
             course.state = state._replace(reason=reason)
+        case ToolBegun() | ToolEnded() | Paused():
+            course.pass_tool(happening)
         case Ended(now):
             course.end(now)
         case Failed(code, message):
@@ -132,7 +145,11 @@ class _Course:
 
     def call(self, called: Called) -> None:
         """Add a piece to a call, which is opened by its first piece."""
-        found = next((item for item in self.state.open if item.source == called.place), None)
+        served = next((call for call in self.state.calls if call.source == called.place), None)
+        if served is not None or called.name in self.state.served:
+            self._gather(called, served)
+            return
+        found = next((item for item in self.state.open if item.source == called.place and item.tool is None), None)
         if found is None:
             if not called.name or not self._takes(called.name, is_new=True):
                 return
@@ -145,6 +162,59 @@ class _Course:
         if item.kind == "function_call":
             where = {"item_id": item.id, "output_index": item.place}
             self.tell("response.function_call_arguments.delta", **where, delta=called.arguments)
+
+    def _gather(self, called: Called, served: ServerCall | None) -> None:
+        """Add a piece to a call of a tool of this server, which nothing is told of until the tool begins."""
+        calls = self.state.calls
+        if served is None:
+            if not self._takes(called.name, is_new=True):
+                return
+            served = ServerCall(called.place, called.call_id, called.name)
+            calls = (*calls, served)
+        grown = served
+        if called.arguments and self._takes(called.arguments):
+            grown = served._replace(arguments=Text(served.arguments, called.arguments))
+        self.state = self.state._replace(calls=tuple(grown if call is served else call for call in calls))
+
+    def pass_tool(self, happening: ToolBegun | ToolEnded | Paused) -> None:
+        """Tell what happens to a tool of this server, or between two answers of the model."""
+        match happening:
+            case ToolBegun():
+                self._begin_tool(happening)
+            case ToolEnded():
+                self._end_tool(happening)
+            case Paused():
+                self.close_all()
+                self.state = self.state._replace(calls=(), reason=None, earlier=self.state.usage)
+
+    def _begin_tool(self, begun: ToolBegun) -> None:
+        """Open the item of a tool of this server, unless there is no room for it."""
+        if self._takes(dumps(begun.members), is_new=True):
+            opened = OpenItem(begun.kind, self._next_id(begun.kind), self.state.places, source=begun.key)
+            item = self._opened(opened._replace(tool=begun.members))
+            self._tell_of_tool(item, begun.events)
+
+    def _end_tool(self, ended: ToolEnded) -> None:
+        """Close that item; what it holds besides is left out where there is no room for it."""
+        self._cite(ended.sources)
+        item = next((each for each in self.state.open if each.tool is not None and each.source == ended.key), None)
+        if item is None or item.tool is None:
+            return
+        if not self._takes(dumps(ended.members)):
+            self._close(item, "incomplete")
+            return
+        self._tell_of_tool(item, ended.events)
+        whole = item._replace(tool={**item.tool, **ended.members})
+        self.state = self.state._replace(open=tuple(whole if each is item else each for each in self.state.open))
+        self._close(whole, ended.status)
+
+    def _tell_of_tool(self, item: OpenItem, events: tuple[tuple[str, Json], ...]) -> None:
+        for name, members in events:
+            self.tell(f"response.{name}", item_id=item.id, output_index=item.place, **members)
+
+    def _cite(self, sources: tuple[Source, ...]) -> None:
+        known = dict.fromkeys((*self.state.sources, *sources))
+        self.state = self.state._replace(sources=(*known,)[:MOST_SOURCES])
 
     def _call_opened(self, called: Called) -> OpenItem:
         """Open a call, once what is before it is closed: other items, and calls whose arguments are whole."""
@@ -168,6 +238,7 @@ class _Course:
 
     def end(self, now: int) -> None:
         """Close what is open, and tell the end."""
+        self.state = self.state._replace(calls=())
         is_cut = self.state.is_full or self.state.reason in ("length", "content_filter")
         if not self.state.open and not self.state.done:
             # Clients take an answer without any item for a broken one.
@@ -187,7 +258,7 @@ class _Course:
         if state.is_full:
             return False
         left = state.left - len(text.encode("utf-8", "surrogatepass")) - _ENTRY * (1 + more)
-        if is_new and state.places == MOST_ITEMS:
+        if is_new and state.places + len(state.calls) >= MOST_ITEMS:
             left = -1
         self.state = state._replace(left=left)
         return left >= 0
@@ -211,6 +282,12 @@ class _Course:
             return item
         part, where = item.part, {"item_id": item.id, "output_index": item.place, "content_index": len(item.parts)}
         shown = whole_members(shown_part(part))
+        if part.kind == "output_text" and not self.state.calls:
+            # A text before calls comes of what was there before them.
+            shown["annotations"] = citations_of(self.state.sources, shown["text"])
+            for number, citation in enumerate(shown["annotations"]):
+                told = {**where, "annotation_index": number, "annotation": citation}
+                self.tell("response.output_text.annotation.added", **told)
         said = "refusal" if part.kind == "refusal" else "text"
         more = {"logprobs": shown["logprobs"]} if part.kind == "output_text" else {}
         self.tell(f"response.{part.kind}.done", **where, **{said: shown[said]}, **more)

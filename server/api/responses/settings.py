@@ -43,7 +43,7 @@ _FORMATS: Final = ("text", "json_object", "json_schema")
 
 
 def settings_of(body: Json) -> Json:
-    """Return the members about the answer: `shown`, the chat's `settings`, and the `names` of its tools."""
+    """Return the members about the answer: `shown`, the chat's `settings`, and what is known of its tools."""
     for name, instead in _NOT_SERVED.items():
         if body.get(name):
             sentence = f"`{name}` is not served in this version; leave it out: {instead}"
@@ -77,7 +77,8 @@ def settings_of(body: Json) -> Json:
         sentence = f"the tools, the instructions and the other members beside `input` take more than {MOST_BYTES} bytes"
         raise InvalidJson(sentence, "tools", why=Why.TOO_COMPLEX)
     settings = _chat(body, shown, included, offer, form) | tools
-    return {"shown": shown, "settings": settings, "names": offer.names, "include": sorted(included)}
+    about_tools = {"names": offer.names, "offered": [*offer.offered], "served": offer.served}
+    return {"shown": shown, "settings": settings, "include": sorted(included), **about_tools}
 
 
 def _chat(body: Json, shown: Json, included: frozenset[str], offer: Offer, form: Json) -> Json:

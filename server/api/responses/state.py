@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from json import loads
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
+from server.api.responses.happenings import Source
 from server.api.responses.tools import CUSTOM_INPUT
 from server.inference.answers.plain import whole_members
 from server.json_input.strict import Json
@@ -15,7 +16,18 @@ from server.json_input.strict import Json
 MOST_OUTPUT: Final = 1024 * 1024
 """Bytes of the texts of one response; a longer answer ends there, as incomplete."""
 
-ITEM_WORDS: Final = {"message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc"}
+ITEM_WORDS: Final = {
+    "message": "msg",
+    "reasoning": "rs",
+    "function_call": "fc",
+    "custom_tool_call": "ctc",
+    "file_search_call": "fs",
+    "mcp_approval_request": "mcpr",
+    "mcp_call": "mcp",
+    "mcp_list_tools": "mcpl",
+}
+
+_NO_STATUS: Final = frozenset({"mcp_approval_request", "mcp_list_tools"})
 
 
 class Text(NamedTuple):
@@ -59,7 +71,7 @@ class OpenItem(NamedTuple):
     """An item that is not done: `place` is its place in the output, and `parts` are those that are done.
 
     A call has `call`, its members but for its arguments, which are `part`. `source` is the place of a call in the
-    model's answer.
+    model's answer. An item of a tool of this server has its members in `tool`, and its key as `source`.
     """
 
     kind: str
@@ -69,14 +81,26 @@ class OpenItem(NamedTuple):
     part: Part | None = None
     call: Mapping[str, Any] = _NO_CALL
     source: int = -1
+    tool: Mapping[str, Any] | None = None
+
+
+class ServerCall(NamedTuple):
+    """A call of a tool of this server in the model's answer, of which clients are told when the tool begins."""
+
+    source: int
+    call_id: str
+    name: str
+    arguments: Text = _NO_TEXT
 
 
 class State(NamedTuple):
     """A response under way.
 
     `head` are the members of the response that do not change, and `item_id` is what `item_id` makes the ids of items
-    of. `names` are those of tools that are not plain functions. `number` is that of the next event, `places` the number
-    of items, and `left` the bytes that there is room for. `done` are the finished items with their places.
+    of. `names` are those of tools that are not plain functions, and `served` those of tools that this server runs, of
+    which `calls` are waited for. `number` is that of the next event, `places` the number of items, and `left` the bytes
+    that there is room for. `done` are the finished items with their places. `usage` counts all answers of the model,
+    and `earlier` those before the present one. `sources` are the files that the model was given parts of.
     """
 
     head: Mapping[str, Any]
@@ -92,6 +116,10 @@ class State(NamedTuple):
     reason: str | None = None
     error: Json | None = None
     ended_at: int | None = None
+    served: frozenset[str] = frozenset()
+    calls: tuple[ServerCall, ...] = ()
+    earlier: Json | None = None
+    sources: tuple[Source, ...] = ()
 
     @property
     def is_over(self) -> bool:
@@ -134,6 +162,10 @@ def item_id(word: str, of: tuple[str, int], place: int) -> str:
 def shown_item(item: OpenItem, status: str) -> Json:
     """Return an item as clients see it."""
     frame = {"id": item.id, "type": item.kind, "status": status}
+    if item.tool is not None:
+        if item.kind in _NO_STATUS:
+            del frame["status"]
+        return whole_members({**frame, **item.tool})
     if item.kind == "function_call":
         arguments = item.part.text.whole() if item.part is not None else ""
         return whole_members({**frame, **item.call, "arguments": arguments})
@@ -152,6 +184,20 @@ def shown_part(part: Part) -> Json:
         return {"type": "refusal", "refusal": text}
     more = {"annotations": [], "logprobs": part.text.all_logprobs()} if part.kind == "output_text" else {}
     return {"type": part.kind, "text": text, **more}
+
+
+def citations_of(sources: Sequence[Source], text: str) -> list[Json]:
+    """Return the annotations of a text that a model wrote with parts of these files before it."""
+    return [{"type": "file_citation", **source._asdict(), "index": len(text)} for source in sources if text]
+
+
+def total(one: Json | None, other: Json | None) -> Json | None:
+    """Return the sum of what two answers have cost; what is not known counts nothing."""
+    if one is None or other is None:
+        return other if one is None else one
+    return {
+        name: total(value, other[name]) if type(value) is dict else value + other[name] for name, value in one.items()
+    }
 
 
 def custom_input(arguments: str) -> str:

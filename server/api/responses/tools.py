@@ -1,7 +1,8 @@
 """The tools of a response: what is echoed, what the model is offered, and how its calls are told.
 
 A model behind a chat API knows functions alone. So a custom tool is offered as a function of one text, and the
-functions of a namespace under longer names. Tools of other types are echoed and not offered.
+functions of a namespace under longer names. Tools that this server runs are offered once they are opened, see
+`server_tools`. Tools of other types are echoed and not offered.
 
 The checks may run in a worker process, so this module imports the standard library, `server.json_input` and modules
 that import no more than these.
@@ -10,7 +11,7 @@ that import no more than these.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
@@ -33,6 +34,9 @@ _DIGITS: Final = 8
 _SECRET: Final = frozenset({"authorization", "headers"})
 """Members of a tool that may hold credentials; no answer and no record has them."""
 
+SERVED: Final[Mapping[str, Callable[[Json, str], Json]]] = {}
+"""The types of tools that this server runs, each with the check of such a tool: it gets the tool and its place."""
+
 _MODES: Final = ("auto", "none", "required")
 
 
@@ -41,11 +45,13 @@ class Offer:
     """The tools of one body: as they are shown, as a chat has them, and what the offered names stand for.
 
     `names` has the type, the name and the namespace of each tool whose calls differ from those of a plain function.
+    `served` has the tools that this server runs by their types, each as its place and what its check returned.
     """
 
     shown: list[Json] = field(default_factory=list)
     offered: dict[str, Json] = field(default_factory=dict)
     names: dict[str, Json] = field(default_factory=dict)
+    served: dict[str, list[tuple[str, Json]]] = field(default_factory=dict)
 
 
 def offer_of(body: Json) -> Offer:
@@ -62,6 +68,8 @@ def offer_of(body: Json) -> Offer:
             raise wrong(place, "must be an object")
         kind = text_at(tool, "type", place, LONGEST_NAME)
         offer.shown.append(_shown(tool, kind))
+        if kind in SERVED:
+            offer.served.setdefault(kind, []).append((place, SERVED[kind](tool, place)))
         for chat_name, known, inner in _offered(tool, kind, place):
             if chat_name in offer.offered:
                 raise wrong(f"{place}.name", "is the name of two tools; give each its own")

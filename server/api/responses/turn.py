@@ -80,12 +80,14 @@ def messages_of(system: Sequence[str], items: Sequence[Json]) -> list[Json]:
     Items that no chat knows, such as the thoughts of a model or the calls of tools of other types, are left out.
     """
     messages: list[Json] = [{"role": "system", "content": text} for text in system if text]
-    for item in items:
+    for place, item in enumerate(items):
         kind = item["type"]
         if kind == "message":
             _add_message(messages, item)
         elif kind in _CALLS and item.get("status") != "incomplete":
             _add_call(messages, item)
+        elif kind == "mcp_call":
+            _add_made_call(messages, item, place)
         elif kind in _OUTPUTS:
             messages.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": _output(item["output"])})
     if not messages:
@@ -144,6 +146,26 @@ def _add_call(messages: list[Json], item: Json) -> None:
     name = chat_name(str(item.get("name")), space if type(space) is str else None)
     call = {"id": item.get("call_id"), "type": "function", "function": {"name": name, "arguments": arguments}}
     messages[-1].setdefault("tool_calls", []).append(call)
+
+
+def _add_made_call(messages: list[Json], item: Json, place: int) -> None:
+    """Add a call of a tool of this server with what it came to, in front of calls whose outputs come later."""
+    name, space, arguments = item.get("name"), item.get("server_label"), item.get("arguments")
+    if type(name) is not str or type(space) is not str or type(arguments) is not str:
+        return
+    output = item.get("output")
+    told = output if type(output) is str else dumps({"error": item.get("error")}, ensure_ascii=False)
+    function = {"name": chat_name(name, space), "arguments": arguments}
+    call = {"id": f"call_made_{place}", "type": "function", "function": function}
+    start = len(messages)
+    while start and messages[start - 1]["role"] == "tool":
+        start -= 1
+    waiting = messages[start - 1].get("tool_calls", ()) if start else ()
+    start = start - 1 if len(messages) - start < len(waiting) else len(messages)
+    messages[start:start] = [
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": call["id"], "content": told},
+    ]
 
 
 def _output(output: Any) -> str:

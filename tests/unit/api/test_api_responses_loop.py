@@ -18,12 +18,16 @@ from server.api.responses.happenings import (
     Ended,
     Failed,
     Happening,
+    Paused,
     Queued,
     Refused,
     Said,
+    Source,
     Spent,
     Stopped,
     Thought,
+    ToolBegun,
+    ToolEnded,
 )
 from server.api.responses.loop import step
 from server.api.responses.state import State
@@ -34,7 +38,7 @@ TERMINAL = {"response.completed", "response.incomplete", "response.failed"}
 
 
 def begun() -> State:
-    return State(HEAD, ("0" * 48, 3), NAMES)
+    return State(HEAD, ("0" * 48, 3), NAMES, served=frozenset({"look"}))
 
 
 def course(*happenings: Happening) -> tuple[State, list[dict[str, Any]]]:
@@ -175,6 +179,57 @@ def test_half_characters_become_whole_ones() -> None:
     assert events[-1]["response"]["output"][0]["content"][0]["text"] == "😀"
 
 
+SEARCHING = ToolBegun(1, "file_search_call", {"queries": ["q"]}, (("file_search_call.searching", {}),))
+SEARCHED = ToolEnded(
+    1, "completed", {"results": []}, (("file_search_call.completed", {}),), (Source("file-1", "a.txt"),)
+)
+
+
+def test_a_call_of_a_tool_of_this_server_is_told_when_the_tool_begins() -> None:
+    state, events = course(Begun(), Said("let me look"), Called(0, "c0", "look", '{"q":'), Called(0, "", "", "1}"))
+    assert [(call.call_id, call.name, call.arguments.whole()) for call in state.calls] == [("c0", "look", '{"q":1}')]
+    assert types(events)[-1] == "output_text.delta"
+    _, events = course(
+        Begun(), Said("let me look"), Called(0, "c0", "look", "{}"), Stopped("tool_calls"), Spent({"total_tokens": 2}),
+        Paused(), SEARCHING, SEARCHED, Said("found"), Spent({"total_tokens": 1}), Spent({"total_tokens": 3}), Ended(1),
+    )  # fmt: skip
+    assert types(events)[5:12] == [
+        *("output_text.done", "content_part.done", "output_item.done", "output_item.added"),
+        *("file_search_call.searching", "file_search_call.completed", "output_item.done"),
+    ]
+    last = events[-1]["response"]
+    before, search, after = last["output"]
+    assert search == {
+        "id": f"fs_{'0' * 48}00004",
+        "type": "file_search_call",
+        "status": "completed",
+        "queries": ["q"],
+        "results": [],
+    }
+    assert last["usage"] == {"total_tokens": 5}
+    # What was said before the search does not come of it.
+    assert before["content"][0]["annotations"] == []
+    citation = {"type": "file_citation", "file_id": "file-1", "filename": "a.txt", "index": 5}
+    assert after["content"][0]["annotations"] == [citation]
+    [told] = [event for event in events if event["type"] == "response.output_text.annotation.added"]
+    assert (told["annotation"], told["annotation_index"], told["output_index"]) == (citation, 0, 2)
+
+
+def test_items_that_have_no_status_get_none() -> None:
+    _, events = course(
+        Begun(), ToolBegun(-1, "mcp_list_tools", {}), ToolEnded(-1, "completed", {"tools": []}), Ended(1)
+    )
+    assert events[-1]["response"]["output"][0] == {"id": f"mcpl_{'0' * 48}00003", "type": "mcp_list_tools", "tools": []}
+
+
+def test_a_result_that_there_is_no_room_for_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    state, _ = step(begun()._replace(left=200), SEARCHING)
+    state, _ = step(state, SEARCHED._replace(members={"results": ["x" * 300]}))
+    _, events = step(state, Ended(1))
+    [item] = events[-1]["response"]["output"]
+    assert (item["status"], "results" in item, events[-1]["type"]) == ("incomplete", False, "response.incomplete")
+
+
 SMALL = st.text(max_size=3)
 HAPPENINGS = st.one_of(
     SMALL.map(Said),
@@ -184,11 +239,27 @@ HAPPENINGS = st.one_of(
         Called,
         st.integers(0, 3),
         st.just("c"),
-        st.sampled_from(["", "f", "patch", "a__b"]),
+        st.sampled_from(["", "f", "patch", "a__b", "look"]),
         st.sampled_from(["", "{", "}", "{}"]),
     ),
     st.builds(Spent, st.just({"total_tokens": 1})),
     st.builds(Stopped, st.sampled_from(["stop", "length", "tool_calls"])),
+    st.builds(
+        ToolBegun,
+        st.integers(-1, 2),
+        st.sampled_from(["file_search_call", "mcp_list_tools"]),
+        st.just({"a": 1}),
+        st.just(()),
+    ),
+    st.builds(
+        ToolEnded,
+        st.integers(-1, 2),
+        st.sampled_from(["completed", "failed"]),
+        st.just({"b": 2}),
+        st.just((("mcp_call.completed", {}),)),
+        st.sampled_from([(), (Source("file-1", "a.txt"),)]),
+    ),
+    st.just(Paused()),
 )
 
 

@@ -9,15 +9,25 @@ from json import dumps
 import pytest
 
 from server.api.responses.answering import LEAST_HELD, Endings, RespondingChat
+from server.api.responses.rounds import Rounds
+from server.api.responses.server_tools import ToolSet
 from server.api.responses.state import State
 from server.fairness.shares import FairShares, NoRoom, Share
 from server.http.errors import ApiError
-from server.inference.provider import DONE, ChatRequest, ChatStream, Fault, Pieces, ProviderFailed
+from server.inference.provider import DONE, ChatModel, ChatRequest, ChatStream, Fault, Pieces, ProviderFailed
 from server.json_input.strict import Json
 
 REQUEST = ChatRequest("m", b"{}")
 CHUNK = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
 WHOLE = {"choices": [{"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}]}
+
+
+async def never(_items: Sequence[bytes], _settings: Json) -> tuple[ChatModel, ChatRequest]:
+    raise AssertionError("the model is asked once")
+
+
+def no_rounds(endings: Endings) -> Rounds:
+    return Rounds(ToolSet(), never, dict, endings.calls, None, "req_1")
 
 
 class Answering:
@@ -61,7 +71,7 @@ def responding(model: Answering, endings: Endings, kept: list[str], *, fails: bo
         kept.append(state.status)
 
     state = State({"id": "resp_1", "model": ""}, ("0" * 48, 0), {})
-    return RespondingChat(model, state, keep, 100, lambda: "p/m", endings, "req_1")
+    return RespondingChat(model, state, keep, 100, lambda: "p/m", endings, "req_1", no_rounds(endings))
 
 
 async def last_of(chat: RespondingChat) -> bytes:

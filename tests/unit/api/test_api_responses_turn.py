@@ -165,3 +165,26 @@ def test_allowed_tools_are_the_ones_that_are_offered() -> None:
 def test_tools_that_no_model_knows_are_left_out() -> None:
     made = chat(tools=[{"type": "mcp", "server_label": "a", "headers": {"a": "b"}}], tool_choice="required")
     assert not made.keys() & {"tools", "tool_choice"}
+
+
+def test_calls_that_this_server_has_made_stand_with_what_they_came_to() -> None:
+    made = {"type": "mcp_call", "server_label": "s", "name": "add", "arguments": "{}", "output": "3"}
+    asked = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+    messages = messages_of(
+        [],
+        [
+            asked,
+            made,
+            {**made, "output": None, "error": "gone"},
+            {"type": "function_call_output", "call_id": "c", "output": "1"},
+            made,
+            {**made, "name": None},
+        ],
+    )
+    # A chat has the output of each call right behind it.
+    for place, each in enumerate(messages):
+        for number, call in enumerate(each.get("tool_calls", ())):
+            assert messages[place + 1 + number]["tool_call_id"] == call["id"]
+    assert [each["content"] for each in messages if each["role"] == "tool"] == ["3", '{"error": "gone"}', "1", "3"]
+    names = [call["function"]["name"] for each in messages for call in each.get("tool_calls", ())]
+    assert names == ["s__add", "s__add", "f", "s__add"]

@@ -1,0 +1,217 @@
+"""The rounds of one response: a model's answer, the calls of this server's tools in it, and the model's next answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from json import dumps
+from typing import Final, TypeAlias
+
+from server.api.responses.happenings import Happening, Paused, ToolBegun, ToolEnded
+from server.api.responses.server_tools import Outcome, ServerTool, ToolSet
+from server.api.responses.state import ServerCall, State
+from server.fairness.shares import FairShares, Share
+from server.http.error_table import error_of
+from server.inference.provider import ChatModel, ChatRequest
+from server.json_input.strict import Json
+
+MOST_ROUNDS: Final = 32
+"""Answers of a model in one response; calls in the last one are left out."""
+
+AT_ONCE: Final = 8
+"""Calls of one response that are under way at the same time."""
+
+CALL_SECONDS: Final = 120.0
+"""Seconds after which a call has failed."""
+
+MOST_TOLD: Final = 256 * 1024
+"""Bytes of the result of one call that a model is told; a longer one is cut."""
+
+MOST_TOLD_IN_ALL: Final = 1024 * 1024
+"""Bytes of the results of all calls of one response."""
+
+UNDER_WAY: Final = Share("calls of tools under way", 512, 64, waiting=4096, waiting_each=256, seconds=30.0)
+"""Calls that this server's tools work on at the same time."""
+
+_CUT: Final = "\n[the rest of this result is left out: it is too long]"
+_OF_CLIENT: Final = frozenset({"custom_tool_call", "function_call"})
+_TOO_MANY: Final = "this tool was not called, since the response may not call more tools; answer with what you have"
+_TOO_SLOW: Final = f"the tool has not answered within {CALL_SECONDS:g} s"
+
+Again: TypeAlias = Callable[[Sequence[bytes], Json], Awaitable[tuple[ChatModel, ChatRequest]]]
+"""Returns the next chat: that of the request with more items behind its own, and with these settings."""
+
+Settings: TypeAlias = Callable[..., Json]
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call: the id that the chat knows it by, what it is called with, and its tool; `key` tells it from others."""
+
+    key: int
+    call_id: str
+    name: str
+    arguments: str
+    tool: ServerTool
+
+
+class Rounds:
+    """Makes the calls of one response, as many as `most` says, and asks for the model's next answer.
+
+    `again` is asked with the items that have come since the request, and with what `settings` returns. A call is never
+    made twice.
+    """
+
+    def __init__(
+        self,
+        tools: ToolSet,
+        again: Again,
+        settings: Settings,
+        shares: FairShares,
+        most: int | None,
+        request_id: str,
+    ) -> None:
+        self._tools = tools
+        self._again = again
+        self._settings = settings
+        self._shares = shares
+        self._left = most
+        self._request_id = request_id
+        self._items = list[bytes]()
+        self._key = 0
+        self._answers = 0
+        self._shown = 0
+        self._told = MOST_TOLD_IN_ALL
+        self._is_over = False
+        self._running = set[asyncio.Task[tuple[_Call, Outcome]]]()
+
+    @property
+    def served(self) -> frozenset[str]:
+        """The names of the tools that this server runs."""
+        return frozenset(self._tools.tools)
+
+    @property
+    def has_first_calls(self) -> bool:
+        """True if calls come before the model is asked."""
+        return bool(self._tools.first)
+
+    @property
+    def is_over(self) -> bool:
+        """True if the model is not asked again."""
+        return self._is_over
+
+    def listed(self) -> Iterator[Happening]:
+        """Yield what happens before anything else."""
+        for number, (beginning, outcome) in enumerate(self._tools.listed, 1):
+            yield ToolBegun(-number, beginning.kind, beginning.members, (*beginning.events,))
+            yield _ended(-number, outcome)
+
+    async def first(self) -> AsyncIterator[list[Happening]]:
+        """Make the calls that come before the model is asked, and yield what happens."""
+        calls = [self._numbered("", call.name, call.arguments, call.tool) for call in self._tools.first]
+        async for happenings in self._made(calls):
+            yield happenings
+
+    def go_on(self, state: State) -> bool:
+        """Return whether calls of this server's tools come next, now that an answer of the model is at its end."""
+        self._answers += 1
+        is_cut = state.is_full or state.reason in ("length", "content_filter")
+        return bool(state.calls) and not is_cut and self._answers < MOST_ROUNDS
+
+    async def calls(self, state: State) -> AsyncIterator[list[Happening]]:
+        """Make the calls that an answer of the model holds, and yield what happens."""
+        yield [Paused()]
+        said = state.output()[self._shown :]
+        # The next request brings what the client's own functions have come to.
+        self._is_over = any(item["type"] in _OF_CLIENT for item in said)
+        self._items += [_encoded({name: value for name, value in item.items() if name != "id"}) for item in said]
+        calls = [self._of(call) for call in state.calls]
+        async for happenings in self._made(calls):
+            yield happenings
+
+    async def next(self, state: State) -> tuple[ChatModel, ChatRequest]:
+        """Return the chat that asks for the model's next answer; raises what `again` raises."""
+        self._shown = state.places
+        may_call = (self._left is None or self._left > 0) and self._answers + 1 < MOST_ROUNDS
+        return await self._again(self._items, self._settings(is_first=not self._answers, may_call=may_call))
+
+    async def aclose(self) -> None:
+        """End the calls that are under way, and close the tools."""
+        running, self._running = self._running, set()
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+        await self._tools.aclose()
+
+    def _of(self, call: ServerCall) -> _Call:
+        return self._numbered(call.call_id, call.name, call.arguments.whole(), self._tools.tools[call.name])
+
+    def _numbered(self, identity: str, name: str, arguments: str, tool: ServerTool) -> _Call:
+        self._key += 1
+        return _Call(self._key, identity or f"call_{self._key}", name, arguments, tool)
+
+    async def _made(self, calls: Sequence[_Call]) -> AsyncIterator[list[Happening]]:
+        """Make calls as far as they may be made, some at a time, and keep what the model is to be told of all."""
+        most = len(calls) if self._left is None else min(self._left, len(calls))
+        if self._left is not None:
+            self._left -= most
+        told = dict[int, str]()
+        for start in range(0, most, AT_ONCE):
+            some = calls[start : min(start + AT_ONCE, most)]
+            yield [begun for call in some if (begun := _begun(call)) is not None]
+            self._running = {asyncio.create_task(self._outcome(call)) for call in some}
+            while self._running:
+                ended, self._running = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+                for call, outcome in sorted((task.result() for task in ended), key=_key_of):
+                    told[call.key] = self._cut(outcome.told)
+                    if told[call.key] != outcome.told:
+                        # Nothing is cited of which the model may have seen nothing.
+                        outcome = replace(outcome, sources=())
+                    self._is_over = self._is_over or outcome.ends
+                    yield [_ended(call.key, outcome)]
+        for call in calls:
+            about = {"call_id": call.call_id, "name": call.name, "arguments": call.arguments}
+            self._items.append(_encoded({"type": "function_call", **about}))
+        for call in calls:
+            output = told.get(call.key, _TOO_MANY)
+            item = {"type": "function_call_output", "call_id": call.call_id, "output": output}
+            self._items.append(_encoded(item))
+
+    async def _outcome(self, call: _Call) -> tuple[_Call, Outcome]:
+        """Return what a call comes to; it fails where the tool raises or is too slow."""
+        try:
+            async with self._shares.turn(), asyncio.timeout(CALL_SECONDS):
+                return call, await call.tool.call(call.arguments)
+        except TimeoutError:
+            return call, call.tool.failed(call.arguments, _TOO_SLOW)
+        except Exception as fault:  # noqa: BLE001 - one tool's fault fails its call alone
+            return call, call.tool.failed(call.arguments, error_of(fault, self._request_id).message)
+
+    def _cut(self, told: str) -> str:
+        """Return what the model is told of a result, as far as there is room for it."""
+        raw, room = told.encode("utf-8", "replace"), min(MOST_TOLD, self._told)
+        self._told -= min(len(raw), room)
+        if len(raw) <= room:
+            return told
+        return raw[:room].decode("utf-8", "ignore") + _CUT
+
+
+def _key_of(ended: tuple[_Call, Outcome]) -> int:
+    return ended[0].key
+
+
+def _begun(call: _Call) -> ToolBegun | None:
+    beginning = call.tool.beginning(call.arguments)
+    if beginning is None:
+        return None
+    return ToolBegun(call.key, beginning.kind, beginning.members, (*beginning.events,))
+
+
+def _ended(key: int, outcome: Outcome) -> ToolEnded:
+    return ToolEnded(key, outcome.status, outcome.members, (*outcome.events,), (*outcome.sources,))
+
+
+def _encoded(item: Json) -> bytes:
+    return dumps(item).encode()

@@ -1,0 +1,306 @@
+"""Rounds of a response: a scripted model calls tools of this server, which a test has in their place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from json import dumps, loads
+from typing import Any
+
+import pytest
+
+from server.api.responses import rounds as subject
+from server.api.responses.answering import Endings, RespondingChat
+from server.api.responses.happenings import Source
+from server.api.responses.rounds import MOST_ROUNDS, Rounds
+from server.api.responses.server_tools import Beginning, FirstCall, Outcome, ToolSet
+from server.api.responses.state import State
+from server.http.errors import ApiError
+from server.inference.provider import DONE, ChatModel, ChatRequest, ChatStream, Pieces
+from server.json_input.strict import Json
+
+REQUEST = ChatRequest("m", b"{}")
+USAGE = {"prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3}
+
+
+def said(text: str | None = None, *calls: tuple[str, str]) -> Json:
+    """An answer of the model."""
+    made = [
+        {"id": f"c{number}", "type": "function", "function": {"name": name, "arguments": arguments}}
+        for number, (name, arguments) in enumerate(calls)
+    ]
+    return {"content": text, **({"tool_calls": made} if made else {})}
+
+
+@dataclass
+class Model:
+    """A model that gives these answers one after the other; what it was asked with is noted."""
+
+    answers: list[Json]
+    reason: str = "stop"
+
+    async def complete(self, request: ChatRequest) -> Pieces:
+        choice = {"index": 0, "message": self.answers.pop(0), "finish_reason": self.reason}
+        return [dumps({"choices": [choice], "usage": USAGE}).encode()]
+
+    async def stream(self, request: ChatRequest) -> ChatStream:
+        delta = self.answers.pop(0)
+        for place, call in enumerate(delta.get("tool_calls", ())):
+            call["index"] = place
+        return Chunks({"choices": [{"index": 0, "delta": delta, "finish_reason": self.reason}], "usage": USAGE})
+
+
+@dataclass
+class Chunks:
+    chunk: Json
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"data: %b\n\n" % dumps(self.chunk).encode()
+        yield DONE
+
+    async def aclose(self) -> None:
+        pass
+
+
+@dataclass
+class Tool:
+    """A tool that says what it was called with."""
+
+    does: Callable[[str], Any] = lambda arguments: f"result of {arguments}"
+    ends: bool = False
+    called: list[str] = field(default_factory=list)
+    under_way: int = 0
+    most: int = 0
+
+    @property
+    def offered(self) -> Json | None:
+        return {"type": "function", "function": {"name": "look"}}
+
+    def is_named_by(self, choice: Json) -> bool:
+        return False
+
+    def beginning(self, arguments: str) -> Beginning | None:
+        return Beginning("mcp_call", {"arguments": arguments}, [("mcp_call.in_progress", {})])
+
+    async def call(self, arguments: str) -> Outcome:
+        self.called.append(arguments)
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            await asyncio.sleep(0)
+            told = self.does(arguments)
+            told = await told if asyncio.iscoroutine(told) else told
+        finally:
+            self.under_way -= 1
+        return Outcome(told, members={"output": told}, sources=[Source("file-1", "a")], ends=self.ends)
+
+    def failed(self, arguments: str, sentence: str) -> Outcome:
+        return Outcome(sentence, "failed", {"error": sentence}, [("mcp_call.failed", {})])
+
+
+@dataclass
+class Course:
+    """What has come of a response: the response, its events, and the items that the model was asked with each time."""
+
+    shown: Json
+    events: list[Json]
+    asked: list[list[Json]]
+    settings: list[Json]
+
+
+def run(
+    answers: list[Json],
+    tool: Tool,
+    *,
+    most: int | None = None,
+    first: Sequence[FirstCall] = (),
+    reason: str = "stop",
+    streamed: bool = True,
+    again: ApiError | None = None,
+) -> Course:
+    """The course of a response; whole and streamed it is the same."""
+    model, endings, found = Model([*answers], reason), Endings(), Course({}, [], [], [])
+    tools = ToolSet(["f"])
+    tools.add("look", tool, "tools[0]")
+    tools.first = [*first]
+
+    async def next_chat(items: Sequence[bytes], settings: Json) -> tuple[ChatModel, ChatRequest]:
+        found.asked.append([loads(item) for item in items])
+        found.settings.append(settings)
+        if again is not None:
+            raise again
+        return model, REQUEST
+
+    async def keep(state: State, _events: Sequence[Json]) -> None:
+        found.shown = state.response()
+
+    def settings(**known: Any) -> Json:
+        return known
+
+    async def go() -> None:
+        rounds = Rounds(tools, next_chat, settings, endings.calls, most, "req_1")
+        state = State({"id": "resp_1", "model": ""}, ("0" * 48, 0), {})
+        chat = RespondingChat(model, state, keep, 0, lambda: "p/m", endings, "req_1", rounds)
+        if not streamed:
+            await chat.complete(REQUEST)
+            return
+        events = await chat.stream(REQUEST)
+        raw = b"".join([piece async for piece in events]).decode()
+        await events.aclose()
+        assert (endings.room.used, endings.calls.used) == (0, 0)
+        found.events = [loads(text.partition("data: ")[2]) for text in raw.split("\n\n")[:-2]]
+
+    asyncio.run(go())
+    return found
+
+
+def outputs(items: Sequence[Json]) -> list[str]:
+    return [item["output"] for item in items if item["type"] == "function_call_output"]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_the_model_is_told_what_its_calls_came_to(streamed: bool) -> None:
+    tool = Tool()
+    answers = [said("hm", ("look", "1"), ("look", "2")), said(None, ("look", "3")), said("done")]
+    found = run(answers, tool, streamed=streamed)
+    assert tool.called == ["1", "2", "3"]
+    assert [item["type"] for item in found.asked[-1]] == [
+        *("message", "function_call", "function_call", "function_call_output", "function_call_output"),
+        *("function_call", "function_call_output"),
+    ]
+    assert outputs(found.asked[-1]) == ["result of 1", "result of 2", "result of 3"]
+    assert [item["type"] for item in found.shown["output"]] == ["message", *["mcp_call"] * 3, "message"]
+    assert (found.shown["usage"]["total_tokens"], found.shown["status"]) == (9, "completed")
+    assert found.shown["output"][-1]["content"][0]["annotations"][0]["file_id"] == "file-1"
+    assert [event["sequence_number"] for event in found.events] == [*range(len(found.events))]
+
+
+def test_calls_of_one_answer_run_beside_each_other_within_a_bound() -> None:
+    tool = Tool()
+    run([said(None, *[("look", str(number)) for number in range(30)]), said("done")], tool)
+    assert (len(tool.called), tool.most) == (30, subject.AT_ONCE)
+
+
+def test_a_call_of_a_function_of_the_caller_ends_the_response() -> None:
+    tool = Tool()
+    found = run([said(None, ("f", "{}"), ("look", "{}"))], tool)
+    assert [item["type"] for item in found.shown["output"]] == ["function_call", "mcp_call"]
+    assert (tool.called, found.asked) == (["{}"], [])
+
+
+def test_a_tool_can_end_the_response() -> None:
+    found = run([said(None, ("look", "{}"))], Tool(ends=True))
+    assert (found.asked, found.shown["status"]) == ([], "completed")
+
+
+def test_no_more_calls_are_made_than_the_caller_allows() -> None:
+    tool = Tool()
+    found = run([said(None, ("look", "1"), ("look", "2")), said(None, ("look", "3")), said("done")], tool, most=1)
+    assert tool.called == ["1"]
+    assert [each["may_call"] for each in found.settings] == [False, False]
+    # A chat needs an answer to each call.
+    assert outputs(found.asked[-1]) == ["result of 1", subject._TOO_MANY, subject._TOO_MANY]
+    assert found.shown["status"] == "completed"
+
+
+def test_a_model_that_calls_without_end_is_asked_a_bounded_number_of_times() -> None:
+    tool = Tool()
+    found = run([said(None, ("look", "{}")) for _ in range(MOST_ROUNDS + 5)], tool)
+    assert (len(tool.called), len(found.asked)) == (MOST_ROUNDS - 1, MOST_ROUNDS - 1)
+    assert found.shown["status"] == "completed"
+    assert not found.settings[-1]["may_call"]
+
+
+def test_a_call_that_is_cut_off_is_not_made() -> None:
+    tool = Tool()
+    found = run([said(None, ("look", '{"a'))], tool, reason="length")
+    assert (tool.called, found.shown["status"]) == ([], "incomplete")
+
+
+@pytest.mark.parametrize(
+    ("does", "sentence"),
+    [
+        (lambda _: asyncio.sleep(60), "has not answered within"),
+        (lambda _: (_ for _ in ()).throw(ApiError(404, "there is no `x`")), "there is no `x`"),
+        (lambda _: 1 / 0, "the server failed to answer"),
+    ],
+)
+def test_a_tool_that_fails_fails_its_call_alone(
+    monkeypatch: pytest.MonkeyPatch, does: Callable[[str], Any], sentence: str
+) -> None:
+    monkeypatch.setattr(subject, "CALL_SECONDS", 0.02)
+    tool = Tool(lambda arguments: does(arguments) if arguments == "1" else "fine")
+    found = run([said(None, ("look", "1"), ("look", "2")), said("done")], tool)
+    first, second, _ = found.shown["output"]
+    assert (first["status"], second["status"], second["output"]) == ("failed", "completed", "fine")
+    assert sentence in first["error"]
+    assert outputs(found.asked[0]) == [first["error"], "fine"]
+
+
+def test_a_long_result_is_cut_where_everybody_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "MOST_TOLD", 100)
+    monkeypatch.setattr(subject, "MOST_TOLD_IN_ALL", 150)
+    tool = Tool(lambda _: "ä" * 60)
+    found = run([said(None, ("look", "1"), ("look", "2")), said("done")], tool)
+    one, other = outputs(found.asked[0])
+    assert (one, other) == ("ä" * 50 + subject._CUT, "ä" * 25 + subject._CUT)
+    assert found.shown["output"][-1]["content"][0]["annotations"] == []
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_approved_calls_come_before_the_model_is_asked(streamed: bool) -> None:
+    tool = Tool()
+    found = run([said("done")], tool, first=[FirstCall("look", "7", tool)], streamed=streamed)
+    assert (tool.called, outputs(found.asked[0])) == (["7"], ["result of 7"])
+    assert found.settings == [{"is_first": True, "may_call": True}]
+    assert [item["type"] for item in found.shown["output"]] == ["mcp_call", "message"]
+
+
+def test_a_next_round_that_is_refused_fails_the_response() -> None:
+    found = run([said(None, ("look", "1"))], Tool(), again=ApiError(429, "no tokens are left"))
+    assert found.shown["error"] == {"code": "rate_limit_exceeded", "message": "no tokens are left"}
+    assert found.events[-1]["type"] == "response.failed"
+    with pytest.raises(ApiError):
+        run([said(None, ("look", "1"))], Tool(), again=ApiError(429, "no tokens are left"), streamed=False)
+
+
+def test_a_client_that_leaves_ends_the_calls() -> None:
+    async def go() -> None:
+        tool, endings, tools = Tool(lambda _: asyncio.sleep(60)), Endings(), ToolSet()
+        closed = asyncio.Event()
+        tools.opened.callback(closed.set)
+        tools.add("look", tool, "tools[0]")
+
+        async def never(items: Sequence[bytes], settings: Json) -> tuple[ChatModel, ChatRequest]:
+            raise AssertionError
+
+        async def keep(state: State, _events: Sequence[Json]) -> None:
+            raise AssertionError
+
+        rounds = Rounds(tools, never, dict, endings.calls, None, "req_1")
+        state = State({"id": "resp_1", "model": ""}, ("0" * 48, 0), {})
+        model = Model([said(None, ("look", "1"))])
+        chat = RespondingChat(model, state, keep, 0, lambda: "p/m", endings, "req_1", rounds)
+        events = await chat.stream(REQUEST)
+        pieces = aiter(events)
+        while b"in_progress" not in (piece := await anext(pieces)) or b"mcp_call" not in piece:
+            continue
+        waiting = asyncio.ensure_future(anext(pieces))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await events.aclose()
+        assert (tool.under_way, endings.calls.used, closed.is_set()) == (0, 0, True)
+
+    asyncio.run(go())
+
+
+def test_names_of_tools_are_told_apart() -> None:
+    tools = ToolSet(["f"])
+    tools.add("look", Tool(), "tools[1]")
+    for name in ("f", "look"):
+        with pytest.raises(ApiError) as refusal:
+            tools.add(name, Tool(), "tools[2]")
+        assert refusal.value.param == "tools[2]"
