@@ -31,9 +31,9 @@ from server.api.vector_stores import (
     direct_body,
     documents,
     failures,
+    file_places,
     filling,
     filters,
-    ingestion,
     links,
     purging,
     search,
@@ -102,12 +102,12 @@ CONSTANTS: Final[dict[str, Any]] = {
     "faiss_index": faiss_index,
     "faiss_rows": faiss_rows,
     "file_parts": file_parts,
+    "file_places": file_places,
     "filling": filling,
     "filters": filters,
     "forms": forms,
     "frames": frames,
     "guarded": guarded,
-    "ingestion": ingestion,
     "inputs": inputs,
     "json_body": json_body,
     "keys": keys,
@@ -510,7 +510,8 @@ LIMITS: Final[Sequence[Limit]] = (
     ),
     Limit(
         "files that one process takes into vector stores at the same time, the bytes of one, and chunks of a store",
-        "{ingestion.AT_ONCE}, one of each caller and of each store; {filling.LARGEST_FILE:bytes}; "
+        "{file_places.AT_ONCE}, one of each caller, of which {file_places.LONG_AT_ONCE} take longer than "
+        "{file_places.LONG_SECONDS:seconds} while others wait; {filling.LARGEST_FILE:bytes}; "
         "{filling.MOST_CHUNKS}",
         "others wait; " + _FILE_FAILS,
     ),

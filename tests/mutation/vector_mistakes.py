@@ -14,6 +14,7 @@ INGESTION = "server/api/vector_stores/ingestion.py"
 FILLING = "server/api/vector_stores/filling.py"
 PURGING = "server/api/vector_stores/purging.py"
 PURGES = "server/api/vector_stores/purges.py"
+PLACES = "server/api/vector_stores/file_places.py"
 WORK = "server/api/vector_stores/work.py"
 DOCUMENTS = "server/api/vector_stores/documents.py"
 DEFERRED = "server/http/deferred.py"
@@ -133,7 +134,43 @@ VECTOR_MISTAKES = (
     ),
     Mistake("a part is not drawn anew", WORK, "int(time.time()), new_part()", "int(time.time()), work.ordering"),
     Mistake(
-        "two processes ingest into one store",
+        "a caller's long file keeps others from its store",
+        WORK,
+        """AND COALESCE(held.owner_principal, '') = COALESCE(waiting.owner_principal, '')""",
+        "AND (TRUE OR waiting.facet = '')",
+    ),
+    Mistake(
+        "long work is begun where only short work is looked for",
+        INGESTION,
+        "queue.rounds if places.take_long_ones else queue.short_rounds",
+        "queue.rounds",
+    ),
+    Mistake(
+        "work that made room is not known for it",
+        WORK,
+        'return {**lease.work.body, "tries": lease.tries}',
+        'return {"tries": lease.tries}',
+    ),
+    Mistake(
+        "long files make no room",
+        INGESTION,
+        "            places.make_room()\n",
+        "",
+    ),
+    Mistake(
+        "all places are for long files",
+        PLACES,
+        "if len(long) <= LONG_AT_ONCE or",
+        "if len(long) <= AT_ONCE or",
+    ),
+    Mistake(
+        "a file makes room again and again",
+        PLACES,
+        "for each in long if not each.has_waited)",
+        "for each in long)",
+    ),
+    Mistake(
+        "a caller of one store has two processes ingest into it",
         WORK,
         "                self.records.inserting(holding),\n",
         "",

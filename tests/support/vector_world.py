@@ -66,22 +66,25 @@ class Watched:
     chat: ChatModel
     failures: list[ProviderFailed] = field(default_factory=list)
     asked: list[bytes] = field(default_factory=list)
+    held: bytes = b""
     gone_on: asyncio.Event = field(default_factory=asyncio.Event)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.gone_on.set()
 
-    def hold(self) -> None:
-        """Let it answer nothing until `gone_on` is set; `arrived` tells that it was asked."""
+    def hold(self, text: bytes = b"") -> None:
+        """Let it answer nothing about the text until `gone_on` is set; `arrived` tells that it was asked."""
+        self.held = text
         self.gone_on.clear()
         self.arrived.clear()
 
     async def complete(self, request: ChatRequest) -> Pieces:
         """Answer, or fail."""
         self.asked.append(request.payload)
-        self.arrived.set()
-        await self.gone_on.wait()
+        if self.held in request.payload:
+            self.arrived.set()
+            await self.gone_on.wait()
         if self.failures:
             raise self.failures.pop(0)
         return await self.chat.complete(request)

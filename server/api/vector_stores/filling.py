@@ -127,6 +127,9 @@ class Filling:
                     count = await index.add(store.body["index"], length, part, measured.chunks())
                 except WrongDimensions:
                     raise other_dimensions(store, length) from None
+                # Others may have filled the store meanwhile.
+                if await self._stores.chunks_of(store) + count > MOST_CHUNKS:
+                    raise _full()
                 return Filled(count, measured.bytes)
 
     async def _room(self, store: Record, file: Record) -> int:
@@ -183,9 +186,13 @@ class _Measured:
     def _measured(self, batch: Sequence[Chunk]) -> Sequence[Chunk]:
         self._room -= len(batch)
         if self._room < 0:
-            raise Unreadable(Code.INVALID_FILE, f"the vector store would have more than {MOST_CHUNKS} chunks")
+            raise _full()
         self.bytes += sum(usage_of(chunk) for chunk in batch)
         return batch
+
+
+def _full() -> Unreadable:
+    return Unreadable(Code.INVALID_FILE, f"the vector store would have more than {MOST_CHUNKS} chunks")
 
 
 def usage_of(chunk: Chunk) -> int:

@@ -1,8 +1,9 @@
 """Ingestion: what is attached to vector stores is read, cut, embedded and indexed, in the background.
 
 It is done as the caller who attached it, whom the policy is asked about again when each file starts: the route, the
-store, the file and the model. One link of a store and one of a caller is worked on at a time. What a process leaves
-when it is killed is taken up by another, into a new part of the index, and the old part is purged.
+store, the file and the model. One file of a caller is worked on at a time, and one that takes long makes room for those
+of others. What a process leaves when it is killed is taken up by another, into a new part of the index, and the old
+part is purged.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from dataclasses import replace
 from typing import Final
 
 from server.api.vector_stores.failures import Failure, failure_of
+from server.api.vector_stores.file_places import Place, Places
 from server.api.vector_stores.filling import Filled, Filling
 from server.api.vector_stores.held import HeldLease
 from server.api.vector_stores.links import Link, Status
 from server.api.vector_stores.queue import IngestionQueue
 from server.api.vector_stores.store import VectorStores
-from server.api.vector_stores.work import MOST_TAKEN, Lease
+from server.api.vector_stores.work import MOST_TAKEN, Lease, has_waited
 from server.authz.contract.errors import PolicyUnavailable
 from server.authz.request_authorization import Gate
 from server.background.tasks import BackgroundTasks, in_background
@@ -39,9 +41,6 @@ from server.storage.records.guarded import NotFound
 from server.storage.records.record import Record
 from server.storage.records.usage import OverLimit, kept_by, staying_within
 from server.storage.records.waiting import Owner, owner_of
-
-AT_ONCE: Final = 2
-"""Files that one process ingests at the same time, each of another caller and into another store."""
 
 POLL_SECONDS: Final = 5.0
 """Seconds between two looks for work that another process was given, about."""
@@ -78,7 +77,7 @@ class Ingestion:
         self._count = count
         self.waiting = 0
         self._tasks = BackgroundTasks()
-        self._busy: dict[Owner, Lease] = {}
+        self._places = Places()
         self._after: Owner = None
 
     @asynccontextmanager
@@ -94,7 +93,7 @@ class Ingestion:
         while True:
             self._queue.woken.clear()
             try:
-                begun = len(self._busy) < AT_ONCE and await self._begin()
+                begun = await self._begin()
                 if not begun:
                     self.waiting = await self._queue.work.rounds.waiting(MOST_COUNTED)
             except (DatabaseUnavailable, NoRoom) as fault:
@@ -102,17 +101,20 @@ class Ingestion:
                 begun = False
             if not begun:
                 # Servers that were started together needn't look together.
+                pause = POLL_SECONDS * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_SECONDS * random.uniform(0.75, 1.25)):  # noqa: S311 - no secret
+                    async with asyncio.timeout(min(pause, self._places.next_long)):
                         await self._queue.woken.wait()
 
     async def _begin(self) -> bool:
-        """Begin with the next work, and return whether there was any."""
-        queue = self._queue.work
-        work = await queue.rounds.next(self._after, tuple(self._busy))
+        """Begin with the next work, and return whether there is more to look for; false too where it waits for room."""
+        queue, places = self._queue.work, self._places
+        rounds = queue.rounds if places.take_long_ones else queue.short_rounds
+        work = await rounds.next(self._after, places.owners)
         if work is None:
             return False
-        self._after = owner = owner_of(work)
+        before, owner = self._after, owner_of(work)
+        self._after = owner
         store = await self._stores.find(work.facet)
         if store is None:
             # The store is being removed, and the work goes with its link.
@@ -123,20 +125,25 @@ class Ingestion:
             # Others may have files for another index, and this one may be about to open.
             asyncio.get_running_loop().call_later(_PAUSE, self._queue.woken.set)
             return False
+        if places.are_taken:
+            places.make_room()
+            self._after = before
+            return False
         lease = await queue.take(work, store)
         if lease is None:
             return False  # another process was faster
-        self._busy[owner] = lease
-        self._tasks.start("ingestion of a file", self._ingest(owner, lease, store))
+        place = places.take(owner, has_waited=has_waited(work))
+        self._tasks.start("ingestion of a file", self._ingest(place, lease, store))
         return True
 
-    async def _ingest(self, owner: Owner, lease: Lease, store: Record) -> None:
+    async def _ingest(self, place: Place, lease: Lease, store: Record) -> None:
+        place.task = asyncio.current_task()
         CURRENT.set(self._deferred.caller(lease.work.owner))
         held = HeldLease(self._queue.work, lease)
         try:
             await self._attempt(held, store)
         except asyncio.CancelledError:
-            await asyncio.shield(self._give_back(held))
+            await asyncio.shield(self._give_back(held, makes_room=place.is_leaving))
             raise
         except LeaseLost:
             await self._write(*self._queue.work.losing(held.lease))
@@ -144,7 +151,7 @@ class Ingestion:
             # What is left undone is taken up once the lease is over.
             _log.warning("the ingestion of a file stops: %s", fault)
         finally:
-            self._busy.pop(owner, None)
+            self._places.leave(place)
             self._queue.wake()
 
     async def _attempt(self, held: HeldLease, store: Record) -> None:
@@ -214,10 +221,14 @@ class Ingestion:
                 return True
         return False
 
-    async def _give_back(self, held: HeldLease) -> None:
-        """Let another process take the work up at once; a shutdown is no attempt."""
+    async def _give_back(self, held: HeldLease, *, makes_room: bool) -> None:
+        """Let the work be taken up again, by another process at once unless it takes long and `makes_room` for others.
+
+        Neither a shutdown nor the room for others is an attempt.
+        """
+        lease = replace(held.lease, tries=held.lease.tries - 1)
         with suppress(DatabaseUnavailable, NoRoom):
-            await self._write(*self._queue.work.pausing(replace(held.lease, tries=held.lease.tries - 1), 0))
+            await self._write(*self._queue.work.pausing(lease, 0, takes_long=makes_room))
 
     async def _write(self, *steps: Step) -> None:
         """Run the steps, unless others have done so."""

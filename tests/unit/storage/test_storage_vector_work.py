@@ -1,4 +1,4 @@
-"""The work of ingestion: in rounds of the callers, one of a store at a time, and never lost or done twice."""
+"""The work of ingestion: in rounds of the callers, one of a caller in a store, and never lost or done twice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from policy.vocabulary import Principal
 from server.api.vector_stores import purges, work
 from server.api.vector_stores.links import NewLink, Status
 from server.api.vector_stores.purges import Note, Purge, key_of, part_of
-from server.api.vector_stores.work import Lease
+from server.api.vector_stores.work import Lease, has_waited
 from server.storage.database.database import Overtaken
 from server.storage.records.record import Record
 from server.storage.records.waiting import owner_of
@@ -85,7 +85,7 @@ def test_a_caller_that_is_busy_is_passed_over(make: Make) -> None:
     in_tables(make, done)
 
 
-def test_one_link_of_a_store_is_worked_on_at_a_time(make: Make) -> None:
+def test_a_caller_fills_a_store_with_one_link_at_a_time_and_others_fill_it_meanwhile(make: Make) -> None:
     async def done(records: VectorRecords) -> None:
         store, queue = await records.new_store("s"), records.queue.work
         links = [await records.attach(store, NewLink(f"file-{number}", {}), ANN) for number in range(2)]
@@ -94,6 +94,11 @@ def test_one_link_of_a_store_is_worked_on_at_a_time(make: Make) -> None:
         assert other is not None
         assert await queue.take(other, store) is None  # another process was faster
         assert await queue.rounds.next(None, ()) is None
+        for owner in (replace(ANN, issuer="https://b.example"), BEN, None):
+            link = await records.attach(store, NewLink(f"file-of-{owner}", {}), owner)
+            theirs = await taken(records, store)
+            assert theirs.work.parent == link.id
+            await queue.records.database.write(*queue.failing(theirs))
         await records.stores.to_completed(links[0], lease.part, 3, 100, queue.finishing(lease))
         second = await taken(records, store)
         assert second.work.parent == links[1].id
@@ -168,6 +173,28 @@ def test_work_that_pauses_comes_back_later(make: Make) -> None:
         lease = await records.queue.work.take(stored.record, store)
         assert lease is not None
         return lease
+
+    in_tables(make, done)
+
+
+def test_work_that_takes_long_is_left_out_where_only_short_work_is_looked_for(make: Make) -> None:
+    async def done(records: VectorRecords) -> None:
+        queue = records.queue.work
+        for number, owner in enumerate((ANN, None)):
+            store = await records.new_store(f"s{number}")
+            link = await records.attach(store, NewLink("file-1", {}), owner)
+            await queue.records.database.write(*queue.pausing(await taken(records, store), 0, takes_long=True))
+            assert await queue.short_rounds.next(None, ()) is None
+            long = await taken(records, store)
+            assert (long.work.parent, has_waited(long.work)) == (link.id, True)
+            renewed = await queue.renew(long)
+            await queue.records.database.write(*queue.pausing(renewed, 0))
+            assert await queue.short_rounds.next(None, ()) is None
+            later = await records.attach(store, NewLink("file-2", {}), owner)
+            short = await queue.short_rounds.next(None, ())
+            assert short is not None
+            assert (short.parent, has_waited(short)) == (later.id, False)
+            await queue.records.database.write(queue.ending(link), queue.ending(later))
 
     in_tables(make, done)
 
