@@ -59,6 +59,7 @@ class Authentication:
         caller = admission.caller(principal, address)
         if call.token_digest is not None and isinstance(principal, Principal):
             admission.known.remember(call.token_digest, caller)
+            admission.shown.note(principal)
         caller = at_path(route.path, caller)
         CURRENT.set(caller)
         call.gate = Gate(self._pep, context, route, charge, requires_token=self._authenticator is not None)

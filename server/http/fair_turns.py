@@ -37,6 +37,7 @@ class FairTurns:
         self.app = app
         self._admission = admission
         self._places = Places()
+        admission.waiting = lambda: self._places.work.shares.waiting
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on in its turn."""

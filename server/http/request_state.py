@@ -39,6 +39,11 @@ def state_of(scope: Scope) -> RequestState:
     return call
 
 
+def scope_of(call: RequestState) -> dict[str, RequestState]:
+    """The member of a scope that `state_of` reads."""
+    return {_KEY: call}
+
+
 def gate_of(scope: Scope) -> Gate:
     """The way to the policy of a request that has passed `RouteGuard`."""
     gate = state_of(scope).gate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +12,7 @@ from policy.vocabulary import Anonymous, Principal
 from server.fairness.caller import Caller, caller_of
 from server.fairness.known_tokens import KnownTokens
 from server.fairness.shares import NoRoom
+from server.fairness.shown_callers import ShownCallers
 from server.net.client_address import ClientAddresses
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import Quota, QuotaExceeded, Standing
@@ -90,12 +91,13 @@ class Reservation:
 
 
 class RequestCharge:
-    """The charge of one request to the quota."""
+    """The charge of one request to the quota; of its tokens alone where the request `is_paid` already."""
 
-    __slots__ = ("_address", "_caller", "_quota", "standing", "storage")
+    __slots__ = ("_address", "_caller", "_is_paid", "_quota", "standing", "storage")
 
-    def __init__(self, quota: Quota, caller: Principal | Anonymous, address: str) -> None:
+    def __init__(self, quota: Quota, caller: Principal | Anonymous, address: str, *, is_paid: bool = False) -> None:
         self._quota = quota
+        self._is_paid = is_paid
         self._caller = caller
         self._address = address
         self.standing: Standing | None = None
@@ -109,7 +111,8 @@ class RequestCharge:
         try:
             share = self._quota.limit_of(self._caller, limit)
             self.storage = share.storage
-            self.standing = await self._quota.take(self._caller, self._address, share)
+            requests = 0 if self._is_paid else 1
+            self.standing = await self._quota.take(self._caller, self._address, share, requests)
         except QuotaExceeded as exceeded:
             self.standing = exceeded.standing
             raise
@@ -204,7 +207,8 @@ class Admission:
     """The limits of callers; with a `quota` of None only concurrent requests are limited.
 
     `by` is the attribute whose values share, as in `server.fairness.caller.caller_of`. `known` are the callers of
-    tokens that were verified.
+    tokens that were verified, and `shown` is what callers have shown of themselves. `waiting` returns the number of
+    requests that wait for a place.
     """
 
     def __init__(
@@ -214,11 +218,17 @@ class Admission:
         self.concurrency = concurrency
         self.addresses = addresses
         self.known = KnownTokens()
+        self.shown = ShownCallers()
+        self.waiting: Callable[[], int] = int
         self._by = by
 
-    def charge(self, path: str, caller: Principal | Anonymous, address: str) -> RequestCharge | None:
+    def charge(
+        self, path: str, caller: Principal | Anonymous, address: str, *, is_paid: bool = False
+    ) -> RequestCharge | None:
         """Return the charge of a request to that path; None where it is free."""
-        return None if self.quota is None or path in FREE else RequestCharge(self.quota, caller, address)
+        if self.quota is None or path in FREE:
+            return None
+        return RequestCharge(self.quota, caller, address, is_paid=is_paid)
 
     def caller(self, principal: Principal | Anonymous, address: str) -> Caller:
         """Return the caller whose fair shares a request uses."""

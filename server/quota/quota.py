@@ -114,15 +114,18 @@ class Quota:
             return self._named[index] if index < len(self._named) else _NOTHING
         return self._authenticated if isinstance(caller, Principal) else self._anonymous
 
-    async def take(self, caller: Principal | Anonymous, address: str, limit: Limit) -> Standing | None:
-        """Take one request of the caller's share, and return its state; None where there is no limit.
+    async def take(
+        self, caller: Principal | Anonymous, address: str, limit: Limit, requests: int = 1
+    ) -> Standing | None:
+        """Take one request of the caller's share, or none of those, and return its state; None where there is no limit.
 
         Raises QuotaExceeded if the share is used up, and CountersUnavailable.
         """
         if limit.requests is None and limit.tokens is None:
             return None
         # A caller without tokens left is stopped here: each of its requests would be refused later.
-        units = Charge(self._key(caller, address), self._window(), 1, 0, limit.requests, _least(limit.tokens))
+        most = limit.requests if requests else None
+        units = Charge(self._key(caller, address), self._window(), requests, 0, most, _least(limit.tokens))
         return await self._taken(units, limit)
 
     async def reserve(self, standing: Standing, tokens: int) -> Standing:

@@ -24,17 +24,13 @@ from server.api.vector_stores.links import Link, Status
 from server.api.vector_stores.queue import IngestionQueue
 from server.api.vector_stores.store import VectorStores
 from server.api.vector_stores.work import MOST_TAKEN, Lease, has_waited
-from server.authz.contract.errors import PolicyUnavailable
 from server.authz.request_authorization import Gate
 from server.background.tasks import BackgroundTasks, in_background
 from server.extraction.pieces import Code, Unreadable
 from server.fairness.caller import CURRENT
 from server.fairness.shares import NoRoom
-from server.http.deferred import DeferredRequests
+from server.http.deferred import DeferredRequests, log_limit
 from server.http.held_lease import LeaseLost
-from server.quota.admission import limited_by
-from server.quota.counters import CountersUnavailable
-from server.quota.quota import QuotaExceeded
 from server.quota.storage_limit import StorageExceeded
 from server.storage.database.database import DatabaseUnavailable, Overtaken, Step
 from server.storage.records.guarded import NotFound
@@ -169,7 +165,7 @@ class Ingestion:
         except (LeaseLost, DatabaseUnavailable):
             raise
         except Exception as fault:  # noqa: BLE001 - whatever it is, the caller reads of it, and others go on
-            await _log_limit(gate, fault)
+            await log_limit(gate, fault)
             await self._end(held.lease, link, failure_of(fault, gate.request_id))
 
     async def _complete(self, gate: Gate, lease: Lease, link: Link, filled: Filled) -> None:
@@ -245,10 +241,3 @@ def _check_tries(lease: Lease) -> None:
     """Raise Unreadable for a link whose ingestion has ended the process too often."""
     if lease.tries > MOST_TAKEN:
         raise Unreadable(Code.SERVER_ERROR, "the server stopped again and again while it ingested the file")
-
-
-async def _log_limit(gate: Gate, fault: Exception) -> None:
-    """Write a limit that stops the work to the decision log, as for a request."""
-    if isinstance(fault, QuotaExceeded | CountersUnavailable | StorageExceeded | NoRoom):
-        with suppress(PolicyUnavailable):
-            await gate.stopped(limited_by(fault))
