@@ -32,6 +32,7 @@ from server.api.responses.asking import AskedTurns
 from server.api.responses.compaction import CompactionRoutes
 from server.api.responses.context import Contexts
 from server.api.responses.input_tokens import InputTokens
+from server.api.responses.making import Making
 from server.api.responses.routes import ResponseRoutes
 from server.api.responses.server_tools import ServerTools
 from server.api.responses.stored_routes import StoredResponses
@@ -148,10 +149,11 @@ def build(
     files = ChatFiles(stores.file_store)
     contexts = Contexts(stores.responses, items, stores.prompts)
     turns, seals = AskedTurns(asking, files, reader), Seals(partial(_seal_keys, config))
+    making = Making(turns, seals, endings, ServerTools({}))
     # Paths are compared in this order: the route of most requests comes first.
     groups: list[RouteGroup] = [
         ChatCompletions(asking, stores.chats, files),
-        ResponseRoutes(asking, turns, stores.responses, contexts, items, seals, reader, endings, ServerTools({})),
+        ResponseRoutes(asking, making, stores.responses, contexts, items, reader),
         CompactionRoutes(turns, contexts, seals, reader),
         InputTokens(asking, turns, contexts, seals, reader),
         Completions(asking),

@@ -1,0 +1,102 @@
+"""Chats whose answers are responses: those of a request, and those of one that is worked on later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from starlette.requests import Request
+from starlette.types import Message
+
+from server.api.models.chosen import answering_name
+from server.api.models.model import Model
+from server.api.responses.answering import Endings, Keep, Read, RespondingChat
+from server.api.responses.asking import AskedTurns
+from server.api.responses.chunks import read_events
+from server.api.responses.offering import settings_with
+from server.api.responses.rounds import Rounds
+from server.api.responses.server_tools import Opening, ServerTools, ToolSet
+from server.api.responses.state import State
+from server.api.responses.unsealing import asked_items
+from server.authn.seals import Seals
+from server.http.disconnects import WhileConnected
+from server.http.request_state import state_of
+from server.inference.provider import ChatModel, ChatRequest
+from server.json_input.strict import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How a response goes: it begins with `state`, and is given to `keep` at its end.
+
+    `size` are the bytes that are held until then, and `items` those that are held where it has tools. Each model that
+    is asked goes through `through` first, and the pieces of its stream are read by `read`.
+    """
+
+    state: State
+    keep: Keep
+    size: int
+    items: int = 0
+    through: Callable[[ChatModel], ChatModel] = lambda model: model
+    read: Read = read_events
+
+
+class Making:
+    """Makes chats that answer requests for responses, once everything that these name is permitted."""
+
+    def __init__(self, turns: AskedTurns, seals: Seals, endings: Endings, tools: ServerTools) -> None:
+        self.turns = turns
+        self._seals = seals
+        self._endings = endings
+        self._tools = tools
+
+    async def responding(
+        self, request: Request, opening: Opening, model: Model, course: Course
+    ) -> tuple[RespondingChat, ChatRequest]:
+        """Return the chat that answers with the response, and what it takes; raises the ApiError for what may not be
+        asked.
+        """
+        async with WhileConnected(request.receive):
+            tools = await self._tools.open(opening)
+        try:
+            return await self._with(tools, request, opening, model, course)
+        except BaseException:
+            await tools.aclose()
+            raise
+
+    async def _with(
+        self, tools: ToolSet, request: Request, opening: Opening, model: Model, course: Course
+    ) -> tuple[RespondingChat, ChatRequest]:
+        gate, body, context = opening.gate, opening.body, opening.context
+        items = asked_items(self._seals, gate, context)
+        kept = [*items] if tools else []
+        first = replace(body, settings=settings_with(body, tools))
+        asked = await self.turns.asked(request, first, model, context.system, kept or items)
+
+        async def again(more: Sequence[bytes], settings: Json) -> tuple[ChatModel, ChatRequest]:
+            now, every = replace(body, settings=settings), [*kept, *more]
+            found = await self.turns.asked(Request(request.scope, _nothing), now, model, context.system, every)
+            return course.through(found.answering), found.request
+
+        most, request_id = body.shown["max_tool_calls"], state_of(request.scope).request_id
+        rounds = Rounds(tools, again, partial(settings_with, body, tools), self._endings.calls, most, request_id)
+        responding = RespondingChat(
+            course.through(asked.answering),
+            course.state,
+            course.keep,
+            course.size + (course.items if tools else 0),
+            partial(answering_name, asked.model.name, asked.chosen),
+            self._endings,
+            request_id,
+            rounds,
+            course.read,
+        )
+        return responding, asked.request
+
+
+async def _nothing() -> Message:
+    """Receive nothing more of a request whose connection is watched elsewhere."""
+    await asyncio.Event().wait()
+    return {"type": "http.disconnect"}
