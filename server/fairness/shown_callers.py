@@ -11,6 +11,9 @@ from policy.vocabulary import Principal
 MOST_REMEMBERED: Final = 10_000
 """Callers whose newest attributes one process remembers; those that came longest ago are forgotten first."""
 
+MOST_VALUES: Final = 200_000
+"""Values of attributes that are remembered of all callers together, some 20 MB; a caller counts for one more."""
+
 _Key = tuple[str, str]
 
 
@@ -20,15 +23,19 @@ class ShownCallers:
     def __init__(self) -> None:
         self._seen: OrderedDict[_Key, tuple[Principal, float]] = OrderedDict()
         self._new: dict[_Key, None] = {}
+        self._values = 0
 
     def note(self, principal: Principal) -> None:
         """Note that a caller has shown itself now."""
         key = (principal.id, principal.issuer)
+        before = self._seen.get(key)
+        self._values += _values_of(principal) - (0 if before is None else _values_of(before[0]))
         self._seen[key] = principal, time.time()
         self._seen.move_to_end(key)
         self._new[key] = None
-        if len(self._seen) > MOST_REMEMBERED:
-            forgotten, _ = self._seen.popitem(last=False)
+        while len(self._seen) > MOST_REMEMBERED or self._values > MOST_VALUES:
+            forgotten, (caller, _) = self._seen.popitem(last=False)
+            self._values -= _values_of(caller)
             self._new.pop(forgotten, None)
 
     def newest(self, identity: str, issuer: str) -> tuple[Principal, float] | None:
@@ -45,3 +52,7 @@ class ShownCallers:
         key = (principal.id, principal.issuer)
         if key in self._seen:
             self._new[key] = None
+
+
+def _values_of(principal: Principal) -> int:
+    return 1 + sum(map(len, principal.attributes.values()))
