@@ -25,10 +25,18 @@ from server.quota.admission import Limited
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """The request that decisions are for: its id, and the caller as authenticated."""
+    """The request that decisions are for: its id, and the caller as authenticated.
+
+    `response_id` is that of the response that a request makes, where it makes one.
+    """
 
     request_id: str
     principal: Principal | Anonymous
+    response_id: str | None = None
+
+    def named_in(self, line: str) -> str:
+        """Return a line of the log with the id of the response."""
+        return line if self.response_id is None else f'{line[:-1]},"response_id":"{self.response_id}"}}'
 
 
 class Listing:
@@ -114,7 +122,7 @@ class PolicyEnforcementPoint:
         except PolicyUnavailable as failure:
             record = ListRecord(context.request_id, _new_id(), context.principal, action, kind)
             counted = counted_list(context.principal, action, kind)
-            await self._write([record.line(None, failure.reason, ListTally(), _since(began))], counted)
+            await self._write(context, [record.line(None, failure.reason, ListTally(), _since(began))], counted)
             raise
         decision_id = answer.decision_id or _new_id()
         record = ListRecord(context.request_id, decision_id, context.principal, action, kind)
@@ -130,9 +138,9 @@ class PolicyEnforcementPoint:
         except BaseException as fault:
             # Nothing is given out, so that a log which fails as well changes nothing.
             with suppress(PolicyUnavailable, NoRoom):
-                await self._write([line(fault.reason if isinstance(fault, PolicyUnavailable) else answer)])
+                await self._write(context, [line(fault.reason if isinstance(fault, PolicyUnavailable) else answer)])
             raise
-        await self._write([line(answer)])
+        await self._write(context, [line(answer)])
 
     async def readable(self, context: RequestContext, resources: Sequence[Resource]) -> list[Permit]:
         """Leave to read each of `resources` that the caller may read, in the same order; one decision for each."""
@@ -167,7 +175,7 @@ class PolicyEnforcementPoint:
         """Log that a limit stops the request; `permit` is that of its route, if the policy was asked before."""
         decision_id, revision = (None, None) if permit is None else (permit.decision_id, permit.revision)
         line = line_of_limit(context.request_id, decision_id, revision, context.principal, route, limited)
-        await self._write([line], counted_limit(context.principal, route, revision, limited))
+        await self._write(context, [line], counted_limit(context.principal, route, revision, limited))
 
     async def _listed(
         self, context: RequestContext, route: Route | None, kind: str, resources: Sequence[Resource]
@@ -193,7 +201,7 @@ class PolicyEnforcementPoint:
             lines.append(record.line(None if first is None else first.revision, missing, tally, milliseconds))
         if lines:
             ended = first is None or first.refuses_route
-            await self._write(lines, counted_of(questions[0], first or missing or "") if ended else None)
+            await self._write(context, lines, counted_of(questions[0], first or missing or "") if ended else None)
         if fault is not None:
             raise fault
         return (None if first is None else _route_permit(first, decision_id)), found
@@ -223,7 +231,7 @@ class PolicyEnforcementPoint:
             lines = lines_of_reads(context.request_id, ids, questions, answers, _since(began))
             first = answers if isinstance(answers, str) else answers[0]
             ended = isinstance(first, str) or first.refuses_route
-            await self._write(lines, counted_of(questions[0], first) if ended else None)
+            await self._write(context, lines, counted_of(questions[0], first) if ended else None)
 
         try:
             answers = await self._pdp.ask_many(questions)
@@ -257,20 +265,20 @@ class PolicyEnforcementPoint:
             answer = await self._pdp.ask(question)
         except PolicyUnavailable as failure:
             lines = lines_of(context.request_id, _new_id(), question, failure.reason, _since(began), made)
-            await self._write(lines, counted_of(question, failure.reason))
+            await self._write(context, lines, counted_of(question, failure.reason))
             raise
         decision_id = answer.decision_id or _new_id()
         lines = lines_of(context.request_id, decision_id, question, answer, _since(began), made)
-        await self._write(lines, counted_of(question, answer))
+        await self._write(context, lines, counted_of(question, answer))
         permit = _route_permit(answer, decision_id)
         if answer.resource is not None and answer.resource.verdict is not Verdict.PERMIT:
             raise AccessDenied(answer.resource, decision_id, of_route=False, route_permit=permit)
         return permit, answer.resource, decision_id
 
-    async def _write(self, lines: Iterable[str], counted: Counted | None = None) -> None:
+    async def _write(self, context: RequestContext, lines: Iterable[str], counted: Counted | None = None) -> None:
         """Log a decision, or count it where there are too many like it, unless `counted` is None."""
         try:
-            await self._log.write(lines, counted)
+            await self._log.write(map(context.named_in, lines), counted)
         except PolicyUnavailable as failure:
             self._pdp.no_decision(failure)
             raise

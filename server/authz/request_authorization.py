@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from policy import vocabulary
@@ -119,6 +120,10 @@ class Gate:
     def request_id(self) -> str:
         """The id of the request."""
         return self._context.request_id
+
+    def about(self, response_id: str) -> None:
+        """Have the lines of the decision log name the response that the request makes."""
+        self._context = replace(self._context, response_id=response_id)
 
     @property
     def lacks_token(self) -> bool:

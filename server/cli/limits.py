@@ -18,7 +18,7 @@ from server.api.conversations import body as conversations
 from server.api.models import candidates, embedding, inputs
 from server.api.prompts import body as prompts
 from server.api.registry import body as entries
-from server.api.responses import answering, compaction, unsealing
+from server.api.responses import answering, compaction, file_search, file_search_body, unsealing
 from server.api.responses import body as response_body
 from server.api.responses import context as response_context
 from server.api.responses import loop as response_loop
@@ -103,6 +103,8 @@ CONSTANTS: Final[dict[str, Any]] = {
     "faiss_rows": faiss_rows,
     "file_parts": file_parts,
     "file_places": file_places,
+    "file_search": file_search,
+    "file_search_body": file_search_body,
     "filling": filling,
     "filters": filters,
     "forms": forms,
@@ -252,6 +254,12 @@ LIMITS: Final[Sequence[Limit]] = (
         "results of tools that a model is told: of one call, of all calls of a response",
         "{response_rounds.MOST_TOLD:bytes}, {response_rounds.MOST_TOLD_IN_ALL:bytes}",
         "the rest is left out, and the model is told so",
+    ),
+    Limit(
+        "vector stores of one tool `file_search`, arguments of a call, text that one call gives a model",
+        "{file_search_body.MOST_STORES}, {file_search_body.LONGEST_ARGUMENTS} characters, "
+        "{file_search.MOST_TEXT:bytes}",
+        "400; the call fails; the best results are given",
     ),
     Limit(
         "files that one text of a response cites",

@@ -31,6 +31,8 @@ from server.api.responses.answering import Endings
 from server.api.responses.asking import AskedTurns
 from server.api.responses.compaction import CompactionRoutes
 from server.api.responses.context import Contexts
+from server.api.responses.file_search import KIND as FILE_SEARCH
+from server.api.responses.file_search import FileSearches
 from server.api.responses.input_tokens import InputTokens
 from server.api.responses.making import Making
 from server.api.responses.routes import ResponseRoutes
@@ -149,7 +151,8 @@ def build(
     files = ChatFiles(stores.file_store)
     contexts = Contexts(stores.responses, items, stores.prompts)
     turns, seals = AskedTurns(asking, files, reader), Seals(partial(_seal_keys, config))
-    making = Making(turns, seals, endings, ServerTools({}))
+    searches = {FILE_SEARCH: FileSearches(stores.vector_stores, vector_work.search)} if vectors.ids else {}
+    making = Making(turns, seals, endings, ServerTools(searches))
     # Paths are compared in this order: the route of most requests comes first.
     groups: list[RouteGroup] = [
         ChatCompletions(asking, stores.chats, files),

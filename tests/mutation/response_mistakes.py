@@ -63,8 +63,8 @@ RESPONSE_MISTAKES = (
     Mistake(
         "a client that leaves keeps the room of its response",
         ANSWERING,
-        "        finally:\n            self._turn.end()",
-        "        finally:\n            pass",
+        "            finally:\n                self._turn.end()",
+        "            finally:\n                pass",
     ),
     Mistake(
         "a response that is not kept is told as completed",

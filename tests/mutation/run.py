@@ -36,6 +36,7 @@ from tests.mutation.request_mistakes import REQUEST_MISTAKES
 from tests.mutation.response_mistakes import RESPONSE_MISTAKES
 from tests.mutation.sealed_mistakes import SEALED_MISTAKES
 from tests.mutation.service_mistakes import SERVICE_MISTAKES
+from tests.mutation.tool_mistakes import TOOL_MISTAKES
 from tests.mutation.vector_mistakes import VECTOR_MISTAKES
 
 SERVICE = (
@@ -49,6 +50,7 @@ SERVICE = (
     *INDEX_MISTAKES,
     *VECTOR_MISTAKES,
     *RESPONSE_MISTAKES,
+    *TOOL_MISTAKES,
     *SEALED_MISTAKES,
     *EXTRACTION_MISTAKES,
 )

@@ -300,7 +300,7 @@ class _Course:
         item = self._call_closed(item, status) if item.call else self._part_closed(item)
         shown = shown_item(item, status)
         self.state = self.state._replace(open=kept, done=(*self.state.done, (item.place, shown)))
-        self._tell_of_item("response.output_item.done", output_index=item.place, item=shown)
+        self._tell_of_item("response.output_item.done", output_index=item.place, item=self.state.seen(shown))
 
     def _call_closed(self, item: OpenItem, status: str) -> OpenItem:
         where = {"item_id": item.id, "output_index": item.place}

@@ -89,6 +89,7 @@ class ResponseRoutes:
                     (Action.READ, _ITEM),
                     (Action.READ, type_of_record("openai_files")),
                     (Action.READ, "prompt"),
+                    (Action.READ, "vector_store"),
                 ],
                 methods=["POST"],
                 name="responses.create",
@@ -101,6 +102,7 @@ class ResponseRoutes:
         _, body = await read_body(request, self._reader, RESPONSE)
         model = await self._making.turns.model(gate, body.model)
         identity = new_response_id()
+        gate.about(identity)
         creation = None
         if body.store:
             creation = await self._responses.records.permit_create(gate, made=[identity])
@@ -112,6 +114,7 @@ class ResponseRoutes:
             head=head_of(identity, int(time.time()), body),
             item_id=(digits_of(identity), len(body.items)),
             names=body.names,
+            shows_results="file_search_call.results" in body.include,
         )
         held = context.items.size if creation is None else 0
         course = Course(state, partial(self._keep, plan), plan.size, held)
@@ -122,7 +125,7 @@ class ResponseRoutes:
 
     async def _keep(self, plan: _Plan, state: State, _events: Sequence[Json]) -> None:
         """Store a response that is over, and fill its conversation if it is complete."""
-        shown, filling = state.response(), plan.filling
+        shown, filling = state.response(whole=True), plan.filling
         if state.status != "completed":
             filling = None
         elif filling is not None:

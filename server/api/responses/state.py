@@ -100,7 +100,8 @@ class State(NamedTuple):
     of. `names` are those of tools that are not plain functions, and `served` those of tools that this server runs, of
     which `calls` are waited for. `number` is that of the next event, `places` the number of items, and `left` the bytes
     that there is room for. `done` are the finished items with their places. `usage` counts all answers of the model,
-    and `earlier` those before the present one. `sources` are the files that the model was given parts of.
+    and `earlier` those before the present one. `sources` are the files that the model was given parts of. Clients see
+    the results of searches only if the response `shows_results`.
     """
 
     head: Mapping[str, Any]
@@ -120,6 +121,7 @@ class State(NamedTuple):
     calls: tuple[ServerCall, ...] = ()
     earlier: Json | None = None
     sources: tuple[Source, ...] = ()
+    shows_results: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -131,15 +133,19 @@ class State(NamedTuple):
         """True when more has come than a response holds; nothing more is taken."""
         return self.left < 0
 
+    def seen(self, item: Json) -> Json:
+        """Return an item as clients see it."""
+        return item if self.shows_results or "results" not in item else {**item, "results": None}
+
     def output(self) -> list[Json]:
-        """Return the items as they are now, in their places."""
+        """Return the items as they are now, in their places, with all that they hold."""
         status = "incomplete" if self.is_over else "in_progress"
         items = [*self.done, *((item.place, shown_item(item, status)) for item in self.open)]
         # Calls may end in another order than they began in.
         return [shown for _, shown in sorted(items, key=itemgetter(0))]
 
-    def response(self) -> Json:
-        """Return the response as it is now."""
+    def response(self, *, whole: bool = False) -> Json:
+        """Return the response as it is now: as clients see it, or the whole of it."""
         is_cut = self.status == "incomplete"
         return {
             **self.head,
@@ -147,7 +153,7 @@ class State(NamedTuple):
             "completed_at": self.ended_at if self.status == "completed" else None,
             "error": self.error,
             "incomplete_details": {"reason": _why(self)} if is_cut else None,
-            "output": self.output(),
+            "output": self.output() if whole else [*map(self.seen, self.output())],
             "usage": self.usage,
         }
 

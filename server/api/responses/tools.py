@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
 
+from server.api.responses.file_search_body import read_file_search
 from server.http.body_checks import text_at, wrong
 from server.json_input.strict import Json
 
@@ -34,7 +35,7 @@ _DIGITS: Final = 8
 _SECRET: Final = frozenset({"authorization", "headers"})
 """Members of a tool that may hold credentials; no answer and no record has them."""
 
-SERVED: Final[Mapping[str, Callable[[Json, str], Json]]] = {}
+SERVED: Final[Mapping[str, Callable[[Json, str], Json]]] = {"file_search": read_file_search}
 """The types of tools that this server runs, each with the check of such a tool: it gets the tool and its place."""
 
 _MODES: Final = ("auto", "none", "required")

@@ -82,7 +82,7 @@ class VectorStoreTexts:
             body.limit,
             None if body.filters is None else read_filter(body.filters),
             Mode(body.mode),
-            _ranking(body.ranking),
+            ranked_by(body.ranking),
         )
         try:
             found = await self._search.found(request, gate, store, wanted)
@@ -131,7 +131,8 @@ class VectorStoreTexts:
                 return found, None
 
 
-def _ranking(given: Mapping[str, Any]) -> Ranking:
+def ranked_by(given: Mapping[str, Any]) -> Ranking:
+    """Return the ranking of which a check has returned these options."""
     changes = dict(given)
     if "fusion" in changes:
         changes["fusion"] = Fusion(changes["fusion"])

@@ -16,7 +16,7 @@ from server.api.vector_stores.filters import Filter
 from server.api.vector_stores.findable import Findable, Place
 from server.api.vector_stores.ranking import AS_USUAL, Mode, Ranking, best, by_words, fused
 from server.api.vector_stores.search_body import MOST_QUERIES
-from server.api.vector_stores.store import VectorStores
+from server.api.vector_stores.store import StoreExpired, VectorStores, has_expired
 from server.authz.request_authorization import Gate
 from server.fairness.places import leave_place
 from server.fairness.threads import in_thread
@@ -82,13 +82,24 @@ class Search:
         Raises StoreExpired, the ApiError for a query or a model that can't be used, IndexUnavailable, QuotaExceeded,
         ListTooLong, NoRoom and ClientGone.
         """
+        async with WhileConnected(request.receive):
+            return await self.found_for(gate, store, wanted)
+
+    async def found_for(self, gate: Gate, store: Record, wanted: Wanted) -> list[Found]:
+        """Return the same where the connection of the client is watched by others; raises no ClientGone."""
         _check(wanted)
         await self._stores.use(store)
         index = self._index_of(store)
         leave_place()  # a provider may take minutes
-        async with WhileConnected(request.receive):
-            vectors = await self._vectors(gate, store, wanted)
-            return await self._looked_up(gate, store, wanted, index, vectors)
+        vectors = await self._vectors(gate, store, wanted)
+        return await self._looked_up(gate, store, wanted, index, vectors)
+
+    async def check(self, gate: Gate, store: Record) -> None:
+        """Raise what a search of the store would raise before it spends anything, whatever it looked for."""
+        if has_expired(store):
+            raise StoreExpired(store.id)
+        self._index_of(store)
+        await self._embedder.model(gate, store.body["embedding_model"])
 
     async def _vectors(self, gate: Gate, store: Record, wanted: Wanted) -> list[Vector]:
         """Return the embeddings of the queries, none where only words count."""

@@ -52,24 +52,28 @@ def read_search(document: Document) -> Json:
     rewrite = body.get("rewrite_query")
     if rewrite is not None and type(rewrite) is not bool:
         raise wrong("rewrite_query", "must be true or false")
-    ranking = _ranking(body.get("ranking_options"))
-    weighs = "vector_weight" in ranking or "text_weight" in ranking
+    ranking = ranking_of(body.get("ranking_options"))
     mode = body.get("search_mode")
     if mode is None:
-        mode = "hybrid" if weighs else "vector"
+        mode = usual_mode(ranking)
     elif mode not in _MODES:
         raise wrong("search_mode", f"must be one of {', '.join(_MODES)}")
     return {
         "queries": _queries(body),
         "is_list": type(body["query"]) is list,
         "filters": filters,
-        "limit": _limit(body.get("max_num_results")),
+        "limit": limit_of(body.get("max_num_results")),
         "mode": mode,
         "ranking": ranking,
     }
 
 
 SEARCH: Final = BodyParser(read_search, SearchBody)
+
+
+def usual_mode(ranking: Json) -> str:
+    """Return the mode of a search that says none: options about words ask for both words and meaning."""
+    return "hybrid" if "vector_weight" in ranking or "text_weight" in ranking else "vector"
 
 
 def _queries(body: Json) -> list[str]:
@@ -83,18 +87,19 @@ def _queries(body: Json) -> list[str]:
     return query
 
 
-def _limit(value: object) -> int:
+def limit_of(value: object, place: str = "max_num_results") -> int:
+    """Return the number of results; raises InvalidJson."""
     if value is None:
         return USUAL_RESULTS
     if type(value) is not int or not 1 <= value <= MOST_RESULTS:
-        raise wrong("max_num_results", f"must be a whole number from 1 to {MOST_RESULTS}")
+        raise wrong(place, f"must be a whole number from 1 to {MOST_RESULTS}")
     return value
 
 
-def _ranking(given: object) -> Json:
+def ranking_of(given: object, place: str = "ranking_options") -> Json:
+    """Return the options of a ranking by the names of its members; raises InvalidJson."""
     if given is None:
         return {}
-    place = "ranking_options"
     if type(given) is not dict:
         raise wrong(place, "must be an object")
     known_members(given, ("ranker", "score_threshold", "hybrid_search", "impact_factor", "alpha"), place)

@@ -171,7 +171,7 @@ def look_for_reply(document: Document) -> Json:
     body = document.members
     prompt = sum(len(_text(message).split()) for message in body["messages"])
     count = whole_number(body, "n", 1, MAX_CHOICES) or 1
-    script = script_of(_said(body))
+    script = script_of(_said(body), _results(body))
     tool = None if script is not None else _forced_tool(body)
     words, reason = ([], "tool_calls") if tool is not None or script is not None else _words(body)
     completion = count * len(words)
@@ -199,6 +199,19 @@ def _words(body: Mapping[str, Any]) -> tuple[list[str], str]:
 def _said(body: Mapping[str, Any]) -> str:
     """Return the text of the last user message; empty where there is none."""
     return next((_text(message) for message in reversed(body["messages"]) if message["role"] == "user"), "")
+
+
+def _results(body: Mapping[str, Any]) -> list[str]:
+    """Return the last result of each answer with calls that stands behind the last user message."""
+    found = list[str]()
+    for message in body["messages"]:
+        if message["role"] == "user":
+            found.clear()
+        elif message["role"] == "assistant" and message.get("tool_calls"):
+            found.append("")
+        elif message["role"] == "tool" and found:
+            found[-1] = _text(message)
+    return found
 
 
 def _text(message: Json) -> str:

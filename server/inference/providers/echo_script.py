@@ -9,6 +9,8 @@ The text is an object of JSON with the one member `echo`, an object with any of 
 - `delay_ms`: milliseconds before each chunk, and once before a whole answer.
 - `error`: `{"status": 400 to 599, "code": …, "after": n}`; the n-th chunk is the last one before the failure. A whole
   answer, or a stream with 0, fails before it begins.
+- `then`: the script of the answer once the calls have come to something. Without it, that answer repeats the last
+  result.
 
 The same script gives the same answer, ids included, but for the time of its creation. `script_of` may run in a worker
 process, so this module imports the standard library, `server.json_input` and modules that import no more than these.
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from json import dumps
@@ -39,15 +41,18 @@ LONGEST_SCRIPT: Final = 32 * 1024
 MOST_CALLS: Final = 128
 
 _TEXTS: Final = ("content", "reasoning", "refusal", "finish_reason")
-_KNOWN: Final = frozenset({*_TEXTS, "tool_calls", "usage", "delay_ms", "error"})
+_KNOWN: Final = frozenset({*_TEXTS, "tool_calls", "usage", "delay_ms", "error", "then"})
 _NAMES: Final = {"reasoning": "reasoning_content", "content": "content", "refusal": "refusal"}
 _CODE: Final = re.compile("[a-z_]{1,64}")
 _WORD: Final = re.compile(r"\s*\S+\s*|\s+")
 _ARGUMENTS: Final = re.compile(r"(?s).{1,16}")
 
 
-def script_of(text: str) -> Json | None:
-    """Return the script that a text is; None if it is none. Raises InvalidJson for a wrong one."""
+def script_of(text: str, results: Sequence[str] = ()) -> Json | None:
+    """Return the script that a text is; None if it is none. Raises InvalidJson for a wrong one.
+
+    `results` are what the calls of each answer so far have come to: the script after them is returned.
+    """
     if not text.lstrip().startswith('{"echo"'):
         return None
     if len(text) > LONGEST_SCRIPT:
@@ -60,7 +65,11 @@ def script_of(text: str) -> Json | None:
     if document.keys() != {"echo"} or type(script) is not dict:
         return None
     _check(script)
-    return {**script, "seed": sha256(text.encode()).hexdigest()[:24]}
+    for result in results:
+        script = script.get("then") or {"content": f"echo: {result}"}
+        _check(script)
+    seed = sha256(f"{len(results)}{text}".encode() if results else text.encode())
+    return {**script, "seed": seed.hexdigest()[:24]}
 
 
 def _check(script: Json) -> None:
@@ -70,6 +79,8 @@ def _check(script: Json) -> None:
     for name in _TEXTS:
         if type(script.get(name)) not in (str, type(None)):
             raise _wrong(f"echo.{name}", "must be a text")
+    if type(script.get("then")) not in (dict, type(None)):
+        raise _wrong("echo.then", "must be the script of the next answer")
     calls = script.get("tool_calls", [])
     if type(calls) is not list or len(calls) > MOST_CALLS:
         raise _wrong("echo.tool_calls", f"must be a list of at most {MOST_CALLS} calls")

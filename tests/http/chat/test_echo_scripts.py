@@ -143,3 +143,20 @@ def test_delays_have_a_limit_together(echo: Relaying) -> None:
 def test_what_is_no_script_is_repeated(echo: Relaying, text: str) -> None:
     answer = echo.chat(messages=[{"role": "user", "content": text}]).json
     assert answer["choices"][0]["message"]["content"] == f"echo: {text}"
+
+
+def test_results_of_calls_lead_to_the_next_script(echo: Relaying) -> None:
+    second = {"tool_calls": [{"name": "time"}]}
+    messages: Any = script(tool_calls=CALLS, then=second)
+    told = []
+    with client(echo) as asking:
+        for result in ("sunny", "noon"):
+            message = asking.chat.completions.create(model="p/m", messages=messages).choices[0].message
+            assert message.tool_calls is not None
+            told.append([call.id for call in message.tool_calls])
+            messages.append(message.model_dump(exclude_none=True))
+            messages += [{"role": "tool", "tool_call_id": each, "content": result} for each in told[-1]]
+        last = asking.chat.completions.create(model="p/m", messages=messages).choices[0].message
+    assert last.content == "echo: noon"
+    assert [len(ids) for ids in told] == [2, 1]
+    assert not {*told[0]} & {*told[1]}

@@ -1,0 +1,147 @@
+"""A server whose responses have tools: vector stores in a real database, a scripted model, and a real OPA in front."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from json import dumps
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+from tests.support.application import ByToken
+from tests.support.callers import ALICE, OWN
+from tests.support.databases import backend, empty_database
+from tests.support.files_server import BOUNDARY
+from tests.support.real_policy import Decided, decided
+from tests.support.responses_server import RESPONSES, events_of
+from tests.support.serving import Answer
+from tests.support.vector_server import STORES
+
+CONFIG = """
+    version: 2
+    apis: [inference, agents, vector_io]
+    providers:
+      inference:
+      - {provider_id: echo, provider_type: inline::echo}
+      agents:
+      - provider_id: builtin
+        provider_type: inline::builtin
+        config:
+          persistence:
+            agent_state: {backend: kv, namespace: agents}
+            responses: {backend: sql, table_name: answers}
+    models:
+    - {model_id: words, provider_id: echo, model_type: embedding, metadata: {embedding_dimension: 8}}
+    - {model_id: small, provider_id: echo}
+    storage:
+      backends:
+        sql: SQL
+        kv: KV
+      stores:
+        files: {backend: sql, table_name: openai_files}
+        conversations: {backend: sql, table_name: openai_conversations}
+        metadata: {backend: kv, namespace: registry}
+      blobs: {type: local, path: BLOBS}
+    server:
+      auth:
+        provider_config: {type: oauth2_token, jwks: {uri: "https://issuer.example/keys"}}
+        route_policy:
+        - permit: {paths: "*"}
+        access_policy:
+"""
+MODELS = """\
+        - permit: {actions: [read], resource: "model::*"}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Tooled:
+    """The running server, and the model's way to call tools."""
+
+    house: Decided
+
+    def ask(self, method: str, target: str, body: Any = None, caller: str = ALICE) -> Answer:
+        """The answer to a request; `target` begins with `/v1`."""
+        return self.house.address.ask(method, target, caller, body=body, timeout=30)
+
+    def got(self, method: str, target: str, body: Any = None, caller: str = ALICE) -> Any:
+        """What a request that succeeds is answered with."""
+        answer = self.ask(method, target, body, caller)
+        assert answer.status == 200, answer.body
+        return answer.json
+
+    def create(self, text: Any, caller: str = ALICE, **more: Any) -> Answer:
+        """The answer to a request for a response."""
+        return self.ask("POST", RESPONSES, {"model": "small", "input": text, **more}, caller)
+
+    def made(self, text: Any, caller: str = ALICE, **more: Any) -> Any:
+        """A response."""
+        answer = self.create(text, caller, **more)
+        assert answer.status == 200, answer.body
+        return answer.json
+
+    def streamed(self, text: Any, caller: str = ALICE, **more: Any) -> list[dict[str, Any]]:
+        """The events of a response."""
+        answer = self.create(text, caller, stream=True, **more)
+        assert answer.status == 200, answer.body
+        return events_of(answer.body)
+
+    def store(self, *texts: str, caller: str = ALICE, **members: Any) -> str:
+        """The id of a vector store with files of these texts, once they are taken in."""
+        identity = str(self.got("POST", STORES, members, caller)["id"])
+        for text in texts:
+            self.put(identity, text, caller)
+        return identity
+
+    def put(self, store: str, text: str, caller: str = ALICE, name: str = "notes.txt", **members: Any) -> str:
+        """The id of a file with that text, once it is in the store."""
+        form = (
+            f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nassistants\r\n--{BOUNDARY}\r\n'
+            f'Content-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n{text}\r\n--{BOUNDARY}--\r\n'
+        )
+        kind = f'multipart/form-data; boundary="{BOUNDARY}"'
+        uploaded = self.house.address.post("/v1/files", form.encode(), caller, kind=kind)
+        assert uploaded.status == 200, uploaded.body
+        file_id = str(uploaded.json["id"])
+        files = f"{STORES}/{store}/files"
+        self.got("POST", files, {"file_id": file_id, **members}, caller)
+        until = time.monotonic() + 60
+        while (found := self.got("GET", f"{files}/{file_id}", None, caller))["status"] == "in_progress":
+            assert time.monotonic() < until, found
+            time.sleep(0.02)
+        assert found["status"] == "completed", found
+        return file_id
+
+
+def calling(name: str, *arguments: Any, **more: Any) -> str:
+    """A script of a model that calls a tool once for each of the `arguments`, beside each other."""
+    return dumps({"echo": {"tool_calls": [{"name": name, "arguments": each} for each in arguments], **more}})
+
+
+@contextmanager
+def tooled(
+    opa: Path, folder: Path, postgres: str | None = None, *, rules: str = MODELS + OWN, text: str = CONFIG
+) -> Iterator[Tooled]:
+    """The server over SQLite, or over a database of its own in the PostgreSQL at that address."""
+    runtime = folder / token_hex(4)
+    runtime.mkdir()
+    if postgres is None:
+        with _serving(opa, runtime, str(runtime / "records.db"), text + rules) as running:
+            yield running
+        return
+    with empty_database(postgres) as database, _serving(opa, runtime, database, text + rules) as running:
+        yield running
+
+
+@contextmanager
+def _serving(opa: Path, folder: Path, database: str, text: str) -> Iterator[Tooled]:
+    config = (
+        text.replace("SQL", backend(database))
+        .replace("KV", backend(database, "kv"))
+        .replace("BLOBS", str(folder / "blobs"))
+    )
+    with decided(config, opa, folder, authenticator=ByToken()) as house:
+        yield Tooled(house)
