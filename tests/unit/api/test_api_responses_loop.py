@@ -38,7 +38,7 @@ TERMINAL = {"response.completed", "response.incomplete", "response.failed"}
 
 
 def begun() -> State:
-    return State(HEAD, ("0" * 48, 3), NAMES, served=frozenset({"look"}))
+    return State(HEAD, ("0" * 48, 3), NAMES, served=frozenset({"look"}), shows_results=True)
 
 
 def course(*happenings: Happening) -> tuple[State, list[dict[str, Any]]]:
