@@ -15,6 +15,8 @@ from server.api.chat import body as chat
 from server.api.chat import files as chat_files
 from server.api.completions import body as completions
 from server.api.conversations import body as conversations
+from server.api.messages import body as message_body
+from server.api.messages import course
 from server.api.models import candidates, embedding, inputs
 from server.api.prompts import body as prompts
 from server.api.registry import body as entries
@@ -90,6 +92,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "completions": completions,
     "connections": connections,
     "conversations": conversations,
+    "course": course,
     "database": database,
     "direct_body": direct_body,
     "documents": documents,
@@ -121,6 +124,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "lasting": lasting,
     "list_steps": list_steps,
     "log": log,
+    "message_body": message_body,
     "own_models": own_models,
     "places": places,
     "process": process,
@@ -266,6 +270,12 @@ LIMITS: Final[Sequence[Limit]] = (
         "{response_loop.MOST_SOURCES}",
         "later ones are not cited",
     ),
+    Limit(
+        "stop sequences of a message, and each of them",
+        "{message_body.MOST_STOPS}, {message_body.LONGEST_STOP} characters",
+        "400",
+    ),
+    Limit("blocks of a message that a model answers", "{course.MOST_BLOCKS}", "502, or an `error` event"),
     Limit(
         "the summary of a compaction, and the time for which it can be gone on from",
         "{compaction.MOST_SUMMARY:bytes}, {unsealing.LIFETIME:seconds}",

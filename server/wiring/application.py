@@ -18,6 +18,7 @@ from server.api.conversations.items import Items
 from server.api.conversations.routes import Conversations
 from server.api.embeddings.routes import Embeddings
 from server.api.files.routes import Files
+from server.api.messages.routes import MessageRoutes
 from server.api.models.asking import Asking
 from server.api.models.catalogue import Catalogue
 from server.api.models.model import Model
@@ -79,6 +80,7 @@ _TASKS: Final = {
     "/v1/chat/completions": Task.CHAT,
     "/v1/completions": Task.TEXT,
     "/v1/embeddings": Task.EMBEDDING,
+    "/v1/messages": Task.CHAT,
     "/v1/responses": Task.CHAT,
 }
 """The routes that ask providers, with what they ask them for."""
@@ -159,6 +161,7 @@ def build(
         ResponseRoutes(asking, making, stores.responses, contexts, items, reader),
         CompactionRoutes(turns, contexts, seals, reader),
         InputTokens(asking, turns, contexts, seals, reader),
+        MessageRoutes(asking, files, reader),
         Completions(asking),
         Embeddings(asking),
         HealthRoutes(probe, version("ostiary"), telemetry.tallies.never_found, dependencies),

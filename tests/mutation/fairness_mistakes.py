@@ -217,7 +217,7 @@ FAIRNESS_MISTAKES = (
     Mistake(
         "a request without room gets no answer",
         TURNS,
-        "            await error_of(fault, call.request_id).response()(scope, receive, send)\n",
+        "            await error_response(error_of(fault, call.request_id), scope)(scope, receive, send)\n",
         "            return\n",
     ),
     Mistake(

@@ -93,7 +93,7 @@ ENTRIES = {
 }
 KINDS = {**ENTRIES, "model": Registering("/v1/models", "model_id", {"provider_id": "echo"})}
 _BY_TOKEN = ByToken()
-VARYING = {"x-request-id", "openai-processing-ms", "date", "content-length"}
+VARYING = {"x-request-id", "request-id", "openai-processing-ms", "date", "content-length"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ def registry(
 
 def without_names(answer: Answer, *names: str) -> tuple[int, dict[str, str], bytes]:
     """An answer without what differs from one request to the next, and without the names."""
-    body = answer.body
+    body = answer.body.replace(answer.headers["x-request-id"].encode(), b"ID")
     for name in names:
         body = body.replace(dumps(name, ensure_ascii=False)[1:-1].encode(), b"NAME")
     return answer.status, {key: value for key, value in answer.headers.items() if key not in VARYING}, body

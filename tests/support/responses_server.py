@@ -55,7 +55,7 @@ _CONFIG = """
       auth:
         provider_config: {type: oauth2_token, jwks: {uri: "https://issuer.example/keys"}}
         route_policy:
-        - forbid: {paths: /v1/responses*}
+        - forbid: {paths: [/v1/responses*, /v1/messages*]}
           when: user with stranger in roles
         - permit: {paths: "*"}
         access_policy:

@@ -117,6 +117,10 @@ def _response(made: Made) -> Any:
     return {"model": made["model_id"], "input": "hi"}
 
 
+def _message(made: Made) -> Any:
+    return {"model": made["model_id"], "max_tokens": 64, "messages": [{"role": "user", "content": "hi"}]}
+
+
 def _embeddings(made: Made) -> Any:
     return {"model": made["model_id"], "input": "hi"}
 
@@ -186,6 +190,8 @@ _ROWS: Final[Mapping[str, Row]] = {
     "GET /v1/providers/{provider_id}": Row(Found.BY_PATH),
     "GET /v1/providers/{provider_id}/models": Row(Found.BY_PATH),
     "POST /v1/chat/completions": Row(Found.BY_BODY, _chat, {("create", ANSWER): 403}),
+    "POST /v1/messages": Row(Found.BY_BODY, _message),
+    "POST /v1/messages/count_tokens": Row(Found.BY_BODY, _message),
     "POST /v1/completions": Row(Found.BY_BODY, lambda made: {"model": made["model_id"], "prompt": "hi"}),
     "POST /v1/embeddings": Row(Found.BY_BODY, _embeddings),
     "GET /v1/chat/completions": Row(Found.AS_LIST),

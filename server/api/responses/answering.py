@@ -215,8 +215,8 @@ class _ResponseStream:
         while True:
             async for piece in self._chunks:
                 if piece.startswith(b":"):
-                    yield piece
-                    continue
+                    # Events may follow in the same piece.
+                    yield piece[: piece.index(b"\n\n") + 2]
                 yield self._step(await read_beside(self._read, piece))
                 if self._state.is_full:
                     break
