@@ -100,7 +100,7 @@ def _responses() -> Iterator[ServedRoute]:
     yield ServedRoute("POST", "/v1/responses", ((_READ, "model"),), made)
     summed_up = ((_READ, _RESPONSE), (_READ, _CONVERSATION), (_READ, _ITEM), (_READ, _FILE))
     yield ServedRoute("POST", "/v1/responses/compact", ((_READ, "model"),), summed_up)
-    counted = (*summed_up, (_READ, "prompt"))
+    counted = (*summed_up, (_READ, "prompt"), (_READ, "vector_store"))
     yield ServedRoute("POST", "/v1/responses/input_tokens", ((_READ, "model"),), counted)
     yield ServedRoute("GET", "/v1/responses", ((_READ, _RESPONSE),), ((_READ, "model"),))
     yield from _records("/v1/responses", _RESPONSE, "response_id", "GET DELETE")

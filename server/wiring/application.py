@@ -154,13 +154,14 @@ def build(
     contexts = Contexts(stores.responses, items, stores.prompts)
     turns, seals = AskedTurns(asking, files, reader), Seals(partial(_seal_keys, config))
     searches = {FILE_SEARCH: FileSearches(stores.vector_stores, vector_work.search)} if vectors.ids else {}
-    making = Making(turns, seals, endings, ServerTools(searches))
+    tools = ServerTools(searches)
+    making = Making(turns, seals, endings, tools)
     # Paths are compared in this order: the route of most requests comes first.
     groups: list[RouteGroup] = [
         ChatCompletions(asking, stores.chats, files),
         ResponseRoutes(asking, making, stores.responses, contexts, items, reader),
         CompactionRoutes(turns, contexts, seals, reader),
-        InputTokens(asking, turns, contexts, seals, reader),
+        InputTokens(asking, turns, contexts, seals, reader, tools),
         MessageRoutes(asking, files, reader),
         Completions(asking),
         Embeddings(asking),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -10,6 +12,8 @@ from server.api.models.asking import Asking
 from server.api.responses.asking import AskedTurns
 from server.api.responses.context import Contexts
 from server.api.responses.counted_body import COUNTED
+from server.api.responses.offering import settings_with
+from server.api.responses.server_tools import Opening, ServerTools
 from server.api.responses.store import new_response_id
 from server.api.responses.turn import COUNTED_TURN
 from server.api.responses.unsealing import asked_items
@@ -26,7 +30,16 @@ from server.json_input.reader import Reader
 class InputTokens:
     """Counts the input of requests for responses, after the same questions to the policy as for an answer."""
 
-    def __init__(self, asking: Asking, turns: AskedTurns, contexts: Contexts, seals: Seals, reader: Reader) -> None:
+    def __init__(
+        self,
+        asking: Asking,
+        turns: AskedTurns,
+        contexts: Contexts,
+        seals: Seals,
+        reader: Reader,
+        tools: ServerTools,
+    ) -> None:
+        self._tools = tools
         self._asking = asking
         self._turns = turns
         self._contexts = contexts
@@ -46,6 +59,7 @@ class InputTokens:
                     (Action.READ, type_of_record("conversation_items")),
                     (Action.READ, type_of_record("openai_files")),
                     (Action.READ, "prompt"),
+                    (Action.READ, "vector_store"),
                 ],
                 methods=["POST"],
                 name="responses.input_tokens",
@@ -56,11 +70,14 @@ class InputTokens:
         """Answer with the number of tokens; nothing is stored or charged."""
         gate = gate_of(request.scope)
         _, body = await read_body(request, self._reader, COUNTED)
-        model = await self._turns.model(gate, body.model)
+        model, identity = await self._turns.model(gate, body.model), new_response_id()
         async with WhileConnected(request.receive):
-            context = await self._contexts.of(gate, body, new_response_id(), fills=False)
-        items = asked_items(self._seals, gate, context)
-        asked = await self._turns.asked(request, body, model, context.system, items, COUNTED_TURN)
+            context = await self._contexts.of(gate, body, identity, fills=False)
+            tools = await self._tools.open(Opening(gate, identity, body, context))
+            await tools.aclose()
+        items, settings = asked_items(self._seals, gate, context), settings_with(body, tools)
+        offering = replace(body, settings=settings)
+        asked = await self._turns.asked(request, offering, model, context.system, items, COUNTED_TURN)
         leave_place()
         async with WhileConnected(request.receive):
             tokens = await self._asking.count(asked)

@@ -256,3 +256,13 @@ def test_a_function_may_not_have_the_name_of_the_tool(place: Tooled) -> None:
     functions = [{"type": "function", "name": "file_search", "parameters": {"type": "object"}}]
     answer = place.create("hi", tools=[*search(place.store()), *functions])
     assert (answer.status, answer.json["error"]["param"]) == (400, "tools[0]")
+
+
+def test_the_tokens_of_a_search_are_counted_for_those_who_may_search(place: Tooled) -> None:
+    store = place.store("a blue bicycle")
+    counting = f"{RESPONSES}/input_tokens"
+    body = {"model": "small", "input": "hi"}
+    assert place.got("POST", counting, body)["input_tokens"] > 0
+    assert place.got("POST", counting, {**body, "tools": search(store)})["input_tokens"] > 0
+    foreign = place.ask("POST", counting, {**body, "tools": search(store)}, BOB)
+    assert (foreign.status, foreign.json["error"]["param"]) == (404, "tools[0].vector_store_ids[0]")
