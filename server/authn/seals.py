@@ -40,16 +40,19 @@ class Seals:
         self._read_keys = read_keys
         self._keys: dict[bytes, AESGCM] = {}
 
-    def sealed(self, caller: Caller, text: str, until: int) -> str:
-        """Return the seal of a text for this caller, which opens until then, in seconds since 1970."""
+    def sealed(self, caller: Caller, text: str, until: int, use: Sequence[str] = ()) -> str:
+        """Return the seal of a text for this caller, which opens until then, in seconds since 1970.
+
+        It opens for the same `use` alone: the kind of the text, and what else it belongs to.
+        """
         name, key = next(iter(self._all().items()))
         nonce = secrets.token_bytes(_NONCE_BYTES)
         plain = until.to_bytes(_TIME_BYTES) + text.encode("utf-8", "surrogatepass")
-        found = key.encrypt(nonce, plain, _bound(caller, name))
+        found = key.encrypt(nonce, plain, _bound(caller, name, use))
         return _written(name + nonce + found)
 
-    def opened(self, caller: Caller, seal: str, now: int) -> str:
-        """Return the text of a seal; raises Unopened."""
+    def opened(self, caller: Caller, seal: str, now: int, use: Sequence[str] = ()) -> str:
+        """Return the text of a seal for that use; raises Unopened."""
         try:
             found = urlsafe_b64decode(seal.removeprefix(_PREFIX).encode("ascii"))
         except ValueError:
@@ -62,7 +65,7 @@ class Seals:
         if key is None:
             raise Unopened
         try:
-            plain = key.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], _bound(caller, name))
+            plain = key.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], _bound(caller, name, use))
         except (InvalidTag, ValueError):
             raise Unopened from None
         if int.from_bytes(plain[:_TIME_BYTES]) < now:
@@ -80,7 +83,11 @@ def _written(seal: bytes) -> str:
     return _PREFIX + urlsafe_b64encode(seal).decode()
 
 
-def _bound(caller: Caller, name: bytes) -> bytes:
+def _bound(caller: Caller, name: bytes, use: Sequence[str]) -> bytes:
     """Return what a seal is bound to. Lengths in front: two ways to cut the same text are two texts."""
-    parts = [name, *(part.encode("utf-8", "surrogatepass") for part in caller)]
+    who = _measured(name, *(part.encode("utf-8", "surrogatepass") for part in caller))
+    return who + b"use:" + _measured(*(part.encode("utf-8", "surrogatepass") for part in use)) if use else who
+
+
+def _measured(*parts: bytes) -> bytes:
     return b"".join(b"%d:%b" % (len(part), part) for part in parts)

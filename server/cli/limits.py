@@ -277,8 +277,8 @@ LIMITS: Final[Sequence[Limit]] = (
     ),
     Limit("blocks of a message that a model answers", "{course.MOST_BLOCKS}", "502, or an `error` event"),
     Limit(
-        "the summary of a compaction, and the time for which it can be gone on from",
-        "{compaction.MOST_SUMMARY:bytes}, {unsealing.LIFETIME:seconds}",
+        "the summary of a compaction, sealed reasoning of a model, and the time for which both can be gone on from",
+        "{compaction.MOST_SUMMARY:bytes}, {unsealing.MOST_SEALED:bytes}, {unsealing.LIFETIME:seconds}",
         "the beginning is kept; 400, `invalid_encrypted_content`",
     ),
     Limit(

@@ -238,6 +238,8 @@ class Provider:
     `allowed`, by the provider's own names, where these are not None. `own` tells which models it has, if it can.
     `tokenizer` returns the file, as the package `tokenizers` writes it, by which its embedding models divide texts;
     None where the server has none. `counter` counts the tokens of its chats; None where an estimate has to do.
+    The messages of its models have their earlier reasoning in the member `thoughts`; it takes none back if that is
+    empty.
     """
 
     connection: Connection
@@ -248,6 +250,7 @@ class Provider:
     own: OwnModels | None = None
     tokenizer: Callable[[], Path | None] = lambda: None
     counter: TokenCounter | None = None
+    thoughts: str = ""
 
     def allows(self, model: str) -> bool:
         """Return whether it may be asked for a model of this name."""

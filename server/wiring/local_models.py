@@ -46,7 +46,12 @@ def llama_cpp(name: str, settings: LlamaCppSettings, reader: Reader, workers: in
     rules = MemberRules(frozenset(settings.allow_members), refused=STORING, lacks=frozenset({FILE}))
     shared = SharedChat(OnePrompt(client), turns(settings.parallel))
     return Provider(
-        client, shared, rules, frozenset({Task.CHAT, Task.TEXT}), counter=SharedCounter(client, shared.turn)
+        client,
+        shared,
+        rules,
+        frozenset({Task.CHAT, Task.TEXT}),
+        counter=SharedCounter(client, shared.turn),
+        thoughts="reasoning_content",
     )
 
 

@@ -135,7 +135,8 @@ def _remote(
     rules = MemberRules(allowed, False, dialect.refused, dialect.renamed, dialect.lacking_parts)
     model = OnePrompt(client) if dialect.one_prompt else client
     own = KeptModels(client.models) if dialect.lists_models else None
-    return Provider(client, _shared(model, settings, breaker), rules, dialect.tasks, own=own)
+    shared = _shared(model, settings, breaker)
+    return Provider(client, shared, rules, dialect.tasks, own=own, thoughts=dialect.thoughts)
 
 
 def _bedrock(

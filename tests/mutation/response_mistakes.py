@@ -11,7 +11,7 @@ UNSEALING = "server/api/responses/unsealing.py"
 SEALS = "server/authn/seals.py"
 
 RESPONSE_MISTAKES = (
-    Mistake("a seal opens for any caller", SEALS, "for part in caller)]", "for part in caller[:0])]"),
+    Mistake("a seal opens for any caller", SEALS, "for part in caller))\n", "for part in caller[:0]))\n"),
     Mistake("parts of a caller's name run together", SEALS, 'b"%d:%b" % (len(part), part)', 'b"%b" % (part,)'),
     Mistake("a seal has several spellings", SEALS, "if _written(found) != seal:", "if not _written(found):"),
     Mistake("a seal has no end", SEALS, "if int.from_bytes(plain[:_TIME_BYTES]) < now:", "if now < 0:"),
@@ -21,7 +21,7 @@ RESPONSE_MISTAKES = (
         "return caller_of(gate.principal, str(CURRENT.get()))",
         'return caller_of(gate.principal, "") and ("server",)',
     ),
-    Mistake("an old compaction opens", UNSEALING, "sealing_caller(gate), int(time.time())", "sealing_caller(gate), 0"),
+    Mistake("an old compaction opens", UNSEALING, "gate), model, int(time.time()))", "gate), model, 0)"),
     Mistake(
         "a response goes on from another caller's",
         CONTEXT,
@@ -75,8 +75,8 @@ RESPONSE_MISTAKES = (
     Mistake(
         "a compaction goes to the model as it came",
         UNSEALING,
-        "if identity.startswith(_OURS) else item",
-        "if not identity.startswith(_OURS) and False else item",
+        "if identity.startswith(_COMPACTION):",
+        "if identity.startswith(_COMPACTION) and False:",
     ),
     Mistake(
         "a conversation is cut off unasked",

@@ -190,6 +190,19 @@ async def _bare(server: Upstream, request: web.Request, body: dict[str, Any]) ->
     return response
 
 
+async def _thinks(server: Upstream, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    """An answer with the reasoning before it."""
+    said = {"reasoning_content": "let me see", "content": "so"}
+    if not body.get("stream"):
+        choices = [{"index": 0, "message": {"role": "assistant", **said}, "finish_reason": "stop"}]
+        return web.json_response({"id": "chatcmpl-1", "created": 1, "model": body["model"], "choices": choices})
+    response = await _head(request)
+    for name, text in said.items():
+        await response.write(chunk(body["model"], {name: text}))
+    await response.write(chunk(body["model"], {}, "stop") + b"data: [DONE]\n\n")
+    return response
+
+
 async def _gated(server: Upstream, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
     response = await _head(request)
     await response.write(chunk(body["model"], {"role": "assistant", "content": "first"}))
@@ -279,6 +292,7 @@ async def _huge(server: Upstream, request: web.Request, body: dict[str, Any], st
 
 ANSWERS: dict[str, Callable[[Upstream, web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]] = {
     "bare": _bare,
+    **dict.fromkeys(("thinks", "thinks-too", "thinks-or"), _thinks),
     "gated": _gated,
     "sleepy": _sleepy,
     "silent": _silent,

@@ -27,6 +27,7 @@ _CONFIG = """
       inference:
       - {provider_id: echo, provider_type: inline::echo}
       - {provider_id: far, provider_type: remote::openai, config: {base_url: "URL/v1"}}
+      - {provider_id: back, provider_type: remote::vllm, config: {base_url: "URL/v1"}}
       agents:
       - provider_id: builtin
         provider_type: inline::builtin
@@ -41,6 +42,10 @@ _CONFIG = """
     - {model_id: dies, provider_id: far}
     - {model_id: errs, provider_id: far}
     - {model_id: stops, provider_id: far}
+    - {model_id: forgetful, provider_id: far, provider_model_id: thinks}
+    - {model_id: thinks, provider_id: back}
+    - {model_id: thinks-too, provider_id: back}
+    - {model_id: either, provider_id: back, provider_model_id: thinks-or, fallback: [m], aliases: [any]}
     storage:
       backends:
         sql: SQL

@@ -203,6 +203,18 @@ class Asking:
             raise provider_gone(body.model) from None
         return Asked(gate, body, model, only.chat, only.request, attached_tokens=attached.tokens)
 
+    def thoughts(self, model: Model) -> str:
+        """Return the member in which messages of this model have its reasoning; empty where it takes none back.
+
+        A model that names others takes none, since their providers may refuse what its own takes.
+        """
+        if model.names_others:
+            return ""
+        try:
+            return self._catalogue.provider(model).thoughts
+        except ProviderGone:
+            return ""
+
     async def count(self, asked: Asked[Body]) -> int:
         """Return the tokens of a prompt: as its provider counts them where it can, else the estimate of its body.
 

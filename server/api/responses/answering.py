@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from server.api.responses.chunks import read_beside, read_events, read_whole
 from server.api.responses.happenings import Begun, Ended, Failed, Happening
-from server.api.responses.loop import step
+from server.api.responses.loop import Step, step
 from server.api.responses.rounds import UNDER_WAY as CALLS_UNDER_WAY
 from server.api.responses.rounds import Rounds
 from server.api.responses.state import MOST_OUTPUT, State
@@ -68,7 +68,7 @@ class RespondingChat:
     `keep` is given the response when it is over, before its end is told. `named` returns the canonical name of the
     model that answers, and `size` the bytes that are held for the response until it is over. A response that fails in
     its middle is kept, too, and one whose caller leaves is not. `rounds` makes the calls of this server's tools; it is
-    closed with the response. `read` reads the pieces of the model's stream.
+    closed with the response. `read` reads the pieces of the model's stream, and `step` makes each step of the response.
     """
 
     def __init__(
@@ -82,7 +82,9 @@ class RespondingChat:
         request_id: str,
         rounds: Rounds,
         read: Read = read_events,
+        step: Step = step,
     ) -> None:
+        self._step = step
         self._model = model
         self._rounds = rounds
         self._state = state._replace(served=rounds.served)
@@ -104,23 +106,23 @@ class RespondingChat:
 
     async def _completed(self, request: ChatRequest) -> Pieces:
         rounds, size = self._rounds, 0
-        state, model = _passed(self._state, rounds.listed())[0], self._model
+        state, model = self._passed(self._state, rounds.listed()), self._model
         if rounds.has_first_calls:
             async for happenings in rounds.first():
-                state = _passed(state, happenings)[0]
+                state = self._passed(state, happenings)
             model, request = await rounds.next(state)
         while True:
             pieces = await model.complete(request)
             size += sum(map(len, pieces))
-            state = _passed(state, await read_beside(read_whole, b"".join(pieces)))[0]
+            state = self._passed(state, await read_beside(read_whole, b"".join(pieces)))
             if not rounds.go_on(state):
                 break
             async for happenings in rounds.calls(state):
-                state = _passed(state, happenings)[0]
+                state = self._passed(state, happenings)
             if rounds.is_over:
                 break
             model, request = await rounds.next(state)
-        state, events = step(self._named_in(state), Ended(int(time.time())))
+        state, events = self._step(self._named_in(state), Ended(int(time.time())))
 
         async def kept() -> bytes:
             await self._keep(state, events)
@@ -154,6 +156,7 @@ class RespondingChat:
             self._request_id,
             self._rounds,
             self._read,
+            self._step,
         )
         return self._events
 
@@ -162,6 +165,9 @@ class RespondingChat:
         if self._events is None:
             raise RuntimeError("the stream has not begun")
         return await self._events.told(error)
+
+    def _passed(self, state: State, happenings: Iterable[Happening]) -> State:
+        return _passed(state, happenings, self._step)[0]
 
     def _named_in(self, state: State) -> State:
         """Return the state with the name of the model that answers."""
@@ -181,7 +187,9 @@ class _ResponseStream:
         request_id: str,
         rounds: Rounds,
         read: Read,
+        step: Step,
     ) -> None:
+        self._one_step = step
         self._chunks = chunks
         self._read = read
         self._state = state
@@ -255,21 +263,21 @@ class _ResponseStream:
 
     async def _kept(self, happening: Happening) -> bytes:
         """Keep the response as it is after its last happening, and return the events of that."""
-        state, events = step(self._state, happening)
+        state, events = self._one_step(self._state, happening)
         try:
             await self._keep(state, events)
         except Exception as fault:  # noqa: BLE001 - a status is too late, so any fault is told in the stream
             if state.status != "failed":
-                state, events = step(self._state, failed(error_of(fault, self._request_id)))
+                state, events = self._one_step(self._state, failed(error_of(fault, self._request_id)))
         self._state = state
         return await _all_texts(events, is_heavy=MOST_OUTPUT - state.left > QUICK) + DONE
 
     def _step(self, happenings: Iterable[Happening]) -> bytes:
-        self._state, events = _passed(self._state, happenings)
+        self._state, events = _passed(self._state, happenings, self._one_step)
         return _texts(events)
 
 
-def _passed(state: State, happenings: Iterable[Happening]) -> tuple[State, list[Json]]:
+def _passed(state: State, happenings: Iterable[Happening], step: Step) -> tuple[State, list[Json]]:
     events = list[Json]()
     for happening in happenings:
         state, more = step(state, happening)

@@ -71,7 +71,8 @@ class AskedTurns:
             named = tuple(replace(file, place=places.get(file.id, "input")) for file in found.files)
             return await self._files.attached(request, replace(found, files=named))
 
-        raw = asked_turn(body.model, body.settings, system, items, stream=body.stream)
+        thoughts = self._asking.thoughts(model)
+        raw = asked_turn(body.model, body.settings, system, items, stream=body.stream, thoughts=thoughts)
         turn = await self._turn(request, raw, parser or _parser(gate_of(request.scope)))
         try:
             return await self._asking.of(request, turn.raw, turn.body, model, Task.CHAT, attach=attach)

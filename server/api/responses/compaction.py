@@ -82,7 +82,7 @@ class CompactionRoutes:
         async with WhileConnected(request.receive):
             context = await self._contexts.of(gate, body, identity)
         task = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": _TASK}]}
-        items = [*asked_items(self._seals, gate, context), dumps(task).encode()]
+        items = [*await asked_items(self._seals, gate, context, model.name), dumps(task).encode()]
         asked = await self._turns.asked(request, body, model, context.system, items)
         leave_place()
         try:

@@ -75,8 +75,8 @@ class InputTokens:
             context = await self._contexts.of(gate, body, identity, fills=False)
             tools = await self._tools.open(Opening(gate, identity, body, context))
             await tools.aclose()
-        items, settings = asked_items(self._seals, gate, context), settings_with(body, tools)
-        offering = replace(body, settings=settings)
+        items = await asked_items(self._seals, gate, context, model.name)
+        offering = replace(body, settings=settings_with(body, tools))
         asked = await self._turns.asked(request, offering, model, context.system, items, COUNTED_TURN)
         leave_place()
         async with WhileConnected(request.receive):

@@ -6,9 +6,9 @@ client is sent, in the order of OpenAI's document, numbered without gaps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from json import dumps
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from server.api.responses.happenings import (
     Begun,
@@ -63,6 +63,9 @@ _GROWING: Final[Mapping[type, tuple[str, str]]] = {
     Thought: ("reasoning", "reasoning_text"),
 }
 """The kinds of items and of their parts that pieces of text belong to."""
+
+Step: TypeAlias = Callable[[State, Happening], tuple[State, list[Json]]]
+"""A step in the course of a response: `step`, or one that does more with what `step` returns."""
 
 
 def step(state: State, happening: Happening) -> tuple[State, list[Json]]:

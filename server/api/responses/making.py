@@ -15,11 +15,13 @@ from server.api.models.model import Model
 from server.api.responses.answering import Endings, Keep, Read, RespondingChat
 from server.api.responses.asking import AskedTurns
 from server.api.responses.chunks import read_events
+from server.api.responses.loop import step
 from server.api.responses.offering import settings_with
 from server.api.responses.rounds import Rounds
 from server.api.responses.server_tools import Opening, ServerTools, ToolSet
+from server.api.responses.settings import SEALED
 from server.api.responses.state import State
-from server.api.responses.unsealing import asked_items
+from server.api.responses.unsealing import asked_items, sealing_step
 from server.authn.seals import Seals
 from server.http.disconnects import WhileConnected
 from server.http.request_state import state_of
@@ -70,10 +72,10 @@ class Making:
         self, tools: ToolSet, request: Request, opening: Opening, model: Model, course: Course
     ) -> tuple[RespondingChat, ChatRequest]:
         gate, body, context = opening.gate, opening.body, opening.context
-        items = asked_items(self._seals, gate, context)
-        kept = [*items] if tools else []
+        items = await asked_items(self._seals, gate, context, model.name)
+        kept = items if tools else []
         first = replace(body, settings=settings_with(body, tools))
-        asked = await self.turns.asked(request, first, model, context.system, kept or items)
+        asked = await self.turns.asked(request, first, model, context.system, items)
 
         async def again(more: Sequence[bytes], settings: Json) -> tuple[ChatModel, ChatRequest]:
             now, every = replace(body, settings=settings), [*kept, *more]
@@ -92,6 +94,7 @@ class Making:
             request_id,
             rounds,
             course.read,
+            sealing_step(self._seals, gate, model.name) if SEALED in body.include else step,
         )
         return responding, asked.request
 

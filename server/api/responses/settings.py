@@ -32,6 +32,9 @@ MOST_BYTES: Final = 256 * 1024
 LOGPROBS: Final = "message.output_text.logprobs"
 """The value of `include` that asks a model for the probabilities of its tokens."""
 
+SEALED: Final = "reasoning.encrypted_content"
+"""The value of `include` that asks for a model's reasoning in a form that a client can send again."""
+
 _NOT_SERVED: Final = {
     "background": "wait for the answer, or stream it",
     "guardrails": "no shield would check the response",

@@ -36,10 +36,19 @@ def _built(chat: bytes, **members: Any) -> Turn:
 
 
 def asked_turn(
-    model: str, settings: Json, system: Sequence[str], items: Iterable[bytes | memoryview], *, stream: bool
+    model: str,
+    settings: Json,
+    system: Sequence[str],
+    items: Iterable[bytes | memoryview],
+    *,
+    stream: bool,
+    thoughts: str = "",
 ) -> bytes:
-    """Return the document that `TURN` reads; `items` are texts of JSON, and `system` what comes before them."""
-    asked = {"model": model, "settings": settings, "system": [*system], "stream": stream}
+    """Return the document that `TURN` reads; `items` are texts of JSON, and `system` what comes before them.
+
+    A model's own reasoning is left out unless its messages have it in a member, whose name is `thoughts`.
+    """
+    asked = {"model": model, "settings": settings, "system": [*system], "stream": stream, "thoughts": thoughts}
     head = dumps(asked, ensure_ascii=False, separators=(",", ":")).encode()
     return b'{"asked":%b,"items":[%b]}' % (head, b",".join(items))
 
@@ -66,7 +75,8 @@ COUNTED_TURN: Final = BodyParser(read_counted_turn, _built)
 
 def _read(document: Document, read: Callable[[Document], Json]) -> Json:
     asked = document.members["asked"]
-    chat: Json = {"model": asked["model"], "messages": messages_of(asked["system"], document.members["items"])}
+    messages = messages_of(asked["system"], document.members["items"], asked["thoughts"])
+    chat: Json = {"model": asked["model"], "messages": messages}
     chat |= asked["settings"]
     if asked["stream"]:
         chat |= {"stream": True, "stream_options": {"include_usage": True}}
@@ -74,14 +84,19 @@ def _read(document: Document, read: Callable[[Document], Json]) -> Json:
     return {**read(Document(chat, raw)), "chat": raw}
 
 
-def messages_of(system: Sequence[str], items: Sequence[Json]) -> list[Json]:
+def messages_of(system: Sequence[str], items: Sequence[Json], thoughts: str = "") -> list[Json]:
     """Return the messages of a chat; raises InvalidJson for a part that can't be one of a chat, and for no message.
 
-    Items that no chat knows, such as the thoughts of a model or the calls of tools of other types, are left out.
+    Items that no chat knows, such as the calls of tools of other types, are left out. The model's reasoning stands in
+    the member `thoughts` of the message that comes of it; it is left out where there is no such member.
     """
     messages: list[Json] = [{"role": "system", "content": text} for text in system if text]
+    thought = ""
     for place, item in enumerate(items):
         kind = item["type"]
+        if kind == "reasoning":
+            thought = _joined(thought, _thought(item)) if thoughts else ""
+            continue
         if kind == "message":
             _add_message(messages, item)
         elif kind in _CALLS and item.get("status") != "incomplete":
@@ -90,9 +105,23 @@ def messages_of(system: Sequence[str], items: Sequence[Json]) -> list[Json]:
             _add_made_call(messages, item, place)
         elif kind in _OUTPUTS:
             messages.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": _output(item["output"])})
+        if thought and messages and messages[-1]["role"] == "assistant":
+            messages[-1][thoughts] = _joined(messages[-1].get(thoughts, ""), thought)
+        thought = ""
     if not messages:
         raise InvalidJson("`input` has nothing that a model reads; send a message", "input", "invalid_value")
     return messages
+
+
+def _thought(item: Json) -> str:
+    """Return the text of a model's reasoning, of which a client may send anything."""
+    parts = item.get("content")
+    texts = [part.get("text") for part in parts if type(part) is dict] if type(parts) is list else []
+    return "\n\n".join(text for text in texts if type(text) is str)
+
+
+def _joined(one: str, other: str) -> str:
+    return f"{one}\n\n{other}" if one and other else one or other
 
 
 def _add_message(messages: list[Json], item: Json) -> None:

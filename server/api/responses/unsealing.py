@@ -1,24 +1,42 @@
-"""Compactions among the items that a model is asked with: each is opened for its caller, and read as a message."""
+"""Items that a model is asked with, in which what was sealed for the caller is opened: compactions and reasoning.
+
+A compaction of `POST /v1/responses/compact` is read as a message. One that was made in the course of a response stands
+for everything before it but the last `kept` items, which follow it. Reasoning is bound to the model that was asked.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from dataclasses import dataclass
 from json import dumps, loads
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 from server.api.conversations.body import PREFIXES
 from server.api.responses.context import Context
+from server.api.responses.happenings import Happening
+from server.api.responses.loop import Step, step
+from server.api.responses.state import State
 from server.authn.seals import Seals, Unopened
 from server.authz.request_authorization import Gate
 from server.fairness.caller import CURRENT, Caller, caller_of
+from server.fairness.threads import in_thread
 from server.http.errors import ApiError, invalid
+from server.inference.answers.model_name import QUICK
+from server.json_input.strict import Json
 
 LIFETIME: Final = 90 * 24 * 3600
-"""Seconds for which a compaction can be gone on from."""
+"""Seconds for which a compaction and a model's reasoning can be gone on from."""
 
-_OURS: Final = f"{PREFIXES['compaction']}_"
+MOST_SEALED: Final = 256 * 1024
+"""Bytes of a model's reasoning that are sealed; of a longer one the beginning is."""
+
+_COMPACTION: Final = f"{PREFIXES['compaction']}_"
+_REASONING: Final = f"{PREFIXES['reasoning']}_"
+_OF_CONTEXT: Final = ("context",)
 _SAID: Final = "A summary of the conversation so far:\n\n"
+
+Asked: TypeAlias = bytes | memoryview
+"""An item as JSON."""
 
 
 def sealing_caller(gate: Gate) -> Caller:
@@ -26,27 +44,103 @@ def sealing_caller(gate: Gate) -> Caller:
     return caller_of(gate.principal, str(CURRENT.get()))
 
 
-def asked_items(seals: Seals, gate: Gate, context: Context) -> Iterator[bytes | memoryview]:
-    """Yield the items as a model is asked with them; raises the 400 of a compaction that does not open."""
-    caller, now = sealing_caller(gate), int(time.time())
-    for place, (identity, item) in enumerate(zip(context.items.ids, context.items.plain(), strict=True)):
-        yield _opened(seals, caller, item, place - context.known, now) if identity.startswith(_OURS) else item
+def sealing_step(seals: Seals, gate: Gate, model: str) -> Step:
+    """Return a step after which finished reasoning has its text sealed, for a caller who asks this model again."""
+    caller, use = sealing_caller(gate), ("reasoning", model)
+
+    def sealed(state: State, happening: Happening) -> tuple[State, list[Json]]:
+        state, events = step(state, happening)
+        for event in events:
+            if event["type"] == "response.output_item.done" and event["item"]["type"] == "reasoning":
+                # The item is new, and one object in the event, the state and the response.
+                text = _cut("".join(part["text"] for part in event["item"]["content"]))
+                event["item"]["encrypted_content"] = seals.sealed(caller, text, int(time.time()) + LIFETIME, use)
+        return state, events
+
+    return sealed
 
 
-def _opened(seals: Seals, caller: Caller, item: memoryview, place: int, now: int) -> bytes:
-    sealed = loads(bytes(item)).get("encrypted_content")
-    try:
-        text = seals.opened(caller, sealed if type(sealed) is str else "", now)
-    except Unopened as fault:
-        raise _refusal(fault, place) from None
-    content = [{"type": "input_text", "text": f"{_SAID}{text}"}]
+def context_seal(seals: Seals, gate: Gate, summary: str, kept: int) -> str:
+    """Return what a compaction in the course of a response holds: a summary of all items but the `kept` last ones."""
+    text = dumps({"kept": kept, "summary": summary})
+    return seals.sealed(sealing_caller(gate), text, int(time.time()) + LIFETIME, _OF_CONTEXT)
+
+
+def summary_item(summary: str) -> bytes:
+    """Return the message that tells a model a summary."""
+    content = [{"type": "input_text", "text": f"{_SAID}{summary}"}]
     return dumps({"type": "message", "role": "user", "content": content}).encode()
+
+
+async def asked_items(seals: Seals, gate: Gate, context: Context, model: str) -> list[Asked]:
+    """Return the items as the model of that canonical name is asked with them.
+
+    Raises the 400 of a seal that does not open, and NoRoom.
+    """
+    opening = _Opening(seals, sealing_caller(gate), model, int(time.time()))
+    items = context.items
+    size = sum(len(text) for identity, text in items.pairs if identity.startswith((_COMPACTION, _REASONING)))
+    return await in_thread(opening.items, context) if size > QUICK else opening.items(context)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    seals: Seals
+    caller: Caller
+    model: str
+    now: int
+
+    def items(self, context: Context) -> list[Asked]:
+        found = list[Asked]()
+        for place, (identity, item) in enumerate(zip(context.items.ids, context.items.plain(), strict=True)):
+            where = place - context.known
+            if identity.startswith(_COMPACTION):
+                self._add_compaction(found, item, where)
+            else:
+                found.append(self._thought(item, where) if identity.startswith(_REASONING) else item)
+        return found
+
+    def _add_compaction(self, found: list[Asked], item: memoryview, place: int) -> None:
+        sealed = loads(bytes(item)).get("encrypted_content")
+        try:
+            found.append(summary_item(self._opened(sealed)))
+        except Unopened as fault:
+            if fault.expired:
+                raise _refusal(fault, place) from None
+            told = loads(self._text(sealed, place, _OF_CONTEXT))
+            kept = found[len(found) - told["kept"] :] if told["kept"] <= len(found) else [*found]
+            found[:] = [summary_item(told["summary"]), *kept]
+
+    def _thought(self, item: memoryview, place: int) -> Asked:
+        found = loads(bytes(item))
+        sealed = found.get("encrypted_content")
+        # What is kept with its text needs no seal: another reader may go on from it, and it has no end.
+        if sealed is None or (place < 0 and found.get("content")):
+            return item
+        text = self._text(sealed, place, ("reasoning", self.model))
+        return dumps({"type": "reasoning", "content": [{"type": "reasoning_text", "text": text}]}).encode()
+
+    def _text(self, sealed: Any, place: int, use: tuple[str, ...]) -> str:
+        try:
+            return self._opened(sealed, use)
+        except Unopened as fault:
+            raise _refusal(fault, place) from None
+
+    def _opened(self, sealed: Any, use: tuple[str, ...] = ()) -> str:
+        return self.seals.opened(self.caller, sealed if type(sealed) is str else "", self.now, use)
+
+
+def _cut(text: str) -> str:
+    """Return a text, or its beginning where it is too long to be sealed."""
+    if len(text) * 4 <= MOST_SEALED:
+        return text
+    return text.encode("utf-8", "replace")[:MOST_SEALED].decode("utf-8", "ignore")
 
 
 def _refusal(fault: Unopened, place: int) -> ApiError:
     param = f"input[{place}].encrypted_content" if place >= 0 else "input"
     if fault.expired:
-        sentence = f"`{param}` is older than the {LIFETIME // 86_400} days of a compaction; leave it out"
+        sentence = f"`{param}` is older than the {LIFETIME // 86_400} days for which it can be sent; leave the item out"
     else:
-        sentence = f"`{param}` is no compaction that this server has made for you; send it as it came, or leave it out"
+        sentence = f"`{param}` is nothing that this server has sealed for you and this model; leave the item out"
     return invalid(sentence, param, "invalid_encrypted_content")

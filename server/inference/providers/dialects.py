@@ -34,6 +34,8 @@ class Dialect:
     that `lists_models` is well if it answers for its models; another one if it answers at all. It has no path for the
     tasks that it `lacks`, and completes one prompt in a request if `one_prompt`. It drops or refuses the parts of
     messages whose types are `lacking_parts`. Members of its answers that clients have no use for are `dropped`.
+    Models are given back their earlier reasoning in the member `thoughts` of their messages; empty where the provider
+    refuses or ignores it.
     """
 
     base_url: str = ""
@@ -47,6 +49,7 @@ class Dialect:
     one_prompt: bool = False
     lacking_parts: frozenset[str] = frozenset()
     dropped: frozenset[str] = frozenset()
+    thoughts: str = ""
 
     @property
     def tasks(self) -> frozenset[Task]:
@@ -65,8 +68,8 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
     "remote::openai": OPENAI,
     "remote::passthrough": Dialect(lists_models=False),
     # They are given by the address of the server, and speak OpenAI's API under `/v1`.
-    "remote::vllm": Dialect(version_path="/v1", lacking_parts=_NO_FILES),
-    "remote::ollama": Dialect(version_path="/v1", one_prompt=True, lacking_parts=_NO_FILES),
+    "remote::vllm": Dialect(version_path="/v1", lacking_parts=_NO_FILES, thoughts="reasoning"),
+    "remote::ollama": Dialect(version_path="/v1", one_prompt=True, lacking_parts=_NO_FILES, thoughts="reasoning"),
     "remote::azure": Dialect(key_header="api-key", key_prefix=""),
     "remote::anthropic": Dialect(
         "https://api.anthropic.com/v1",
@@ -90,10 +93,20 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         lacking_parts=_NO_FILES,
     ),
     "remote::deepseek": Dialect(
-        "https://api.deepseek.com", STORING, _TO_MAX_TOKENS, lacks=_CHATS_ALONE, lacking_parts=_NO_FILES
+        "https://api.deepseek.com",
+        STORING,
+        _TO_MAX_TOKENS,
+        lacks=_CHATS_ALONE,
+        lacking_parts=_NO_FILES,
+        # Behind calls of tools it refuses a chat without it.
+        thoughts="reasoning_content",
     ),
     "remote::fireworks": Dialect(
-        "https://api.fireworks.ai/inference/v1", STORING, _TO_MAX_TOKENS, lacking_parts=_NO_FILES
+        "https://api.fireworks.ai/inference/v1",
+        STORING,
+        _TO_MAX_TOKENS,
+        lacking_parts=_NO_FILES,
+        thoughts="reasoning_content",
     ),
     "remote::gemini": Dialect(
         "https://generativelanguage.googleapis.com/v1beta/openai",
@@ -123,7 +136,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         _TO_MAX_TOKENS,
         lacking_parts=_NO_FILES,
     ),
-    "remote::openrouter": Dialect("https://openrouter.ai/api/v1", STORING),
+    "remote::openrouter": Dialect("https://openrouter.ai/api/v1", STORING, thoughts="reasoning"),
     "remote::sambanova": Dialect(
         "https://api.sambanova.ai/v1",
         STORING | {"logit_bias", "logprobs", "top_logprobs", "presence_penalty", "frequency_penalty", "user"},

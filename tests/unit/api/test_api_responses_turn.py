@@ -37,6 +37,22 @@ def test_a_plain_text_is_a_message_and_nothing_else() -> None:
     assert chat(stream=True)["stream_options"] == {"include_usage": True}
 
 
+def test_reasoning_stands_in_the_message_that_comes_of_it() -> None:
+    def thought(*texts: object) -> dict[str, Any]:
+        return {"type": "reasoning", "content": [{"type": "reasoning_text", "text": text} for text in texts]}
+
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+    output = {"type": "function_call_output", "call_id": "c", "output": "x"}
+    answer = message("assistant", {"type": "output_text", "text": "y"})
+    items = [
+        *(message("user", said("a")), thought("one"), thought("two", 7), call, output, thought("three"), answer),
+        *(thought("lost"), message("user", said("b")), answer, {"type": "reasoning", "content": "odd"}, call),
+    ]
+    with_it = messages_of([], items, "r")
+    assert [each.get("r") for each in with_it] == [None, "one\n\ntwo", None, "three", None, None]
+    assert messages_of([], items) == [{k: v for k, v in each.items() if k != "r"} for each in with_it]
+
+
 def test_items_become_messages_in_their_order() -> None:
     call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
     messages = messages_of(

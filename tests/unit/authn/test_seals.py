@@ -32,6 +32,21 @@ def test_a_seal_opens_for_its_caller_alone(caller: tuple[str, ...]) -> None:
     assert not refusal.value.expired
 
 
+USES = ((), ("a",), ("a", "b"), ("ab",), ("", "ab"), ("a", ""))
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_seal_opens_for_its_use_alone(use: tuple[str, ...]) -> None:
+    seal = SEALS.sealed(ALICE, "x", 100, use)
+    assert SEALS.opened(ALICE, seal, 0, use) == "x"
+    for other in {*USES} - {use}:
+        with pytest.raises(Unopened):
+            SEALS.opened(ALICE, seal, 0, other)
+    # No caller's name runs into a use.
+    with pytest.raises(Unopened):
+        SEALS.opened(ALICE[:-1], SEALS.sealed(ALICE, "x", 100), 0, ALICE[-1:])
+
+
 def test_a_seal_has_an_end_that_its_caller_alone_learns() -> None:
     seal = SEALS.sealed(ALICE, "x", 100)
     for caller, expired in ((ALICE, True), (BOB, False)):
