@@ -38,6 +38,7 @@ from server.extraction.tokens import BytesCounter, Counter, TokenCounter
 
 _IN: Final = 0
 _OUT: Final = 1
+_UTF_8: Final = "utf-8"
 _UNPACKED: Final = frozenset((Kind.OFFICE, Kind.PDF))
 
 
@@ -57,11 +58,14 @@ def main() -> None:
     sys.path += order.packages
     kind = Kind(order.kind)
     reader: Any = import_module(f"server.extraction.formats.{kind}")
+    if order.charset not in (None, _UTF_8):
+        import_module("server.extraction.charsets")  # no decoder can be loaded once the walls stand
     counter: Counter = BytesCounter() if order.tokenizer is None else TokenCounter(order.tokenizer)
     _send(WALLS, packed_json({"walls": confine(order.parent)}))
     try:
         cutter = Cutter(Chunking(order.size, order.overlap), counter)
-        _answer(reader, Incoming(_IN, order.filename), cutter, MOST_CHARACTERS if kind in _UNPACKED else None)
+        file = Incoming(_IN, order.filename, order.charset)
+        _answer(reader, file, cutter, MOST_CHARACTERS if kind in _UNPACKED else None)
     except OSError:
         os._exit(1)  # the server has closed its end
     except Exception as fault:  # noqa: BLE001 - a fault of ours is told to the server's log, without the file's text

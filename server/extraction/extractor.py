@@ -12,11 +12,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
+from server.extraction.charsets import charset_named
 from server.extraction.child_process import ChildProcess, Gone
 from server.extraction.confinement import WALLS, cpu_limit
 from server.extraction.frames import END, FAULT, PIECES, UNREADABLE, BadFrame, Order, unpacked_json, unpacked_pieces
 from server.extraction.frames import WALLS as WALLS_FRAME
-from server.extraction.kinds import HEAD, Kind, kind_of
+from server.extraction.kinds import HEAD, TEXTS, Kind, charset_of_xml, kind_of
 from server.extraction.limits import MOST_PIECES, PATIENCE
 from server.extraction.pieces import Chunking, Code, Piece, Unreadable
 
@@ -47,7 +48,7 @@ class Extractor:
 
     async def check(self) -> None:
         """Start a process only to learn what it can reach; raises Unreadable if none can be started."""
-        child = await self._start(Kind.TEXT, "", 0, Chunking(), None)
+        child = await self._start(Kind.TEXT, "", None, 0, Chunking(), None)
         try:
             async with asyncio.timeout(cpu_limit(0)):
                 self._learn(*await child.frame())
@@ -65,17 +66,20 @@ class Extractor:
         media_type: str,
         chunking: Chunking,
         tokenizer: Path | None,
+        charset: str | None = None,
     ) -> AsyncGenerator[Sequence[Piece], None]:
         """Return the pieces of a file of `size` bytes in batches; raises Unreadable and what the source raises.
 
-        A file that turns out to be unreadable may have given pieces before. Tokens are those of `tokenizer`, the
+        `charset` is the name of the charset that a text is said to be in. A file that turns out to be unreadable may
+        have given pieces before. Tokens are those of `tokenizer`, the
         absolute path of a file of the package `tokenizers`, or four bytes each. Close it where it isn't used up.
         """
         first = await _beginning(source)
         if not first:
             raise Unreadable(Code.INVALID_FILE, "the file is empty")
         kind = kind_of(first[:HEAD], filename, media_type)
-        child = await self._start(kind, filename, size, chunking, tokenizer)
+        codec = _codec(kind, charset, first[:HEAD])
+        child = await self._start(kind, filename, codec, size, chunking, tokenizer)
         feeding = asyncio.create_task(child.feed(first, source), name="feeding of a file")
         try:
             async for batch in self._batches(_Listening(child, feeding, cpu_limit(size)), chunking):
@@ -122,12 +126,19 @@ class Extractor:
                 raise BadFrame("a frame is out of place")
 
     async def _start(
-        self, kind: Kind, filename: str, size: int, chunking: Chunking, tokenizer: Path | None
+        self,
+        kind: Kind,
+        filename: str,
+        charset: str | None,
+        size: int,
+        chunking: Chunking,
+        tokenizer: Path | None,
     ) -> ChildProcess:
         packages = {_PACKAGES.get(kind), "tokenizers" if tokenizer is not None else None} - {None}
         order = Order(
             kind=kind,
             filename=filename[:_LONGEST_NAME],
+            charset=charset,
             size=chunking.size,
             overlap=chunking.overlap,
             cpu_seconds=cpu_limit(size),
@@ -213,6 +224,18 @@ async def _beginning(source: AsyncIterator[bytes]) -> bytes:
         if len(first) >= HEAD:
             break
     return bytes(first)
+
+
+def _codec(kind: Kind, told: str | None, head: bytes) -> str | None:
+    """Return Python's name of the charset that a text is said to be in, if it is said; raises Unreadable."""
+    named = (told or charset_of_xml(head)) if kind in TEXTS else None
+    if named is None:
+        return None
+    codec = charset_named(named)
+    if codec is None:
+        sentence = f"the file is said to be in the charset `{named}`, which can't be read; save it as UTF-8"
+        raise Unreadable(Code.UNSUPPORTED_FILE, sentence)
+    return codec
 
 
 def _folder_of(package: str) -> str:

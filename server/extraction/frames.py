@@ -51,10 +51,14 @@ class BadFrame(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the child is to do with the file that follows. `parent` is the process that it belongs to."""
+    """What the child is to do with the file that follows. `parent` is the process that it belongs to.
+
+    `charset` is Python's name of the charset that a text is said to be in.
+    """
 
     kind: str
     filename: str
+    charset: str | None
     size: int
     overlap: int
     cpu_seconds: int

@@ -22,10 +22,14 @@ class Notes:
 
 
 class Incoming:
-    """A file that comes in on a descriptor until its end. It can be read once."""
+    """A file that comes in on a descriptor until its end. It can be read once.
 
-    def __init__(self, descriptor: int, filename: str) -> None:
+    `charset` is Python's name of the charset that the file is said to be in, None if nothing is said.
+    """
+
+    def __init__(self, descriptor: int, filename: str, charset: str | None = None) -> None:
         self.filename = filename
+        self.charset = charset
         self._descriptor = descriptor
 
     def blocks(self) -> Iterator[bytes]:

@@ -15,7 +15,9 @@ from server.extraction.pieces import Code, Unreadable
 HEAD: Final = 4096
 """Bytes from which the kind of a file is told."""
 
-READABLE: Final = "text, Markdown, HTML, CSV, JSON, PDF, DOCX, XLSX, PPTX and e-mail (.eml) can be read"
+READABLE: Final = (
+    "text, Markdown, HTML, CSV, JSON, PDF, RTF, DOCX, XLSX, PPTX, ODT, ODS, ODP, EPUB and e-mail (.eml) can be read"
+)
 """The end of a sentence about a file that can't be."""
 
 
@@ -29,10 +31,13 @@ class Kind(StrEnum):
     MAIL = "mail"
     PDF = "pdf"
     OFFICE = "office"
+    RTF = "rtf"
 
+
+TEXTS: Final = frozenset((Kind.TEXT, Kind.TABLE, Kind.JSON, Kind.HTML))
+"""Kinds of which the whole file is in one charset."""
 
 _FOREIGN: Final = (
-    (b"{\\rtf", "an RTF document"),
     (b"%!PS", "a PostScript file"),
     (b"\x89PNG\r\n\x1a\n", "an image"),
     (b"\xff\xd8\xff", "an image"),
@@ -83,6 +88,10 @@ _MARKS: Final = ((b"\xef\xbb\xbf", 1), (b"\xff\xfe", 2), (b"\xfe\xff", 2))
 _OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _PDF_WITHIN: Final = 1024
 _HTML: Final = re.compile(rb"\s{0,512}(?:<\?xml[^<>]{0,256}>\s{0,64})?<(?:!doctype\s{1,16}html|html[\s>])", re.I)
+_XML_DECLARATION: Final = re.compile(
+    rb"""<\?xml\s[^<>?]{0,128}?\bencoding\s{0,8}=\s{0,8}["']([A-Za-z][\w.:-]{0,39})["']"""
+)
+_WIDE_XML: Final = {"utf-16-le": b"<\x00?\x00x\x00", "utf-16-be": b"\x00<\x00?\x00x"}
 _MAIL: Final = re.compile(
     rb"(?:From |(?:Return-Path|Received|Delivered-To|MIME-Version|From|To|Date|Subject|Message-ID|X-[\w-]{1,64}):)",
     re.I,
@@ -100,10 +109,23 @@ def kind_of(head: bytes, filename: str, media_type: str) -> Kind:
         return Kind.PDF
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06", _OLE)):
         return Kind.OFFICE
+    if head.startswith(b"{\\rtf"):
+        return Kind.RTF
     for start, what in _FOREIGN:
         if head.startswith(start):
             raise Unreadable(Code.UNSUPPORTED_FILE, f"the file is {what}; {READABLE}")
     return _kind_of_text(head, filename, media_type)
+
+
+def charset_of_xml(head: bytes) -> str | None:
+    """Return the name of the charset that the declaration of XML at the beginning of a file has, if it has one."""
+    for charset, zeros in _WIDE_XML.items():
+        if head.startswith(zeros):
+            return charset
+    found = _XML_DECLARATION.match(head)
+    named = None if found is None else found[1].decode("ascii")
+    # The declaration could not be read if it were in one of these.
+    return None if named is None or named.lower().startswith(("utf-16", "utf-32", "ucs")) else named
 
 
 def is_ole(head: bytes) -> bool:

@@ -15,6 +15,12 @@ FRAMES = "server/extraction/frames.py"
 PACKAGE = "server/extraction/formats/package.py"
 XML = "server/extraction/formats/xml.py"
 PDF = "server/extraction/formats/pdf.py"
+TEXTS = "server/extraction/texts.py"
+CHARSETS = "server/extraction/charsets.py"
+MAIL = "server/extraction/formats/mail.py"
+RTF = "server/extraction/formats/rtf.py"
+OPEN_DOCUMENT = "server/extraction/formats/opendocument.py"
+EPUB = "server/extraction/formats/epub.py"
 
 EXTRACTION_MISTAKES = (
     Mistake("the filter permits every call", SYSTEM_CALLS, "0x00050000 | errno.EPERM", "0x7FFF0000"),
@@ -74,4 +80,20 @@ EXTRACTION_MISTAKES = (
         "if notes.pages_without_text == pages:",
         "if notes.pages_without_text > pages:",
     ),
+    Mistake("a text of no charset is taken for UTF-8", TEXTS, '{_UTF_8: "strict", ', "{"),
+    Mistake("a wrong charset is never noticed", TEXTS, "self._characters * _MOST_WRONG)", "self._characters)"),
+    Mistake("every name is one of a charset", CHARSETS, "found = _KNOWN.get(told) or", "found = told or"),
+    Mistake(
+        "the charset that an upload names is forgotten",
+        "server/api/files/routes.py",
+        'described["charset"] = form.charset',
+        'described["charset"] = "utf-8"',
+    ),
+    Mistake("a part of a mail in no charset is left out", MAIL, "    except WrongCharset:\n", "    except KeyError:\n"),
+    Mistake("groups of RTF have no depth", RTF, "if len(self._outer) >= DEEPEST_ELEMENT:", "if self._fonts is None:"),
+    Mistake("hidden text of RTF is shown", RTF, "hidden=number != 0)", "hidden=number == 0)"),
+    Mistake("deleted text of a document is shown", OPEN_DOCUMENT, '("tracked-changes", "forms", ', '("forms", '),
+    Mistake("an encrypted document is read", OPEN_DOCUMENT, "found = found or name", "found = found and name"),
+    Mistake("a locked page of a book is read", EPUB, "if page in locked:", "if page is locked:"),
+    Mistake("a page of a book is read again and again", EPUB, "yield from dict.fromkeys(", "yield from list("),
 )

@@ -48,6 +48,50 @@ def paragraph(text: str) -> str:
     return f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>"
 
 
+_SPACES = " ".join(
+    [
+        f'xmlns:{prefix}="urn:{prefix}"'
+        for prefix in ("office", "text", "table", "draw", "style", "dc", "svg", "presentation")
+    ]
+)
+
+
+def opendocument(kind: str, body: str, styles: str = "", more: Mapping[str, str] | None = None) -> bytes:
+    """Return an OpenDocument file of a kind, such as `text`, with this XML as its body."""
+    return archive(
+        {
+            "mimetype": f"application/vnd.oasis.opendocument.{kind}",
+            "content.xml": f"<office:document-content {_SPACES}>{body}</office:document-content>",
+            "styles.xml": f"<office:document-styles {_SPACES}>{styles}</office:document-styles>",
+            **(more or {}),
+        }
+    )
+
+
+def epub(
+    pages: Mapping[str, str | bytes | None],
+    order: Sequence[str] | None = None,
+    more: Mapping[str, str] | None = None,
+) -> bytes:
+    """Return a book with these pages; one that is None stands in its list alone."""
+    kinds = {"svg": "image/svg+xml"}
+    items = "".join(
+        f'<item id="{name}" href="{name.replace(" ", "%20")}" '
+        f'media-type="{kinds.get(name.rpartition(".")[2], "application/xhtml+xml")}"/>'
+        for name in pages
+    )
+    spine = "".join(f'<itemref idref="{name}"/>' for name in order or pages)
+    return archive(
+        {
+            "mimetype": "application/epub+zip",
+            "META-INF/container.xml": '<container><rootfile full-path="OPS/book.opf"/></container>',
+            "OPS/book.opf": f"<package><manifest>{items}</manifest><spine>{spine}</spine></package>",
+            **{f"OPS/{name}": content for name, content in pages.items() if content is not None},
+            **(more or {}),
+        }
+    )
+
+
 def pdf(objects: Sequence[bytes], *, trailer: bytes = b"") -> bytes:
     """Return a PDF file of these objects, the first of which is its catalog."""
     out = bytearray(b"%PDF-1.7\n")

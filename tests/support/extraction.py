@@ -46,6 +46,7 @@ async def extract(
     name: str = "a.txt",
     *,
     media_type: str = "application/octet-stream",
+    charset: str | None = None,
     chunking: Chunking | None = None,
     tokenizer: Path | None = None,
 ) -> Extracted:
@@ -55,7 +56,7 @@ async def extract(
     refusal = None
     try:
         async for batch in extractor.pieces(
-            blocks(data), len(data), name, media_type, chunking or Chunking(4096, 0), tokenizer
+            blocks(data), len(data), name, media_type, chunking or Chunking(4096, 0), tokenizer, charset
         ):
             pieces += batch
     except Unreadable as fault:

@@ -91,6 +91,8 @@ class Files:
         async with self._store.uploading(identity, creation) as upload:
             form = await read_upload(request, upload, self._most_bytes, self._lane)
             described = {"filename": form.filename, "content_type": form.content_type, "purpose": form.purpose}
+            if form.charset is not None:
+                described["charset"] = form.charset
             record = await upload.keep(described, form.purpose, form.lifetime)
         return _answer(file_object(record))
 

@@ -42,6 +42,9 @@ _LONGEST_FIELD: Final = 64
 _LONGEST_JSON: Final = 256
 _NUMBER: Final = re.compile("[0-9]{1,9}")
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]{1,63}/[a-z0-9!#$&^_.+-]{1,63}")
+_CHARSET: Final = re.compile(
+    r""";[ \t]{0,8}charset=["']?([a-z][a-z0-9_.:+-]{0,39})["']?[ \t]{0,8}(?:;|$)""", re.IGNORECASE
+)
 _ANCHOR: Final = "expires_after[anchor]"
 _SECONDS: Final = "expires_after[seconds]"
 _EXPIRES: Final = "expires_after"
@@ -51,10 +54,14 @@ _CLOSE: Final = {"Connection": "close"}
 
 @dataclass(frozen=True, slots=True)
 class UploadForm:
-    """The fields of an upload; `lifetime` is in seconds, None if the file does not expire."""
+    """The fields of an upload; `lifetime` is in seconds, None if the file does not expire.
+
+    `charset` is what the content type says of a text, None if it says nothing.
+    """
 
     filename: str
     content_type: str | None
+    charset: str | None
     purpose: str
     lifetime: int | None
 
@@ -155,10 +162,13 @@ class _Form:
             raise invalid("`file` is empty", "file", "invalid_value")
         if "purpose" not in self._fields:
             raise invalid("the form has no `purpose`", "purpose", "missing_required_parameter")
-        media_type = (self._file.content_type or "").partition(";")[0].strip().lower()
+        media_type, _, parameters = (self._file.content_type or "").partition(";")
+        media_type = media_type.strip().lower()
+        charset = _CHARSET.search(f";{parameters}")
         return UploadForm(
             self._filename,
             media_type if _MEDIA_TYPE.fullmatch(media_type) else None,
+            None if charset is None else charset[1].lower(),
             self._fields["purpose"],
             self._lifetime(),
         )

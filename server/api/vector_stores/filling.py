@@ -48,6 +48,7 @@ class Extracting(Protocol):
         media_type: str,
         chunking: Chunking,
         tokenizer: Path | None,
+        charset: str | None = None,
     ) -> AsyncGenerator[Sequence[Piece], None]:
         """Return the pieces of a file; raises Unreadable."""
         ...
@@ -112,6 +113,7 @@ class Filling:
                 file.body["content_type"] or "",
                 _chunking(link, model),
                 model.tokenizer,
+                file.body.get("charset"),
             )
             async with aclosing(pieces), aclosing(self._chunks(gate, model, pieces)) as chunks:
                 first = await anext(chunks, None)

@@ -15,7 +15,7 @@ from typing import Final
 from server.extraction.charsets import charset_named
 from server.extraction.formats.flow import CELL, LINE, PARAGRAPH, WORD, Flow
 from server.extraction.incoming import Incoming, Notes
-from server.extraction.kinds import HEAD
+from server.extraction.kinds import HEAD, charset_of_xml
 from server.extraction.pieces import Code, Unreadable
 from server.extraction.texts import clean, decoded
 
@@ -43,13 +43,25 @@ _CHARSET: Final = re.compile(rb"""<meta[^>]{0,256}?charset\s{0,8}=\s{0,8}["']?\s
 def texts(file: Incoming, notes: Notes) -> Iterator[str]:
     """Return the text of a file; raises Unreadable."""
     del notes
-    blocks = file.blocks()
+    return page_texts(file.blocks(), file.charset)
+
+
+def page_texts(blocks: Iterator[bytes], told: str | None = None) -> Iterator[str]:
+    """Return the text of a page, in the charset that it is said to be in or else names; raises Unreadable."""
     first = next(blocks, b"")
-    found = _CHARSET.search(first[:HEAD])
-    charset = charset_named(found[1].decode("ascii", "ignore")) if found is not None else None
-    if charset is not None and charset.startswith("utf"):
-        charset = None  # it could not be read in ASCII if it were UTF-16
-    return html_texts(decoded(chain((first,), blocks) if first else (), charset))
+    if not first:
+        return iter(())
+    charset = told or _charset_within(first[:HEAD])
+    return html_texts(decoded(chain((first,), blocks), charset))
+
+
+def _charset_within(head: bytes) -> str | None:
+    """Return the charset that a page names, None if it names none that can be read."""
+    found = _CHARSET.search(head)
+    named = charset_of_xml(head) or ("" if found is None else found[1].decode("ascii", "ignore"))
+    charset = charset_named(named)
+    # The page could not be read in ASCII if it were UTF-16.
+    return charset if charset is None or not charset.startswith("utf") or b"\x00" in head[:2] else None
 
 
 def html_texts(markup: Iterable[str]) -> Iterator[str]:

@@ -24,7 +24,7 @@ def texts(file: Incoming, notes: Notes) -> Iterator[str]:
     """Return the text of a file; raises Unreadable."""
     notes.rows = True
     rest = ""
-    for block in decoded(file.blocks()):
+    for block in decoded(file.blocks(), file.charset):
         text = rest + block
         cut = _whole_until(text)
         rest = text[cut:]

@@ -16,16 +16,17 @@ from email.parser import BytesParser
 from typing import Final
 
 from server.extraction.charsets import charset_named
-from server.extraction.formats.html import html_texts
+from server.extraction.formats.html import page_texts
 from server.extraction.incoming import Incoming, Notes
 from server.extraction.limits import DEEPEST_MESSAGE, MOST_PARTS
 from server.extraction.pieces import Code, Unreadable
-from server.extraction.texts import clean, decoded
+from server.extraction.texts import WrongCharset, clean, decoded
 
 _SHOWN: Final = ("From", "To", "Cc", "Date", "Subject")
 _LONGEST_HEADER: Final = 4096
 _LONGEST_NAME: Final = 256
 _BLOCK: Final = 64 * 1024
+_WRONG_CHARSET: Final = "a part of the e-mail is not UTF-8, and its charset is not said, not known or wrong"
 
 
 def texts(file: Incoming, notes: Notes) -> Iterator[str]:
@@ -85,11 +86,15 @@ class _Reader:
 
 
 def _best(parts: list[Message]) -> Message | None:
-    """Return the plain one of alternatives that has text, else the first that isn't plain, else the first."""
+    """Return the plain one of alternatives that has text, else the first that isn't plain, else the first.
+
+    One in an unknown charset counts as without text.
+    """
     plain = [part for part in parts if part.get_content_type() == "text/plain"]
     for part in plain:
-        if any(text.strip() for text in _shown(part)):
-            return part
+        with suppress(WrongCharset):
+            if sum(1 for text in _shown(part) if text.strip()):  # all of it is read, since its end may be wrong
+                return part
     return next((part for part in parts if part not in plain), parts[0] if parts else None)
 
 
@@ -101,7 +106,7 @@ def _is_attached(part: Message) -> bool:
 
 
 def _shown(part: Message) -> Iterator[str]:
-    """Return the text of a part; none if it is no text, whatever it says."""
+    """Return the text of a part; none if it is no text, whatever it says. Raises WrongCharset."""
     payload = part.get_payload(decode=True)
     if not isinstance(payload, bytes):
         return
@@ -111,9 +116,11 @@ def _shown(part: Message) -> Iterator[str]:
         named = None
     charset = charset_named(named) if named is not None else None
     blocks = (payload[start : start + _BLOCK] for start in range(0, len(payload), _BLOCK))
-    found = decoded(blocks, None if charset == "utf-8" else charset)
+    is_page = part.get_content_subtype() == "html"
     try:
-        yield from html_texts(found) if part.get_content_subtype() == "html" else found
+        yield from page_texts(blocks, charset) if is_page else decoded(blocks, charset)
+    except WrongCharset:
+        raise WrongCharset(Code.UNSUPPORTED_FILE, _WRONG_CHARSET) from None
     except Unreadable:
         return
     yield "\n"
@@ -141,9 +148,9 @@ def _decoded_words(value: str) -> str:
     if not value.isascii():
         raw = value.encode("utf-8", "surrogateescape")
         try:
-            value = "".join(decoded([raw]))
-        except Unreadable:
-            value = raw.decode("ascii", "replace")
+            value = raw.decode()
+        except UnicodeDecodeError:
+            value = raw.decode("cp1252", "replace")
     with suppress(MessageError, ValueError, LookupError):
         value = str(make_header(decode_header(value)))
     return clean(" ".join(value.split()))

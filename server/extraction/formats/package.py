@@ -43,6 +43,10 @@ _FAULTS: Final = (
 )
 
 DAMAGED: Final = "the file is damaged, or not what its beginning says"
+ENCRYPTED: Final = "the file is encrypted; remove its password first"
+
+_MIME_TYPE: Final = "mimetype"
+_LONGEST_MIME_TYPE: Final = 128
 
 
 class Package:
@@ -58,7 +62,7 @@ class Package:
         if len(members) > MOST_MEMBERS:
             raise _too_many_members()
         if any(member.flag_bits & _ENCRYPTED for member in members):
-            raise Unreadable(Code.INVALID_FILE, "the file is encrypted; remove its password first")
+            raise Unreadable(Code.INVALID_FILE, ENCRYPTED)
         self._members = dict[str, ZipInfo]()
         self._doubled = set[str]()
         for member in members:
@@ -71,6 +75,13 @@ class Package:
     def has(self, name: str) -> bool:
         """Return whether there is such a part."""
         return name.lower() in self._members
+
+    def media_type(self) -> str:
+        """Return what the archive says it is, empty if it doesn't say it, as files of Microsoft's Office."""
+        if not self.has(_MIME_TYPE):
+            return ""
+        said = next(self.blocks(_MIME_TYPE), b"")[:_LONGEST_MIME_TYPE]
+        return said.decode("ascii", "ignore").strip().lower()
 
     def main(self) -> str:
         """Return the name of the part that the archive names as its main one, empty if there is none."""
@@ -112,14 +123,15 @@ class Package:
             given = attributes_of(attributes)
             if given.get("TargetMode") != "External":
                 target = unquote(given.get("Target", ""))
-                found[given.get("Id", "")] = (given.get("Type", ""), _resolved(folder, target))
+                found[given.get("Id", "")] = (given.get("Type", ""), resolved(folder, target))
 
         for _ in read_xml(self.blocks(relations), start):
             pass
         return found
 
 
-def _resolved(folder: str, target: str) -> str:
+def resolved(folder: str, target: str) -> str:
+    """Return the name of the part that a part in a folder means by `target`; never one outside of the archive."""
     path = target if target.startswith("/") else f"{folder}/{target}"
     return posixpath.normpath(f"/{path}").lstrip("/")
 

@@ -19,7 +19,7 @@ def texts(file: Incoming, notes: Notes) -> Iterator[str]:
     notes.rows = True
     quoted = False
     last = "\n"
-    for block in decoded(file.blocks()):
+    for block in decoded(file.blocks(), file.charset):
         if not quoted and '"' not in block:
             last = block[-1]
             yield block

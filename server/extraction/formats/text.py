@@ -11,4 +11,4 @@ from server.extraction.texts import decoded
 def texts(file: Incoming, notes: Notes) -> Iterator[str]:
     """Return the text of a file; raises Unreadable."""
     del notes
-    return decoded(file.blocks())
+    return decoded(file.blocks(), file.charset)

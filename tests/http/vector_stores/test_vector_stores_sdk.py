@@ -8,6 +8,7 @@ from pathlib import Path
 import openai
 import pytest
 
+from tests.support.documents import epub, opendocument
 from tests.support.vector_server import holding
 
 
@@ -55,6 +56,32 @@ def test_a_file_is_uploaded_waited_for_and_found(sdk: tuple[openai.OpenAI, opena
     assert alice.vector_stores.files.delete(made.id, vector_store_id=store.id).deleted
     assert alice.vector_stores.update(store.id, name="empty").file_counts.total == 0
     assert alice.vector_stores.delete(store.id).deleted
+
+
+FILES = {
+    "of a charset": (("a.txt", b"caf\xe9", "text/plain; charset=ISO-8859-1"), "caf\u00e9"),
+    "of a charset in quotes": (("a.csv", b"\xf0\xd2\xc9", 'text/csv; x=y; charset="KOI8-R"; z'), "\u041f\u0440\u0438"),
+    "RTF": (("a.rtf", b"{\\rtf1 caf\\'e9}", "application/rtf"), "caf\u00e9"),
+    "OpenDocument": (("a.odt", opendocument("text", "<text:p>caf\u00e9</text:p>"), "application/zip"), "caf\u00e9"),
+    "EPUB": (("a.epub", epub({"a.xhtml": "<html>caf\u00e9</html>"}), "application/epub+zip"), "caf\u00e9"),
+    "of no charset": (("a.txt", b"caf\xe9", "text/plain"), None),
+    "of an odd charset": (("a.txt", b"caf\xe9", "text/plain; charset=latin 1"), None),
+    "of an unknown charset": (("a.txt", b"coffee", "text/plain; charset=x-none"), None),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_is_read_in_its_format_and_charset(name: str, sdk: tuple[openai.OpenAI, openai.OpenAI]) -> None:
+    alice, _ = sdk
+    file, text = FILES[name]
+    store = alice.vector_stores.create()
+    made = alice.vector_stores.files.upload_and_poll(vector_store_id=store.id, file=file)
+    if text is None:
+        assert made.last_error is not None
+        assert (made.status, made.last_error.code) == ("failed", "unsupported_file")
+        assert "UTF-8" in made.last_error.message
+    else:
+        assert [part.text for part in alice.vector_stores.files.content(made.id, vector_store_id=store.id)] == [text]
 
 
 def test_batches_are_waited_for_and_paged_through(sdk: tuple[openai.OpenAI, openai.OpenAI]) -> None:

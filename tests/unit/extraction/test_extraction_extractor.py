@@ -163,7 +163,7 @@ _UNCONFINED = child_process._CODE.replace(
 )
 
 _FAILING = child_process._CODE.replace(
-    "main()", "from server.extraction.formats import text; text.decoded = lambda b: 1 / len('secret'[6:]); main()"
+    "main()", "from server.extraction.formats import text; text.decoded = lambda b, c: 1 / len('secret'[6:]); main()"
 )
 
 

@@ -79,6 +79,65 @@ def test_a_mail_has_its_headers_its_best_text_and_the_names_of_what_is_attached(
         ]
 
 
+def mail_of(kind: str, body: bytes, more: bytes = b"") -> bytes:
+    head = f"From: a@example.org\r\nDate: x\r\nMIME-Version: 1.0\r\nContent-Type: {kind}\r\n".encode()
+    return head + b"Content-Transfer-Encoding: 8bit\r\n\r\n" + body + more
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/plain; charset=iso-8859-2", b"\xb1"),
+        ("text/plain; charset=utf-16le", "\u0105\r\n".encode("utf-16-le")),
+        ("text/plain; charset=x-unknown", "\u0105".encode()),
+        ("text/html; charset=windows-1250", b"<p>\xb9"),
+        ("text/html", b"<meta charset=windows-1250><p>\xb9"),
+        ("text/html; charset=windows-1250", b"<meta charset=koi8-r><p>\xb9"),
+    ],
+)
+def test_a_part_of_a_mail_is_in_the_charset_that_it_names(kind: str, body: bytes) -> None:
+    assert extracted(mail_of(kind, body), "a.eml").text.splitlines()[-1] == "\u0105"
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "text/plain; charset=x-unknown", "text/plain; charset=utf-8", "text/html"]
+)
+def test_a_part_of_a_mail_whose_charset_is_unknown_fails(kind: str) -> None:
+    code, message = extracted(mail_of(kind, b"caf\xe9"), "a.eml").refused
+    assert (code, message) == (
+        Code.UNSUPPORTED_FILE,
+        "a part of the e-mail is not UTF-8, and its charset is not said, not known or wrong",
+    )
+
+
+def test_the_part_of_a_mail_that_can_be_read_is_taken() -> None:
+    body = (
+        b"--B\r\nContent-Type: text/plain\r\n\r\ncaf\xe9\r\n"
+        b"--B\r\nContent-Type: text/html\r\n\r\n<p>coffee\r\n--B--\r\n"
+    )
+    assert extracted(mail_of("multipart/alternative; boundary=B", body), "a.eml").text.endswith("coffee")
+
+
+@pytest.mark.parametrize(
+    ("page", "charset"),
+    [
+        (b"<html><meta charset=koi8-r>\xf0", None),
+        (b"<html><meta http-equiv='Content-Type' content='text/html; charset=koi8-r'>\xf0", None),
+        (b"<?xml version='1.0' encoding='koi8-r'?><html>\xf0", None),
+        (b"<html><meta charset=cp1251>\xf0", "koi8-r"),
+        ("<html><meta charset=koi8-r>\u041f".encode("utf-16"), "cp1251"),
+        ("<html><meta charset=utf-16>\u041f".encode(), None),
+    ],
+)
+def test_a_page_is_in_the_charset_that_its_mark_the_upload_or_itself_names(page: bytes, charset: str | None) -> None:
+    assert extracted(page, "a.html", charset=charset).text == "\u041f"
+
+
+def test_a_page_of_no_known_charset_fails() -> None:
+    for page in (b"<html>caf\xe9", b"<html><meta charset=x-none>caf\xe9"):
+        assert "not UTF-8" in extracted(page, "a.html").refused[1]
+
+
 def test_messages_inside_messages_are_read_to_a_depth() -> None:
     mail = "Date: x\nFrom: y\n" + "".join(
         f"Subject: level {level}\nContent-Type: message/rfc822\n\n" for level in range(7)
