@@ -22,6 +22,8 @@ HERE = Path(__file__).parent
 ENVIRONMENTS = HERE.parents[1] / "build"
 LANGCHAIN, LITELLM, LLAMA_INDEX, OGX = "langchain", "litellm", "llama-index", "ogx"
 SCRIPTS = {
+    # In three versions.
+    "with_anthropic": (LANGCHAIN, LITELLM, LLAMA_INDEX),
     "with_instructor": (LITELLM,),
     "with_langchain": (LANGCHAIN,),
     "with_litellm": (LITELLM,),

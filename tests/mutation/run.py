@@ -27,6 +27,7 @@ from tests.mutation.fairness_mistakes import FAIRNESS_MISTAKES
 from tests.mutation.identity_mistakes import IDENTITY_MISTAKES
 from tests.mutation.index_mistakes import INDEX_MISTAKES
 from tests.mutation.list_mistakes import LIST_MISTAKES
+from tests.mutation.message_mistakes import MESSAGE_MISTAKES
 from tests.mutation.mistake import Mistake
 from tests.mutation.mistakes import MISTAKES
 from tests.mutation.opa_mistakes import OPA_MISTAKES
@@ -50,6 +51,7 @@ SERVICE = (
     *INDEX_MISTAKES,
     *VECTOR_MISTAKES,
     *RESPONSE_MISTAKES,
+    *MESSAGE_MISTAKES,
     *TOOL_MISTAKES,
     *SEALED_MISTAKES,
     *EXTRACTION_MISTAKES,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from server.authn import AuthenticationFailed
-from server.authn.bearer import bearer_token
+from server.authn.bearer import api_key, bearer_token
 
 
 @pytest.mark.parametrize("scheme", [b"Bearer", b"bearer", b"BEARER", b"bEaReR"])
@@ -44,3 +44,14 @@ def test_any_other_form_of_the_header_is_refused_and_not_quoted(value: bytes) ->
 def test_two_headers_are_refused_even_if_they_agree(second: bytes) -> None:
     with pytest.raises(AuthenticationFailed, match="more than one"):
         bearer_token([(b"authorization", b"Bearer x"), (b"Authorization", second)])
+
+
+def test_a_key_is_a_token_without_a_scheme() -> None:
+    assert api_key([(b"host", b"here"), (b"x-api-key", b"a.b-c_d~e+f/g==")]) == "a.b-c_d~e+f/g=="
+    assert api_key([(b"authorization", b"Bearer x"), (b"api-key", b"x")]) is None
+
+
+@pytest.mark.parametrize("keys", [[b""], [b"Bearer x"], [b"x y"], [b"x\n"], [b"\xff"], [b"x", b"x"], [b"x", b""]])
+def test_what_is_not_exactly_one_key_is_refused_and_not_quoted(keys: list[bytes]) -> None:
+    with pytest.raises(AuthenticationFailed, match="is not exactly one token"):
+        api_key([(b"x-api-key", key) for key in keys])
