@@ -71,7 +71,7 @@ def configuration(
     keys = {**backend, "type": str(backend["type"]).replace("sql_", "kv_", 1)}
     return {
         "version": 2,
-        "apis": ["inference", *(["vector_io"] if setting is Setting.VECTORS else [])],
+        "apis": ["inference", *(["vector_io", "agents"] if setting is Setting.VECTORS else [])],
         "providers": {
             **(_vectors(folder) if setting is Setting.VECTORS else {}),
             "inference": [

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from json import dumps
 from typing import Any, Final
 
 from bench.neighbours.messages import Unprepared, head, post, upload
 from bench.neighbours.scenario import Scenario, Script, Stage
 from bench.neighbours.scenarios.attacks import numbered, repeated
-from bench.neighbours.settings import LOCAL_TEXTS, Setting
+from bench.neighbours.settings import ECHO, LOCAL_TEXTS, Setting
 
 _STORES: Final = "/v1/vector_stores"
 _TEXT: Final = b"A sentence of some words that are cut into chunks and embedded, one after the other. "
@@ -44,6 +45,15 @@ def _search(mode: str) -> Any:
     return make
 
 
+def _response(script: Script) -> bytes:
+    """Have a model search a store with many calls beside each other, and again once it has read what they found."""
+    call = {"name": "file_search", "arguments": {"queries": ["words that are cut", "one after the other"]}}
+    calls = {"tool_calls": [call] * 32}
+    tool = {"type": "file_search", "vector_store_ids": [script.names("stores")[0]], "max_num_results": 50}
+    body = {"model": ECHO, "input": dumps({"echo": {**calls, "then": calls}}), "tools": [tool], "store": False}
+    return post("/v1/responses", script.token, body)
+
+
 SCENARIOS: Final = [
     Scenario(
         "files taken into vector stores",
@@ -60,6 +70,12 @@ SCENARIOS: Final = [
     Scenario(
         "hybrid searches of a vector store",
         repeated(_search("hybrid")),
+        lambda stage: _attached(stage, _SMALL),
+        Setting.VECTORS,
+    ),
+    Scenario(
+        "responses whose models search files",
+        repeated(_response),
         lambda stage: _attached(stage, _SMALL),
         Setting.VECTORS,
     ),

@@ -9,6 +9,7 @@ from json import dumps, loads
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 
 from tests.support.callers import ALICE, BOB, READER
@@ -266,3 +267,24 @@ def test_the_tokens_of_a_search_are_counted_for_those_who_may_search(place: Tool
     assert place.got("POST", counting, {**body, "tools": search(store)})["input_tokens"] > 0
     foreign = place.ask("POST", counting, {**body, "tools": search(store)}, BOB)
     assert (foreign.status, foreign.json["error"]["param"]) == (404, "tools[0].vector_store_ids[0]")
+
+
+def test_the_sdk_searches_and_reads_its_citations(place: Tooled) -> None:
+    store = place.store("a blue bicycle")
+    tools: Any = search(store)
+    text = looking_for("a blue bicycle", then={"content": "it is blue"})
+    with openai.OpenAI(base_url=f"{place.house.address.url}/v1", api_key="alice", max_retries=0) as client:
+        whole = client.responses.create(
+            model="small", input=text, tools=tools, include=["file_search_call.results"], max_tool_calls=3
+        )
+        with client.responses.stream(model="small", input=text, tools=tools) as stream:
+            kinds = [event.type for event in stream]
+            streamed = stream.get_final_response()
+    assert "response.file_search_call.searching" in kinds
+    for response, shown in ((whole, 1), (streamed, 0)):
+        call, message = response.output
+        assert call.type == "file_search_call" and len(call.results or []) == shown
+        assert message.type == "message" and message.content[0].type == "output_text"
+        [citation] = message.content[0].annotations
+        assert citation.type == "file_citation" and citation.filename == "notes.txt"
+        assert response.output_text == "it is blue"
