@@ -30,8 +30,8 @@ from server.api.responses import state as response_state
 from server.api.responses import tools as response_tools
 from server.api.vector_stores import (
     attaching,
+    claims,
     direct_body,
-    documents,
     failures,
     file_places,
     filling,
@@ -87,6 +87,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "chat": chat,
     "chat_files": chat_files,
     "choices": model_choices,
+    "claims": claims,
     "client": client,
     "compaction": compaction,
     "completions": completions,
@@ -95,7 +96,6 @@ CONSTANTS: Final[dict[str, Any]] = {
     "course": course,
     "database": database,
     "direct_body": direct_body,
-    "documents": documents,
     "edge": edge,
     "embedding": embedding,
     "embedding_models": embedding_models,
@@ -558,7 +558,7 @@ LIMITS: Final[Sequence[Limit]] = (
         "chunks that one request puts into a vector store, their texts and metadata, those of one chunk, and its wait "
         "for another one",
         "{direct_body.MOST_INSERTED}; {direct_body.MOST_INSERT_BYTES:bytes}; {direct_body.LARGEST_CHUNK:bytes}; "
-        "{documents.WAIT_SECONDS:seconds}",
+        "{claims.WAIT_SECONDS:seconds}",
         "400; 413; 400; 409",
     ),
     Limit(

@@ -44,16 +44,16 @@ INDEX_MISTAKES = (
     Mistake("Faiss finds what is not committed", ROWS, 'which = "b.committed" if', 'which = "b.batch" if'),
     Mistake("removed rows stay in the file", ROWS, "PRAGMA secure_delete = ON", "PRAGMA secure_delete = OFF"),
     Mistake(
-        "chunks of other parts go by their names, too",
+        "chunks of other parts go too",
         LANCE,
-        'await self._delete(key, (col("part") == number) & named)',
-        "await self._delete(key, named if number >= 0 else named)",
+        'f"(part = {part} AND ordinal IN',
+        'f"(part >= 0 AND ordinal IN',
     ),
     Mistake(
         "chunks of other parts are read by their names",
         LANCE,
-        'wanted = (col("part") == number) & col("id").isin(',
-        'wanted = (col("part") >= 0) & col("id").isin(',
+        'terms = [(col("part") == part) & col("id").isin(',
+        'terms = [(col("part") >= 0) & col("id").isin(',
     ),
     Mistake("any text is the key of a store", KEYS, "if not _KEY.fullmatch(key):", "if not _KEY:"),
     Mistake(
@@ -63,9 +63,9 @@ INDEX_MISTAKES = (
         "        if self.shares:\n            return await self._index.named",
     ),
     Mistake(
-        "Faiss removes chunks of other parts by their names",
+        "Faiss removes chunks of other parts",
         ROWS,
-        '"part = ? AND name IN (SELECT value FROM json_each(?))", given)',
-        '"part >= ? - part AND name IN (SELECT value FROM json_each(?))", given)',
+        "(part, ordinal) IN (SELECT json_extract(value, '$[0]')",
+        "(0, ordinal) IN (SELECT 0",
     ),
 )

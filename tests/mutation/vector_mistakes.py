@@ -16,6 +16,7 @@ PURGING = "server/api/vector_stores/purging.py"
 PURGES = "server/api/vector_stores/purges.py"
 PLACES = "server/api/vector_stores/file_places.py"
 WORK = "server/api/vector_stores/work.py"
+CLAIMS = "server/api/vector_stores/claims.py"
 DOCUMENTS = "server/api/vector_stores/documents.py"
 DEFERRED = "server/http/deferred.py"
 GUARDED = "server/storage/records/guarded.py"
@@ -207,15 +208,60 @@ VECTOR_MISTAKES = (
     ),
     Mistake(
         "texts are put in whatever a caller keeps",
-        DOCUMENTS,
-        "await self._stores.records.write(limit, record.owner, Stored(0, more), changing)",
-        "await self._stores.records.write(None, record.owner, Stored(0, more), changing)",
+        CLAIMS,
+        "await self._stores.records.write(limit, owner, Stored(0, sum(more.values())), *steps)",
+        "await self._stores.records.write(None, owner, Stored(0, sum(more.values())), *steps)",
     ),
     Mistake(
         "two requests change one document",
+        CLAIMS,
+        'if all((link.record.body.get("busy_until") or 0) <= time.time() for',
+        'if all((link.record.body.get("busy_until") or 0) >= 0 for',
+    ),
+    Mistake(
+        "a text goes before the one that takes its place is there",
         DOCUMENTS,
-        'if (link.record.body.get("busy_until") or 0) <= time.time():',
-        'if (link.record.body.get("busy_until") or 0) >= 0:',
+        "            begun = True\n",
+        "            await index.remove_chunks(\n"
+        "                key, {claim.links[name].part: change.removed for name, change in changes.items()}\n"
+        "            )\n"
+        "            begun = True\n",
+    ),
+    Mistake(
+        "what a failed request has put in stays",
+        CLAIMS,
+        "coming = self._notes.chunks_of(claim.note) if has_begun else {}",
+        "coming = self._notes.chunks_of(claim.note) if not has_begun else {}",
+    ),
+    Mistake(
+        "chunks of a killed request count as those of its document",
+        DOCUMENTS,
+        "            await index.remove_chunks(key, claim.stray)\n",
+        "",
+    ),
+    Mistake(
+        "chunks of a killed request stay",
+        PURGING,
+        "if chunks := self._notes.chunks_of(note):",
+        "if chunks := {} and self._notes.chunks_of(note):",
+    ),
+    Mistake(
+        "chunks that were given up count",
+        PURGES,
+        "            return self.records.removing_this(note)\n        return self.records.changing(note, {**note.body",
+        "            return self.records.removing(note.id)\n        return self.records.changing(note, {**note.body",
+    ),
+    Mistake(
+        "replaced chunks are forgotten where the index fails",
+        PURGES,
+        'return self.records.changing(note, {**note.body, "chunks": _texts(gone)}, Note.CHUNKS, int(time.time()))',
+        "return self.records.removing_this(note)",
+    ),
+    Mistake(
+        "a document has the attributes of its last chunks",
+        DOCUMENTS,
+        "is_all = len(before) == claim.links[name].chunks",
+        "is_all = len(before) <= claim.links[name].chunks",
     ),
     Mistake(
         "what is found is what may be changed",

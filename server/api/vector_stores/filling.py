@@ -30,10 +30,12 @@ LARGEST_FILE: Final = 512 * 1024 * 1024
 MOST_CHUNKS: Final = 2_000_000
 """Chunks of one vector store."""
 
+BYTES_OF_A_NUMBER: Final = 4
+"""Bytes that a number of a vector counts for."""
+
 _ASKED_AGAIN: Final = (0.5, 2.0)
 """Seconds before a provider that fails is asked again about the same texts."""
 
-_BYTES_OF_A_NUMBER: Final = 4
 _LONGEST_PAUSE: Final = 30.0
 
 
@@ -74,7 +76,7 @@ class Filling:
         self._extractor = extractor
         self._index_of = index_of
 
-    async def is_ready(self, store: Record) -> bool:
+    def is_ready(self, store: Record) -> bool:
         """Return whether the index of a store is ready; one that opens at its first use begins to open.
 
         Where none is configured, an attempt is to say so.
@@ -86,7 +88,7 @@ class Filling:
         if index.fault is not None:
             return False
         try:
-            await index.chunks(store.body["index"], 0, 0, 1)
+            index.check_open()
         except IndexUnavailable:
             return False
         return True
@@ -200,7 +202,7 @@ def _full() -> Unreadable:
 def usage_of(chunk: Chunk) -> int:
     """Return the bytes that a chunk counts for."""
     texts = (chunk.text, chunk.id, chunk.extra)
-    return sum(len(text.encode(errors="replace")) for text in texts) + _BYTES_OF_A_NUMBER * len(chunk.vector)
+    return sum(len(text.encode(errors="replace")) for text in texts) + BYTES_OF_A_NUMBER * len(chunk.vector)
 
 
 def _chunking(link: Link, model: EmbeddingModel) -> Chunking:

@@ -116,7 +116,7 @@ class Ingestion:
             # The store is being removed, and the work goes with its link.
             await queue.rounds.postpone(work, _LATER_SECONDS)
             return True
-        if not await self._filling.is_ready(store):
+        if not self._filling.is_ready(store):
             await queue.rounds.postpone(work, _SOON_SECONDS)
             # Others may have files for another index, and this one may be about to open.
             asyncio.get_running_loop().call_later(_PAUSE, self._queue.woken.set)

@@ -1,18 +1,19 @@
 """Notes of what has to leave an index: written with the change that hides it, and kept until its bytes are gone.
 
-There is a note for each part that an attempt to ingest something may have begun, for each part whose link is gone, for
-each store that is gone, and for each file that is gone. A process that is killed at any point leaves its notes, and the
-sweeper of any process goes on with them.
+There is a note for each part that an attempt to ingest something may have begun, for the chunks that a request puts in,
+for each part whose link is gone, for each store that is gone, and for each file that is gone. A process that is killed
+at any point leaves its notes, and the sweeper of any process goes on with them.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from json import dumps
 from secrets import token_hex
+from typing import Final, TypeAlias
 
 from server.api.vector_stores.links import Link
 from server.http.held_lease import LEASE_SECONDS
@@ -25,16 +26,25 @@ class Note(StrEnum):
     """The kind of a note; the facet of its record.
 
     An `attempt` becomes due unless it is renewed: then its process has ended. `done` says when a store was last purged,
-    and `scan` when links are looked through for files that are gone. `chunks` have left a part that stays.
+    and `scan` when links are looked through for files that are gone. `chunks` leave parts that stay, and so do `coming`
+    chunks unless the request that puts them in comes to its end.
     """
 
     ATTEMPT = "attempt"
     PART = "part"
     CHUNKS = "chunks"
+    COMING = "coming"
     STORE = "store"
     FILE = "file"
     DONE = "done"
     SCAN = "scan"
+
+
+UNDER_WAY: Final = (Note.ATTEMPT, Note.COMING)
+"""Kinds of notes about what isn't gone, but may be soon."""
+
+Ordinals: TypeAlias = Mapping[int, Sequence[int]]
+"""Chunks by their parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +64,7 @@ class PurgeNotes:
             "sqlite": "json_each(?1) AS given",
             "postgresql": "jsonb_array_elements_text(CAST(?1 AS jsonb)) AS given(value)",
         }[records.database.kind]
-        kept = f'SELECT 1 FROM "{records.name}" AS kept WHERE facet <> ?2 AND '  # noqa: S608 - a checked name
+        kept = f'SELECT 1 FROM "{records.name}" AS kept WHERE facet NOT IN (?2, ?3) AND '  # noqa: S608 - a checked name
         self._pending = (
             f"SELECT given.value FROM {given} WHERE EXISTS ({kept} kept.id = given.value) "  # noqa: S608 - as above
             f"OR EXISTS ({kept} kept.id > given.value || ':' AND kept.id < given.value || ';')"
@@ -88,10 +98,30 @@ class PurgeNotes:
         """Return the steps of a transaction in which a link goes."""
         return [self._adding(_note(_part(store, link.part), Note.PART, _origin(store)))]
 
-    def replacing(self, store: Record) -> Sequence[Step]:
-        """Return the steps of a transaction after which chunks of a part are gone, and the part is not."""
-        identity = f"{store.body['index']}:c{token_hex(16)}"
-        return [self._adding(_note(identity, Note.CHUNKS, _origin(store)))]
+    def coming(self, store: Record, chunks: Ordinals, seconds: int) -> Record:
+        """Return the note of chunks that are about to come into parts, and are removed unless that ends in time."""
+        return _note(_some_chunks(store), Note.COMING, {**_origin(store), "chunks": _texts(chunks)}, seconds)
+
+    def chunks_of(self, note: Record) -> Ordinals:
+        """Return the chunks that a note is about, by their parts."""
+        return {int(part): ordinals for part, ordinals in note.body.get("chunks", {}).items()}
+
+    def come(self, note: Record, gone: Ordinals) -> Step:
+        """Return the step of the transaction in which chunks that were coming count, and those that are `gone` don't.
+
+        It raises Overtaken where the chunks were given up.
+        """
+        if not gone:
+            return self.records.removing_this(note)
+        return self.records.changing(note, {**note.body, "chunks": _texts(gone)}, Note.CHUNKS, int(time.time()))
+
+    def not_come(self, store: Record, note: Record, chunks: Ordinals) -> Sequence[Step]:
+        """Return the steps that end a note of chunks that were coming, of which these may be there."""
+        ending = self.records.removing(note.id)
+        if not chunks:
+            return [ending]
+        gone = _note(_some_chunks(store), Note.CHUNKS, {**_origin(store), "chunks": _texts(chunks)})
+        return [ending, self._adding(gone)]
 
     def dropping(self, store: Record) -> Sequence[Step]:
         """Return the steps of a transaction in which a store goes."""
@@ -139,7 +169,7 @@ class PurgeNotes:
         keys = {store.body["index"]: store.id for store in stores}
         if not keys:
             return {}
-        pending = await self.records.database.read(self._pending, dumps([*keys]), Note.ATTEMPT.value)
+        pending = await self.records.database.read(self._pending, dumps([*keys]), *(note.value for note in UNDER_WAY))
         waiting = {row[0] for row in pending}
         done = await self.records.find_all([_done(key) for key in keys])
         times = {stored.id: stored.record.body["at"] for stored in done}
@@ -171,6 +201,15 @@ def part_of(note: Record) -> int:
 
 def _note(identity: str, kind: Note, body: dict[str, object], lifetime: int | None = 0) -> Record:
     return Draft(identity, body, facet=kind.value, lifetime=lifetime).owned_by(None)
+
+
+def _some_chunks(store: Record) -> str:
+    return f"{store.body['index']}:c{token_hex(16)}"
+
+
+def _texts(chunks: Ordinals) -> dict[str, list[int]]:
+    """Return chunks as JSON has them."""
+    return {str(part): [*ordinals] for part, ordinals in chunks.items()}
 
 
 def _part(store: Record, part: int) -> str:

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeAlias
 
 from server.api.vector_stores.links import FILE_ID
-from server.api.vector_stores.purges import Note, key_of, part_of
+from server.api.vector_stores.purges import UNDER_WAY, Note, key_of, part_of
 from server.api.vector_stores.queue import IngestionQueue
 from server.api.vector_stores.store import VectorStores
 from server.background.tasks import in_background
@@ -129,9 +129,12 @@ class PurgeSweeper:
             if whole:
                 await index.drop(key)
                 # Nothing of the parts is left either.
-                claimed += [note for note in await self._notes.about(key, _AT_ONCE) if note.facet != Note.ATTEMPT]
+                claimed += [note for note in await self._notes.about(key, _AT_ONCE) if note.facet not in UNDER_WAY]
             else:
                 await index.remove(key, parts)
+                for note in claimed:
+                    if chunks := self._notes.chunks_of(note):
+                        await index.remove_chunks(key, chunks)
                 if not await index.purge(key):
                     _log.warning("deleted chunks of the vector store `%s` are still on the disk; tried again", store)
                     return

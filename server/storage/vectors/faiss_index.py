@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from array import array
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from server.storage.vectors.faiss_rows import FaissRows, Row, is_full
-from server.storage.vectors.index import Chunk, Hit, IndexUnavailable, Vector
+from server.storage.vectors.index import Chunk, Held, Hit, IndexUnavailable, Vector
 from server.storage.vectors.keys import checked, numbers
 from server.storage.vectors.opening import FULL, Opening, Unusable
-from server.storage.vectors.rows import unit_vectors
+from server.storage.vectors.rows import Placed, in_part, in_parts, unit_vectors
 
 MOST_STORES: Final = 256
 """Stores whose vectors are held in memory at the same time."""
@@ -79,20 +79,32 @@ class FaissIndex:
         """Why the index isn't ready, or takes no more chunks; None where it does."""
         return self._opening.fault or (FULL if self._full else None)
 
+    def check_open(self) -> None:
+        """Raise IndexUnavailable unless the index is open."""
+        self._opening.opened()
+
     async def add(self, key: str, dimensions: int, part: int, chunks: AsyncIterator[Sequence[Chunk]]) -> int:
         """Add chunks to a part, which count once all of them are written, and return how many."""
-        rows = self._opening.opened()
         [number] = numbers([part])
+        return await self._added(key, dimensions, in_part(number, chunks))
+
+    async def put(self, key: str, dimensions: int, chunks: Mapping[int, Sequence[Chunk]]) -> None:
+        """Add chunks to several parts, which count once all of them are written."""
+        numbers([*chunks])
+        await self._added(key, dimensions, in_parts(chunks))
+
+    async def _added(self, key: str, dimensions: int, placed: AsyncIterator[Sequence[Placed]]) -> int:
+        rows = self._opening.opened()
         batch, count = 0, 0
         try:
-            async for some in chunks:
+            async for some in placed:
                 for start in range(0, len(some), STEP):
                     step = some[start : start + STEP]
-                    vectors = await self._read(unit_vectors, [chunk.vector for chunk in step], dimensions)
+                    vectors = await self._read(unit_vectors, [chunk.vector for _, chunk in step], dimensions)
                     if not batch:
                         batch = await self._change(rows.begin, key, dimensions)
                         self._begun.setdefault(key, set()).add(batch)
-                    await self._change(rows.write, key, batch, number, step, vectors)
+                    await self._change(rows.write, key, batch, step, vectors)
                     count += len(step)
             if batch:
                 await self._change(self._commit, key, batch)
@@ -123,13 +135,13 @@ class FaissIndex:
         found = await self._read(rows.part, key, numbers([part])[0], first, limit)
         return [Chunk(ordinal, text, array("f"), name, extra) for _, _, ordinal, text, name, extra in found]
 
-    async def named(self, key: str, part: int, ids: Sequence[str]) -> list[Chunk]:
-        """Return the chunks of a part that a caller has given these names, in no order, without their vectors."""
+    async def named(self, key: str, names: Mapping[int, Sequence[str]]) -> list[Held]:
+        """Return the chunks that have one of these names in one of these parts, in no order."""
         rows = self._opening.opened()
-        if not ids or await self._read(rows.dimensions, key) is None:
+        numbers([*names])
+        if not any(names.values()) or await self._read(rows.dimensions, key) is None:
             return []
-        found = await self._read(rows.named, key, numbers([part])[0], ids)
-        return [Chunk(ordinal, text, array("f"), name, extra) for _, _, ordinal, text, name, extra in found]
+        return [Held(*row) for row in await self._read(rows.named, key, names)]
 
     async def remove(self, key: str, parts: Sequence[int]) -> None:
         """Remove whole parts: nothing finds them any more."""
@@ -139,11 +151,12 @@ class FaissIndex:
             self._mark(key, await self._change(rows.remove, key, wanted))
             await self._change(self._forget_parts, key, wanted)
 
-    async def remove_chunks(self, key: str, part: int, ids: Sequence[str]) -> None:
-        """Remove chunks of a part by the names that a caller gave them."""
+    async def remove_chunks(self, key: str, ordinals: Mapping[int, Sequence[int]]) -> None:
+        """Remove chunks of parts by their ordinals, all of them in one transaction."""
         rows = self._opening.opened()
-        if ids:
-            self._mark(key, await self._change(rows.remove_named, key, numbers([part])[0], ids))
+        numbers([*ordinals])
+        if any(ordinals.values()):
+            self._mark(key, await self._change(rows.remove_chunks, key, ordinals))
             self._unload(key)
 
     async def drop(self, key: str) -> None:

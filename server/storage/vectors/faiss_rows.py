@@ -8,15 +8,15 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from server.storage.vectors.index import Chunk, IndexUnavailable
+from server.storage.vectors.index import IndexUnavailable
 from server.storage.vectors.keys import checked
 from server.storage.vectors.opening import FULL, Unusable, make_folder, why
-from server.storage.vectors.rows import written, wrong
+from server.storage.vectors.rows import Placed, written, wrong
 
 MOST_WORDS: Final = 256
 """Words of a query that are looked for; further ones are left out."""
@@ -106,10 +106,10 @@ class FaissRows:
             made = connection.execute("INSERT INTO batches (key, committed) VALUES (?, 0)", (key,))
             return int(made.lastrowid or 0)
 
-    def write(self, key: str, batch: int, part: int, chunks: Sequence[Chunk], vectors: Any) -> None:
+    def write(self, key: str, batch: int, placed: Sequence[Placed], vectors: Any) -> None:
         """Write rows of a batch, whose vectors are the rows of a matrix."""
         with self.changing() as connection:
-            for chunk, vector in zip(chunks, vectors, strict=True):
+            for (part, chunk), vector in zip(placed, vectors, strict=True):
                 given = (batch, part, chunk.ordinal, vector.tobytes(), written(chunk.id), written(chunk.extra))
                 made = connection.execute(
                     f"INSERT INTO chunks_{checked(key)} (batch, part, ordinal, vector, name, extra, text) "  # noqa: S608  # the key is checked
@@ -159,14 +159,16 @@ class FaissRows:
         )
         return self._connection().execute(statement, (part, first, limit)).fetchall()
 
-    def named(self, key: str, part: int, names: Sequence[str]) -> list[Row]:
-        """Return the rows of a part that count and have these names, in no order."""
+    def named(self, key: str, names: Mapping[int, Sequence[str]]) -> list[tuple[int, int, str, int]]:
+        """Return the part, ordinal, name and bytes of the rows that count and have these names in these parts."""
+        size = " + ".join(f"length(CAST(c.{column} AS BLOB))" for column in ("text", "name", "extra"))
         statement = (
-            f"SELECT {_SHOWN} FROM chunks_{checked(key)} c JOIN batches b ON b.batch = c.batch WHERE b.committed "  # noqa: S608  # the key is checked
+            f"SELECT c.part, c.ordinal, c.name, {size} FROM chunks_{checked(key)} c "  # noqa: S608  # the key is checked
+            "JOIN batches b ON b.batch = c.batch WHERE b.committed "
             "AND c.part = ? AND c.name IN (SELECT value FROM json_each(?))"
         )
-        given = json.dumps([written(name) for name in names])
-        return self._connection().execute(statement, (part, given)).fetchall()
+        given = ((part, json.dumps([written(name) for name in some])) for part, some in names.items())
+        return [row for values in given for row in self._connection().execute(statement, values)]
 
     def matching(self, key: str, text: str, parts: Sequence[int], limit: int) -> list[tuple[Row, float]]:
         """Return the rows of these parts that have words of the text, best first, with their scores by BM25."""
@@ -187,10 +189,11 @@ class FaissRows:
         """Remove the rows of parts, and return the beginnings of some of their vectors."""
         return self._remove(key, "part IN (SELECT value FROM json_each(?))", (json.dumps(parts),))
 
-    def remove_named(self, key: str, part: int, names: Sequence[str]) -> list[bytes]:
-        """Remove rows of a part by their names, and return the beginnings of some of their vectors."""
-        given = (part, json.dumps([written(name) for name in names]))
-        return self._remove(key, "part = ? AND name IN (SELECT value FROM json_each(?))", given)
+    def remove_chunks(self, key: str, ordinals: Mapping[int, Sequence[int]]) -> list[bytes]:
+        """Remove rows of parts by their ordinals, and return the beginnings of some of their vectors."""
+        pairs = [(part, ordinal) for part, some in ordinals.items() for ordinal in some]
+        which = "(part, ordinal) IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))"
+        return self._remove(key, which, (json.dumps(pairs),))
 
     def drop(self, key: str) -> None:
         """Remove a store."""

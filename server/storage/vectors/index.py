@@ -7,7 +7,7 @@ else: this limits the search itself, not its result.
 from __future__ import annotations
 
 from array import array
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -57,6 +57,16 @@ class Hit:
     extra: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A chunk that an index holds: its place, its name, and the bytes of its text, its name and its `extra`."""
+
+    part: int
+    ordinal: int
+    id: str
+    bytes: int
+
+
 class VectorIndex(Protocol):
     """Chunks of many stores. A store is known by its `key`, 32 hexadecimal digits that the server draws and no caller
     chooses; a part of it (what one file, or one document, has brought) by a random number of 63 bits.
@@ -73,10 +83,18 @@ class VectorIndex(Protocol):
         """Why the index isn't ready, in one sentence; None where it is."""
         ...
 
+    def check_open(self) -> None:
+        """Raise IndexUnavailable unless the index is open; one that opens at its first use begins to."""
+        ...
+
     async def add(self, key: str, dimensions: int, part: int, chunks: AsyncIterator[Sequence[Chunk]]) -> int:
         """Add chunks to a part, all of them in one commit or none, and return how many; the store comes with its first
         part. Chunks are taken as they come and held in bounded memory. Raises WrongDimensions and what `chunks` raises.
         """
+        ...
+
+    async def put(self, key: str, dimensions: int, chunks: Mapping[int, Sequence[Chunk]]) -> None:
+        """Add chunks to several parts, all of them in one commit or none; raises WrongDimensions."""
         ...
 
     async def nearest(self, key: str, vector: Vector, parts: Sequence[int], limit: int) -> list[Hit]:
@@ -95,16 +113,16 @@ class VectorIndex(Protocol):
         """Return the chunks of a part from the ordinal `first` on, in their order; their vectors may be empty."""
         ...
 
-    async def named(self, key: str, part: int, ids: Sequence[str]) -> list[Chunk]:
-        """Return the chunks of a part that a caller has given these names, in no order; their vectors may be empty."""
+    async def named(self, key: str, names: Mapping[int, Sequence[str]]) -> list[Held]:
+        """Return the chunks that have one of these names in one of these parts, in no order."""
         ...
 
     async def remove(self, key: str, parts: Sequence[int]) -> None:
         """Remove whole parts: nothing finds them any more. Their bytes may stay until `purge`."""
         ...
 
-    async def remove_chunks(self, key: str, part: int, ids: Sequence[str]) -> None:
-        """Remove chunks of a part by the names that a caller gave them."""
+    async def remove_chunks(self, key: str, ordinals: Mapping[int, Sequence[int]]) -> None:
+        """Remove chunks of parts by their ordinals, as `remove`; all of them or none."""
         ...
 
     async def drop(self, key: str) -> None:

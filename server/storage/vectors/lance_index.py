@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from operator import or_
 from typing import Any, Final, TypeVar
 
-from server.storage.vectors.index import Chunk, Hit, IndexUnavailable, Vector
+from server.storage.vectors.index import Chunk, Held, Hit, IndexUnavailable, Vector
 from server.storage.vectors.keys import checked, numbers
 from server.storage.vectors.lance_library import FAULTS, connected, is_missing, is_passing, unavailable
 from server.storage.vectors.lance_place import SETTLED_SECONDS, Place
 from server.storage.vectors.lance_upkeep import Upkeep, index, rewritten
 from server.storage.vectors.opening import FULL, NO_ROOM, Opening
-from server.storage.vectors.rows import PartRows, schema, unit_vectors, written, wrong
+from server.storage.vectors.rows import NewRows, Placed, in_part, in_parts, schema, unit_vectors, written, wrong
 
 MOST_OPEN: Final = 64
 """Tables that one process holds open; the one that was used least recently is closed for another."""
@@ -31,6 +32,13 @@ MARKS: Final = 4
 MOST_MARKED: Final = 1024
 """Stores whose removed vectors one process remembers."""
 
+MOST_TERMS: Final = 256
+"""Parts whose chunks one statement looks for by their names."""
+
+_HELD: Final = {
+    **{name: name for name in ("part", "ordinal", "id")},
+    "bytes": "octet_length(text) + octet_length(id) + octet_length(extra)",
+}
 _SHOWN: Final = ["part", "ordinal", "id", "extra", "text"]
 _PAUSE: Final = 0.05
 _SAME: Final = 1e-5
@@ -76,14 +84,26 @@ class LanceIndex:
         """Why the index isn't ready, or takes no more chunks; None where it does."""
         return self._opening.fault or (FULL if self._full else None)
 
+    def check_open(self) -> None:
+        """Raise IndexUnavailable unless the index is open; one that opens at its first use begins to."""
+        self._opening.opened()
+
     async def add(self, key: str, dimensions: int, part: int, chunks: AsyncIterator[Sequence[Chunk]]) -> int:
         """Add chunks to a part, all in one commit, and return how many; raises WrongDimensions and what they raise."""
+        [number] = numbers([part])
+        return await self._added(key, dimensions, in_part(number, chunks))
+
+    async def put(self, key: str, dimensions: int, chunks: Mapping[int, Sequence[Chunk]]) -> None:
+        """Add chunks to several parts, all of them in one commit or none; raises WrongDimensions."""
+        numbers([*chunks])
+        await self._added(key, dimensions, in_parts(chunks))
+
+    async def _added(self, key: str, dimensions: int, placed: AsyncIterator[Sequence[Placed]]) -> int:
         self._opening.opened()
         checked(key)
-        [number] = numbers([part])
-        rows = await asyncio.to_thread(PartRows, number, dimensions, self._place.scratch)
+        rows = await asyncio.to_thread(NewRows, dimensions, self._place.scratch)
         try:
-            async for some in chunks:
+            async for some in placed:
                 with self._written():
                     await asyncio.to_thread(rows.write, some)
             if rows.count:
@@ -137,18 +157,14 @@ class LanceIndex:
         among = _among(numbers([part]))
         return await self._tried(key, scan) or []
 
-    async def named(self, key: str, part: int, ids: Sequence[str]) -> list[Chunk]:
-        """Return the chunks of a part that a caller has given these names, in no order, without their vectors."""
-        [number] = numbers([part])
+    async def named(self, key: str, names: Mapping[int, Sequence[str]]) -> list[Held]:
+        """Return the chunks that have one of these names in one of these parts, in no order."""
+        wanted = {part: names[part] for part in numbers([*names]) if names[part]}
 
-        async def scan(table: _Table) -> list[Chunk]:
-            from lancedb.expr import col
+        async def scan(table: _Table) -> list[Held]:
+            return [held for some in _some(wanted) for held in await _held(table.rows, some)]
 
-            wanted = (col("part") == number) & col("id").isin([written(name) for name in ids])
-            found = await table.rows.query().where(wanted).select(_SHOWN).to_arrow()
-            return [_chunk(row) for row in found.to_pylist()]
-
-        return (await self._tried(key, scan) or []) if ids else []
+        return (await self._tried(key, scan) or []) if wanted else []
 
     async def remove(self, key: str, parts: Sequence[int]) -> None:
         """Remove whole parts: nothing finds them any more."""
@@ -156,16 +172,15 @@ class LanceIndex:
         if parts:
             await self._delete(key, among)
 
-    async def remove_chunks(self, key: str, part: int, ids: Sequence[str]) -> None:
-        """Remove chunks of a part by the names that a caller gave them."""
-        [number] = numbers([part])
-        if not ids:
-            return
-        self._opening.opened()
-        from lancedb.expr import col
-
-        named = col("id").isin([written(name) for name in ids])
-        await self._delete(key, (col("part") == number) & named)
+    async def remove_chunks(self, key: str, ordinals: Mapping[int, Sequence[int]]) -> None:
+        """Remove chunks of parts by their ordinals, all of them in one commit."""
+        wanted = [
+            f"(part = {part} AND ordinal IN ({', '.join(str(int(each)) for each in ordinals[part])}))"
+            for part in numbers([*ordinals])
+            if ordinals[part]
+        ]
+        if wanted:
+            await self._delete(key, _joined(wanted, lambda left, right: f"({left} OR {right})"))
 
     async def drop(self, key: str) -> None:
         """Remove a store with its bytes; one that isn't there is no error."""
@@ -208,7 +223,7 @@ class LanceIndex:
         self._tables.clear()
         connection.close()
 
-    async def _append(self, rows: PartRows, table: _Table) -> None:
+    async def _append(self, rows: NewRows, table: _Table) -> None:
         await table.rows.add(rows.read(), write_parallelism=1)
 
     async def _delete(self, key: str, which: Any) -> None:
@@ -312,6 +327,31 @@ async def _without_twins(marks: Sequence[bytes], table: _Table) -> list[bytes]:
         if not any(distance < _SAME for distance in nearest["_distance"].to_pylist()):
             found.append(mark)
     return found
+
+
+def _some(wanted: Mapping[int, T]) -> Iterator[dict[int, T]]:
+    """Yield what is wanted of parts, for as many parts as one statement may name."""
+    parts = [*wanted]
+    for start in range(0, len(parts), MOST_TERMS):
+        yield {part: wanted[part] for part in parts[start : start + MOST_TERMS]}
+
+
+async def _held(rows: Any, names: Mapping[int, Sequence[str]]) -> list[Held]:
+    from lancedb.expr import col
+
+    terms = [(col("part") == part) & col("id").isin([written(name) for name in some]) for part, some in names.items()]
+    # The first condition is one that the index of parts answers.
+    wanted = col("part").isin([*names]) & _joined(terms, or_)
+    found = await rows.query().where(wanted).select(_HELD).to_arrow()
+    return [Held(**row) for row in found.to_pylist()]
+
+
+def _joined(terms: Sequence[T], join: Callable[[T, T], T]) -> T:
+    """Return the terms as one, joined in pairs: LanceDB's library ends the process at conditions that are deep."""
+    while len(terms) > 1:
+        pairs = zip(terms[::2], terms[1::2], strict=False)
+        terms = [*(join(left, right) for left, right in pairs), *terms[len(terms) & ~1 :]]
+    return terms[0]
 
 
 def likeness(score: float) -> float:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeAlias
 
 from server.storage.vectors.index import Chunk, WrongDimensions
 
@@ -13,8 +13,10 @@ ROWS: Final = 1024
 """Rows that are turned at a time."""
 
 HELD_BYTES: Final = 8 * 1024 * 1024
-"""Bytes of a part that are held in memory; the rest of it is in a file without a name."""
+"""Bytes of rows that are held in memory until their commit; further ones are in a file without a name."""
 
+Placed: TypeAlias = tuple[int, Chunk]
+"""A chunk, and the number of the part that it belongs to."""
 
 DESCRIPTORS: Final = Path("/proc/self/fd")
 """The directory in which a process finds its open files, where the system has one."""
@@ -73,18 +75,28 @@ def wrong(given: int, dimensions: int) -> WrongDimensions:
     return WrongDimensions(f"a vector has {given} dimensions, and the store has {dimensions}")
 
 
+async def in_part(part: int, chunks: AsyncIterator[Sequence[Chunk]]) -> AsyncIterator[Sequence[Placed]]:
+    """Yield chunks of one part with its number."""
+    async for some in chunks:
+        yield [(part, chunk) for chunk in some]
+
+
+async def in_parts(chunks: Mapping[int, Sequence[Chunk]]) -> AsyncIterator[Sequence[Placed]]:
+    """Yield chunks of several parts with their numbers."""
+    yield [(part, chunk) for part, some in chunks.items() for chunk in some]
+
+
 def written(text: str) -> str:
     """Return the text as UTF-8 can hold it: half a pair of surrogates becomes `?`."""
     return text.encode("utf-8", "replace").decode()
 
 
-class PartRows:
-    """The rows of one part until all of them are there; used by one thread at a time."""
+class NewRows:
+    """The rows of one commit until all of them are there; used by one thread at a time."""
 
-    def __init__(self, part: int, dimensions: int, folder: Path | None) -> None:
-        """`folder` is for the file of a part that is larger than `HELD_BYTES`."""
+    def __init__(self, dimensions: int, folder: Path | None) -> None:
+        """`folder` is for a file of rows that have more than `HELD_BYTES`."""
         self.count = 0
-        self._part = part
         self._dimensions = dimensions
         self._folder = folder
         self._schema = schema(dimensions)
@@ -93,10 +105,10 @@ class PartRows:
         self._file: IO[bytes] | None = None
         self._writer: Any = None
 
-    def write(self, chunks: Sequence[Chunk]) -> None:
+    def write(self, placed: Sequence[Placed]) -> None:
         """Add rows; raises WrongDimensions, and OSError where the disk takes no more."""
-        for start in range(0, len(chunks), ROWS):
-            batch = self._batch(chunks[start : start + ROWS])
+        for start in range(0, len(placed), ROWS):
+            batch = self._batch(placed[start : start + ROWS])
             self.count += batch.num_rows
             self._bytes += batch.nbytes
             self._held.append(batch)
@@ -126,12 +138,13 @@ class PartRows:
         if self._file is not None:
             self._file.close()
 
-    def _batch(self, chunks: Sequence[Chunk]) -> Any:
+    def _batch(self, placed: Sequence[Placed]) -> Any:
         import pyarrow as pa
 
+        chunks = [chunk for _, chunk in placed]
         vectors = unit_vectors([chunk.vector for chunk in chunks], self._dimensions)
         columns = [
-            pa.array([self._part] * len(chunks), pa.int64()),
+            pa.array([part for part, _ in placed], pa.int64()),
             pa.array([chunk.ordinal for chunk in chunks], pa.int64()),
             *(
                 pa.array([written(text) for text in texts], pa.string())

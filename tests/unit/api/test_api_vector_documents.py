@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from secrets import token_hex
@@ -11,10 +12,11 @@ from typing import Any
 import pytest
 
 from policy.vocabulary import Principal
-from server.api.vector_stores import documents
+from server.api.vector_stores import claims
 from server.api.vector_stores.direct_body import NewChunk
 from server.api.vector_stores.documents import Documents
 from server.background.lasting import LastingWork
+from server.storage.records.guarded import Contended
 from server.storage.records.record import Record
 from tests.support.vector_world import VectorWorld
 from tests.unit.api.conftest import InWorld
@@ -36,18 +38,17 @@ async def put(world: VectorWorld, store: Record, *texts: str) -> None:
 def held(world: VectorWorld) -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
     """The next chunks are in the index when the first event is set, and their request goes on after the second."""
     there, go_on = asyncio.Event(), asyncio.Event()
-    add: Callable[..., Any] = world.index.add
+    put: Callable[..., Any] = world.index.put
 
-    async def adding(*given: Any) -> int:
-        world.index.add = add  # type: ignore[method-assign]
-        count: int = await add(*given)
+    async def putting(*given: Any) -> None:
+        world.index.put = put  # type: ignore[method-assign]
+        await put(*given)
         there.set()
         await go_on.wait()
-        return count
 
-    world.index.add = adding  # type: ignore[method-assign]
+    world.index.put = putting  # type: ignore[method-assign]
     yield there, go_on
-    world.index.add = add  # type: ignore[method-assign]
+    world.index.put = put  # type: ignore[method-assign]
 
 
 async def settled(world: VectorWorld, store: Record, *texts: str) -> None:
@@ -78,20 +79,37 @@ def test_chunks_are_counted_though_their_caller_leaves(vectors: InWorld) -> None
     vectors(work)
 
 
-def test_a_claim_that_ended_takes_no_chunks_with_it(vectors: InWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents, "CLAIM_SECONDS", 0)
+def test_a_claim_that_is_over_ends_with_nothing(vectors: InWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(world: VectorWorld) -> None:
+        store = await world.records.new_store(f"vs_{token_hex(8)}", ANN)
+        with held(world) as (there, go_on), monkeypatch.context() as patch:
+            slow = asyncio.create_task(put(world, store, "bicycles"))
+            await there.wait()
+            later = time.time() + claims.CLAIM_SECONDS
+            patch.setattr(time, "time", lambda: later)
+            await world.purging.sweep()
+            go_on.set()
+            with pytest.raises(Contended):
+                await slow
+        await settled(world, store)
+        await put(world, store, "bicycles")
+        await settled(world, store, "bicycles")
 
+    vectors(work)
+
+
+def test_a_claim_that_ended_leaves_its_chunks_out(vectors: InWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(world: VectorWorld) -> None:
         store = await world.records.new_store(f"vs_{token_hex(8)}", ANN)
         with held(world) as (there, go_on):
-            slow = asyncio.create_task(put(world, store, "bicycles"))
+            slow = asyncio.create_task(put(world, store, "bicycles", "ships"))
             await there.wait()
-            await put(world, store, "trains")
+            later = time.time() + claims.CLAIM_SECONDS
+            monkeypatch.setattr(time, "time", lambda: later)
+            await put(world, store, "trains", "ships")
             go_on.set()
-            await slow
-        await settled(world, store, "bicycles", "trains")
-        await world.purging.sweep()
-        await world.purged(store)
-        await settled(world, store, "bicycles", "trains")
+            with pytest.raises(Contended):
+                await slow
+        await settled(world, store, "trains", "ships")
 
     vectors(work)

@@ -50,7 +50,7 @@ def test_a_purge_leaves_the_rows_that_are_there_alone(stored: Opened, bucket: Bu
     for part in (1, 2, 3):
         stored.add(key, part, chunks(30, part))
     stored(stored.index.remove(key, [2]))
-    stored(stored.index.remove_chunks(key, 3, ["n1"]))
+    stored(stored.index.remove_chunks(key, {3: [1]}))
     assert stored(stored.index.purge(key)) is True
     names = [name for name in bucket.names() if key in name]
     assert not any("_deletions" in name for name in names)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 import numpy as np
 import pytest
 
-from server.storage.vectors.index import Chunk, WrongDimensions
+from server.storage.vectors.index import Chunk, Held, WrongDimensions
 from tests.support.vector_indexes import DIMENSIONS, Opened, chunks, vectors, without_vectors
 
 LARGEST = 2**63 - 1
@@ -22,7 +22,8 @@ def test_a_store_that_is_not_there_has_nothing(index: Opened, key: str) -> None:
     assert index.matching(key, "text", [1]) == []
     assert index(index.index.chunks(key, 1, 0, 10)) == []
     index(index.index.remove(key, [1]))
-    index(index.index.remove_chunks(key, 1, ["a"]))
+    index(index.index.remove_chunks(key, {1: [0]}))
+    assert index(index.index.named(key, {1: ["a"]})) == []
     index(index.index.drop(key))
     assert index(index.index.purge(key)) is True
 
@@ -70,7 +71,8 @@ def test_half_a_pair_of_surrogates_loses_no_chunk(index: Opened, key: str) -> No
     index.add(key, 1, [Chunk(0, "a \ud83d b", vectors(1, 1)[0], "\ud83d", "\ud83d")])
     [found] = index(index.index.chunks(key, 1, 0, 1))
     assert (found.text, found.id, found.extra) == ("a ? b", "?", "?")
-    index(index.index.remove_chunks(key, 1, ["\ud83d"]))
+    [held] = index(index.index.named(key, {1: ["\ud83d"]}))
+    index(index.index.remove_chunks(key, {1: [held.ordinal]}))
     assert index(index.index.chunks(key, 1, 0, 1)) == []
     assert index.matching(key, "\ud83d", [1]) == []
 
@@ -162,12 +164,35 @@ def test_chunks_come_in_pages(index: Opened, key: str) -> None:
 
 def test_chunks_are_read_by_their_names(index: Opened, key: str) -> None:
     given = chunks(20, 1)
-    assert index(index.index.named(key, 1, ["n3"])) == []
-    for part in (1, 2):
+    assert index(index.index.named(key, {1: ["n3"]})) == []
+    for part in (1, 2, 3):
         index.add(key, part, given)
-    found = index(index.index.named(key, 2, ["n4", "n3", "absent", "'", "\ud83d"]))
-    assert sorted(found, key=lambda chunk: chunk.ordinal) == without_vectors(given[3:5])
-    assert index(index.index.named(key, 2, [])) == index(index.index.named(key, 3, ["n3"])) == []
+    index.add(key, 2, [Chunk(99, "ü", given[0].vector, "é", '{"a": 1}')])
+    wanted = {2: ["n4", "n3", "absent", "'", "\ud83d", "é"], 3: ["n0"], 1: [], 4: ["n3"]}
+    found = index(index.index.named(key, wanted))
+    size = len((given[3].text + given[3].id + given[3].extra).encode())
+    assert sorted(found, key=lambda held: (held.part, held.ordinal)) == [
+        Held(2, 3, "n3", size),
+        Held(2, 4, "n4", size),
+        Held(2, 99, "é", 12),
+        Held(3, 0, "n0", size),
+    ]
+    assert index(index.index.named(key, {2: []})) == []
+
+
+def test_chunks_of_many_parts_come_at_once_and_go_at_once(index: Opened, key: str) -> None:
+    count = 600
+    given = dict(enumerate(chunks(count, 1)))
+    index(index.index.put(key, DIMENSIONS, {part: [chunk] for part, chunk in given.items()}))
+    found = index(index.index.named(key, {part: [chunk.id, "n7"] for part, chunk in given.items()}))
+    assert {(held.part, held.ordinal) for held in found} == {(number, number) for number in range(count)}
+    assert index.nearest(key, given[5].vector, range(count), 1) == [((5, 5), pytest.approx(1.0, abs=1e-5))]
+    index(index.index.remove_chunks(key, {part: [part, 10_000] for part in range(1, count)}))
+    assert {place for place, _ in index.nearest(key, ONE, range(count), 1000)} == {(0, 0)}
+    index(index.index.put(key, DIMENSIONS, {}))
+    with pytest.raises(WrongDimensions):
+        index(index.index.put(key, DIMENSIONS, {1: chunks(1, 1), 2: [Chunk(0, "a", array("f", [1.0]))]}))
+    assert {place for place, _ in index.nearest(key, ONE, range(count), 1000)} == {(0, 0)}
 
 
 def test_what_is_removed_is_found_no_more(index: Opened, key: str) -> None:
@@ -175,7 +200,7 @@ def test_what_is_removed_is_found_no_more(index: Opened, key: str) -> None:
     for part in (1, 2, 3, 4):
         index.add(key, part, given)
     index(index.index.remove(key, [1, 3, 99]))
-    index(index.index.remove_chunks(key, 2, ["n3", "n4", "absent", "'"]))
+    index(index.index.remove_chunks(key, {2: [3, 4, 77], 1: []}))
     assert {place for place, _ in index.nearest(key, given[3].vector, [1, 2, 3], 100)} == {
         (2, number) for number in range(20) if number not in (3, 4)
     }
@@ -293,6 +318,9 @@ def test_no_other_text_is_the_key_of_a_store(index: Opened, name: str) -> None:
         lambda: index(index.index.drop(name)),
         lambda: index(index.index.purge(name)),
         lambda: index(index.index.chunks(name, 1, 0, 1)),
+        lambda: index(index.index.remove_chunks(name, {1: [0]})),
+        lambda: index(index.index.named(name, {1: ["a"]})),
+        lambda: index(index.index.put(name, DIMENSIONS, {1: chunks(1, 1)})),
     ):
         with pytest.raises(ValueError, match="32 hexadecimal digits"):
             work()
@@ -306,7 +334,9 @@ def test_nothing_else_is_a_part(index: Opened, key: str, part: int) -> None:
         lambda: index.matching(key, "text", [part]),
         lambda: index.add(key, part, chunks(1, 1)),
         lambda: index(index.index.remove(key, [part])),
-        lambda: index(index.index.remove_chunks(key, part, ["n0"])),
+        lambda: index(index.index.remove_chunks(key, {part: [0]})),
+        lambda: index(index.index.named(key, {part: ["n0"]})),
+        lambda: index(index.index.put(key, DIMENSIONS, {part: chunks(1, 1)})),
         lambda: index(index.index.chunks(key, part, 0, 1)),
     ):
         with pytest.raises(ValueError, match="whole number of 63 bits"):

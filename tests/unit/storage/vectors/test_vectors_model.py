@@ -50,7 +50,7 @@ def test_it_holds_what_was_added_and_not_removed(index: Opened, steps: list[Any]
             held = {place: vector for place, vector in held.items() if place[0] not in given_[0]}
         elif kind == "remove some":
             part, ordinals = given_
-            index(index.index.remove_chunks(key, part, [f"n{ordinal}" for ordinal in ordinals]))
+            index(index.index.remove_chunks(key, {part: ordinals}))
             held = {place: vector for place, vector in held.items() if place[0] != part or place[1] not in ordinals}
         elif kind == "purge":
             assert index(index.index.purge(key)) is True

@@ -17,7 +17,7 @@ import pytest
 from server.storage.vectors import opening, rows
 from server.storage.vectors.index import IndexUnavailable, VectorIndex
 from server.storage.vectors.opening import FULL, STARTING
-from server.storage.vectors.rows import PartRows
+from server.storage.vectors.rows import NewRows
 from tests.support.vector_indexes import DIMENSIONS, KINDS, chunks, index_of, opened, pieces, ready
 
 ROOT = Path(__file__).parents[4]
@@ -199,14 +199,14 @@ def test_a_large_part_is_held_in_a_file_without_a_name(
     monkeypatch.setattr(rows, "HELD_BYTES", 10_000)
     if not has_descriptors:
         monkeypatch.setattr(rows, "DESCRIPTORS", tmp_path / "absent")
-    part = PartRows(7, DIMENSIONS, tmp_path)
+    part = NewRows(DIMENSIONS, tmp_path)
     given = chunks(2500, 1)
-    part.write(given[:1500])
-    part.write(given[1500:])
+    part.write([(7, chunk) for chunk in given[:1500]])
+    part.write([(8, chunk) for chunk in given[1500:]])
     assert [*tmp_path.iterdir()] == []
     for _ in range(2):
         table = part.read().read_all()
         assert table["ordinal"].to_pylist() == list(range(2500))
-        assert set(table["part"].to_pylist()) == {7}
+        assert table["part"].to_pylist() == [7] * 1500 + [8] * 1000
         assert table["text"].to_pylist() == [chunk.text for chunk in given]
     part.close()

@@ -92,7 +92,7 @@ def test_few_rows_of_many_go_too(files: InFolder, key: str) -> None:
 def test_single_chunks_go_too(files: InFolder, key: str) -> None:
     given = wide(200, 4)
     files.add(key, 1, given, WIDE)
-    files(files.index.remove_chunks(key, 1, ["n7"]))
+    files(files.index.remove_chunks(key, {1: [7]}))
     assert files(files.index.purge(key)) is True
     assert not files.holds(given[7])
     assert files.holds(given[8])
@@ -130,7 +130,7 @@ def test_a_part_of_a_large_table_goes_though_its_index_of_words_stays(
         files.add(key, part, few, WIDE)
         assert files(files.index.purge(key)) is True
         files(files.index.remove(key, [part]))
-        files(files.index.remove_chunks(key, 1, [f"n{part}"]))
+        files(files.index.remove_chunks(key, {1: [part]}))
         assert files(files.index.purge(key)) is True
         assert not any(files.holds(chunk) for chunk in (*few, many[part]))
         assert files.matching(key, f"only{part}", [1, part]) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 
@@ -12,14 +12,14 @@ import pytest
 
 from server.fairness.caller import CURRENT
 from server.fairness.shares import NoRoom
-from server.storage.vectors.index import Chunk, Hit, Vector
+from server.storage.vectors.index import Chunk, Held, Hit, IndexUnavailable, Vector
 from server.storage.vectors.shared import HERE, SharedIndex
 
 SEARCHES: dict[str, Callable[[SharedIndex], Awaitable[object]]] = {
     "nearest": lambda index: index.nearest("", array("f"), [1], 1),
     "matching": lambda index: index.matching("", "", [1], 1),
     "chunks": lambda index: index.chunks("", 1, 0, 1),
-    "named": lambda index: index.named("", 1, ["a"]),
+    "named": lambda index: index.named("", {1: ["a"]}),
 }
 
 
@@ -40,6 +40,11 @@ class Slow:
         await self.go_on.wait()
         return []
 
+    def check_open(self) -> None:
+        raise IndexUnavailable("it is closed")
+
+    async def put(self, key: str, dimensions: int, chunks: Mapping[int, Sequence[Chunk]]) -> None: ...
+
     async def add(self, key: str, dimensions: int, part: int, chunks: AsyncIterator[Sequence[Chunk]]) -> int:
         return part
 
@@ -52,12 +57,12 @@ class Slow:
     async def chunks(self, key: str, part: int, first: int, limit: int) -> list[Chunk]:
         return await self._search()  # type: ignore[return-value]  # nothing is in it
 
-    async def named(self, key: str, part: int, ids: Sequence[str]) -> list[Chunk]:
+    async def named(self, key: str, names: Mapping[int, Sequence[str]]) -> list[Held]:
         return await self._search()  # type: ignore[return-value]  # nothing is in it
 
     async def remove(self, key: str, parts: Sequence[int]) -> None: ...
 
-    async def remove_chunks(self, key: str, part: int, ids: Sequence[str]) -> None: ...
+    async def remove_chunks(self, key: str, ordinals: Mapping[int, Sequence[int]]) -> None: ...
 
     async def drop(self, key: str) -> None: ...
 
@@ -88,10 +93,14 @@ def test_one_caller_leaves_room_for_another(search: str) -> None:
         # Changes wait for no search.
         assert await index.add("", 1, 7, nothing()) == 7
         await index.remove("", [1])
-        await index.remove_chunks("", 1, [])
+        await index.put("", 1, {})
+        await index.remove_chunks("", {})
         await index.drop("")
         assert await index.purge("") is True
         assert index.fault == "none"
+        # Neither does it to learn whether it is open.
+        with pytest.raises(IndexUnavailable, match="closed"):
+            index.check_open()
         slow.go_on.set()
         await asyncio.gather(*tasks, full[0])
         assert index.shares.used == 0
