@@ -143,6 +143,8 @@ SERVED: Final = (
     ServedRoute("GET", "/v1/prompts/{prompt_id}/versions", ((_READ, "prompt"),)),
     ServedRoute("PUT", "/v1/prompts/{prompt_id}/set-default-version", ((_UPDATE, "prompt"),)),
     *_vector_stores(),
+    ServedRoute("POST", "/v1/safety/run-shield", ((_READ, "shield"),), ((_READ, "model"),)),
+    ServedRoute("POST", "/v1/moderations", ((_READ, "shield"),), ((_READ, "model"),)),
     ServedRoute("GET", "/v1/usage", ((_READ, "usage"),)),
     *chain.from_iterable(_registry(row.registry, row.name) for row in TYPES.values() if row.registry is not None),
 )
@@ -153,8 +155,6 @@ LATER: Final = (
     "/v1/audit",
     "/v1/batches",
     "/v1/inference",
-    "/v1/moderations",
-    "/v1/safety",
     "/v1/tool-runtime",
     "/v1/tools",
 )

@@ -28,6 +28,7 @@ from server.api.responses import rounds as response_rounds
 from server.api.responses import settings as response_settings
 from server.api.responses import state as response_state
 from server.api.responses import tools as response_tools
+from server.api.safety import body as safety
 from server.api.vector_stores import (
     attaching,
     claims,
@@ -47,6 +48,7 @@ from server.authn import limits as authn
 from server.authz.decision_log import limits as log
 from server.authz.opa import room, transport
 from server.background import lasting
+from server.config import shield_params
 from server.extraction import limits as extraction
 from server.fairness import places, threads
 from server.fairness.shares import Share
@@ -65,6 +67,9 @@ from server.inference.shared import CHATS
 from server.json_input import reader, strict, worker
 from server.local_files import secrets
 from server.process import connections
+from server.safety import bedrock as guardrails
+from server.safety import running as shields
+from server.safety.llama_guard import conversations as guard
 from server.storage import write_queue
 from server.storage.blobs import shared as blobs
 from server.storage.database import limits as database
@@ -112,7 +117,9 @@ CONSTANTS: Final[dict[str, Any]] = {
     "filters": filters,
     "forms": forms,
     "frames": frames,
+    "guard": guard,
     "guarded": guarded,
+    "guardrails": guardrails,
     "inputs": inputs,
     "json_body": json_body,
     "keys": keys,
@@ -144,9 +151,12 @@ CONSTANTS: Final[dict[str, Any]] = {
     "retries": retries,
     "room": room,
     "rows": rows,
+    "safety": safety,
     "search": search,
     "search_body": search_body,
     "secrets": secrets,
+    "shield_params": shield_params,
+    "shields": shields,
     "strict": strict,
     "sys": sys,
     "tally": tally,
@@ -566,6 +576,27 @@ LIMITS: Final[Sequence[Limit]] = (
         "{purging.SWEEP_SECONDS:seconds}; {purging.CLAIM_SECONDS:seconds}, after which another process goes on",
         "the store says `purge.pending`",
     ),
+    Limit(
+        "a request to a shield: its bytes, messages, or texts for moderations",
+        "{safety.MOST_BYTES:bytes}, {safety.MOST_MESSAGES}, {safety.MOST_INPUTS}",
+        "413, 400",
+    ),
+    Limit(
+        "texts of one check by a shield",
+        "{shields.MOST_CHARACTERS} characters; of a Llama Guard {guard.MOST_WINDOWS} windows of {guard.WINDOW} "
+        "characters, of a guardrail {guardrails.MOST_REQUESTS} requests of {guardrails.MOST_CHARACTERS}",
+        "400, `text_too_long`",
+    ),
+    Limit(
+        "time of one check by a shield",
+        "{shield_params.TIMEOUT_SECONDS:seconds}, or its `timeout`, at most {shield_params.MOST_SECONDS:seconds}",
+        "503, `shield_unavailable`",
+    ),
+    Limit(
+        "words of one shield of `inline::keyword`, and characters of one of them",
+        "{shield_params.MOST_WORDS}, {shield_params.LONGEST_WORD}",
+        "the configuration is refused; 400",
+    ),
     Limit("further names of a model", "{choices.MOST_ALIASES}", "400"),
     Limit(
         "models that a model names under `fallback`, and under `weights`, and models that are looked up for a request",
@@ -603,6 +634,7 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(reader.COMING, unit="bytes"),
     Shared(CHATS, "unless `connections` says otherwise"),
     Shared(SENT),
+    Shared(shields.CHECKS, "of each shield of the configuration, and of all registered ones of one provider"),
     Shared(answering.UNDER_WAY, unit="bytes"),
     Shared(response_rounds.UNDER_WAY),
     Shared(vector_answers.ROOM, unit="bytes"),

@@ -41,6 +41,7 @@ _ELSEWHERE: Final = "run it beside the server, as a client of its API"
 APIS: Final[Mapping[str, Api]] = {
     "agents": Api(Standing.PROVIDED, "/v1/responses"),
     "inference": Api(Standing.PROVIDED, "/v1/chat/completions", sections=("models",)),
+    "safety": Api(Standing.PROVIDED, "/v1/moderations", sections=("shields",)),
     "vector_io": Api(Standing.PROVIDED, "/v1/vector_stores", sections=("vector_stores", "vector_dbs")),
     "benchmarks": Api(Standing.BUILT_IN, "/v1/eval/benchmarks"),
     "conversations": Api(Standing.BUILT_IN, "/v1/conversations"),
@@ -59,7 +60,6 @@ APIS: Final[Mapping[str, Api]] = {
     "admin": Api(Standing.LATER, advice="use `ostiary` at a terminal until then"),
     "batches": Api(Standing.LATER, advice="send the requests one by one until then"),
     "connectors": Api(Standing.LATER, advice="call tools in the client until then"),
-    "safety": Api(Standing.LATER, advice="no shield checks a prompt or an answer until then", sections=("shields",)),
     "tool_runtime": Api(Standing.LATER, advice="call tools in the client until then", sections=("tool_groups",)),
     "datasetio": Api(Standing.NEVER, advice=_ELSEWHERE, sections=("datasets",)),
     "eval": Api(Standing.NEVER, advice=_ELSEWHERE, sections=("benchmarks",)),

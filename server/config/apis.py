@@ -22,6 +22,7 @@ from server.config.providers import (
     VllmProvider,
 )
 from server.config.raw_value import RawValue
+from server.config.safety import BedrockShields, KeywordProvider, LlamaGuardProvider
 from server.config.types import refusal, text, unknown_choice
 from server.config.vector_io import FaissProvider, LanceProvider
 
@@ -109,6 +110,15 @@ VectorIoProvider = Annotated[
 """A provider of the indexes of vector stores, chosen by `provider_type`."""
 
 
+SafetyProvider = Annotated[
+    Annotated[KeywordProvider, Tag("inline::keyword")]
+    | Annotated[LlamaGuardProvider, Tag("inline::llama-guard")]
+    | Annotated[BedrockShields, Tag("remote::bedrock")],
+    chosen_by("provider_type", "inline::keyword", "inline::llama-guard", "remote::bedrock"),
+]
+"""A provider of shields, chosen by `provider_type`."""
+
+
 def _at_most_one(value: tuple[AgentsProvider, ...]) -> tuple[AgentsProvider, ...]:
     if len(value) > 1:
         raise refusal("wrong-value", "takes one provider, since the server has one place for responses")
@@ -120,6 +130,7 @@ class _Providers(StrictModel):
 
     inference: tuple[InferenceProvider, ...] = ()
     vector_io: tuple[VectorIoProvider, ...] = ()
+    safety: tuple[SafetyProvider, ...] = ()
     agents: Annotated[tuple[AgentsProvider, ...], AfterValidator(_at_most_one)] = ()
 
 

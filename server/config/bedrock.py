@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping as Environ
 from importlib.util import find_spec
+from itertools import chain
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
@@ -15,6 +16,7 @@ from server.config.locations import BaseUrl
 from server.config.provider_keys import ProviderKey
 from server.config.providers import ProviderConfig, RemoteSettings
 from server.config.raw_value import UNRESOLVED, RawValue, Section
+from server.config.shield_params import GUARDRAIL, GUARDRAIL_VERSION
 from server.config.tree import Path, Tree, TreeReader
 from server.config.types import Switch, Text, one_of, refusal, refuse, text
 
@@ -22,10 +24,6 @@ BEDROCK: Final = "remote::bedrock"
 
 _EXTRA: Final = "ostiary[bedrock]"
 _REGION: Final = re.compile(r"[a-z]{2,8}(?:-[a-z]{1,16}){1,3}-[0-9]{1,2}")
-_GUARDRAIL: Final = re.compile(
-    r"[a-z0-9]{1,64}|arn:aws(?:-[a-z-]{1,20})?:bedrock:[a-z0-9-]{1,20}:[0-9]{12}:guardrail/[a-z0-9]{1,64}"
-)
-_VERSION: Final = re.compile(r"[1-9][0-9]{0,7}|DRAFT")
 _REGION_KEYS: Final = ("region", "region_name", "aws_region")
 _KEY_KEYS: Final = ("api_key", "api_token", "aws_bearer_token_bedrock")
 _REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
@@ -42,7 +40,7 @@ def _region(value: object) -> object:
 
 def _guardrail_id(value: object) -> object:
     given = text(value)
-    if isinstance(value, RawValue) and not _GUARDRAIL.fullmatch(value.text):
+    if isinstance(value, RawValue) and not GUARDRAIL.fullmatch(value.text):
         refuse(value, "the id of a guardrail, of small letters and digits, or its ARN")
     return given
 
@@ -52,7 +50,7 @@ def _guardrail_version(value: object) -> object:
     if isinstance(value, RawValue) and type(value.literal) is int:
         value = RawValue(value.text, value.text, value.variables)
     given = text(value)
-    if isinstance(value, RawValue) and not _VERSION.fullmatch(value.text):
+    if isinstance(value, RawValue) and not GUARDRAIL_VERSION.fullmatch(value.text):
         refuse(value, "a number from 1, or `DRAFT`")
     return given
 
@@ -76,8 +74,8 @@ def _said(value: object) -> object:
     return value
 
 
-class BedrockSettings(RemoteSettings):
-    """`remote::bedrock`. Without a key and credentials, those of the machine's environment sign the requests."""
+class BedrockAccount(RemoteSettings):
+    """An account and a region. Without a key and credentials, those of the machine's environment sign the requests."""
 
     region: Annotated[str, BeforeValidator(_region)] = Field(validation_alias=AliasChoices(*_REGION_KEYS))
     base_url: BaseUrl | None = Field(
@@ -88,17 +86,6 @@ class BedrockSettings(RemoteSettings):
     aws_secret_access_key: ProviderKey | None = None
     aws_session_token: ProviderKey | None = None
     profile_name: Text | None = Field(default=None, validation_alias=AliasChoices("profile_name", "aws_profile"))
-    chat_api: Annotated[Literal["auto", "openai", "converse"], one_of("auto", "openai", "converse")] = "auto"
-    guardrail: Annotated[GuardrailSettings | None, BeforeValidator(_said)] = Field(
-        default=None, validation_alias=AliasChoices("guardrail", "guardrail_config", "guardrailConfig")
-    )
-
-    @model_validator(mode="after")
-    def _guardrail_is_asked(self) -> Self:
-        if self.guardrail is not None and self.chat_api == "openai":
-            sentence = "`chat_api: openai` leads past the guardrail, whose answers are told apart in Converse alone"
-            raise refusal("one-or-the-other", sentence, "leave `chat_api` out", whole=True, below=("chat_api",))
-        return self
 
     @property
     def address(self) -> str:
@@ -113,6 +100,22 @@ class BedrockSettings(RemoteSettings):
         return self.api_key
 
 
+class BedrockSettings(BedrockAccount):
+    """`remote::bedrock` for models."""
+
+    chat_api: Annotated[Literal["auto", "openai", "converse"], one_of("auto", "openai", "converse")] = "auto"
+    guardrail: Annotated[GuardrailSettings | None, BeforeValidator(_said)] = Field(
+        default=None, validation_alias=AliasChoices("guardrail", "guardrail_config", "guardrailConfig")
+    )
+
+    @model_validator(mode="after")
+    def _guardrail_is_asked(self) -> Self:
+        if self.guardrail is not None and self.chat_api == "openai":
+            sentence = "`chat_api: openai` leads past the guardrail, whose answers are told apart in Converse alone"
+            raise refusal("one-or-the-other", sentence, "leave `chat_api` out", whole=True, below=("chat_api",))
+        return self
+
+
 class BedrockInference(ProviderConfig):
     """Models of Amazon Bedrock."""
 
@@ -121,11 +124,13 @@ class BedrockInference(ProviderConfig):
 
 
 def take_from_environment(reading: TreeReader, environ: Environ[str, str], findings: Findings) -> None:
-    """Complete the settings of each Bedrock for inference by the region and the bearer key of the environment.
+    """Complete the settings of each Bedrock, for models and for shields, by the region and the bearer key of the
+    environment.
 
     Reports settings without a region, two kinds of credentials, and requests to be signed without the means for it.
     """
-    for path, provider in reading.entries(("providers", "inference")):
+    of_models, of_shields = (reading.entries(("providers", api)) for api in ("inference", "safety"))
+    for path, provider in chain(of_models, of_shields):
         kind = provider.get("provider_type")
         if isinstance(kind, RawValue) and kind.text == BEDROCK:
             config = provider.setdefault("config", Section())

@@ -15,6 +15,7 @@ from server.config.identity_checks import check_authentication
 from server.config.local_models import check_local_models
 from server.config.model_checks import check_choices
 from server.config.raw_value import UNRESOLVED, RawValue
+from server.config.shield_checks import check_shields
 from server.config.tree import Path, TreeReader
 from server.config.vector_io import check_vector_io
 from server.config.vector_store_checks import check_vector_stores
@@ -45,6 +46,7 @@ def check(reading: TreeReader, findings: Findings) -> None:
     check_local_models(reading, findings)
     check_vector_io(reading, findings)
     check_vector_stores(reading, findings)
+    check_shields(reading, findings)
     _apis(reading, findings)
     _models(reading, findings)
     check_choices(reading, findings)

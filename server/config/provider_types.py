@@ -8,10 +8,14 @@ from typing import Any, Final, get_args
 
 from pydantic import Tag
 
-from server.config.apis import InferenceProvider, VectorIoProvider
+from server.config.apis import InferenceProvider, SafetyProvider, VectorIoProvider
 from server.config.providers import ProviderConfig, ProviderSettings
 
-_UNIONS: Final[Mapping[str, Any]] = {"inference": InferenceProvider, "vector_io": VectorIoProvider}
+_UNIONS: Final[Mapping[str, Any]] = {
+    "inference": InferenceProvider,
+    "vector_io": VectorIoProvider,
+    "safety": SafetyProvider,
+}
 
 
 @cache
@@ -24,10 +28,9 @@ def provider_types(api: str = "inference") -> Mapping[str, type[ProviderConfig]]
     return found
 
 
-def settings_of(provider_type: str) -> type[ProviderSettings]:
-    """Return the model of the `config` of a type that is served."""
-    models = next(types for types in map(provider_types, _UNIONS) if provider_type in types)
-    settings = models[provider_type].model_fields["config"].annotation
+def settings_of(provider_type: str, api: str = "inference") -> type[ProviderSettings]:
+    """Return the model of the `config` of a type that is served for an API."""
+    settings = provider_types(api)[provider_type].model_fields["config"].annotation
     if not isinstance(settings, type) or not issubclass(settings, ProviderSettings):
         raise TypeError(f"{provider_type} has no settings")
     return settings

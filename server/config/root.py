@@ -10,6 +10,7 @@ from server.config.api_names import PROVIDED_APIS
 from server.config.apis import ApiName, ProvidersConfig, needs
 from server.config.base import StrictModel
 from server.config.models import ModelConfig
+from server.config.safety import SafetySettings, ShieldConfig
 from server.config.server import ServerConfig
 from server.config.storage import StorageConfig
 from server.config.types import refusal, scalar
@@ -27,7 +28,7 @@ def _version(value: object) -> object:
 class Config(StrictModel):
     """A configuration file. Every part has a default, and an empty part of the file is an error.
 
-    `shields`, `datasets` and the lists after it may stand there empty; this version registers nothing of these kinds.
+    `datasets` and the lists after it may stand there empty; this version registers nothing of these kinds.
     `vector_stores` is a list like `vector_dbs`, or what new stores are made with.
     """
 
@@ -36,7 +37,8 @@ class Config(StrictModel):
     providers: ProvidersConfig = Field(default_factory=dict)
     storage: StorageConfig = StorageConfig()
     models: tuple[ModelConfig, ...] = ()
-    shields: tuple[Annotated[Any, needs("safety", "a shield")], ...] = ()
+    shields: tuple[ShieldConfig, ...] = ()
+    safety: SafetySettings = SafetySettings()
     vector_stores: VectorStores = ()
     vector_dbs: tuple[VectorStoreConfig, ...] = ()
     datasets: tuple[Annotated[Any, needs("datasetio", "a dataset")], ...] = ()

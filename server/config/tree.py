@@ -53,12 +53,14 @@ class FieldPlace:
 class TreeReader:
     """A file after substitution: `tree` is validated by the models, `places` says where each of its values stands.
 
-    `switched_off` holds the ids of providers that are left out, each with the variable that isn't set.
+    `switched_off` holds the ids of providers that are left out, each with the variable that isn't set, and `unused`
+    those of shields that are.
     """
 
     tree: dict[str, Tree] = field(default_factory=dict)
     places: dict[Path, FieldPlace] = field(default_factory=dict)
     switched_off: dict[str, str] = field(default_factory=dict)
+    unused: set[str] = field(default_factory=set)
 
     def at(self, path: Path) -> Tree:
         """Return the value at `path`, which exists."""
@@ -175,6 +177,7 @@ class _Reader:
         read: list[Tree] = []
         for item in node.items:
             if self._is_left_out(item, path):
+                self._note_unused(item, path)
                 continue
             inner = (*path, len(read))
             self.reading.places[inner] = FieldPlace(item)
@@ -210,6 +213,12 @@ class _Reader:
             return self._is_off(item, ("provider_id",), names_a_provider=True)
         ids = _SWITCHED_BY.get(str(path[0])) if len(path) == 1 else None
         return ids is not None and (self._is_disabled(item) or self._is_off(item, ids))
+
+    def _note_unused(self, item: Node, path: Path) -> None:
+        """Note the id of a shield that a variable switches off, since other parts may name it all the same."""
+        named = item.entries.get("shield_id") if path == ("shields",) and isinstance(item, Mapping) else None
+        if named is not None and isinstance(named.node, Scalar) and not has_expression(named.node.text):
+            self.reading.unused.add(named.node.text)
 
     def _is_off(self, item: Node, ids: tuple[str, ...], *, names_a_provider: bool = False) -> bool:
         """Return whether one of the ids of an entry is `__disabled__`, or left out while its variable is not set."""

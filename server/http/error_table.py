@@ -29,6 +29,7 @@ from server.quota.admission import TooManyAtOnce
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import QuotaExceeded
 from server.quota.storage_limit import StorageExceeded
+from server.safety.running import ShieldUnavailable, TextTooLong
 from server.storage.blobs.store import BlobMissing, BlobsFull, BlobsUnavailable
 from server.storage.database.database import AlreadyThere, DatabaseUnavailable, InDoubt, Overlong, ParentGone
 from server.storage.records.guarded import Contended, NotFound
@@ -191,6 +192,8 @@ _ANSWERS: Final[Mapping[type, Callable[[Any, str], ApiError]]] = {
     ),
     BlobMissing: _blob_missing,
     IndexUnavailable: _index_unavailable,
+    ShieldUnavailable: _Row(HTTPStatus.SERVICE_UNAVAILABLE, "shield_unavailable", None, _SOON),
+    TextTooLong: _Row(HTTPStatus.BAD_REQUEST, "text_too_long", None, _NO_RETRY),
     NotSent: _not_sent,
 }
 """The answer to each kind of exception; a function where it depends on the exception's values."""

@@ -32,6 +32,7 @@ from server.net.protocol_errors import ProtocolError
 from server.telemetry.claim_counters import ClaimCounters
 from server.telemetry.dependencies import Dependency
 from server.telemetry.gauges import Gauges, GaugeSample
+from server.telemetry.shield_counters import ShieldCounters
 from server.telemetry.usage_counters import UsageCounters, Used
 from server.telemetry.vector_counters import VectorCounters
 
@@ -67,6 +68,7 @@ class Metrics:
         self.claims = ClaimCounters(registry)
         self._usage = UsageCounters(registry)
         self.vectors = VectorCounters(registry)
+        self.shields = ShieldCounters(registry)
         self._used: Mapping[tuple[str, str], Used] = {}
         self._look: Callable[[], GaugeSample] | None = None
         self._dependencies: Iterable[Dependency] = ()

@@ -69,9 +69,10 @@ from server.wiring.decisions import Telemetry, measured
 from server.wiring.ingestion import VectorWork
 from server.wiring.lifespan import Lifespan, LifespanResource, closed, started
 from server.wiring.observed import ObservedAuthenticator
-from server.wiring.providers import _entry, index_entry
+from server.wiring.providers import _entry, guardrails_of, index_entry, masked
 from server.wiring.quotas import build_admission
 from server.wiring.rules_about import rules_about
+from server.wiring.safety import SAFETY, SafetyProviders, build_shields, safety_routes
 from server.wiring.stores import Stores
 from server.wiring.vector_stores import vector_store_routes
 from server.wiring.vectors import VectorIndexes
@@ -116,13 +117,17 @@ def build(
         authenticator = ObservedAuthenticator(authenticator, identity, services(config.server.auth))
     room = VectorRoom()
     vectors = VectorIndexes(config, dependencies)
-    entries = tuple(
-        _entry(api, provider, reader, room, telemetry, config.server.workers)
-        if api == "inference"
-        else index_entry(provider, vectors)
-        for api, listed in config.providers.items()
-        if api != "agents"  # it is this server itself
-        for provider in listed
+    guards = SafetyProviders(config, guardrails_of, telemetry.metrics.shields.checked)
+    entries = (
+        *(
+            _entry(api, provider, reader, room, telemetry, config.server.workers)
+            if api == "inference"
+            else index_entry(provider, vectors)
+            for api, listed in config.providers.items()
+            if api not in ("agents", SAFETY)  # agents are this server itself
+            for provider in listed
+        ),
+        *guards.entries(masked),
     )
     inference = {entry.provider_id: entry.provider for entry in entries if entry.api == "inference"}
     paid = build_admission(config, dependencies)
@@ -134,6 +139,8 @@ def build(
     registered = RegisteredModels(stores.models, stores.model_names, reserved)
     catalogue = Catalogue(models, inference, registered)
     asking = Asking(catalogue, reader, streams, Stamps(lambda: kept_key(home())), stores.tally)
+    shields = build_shields(config, guards, stores, asking, catalogue)
+    others = stores.entries.keys() - {"shield"}
     deferred = DeferredRequests(enforcement, paid, requires_token=authenticator is not None)
     vector_work = VectorWork(stores, vectors, asking, catalogue, deferred, dependencies, telemetry.metrics)
     resources: list[LifespanResource] = [
@@ -177,7 +184,8 @@ def build(
         PromptVersions(stores.prompts, reader),
         UsageRoutes(UsageReports(stores.usage)),
         ModelRegistry(catalogue, registered, inference.keys(), reader),
-        *(RegistryRoutes(kind, stores.entries[kind.type], reader) for kind in KINDS if kind.type in stores.entries),
+        *safety_routes(shields, guards, stores, reader),
+        *(RegistryRoutes(kind, stores.entries[kind.type], reader) for kind in KINDS if kind.type in others),
         *vector_store_routes(config, stores, catalogue, vectors, vector_work, reader, endings),
     ]
     return create_app(

@@ -11,10 +11,11 @@ from pydantic import SecretStr
 
 from server.api.system.providers import ProviderEntry
 from server.config import ProviderConfig
-from server.config.bedrock import BedrockInference, BedrockSettings
+from server.config.bedrock import BedrockAccount, BedrockInference, BedrockSettings
 from server.config.local_models import LlamaCppProvider, WordLlamaProvider
 from server.config.provider_keys import FileSecret
 from server.config.providers import EchoProvider, InferenceSettings, RemoteSettings
+from server.config.safety import BedrockShields
 from server.inference.breaker import Breaker
 from server.inference.members import MemberRules
 from server.inference.one_prompt import OnePrompt
@@ -38,6 +39,7 @@ from server.inference.providers.vector_answers import VectorRoom
 from server.inference.shared import SharedChat, chats
 from server.json_input.reader import Reader
 from server.net.tls import client_context
+from server.safety.bedrock import GuardrailService
 from server.telemetry.dependencies import Dependency
 from server.wiring.decisions import Telemetry
 from server.wiring.local_models import llama_cpp, word_llama
@@ -50,7 +52,7 @@ _MASK: Final = "********"
 def _entry(
     api: str, provider: ProviderConfig, reader: Reader, room: VectorRoom, telemetry: Telemetry, workers: int
 ) -> ProviderEntry:
-    settings, tracing = _masked(provider.config.model_dump()), telemetry.tracing
+    settings, tracing = masked(provider.config.model_dump()), telemetry.tracing
     name = provider.provider_id
     dependency = Dependency(f"provider:{name}", on_timer=False, every=10.0, hold=5.0, provider_id=name)
     telemetry.dependencies.add(dependency)
@@ -70,9 +72,16 @@ def _entry(
 
 def index_entry(provider: ProviderConfig, vectors: VectorIndexes) -> ProviderEntry:
     """Return the entry of an index of vector stores."""
-    settings = _masked(provider.config.model_dump())
+    settings = masked(provider.config.model_dump())
     made = vectors.provider(provider.provider_id)
     return ProviderEntry(VECTOR_IO, provider.provider_id, provider.provider_type, settings, made)
+
+
+def guardrails_of(provider: BedrockShields) -> GuardrailService:
+    """Return the guardrails of the account that a provider of shields names."""
+    name, settings = provider.provider_id, provider.config
+    tls = _tls(settings.tls_verify) if settings.address.startswith("https:") else None
+    return GuardrailService(name, settings.address, _credentials(name, settings), tls, _limits(settings))
 
 
 def _breaker(config: ProviderConfig) -> Breaker | None:
@@ -164,7 +173,7 @@ def _bedrock(
     return Provider(client, model, MemberRules(frozenset(settings.allow_members), False, REFUSED), model.tasks)
 
 
-def _credentials(name: str, settings: BedrockSettings) -> Credentials:
+def _credentials(name: str, settings: BedrockAccount) -> Credentials:
     if settings.key is not None:
         return KeyInHeader(OPENAI, _key(name, settings.key))
     from server.inference.providers.bedrock.signature import AwsSignature, Keys
@@ -190,7 +199,7 @@ def _tls(verify: bool | Path) -> ssl.SSLContext:
     return client_context(verify if isinstance(verify, Path) else None, verify=verify is not False)
 
 
-def _masked(settings: Any) -> Any:
+def masked(settings: Any) -> Any:
     """Return settings as JSON can hold them, with a row of asterisks for each secret."""
     match settings:
         case SecretStr():
@@ -198,7 +207,7 @@ def _masked(settings: Any) -> Any:
         case Path():
             return str(settings)
         case dict():
-            return {name: _masked(value) for name, value in settings.items()}
+            return {name: masked(value) for name, value in settings.items()}
         case list() | tuple():
-            return [_masked(value) for value in settings]
+            return [masked(value) for value in settings]
     return settings

@@ -15,6 +15,7 @@ from server.api.files.store import FileStore
 from server.api.files.sweeper import FileSweeper
 from server.api.prompts.store import Prompts
 from server.api.responses.store import Responses
+from server.api.safety.configured import write_shields
 from server.api.vector_stores.configured import write_configured
 from server.api.vector_stores.purges import PurgeNotes
 from server.api.vector_stores.queue import IngestionQueue
@@ -49,10 +50,12 @@ from server.storage.write_queue import WriteQueue
 from server.telemetry.dependencies import Dependencies, Dependency
 from server.wiring.databases import REGISTRY, beside, database_of, table_name, usage_place
 from server.wiring.observed import ObservedBlobs, ObservedDatabase
+from server.wiring.shield_records import shield_records
 from server.wiring.vectors import default_index
 
 _CONVERSATIONS: Final = "openai_conversations"
 _ITEMS: Final = "conversation_items"
+_SHIELD: Final = "shield"
 _VECTOR_STORE: Final = "vector_store"
 _VECTOR_IO: Final = "vector_io"
 
@@ -101,11 +104,13 @@ class Stores:
         metadata = self._database(None if named.metadata is None else named.metadata.backend)
         self.models = self._table_of(metadata, beside(registry, "models"))
         self.model_names = self._table_of(metadata, beside(registry, "model_names"), self.models.name, PARTS)
-        self.entries = {
-            kind: GuardedStore(self._table_of(metadata, beside(registry, f"{kind}s")), kind)
+        tables = {
+            kind: self._table_of(metadata, beside(registry, f"{kind}s"))
             for kind in REGISTERED_TYPES
             if kind not in ("model", _VECTOR_STORE)
         }
+        self.entries = {kind: GuardedStore(table, kind) for kind, table in tables.items()}
+        self._shields = tables[_SHIELD]
         self.vector_stores = self._vector_stores(metadata, registry)
         self.ingestion = self._ingestion(metadata, registry, self.vector_stores.links)
         departures = self._departures(metadata) if _VECTOR_IO in config.apis else None
@@ -129,6 +134,7 @@ class Stores:
                 await bring_up_to_date(database, table, parent, counting)
             await bring_up_to_date(*self._link_sums, series=LINK_SUMS)
             await write_configured(self.vector_stores, self._configured_stores())
+            await write_shields(self._shields, shield_records(self._config))
             await self.usage.prepare()
             await opened.enter_async_context(self.janitor.running())
             for removals in self._removals:

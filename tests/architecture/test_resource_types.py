@@ -49,7 +49,7 @@ def test_the_schema_of_questions_has_the_words_of_the_vocabulary() -> None:
 
 
 def test_every_list_of_the_configuration_defines_a_type() -> None:
-    other = {"version", "apis", "providers", "storage", "server"}
+    other = {"version", "apis", "providers", "safety", "storage", "server"}
     sections = [section for row in TYPES.values() for section in row.sections]
     assert len(sections) == len(set(sections))
     assert Config.model_fields.keys() - other == set(sections)

@@ -68,6 +68,7 @@ def exposed() -> dict[str, set[str]]:
     provider.breaker = Breaker("p")
     metrics.watch_dependencies([database, provider])
     metrics.watch_provider("p")
+    metrics.shields.checked("s", "input", "passed")
     metrics.served("/v1/models", "GET", 200, 0.1)
     metrics.watch_usage({("p", "p/m"): Spent()})
     found: dict[str, set[str]] = {}

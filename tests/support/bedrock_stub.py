@@ -99,6 +99,17 @@ class Stub:
     identity: str = IDENTITY
     vectors: Told = field(default_factory=Told)
     """The answers with embeddings."""
+    verdict: dict[str, Any] | bytes | None = None
+    """The answer of the guardrail, in place of one that blocks a bomb and masks an address."""
+
+    def applied(self, body: dict[str, Any]) -> bytes:
+        """The answer of ApplyGuardrail, whose request has the shape that botocore knows."""
+        named = {"guardrailIdentifier": "g", "guardrailVersion": "1", **body}
+        report = ParamValidator().validate(named, _SERVICE.operation_model("ApplyGuardrail").input_shape)
+        assert not report.has_errors(), report.generate_report()
+        if isinstance(self.verdict, bytes):
+            return self.verdict
+        return dumps(self.verdict or guardrail_says([block["text"]["text"] for block in body["content"]])).encode()
 
     def renew(self) -> None:
         """Forget what was asked, and answer as at the beginning."""
@@ -109,6 +120,23 @@ class Stub:
     def body(self) -> dict[str, Any]:
         """The body of the last request."""
         return self.asked[-1][1]
+
+
+def guardrail_says(texts: list[str]) -> dict[str, Any]:
+    """What a guardrail answers that blocks the word `bomb` and masks the address `ann@example.org`."""
+    assessment: dict[str, Any] = {"invocationMetrics": {"guardrailProcessingLatency": 1}}
+    if any("bomb" in text for text in texts):
+        found = {"type": "VIOLENCE", "confidence": "MEDIUM", "filterStrength": "HIGH", "action": "BLOCKED"}
+        assessment["contentPolicy"] = {"filters": [found]}
+    if any("ann@example.org" in text for text in texts):
+        entity = {"match": "ann@example.org", "type": "EMAIL", "action": "ANONYMIZED"}
+        assessment["sensitiveInformationPolicy"] = {"piiEntities": [entity], "regexes": []}
+    if len(assessment) == 1:
+        return {"action": "NONE", "outputs": [], "assessments": [assessment], "usage": {}}
+    blocked = "contentPolicy" in assessment
+    outputs = ["no"] if blocked else [text.replace("ann@example.org", "{EMAIL}") for text in texts]
+    made = [{"text": text} for text in outputs]
+    return {"action": "GUARDRAIL_INTERVENED", "outputs": made, "assessments": [assessment], "usage": {}}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -134,6 +162,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.stub.asked.append((self.path, document))
         if self.stub.refusal is not None:
             return self._refuse(*self.stub.refusal)
+        if self.path.endswith("/apply"):
+            return self._send(200, self.stub.applied(document), "application/json")
         if self.path.endswith("/invoke"):
             return self._invoke(document)
         if not is_converse:

@@ -121,6 +121,10 @@ def _message(made: Made) -> Any:
     return {"model": made["model_id"], "max_tokens": 64, "messages": [{"role": "user", "content": "hi"}]}
 
 
+def _run_shield(made: Made) -> Any:
+    return {"shield_id": made["shield_id"], "messages": [{"role": "user", "content": "hi"}]}
+
+
 def _embeddings(made: Made) -> Any:
     return {"model": made["model_id"], "input": "hi"}
 
@@ -227,6 +231,10 @@ _ROWS: Final[Mapping[str, Row]] = {
     "GET /v1/prompts/{prompt_id}/versions": Row(Found.BY_PATH),
     **_vector_stores(),
     "GET /v1/usage": Row(Found.AS_LIST),
+    "POST /v1/safety/run-shield": Row(Found.BY_BODY, _run_shield, parameter="shield_id"),
+    "POST /v1/moderations": Row(
+        Found.BY_BODY, lambda made: {"model": made["shield_id"], "input": "hi"}, parameter="shield_id"
+    ),
     "PUT /v1/prompts/{prompt_id}/set-default-version": Row(Found.BY_PATH, lambda _: {"version": 1}),
     **{route: row for kind in KINDS for route, row in _entries(kind).items()},
 }

@@ -49,6 +49,10 @@ class Catalogue:
         """The models of the configuration, in its order."""
         return tuple(self._configured.values())
 
+    def configured_model(self, name: str) -> Model | None:
+        """Return the model of the configuration with that name, for the server's own work: no policy is asked."""
+        return self._by_name.get(name)
+
     def resource_of(self, name: str) -> Resource:
         """Return what the policy is asked about for this canonical name, which may be that of no model here."""
         return self._resources.get(name) or Resource("model", (name,), None, Origin.CREATED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from policy.model_names import model_names
@@ -39,6 +39,11 @@ class Model:
     def names_others(self) -> bool:
         """True if another model may answer in the place of this one."""
         return bool(self.fallback or self.weights)
+
+    @property
+    def alone(self) -> Model:
+        """The same model, for which no other answers."""
+        return replace(self, fallback=(), weights={})
 
     @property
     def name(self) -> str:

@@ -39,11 +39,11 @@ _NEVER_EMPTY: Final = frozenset({"guardrail", "guardrail_config", "guardrailConf
 _UNSET: Final = "has no value unless its variable is set"
 
 
-def translate_settings(node: Node, provider_type: str, journal: Journal) -> Node:
-    """Return the `config` of a provider of a type that is served."""
+def translate_settings(node: Node, provider_type: str, journal: Journal, api: str = "inference") -> Node:
+    """Return the `config` of a provider of a type that is served for an API."""
     if not isinstance(node, Mapping):
         return node
-    known = settings_of(provider_type).keys()
+    known = settings_of(provider_type, api).keys()
     settings = _with_whole_address(entries(node), journal)
     kept: Entries = {}
     for key, entry in settings.items():

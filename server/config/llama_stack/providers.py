@@ -34,6 +34,7 @@ _AGENTS = ("agents", "responses")
 
 _UNKNOWN = "an extension of Llama Stack brings it; it is left out"
 _ADVICE = {"inline::sentence-transformers": _EMBEDDINGS}
+_SHIELDS = "shields are those of an `inline::llama-guard`, an `inline::keyword` and a `remote::bedrock`"
 _VECTORS = "vectors are kept by an `inline::lancedb`, which needs no entry"
 
 
@@ -41,14 +42,15 @@ class Providers:
     """Translates the providers of a configuration.
 
     `kept` and `dropped` hold the ids of the providers of inference that are served and that are not, the latter with
-    their types, and `indexes` the ids of those of `vector_io` that are served; an id that the environment alone says is
-    in none of them.
+    their types, `indexes` the ids of those of `vector_io` that are served, and `shields` those of `safety` with their
+    types; an id that the environment alone says is in none of them.
     """
 
     def __init__(self, top: Entries, storage: Storage, journal: Journal) -> None:
         self.kept: list[str] = []
         self.dropped: dict[str, str] = {}
         self.indexes: list[str] = []
+        self.shields: dict[str, str] = {}
         self._top = top
         self._storage = storage
         self._journal = journal
@@ -161,17 +163,21 @@ class Providers:
         answers = api == "inference"
         if kind not in provider_types(api):
             usual = _INSIDE if kind.startswith("inline::") else _GATEWAY
-            self._journal.lacks(node.span, which, _ADVICE.get(kind, usual) if answers else _VECTORS)
+            others = _SHIELDS if api == "safety" else _VECTORS
+            self._journal.lacks(node.span, which, _ADVICE.get(kind, usual) if answers else others)
             if word and answers:
                 self.dropped[word] = kind
             return None
         if word:
-            (self.kept if answers else self.indexes).append(word)
+            if api == "safety":
+                self.shields[word] = kind
+            else:
+                (self.kept if answers else self.indexes).append(word)
         self._journal.add(Kind.KEPT, node.span, which)
         if "config" in fields:
             entry = fields["config"]
-            settings = translate_settings(entry.node, kind, self._journal)
-            fields["config"] = Entry(entry.key_span, settings if answers else self._with_a_file(settings))
+            settings = translate_settings(entry.node, kind, self._journal, api)
+            fields["config"] = Entry(entry.key_span, self._with_a_file(settings) if api == "vector_io" else settings)
         return Mapping(fields, node.span)
 
     def _with_a_file(self, settings: Node) -> Node:

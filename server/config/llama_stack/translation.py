@@ -13,6 +13,7 @@ from server.config.llama_stack.changes import Journal, Kind, Translation
 from server.config.llama_stack.nodes import Entries, below, entries, is_nothing, is_null
 from server.config.llama_stack.providers import Providers
 from server.config.llama_stack.resources import hoist, translate_resources
+from server.config.llama_stack.safety import translate_safety
 from server.config.llama_stack.server_section import translate_server
 from server.config.llama_stack.storage import old_stores, translate_storage
 from server.config.llama_stack.vector_stores import has_foreign_settings, translate_vector_stores
@@ -34,7 +35,7 @@ HARMLESS: Final = {
 """Keys that are left out without a change for callers, and why."""
 
 _STORES: Final = ("metadata_store", "inference_store", "conversations_store")
-_SETTINGS_OF: Final = {"safety": "safety", "telemetry": "telemetry"}
+_SETTINGS_OF: Final = {"telemetry": "telemetry"}
 """Keys at the top that are settings of an API, where they hold a mapping."""
 
 _TOO_OLD: Final = ("api_providers", "apis_to_serve", "provider_map", "routing_table")
@@ -83,6 +84,7 @@ def _translated(document: Mapping, journal: Journal) -> Translation:
     top = providers.translated()
     top = translate_resources(top, providers, journal)
     top = translate_vector_stores(top, providers, journal)
+    top = translate_safety(top, providers, journal)
     top = translate_server(top, product, translate_auth, journal)
     result = Mapping(top, document.span)
     return Translation(result, True, tuple(journal.changes), journal.findings)

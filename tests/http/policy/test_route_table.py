@@ -32,6 +32,10 @@ CONFIG = """
     providers:
       inference:
       - {provider_id: echo, provider_type: inline::echo}
+      safety:
+      - {provider_id: words, provider_type: inline::keyword}
+    shields:
+    - {shield_id: words, provider_id: words, params: {words: [falcon]}}
     models:
     - {model_id: open, provider_id: echo}
     - {model_id: vectors, provider_id: echo, model_type: embedding, metadata: {embedding_dimension: 8}}
@@ -101,7 +105,7 @@ class Place:
         """New things of the admin's for one request: by the parameters of the path, or to be named in the body."""
         template = route.split(" ")[1]
         named = "echo/vectors" if template == "/v1/embeddings" else "echo/open"
-        made = {"new": f"new-{token_hex(6)}", "model_id": named}
+        made = {"new": f"new-{token_hex(6)}", "model_id": named, "shield_id": "words"}
         if template == "/v1/usage":
             self._used()
         if template.startswith("/v1/vector-io/"):
@@ -325,9 +329,9 @@ def test_who_may_not_use_the_route_learns_nothing(place: Place, route: str) -> N
 @pytest.mark.parametrize("caller", ["admin", "outsider"])
 def test_without_a_policy_engine_nothing_is_done(silent: Place, route: str, caller: str) -> None:
     made = {parameter: "anything" for parameter, _ in PARAMETER.findall(route)}
-    answer = silent.send(route, {"new": "new", "model_id": "open", **made}, bearer(caller))
+    answer = silent.send(route, {"new": "new", "model_id": "open", "shield_id": "words", **made}, bearer(caller))
     assert answer.status == 503
-    stranger = silent.send(route, {"new": "new", "model_id": "open", **made}, ANONYMOUS)
+    stranger = silent.send(route, {"new": "new", "model_id": "open", "shield_id": "words", **made}, ANONYMOUS)
     assert stranger.status == 503
 
 

@@ -13,7 +13,7 @@ from tests.support.callers import ALICE, BOB
 from tests.support.failing_provider import upstream
 from tests.support.real_policy import Decided, decided
 
-C1 = (Path(__file__).parents[2] / "unit" / "config" / "spec" / "c1-served.yaml").read_text(encoding="utf-8")
+C1 = (Path(__file__).parents[2] / "unit" / "config" / "spec" / "c1.yaml").read_text(encoding="utf-8")
 CHAT = {"model": "ollama/llama3.2", "messages": [{"role": "user", "content": "hi"}]}
 MADE = {
     "/v1/conversations": {"items": [{"type": "message", "role": "user", "content": "hi"}]},

@@ -39,6 +39,10 @@ PLACES = {
         "providers: {inference: [{provider_id: p, provider_type: 'remote::bedrock', "
         "config: {url: 'HERE', region: us-east-1, api_key: k}}]}"
     ),
+    "BedrockAccount.base_url": (
+        "providers: {safety: [{provider_id: p, provider_type: 'remote::bedrock', "
+        "config: {url: 'HERE', region: us-east-1, api_key: k}}]}"
+    ),
     "HostedSettings.base_url": (
         "providers: {inference: [{provider_id: p, provider_type: 'remote::groq', config: {url: 'HERE'}}]}"
     ),

@@ -13,20 +13,13 @@ from server.config.vector_io import FaissSettings
 from tests.support.config_texts import errors, load, read, warnings, with_models, with_provider, with_server
 
 SPEC = Path(__file__).parent / "spec"
-NOT_HERE = "is not available in this version"
 
 
-def test_c1_as_printed_is_refused_for_the_parts_of_later_versions_alone() -> None:
-    text = (SPEC / "c1.yaml").read_text(encoding="utf-8")
-    assert errors(text, INFERENCE_MODEL="llama3.2") == [
-        f"6:3: `safety` {NOT_HERE}",
-        f"21:3: `safety` {NOT_HERE}",
-    ]
-
-
-def test_c1_without_those_parts_loads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_c1_loads_as_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    config = load_config(SPEC / "c1-served.yaml", {"INFERENCE_MODEL": "llama3.2"})
+    config = load_config(SPEC / "c1.yaml", {"INFERENCE_MODEL": "llama3.2"})
+    [guard] = config.providers["safety"]
+    assert (guard.provider_id, guard.provider_type, config.shields) == ("llama-guard", "inline::llama-guard", ())
     ollama, own = config.providers["inference"]
     assert (ollama.provider_id, ollama.provider_type) == ("ollama", "remote::ollama")
     assert ollama.config == OllamaSettings(base_url="http://localhost:11434")
@@ -56,7 +49,7 @@ def test_c1_without_those_parts_loads(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def test_c1_without_inference_model_names_the_variable() -> None:
     with pytest.raises(InvalidDocument, match="the environment lacks `INFERENCE_MODEL`"):
-        load_config(SPEC / "c1-served.yaml", {})
+        load_config(SPEC / "c1.yaml", {})
 
 
 def test_c2_two_instances_of_one_type_work() -> None:
@@ -241,5 +234,5 @@ def test_c11_a_disabled_model_is_not_registered_and_nothing_else_changes(operato
 
 
 def test_findings_of_a_good_example_are_warnings_at_most() -> None:
-    _, found = read((SPEC / "c1-served.yaml").read_text(encoding="utf-8"), {"INFERENCE_MODEL": "llama3.2"})
+    _, found = read((SPEC / "c1.yaml").read_text(encoding="utf-8"), {"INFERENCE_MODEL": "llama3.2"})
     assert [str(warning) for warning in found if warning.severity is Severity.ERROR] == []

@@ -12,12 +12,13 @@ from policy.source.document import parse_document
 from server.config import CorsConfig
 from server.config.auth import CustomConfig, GitHubConfig, KubernetesConfig, OAuth2Config
 from server.config.providers import VllmSettings
+from server.config.safety import BedrockShields
+from server.config.shield_params import bedrock_params
 from server.config.storage import KvPostgresBackend, KvRedisBackend, Namespace, SqliteStore
 from tests.support.config_texts import errors, load, warnings, with_provider, with_server
 
 SPEC = Path(__file__).parent / "spec"
 C14 = (SPEC / "c14.yaml").read_text(encoding="utf-8")
-NOT_HERE = "is not available in this version"
 
 
 def tls_files(folder: Path) -> tuple[Path, Path]:
@@ -262,7 +263,7 @@ def test_t1_a_provider_may_name_its_own_ca_file(tmp_path: Path) -> None:
         assert settings.tls_verify == meant
 
 
-def test_s1_a_bedrock_shield_is_refused_for_its_provider_and_for_itself() -> None:
+def test_s1_a_bedrock_shield_loads_as_printed() -> None:
     text = """\
         providers:
           safety:
@@ -283,15 +284,26 @@ def test_s1_a_bedrock_shield_is_refused_for_its_provider_and_for_itself() -> Non
         "GUARDRAIL_VERSION": "1",
         "GUARDRAIL_ID": "abc",
     }
-    assert errors(text, **environ) == [f"2:3: `safety` {NOT_HERE}", f"9:3: a shield {NOT_HERE}"]
+    config = load(text, **environ, AWS_REGION="eu-west-1")
+    [shield] = config.shields
+    assert (shield.identity, shield.resource_id, shield.provider_id) == ("abc", "abc", "bedrock")
+    assert bedrock_params(shield.params).version == "1"
+    [provider] = config.providers["safety"]
+    assert isinstance(provider, BedrockShields)
+    assert provider.config.address == "https://bedrock-runtime.eu-west-1.amazonaws.com"
+    assert provider.config.aws_secret_access_key is not None
+    assert errors(text, **environ) == [
+        "5:5: `remote::bedrock` has no region; write `region` into `config`, or set `AWS_REGION` or "
+        "`AWS_DEFAULT_REGION`"
+    ]
 
 
-def test_s2_llama_guard_is_refused_and_both_models_stand() -> None:
+def test_s2_the_shields_model_is_that_of_the_second_server() -> None:
     text = (SPEC / "s2.yaml").read_text(encoding="utf-8")
     environ = {"INFERENCE_MODEL": "llama3.2:3b", "SAFETY_MODEL": "llama-guard:3b"}
-    assert errors(text, **environ) == [f"2:3: `safety` {NOT_HERE}", f"27:3: a shield {NOT_HERE}"]
-    served = text.split("shields:")[0].replace(text[text.index("  safety:") : text.index("  inference:")], "")
-    config = load(served, **environ)
+    config = load(text, **environ)
+    [shield] = config.shields
+    assert (shield.identity, shield.resource_id) == ("llama-guard:3b", "llama-guard:3b")
     assert [model.names[0] for model in config.models] == ["vllm-0/llama3.2:3b", "vllm-1/llama-guard:3b"]
     urls = [provider.config for provider in config.providers["inference"]]
     assert [url.base_url for url in urls if isinstance(url, VllmSettings)] == [

@@ -249,7 +249,7 @@ def test_settings_of_what_is_not_served_keep_nothing_from_starting() -> None:
     assert refused(started(text)) == []
     assert sorted(line for line in told(started(text)) if "no effect" in line) == [
         "4: ignored (harmless): `vector_stores` has no effect while `apis` leaves `vector_io` out",
-        "5: ignored (harmless): `safety` has no effect while `safety` is not served",
+        "5: ignored (harmless): `safety` has no effect while `apis` leaves `safety` out",
         "8: ignored (harmless): `storage.stores.connectors` has no effect while `connectors` is not served",
     ]
 
@@ -305,7 +305,7 @@ def test_a_start_reads_nothing_of_what_a_variable_switches_off() -> None:
         providers:
           inference: [{provider_id: "${env.ON:+v}", provider_type: "remote::vertexai"}]
           vector_io: [{provider_id: "${env.ON:=__disabled__}", provider_type: "remote::qdrant"}]
-          safety: [{provider_id: "${env.ON:+s}"}, {provider_id: "${env.ON:+t}"}]
+          safety: [{provider_id: "${env.ON:+s}", provider_type: "remote::nvidia"}]
           files: [{provider_id: "${env.ON:+f}", provider_type: "remote::openai"}]
         registered_resources:
           shields: [{shield_id: s, provider_id: "${env.ON:+s}"}]
@@ -321,7 +321,7 @@ def test_a_start_reads_nothing_of_what_a_variable_switches_off() -> None:
     [
         "providers: {files: []}",
         "vector_stores: {a: b}",
-        "safety: {a: b}",
+        "telemetry: {a: b}",
         "logging: {}",
         "server: {auth: {config: {}}}",
     ],

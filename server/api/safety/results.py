@@ -1,0 +1,58 @@
+"""Results of moderations, and violations, as callers are shown them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from server.safety.categories import CATEGORIES
+from server.safety.running import RunningShield
+from server.safety.shield import Verdict
+
+USUAL_MESSAGE: Final = "a shield has stopped this text"
+"""The sentence for callers of a shield whose params have none."""
+
+_TEXT: Final = ["text"]
+
+
+def moderation(shield: RunningShield, verdict: Verdict) -> dict[str, Any]:
+    """Return one result of moderations: all of OpenAI's categories, and those of ours that were found."""
+    scores = dict.fromkeys(CATEGORIES, 0.0)
+    found: set[str] = set()
+    for finding in verdict.findings if verdict.flagged else ():
+        for name in (*finding.openai, *([finding.own] if finding.own else [])):
+            found.add(name)
+            scores[name] = max(scores.get(name, 0.0), finding.score)
+    return {
+        "flagged": verdict.flagged,
+        "categories": {name: name in found for name in scores},
+        "category_scores": scores,
+        "category_applied_input_types": {name: _TEXT if name in found else [] for name in scores},
+        "user_message": message_of(shield) if verdict.flagged else None,
+        "metadata": metadata_of(verdict),
+    }
+
+
+def violation(shield: RunningShield, verdict: Verdict) -> dict[str, Any] | None:
+    """Return the violation that a verdict is; None for none."""
+    if verdict.flagged:
+        return {
+            "violation_level": "error",
+            "user_message": message_of(shield),
+            "metadata": metadata_of(verdict),
+        }
+    if verdict.masked is not None:
+        masked = {"masked": list(verdict.masked)}
+        return {"violation_level": "info", "user_message": None, "metadata": metadata_of(verdict) | masked}
+    return None
+
+
+def message_of(shield: RunningShield) -> str:
+    """Return what callers are told whose text is flagged."""
+    return shield.message or USUAL_MESSAGE
+
+
+def metadata_of(verdict: Verdict) -> dict[str, Any]:
+    """Return the shield's own codes of what it has found, and the probability that it tells."""
+    codes = list(dict.fromkeys(finding.code for finding in verdict.findings))
+    told: dict[str, Any] = {"violation_type": ",".join(codes), "codes": codes} if codes else {}
+    return told if verdict.score is None else {**told, "score": verdict.score}

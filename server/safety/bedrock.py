@@ -1,0 +1,233 @@
+"""`remote::bedrock`: guardrails of Amazon Bedrock, asked by ApplyGuardrail."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from json import dumps, loads
+from typing import Any, Final, Protocol
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from server.inference.provider import HealthStatus, ProviderHealth
+from server.inference.providers.connections import cut
+from server.inference.providers.credentials import Credentials
+from server.inference.providers.http_provider import HttpProvider, Limits
+from server.safety.categories import of_filter
+from server.safety.shield import (
+    SAFE,
+    Direction,
+    Finding,
+    Judges,
+    Said,
+    ShieldFailed,
+    TooMuchText,
+    Verdict,
+    answer_in,
+)
+
+PIECE: Final = 10_000
+"""Characters of one text block of a request."""
+
+OVERLAP: Final = 200
+"""Characters that two blocks of a long text share, so that nothing is cut in two unseen."""
+
+MOST_CHARACTERS: Final = 20_000
+"""Characters of one request; by default a guardrail takes 25,000."""
+
+MOST_REQUESTS: Final = 16
+"""Requests of one check."""
+
+MOST_ANSWER: Final = 4 * 1024 * 1024
+"""Bytes of one answer."""
+
+_SUCCESS: Final = 200
+_HARMLESS: Final = frozenset({"NONE"})
+_MASKED: Final = "ANONYMIZED"
+_UNTOLD: Final = Finding("INTERVENED", own="intervened")
+_SILENT: Final = frozenset({"invocationMetrics", "appliedGuardrailDetails"})
+"""Members of an assessment that are no policies."""
+
+_LISTS: Final = {
+    "topicPolicy": ("topics", "topic"),
+    "contentPolicy": ("filters", ""),
+    "contextualGroundingPolicy": ("filters", ""),
+}
+_INNER: Final = {
+    "wordPolicy": {"customWords": "word", "managedWordLists": ""},
+    "sensitiveInformationPolicy": {"piiEntities": "", "regexes": "regex"},
+}
+
+
+class Applying(Protocol):
+    """Applies guardrails."""
+
+    async def apply(self, identifier: str, version: str, body: Mapping[str, Any]) -> Any:
+        """Return the answer of ApplyGuardrail as JSON; raises ShieldFailed and ProviderFailed."""
+        ...
+
+
+class GuardrailService(HttpProvider):
+    """The guardrails of one account and region, under `endpoint`."""
+
+    def __init__(
+        self, provider_id: str, endpoint: str, credentials: Credentials, tls: ssl.SSLContext | None, limits: Limits
+    ) -> None:
+        super().__init__(provider_id, tls, limits)
+        self._endpoint = endpoint
+        self._credentials = credentials
+
+    async def apply(self, identifier: str, version: str, body: Mapping[str, Any]) -> Any:
+        """Return the answer of ApplyGuardrail as JSON."""
+        # The signature covers the path as it is sent.
+        path = f"{self._endpoint}/guardrail/{quote(identifier, safe='')}/version/{version}/apply"
+        url, raw = URL(path, encoded=True), dumps(body).encode()
+        response = await self._posted(url, raw, await self._credentials.headers(str(url), raw))
+        try:
+            text = await _read(response)
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            raise ShieldFailed("the guardrail broke off its answer") from None
+        finally:
+            cut(response)
+        if response.status != _SUCCESS:
+            raise ShieldFailed(f"the guardrail answered with status {response.status}")
+        try:
+            return loads(text)
+        except ValueError:
+            raise ShieldFailed("the guardrail answered with something other than JSON") from None
+
+    async def health(self) -> ProviderHealth:
+        """Return that nothing is known to be wrong: without a text there is nothing to ask for."""
+        return ProviderHealth(HealthStatus.OK)
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    held = bytearray()
+    while data := await response.content.read(64 * 1024):
+        held += data
+        if len(held) > MOST_ANSWER:
+            raise ShieldFailed(f"the guardrail answered with more than {MOST_ANSWER} bytes")
+    return bytes(held)
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A text block of a request: the place of its text among all, and whether it is all of it."""
+
+    place: int
+    text: str
+    is_whole: bool
+
+
+class BedrockGuardrail:
+    """One version of a guardrail."""
+
+    def __init__(self, service: Applying, identifier: str, version: str) -> None:
+        self._service = service
+        self._identifier = identifier
+        self._version = version
+
+    async def check(self, said: Sequence[Said], direction: Direction, judges: Judges) -> Verdict:
+        """Return the verdict on the texts; on the output, on those of the answer. Some of them may come back masked."""
+        looked_at = said if direction is Direction.INPUT else answer_in(said)
+        texts = [each.text for each in looked_at]
+        source = "INPUT" if direction is Direction.INPUT else "OUTPUT"
+        findings, masked = dict[Finding, None](), False
+        for batch in _batches(texts):
+            content = [{"text": {"text": block.text}} for block in batch]
+            body = {"source": source, "content": content, "outputScope": "INTERVENTIONS"}
+            found, outputs = _read_answer(await self._service.apply(self._identifier, self._version, body))
+            findings |= dict.fromkeys(found)
+            if outputs is None:
+                return Verdict(flagged=True, findings=tuple(findings))
+            if outputs and not _put_back(texts, batch, outputs):
+                # What was masked can't be told apart from what has to be blocked.
+                return Verdict(flagged=True, findings=(*findings, _UNTOLD))
+            masked = masked or bool(outputs)
+        if not masked:
+            return Verdict(flagged=False, findings=tuple(findings)) if findings else SAFE
+        before = [each.text for each in said[: len(said) - len(texts)]]
+        return Verdict(flagged=False, findings=tuple(findings), masked=(*before, *texts))
+
+
+def _batches(texts: Sequence[str]) -> Iterator[list[_Block]]:
+    """Yield the texts in as many requests as they need, empty ones left out; raise TooMuchText."""
+    batch, size, made = list[_Block](), 0, 0
+    for block in _blocks(texts):
+        if batch and size + len(block.text) > MOST_CHARACTERS:
+            made += 1
+            if made == MOST_REQUESTS:
+                raise TooMuchText(f"the texts are longer than a guardrail checks at once ({MOST_REQUESTS} requests)")
+            yield batch
+            batch, size = [], 0
+        batch.append(block)
+        size += len(block.text)
+    if batch:
+        yield batch
+
+
+def _blocks(texts: Sequence[str]) -> Iterator[_Block]:
+    for place, text in enumerate(texts):
+        if text.strip():
+            for start in range(0, max(1, len(text) - OVERLAP), PIECE - OVERLAP):
+                yield _Block(place, text[start : start + PIECE], len(text) <= PIECE)
+
+
+def _put_back(texts: list[str], batch: Sequence[_Block], outputs: Sequence[str]) -> bool:
+    """Put masked texts into their places; return whether each has one."""
+    if len(outputs) != len(batch):
+        return False
+    for block, output in zip(batch, outputs, strict=True):
+        if block.is_whole:
+            texts[block.place] = output
+        elif output != block.text:
+            return False
+    return True
+
+
+def _read_answer(answer: Any) -> tuple[list[Finding], list[str] | None]:
+    """Return what a guardrail has found, and the texts with which it replaces those that it masks.
+
+    The texts are None where it blocks, which is also the meaning of every answer that isn't understood as a whole.
+    """
+    action = answer.get("action") if isinstance(answer, dict) else None
+    if action == "NONE":
+        return [], []
+    if action != "GUARDRAIL_INTERVENED":
+        raise ShieldFailed("the guardrail answered with something other than a verdict")
+    try:
+        detected = [each for assessment in answer["assessments"] for each in _detected(assessment)]
+        outputs = [str(output["text"]) for output in answer["outputs"]]
+    except (LookupError, TypeError, AttributeError):
+        return [_UNTOLD], None
+    findings = [finding for finding, does in detected if does not in _HARMLESS]
+    actions = {does for _, does in detected} - _HARMLESS
+    return findings or [_UNTOLD], outputs if outputs and actions == {_MASKED} else None
+
+
+def _detected(assessment: Mapping[str, Any]) -> Iterator[tuple[Finding, Any]]:
+    """Yield what one assessment tells, each with the action that it leads to; never the text that matched."""
+    for policy, told in assessment.items():
+        if policy in _SILENT or not told:
+            continue
+        if policy in _LISTS:
+            name, own = _LISTS[policy]
+            for each in told[name]:
+                yield _finding(each, own), each["action"]
+        elif policy in _INNER:
+            for name, own in _INNER[policy].items():
+                for each in told.get(name) or ():
+                    yield _finding(each, own), each["action"]
+        else:
+            yield _UNTOLD, None
+
+
+def _finding(each: Mapping[str, Any], own: str) -> Finding:
+    """Return the finding of an entry: by its type, or as `own`, since names may be a customer's secrets."""
+    kind = each.get("type")
+    if own or type(kind) is not str:
+        return Finding(own or "other", own=own or "other")
+    return of_filter(kind[:64], str(each.get("confidence", "")))

@@ -1,0 +1,1 @@
+"""Llama Guard: the conversations that its versions are shown, and the verdicts that they write."""

@@ -1,0 +1,54 @@
+"""`inline::llama-guard`: a model that is served here judges texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from server.inference.provider import Task
+from server.safety.categories import of_guard
+from server.safety.llama_guard.conversations import conversations
+from server.safety.llama_guard.prompts import LIKELY, MOST_TOKENS, messages, prompt
+from server.safety.llama_guard.verdicts import judgement
+from server.safety.shield import SAFE, Direction, Judges, Said, Verdict
+
+
+class LlamaGuard:
+    """Asks `model`, which is of the version `taxonomy`; categories with `excluded` codes pass.
+
+    It is asked for chats, or where `writes_prompts` for completions of prompts that are written here.
+    """
+
+    def __init__(self, model: str, taxonomy: str, excluded: frozenset[str], *, writes_prompts: bool) -> None:
+        self._model = model
+        self._taxonomy = taxonomy
+        self._excluded = excluded
+        self._task = Task.TEXT if writes_prompts else Task.CHAT
+
+    async def check(self, said: Sequence[Said], direction: Direction, judges: Judges) -> Verdict:
+        """Return the verdict on a conversation: the first that flags it, or else that it is safe."""
+        score: float | None = None
+        for conversation in conversations(said, direction):
+            verdict = await self._judged(conversation, judges)
+            if verdict.flagged:
+                return verdict
+            score = verdict.score if score is None else max(score, verdict.score or 0.0)
+        return Verdict(flagged=False, score=score)
+
+    async def _judged(self, conversation: Sequence[Said], judges: Judges) -> Verdict:
+        found = judgement(await judges.ask(self._model, self._task, self._members(conversation)), self._task)
+        if not found.unsafe:
+            return SAFE if found.score is None else Verdict(flagged=False, score=found.score)
+        kept = [code for code in found.codes if code not in self._excluded]
+        if found.codes and not kept:
+            return Verdict(flagged=False, score=found.score)
+        findings = tuple(of_guard(self._taxonomy, code, found.score) for code in kept)
+        return Verdict(flagged=True, findings=findings, score=found.score)
+
+    def _members(self, conversation: Sequence[Said]) -> dict[str, Any]:
+        """Return the body of the request, but for its model."""
+        asked = {"temperature": 0, "max_tokens": MOST_TOKENS}
+        if self._task is Task.TEXT:
+            return {"prompt": prompt(conversation, self._taxonomy), **asked, "logprobs": LIKELY}
+        chat = {"messages": messages(conversation, self._taxonomy), **asked}
+        return {**chat, "logprobs": True, "top_logprobs": LIKELY}

@@ -1,0 +1,109 @@
+"""Shields of `remote::bedrock`, which block or mask, and of `inline::keyword`."""
+
+from __future__ import annotations
+
+import logging
+from json import dumps
+from typing import Any
+
+import pytest
+
+from tests.support.safety_server import Guarded, said
+
+MASKED = {"match": "ann@example.org", "type": "EMAIL", "action": "ANONYMIZED"}
+BLOCKED = {"match": "ann@example.org", "type": "EMAIL", "action": "BLOCKED"}
+
+
+def intervened(*assessments: Any, outputs: tuple[str, ...] = ("masked",)) -> dict[str, Any]:
+    return {
+        "action": "GUARDRAIL_INTERVENED",
+        "outputs": [{"text": text} for text in outputs],
+        "assessments": [*assessments],
+    }
+
+
+def test_a_filter_that_blocks_is_a_violation(server: Guarded) -> None:
+    found = server.violation("aws", said("a bomb"))
+    assert found["violation_level"] == "error"
+    assert found["metadata"] == {"violation_type": "VIOLENCE", "codes": ["VIOLENCE"]}
+    [result] = server.moderated("a bomb", model="aws")
+    assert (result["categories"]["violence"], result["category_scores"]["violence"]) == (True, 0.66)
+    path, body = server.stub.asked[-1]
+    assert path == "/guardrail/abc123/version/3/apply"
+    assert body == {"source": "INPUT", "content": [{"text": {"text": "a bomb"}}], "outputScope": "INTERVENTIONS"}
+
+
+def test_the_sides_of_a_model_are_told_apart(server: Guarded) -> None:
+    server.violation("aws", said("hello"), said("hi", "assistant"))
+    asked = [(body["source"], [block["text"]["text"] for block in body["content"]]) for _, body in server.stub.asked]
+    assert asked == [("INPUT", ["hello"]), ("OUTPUT", ["hi"])]
+
+
+def test_masking_is_not_blocking(server: Guarded) -> None:
+    talk = (said("I am ann@example.org"), said("hello"), said("dear ann@example.org", "assistant"))
+    found = server.violation("aws", *talk)
+    assert (found["violation_level"], found["user_message"]) == ("info", None)
+    assert found["metadata"]["masked"] == ["I am {EMAIL}", "hello", "dear {EMAIL}"]
+    assert found["metadata"]["codes"] == ["EMAIL"]
+    [result] = server.moderated("I am ann@example.org", model="aws")
+    assert not result["flagged"]
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        intervened(),
+        intervened({}),
+        intervened({"sensitiveInformationPolicy": {"piiEntities": [BLOCKED]}}),
+        intervened({"sensitiveInformationPolicy": {"piiEntities": [MASKED, BLOCKED]}}),
+        intervened({"sensitiveInformationPolicy": {"piiEntities": [MASKED]}}, {"newPolicy": {"found": [1]}}),
+        intervened({"sensitiveInformationPolicy": {"piiEntities": [{**MASKED, "action": "TICKLED"}]}}),
+        intervened({"sensitiveInformationPolicy": {"piiEntities": [MASKED]}}, outputs=()),
+        intervened({"sensitiveInformationPolicy": {"piiEntities": [MASKED]}}, outputs=("a", "b")),
+        intervened({"sensitiveInformationPolicy": "all"}),
+        intervened({"topicPolicy": {"topics": [{"name": "t", "type": "DENY", "action": "BLOCKED"}]}}),
+        intervened({"wordPolicy": {"customWords": [{"match": "w", "action": "BLOCKED"}], "managedWordLists": []}}),
+        {"action": "GUARDRAIL_INTERVENED"},
+    ],
+)
+def test_whatever_is_not_masking_alone_blocks(server: Guarded, verdict: dict[str, Any]) -> None:
+    server.stub.verdict = verdict
+    found = server.violation("aws", said("hello"))
+    assert found["violation_level"] == "error"
+    assert "ann@" not in dumps(found)
+
+
+@pytest.mark.parametrize("verdict", [b"", b"{}", b"<html>", b'{"action": "SHRUGGED"}', b"[]", b'{"action": ["NONE"]}'])
+def test_an_answer_that_is_no_verdict_is_a_failure(server: Guarded, verdict: bytes) -> None:
+    server.stub.verdict = verdict
+    answer = server.run("aws", said("hello"))
+    assert (answer.status, answer.error["code"]) == (503, "shield_unavailable")
+
+
+def test_a_long_text_that_would_be_masked_is_blocked(server: Guarded) -> None:
+    assert server.violation("aws", said("word " * 5000)) is None
+    assert server.violation("aws", said("word " * 5000 + "ann@example.org"))["violation_level"] == "error"
+
+
+def test_what_matched_is_never_logged(server: Guarded, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        server.violation("aws", said("I am ann@example.org, with a bomb"))
+    assert "ann@" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a FALCON!", "fal\u200bcon", "\uff46\uff41\uff4c\uff43\uff4f\uff4e", "a grey\n\ngoose", "(Grey goose)", "smash"],
+)
+def test_words_are_found_in_every_form(server: Guarded, text: str) -> None:
+    assert server.violation("words", said(text))
+
+
+@pytest.mark.parametrize("text", ["falconry", "greygoose", "goose grey", "smashing"])
+def test_parts_of_words_are_not_words(server: Guarded, text: str) -> None:
+    assert server.violation("words", said(text)) is None
+
+
+def test_the_lists_of_words_are_categories(server: Guarded) -> None:
+    [result] = server.moderated("smash the falcon", model="words")
+    assert [name for name, found in result["categories"].items() if found] == ["violence", "keyword"]
