@@ -4,8 +4,9 @@ One module for each kind of mistake: `skipped` (a forbid that is let out), `deci
 decide, forbids that come too late), `unguarded` (permits for everyone), `endings` (patterns that match more than they
 seem), `paths` and `names` (paths and names that nothing has), `closed` (policies that shut each other out), `callers`
 (attributes that no caller has, subjects that become roles), `subjects` (patterns that no resource matches),
-`spelling` (words that differ in case alone), `mentions` (resources that no rule is about) and `stores` (vector stores
-that no rule lets anyone fill). A lint is silent unless it is certain of what it says.
+`spelling` (words that differ in case alone), `mentions` (resources that no rule is about), `stores` (vector stores that
+no rule lets anyone fill) and `agents` (agents that no rule lets anyone use). A lint is silent unless it is certain of
+what it says.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Mapping as Environ
 from dataclasses import dataclass
 
 from policy.claims import read_claims
+from policy.lints.agents import report_unused_agents
 from policy.lints.callers import (
     Written,
     report_principals_of_any_issuer,
@@ -79,7 +81,10 @@ def report_lints(
     report_case([*written, *limits], unknown, findings)
     report_unknown_sharer(document, claims, findings)
     if policies.authentication:
-        report_unfilled_stores(policies.access, policies.tables, document, environ, findings)
+        report_unfilled_stores(policies.access, policies.routes, policies.tables, document, environ, findings)
+        report_unused_agents(
+            policies.access, of_access.idle, of_access.closed, policies.routes, policies.tables, document, findings
+        )
         report_subject_as_role(written, claims, findings)
         if access is not None:
             report_principals_of_any_issuer(policies.access, policies.issuers, access, findings)

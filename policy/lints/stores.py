@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Environ
 from typing import Final
 
-from policy.lints.overlaps import may_be_about, spellings
+from policy.lints.overlaps import may_be_about, may_match, spellings
 from policy.resource_types import TYPES
-from policy.rules import AccessRule, Clause, Conditions, ExactName, IsOwner, Regex, SharesWithOwner
+from policy.rules import AccessRule, Clause, Conditions, ExactName, IsOwner, Regex, RouteRule, SharesWithOwner
 from policy.source import document as yaml
 from policy.source.diagnostics import Findings, quoted
 from policy.source.environment import DISABLED, substitute
@@ -17,16 +17,18 @@ from policy.tables import Tables
 from policy.vocabulary import Action, Effect
 
 _KIND: Final = "vector_store"
+_FILLING: Final = ("/v1/vector_stores/{}/files", "/v1/vector_stores/{}/file_batches", "/v1/vector-io/insert")
 
 
 def report_unfilled_stores(
     rules: Sequence[AccessRule],
+    routes: Sequence[RouteRule] | None,
     tables: Tables,
     document: yaml.Mapping,
     environ: Environ[str, str],
     findings: Findings,
 ) -> None:
-    """Warn of each vector store of the configuration that no rule permits a caller to update."""
+    """Warn of each vector store of the configuration that no rule permits a caller to update, or no route to fill."""
     permits = [
         rule
         for rule in rules
@@ -36,6 +38,10 @@ def report_unfilled_stores(
         if not any(_may_match(rule, name, tables) for rule in permits):
             message = f"no rule permits a caller to put anything into the vector store {quoted(name)}"
             hint = f"permit `update` on {quoted(f'{_KIND}::{name}')} to those who fill it"
+            findings.warning("unfilled-store", place.span, message, hint)
+        elif routes is not None and not any(_opens(rule, name) for rule in routes):
+            message = f"`route_policy` permits no route by which a caller fills the vector store {quoted(name)}"
+            hint = f"permit `POST` of {quoted(f'/v1/vector_stores/{name}/files')} or `/v1/vector-io/insert` there"
             findings.warning("unfilled-store", place.span, message, hint)
 
 
@@ -63,6 +69,15 @@ def _needs_an_owner(conditions: Conditions | None) -> bool:
         conditions is not None
         and conditions.clause is Clause.WHEN
         and any(isinstance(each, IsOwner | SharesWithOwner) and not each.negated for each in conditions.conditions)
+    )
+
+
+def _opens(rule: RouteRule, name: str) -> bool:
+    """Return whether a rule may permit one of the routes by which something comes into a store."""
+    return (
+        rule.effect is Effect.PERMIT
+        and (not rule.methods or "POST" in rule.methods)
+        and any(may_match(path, template.format(name)) for path in rule.paths for template in _FILLING)
     )
 
 

@@ -304,4 +304,28 @@ VECTOR_MISTAKES = (
     Mistake(
         "a store whose variable is not set is there", "server/config/tree.py", '    "vector_dbs": _STORE_IDS,\n', ""
     ),
+    Mistake(
+        "no route has to fill a store",
+        "policy/lints/stores.py",
+        "not any(_opens(rule, name) for rule in routes)",
+        "not name",
+    ),
+    Mistake(
+        "a rule about what is there creates responses",
+        "policy/lints/agents.py",
+        "and not _is_never_about_new_ones(rule.conditions)",
+        "",
+    ),
+    Mistake(
+        "no route has to make responses",
+        "policy/lints/agents.py",
+        "not any(_opens(rule) for rule in routes)",
+        "not routes",
+    ),
+    Mistake(
+        "a forbid in front of all leaves responses",
+        "policy/lints/agents.py",
+        "rule.effect is Effect.FORBID\n        and Action.CREATE",
+        "rule.effect is None\n        and Action.CREATE",
+    ),
 )
