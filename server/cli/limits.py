@@ -20,7 +20,7 @@ from server.api.messages import course
 from server.api.models import candidates, embedding, inputs
 from server.api.prompts import body as prompts
 from server.api.registry import body as entries
-from server.api.responses import answering, compaction, file_search, file_search_body, unsealing
+from server.api.responses import answering, file_search, file_search_body, summaries, unsealing
 from server.api.responses import body as response_body
 from server.api.responses import context as response_context
 from server.api.responses import loop as response_loop
@@ -94,7 +94,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "choices": model_choices,
     "claims": claims,
     "client": client,
-    "compaction": compaction,
+    "summaries": summaries,
     "completions": completions,
     "connections": connections,
     "conversations": conversations,
@@ -287,8 +287,13 @@ LIMITS: Final[Sequence[Limit]] = (
     ),
     Limit("blocks of a message that a model answers", "{course.MOST_BLOCKS}", "502, or an `error` event"),
     Limit(
+        "tokens from which a context may be summed up, entries of `context_management`",
+        "{response_settings.LEAST_COMPACTED}, {response_settings.MOST_MANAGEMENT}",
+        "400",
+    ),
+    Limit(
         "the summary of a compaction, sealed reasoning of a model, and the time for which both can be gone on from",
-        "{compaction.MOST_SUMMARY:bytes}, {unsealing.MOST_SEALED:bytes}, {unsealing.LIFETIME:seconds}",
+        "{summaries.MOST_SUMMARY:bytes}, {unsealing.MOST_SEALED:bytes}, {unsealing.LIFETIME:seconds}",
         "the beginning is kept; 400, `invalid_encrypted_content`",
     ),
     Limit(

@@ -168,7 +168,7 @@ def build(
         ChatCompletions(asking, stores.chats, files),
         ResponseRoutes(asking, making, stores.responses, contexts, items, reader),
         CompactionRoutes(turns, contexts, seals, reader),
-        InputTokens(asking, turns, contexts, seals, reader, tools),
+        InputTokens(turns, contexts, seals, reader, tools),
         MessageRoutes(asking, files, reader),
         Completions(asking),
         Embeddings(asking),

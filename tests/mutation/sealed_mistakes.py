@@ -5,12 +5,38 @@ from __future__ import annotations
 from tests.mutation.mistake import Mistake
 
 COUNTING = "server/api/models/asking.py"
-
+COMPACTING = "server/api/responses/compacting.py"
+TRUNCATION = "server/api/responses/truncation.py"
 UNSEALING = "server/api/responses/unsealing.py"
 SEALS = "server/authn/seals.py"
 TURN = "server/api/responses/turn.py"
 
 SEALED_MISTAKES = (
+    Mistake(
+        "what a compaction has cost is not told",
+        "server/api/responses/making.py",
+        "usage=short.usage, earlier=short.usage",
+        "usage=short.usage",
+    ),
+    Mistake("a short context is summed up", COMPACTING, "items) <= body.compact_at:", "items) <= 0:"),
+    Mistake("developers are summed up", UNSEALING, '"role") in ("developer", "system")', '"role") in ()'),
+    Mistake("what waits for an answer is summed up", COMPACTING, "kept = await _beside(kept_of, items)", "kept = 0"),
+    Mistake(
+        "calls are summed up without their outputs", COMPACTING, "            waiting.add(call)\n", "            pass\n"
+    ),
+    Mistake("one summary is summed up again", COMPACTING, "_LEAST: Final = 2", "_LEAST: Final = 1"),
+    Mistake(
+        "a compaction passes by what a response is paid by",
+        COMPACTING,
+        "summary_of(through(asked.answering), asked.request)",
+        "summary_of(asked.answering, asked.request)",
+    ),
+    Mistake(
+        "an output stays without its call",
+        TRUNCATION,
+        "            if is_output and call not in calls:",
+        "            if False:",
+    ),
     Mistake("a seal opens for any use", SEALS, "for part in use)) if use", "for part in use[:0])) if use"),
     Mistake("reasoning of one model is another's", UNSEALING, '("reasoning", self.model)', '("reasoning", "")'),
     Mistake("reasoning is sealed for any model", UNSEALING, '), ("reasoning", model)', '), ("reasoning", "")'),

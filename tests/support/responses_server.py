@@ -42,6 +42,7 @@ _CONFIG = """
     - {model_id: dies, provider_id: far}
     - {model_id: errs, provider_id: far}
     - {model_id: stops, provider_id: far}
+    - {model_id: status-500, provider_id: far}
     - {model_id: forgetful, provider_id: far, provider_model_id: thinks}
     - {model_id: thinks, provider_id: back}
     - {model_id: thinks-too, provider_id: back}

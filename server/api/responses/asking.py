@@ -14,7 +14,7 @@ from server.api.chat.files import ChatFiles
 from server.api.models.asking import Asked, Asking, Attached
 from server.api.models.model import Model
 from server.api.responses.body import ResponseBody
-from server.api.responses.turn import COSTED_TURN, TURN, Turn, asked_turn
+from server.api.responses.turn import COSTED_TURN, COUNTED_TURN, TURN, Turn, asked_turn
 from server.authz.request_authorization import Gate
 from server.fairness.caller import CURRENT
 from server.fairness.places import without_place
@@ -78,6 +78,19 @@ class AskedTurns:
             return await self._asking.of(request, turn.raw, turn.body, model, Task.CHAT, attach=attach)
         except ApiError as error:
             raise _in_our_terms(error) from None
+
+    async def tokens(
+        self,
+        request: Request,
+        body: ResponseBody,
+        model: Model,
+        system: Sequence[str],
+        items: Iterable[bytes | memoryview],
+    ) -> int:
+        """Return the tokens of that chat's prompt, as far as they are known; nothing is charged."""
+        asked = await self.asked(request, body, model, system, items, COUNTED_TURN)
+        async with WhileConnected(request.receive), without_place():
+            return await self._asking.count(asked)
 
     async def _turn(self, request: Request, raw: bytes, parser: BodyParser[Turn]) -> Turn:
         try:

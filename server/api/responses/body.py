@@ -78,7 +78,7 @@ class ResponseBody:
     input names. `shown` are the members that the response repeats, `settings` those of the chat, and `names` what the
     names of its tools stand for. `offered` are the names of the functions that the chat has, and `served` the tools
     that this server runs, by their types, each as its place and what its check returned. `include` are the parts of
-    items that the answer has besides.
+    items that the answer has besides. A context of more than `compact_at` tokens is summed up.
     """
 
     model: str
@@ -92,6 +92,7 @@ class ResponseBody:
     names: dict[str, Json]
     offered: Sequence[str]
     served: dict[str, list[tuple[str, Json]]]
+    compact_at: int | None
     include: frozenset[str]
     items: Sequence[InputItem]
     files: Sequence[tuple[str, str]]

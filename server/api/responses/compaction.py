@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from json import dumps
-from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,17 +11,15 @@ from starlette.responses import Response
 from policy.vocabulary import Action, type_of_record
 from server.api.conversations.body import PREFIXES
 from server.api.responses.asking import AskedTurns
-from server.api.responses.chunks import read_whole
 from server.api.responses.compaction_body import COMPACTION, read_said_by_users
 from server.api.responses.context import Contexts
-from server.api.responses.happenings import Said, Spent
 from server.api.responses.item_list import ItemList
 from server.api.responses.state import item_id
 from server.api.responses.store import digits_of, new_response_id
+from server.api.responses.summaries import TASK, summary_of
 from server.api.responses.unsealing import LIFETIME, asked_items, sealing_caller
 from server.authn.seals import Seals
 from server.fairness.places import leave_place
-from server.fairness.threads import in_thread
 from server.fairness.way_out import hold_in_all
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.disconnects import WhileConnected
@@ -30,20 +27,9 @@ from server.http.errors import provider_error
 from server.http.json_body import look_again, read_body
 from server.http.request_state import gate_of
 from server.http.responses import list_of_texts
-from server.inference.answers.plain import NotAnAnswer
-from server.inference.provider import Fault, Kind, ProviderFailed
+from server.inference.provider import ProviderFailed
 from server.json_input.reader import Reader
 from server.json_input.strict import Json
-
-MOST_SUMMARY: Final = 256 * 1024
-"""Bytes of a summary; of a longer one the beginning is kept."""
-
-_TASK: Final = (
-    "Summarise the conversation above for a model that will go on with it and can't see it. Keep what was asked, what "
-    "was decided and found out, names, numbers and paths to the letter, results of tools, and what is left to do. "
-    "Answer with the summary alone."
-)
-_NOTHING: Final = "the model has made no summary"
 
 
 class CompactionRoutes:
@@ -81,13 +67,12 @@ class CompactionRoutes:
         model, identity = await self._turns.model(gate, body.model), new_response_id()
         async with WhileConnected(request.receive):
             context = await self._contexts.of(gate, body, identity)
-        task = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": _TASK}]}
-        items = [*await asked_items(self._seals, gate, context, model.name), dumps(task).encode()]
+        items = [*await asked_items(self._seals, gate, context, model.name), TASK]
         asked = await self._turns.asked(request, body, model, context.system, items)
         leave_place()
         try:
             async with WhileConnected(request.receive):
-                text, usage = await _summary(b"".join(await asked.answering.complete(asked.request)))
+                text, usage = await summary_of(asked.answering, asked.request)
         except ProviderFailed as failure:
             raise provider_error(failure) from None
         kept = await self._said_by_users(context.items)
@@ -105,19 +90,6 @@ class CompactionRoutes:
         text = b'{"items":[%b]}' % b",".join(items.plain())
         places: list[int] = (await look_again(self._reader, text, read_said_by_users))["places"]
         return ItemList([items.ids[place] for place in places], [items.texts[place] for place in places])
-
-
-async def _summary(answer: bytes) -> tuple[str, Json | None]:
-    """Return the text of an answer, and what it has cost; raises ProviderFailed where there is no text."""
-    try:
-        happenings = await in_thread(read_whole, answer)
-    except NotAnAnswer:
-        raise ProviderFailed(Fault.PROVIDER, _NOTHING, kind=Kind.BROKEN, spent=True) from None
-    text = "".join(each.text for each in happenings if isinstance(each, Said))
-    if not text.strip():
-        raise ProviderFailed(Fault.PROVIDER, _NOTHING, kind=Kind.BROKEN, spent=True)
-    usage = next((each.usage for each in happenings if isinstance(each, Spent)), None)
-    return text.encode("utf-8", "replace")[:MOST_SUMMARY].decode("utf-8", "ignore"), usage
 
 
 async def _answer(identity: str, output: list[bytes], usage: Json | None) -> Response:

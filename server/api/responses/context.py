@@ -18,6 +18,7 @@ from server.api.responses.body import MOST_ITEMS, PromptUse, ResponseBody
 from server.api.responses.item_list import ItemList
 from server.api.responses.state import item_id
 from server.api.responses.store import DIGITS, Filling, Responses, digits_of, response_of
+from server.api.responses.truncation import newest
 from server.authz.request_authorization import Gate
 from server.http.body_checks import short
 from server.http.errors import ApiError, invalid
@@ -70,7 +71,8 @@ class Contexts:
         before = await self._before(gate, body)
         given = await self._given(gate, body, identity)
         if body.shown["truncation"] == "auto":
-            before = _newest(before, MOST_ITEMS - len(given), _most(body) - given.size)
+            room = MOST_ITEMS - len(given), _most(body) - given.size
+            before = await newest(before, *room, is_cut=body.conversation is not None)
         items = before + given
         _check(items, body)
         filling = None
@@ -178,15 +180,6 @@ def _filled(version: Version, use: PromptUse) -> str:
         sentence = f"the prompt with its values has more than {MOST_PROMPT} characters; put large texts into `input`"
         raise invalid(sentence, "prompt.variables", "invalid_value")
     return USED.sub(lambda found: values[found[1]], text)
-
-
-def _newest(items: ItemList, count: int, size: int) -> ItemList:
-    """Return the newest of these items, as many as there may be, with as many bytes."""
-    first = len(items)
-    while first and len(items) - first < count and len(items.texts[first - 1]) <= size:
-        first -= 1
-        size -= len(items.texts[first])
-    return ItemList(items.ids[first:], items.texts[first:])
 
 
 def _most(body: ResponseBody) -> int:

@@ -8,17 +8,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from policy.vocabulary import Action, type_of_record
-from server.api.models.asking import Asking
 from server.api.responses.asking import AskedTurns
 from server.api.responses.context import Contexts
 from server.api.responses.counted_body import COUNTED
 from server.api.responses.offering import settings_with
 from server.api.responses.server_tools import Opening, ServerTools
 from server.api.responses.store import new_response_id
-from server.api.responses.turn import COUNTED_TURN
 from server.api.responses.unsealing import asked_items
 from server.authn.seals import Seals
-from server.fairness.places import leave_place
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.disconnects import WhileConnected
 from server.http.json_body import read_body
@@ -32,7 +29,6 @@ class InputTokens:
 
     def __init__(
         self,
-        asking: Asking,
         turns: AskedTurns,
         contexts: Contexts,
         seals: Seals,
@@ -40,7 +36,6 @@ class InputTokens:
         tools: ServerTools,
     ) -> None:
         self._tools = tools
-        self._asking = asking
         self._turns = turns
         self._contexts = contexts
         self._seals = seals
@@ -77,8 +72,5 @@ class InputTokens:
             await tools.aclose()
         items = await asked_items(self._seals, gate, context, model.name)
         offering = replace(body, settings=settings_with(body, tools))
-        asked = await self._turns.asked(request, offering, model, context.system, items, COUNTED_TURN)
-        leave_place()
-        async with WhileConnected(request.receive):
-            tokens = await self._asking.count(asked)
+        tokens = await self._turns.tokens(request, offering, model, context.system, items)
         return json_response({"object": "response.input_tokens", "input_tokens": tokens})

@@ -15,6 +15,7 @@ from server.api.models.model import Model
 from server.api.responses.answering import Endings, Keep, Read, RespondingChat
 from server.api.responses.asking import AskedTurns
 from server.api.responses.chunks import read_events
+from server.api.responses.compacting import Compacting
 from server.api.responses.loop import step
 from server.api.responses.offering import settings_with
 from server.api.responses.rounds import Rounds
@@ -51,6 +52,7 @@ class Making:
     def __init__(self, turns: AskedTurns, seals: Seals, endings: Endings, tools: ServerTools) -> None:
         self.turns = turns
         self._seals = seals
+        self._compacting = Compacting(turns, seals)
         self._endings = endings
         self._tools = tools
 
@@ -73,8 +75,14 @@ class Making:
     ) -> tuple[RespondingChat, ChatRequest]:
         gate, body, context = opening.gate, opening.body, opening.context
         items = await asked_items(self._seals, gate, context, model.name)
-        kept = items if tools else []
         first = replace(body, settings=settings_with(body, tools))
+        short = await self._compacting.compacted(request, opening, model, items, first.settings, course.through)
+        state = course.state
+        if short is not None:
+            items = short.items
+            tools.listed.insert(0, short.listed)
+            state = state._replace(usage=short.usage, earlier=short.usage)
+        kept = items if tools else []
         asked = await self.turns.asked(request, first, model, context.system, items)
 
         async def again(more: Sequence[bytes], settings: Json) -> tuple[ChatModel, ChatRequest]:
@@ -86,7 +94,7 @@ class Making:
         rounds = Rounds(tools, again, partial(settings_with, body, tools), self._endings.calls, most, request_id)
         responding = RespondingChat(
             course.through(asked.answering),
-            course.state,
+            state,
             course.keep,
             course.size + (course.items if tools else 0),
             partial(answering_name, asked.model.name, asked.chosen),

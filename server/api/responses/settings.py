@@ -20,6 +20,12 @@ LEAST_OUTPUT: Final = 16
 MOST_LOGPROBS: Final = 20
 """Tokens whose probabilities are told at each place of an answer."""
 
+LEAST_COMPACTED: Final = 1_000
+"""Tokens; no shorter context is summed up."""
+
+MOST_MANAGEMENT: Final = 16
+"""Entries of `context_management`."""
+
 LONGEST_IDENTIFIER: Final = 64
 """Characters of a `safety_identifier`."""
 
@@ -81,7 +87,26 @@ def settings_of(body: Json) -> Json:
         raise InvalidJson(sentence, "tools", why=Why.TOO_COMPLEX)
     settings = _chat(body, shown, included, offer, form) | tools
     about_tools = {"names": offer.names, "offered": [*offer.offered], "served": offer.served}
-    return {"shown": shown, "settings": settings, "include": sorted(included), **about_tools}
+    more = {"include": sorted(included), "compact_at": _compact_at(body)}
+    return {"shown": shown, "settings": settings, **more, **about_tools}
+
+
+def _compact_at(body: Json) -> int | None:
+    """Return the tokens above which a context is summed up; None where the body does not say a number."""
+    given = body.get("context_management")
+    if given is None:
+        return None
+    if type(given) is not list or len(given) > MOST_MANAGEMENT:
+        raise wrong("context_management", f"must be a list of at most {MOST_MANAGEMENT} objects")
+    found = list[int]()
+    for index, entry in enumerate(given):
+        place = f"context_management[{index}]"
+        if type(entry) is not dict or type(entry.get("type")) is not str:
+            raise wrong(place, "must be an object with a `type`")
+        if entry["type"] == "compaction":
+            least = _whole(entry, "compact_threshold", LEAST_COMPACTED, place=f"{place}.")
+            found += [] if least is None else [least]
+    return min(found, default=None)
 
 
 def _chat(body: Json, shown: Json, included: frozenset[str], offer: Offer, form: Json) -> Json:
@@ -183,8 +208,8 @@ def _number(body: Json, name: str, least: int, most: int, default: float) -> flo
     return found
 
 
-def _whole(body: Json, name: str, least: int, most: int = 2**31 - 1) -> int | None:
+def _whole(body: Json, name: str, least: int, most: int = 2**31 - 1, *, place: str = "") -> int | None:
     value = body.get(name)
     if value is not None and (type(value) is not int or not least <= value <= most):
-        raise wrong(name, f"must be a whole number from {least} to {most}")
+        raise wrong(f"{place}{name}", f"must be a whole number from {least} to {most}")
     return value

@@ -21,13 +21,14 @@ ITEM_WORDS: Final = {
     "reasoning": "rs",
     "function_call": "fc",
     "custom_tool_call": "ctc",
+    "compaction": "cmp",
     "file_search_call": "fs",
     "mcp_approval_request": "mcpr",
     "mcp_call": "mcp",
     "mcp_list_tools": "mcpl",
 }
 
-_NO_STATUS: Final = frozenset({"mcp_approval_request", "mcp_list_tools"})
+_NO_STATUS: Final = frozenset({"compaction", "mcp_approval_request", "mcp_list_tools"})
 
 
 class Text(NamedTuple):

@@ -7,6 +7,7 @@ for everything before it but the last `kept` items, which follow it. Reasoning i
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from json import dumps, loads
 from typing import Any, Final, TypeAlias
@@ -66,8 +67,17 @@ def context_seal(seals: Seals, gate: Gate, summary: str, kept: int) -> str:
     return seals.sealed(sealing_caller(gate), text, int(time.time()) + LIFETIME, _OF_CONTEXT)
 
 
-def summary_item(summary: str) -> bytes:
-    """Return the message that tells a model a summary."""
+def summed_up(items: Sequence[Asked], summary: str, kept: int) -> list[Asked]:
+    """Return the messages of developers, the summary in the place of the other items, and the last `kept` ones."""
+    cut = max(0, len(items) - kept)
+    return [*filter(_is_of_developer, items[:cut]), _summary_item(summary), *items[cut:]]
+
+
+def _is_of_developer(item: Asked) -> bool:
+    return loads(bytes(item)).get("role") in ("developer", "system")
+
+
+def _summary_item(summary: str) -> bytes:
     content = [{"type": "input_text", "text": f"{_SAID}{summary}"}]
     return dumps({"type": "message", "role": "user", "content": content}).encode()
 
@@ -78,8 +88,11 @@ async def asked_items(seals: Seals, gate: Gate, context: Context, model: str) ->
     Raises the 400 of a seal that does not open, and NoRoom.
     """
     opening = _Opening(seals, sealing_caller(gate), model, int(time.time()))
-    items = context.items
-    size = sum(len(text) for identity, text in items.pairs if identity.startswith((_COMPACTION, _REASONING)))
+    pairs = context.items.pairs
+    if any(identity.startswith(_COMPACTION) for identity, _ in pairs):
+        size = context.items.size
+    else:
+        size = sum(len(text) for identity, text in pairs if identity.startswith(_REASONING))
     return await in_thread(opening.items, context) if size > QUICK else opening.items(context)
 
 
@@ -103,13 +116,12 @@ class _Opening:
     def _add_compaction(self, found: list[Asked], item: memoryview, place: int) -> None:
         sealed = loads(bytes(item)).get("encrypted_content")
         try:
-            found.append(summary_item(self._opened(sealed)))
+            found.append(_summary_item(self._opened(sealed)))
         except Unopened as fault:
             if fault.expired:
                 raise _refusal(fault, place) from None
             told = loads(self._text(sealed, place, _OF_CONTEXT))
-            kept = found[len(found) - told["kept"] :] if told["kept"] <= len(found) else [*found]
-            found[:] = [summary_item(told["summary"]), *kept]
+            found[:] = summed_up(found, told["summary"], told["kept"])
 
     def _thought(self, item: memoryview, place: int) -> Asked:
         found = loads(bytes(item))
