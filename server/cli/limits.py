@@ -21,9 +21,13 @@ from server.api.models import candidates, embedding, inputs
 from server.api.prompts import body as prompts
 from server.api.registry import body as entries
 from server.api.responses import answering, file_search, file_search_body, summaries, unsealing
+from server.api.responses import background as response_background
 from server.api.responses import body as response_body
 from server.api.responses import context as response_context
+from server.api.responses import gathered as response_gathered
+from server.api.responses import kept_events as response_events
 from server.api.responses import loop as response_loop
+from server.api.responses import queue as response_queue
 from server.api.responses import rounds as response_rounds
 from server.api.responses import settings as response_settings
 from server.api.responses import state as response_state
@@ -139,9 +143,13 @@ CONSTANTS: Final[dict[str, Any]] = {
     "protocol": protocol,
     "purging": purging,
     "reader": reader,
+    "response_background": response_background,
     "response_body": response_body,
     "response_context": response_context,
+    "response_events": response_events,
+    "response_gathered": response_gathered,
     "response_loop": response_loop,
+    "response_queue": response_queue,
     "response_rounds": response_rounds,
     "response_settings": response_settings,
     "response_state": response_state,
@@ -274,6 +282,32 @@ LIMITS: Final[Sequence[Limit]] = (
         "{file_search_body.MOST_STORES}, {file_search_body.LONGEST_ARGUMENTS} characters, "
         "{file_search.MOST_TEXT:bytes}",
         "400; the call fails; the best results are given",
+    ),
+    Limit(
+        "responses in the background that are not over, of one caller and of all",
+        "{response_queue.MOST_WAITING_EACH}, {response_queue.MOST_WAITING}",
+        "429, 503",
+    ),
+    Limit(
+        "responses that one process answers in the background at once, and of one caller",
+        "{response_background.AT_ONCE}, {response_background.AT_ONCE_EACH}",
+        "later ones wait, in rounds of the callers",
+    ),
+    Limit(
+        "stored events of one response, but for those of its end",
+        "{response_events.MOST_EVENTS}, {response_events.MOST_EVENT_BYTES:bytes}",
+        "the answer ends there, `incomplete`",
+    ),
+    Limit(
+        "time in which events of a response in the background are gathered, at least",
+        "{response_gathered.PACE_SECONDS:seconds}",
+        "they are stored and sent together",
+    ),
+    Limit(
+        "stored events after the end of their response: time; responses and bytes of one caller",
+        "{response_queue.EVENTS_KEPT_SECONDS:seconds}; {response_queue.MOST_KEPT_EACH}, "
+        "{response_queue.MOST_KEPT_BYTES_EACH:bytes}",
+        "they are dropped, those of the oldest first",
     ),
     Limit(
         "files that one text of a response cites",
@@ -642,6 +676,7 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(shields.CHECKS, "of each shield of the configuration, and of all registered ones of one provider"),
     Shared(answering.UNDER_WAY, unit="bytes"),
     Shared(response_rounds.UNDER_WAY),
+    Shared(response_events.READ, unit="bytes"),
     Shared(vector_answers.ROOM, unit="bytes"),
     Shared(threads.READ_BESIDE),
     Shared(shared_vectors.HERE),

@@ -23,6 +23,9 @@ from server.config.usage import UsageConfig
 from server.net.linear_pattern import LinearPattern, NotLinear
 
 LONGEST_PREFLIGHT_SECONDS: Final = 7 * 24 * 3600
+MOST_DELEGATION: Final = 30 * 24 * 3600
+"""Seconds for which a server acts for a caller after a request, at most."""
+
 MOST_CONCURRENT: Final = 1_000_000
 MOST_WORKERS: Final = 256
 MOST_SEAL_KEYS: Final = 8
@@ -147,7 +150,8 @@ class ServerConfig(StrictModel):
     `trusted_proxies` are believed about whom they forward for; no caller has more than `max_concurrent_requests`.
     `metrics` is a listener for Prometheus alone. `fairness` says which callers share what the server has, and `usage`
     what is counted of it. The first of `seal_keys` seals what clients keep for the server, and all of them open it;
-    without any, the server makes one in its directory.
+    without any, the server makes one in its directory. For `max_delegation` seconds after a request the server acts for
+    its caller in the background.
     """
 
     host: Host = "127.0.0.1"
@@ -170,3 +174,4 @@ class ServerConfig(StrictModel):
     decision_log: DecisionLogSetting = "stdout"
     metrics: MetricsConfig | None = None
     seal_keys: Annotated[tuple[SealKey, ...], AfterValidator(_few_keys)] = ()
+    max_delegation: Annotated[int, whole_number(60, MOST_DELEGATION)] = 24 * 3600

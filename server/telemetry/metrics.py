@@ -29,6 +29,7 @@ from server.authz.observer import EFFECTS, Outcome, QuestionKind
 from server.background.tasks import in_background
 from server.inference.provider import Kind
 from server.net.protocol_errors import ProtocolError
+from server.telemetry.background_counters import BackgroundCounters
 from server.telemetry.claim_counters import ClaimCounters
 from server.telemetry.dependencies import Dependency
 from server.telemetry.gauges import Gauges, GaugeSample
@@ -69,6 +70,7 @@ class Metrics:
         self._usage = UsageCounters(registry)
         self.vectors = VectorCounters(registry)
         self.shields = ShieldCounters(registry)
+        self.background = BackgroundCounters(registry)
         self._used: Mapping[tuple[str, str], Used] = {}
         self._look: Callable[[], GaugeSample] | None = None
         self._dependencies: Iterable[Dependency] = ()
@@ -183,6 +185,7 @@ class Metrics:
             self._gauges.sample_dependencies(self._dependencies)
             self._usage.sample(self._used)
             self.vectors.sample()
+            self.background.sample()
 
     @asynccontextmanager
     async def sampling(self) -> AsyncIterator[None]:

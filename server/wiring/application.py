@@ -30,15 +30,9 @@ from server.api.prompts.routes import PromptVersions
 from server.api.registry.routes import KINDS, RegistryRoutes
 from server.api.responses.answering import Endings
 from server.api.responses.asking import AskedTurns
-from server.api.responses.compaction import CompactionRoutes
-from server.api.responses.context import Contexts
 from server.api.responses.file_search import KIND as FILE_SEARCH
 from server.api.responses.file_search import FileSearches
-from server.api.responses.input_tokens import InputTokens
-from server.api.responses.making import Making
-from server.api.responses.routes import ResponseRoutes
 from server.api.responses.server_tools import ServerTools
-from server.api.responses.stored_routes import StoredResponses
 from server.api.system.health import HealthRoutes
 from server.api.system.inspect import InspectRoutes
 from server.api.system.metrics import MetricsPage
@@ -71,6 +65,7 @@ from server.wiring.lifespan import Lifespan, LifespanResource, closed, started
 from server.wiring.observed import ObservedAuthenticator
 from server.wiring.providers import _entry, guardrails_of, index_entry, masked
 from server.wiring.quotas import build_admission
+from server.wiring.responses import ResponseServices
 from server.wiring.rules_about import rules_about
 from server.wiring.safety import SAFETY, SafetyProviders, build_shields, safety_routes
 from server.wiring.stores import Stores
@@ -143,6 +138,25 @@ def build(
     others = stores.entries.keys() - {"shield"}
     deferred = DeferredRequests(enforcement, paid, requires_token=authenticator is not None)
     vector_work = VectorWork(stores, vectors, asking, catalogue, deferred, dependencies, telemetry.metrics)
+    items = Items(stores.items, stores.conversations, stores.files, reader)
+    files = ChatFiles(stores.file_store)
+    turns, seals = AskedTurns(asking, files, reader), Seals(partial(_seal_keys, config))
+    searches = {FILE_SEARCH: FileSearches(stores.vector_stores, vector_work.search)} if vectors.ids else {}
+    responses = ResponseServices(
+        stores,
+        catalogue,
+        asking,
+        turns,
+        items,
+        seals,
+        reader,
+        endings,
+        ServerTools(searches),
+        streams,
+        deferred,
+        telemetry.metrics,
+        config.server.max_delegation,
+    )
     resources: list[LifespanResource] = [
         partial(closed, tracing),
         partial(closed, reader),
@@ -153,22 +167,14 @@ def build(
         endings.running,
         *(partial(started, entry.provider.connection) for entry in entries),
         vector_work.running,
+        responses.background.running,
         telemetry.metrics.sampling,
         dependencies.watching,
     ]
-    items = Items(stores.items, stores.conversations, stores.files, reader)
-    files = ChatFiles(stores.file_store)
-    contexts = Contexts(stores.responses, items, stores.prompts)
-    turns, seals = AskedTurns(asking, files, reader), Seals(partial(_seal_keys, config))
-    searches = {FILE_SEARCH: FileSearches(stores.vector_stores, vector_work.search)} if vectors.ids else {}
-    tools = ServerTools(searches)
-    making = Making(turns, seals, endings, tools)
     # Paths are compared in this order: the route of most requests comes first.
     groups: list[RouteGroup] = [
         ChatCompletions(asking, stores.chats, files),
-        ResponseRoutes(asking, making, stores.responses, contexts, items, reader),
-        CompactionRoutes(turns, contexts, seals, reader),
-        InputTokens(turns, contexts, seals, reader, tools),
+        *responses.making,
         MessageRoutes(asking, files, reader),
         Completions(asking),
         Embeddings(asking),
@@ -180,7 +186,7 @@ def build(
         Files(stores.file_store, config.storage.max_file_bytes),
         Conversations(stores.conversations, items, reader),
         StoredChats(stores.chats, catalogue, reader),
-        StoredResponses(stores.responses, catalogue),
+        *responses.stored,
         PromptVersions(stores.prompts, reader),
         UsageRoutes(UsageReports(stores.usage)),
         ModelRegistry(catalogue, registered, inference.keys(), reader),

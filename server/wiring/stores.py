@@ -14,6 +14,7 @@ from server.api.files.departures import Departures
 from server.api.files.store import FileStore
 from server.api.files.sweeper import FileSweeper
 from server.api.prompts.store import Prompts
+from server.api.responses.queue import ResponseQueue
 from server.api.responses.store import Responses
 from server.api.safety.configured import write_shields
 from server.api.vector_stores.configured import write_configured
@@ -94,7 +95,13 @@ class Stores:
         self.prompts = Prompts(kept, versions)
         made = self._table(_responses_table(config), "responses")
         together = made.database is conversations.database
-        self.responses = Responses(_recorded(made, "responses"), self._annex(made, "parts"), together=together)
+        parts = self._annex(made, "parts")
+        self._removals.append(Removals(made, parts.records))
+        self.responses = Responses(_recorded(made, "responses", self._removals[-1]), parts, together=together)
+        self.response_table = made
+        work = self._table_of(made.database, beside(made.name, "work"), made.name, UNCOUNTED)
+        self.response_queue = ResponseQueue(work, made)
+        self.response_callers = self._table_of(made.database, beside(made.name, "callers"), counting=UNCOUNTED)
         backend, name = usage_place(config)
         self.usage = UsageTable(self._database(backend), name)
         self.tally = UsageTally()

@@ -50,6 +50,9 @@ class Operation:
         if not self.is_described:
             return None
         content, kind = self.described["responses"][str(status)]["content"], kind.partition(";")[0]
+        if kind == STREAM and self.path == "/responses/{response_id}":
+            # The document says in words alone that the same events come again.
+            return Operation("post", "/responses").answered(status, kind)
         if kind == STREAM and kind not in content:
             return _chunk(content["application/json"]["schema"])
         found: Schema = content[kind]["schema"]

@@ -41,6 +41,7 @@ SERVED = {
     "/responses/compact": ("post",),
     "/responses/input_tokens": ("post",),
     "/responses/{response_id}": ("get", "delete"),
+    "/responses/{response_id}/cancel": ("post",),
     "/responses/{response_id}/input_items": ("get",),
 }
 _OPERATION = ("parameters", "requestBody", "responses")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from json import dumps
+from json import dumps, loads
 from typing import Any
 
 from tests.openapi.item_samples import telling
@@ -44,5 +44,22 @@ def use_responses(house: Watched) -> None:
     for given in ("hi", every):
         assert house.ask("POST", f"{RESPONSES}/input_tokens", {"model": "small", "input": given}).status == 200
         assert house.ask("POST", f"{RESPONSES}/compact", {"model": "small", "input": given}).status == 200
+    _use_background(house)
     assert house.ask("DELETE", one).status == 200
     assert house.ask("DELETE", one).status == 404
+
+
+def _use_background(house: Watched) -> None:
+    """Make responses that are answered later, read their events, and cancel one."""
+    asked = {"model": "small", "input": dumps({"echo": {"content": "a b"}}), "background": True}
+    streamed = house.ask("POST", RESPONSES, {**asked, "stream": True})
+    assert streamed.status == 200
+    identity = loads(streamed.body.split(b"data: ", 2)[1].split(b"\n")[0])["response"]["id"]
+    assert house.ask("GET", f"{RESPONSES}/{identity}?stream=true&starting_after=1").status == 200
+    slow = {**asked, "input": dumps({"echo": {"content": "a b", "delay_ms": 5000}})}
+    one = f"{RESPONSES}/{house.made(RESPONSES, slow)}"
+    for path in (one, f"{one}/input_items"):
+        assert house.ask("GET", path).status == 200
+    assert [house.ask("POST", f"{one}/cancel").status for _ in range(2)] == [200, 200]
+    assert house.ask("GET", one).status == 200
+    assert house.ask("POST", f"{one}/cancel", caller=BOB).status == 404

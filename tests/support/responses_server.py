@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from json import dumps, loads
 from pathlib import Path
 from secrets import token_hex
@@ -47,6 +49,8 @@ _CONFIG = """
     - {model_id: thinks, provider_id: back}
     - {model_id: thinks-too, provider_id: back}
     - {model_id: either, provider_id: back, provider_model_id: thinks-or, fallback: [m], aliases: [any]}
+    - {model_id: gated, provider_id: far}
+    - {model_id: silent, provider_id: far}
     storage:
       backends:
         sql: SQL
@@ -86,6 +90,22 @@ class Responding:
         body = {"model": "small", "input": text, **more}
         return self.ask("POST", RESPONSES, {name: value for name, value in body.items() if value is not None}, caller)
 
+    @contextmanager
+    def opened(self, method: str, target: str, body: Any = None, caller: str = ALICE) -> Iterator[Iterator[Any]]:
+        """The events of a stream one after another as they come; the client leaves at the end of the context."""
+        address = self.house.address
+        connection = HTTPConnection(address.host, address.port, timeout=20)
+        name, _, value = caller.partition(": ")
+        text = None if body is None else dumps(body)
+        connection.request(method, target, text, {name: value, "Content-Type": "application/json"})
+        answer = connection.getresponse()
+        try:
+            assert answer.status == 200, answer.read()
+            yield (loads(line[6:]) for line in answer if line.startswith(b"data: {"))
+        finally:
+            connection.close()
+            answer.close()
+
     def made(self, text: Any = "hi", caller: str = ALICE, **more: Any) -> Any:
         """A response."""
         answer = self.create(text, caller, **more)
@@ -95,6 +115,23 @@ class Responding:
     def streamed(self, text: Any = "hi", caller: str = ALICE, **more: Any) -> list[dict[str, Any]]:
         """The events of a response."""
         answer = self.create(text, caller, stream=True, **more)
+        assert answer.status == 200, answer.body
+        return events_of(answer.body)
+
+    def over(self, identity: str, caller: str = ALICE) -> Any:
+        """A response in the background, once it is over."""
+        ends = time.monotonic() + 20
+        while time.monotonic() < ends:
+            answer = self.ask("GET", f"{RESPONSES}/{identity}", caller=caller)
+            assert answer.status == 200, answer.body
+            if answer.json["status"] not in ("queued", "in_progress"):
+                return answer.json
+            time.sleep(0.02)
+        raise AssertionError(f"{identity} is not over")
+
+    def replayed(self, identity: str, query: str = "", caller: str = ALICE) -> list[dict[str, Any]]:
+        """The stored events of a response."""
+        answer = self.ask("GET", f"{RESPONSES}/{identity}?stream=true{query}", caller=caller)
         assert answer.status == 200, answer.body
         return events_of(answer.body)
 

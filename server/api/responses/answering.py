@@ -96,6 +96,11 @@ class RespondingChat:
         self._read = read
         self._events: _ResponseStream | None = None
 
+    @property
+    def calls_first(self) -> bool:
+        """True if tools are called before the model is asked."""
+        return self._rounds.has_first_calls
+
     async def complete(self, request: ChatRequest) -> Pieces:
         """Return the whole response; raises ProviderFailed, NoRoom, what `keep` raises, and what another round does."""
         try:

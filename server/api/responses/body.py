@@ -84,6 +84,7 @@ class ResponseBody:
     model: str
     stream: bool
     store: bool
+    background: bool
     previous: str | None
     conversation: str | None
     prompt: PromptUse | None
@@ -151,6 +152,7 @@ def read_response(document: Document) -> Json:
         "model": _model(body),
         "stream": _switch(body, "stream", default=False),
         "store": _switch(body, "store", default=True),
+        "background": _in_background(body),
         "previous": previous,
         "conversation": conversation,
         "prompt": prompt,
@@ -198,6 +200,13 @@ def _switch(body: Json, name: str, *, default: bool) -> bool:
     if type(value) not in (bool, type(None)):
         raise wrong(name, "must be true or false")
     return default if value is None else value
+
+
+def _in_background(body: Json) -> bool:
+    background = _switch(body, "background", default=False)
+    if background and not _switch(body, "store", default=True):
+        raise wrong("background", "needs a stored response, which is got later; leave `store` out, or set it to true")
+    return background
 
 
 def _previous(body: Json) -> str | None:

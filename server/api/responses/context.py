@@ -80,6 +80,20 @@ class Contexts:
             filling = Filling(creation, body.conversation, given)
         return Context(items, len(before), system, filling)
 
+    async def again(self, gate: Gate, body: ResponseBody, identity: str, items: ItemList) -> Context:
+        """Return the context of a response whose `items` were gathered before, once everything that the request names
+        is permitted now as well; raises what `of` raises.
+        """
+        system = await self._system(gate, body)
+        filling = None
+        if body.conversation is not None:
+            creation = await self._permit_filling(gate, body.conversation)
+            given = len(items) - len(body.items)
+            filling = Filling(creation, body.conversation, ItemList(items.ids[given:], items.texts[given:]))
+        await self._before(gate, body)
+        await self._given(gate, body, identity)
+        return Context(items, len(items) - len(body.items), system, filling)
+
     async def _permit_filling(self, gate: Gate, conversation: str) -> Creation:
         try:
             return await self._items.permit_filling(gate, conversation)
@@ -93,7 +107,10 @@ class Contexts:
                 record = await self._responses.records.get(gate, body.previous, whole=False)
             except NotFound:
                 raise _no_previous(body.previous) from None
-            return await self._responses.input_of(record) + await self._responses.output_of(record)
+            output = await self._responses.whole_output_of(record)
+            if output is None:
+                raise _not_over(body.previous)
+            return await self._responses.input_of(record) + output
         if body.conversation is None:
             return ItemList()
         try:
@@ -199,6 +216,11 @@ def _check(items: ItemList, body: ResponseBody) -> None:
             f"{instead} fewer or shorter ones"
         )
         raise invalid(sentence, "input", "context_length_exceeded")
+
+
+def _not_over(identity: str) -> ApiError:
+    sentence = f"the response `{identity}` is still being answered; wait until it is over, or cancel it"
+    return invalid(sentence, "previous_response_id", "previous_response_not_over")
 
 
 def _no_previous(identity: str) -> ApiError:

@@ -25,7 +25,7 @@ def head_of(identity: str, created: int, body: ResponseBody) -> Json:
         "object": "response",
         "created_at": created,
         "model": body.model,
-        "background": False,
+        "background": body.background,
         "previous_response_id": body.previous,
         "store": body.store,
         **body.shown,

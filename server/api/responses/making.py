@@ -70,6 +70,13 @@ class Making:
             await tools.aclose()
             raise
 
+    async def check(self, request: Request, opening: Opening, model: Model) -> None:
+        """Raise the ApiError for what may not be asked of the model, as far as that is known without its tools."""
+        body, context = opening.body, opening.context
+        items = await asked_items(self._seals, opening.gate, context, model.name)
+        if not body.served:
+            await self.turns.asked(request, body, model, context.system, items)
+
     async def _with(
         self, tools: ToolSet, request: Request, opening: Opening, model: Model, course: Course
     ) -> tuple[RespondingChat, ChatRequest]:

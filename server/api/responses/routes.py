@@ -16,6 +16,7 @@ from server.api.conversations.items import Items
 from server.api.models.asking import Asking
 from server.api.responses.body import RESPONSE
 from server.api.responses.context import Contexts
+from server.api.responses.entering import Entering
 from server.api.responses.head import head_of
 from server.api.responses.item_list import ItemList
 from server.api.responses.making import Course, Making
@@ -54,7 +55,8 @@ class _Plan:
 class ResponseRoutes:
     """Answers requests for responses: by models, after the policy has permitted everything that a body names.
 
-    Responses that are to be stored go to `responses`, and fill conversations of `items`.
+    Responses that are to be stored go to `responses`, and fill conversations of `items`. Those that are to be answered
+    later go to `entering`.
     """
 
     def __init__(
@@ -65,7 +67,9 @@ class ResponseRoutes:
         contexts: Contexts,
         items: Items,
         reader: Reader,
+        entering: Entering,
     ) -> None:
+        self._entering = entering
         self._asking = asking
         self._making = making
         self._responses = responses
@@ -109,6 +113,9 @@ class ResponseRoutes:
         # Many questions to the policy, and nothing is spent yet.
         async with WhileConnected(request.receive):
             context = await self._contexts.of(gate, body, identity)
+        opening = Opening(gate, identity, body, context)
+        if body.background and creation is not None:
+            return await self._entering.answer(request, opening, model, creation)
         plan = _Plan(creation, ItemList() if creation is None else context.items, context.filling)
         state = State(
             head=head_of(identity, int(time.time()), body),
@@ -118,7 +125,6 @@ class ResponseRoutes:
         )
         held = context.items.size if creation is None else 0
         course = Course(state, partial(self._keep, plan), plan.size, held)
-        opening = Opening(gate, identity, body, context)
         responding, asked = await self._making.responding(request, opening, model, course)
         ending = responding.told if body.stream else None
         return await self._asking.answer(request, responding, asked, streamed=body.stream, ending=ending)

@@ -42,7 +42,6 @@ SEALED: Final = "reasoning.encrypted_content"
 """The value of `include` that asks for a model's reasoning in a form that a client can send again."""
 
 _NOT_SERVED: Final = {
-    "background": "wait for the answer, or stream it",
     "guardrails": "no shield would check the response",
     "moderation": "nothing would moderate the response",
 }

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from json import loads
 from secrets import token_hex
 from typing import Final
 
@@ -25,9 +26,12 @@ DIGITS: Final = 48
 """Digits of the id of a response; the ids of its items begin with them, too."""
 
 _PREFIX: Final = "resp_"
-_INPUT: Final = 1
-_OUTPUT: Final = 2
-"""The numbers of the parts of a stored response."""
+INPUT: Final = 1
+OUTPUT: Final = 2
+ASKED: Final = 3
+"""The numbers of the parts of a stored response: the items that it answers, its output, and the request for one that is
+answered later.
+"""
 
 _RESPONSE: Final = b'{"response":'
 _METADATA: Final = b',"metadata":{'
@@ -73,8 +77,8 @@ class Responses:
 
     def __init__(self, records: GuardedStore, parts: RecordParts, *, together: bool) -> None:
         self.records = records
-        self._parts = parts
-        self._together = together
+        self.parts = parts
+        self.together = together
 
     async def write(
         self, creation: Creation, shown: Json, before: ItemList, filling: tuple[Items, Filling] | None
@@ -86,19 +90,19 @@ class Responses:
         """
         identity, payer = shown["id"], creation.owner
         steps = [
-            self._parts.adding(identity, _INPUT, Body(before.encoded()), payer),
-            self._parts.adding(identity, _OUTPUT, Body(output_of(shown).encoded()), payer),
+            self.parts.adding(identity, INPUT, Body(before.encoded()), payer),
+            self.parts.adding(identity, OUTPUT, Body(output_of(shown).encoded()), payer),
         ]
-        draft = Draft(identity, _body(shown), facet=shown["model"])
+        draft = Draft(identity, body_of(shown), facet=shown["model"])
         if filling is None:
             await self.records.create(creation, draft, steps)
             return
         items, fill = filling
-        if self._together:
+        if self.together:
             # The conversation is held before anything is counted, as where it is removed: else two could wait for each
             # other.
             holding, *filled = items.filling(fill.creation, fill.conversation, fill.items.pairs)
-            with _told_of(fill.conversation):
+            with filling_told(fill.conversation):
                 await self.records.create_all(creation, [draft], [holding], [*steps, *filled])
             return
         record = await self.records.create(creation, draft, steps)
@@ -111,15 +115,19 @@ class Responses:
 
     async def input_of(self, record: Record) -> ItemList:
         """Return the items that a response answers."""
-        return await self._items(record, _INPUT)
+        return await self._items(record, INPUT) or ItemList()
 
     async def output_of(self, record: Record) -> ItemList:
         """Return the output of a response."""
-        return await self._items(record, _OUTPUT)
+        return await self._items(record, OUTPUT) or ItemList()
 
-    async def _items(self, record: Record, number: int) -> ItemList:
-        part = await self._parts.get(record, number)
-        return ItemList() if part is None else ItemList.decoded(part.text)
+    async def whole_output_of(self, record: Record) -> ItemList | None:
+        """Return the output of a response; None for one that is not over."""
+        return await self._items(record, OUTPUT)
+
+    async def _items(self, record: Record, number: int) -> ItemList | None:
+        part = await self.parts.get(record, number)
+        return None if part is None else ItemList.decoded(part.text)
 
     async def _take_back(self, record: Record) -> None:
         try:
@@ -130,12 +138,12 @@ class Responses:
 
 async def fill_alone(items: Items, fill: Filling) -> None:
     """Fill a conversation with the items of a response that is not stored, or in another database."""
-    with _told_of(fill.conversation):
+    with filling_told(fill.conversation):
         await items.fill(fill.creation, fill.conversation, fill.items.pairs)
 
 
 @contextmanager
-def _told_of(conversation: str) -> Iterator[None]:
+def filling_told(conversation: str) -> Iterator[None]:
     """Raise the 404 of a conversation that is gone, and the 400 of one that is full, in the place of what they are."""
     try:
         yield
@@ -146,13 +154,19 @@ def _told_of(conversation: str) -> Iterator[None]:
         raise invalid(sentence, "conversation", "too_many_items") from None
 
 
-def _body(shown: Json) -> Body:
+def body_of(shown: Json) -> Body:
     """Return the stored form of a response: the text has two members in this order, `response` and `metadata`."""
     kept = {name: value for name, value in shown.items() if name not in ("id", "output", "metadata")}
     labels = encoded(shown["metadata"])
     return Body(
         b"%b%b%b%b" % (_RESPONSE, encoded(kept).encode(), b',"metadata":', labels.encode()) + b"}", labels=labels
     )
+
+
+def members_of(record: Record) -> Json:
+    """Return the members of a stored response but for its output."""
+    kept: Json = loads(record.body.text)
+    return {"id": record.id, **kept["response"], "metadata": kept["metadata"]}
 
 
 def shown_response(record: Record, output: Sequence[bytes], *, items: Sequence[bytes] | None = None) -> list[bytes]:

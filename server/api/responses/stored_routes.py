@@ -11,7 +11,10 @@ from starlette.responses import Response
 from policy.vocabulary import Action
 from server.api.conversations.include import INCLUDABLE
 from server.api.models.catalogue import Catalogue
+from server.api.responses.background import Background
 from server.api.responses.item_list import ItemList
+from server.api.responses.queue import ResponseQueue
+from server.api.responses.replay import Replays
 from server.api.responses.routes import RESPONSES
 from server.api.responses.store import Responses, shown_response
 from server.http.api_route import ApiRoute, AskingRoute
@@ -38,6 +41,8 @@ MOST_LISTED: Final = 100
 _AT_ONCE: Final = 200
 """Items that are shown before others have their turn."""
 
+_NUMBER_DIGITS: Final = 8
+
 _NOTHING: Final = frozenset[str]()
 """What a list includes besides."""
 
@@ -45,7 +50,17 @@ _NOTHING: Final = frozenset[str]()
 class StoredResponses:
     """Shows each caller the stored responses that it may read, and removes those that it may delete."""
 
-    def __init__(self, responses: Responses, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        responses: Responses,
+        catalogue: Catalogue,
+        queue: ResponseQueue,
+        background: Background,
+        replays: Replays,
+    ) -> None:
+        self._queue = queue
+        self._background = background
+        self._replays = replays
         self._responses = responses
         self._catalogue = catalogue
 
@@ -89,11 +104,17 @@ class StoredResponses:
         return await list_of_texts(frame_of(page), texts)
 
     async def retrieve(self, request: Request) -> Response:
-        """Answer with one response."""
-        asked = included(request, INCLUDABLE)
+        """Answer with one response, or with its stored events."""
+        asked, after = included(request, INCLUDABLE), _after(request)
         if one_of_query(request, "stream") == "true":
-            sentence = "the events of this response are not kept; leave `stream` out for the response itself"
-            raise invalid(sentence, "stream", "unsupported_value")
+            record = await self._found(request, whole=False)
+            if await self._queue.find_events(record.id) is None:
+                sentence = (
+                    "the events of this response are not kept, or not any more; they are for a while where it was "
+                    "asked for with `background` and `stream`; leave `stream` out for the response itself"
+                )
+                raise invalid(sentence, "stream", "unsupported_value")
+            return self._replays.of(record.id, after)
         record = await self._found(request)
         output = await self._responses.output_of(record)
         return JsonInPieces(shown_response(record, [*output.shown(asked)]))
@@ -112,6 +133,7 @@ class StoredResponses:
         """Remove a response with its items."""
         identity = request.path_params["response_id"]
         await self._responses.records.delete(gate_of(request.scope), identity)
+        self._background.lose(identity)
         return json_response({"id": identity, "object": "response", "deleted": True})
 
     async def _found(self, request: Request, *, whole: bool = True) -> Record:
@@ -133,6 +155,16 @@ async def _in_turn(items: ItemList, place: int, included: frozenset[str]) -> byt
     if place % _AT_ONCE == _AT_ONCE - 1:
         await asyncio.sleep(0)
     return next(items.shown(included, [place]))
+
+
+def _after(request: Request) -> int:
+    """Return the number of the event behind which a stream begins, -1 for all; raises the 400 for another text."""
+    text = one_of_query(request, "starting_after")
+    if text is None:
+        return -1
+    if not (text.isascii() and text.isdecimal() and len(text) <= _NUMBER_DIGITS):
+        raise invalid("`starting_after` must be the number of an event, from 0 on", "starting_after", "invalid_value")
+    return int(text)
 
 
 def _place(items: ItemList, cursor: str) -> int:

@@ -47,6 +47,23 @@ class RecordParts:
         part = Draft(_key(identity, number), body, parent=identity, facet=owner_key(payer))
         return self.records.inserting(part.owned_by(None))
 
+    def removing(self, identity: str, number: int) -> Step:
+        """Return the step that removes a part that the record no longer needs; nothing happens if there is none."""
+        return self.records.removing(_key(identity, number))
+
+    async def numbers(self, identity: str, after: int, most: int) -> list[tuple[int, int]]:
+        """Return the numbers and the sizes of up to `most` parts behind that number, in order."""
+        found = await self._read(self._sizes[False], _key(identity, after), f"{identity}0", most)
+        return [(number, body.size) for number, body in found]
+
+    async def next(self, identity: str, after: int) -> tuple[int, bytes] | None:
+        """Return the number and the text of the first part behind that number; None if there is none.
+
+        The caller has taken room for it.
+        """
+        found = await self._read(self._texts[False], _key(identity, after), f"{identity}0", 1)
+        return (found[0][0], found[0][1].text) if found else None
+
     async def get(self, record: Record, number: int) -> Body | None:
         """Return that part of the record, once there is room for it; None if there is none. Raises NoRoom."""
         key = _key(record.id, number)

@@ -170,8 +170,17 @@ class Place:
                 return {"completion_id": made}
         raise AssertionError("a stored answer was not written")
 
-    def _response_id(self, _template: str) -> dict[str, str]:
-        return {"response_id": self._posted("/v1/responses", {"model": "open", "input": "hi"})["id"]}
+    def _response_id(self, template: str) -> dict[str, str]:
+        if not template.endswith("/cancel"):
+            return {"response_id": self._posted("/v1/responses", {"model": "open", "input": "hi"})["id"]}
+        script = dumps({"echo": {"content": "hi", "delay_ms": 5000}})
+        made = self._posted("/v1/responses", {"model": "open", "input": script, "background": True})["id"]
+        one, until = f"/v1/responses/{made}", time.monotonic() + 10
+        # Its worker asks the policy, too; once it waits for the model, all is asked.
+        while self.request("GET", one, None, ADMIN).json["status"] == "queued":
+            assert time.monotonic() < until
+        self._posted(f"{one}/cancel", None)
+        return {"response_id": made}
 
     def _prompt_id(self, _template: str) -> dict[str, str]:
         return {"prompt_id": self._posted("/v1/prompts", WORDING)["prompt_id"]}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from server.api.conversations.stored_items import stored_item
 from server.api.responses.item_list import ItemList
-from server.api.responses.store import _body, shown_response
+from server.api.responses.store import body_of, shown_response
 from server.storage.records.record import Draft
 
 TEXTS = st.lists(st.text(max_size=20), max_size=5)
@@ -43,5 +43,5 @@ def test_lists_follow_each_other(one: list[str], other: list[str]) -> None:
 def test_no_member_of_the_callers_is_taken_for_the_metadata() -> None:
     tool = {"name": "f", "parameters": {"type": "object", "metadata": {"a": ',"metadata":{'}}}
     shown = {"id": "resp_1", "model": "m", "tools": [tool], "metadata": {"a": ',"metadata":{'}, "output": []}
-    record = Draft("resp_1", _body(shown)).owned_by(None)
+    record = Draft("resp_1", body_of(shown)).owned_by(None)
     assert loads(b"".join(shown_response(record, []))) == shown
