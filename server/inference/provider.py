@@ -237,9 +237,10 @@ class Provider:
     `members` are the rules for bodies that reach it. `chat` is asked for the `tasks` alone, and for the models in
     `allowed`, by the provider's own names, where these are not None. `own` tells which models it has, if it can.
     `tokenizer` returns the file, as the package `tokenizers` writes it, by which its embedding models divide texts;
-    None where the server has none. `counter` counts the tokens of its chats; None where an estimate has to do.
-    The messages of its models have their earlier reasoning in the member `thoughts`; it takes none back if that is
-    empty.
+    None where the server has none. `files` returns those that its embedding models consist of; none where they run on
+    another machine. `kind` is the type of the provider. `counter` counts the tokens of its chats; None where an
+    estimate has to do. The messages of its models have their earlier reasoning in the member `thoughts`; it takes none
+    back if that is empty.
     """
 
     connection: Connection
@@ -249,6 +250,8 @@ class Provider:
     allowed: frozenset[str] | None = None
     own: OwnModels | None = None
     tokenizer: Callable[[], Path | None] = lambda: None
+    files: Callable[[], Sequence[Path]] = tuple
+    kind: str = ""
     counter: TokenCounter | None = None
     thoughts: str = ""
 

@@ -18,7 +18,7 @@ from server.inference.providers.llama_cpp.client import LlamaCpp, turns
 from server.inference.providers.llama_cpp.forms import GRAMMAR
 from server.inference.providers.llama_cpp.process import ModelFile
 from server.inference.providers.vector_answers import VectorRoom
-from server.inference.providers.word_llama import WordLlamaVectors, tokenizer_file
+from server.inference.providers.word_llama import WordLlamaVectors, model_files, tokenizer_file
 from server.inference.shared import SharedChat, SharedCounter
 from server.json_input.reader import Reader
 
@@ -59,7 +59,8 @@ def word_llama(name: str, settings: WordLlamaSettings, reader: Reader, room: Vec
     """Return the provider of the embedding model that a package carries."""
     service = WordLlamaVectors(name, reader, room)
     rules = MemberRules(frozenset(settings.allow_members), is_local=True)
-    return Provider(service, service, rules, frozenset({Task.EMBEDDING}), tokenizer=tokenizer_file)
+    tasks = frozenset({Task.EMBEDDING})
+    return Provider(service, service, rules, tasks, tokenizer=tokenizer_file, files=model_files)
 
 
 def cores() -> int:

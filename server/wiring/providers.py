@@ -60,7 +60,8 @@ def _entry(
     quotes = isinstance(provider.config, RemoteSettings) and provider.config.log_messages
     breaker = _breaker(provider)
     notes = Notes(name, dependency, telemetry.metrics.provider_failed, breaker, quotes=quotes)
-    made = observed(_provider(provider, reader, room, workers, breaker), dependency, notes)
+    served = replace(_provider(provider, reader, room, workers, breaker), kind=provider.provider_type)
+    made = observed(served, dependency, notes)
     if isinstance(provider.config, InferenceSettings) and provider.config.allowed_models is not None:
         made = replace(made, allowed=frozenset(provider.config.allowed_models))
     if tracing is not None:

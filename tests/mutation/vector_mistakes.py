@@ -20,6 +20,8 @@ CLAIMS = "server/api/vector_stores/claims.py"
 DOCUMENTS = "server/api/vector_stores/documents.py"
 DEFERRED = "server/http/deferred.py"
 GUARDED = "server/storage/records/guarded.py"
+FINGERPRINTS = "server/api/models/fingerprints.py"
+STORE = "server/api/vector_stores/store.py"
 EMBEDDING = "server/api/models/embedding.py"
 
 VECTOR_MISTAKES = (
@@ -282,6 +284,36 @@ VECTOR_MISTAKES = (
         "found = replace(self._catalogue._configured[name], fallback",
     ),
     Mistake("another model makes vectors for a store", EMBEDDING, ", fallback=(), weights={})", ", weights={})"),
+    Mistake(
+        "another model searches among vectors of a store",
+        SEARCH,
+        "        check_model(store, model)\n        try:",
+        "        try:",
+    ),
+    Mistake(
+        "another model fills a store",
+        FILLING,
+        "        check_model(store, model)\n        room",
+        "        room",
+    ),
+    Mistake(
+        "another model makes vectors for texts of a store",
+        DOCUMENTS,
+        "            check_model(store, model)\n            for",
+        "            for",
+    ),
+    Mistake(
+        "any files are those of a model",
+        FINGERPRINTS,
+        'return None if digest is None else f"{named} {digest}"',
+        "return None if digest is None else named",
+    ),
+    Mistake(
+        "a store takes the dimensions of what fills it",
+        STORE,
+        "body = {**store.body, **first, **kept}",
+        "body = {**store.body, **kept, **first}",
+    ),
     Mistake("vectors go to other texts", EMBEDDING, 'sorted(entries, key=lambda entry: entry["index"])', "entries"),
     Mistake(
         "a link is found to a file that may not be read",

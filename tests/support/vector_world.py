@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ from server.config.local_models import WordLlamaSettings
 from server.extraction.extractor import Extractor
 from server.http.deferred import DeferredRequests
 from server.http.open_streams import OpenStreams
-from server.inference.provider import ChatModel, ChatRequest, Pieces, Provider, ProviderFailed
+from server.inference.provider import ChatModel, ChatRequest, Pieces, ProviderFailed
 from server.inference.providers.vector_answers import VectorRoom
 from server.json_input.reader import Reader
 from server.quota.admission import Admission, unlimited
@@ -203,7 +203,7 @@ async def vector_world(
         stack.push_async_callback(reader.close)
         local = word_llama("local", WordLlamaSettings(), reader, VectorRoom())
         watched = Watched(local.chat)
-        provider = Provider(local.connection, watched, local.members, local.tasks, tokenizer=local.tokenizer)
+        provider = replace(local, chat=watched, kind="inline::wordllama")
         reserved = ReservedNames([name for each in models for name in each.names], ["local"])
         registered = RegisteredModels(RecordTable(database, "models"), RecordTable(database, "model_names"), reserved)
         catalogue = Catalogue(models, {"local": provider}, registered)

@@ -21,6 +21,7 @@ from typing import Final
 
 from server.api.models.asking import Asking
 from server.api.models.catalogue import Catalogue, ProviderGone
+from server.api.models.fingerprints import Fingerprints
 from server.api.models.inputs import BYTES_OF_A_TOKEN, inputs_of
 from server.api.models.model import Model
 from server.api.models.request_body import MOST_COST, Cost, ModelBody
@@ -45,13 +46,15 @@ _USUAL_DIMENSIONS: Final = 1024
 @dataclass(frozen=True, slots=True)
 class EmbeddingModel:
     """A model that the caller may read, with the number of its dimensions and the most tokens of one text, where the
-    configuration says them, and the file of its tokenizer, where the server has one.
+    configuration says them, and the file of its tokenizer, where the server has one. `fingerprint` tells it from
+    another model that has its name later; None where that can't be known now.
     """
 
     model: Model
     dimensions: int | None
     most_tokens: int | None
     tokenizer: Path | None
+    fingerprint: str | None = None
 
     @property
     def name(self) -> str:
@@ -75,6 +78,7 @@ class Embedder:
     def __init__(self, asking: Asking, catalogue: Catalogue) -> None:
         self._asking = asking
         self._catalogue = catalogue
+        self._fingerprints = Fingerprints()
 
     async def model(self, gate: Gate, name: str) -> EmbeddingModel:
         """Return the model of that name, which no other answers for; raise the 404 of one that is missing or that the
@@ -85,7 +89,8 @@ class Embedder:
             provider = self._catalogue.provider(found)
         except ProviderGone:
             raise provider_gone(name) from None
-        return EmbeddingModel(found, found.dimensions, found.most_tokens, provider.tokenizer())
+        fingerprint = await self._fingerprints.of(provider, found)
+        return EmbeddingModel(found, found.dimensions, found.most_tokens, provider.tokenizer(), fingerprint)
 
     async def embed(self, gate: Gate, model: EmbeddingModel, texts: Sequence[str]) -> list[Vector]:
         """Return the embeddings of the texts, in their order; no text may be empty, or longer than the model takes.

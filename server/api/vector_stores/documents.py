@@ -21,7 +21,7 @@ from server.api.vector_stores.claims import Change, Claim, Claims, shared_attrib
 from server.api.vector_stores.direct_body import NewChunk
 from server.api.vector_stores.filling import BYTES_OF_A_NUMBER, MOST_CHUNKS, usage_of
 from server.api.vector_stores.queue import IngestionQueue
-from server.api.vector_stores.search import IndexOf, other_dimensions
+from server.api.vector_stores.search import IndexOf, check_model, other_dimensions
 from server.api.vector_stores.store import VectorStores
 from server.authz.permit import Permit
 from server.authz.request_authorization import Gate
@@ -66,9 +66,12 @@ class Documents:
         await self._stores.use(store)
         index = self._index_of(store)
         index.check_open()  # nothing is begun before it is
-        chunks = await self._with_vectors(gate, store, given)
-        length = len(chunks[0].vector)
-        store = await self._stores.with_dimensions(store, length)
+        chunks, model = await self._with_vectors(gate, store, given)
+        store = await self._stores.filled_with(
+            store, len(chunks[0].vector), None if model is None else model.fingerprint
+        )
+        if model is not None:
+            check_model(store, model)
         _check_lengths(store, given, chunks)
         if await self._stores.chunks_of(store) + len(chunks) > MOST_CHUNKS:
             raise invalid(f"a vector store has at most {MOST_CHUNKS} chunks", "chunks", "too_many_chunks")
@@ -81,12 +84,18 @@ class Documents:
             put = self._put(index, store, permit.caller, gate.storage_limit, some)
             await self._lasting.reach("insertion of chunks", put)
 
-    async def _with_vectors(self, gate: Gate, store: Record, given: Sequence[NewChunk]) -> list[NewChunk]:
-        """Return the chunks, those without a vector with the one that the store's model makes."""
+    async def _with_vectors(
+        self, gate: Gate, store: Record, given: Sequence[NewChunk]
+    ) -> tuple[list[NewChunk], EmbeddingModel | None]:
+        """Return the chunks, those without a vector with the one that the store's model makes.
+
+        The model comes with them; None where it isn't needed.
+        """
         lacking = [place for place, chunk in enumerate(given) if not chunk.vector]
-        made = dict[int, Vector]()
+        made, model = dict[int, Vector](), None
         if lacking:
             model = await self._embedder.model(gate, store.body["embedding_model"])
+            check_model(store, model)
             for place in lacking:
                 _check(model, given[place].text, place)
             try:
@@ -94,7 +103,7 @@ class Documents:
             except ProviderFailed as failure:
                 raise provider_error(failure) from None
             made = dict(zip(lacking, vectors, strict=True))
-        return [replace(chunk, vector=made.get(place, chunk.vector)) for place, chunk in enumerate(given)]
+        return [replace(chunk, vector=made.get(place, chunk.vector)) for place, chunk in enumerate(given)], model
 
     async def _put(
         self,

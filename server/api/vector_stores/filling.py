@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from server.api.files.store import FileStore
 from server.api.models.embedding import Embedder, EmbeddingModel
 from server.api.vector_stores.links import Link, Strategy
-from server.api.vector_stores.search import IndexOf, other_dimensions
+from server.api.vector_stores.search import IndexOf, check_model, other_dimensions
 from server.api.vector_stores.store import StoreExpired, VectorStores, has_expired
 from server.authz.request_authorization import Gate
 from server.extraction.pieces import Chunking, Code, Piece, Unreadable
@@ -105,6 +105,7 @@ class Filling:
         await self._stores.changeable(gate, store.id)
         file = await self._files.records.get(gate, link.file_id)
         model = await self._embedder.model(gate, store.body["embedding_model"])
+        check_model(store, model)
         room = await self._room(store, file)
         reading = await self._files.open(file)
         async with aclosing(_bytes(reading)) as source:
@@ -122,7 +123,8 @@ class Filling:
                 if not first:
                     raise Unreadable(Code.INVALID_FILE, "no text was found in the file")
                 length = len(first[0].vector)
-                store = await self._stores.with_dimensions(store, length)
+                store = await self._stores.filled_with(store, length, model.fingerprint)
+                check_model(store, model)
                 if store.body["dimensions"] != length:
                     raise other_dimensions(store, length)
                 measured = _Measured(first, chunks, room)

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from starlette.requests import Request
 
-from server.api.models.embedding import Embedder
+from server.api.models.embedding import Embedder, EmbeddingModel
 from server.api.vector_stores.filters import Filter
 from server.api.vector_stores.findable import Findable, Place
 from server.api.vector_stores.ranking import AS_USUAL, Mode, Ranking, best, by_words, fused
@@ -106,6 +106,7 @@ class Search:
         if wanted.mode is Mode.KEYWORD:
             return []
         model = await self._embedder.model(gate, store.body["embedding_model"])
+        check_model(store, model)
         try:
             for query in wanted.queries:
                 model.check(query)
@@ -161,6 +162,18 @@ class Search:
                 place = (hit.ordinal, hit.id, hit.extra)
                 shown.append(Found(link.file_id, filename, hit.score, hit.text, link.attributes, *place))
         return shown
+
+
+def check_model(store: Record, model: EmbeddingModel) -> None:
+    """Raise the 409 for a model that has the name of the one that made the vectors of a store, and is another one."""
+    made_by = store.body.get("made_by")
+    if made_by is not None and model.fingerprint not in (None, made_by):
+        sentence = (
+            f"the vectors of the store `{store.id}` were made by another model that was called "
+            f"`{store.body['embedding_model']}` then; configure that model again, or make a new store and attach the "
+            "files to it"
+        )
+        raise ApiError(409, sentence, code="model_changed", headers={"x-should-retry": "false"})
 
 
 def other_dimensions(store: Record, length: int) -> ApiError:

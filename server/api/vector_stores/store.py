@@ -63,6 +63,7 @@ class NewStore:
             "dimensions": self.dimensions,
             "provider_id": self.provider_id,
             "provider_resource_id": self.resource_id,
+            "made_by": None,
             "index": token_hex(_INDEX_BYTES),
             "expires_after": self.expires_after,
             "last_active_at": int(time.time()),
@@ -181,13 +182,16 @@ class VectorStores:
             with suppress(Overtaken):
                 await self.links.database.write(self._stores.changing(store, body, store.facet, store.expires_at))
 
-    async def with_dimensions(self, store: Record, dimensions: int) -> Record:
-        """Return the store, whose vectors have that many dimensions from now on unless it has others already.
+    async def filled_with(self, store: Record, dimensions: int, made_by: str | None) -> Record:
+        """Return the store, whose vectors have that many dimensions and are made by the model of that fingerprint from
+        now on, unless it has others already; None says nothing of the model.
 
         Raises NotFound.
         """
-        while store.body["dimensions"] is None:
-            body = {**store.body, "dimensions": dimensions}
+        first = {"dimensions": dimensions, "made_by": made_by}
+        while any(value is not None and store.body.get(member) is None for member, value in first.items()):
+            kept = {member: value for member, value in store.body.items() if value is not None}
+            body = {**store.body, **first, **kept}
             with suppress(Overtaken):
                 await self.links.database.write(self._stores.changing(store, body, store.facet, store.expires_at))
             found = await self.find(store.id)

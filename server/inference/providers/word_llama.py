@@ -225,6 +225,12 @@ def tokenizer_file() -> Path | None:
     return None if folder is None else folder / "tokenizers" / "l2_supercat_tokenizer_config.json"
 
 
+def model_files() -> list[Path]:
+    """Return the files that tell the model from another one; none where the package isn't there."""
+    folder, tokenizer = _folder(), tokenizer_file()
+    return [] if folder is None or tokenizer is None else [*sorted((folder / "weights").glob("*")), tokenizer]
+
+
 def _folder() -> Path | None:
     """Return the folder of the package, which isn't imported for that."""
     spec = find_spec(_PACKAGE)
