@@ -3,10 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= examples/multi-tenant/config.yaml
 NODE_CLIENT := tests/node/node_modules/.package-lock.json
+CODEX := tests/codex/node_modules/.package-lock.json
 SCENARIO ?= chat
 
 .DEFAULT_GOAL := help
-.PHONY: help serve serve-local test lint opa rego golden nightly compose node clients mutants bench neighbours vectors profile lock clean
+.PHONY: help serve serve-local test lint opa rego golden nightly compose node codex clients mutants bench neighbours vectors profile lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r target text; do printf '  make %-11s %s\n' "$$target" "$$text"; done
@@ -32,11 +33,12 @@ opa: ## obtain OPA (found, or built once per machine) and print its path
 golden: .venv/dev.stamp ## rewrite the golden files from what the code does now
 	@OSTIARY_GOLDEN=rewrite $(BIN)/python -m pytest tests/golden tests/unit tests/docs/test_cookbook.py tests/docs/test_limits.py tests/docs/test_policy_language.py -q
 
-nightly: .venv/dev.stamp opa ## the long checks: random ones, the containers, and what `make node` and `make clients` do
+nightly: .venv/dev.stamp opa ## the long checks: random ones, the containers, and what `make node`, `make codex` and `make clients` do
 	@tools/engine/obtain
 	@$(MAKE) --no-print-directory $(NODE_CLIENT) || echo "the test with the OpenAI client for Node is skipped"
+	@$(MAKE) --no-print-directory $(CODEX) || echo "the test with the Codex CLI is skipped"
 	@PYTHON="$(PYTHON)" tools/clients || echo "the tests with clients for Python are skipped"
-	@OSTIARY_NIGHTLY=1 $(BIN)/python -m pytest $$(grep -rl --include='test_*.py' OSTIARY_NIGHTLY tests) tests/node --timeout 3600
+	@OSTIARY_NIGHTLY=1 $(BIN)/python -m pytest $$(grep -rl --include='test_*.py' OSTIARY_NIGHTLY tests) tests/node tests/codex --timeout 3600
 
 compose: .venv/dev.stamp opa ## run compose.yaml for real, on the Docker that is there or on an engine made for it
 	@tools/engine/obtain
@@ -44,6 +46,9 @@ compose: .venv/dev.stamp opa ## run compose.yaml for real, on the Docker that is
 
 node: $(NODE_CLIENT) .venv/dev.stamp opa ## drive the server with the OpenAI client for Node, which npm installs
 	@$(BIN)/python -m pytest tests/node
+
+codex: $(CODEX) .venv/dev.stamp opa ## drive the server with the Codex CLI, of which npm installs 400 MB
+	@$(BIN)/python -m pytest tests/codex
 
 # Not part of `make test`, which installs no client but OpenAI's own.
 clients: .venv/dev.stamp opa ## drive the server with LangChain, LlamaIndex and other clients, which pip installs into build/
@@ -69,7 +74,7 @@ lock: ## renew the lock files (needs uv)
 	@tools/lock
 
 clean: ## remove the environment and everything made
-	@rm -rf .venv build var tests/node/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv build var tests/node/node_modules tests/codex/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON to its path"; exit 1; }
@@ -96,7 +101,7 @@ clean: ## remove the environment and everything made
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tools/requirements-dev.txt
 	@touch $@
 
-$(NODE_CLIENT): tests/node/package-lock.json
+$(NODE_CLIENT) $(CODEX): %/node_modules/.package-lock.json: %/package-lock.json
 	@command -v npm >/dev/null || { echo "Node with npm is needed"; exit 1; }
-	@npm ci --prefix tests/node --ignore-scripts --no-audit --no-fund --loglevel error
+	@npm ci --prefix $* --ignore-scripts --no-audit --no-fund --loglevel error
 	@touch $@
