@@ -23,6 +23,7 @@ from server.config.providers import (
 )
 from server.config.raw_value import RawValue
 from server.config.safety import BedrockShields, KeywordProvider, LlamaGuardProvider
+from server.config.tool_runtime import McpProvider
 from server.config.types import refusal, text, unknown_choice
 from server.config.vector_io import FaissProvider, LanceProvider
 
@@ -125,12 +126,19 @@ def _at_most_one(value: tuple[AgentsProvider, ...]) -> tuple[AgentsProvider, ...
     return value
 
 
+def _at_most_one_way(value: tuple[McpProvider, ...]) -> tuple[McpProvider, ...]:
+    if len(value) > 1:
+        raise refusal("wrong-value", "takes one provider, which has the hosts of all servers of tools")
+    return value
+
+
 class _Providers(StrictModel):
     """One field for each API that takes providers."""
 
     inference: tuple[InferenceProvider, ...] = ()
     vector_io: tuple[VectorIoProvider, ...] = ()
     safety: tuple[SafetyProvider, ...] = ()
+    tool_runtime: Annotated[tuple[McpProvider, ...], AfterValidator(_at_most_one_way)] = ()
     agents: Annotated[tuple[AgentsProvider, ...], AfterValidator(_at_most_one)] = ()
 
 

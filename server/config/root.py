@@ -44,7 +44,7 @@ class Config(StrictModel):
     datasets: tuple[Annotated[Any, needs("datasetio", "a dataset")], ...] = ()
     scoring_fns: tuple[Annotated[Any, needs("scoring", "a scoring function")], ...] = ()
     benchmarks: tuple[Annotated[Any, needs("eval", "a benchmark")], ...] = ()
-    tool_groups: tuple[Annotated[Any, needs("tool_runtime", "a tool group")], ...] = ()
+    tool_groups: tuple[Annotated[Any, needs("connectors", "a tool group")], ...] = ()
     server: ServerConfig = ServerConfig()
 
     @property

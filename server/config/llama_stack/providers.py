@@ -34,8 +34,11 @@ _AGENTS = ("agents", "responses")
 
 _UNKNOWN = "an extension of Llama Stack brings it; it is left out"
 _ADVICE = {"inline::sentence-transformers": _EMBEDDINGS}
-_SHIELDS = "shields are those of an `inline::llama-guard`, an `inline::keyword` and a `remote::bedrock`"
-_VECTORS = "vectors are kept by an `inline::lancedb`, which needs no entry"
+_INSTEAD = {
+    "safety": "shields are those of an `inline::llama-guard`, an `inline::keyword` and a `remote::bedrock`",
+    "tool_runtime": "call its tools in the client, or through a server that speaks MCP",
+    "vector_io": "vectors are kept by an `inline::lancedb`, which needs no entry",
+}
 
 
 class Providers:
@@ -163,15 +166,15 @@ class Providers:
         answers = api == "inference"
         if kind not in provider_types(api):
             usual = _INSIDE if kind.startswith("inline::") else _GATEWAY
-            others = _SHIELDS if api == "safety" else _VECTORS
-            self._journal.lacks(node.span, which, _ADVICE.get(kind, usual) if answers else others)
+            advice = _ADVICE.get(kind, usual) if answers else _INSTEAD[api]
+            self._journal.lacks(node.span, which, advice)
             if word and answers:
                 self.dropped[word] = kind
             return None
         if word:
             if api == "safety":
                 self.shields[word] = kind
-            else:
+            elif api != "tool_runtime":
                 (self.kept if answers else self.indexes).append(word)
         self._journal.add(Kind.KEPT, node.span, which)
         if "config" in fields:

@@ -60,6 +60,10 @@ PLACES = {
         "providers: {vector_io: [{provider_id: v, provider_type: 'inline::lancedb', "
         "config: {uri: 's3://bucket', storage_options: {endpoint: 'HERE'}}}]}"
     ),
+    "McpSettings.allowed_hosts": (
+        "providers: {tool_runtime: [{provider_id: m, provider_type: 'remote::model-context-protocol', "
+        "config: {allowed_hosts: ['HERE']}}]}"
+    ),
     "TracingConfig.endpoint": "server: {tracing: {endpoint: 'HERE'}}",
 }
 ADDRESSES = [
