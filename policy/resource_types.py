@@ -90,7 +90,7 @@ _ROWS: Final = (
         stored=True,
         registry="/v1/eval/benchmarks",
     ),
-    ResourceType("tool", served=False),
+    ResourceType("tool"),
     ResourceType(
         "tool_group", sections=("tool_groups",), id_fields=("toolgroup_id",), stored=True, registry="/v1/toolgroups"
     ),

@@ -96,7 +96,8 @@ def _vector_stores() -> Iterator[ServedRoute]:
 def _responses() -> Iterator[ServedRoute]:
     one = "/v1/responses/{response_id}"
     named = ((_READ, _CONVERSATION), (_UPDATE, _CONVERSATION), (_CREATE, _ITEM), (_READ, _ITEM), (_READ, _FILE))
-    made = ((_CREATE, _RESPONSE), (_READ, _RESPONSE), *named, (_READ, "prompt"), (_READ, "vector_store"))
+    tools = ((_READ, "vector_store"), (_READ, "tool_group"), (_READ, "tool"))
+    made = ((_CREATE, _RESPONSE), (_READ, _RESPONSE), *named, (_READ, "prompt"), *tools)
     yield ServedRoute("POST", "/v1/responses", ((_READ, "model"),), made)
     summed_up = ((_READ, _RESPONSE), (_READ, _CONVERSATION), (_READ, _ITEM), (_READ, _FILE))
     yield ServedRoute("POST", "/v1/responses/compact", ((_READ, "model"),), summed_up)

@@ -69,6 +69,7 @@ from server.wiring.responses import ResponseServices
 from server.wiring.rules_about import rules_about
 from server.wiring.safety import SAFETY, SafetyProviders, build_shields, safety_routes
 from server.wiring.stores import Stores
+from server.wiring.tools import TOOL_RUNTIME, ToolServers, tool_entries
 from server.wiring.vector_stores import vector_store_routes
 from server.wiring.vectors import VectorIndexes
 
@@ -119,14 +120,16 @@ def build(
             if api == "inference"
             else index_entry(provider, vectors)
             for api, listed in config.providers.items()
-            if api not in ("agents", SAFETY)  # agents are this server itself
+            if api not in ("agents", SAFETY, TOOL_RUNTIME)  # agents are this server itself
             for provider in listed
         ),
         *guards.entries(masked),
+        *tool_entries(config, masked),
     )
     inference = {entry.provider_id: entry.provider for entry in entries if entry.api == "inference"}
     paid = build_admission(config, dependencies)
     stores = Stores(config, dependencies)
+    tool_servers = ToolServers(config, reader, stores.approvals)
     telemetry.metrics.watch_writes(stores.chats.queue.waiting)
     telemetry.metrics.watch_usage(stores.tally.totals)
     models = _models(config.models)
@@ -151,7 +154,7 @@ def build(
         seals,
         reader,
         endings,
-        ServerTools(searches),
+        ServerTools({**searches, **tool_servers.kinds}),
         streams,
         deferred,
         telemetry.metrics,
@@ -164,6 +167,7 @@ def build(
         *([] if paid.quota is None else [paid.quota.running]),
         stores.running,
         vectors.running,
+        tool_servers.sessions.running,
         endings.running,
         *(partial(started, entry.provider.connection) for entry in entries),
         vector_work.running,

@@ -34,6 +34,7 @@ from server.config.storage import (
     S3Blobs,
     Table,
 )
+from server.storage.approvals import ApprovalTable
 from server.storage.blobs.directory import DirectoryBlobs
 from server.storage.blobs.shared import IN_BUCKET, ON_DISK, SharedBlobs
 from server.storage.blobs.store import Blobs
@@ -98,6 +99,7 @@ class Stores:
         parts = self._annex(made, "parts")
         self._removals.append(Removals(made, parts.records))
         self.responses = Responses(_recorded(made, "responses", self._removals[-1]), parts, together=together)
+        self.approvals = ApprovalTable(made.database, beside(made.name, "approvals"))
         self.response_table = made
         work = self._table_of(made.database, beside(made.name, "work"), made.name, UNCOUNTED)
         self.response_queue = ResponseQueue(work, made)
@@ -143,6 +145,7 @@ class Stores:
             await write_configured(self.vector_stores, self._configured_stores())
             await write_shields(self._shields, shield_records(self._config))
             await self.usage.prepare()
+            await self.approvals.prepare()
             await opened.enter_async_context(self.janitor.running())
             for removals in self._removals:
                 await opened.enter_async_context(removals.running())
@@ -157,7 +160,8 @@ class Stores:
         """
         taken: set[tuple[Database, str]] = set()
         every = [(database, table) for database, table, *_ in self._tables]
-        for database, table in (*every, self._link_sums[:2], (self.usage.database, self.usage.name)):
+        others = [(each.database, each.name) for each in (self.usage, self.approvals)]
+        for database, table in (*every, self._link_sums[:2], *others):
             if (database, table.casefold()) in taken:
                 raise SchemaMismatch(f"two stores would share the table `{table}`; give one another `table_name`")
             taken.add((database, table.casefold()))

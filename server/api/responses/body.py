@@ -14,6 +14,7 @@ from typing import Any, Final
 from server.api.conversations.body import PREFIXES, REFERENCE, files_of, normal_item
 from server.api.conversations.stored_items import stored_item
 from server.api.models.request_body import LONGEST_NAME
+from server.api.responses.mcp.checks import approvals_in
 from server.api.responses.settings import settings_of
 from server.http.body_checks import check_values, missing, short, text_at, wrong
 from server.json_input.body_parser import BodyParser
@@ -77,8 +78,9 @@ class ResponseBody:
     `previous` and `conversation` are ids, at most one of them given. `files` are the places and ids of files that the
     input names. `shown` are the members that the response repeats, `settings` those of the chat, and `names` what the
     names of its tools stand for. `offered` are the names of the functions that the chat has, and `served` the tools
-    that this server runs, by their types, each as its place and what its check returned. `include` are the parts of
-    items that the answer has besides. A context of more than `compact_at` tokens is summed up.
+    that this server runs, by their types, each as its place and what its check returned. `approvals` are requests for
+    approvals that the input brings along, by their ids. `include` are the parts of items that the answer has besides. A
+    context of more than `compact_at` tokens is summed up.
     """
 
     model: str
@@ -91,6 +93,7 @@ class ResponseBody:
     shown: Json
     settings: Json
     names: dict[str, Json]
+    approvals: dict[str, Json]
     offered: Sequence[str]
     served: dict[str, list[tuple[str, Json]]]
     compact_at: int | None
@@ -159,6 +162,7 @@ def read_response(document: Document) -> Json:
         "items": [*zip(words, map(len, texts), copies, strict=True)],
         "files": files,
         "texts": b"".join(texts),
+        "approvals": approvals_in(body.get("input")),
         **settings_of(body),
     }
 

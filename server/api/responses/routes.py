@@ -94,6 +94,8 @@ class ResponseRoutes:
                     (Action.READ, type_of_record("openai_files")),
                     (Action.READ, "prompt"),
                     (Action.READ, "vector_store"),
+                    (Action.READ, "tool_group"),
+                    (Action.READ, "tool"),
                 ],
                 methods=["POST"],
                 name="responses.create",

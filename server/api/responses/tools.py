@@ -17,6 +17,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from server.api.responses.file_search_body import read_file_search
+from server.api.responses.mcp import checks as mcp
 from server.http.body_checks import text_at, wrong
 from server.json_input.strict import Json
 
@@ -35,7 +36,7 @@ _DIGITS: Final = 8
 _SECRET: Final = frozenset({"authorization", "headers"})
 """Members of a tool that may hold credentials; no answer and no record has them."""
 
-SERVED: Final[Mapping[str, Callable[[Json, str], Json]]] = {"file_search": read_file_search}
+SERVED: Final[Mapping[str, Callable[[Json, str], Json]]] = {"file_search": read_file_search, "mcp": mcp.check}
 """The types of tools that this server runs, each with the check of such a tool: it gets the tool and its place."""
 
 _MODES: Final = ("auto", "none", "required")
@@ -100,6 +101,8 @@ def chosen(body: Json, offer: Offer) -> tuple[Any, Json]:
 
 def _shown(tool: Json, kind: str) -> Json:
     shown = {name: value for name, value in tool.items() if name not in _SECRET}
+    if kind == "mcp":
+        shown = mcp.shown(shown)
     if kind == "function":
         shown = {**shown, "parameters": tool.get("parameters"), "strict": tool.get("strict")}
     return shown

@@ -1,0 +1,137 @@
+"""The servers of tools that one request names: where they are, and whether the policy permits them and their tools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from policy.vocabulary import Action, Origin, Principal, Resource
+from server.authz.request_authorization import Gate
+from server.fairness.caller import Caller
+from server.http.body_checks import short
+from server.http.errors import ApiError, invalid
+from server.json_input.strict import Json
+from server.mcp.wire import Server
+from server.net.outbound import Reach, Unreachable
+
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group of tools at one address, as the policy knows it: `resource` has its name and its owner."""
+
+    url: str
+    resource: Resource
+
+    @property
+    def name(self) -> str:
+        """The name in rules, behind `tool_group::`."""
+        return self.resource.names[0]
+
+    def tool(self, name: str) -> Resource:
+        """Return one of its tools, as the policy knows it."""
+        group = self.resource
+        return Resource("tool", (f"{self.name}/{name}",), group.owner, group.origin)
+
+
+class Groups(Protocol):
+    """The registered groups of tools."""
+
+    async def named(self, gate: Gate, identity: str) -> Group | None:
+        """Return the group of that id; None where the caller may read none."""
+        ...
+
+    async def at(self, url: str) -> Group | None:
+        """Return the group at that address, whoever may read it; None where there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A server of tools of one request: what the body asks for, and where it is. `place` is that of the tool."""
+
+    asked: Json
+    place: str
+    group: Group
+
+    @property
+    def label(self) -> str:
+        """The name by which the request knows it."""
+        return str(self.asked["label"])
+
+    @property
+    def server(self) -> Server:
+        """The server with what it is sent."""
+        return Server(self.group.url, self.asked["headers"])
+
+    def is_allowed(self, tool: Json) -> bool:
+        """Return whether the request asks for this tool."""
+        return self.asked["allowed"] is None or _matches(self.asked["allowed"], tool)
+
+    def needs_approval(self, tool: Json) -> bool:
+        """Return whether calls of this tool need an approval."""
+        always, never = self.asked["always"], self.asked["never"]
+        return never is None or not _matches(never, tool) or (always is not None and _matches(always, tool))
+
+
+class Remotes:
+    """Finds the servers that a request names."""
+
+    def __init__(self, reach: Reach, groups: Groups | None = None) -> None:
+        self._reach = reach
+        self._groups = groups
+
+    async def found(self, gate: Gate, asked: Sequence[tuple[str, Json]]) -> list[Remote]:
+        """Return the servers, once the policy has permitted each of them.
+
+        Raises the 400 for one that is not reached or not known, and AccessDenied.
+        """
+        labels = [tool["label"] for _, tool in asked]
+        for (place, _), label in zip(asked, labels, strict=True):
+            if labels.count(label) > 1:
+                sentence = f"`{place}.server_label` is the label of two servers; give each its own"
+                raise invalid(sentence, f"{place}.server_label", "invalid_value")
+        found = [Remote(tool, place, await self._group(gate, tool, place)) for place, tool in asked]
+        for remote in found:
+            await gate.permit(Action.READ, remote.group.resource)
+        return found
+
+    async def _group(self, gate: Gate, tool: Json, place: str) -> Group:
+        if tool["connector"] is not None:
+            group = None if self._groups is None else await self._groups.named(gate, tool["connector"])
+            if group is None:
+                raise _unknown(f"{place}.connector_id", tool["connector"])
+            return group
+        try:
+            url = self._reach.checked(tool["url"])
+        except Unreachable as refused:
+            sentence = f"`{place}.server_url` can't be used: {refused}"
+            raise invalid(sentence, f"{place}.server_url", "invalid_value") from None
+        registered = None if self._groups is None else await self._groups.at(str(url))
+        if registered is not None:
+            return registered
+        host = url.host or ""
+        # Not by its path, which may be a secret and would stand in the log of decisions; and not by its label, which
+        # the caller chooses.
+        name = host if url.port == _PORTS[url.scheme] else f"{host}:{url.port}"
+        return Group(str(url), Resource("tool_group", (name,), origin=Origin.CONFIG))
+
+
+def session_owner(gate: Gate) -> Caller | None:
+    """Return whose sessions a request goes on in: those of its principal; None for a caller without a token."""
+    caller = gate.principal
+    return ("principal", caller.issuer, caller.id) if isinstance(caller, Principal) else None
+
+
+def _matches(tools: Json, tool: Json) -> bool:
+    """Return whether a filter matches a tool: all that it says does."""
+    names, read_only = tools["names"], tools["read_only"]
+    says_so = (tool["annotations"] or {}).get("readOnlyHint") is True
+    return (names is None or tool["name"] in names) and (read_only is None or says_so is read_only)
+
+
+def _unknown(place: str, connector: str) -> ApiError:
+    sentence = f"`{place}` is `{short(connector)}`, and there is no such connector, or you have no access to it"
+    return invalid(sentence, place, "invalid_value")

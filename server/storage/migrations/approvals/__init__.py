@@ -1,0 +1,1 @@
+"""Changes of the schema for calls of tools that wait for approvals, in the spelling of each database."""

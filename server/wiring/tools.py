@@ -1,0 +1,64 @@
+"""Building of what reaches servers of tools, as a configuration describes it."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from server.api.responses.mcp.kind import KIND, McpServers
+from server.api.responses.mcp.servers import Remotes
+from server.api.responses.server_tools import ToolKind
+from server.api.system.providers import ProviderEntry
+from server.config import Config
+from server.config.tool_runtime import McpProvider
+from server.inference.members import MemberRules
+from server.inference.provider import ByTask, HealthStatus, Provider, ProviderHealth
+from server.json_input.reader import Reader
+from server.mcp.sessions import Sessions
+from server.mcp.wire import Wire
+from server.net.outbound import Reach
+from server.net.tls import client_context
+from server.storage.approvals import ApprovalTable
+
+TOOL_RUNTIME: Final = "tool_runtime"
+
+
+class ToolServers:
+    """The way to servers of tools; there is none where no provider of `tool_runtime` is configured."""
+
+    def __init__(self, config: Config, reader: Reader, approvals: ApprovalTable) -> None:
+        found = next((each for each in config.providers.get(TOOL_RUNTIME, ()) if isinstance(each, McpProvider)), None)
+        served = found is not None and TOOL_RUNTIME in config.apis
+        reach = found.config.reach if found is not None and served else Reach()
+        self.sessions = Sessions(Wire(reach, reader, None if found is None else _tls(found)))
+        self.kinds: dict[str, ToolKind] = {}
+        if served:
+            self.kinds[KIND] = McpServers(Remotes(reach), self.sessions, approvals)
+
+
+def tool_entries(config: Config, masked: Callable[[Any], Any]) -> Iterator[ProviderEntry]:
+    """Yield the entries of the providers, without secrets; they are in order, since each server is another one."""
+    for each in config.providers.get(TOOL_RUNTIME, ()):
+        made = Provider(_InOrder(), ByTask({}), MemberRules(), frozenset())
+        yield ProviderEntry(TOOL_RUNTIME, each.provider_id, each.provider_type, masked(each.config.model_dump()), made)
+
+
+class _InOrder:
+    async def start(self) -> None:
+        """Do nothing: connections are made when they are needed."""
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+    async def health(self) -> ProviderHealth:
+        """Return that it is in order."""
+        return ProviderHealth(HealthStatus.OK)
+
+
+def _tls(provider: McpProvider) -> ssl.SSLContext | None:
+    verify = provider.config.tls_verify
+    if verify is True:
+        return None
+    return client_context(verify if isinstance(verify, Path) else None, verify=verify is not False)
