@@ -22,6 +22,9 @@ GREETING_SECONDS: Final = 15.0
 LIST_SECONDS: Final = 20.0
 """Limit of the time to list all tools of a server."""
 
+LISTED_SECONDS: Final = 300.0
+"""Seconds for which a list of tools counts where the caller goes on from it."""
+
 CALL_SECONDS: Final = 60.0
 """Limit of the time of one call of a tool."""
 
@@ -76,7 +79,7 @@ class Session:
     def __init__(self, transport: Transport, changes: Changes) -> None:
         self._transport = transport
         self._changes = changes
-        self._listed: tuple[int, Listing] | None = None
+        self._listed: tuple[int, float, Listing] | None = None
         self._listing = asyncio.Lock()
 
     @property
@@ -84,16 +87,17 @@ class Session:
         """True once the server has forgotten or ended the session."""
         return self._transport.is_over
 
-    async def tools(self) -> Listing:
-        """Return the server's tools, which are listed anew only if it has said that they have changed.
+    async def tools(self, *, anew: bool = True) -> Listing:
+        """Return the server's tools; not `anew`, as they were listed, unless that is long ago or they have changed.
 
         Raises McpFailed and NoRoom.
         """
         async with self._listing:
-            before = self._changes.number
-            if self._listed is None or self._listed[0] != before:
-                self._listed = before, await self._listed_in_time()
-            return self._listed[1]
+            before, now = self._changes.number, asyncio.get_running_loop().time()
+            known = self._listed
+            if anew or known is None or known[0] != before or now - known[1] > LISTED_SECONDS:
+                known = self._listed = before, now, await self._listed_in_time()
+            return known[2]
 
     async def call(self, name: str, arguments: Json) -> Outcome:
         """Return what a tool comes to; no failure has the call repeated. Raises McpFailed and NoRoom."""

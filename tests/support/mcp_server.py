@@ -32,6 +32,13 @@ class McpStub:
     """The running server. A tool is answered by `results`: a result, a status, or a function of the arguments."""
 
     def __init__(self) -> None:
+        self.url = ""
+        self._streams: list[asyncio.Queue[Json]] = []
+        self.sessions: dict[str, int] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Answer as a new server does, and forget what has come; its sessions stay."""
         self.pages: list[list[Json]] = [[tool("echo"), tool("look", read_only=True)]]
         self.cursors: list[str] | None = None
         self.results: dict[str, Any] = {"echo": lambda given: text(str(given.get("text"))), "look": text("seen")}
@@ -45,17 +52,14 @@ class McpStub:
         self.redirects = False
         self.before: list[Json] = []
         """Messages that are sent before the answer to a call, where answers are events."""
-        self.url = ""
         self.posted: list[Json] = []
         self.headers: list[dict[str, str]] = []
         self.deleted: list[str] = []
         self.others: list[str] = []
         """Paths that were asked for and that no server of tools has."""
-        self.sessions: dict[str, int] = {}
         self.forgets = False
         self.came = threading.Event()
         """Set when a tool is called."""
-        self._streams: list[asyncio.Queue[Json]] = []
 
     def asked(self, method: str) -> list[Json]:
         """The messages of a method that have come."""

@@ -162,7 +162,7 @@ def test_sessions_in_use_are_not_given_up(stub: McpStub) -> None:
 
 async def listed(sessions: Sessions, stub: McpStub) -> list[str]:
     async with sessions.using(ALICE, Server(stub.url, {})) as session:
-        return [each["name"] for each in (await session.tools()).tools]
+        return [each["name"] for each in (await session.tools(anew=False)).tools]
 
 
 def test_tools_are_listed_again_only_when_they_have_changed(stub: McpStub) -> None:

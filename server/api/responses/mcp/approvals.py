@@ -82,7 +82,7 @@ def new_request_id() -> str:
 
 
 def answers_in(context: Context, brought: Json) -> list[Answered]:
-    """Return the new answers to approval requests, but for those whose calls are there already.
+    """Return the new answers to approval requests, but for those behind which the input has the call itself.
 
     `brought` are the requests that the input brings along. Raises the 400 for an answer to a request that is nowhere.
     """
@@ -95,7 +95,7 @@ def answers_in(context: Context, brought: Json) -> list[Answered]:
         for place, identity in enumerate(identities)
         if place >= context.known and identity.startswith(_RESPONSE)
     ]
-    done = _done(identities, items)
+    done = _done(identities, items, context.known)
     places = {identity: place for place, identity in enumerate(identities) if identity.startswith(_REQUEST)}
     found = list[Answered]()
     for place, item in given:
@@ -117,9 +117,9 @@ def no_request(place: str) -> ApiError:
     return invalid(sentence, place, "invalid_approval_request")
 
 
-def _done(identities: Sequence[str], items: Sequence[memoryview]) -> set[str]:
-    """Return the ids of the requests whose calls are in the context."""
-    calls = (place for place, identity in enumerate(identities) if identity.startswith(_CALL))
+def _done(identities: Sequence[str], items: Sequence[memoryview], first: int) -> set[str]:
+    """Return the ids of the requests whose calls the input brings along, as that of clients that send all of it."""
+    calls = (place for place in range(first, len(items)) if identities[place].startswith(_CALL))
     found = (loads(bytes(items[place])).get("approval_request_id") for place in calls)
     return {identity for identity in found if type(identity) is str}
 

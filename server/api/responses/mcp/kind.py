@@ -59,8 +59,10 @@ class McpServers:
         answers = answers_in(opening.context, opening.body.approvals)
         deeds = [(answer, _deed(answer, remotes)) for answer in answers]
         digests = {answer.id: await approvals.checked(answer, deed) for answer, deed in deeds if answer.is_approved}
-        opened = await _all([self._opened(gate, remote, tools) for remote in remotes])
         known = _listings(opening.context)
+        # What was approved is compared with what the server says now.
+        again = {remote.label for remote in remotes} - known.keys() | {deed.label for _, deed in deeds}
+        opened = await _all([self._opened(gate, each, tools, anew=each.label in again) for each in remotes])
         calling, room = dict[str, Calling](), MOST_LISTED
         for remote, (session, listed, fault) in zip(remotes, opened, strict=True):
             size = len(dumps(listed))
@@ -83,12 +85,12 @@ class McpServers:
         for answer, deed in deeds:
             tools.first.append(_first(answer, deed, tools, calling.get(deed.label), digests, approvals))
 
-    async def _opened(self, gate: Gate, remote: Remote, tools: ToolSet) -> _Opened:
+    async def _opened(self, gate: Gate, remote: Remote, tools: ToolSet, *, anew: bool) -> _Opened:
         """Return a session and the tools that the request asks for; without these, the reason."""
         try:
             using = self._sessions.using(session_owner(gate), remote.server)
             session = await tools.opened.enter_async_context(using)
-            listing = await session.tools()
+            listing = await session.tools(anew=anew)
         except (McpFailed, NoRoom) as failed:
             return None, [], str(failed)
         return session, [tool for tool in listing.tools if remote.is_allowed(tool)], None
