@@ -32,6 +32,8 @@ from server.api.responses import rounds as response_rounds
 from server.api.responses import settings as response_settings
 from server.api.responses import state as response_state
 from server.api.responses import tools as response_tools
+from server.api.responses.mcp import checks as mcp_checks
+from server.api.responses.mcp import kind as mcp_kind
 from server.api.safety import body as safety
 from server.api.vector_stores import (
     attaching,
@@ -70,11 +72,17 @@ from server.inference.providers.llama_cpp import client, forms, process
 from server.inference.shared import CHATS
 from server.json_input import reader, strict, worker
 from server.local_files import secrets
+from server.mcp import messages as mcp_messages
+from server.mcp import session as mcp_session
+from server.mcp import sessions as mcp_sessions
+from server.mcp import transport as mcp_transport
+from server.mcp import wire as mcp_wire
+from server.net import outbound
 from server.process import connections
 from server.safety import bedrock as guardrails
 from server.safety import running as shields
 from server.safety.llama_guard import conversations as guard
-from server.storage import write_queue
+from server.storage import approvals, write_queue
 from server.storage.blobs import shared as blobs
 from server.storage.database import limits as database
 from server.storage.records import guarded, list_steps, removal
@@ -86,6 +94,7 @@ Unit = Literal["turns", "bytes"]
 """The meaning of a share's units."""
 
 CONSTANTS: Final[dict[str, Any]] = {
+    "approvals": approvals,
     "attaching": attaching,
     "authn": authn,
     "bedrock": bedrock,
@@ -135,7 +144,15 @@ CONSTANTS: Final[dict[str, Any]] = {
     "lasting": lasting,
     "list_steps": list_steps,
     "log": log,
+    "mcp_checks": mcp_checks,
+    "mcp_kind": mcp_kind,
+    "mcp_messages": mcp_messages,
+    "mcp_session": mcp_session,
+    "mcp_sessions": mcp_sessions,
+    "mcp_transport": mcp_transport,
+    "mcp_wire": mcp_wire,
     "message_body": message_body,
+    "outbound": outbound,
     "own_models": own_models,
     "places": places,
     "process": process,
@@ -276,6 +293,41 @@ LIMITS: Final[Sequence[Limit]] = (
         "results of tools that a model is told: of one call, of all calls of a response",
         "{response_rounds.MOST_TOLD:bytes}, {response_rounds.MOST_TOLD_IN_ALL:bytes}",
         "the rest is left out, and the model is told so",
+    ),
+    Limit(
+        "servers of tools of one response, their tools, one of them, its name",
+        "{mcp_kind.MOST_SERVERS}; {mcp_messages.MOST_TOOLS} of a server on {mcp_session.MOST_PAGES} pages; "
+        "{mcp_messages.MOST_LISTED:bytes} of a server and {mcp_kind.MOST_LISTED:bytes} of all; "
+        "{mcp_messages.LONGEST_TOOL} characters",
+        "400; the server's tools are not listed, and its item says why",
+    ),
+    Limit(
+        "headers that a server of tools is sent, and its address",
+        "{mcp_checks.MOST_HEADERS} of {mcp_checks.MOST_HEADER_BYTES:bytes}, {mcp_checks.LONGEST_URL} characters",
+        "400",
+    ),
+    Limit(
+        "a message of a server of tools, events of one answer, and questions of the server in it",
+        "{mcp_wire.MOST_MESSAGE:bytes}, {mcp_transport.MOST_EVENTS}, {mcp_transport.MOST_ASKED}",
+        "the call fails",
+    ),
+    Limit("text of a result of a server of tools", "{mcp_messages.MOST_TOLD:bytes}", "the rest is cut, and it says so"),
+    Limit(
+        "time to look up a server of tools, to connect, to greet it, to list its tools, to call one",
+        "{outbound.RESOLVE_SECONDS:seconds}, {mcp_wire.CONNECT_SECONDS:seconds}, "
+        "{mcp_session.GREETING_SECONDS:seconds}, {mcp_session.LIST_SECONDS:seconds}, "
+        "{mcp_session.CALL_SECONDS:seconds}",
+        "the listing or the call fails",
+    ),
+    Limit(
+        "time for which a session with a server of tools is kept, and for which a list of tools counts in its history",
+        "{mcp_sessions.KEPT_SECONDS:seconds}, {mcp_session.LISTED_SECONDS:seconds}",
+        "it is opened, and they are listed, anew",
+    ),
+    Limit(
+        "calls of one principal that wait for an approval, their time, and answers in one request",
+        "{approvals.MOST_WAITING}, {approvals.LIFETIME:seconds}, {mcp_checks.MOST_APPROVALS}",
+        "the oldest ones can't be approved any more; 400",
     ),
     Limit(
         "vector stores of one tool `file_search`, arguments of a call, text that one call gives a model",
@@ -677,6 +729,10 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(answering.UNDER_WAY, unit="bytes"),
     Shared(response_rounds.UNDER_WAY),
     Shared(response_events.READ, unit="bytes"),
+    Shared(mcp_sessions.SESSIONS),
+    Shared(mcp_wire.EXCHANGES),
+    Shared(mcp_wire.INCOMING, unit="bytes"),
+    Shared(outbound.RESOLVING),
     Shared(vector_answers.ROOM, unit="bytes"),
     Shared(threads.READ_BESIDE),
     Shared(shared_vectors.HERE),

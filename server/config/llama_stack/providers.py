@@ -171,17 +171,24 @@ class Providers:
             if word and answers:
                 self.dropped[word] = kind
             return None
-        if word:
-            if api == "safety":
-                self.shields[word] = kind
-            elif api != "tool_runtime":
-                (self.kept if answers else self.indexes).append(word)
+        self._keep(api, word, kind)
         self._journal.add(Kind.KEPT, node.span, which)
         if "config" in fields:
             entry = fields["config"]
             settings = translate_settings(entry.node, kind, self._journal, api)
             fields["config"] = Entry(entry.key_span, self._with_a_file(settings) if api == "vector_io" else settings)
         return Mapping(fields, node.span)
+
+    def _keep(self, api: str, word: str | None, kind: str) -> None:
+        """Note a provider that is served, where others of the file may name it."""
+        if not word:
+            return
+        if api == "safety":
+            self.shields[word] = kind
+        elif api == "inference":
+            self.kept.append(word)
+        elif api == "vector_io":
+            self.indexes.append(word)
 
     def _with_a_file(self, settings: Node) -> Node:
         """Return the settings of an index without a backend that is no file, which is reported."""
