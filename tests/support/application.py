@@ -88,15 +88,18 @@ class NothingRegistered:
 
 
 class ByToken:
-    """Knows callers by their tokens alone; `down` stands for an identity provider that does not answer."""
+    """Knows callers by their tokens alone, `NAME` or `NAME+ROLE`; `down` stands for an identity provider that does not
+    answer.
+    """
 
     async def authenticate(self, token: str, request: Scope, /) -> Principal:
-        """The principal named like the token."""
+        """The principal named like the token, with that role, or one of its own name."""
         if token == "down":
             raise IdentityUnavailable("the keys of the token's issuer can't be fetched now")
         if token == "bad":
             raise AuthenticationFailed("the token is not valid")
-        return Principal(token, "issuer", {"roles": (token,)})
+        name, _, role = token.partition("+")
+        return Principal(name, "issuer", {"roles": (role or name,)})
 
     async def close(self) -> None:
         """There is nothing to close."""

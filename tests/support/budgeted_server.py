@@ -31,7 +31,7 @@ BUDGET = "max_tokens_per_period: 100"
 KNOWN = """
       auth:
         provider_config: PROVIDER_OF_IDENTITY
-        access_policy: [{permit: {actions: [read]}}]
+        access_policy: [{permit: {actions: [ACTIONS]}}]
 """
 CUSTOM = '{type: custom, endpoint: "https://auth.example.com/validate"}'
 PROMPT = {"messages": [{"role": "user", "content": "hello there"}]}
@@ -48,13 +48,14 @@ def budgeted(
     name: str = "m",
     known: Authenticator | None = None,
     identity: str = "",
+    actions: str = "read",
 ) -> Iterator[Decided]:
-    """The server in front of the provider at `url`, which has the model under that `name`."""
+    """The server in front of the provider at `url`, which has the model under that `name`; callers may do `actions`."""
     text = (
         CONFIG.replace("PROVIDER", url).replace("NAME", name).replace("FOLDER", str(folder)).replace("LIMITS", limits)
     )
     if known is not None or identity:
-        text += KNOWN.replace("PROVIDER_OF_IDENTITY", identity or CUSTOM)
+        text += KNOWN.replace("PROVIDER_OF_IDENTITY", identity or CUSTOM).replace("ACTIONS", actions)
     vouching = authenticator(read(text).server.auth) if identity else known
     with decided(text, opa, folder, authenticator=vouching) as running:
         yield running

@@ -70,6 +70,8 @@ _CONFIG = """
         - permit: {paths: "*"}
         access_policy:
         - forbid: {actions: [read], resource: "model::secret"}
+        - forbid: {actions: [read], resource: "model::*"}
+          when: user with modest in roles
         - permit: {actions: [read], resource: "model::*"}
 """
 
