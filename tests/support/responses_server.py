@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPConnection
 from json import dumps, loads
 from pathlib import Path
 from secrets import token_hex
@@ -15,6 +14,7 @@ from typing import Any
 from tests.support.application import ByToken
 from tests.support.callers import ALICE, OWN
 from tests.support.databases import backend, empty_database, rows
+from tests.support.event_reader import opened
 from tests.support.files_server import BOUNDARY, form_of
 from tests.support.real_policy import Decided, decided
 from tests.support.serving import Answer
@@ -95,18 +95,8 @@ class Responding:
     @contextmanager
     def opened(self, method: str, target: str, body: Any = None, caller: str = ALICE) -> Iterator[Iterator[Any]]:
         """The events of a stream one after another as they come; the client leaves at the end of the context."""
-        address = self.house.address
-        connection = HTTPConnection(address.host, address.port, timeout=20)
-        name, _, value = caller.partition(": ")
-        text = None if body is None else dumps(body)
-        connection.request(method, target, text, {name: value, "Content-Type": "application/json"})
-        answer = connection.getresponse()
-        try:
-            assert answer.status == 200, answer.read()
-            yield (loads(line[6:]) for line in answer if line.startswith(b"data: {"))
-        finally:
-            connection.close()
-            answer.close()
+        with opened(self.house.address, method, target, body, caller) as events:
+            yield events
 
     def made(self, text: Any = "hi", caller: str = ALICE, **more: Any) -> Any:
         """A response."""
@@ -211,15 +201,18 @@ def responding(
     runtime.mkdir()
     settings = (upstream, apart, policy)
     if postgres is None:
-        with _serving(opa, runtime, str(runtime / "records.db"), *settings) as running:
+        with responding_on(opa, runtime, str(runtime / "records.db"), *settings) as running:
             yield running
         return
-    with empty_database(postgres) as database, _serving(opa, runtime, database, *settings) as running:
+    with empty_database(postgres) as database, responding_on(opa, runtime, database, *settings) as running:
         yield running
 
 
 @contextmanager
-def _serving(opa: Path, folder: Path, database: str, upstream: str, apart: bool, policy: str) -> Iterator[Responding]:
+def responding_on(
+    opa: Path, folder: Path, database: str, upstream: str, apart: bool = False, policy: str = OWN
+) -> Iterator[Responding]:
+    """The server over that database, which others may use, too."""
     other = str(folder / "other.db")
     text = (
         _CONFIG.replace("SQL", backend(database))
