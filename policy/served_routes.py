@@ -101,7 +101,7 @@ def _responses() -> Iterator[ServedRoute]:
     yield ServedRoute("POST", "/v1/responses", ((_READ, "model"),), made)
     summed_up = ((_READ, _RESPONSE), (_READ, _CONVERSATION), (_READ, _ITEM), (_READ, _FILE))
     yield ServedRoute("POST", "/v1/responses/compact", ((_READ, "model"),), summed_up)
-    counted = (*summed_up, (_READ, "prompt"), (_READ, "vector_store"))
+    counted = (*summed_up, (_READ, "prompt"), *tools)
     yield ServedRoute("POST", "/v1/responses/input_tokens", ((_READ, "model"),), counted)
     yield ServedRoute("GET", "/v1/responses", ((_READ, _RESPONSE),), ((_READ, "model"),))
     yield from _records("/v1/responses", _RESPONSE, "response_id", "GET DELETE")
@@ -148,6 +148,8 @@ SERVED: Final = (
     ServedRoute("POST", "/v1/safety/run-shield", ((_READ, "shield"),), ((_READ, "model"),)),
     ServedRoute("POST", "/v1/moderations", ((_READ, "shield"),), ((_READ, "model"),)),
     ServedRoute("GET", "/v1/usage", ((_READ, "usage"),)),
+    ServedRoute("GET", "/v1/tools", ((_READ, "tool"),), ((_READ, "tool_group"),)),
+    ServedRoute("GET", "/v1/tools/{tool_name:path}", ((_READ, "tool"),), ((_READ, "tool_group"),)),
     *chain.from_iterable(_registry(row.registry, row.name) for row in TYPES.values() if row.registry is not None),
 )
 """Every route; GET is also HEAD."""
@@ -158,6 +160,5 @@ LATER: Final = (
     "/v1/batches",
     "/v1/inference",
     "/v1/tool-runtime",
-    "/v1/tools",
 )
 """Beginnings of paths that policies are written for and this version doesn't serve."""

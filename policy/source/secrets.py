@@ -57,7 +57,7 @@ _BY_LINE: Final = re.compile(
 
 _SCHEME: Final = r"[a-z][a-z0-9+.-]{0,20}://"
 _ADDRESS: Final = re.compile(
-    rf"""(?:(?:url|uri|endpoint|hosts?|address)["']?\s*:\s+\[?["']?(?:{_SCHEME})?|{_SCHEME})([^\s"'<>]+)""",
+    rf"""(?:(?:url|uri|endpoint|hosts?|address)["']?\s*:\s+\[?["']?(?:{_SCHEME})?|{_SCHEME})([^\s"'<>{{][^\s"'<>]*)""",
     re.IGNORECASE,
 )
 _QUERY: Final = re.compile(r"""[?&][\w.-]+=([^\s"'<>&]+)""")

@@ -35,6 +35,7 @@ from server.api.responses import tools as response_tools
 from server.api.responses.mcp import checks as mcp_checks
 from server.api.responses.mcp import kind as mcp_kind
 from server.api.safety import body as safety
+from server.api.tools import routes as tools
 from server.api.vector_stores import (
     attaching,
     claims,
@@ -185,6 +186,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "strict": strict,
     "sys": sys,
     "tally": tally,
+    "tools": tools,
     "transport": transport,
     "unsealing": unsealing,
     "vector_answers": vector_answers,
@@ -360,6 +362,11 @@ LIMITS: Final[Sequence[Limit]] = (
         "{response_queue.EVENTS_KEPT_SECONDS:seconds}; {response_queue.MOST_KEPT_EACH}, "
         "{response_queue.MOST_KEPT_BYTES_EACH:bytes}",
         "they are dropped, those of the oldest first",
+    ),
+    Limit(
+        "tool groups whose tools one list shows, and whose servers it asks at the same time",
+        "{tools.MOST_GROUPS}, {tools.AT_ONCE}",
+        "400, unless `toolgroup_id` names one",
     ),
     Limit(
         "files that one text of a response cites",

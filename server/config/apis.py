@@ -23,7 +23,7 @@ from server.config.providers import (
 )
 from server.config.raw_value import RawValue
 from server.config.safety import BedrockShields, KeywordProvider, LlamaGuardProvider
-from server.config.tool_runtime import McpProvider
+from server.config.tool_runtime import MCP, ToolRuntimeProvider
 from server.config.types import refusal, text, unknown_choice
 from server.config.vector_io import FaissProvider, LanceProvider
 
@@ -126,9 +126,12 @@ def _at_most_one(value: tuple[AgentsProvider, ...]) -> tuple[AgentsProvider, ...
     return value
 
 
-def _at_most_one_way(value: tuple[McpProvider, ...]) -> tuple[McpProvider, ...]:
-    if len(value) > 1:
-        raise refusal("wrong-value", "takes one provider, which has the hosts of all servers of tools")
+def _one_of_each(value: tuple[ProviderConfig, ...]) -> tuple[ProviderConfig, ...]:
+    servers = [each.provider_type == MCP for each in value]
+    if sum(servers) > 1:
+        raise refusal("wrong-value", f"takes one `{MCP}`, which has the hosts of all servers of tools")
+    if len(servers) - sum(servers) > 1:
+        raise refusal("wrong-value", "takes one search of files, since each request says where it searches")
     return value
 
 
@@ -138,7 +141,7 @@ class _Providers(StrictModel):
     inference: tuple[InferenceProvider, ...] = ()
     vector_io: tuple[VectorIoProvider, ...] = ()
     safety: tuple[SafetyProvider, ...] = ()
-    tool_runtime: Annotated[tuple[McpProvider, ...], AfterValidator(_at_most_one_way)] = ()
+    tool_runtime: Annotated[tuple[ToolRuntimeProvider, ...], AfterValidator(_one_of_each)] = ()
     agents: Annotated[tuple[AgentsProvider, ...], AfterValidator(_at_most_one)] = ()
 
 

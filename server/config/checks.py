@@ -16,6 +16,7 @@ from server.config.local_models import check_local_models
 from server.config.model_checks import check_choices
 from server.config.raw_value import UNRESOLVED, RawValue
 from server.config.shield_checks import check_shields
+from server.config.tool_group_checks import check_tool_groups
 from server.config.tree import Path, TreeReader
 from server.config.vector_io import check_vector_io
 from server.config.vector_store_checks import check_vector_stores
@@ -47,6 +48,7 @@ def check(reading: TreeReader, findings: Findings) -> None:
     check_vector_io(reading, findings)
     check_vector_stores(reading, findings)
     check_shields(reading, findings)
+    check_tool_groups(reading, findings)
     _apis(reading, findings)
     _models(reading, findings)
     check_choices(reading, findings)

@@ -10,20 +10,19 @@ from pydantic import Tag
 
 from server.config.apis import InferenceProvider, SafetyProvider, VectorIoProvider
 from server.config.providers import ProviderConfig, ProviderSettings
-from server.config.tool_runtime import MCP, McpProvider
+from server.config.tool_runtime import ToolRuntimeProvider
 
 _UNIONS: Final[Mapping[str, Any]] = {
     "inference": InferenceProvider,
-    "vector_io": VectorIoProvider,
     "safety": SafetyProvider,
+    "tool_runtime": ToolRuntimeProvider,
+    "vector_io": VectorIoProvider,
 }
 
 
 @cache
 def provider_types(api: str = "inference") -> Mapping[str, type[ProviderConfig]]:
     """Return the model of each `provider_type` of an API."""
-    if api == "tool_runtime":
-        return {MCP: McpProvider}
     found: dict[str, type[ProviderConfig]] = {}
     for member in get_args(get_args(_UNIONS[api])[0]):
         model, *marks = get_args(member)

@@ -13,6 +13,7 @@ from server.config.models import ModelConfig
 from server.config.safety import SafetySettings, ShieldConfig
 from server.config.server import ServerConfig
 from server.config.storage import StorageConfig
+from server.config.tool_groups import ToolGroupConfig
 from server.config.types import refusal, scalar
 from server.config.vector_stores import VectorStoreConfig, VectorStores, VectorStoreSettings
 
@@ -44,7 +45,7 @@ class Config(StrictModel):
     datasets: tuple[Annotated[Any, needs("datasetio", "a dataset")], ...] = ()
     scoring_fns: tuple[Annotated[Any, needs("scoring", "a scoring function")], ...] = ()
     benchmarks: tuple[Annotated[Any, needs("eval", "a benchmark")], ...] = ()
-    tool_groups: tuple[Annotated[Any, needs("connectors", "a tool group")], ...] = ()
+    tool_groups: tuple[ToolGroupConfig, ...] = ()
     server: ServerConfig = ServerConfig()
 
     @property

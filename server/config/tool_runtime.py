@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Tag
 
+from server.config.base import chosen_by
 from server.config.locations import PlainHost
 from server.config.providers import ProviderConfig, ProviderSettings, TlsVerify
 from server.config.types import Text, one_of, refusal
 from server.net.outbound import Endpoint, Reach, Unreachable, parsed
 
 MCP: Final = "remote::model-context-protocol"
+
+FILE_SEARCHES: Final = ("inline::file-search", "inline::rag-runtime")
 
 _MOST_HOSTS: Final = 256
 
@@ -65,3 +68,23 @@ class McpProvider(ProviderConfig):
 
     provider_type: Annotated[Literal["remote::model-context-protocol"], one_of(MCP)]
     config: McpSettings = McpSettings()
+
+
+class FileSearchSettings(ProviderSettings):
+    """`inline::file-search` has no settings: each request names the vector stores that it searches."""
+
+
+class FileSearchProvider(ProviderConfig):
+    """The search of files that this server brings along, under the names that configurations have for it."""
+
+    provider_type: Annotated[Literal["inline::file-search", "inline::rag-runtime"], one_of(*FILE_SEARCHES)]
+    config: FileSearchSettings = FileSearchSettings()
+
+
+ToolRuntimeProvider = Annotated[
+    Annotated[FileSearchProvider, Tag("inline::file-search")]
+    | Annotated[FileSearchProvider, Tag("inline::rag-runtime")]
+    | Annotated[McpProvider, Tag("remote::model-context-protocol")],
+    chosen_by("provider_type", "inline::file-search", "inline::rag-runtime", "remote::model-context-protocol"),
+]
+"""A provider of tools, chosen by `provider_type`."""

@@ -31,6 +31,7 @@ _STORE_IDS: Final = ("vector_store_id", "vector_db_id", "provider_id")
 _SWITCHED_BY: Final = {
     "models": ("model_id", "provider_id"),
     "shields": ("shield_id", "provider_id"),
+    "tool_groups": ("toolgroup_id", "provider_id"),
     "vector_stores": _STORE_IDS,
     "vector_dbs": _STORE_IDS,
 }

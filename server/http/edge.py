@@ -37,6 +37,7 @@ SLASHED_IDS: Final = (
     "/v1/shields/",
     "/v1/vector-dbs/",
     "/v1/toolgroups/",
+    "/v1/tools/",
     "/v1/datasets/",
     "/v1/scoring-functions/",
     "/v1/eval/benchmarks/",

@@ -37,6 +37,8 @@ from server.api.system.health import HealthRoutes
 from server.api.system.inspect import InspectRoutes
 from server.api.system.metrics import MetricsPage
 from server.api.system.providers import ProviderEntry, ProviderRoutes
+from server.api.tools.registry import GROUP, ToolGroups
+from server.api.tools.routes import ToolRoutes
 from server.api.usage.routes import UsageRoutes
 from server.app import Components, RouteGroup, create_app
 from server.authn import Authenticator
@@ -69,6 +71,7 @@ from server.wiring.responses import ResponseServices
 from server.wiring.rules_about import rules_about
 from server.wiring.safety import SAFETY, SafetyProviders, build_shields, safety_routes
 from server.wiring.stores import Stores
+from server.wiring.tool_groups import file_search_group, group_records, tool_sources
 from server.wiring.tools import TOOL_RUNTIME, ToolServers, tool_entries
 from server.wiring.vector_stores import vector_store_routes
 from server.wiring.vectors import VectorIndexes
@@ -129,7 +132,7 @@ def build(
     inference = {entry.provider_id: entry.provider for entry in entries if entry.api == "inference"}
     paid = build_admission(config, dependencies)
     stores = Stores(config, dependencies)
-    tool_servers = ToolServers(config, reader, stores.approvals)
+    tool_servers = ToolServers(config, reader, stores.approvals, stores.entries[GROUP])
     telemetry.metrics.watch_writes(stores.chats.queue.waiting)
     telemetry.metrics.watch_usage(stores.tally.totals)
     models = _models(config.models)
@@ -138,13 +141,14 @@ def build(
     catalogue = Catalogue(models, inference, registered)
     asking = Asking(catalogue, reader, streams, Stamps(lambda: kept_key(home())), stores.tally)
     shields = build_shields(config, guards, stores, asking, catalogue)
-    others = stores.entries.keys() - {"shield"}
+    others = stores.entries.keys() - {"shield", GROUP}
     deferred = DeferredRequests(enforcement, paid, requires_token=authenticator is not None)
     vector_work = VectorWork(stores, vectors, asking, catalogue, deferred, dependencies, telemetry.metrics)
     items = Items(stores.items, stores.conversations, stores.files, reader)
     files = ChatFiles(stores.file_store)
     turns, seals = AskedTurns(asking, files, reader), Seals(partial(_seal_keys, config))
-    searches = {FILE_SEARCH: FileSearches(stores.vector_stores, vector_work.search)} if vectors.ids else {}
+    found = FileSearches(stores.vector_stores, vector_work.search, file_search_group(config))
+    searches = {FILE_SEARCH: found} if vectors.ids else {}
     responses = ResponseServices(
         stores,
         catalogue,
@@ -196,6 +200,8 @@ def build(
         ModelRegistry(catalogue, registered, inference.keys(), reader),
         *safety_routes(shields, guards, stores, reader),
         *(RegistryRoutes(kind, stores.entries[kind.type], reader) for kind in KINDS if kind.type in others),
+        ToolGroups(stores.entries[GROUP], group_records(config), tool_servers.providers, reader),
+        ToolRoutes(stores.entries[GROUP], tool_sources(config, tool_servers.sessions, tool_servers.providers)),
         *vector_store_routes(config, stores, catalogue, vectors, vector_work, reader, endings),
     ]
     return create_app(

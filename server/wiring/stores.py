@@ -14,9 +14,10 @@ from server.api.files.departures import Departures
 from server.api.files.store import FileStore
 from server.api.files.sweeper import FileSweeper
 from server.api.prompts.store import Prompts
+from server.api.registry.configured import write_entries
 from server.api.responses.queue import ResponseQueue
 from server.api.responses.store import Responses
-from server.api.safety.configured import write_shields
+from server.api.tools.registry import GROUP
 from server.api.vector_stores.configured import write_configured
 from server.api.vector_stores.purges import PurgeNotes
 from server.api.vector_stores.queue import IngestionQueue
@@ -53,6 +54,7 @@ from server.telemetry.dependencies import Dependencies, Dependency
 from server.wiring.databases import REGISTRY, beside, database_of, table_name, usage_place
 from server.wiring.observed import ObservedBlobs, ObservedDatabase
 from server.wiring.shield_records import shield_records
+from server.wiring.tool_groups import group_records
 from server.wiring.vectors import default_index
 
 _CONVERSATIONS: Final = "openai_conversations"
@@ -120,6 +122,7 @@ class Stores:
         }
         self.entries = {kind: GuardedStore(table, kind) for kind, table in tables.items()}
         self._shields = tables[_SHIELD]
+        self._tool_groups = tables[GROUP]
         self.vector_stores = self._vector_stores(metadata, registry)
         self.ingestion = self._ingestion(metadata, registry, self.vector_stores.links)
         departures = self._departures(metadata) if _VECTOR_IO in config.apis else None
@@ -143,7 +146,8 @@ class Stores:
                 await bring_up_to_date(database, table, parent, counting)
             await bring_up_to_date(*self._link_sums, series=LINK_SUMS)
             await write_configured(self.vector_stores, self._configured_stores())
-            await write_shields(self._shields, shield_records(self._config))
+            await write_entries(self._shields, shield_records(self._config), "shield")
+            await write_entries(self._tool_groups, group_records(self._config), "tool group")
             await self.usage.prepare()
             await self.approvals.prepare()
             await opened.enter_async_context(self.janitor.running())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from server.api.responses.mcp.kind import KIND, McpServers
+from server.api.responses.mcp.registered import RegisteredGroups
 from server.api.responses.mcp.servers import Remotes
 from server.api.responses.server_tools import ToolKind
 from server.api.system.providers import ProviderEntry
@@ -21,6 +22,8 @@ from server.mcp.wire import Wire
 from server.net.outbound import Reach
 from server.net.tls import client_context
 from server.storage.approvals import ApprovalTable
+from server.storage.records.guarded import GuardedStore
+from server.wiring.tool_groups import configured_groups
 
 TOOL_RUNTIME: Final = "tool_runtime"
 
@@ -28,14 +31,20 @@ TOOL_RUNTIME: Final = "tool_runtime"
 class ToolServers:
     """The way to servers of tools; there is none where no provider of `tool_runtime` is configured."""
 
-    def __init__(self, config: Config, reader: Reader, approvals: ApprovalTable) -> None:
+    def __init__(self, config: Config, reader: Reader, approvals: ApprovalTable, groups: GuardedStore) -> None:
+        """`groups` are the tool groups as callers see them."""
         found = next((each for each in config.providers.get(TOOL_RUNTIME, ()) if isinstance(each, McpProvider)), None)
         served = found is not None and TOOL_RUNTIME in config.apis
         reach = found.config.reach if found is not None and served else Reach()
-        self.sessions = Sessions(Wire(reach, reader, None if found is None else _tls(found)))
+        configured = configured_groups(config)
+        # Requests name the hosts that are listed; the servers of groups are reached at their own addresses besides.
+        every = reach.with_endpoints(group.url for group in configured if group.url is not None) if served else reach
+        self.sessions = Sessions(Wire(every, reader, None if found is None else _tls(found)))
+        self.providers = {} if found is None or not served else {found.provider_id: every}
         self.kinds: dict[str, ToolKind] = {}
         if served:
-            self.kinds[KIND] = McpServers(Remotes(reach), self.sessions, approvals)
+            registered = RegisteredGroups(groups, configured, self.providers, every)
+            self.kinds[KIND] = McpServers(Remotes(reach, registered), self.sessions, approvals)
 
 
 def tool_entries(config: Config, masked: Callable[[Any], Any]) -> Iterator[ProviderEntry]:

@@ -6,8 +6,11 @@ from tests.mutation.mistake import Mistake
 
 FILE_SEARCH = "server/api/responses/file_search.py"
 OFFERING = "server/api/responses/offering.py"
+REGISTRY = "server/api/tools/registry.py"
 ROUNDS = "server/api/responses/rounds.py"
+SERVERS = "server/api/responses/mcp/servers.py"
 STATE = "server/api/responses/state.py"
+TOOLS = "server/api/tools/routes.py"
 
 TOOL_MISTAKES = (
     Mistake(
@@ -36,5 +39,21 @@ TOOL_MISTAKES = (
         OFFERING,
         'mode = _mode(body, choice, offered) if is_first else "auto"',
         "mode = _mode(body, choice, offered)",
+    ),
+    Mistake("a refused search is offered", FILE_SEARCH, "if not self.may_call:", "if self.may_call is None:"),
+    Mistake("a search is decided once", FILE_SEARCH, "await self.searches.permit(self.gate)", "pass"),
+    Mistake("a group of the configuration goes over HTTP", REGISTRY, "if name in self._configured:", "if not name:"),
+    Mistake("a caller registers any host", REGISTRY, 'reach.checked(endpoint["uri"])', 'str(endpoint["uri"])'),
+    Mistake(
+        "a spelling of an address dodges a group",
+        SERVERS,
+        "if self._groups is not None and self._groups.is",
+        "if self._groups is None and self._groups.is",
+    ),
+    Mistake(
+        "every tool of a group is shown",
+        TOOLS,
+        "every if resource.names[0] in names]",
+        "every if resource.names or names]",
     ),
 )

@@ -236,6 +236,8 @@ _ROWS: Final[Mapping[str, Row]] = {
     "POST /v1/moderations": Row(
         Found.BY_BODY, lambda made: {"model": made["shield_id"], "input": "hi"}, parameter="shield_id"
     ),
+    "GET /v1/tools": Row(Found.AS_LIST, shows=frozenset({("read", "tool_group")})),
+    "GET /v1/tools/{tool_name:path}": Row(Found.BY_PATH, beside={("read", "tool_group"): 404}),
     "PUT /v1/prompts/{prompt_id}/set-default-version": Row(Found.BY_PATH, lambda _: {"version": 1}),
     **{route: row for kind in KINDS for route, row in _entries(kind).items()},
 }

@@ -24,6 +24,21 @@ LONGEST_ID: Final = 256
 LONGEST_ARGUMENTS: Final = 64 * 1024
 """Characters of the arguments of a call; longer ones are not read."""
 
+DESCRIPTION: Final = "Searches files of the user, and returns the passages that are nearest to the queries."
+
+PARAMETERS: Final[Json] = {
+    "type": "object",
+    "properties": {
+        "queries": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": f"1 to {MOST_QUERIES} queries in plain words, each about one thing",
+        }
+    },
+    "required": ["queries"],
+    "additionalProperties": False,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class FileSearch:

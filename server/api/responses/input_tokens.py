@@ -55,6 +55,8 @@ class InputTokens:
                     (Action.READ, type_of_record("openai_files")),
                     (Action.READ, "prompt"),
                     (Action.READ, "vector_store"),
+                    (Action.READ, "tool_group"),
+                    (Action.READ, "tool"),
                 ],
                 methods=["POST"],
                 name="responses.input_tokens",

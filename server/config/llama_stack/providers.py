@@ -54,6 +54,7 @@ class Providers:
         self.dropped: dict[str, str] = {}
         self.indexes: list[str] = []
         self.shields: dict[str, str] = {}
+        self.tools: list[str] = []
         self._top = top
         self._storage = storage
         self._journal = journal
@@ -189,6 +190,8 @@ class Providers:
             self.kept.append(word)
         elif api == "vector_io":
             self.indexes.append(word)
+        elif api == "tool_runtime":
+            self.tools.append(word)
 
     def _with_a_file(self, settings: Node) -> Node:
         """Return the settings of an index without a backend that is no file, which is reported."""

@@ -16,6 +16,7 @@ from server.config.llama_stack.resources import hoist, translate_resources
 from server.config.llama_stack.safety import translate_safety
 from server.config.llama_stack.server_section import translate_server
 from server.config.llama_stack.storage import old_stores, translate_storage
+from server.config.llama_stack.tool_groups import translate_tool_groups
 from server.config.llama_stack.vector_stores import has_foreign_settings, translate_vector_stores
 
 _NAME: Final = "names a distribution, and nothing here depends on it"
@@ -85,6 +86,7 @@ def _translated(document: Mapping, journal: Journal) -> Translation:
     top = translate_resources(top, providers, journal)
     top = translate_vector_stores(top, providers, journal)
     top = translate_safety(top, providers, journal)
+    top = translate_tool_groups(top, providers, journal)
     top = translate_server(top, product, translate_auth, journal)
     result = Mapping(top, document.span)
     return Translation(result, True, tuple(journal.changes), journal.findings)

@@ -34,8 +34,12 @@ CONFIG = """
       - {provider_id: echo, provider_type: inline::echo}
       safety:
       - {provider_id: words, provider_type: inline::keyword}
+      tool_runtime:
+      - {provider_id: own, provider_type: inline::file-search}
     shields:
     - {shield_id: words, provider_id: words, params: {words: [falcon]}}
+    tool_groups:
+    - {toolgroup_id: searches, provider_id: own}
     models:
     - {model_id: open, provider_id: echo}
     - {model_id: vectors, provider_id: echo, model_type: embedding, metadata: {embedding_dimension: 8}}
@@ -88,7 +92,7 @@ class Place:
     def send(self, route: str, made: dict[str, str], caller: str) -> Answer:
         """The answer to the request that the route's row describes."""
         method, template = route.split(" ")
-        path = PARAMETER.sub(lambda found: quote(made[found[1]], safe=""), template)
+        path = PARAMETER.sub(lambda found: quote(made[found[1]], safe="/" if found[2] else ""), template)
         body = CENSUS[route].body
         return self.request(method, path, None if body is None else body(made), caller)
 
@@ -125,6 +129,9 @@ class Place:
         until = time.monotonic() + 10
         while not self.request("GET", "/v1/usage", None, ADMIN).json["data"]:
             assert time.monotonic() < until
+
+    def _tool_name(self, _template: str) -> dict[str, str]:
+        return {"tool_name": "searches/file_search"}
 
     def _provider_id(self, _template: str) -> dict[str, str]:
         return {"provider_id": "echo"}

@@ -64,6 +64,8 @@ PLACES = {
         "providers: {tool_runtime: [{provider_id: m, provider_type: 'remote::model-context-protocol', "
         "config: {allowed_hosts: ['HERE']}}]}"
     ),
+    "McpEndpoint.uri": "tool_groups: [{toolgroup_id: g, provider_id: m, mcp_endpoint: {uri: 'HERE'}}]",
+    "ToolGroupConfig.mcp_endpoint": "tool_groups: [{toolgroup_id: g, provider_id: m, mcp_endpoint: 'HERE'}]",
     "TracingConfig.endpoint": "server: {tracing: {endpoint: 'HERE'}}",
 }
 ADDRESSES = [

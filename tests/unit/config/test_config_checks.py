@@ -115,7 +115,7 @@ def test_a_provider_type_of_another_api_is_refused() -> None:
     assert error.startswith("4:20: `provider_type` can't be `inline::faiss`; ")
 
 
-@pytest.mark.parametrize("key", ["datasets", "scoring_fns", "benchmarks", "tool_groups"])
+@pytest.mark.parametrize("key", ["datasets", "scoring_fns", "benchmarks"])
 def test_kinds_of_later_versions_may_stand_empty(key: str) -> None:
     load(f"{key}: []\n")
     [error] = errors(f"{key}:\n- provider_id: a\n")

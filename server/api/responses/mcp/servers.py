@@ -47,6 +47,10 @@ class Groups(Protocol):
         """Return the group at that address, whoever may read it; None where there is none."""
         ...
 
+    def is_host_of_groups(self, url: str) -> bool:
+        """Return whether a group has its server at the host and the port of an address."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Remote:
@@ -104,14 +108,18 @@ class Remotes:
             if group is None:
                 raise _unknown(f"{place}.connector_id", tool["connector"])
             return group
+        registered = None if self._groups is None else await self._groups.at(tool["url"])
+        if registered is not None:
+            return registered
         try:
             url = self._reach.checked(tool["url"])
         except Unreachable as refused:
             sentence = f"`{place}.server_url` can't be used: {refused}"
             raise invalid(sentence, f"{place}.server_url", "invalid_value") from None
-        registered = None if self._groups is None else await self._groups.at(str(url))
-        if registered is not None:
-            return registered
+        if self._groups is not None and self._groups.is_host_of_groups(str(url)):
+            # Another spelling of a group's address would dodge the rules about the group.
+            sentence = f"`{place}.server_url` is at the host of tool groups; name one of these in `connector_id`"
+            raise invalid(sentence, f"{place}.server_url", "invalid_value")
         host = url.host or ""
         # Not by its path, which may be a secret and would stand in the log of decisions; and not by its label, which
         # the caller chooses.

@@ -1,4 +1,4 @@
-"""Shields of the configuration as records, so that lists and lookups show them beside those that callers register."""
+"""Entries of the configuration as records, so that lists and lookups show them beside those that callers register."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from server.storage.records.record import Draft, Json
 from server.storage.records.table import RecordTable
 
 MOST_LOOKED_AT: Final = 1000
-"""Shields of earlier configurations that a start looks for."""
+"""Entries of earlier configurations that a start looks for."""
 
-_log: Final = logging.getLogger("ostiary.safety")
+_log: Final = logging.getLogger("ostiary.storage")
 
 
-async def write_shields(table: RecordTable, configured: Mapping[str, Json]) -> None:
-    """Make the records of the configuration's shields what it says, without an owner; raises DatabaseUnavailable.
+async def write_entries(table: RecordTable, configured: Mapping[str, Json], what: str) -> None:
+    """Make the records of the configuration what it says, without an owner; raises DatabaseUnavailable.
 
     Those of earlier configurations go. A record that a caller has registered under a name that the configuration has
-    now gives way, which is logged: rules that are about the name are about the configuration's shield.
+    now gives way, which is logged: rules that are about the name are about the configuration's entry. `what` is the
+    word for such an entry.
     """
     for stored in await table.chosen("origin = 'config'", limit=MOST_LOOKED_AT):
         if configured.get(stored.id) != {**stored.record.body}:
@@ -32,7 +33,7 @@ async def write_shields(table: RecordTable, configured: Mapping[str, Json]) -> N
     for identity, body in configured.items():
         found = await table.find(identity)
         if found is not None and found.origin is not Origin.CONFIG:
-            _log.warning("the shield `%s` that a caller has registered gives way to the configuration's", identity)
+            _log.warning("the %s `%s` that a caller has registered gives way to the configuration's", what, identity)
             with suppress(Overtaken):
                 await table.database.write(table.removing_this(found.record))
             found = None

@@ -1,0 +1,65 @@
+"""The tool groups of the registry, as requests name them: by their id as a connector, or by the address of one of the
+configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from server.api.responses.mcp.servers import Group
+from server.api.tools.groups import Group as ToolGroup
+from server.api.tools.groups import group_of
+from server.authz.request_authorization import Gate
+from server.net.outbound import Reach, Unreachable, parsed
+from server.storage.records.guarded import GuardedStore, NotFound
+
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+class RegisteredGroups:
+    """Finds the groups of `providers`, whose servers are reached as `reach` says.
+
+    The address of a group counts where the configuration says it: else a caller who registered one would decide who
+    may use it.
+    """
+
+    def __init__(
+        self, store: GuardedStore, configured: Sequence[ToolGroup], providers: Collection[str], reach: Reach
+    ) -> None:
+        self._store = store
+        self._providers = providers
+        self._reach = reach
+        usable = [group for group in configured if group.provider_id in providers and group.url is not None]
+        self._by_url = {_spelled(group.url or ""): Group(_spelled(group.url or ""), group.resource) for group in usable}
+        self._hosts = {_host(url) for url in self._by_url}
+
+    async def named(self, gate: Gate, identity: str) -> Group | None:
+        """Return the group of that id; None where the caller may read none whose server is reached."""
+        try:
+            group = group_of(await self._store.get(gate, identity))
+            if group.provider_id not in self._providers or group.url is None:
+                return None
+            return Group(str(self._reach.checked(group.url)), group.resource)
+        except (NotFound, Unreachable):
+            return None
+
+    async def at(self, url: str) -> Group | None:
+        """Return the group of the configuration at that address, whoever may read it; None where there is none."""
+        try:
+            return self._by_url.get(_spelled(url))
+        except Unreachable:
+            return None
+
+    def is_host_of_groups(self, url: str) -> bool:
+        """Return whether a group of the configuration has its server at the host and the port of an address."""
+        return _host(url) in self._hosts
+
+
+def _spelled(url: str) -> str:
+    return str(parsed(url))
+
+
+def _host(url: str) -> tuple[str | None, int | None]:
+    found = parsed(url)
+    return found.host, found.port or _PORTS[found.scheme]

@@ -1,0 +1,55 @@
+"""Groups of tools as the policy knows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from policy.vocabulary import Origin, Resource
+from server.api.tools.registry import GROUP
+from server.authz.request_authorization import Gate
+from server.storage.records.guarded import GuardedStore
+from server.storage.records.record import Record
+
+TOOL = "tool"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group: its name in rules and its owner in `resource`, its provider, and the address of its server, if any."""
+
+    resource: Resource
+    provider_id: str | None
+    url: str | None
+
+    @property
+    def name(self) -> str:
+        """The id of the group."""
+        return self.resource.names[0]
+
+    def tool(self, name: str) -> Resource:
+        """Return a tool of the group, which has the owner and the origin of the group."""
+        return Resource(TOOL, (f"{self.name}/{name}",), self.resource.owner, self.resource.origin)
+
+
+def configured_group(name: str, provider_id: str, url: str | None) -> Group:
+    """Return a group of the configuration."""
+    return Group(Resource(GROUP, (name,), None, Origin.CONFIG), provider_id, url)
+
+
+def group_of(record: Record) -> Group:
+    """Return the group of a record."""
+    endpoint = record.body["described"]["mcp_endpoint"]
+    url = None if endpoint is None else endpoint["uri"]
+    resource = Resource(GROUP, (record.id,), record.owner, record.origin)
+    return Group(resource, record.body["provider_id"], url)
+
+
+class Groups:
+    """Finds the groups that callers may read."""
+
+    def __init__(self, store: GuardedStore) -> None:
+        self.store = store
+
+    async def named(self, gate: Gate, identity: str) -> Group:
+        """Return the group of that id; raises NotFound."""
+        return group_of(await self.store.get(gate, identity))

@@ -1,0 +1,60 @@
+"""The models of tool groups: the tools that a provider of `tool_runtime` has under one name."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticUseDefault
+
+from server.config.base import StrictModel
+from server.config.types import Anything, Text, refusal
+from server.net.outbound import Unreachable, parsed
+
+LONGEST_ID: Final = 256
+"""Bytes of the id of a tool group in UTF-8."""
+
+_UNREACHABLE: Final = re.compile(r"\\|%[0-9A-Fa-f]{2}|(?:\A|/)\.{0,2}(?:/|\Z)")
+"""Text that the path of a request cannot hold, or holds with another meaning."""
+
+
+def _group_id(value: str) -> str:
+    if len(value.encode()) > LONGEST_ID or not value.isprintable() or _UNREACHABLE.search(value):
+        sentence = f"takes an id of at most {LONGEST_ID} bytes that a path can hold: no `\\`, no `%2F`, no dot segments"
+        raise refusal("wrong-value", sentence)
+    return value
+
+
+def _uri(value: str) -> str:
+    try:
+        url = parsed(value)
+    except Unreachable as fault:
+        raise refusal("bad-url", f"is no address of a server of tools: {fault}") from None
+    if url.query_string:
+        raise refusal("bad-url", "has a query, which whoever may read the group would be shown; leave it out")
+    return value
+
+
+def _null_is_nothing(value: object) -> object:
+    if value is None:
+        raise PydanticUseDefault
+    return value
+
+
+class McpEndpoint(StrictModel):
+    """The address of a server that speaks the Model Context Protocol."""
+
+    uri: Annotated[Text, AfterValidator(_uri)]
+
+
+class ToolGroupConfig(StrictModel):
+    """A group of tools that is there from the start on, has no owner, and comes from the configuration.
+
+    Rules go by `toolgroup_id`, and know its tools as `tool::TOOLGROUP_ID/NAME`. `args` are kept and shown.
+    """
+
+    toolgroup_id: Annotated[Text, AfterValidator(_group_id)]
+    provider_id: Text
+    mcp_endpoint: McpEndpoint | None = None
+    args: Annotated[dict[str, Anything], BeforeValidator(_null_is_nothing)] = Field(default_factory=dict)
