@@ -32,6 +32,7 @@ SCRIPTS = {
     "with_ogx": (OGX,),
     # In three versions.
     "with_openai": (LANGCHAIN, LITELLM, LLAMA_INDEX),
+    "with_open_responses": (LANGCHAIN,),
     "with_openai_agents": (LANGCHAIN,),
     "with_pydantic_ai": (LANGCHAIN,),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import openai
+from langchain.agents import create_agent
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
@@ -143,6 +144,15 @@ def tools_of_responses() -> None:
     assert whole is not None and [call["args"] for call in whole.tool_calls] == [{"city": "Berlin"}]
 
 
+def agent() -> None:
+    acting = create_agent(answering, tools=[weather], system_prompt="be brief")
+    said = acting.invoke({"messages": [{"role": "user", "content": "how is the weather?"}]})["messages"]
+    assert [message.type for message in said] == ["human", "ai", "tool", "ai"]
+    assert said[-1].text == "the tool says: sun in Berlin"
+    kinds = {kind for kind, _ in acting.stream({"messages": [("user", "the weather?")]}, stream_mode=["messages"])}
+    assert kinds == {"messages"}
+
+
 def retriever() -> None:
     client = openai.OpenAI(base_url=URL, api_key=ALICE, max_retries=0)
     store = client.vector_stores.create(name="notes")
@@ -169,5 +179,6 @@ run(
     completions,
     responses,
     tools_of_responses,
+    agent,
     retriever,
 )

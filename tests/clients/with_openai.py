@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from json import dumps
 from typing import Any
 
 import openai
@@ -139,7 +140,7 @@ def errors() -> None:
     assert bad.param
     nobody = openai.OpenAI(base_url=URL, api_key="sk-wrong", max_retries=0)
     fails(openai.AuthenticationError, nobody.models.list)
-    fails(openai.NotFoundError, lambda: alice.moderations.create(input="hi"))
+    fails(openai.BadRequestError, lambda: alice.moderations.create(input="hi"))
 
 
 def responses() -> None:
@@ -154,6 +155,18 @@ def responses() -> None:
     fails(openai.NotFoundError, lambda: bob.responses.retrieve(first.id))
     alice.responses.delete(first.id)
     fails(openai.NotFoundError, lambda: alice.responses.retrieve(first.id))
+
+
+def sealed() -> None:
+    text = dumps({"echo": {"reasoning": "let me see", "content": "so"}})
+    include: Any = ["reasoning.encrypted_content"]
+    made = alice.responses.create(model=ECHO, input=text, store=False, include=include)
+    assert made.output[0].encrypted_content
+    more = [*made.output, {"role": "user", "content": "more"}]
+    assert alice.responses.create(model=ECHO, input=more, store=False).output_text == "echo: more"
+    refused = fails(openai.BadRequestError, lambda: bob.responses.create(model=ECHO, input=more, store=False))
+    assert refused.code == "invalid_encrypted_content"
+    assert alice.responses.input_tokens.count(model=ECHO, input="one two").input_tokens == 2
 
 
 async def asynchronous() -> None:
@@ -188,6 +201,7 @@ run(
     conversations,
     models,
     responses,
+    sealed,
     vector_stores,
     errors,
     asynchronous,

@@ -6,8 +6,10 @@ from agents import (
     Agent,
     OpenAIChatCompletionsModel,
     OpenAIConversationsSession,
+    OpenAIResponsesCompactionSession,
     OpenAIResponsesModel,
     Runner,
+    SQLiteSession,
     function_tool,
     set_default_openai_client,
     set_tracing_disabled,
@@ -100,6 +102,21 @@ async def session() -> None:
     await kept.clear_session()
 
 
+async def compacted_session() -> None:
+    kept = OpenAIResponsesCompactionSession(
+        "demo",
+        SQLiteSession("demo"),
+        client=client(),
+        model=CHAT,
+        should_trigger_compaction=lambda context: len(context["session_items"]) > 3,
+    )
+    agent = Agent("demo", model=answering())
+    for text in ("one", "two", "three"):
+        assert (await Runner.run(agent, text, session=kept)).final_output == f"you say: {text}"
+    kinds = [item["type"] for item in await kept.get_items()]
+    assert kinds.count("compaction") == 1 and len(kinds) < 7
+
+
 async def conversation() -> None:
     async with client() as own:
         made = await own.conversations.create()
@@ -118,5 +135,6 @@ run(
     streamed_responses,
     handoff,
     session,
+    compacted_session,
     conversation,
 )
