@@ -27,6 +27,7 @@ from tests.mutation.fairness_mistakes import FAIRNESS_MISTAKES
 from tests.mutation.identity_mistakes import IDENTITY_MISTAKES
 from tests.mutation.index_mistakes import INDEX_MISTAKES
 from tests.mutation.list_mistakes import LIST_MISTAKES
+from tests.mutation.mcp_mistakes import MCP_MISTAKES
 from tests.mutation.message_mistakes import MESSAGE_MISTAKES
 from tests.mutation.mistake import Mistake
 from tests.mutation.mistakes import MISTAKES
@@ -53,6 +54,7 @@ SERVICE = (
     *RESPONSE_MISTAKES,
     *MESSAGE_MISTAKES,
     *TOOL_MISTAKES,
+    *MCP_MISTAKES,
     *SEALED_MISTAKES,
     *EXTRACTION_MISTAKES,
 )

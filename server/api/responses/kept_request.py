@@ -20,6 +20,9 @@ def kept_request(body: ResponseBody) -> bytes:
             if members.get(name):
                 sentence = f"`{place}.{name}` is not kept until a response is answered later; leave out `background`"
                 raise invalid(sentence, f"{place}.{name}", "unsupported_value")
+        if "?" in (members.get("url") or ""):
+            sentence = f"the query of `{place}.server_url` is not kept until a response is answered later"
+            raise invalid(f"{sentence}; leave out `background`", f"{place}.server_url", "unsupported_value")
     members = {field.name: getattr(body, field.name) for field in fields(body) if field.name not in ("items", "prompt")}
     prompt = None if body.prompt is None else asdict(body.prompt)
     items = [[item.word, 0, item.copy_of] for item in body.items]

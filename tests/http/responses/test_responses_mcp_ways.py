@@ -1,0 +1,91 @@
+"""Servers of tools in the other ways that a response can go: conversations, the background, counting."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.callers import ALICE
+from tests.support.mcp_house import McpHouse, calls, mcp_house
+from tests.support.responses_server import RESPONSES
+
+
+@pytest.fixture(scope="module")
+def running(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[McpHouse]:
+    with mcp_house(opa_binary, tmp_path_factory.mktemp("ways")) as house:
+        yield house
+
+
+@pytest.fixture
+def house(running: McpHouse) -> McpHouse:
+    running.stub.reset()
+    running.other.reset()
+    return running
+
+
+ASKED = calls(("s__echo", {"text": "x"}))
+
+
+def finished(house: McpHouse, identity: str) -> Any:
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        response = house.house.address.ask("GET", f"{RESPONSES}/{identity}", ALICE).json
+        if response["status"] not in ("queued", "in_progress"):
+            return response
+        time.sleep(0.02)
+    raise AssertionError("the response does not end")
+
+
+def test_a_conversation_carries_a_listing_and_an_approval(house: McpHouse) -> None:
+    made = house.house.address.post("/v1/conversations", {}, ALICE)
+    conversation = made.json["id"]
+    first = house.made(ASKED, house.tool(require_approval="always"), conversation=conversation)
+    request = first["output"][-1]
+    assert request["type"] == "mcp_approval_request"
+    answer = [{"type": "mcp_approval_response", "approval_request_id": request["id"], "approve": True}]
+    done = house.made(answer, house.tool(require_approval="always"), conversation=conversation)
+    assert [item["type"] for item in done["output"]] == ["mcp_call", "message"]
+    assert house.create(answer, house.tool(), conversation=conversation).status == 400
+    assert len(house.stub.calls()) == 1
+
+
+def test_tools_are_called_in_the_background(house: McpHouse) -> None:
+    begun = house.made(ASKED, house.tool(), background=True)
+    done = finished(house, begun["id"])
+    assert [item["type"] for item in done["output"]] == ["mcp_list_tools", "mcp_call", "message"]
+    assert house.stub.calls() == [{"name": "echo", "arguments": {"text": "x"}}]
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"authorization": "canary"}, "tools[0].headers"),
+        ({"headers": {"X-Key": "canary"}}, "tools[0].headers"),
+        ({"server_url": "?key=canary"}, "tools[0].server_url"),
+    ],
+)
+def test_no_secret_is_kept_for_the_background(house: McpHouse, more: dict[str, Any], param: str) -> None:
+    if "server_url" in more:
+        more = {"server_url": f"{house.stub.url}{more['server_url']}"}
+    told = house.create(ASKED, house.tool(**more), background=True)
+    assert (told.status, told.error["param"]) == (400, param)
+
+
+def test_tokens_of_tools_are_counted_and_nothing_is_called(house: McpHouse) -> None:
+    body = {"model": "small", "input": ASKED, "tools": [house.tool()]}
+    counted = house.house.address.ask("POST", f"{RESPONSES}/input_tokens", ALICE, body=body)
+    assert counted.json["input_tokens"] > 0
+    assert len(house.stub.asked("tools/list")) == 1
+    assert not house.stub.calls()
+
+
+def test_approvals_count_as_calls(house: McpHouse) -> None:
+    first = house.made(ASKED, house.tool(require_approval="always"))
+    answer = [{"type": "mcp_approval_response", "approval_request_id": first["output"][-1]["id"], "approve": True}]
+    more = {"previous_response_id": first["id"], "max_tool_calls": 1}
+    done = house.made([*answer, {"role": "user", "content": ASKED}], house.tool(), **more)
+    assert [item["type"] for item in done["output"]].count("mcp_call") == 1

@@ -1,0 +1,119 @@
+"""Deliberate mistakes in what reaches servers of tools, and in the approvals of their calls."""
+
+from __future__ import annotations
+
+from tests.mutation.mistake import Mistake
+
+OUTBOUND = "server/net/outbound.py"
+SESSIONS = "server/mcp/sessions.py"
+APPROVALS = "server/storage/approvals.py"
+
+MCP_MISTAKES = (
+    Mistake("any host of tools is reached", OUTBOUND, "if (host, port) not in self.hosts:", "if not host:"),
+    Mistake(
+        "addresses of a host of tools are not checked",
+        OUTBOUND,
+        "            self._reach.check_address(host, address)\n",
+        "            continue\n",
+    ),
+    Mistake(
+        "the first address of a host of tools alone is checked",
+        OUTBOUND,
+        "for address in found:\n",
+        "for address in found[:1]:\n",
+    ),
+    Mistake(
+        "an address of IPv4 in one of IPv6 is not seen",
+        OUTBOUND,
+        "return address if mapped is None else mapped",
+        "return address",
+    ),
+    Mistake(
+        "services of metadata are private addresses",
+        OUTBOUND,
+        "    if any(worse) or any(address in network for network in (*_NEVER, *_HIDING)):\n",
+        "    if any(worse):\n",
+    ),
+    Mistake("a user name in an address is passed over", OUTBOUND, "if url.user is not None or", "if False and"),
+    Mistake(
+        "redirects of servers of tools are followed",
+        "server/mcp/wire.py",
+        "allow_redirects=False",
+        "allow_redirects=True",
+    ),
+    Mistake("an answer of a tool has no bound", "server/mcp/wire.py", "if size > MOST_MESSAGE:", "if size < 0:"),
+    Mistake(
+        "principals share a session with a server of tools",
+        SESSIONS,
+        "key = _Key(owner, server.url, _proof(server))",
+        'key = _Key(("all",), server.url, _proof(server))',
+    ),
+    Mistake(
+        "credentials share a session with a server of tools",
+        SESSIONS,
+        "return sha256(dumps(sorted(server.headers.items())).encode()).digest()",
+        'return b""',
+    ),
+    Mistake("a long result of a tool is told whole", "server/mcp/messages.py", "if len(raw) <= MOST_TOLD:", "if raw:"),
+    Mistake("pages of tools have no end", "server/mcp/session.py", "if cursor in seen:", "if cursor is seen:"),
+    Mistake(
+        "a call that is given up is not cancelled",
+        "server/mcp/transport.py",
+        'if method != "initialize":',
+        'if method == "initialize":',
+    ),
+    Mistake(
+        "an approval is used twice",
+        APPROVALS,
+        "        except Overtaken:\n            return False",
+        "        except Overtaken:\n            return True",
+    ),
+    Mistake(
+        "an approval is used by anyone",
+        APPROVALS,
+        "WHERE id = ?1 AND owner = ?2 AND until >= ?3 RETURNING id",
+        "WHERE id = ?1 AND owner IS NOT NULL AND ?2 <> '' AND until >= ?3 RETURNING id",
+    ),
+    Mistake(
+        "an approval is found for anyone",
+        APPROVALS,
+        "WHERE id = ?1 AND owner = ?2 AND until >= ?3'",
+        "WHERE id = ?1 AND ?2 = ?2 AND until >= ?3'",
+    ),
+    Mistake(
+        "an edited call is approved",
+        "server/api/responses/mcp/approvals.py",
+        "waiting.deed != deed.digest",
+        'waiting.deed == ""',
+    ),
+    Mistake(
+        "a tool that has changed is called",
+        "server/api/responses/mcp/tool.py",
+        "digest_of(self._tool) != self._described",
+        "self._tool == {}",
+    ),
+    Mistake(
+        "calls of tools need no approval by default",
+        "server/api/responses/mcp/checks.py",
+        '    if given is None or given == "always":\n        return None, None',
+        '    if given is None or given == "always":\n        return None, {"names": None, "read_only": None}',
+    ),
+    Mistake(
+        "the policy is not asked about servers of tools",
+        "server/api/responses/mcp/servers.py",
+        "            await gate.permit(Action.READ, remote.group.resource)\n",
+        "            pass\n",
+    ),
+    Mistake(
+        "tools that the policy refuses are offered",
+        "server/api/responses/mcp/kind.py",
+        'is_permitted = tool["name"] in permitted',
+        "is_permitted = True",
+    ),
+    Mistake(
+        "a whole address of a server of tools is shown",
+        "server/api/responses/tools.py",
+        "shown = mcp.shown(shown)",
+        "shown = {**shown}",
+    ),
+)
