@@ -50,17 +50,22 @@ class FileSearches:
         self._search = search
         self._group = group
 
-    async def open(self, opening: Opening, asked: Sequence[tuple[str, Json]], tools: ToolSet) -> None:
-        """Add a tool for each that is asked for; raises the 404 of a store that the caller may not read, the 400 of one
-        that has expired, and what a search of it raises before it spends anything.
+    async def check(self, opening: Opening, asked: Sequence[tuple[str, Json]]) -> None:
+        """Raise the 404 of a store that the caller may not read, the 400 of one that has expired, and what a search of
+        it raises before it spends anything.
         """
-        may_call = await self._may_call(opening.gate)
         for place, members in asked:
-            wanted = FileSearch(**members)
-            for number, identity in enumerate(wanted.stores):
+            for number, identity in enumerate(members["stores"]):
                 where = f"{place}.vector_store_ids[{number}]"
                 await self._check(opening.gate, await self._store(opening.gate, identity, where))
+
+    async def open(self, opening: Opening, asked: Sequence[tuple[str, Json]], tools: ToolSet) -> None:
+        """Add a tool for each that is asked for; raises what `check` raises."""
+        may_call = await self._may_call(opening.gate)
+        await self.check(opening, asked)
+        for place, members in asked:
             name = KIND if tools.is_free(KIND) or len(asked) == 1 else f"{KIND}_{len(tools.tools) + 1}"
+            wanted = FileSearch(**members)
             tools.add(name, _Searching(self, opening.gate, name, wanted, may_call=may_call), place)
 
     async def permit(self, gate: Gate) -> None:

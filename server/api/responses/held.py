@@ -71,7 +71,7 @@ class HeldResponse(RenewedLease):
         """Store the end of the response, and fill its conversation if it is complete; raises as
         `LaterResponses.finish` does.
         """
-        shown = state.response()
+        shown = state.response(whole=True)
         if state.status != "completed":
             filling = None
         elif filling is not None:

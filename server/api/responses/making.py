@@ -74,6 +74,8 @@ class Making:
         """Raise the ApiError for what may not be asked of the model, as far as that is known without its tools."""
         body, context = opening.body, opening.context
         items = await asked_items(self._seals, opening.gate, context, model.name)
+        async with WhileConnected(request.receive):
+            await self._tools.check(opening)
         if not body.served:
             await self.turns.asked(request, body, model, context.system, items)
 

@@ -134,7 +134,8 @@ class Rounds:
         """Return the chat that asks for the model's next answer; raises what `again` raises."""
         self._shown = state.places
         may_call = (self._left is None or self._left > 0) and self._answers + 1 < MOST_ROUNDS
-        return await self._again(self._items, self._settings(is_first=not self._answers, may_call=may_call))
+        settings = self._settings(is_first=not self._answers, may_call=may_call)
+        return await self._again(self._items, _less(settings, state))
 
     async def aclose(self) -> None:
         """End the calls that are under way, and close the tools."""
@@ -196,6 +197,14 @@ class Rounds:
         if len(raw) <= room:
             return told
         return raw[:room].decode("utf-8", "ignore") + _CUT
+
+
+def _less(settings: Json, state: State) -> Json:
+    """Return the settings with the tokens that are left of those that all answers of the response may have."""
+    most = settings.get("max_completion_tokens")
+    if most is None or state.usage is None:
+        return settings
+    return {**settings, "max_completion_tokens": max(1, most - state.usage["output_tokens"])}
 
 
 def _key_of(ended: tuple[_Call, Outcome]) -> int:

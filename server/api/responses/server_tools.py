@@ -131,6 +131,13 @@ class Opening:
 class ToolKind(Protocol):
     """A type of tools."""
 
+    async def check(self, opening: Opening, asked: Sequence[tuple[str, Json]]) -> None:
+        """Ask the policy about everything that the request names, as `open` does, and reach no other service.
+
+        Raises the ApiError for what the caller may not name.
+        """
+        ...
+
     async def open(self, opening: Opening, asked: Sequence[tuple[str, Json]], tools: ToolSet) -> None:
         """Add to `tools` those that the request asks for: each a place in the body, and what the check returned.
 
@@ -156,6 +163,11 @@ class ServerTools:
             await tools.aclose()
             raise
         return tools
+
+    async def check(self, opening: Opening) -> None:
+        """Raise the ApiError for tools that a request may not name, as far as that is known before they are opened."""
+        for kind, asked in opening.body.served.items():
+            await self._kind(kind, asked[0][0]).check(opening, asked)
 
     def _kind(self, kind: str, place: str) -> ToolKind:
         if kind not in self._kinds:

@@ -133,6 +133,7 @@ class ResponseWork:
 
     async def _answer(self, held: HeldResponse, gate: Gate) -> None:
         record = held.record
+        gate.about(record.id)
         asked, items = await self._later.request(record)
         body = request_of(asked)
         model = await self._making.turns.model(gate, body.model)
@@ -145,6 +146,7 @@ class ResponseWork:
             names=body.names,
             status="queued" if held.lease.is_streamed else "in_progress",
             number=held.lease.number,
+            shows_results="file_search_call.results" in body.include,
         )
         course = Course(
             state,

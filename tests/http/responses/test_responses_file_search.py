@@ -259,6 +259,25 @@ def test_a_function_may_not_have_the_name_of_the_tool(place: Tooled) -> None:
     assert (answer.status, answer.json["error"]["param"]) == (400, "tools[0]")
 
 
+def test_a_response_in_the_background_searches_as_its_caller(place: Tooled) -> None:
+    store = place.store("a blue bicycle")
+    text = looking_for("a blue bicycle", then={"content": "it is blue"})
+    foreign = place.create(text, BOB, tools=search(store), background=True)
+    assert (foreign.status, foreign.json["error"]["param"]) == (404, "tools[0].vector_store_ids[0]")
+    made = place.made(text, tools=search(store), background=True)
+    one, until = f"{RESPONSES}/{made['id']}", time.monotonic() + 30
+    while (found := place.got("GET", one))["status"] in ("queued", "in_progress"):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    call, message = found["output"]
+    assert (call["status"], call["results"], found["status"]) == ("completed", None, "completed")
+    assert message["content"][0]["annotations"][0]["filename"] == "notes.txt"
+    assert len(place.got("GET", f"{one}?include[]={RESULTS[0]}")["output"][0]["results"]) == 1
+    about = [line for line in place.house.whole_log() if line.get("resource") == f"vector_store::{store}"]
+    # When it is entered, when it is taken up, and when the model calls.
+    assert [line.get("response_id") for line in about[-3:]] == [made["id"]] * 3
+
+
 def test_the_tokens_of_a_search_are_counted_for_those_who_may_search(place: Tooled) -> None:
     store = place.store("a blue bicycle")
     counting = f"{RESPONSES}/input_tokens"

@@ -266,6 +266,14 @@ def test_a_next_round_that_is_refused_fails_the_response() -> None:
         run([said(None, ("look", "1"))], Tool(), again=ApiError(429, "no tokens are left"), streamed=False)
 
 
+def test_the_answers_of_a_response_share_its_tokens() -> None:
+    state = State({"id": "resp_1"}, ("0" * 48, 0), {}, usage={"output_tokens": 30})
+    for most, left in ((100, 70), (20, 1)):
+        assert subject._less({"max_completion_tokens": most, "a": 1}, state) == {"max_completion_tokens": left, "a": 1}
+    assert subject._less({"a": 1}, state) == {"a": 1}
+    assert subject._less({"max_completion_tokens": 9}, state._replace(usage=None)) == {"max_completion_tokens": 9}
+
+
 def test_a_client_that_leaves_ends_the_calls() -> None:
     async def go() -> None:
         tool, endings, tools = Tool(lambda _: asyncio.sleep(60)), Endings(), ToolSet()

@@ -45,6 +45,10 @@ class McpServers:
         self._sessions = sessions
         self._table = table
 
+    async def check(self, opening: Opening, asked: Sequence[tuple[str, Json]]) -> None:
+        """Raise the 400 for a server that the request names wrongly, and AccessDenied."""
+        await self._remotes.found(opening.gate, asked)
+
     async def open(self, opening: Opening, asked: Sequence[tuple[str, Json]], tools: ToolSet) -> None:
         """Add the tools of servers that the policy permits, and the calls that the caller has approved.
 
