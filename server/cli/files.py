@@ -5,13 +5,15 @@ They send what any client would send, so that the policy, quotas and limits are 
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from mimetypes import guess_type
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -30,6 +32,7 @@ URL_VARIABLE: Final = "OSTIARY_URL"
 _INCOMPLETE: Final = 1
 _FAILED: Final = 2
 _PAGE: Final = 100
+_BLOCK: Final = 1024 * 1024
 _LOOK_SECONDS: Final = 1.0
 _TRIES: Final = 8
 _LONGEST_PAUSE: Final = 30.0
@@ -44,11 +47,12 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file of the directory: its path there, and the SHA-256 of its bytes."""
+    """A file of the directory: its path there, the SHA-256 of its bytes, and its charset if that is to be told."""
 
     path: Path
     name: str
     digest: str
+    charset: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,9 @@ def ingest(
     url: Annotated[
         str, typer.Option(envvar=URL_VARIABLE, metavar="URL", help="The address of the server.")
     ] = "http://127.0.0.1:8321",
+    charset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The charset of texts that are not UTF-8, such as windows-1252.")
+    ] = None,
 ) -> None:
     """Put every file of a directory into a vector store, and wait until all of them are taken in.
 
@@ -83,7 +90,7 @@ def ingest(
     """
     try:
         with _server(url, os.environ.get(TOKEN_VARIABLE)) as server:
-            failed = _ingest(server, directory, store)
+            failed = _ingest(server, directory, store, charset)
     except Stopped as stopped:
         sys.stderr.write(f"error: {stopped}\n")
         raise typer.Exit(_FAILED) from None
@@ -91,7 +98,7 @@ def ingest(
         raise typer.Exit(_INCOMPLETE)
 
 
-def _ingest(server: Server, directory: Path, store: str) -> list[str]:
+def _ingest(server: Server, directory: Path, store: str, charset: str | None) -> list[str]:
     """Put the files into the store, and return a sentence about each one that is not there in the end."""
     if not directory.is_dir():
         raise Stopped(f"`{visible(str(directory))}` is no directory")
@@ -100,7 +107,8 @@ def _ingest(server: Server, directory: Path, store: str) -> list[str]:
     refused = list[str]()
     for path in _files(directory):
         try:
-            found = Found(path, path.relative_to(directory).as_posix(), _digest(path))
+            charset_of = charset if charset is not None and not _is_utf_8(path) else None
+            found = Found(path, path.relative_to(directory).as_posix(), _digest(path), charset_of)
         except OSError as error:
             refused.append(f"`{visible(str(path))}` can't be read: {error.strerror}")
             continue
@@ -171,12 +179,18 @@ class Server:
             after = page["last_id"]
 
     def send(self, store: str, found: Found, known: str | None) -> str | None:
-        """Upload a file, unless its id is `known`, and attach it; return why that can't be done, None if it is."""
+        """Upload a file, unless its id is `known`, and attach it; return why that can't be done, None if it is.
+
+        One whose charset is to be told is uploaded anew, since an upload can't be told it later.
+        """
+        if known is not None and found.charset is not None:
+            self._client.request("DELETE", f"/v1/files/{known}")
+            known = None
         identity = known
         try:
             if identity is None:
                 with found.path.open("rb") as content:
-                    form = {"file": (found.path.name, content)}
+                    form = {"file": (found.path.name, content, _content_type(found))}
                     made = self._asked("POST", "/v1/files", data={"purpose": "assistants"}, files=form)
                 identity = made["id"]
             attributes = {"path": found.name[-_LONGEST_VALUE:], "sha256": found.digest}
@@ -198,7 +212,7 @@ class Server:
         pause = 1.0
         for attempt in range(_TRIES):
             try:
-                for _, content in (given.get("files") or {}).values():
+                for _, content, _ in (given.get("files") or {}).values():
                     content.seek(0)
                 answer = self._client.request(method, path, **given)
             except httpx.HTTPError as error:
@@ -245,6 +259,23 @@ def _files(directory: Path) -> Iterator[Path]:
             path = Path(folder, name)
             if not name.startswith(".") and path.is_file() and not path.is_symlink():
                 yield path
+
+
+def _content_type(found: Found) -> str:
+    kind = guess_type(found.path.name)[0]
+    if found.charset is None:
+        return kind or "application/octet-stream"
+    return f"{kind or 'text/plain'}; charset={found.charset}"
+
+
+def _is_utf_8(path: Path) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb") as content, suppress(UnicodeDecodeError):
+        while block := content.read(_BLOCK):
+            decoder.decode(block)
+        decoder.decode(b"", final=True)
+        return True
+    return False
 
 
 def _digest(path: Path) -> str:

@@ -56,7 +56,10 @@ class StoreMaking:
     async def _model(self, gate: Gate, new: CreateStore) -> tuple[str, int | None]:
         if new.embedding_model is None:
             if self._defaults.embedding_model is None:
-                sentence = "this server has no default embedding model; name one in `embedding_model`"
+                sentence = (
+                    "this server has no default embedding model; name one in `embedding_model`, or have `vector_io` "
+                    "listed in the `apis` of the configuration, which brings one along"
+                )
                 raise invalid(sentence, "embedding_model", "missing_required_parameter")
             name, dimensions = self._defaults.embedding_model, self._defaults.dimensions
         else:

@@ -27,9 +27,9 @@ def run(kept: Holding, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs the command with a token."""
     monkeypatch.setattr("server.cli.files._LOOK_SECONDS", 0.1)
 
-    def ran(folder: Path, store: str, caller: str = ALICE, url: str | None = None) -> Result:
+    def ran(folder: Path, store: str, *more: str, caller: str = ALICE, url: str | None = None) -> Result:
         monkeypatch.setenv(TOKEN_VARIABLE, caller.removeprefix("Authorization: Bearer "))
-        arguments = ["files", "ingest", str(folder), "--store", store, "--url", url or kept.house.address.url]
+        arguments = ["files", "ingest", str(folder), "--store", store, "--url", url or kept.house.address.url, *more]
         return CliRunner().invoke(app, arguments)
 
     return ran
@@ -69,7 +69,7 @@ def test_a_directory_is_taken_in_and_again_only_what_is_new(kept: Holding, run: 
 
 def test_what_can_not_go_on_says_why_and_leaves_nothing(kept: Holding, run: Run, tmp_path: Path) -> None:
     store, folder = kept.made(), folder_of(tmp_path, a="a")
-    foreign = run(folder, store, BOB)
+    foreign = run(folder, store, caller=BOB)
     assert (foreign.exit_code, foreign.stdout) == (2, "")
     assert f"404: there is no `{store}`, or you have no access to it" in foreign.stderr
     assert run(tmp_path / "missing", store).exit_code == 2
@@ -78,3 +78,18 @@ def test_what_can_not_go_on_says_why_and_leaves_nothing(kept: Holding, run: Run,
     assert "can't be reached" in nowhere.stderr
     assert run(folder, store, url="ftp://x").exit_code == 2
     assert kept.listed(f"/{store}/files") == []
+
+
+def test_texts_of_another_charset_are_taken_in_once_it_is_told(kept: Holding, run: Run, tmp_path: Path) -> None:
+    store = kept.made()
+    folder = folder_of(tmp_path, **{"new.txt": "caf\u00e9 of today"})
+    (folder / "old.txt").write_bytes(b"caf\xe9 of old")
+    (folder / "old.csv").write_bytes(b"caf\xe9,table")
+    first = run(folder, store)
+    assert first.exit_code == 1
+    assert first.stdout.count("the text is not UTF-8") == 2
+    second = run(folder, store, "--charset", "windows-1252")
+    assert second.exit_code == 0, second.output
+    listed = kept.got("GET", f"/{store}/files")["data"]
+    texts = [kept.got("GET", f"/{store}/files/{entry['id']}/content")["data"][0]["text"] for entry in listed]
+    assert sorted(texts) == ["caf\u00e9 of old", "caf\u00e9 of today", "caf\u00e9,table"]
