@@ -31,7 +31,9 @@ RESOLVING: Final = Share("names that are looked up", 8, 2, waiting=1024, waiting
 RESOLVE_SECONDS: Final = 5.0
 """Limit of the time to look up one name."""
 
-_PORTS: Final = {"http": 80, "https": 443}
+USUAL_PORTS: Final = {"http": 80, "https": 443}
+"""The schemes of addresses, with their ports."""
+
 _TEXT: Final = re.compile(r"[!-\[\]^-~]+")
 """Visible characters of ASCII but the backslash, which parsers read differently."""
 
@@ -117,7 +119,7 @@ def parsed(text: str) -> URL:
         host, port = (url.host or "").lower(), url.port
     except ValueError:
         raise Unreachable("the address is no URL") from None
-    if url.scheme not in _PORTS or not port or not text.lower().startswith(f"{url.scheme}://"):
+    if url.scheme not in USUAL_PORTS or not port or not text.lower().startswith(f"{url.scheme}://"):
         raise Unreachable("the address is no `https://` URL")
     if url.user is not None or "@" in re.split(r"[/?#]", text, maxsplit=3)[2]:
         raise Unreachable("the address has a user name or a password in it; use `authorization`")
@@ -134,7 +136,7 @@ def origin_of(url: URL) -> str:
 
 
 def _endpoint(url: URL) -> Endpoint:
-    return (url.host or "").lower(), url.port or _PORTS[url.scheme]
+    return (url.host or "").lower(), url.port or USUAL_PORTS[url.scheme]
 
 
 def _is_address(host: str) -> bool:

@@ -200,7 +200,7 @@ def build(
         ModelRegistry(catalogue, registered, inference.keys(), reader),
         *safety_routes(shields, guards, stores, reader),
         *(RegistryRoutes(kind, stores.entries[kind.type], reader) for kind in KINDS if kind.type in others),
-        ToolGroups(stores.entries[GROUP], group_records(config), tool_servers.providers, reader),
+        ToolGroups(stores.entries[GROUP], group_records(config), tool_servers.registering, reader),
         ToolRoutes(stores.entries[GROUP], tool_sources(config, tool_servers.sessions, tool_servers.providers)),
         *vector_store_routes(config, stores, catalogue, vectors, vector_work, reader, endings),
     ]

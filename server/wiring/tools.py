@@ -41,9 +41,10 @@ class ToolServers:
         every = reach.with_endpoints(group.url for group in configured if group.url is not None) if served else reach
         self.sessions = Sessions(Wire(every, reader, None if found is None else _tls(found)))
         self.providers = {} if found is None or not served else {found.provider_id: every}
+        self.registering = {} if found is None or not served else {found.provider_id: reach}
         self.kinds: dict[str, ToolKind] = {}
         if served:
-            registered = RegisteredGroups(groups, configured, self.providers, every)
+            registered = RegisteredGroups(groups, configured, self.providers, every, reach)
             self.kinds[KIND] = McpServers(Remotes(reach, registered), self.sessions, approvals)
 
 

@@ -105,6 +105,12 @@ MCP_MISTAKES = (
         "            pass\n",
     ),
     Mistake(
+        "a group of a caller is a way past the rules about its host",
+        "server/api/responses/mcp/registered.py",
+        "Group(url, group.resource, host_group(url))",
+        "Group(url, group.resource)",
+    ),
+    Mistake(
         "tools that the policy refuses are offered",
         "server/api/responses/mcp/kind.py",
         'is_permitted = tool["name"] in permitted',

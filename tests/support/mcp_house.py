@@ -45,6 +45,7 @@ _CONFIG = """
         kv: KV
       stores:
         conversations: {backend: sql, table_name: openai_conversations}
+        metadata: {backend: kv, namespace: registry}
     server:
       auth:
         provider_config: {type: oauth2_token, jwks: {uri: "https://issuer.example/keys"}}
@@ -58,10 +59,12 @@ TOOLS = """\
         - forbid: {actions: [read], resource: "regex:tool::.*/forbidden"}
         - forbid: {actions: [read], resource: "tool_group::*"}
           when: user with stranger in roles
+        - forbid: {actions: [read], resource: "regex:tool_group::127.*"}
+          when: user with intern in roles
         - permit: {actions: [read], resource: "tool_group::*"}
         - permit: {actions: [read], resource: "tool::*"}
 """
-"""Rules that permit every tool but `forbidden`, and none to `stranger`."""
+"""Rules that permit every tool but `forbidden`, none to `stranger`, and to `intern` none at the hosts of the stubs."""
 
 
 @dataclass(frozen=True, slots=True)

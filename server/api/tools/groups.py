@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from policy.vocabulary import Origin, Resource
 from server.api.tools.registry import GROUP
 from server.authz.request_authorization import Gate
+from server.net.outbound import USUAL_PORTS, parsed
 from server.storage.records.guarded import GuardedStore
 from server.storage.records.record import Record
 
@@ -42,6 +43,19 @@ def group_of(record: Record) -> Group:
     url = None if endpoint is None else endpoint["uri"]
     resource = Resource(GROUP, (record.id,), record.owner, record.origin)
     return Group(resource, record.body["provider_id"], url)
+
+
+def host_group(url: str) -> Resource:
+    """Return the group that the host of an address is, with its port unless that is the usual one.
+
+    Not the path, which may be a secret and would stand in the log of decisions. A host that is reached is one that the
+    configuration lists. Raises Unreachable.
+    """
+    found = parsed(url)
+    port = found.explicit_port
+    usual = port is None or port == USUAL_PORTS[found.scheme]
+    host = found.host or ""
+    return Resource(GROUP, (host if usual else f"{host}:{port}",), origin=Origin.CONFIG)
 
 
 class Groups:

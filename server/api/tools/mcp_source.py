@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from policy.vocabulary import Principal
-from server.api.tools.groups import Group
+from policy.vocabulary import Origin, Principal
+from server.api.tools.groups import Group, host_group
 from server.api.tools.sources import KnownTool, ToolsUnavailable
 from server.authz.request_authorization import Gate
 from server.fairness.caller import Caller
@@ -28,6 +28,9 @@ class ServerTools:
             return ()
         try:
             url = str(self._reach.checked(group.url))
+            if group.resource.origin is not Origin.CONFIG and not await gate.readable([host_group(url)]):
+                # A group that a caller has registered is no way past the rules about its host.
+                return ()
             async with self._sessions.using(_owner(gate), Server(url, {})) as session:
                 listing = await session.tools()
         except (McpFailed, Unreachable) as fault:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.callers import ALICE, BOB, STRANGER
+from tests.support.callers import ALICE, BOB, STRANGER, bearer
 from tests.support.mcp_house import McpHouse, calls, mcp_house
 from tests.support.mcp_server import text, tool
 from tests.support.responses_server import RESPONSES, responding
@@ -105,6 +105,23 @@ def test_what_can_not_be_meant_is_a_400(house: McpHouse, more: dict[str, Any], p
     told = house.create("hi", house.tool(**more))
     assert (told.status, told.error["param"]) == (400, param)
     assert not house.stub.headers
+
+
+def test_a_group_of_a_caller_is_no_way_past_the_rules_about_its_host(house: McpHouse) -> None:
+    ask, intern = house.house.address.ask, bearer("intern")
+    for caller, name, refused in ((intern, "mine", True), (ALICE, "hers", False)):
+        group = {"toolgroup_id": name, "provider_id": "mcp", "mcp_endpoint": {"uri": house.stub.url}}
+        assert ask("POST", "/v1/toolgroups", caller, body=group).status == 200
+        by_name = house.tool(server_url=None, connector_id=name)
+        before = len(house.stub.headers)
+        assert house.create("hi", house.tool(), caller=caller, store=False).status == (403 if refused else 200)
+        assert house.create("hi", by_name, caller=caller, store=False).status == (403 if refused else 200)
+        listed = ask("GET", f"/v1/tools?toolgroup_id={name}", caller).json["data"]
+        assert ([tool["name"] for tool in listed] == []) is refused
+        assert (len(house.stub.headers) == before) is refused
+    house.stub.pages = [[tool("forbidden"), tool("echo")]]
+    listed = house.made("hi", house.tool(server_url=None, connector_id="hers"))["output"][0]
+    assert [each["name"] for each in listed["tools"]] == ["echo"]
 
 
 def test_a_label_is_that_of_one_server(house: McpHouse) -> None:

@@ -111,10 +111,10 @@ async def _all(works: Sequence[Coroutine[None, None, _Opened]]) -> list[_Opened]
 
 async def _permitted(gate: Gate, remote: Remote, listed: Sequence[Json]) -> set[str]:
     """Return the names of the tools that the caller may read."""
-    resources = [remote.group.tool(tool["name"]) for tool in listed]
-    permits = await gate.readable(resources) if resources else []
+    asked = {tool["name"]: remote.group.tool(tool["name"]) for tool in listed}
+    permits = await gate.readable([each for resources in asked.values() for each in resources]) if asked else []
     names = {permit.resource.names[0] for permit in permits}
-    return {tool["name"] for tool, resource in zip(listed, resources, strict=True) if resource.names[0] in names}
+    return {name for name, resources in asked.items() if names.issuperset(each.names[0] for each in resources)}
 
 
 def _deed(answer: Answered, remotes: Sequence[Remote]) -> Deed:

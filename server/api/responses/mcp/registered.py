@@ -5,31 +5,35 @@ configuration.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Final
 
+from policy.vocabulary import Origin
 from server.api.responses.mcp.servers import Group
 from server.api.tools.groups import Group as ToolGroup
-from server.api.tools.groups import group_of
+from server.api.tools.groups import group_of, host_group
 from server.authz.request_authorization import Gate
-from server.net.outbound import Reach, Unreachable, parsed
+from server.net.outbound import USUAL_PORTS, Reach, Unreachable, parsed
 from server.storage.records.guarded import GuardedStore, NotFound
-
-_PORTS: Final = {"http": 80, "https": 443}
 
 
 class RegisteredGroups:
-    """Finds the groups of `providers`, whose servers are reached as `reach` says.
+    """Finds the groups of `providers`, whose servers are reached as `reach` says, those of callers as `listed` does.
 
     The address of a group counts where the configuration says it: else a caller who registered one would decide who
     may use it.
     """
 
     def __init__(
-        self, store: GuardedStore, configured: Sequence[ToolGroup], providers: Collection[str], reach: Reach
+        self,
+        store: GuardedStore,
+        configured: Sequence[ToolGroup],
+        providers: Collection[str],
+        reach: Reach,
+        listed: Reach,
     ) -> None:
         self._store = store
         self._providers = providers
         self._reach = reach
+        self._listed = listed
         usable = [group for group in configured if group.provider_id in providers and group.url is not None]
         self._by_url = {_spelled(group.url or ""): Group(_spelled(group.url or ""), group.resource) for group in usable}
         self._hosts = {_host(url) for url in self._by_url}
@@ -40,7 +44,10 @@ class RegisteredGroups:
             group = group_of(await self._store.get(gate, identity))
             if group.provider_id not in self._providers or group.url is None:
                 return None
-            return Group(str(self._reach.checked(group.url)), group.resource)
+            if group.resource.origin is Origin.CONFIG:
+                return Group(str(self._reach.checked(group.url)), group.resource)
+            url = str(self._listed.checked(group.url))
+            return None if self.is_host_of_groups(url) else Group(url, group.resource, host_group(url))
         except (NotFound, Unreachable):
             return None
 
@@ -62,4 +69,4 @@ def _spelled(url: str) -> str:
 
 def _host(url: str) -> tuple[str | None, int | None]:
     found = parsed(url)
-    return found.host, found.port or _PORTS[found.scheme]
+    return found.host, found.port or USUAL_PORTS[found.scheme]

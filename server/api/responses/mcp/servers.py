@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
-from policy.vocabulary import Action, Origin, Principal, Resource
+from policy.vocabulary import Action, Principal, Resource
+from server.api.tools.groups import host_group
 from server.authz.request_authorization import Gate
 from server.fairness.caller import Caller
 from server.http.body_checks import short
@@ -15,25 +16,32 @@ from server.json_input.strict import Json
 from server.mcp.wire import Server
 from server.net.outbound import Reach, Unreachable
 
-_PORTS: Final = {"http": 80, "https": 443}
-
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group of tools at one address, as the policy knows it: `resource` has its name and its owner."""
+    """A group of tools at one address, as the policy knows it: `resource` has its name and its owner.
+
+    `host` is the group that the host of a group is which a caller has registered. Rules about it hold as well: else a
+    caller could give a server that is refused a name of its own.
+    """
 
     url: str
     resource: Resource
+    host: Resource | None = None
 
     @property
-    def name(self) -> str:
-        """The name in rules, behind `tool_group::`."""
-        return self.resource.names[0]
+    def resources(self) -> list[Resource]:
+        """All that has to be permitted of the group."""
+        return [self.resource] if self.host is None else [self.resource, self.host]
 
-    def tool(self, name: str) -> Resource:
-        """Return one of its tools, as the policy knows it."""
-        group = self.resource
-        return Resource("tool", (f"{self.name}/{name}",), group.owner, group.origin)
+    async def permit(self, gate: Gate, made: Sequence[str] = ()) -> None:
+        """Ask the policy about the group; raises AccessDenied."""
+        for resource in self.resources:
+            await gate.permit(Action.READ, resource, made)
+
+    def tool(self, name: str) -> list[Resource]:
+        """Return all that has to be permitted of one of its tools."""
+        return [Resource("tool", (f"{each.names[0]}/{name}",), each.owner, each.origin) for each in self.resources]
 
 
 class Groups(Protocol):
@@ -99,7 +107,7 @@ class Remotes:
                 raise invalid(sentence, f"{place}.server_label", "invalid_value")
         found = [Remote(tool, place, await self._group(gate, tool, place)) for place, tool in asked]
         for remote in found:
-            await gate.permit(Action.READ, remote.group.resource)
+            await remote.group.permit(gate)
         return found
 
     async def _group(self, gate: Gate, tool: Json, place: str) -> Group:
@@ -120,11 +128,8 @@ class Remotes:
             # Another spelling of a group's address would dodge the rules about the group.
             sentence = f"`{place}.server_url` is at the host of tool groups; name one of these in `connector_id`"
             raise invalid(sentence, f"{place}.server_url", "invalid_value")
-        host = url.host or ""
-        # Not by its path, which may be a secret and would stand in the log of decisions; and not by its label, which
-        # the caller chooses.
-        name = host if url.port == _PORTS[url.scheme] else f"{host}:{url.port}"
-        return Group(str(url), Resource("tool_group", (name,), origin=Origin.CONFIG))
+        # Not by its label, which the caller chooses.
+        return Group(str(url), host_group(str(url)))
 
 
 def session_owner(gate: Gate) -> Caller | None:

@@ -35,8 +35,9 @@ class Calling:
             return failure(_NO_OBJECT)
         group = self.remote.group
         made = [self.response_id]
-        await self.gate.permit(Action.READ, group.resource, made)
-        await self.gate.permit(Action.READ, group.tool(tool["name"]), made)
+        await group.permit(self.gate, made)
+        for resource in group.tool(tool["name"]):
+            await self.gate.permit(Action.READ, resource, made)
         try:
             found = await self.session.call(tool["name"], given)
         except McpFailed as failed:
