@@ -101,7 +101,7 @@ MCP_MISTAKES = (
     Mistake(
         "the policy is not asked about servers of tools",
         "server/api/responses/mcp/servers.py",
-        "            await gate.permit(Action.READ, remote.group.resource)\n",
+        "            await remote.group.permit(gate)\n",
         "            pass\n",
     ),
     Mistake(
