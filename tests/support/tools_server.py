@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from json import dumps
+from json import dumps, loads
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -119,6 +119,24 @@ class Tooled:
 def calling(name: str, *arguments: Any, **more: Any) -> str:
     """A script of a model that calls a tool once for each of the `arguments`, beside each other."""
     return dumps({"echo": {"tool_calls": [{"name": name, "arguments": each} for each in arguments], **more}})
+
+
+def file_search(*stores: str, **members: Any) -> list[dict[str, Any]]:
+    """The tools of a request that searches these stores."""
+    return [{"type": "file_search", "vector_store_ids": [*stores], **members}]
+
+
+def looking_for(*queries: str, **more: Any) -> str:
+    """A script of a model that searches for each of the queries."""
+    return calling("file_search", *[{"queries": [query]} for query in queries], **more)
+
+
+def told(place: Tooled, text: str, stores: list[dict[str, Any]], caller: str = ALICE) -> list[dict[str, Any]]:
+    """What the model is told by the last search: it repeats that."""
+    response = place.made(text, caller, tools=stores)
+    found = loads(response["output"][-1]["content"][0]["text"].removeprefix("echo: "))
+    results: list[dict[str, Any]] = found["results"]
+    return results
 
 
 @contextmanager

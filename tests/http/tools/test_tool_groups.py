@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.callers import ADMIN, ALICE, BOB, OWN, STRANGER
+from tests.support.callers import ADMIN, ALICE, BOB, OWN, READER, STRANGER
 from tests.support.mcp_server import McpStub, mcp_server, tool
 from tests.support.tools_server import CONFIG, MODELS, Tooled, calling, tooled
 
@@ -112,6 +112,17 @@ def test_one_tool_is_named_with_its_group_or_alone(place: Place) -> None:
         assert answer.status == 404
         assert answer.body.replace(name.encode(), b"") == gone.body.replace(b"mcp::shop/none", b"")
     assert place.ask("GET", f"{TOOLS}/mcp::shop/echo", None, STRANGER).status == 404
+
+
+@pytest.mark.parametrize("caller", [ADMIN, ALICE, BOB, READER, STRANGER])
+def test_a_list_has_the_tools_that_can_be_shown_one_by_one(place: Place, caller: str) -> None:
+    shown = [
+        name
+        for name in ("builtin::rag/file_search", "mcp::shop/echo", "mcp::shop/forbidden")
+        if place.ask("GET", f"{TOOLS}/{name}", None, caller).status == 200
+    ]
+    assert names(place, caller) == shown
+    assert all(place.ask("GET", f"{TOOLS}/{name.replace('/', '%2F')}", None, caller).status == 200 for name in shown)
 
 
 def test_a_search_is_not_offered_to_those_who_may_not_read_its_tool(place: Place) -> None:
