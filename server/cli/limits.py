@@ -61,6 +61,11 @@ from server.fairness import places, threads
 from server.fairness.shares import Share
 from server.fairness.way_out import BEYOND, WAY_OUT
 from server.http import edge, json_body, protocol
+from server.http.websocket import frames as socket_frames
+from server.http.websocket import memory as socket_memory
+from server.http.websocket import protocol as sockets
+from server.http.websocket import shares as socket_shares
+from server.http.websocket import wire as socket_wire
 from server.inference import breaker, file_parts, own_models
 from server.inference.answers import vectors
 from server.inference.attachments import SENT
@@ -183,6 +188,10 @@ CONSTANTS: Final[dict[str, Any]] = {
     "secrets": secrets,
     "shield_params": shield_params,
     "shields": shields,
+    "socket_frames": socket_frames,
+    "socket_memory": socket_memory,
+    "socket_wire": socket_wire,
+    "sockets": sockets,
     "strict": strict,
     "sys": sys,
     "tally": tally,
@@ -250,6 +259,31 @@ LIMITS: Final[Sequence[Limit]] = (
     Limit("a place of a request that waits for something else", "{places.LAPSE_SECONDS:seconds}", "it is free again"),
     Limit("JSON body", "{json_body.MAX_BODY:bytes}", "413"),
     Limit("time to send a body", "{json_body.BODY_SECONDS:seconds}", "408"),
+    Limit(
+        "a message on a WebSocket, its frames, the time to send it",
+        "{json_body.MAX_BODY:bytes}, {socket_frames.MOST_FRAGMENTS}, {json_body.BODY_SECONDS:seconds}",
+        "closed with 1009, 1008",
+    ),
+    Limit(
+        "on a WebSocket: pings between two messages, and messages while a response is under way",
+        "{sockets.MOST_CONTROLS}, {sockets.MOST_REFUSED}",
+        "closed with 1008",
+    ),
+    Limit(
+        "a WebSocket on which nothing is asked for; one of which nothing is heard",
+        "{sockets.IDLE_SECONDS:seconds}; twice {sockets.LOOK_SECONDS:seconds}",
+        "closed with 1001; cut",
+    ),
+    Limit(
+        "a client that leaves its WebSocket unread, or does not answer its closing",
+        "{socket_wire.STALLED_SECONDS:seconds}, {socket_wire.CLOSE_SECONDS:seconds}",
+        "cut",
+    ),
+    Limit(
+        "responses with `store: false` that one WebSocket remembers",
+        "{socket_memory.MOST_REMEMBERED}, of {socket_memory.MOST_BYTES:bytes} together",
+        "the oldest is forgotten",
+    ),
     Limit("an upload, its form, its pace", "see [files](../api/what-is-kept.md#files)", "400, 408, 413"),
     Limit(
         "items of a conversation in one request",
@@ -734,6 +768,9 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(SENT),
     Shared(shields.CHECKS, "of each shield of the configuration, and of all registered ones of one provider"),
     Shared(answering.UNDER_WAY, unit="bytes"),
+    Shared(socket_shares.SOCKETS),
+    Shared(socket_shares.COMING_FRAMES, unit="bytes"),
+    Shared(socket_memory.REMEMBERED, unit="bytes"),
     Shared(response_rounds.UNDER_WAY),
     Shared(response_events.READ, unit="bytes"),
     Shared(mcp_sessions.SESSIONS),

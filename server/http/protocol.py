@@ -26,6 +26,8 @@ from server.http.fair_turns import ARRIVED
 from server.http.http10 import CloseDelimited
 from server.http.protocol_errors import Count, ProtocolConfig, protocol_error_response
 from server.http.request_state import new_request_id
+from server.http.websocket.protocol import WebSocketProtocol
+from server.http.websocket.turns import PATH, offered_key
 from server.net.protocol_errors import ProtocolError
 
 HEAD_SECONDS: Final = 15.0
@@ -127,7 +129,7 @@ class HttpProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
-            self._decline_upgrade(data[offer.args[0] :])
+            self._answer_upgrade(data[offer.args[0] :])
             return
         except httptools.HttpParserInvalidMethodError:
             sentence = f"the request's method is unknown; use {_METHODS}"
@@ -236,8 +238,24 @@ class HttpProtocol(HttpToolsProtocol):
         self._refuse_malformed(ProtocolError.SYNTAX, msg)
 
     def _should_upgrade(self) -> bool:
-        """Have uvicorn leave every request with such an offer to `_decline_upgrade`."""
+        """Have uvicorn leave every request with such an offer to `_answer_upgrade`."""
         return True
+
+    def _answer_upgrade(self, rest: bytes) -> None:
+        """Open a WebSocket where one may be, and else decline the offer."""
+        key = offered_key(self.parser.get_method(), self.url, self.headers)
+        is_alone = not self.pipeline and (self._running is None or self._running.response_complete)
+        if key is None or not is_alone or self.parser.get_http_version() != "1.1":
+            self._decline_upgrade(rest)
+            return
+        self.connections.discard(self)
+        offered = {**self.scope, "path": PATH, "raw_path": PATH.encode(), "query_string": b""}
+        config = self.config
+        socket = WebSocketProtocol(
+            self.app, self.server_state, config.sockets, config.cors, offered, key, rest, self.on_lost
+        )
+        self.transport.set_protocol(socket)
+        socket.connection_made(self.transport)
 
     def _decline_upgrade(self, rest: bytes) -> None:
         """Read a request that offers an upgrade again, without the offer: httptools would drop its body."""

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from server.http.cors import Cors
 from server.http.errors import ApiError
+from server.http.websocket.shares import SocketShares
 from server.net.protocol_errors import ProtocolError
 
 Count: TypeAlias = Callable[[ProtocolError], None]
@@ -20,6 +21,8 @@ Count: TypeAlias = Callable[[ProtocolError], None]
 class ProtocolConfig(uvicorn.Config):
     """uvicorn's configuration with `count`, which is called for each refused request, and the `cors` of its answer.
 
+    `sockets` are shared by the WebSockets of the process.
+
     `options` are uvicorn's own.
     """
 
@@ -27,6 +30,7 @@ class ProtocolConfig(uvicorn.Config):
         super().__init__(app, **options)
         self.count = count
         self.cors = cors
+        self.sockets = SocketShares()
 
 
 def protocol_error_response(

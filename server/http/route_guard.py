@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.authz.contract.errors import PolicyUnavailable
 from server.authz.request_authorization import Gate
+from server.fairness.caller import CURRENT
 from server.fairness.shares import NoRoom
 from server.http.api_route import AskingRoute
 from server.http.errors import ClientGone
 from server.http.request_state import gate_of
 from server.http.route_index import RouteIndex
+from server.http.websocket.turns import ENTRY, Entry
 
 
 class RouteGuard:
@@ -34,12 +37,21 @@ class RouteGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on if the policy permits its route; the handlers of an `AskingRoute` ask themselves.
 
+        The question whether a WebSocket may be opened, or may stay, is answered here.
+
         Raises what `Gate.enter` raises, and RuntimeError for an answer that no question came before.
         """
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         gate = gate_of(scope)
+        entry: Entry | None = scope.get(ENTRY)
+        if entry is not None:
+            if entry.asks_policy:
+                await gate.enter()
+            entry.caller = CURRENT.get()
+            await Response(status_code=204)(scope, receive, send)
+            return
         # The body of a request without a token is not read before the policy permits such requests.
         if gate.lacks_token or not self._is_asking(scope):
             await gate.enter()

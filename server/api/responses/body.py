@@ -18,7 +18,10 @@ from server.api.responses.mcp.checks import approvals_in
 from server.api.responses.settings import settings_of
 from server.http.body_checks import check_values, missing, short, text_at, wrong
 from server.json_input.body_parser import BodyParser
-from server.json_input.strict import Document, Json
+from server.json_input.strict import Document, InvalidJson, Json
+
+CREATE: Final = "response.create"
+"""The type of the messages that ask for a response on a WebSocket."""
 
 MOST_ITEMS: Final = 5_000
 """Items that a model is asked with: those of the request, and those before them."""
@@ -167,7 +170,19 @@ def read_response(document: Document) -> Json:
     }
 
 
+def read_create(document: Document) -> Json:
+    """As `read_response`, of a message on a WebSocket, whose response is always streamed; raises InvalidJson."""
+    body = document.members
+    if body.get("type") != CREATE:
+        raise wrong("type", f"must be `{CREATE}`; other events of clients are not served")
+    if body.get("background") or body.get("generate") is False:
+        name = "background" if body.get("background") else "generate"
+        raise InvalidJson(f"`{name}` is not served on a WebSocket; leave it out", name, "unsupported_parameter")
+    return read_response(Document({**body, "stream": True}, document.raw))
+
+
 RESPONSE: Final = BodyParser(read_response, built_response)
+CREATED: Final = BodyParser(read_create, built_response)
 
 
 def _place(index: int) -> str:

@@ -23,6 +23,7 @@ from server.authz.request_authorization import Gate
 from server.http.body_checks import short
 from server.http.errors import ApiError, invalid
 from server.http.pagination import missing_reference
+from server.http.websocket.memory import CONNECTION
 from server.storage.records.guarded import Creation, NotFound
 
 MOST_STORED: Final = 2 * 1024 * 1024
@@ -103,6 +104,10 @@ class Contexts:
     async def _before(self, gate: Gate, body: ResponseBody) -> ItemList:
         """Return the items that the request goes on from."""
         if body.previous is not None:
+            connection = CONNECTION.get()
+            remembered: ItemList | None = None if connection is None else connection.get(body.previous)
+            if remembered is not None:
+                return remembered
             try:
                 record = await self._responses.records.get(gate, body.previous, whole=False)
             except NotFound:

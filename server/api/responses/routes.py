@@ -14,7 +14,7 @@ from starlette.responses import Response
 from policy.vocabulary import Action, type_of_record
 from server.api.conversations.items import Items
 from server.api.models.asking import Asking
-from server.api.responses.body import RESPONSE
+from server.api.responses.body import CREATED, RESPONSE
 from server.api.responses.context import Contexts
 from server.api.responses.entering import Entering
 from server.api.responses.head import head_of
@@ -27,6 +27,8 @@ from server.http.api_route import ApiRoute, AskingRoute
 from server.http.disconnects import WhileConnected
 from server.http.json_body import read_body
 from server.http.request_state import gate_of
+from server.http.websocket.memory import CONNECTION, ConnectionMemory
+from server.http.websocket.turns import FRAME
 from server.json_input.reader import Reader
 from server.json_input.strict import Json
 from server.storage.records.guarded import Creation
@@ -39,12 +41,14 @@ _ITEM: Final = type_of_record("conversation_items")
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """What becomes of a response that is over: `creation` is leave to store it with its `items`, `filling` the
-    conversation that gets them. Neither is there where nothing is asked for.
+    conversation that gets them. Neither is there where nothing is asked for. `memory` is that of the connection that
+    may go on from a response which is not stored.
     """
 
     creation: Creation | None
     items: ItemList
     filling: Filling | None
+    memory: ConnectionMemory | None
 
     @property
     def size(self) -> int:
@@ -105,7 +109,7 @@ class ResponseRoutes:
     async def create(self, request: Request) -> Response:
         """Answer with one response, whole or streamed."""
         gate = gate_of(request.scope)
-        _, body = await read_body(request, self._reader, RESPONSE)
+        _, body = await read_body(request, self._reader, CREATED if FRAME in request.scope else RESPONSE)
         model = await self._making.turns.model(gate, body.model)
         identity = new_response_id()
         gate.about(identity)
@@ -118,14 +122,16 @@ class ResponseRoutes:
         opening = Opening(gate, identity, body, context)
         if body.background and creation is not None:
             return await self._entering.answer(request, opening, model, creation)
-        plan = _Plan(creation, ItemList() if creation is None else context.items, context.filling)
+        memory = CONNECTION.get() if creation is None else None
+        items = context.items if creation is not None or memory is not None else ItemList()
+        plan = _Plan(creation, items, context.filling, memory)
         state = State(
             head=head_of(identity, int(time.time()), body),
             item_id=(digits_of(identity), len(body.items)),
             names=body.names,
             shows_results="file_search_call.results" in body.include,
         )
-        held = context.items.size if creation is None else 0
+        held = context.items.size - items.size
         course = Course(state, partial(self._keep, plan), plan.size, held)
         responding, asked = await self._making.responding(request, opening, model, course)
         ending = responding.told if body.stream else None
@@ -143,3 +149,6 @@ class ResponseRoutes:
             await self._responses.write(plan.creation, shown, plan.items, both)
         elif filling is not None:
             await fill_alone(self._items, filling)
+        if plan.memory is not None and state.status == "completed":
+            items = plan.items + output_of(shown)
+            plan.memory.keep(shown["id"], items, items.size)

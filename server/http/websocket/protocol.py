@@ -1,0 +1,312 @@
+"""One WebSocket: its messages are requests, one at a time, and it ends when its caller may not be there any more."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.types import ASGIApp, Scope
+from uvicorn.server import ServerState
+
+from server.background.faults import log_fault
+from server.fairness.shares import Turn
+from server.http.cors import Cors
+from server.http.error_table import error_of
+from server.http.errors import ApiError, internal
+from server.http.json_body import BODY_SECONDS, MAX_BODY
+from server.http.protocol_errors import protocol_error_response
+from server.http.request_state import new_request_id
+from server.http.websocket.frames import BrokenFrame, Code, Frame, FrameReader, Op, accept_of
+from server.http.websocket.memory import CONNECTION, ConnectionMemory
+from server.http.websocket.shares import SocketShares
+from server.http.websocket.turns import Entry, FrameTurn, refusal_frame
+from server.http.websocket.wire import Wire
+from server.json_input.reader import LARGE
+
+LOOK_SECONDS: Final = 30.0
+"""Seconds between looks at a WebSocket: it is sent a ping, and its token is checked. One that has sent nothing for
+twice as long is cut."""
+
+IDLE_SECONDS: Final = 900.0
+"""Seconds after which a WebSocket is closed on which nothing is asked for."""
+
+MOST_REFUSED: Final = 16
+"""Messages that may come while a response is under way, each of which is refused; with more, the WebSocket is closed.
+"""
+
+MOST_CONTROLS: Final = 64
+"""Pings and pongs that may come between two messages, or two looks."""
+
+_log: Final = logging.getLogger("ostiary.edge")
+_UNDER_WAY: Final = ApiError(
+    HTTPStatus.CONFLICT,
+    "a response is under way on this connection; wait until it is over, or open another one",
+    code="response_in_progress",
+)
+_NO_ORIGIN: Final = ApiError(HTTPStatus.FORBIDDEN, "pages of this origin may not open a WebSocket here")
+
+
+class WebSocketProtocol(asyncio.Protocol):
+    """The connection of a client that has `offered` to speak WebSocket, in a GET with this `key`.
+
+    The offer is judged as a POST without a body would be, and refused with the status that this would get. `rest` is
+    what has come behind it, and `on_lost` is called when the connection has ended.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        state: ServerState,
+        shares: SocketShares,
+        cors: Cors | None,
+        offered: Scope,
+        key: bytes,
+        rest: bytes,
+        on_lost: Callable[[], None] | None,
+    ) -> None:
+        self._app = app
+        self._state = state
+        self._shares = shares
+        self._cors = cors
+        self._offered = offered
+        self._key = key
+        self._rest = rest
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._reader = FrameReader(MAX_BODY)
+        self._held: list[Turn] = []
+        self._size_held = 0
+        self._socket: Turn | None = None
+        self._memory: ConnectionMemory | None = None
+        self._turn: FrameTurn | None = None
+        self._next: bytes | None = None
+        self._refused = self._controls = 0
+        self._is_deaf = self._is_ending = self._is_token_over = False
+        self._look_timer: asyncio.TimerHandle | None = None
+        self._message_timer: asyncio.TimerHandle | None = None
+        self._heard = self._asked = self._loop.time()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Judge the offer; nothing is read until then."""
+        self._transport = transport
+        self._wire = Wire(transport)
+        self._state.connections.add(self)  # type: ignore[arg-type]  # it has what uvicorn calls
+        transport.pause_reading()
+        self._start(self._open())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End what is under way, and give back all room."""
+        self._state.connections.discard(self)
+        self._wire.lose()
+        self._next = None
+        for timer in (self._look_timer, self._message_timer):
+            if timer is not None:
+                timer.cancel()
+        if self._turn is not None:
+            self._turn.leave()
+        if self._memory is not None:
+            self._memory.close()
+        self._release()
+        if self._socket is not None:
+            self._socket.end()
+            self._socket = None
+        if self._on_lost is not None:
+            self._on_lost()
+
+    def shutdown(self) -> None:
+        """Close the connection once the response is over that is under way; the second time at once."""
+        if self._turn is None or self._is_ending:
+            self._wire.close(Code.RESTART, "the server is ending")
+        self._is_ending = True
+
+    def pause_writing(self) -> None:
+        """The client does not read: nothing more is read of it either."""
+        self._wire.pause()
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        self._wire.resume()
+        if self._memory is not None and self._next is None:
+            self._transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Take frames."""
+        self._heard = self._loop.time()
+        if self._is_deaf:
+            return
+        try:
+            for frame in self._reader.feed(data):
+                self._take(frame)
+            self._hold()
+        except BrokenFrame as broken:
+            self._is_deaf = True
+            self._wire.close(broken.code, broken.reason)
+        self._watch_message()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._state.tasks.add(task)
+        task.add_done_callback(self._state.tasks.discard)
+
+    async def _open(self) -> None:
+        refusal = await self._refusal()
+        if self._transport.is_closing():
+            return
+        if refusal is not None:
+            self._transport.write(refusal)
+            self._transport.close()
+            return
+        lines = (b"HTTP/1.1 101 Switching Protocols", b"Upgrade: websocket", b"Connection: Upgrade")
+        accepted = b"Sec-WebSocket-Accept: " + accept_of(self._key)
+        self._transport.write(b"\r\n".join((*lines, accepted, b"", b"")))
+        self._look_timer = self._loop.call_later(LOOK_SECONDS, self._look)
+        rest, self._rest = self._rest, b""
+        self.data_received(rest)
+        if self._next is None:
+            self._transport.resume_reading()
+
+    async def _refusal(self) -> bytes | None:
+        """Return the answer that refuses the offer; None where it may be taken."""
+        origins = [value.decode("latin-1") for name, value in self._offered["headers"] if name == b"origin"]
+        if origins and (self._cors is None or len(origins) > 1 or not self._cors.allows(origins[0])):
+            return self._answer_of(_NO_ORIGIN, new_request_id())
+        entry, request_id = Entry(asks_policy=True), new_request_id()
+        try:
+            await entry.ask(self._app, self._offered)
+        except Exception as fault:  # noqa: BLE001 - whatever failed, the offer is refused
+            log_fault(_log, f"{request_id}: a WebSocket could not be opened", fault)
+        if entry.status == 0:
+            return self._answer_of(internal(request_id), request_id)
+        if entry.status != HTTPStatus.NO_CONTENT:
+            return entry.answer
+        self._socket = self._shares.sockets.take_now(1, entry.caller)
+        if self._socket is None:
+            full = self._shares.sockets.refusal(1, entry.caller)
+            return self._answer_of(error_of(full, request_id), request_id)
+        self._memory = ConnectionMemory(self._shares.remembered, entry.caller)
+        self._caller = entry.caller
+        return None
+
+    def _answer_of(self, error: ApiError, request_id: str) -> bytes:
+        return protocol_error_response(error, request_id, self._cors, self._offered["headers"], bodiless=False)
+
+    def _take(self, frame: Frame) -> None:
+        """Take one frame; raises BrokenFrame for one too many."""
+        if frame.op is Op.CLOSE:
+            self._wire.answer_close(frame.data)
+        elif frame.op is not Op.TEXT:
+            self._controls += 1
+            if self._controls > MOST_CONTROLS:
+                raise BrokenFrame(Code.POLICY, f"more than {MOST_CONTROLS} pings have come")
+            if frame.op is Op.PING:
+                self._wire.short(Op.PONG, frame.data)
+        elif not self._wire.is_closing:
+            self._take_message(frame.data)
+
+    def _take_message(self, text: bytes) -> None:
+        self._controls = 0
+        if self._message_timer is not None:
+            self._message_timer.cancel()
+            self._message_timer = None
+        if self._turn is None:
+            self._ask(text)
+        elif self._turn.is_over and self._next is None:
+            # Its client has read the end, and the rest is a matter of moments.
+            self._next = text
+            self._transport.pause_reading()
+        else:
+            self._release()
+            self._refused += 1
+            if self._refused > MOST_REFUSED:
+                raise BrokenFrame(Code.POLICY, f"more than {MOST_REFUSED} messages came while a response is under way")
+            self._wire.short(Op.TEXT, refusal_frame(_UNDER_WAY))
+
+    def _ask(self, text: bytes) -> None:
+        self._release()
+        self._refused = 0
+        self._turn = turn = FrameTurn(self._app, self._offered, text, self._wire.text)
+        self._start(self._answer(turn))
+
+    async def _answer(self, turn: FrameTurn) -> None:
+        """Answer one message, and go on with the next one."""
+        memory = self._memory
+        CONNECTION.set(memory)
+        try:
+            await turn.run()
+        except Exception as fault:  # noqa: BLE001 - the connection tells of it, and goes on
+            if not turn.status:
+                request_id = new_request_id()
+                log_fault(_log, f"{request_id}: a message could not be answered", fault)
+                await self._wire.text(refusal_frame(internal(request_id)))
+        finally:
+            self._turn, self._asked = None, self._loop.time()
+            if memory is not None:
+                if memory.used is not None and not turn.is_completed:
+                    memory.forget(memory.used)
+                memory.used = None
+        self._go_on(turn)
+
+    def _go_on(self, turn: FrameTurn) -> None:
+        text, self._next = self._next, None
+        if self._is_ending:
+            self._wire.close(Code.RESTART, "the server is ending")
+        elif self._is_token_over or turn.status == HTTPStatus.UNAUTHORIZED:
+            self._wire.close(Code.TOKEN_OVER, "the token is over")
+        elif text is not None:
+            self._ask(text)
+            self._transport.resume_reading()
+
+    def _look(self) -> None:
+        """Cut a client that has gone, close a connection that nobody uses, and see to the others."""
+        now = self._loop.time()
+        if now - self._heard > 2 * LOOK_SECONDS:
+            self._transport.abort()
+            return
+        if self._turn is None and now - self._asked > IDLE_SECONDS:
+            self._wire.close(Code.AWAY, "nothing was asked for")
+            return
+        self._controls = 0
+        self._wire.short(Op.PING, b"")
+        self._start(self._check_token())
+        self._look_timer = self._loop.call_later(LOOK_SECONDS, self._look)
+
+    async def _check_token(self) -> None:
+        entry = Entry(asks_policy=False)
+        try:
+            await entry.ask(self._app, self._offered)
+        except Exception as fault:  # noqa: BLE001 - each message is checked anyway
+            log_fault(_log, "a token could not be checked", fault)
+        if entry.status == HTTPStatus.UNAUTHORIZED:
+            self._is_token_over = True
+            if self._turn is None:
+                self._wire.close(Code.TOKEN_OVER, "the token is over")
+
+    def _hold(self) -> None:
+        """Hold room for a large message that is coming; raises BrokenFrame where there is none."""
+        more = self._reader.size - self._size_held
+        if self._reader.size < LARGE or more <= 0:
+            return
+        turn = self._shares.coming.take_now(more, self._caller)
+        if turn is None:
+            raise BrokenFrame(Code.BUSY, str(self._shares.coming.refusal(more, self._caller)))
+        self._held.append(turn)
+        self._size_held += more
+
+    def _release(self) -> None:
+        for turn in self._held:
+            turn.end()
+        self._held.clear()
+        self._size_held = 0
+
+    def _watch_message(self) -> None:
+        """Give a message that has begun a time by which it must have come."""
+        if self._reader.is_open and self._message_timer is None:
+            late = f"a message was not sent within {BODY_SECONDS:.0f} seconds"
+            self._message_timer = self._loop.call_later(BODY_SECONDS, self._wire.close, Code.POLICY, late)
+        elif not self._reader.is_open and self._message_timer is not None:
+            self._message_timer.cancel()
+            self._message_timer = None
