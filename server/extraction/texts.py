@@ -23,6 +23,10 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_WIDE: Final = ("utf-16", "utf-32")
+_WITH_CONTROLS: Final = (*_WIDE, "iso2022")
+"""Beginnings of the names of charsets whose letters have bytes that are control characters elsewhere."""
+
 _UTF_8: Final = "utf-8"
 _WINDOWS_1252: Final = "cp1252"
 _CONTROLS_OF_1252: Final = "controls-of-windows-1252"
@@ -62,7 +66,7 @@ class _Decoder:
     """Decodes a text block by block. UTF-8 has to be right; of other charsets a few characters may be wrong."""
 
     def __init__(self, charset: str, mark: int) -> None:
-        self.is_bytewise = not mark and not charset.startswith(("utf-16", "utf-32"))
+        self.is_bytewise = not mark and not charset.startswith(_WITH_CONTROLS)
         self._charset = charset
         errors = {_UTF_8: "strict", _WINDOWS_1252: _CONTROLS_OF_1252}.get(charset, "replace")
         self._decoder = IncrementalNewlineDecoder(codecs.getincrementaldecoder(charset)(errors), translate=True)
@@ -111,9 +115,9 @@ def _charset(head: bytes, named: str | None) -> tuple[str, int]:
     for mark, charset in _MARKS:
         if head.startswith(mark):
             return charset, len(mark)
-    if named is not None and named.startswith(("utf-16", "utf-32")):
+    if named is not None and named.startswith(_WIDE):
         return (named if named.endswith("e") else f"{named}-{_order(head, named)}"), 0
-    if _is_binary(head):
+    if (named is None or not named.startswith(_WITH_CONTROLS)) and _is_binary(head):
         raise Unreadable(Code.UNSUPPORTED_FILE, _NO_TEXT)
     return named or _UTF_8, 0
 

@@ -48,6 +48,7 @@ def test_marks_tell_the_charset(mark: bytes, charset: str) -> None:
         ("cp932", "Shift_JIS", "\u65e5\u672c\u8a9e\u2460"),
         ("euc_jp", "x-euc-jp", "\u65e5\u672c\u8a9e"),
         ("iso2022_jp", "iso-2022-jp", "\u65e5\u672c\u8a9e"),
+        ("iso2022_kr", "ISO-2022-KR", "\ud55c\uad6d\uc5b4"),
         ("gb18030", "gb2312", "\u4e2d\u6587\U0001f600"),
         ("big5", "big5", "\u4e2d\u6587"),
         ("euc_kr", "ks_c_5601-1987", "\ud55c\uad6d\uc5b4"),
