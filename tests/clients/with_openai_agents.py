@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from json import dumps
+
 from agents import (
     Agent,
+    FileSearchTool,
     OpenAIChatCompletionsModel,
     OpenAIConversationsSession,
     OpenAIResponsesCompactionSession,
@@ -15,7 +18,7 @@ from agents import (
     set_tracing_disabled,
 )
 from openai import AsyncOpenAI
-from parts import ALICE, CHAT, URL, run
+from parts import ALICE, CHAT, ECHO, URL, run
 from pydantic import BaseModel
 
 set_tracing_disabled(True)
@@ -117,6 +120,26 @@ async def compacted_session() -> None:
     assert kinds.count("compaction") == 1 and len(kinds) < 7
 
 
+async def searches() -> None:
+    async with client() as own:
+        store = await own.vector_stores.create(name="notes")
+        files = own.vector_stores.files
+        await files.upload_and_poll(vector_store_id=store.id, file=("notes.txt", b"a blue bicycle"))
+        search = FileSearchTool(vector_store_ids=[store.id], max_num_results=1, include_search_results=True)
+        call = {"name": "file_search", "arguments": {"queries": ["a blue bicycle"]}}
+        text = dumps({"echo": {"tool_calls": [call], "then": {"content": "it is blue"}}})
+        agent = Agent("demo", model=OpenAIResponsesModel(ECHO, own), tools=[search])
+        done = await Runner.run(agent, text)
+        running = Runner.run_streamed(agent, text)
+        async for _ in running.stream_events():
+            pass
+    for each in (done, running):
+        assert each.final_output == "it is blue"
+        called, said = (item.raw_item for item in each.new_items)
+        assert called.type == "file_search_call" and called.results[0].text == "a blue bicycle"
+        assert said.content[0].annotations[0].filename == "notes.txt"
+
+
 async def conversation() -> None:
     async with client() as own:
         made = await own.conversations.create()
@@ -137,4 +160,5 @@ run(
     session,
     compacted_session,
     conversation,
+    searches,
 )
