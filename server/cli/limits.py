@@ -343,8 +343,9 @@ LIMITS: Final[Sequence[Limit]] = (
         "400",
     ),
     Limit(
-        "a message of a server of tools, events of one answer, and questions of the server in it",
-        "{mcp_wire.MOST_MESSAGE:bytes}, {mcp_transport.MOST_EVENTS}, {mcp_transport.MOST_ASKED}",
+        "a message of a server of tools; events and bytes of one stream, and questions of the server in it",
+        "{mcp_wire.MOST_MESSAGE:bytes}; {mcp_transport.MOST_EVENTS}, {mcp_transport.MOST_FLOW:bytes}, "
+        "{mcp_transport.MOST_ASKED}",
         "the call fails",
     ),
     Limit("text of a result of a server of tools", "{mcp_messages.MOST_TOLD:bytes}", "the rest is cut, and it says so"),

@@ -21,55 +21,47 @@ class EventReader:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._rest = bytearray()
-        self._searched = 0
+        self._rest: list[bytes] = []
         self._name = b""
         self._data: list[bytes] = []
-        self._size = 0
-
-    @property
-    def held(self) -> int:
+        self.held = 0
         """Bytes of what is not a whole event yet."""
-        return len(self._rest) + self._size
 
     def fed(self, piece: bytes) -> list[Event]:
         """Return the events that a piece ends; raises TooLarge."""
-        self._rest += piece
         found: list[Event] = []
-        while (end := self._line_end()) is not None:
-            line = bytes(self._rest[: end[0]])
-            del self._rest[: end[1]]
-            self._searched = 0
-            event = self._taken(line)
-            if event is not None:
-                found.append(event)
+        for line in self._lines(piece):
+            if line:
+                self._take(line)
+            elif self._data:
+                found.append(Event(self._name.decode(errors="replace") or "message", b"\n".join(self._data)))
+                self._data, self._name = [], b""
+            else:
+                self._name = b""
+        self.held = sum(map(len, self._rest)) + sum(map(len, self._data))
         if self.held > self._most:
             raise TooLarge
         return found
 
-    def _line_end(self) -> tuple[int, int] | None:
-        """Return where the first line ends and where the next one begins; a CR at the very end may be half of CRLF."""
-        rest, start = self._rest, self._searched
-        line_feed = rest.find(b"\n", start)
-        carriage = rest.find(b"\r", start, len(rest) if line_feed < 0 else line_feed)
-        if carriage >= 0 and carriage + 1 < len(rest):
-            return carriage, carriage + 1 + (rest[carriage + 1] == ord("\n"))
-        if line_feed >= 0 and carriage < 0:
-            return line_feed, line_feed + 1
-        self._searched = len(rest) if carriage < 0 else carriage
-        return None
+    def _lines(self, piece: bytes) -> list[bytes]:
+        """Return the lines that a piece ends: at CR, LF or both. A CR at its very end may be half of both."""
+        if self._rest and self._rest[-1].endswith(b"\r"):
+            self._rest[-1] = self._rest[-1][:-1]
+            piece = b"\r" + piece
+        end = max(piece.rfind(b"\n"), piece.rfind(b"\r", 0, len(piece) - 1)) + 1
+        if not end:
+            self._rest.append(piece)
+            return []
+        whole = b"".join((*self._rest, piece[:end]))
+        self._rest = [piece[end:]]
+        if b"\r" in whole:
+            whole = whole.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return whole.split(b"\n")[:-1]
 
-    def _taken(self, line: bytes) -> Event | None:
-        if not line:
-            data, name = b"\n".join(self._data), self._name
-            had_data = bool(self._data)
-            self._data, self._name, self._size = [], b"", 0
-            return Event(name.decode(errors="replace") or "message", data) if had_data else None
+    def _take(self, line: bytes) -> None:
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if field == b"data":
             self._data.append(value)
-            self._size += len(value) + 1
         elif field == b"event":
             self._name = value[:64]
-        return None

@@ -16,7 +16,7 @@ from server.json_input.body_parser import BodyCheck
 from server.json_input.strict import Json
 from server.mcp.faults import McpFailed, ProtocolFailed
 from server.mcp.messages import read_other
-from server.mcp.transport import LIST_CHANGED, NOTICE_SECONDS, events_of, notice_of, quietly, reply_to, request_of
+from server.mcp.transport import LIST_CHANGED, NOTICE_SECONDS, Flow, events_of, notice_of, quietly, reply_to, request_of
 from server.mcp.wire import Server, Wire, checked_status
 
 
@@ -32,6 +32,7 @@ class OlderHttp:
         self._changed = changed
         self._ids = count(1)
         self._pending: dict[int, tuple[BodyCheck, asyncio.Future[Json]]] = {}
+        self._flow = Flow()
         self._fault: McpFailed | NoRoom | None = None
         self._endpoint: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._reading: asyncio.Task[None] | None = None
@@ -103,7 +104,7 @@ class OlderHttp:
         checked_status(answer)
         if not answer.headers.get("content-type", "").lower().startswith("text/event-stream"):
             raise McpFailed("the server of the tools answered with neither JSON nor events")
-        async for event in events_of(self._wire, answer):
+        async for event in events_of(self._wire, answer, self._flow):
             if event.name == "endpoint":
                 self._place(event.data)
             elif event.name == "message" and event.data:
@@ -131,6 +132,7 @@ class OlderHttp:
         found = self._pending.get(message["id"]) if type(message["id"]) is int else None
         if message["kind"] not in ("result", "error") or found is None or found[1].done():
             return
+        self._flow.restart()
         look, answered = found
         if message["kind"] == "error":
             answered.set_exception(ProtocolFailed(message["code"], message["message"]))

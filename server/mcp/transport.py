@@ -22,6 +22,9 @@ VERSIONS: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 MOST_EVENTS: Final = 4096
 """Events of one answer; a server that sends more does not come to an end."""
 
+MOST_FLOW: Final = 8 * 1024 * 1024
+"""Bytes of a stream, blank lines and comments among them, until an answer that is waited for."""
+
 MOST_ASKED: Final = 16
 """Requests that a server may send while it answers one."""
 
@@ -77,11 +80,29 @@ def reply_to(message: Json) -> Json:
     return {**frame, "error": {"code": _NO_METHOD, "message": "this client does not do that"}}
 
 
-async def events_of(wire: Wire, answer: aiohttp.ClientResponse) -> AsyncIterator[Event]:
+class Flow:
+    """The bytes that have come since the last answer that was waited for."""
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    def add(self, size: int) -> None:
+        """Count more of them; raises McpFailed for more than there may be."""
+        self._size += size
+        if self._size > MOST_FLOW:
+            raise McpFailed(f"the server of the tools sent more than {MOST_FLOW} bytes without an answer")
+
+    def restart(self) -> None:
+        """Count from here on."""
+        self._size = 0
+
+
+async def events_of(wire: Wire, answer: aiohttp.ClientResponse, flow: Flow) -> AsyncIterator[Event]:
     """Yield the events of an answer; raises McpFailed for one that is too large, and NoRoom."""
     reader = EventReader(MOST_MESSAGE)
     with wire.incoming() as room:
         async for piece in answer.content.iter_any():
+            flow.add(len(piece))
             try:
                 found = reader.fed(piece)
             except TooLarge:
@@ -146,7 +167,7 @@ class StreamableHttp:
 
     async def _streamed(self, answer: aiohttp.ClientResponse, identity: int, look: BodyCheck) -> Json:
         number = asked = 0
-        async for event in events_of(self._wire, answer):
+        async for event in events_of(self._wire, answer, Flow()):
             number += 1
             if number > MOST_EVENTS:
                 raise McpFailed(f"the server of the tools answered with more than {MOST_EVENTS} events")

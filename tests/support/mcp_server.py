@@ -162,9 +162,10 @@ class McpStub:
         message = await request.json()
         self.posted.append(message)
         if "id" in message and "method" in message:
-            found = await self._result(message)
-            if found:
-                self._streams[int(request.query["stream"])].put_nowait(found)
+            stream, found = self._streams[int(request.query["stream"])], await self._result(message)
+            early = self.before if message["method"] == "tools/call" else []
+            for each in (*early, *([found] if found else [])):
+                stream.put_nowait(each)
         return web.Response(status=202)
 
     async def other(self, request: web.Request) -> web.StreamResponse:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from server.mcp import session as sessions_module
+from server.mcp import transport as transport_module
 from server.mcp.faults import HttpFailed, McpFailed, ProtocolFailed
 from server.mcp.messages import MOST_TOLD
 from server.mcp.wire import MOST_MESSAGE, Server
@@ -185,3 +186,13 @@ def test_schemas_are_passed_on_whole(stub: McpStub) -> None:
             return (await session.tools()).tools[0]["input_schema"]
 
     assert asyncio.run(course()) == schema
+
+
+@pytest.mark.parametrize("way", ["events", "older"])
+def test_a_stream_without_an_answer_is_bounded(stub: McpStub, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_module, "MOST_FLOW", 100_000)
+    stub.as_events, stub.older = way == "events", way == "older"
+    notice = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": "x" * 10_000}}
+    stub.before, stub.results["echo"] = [notice] * 20, None
+    with pytest.raises(McpFailed, match="bytes without an answer"):
+        outcome(stub, "echo")

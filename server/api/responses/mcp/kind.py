@@ -15,6 +15,7 @@ from server.api.responses.server_tools import Beginning, FirstCall, Opening, Out
 from server.api.responses.tools import chat_name
 from server.api.responses.unsealing import sealing_caller
 from server.authz.request_authorization import Gate
+from server.fairness.places import without_place
 from server.fairness.shares import NoRoom
 from server.http.errors import invalid
 from server.json_input.strict import Json
@@ -66,7 +67,8 @@ class McpServers:
         known = _listings(opening.context)
         # What was approved is compared with what the server says now.
         again = {remote.label for remote in remotes} - known.keys() | {deed.label for _, deed in deeds}
-        opened = await _all([self._opened(gate, each, tools, anew=each.label in again) for each in remotes])
+        async with without_place():  # the servers may take seconds
+            opened = await _all([self._opened(gate, each, tools, anew=each.label in again) for each in remotes])
         calling, room = dict[str, Calling](), MOST_LISTED
         for remote, (session, listed, fault) in zip(remotes, opened, strict=True):
             size = len(dumps(listed))
