@@ -34,6 +34,8 @@ SCRIPTS = {
     "with_openai": (LANGCHAIN, LITELLM, LLAMA_INDEX),
     "with_open_responses": (LANGCHAIN,),
     "with_openai_agents": (LANGCHAIN,),
+    # In three versions.
+    "with_openai_types": (LANGCHAIN, LITELLM, LLAMA_INDEX),
     "with_pydantic_ai": (LANGCHAIN,),
 }
 """Scripts, and the environments that have their client."""
