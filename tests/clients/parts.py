@@ -1,6 +1,6 @@
 """The frame of a script that drives one client: it does its parts in order, and writes `done` and the name of each.
 
-From the environment: SERVER, the base URL of the API, and the keys ALICE and BOB.
+From the environment: SERVER, the base URL of the API, TOOLS, that of a server of tools, and the keys ALICE and BOB.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from inspect import iscoroutinefunction
 from typing import Any
 
 URL = f"{os.environ['SERVER']}/v1"
+TOOLS = os.environ["TOOLS"]
 ALICE, BOB = os.environ["ALICE"], os.environ["BOB"]
 
 CHAT, VECTORS = "gpt-4o-mini", "text-embedding-3-small"

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from server.authn.key_store import KeyStore
+from tests.support.mcp_server import mcp_server
 from tests.support.openai_upstream import openai_upstream
 from tests.support.ostiary_run import environment, running, written
 
@@ -42,11 +43,15 @@ SCRIPTS = {
 
 CONFIG = """\
 version: 2
-apis: [inference, vector_io, agents]
+apis: [inference, vector_io, agents, tool_runtime]
 providers:
   inference:
     - {provider_id: echo, provider_type: inline::echo}
     - {provider_id: far, provider_type: remote::openai, config: {base_url: FAR, api_key: sk-far}}
+  tool_runtime:
+    - provider_id: mcp
+      provider_type: remote::model-context-protocol
+      config: {allowed_hosts: ["TOOLS"], allow_http: ["127.0.0.1"], allow_private: ["127.0.0.1"]}
 models:
   - {model_id: echo, provider_id: echo}
   - {model_id: echo-vectors, provider_id: echo, model_type: embedding, metadata: {embedding_dimension: 8}}
@@ -66,12 +71,13 @@ server:
 def environ(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment of a script, with the address of the running server; its keys are in HOME."""
     folder = tmp_path_factory.mktemp("clients")
-    with openai_upstream() as far:
-        config = written(folder, CONFIG.replace("KEYS", str(folder / "keys.db")).replace("FAR", far))
+    with openai_upstream() as far, mcp_server() as tools:
+        text = CONFIG.replace("KEYS", str(folder / "keys.db")).replace("FAR", far)
+        config = written(folder, text.replace("TOOLS", tools.url.split("/")[2]))
         with running(config, environment(folder, opa_binary)) as server:
             # LiteLLM would fetch a table of prices first.
             alone = {"PATH": os.environ["PATH"], "HOME": str(folder), "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-            yield {**alone, "SERVER": server.address}
+            yield {**alone, "SERVER": server.address, "TOOLS": tools.url}
 
 
 def callers(environ: dict[str, str], name: str) -> dict[str, str]:

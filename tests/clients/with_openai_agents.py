@@ -7,6 +7,10 @@ from json import dumps
 from agents import (
     Agent,
     FileSearchTool,
+    HostedMCPTool,
+    MCPToolApprovalFunctionResult,
+    MCPToolApprovalRequest,
+    ModelSettings,
     OpenAIChatCompletionsModel,
     OpenAIConversationsSession,
     OpenAIResponsesCompactionSession,
@@ -18,7 +22,8 @@ from agents import (
     set_tracing_disabled,
 )
 from openai import AsyncOpenAI
-from parts import ALICE, CHAT, ECHO, URL, run
+from openai.types.responses.response_output_item import McpCall
+from parts import ALICE, CHAT, ECHO, TOOLS, URL, run
 from pydantic import BaseModel
 
 set_tracing_disabled(True)
@@ -140,6 +145,37 @@ async def searches() -> None:
         assert said.content[0].annotations[0].filename == "notes.txt"
 
 
+async def hosted_tools() -> None:
+    call = {"name": "s__echo", "arguments": {"text": "hello"}}
+    text = dumps({"echo": {"tool_calls": [call], "then": {"content": "it said so"}}})
+    asked = list[str]()
+
+    def approve(request: MCPToolApprovalRequest) -> MCPToolApprovalFunctionResult:
+        asked.append(request.data.arguments)
+        return {"approve": True}
+
+    server = {"type": "mcp", "server_label": "s", "server_url": TOOLS}
+    async with client() as own:
+        free = HostedMCPTool(tool_config={**server, "require_approval": "never"})
+        guarded = HostedMCPTool(tool_config={**server, "require_approval": "always"}, on_approval_request=approve)
+        for tool, storing in ((free, True), (guarded, True), (guarded, False)):
+            agent = Agent(
+                "demo",
+                model=OpenAIResponsesModel(ECHO, own),
+                tools=[tool],
+                model_settings=ModelSettings(store=storing),
+            )
+            done = await Runner.run(agent, text)
+            assert done.final_output == "it said so"
+            [made] = [item.raw_item for item in done.new_items if isinstance(item.raw_item, McpCall)]
+            assert (made.name, made.output) == ("echo", "hello")
+        running = Runner.run_streamed(agent, text)
+        kinds = {event.type async for event in running.stream_events()}
+    assert "run_item_stream_event" in kinds
+    assert running.final_output == "it said so"
+    assert asked == ['{"text":"hello"}'] * 3
+
+
 async def conversation() -> None:
     async with client() as own:
         made = await own.conversations.create()
@@ -161,4 +197,5 @@ run(
     compacted_session,
     conversation,
     searches,
+    hosted_tools,
 )

@@ -36,6 +36,8 @@ def use_responses(house: Watched) -> None:
                 assert answer.status == 200 or "error" in str(option)
     one = f"{RESPONSES}/{house.made(RESPONSES, {'model': 'small', 'input': said})}"
     items = [item for item in telling(house.upload().json["id"]) if item.get("type") in READ]
+    # What another server has sealed is refused.
+    items = [item for item in items if item.get("encrypted_content") is None]
     every = [*items, {"role": "user", "content": "hi"}]
     listed = f"{RESPONSES}/{house.made(RESPONSES, {'model': 'small', 'input': every})}"
     for path in (one, f"{one}/input_items", f"{listed}/input_items?limit=100&order=asc", f"{one}/input_items?limit=0"):
@@ -45,8 +47,28 @@ def use_responses(house: Watched) -> None:
         assert house.ask("POST", f"{RESPONSES}/input_tokens", {"model": "small", "input": given}).status == 200
         assert house.ask("POST", f"{RESPONSES}/compact", {"model": "small", "input": given}).status == 200
     _use_background(house)
+    _use_servers_of_tools(house)
     assert house.ask("DELETE", one).status == 200
     assert house.ask("DELETE", one).status == 404
+
+
+def _use_servers_of_tools(house: Watched) -> None:
+    """Make responses that call tools of a server, ask for approvals, and fail to."""
+    calls = [{"name": "s__echo", "arguments": {"text": "x"}}, {"name": "s__look", "arguments": "no object"}]
+    asked = {"model": "small", "input": dumps({"echo": {"tool_calls": calls, "then": {"content": "so"}}})}
+    tool = {"type": "mcp", "server_label": "s", "server_url": house.tools, "require_approval": "never"}
+    unreached = {**tool, "server_url": house.tools.replace("/mcp", "/none")}
+    for one in (tool, {**tool, "require_approval": "always"}, unreached):
+        assert house.ask("POST", RESPONSES, {**asked, "tools": [one], "stream": True}).status == 200
+        made = house.ask("POST", RESPONSES, {**asked, "tools": [one]})
+        for request in made.json["output"]:
+            if request["type"] == "mcp_approval_request":
+                answer = {"type": "mcp_approval_response", "approval_request_id": request["id"], "approve": True}
+                more = {"input": [answer], "previous_response_id": made.json["id"], "tools": [one], "stream": True}
+                assert house.ask("POST", RESPONSES, {**asked, **more}).status == 200
+                assert house.ask("POST", RESPONSES, {**asked, **more}).status == 400
+        assert house.ask("GET", f"{RESPONSES}/{made.json['id']}/input_items").status == 200
+    assert house.ask("POST", RESPONSES, {**asked, "tools": [{**tool, "server_url": "http://10.0.0.1/"}]}).status == 400
 
 
 def _use_background(house: Watched) -> None:

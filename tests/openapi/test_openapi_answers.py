@@ -24,6 +24,7 @@ from tests.openapi.vector_stores import use_vector_stores
 from tests.openapi.watched import Watched, watched
 from tests.support.callers import ALICE, BOB, STRANGER
 from tests.support.failing_provider import upstream
+from tests.support.mcp_server import mcp_server
 from tests.support.stream_client import events
 
 CHATS, FILES, TALKS, VECTORS = "/v1/chat/completions", "/v1/files", "/v1/conversations", "/v1/embeddings"
@@ -57,7 +58,8 @@ DEVIATIONS: dict[str, tuple[str, set[str]]] = {
 
 @pytest.fixture(scope="module")
 def house(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    with upstream() as far, watched(opa_binary, tmp_path_factory.mktemp("answers"), far.url) as running:
+    folder = tmp_path_factory.mktemp("answers")
+    with upstream() as far, mcp_server() as tools, watched(opa_binary, folder, far.url, tools.url) as running:
         yield running
 
 

@@ -21,11 +21,15 @@ from tests.support.stream_client import events
 
 _CONFIG = """
     version: 2
-    apis: [inference, vector_io]
+    apis: [inference, vector_io, tool_runtime]
     providers:
       inference:
       - {provider_id: echo, provider_type: inline::echo}
       - {provider_id: far, provider_type: remote::vllm, config: {url: "URL"}}
+      tool_runtime:
+      - provider_id: mcp
+        provider_type: remote::model-context-protocol
+        config: {allowed_hosts: ["TOOLS"], allow_http: ["127.0.0.1"], allow_private: ["127.0.0.1"]}
     models:
     - {model_id: small, provider_id: echo}
     - {model_id: vectors, provider_id: echo, model_type: embedding, metadata: {embedding_dimension: 4}}
@@ -63,6 +67,8 @@ class Watched:
     """The running server, and how its answers so far conform."""
 
     address: Address
+    tools: str = ""
+    """The address of a server of tools."""
     conformity: Conformity = field(default_factory=Conformity)
 
     def ask(
@@ -95,8 +101,10 @@ class Watched:
 
 
 @contextmanager
-def watched(opa: Path, folder: Path, upstream: str = "http://127.0.0.1:9") -> Iterator[Watched]:
-    """The server, over SQLite; the model `bare` is that of `upstream`."""
+def watched(
+    opa: Path, folder: Path, upstream: str = "http://127.0.0.1:9", tools: str = "http://127.0.0.1:9/mcp"
+) -> Iterator[Watched]:
+    """The server, over SQLite; the model `bare` is that of `upstream`, and `tools` a server of tools."""
     database = str(folder / "records.db")
     text = (
         (_CONFIG + OWN)
@@ -104,8 +112,9 @@ def watched(opa: Path, folder: Path, upstream: str = "http://127.0.0.1:9") -> It
         .replace("KV", backend(database, "kv"))
         .replace("BLOBS", str(folder / "blobs"))
         .replace("URL", upstream)
+        .replace("TOOLS", tools.split("/")[2])
     )
     runtime = folder / "run"
     runtime.mkdir()
     with decided(text, opa, runtime, authenticator=ByToken()) as house:
-        yield Watched(house.address)
+        yield Watched(house.address, tools)
