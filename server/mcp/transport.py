@@ -33,6 +33,9 @@ NOTICE_SECONDS: Final = 5.0
 
 LIST_CHANGED: Final = "notifications/tools/list_changed"
 
+_AT_ONCE: Final = 16 * 1024
+"""Bytes that are looked at in one turn of the event loop: some hundreds of events, or thousands of blank lines."""
+
 _ACCEPT: Final = "application/json, text/event-stream"
 _JSON: Final = "application/json"
 _EVENTS: Final = "text/event-stream"
@@ -103,13 +106,16 @@ async def events_of(wire: Wire, answer: aiohttp.ClientResponse, flow: Flow) -> A
     with wire.incoming() as room:
         async for piece in answer.content.iter_any():
             flow.add(len(piece))
-            try:
-                found = reader.fed(piece)
-            except TooLarge:
-                raise McpFailed(f"the server of the tools answered with more than {MOST_MESSAGE} bytes") from None
-            room.hold(reader.held + sum(len(event.data) for event in found))
-            for event in found:
-                yield event
+            for start in range(0, len(piece), _AT_ONCE):
+                try:
+                    found = reader.fed(piece[start : start + _AT_ONCE])
+                except TooLarge:
+                    raise McpFailed(f"the server of the tools answered with more than {MOST_MESSAGE} bytes") from None
+                room.hold(reader.held + sum(len(event.data) for event in found))
+                for event in found:
+                    yield event
+                # What has come already is handed out without a pause, and others have turns too.
+                await asyncio.sleep(0)
 
 
 class StreamableHttp:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from json import dumps, loads
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from server.api.responses.context import Context
 from server.api.responses.mcp.approvals import Answered, Approvals, Deed, answers_in, no_request
@@ -17,7 +17,9 @@ from server.api.responses.unsealing import sealing_caller
 from server.authz.request_authorization import Gate
 from server.fairness.places import without_place
 from server.fairness.shares import NoRoom
+from server.fairness.threads import in_thread
 from server.http.errors import invalid
+from server.inference.answers.model_name import QUICK
 from server.json_input.strict import Json
 from server.mcp.faults import McpFailed
 from server.mcp.session import Session
@@ -35,6 +37,7 @@ MOST_LISTED: Final = 512 * 1024
 _LISTING: Final = "mcpl_"
 
 
+T = TypeVar("T")
 _Opened: TypeAlias = tuple[Session | None, list[Json], str | None]
 
 
@@ -61,10 +64,10 @@ class McpServers:
         gate = opening.gate
         remotes = await self._remotes.found(gate, asked)
         approvals = Approvals(self._table, sealing_caller(gate))
-        answers = answers_in(opening.context, opening.body.approvals)
+        answers = await _beside(opening.context, answers_in, opening.context, opening.body.approvals)
         deeds = [(answer, _deed(answer, remotes)) for answer in answers]
         digests = {answer.id: await approvals.checked(answer, deed) for answer, deed in deeds if answer.is_approved}
-        known = _listings(opening.context)
+        known = await _beside(opening.context, _listings, opening.context)
         # What was approved is compared with what the server says now.
         again = {remote.label for remote in remotes} - known.keys() | {deed.label for _, deed in deeds}
         async with without_place():  # the servers may take seconds
@@ -100,6 +103,11 @@ class McpServers:
         except (McpFailed, NoRoom) as failed:
             return None, [], str(failed)
         return session, [tool for tool in listing.tools if remote.is_allowed(tool)], None
+
+
+async def _beside(context: Context, work: Callable[..., T], *given: Any) -> T:
+    """Return what `work` returns, in a thread if there are many items to look at."""
+    return await in_thread(work, *given) if context.items.size > QUICK else work(*given)
 
 
 async def _all(works: Sequence[Coroutine[None, None, _Opened]]) -> list[_Opened]:
