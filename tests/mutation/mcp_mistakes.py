@@ -111,6 +111,12 @@ MCP_MISTAKES = (
         "Group(url, group.resource)",
     ),
     Mistake(
+        "the policy is not asked about a server when its tool is called",
+        "server/api/responses/mcp/tool.py",
+        "        await group.permit(self.gate)\n",
+        "        del group\n        group = self.remote.group\n",
+    ),
+    Mistake(
         "tools that the policy refuses are offered",
         "server/api/responses/mcp/kind.py",
         'is_permitted = tool["name"] in permitted',

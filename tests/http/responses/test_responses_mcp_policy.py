@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from tests.support.callers import ALICE, BOB, STRANGER, bearer
 from tests.support.mcp_house import McpHouse, calls, mcp_house
 from tests.support.mcp_server import text, tool
 from tests.support.responses_server import RESPONSES, responding
+from tests.support.serving import request_of
 
 SECRET = "canary-7d31c2"
 
@@ -178,6 +183,40 @@ def test_secrets_are_not_seen_again(house: McpHouse, caplog: pytest.LogCaptureFi
         if file.is_file():
             assert SECRET.encode() not in file.read_bytes(), file
     assert SECRET not in caplog.text
+
+
+def test_each_call_is_decided_once_more_and_logged_with_its_response(house: McpHouse) -> None:
+    asked = house.create(calls(("s__echo", {"text": SECRET})), house.tool(authorization=SECRET))
+    host = house.stub.url.split("/")[2]
+    lines = house.house.log(asked.headers["x-request-id"])
+    found = [(line["resource"], line["response_id"]) for line in lines if line.get("resource", "").startswith("tool")]
+    # What is offered is one line for all tools of the server.
+    asked_about = (f"tool_group::{host}", f"tool_group::{host}", f"tool::{host}/echo")
+    assert found == [(resource, asked.json["id"]) for resource in asked_about]
+    assert f"tool::{host}/look" in str(lines)
+    assert SECRET not in str(lines)
+
+
+def test_a_caller_that_leaves_cancels_its_call_and_no_other(house: McpHouse) -> None:
+    async def slow(given: dict[str, Any]) -> dict[str, Any]:
+        await asyncio.sleep(0.5 if given.get("text") == "a" else 30)
+        return text("done")
+
+    house.stub.results["echo"] = slow
+    body = {"model": "small", "input": calls(("s__echo", {"text": "b"})), "tools": [house.tool()]}
+    address = house.house.address
+    with ThreadPoolExecutor(1) as pool:
+        alice = pool.submit(house.made, calls(("s__echo", {"text": "a"})), house.tool())
+        with socket.create_connection((address.host, address.port)) as connection:
+            connection.sendall(request_of("POST", RESPONSES, BOB, body=body))
+            until = time.monotonic() + 10
+            while len(house.stub.calls()) < 2 and time.monotonic() < until:
+                time.sleep(0.01)
+        assert alice.result()["output"][1]["output"] == "done"
+    while not house.stub.asked("notifications/cancelled") and time.monotonic() < until:
+        time.sleep(0.01)
+    [left] = [each["id"] for each in house.stub.asked("tools/call") if each["params"]["arguments"]["text"] == "b"]
+    assert [each["params"]["requestId"] for each in house.stub.asked("notifications/cancelled")] == [left]
 
 
 def test_no_two_principals_are_in_one_session(house: McpHouse) -> None:

@@ -85,7 +85,7 @@ class McpServers:
                 tools.listed.append(_listed(remote, told))
             if session is None:
                 continue
-            calling[remote.label] = Calling(gate, opening.response_id, remote, session)
+            calling[remote.label] = Calling(gate, remote, session)
             for tool in listed:
                 name = chat_name(tool["name"], remote.label)
                 is_permitted = tool["name"] in permitted

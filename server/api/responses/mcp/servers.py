@@ -34,10 +34,10 @@ class Group:
         """All that has to be permitted of the group."""
         return [self.resource] if self.host is None else [self.resource, self.host]
 
-    async def permit(self, gate: Gate, made: Sequence[str] = ()) -> None:
+    async def permit(self, gate: Gate) -> None:
         """Ask the policy about the group; raises AccessDenied."""
         for resource in self.resources:
-            await gate.permit(Action.READ, resource, made)
+            await gate.permit(Action.READ, resource)
 
     def tool(self, name: str) -> list[Resource]:
         """Return all that has to be permitted of one of its tools."""

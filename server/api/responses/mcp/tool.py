@@ -21,10 +21,9 @@ _NO_OBJECT = "the arguments are no JSON object, so the tool was not called"
 
 @dataclass(frozen=True, slots=True)
 class Calling:
-    """What calls of one server's tools need: the caller's gate, and the response that the decision log names."""
+    """What calls of one server's tools need: the caller's gate, the server, and a session with it."""
 
     gate: Gate
-    response_id: str
     remote: Remote
     session: Session
 
@@ -34,10 +33,9 @@ class Calling:
         if given is None:
             return failure(_NO_OBJECT)
         group = self.remote.group
-        made = [self.response_id]
-        await group.permit(self.gate, made)
+        await group.permit(self.gate)
         for resource in group.tool(tool["name"]):
-            await self.gate.permit(Action.READ, resource, made)
+            await self.gate.permit(Action.READ, resource)
         try:
             found = await self.session.call(tool["name"], given)
         except McpFailed as failed:
