@@ -20,7 +20,10 @@ PROVIDERS = """\
       - {provider_id: own, provider_type: inline::rag-runtime}
       - provider_id: servers
         provider_type: remote::model-context-protocol
-        config: {allowed_hosts: [tools.example.com]}
+        config:
+          allowed_hosts: [tools.example.com, "HOST"]
+          allow_http: ["127.0.0.1"]
+          allow_private: ["127.0.0.1"]
 """
 CONFIGURED = """\
     tool_groups:
@@ -60,6 +63,7 @@ def place(
             CONFIG.replace("vector_io]", "vector_io, tool_runtime]")
             .replace("      agents:\n", f"{PROVIDERS}      agents:\n")
             .replace("    models:\n", f"{CONFIGURED.replace('URI', stub.url)}    models:\n", 1)
+            .replace("HOST", stub.url.split("/")[2])
         )
         folder = tmp_path_factory.mktemp("groups")
         with tooled(opa_binary, folder, postgres, rules=RULES + MODELS + OWN, text=text) as running:

@@ -222,7 +222,8 @@ def test_a_client_that_leaves_ends_the_calls() -> None:
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])
-        await events.aclose()
+        async with asyncio.timeout(5):
+            await events.aclose()
         assert (tool.under_way, endings.calls.used, closed.is_set()) == (0, 0, True)
 
     asyncio.run(go())
