@@ -75,8 +75,8 @@ RESPONSE_MISTAKES = (
     Mistake(
         "a compaction goes to the model as it came",
         UNSEALING,
-        "if identity.startswith(_COMPACTION):",
-        "if identity.startswith(_COMPACTION) and False:",
+        "            elif not ids[place].startswith(COMPACTION):",
+        "            elif ids[place]:",
     ),
     Mistake(
         "a conversation is cut off unasked",

@@ -20,9 +20,18 @@ SEALED_MISTAKES = (
     ),
     Mistake("a short context is summed up", COMPACTING, "items) <= body.compact_at:", "items) <= 0:"),
     Mistake("developers are summed up", UNSEALING, '"role") in ("developer", "system")', '"role") in ()'),
-    Mistake("what waits for an answer is summed up", COMPACTING, "kept = await _beside(kept_of, items)", "kept = 0"),
+    Mistake(
+        "what waits for an answer is summed up",
+        COMPACTING,
+        "kept = min(await _beside(kept_of, items), since",
+        "kept = min(0, since",
+    ),
     Mistake(
         "calls are summed up without their outputs", COMPACTING, "            waiting.add(call)\n", "            pass\n"
+    ),
+    Mistake("an older compaction stands, too", UNSEALING, "                break\n", "                pass\n"),
+    Mistake(
+        "an earlier summary stays to the letter", COMPACTING, ", since_compaction(opening.context))", ", len(items))"
     ),
     Mistake("one summary is summed up again", COMPACTING, "_LEAST: Final = 2", "_LEAST: Final = 1"),
     Mistake(

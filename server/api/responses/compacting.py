@@ -15,9 +15,10 @@ from starlette.requests import Request
 
 from server.api.models.model import Model
 from server.api.responses.asking import AskedTurns
+from server.api.responses.context import Context
 from server.api.responses.server_tools import Beginning, Opening, Outcome
 from server.api.responses.summaries import TASK, summary_of
-from server.api.responses.unsealing import Asked, context_seal, summed_up
+from server.api.responses.unsealing import COMPACTION, Asked, context_seal, summed_up
 from server.authn.seals import Seals
 from server.fairness.places import without_place
 from server.fairness.threads import in_thread
@@ -74,7 +75,7 @@ class Compacting:
         counted = replace(body, settings=settings)
         if await self._turns.tokens(request, counted, model, system, items) <= body.compact_at:
             return None
-        kept = await _beside(kept_of, items)
+        kept = min(await _beside(kept_of, items), since_compaction(opening.context))
         short = await _beside(summed_up, items, "", kept)
         if len(items) - len(short) + 1 < _LEAST:
             return None
@@ -89,6 +90,13 @@ class Compacting:
         sealed = context_seal(self._seals, opening.gate, summary, kept)
         listed = Beginning("compaction", {"encrypted_content": sealed}), Outcome("")
         return Compacted(await _beside(summed_up, items, summary, kept), listed, usage)
+
+
+def since_compaction(context: Context) -> int:
+    """Return the number of items behind the last compaction."""
+    ids = context.items.ids
+    last = (place for place in reversed(range(len(ids))) if ids[place].startswith(COMPACTION))
+    return len(ids) - 1 - next(last, -1)
 
 
 def kept_of(items: Sequence[Asked]) -> int:

@@ -7,7 +7,7 @@ for everything before it but the last `kept` items, which follow it. Reasoning i
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from json import dumps, loads
 from typing import Any, Final, TypeAlias
@@ -31,7 +31,9 @@ LIFETIME: Final = 90 * 24 * 3600
 MOST_SEALED: Final = 256 * 1024
 """Bytes of a model's reasoning that are sealed; of a longer one the beginning is."""
 
-_COMPACTION: Final = f"{PREFIXES['compaction']}_"
+COMPACTION: Final = f"{PREFIXES['compaction']}_"
+"""How the ids of compactions begin."""
+
 _REASONING: Final = f"{PREFIXES['reasoning']}_"
 _OF_CONTEXT: Final = ("context",)
 _SAID: Final = "A summary of the conversation so far:\n\n"
@@ -89,7 +91,7 @@ async def asked_items(seals: Seals, gate: Gate, context: Context, model: str) ->
     """
     opening = _Opening(seals, sealing_caller(gate), model, int(time.time()))
     pairs = context.items.pairs
-    if any(identity.startswith(_COMPACTION) for identity, _ in pairs):
+    if any(identity.startswith(COMPACTION) for identity, _ in pairs):
         size = context.items.size
     else:
         size = sum(len(text) for identity, text in pairs if identity.startswith(_REASONING))
@@ -104,24 +106,42 @@ class _Opening:
     now: int
 
     def items(self, context: Context) -> list[Asked]:
-        found = list[Asked]()
-        for place, (identity, item) in enumerate(zip(context.items.ids, context.items.plain(), strict=True)):
-            where = place - context.known
-            if identity.startswith(_COMPACTION):
-                self._add_compaction(found, item, where)
-            else:
-                found.append(self._thought(item, where) if identity.startswith(_REASONING) else item)
-        return found
+        """Return the items; of the compactions that stand for what is before them, the last one is opened."""
+        ids, items = context.items.ids, [*context.items.plain()]
+        summaries, start, first = dict[int, Asked](), 0, list[Asked]()
+        for place in reversed(range(len(ids))):
+            if not ids[place].startswith(COMPACTION):
+                continue
+            summary, kept = self._summary(items[place], place - context.known)
+            summaries[place] = _summary_item(summary)
+            if kept is not None:
+                start = max(0, place - kept)
+                first = [*filter(_is_of_developer, items[:start]), summaries.pop(place)]
+                break
+        return [*first, *self._from(start, ids, items, summaries, context.known)]
 
-    def _add_compaction(self, found: list[Asked], item: memoryview, place: int) -> None:
+    def _from(
+        self, start: int, ids: Sequence[str], items: Sequence[memoryview], summaries: Mapping[int, Asked], known: int
+    ) -> Iterator[Asked]:
+        """Yield the items from a place on; a compaction that is no summary has been read before."""
+        for place in range(start, len(ids)):
+            if ids[place].startswith(_REASONING):
+                yield self._thought(items[place], place - known)
+            elif not ids[place].startswith(COMPACTION):
+                yield items[place]
+            elif place in summaries:
+                yield summaries[place]
+
+    def _summary(self, item: memoryview, place: int) -> tuple[str, int | None]:
+        """Return the summary in a compaction, and how many items before it stay; None for all of them."""
         sealed = loads(bytes(item)).get("encrypted_content")
         try:
-            found.append(_summary_item(self._opened(sealed)))
+            return self._opened(sealed), None
         except Unopened as fault:
             if fault.expired:
                 raise _refusal(fault, place) from None
             told = loads(self._text(sealed, place, _OF_CONTEXT))
-            found[:] = summed_up(found, told["summary"], told["kept"])
+            return told["summary"], told["kept"]
 
     def _thought(self, item: memoryview, place: int) -> Asked:
         found = loads(bytes(item))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -107,6 +108,23 @@ def test_the_last_summary_is_not_summed_up_alone(place: Responding, far: Upstrea
     output = {"type": "function_call_output", "call_id": "a", "output": LONG}
     place.made([made["output"][0], called, output], model="m", context_management=AT, store=False)
     assert [len(each[2]["messages"]) for each in far.asked] == [3]
+
+
+def test_the_next_summary_takes_the_place_of_the_last_one(place: Responding, far: Upstream) -> None:
+    first = place.made(TALK, model="m", context_management=AT)
+    given = [TALK[0], {"role": "user", "content": LONG}]
+    second = place.made(given, model="m", previous_response_id=first["id"], context_management=AT)
+    assert texts(far, -2)[:-1] == [("system", "be brief"), ("user", SUMMARY), ("user", "and now?"), ("assistant", ANY)]
+    asked = texts(far)
+    assert asked == [("system", "be brief"), ("user", SUMMARY), ("system", "be brief"), ("user", LONG)]
+    place.made("more", model="m", previous_response_id=second["id"])
+    assert texts(far) == [*asked, ("assistant", "Hello, wörld"), ("user", "more")]
+    # What no model has answered may be no more than the last summary.
+    far.forget()
+    place.made(LONG, model="m", previous_response_id=first["id"], store=False)
+    given = [*TALK, first["output"][0], {"role": "user", "content": LONG}]
+    place.made(given, model="m", context_management=AT, store=False)
+    assert texts(far) == [("system", "be brief"), ("user", SUMMARY), ("user", LONG)]
 
 
 def test_calls_stay_with_the_outputs_that_a_model_has_not_read(place: Responding, far: Upstream) -> None:

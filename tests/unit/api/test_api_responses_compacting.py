@@ -79,7 +79,9 @@ def test_the_model_that_sums_up_goes_the_way_of_the_one_that_answers() -> None:
     raw = dumps({"model": "m", "input": "x", "context_management": [{"type": "compaction", "compact_threshold": 1000}]})
     body = RESPONSE.value(RESPONSE.check(parse_json(raw.encode())))
     opening: Any = SimpleNamespace(
-        body=body, context=SimpleNamespace(system=()), gate=SimpleNamespace(principal=Anonymous())
+        body=body,
+        context=SimpleNamespace(system=(), items=SimpleNamespace(ids=["msg_1"] * 3)),
+        gate=SimpleNamespace(principal=Anonymous()),
     )
     turns: Any = Turns()
     request: Any = SimpleNamespace(receive=asyncio.Event().wait)
