@@ -21,6 +21,7 @@ from queue import SimpleQueue
 from subprocess import PIPE
 from typing import Final, TypeAlias
 
+from tests.mutation.background_mistakes import BACKGROUND_MISTAKES
 from tests.mutation.dialect_mistakes import DIALECT_MISTAKES
 from tests.mutation.extraction_mistakes import EXTRACTION_MISTAKES
 from tests.mutation.fairness_mistakes import FAIRNESS_MISTAKES
@@ -52,6 +53,7 @@ SERVICE = (
     *INDEX_MISTAKES,
     *VECTOR_MISTAKES,
     *RESPONSE_MISTAKES,
+    *BACKGROUND_MISTAKES,
     *MESSAGE_MISTAKES,
     *TOOL_MISTAKES,
     *MCP_MISTAKES,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from server.api.responses import background
+from server.api.responses import background, queue
 from server.api.responses.background import AT_ONCE_EACH
-from tests.support.callers import bearer
+from tests.support.callers import READER, bearer
 from tests.support.databases import empty_database, rows
 from tests.support.failing_provider import Upstream, upstream
 from tests.support.responses_server import RESPONSES, Responding, responding_on
@@ -35,7 +35,12 @@ def both(
     """Two servers that share their records, and look often at what the other has done."""
     folder = tmp_path_factory.mktemp("two")
     with pytest.MonkeyPatch.context() as patch, ExitStack() as opened:
-        for name, seconds in (("POLL_SECONDS", 0.2), ("WATCH_SECONDS", 0.2), ("NOTE_SECONDS", 0.1)):
+        for name, seconds in (
+            ("POLL_SECONDS", 0.2),
+            ("WATCH_SECONDS", 0.2),
+            ("NOTE_SECONDS", 0.1),
+            ("SWEEP_SECONDS", 0.2),
+        ):
             patch.setattr(background, name, seconds)
         database = str(folder / "records.db")
         if postgres is not None:
@@ -119,7 +124,21 @@ def test_what_is_shown_to_one_counts_for_the_other(both: BOTH, far: Upstream) ->
     while rows(both[0].database, f"{table} WHERE body LIKE '%modest%'")[0][0] == 0:
         assert time.monotonic() < until
     far.go_on.set()
-    done = both[0].over(waiting, ann)
+    # The caller itself would show itself anew.
+    done = both[0].over(waiting, READER)
     assert (done["status"], "never" in str(far.asked)) == ("failed", False)
     for identity in held:
-        both[0].over(identity, ann)
+        both[0].over(identity, READER)
+
+
+def test_events_go_some_time_after_the_end(both: BOTH, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "EVENTS_KEPT_SECONDS", 0)
+    identity = both[0].streamed("hi", model="m", background=True)[0]["response"]["id"]
+    answer = both[0].ask("GET", f"{RESPONSES}/{identity}?stream=true")
+    assert (answer.status, answer.error["param"]) == (400, "stream")
+    until = time.monotonic() + 10
+    left = f"SELECT count(*) FROM answers_parts WHERE parent = '{identity}'"  # noqa: S608 - a test
+    # Its input and its output stay.
+    while rows(both[0].database, left)[0][0] != 2:
+        assert time.monotonic() < until
+    assert both[1].over(identity)["status"] == "completed"

@@ -1,0 +1,157 @@
+"""Deliberate mistakes in responses in the background, each of which the suite must notice."""
+
+from __future__ import annotations
+
+from tests.mutation.mistake import Mistake
+
+QUEUE = "server/api/responses/queue.py"
+WORK = "server/api/responses/work.py"
+LATER = "server/api/responses/later.py"
+CALLERS = "server/api/responses/callers.py"
+EVENTS = "server/api/responses/kept_events.py"
+READERS = "server/api/responses/readers.py"
+GATHERED = "server/api/responses/gathered.py"
+CANCELLING = "server/api/responses/cancelling.py"
+BACKGROUND = "server/api/responses/background.py"
+CONTEXT = "server/api/responses/context.py"
+REQUEST = "server/api/responses/kept_request.py"
+
+BACKGROUND_MISTAKES = (
+    Mistake(
+        "what may have been spent is done again",
+        WORK,
+        "if held.lease.has_begun:",
+        "if held.lease.has_begun and held.lease.tries > MOST_TAKEN:",
+    ),
+    Mistake(
+        "nothing notes that a provider is asked",
+        LATER,
+        "self.queue.renewing(replace(lease, has_begun=True))",
+        "self.queue.renewing(lease)",
+    ),
+    Mistake(
+        "old requests are still answered",
+        WORK,
+        "work.created_at + self._longest - time.time()) <= 0",
+        "work.created_at + self._longest - time.time()) <= -1e9",
+    ),
+    Mistake(
+        "work in the background is done as the caller was",
+        WORK,
+        "self._deferred.gate(await self._callers.newest(held.lease.work)",
+        "self._deferred.gate(held.lease.work.owner",
+    ),
+    Mistake(
+        "a response in the background is charged twice",
+        WORK,
+        '"POST", PATH, is_paid=True)',
+        '"POST", PATH)',
+    ),
+    Mistake(
+        "leave to make a response counts for ever",
+        WORK,
+        "        await self._later.responses.records.permit_create(gate, made=[record.id])\n",
+        "",
+    ),
+    Mistake(
+        "what a request named may be forbidden since",
+        CONTEXT,
+        "        await self._before(gate, body)\n        await self._given(gate, body, identity)\n        return",
+        "        return",
+    ),
+    Mistake(
+        "the attributes that came first count",
+        CALLERS,
+        "return max(found, key=lambda each: each[0])[1]",
+        "return min(found, key=lambda each: each[0])[1]",
+    ),
+    Mistake(
+        "what other servers were shown is not looked at",
+        CALLERS,
+        "        if row is not None:\n            attributes",
+        "        if row is None:\n            return owner\n        if not row:\n            attributes",
+    ),
+    Mistake(
+        "a lost lease can still end a response",
+        QUEUE,
+        "return [kept] if lease.is_streamed else [kept, self.records.removing(lease.work.id)]",
+        "return [kept] if lease.is_streamed else [self.records.removing(lease.work.id)]",
+    ),
+    Mistake(
+        "one caller fills the queue",
+        QUEUE,
+        ">= MOST_WAITING_EACH:",
+        ">= MOST_WAITING:",
+    ),
+    Mistake("the queue is filled without end", QUEUE, ">= MOST_WAITING:", "> 10 * MOST_WAITING:"),
+    Mistake(
+        "events of ended responses pile up",
+        QUEUE,
+        "if kept > MOST_KEPT_EACH or size > MOST_KEPT_BYTES_EACH:",
+        "if kept > MOST_KEPT_EACH and size > MOST_KEPT_BYTES_EACH:",
+    ),
+    Mistake(
+        "a response that is being removed goes on",
+        QUEUE,
+        "AND answered.expires_at IS NULL ",
+        "",
+    ),
+    Mistake("expired events are read", QUEUE, "and not lease.has_expired else None", "else None"),
+    Mistake(
+        "a reader gets an event twice",
+        EVENTS,
+        "self.events.pairs[max(0, after + 1 - first) :]",
+        "self.events.pairs[max(0, after - first) :]",
+    ),
+    Mistake(
+        "an interrupted call of a tool is incomplete",
+        EVENTS,
+        'if item["type"] in _OF_MODELS:',
+        'if item["type"]:',
+    ),
+    Mistake(
+        "events of one response are dropped at once",
+        EVENTS,
+        "return len(found) == _DROPPED_AT_ONCE or len(steps) < len(found)",
+        "return False",
+    ),
+    Mistake(
+        "a reader waits for a response that is gone",
+        READERS,
+        "if tail.is_gone:\n                        yield",
+        "if tail.is_gone and tail.number < 0:\n                        yield",
+    ),
+    Mistake("a full stream goes on", GATHERED, "if self._is_full():", "if self._is_full() and not self._pieces:"),
+    Mistake("a provider is read without end", GATHERED, "while self._size > MOST_GATHERED:", "while self._size < 0:"),
+    Mistake(
+        "any reader cancels a response",
+        CANCELLING,
+        "permit(gate, identity, Action.UPDATE)",
+        "permit(gate, identity, Action.READ)",
+    ),
+    Mistake(
+        "a response that is over is cancelled",
+        CANCELLING,
+        'if members["status"] not in (*_UNDER_WAY, "cancelled"):',
+        'if members["status"] == "none":',
+    ),
+    Mistake(
+        "a cancelled response goes on where it is answered",
+        BACKGROUND,
+        "            if identity not in alive:\n                self.lose(identity)",
+        "            if identity not in alive:\n                continue",
+    ),
+    Mistake(
+        "one caller takes all places of a process",
+        BACKGROUND,
+        "if count >= AT_ONCE_EACH]",
+        "if count >= AT_ONCE]",
+    ),
+    Mistake(
+        "an unfinished response is gone on from",
+        CONTEXT,
+        "            if output is None:\n                raise _not_over(body.previous)\n",
+        "            if output is None:\n                output = ItemList()\n",
+    ),
+    Mistake("secrets of tools are kept", REQUEST, "if members.get(name):", "if members.get(name) is ...:"),
+)
