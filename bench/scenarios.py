@@ -20,13 +20,13 @@ def scenarios(tokens: Tokens) -> Mapping[str, Load]:
     return {
         "health": Load(_gets("/v1/health", tokens.good), 200, b'"OK"'),
         "models": Load(_gets("/v1/models", tokens.good), 200, b"bench/tiny"),
-        "chat": Load(_chats(FAST, tokens.good), 200, b'"chat.completion"'),
-        "stream": Load(_chats(FAST, tokens.good, stream=True), 200, done),
+        "chat": Load(chats(FAST, tokens.good), 200, b'"chat.completion"'),
+        "stream": Load(chats(FAST, tokens.good, stream=True), 200, done),
         "embeddings": Load(_embeddings(tokens.good, base64=True), 200, b'"embedding"'),
         "embeddings as numbers": Load(_embeddings(tokens.good, base64=False), 200, b'"embedding"'),
-        "paced stream": Load(_chats(PACED, tokens.good, stream=True), 200, done),
+        "paced stream": Load(chats(PACED, tokens.good, stream=True), 200, done),
         "refused route": Load(_gets(CLOSED_PATH, tokens.good), 403),
-        "refused model": Load(_chats(HIDDEN, tokens.good), 404),
+        "refused model": Load(chats(HIDDEN, tokens.good), 404),
         "forged token": Load(_gets("/v1/models", tokens.forged), 401),
         "no token": Load(_gets("/v1/models", [""]), 401),
     }
@@ -34,25 +34,27 @@ def scenarios(tokens: Tokens) -> Mapping[str, Load]:
 
 def open_streams(tokens: Tokens) -> Sequence[bytes]:
     """Return the requests for streams that stay open."""
-    return _chats(OPEN, tokens.good, stream=True)
+    return chats(OPEN, tokens.good, stream=True)
 
 
 def _gets(path: str, tokens: Sequence[str]) -> list[bytes]:
     return [f"GET {path} HTTP/1.1\r\n{_headers(token)}\r\n".encode() for token in tokens]
 
 
-def _chats(model: str, tokens: Sequence[str], *, stream: bool = False) -> list[bytes]:
+def chats(model: str, tokens: Sequence[str], *, stream: bool = False) -> list[bytes]:
+    """Return a chat with that model for each token."""
     messages = [{"role": "system", "content": "You are brief."}, {"role": "user", "content": _QUESTION}]
     body = {"model": f"bench/{model}", "messages": messages, "temperature": 0.7, "stream": stream}
-    return _posts("/v1/chat/completions", tokens, body)
+    return posts("/v1/chat/completions", tokens, body)
 
 
 def _embeddings(tokens: Sequence[str], *, base64: bool) -> list[bytes]:
     form = "base64" if base64 else "float"
-    return _posts("/v1/embeddings", tokens, {"model": f"bench/{VECTORS}", "input": _QUESTION, "encoding_format": form})
+    return posts("/v1/embeddings", tokens, {"model": f"bench/{VECTORS}", "input": _QUESTION, "encoding_format": form})
 
 
-def _posts(path: str, tokens: Sequence[str], members: Mapping[str, Any]) -> list[bytes]:
+def posts(path: str, tokens: Sequence[str], members: Mapping[str, Any]) -> list[bytes]:
+    """Return a request with that body for each token."""
     body = dumps(members).encode()
     start = f"POST {path} HTTP/1.1\r\n"
     framing = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"

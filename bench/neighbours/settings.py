@@ -25,6 +25,15 @@ _LOCAL_MODELS: Final = (
     {"model_id": "chat", "provider_id": "local"},
     {"model_id": "texts", "provider_id": "wordllama", "model_type": "embedding"},
 )
+_AGENTS: Final = {
+    "agents": [
+        {
+            "provider_id": "builtin",
+            "provider_type": "inline::builtin",
+            "config": {"persistence": {"responses": {"backend": "tables", "table_name": "responses"}}},
+        }
+    ]
+}
 _REGEXES: Final = 100
 _CLOSED: Final = "/v1/toolgroups*"
 
@@ -40,6 +49,7 @@ class Setting(Enum):
     CLOSED = "a route that no caller may use, and none without a token"
     LOCAL = "models that run beside the server"
     VECTORS = "vector stores with a local embedding model"
+    AGENTS = "responses are kept"
 
 
 def configuration(
@@ -71,9 +81,14 @@ def configuration(
     keys = {**backend, "type": str(backend["type"]).replace("sql_", "kv_", 1)}
     return {
         "version": 2,
-        "apis": ["inference", *(["vector_io", "agents"] if setting is Setting.VECTORS else [])],
+        "apis": [
+            "inference",
+            *(["vector_io", "agents"] if setting is Setting.VECTORS else []),
+            *(["agents"] if setting is Setting.AGENTS else []),
+        ],
         "providers": {
             **(_vectors(folder) if setting is Setting.VECTORS else {}),
+            **(_AGENTS if setting is Setting.AGENTS else {}),
             "inference": [
                 {
                     "provider_id": "bench",

@@ -32,8 +32,8 @@ BACKGROUND_MISTAKES = (
     Mistake(
         "old requests are still answered",
         WORK,
-        "work.created_at + self._longest - time.time()) <= 0",
-        "work.created_at + self._longest - time.time()) <= -1e9",
+        "(left := work.created_at + self._longest - time.time()) <= 0",
+        "(left := float(self._longest)) <= 0",
     ),
     Mistake(
         "work in the background is done as the caller was",
@@ -121,7 +121,7 @@ BACKGROUND_MISTAKES = (
         "if tail.is_gone:\n                        yield",
         "if tail.is_gone and tail.number < 0:\n                        yield",
     ),
-    Mistake("a full stream goes on", GATHERED, "if self._is_full():", "if self._is_full() and not self._pieces:"),
+    Mistake("a full stream goes on", GATHERED, "if self._is_full():", "if self._is_full() and self._size < 0:"),
     Mistake("a provider is read without end", GATHERED, "while self._size > MOST_GATHERED:", "while self._size < 0:"),
     Mistake(
         "any reader cancels a response",

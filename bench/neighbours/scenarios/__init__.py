@@ -16,6 +16,7 @@ from bench.neighbours.scenarios import (
     local,
     providers,
     registry,
+    responses,
     streams,
     usage,
     vectors,
@@ -33,6 +34,7 @@ SUBJECTS: Final = (
     lists,
     usage,
     registry,
+    responses,
     identities,
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
@@ -27,19 +27,19 @@ class GatheringChat:
     `asking` is called before the model is asked. A stream ends as one that is cut once `is_full` returns true.
     """
 
-    def __init__(self, model: ChatModel, asking: Callable[[], None], is_full: Callable[[], bool]) -> None:
+    def __init__(self, model: ChatModel, asking: Callable[[], Awaitable[None]], is_full: Callable[[], bool]) -> None:
         self._model = model
         self._asking = asking
         self._is_full = is_full
 
     async def complete(self, request: ChatRequest) -> Pieces:
         """Return the whole answer."""
-        self._asking()
+        await self._asking()
         return await self._model.complete(request)
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """Return the gathered chunks."""
-        self._asking()
+        await self._asking()
         return _Gathered(await self._model.stream(request), self._is_full)
 
 

@@ -57,8 +57,9 @@ class HeldResponse(RenewedLease):
             if not self.lease.has_begun:
                 self.lease, self.record = await self._later.begin(self.lease, self.record)
 
-    def asking(self) -> None:
-        """Note that a provider or a tool is being asked."""
+    async def asking(self) -> None:
+        """Note that a provider or a tool is asked now; raises Overtaken."""
+        await self.begin()
         self.has_asked = True
 
     async def add(self, text: bytes, limit: StorageLimit | None) -> None:

@@ -160,7 +160,7 @@ class ResponseWork:
         )
         await held.begin()
         if responding.calls_first:
-            held.asking()
+            await held.asking()
         if held.lease.is_streamed:
             await self._stream(held, gate, responding, chat)
         else:

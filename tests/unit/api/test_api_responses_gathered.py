@@ -48,6 +48,10 @@ class Model:
         return self.chunks
 
 
+async def _nothing() -> None:
+    """Note nothing."""
+
+
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gathered, "PACE_SECONDS", 0.001)
@@ -58,7 +62,7 @@ def read(chunks: Chunks, *, full_after: int = 1_000) -> list[bytes]:
     pieces = list[bytes]()
 
     async def run() -> None:
-        chat = GatheringChat(Model(chunks), lambda: None, lambda: len(pieces) >= full_after)
+        chat = GatheringChat(Model(chunks), _nothing, lambda: len(pieces) >= full_after)
         stream = await chat.stream(REQUEST)
         try:
             async for piece in stream:
@@ -89,7 +93,7 @@ def test_a_fault_comes_behind_what_came_before() -> None:
     pieces = list[bytes]()
 
     async def run() -> None:
-        stream = await GatheringChat(Model(Chunks([b"a"], fault)), lambda: None, lambda: False).stream(REQUEST)
+        stream = await GatheringChat(Model(Chunks([b"a"], fault)), _nothing, lambda: False).stream(REQUEST)
         with pytest.raises(ProviderFailed):
             async for piece in stream:
                 pieces.append(piece)

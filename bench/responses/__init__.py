@@ -1,0 +1,1 @@
+"""What responses cost: stored ones, their streams, and each of their events."""
