@@ -13,7 +13,7 @@ from bench.processes import Running
 
 STREAMS: Final = 1000
 
-_EVENT: Final = b"\r\ndata: "
+_EVENT: Final = b"\ndata: "
 _AT_ONCE: Final = 50
 _BEGUN_SECONDS: Final = 60.0
 _SETTLED_SECONDS: Final = 2.0
