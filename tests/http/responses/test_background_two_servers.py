@@ -12,6 +12,7 @@ import pytest
 
 from server.api.responses import background, queue
 from server.api.responses.background import AT_ONCE_EACH
+from server.http import held_lease
 from tests.support.callers import READER, bearer
 from tests.support.databases import empty_database, rows
 from tests.support.failing_provider import Upstream, upstream
@@ -35,13 +36,10 @@ def both(
     """Two servers that share their records, and look often at what the other has done."""
     folder = tmp_path_factory.mktemp("two")
     with pytest.MonkeyPatch.context() as patch, ExitStack() as opened:
-        for name, seconds in (
-            ("POLL_SECONDS", 0.2),
-            ("WATCH_SECONDS", 0.2),
-            ("NOTE_SECONDS", 0.1),
-            ("SWEEP_SECONDS", 0.2),
-        ):
-            patch.setattr(background, name, seconds)
+        for name in ("POLL_SECONDS", "WATCH_SECONDS", "NOTE_SECONDS", "SWEEP_SECONDS"):
+            patch.setattr(background, name, 0.2)
+        # Nothing but these looks tells a server what the other one has ended.
+        patch.setattr(held_lease, "RENEWAL_SECONDS", 15.0)
         database = str(folder / "records.db")
         if postgres is not None:
             database = opened.enter_context(empty_database(postgres))
