@@ -635,8 +635,9 @@ LIMITS: Final[Sequence[Limit]] = (
         "others wait; what was used least recently is read again",
     ),
     Limit(
-        "rows that LanceDB reads at a time, words that it gathers for an index, and what it sorts in memory",
-        "{lance_library.BATCH_ROWS}; {lance_library.WORDS_BYTES:bytes}; {lance_library.SORTED_BYTES:bytes}",
+        "rows and bytes that LanceDB reads ahead, words that it gathers for an index, and what it sorts in memory",
+        "{lance_library.BATCH_ROWS}; {lance_library.READ_BYTES:bytes}; {lance_library.WORDS_BYTES:bytes}; "
+        "{lance_library.SORTED_BYTES:bytes}",
         "it goes on with the next ones, or on the disk",
     ),
     Limit(

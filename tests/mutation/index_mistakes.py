@@ -63,6 +63,18 @@ INDEX_MISTAKES = (
         "        if self.shares:\n            return await self._index.named",
     ),
     Mistake(
+        "a purge of Faiss waits for a vector of another store",
+        ROWS,
+        "return not any(read(f",
+        "return bool(stores) or not any(read(f",
+    ),
+    Mistake(
+        "the C library keeps large blocks that are freed",
+        "server/storage/vectors/memory.py",
+        "library.mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)",
+        "library.mallopt(_M_MMAP_THRESHOLD, 2**25)",
+    ),
+    Mistake(
         "Faiss removes chunks of other parts",
         ROWS,
         "(part, ordinal) IN (SELECT json_extract(value, '$[0]')",

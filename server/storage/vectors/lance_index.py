@@ -12,6 +12,7 @@ from functools import partial
 from operator import or_
 from typing import Any, Final, TypeVar
 
+from server.storage.vectors import memory
 from server.storage.vectors.index import Chunk, Held, Hit, IndexUnavailable, Vector
 from server.storage.vectors.keys import checked, numbers
 from server.storage.vectors.lance_library import FAULTS, connected, is_missing, is_passing, unavailable
@@ -113,6 +114,8 @@ class LanceIndex:
                 self._upkeep.committed(key)
         finally:
             rows.close()
+            if rows.is_large:
+                await asyncio.to_thread(memory.give_back)
         return rows.count
 
     async def nearest(self, key: str, vector: Vector, parts: Sequence[int], limit: int) -> list[Hit]:
@@ -213,6 +216,7 @@ class LanceIndex:
             if await self._place.holds(key, marks if gone is None else gone):
                 return False
             self._marks.pop(key, None)
+            await asyncio.to_thread(memory.give_back)
             return True
 
     async def _open(self) -> Any:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
+from server.storage.vectors import memory
 from server.storage.vectors.index import IndexUnavailable
 from server.storage.vectors.opening import FULL, Unusable
 
@@ -30,10 +31,13 @@ CACHE_BYTES: Final = 32 * 1024 * 1024
 BATCH_ROWS: Final = 512
 """Rows that LanceDB reads at a time; chunks are some kilobytes long, and it reads several batches ahead."""
 
-WORDS_BYTES: Final = 64 * 1024 * 1024
+READ_BYTES: Final = 8 * 1024 * 1024
+"""Bytes that LanceDB reads ahead in one scan; it would be 2 GB."""
+
+WORDS_BYTES: Final = 16 * 1024 * 1024
 """Bytes of words that LanceDB gathers before it writes a part of an index of words."""
 
-SORTED_BYTES: Final = 64 * 1024 * 1024
+SORTED_BYTES: Final = 16 * 1024 * 1024
 """Bytes that LanceDB sorts in memory."""
 
 _ENVIRONMENT: Final = {
@@ -41,6 +45,7 @@ _ENVIRONMENT: Final = {
     "LANCE_CPU_THREADS": str(CPU_THREADS),
     "LANCE_DEFAULT_BATCH_SIZE": str(BATCH_ROWS),
     "LANCE_DEFAULT_FRAGMENT_READAHEAD": str(CPU_THREADS),
+    "LANCE_DEFAULT_IO_BUFFER_SIZE": str(READ_BYTES),
     "LANCE_FTS_NUM_SHARDS": "1",
     "LANCE_FTS_PARTITION_SIZE": str(WORDS_BYTES // 1024**2),
     "LANCE_IO_THREADS": str(IO_THREADS),
@@ -91,6 +96,7 @@ def is_passing(fault: Exception) -> bool:
 
 
 def _import() -> None:
+    memory.bound()
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # The import makes so many objects that collections of them would stop the event loop for parts of a second.

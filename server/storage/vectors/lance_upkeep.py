@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from server.background.tasks import BackgroundTasks
 from server.fairness.caller import CURRENT, SERVER
+from server.storage.vectors import memory
 from server.storage.vectors.index import IndexUnavailable
 from server.storage.vectors.lance_place import Files, Place
 from server.storage.vectors.rows import NOBODYS, filler
@@ -94,6 +95,7 @@ class Upkeep:
             # Another process may do the same, or the store may be gone: the next changes are another occasion.
             with suppress(IndexUnavailable):
                 await self._at(key, _kept)
+        await asyncio.to_thread(memory.give_back)
 
 
 async def index(rows: Any) -> None:

@@ -115,6 +115,11 @@ class NewRows:
             if self._bytes > HELD_BYTES or self._writer is not None:
                 self._put_away()
 
+    @property
+    def is_large(self) -> bool:
+        """Whether there are more rows than are held in memory."""
+        return self._bytes > HELD_BYTES
+
     def read(self) -> Any:
         """Return a reader of all rows, as often as it is asked for."""
         import pyarrow as pa
