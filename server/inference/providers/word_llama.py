@@ -181,7 +181,7 @@ class _Model:
 
     def embedded(self, texts: list[str], size: int) -> _Made:
         """Return the embeddings of the texts, of `size` numbers each."""
-        encoded = self._tokenizer.encode_batch(texts, add_special_tokens=False)
+        encoded = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         vectors, tokens = list[Vector](), 0
         for each in encoded:
             ids = each.ids

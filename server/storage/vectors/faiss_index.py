@@ -177,7 +177,7 @@ class FaissIndex:
         if not await self._change(rows.purge, key):
             return False
         for mark in marks:
-            if await self._read(rows.is_left, key, mark):
+            if await self._read(rows.is_left, mark):
                 return False
         self._marks.pop(key, None)
         return True

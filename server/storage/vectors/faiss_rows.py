@@ -228,12 +228,15 @@ class FaissRows:
         busy, *_ = self._connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
 
-    def is_left(self, key: str, mark: bytes) -> bool:
-        """Return whether the beginning of a vector stands in the file, and in no row of the store."""
-        among = f"SELECT 1 FROM chunks_{checked(key)} WHERE substr(vector, 1, {MARK_BYTES}) = ? LIMIT 1"  # noqa: S608  # the key is checked
-        if self._connection().execute(among, (mark,)).fetchone() is not None:
+    def is_left(self, mark: bytes) -> bool:
+        """Return whether the beginning of a vector stands in the file, and in no row of any store."""
+        if not any(_holds(path, mark) for path in (self._file, Path(f"{self._file}-wal"))):
             return False
-        return any(_holds(path, mark) for path in (self._file, Path(f"{self._file}-wal")))
+        # Another store may have the same text; its rows are read only where the bytes are found.
+        among = f"WHERE substr(vector, 1, {MARK_BYTES}) = ? LIMIT 1"
+        read = self._connection().execute
+        stores = [key for (key,) in read("SELECT key FROM stores")]
+        return not any(read(f"SELECT 1 FROM chunks_{checked(key)} {among}", (mark,)).fetchone() for key in stores)  # noqa: S608  # the key is checked
 
     @contextmanager
     def changing(self) -> Iterator[sqlite3.Connection]:

@@ -341,3 +341,13 @@ def test_nothing_else_is_a_part(index: Opened, key: str, part: int) -> None:
     ):
         with pytest.raises(ValueError, match="whole number of 63 bits"):
             work()
+
+
+def test_a_vector_that_another_store_has_too_does_not_hold_up_a_purge(index: Opened, key: str) -> None:
+    given, other = chunks(6, 1), "b" * 32
+    for store in (key, other):
+        index.add(store, 1, given)
+    index(index.index.remove(key, [1]))
+    assert index(index.index.purge(key)) is True
+    index(index.index.remove_chunks(other, {1: [2]}))
+    assert index(index.index.purge(other)) is True
