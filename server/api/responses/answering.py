@@ -124,7 +124,7 @@ class RespondingChat:
                 break
             async for happenings in rounds.calls(state):
                 state = self._passed(state, happenings)
-            if rounds.is_over:
+            if rounds.is_over or state.is_full:
                 break
             model, request = await rounds.next(state)
         state, events = self._step(self._named_in(state), Ended(int(time.time())))
@@ -237,7 +237,7 @@ class _ResponseStream:
                 return
             async for happenings in rounds.calls(self._state):
                 yield self._step(happenings)
-            if rounds.is_over:
+            if rounds.is_over or self._state.is_full:
                 return
             await self._chunks.aclose()
             self._chunks = await self._next()

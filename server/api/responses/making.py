@@ -100,7 +100,8 @@ class Making:
             return course.through(found.answering), found.request
 
         most, request_id = body.shown["max_tool_calls"], state_of(request.scope).request_id
-        rounds = Rounds(tools, again, partial(settings_with, body, tools), self._endings.calls, most, request_id)
+        settings, endings = partial(settings_with, body, tools), self._endings
+        rounds = Rounds(tools, again, settings, endings.calls, endings.room, most, request_id)
         responding = RespondingChat(
             course.through(asked.answering),
             state,

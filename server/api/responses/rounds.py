@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from server.api.responses.happenings import Happening, Paused, ToolBegun, ToolEnded
 from server.api.responses.server_tools import Outcome, ServerTool, ToolSet
 from server.api.responses.state import ServerCall, State
-from server.fairness.shares import FairShares, Share
+from server.fairness.shares import FairShares, Share, Turn
 from server.http.error_table import error_of
 from server.inference.provider import ChatModel, ChatRequest
 from server.json_input.strict import Json
@@ -37,6 +37,7 @@ UNDER_WAY: Final = Share("calls of tools under way", 512, 64, waiting=4096, wait
 _CUT: Final = "\n[the rest of this result is left out: it is too long]"
 _OF_CLIENT: Final = frozenset({"custom_tool_call", "function_call"})
 _TOO_MANY: Final = "this tool was not called, since the response may not call more tools; answer with what you have"
+_NO_ROOM: Final = "the results of tools that are under way take too much room; try again later"
 _TOO_SLOW: Final = f"the tool has not answered within {CALL_SECONDS:g} s"
 
 Again: TypeAlias = Callable[[Sequence[bytes], Json], Awaitable[tuple[ChatModel, ChatRequest]]]
@@ -60,7 +61,7 @@ class Rounds:
     """Makes the calls of one response, as many as `most` says, and asks for the model's next answer.
 
     `again` is asked with the items that have come since the request, and with what `settings` returns. A call is never
-    made twice.
+    made twice. Calls take turns of `shares`, and their results bytes of `room`.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Rounds:
         again: Again,
         settings: Settings,
         shares: FairShares,
+        room: FairShares,
         most: int | None,
         request_id: str,
     ) -> None:
@@ -76,6 +78,8 @@ class Rounds:
         self._again = again
         self._settings = settings
         self._shares = shares
+        self._room = room
+        self._held = list[Turn]()
         self._left = most
         self._request_id = request_id
         self._items = list[bytes]()
@@ -144,6 +148,8 @@ class Rounds:
             task.cancel()
         if running:
             await asyncio.wait(running)
+        for turn in self._held:
+            turn.end()
         await self._tools.aclose()
 
     def _of(self, call: ServerCall) -> _Call:
@@ -165,7 +171,7 @@ class Rounds:
             self._running = {asyncio.create_task(self._outcome(call)) for call in some}
             while self._running:
                 ended, self._running = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
-                for call, outcome in sorted((task.result() for task in ended), key=_key_of):
+                for call, outcome in sorted((self._kept(*task.result()) for task in ended), key=_key_of):
                     told[call.key] = self._cut(outcome.told)
                     if told[call.key] != outcome.told:
                         # Nothing is cited of which the model may have seen nothing.
@@ -189,6 +195,15 @@ class Rounds:
             return call, call.tool.failed(call.arguments, _TOO_SLOW)
         except Exception as fault:  # noqa: BLE001 - one tool's fault fails its call alone
             return call, call.tool.failed(call.arguments, error_of(fault, self._request_id).message)
+
+    def _kept(self, call: _Call, outcome: Outcome) -> tuple[_Call, Outcome]:
+        """Return an outcome that there is room for until the response is over; else the call has failed."""
+        # Once for the model, and once in the item.
+        turn = self._room.take_now(2 * len(outcome.told.encode(errors="replace")))
+        if turn is None:
+            return call, call.tool.failed(call.arguments, _NO_ROOM)
+        self._held.append(turn)
+        return call, outcome
 
     def _cut(self, told: str) -> str:
         """Return what the model is told of a result, as far as there is room for it."""

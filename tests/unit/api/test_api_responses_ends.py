@@ -135,7 +135,7 @@ async def course(
         raise NotImplementedError
 
     metered = MeteredChat(model, found.bill.reserve, found.bill.count, hidden=False)
-    rounds = Rounds(ToolSet(), again, lambda **_: {}, endings.calls, None, "req_1")
+    rounds = Rounds(ToolSet(), again, lambda **_: {}, endings.calls, endings.room, None, "req_1")
     state = State({"id": "resp_1", "model": ""}, ("0" * 48, 0), {})
     chat = RespondingChat(metered, state, keep, 0, lambda: "p/m", endings, "req_1", rounds)
     async with endings.running():

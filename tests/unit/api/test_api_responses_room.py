@@ -27,7 +27,7 @@ async def never(_items: Sequence[bytes], _settings: Json) -> tuple[ChatModel, Ch
 
 
 def no_rounds(endings: Endings) -> Rounds:
-    return Rounds(ToolSet(), never, dict, endings.calls, None, "req_1")
+    return Rounds(ToolSet(), never, dict, endings.calls, endings.room, None, "req_1")
 
 
 class Answering:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from json import loads
 from time import process_time
 from typing import Any
 
 import pytest
 
+from server.api.responses import answering
 from server.api.responses import rounds as subject
-from server.api.responses.answering import Endings, RespondingChat
+from server.api.responses.answering import LEAST_HELD, Endings, RespondingChat
 from server.api.responses.rounds import MOST_ROUNDS, Rounds
 from server.api.responses.server_tools import FirstCall, ToolSet
-from server.api.responses.state import State
+from server.api.responses.state import MOST_OUTPUT, State
 from server.http.errors import ApiError
 from server.inference.provider import ChatModel, ChatRequest
 from server.json_input.strict import Json
@@ -62,7 +63,7 @@ def run(
         return known
 
     async def go() -> None:
-        rounds = Rounds(tools, next_chat, settings, endings.calls, most, "req_1")
+        rounds = Rounds(tools, next_chat, settings, endings.calls, endings.room, most, "req_1")
         state = State({"id": "resp_1", "model": ""}, ("0" * 48, 0), {})
         chat = RespondingChat(model, state, keep, 0, lambda: "p/m", endings, "req_1", rounds)
         if not streamed:
@@ -188,6 +189,23 @@ def test_a_next_round_that_is_refused_fails_the_response() -> None:
         run([said(None, ("look", "1"))], Tool(), again=ApiError(429, "no tokens are left"), streamed=False)
 
 
+def test_results_that_there_is_no_room_for_fail_their_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    share = replace(answering.UNDER_WAY, capacity=LEAST_HELD + 1000, each=LEAST_HELD + 1000)
+    monkeypatch.setattr(answering, "UNDER_WAY", share)
+    tool = Tool(lambda arguments: "x" * int(arguments))
+    found = run([said(None, ("look", "300"), ("look", "300"), ("look", "100")), said("done")], tool)
+    calls = found.shown["output"][:-1]
+    assert [call["status"] for call in calls] == ["completed", "failed", "completed"]
+    assert outputs(found.asked[0]) == ["x" * 300, subject._NO_ROOM, "x" * 100]
+
+
+def test_a_response_that_is_full_asks_its_model_no_more() -> None:
+    tool = Tool(lambda _: "x" * MOST_OUTPUT)
+    found = run([said(None, ("look", "1"))], tool)
+    assert (found.asked, found.shown["status"]) == ([], "incomplete")
+    assert "output" not in found.shown["output"][0]
+
+
 def test_the_answers_of_a_response_share_its_tokens() -> None:
     state = State({"id": "resp_1"}, ("0" * 48, 0), {}, usage={"output_tokens": 30})
     for most, left in ((100, 70), (20, 1)):
@@ -209,7 +227,7 @@ def test_a_client_that_leaves_ends_the_calls() -> None:
         async def keep(state: State, _events: Sequence[Json]) -> None:
             raise AssertionError
 
-        rounds = Rounds(tools, never, dict, endings.calls, None, "req_1")
+        rounds = Rounds(tools, never, dict, endings.calls, endings.room, None, "req_1")
         state = State({"id": "resp_1", "model": ""}, ("0" * 48, 0), {})
         model = Model([said(None, ("look", "1"))])
         chat = RespondingChat(model, state, keep, 0, lambda: "p/m", endings, "req_1", rounds)
