@@ -21,7 +21,7 @@ from agents import (
     set_default_openai_client,
     set_tracing_disabled,
 )
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, OpenAI
 from openai.types.responses.response_output_item import McpCall
 from parts import ALICE, CHAT, ECHO, TOOLS, URL, run
 from pydantic import BaseModel
@@ -185,6 +185,19 @@ async def conversation() -> None:
     assert kinds == ["message", "function_call", "function_call_output", "message"]
 
 
+def websocket() -> None:
+    with OpenAI(base_url=URL, api_key=ALICE).responses.connect() as connection:
+        previous = None
+        for text in ("one", "two"):
+            connection.response.create(model=CHAT, input=text, store=False, previous_response_id=previous)
+            last = next(event for event in connection if event.type == "response.completed").response
+            assert (last.output_text, last.previous_response_id) == (f"you say: {text}", previous)
+            previous = last.id
+        connection.response.create(model="nothing", input="three")
+        error = next(iter(connection))
+        assert (error.type, error.error.code) == ("error", "model_not_found")
+
+
 run(
     chat,
     tools,
@@ -198,4 +211,5 @@ run(
     conversation,
     searches,
     hosted_tools,
+    websocket,
 )

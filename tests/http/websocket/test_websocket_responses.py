@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from server.inference.providers.echo import LONGEST
 from tests.support.callers import ALICE, STRANGER
 from tests.support.responses_server import RESPONSES, Responding, responding, script
 from tests.support.socket_client import Socket, frame, opened, refused
@@ -150,8 +151,9 @@ def test_a_message_behind_the_end_is_answered(socket: Socket) -> None:
 
 
 def test_a_large_response_comes_whole(socket: Socket) -> None:
-    words = "x" * 60_000
-    assert text_of(socket.response(words)) == f"echo: {words}"
+    words = "x" * 200_000
+    assert text_of(socket.response(words)) == f"echo: {words}"[:LONGEST]
+    assert text_of(socket.response("on")) == "echo: on"
 
 
 def test_every_message_is_decided_as_a_request(place: Responding, socket: Socket) -> None:
