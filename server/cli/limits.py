@@ -771,6 +771,7 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(shields.CHECKS, "of each shield of the configuration, and of all registered ones of one provider"),
     Shared(answering.UNDER_WAY, unit="bytes"),
     Shared(socket_shares.SOCKETS),
+    Shared(socket_shares.CHUNKS, "in one turn of the event loop"),
     Shared(socket_shares.COMING_FRAMES, unit="bytes"),
     Shared(socket_memory.REMEMBERED, unit="bytes"),
     Shared(response_rounds.UNDER_WAY),

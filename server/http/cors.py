@@ -22,9 +22,12 @@ _LONGEST_ORIGIN: Final = 320
 _REMEMBERED: Final = 1024
 _METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 _SAFELISTED: Final = ("Accept", "Accept-Language", "Content-Language", "Content-Type")
-_OF_SDKS: Final = re.compile(r"user-agent|openai-(organization|project|beta)|x-stainless-[a-z0-9-]{1,64}")
-"""Request headers that OpenAI's clients send by themselves. This server reads none of them, so no list of
-`allow_headers` has to name them."""
+_OF_SDKS: Final = re.compile(
+    r"user-agent|openai-(organization|project|beta)|x-stainless-[a-z0-9-]{1,64}"
+    r"|anthropic-(version|beta|dangerous-direct-browser-access)"
+)
+"""Request headers that OpenAI's and Anthropic's clients send by themselves. This server reads none of them, so no list
+of `allow_headers` has to name them."""
 
 _ASKS: Final = "Access-Control-Request-Method, Access-Control-Request-Headers, Access-Control-Request-Private-Network"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any, Final
@@ -12,19 +13,21 @@ from starlette.types import ASGIApp, Scope
 from uvicorn.server import ServerState
 
 from server.background.faults import log_fault
-from server.fairness.shares import Turn
+from server.fairness.caller import CURRENT, SERVER, Caller
+from server.fairness.shares import NoRoom, Turn
 from server.http.cors import Cors
-from server.http.error_table import error_of
 from server.http.errors import ApiError, internal
 from server.http.json_body import BODY_SECONDS, MAX_BODY
-from server.http.protocol_errors import protocol_error_response
 from server.http.request_state import new_request_id
 from server.http.websocket.frames import BrokenFrame, Code, Frame, FrameReader, Op, accept_of
 from server.http.websocket.memory import CONNECTION, ConnectionMemory
-from server.http.websocket.shares import SocketShares
+from server.http.websocket.opening import admitted
+from server.http.websocket.shares import HeldRoom, SocketShares
 from server.http.websocket.turns import Entry, FrameTurn, refusal_frame
 from server.http.websocket.wire import Wire
-from server.json_input.reader import LARGE
+
+SMALL: Final = 1024
+"""Bytes that are read as they come; for more the caller has turns."""
 
 LOOK_SECONDS: Final = 30.0
 """Seconds between looks at a WebSocket: it is sent a ping, and its token is checked. One that has sent nothing for
@@ -46,7 +49,6 @@ _UNDER_WAY: Final = ApiError(
     "a response is under way on this connection; wait until it is over, or open another one",
     code="response_in_progress",
 )
-_NO_ORIGIN: Final = ApiError(HTTPStatus.FORBIDDEN, "pages of this origin may not open a WebSocket here")
 
 
 class WebSocketProtocol(asyncio.Protocol):
@@ -77,12 +79,13 @@ class WebSocketProtocol(asyncio.Protocol):
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader(MAX_BODY)
-        self._held: list[Turn] = []
-        self._size_held = 0
+        self._room = HeldRoom(shares.coming)
         self._socket: Turn | None = None
+        self._caller: Caller = SERVER
         self._memory: ConnectionMemory | None = None
         self._turn: FrameTurn | None = None
         self._next: bytes | None = None
+        self._chunks: deque[bytes] = deque()
         self._refused = self._controls = 0
         self._is_deaf = self._is_ending = self._is_token_over = False
         self._look_timer: asyncio.TimerHandle | None = None
@@ -102,6 +105,8 @@ class WebSocketProtocol(asyncio.Protocol):
         self._state.connections.discard(self)
         self._wire.lose()
         self._next = None
+        self._chunks.clear()
+        self._is_deaf = True
         for timer in (self._look_timer, self._message_timer):
             if timer is not None:
                 timer.cancel()
@@ -109,7 +114,7 @@ class WebSocketProtocol(asyncio.Protocol):
             self._turn.leave()
         if self._memory is not None:
             self._memory.close()
-        self._release()
+        self._room.release()
         if self._socket is not None:
             self._socket.end()
             self._socket = None
@@ -130,21 +135,50 @@ class WebSocketProtocol(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client has read."""
         self._wire.resume()
-        if self._memory is not None and self._next is None:
-            self._transport.resume_reading()
+        self._read_on()
 
     def data_received(self, data: bytes) -> None:
-        """Take frames."""
+        """Take frames; many or large ones in the turn of their caller."""
         self._heard = self._loop.time()
+        if self._chunks or len(data) > SMALL:
+            self._chunks.append(data)
+            if len(self._chunks) == 1:
+                self._transport.pause_reading()
+                self._start(self._read_chunks())
+        else:
+            self._feed(data)
+
+    async def _read_chunks(self) -> None:
+        CURRENT.set(self._caller)
+        while self._chunks:
+            try:
+                await self._shares.chunks.pass_on()
+            except NoRoom as full:
+                self._is_deaf = True
+                self._wire.close(Code.BUSY, str(full))
+            if self._chunks:  # the client may have gone
+                self._feed(self._chunks[0])
+                self._chunks.popleft()
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Go on reading, unless something has to be done first."""
+        if self._memory is not None and self._next is None and not self._chunks and not self._wire.is_full:
+            self._transport.resume_reading()
+
+    def _feed(self, data: bytes) -> None:
         if self._is_deaf:
             return
         try:
             for frame in self._reader.feed(data):
                 self._take(frame)
-            self._hold()
+            self._room.grow(self._reader.size, self._caller)
         except BrokenFrame as broken:
             self._is_deaf = True
             self._wire.close(broken.code, broken.reason)
+        except NoRoom as full:
+            self._is_deaf = True
+            self._wire.close(Code.BUSY, str(full))
         self._watch_message()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -153,46 +187,23 @@ class WebSocketProtocol(asyncio.Protocol):
         task.add_done_callback(self._state.tasks.discard)
 
     async def _open(self) -> None:
-        refusal = await self._refusal()
-        if self._transport.is_closing():
-            return
-        if refusal is not None:
-            self._transport.write(refusal)
+        opened = await admitted(self._app, self._offered, self._cors, self._shares)
+        if isinstance(opened, bytes):
+            self._transport.write(opened)
             self._transport.close()
             return
+        if self._transport.is_closing():
+            opened.socket.end()
+            return
+        self._caller, self._socket = opened.caller, opened.socket
+        self._memory = ConnectionMemory(self._shares.remembered, opened.caller)
         lines = (b"HTTP/1.1 101 Switching Protocols", b"Upgrade: websocket", b"Connection: Upgrade")
         accepted = b"Sec-WebSocket-Accept: " + accept_of(self._key)
         self._transport.write(b"\r\n".join((*lines, accepted, b"", b"")))
         self._look_timer = self._loop.call_later(LOOK_SECONDS, self._look)
         rest, self._rest = self._rest, b""
         self.data_received(rest)
-        if self._next is None:
-            self._transport.resume_reading()
-
-    async def _refusal(self) -> bytes | None:
-        """Return the answer that refuses the offer; None where it may be taken."""
-        origins = [value.decode("latin-1") for name, value in self._offered["headers"] if name == b"origin"]
-        if origins and (self._cors is None or len(origins) > 1 or not self._cors.allows(origins[0])):
-            return self._answer_of(_NO_ORIGIN, new_request_id())
-        entry, request_id = Entry(asks_policy=True), new_request_id()
-        try:
-            await entry.ask(self._app, self._offered)
-        except Exception as fault:  # noqa: BLE001 - whatever failed, the offer is refused
-            log_fault(_log, f"{request_id}: a WebSocket could not be opened", fault)
-        if entry.status == 0:
-            return self._answer_of(internal(request_id), request_id)
-        if entry.status != HTTPStatus.NO_CONTENT:
-            return entry.answer
-        self._socket = self._shares.sockets.take_now(1, entry.caller)
-        if self._socket is None:
-            full = self._shares.sockets.refusal(1, entry.caller)
-            return self._answer_of(error_of(full, request_id), request_id)
-        self._memory = ConnectionMemory(self._shares.remembered, entry.caller)
-        self._caller = entry.caller
-        return None
-
-    def _answer_of(self, error: ApiError, request_id: str) -> bytes:
-        return protocol_error_response(error, request_id, self._cors, self._offered["headers"], bodiless=False)
+        self._read_on()
 
     def _take(self, frame: Frame) -> None:
         """Take one frame; raises BrokenFrame for one too many."""
@@ -219,14 +230,14 @@ class WebSocketProtocol(asyncio.Protocol):
             self._next = text
             self._transport.pause_reading()
         else:
-            self._release()
+            self._room.release()
             self._refused += 1
             if self._refused > MOST_REFUSED:
                 raise BrokenFrame(Code.POLICY, f"more than {MOST_REFUSED} messages came while a response is under way")
             self._wire.short(Op.TEXT, refusal_frame(_UNDER_WAY))
 
     def _ask(self, text: bytes) -> None:
-        self._release()
+        self._room.release()
         self._refused = 0
         self._turn = turn = FrameTurn(self._app, self._offered, text, self._wire.text)
         self._start(self._answer(turn))
@@ -258,7 +269,7 @@ class WebSocketProtocol(asyncio.Protocol):
             self._wire.close(Code.TOKEN_OVER, "the token is over")
         elif text is not None:
             self._ask(text)
-            self._transport.resume_reading()
+            self._read_on()
 
     def _look(self) -> None:
         """Cut a client that has gone, close a connection that nobody uses, and see to the others."""
@@ -284,23 +295,6 @@ class WebSocketProtocol(asyncio.Protocol):
             self._is_token_over = True
             if self._turn is None:
                 self._wire.close(Code.TOKEN_OVER, "the token is over")
-
-    def _hold(self) -> None:
-        """Hold room for a large message that is coming; raises BrokenFrame where there is none."""
-        more = self._reader.size - self._size_held
-        if self._reader.size < LARGE or more <= 0:
-            return
-        turn = self._shares.coming.take_now(more, self._caller)
-        if turn is None:
-            raise BrokenFrame(Code.BUSY, str(self._shares.coming.refusal(more, self._caller)))
-        self._held.append(turn)
-        self._size_held += more
-
-    def _release(self) -> None:
-        for turn in self._held:
-            turn.end()
-        self._held.clear()
-        self._size_held = 0
 
     def _watch_message(self) -> None:
         """Give a message that has begun a time by which it must have come."""

@@ -63,7 +63,6 @@ class Wire:
             return
         self.is_closing = True
         self._close_behind = close_of(code, reason)
-        self._timer = self._loop.call_later(CLOSE_SECONDS, self._transport.abort)
         if not self._is_sending:
             self._write_behind()
 
@@ -74,6 +73,11 @@ class Wire:
             self.close(code if _may_be_sent(code) else Code.PROTOCOL)
         self._transport.close()
 
+    @property
+    def is_full(self) -> bool:
+        """True while the client has to read before it may be sent more."""
+        return not self._writable.is_set()
+
     def pause(self) -> None:
         """Wait for the client to read what is in the send buffer."""
         self._writable.clear()
@@ -82,7 +86,7 @@ class Wire:
     def resume(self) -> None:
         """Go on."""
         self._writable.set()
-        if self._timer is not None and not self.is_closing:
+        if self._timer is not None and (not self.is_closing or self._is_sending):
             self._timer.cancel()
             self._timer = None
 
@@ -102,6 +106,9 @@ class Wire:
         if self._close_behind is not None:
             self._transport.write(self._close_behind)
             self._close_behind = None
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_later(CLOSE_SECONDS, self._transport.abort)
 
 
 def _may_be_sent(code: int) -> bool:

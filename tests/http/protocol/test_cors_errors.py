@@ -201,12 +201,23 @@ def of_node() -> list[str]:
 @pytest.mark.parametrize("cors", [C13, K2])
 def test_the_headers_that_openais_clients_send_may_come_beside_those_that_are_listed(cors: str) -> None:
     with configured(cors) as (address, _):
-        for names in (sent_by_openai(), of_node(), ["openai-organization", "openai-project", "openai-beta"]):
+        own = ["openai-organization", "openai-project", "openai-beta"]
+        anthropics = ["anthropic-version", "anthropic-beta", "anthropic-dangerous-direct-browser-access"]
+        for names in (sent_by_openai(), of_node(), own, anthropics):
             asked = ["authorization", "content-type", *names]
             allowed = preflight(address, "https://myapp.com", headers=", ".join(asked))
             assert allowed.status == 200, allowed.body
             assert {*asked} <= listed(allowed, "allow-headers")
-        for other in ("x-stainless", "x-stainless-", "x-stainless-a b", "x-other", "xx-stainless-os", "cookie"):
+        for other in (
+            "x-stainless",
+            "x-stainless-",
+            "x-stainless-a b",
+            "x-other",
+            "xx-stainless-os",
+            "cookie",
+            "anthropic-x",
+            "x-api-key",
+        ):
             assert preflight(address, "https://myapp.com", headers=f"authorization,{other}").status == 400
         assert preflight(address, OTHER, headers="x-stainless-os").status == 400
 
