@@ -425,6 +425,11 @@ LIMITS: Final[Sequence[Limit]] = (
         "the beginning is kept; 400, `invalid_encrypted_content`",
     ),
     Limit(
+        "a compaction, or an item of sealed reasoning, that is sent again",
+        "{unsealing.LARGEST_ITEM:bytes}",
+        "400, `invalid_encrypted_content`",
+    ),
+    Limit(
         "time in which a server that stops stores what it has answered, and counts chunks that were put in",
         "{lasting.FINISH_SECONDS:seconds}",
         "later responses are not stored; later chunks are not counted",

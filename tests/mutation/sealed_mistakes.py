@@ -65,6 +65,7 @@ SEALED_MISTAKES = (
         "text = self._text(sealed, place, (",
         'text = "" if self.model == "far/thinks" else self._text(sealed, place, (',
     ),
+    Mistake("what is too large to be ours is opened", UNSEALING, "if len(item) <= LARGEST_ITEM else", "if item else"),
     Mistake("all of a long thought is sealed", UNSEALING, '"replace")[:MOST_SEALED]', '"replace")[:]'),
     Mistake("counting asks to fill a conversation", "server/api/responses/input_tokens.py", ", fills=False)", ")"),
     Mistake("a provider that counts is not asked to", COUNTING, "if counter is not None:", "if counter is None:"),

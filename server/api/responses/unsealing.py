@@ -31,6 +31,12 @@ LIFETIME: Final = 90 * 24 * 3600
 MOST_SEALED: Final = 256 * 1024
 """Bytes of a model's reasoning that are sealed; of a longer one the beginning is."""
 
+LARGEST_ITEM: Final = 3 * 1024 * 1024
+"""Bytes of a compaction, or of reasoning that is sealed; a larger one is not opened."""
+
+_SEALED: Final = b'"encrypted_content"'
+_ROLES: Final = (b'"developer"', b'"system"')
+
 COMPACTION: Final = f"{PREFIXES['compaction']}_"
 """How the ids of compactions begin."""
 
@@ -65,7 +71,7 @@ def sealing_step(seals: Seals, gate: Gate, model: str) -> Step:
 
 def context_seal(seals: Seals, gate: Gate, summary: str, kept: int) -> str:
     """Return what a compaction in the course of a response holds: a summary of all items but the `kept` last ones."""
-    text = dumps({"kept": kept, "summary": summary})
+    text = dumps({"kept": kept, "summary": summary}, ensure_ascii=False)
     return seals.sealed(sealing_caller(gate), text, int(time.time()) + LIFETIME, _OF_CONTEXT)
 
 
@@ -76,7 +82,9 @@ def summed_up(items: Sequence[Asked], summary: str, kept: int) -> list[Asked]:
 
 
 def _is_of_developer(item: Asked) -> bool:
-    return loads(bytes(item)).get("role") in ("developer", "system")
+    # Most items are not parsed for it.
+    text = bytes(item)
+    return any(role in text for role in _ROLES) and loads(text).get("role") in ("developer", "system")
 
 
 def _summary_item(summary: str) -> bytes:
@@ -134,7 +142,7 @@ class _Opening:
 
     def _summary(self, item: memoryview, place: int) -> tuple[str, int | None]:
         """Return the summary in a compaction, and how many items before it stay; None for all of them."""
-        sealed = loads(bytes(item)).get("encrypted_content")
+        sealed = _small(item).get("encrypted_content")
         try:
             return self._opened(sealed), None
         except Unopened as fault:
@@ -144,7 +152,9 @@ class _Opening:
             return told["summary"], told["kept"]
 
     def _thought(self, item: memoryview, place: int) -> Asked:
-        found = loads(bytes(item))
+        if _SEALED not in bytes(item):
+            return item
+        found = _small(item)
         sealed = found.get("encrypted_content")
         # What is kept with its text needs no seal: another reader may go on from it, and it has no end.
         if sealed is None or (place < 0 and found.get("content")):
@@ -160,6 +170,12 @@ class _Opening:
 
     def _opened(self, sealed: Any, use: tuple[str, ...] = ()) -> str:
         return self.seals.opened(self.caller, sealed if type(sealed) is str else "", self.now, use)
+
+
+def _small(item: memoryview) -> Json:
+    """Return an item; empty for one that is larger than any that this server makes."""
+    found: Json = loads(bytes(item)) if len(item) <= LARGEST_ITEM else {"encrypted_content": ""}
+    return found
 
 
 def _cut(text: str) -> str:

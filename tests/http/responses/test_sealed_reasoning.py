@@ -106,6 +106,14 @@ def test_a_seal_of_another_caller_another_model_or_another_kind_is_refused(place
     assert (answer.status, answer.json["error"]["code"], place.count()) == (400, "invalid_encrypted_content", before)
 
 
+def test_what_is_too_large_to_be_ours_is_not_opened(place: Responding, monkeypatch: pytest.MonkeyPatch) -> None:
+    reasoning = thought(place)[0]
+    monkeypatch.setattr(unsealing, "LARGEST_ITEM", 100)
+    for item in (reasoning, {"type": "compaction", "encrypted_content": "x" * 100}):
+        answer = place.create([item, MORE], model="thinks")
+        assert (answer.status, answer.json["error"]["code"]) == (400, "invalid_encrypted_content")
+
+
 def test_a_seal_is_for_the_model_and_not_for_its_name(place: Responding) -> None:
     reasoning = thought(place, "any")[0]
     assert place.create([reasoning, MORE], model="either").status == 200
