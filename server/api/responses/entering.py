@@ -35,10 +35,14 @@ class Entering:
         self._background = background
         self._replays = replays
 
+    async def check_room(self, creation: Creation) -> None:
+        """Raise NoRoom where too many wait, of this caller or in all."""
+        await self._later.queue.check_room(creation.permit.caller)
+
     async def answer(self, request: Request, opening: Opening, model: Model, creation: Creation) -> Response:
         """Answer with the response that waits, or with its events from the first one on.
 
-        Raises the ApiError for what may not be asked, NoRoom where too many wait, and StorageExceeded.
+        Raises the ApiError for what may not be asked, and StorageExceeded.
         """
         body = opening.body
         asked = kept_request(body)

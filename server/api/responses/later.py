@@ -64,10 +64,9 @@ class LaterResponses:
     ) -> Record:
         """Store a response that waits, with the items that it answers and the request; `told` are its first events.
 
-        Raises NoRoom where too many wait, and StorageExceeded.
+        Raises StorageExceeded.
         """
         identity, payer, caller = shown["id"], creation.owner, creation.permit.caller
-        await self.queue.check_room(caller)
         parts, batch = self.responses.parts, None if told is None else Batch.of_events(told)
         steps = [
             parts.adding(identity, INPUT, Body(items.encoded()), payer),

@@ -116,6 +116,8 @@ class ResponseRoutes:
         creation = None
         if body.store:
             creation = await self._responses.records.permit_create(gate, made=[identity])
+            if body.background:
+                await self._entering.check_room(creation)
         # Many questions to the policy, and nothing is spent yet.
         async with WhileConnected(request.receive):
             context = await self._contexts.of(gate, body, identity)
