@@ -1,4 +1,4 @@
-"""kill -9 while responses are answered in the background: none stays under way, and no provider is asked twice."""
+"""kill -9, or a stop, while responses are answered later: none stays under way, and no provider is asked twice."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
+from server.api.responses import background
 from server.api.responses.background import AT_ONCE_EACH
 from tests.support.databases import KINDS, backend, empty_database, rows
 from tests.support.event_reader import opened
 from tests.support.failing_provider import Upstream, upstream
 from tests.support.files_process import files_server
-from tests.support.responses_server import RESPONSES, events_of
+from tests.support.responses_server import RESPONSES, events_of, responding_on
 from tests.support.serving import Address
 
 NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"
@@ -133,3 +134,23 @@ def test_no_point_leaves_anything_under_way(database: str) -> None:
             assert {each["status"] for each in shown} <= {"completed", "failed"}
             assert {"interrupted" in each["error"]["message"] for each in shown if each["error"]} <= {True}
     assert told_once(far)
+
+
+def test_a_server_that_stops_leaves_nothing_under_way(tmp_path: Path, opa_binary: Path) -> None:
+    database, gone = str(tmp_path / "records.db"), tmp_path / "one"
+    gone.mkdir()
+    with upstream() as far, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(background, "FINISH_SECONDS", 0.05)
+        with responding_on(opa_binary, gone, database, far.url) as place:
+            held = [place.made(model="gated", background=True)["id"] for _ in range(AT_ONCE_EACH)]
+            waiting = place.made("waiting", model="m", background=True)["id"]
+            until = time.monotonic() + 20
+            while len(far.asked) < AT_ONCE_EACH:
+                assert time.monotonic() < until
+        # No lease has to end before another server goes on.
+        with responding_on(opa_binary, tmp_path, database, far.url) as place:
+            assert place.over(waiting)["status"] == "completed"
+            for identity in held:
+                shown = place.ask("GET", f"{RESPONSES}/{identity}").json
+                assert (shown["status"], "interrupted" in shown["error"]["message"]) == ("failed", True)
+    assert len(far.asked) == AT_ONCE_EACH + 1
