@@ -5,6 +5,8 @@
 together. A stream of the model `LONG` has `LONG_CHUNKS` chunks, and an answer of the model `BULKY` has 4 MB. A stream
 of the model `OPEN` is as long and takes hours. Embeddings have `DIMENSIONS` numbers, in base64 where that is asked for.
 
+At `/mcp` is a server of tools (`bench.tool_answers`).
+
 Four models fail: `FAILING` answers 500, `HANGING` closes the connection after `HANG_SECONDS`, `DRIPPING` answers a byte
 at a time, and `BROKEN` ends the connection in the middle.
 """
@@ -23,6 +25,8 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import uvloop
+
+from bench.tool_answers import tool_answer
 
 CHUNKS: Final = 20
 PACED: Final = "paced"
@@ -122,7 +126,12 @@ class _Upstream(asyncio.Protocol):
             return
         request = bytes(self._request)
         self._request.clear()
-        if request.startswith(b"GET"):
+        self._answer(request, end)
+
+    def _answer(self, request: bytes, end: int) -> None:
+        if request.startswith((b"POST /mcp ", b"DELETE /mcp ")):
+            self._transport.write(tool_answer(request))
+        elif request.startswith(b"GET"):
             self._transport.write(_answer("application/json", self._keys))
         elif _named(HANGING, request):
             asyncio.get_running_loop().call_later(HANG_SECONDS, self._transport.close)

@@ -38,6 +38,13 @@ _REGEXES: Final = 100
 _CLOSED: Final = "/v1/toolgroups*"
 
 
+TOOL_GROUP: Final = "bench"
+"""The group of the tools of `bench.tool_answers`."""
+
+_TOOLS: Final = {"provider_id": "mcp", "provider_type": "remote::model-context-protocol"}
+_GROUP: Final = {"toolgroup_id": TOOL_GROUP, "provider_id": "mcp"}
+
+
 class Setting(Enum):
     """What is special about a configuration; the modest caller is served alike under each."""
 
@@ -50,6 +57,15 @@ class Setting(Enum):
     LOCAL = "models that run beside the server"
     VECTORS = "vector stores with a local embedding model"
     AGENTS = "responses are kept"
+    TOOLS = "a server of tools"
+
+
+_APIS: Final = {
+    Setting.AGENTS: ("agents",),
+    Setting.TOOLS: ("agents", "tool_runtime"),
+    Setting.VECTORS: ("vector_io", "agents"),
+}
+"""What is served besides models."""
 
 
 def configuration(
@@ -81,12 +97,9 @@ def configuration(
     keys = {**backend, "type": str(backend["type"]).replace("sql_", "kv_", 1)}
     return {
         "version": 2,
-        "apis": [
-            "inference",
-            *(["vector_io", "agents"] if setting is Setting.VECTORS else []),
-            *(["agents"] if setting is Setting.AGENTS else []),
-        ],
+        "apis": ["inference", *_APIS.get(setting, ())],
         "providers": {
+            **({"tool_runtime": [_TOOLS]} if setting is Setting.TOOLS else {}),
             **(_vectors(folder) if setting is Setting.VECTORS else {}),
             **(_AGENTS if setting is Setting.AGENTS else {}),
             "inference": [
@@ -112,6 +125,10 @@ def configuration(
             {"model_id": VECTORS, "provider_id": "bench", "model_type": "embedding"},
             *(_LOCAL_MODELS if setting is Setting.LOCAL else ()),
             *(_LOCAL_MODELS[1:] if setting is Setting.VECTORS else ()),
+        ],
+        "tool_groups": [
+            {**group, "mcp_endpoint": {"uri": f"http://127.0.0.1:{upstream}/mcp"}}
+            for group in ([_GROUP] if setting is Setting.TOOLS else [])
         ],
         "storage": {
             "backends": {"tables": backend, "keys": keys},

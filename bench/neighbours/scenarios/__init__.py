@@ -19,6 +19,7 @@ from bench.neighbours.scenarios import (
     responses,
     sockets,
     streams,
+    tools,
     usage,
     vectors,
 )
@@ -32,6 +33,7 @@ SUBJECTS: Final = (
     providers,
     local,
     vectors,
+    tools,
     conversations,
     lists,
     usage,
