@@ -123,7 +123,8 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Close the connection once the response is over that is under way; the second time at once."""
-        if self._turn is None or self._is_ending:
+        # Before it is open, no frame may be sent.
+        if self._memory is not None and (self._turn is None or self._is_ending):
             self._wire.close(Code.RESTART, "the server is ending")
         self._is_ending = True
 
@@ -201,6 +202,8 @@ class WebSocketProtocol(asyncio.Protocol):
         accepted = b"Sec-WebSocket-Accept: " + accept_of(self._key)
         self._transport.write(b"\r\n".join((*lines, accepted, b"", b"")))
         self._look_timer = self._loop.call_later(LOOK_SECONDS, self._look)
+        if self._is_ending:
+            self._wire.close(Code.RESTART, "the server is ending")
         rest, self._rest = self._rest, b""
         self.data_received(rest)
         self._read_on()
