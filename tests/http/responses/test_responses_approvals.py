@@ -90,6 +90,15 @@ def test_an_approved_call_is_made_once(house: McpHouse, store: bool) -> None:
     assert house.stub.calls() == [{"name": "echo", "arguments": {"text": "pay 5"}}]
 
 
+def test_a_request_may_be_named_by_reference(house: McpHouse) -> None:
+    _, request = requested(house)
+    items = [{"role": "user", "content": ASKED}, {"type": "item_reference", "id": request["id"]}, answer(request["id"])]
+    assert house.made(items, asking(house))["output"][-2]["output"] == "pay 5"
+    refused(house, items)
+    assert house.create(items, asking(house), caller=BOB).status == 404
+    assert len(house.stub.calls()) == 1
+
+
 def test_of_many_answers_at_once_one_counts(house: McpHouse) -> None:
     response, request = requested(house)
 

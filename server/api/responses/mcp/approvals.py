@@ -7,24 +7,30 @@ or the input: they are those that were asked for, or the call is not made.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from json import dumps, loads
-from secrets import randbelow, token_hex
+from secrets import randbelow
 from typing import Final
 
+from server.api.responses.body import ResponseBody
 from server.api.responses.context import Context
+from server.api.responses.loop import MOST_ITEMS
+from server.api.responses.state import ITEM_WORDS, item_id
+from server.api.responses.store import digits_of
 from server.fairness.caller import Caller
 from server.http.errors import ApiError, invalid
 from server.json_input.strict import Json
 from server.storage.approvals import ApprovalTable, Waiting
 
-_REQUEST: Final = "mcpr_"
+_WORD: Final = ITEM_WORDS["mcp_approval_request"]
+_REQUEST: Final = f"{_WORD}_"
 _RESPONSE: Final = "mcpa_"
 _CALL: Final = "mcp_"
-_RANDOM_BYTES: Final = 24
 _PLACES: Final = 100_000
+_BEHIND: Final = 50_000
+_REQUESTS: Final = 2 * MOST_ITEMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +82,22 @@ class Approvals:
         return await self._table.use(identity, self._owner, _now())
 
 
-def new_request_id() -> str:
-    """Return an id for an approval request, in the form that ids of items have."""
-    return f"{_REQUEST}{token_hex(_RANDOM_BYTES)}{randbelow(_PLACES):05d}"
+def request_ids(response_id: str) -> Iterator[str]:
+    """Yield ids for the approval requests of a response, in the form of its items' ids and behind all of these.
+
+    A response that is made again, since its server ended, has others.
+    """
+    first = _BEHIND + _REQUESTS * randbelow((_PLACES - _BEHIND) // _REQUESTS)
+    for number in range(first, first + _REQUESTS):
+        yield item_id(_WORD, (digits_of(response_id), 0), number)
 
 
-def answers_in(context: Context, brought: Json) -> list[Answered]:
+def answers_in(context: Context, body: ResponseBody) -> list[Answered]:
     """Return the new answers to approval requests, but for those behind which the input has the call itself.
 
-    `brought` are the requests that the input brings along. Raises the 400 for an answer to a request that is nowhere.
+    Raises the 400 for an answer to a request that is nowhere.
     """
+    brought = body.approvals
     identities = context.items.ids
     if not any(identity.startswith(_RESPONSE) for identity in identities[context.known :]):
         return []
@@ -97,6 +109,7 @@ def answers_in(context: Context, brought: Json) -> list[Answered]:
     ]
     done = _done(identities, items, context.known)
     places = {identity: place for place, identity in enumerate(identities) if identity.startswith(_REQUEST)}
+    places |= {item.copy_of: context.known + n for n, item in enumerate(body.items) if item.copy_of is not None}
     found = list[Answered]()
     for place, item in given:
         identity, where = item["approval_request_id"], f"input[{place - context.known}].approval_request_id"

@@ -8,7 +8,7 @@ from json import dumps, loads
 from typing import Any, Final, TypeAlias, TypeVar
 
 from server.api.responses.context import Context
-from server.api.responses.mcp.approvals import Answered, Approvals, Deed, answers_in, no_request
+from server.api.responses.mcp.approvals import Answered, Approvals, Deed, answers_in, no_request, request_ids
 from server.api.responses.mcp.servers import Remote, Remotes, session_owner
 from server.api.responses.mcp.tool import ApprovedTool, Calling, McpTool, RefusedTool
 from server.api.responses.server_tools import Beginning, FirstCall, Opening, Outcome, ToolSet
@@ -64,7 +64,7 @@ class McpServers:
         gate = opening.gate
         remotes = await self._remotes.found(gate, asked)
         approvals = Approvals(self._table, sealing_caller(gate))
-        answers = await _beside(opening.context, answers_in, opening.context, opening.body.approvals)
+        answers = await _beside(opening.context, answers_in, opening.context, opening.body)
         deeds = [(answer, _deed(answer, remotes)) for answer in answers]
         digests = {answer.id: await approvals.checked(answer, deed) for answer, deed in deeds if answer.is_approved}
         known = await _beside(opening.context, _listings, opening.context)
@@ -72,7 +72,7 @@ class McpServers:
         again = {remote.label for remote in remotes} - known.keys() | {deed.label for _, deed in deeds}
         async with without_place():  # the servers may take seconds
             opened = await _all([self._opened(gate, each, tools, anew=each.label in again) for each in remotes])
-        calling, room = dict[str, Calling](), MOST_LISTED
+        calling, room, ids = dict[str, Calling](), MOST_LISTED, request_ids(opening.response_id)
         for remote, (session, listed, fault) in zip(remotes, opened, strict=True):
             size = len(dumps(listed))
             if size > room:
@@ -89,7 +89,9 @@ class McpServers:
             for tool in listed:
                 name = chat_name(tool["name"], remote.label)
                 is_permitted = tool["name"] in permitted
-                made = McpTool(calling[remote.label], tool, name, is_permitted=is_permitted, approvals=approvals)
+                made = McpTool(
+                    calling[remote.label], tool, name, is_permitted=is_permitted, approvals=approvals, ids=ids
+                )
                 tools.add(name, made, remote.place)
         for answer, deed in deeds:
             tools.first.append(_first(answer, deed, tools, calling.get(deed.label), digests, approvals))

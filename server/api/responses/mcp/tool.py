@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from json import loads
 from typing import Any
 
 from policy.vocabulary import Action
-from server.api.responses.mcp.approvals import Approvals, Deed, new_request_id
+from server.api.responses.mcp.approvals import Approvals, Deed
 from server.api.responses.mcp.servers import Remote
 from server.api.responses.server_tools import Beginning, Outcome
 from server.authz.request_authorization import Gate
@@ -49,13 +50,24 @@ class Calling:
 class McpTool:
     """A tool that a server lists. A call of one that needs an approval asks for it, and ends the response."""
 
-    def __init__(self, calling: Calling, tool: Json, name: str, *, is_permitted: bool, approvals: Approvals) -> None:
+    def __init__(
+        self,
+        calling: Calling,
+        tool: Json,
+        name: str,
+        *,
+        is_permitted: bool,
+        approvals: Approvals,
+        ids: Iterator[str],
+    ) -> None:
+        """`ids` gives the ids of requests for approvals."""
         self.calling = calling
         self.tool = tool
         self._name = name
         self._is_permitted = is_permitted
         self._asks = calling.remote.needs_approval(tool)
         self._approvals = approvals
+        self._ids = ids
         self._asked = defaultdict[str, deque[str]](deque)
 
     @property
@@ -78,7 +90,7 @@ class McpTool:
         """Return the item of a call, or the request for its approval."""
         if not self._needs_approval(arguments):
             return begun(self.calling.remote.label, self.tool["name"], arguments, None)
-        identity = new_request_id()
+        identity = next(self._ids)
         self._asked[arguments].append(identity)
         about = {"server_label": self.calling.remote.label, "name": self.tool["name"], "arguments": arguments}
         return Beginning("mcp_approval_request", {"id": identity, **about})
