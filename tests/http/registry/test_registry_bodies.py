@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
-from server.api.registry.body import identifier
-from server.http.edge import SLASHED_IDS, normalized
-from server.json_input.strict import InvalidJson
+from server.http.edge import SLASHED_IDS
 from tests.support.callers import ADMIN, ALICE, STRANGER
 from tests.support.registry_server import KINDS, Registry, registry
 
@@ -60,24 +55,6 @@ def test_the_longest_name_is_registered_and_found(kept: Registry, kind: str) -> 
     assert made.status == 200
     assert kept.get(kind, made.json["id"]).json == made.json
     assert kept.get(kind, made.json["id"], method="DELETE").status == 200
-
-
-ODD = st.sampled_from(
-    ["/", "//", ".", "..", "%", "%2", "%2F", "%25", "\\", " ", "\t", "\x7f", "\u2028", "\u202e", "?", "#"]
-)
-
-
-@settings(max_examples=600, derandomize=True, database=None, deadline=None)
-@given(st.lists(ODD | st.text(max_size=4), max_size=6).map("".join))
-def test_every_name_that_is_accepted_is_the_same_in_a_path(name: str) -> None:
-    assume(all(not "\ud800" <= character <= "\udfff" for character in name))
-    try:
-        identifier(name, "name")
-    except InvalidJson:
-        return
-    for prefix in SLASHED_IDS:
-        for safe in ("", "/"):
-            assert normalized((prefix + quote(name, safe=safe)).encode()) == prefix + name
 
 
 def test_names_of_every_kind_may_hold_slashes() -> None:

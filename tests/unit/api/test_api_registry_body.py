@@ -1,13 +1,17 @@
-"""A NUL, which PostgreSQL can't keep, gets in nowhere: neither in a value nor in a name, however deep."""
+"""Bodies that register something: a NUL gets in nowhere, and a name is the same in a path."""
 
 from __future__ import annotations
 
 from json import dumps
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
-from server.api.registry.body import read_benchmark, read_dataset, read_model, read_shield
+from server.api.registry.body import identifier, read_benchmark, read_dataset, read_model, read_shield
+from server.http.edge import SLASHED_IDS, normalized
 from server.json_input.body_parser import BodyCheck
 from server.json_input.strict import InvalidJson, Json, parse_json
 
@@ -39,3 +43,21 @@ def test_what_looks_like_one_is_kept() -> None:
     assert read_shield(parse_json(dumps({"shield_id": "s", "params": params}).encode()))["described"] == {
         "params": params
     }
+
+
+ODD = st.sampled_from(
+    ["/", "//", ".", "..", "%", "%2", "%2F", "%25", "\\", " ", "\t", "\x7f", "\u2028", "\u202e", "?", "#"]
+)
+
+
+@settings(max_examples=600, derandomize=True, database=None, deadline=None)
+@given(st.lists(ODD | st.text(max_size=4), max_size=6).map("".join))
+def test_every_name_that_is_accepted_is_the_same_in_a_path(name: str) -> None:
+    assume(all(not "\ud800" <= character <= "\udfff" for character in name))
+    try:
+        identifier(name, "name")
+    except InvalidJson:
+        return
+    for prefix in SLASHED_IDS:
+        for safe in ("", "/"):
+            assert normalized((prefix + quote(name, safe=safe)).encode()) == prefix + name
