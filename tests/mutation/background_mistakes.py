@@ -78,7 +78,7 @@ BACKGROUND_MISTAKES = (
         "return [kept] if lease.is_streamed else [self.records.removing(lease.work.id)]",
     ),
     Mistake(
-        "one caller fills the queue",
+        "one caller fills the queue of responses",
         QUEUE,
         ">= MOST_WAITING_EACH:",
         ">= MOST_WAITING:",
