@@ -17,6 +17,7 @@ from policy.quota_limits import read_limits
 from policy.rule_parser import parse_rules
 from policy.rules import AccessRule, PolicySet, RouteRule
 from policy.scopes import ACCESS, ROUTES, Names, access_rule, route_rule
+from policy.shields import read_shields
 from policy.source.diagnostics import Findings, quoted
 from policy.source.document import Mapping, Node, Scalar, parse_document
 from policy.source.gc_pause import collector_at_rest
@@ -42,12 +43,14 @@ def parse_access_policy(
     return parse_rules(node, ACCESS, lambda frame, own: access_rule(frame, lenient, names, own), findings)
 
 
-def parse_route_policy(node: Node, findings: Findings, lenient: bool = False) -> tuple[RouteRule, ...]:
+def parse_route_policy(
+    node: Node, findings: Findings, lenient: bool = False, names: Names = _NO_CONFIGURATION
+) -> tuple[RouteRule, ...]:
     """Return the rules of a route policy; those with an error in them are reported and left out.
 
     `lenient` lets a `forbid` with an invalid pattern pass with a warning.
     """
-    return parse_rules(node, ROUTES, lambda frame, own: route_rule(frame, lenient, own), findings)
+    return parse_rules(node, ROUTES, lambda frame, own: route_rule(frame, lenient, names, own), findings)
 
 
 @cache
@@ -69,22 +72,33 @@ def read_policies(document: Mapping, environ: Environ[str, str], findings: Findi
     auth = _auth_section(document, own)
     authentication = is_configured(auth, environ, own)
     lenient = lenient_patterns(auth, environ, own)
-    names = Names(read_tables(document, environ, own), read_issuers(auth, environ))
+    tables, issuers = read_tables(document, environ, own), read_issuers(auth, environ)
+    names = Names(tables, issuers, read_shields(document, environ))
     access, routes = (auth.entries.get(policy) for policy in _POLICIES)
     policies = PolicySet(
         authentication=authentication,
         access_name=ACCESS.policy if access else "default_policy",
         access=parse_access_policy(access.node, own, lenient, names) if access else default_access_policy(),
-        routes=parse_route_policy(routes.node, own, lenient) if routes else None,
+        routes=parse_route_policy(routes.node, own, lenient, names) if routes else None,
         guardrails=guardrails(auth, own),
         limits=read_limits(_section(document, "server", Findings()), own),
         tables=names.tables,
         issuers=names.issuers,
     )
+    if not authentication:
+        _report_idle_shields(policies.access, own)
     if not own.has_errors:
         report_lints(policies, auth, document, environ, own)
     findings.extend(own)
     return None if own.has_errors else policies
+
+
+def _report_idle_shields(rules: Collection[AccessRule], findings: Findings) -> None:
+    """Report access rules that require shields where no access rule is asked about anything."""
+    for rule in rules:
+        if rule.shields:
+            message = "this rule requires shields, and without authentication no access rule holds"
+            findings.error("idle-shields", rule.span, message, "configure authentication, or write a route rule")
 
 
 def _auth_section(document: Mapping, findings: Findings) -> Mapping:

@@ -13,7 +13,7 @@ from policy.source.diagnostics import Findings, Span
 from policy.source.document import Entry, Mapping, Node, Scalar, Sequence
 from policy.vocabulary import Effect
 
-_BESIDE_EFFECT: Final = ("when", "unless", "description")
+_BESIDE_EFFECT: Final = ("when", "unless", "description", "shields")
 _RULE_KEYS: Final = (*Effect, *_BESIDE_EFFECT)
 
 Rule = TypeVar("Rule")
@@ -33,7 +33,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A rule without its scope."""
+    """A rule without its scope; `shields` are those that it requires."""
 
     index: int
     effect: Effect
@@ -42,6 +42,7 @@ class Frame:
     conditions: Conditions | None
     description: str
     span: Span
+    shields: tuple[Scalar, ...] = ()
 
 
 def parse_rules(
@@ -84,7 +85,18 @@ def _frame(index: int, item: Node, shape: Shape, findings: Findings) -> Frame | 
         return None
     entry = item.entries[effect]
     scope = _scope(entry, effect, shape, findings)
-    return Frame(index, effect, entry.key_span, scope, conditions, words, item.span) if scope else None
+    shields = _shields(item, effect, findings)
+    return Frame(index, effect, entry.key_span, scope, conditions, words, item.span, shields) if scope else None
+
+
+def _shields(item: Mapping, effect: Effect, findings: Findings) -> tuple[Scalar, ...]:
+    entry = item.entries.get("shields")
+    if entry is None:
+        return ()
+    if effect is Effect.FORBID:
+        message = "`shields` stand beside a `permit`: what is forbidden needs none"
+        findings.error("misplaced-shields", entry.key_span, message, "leave them out")
+    return one_or_more_texts(entry.node, "shields", findings)
 
 
 def _effect(item: Mapping, findings: Findings) -> Effect | None:

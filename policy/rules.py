@@ -130,6 +130,7 @@ class AccessRule:
     """One entry of `access_policy`; `index` is its place in the list, from 0.
 
     `principal` and `issuer` are compared with the caller's; None is any, and with both None the rule is for everyone.
+    What it permits goes through `shields`.
     """
 
     index: int
@@ -141,6 +142,7 @@ class AccessRule:
     description: str
     span: Span
     issuer: str | None = None
+    shields: tuple[str, ...] = ()
 
     @property
     def names_callers(self) -> bool:
@@ -150,7 +152,10 @@ class AccessRule:
 
 @dataclass(frozen=True, slots=True)
 class RouteRule:
-    """One entry of `route_policy`; empty `methods` means every method, and GET includes HEAD."""
+    """One entry of `route_policy`; empty `methods` means every method, and GET includes HEAD.
+
+    Texts of requests to models on these paths go through `shields`.
+    """
 
     index: int
     effect: Effect
@@ -159,6 +164,7 @@ class RouteRule:
     conditions: Conditions | None
     description: str
     span: Span
+    shields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from policy.regexes import REGEX_PREFIX
 from policy.routes import METHODS, path_pattern
 from policy.rule_parser import Frame, Shape
 from policy.rules import AccessRule, Everything, ResourcePattern, RouteRule
+from policy.shields import KnownShields, check_paths, check_required, check_resource
 from policy.source.diagnostics import Findings, Severity, did_you_mean, quoted
 from policy.tables import Tables
 from policy.vocabulary import Action, Effect
@@ -25,10 +26,11 @@ ROUTES: Final = Shape("route_policy", "a route rule", _ROUTE_KEYS, "access_polic
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names that access rules may use: of record tables and of issuers."""
+    """The names that rules may use: of record tables, issuers and shields; None where shields are not looked at."""
 
     tables: Tables = field(default_factory=Tables)
     issuers: Issuers = field(default_factory=Issuers)
+    shields: KnownShields | None = None
 
 
 def access_rule(frame: Frame, lenient: bool, names: Names, findings: Findings) -> AccessRule | None:
@@ -40,12 +42,22 @@ def access_rule(frame: Frame, lenient: bool, names: Names, findings: Findings) -
     resource = _resource(frame, lenient, names.tables, findings)
     if resource is None:
         return None
+    check_resource(frame.shields, actions, resource, findings)
     return AccessRule(
-        frame.index, frame.effect, principal, actions, resource, frame.conditions, frame.description, frame.span, issuer
+        frame.index,
+        frame.effect,
+        principal,
+        actions,
+        resource,
+        frame.conditions,
+        frame.description,
+        frame.span,
+        issuer,
+        _required(frame, names, findings),
     )
 
 
-def route_rule(frame: Frame, lenient: bool, findings: Findings) -> RouteRule:
+def route_rule(frame: Frame, lenient: bool, names: Names, findings: Findings) -> RouteRule:
     """Return the route rule of `frame` and its scope; not usable if an error was reported."""
     _require(frame, "paths", "write `paths: /v1/models`, or a list of paths", findings)
     entry = frame.scope.entries.get("paths")
@@ -55,7 +67,17 @@ def route_rule(frame: Frame, lenient: bool, findings: Findings) -> RouteRule:
     methods = tuple(
         dict.fromkeys("GET" if word == "HEAD" else word for word in _chosen(frame, "methods", METHODS, findings))
     )
-    return RouteRule(frame.index, frame.effect, paths, methods, frame.conditions, frame.description, frame.span)
+    check_paths(frame.shields, paths, findings)
+    required = _required(frame, names, findings)
+    return RouteRule(
+        frame.index, frame.effect, paths, methods, frame.conditions, frame.description, frame.span, required
+    )
+
+
+def _required(frame: Frame, names: Names, findings: Findings) -> tuple[str, ...]:
+    if names.shields is None:
+        return tuple(dict.fromkeys(scalar.text for scalar in frame.shields))
+    return check_required(frame.shields, names.shields, findings)
 
 
 def _weight_of_invalid_pattern(frame: Frame, lenient: bool) -> Severity:

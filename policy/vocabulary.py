@@ -105,7 +105,14 @@ class UseLimit:
     index: int
 
 
-Obligation = StampOwner | UseLimit
+@dataclass(frozen=True, slots=True)
+class UseShields:
+    """The obligation to let no text pass to a model, or from it, that one of these shields flags; by their ids."""
+
+    ids: tuple[str, ...]
+
+
+Obligation = StampOwner | UseLimit | UseShields
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,8 +75,8 @@ def compile_policies(policies: PolicySet, guardrails: Mapping[str, bytes] | None
         "route_policy": "absent" if policies.routes is None else "present",
         "guardrails": "present" if guardrails else "absent",
         "listed_types": LISTED_TYPES,
-        "access": [_description(rule) for rule in access],
-        "routes": [_description(rule) for rule in routes],
+        "access": [_settings(rule, written) for rule, written in zip(access, policies.access, strict=True)],
+        "routes": [_settings(rule, written) for rule, written in zip(routes, policies.routes or (), strict=True)],
     }
     revision = _revision(files, settings)
     files[f"{_ROOT}/settings/data.json"] = _json({**settings, "revision": revision})
@@ -125,8 +125,12 @@ def _translate(pattern: Regex, findings: Findings) -> Translation | None:
         return None
 
 
-def _description(rule: CompiledRule) -> dict[str, str | None]:
-    return {"rule": rule.name, "source": rule.source, "description": rule.description}
+def _settings(rule: CompiledRule, written: AccessRule | RouteRule) -> dict[str, object]:
+    """Return the settings of a rule: its name, its place and description, and the obligations of what it permits."""
+    said: dict[str, object] = {"rule": rule.name, "source": rule.source, "description": rule.description}
+    if not written.shields:
+        return said
+    return {**said, "obligations": [{"id": "use_shields", "shields": [*written.shields]}]}
 
 
 def _law() -> list[tuple[str, str]]:

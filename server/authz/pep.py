@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import repeat
+from typing import Final
 
 from policy.vocabulary import Action, Anonymous, Decision, Principal, Resource, Route, UseLimit, Verdict
 from server.authz.contract.answer import Answer
@@ -15,12 +16,24 @@ from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.contract.question import ListQuestion, Question
 from server.authz.contract.record_filter import RecordFilter
 from server.authz.decision_log.log import DecisionLog
-from server.authz.decision_log.record import Counted, ListRecord, ListTally, line_of_limit, lines_of, lines_of_reads
+from server.authz.decision_log.record import (
+    Counted,
+    ListRecord,
+    ListTally,
+    ShieldVerdict,
+    line_of_limit,
+    line_of_shield,
+    lines_of,
+    lines_of_reads,
+)
 from server.authz.decision_log.refusals import counted_limit, counted_list, counted_of
 from server.authz.pdp import MOST_TOGETHER, PolicyDecisionPoint
-from server.authz.permit import MINT, AccessDenied, ListPermit, Permit, RoutePermit
+from server.authz.permit import MINT, AccessDenied, ListPermit, Permit, RoutePermit, shields_of
 from server.fairness.shares import NoRoom
 from server.quota.admission import Limited
+
+_SHIELDED: Final = "model"
+"""The type of resources whose texts go through shields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +190,12 @@ class PolicyEnforcementPoint:
         line = line_of_limit(context.request_id, decision_id, revision, context.principal, route, limited)
         await self._write(context, [line], counted_limit(context.principal, route, revision, limited))
 
+    async def shielded(self, context: RequestContext, permit: RoutePermit | None, verdict: ShieldVerdict) -> None:
+        """Log what a shield has said of the texts of a request; `permit` is that of its route."""
+        decision_id, revision = (None, None) if permit is None else (permit.decision_id, permit.revision)
+        line = line_of_shield(context.request_id, decision_id, revision, context.principal, verdict)
+        await self._write(context, [line])
+
     async def _listed(
         self, context: RequestContext, route: Route | None, kind: str, resources: Sequence[Resource]
     ) -> tuple[RoutePermit | None, list[Permit]]:
@@ -273,6 +292,8 @@ class PolicyEnforcementPoint:
         permit = _route_permit(answer, decision_id)
         if answer.resource is not None and answer.resource.verdict is not Verdict.PERMIT:
             raise AccessDenied(answer.resource, decision_id, of_route=False, route_permit=permit)
+        if answer.resource is not None and question.resource is not None and question.resource.type != _SHIELDED:
+            _check_unshielded(answer.resource)
         return permit, answer.resource, decision_id
 
     async def _write(self, context: RequestContext, lines: Iterable[str], counted: Counted | None = None) -> None:
@@ -319,7 +340,7 @@ def _route_permit(answer: Answer, decision_id: str) -> RoutePermit | None:
     if answer.refuses_route:
         raise AccessDenied(route, decision_id, of_route=True)
     limit = next((duty.index for duty in route.obligations if isinstance(duty, UseLimit)), None)
-    return RoutePermit(MINT, limit, decision_id, answer.revision)
+    return RoutePermit(MINT, limit, decision_id, answer.revision, shields_of(route))
 
 
 def _expected(permit: RoutePermit | None) -> RoutePermit:
@@ -327,6 +348,12 @@ def _expected(permit: RoutePermit | None) -> RoutePermit:
     if permit is None:
         raise PolicyUnavailable(Failure.QUESTION, "a permit needs a question about a route")
     return permit
+
+
+def _check_unshielded(decision: Decision) -> None:
+    """Raise PolicyUnavailable for shields with a permit that nothing would discharge them of."""
+    if shields_of(decision):
+        raise PolicyUnavailable(Failure.MALFORMED, "shields are required for something that is no model")
 
 
 def _new_id() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import InitVar, dataclass
 from typing import Final, final
 
-from policy.vocabulary import Action, Anonymous, Decision, Principal, Resource, StampOwner
+from policy.vocabulary import Action, Anonymous, Decision, Principal, Resource, StampOwner, UseShields
 from server.authz.contract.record_filter import RecordFilter
 
 MINT: Final = object()
@@ -18,13 +18,14 @@ class RoutePermit:
     """Leave to use one route, for one request. Only the enforcement point makes one.
 
     `limit` is the index of the quota that the policy names (in `server.quota.limits`), or None where it names none.
-    `decision_id` and `revision` are those of the decision.
+    `decision_id` and `revision` are those of the decision. Texts of models go through `shields`.
     """
 
     mint: InitVar[object]
     limit: int | None
     decision_id: str
     revision: str
+    shields: tuple[str, ...] = ()
 
     def __post_init__(self, mint: object) -> None:
         _check(mint)
@@ -55,6 +56,11 @@ class Permit:
         return next((duty.owner for duty in self.decision.obligations if isinstance(duty, StampOwner)), None)
 
     @property
+    def shields(self) -> tuple[str, ...]:
+        """The shields that the texts of the model go through which may be read under this permit."""
+        return shields_of(self.decision)
+
+    @property
     def caller(self) -> Principal | None:
         """The caller who has the leave; None for one without a token."""
         return self.principal if isinstance(self.principal, Principal) else None
@@ -77,6 +83,11 @@ class ListPermit:
 
     def __post_init__(self, mint: object) -> None:
         _check(mint)
+
+
+def shields_of(decision: Decision) -> tuple[str, ...]:
+    """Return the shields that a decision requires."""
+    return next((duty.ids for duty in decision.obligations if isinstance(duty, UseShields)), ())
 
 
 def _check(mint: object) -> None:

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 from policy import vocabulary
 from policy.vocabulary import Action, Anonymous, Principal, Resource
 from server.authz.contract.errors import PolicyUnavailable
+from server.authz.decision_log.record import ShieldVerdict
 from server.authz.pep import Listing, RequestContext
 from server.authz.permit import AccessDenied, Permit, RouteDenied, RoutePermit
 from server.quota.admission import Limited, RequestCharge
@@ -78,15 +79,20 @@ class EnforcementPoint(Protocol):
         """Log that a limit stops the request; `permit` is that of its route, if the policy was asked before."""
         ...
 
+    async def shielded(self, context: RequestContext, permit: RoutePermit | None, verdict: ShieldVerdict) -> None:
+        """Log what a shield has said of the texts of a request; `permit` is that of its route."""
+        ...
+
 
 class Gate:
     """One request's way to the policy. The first question through it asks about the route too.
 
     `silent` once the policy gave no answer about the route. A refusal of the route stands. `requires_token` where
-    authentication is configured: then a refusal of the route says whether the caller sent no token.
+    authentication is configured: then a refusal of the route says whether the caller sent no token. `shields` are those
+    that the decisions so far require, in their order: whatever they permitted, no text of a model passes without them.
     """
 
-    __slots__ = ("_context", "_pep", "_permit", "_refused", "_route", "charge", "requires_token", "silent")
+    __slots__ = ("_context", "_pep", "_permit", "_refused", "_route", "charge", "requires_token", "shields", "silent")
 
     def __init__(
         self,
@@ -105,6 +111,7 @@ class Gate:
         self.requires_token = requires_token
         self.silent = False
         self._refused: RouteDenied | None = None
+        self.shields: dict[str, None] = {}
 
     @property
     def judged(self) -> bool:
@@ -159,7 +166,7 @@ class Gate:
         caller may use the route, but may not do this to this resource; else what `enter` raises.
         """
         if self._permit is not None:
-            return await self._pep.permit(self._context, action, resource, made)
+            return self._noted(await self._pep.permit(self._context, action, resource, made))
         asked = self._pep.permit_route_and_access(self._context, self._route, action, resource, made)
         try:
             route_permit, permit = await self._route_answer(asked)
@@ -168,7 +175,7 @@ class Gate:
                 await self._settle(denied.route_permit)
             raise
         await self._settle(route_permit)
-        return permit
+        return self._noted(permit)
 
     async def readable(self, resources: Sequence[Resource]) -> list[Permit]:
         """Leave to read each of `resources` that the caller may read, in their order.
@@ -176,11 +183,11 @@ class Gate:
         The route is asked about together with them where it is not permitted yet. Raises what `enter` raises.
         """
         if self._permit is not None:
-            return await self._pep.readable(self._context, resources)
+            return [*map(self._noted, await self._pep.readable(self._context, resources))]
         asked = self._pep.permit_route_and_readable(self._context, self._route, resources)
         route_permit, permits = await self._route_answer(asked)
         await self._settle(route_permit)
-        return permits
+        return [*map(self._noted, permits)]
 
     async def listed(self, kind: str, resources: Sequence[Resource]) -> list[Permit]:
         """As `readable`, for all resources of the type `kind` that there are; logged as one list."""
@@ -205,6 +212,10 @@ class Gate:
         """Log that a limit stops the request; raises PolicyUnavailable where that can't be logged."""
         await self._pep.stopped(self._context, self._route, self._permit, limited)
 
+    async def shielded(self, verdict: ShieldVerdict) -> None:
+        """Log what a shield has said of the request's texts; raises PolicyUnavailable where that can't be logged."""
+        await self._pep.shielded(self._context, self._permit, verdict)
+
     async def _route_answer(self, asked: Awaitable[T]) -> T:
         """The answer to a question that is about the route too; raises RouteDenied where the route is refused."""
         try:
@@ -218,8 +229,15 @@ class Gate:
             self.silent = True
             raise
 
+    def _noted(self, permit: Permit) -> Permit:
+        """Return the permit, whose shields are required from now on."""
+        if permit.shields:
+            self.shields.update(dict.fromkeys(permit.shields))
+        return permit
+
     async def _settle(self, permit: RoutePermit) -> None:
         """Keep the permit of the route, and charge the request to the quota that it names."""
         self._permit = permit
+        self.shields.update(dict.fromkeys(permit.shields))
         if self.charge is not None:
             await self.charge.pay(permit.limit)

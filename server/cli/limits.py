@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from policy import model_choices
+from policy import shields as required
 from server.api.chat import body as chat
 from server.api.chat import files as chat_files
 from server.api.completions import body as completions
@@ -87,6 +88,7 @@ from server.net import outbound
 from server.process import connections
 from server.safety import bedrock as guardrails
 from server.safety import running as shields
+from server.safety import shielded, streams
 from server.safety.llama_guard import conversations as guard
 from server.storage import approvals, write_queue
 from server.storage.blobs import shared as blobs
@@ -166,6 +168,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "protocol": protocol,
     "purging": purging,
     "reader": reader,
+    "required": required,
     "response_background": response_background,
     "response_body": response_body,
     "response_context": response_context,
@@ -187,11 +190,13 @@ CONSTANTS: Final[dict[str, Any]] = {
     "search_body": search_body,
     "secrets": secrets,
     "shield_params": shield_params,
+    "shielded": shielded,
     "shields": shields,
     "socket_frames": socket_frames,
     "socket_memory": socket_memory,
     "socket_wire": socket_wire,
     "sockets": sockets,
+    "streams": streams,
     "strict": strict,
     "sys": sys,
     "tally": tally,
@@ -726,6 +731,17 @@ LIMITS: Final[Sequence[Limit]] = (
         "characters, of a guardrail {guardrails.MOST_REQUESTS} requests of {guardrails.MOST_CHARACTERS}",
         "400, `text_too_long`",
     ),
+    Limit(
+        "a request or an answer whose texts go through [required shields](../api/safety.md#required-shields)",
+        "{shielded.MOST_BYTES:bytes}",
+        "400, `text_too_long`; of an answer 503, `shield_unavailable`",
+    ),
+    Limit(
+        "a stream that goes through shields: characters that wait for a check and behind it, texts, bytes that wait",
+        "{streams.WINDOW} and {streams.TAIL}, {streams.MOST_TEXTS}, {streams.MOST_HELD:bytes}",
+        "an error event, `shield_unavailable`",
+    ),
+    Limit("shields that one rule requires", "{required.MOST_REQUIRED}", "the configuration is refused"),
     Limit(
         "time of one check by a shield",
         "{shield_params.TIMEOUT_SECONDS:seconds}, or its `timeout`, at most {shield_params.MOST_SECONDS:seconds}",

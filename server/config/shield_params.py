@@ -41,8 +41,7 @@ GUARDRAIL: Final = re.compile(
 GUARDRAIL_VERSION: Final = re.compile(r"[1-9][0-9]{0,7}|DRAFT")
 
 _SECONDS: Final = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,4})?")
-_OUTCOMES: Final = ("block", "allow")
-_COMMON: Final = ("on_error", "timeout", "message")
+_COMMON: Final = ("timeout", "message")
 _VERSION_KEYS: Final = ("guardrailVersion", "guardrail_version", "version")
 
 
@@ -60,11 +59,9 @@ class BadParams(Exception):
 class Common:
     """Params of every shield.
 
-    A failure lets a text pass if `allows_failures`, and blocks it otherwise. A check ends after `timeout` seconds.
-    `message` is shown to callers whose texts are flagged.
+    A check ends after `timeout` seconds. `message` is shown to callers whose texts are flagged.
     """
 
-    allows_failures: bool = False
     timeout: float = TIMEOUT_SECONDS
     message: str | None = None
 
@@ -178,7 +175,6 @@ def _known(given: Mapping[str, Any], names: tuple[str, ...]) -> None:
 
 
 def _common(given: Mapping[str, Any]) -> Common:
-    outcome = _choice(given, "on_error", _OUTCOMES, "block")
     timeout = given.get("timeout")
     if timeout is None:
         timeout = TIMEOUT_SECONDS
@@ -189,7 +185,7 @@ def _common(given: Mapping[str, Any]) -> Common:
     message = given.get("message")
     if message is not None and (type(message) is not str or not 0 < len(message) <= LONGEST_MESSAGE):
         raise BadParams("message", f"takes a text of 1 to {LONGEST_MESSAGE} characters")
-    return Common(outcome == "allow", float(timeout), message)
+    return Common(float(timeout), message)
 
 
 def _choice(given: Mapping[str, Any], key: str, names: tuple[str, ...], default: str | None) -> str | None:

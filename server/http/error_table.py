@@ -21,7 +21,16 @@ from server.background.faults import log_fault
 from server.fairness.places import leave_place
 from server.fairness.shares import RETRY_SECONDS, NoRoom
 from server.http.error_shapes import error_response
-from server.http.errors import _SOON, ApiError, ClientGone, access_denied, internal, not_found, unauthenticated
+from server.http.errors import (
+    _SOON,
+    ApiError,
+    ClientGone,
+    access_denied,
+    internal,
+    invalid,
+    not_found,
+    unauthenticated,
+)
 from server.http.even_times import Ended, EvenTimes
 from server.http.request_state import state_of
 from server.inference.attachments import NotSent
@@ -30,6 +39,7 @@ from server.quota.counters import CountersUnavailable
 from server.quota.quota import QuotaExceeded
 from server.quota.storage_limit import StorageExceeded
 from server.safety.running import ShieldUnavailable, TextTooLong
+from server.safety.shielded import NotRead, TextStopped
 from server.storage.blobs.store import BlobMissing, BlobsFull, BlobsUnavailable
 from server.storage.database.database import AlreadyThere, DatabaseUnavailable, InDoubt, Overlong, ParentGone
 from server.storage.records.guarded import Contended, NotFound
@@ -194,6 +204,8 @@ _ANSWERS: Final[Mapping[type, Callable[[Any, str], ApiError]]] = {
     IndexUnavailable: _index_unavailable,
     ShieldUnavailable: _Row(HTTPStatus.SERVICE_UNAVAILABLE, "shield_unavailable", None, _SOON),
     TextTooLong: _Row(HTTPStatus.BAD_REQUEST, "text_too_long", None, _NO_RETRY),
+    TextStopped: _Row(HTTPStatus.BAD_REQUEST, "content_filter", None, _NO_RETRY),
+    NotRead: lambda error, _request_id: invalid(str(error), error.param, "not_checked"),
     NotSent: _not_sent,
 }
 """The answer to each kind of exception; a function where it depends on the exception's values."""

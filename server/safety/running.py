@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from server.config.shield_params import Common
@@ -30,16 +29,8 @@ class TextTooLong(Exception):
     """Raised for texts that are larger than the shield checks; the message is a sentence for the caller."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """The outcome of a check; `failed` where there is no verdict and the shield lets texts pass then."""
-
-    verdict: Verdict
-    failed: bool = False
-
-
 Note = Callable[[str, Direction, str], None]
-"""Counts an outcome: the shield, the direction, and `passed`, `flagged`, `masked`, `failed` or `unchecked`."""
+"""Counts an outcome: the shield, the direction, and `passed`, `flagged`, `masked` or `failed`."""
 
 
 class RunningShield:
@@ -55,31 +46,25 @@ class RunningShield:
     ) -> None:
         self.identity = identity
         self.message = common.message
-        self.allows_failures = common.allows_failures
         self._shield = shield
         self._timeout = common.timeout
         self._shares = FairShares(CHECKS) if shares is None else shares
         self._note = note
 
-    async def check(
-        self, said: Sequence[Said], direction: Direction, judges: Judges, *, strictly: bool = False
-    ) -> Checked:
-        """Return the outcome of a check; `strictly` blocks on a failure, whatever the params say.
-
-        Raises ShieldUnavailable, TextTooLong and NoRoom.
-        """
+    async def check(self, said: Sequence[Said], direction: Direction, judges: Judges) -> Verdict:
+        """Return the verdict on a conversation; raise ShieldUnavailable, TextTooLong and NoRoom."""
         if not any(each.text.strip() for each in said):
-            return Checked(SAFE)
+            return SAFE
         try:
             verdict = await self._verdict(said, direction, judges)
         except TooMuchText as much:
             self._note(self.identity, direction, "failed")
             raise TextTooLong(f"the shield `{self.identity}` can't check this: {much}; send less") from None
         except (ShieldFailed, ProviderFailed, TimeoutError) as failure:
-            return self._failed(direction, failure, strictly=strictly)
+            raise self._unavailable(direction, failure) from None
         outcome = "flagged" if verdict.flagged else "masked" if verdict.masked is not None else "passed"
         self._note(self.identity, direction, outcome)
-        return Checked(verdict)
+        return verdict
 
     async def _verdict(self, said: Sequence[Said], direction: Direction, judges: Judges) -> Verdict:
         if sum(len(each.text) for each in said) > MOST_CHARACTERS:
@@ -87,13 +72,9 @@ class RunningShield:
         async with self._shares.turn(), asyncio.timeout(self._timeout):
             return await self._shield.check(said, direction, judges)
 
-    def _failed(self, direction: Direction, failure: Exception, *, strictly: bool) -> Checked:
+    def _unavailable(self, direction: Direction, failure: Exception) -> ShieldUnavailable:
+        """Log and count a failure, and return the exception for it."""
         reason = "it did not answer in time" if isinstance(failure, TimeoutError) else str(failure)
-        if self.allows_failures and not strictly:
-            _log.error("the shield `%s` failed, and its texts pass UNCHECKED: %s", self.identity, reason)
-            self._note(self.identity, direction, "unchecked")
-            return Checked(SAFE, failed=True)
         _log.warning("the shield `%s` failed, and its texts are blocked: %s", self.identity, reason)
         self._note(self.identity, direction, "failed")
-        sentence = f"the shield `{self.identity}` gave no verdict, so nothing passes it; try again later"
-        raise ShieldUnavailable(sentence) from None
+        return ShieldUnavailable(f"the shield `{self.identity}` gave no verdict, so nothing passes it; try again later")

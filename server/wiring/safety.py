@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Final
 
 from server.api.models.asking import Asking
 from server.api.models.catalogue import Catalogue
+from server.api.safety.guarding import RequestGuard
 from server.api.safety.registry import ShieldRegistry
 from server.api.safety.routes import SafetyRoutes
 from server.api.safety.shields import KIND, ConfiguredShield, Shields
@@ -128,7 +130,9 @@ def build_shields(
         for shield in config.shields
     }
     default = config.safety.default_shield_id
-    return Shields(configured, default, stores.entries[KIND], providers.registered, asking, catalogue)
+    shields = Shields(configured, default, stores.entries[KIND], providers.registered, asking, catalogue)
+    asking.shield(partial(RequestGuard, shields))
+    return shields
 
 
 def safety_routes(shields: Shields, providers: SafetyProviders, stores: Stores, reader: Reader) -> list[RouteGroup]:

@@ -17,7 +17,7 @@ from threading import Event
 from typing import Any
 
 from tests.support.http_server import handled
-from tests.support.openai_upstream import chat, chunks
+from tests.support.openai_upstream import chat, chunks, completion, embeddings
 
 WORDS = {"bomb": "S9", "kill": "S1", "lawyer": "S6", "slander": "S5"}
 """The words that it finds unsafe, with the codes that it writes; a word of its own is `S77`, which no version has."""
@@ -137,12 +137,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _chat(self, body: dict[str, Any]) -> None:
         self.judge.chats.append(body)
-        made = chat(body)
-        message = made["choices"][0]["message"]
-        if self.judge.said is not None:
-            message["content"] = self.judge.said
-        if self.judge.calls is not None:
-            message |= {"content": None, "tool_calls": self.judge.calls}
+        if "input" in body:
+            return self._send(200, dumps(embeddings(body)).encode())
+        made = completion(body) if "prompt" in body else chat(body)
+        if "prompt" not in body:
+            message = made["choices"][0]["message"]
+            message["content"] = self.judge.said or message["content"]
+            if self.judge.calls is not None:
+                message |= {"content": None, "tool_calls": self.judge.calls}
         if not body.get("stream"):
             return self._send(200, dumps(made).encode())
         self.send_response(200)

@@ -17,6 +17,7 @@ from policy.source.diagnostics import Findings
 from policy.source.document import parse_document
 from policy.vocabulary import Action, Resource, Route
 from server.authn import Authenticator
+from server.authz.decision_log.record import ShieldVerdict
 from server.authz.pep import Listing, RequestContext
 from server.authz.permit import Permit, RoutePermit
 from server.authz.readiness import AuthenticationMode, Readiness
@@ -81,6 +82,10 @@ class RealPolicy:
     ) -> None:
         """Write it down."""
         await self.world.pep.stopped(context, route, permit, limited)
+
+    async def shielded(self, context: RequestContext, permit: RoutePermit | None, verdict: ShieldVerdict) -> None:
+        """Write it down."""
+        await self.world.pep.shielded(context, permit, verdict)
 
     async def check(self) -> Readiness:
         """Ask OPA about itself."""

@@ -51,7 +51,7 @@ CONFIG = """
       provider_id: llama-guard
       provider_shield_id: meta-llama/Llama-Guard-3-1B
       params: {excluded_categories: [S6], timeout: 1}
-    - {shield_id: lenient, provider_id: llama-guard, provider_shield_id: open-guard, params: {on_error: allow}}
+    - {shield_id: lenient, provider_id: llama-guard, provider_shield_id: open-guard}
     - shield_id: words
       provider_id: words
       params: {words: [Falcon, "grey  goose"], categories: {violence: [smash]}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from policy.vocabulary import Action, Decision, Resource, Route, Verdict
+from server.authz.decision_log.record import ShieldVerdict
 from server.authz.pep import RequestContext
 from server.authz.permit import MINT, Permit, RoutePermit
 from server.quota.admission import Limited
@@ -62,4 +63,7 @@ class UnsafePermitAll:
     async def stopped(
         self, context: RequestContext, route: Route, permit: RoutePermit | None, limited: Limited
     ) -> None:
+        """Nothing is written down."""
+
+    async def shielded(self, context: RequestContext, permit: RoutePermit | None, verdict: ShieldVerdict) -> None:
         """Nothing is written down."""

@@ -68,7 +68,10 @@ route := vetoed(route_vetoes) if {
 	settings.route_policy == "absent"
 } else := object.union(
 	settings.routes[first],
-	{"effect": "permit", "reason": "the rule permits it", "obligations": limits},
+	{"effect": "permit", "reason": "the rule permits it", "obligations": array.concat(
+		limits,
+		object.get(settings.routes[first], "obligations", []),
+	)},
 ) if {
 	first := min(routes.permit | routes.forbid)
 	first in routes.permit
@@ -84,7 +87,10 @@ resource := vetoed(resource_vetoes) if {
 	conditions.authentication_off
 } else := object.union(
 	settings.access[first],
-	{"effect": "permit", "reason": "the rule permits it", "obligations": obligations},
+	{"effect": "permit", "reason": "the rule permits it", "obligations": array.concat(
+		obligations,
+		object.get(settings.access[first], "obligations", []),
+	)},
 ) if {
 	first := min(access.permit | access.forbid)
 	first in access.permit
@@ -120,6 +126,7 @@ limits := [{"id": "use_limit", "limit": min(data.ostiary.limits.permit)}] if {
 
 # METADATA
 # title: The obligations of a permitted create
+# description: Those of a rule, which is to use shields, stand in its settings.
 default obligations := []
 
 obligations := [{"id": "stamp_owner", "owner": input.principal}] if {

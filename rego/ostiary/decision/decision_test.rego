@@ -408,3 +408,29 @@ test_a_refused_route_has_no_limit if {
 	answer.route.obligations == []
 	answer.route.effect == "deny"
 }
+
+shielded := [{"id": "use_shields", "shields": ["guard", "words"]}]
+
+with_shields := object.union(settings, {
+	"access": [object.union(entry("access_policy", 0), {"obligations": shielded})],
+	"routes": [object.union(entry("route_policy", 0), {"obligations": shielded})],
+})
+
+test_a_rule_that_requires_shields_carries_them_behind_the_limit if {
+	answer := decision.answer with input as asks(alice, object.union(route("POST", "/v1/completions"), to("read")))
+		with data.ostiary.settings as with_shields
+		with data.ostiary.routes as {"permit": {0}, "forbid": set()}
+		with data.ostiary.access as {"permit": {0}, "forbid": set()}
+		with data.ostiary.limits.permit as {1}
+	answer.route == permit_by("route_policy", 0, array.concat([{"id": "use_limit", "limit": 1}], shielded))
+	answer.resource == permit_by("access_policy", 0, shielded)
+}
+
+test_a_refusal_requires_no_shield if {
+	answer := decision.answer with input as asks(alice, object.union(route("POST", "/v1/completions"), to("read")))
+		with data.ostiary.settings as with_shields
+		with data.ostiary.routes as {"permit": set(), "forbid": {0}}
+		with data.ostiary.access as {"permit": set(), "forbid": {0}}
+	answer.route == deny_by("route_policy", 0)
+	answer.resource == deny_by("access_policy", 0)
+}

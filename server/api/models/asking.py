@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Generic, TypeAlias, TypeVar
 
@@ -40,6 +40,7 @@ from server.json_input.body_parser import BodyParser
 from server.json_input.reader import Reader
 from server.json_input.strict import InvalidJson
 from server.quota.admission import Reservation
+from server.safety.shielded import Guard, ShieldedChat
 from server.storage.usage.once import OnceCounted
 from server.storage.usage.tally import UsageTally, UsedModel
 
@@ -86,6 +87,9 @@ class Attached:
 
 
 NOTHING_ATTACHED: Final = Attached()
+
+GuardOf: TypeAlias = Callable[[Gate], Guard]
+"""Returns the shields of the request behind a gate."""
 
 Attach: TypeAlias = Callable[[Request, Found], Awaitable[Attached]]
 """Returns the files that a body names; raises the ApiError for one that the caller may not read, or that is too large.
@@ -136,6 +140,11 @@ class Asking:
         self._streams = streams
         self._stamps = stamps
         self._tally = tally
+        self._guard: GuardOf | None = None
+
+    def shield(self, guard: GuardOf) -> None:
+        """Let the texts of every request and answer go through the shields that `guard` returns for it."""
+        self._guard = guard
 
     async def read(
         self,
@@ -183,15 +192,21 @@ class Asking:
         task: Task,
         wanted: Callable[[Body, Model], Wanted | None],
         attached: Attached = NOTHING_ATTACHED,
+        *,
+        judges: bool = False,
     ) -> Asked[Body]:
         """Return what asks `model`, which the caller may read, for what the body `raw` says.
 
-        Raises the ApiError for what may not be asked of the model.
+        Raises the ApiError for what may not be asked of the model. One that `judges` for a shield goes through none.
         """
         once = OnceCounted(partial(self._tally.count, gate.principal))
 
+        guard = None if judges or self._guard is None else self._guard(gate)
+
         def attempt(model: Model) -> Attempt:
-            return self._attempt(gate, raw, body, model, task, wanted(body, model), attached, once)
+            made = self._attempt(gate, raw, body, model, task, wanted(body, model), attached, once)
+            # Looked up when the request is sent: other candidates may require other shields.
+            return made if guard is None else replace(made, chat=ShieldedChat(made.chat, guard))
 
         try:
             if model.names_others:

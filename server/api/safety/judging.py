@@ -51,7 +51,9 @@ class CallersJudges:
         raw, body = _body(found.name, asked)
         wanted = Wanted(1) if task is Task.TEXT else None
         try:
-            prepared = await self._asking.prepare(self._gate, raw, body, found, task, lambda _body, _model: wanted)
+            prepared = await self._asking.prepare(
+                self._gate, raw, body, found, task, lambda _body, _model: wanted, judges=True
+            )
         except ApiError as refusal:
             raise ShieldFailed(f"the model `{model}` can't be asked: {refusal.message}") from None
         pieces = await prepared.answering.complete(prepared.request)

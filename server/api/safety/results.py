@@ -7,9 +7,7 @@ from typing import Any, Final
 from server.safety.categories import CATEGORIES
 from server.safety.running import RunningShield
 from server.safety.shield import Verdict
-
-USUAL_MESSAGE: Final = "a shield has stopped this text"
-"""The sentence for callers of a shield whose params have none."""
+from server.safety.shielded import USUAL_MESSAGE
 
 _TEXT: Final = ["text"]
 

@@ -108,13 +108,13 @@ async def _verdict(shield: UsableShield, said: Sequence[Said]) -> Verdict:
         raise invalid("the messages hold no text", "messages", "invalid_value")
     check, answer = shield.running.check, answer_in(said)
     before = said[: len(said) - len(answer)]
-    found = [await check(before, Direction.INPUT, shield.judges, strictly=True)] if before else []
-    if answer and not (found and found[0].verdict.flagged):
-        found.append(await check(said, Direction.OUTPUT, shield.judges, strictly=True))
-    flagged = [checked.verdict for checked in found if checked.verdict.flagged]
-    masked = [checked.verdict for checked in found if checked.verdict.masked is not None]
+    found = [await check(before, Direction.INPUT, shield.judges)] if before else []
+    if answer and not (found and found[0].flagged):
+        found.append(await check(said, Direction.OUTPUT, shield.judges))
+    flagged = [verdict for verdict in found if verdict.flagged]
+    masked = [verdict for verdict in found if verdict.masked is not None]
     if flagged or len(masked) < 2:
-        return (flagged or masked or [found[-1].verdict])[0]
+        return (flagged or masked or found[-1:])[0]
     given, made = (verdict.masked or () for verdict in masked)
     findings = tuple(dict.fromkeys(finding for verdict in masked for finding in verdict.findings))
     return Verdict(flagged=False, findings=findings, masked=(*given, *made[len(given) :]))
@@ -127,8 +127,7 @@ async def _all(shield: UsableShield, texts: Sequence[str]) -> list[Verdict]:
 
     async def work() -> None:
         for number, text in waiting:
-            found = await shield.running.check([Said(text)], Direction.INPUT, shield.judges, strictly=True)
-            verdicts[number] = found.verdict
+            verdicts[number] = await shield.running.check([Said(text)], Direction.INPUT, shield.judges)
 
     try:
         async with asyncio.TaskGroup() as group:

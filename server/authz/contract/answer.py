@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+from policy.shields import MOST_REQUIRED
 from policy.vocabulary import (
     CONTRACT,
     Action,
@@ -19,6 +20,7 @@ from policy.vocabulary import (
     Route,
     StampOwner,
     UseLimit,
+    UseShields,
     Verdict,
 )
 from server.authz.contract.errors import Failure, PolicyUnavailable
@@ -203,14 +205,39 @@ def _decision(part: Any, revision: str, question: Question | None) -> Decision:
 
 
 def _obligations(listed: Any, question: Question | None, verdict: Verdict) -> tuple[Obligation, ...]:
-    """The obligations: a route may bring a limit, a permitted create must bring its owner, and no other is valid."""
+    """The obligations: a permit of a route may bring a limit and then shields, one to read may bring shields, a
+    permitted create must bring its owner, and no other is valid.
+    """
     if type(listed) is not list:
         raise Malformed("`obligations` is not a list")
-    if question is None and verdict is Verdict.PERMIT and listed:
-        return (_limit(listed),)
+    if verdict is Verdict.PERMIT and listed and (question is None or question.action is Action.READ):
+        return _of_route(listed) if question is None else _shields(listed)
     duty = _duty(question) if verdict is Verdict.PERMIT else None
     _check_owner(listed, duty)
     return () if duty is None else (StampOwner(duty),)
+
+
+def _of_route(listed: list[Any]) -> tuple[Obligation, ...]:
+    last = listed[-1]
+    if type(last) is not dict or last.get("id") != "use_shields":
+        return (_limit(listed),)
+    return _shields(listed) if len(listed) == 1 else (_limit(listed[:-1]), *_shields(listed[-1:]))
+
+
+def _shields(listed: list[Any]) -> tuple[UseShields]:
+    only = listed[0] if len(listed) == 1 else None
+    if type(only) is not dict or only.keys() != {"id", "shields"} or only["id"] != "use_shields":
+        raise Malformed("`obligations` is not to use shields")
+    ids = only["shields"]
+    if (
+        type(ids) is not list
+        or not 0 < len(ids) <= MOST_REQUIRED
+        or not all(type(each) is str and each for each in ids)
+    ):
+        raise Malformed("`shields` is not a list of a few ids")
+    if len({*ids}) < len(ids):
+        raise Malformed("`shields` names one twice")
+    return (UseShields(tuple(ids)),)
 
 
 def _limit(listed: list[Any]) -> UseLimit:

@@ -34,6 +34,7 @@ class LineKind(StrEnum):
     RESOURCES = "resources"
     LIST = "list"
     QUOTA = "quota"
+    SHIELD = "shield"
     REFUSALS = "refusals"
     PROBES = "probes"
 
@@ -185,6 +186,37 @@ def line_of_limit(
     said = _said(effect, None, None, None, limited.reason)
     numbers = f'"limit":{_text(limited.limit)},"most":{_number(limited.most)},"used":{_number(limited.used)}'
     return f'{head},"route":{_of_route(route)},{said},{numbers}}}'
+
+
+@dataclass(frozen=True, slots=True)
+class ShieldVerdict:
+    """What a shield has said of `characters` of a request's texts: `flagged`, `masked` or `passed`, and the codes of
+    the categories that it has found. `direction` is `input` or `output`.
+    """
+
+    shield: str
+    direction: str
+    outcome: str
+    codes: Sequence[str]
+    characters: int
+
+
+def line_of_shield(
+    request_id: str,
+    decision_id: str | None,
+    revision: str | None,
+    principal: Principal | Anonymous,
+    said: ShieldVerdict,
+) -> str:
+    """One JSON object for the verdict of a shield; `decision_id` and `revision` are those of its route."""
+    head = _head(LineKind.SHIELD, request_id, decision_id, principal, revision)
+    stopped = said.outcome == "flagged"
+    outcome = _said("deny" if stopped else "permit", None, None, None, f"the shield has {said.outcome} the text")
+    codes = ",".join(_text(_cut(code)) for code in said.codes[:MOST_RULES])
+    return (
+        f'{head},"shield":{_text(said.shield)},"direction":{_text(said.direction)},{outcome},'
+        f'"outcome":{_text(said.outcome)},"codes":[{codes}],"characters":{said.characters}}}'
+    )
 
 
 def subject(resource: Resource, made: Sequence[str] = ()) -> str:

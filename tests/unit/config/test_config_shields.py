@@ -82,8 +82,8 @@ def test_the_ids_of_a_shield_stand_for_each_other() -> None:
             "`wrods` is not a key of `params`; did you mean `words`?",
         ),
         (
-            "{shield_id: s, provider_id: words, params: {words: [a], on_error: ignore}}",
-            "`on_error` takes `block` or `allow`",
+            "{shield_id: s, provider_id: words, params: {words: [a], timeout: 200}}",
+            "`timeout` takes seconds, more than 0 and at most 120",
         ),
         (
             "{shield_id: a/twice, provider_id: guard, params: {taxonomy: llama-guard-5}}",
