@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from policy.vocabulary import Action, StampOwner, UseLimit
+from policy.vocabulary import Action, StampOwner, UseLimit, UseShields
 from tests.support.policy_pages import ROOT
 
 TEXT = (ROOT / "docs/glossary.md").read_text()
@@ -46,5 +46,5 @@ def test_words_of_the_code_are_explained() -> None:
     (action,) = [meaning for name, meaning in TERMS if name == "action"]
     assert re.findall(r"`(\w+)`", action) == [str(one) for one in Action]
     (obligation,) = [meaning for name, meaning in TERMS if name == "obligation"]
-    kinds = [re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower() for kind in (StampOwner, UseLimit)]
+    kinds = [re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower() for kind in (StampOwner, UseLimit, UseShields)]
     assert re.findall(r"`(\w+)`", obligation) == kinds

@@ -213,8 +213,8 @@ SERVICE_MISTAKES = (
     Mistake(
         "a refused route may name a limit",
         "server/authz/contract/answer.py",
-        "if question is None and verdict is Verdict.PERMIT and listed:",
-        "if question is None and listed:",
+        "if verdict is Verdict.PERMIT and listed and (question is None or question.action is Action.READ):",
+        "if listed and (question is None or question.action is Action.READ):",
     ),
     Mistake(
         "a blob is not kept by the disk",

@@ -225,8 +225,10 @@ def _of_route(listed: list[Any]) -> tuple[Obligation, ...]:
 
 
 def _shields(listed: list[Any]) -> tuple[UseShields]:
-    only = listed[0] if len(listed) == 1 else None
-    if type(only) is not dict or only.keys() != {"id", "shields"} or only["id"] != "use_shields":
+    if len(listed) != 1 or type(listed[0]) is not dict or listed[0].keys() != {"id", "shields"}:
+        raise Malformed("`obligations` is not to use shields")
+    [only] = listed
+    if only["id"] != "use_shields":
         raise Malformed("`obligations` is not to use shields")
     ids = only["shields"]
     if (
