@@ -109,7 +109,9 @@ def report(found: Sequence[Measured], texts: Sequence[Taken], where: str) -> str
         )
         for one in found
     ]
-    lines = [f"Measured on {where}; {MINE:,} chunks are one's own.", "", *(table(head, rows) if rows else ())]
+    lines = [f"Measured on {where}; {MINE:,} chunks are one's own."]
+    if rows:
+        lines += ["", *table(head, rows)]
     if texts:
         lines += ["", *table(taken.HEAD, [taken.row(one) for one in texts])]
     return "\n".join(lines) + "\n"
