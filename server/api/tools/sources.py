@@ -1,4 +1,4 @@
-"""Where the tools of a group come from: a search of files that this server brings along, or a server of tools."""
+"""The sources of the tools of groups: the search of files that this server brings along, and servers of tools."""
 
 from __future__ import annotations
 
