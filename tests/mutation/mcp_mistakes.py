@@ -117,6 +117,12 @@ MCP_MISTAKES = (
         "        del group\n        group = self.remote.group\n",
     ),
     Mistake(
+        "a server of tools has its credentials repeated",
+        "server/api/responses/mcp/servers.py",
+        "text = text.replace(secret, _HIDDEN)",
+        "text = str(text)",
+    ),
+    Mistake(
         "tools that the policy refuses are offered",
         "server/api/responses/mcp/kind.py",
         'is_permitted = tool["name"] in permitted',

@@ -166,7 +166,8 @@ def test_secrets_are_not_seen_again(house: McpHouse, caplog: pytest.LogCaptureFi
     caplog.set_level(logging.DEBUG)
     given = {"authorization": f"a-{SECRET}", "headers": {"X-Key": f"b-{SECRET}"}}
     secret = house.tool(**given, server_url=f"{house.stub.url}?key=c-{SECRET}")
-    for result in (text("fine"), 500, {"error": {"code": 1, "message": "no"}}):
+    said = f"no such token: a-{SECRET}, key b-{SECRET}"
+    for result in (text(said), text(said, isError=True), 500, {"error": {"code": 1, "message": said}}):
         house.stub.results["echo"] = result
         answer = house.create(calls(("s__echo", {})), secret)
         assert answer.status == 200

@@ -103,7 +103,7 @@ class McpServers:
             session = await tools.opened.enter_async_context(using)
             listing = await session.tools(anew=anew)
         except (McpFailed, NoRoom) as failed:
-            return None, [], str(failed)
+            return None, [], remote.without_secrets(str(failed))
         return session, [tool for tool in listing.tools if remote.is_allowed(tool)], None
 
 

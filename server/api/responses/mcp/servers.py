@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from policy.vocabulary import Action, Principal, Resource
 from server.api.tools.groups import host_group
@@ -15,6 +15,9 @@ from server.http.errors import ApiError, invalid
 from server.json_input.strict import Json
 from server.mcp.wire import Server
 from server.net.outbound import Reach, Unreachable
+
+_SHORTEST_SECRET: Final = 8
+_HIDDEN: Final = "********"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,14 @@ class Remote:
     def server(self) -> Server:
         """The server with what it is sent."""
         return Server(self.group.url, self.asked["headers"])
+
+    def without_secrets(self, text: str) -> str:
+        """Return a text of the server without the credentials that it was sent: some repeat them in their errors."""
+        for value in self.asked["headers"].values():
+            secret = value.removeprefix("Bearer ")
+            if len(secret) >= _SHORTEST_SECRET:
+                text = text.replace(secret, _HIDDEN)
+        return text
 
     def is_allowed(self, tool: Json) -> bool:
         """Return whether the request asks for this tool."""

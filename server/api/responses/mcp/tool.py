@@ -40,11 +40,14 @@ class Calling:
         try:
             found = await self.session.call(tool["name"], given)
         except McpFailed as failed:
-            return failure(str(failed), failed.told())
+            told = failed.told()
+            said = self.remote.without_secrets(told["message"])
+            return failure(self.remote.without_secrets(str(failed)), {**told, "message": said})
+        text = self.remote.without_secrets(found.text)
         if found.is_error:
-            content = [{"type": "text", "text": found.text}]
-            return failure(found.text, {"type": "mcp_tool_execution_error", "content": content})
-        return Outcome(found.text, members={"output": found.text}, events=[("mcp_call.completed", {})])
+            content = [{"type": "text", "text": text}]
+            return failure(text, {"type": "mcp_tool_execution_error", "content": content})
+        return Outcome(text, members={"output": text}, events=[("mcp_call.completed", {})])
 
 
 class McpTool:
