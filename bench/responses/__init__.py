@@ -1,1 +1,1 @@
-"""What responses cost: stored ones, their streams, and each of their events."""
+"""Measurements of responses: of stored ones, of their streams, and of each of their events."""

@@ -1,4 +1,4 @@
-"""What callers have shown of themselves lately: the attributes in the newest token of each."""
+"""Callers as they have shown themselves lately: with the attributes in the newest token of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of responses that are answered in the background: each change of one is a single transaction.
+"""Changes of responses that are answered in the background: each is a single transaction.
 
 A response waits, is answered, and ends once. Whoever ends it first, its worker, its caller or another process, ends it:
 all of them have to change the same two records in the versions that they know.
