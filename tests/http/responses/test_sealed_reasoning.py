@@ -134,6 +134,15 @@ def test_a_long_thought_is_sealed_in_part(place: Responding, far: Upstream, monk
     assert far.body["messages"][0]["reasoning"] == "let me s"
 
 
+def test_work_in_the_background_seals_for_the_caller_that_asked(place: Responding, far: Upstream) -> None:
+    made = place.made("hi", model="thinks", include=SEALED, background=True)
+    assert place.over(made["id"])["status"] == "completed"
+    output = place.ask("GET", f"{RESPONSES}/{made['id']}?include[]={SEALED[0]}").json["output"]
+    place.made([{**output[0], "content": []}, output[1], MORE], model="thinks", store=False)
+    assert far.body["messages"][0]["reasoning"] == "let me see"
+    assert place.create([output[0], MORE], BOB, model="thinks").status == 400
+
+
 def test_the_client_sends_its_reasoning_again(place: Responding, far: Upstream) -> None:
     with OpenAI(base_url=f"{place.house.address.url}/v1", api_key="alice", max_retries=0) as client:
         made = client.responses.create(model="thinks", input="hi", store=False, include=["reasoning.encrypted_content"])
