@@ -39,6 +39,7 @@ from tests.mutation.request_mistakes import REQUEST_MISTAKES
 from tests.mutation.response_mistakes import RESPONSE_MISTAKES
 from tests.mutation.sealed_mistakes import SEALED_MISTAKES
 from tests.mutation.service_mistakes import SERVICE_MISTAKES
+from tests.mutation.socket_mistakes import SOCKET_MISTAKES
 from tests.mutation.tool_mistakes import TOOL_MISTAKES
 from tests.mutation.vector_mistakes import VECTOR_MISTAKES
 
@@ -55,6 +56,7 @@ SERVICE = (
     *RESPONSE_MISTAKES,
     *BACKGROUND_MISTAKES,
     *MESSAGE_MISTAKES,
+    *SOCKET_MISTAKES,
     *TOOL_MISTAKES,
     *MCP_MISTAKES,
     *SEALED_MISTAKES,

@@ -99,7 +99,7 @@ def test_half_a_message_is_followed_by_nothing() -> None:
             sending.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await sending
-            found = await read(client, len(LONG) + 100)
+            found = await asyncio.wait_for(read(client, len(LONG) + 100), 5)
             assert len(found) < len(LONG) and b"never" not in found
 
     asyncio.run(steps())
