@@ -39,6 +39,9 @@ Stamp = Callable[[str, str], str]
 _WATCHED: Final = CUT | STAMPED | CHANGED
 """Members whose places are noted, because a provider may need them changed."""
 
+_SHIELDS: Final = frozenset({"guardrails"})
+"""Members that ask for shields, which a provider that doesn't know them would ignore."""
+
 _UNSEARCHED: Final = (
     CUT
     | {"messages", "tools", "functions", "response_format", "logit_bias", "metadata"}
@@ -164,7 +167,7 @@ class MemberRules:
         """
         if EVERYTHING not in self.allowed:
             for name in found.unknown:
-                if name not in self.allowed and not (self.is_local and is_harmless(name)):
+                if name not in self.allowed and not (self.is_local and is_harmless(name) and name not in _SHIELDS):
                     raise _not_passed(name)
             for kind in sorted(self.lacks & found.kinds.keys()):
                 raise _not_taken(kind, found.kinds[kind])
