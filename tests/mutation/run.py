@@ -37,6 +37,7 @@ from tests.mutation.provider_mistakes import PROVIDER_MISTAKES
 from tests.mutation.quota_mistakes import QUOTA_MISTAKES
 from tests.mutation.request_mistakes import REQUEST_MISTAKES
 from tests.mutation.response_mistakes import RESPONSE_MISTAKES
+from tests.mutation.safety_mistakes import SAFETY_MISTAKES
 from tests.mutation.sealed_mistakes import SEALED_MISTAKES
 from tests.mutation.service_mistakes import SERVICE_MISTAKES
 from tests.mutation.socket_mistakes import SOCKET_MISTAKES
@@ -60,6 +61,7 @@ SERVICE = (
     *TOOL_MISTAKES,
     *MCP_MISTAKES,
     *SEALED_MISTAKES,
+    *SAFETY_MISTAKES,
     *EXTRACTION_MISTAKES,
 )
 ALL = (*MISTAKES, *LIST_MISTAKES, *IDENTITY_MISTAKES, *SERVICE)

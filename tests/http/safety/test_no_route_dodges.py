@@ -14,6 +14,15 @@ from tests.support.route_table import CENSUS, ROUTES
 from tests.support.safety_server import CONFIG, Guarded, guarded
 from tests.support.serving import Answer
 
+CONFIG = CONFIG.replace(
+    "        access_policy: POLICY",
+    """\
+        route_policy:
+        - permit: {paths: /v1/chat/completions}
+          shields: [hidden]
+        - permit: {paths: "*"}
+        access_policy: POLICY""",
+)
 POLICY = """
         - permit: {actions: [create, read, update, delete]}
           when: user with admin in roles
@@ -107,6 +116,16 @@ def test_a_flagged_text_reaches_no_model(server: Guarded, route: str, stream: bo
     assert b"content_filter" in answer.body or said in answer.body, answer.body
     assert sent(server, route, names, {**body_of(route, names, "hello"), **more}).status == 200
     assert server.judge.chats, "else this says nothing"
+
+
+def test_a_route_may_require_shields_too(server: Guarded) -> None:
+    body = {"model": "gpt", "messages": [{"role": "user", "content": "a secret"}]}
+    for caller in (ADMIN, ALICE):
+        answer = server.post("/v1/chat/completions", body, caller)
+        assert answer.json["choices"][0]["finish_reason"] == "content_filter", "both rules' shields hold"
+    assert server.judge.chats == []
+    assert server.post("/v1/messages", {**body, "max_tokens": 9}, ADMIN).status == 200
+    assert server.judge.chats
 
 
 @pytest.mark.parametrize("path", ["chat/completions", "messages", "responses"])

@@ -1,0 +1,119 @@
+"""Deliberate mistakes in shields, each of which the suite must notice."""
+
+from __future__ import annotations
+
+from tests.mutation.mistake import Mistake
+
+CONVERSATIONS = "server/safety/llama_guard/conversations.py"
+VERDICTS = "server/safety/llama_guard/verdicts.py"
+BEDROCK = "server/safety/bedrock.py"
+SHIELDED = "server/safety/shielded.py"
+STREAMS = "server/safety/streams.py"
+TEXTS = "server/safety/texts.py"
+ASKING = "server/api/models/asking.py"
+GATE = "server/authz/request_authorization.py"
+
+SAFETY_MISTAKES = (
+    Mistake("a judge sees the last turn alone", CONVERSATIONS, "made += _in_windows([earlier])", "pass"),
+    Mistake("a text ends the judge's conversation", CONVERSATIONS, "text=harmless(each.text)", "text=each.text"),
+    Mistake(
+        "a long text is judged to its first window",
+        CONVERSATIONS,
+        "range(0, max(1, len(last.text) - OVERLAP)",
+        "range(0, max(1, 0)",
+    ),
+    Mistake(
+        "what begins as safe is safe",
+        VERDICTS,
+        'if written.lower() == "safe":',
+        'if written.lower().startswith("safe"):',
+    ),
+    Mistake("an unknown policy of a guardrail is harmless", BEDROCK, "yield _UNTOLD, None", "yield _UNTOLD, _MASKED"),
+    Mistake(
+        "a guardrail that gives no reason lets pass",
+        BEDROCK,
+        "outputs if outputs and actions == {_MASKED} else None",
+        "outputs if actions <= {_MASKED} else None",
+    ),
+    Mistake("all texts are input to a guardrail", BEDROCK, 'else "OUTPUT"', 'else "INPUT"'),
+    Mistake(
+        "a masked text goes to the model as it came",
+        SHIELDED,
+        "return Given(replace(request, payload=texts.written(), unasked=None), texts.said)",
+        "return Given(request, texts.said)",
+    ),
+    Mistake(
+        "what can't be read passes",
+        SHIELDED,
+        "            raise NotRead(unread.param) from None\n",
+        "            return Given(request, [])\n",
+    ),
+    Mistake(
+        "a stream is read past its shields",
+        SHIELDED,
+        "return ShieldedStream(await self._chat.stream(given.request), request, given.said, checks)",
+        "return await self._chat.stream(given.request)",
+    ),
+    Mistake(
+        "what is checked is sent at once",
+        STREAMS,
+        "least = self._checked - tail * max(1, len(self._texts))",
+        "least = self._checked",
+    ),
+    Mistake("windows do not overlap", STREAMS, "text[-most:] for path", "text[:0] for path"),
+    Mistake(
+        "arguments of calls are no texts",
+        TEXTS,
+        '_UNREAD: Final = frozenset({"logprobs", "usage"})',
+        '_UNREAD: Final = frozenset({"logprobs", "usage", "tool_calls"})',
+    ),
+    Mistake(
+        "texts beside a conversation are not checked",
+        TEXTS,
+        "return Texts(document, [*_messages(document[name])], beside)",
+        "return Texts(document, [*_messages(document[name])])",
+    ),
+    Mistake(
+        "requests go past the shields",
+        ASKING,
+        "return made if guard is None else",
+        "return made if guard or not guard else",
+    ),
+    Mistake("a model's permit requires no shield", GATE, "        if permit.shields:\n", "        if not permit:\n"),
+    Mistake(
+        "a route's permit requires no shield",
+        GATE,
+        "        self.shields.update(dict.fromkeys(permit.shields))\n        if self.charge",
+        "        if self.charge",
+    ),
+    Mistake(
+        "a required shield that is gone is left out",
+        "server/api/safety/guarding.py",
+        "return [self._known(name) for name in self._gate.shields]",
+        "return [self._known(name) for name in self._gate.shields if name in self._shields.names]",
+    ),
+    Mistake(
+        "a registered shield opens every model",
+        "server/api/safety/shields.py",
+        "gate, asks_caller=True)",
+        "gate, asks_caller=False)",
+    ),
+    Mistake(
+        "shields stand beside a permit of anything",
+        "policy/shields.py",
+        "if tuple(actions) != (Action.READ,) or not _is_about_models(resource):",
+        "if tuple(actions) != (Action.READ,):",
+    ),
+    Mistake(
+        "a shield that is off may be required",
+        "policy/shields.py",
+        "(disabled if is_off else served).add(identity)",
+        "served.add(identity)",
+    ),
+    Mistake(
+        "an obligation to use no shield is one",
+        "server/authz/contract/answer.py",
+        "not 0 < len(ids) <= MOST_REQUIRED",
+        "len(ids) > MOST_REQUIRED",
+    ),
+)
