@@ -18,6 +18,7 @@ import pytest
 
 from tests.support.identity_services import Authority, encrypt
 from tests.support.ostiary_run import OPEN, command, environment, eventually, refusal, running, written
+from tests.support.socket_client import Socket, offered
 
 
 @pytest.fixture
@@ -55,6 +56,23 @@ def serial(port: int, context: ssl.SSLContext) -> str:
         shown = connection.getpeercert()
     assert shown is not None
     return str(shown["serialNumber"])
+
+
+def test_a_websocket_is_opened_over_tls_and_ends_with_the_server(tmp_path: Path, environ: dict[str, str]) -> None:
+    authority = Authority(tmp_path)
+    with (
+        running(https(tmp_path, authority), environ) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=10) as plain,
+        trusting(authority).wrap_socket(plain, server_hostname="127.0.0.1") as connection,
+    ):
+        answer = offered(connection)
+        assert answer.startswith(b"HTTP/1.1 101 "), answer
+        opened = Socket(connection, bytearray(answer.partition(b"\r\n\r\n")[2]))
+        text = "x" * 60_000
+        events = opened.response(text, model="m", store=False)
+        assert events[-1]["response"]["output"][0]["content"][0]["text"] == f"echo: {text}"
+        server.signal(signal.SIGTERM)
+        assert opened.closed() == 1012
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
