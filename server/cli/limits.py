@@ -21,20 +21,22 @@ from server.api.messages import course
 from server.api.models import candidates, embedding, inputs
 from server.api.prompts import body as prompts
 from server.api.registry import body as entries
-from server.api.responses import answering, file_search, file_search_body, summaries, unsealing
-from server.api.responses import background as response_background
+from server.api.responses import answering, unsealing
 from server.api.responses import body as response_body
 from server.api.responses import context as response_context
-from server.api.responses import gathered as response_gathered
-from server.api.responses import kept_events as response_events
 from server.api.responses import loop as response_loop
-from server.api.responses import queue as response_queue
-from server.api.responses import rounds as response_rounds
 from server.api.responses import settings as response_settings
 from server.api.responses import state as response_state
 from server.api.responses import tools as response_tools
+from server.api.responses.background import gathered as response_gathered
+from server.api.responses.background import kept_events as response_events
+from server.api.responses.background import queue as response_queue
+from server.api.responses.background import worker as response_background
+from server.api.responses.compaction import summaries
 from server.api.responses.mcp import checks as mcp_checks
 from server.api.responses.mcp import kind as mcp_kind
+from server.api.responses.server_tools import file_search, file_search_body
+from server.api.responses.server_tools import rounds as response_rounds
 from server.api.safety import body as safety
 from server.api.tools import routes as tools
 from server.api.vector_stores import (

@@ -30,9 +30,9 @@ from server.api.prompts.routes import PromptVersions
 from server.api.registry.routes import KINDS, RegistryRoutes
 from server.api.responses.answering import Endings
 from server.api.responses.asking import AskedTurns
-from server.api.responses.file_search import KIND as FILE_SEARCH
-from server.api.responses.file_search import FileSearches
-from server.api.responses.server_tools import ServerTools
+from server.api.responses.server_tools.file_search import KIND as FILE_SEARCH
+from server.api.responses.server_tools.file_search import FileSearches
+from server.api.responses.server_tools.tool import ServerTools
 from server.api.system.health import HealthRoutes
 from server.api.system.inspect import InspectRoutes
 from server.api.system.metrics import MetricsPage

@@ -15,7 +15,7 @@ from server.api.files.store import FileStore
 from server.api.files.sweeper import FileSweeper
 from server.api.prompts.store import Prompts
 from server.api.registry.configured import write_entries
-from server.api.responses.queue import ResponseQueue
+from server.api.responses.background.queue import ResponseQueue
 from server.api.responses.store import Responses
 from server.api.tools.registry import GROUP
 from server.api.vector_stores.configured import write_configured

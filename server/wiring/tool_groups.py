@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from server.api.responses.file_search_body import DESCRIPTION, PARAMETERS
+from server.api.responses.server_tools.file_search_body import DESCRIPTION, PARAMETERS
 from server.api.tools.groups import Group, configured_group
 from server.api.tools.mcp_source import ServerTools
 from server.api.tools.sources import FILE_SEARCH, KnownTool, OwnTools, ToolSource

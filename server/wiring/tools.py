@@ -10,7 +10,7 @@ from typing import Any, Final
 from server.api.responses.mcp.kind import KIND, McpServers
 from server.api.responses.mcp.registered import RegisteredGroups
 from server.api.responses.mcp.servers import Remotes
-from server.api.responses.server_tools import ToolKind
+from server.api.responses.server_tools.tool import ToolKind
 from server.api.system.providers import ProviderEntry
 from server.config import Config
 from server.config.tool_runtime import McpProvider

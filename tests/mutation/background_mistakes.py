@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from tests.mutation.mistake import Mistake
 
-QUEUE = "server/api/responses/queue.py"
-WORK = "server/api/responses/work.py"
-LATER = "server/api/responses/later.py"
-CALLERS = "server/api/responses/callers.py"
-EVENTS = "server/api/responses/kept_events.py"
-READERS = "server/api/responses/readers.py"
-GATHERED = "server/api/responses/gathered.py"
-CANCELLING = "server/api/responses/cancelling.py"
-BACKGROUND = "server/api/responses/background.py"
+QUEUE = "server/api/responses/background/queue.py"
+WORK = "server/api/responses/background/work.py"
+LATER = "server/api/responses/background/later.py"
+CALLERS = "server/api/responses/background/callers.py"
+EVENTS = "server/api/responses/background/kept_events.py"
+READERS = "server/api/responses/background/readers.py"
+GATHERED = "server/api/responses/background/gathered.py"
+CANCELLING = "server/api/responses/background/cancelling.py"
+BACKGROUND = "server/api/responses/background/worker.py"
 CONTEXT = "server/api/responses/context.py"
-REQUEST = "server/api/responses/kept_request.py"
+REQUEST = "server/api/responses/background/kept_request.py"
 
 BACKGROUND_MISTAKES = (
     Mistake(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.mutation.mistake import Mistake
 
 COUNTING = "server/api/models/asking.py"
-COMPACTING = "server/api/responses/compacting.py"
+COMPACTING = "server/api/responses/compaction/compacting.py"
 TRUNCATION = "server/api/responses/truncation.py"
 UNSEALING = "server/api/responses/unsealing.py"
 SEALS = "server/authn/seals.py"

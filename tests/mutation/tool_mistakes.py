@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tests.mutation.mistake import Mistake
 
-FILE_SEARCH = "server/api/responses/file_search.py"
-OFFERING = "server/api/responses/offering.py"
+FILE_SEARCH = "server/api/responses/server_tools/file_search.py"
+OFFERING = "server/api/responses/server_tools/offering.py"
 REGISTRY = "server/api/tools/registry.py"
-ROUNDS = "server/api/responses/rounds.py"
+ROUNDS = "server/api/responses/server_tools/rounds.py"
 SERVERS = "server/api/responses/mcp/servers.py"
 STATE = "server/api/responses/state.py"
 TOOLS = "server/api/tools/routes.py"

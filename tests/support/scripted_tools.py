@@ -9,7 +9,7 @@ from json import dumps
 from typing import Any, Final
 
 from server.api.responses.happenings import Source
-from server.api.responses.server_tools import Beginning, Outcome
+from server.api.responses.server_tools.tool import Beginning, Outcome
 from server.inference.provider import DONE, ChatRequest, ChatStream, Pieces
 from server.json_input.strict import Json
 

@@ -10,8 +10,8 @@ from typing import Final, TypeAlias
 from server.api.responses.chunks import read_beside, read_events, read_whole
 from server.api.responses.happenings import Begun, Ended, Failed, Happening
 from server.api.responses.loop import Step, step
-from server.api.responses.rounds import UNDER_WAY as CALLS_UNDER_WAY
-from server.api.responses.rounds import Rounds
+from server.api.responses.server_tools.rounds import UNDER_WAY as CALLS_UNDER_WAY
+from server.api.responses.server_tools.rounds import Rounds
 from server.api.responses.state import MOST_OUTPUT, State
 from server.background.lasting import LastingWork
 from server.fairness.shares import FairShares, NoRoom, Share, Turn

@@ -11,8 +11,8 @@ from policy.vocabulary import Action, type_of_record
 from server.api.responses.asking import AskedTurns
 from server.api.responses.context import Contexts
 from server.api.responses.counted_body import COUNTED
-from server.api.responses.offering import settings_with
-from server.api.responses.server_tools import Opening, ServerTools
+from server.api.responses.server_tools.offering import settings_with
+from server.api.responses.server_tools.tool import Opening, ServerTools
 from server.api.responses.store import new_response_id
 from server.api.responses.unsealing import asked_items
 from server.authn.seals import Seals

@@ -15,11 +15,11 @@ from server.api.models.model import Model
 from server.api.responses.answering import Endings, Keep, Read, RespondingChat
 from server.api.responses.asking import AskedTurns
 from server.api.responses.chunks import read_events
-from server.api.responses.compacting import Compacting
+from server.api.responses.compaction.compacting import Compacting
 from server.api.responses.loop import step
-from server.api.responses.offering import settings_with
-from server.api.responses.rounds import Rounds
-from server.api.responses.server_tools import Opening, ServerTools, ToolSet
+from server.api.responses.server_tools.offering import settings_with
+from server.api.responses.server_tools.rounds import Rounds
+from server.api.responses.server_tools.tool import Opening, ServerTools, ToolSet
 from server.api.responses.settings import SEALED
 from server.api.responses.state import State
 from server.api.responses.unsealing import asked_items, sealing_step

@@ -11,10 +11,10 @@ from starlette.responses import Response
 from policy.vocabulary import Action
 from server.api.conversations.include import INCLUDABLE
 from server.api.models.catalogue import Catalogue
-from server.api.responses.background import Background
+from server.api.responses.background.queue import ResponseQueue
+from server.api.responses.background.replay import Replays
+from server.api.responses.background.worker import Background
 from server.api.responses.item_list import ItemList
-from server.api.responses.queue import ResponseQueue
-from server.api.responses.replay import Replays
 from server.api.responses.routes import RESPONSES
 from server.api.responses.store import Responses, shown_response
 from server.http.api_route import ApiRoute, AskingRoute

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
 
-from server.api.responses.file_search_body import read_file_search
 from server.api.responses.mcp import checks as mcp
+from server.api.responses.server_tools.file_search_body import read_file_search
 from server.http.body_checks import text_at, wrong
 from server.json_input.strict import Json
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from server.api.responses.background import AT_ONCE_EACH
+from server.api.responses.background.worker import AT_ONCE_EACH
 from tests.support.callers import ALICE, BOB
 from tests.support.databases import rows
 from tests.support.failing_provider import Upstream, upstream

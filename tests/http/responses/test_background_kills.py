@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from server.api.responses import background
-from server.api.responses.background import AT_ONCE_EACH
+from server.api.responses.background import worker as background
+from server.api.responses.background.worker import AT_ONCE_EACH
 from tests.support.databases import KINDS, backend, empty_database, rows
 from tests.support.event_reader import opened
 from tests.support.failing_provider import Upstream, upstream

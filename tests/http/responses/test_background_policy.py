@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from server.api.responses import queue, work
-from server.api.responses.background import AT_ONCE_EACH
+from server.api.responses.background import queue, work
+from server.api.responses.background.worker import AT_ONCE_EACH
 from server.config.home import RECORDS_FILE, home
 from tests.support.application import ByToken
 from tests.support.budgeted_server import budgeted, provider

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from server.api.responses import background, queue
-from server.api.responses.background import AT_ONCE_EACH
+from server.api.responses.background import queue
+from server.api.responses.background import worker as background
+from server.api.responses.background.worker import AT_ONCE_EACH
 from server.http import held_lease
 from tests.support.callers import READER, bearer
 from tests.support.databases import empty_database, rows

@@ -92,7 +92,7 @@ def test_a_seal_of_another_a_forged_and_an_old_one_are_refused(
         told.add(answer.body)
     assert len(told) == 1
     monkeypatch.setattr(unsealing, "LIFETIME", 0)
-    monkeypatch.setattr("server.api.responses.compaction.LIFETIME", -10)
+    monkeypatch.setattr("server.api.responses.compaction.routes.LIFETIME", -10)
     old = compacted(place, input=TALK)[-1]
     answer = place.create([old], stream=stream)
     assert (answer.status, "older than" in answer.json["error"]["message"]) == (400, True)

@@ -11,7 +11,7 @@ import pytest
 
 from policy.vocabulary import Anonymous
 from server.api.responses.body import RESPONSE
-from server.api.responses.compacting import Compacting, kept_of
+from server.api.responses.compaction.compacting import Compacting, kept_of
 from server.api.responses.unsealing import summed_up
 from server.authn.seals import Seals
 from server.inference.provider import Pieces

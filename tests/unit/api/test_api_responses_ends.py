@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.api.responses.answering import Endings, RespondingChat
-from server.api.responses.rounds import Rounds
-from server.api.responses.server_tools import ToolSet
+from server.api.responses.server_tools.rounds import Rounds
+from server.api.responses.server_tools.tool import ToolSet
 from server.api.responses.state import State
 from server.fairness.shares import NoRoom
 from server.http.errors import ApiError

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from server.api.responses import gathered
+from server.api.responses.background import gathered
+from server.api.responses.background.gathered import GatheringChat
 from server.api.responses.chunks import read_events
-from server.api.responses.gathered import GatheringChat
 from server.api.responses.happenings import Stopped
 from server.inference.provider import ChatRequest, ChatStream, Fault, Pieces, ProviderFailed
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from server.api.responses.background.kept_request import kept_request, request_of
 from server.api.responses.body import RESPONSE, InputItem, ResponseBody
-from server.api.responses.kept_request import kept_request, request_of
 from server.http.errors import ApiError
 from server.json_input.strict import parse_json
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from server.api.responses.body import RESPONSE, ResponseBody
-from server.api.responses.offering import settings_with
-from server.api.responses.server_tools import ToolSet
+from server.api.responses.server_tools.offering import settings_with
+from server.api.responses.server_tools.tool import ToolSet
 from server.json_input.strict import Json, parse_json
 from tests.support.scripted_tools import Tool
 

@@ -9,8 +9,8 @@ from json import dumps
 import pytest
 
 from server.api.responses.answering import LEAST_HELD, Endings, RespondingChat
-from server.api.responses.rounds import Rounds
-from server.api.responses.server_tools import ToolSet
+from server.api.responses.server_tools.rounds import Rounds
+from server.api.responses.server_tools.tool import ToolSet
 from server.api.responses.state import State
 from server.fairness.shares import FairShares, NoRoom, Share
 from server.http.errors import ApiError

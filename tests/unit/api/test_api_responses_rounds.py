@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from server.api.responses import answering
-from server.api.responses import rounds as subject
 from server.api.responses.answering import LEAST_HELD, Endings, RespondingChat
-from server.api.responses.rounds import MOST_ROUNDS, Rounds
-from server.api.responses.server_tools import FirstCall, ToolSet
+from server.api.responses.server_tools import rounds as subject
+from server.api.responses.server_tools.rounds import MOST_ROUNDS, Rounds
+from server.api.responses.server_tools.tool import FirstCall, ToolSet
 from server.api.responses.state import MOST_OUTPUT, State
 from server.http.errors import ApiError
 from server.inference.provider import ChatModel, ChatRequest

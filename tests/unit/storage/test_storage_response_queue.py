@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from policy.vocabulary import Principal
-from server.api.responses import queue as queue_module
-from server.api.responses.queue import Lease, ResponseQueue
+from server.api.responses.background import queue as queue_module
+from server.api.responses.background.queue import Lease, ResponseQueue
 from server.fairness.shares import NoRoom
 from server.storage.database.counting import UNCOUNTED
 from server.storage.database.database import Overtaken

@@ -11,7 +11,7 @@ from server.api.responses.context import Context
 from server.api.responses.mcp.approvals import Answered, Approvals, Deed, answers_in, no_request, request_ids
 from server.api.responses.mcp.servers import Remote, Remotes, session_owner
 from server.api.responses.mcp.tool import ApprovedTool, Calling, McpTool, RefusedTool
-from server.api.responses.server_tools import Beginning, FirstCall, Opening, Outcome, ToolSet
+from server.api.responses.server_tools.tool import Beginning, FirstCall, Opening, Outcome, ToolSet
 from server.api.responses.tools import chat_name
 from server.api.responses.unsealing import sealing_caller
 from server.authz.request_authorization import Gate

@@ -11,7 +11,7 @@ from typing import Any
 from policy.vocabulary import Action
 from server.api.responses.mcp.approvals import Approvals, Deed
 from server.api.responses.mcp.servers import Remote
-from server.api.responses.server_tools import Beginning, Outcome
+from server.api.responses.server_tools.tool import Beginning, Outcome
 from server.authz.request_authorization import Gate
 from server.json_input.strict import Json
 from server.mcp.faults import McpFailed

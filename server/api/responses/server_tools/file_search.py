@@ -12,9 +12,9 @@ from json import dumps
 from typing import Any, Final
 
 from policy.vocabulary import Action
-from server.api.responses.file_search_body import DESCRIPTION, PARAMETERS, FileSearch, queries_of
 from server.api.responses.happenings import Source
-from server.api.responses.server_tools import Beginning, Opening, Outcome, ToolSet
+from server.api.responses.server_tools.file_search_body import DESCRIPTION, PARAMETERS, FileSearch, queries_of
+from server.api.responses.server_tools.tool import Beginning, Opening, Outcome, ToolSet
 from server.api.tools.groups import Group
 from server.api.vector_stores.filters import read_filter
 from server.api.vector_stores.ranking import Mode

@@ -9,7 +9,7 @@ from json import dumps
 from typing import Final, TypeAlias
 
 from server.api.responses.happenings import Happening, Paused, ToolBegun, ToolEnded
-from server.api.responses.server_tools import Outcome, ServerTool, ToolSet
+from server.api.responses.server_tools.tool import Outcome, ServerTool, ToolSet
 from server.api.responses.state import ServerCall, State
 from server.fairness.shares import FairShares, Share, Turn
 from server.http.error_table import error_of

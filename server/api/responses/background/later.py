@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import Final
 
 from server.api.conversations.items import Items
+from server.api.responses.background.kept_events import Batch, KeptEvents
+from server.api.responses.background.queue import Lease, ResponseQueue
+from server.api.responses.background.readers import Readers
 from server.api.responses.item_list import ItemList
-from server.api.responses.kept_events import Batch, KeptEvents
-from server.api.responses.queue import Lease, ResponseQueue
-from server.api.responses.readers import Readers
 from server.api.responses.store import (
     ASKED,
     INPUT,

@@ -11,12 +11,12 @@ from starlette.responses import Response
 from policy.vocabulary import Action, type_of_record
 from server.api.conversations.body import PREFIXES
 from server.api.responses.asking import AskedTurns
-from server.api.responses.compaction_body import COMPACTION, read_said_by_users
+from server.api.responses.compaction.body import COMPACTION, read_said_by_users
+from server.api.responses.compaction.summaries import TASK, summary_of
 from server.api.responses.context import Contexts
 from server.api.responses.item_list import ItemList
 from server.api.responses.state import item_id
 from server.api.responses.store import digits_of, new_response_id
-from server.api.responses.summaries import TASK, summary_of
 from server.api.responses.unsealing import LIFETIME, asked_items, sealing_caller
 from server.authn.seals import Seals
 from server.fairness.places import leave_place

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
-from server.api.responses.readers import Readers
+from server.api.responses.background.readers import Readers
 from server.fairness.places import leave_place
 from server.http.errors import ApiError
 from server.http.event_stream import EventStream

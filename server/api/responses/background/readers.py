@@ -11,8 +11,8 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from server.api.responses.kept_events import KeptEvents
-from server.api.responses.queue import ResponseQueue
+from server.api.responses.background.kept_events import KeptEvents
+from server.api.responses.background.queue import ResponseQueue
 from server.background.tasks import BackgroundTasks
 from server.fairness.shares import NoRoom
 from server.inference.answers.plain import encoded

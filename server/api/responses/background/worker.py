@@ -14,10 +14,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
-from server.api.responses.callers import Callers
-from server.api.responses.held import HeldResponse
-from server.api.responses.later import LaterResponses
-from server.api.responses.work import ResponseWork
+from server.api.responses.background.callers import Callers
+from server.api.responses.background.held import HeldResponse
+from server.api.responses.background.later import LaterResponses
+from server.api.responses.background.work import ResponseWork
 from server.background.lasting import FINISH_SECONDS
 from server.background.tasks import BackgroundTasks, in_background
 from server.fairness.shares import NoRoom

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from server.api.responses.kept_events import MOST_EVENT_BYTES, MOST_EVENTS, Batch
-from server.api.responses.later import LaterResponses
-from server.api.responses.queue import Lease
+from server.api.responses.background.kept_events import MOST_EVENT_BYTES, MOST_EVENTS, Batch
+from server.api.responses.background.later import LaterResponses
+from server.api.responses.background.queue import Lease
 from server.api.responses.state import State
 from server.api.responses.store import Filling, output_of
 from server.authz.request_authorization import Gate

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from policy.vocabulary import Action
-from server.api.responses.background import Background
-from server.api.responses.later import LaterResponses
+from server.api.responses.background.later import LaterResponses
+from server.api.responses.background.worker import Background
 from server.api.responses.routes import RESPONSES
 from server.api.responses.store import members_of, shown_response
 from server.http.api_route import ApiRoute, AskingRoute

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from server.api.responses.body import ResponseBody
-from server.api.responses.server_tools import ServerTool, ToolSet
+from server.api.responses.server_tools.tool import ServerTool, ToolSet
 from server.json_input.strict import Json
 
 

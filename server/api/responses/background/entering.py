@@ -9,15 +9,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.api.models.model import Model
-from server.api.responses.background import Background
+from server.api.responses.background.kept_request import kept_request
+from server.api.responses.background.later import LaterResponses
+from server.api.responses.background.replay import Replays
+from server.api.responses.background.worker import Background
 from server.api.responses.happenings import Queued
 from server.api.responses.head import head_of
-from server.api.responses.kept_request import kept_request
-from server.api.responses.later import LaterResponses
 from server.api.responses.loop import step
 from server.api.responses.making import Making
-from server.api.responses.replay import Replays
-from server.api.responses.server_tools import Opening
+from server.api.responses.server_tools.tool import Opening
 from server.api.responses.state import State
 from server.http.responses import JsonInPieces
 from server.inference.answers.plain import encoded

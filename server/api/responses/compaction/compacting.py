@@ -15,9 +15,9 @@ from starlette.requests import Request
 
 from server.api.models.model import Model
 from server.api.responses.asking import AskedTurns
+from server.api.responses.compaction.summaries import TASK, summary_of
 from server.api.responses.context import Context
-from server.api.responses.server_tools import Beginning, Opening, Outcome
-from server.api.responses.summaries import TASK, summary_of
+from server.api.responses.server_tools.tool import Beginning, Opening, Outcome
 from server.api.responses.unsealing import COMPACTION, Asked, context_seal, summed_up
 from server.authn.seals import Seals
 from server.fairness.places import without_place

@@ -15,15 +15,15 @@ from functools import partial
 from typing import Final
 
 from server.api.responses.answering import RespondingChat, failed
-from server.api.responses.callers import Callers
+from server.api.responses.background.callers import Callers
+from server.api.responses.background.gathered import GatheringChat
+from server.api.responses.background.held import HeldResponse
+from server.api.responses.background.kept_request import request_of
+from server.api.responses.background.later import LaterResponses
 from server.api.responses.chunks import read_joined
 from server.api.responses.context import Contexts
-from server.api.responses.gathered import GatheringChat
-from server.api.responses.held import HeldResponse
-from server.api.responses.kept_request import request_of
-from server.api.responses.later import LaterResponses
 from server.api.responses.making import Course, Making
-from server.api.responses.server_tools import Opening
+from server.api.responses.server_tools.tool import Opening
 from server.api.responses.state import State
 from server.api.responses.store import Filling, digits_of, members_of
 from server.authz.contract.errors import PolicyUnavailable
