@@ -171,7 +171,9 @@ class Rounds:
             self._running = {asyncio.create_task(self._outcome(call)) for call in some}
             while self._running:
                 ended, self._running = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
-                for call, outcome in sorted((self._kept(*task.result()) for task in ended), key=_key_of):
+                # Room goes to the calls in their order, too.
+                for call, outcome in sorted([task.result() for task in ended], key=_key_of):
+                    outcome = self._kept(call, outcome)
                     told[call.key] = self._cut(outcome.told)
                     if told[call.key] != outcome.told:
                         # Nothing is cited of which the model may have seen nothing.
@@ -196,14 +198,14 @@ class Rounds:
         except Exception as fault:  # noqa: BLE001 - one tool's fault fails its call alone
             return call, call.tool.failed(call.arguments, error_of(fault, self._request_id).message)
 
-    def _kept(self, call: _Call, outcome: Outcome) -> tuple[_Call, Outcome]:
+    def _kept(self, call: _Call, outcome: Outcome) -> Outcome:
         """Return an outcome that there is room for until the response is over; else the call has failed."""
         # Once for the model, and once in the item.
         turn = self._room.take_now(2 * len(outcome.told.encode(errors="replace")))
         if turn is None:
-            return call, call.tool.failed(call.arguments, _NO_ROOM)
+            return call.tool.failed(call.arguments, _NO_ROOM)
         self._held.append(turn)
-        return call, outcome
+        return outcome
 
     def _cut(self, told: str) -> str:
         """Return what the model is told of a result, as far as there is room for it."""
