@@ -26,6 +26,9 @@ LONGEST_TOOL: Final = 128
 LONGEST_SAID: Final = 1000
 """Characters of a server's own words about a failure."""
 
+CUT: Final = "\n[cut: "
+"""The beginning of the remark behind a text that is cut."""
+
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]+")
 _KNOWN_HINTS: Final = ("title", "readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
 
@@ -90,7 +93,7 @@ def cut(text: str) -> str:
     if len(raw) <= MOST_TOLD:
         return text
     kept = raw[:MOST_TOLD].decode(errors="ignore")
-    return f"{kept}\n[cut: the result has {len(raw)} bytes, and these are the first {MOST_TOLD}]"
+    return f"{kept}{CUT}the result has {len(raw)} bytes, and these are the first {MOST_TOLD}]"
 
 
 def words(said: Any) -> str:

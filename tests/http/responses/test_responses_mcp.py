@@ -95,7 +95,13 @@ def test_a_call_that_fails_is_an_item_and_the_others_go_on(house: McpHouse, resu
     assert len(house.stub.calls()) == 2
 
 
-@pytest.mark.parametrize("arguments", ["no json", "[1]", '"a"', "{", "[" * 5000])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *("no json", "[1]", '"a"', "{", "[" * 5000),
+        *('{"a": NaN}', '{"a": 1e999}', '{"a": 1, "a": 2}', '{"a": "\\ud800"}', '{"a": ' + "[" * 200 + "]" * 200 + "}"),
+    ],
+)
 def test_arguments_that_are_no_object_are_not_sent(house: McpHouse, arguments: str) -> None:
     asked = dumps({"echo": {"tool_calls": [{"name": "s__echo", "arguments": arguments}]}})
     call = the(house.made(asked, house.tool()), "mcp_call")

@@ -177,6 +177,10 @@ def test_secrets_are_not_seen_again(house: McpHouse, caplog: pytest.LogCaptureFi
         assert not shown.keys() & {"authorization", "headers"}
         got = house.house.address.ask("GET", f"{RESPONSES}/{answer.json['id']}", ALICE)
         assert SECRET.encode() not in got.body
+    house.stub.pages = [[tool("echo", description=said)]]
+    listed = house.create("hi", secret, tool_choice={**secret, "name": "echo"})
+    assert SECRET.encode() not in listed.body
+    assert listed.json["output"][0]["tools"][0]["description"] == "no such token: ********, key ********"
     house.stub.wants = "Bearer other"
     assert SECRET.encode() not in house.create("hi", secret).body
     assert any(sent.get("x-key") == f"b-{SECRET}" for sent in house.stub.headers)

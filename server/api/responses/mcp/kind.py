@@ -103,13 +103,22 @@ class McpServers:
             session = await tools.opened.enter_async_context(using)
             listing = await session.tools(anew=anew)
         except (McpFailed, NoRoom) as failed:
-            return None, [], remote.without_secrets(str(failed))
-        return session, [tool for tool in listing.tools if remote.is_allowed(tool)], None
+            return None, [], remote.secrets.hidden(str(failed))
+        allowed = [tool for tool in listing.tools if remote.is_allowed(tool)]
+        return session, await _without_secrets(remote, allowed), None
 
 
 async def _beside(context: Context, work: Callable[..., T], *given: Any) -> T:
     """Return what `work` returns, in a thread if there are many items to look at."""
     return await in_thread(work, *given) if context.items.size > QUICK else work(*given)
+
+
+async def _without_secrets(remote: Remote, listed: list[Json]) -> list[Json]:
+    """Return tools without what their server was sent, in a thread if there is much to look at."""
+    if not remote.secrets:
+        return listed
+    is_large = len(dumps(listed)) > QUICK
+    return await in_thread(remote.secrets.without, listed) if is_large else remote.secrets.without(listed)
 
 
 async def _all(works: Sequence[Coroutine[None, None, _Opened]]) -> list[_Opened]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 from policy.vocabulary import Action, Principal, Resource
+from server.api.responses.mcp.secrets import Secrets
 from server.api.tools.groups import host_group
 from server.authz.request_authorization import Gate
 from server.fairness.caller import Caller
@@ -15,9 +16,6 @@ from server.http.errors import ApiError, invalid
 from server.json_input.strict import Json
 from server.mcp.wire import Server
 from server.net.outbound import Reach, Unreachable
-
-_SHORTEST_SECRET: Final = 8
-_HIDDEN: Final = "********"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +63,15 @@ class Groups(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A server of tools of one request: what the body asks for, and where it is. `place` is that of the tool."""
+    """A server of tools of one request: what the body asks for, and where it is. `place` is that of the tool.
+
+    `secrets` are in no text of the server that goes on: some repeat them.
+    """
 
     asked: Json
     place: str
     group: Group
+    secrets: Secrets
 
     @property
     def label(self) -> str:
@@ -80,14 +82,6 @@ class Remote:
     def server(self) -> Server:
         """The server with what it is sent."""
         return Server(self.group.url, self.asked["headers"])
-
-    def without_secrets(self, text: str) -> str:
-        """Return a text of the server without the credentials that it was sent: some repeat them in their errors."""
-        for value in self.asked["headers"].values():
-            secret = value.removeprefix("Bearer ")
-            if len(secret) >= _SHORTEST_SECRET:
-                text = text.replace(secret, _HIDDEN)
-        return text
 
     def is_allowed(self, tool: Json) -> bool:
         """Return whether the request asks for this tool."""
@@ -116,7 +110,10 @@ class Remotes:
             if labels.count(label) > 1:
                 sentence = f"`{place}.server_label` is the label of two servers; give each its own"
                 raise invalid(sentence, f"{place}.server_label", "invalid_value")
-        found = [Remote(tool, place, await self._group(gate, tool, place)) for place, tool in asked]
+        found = list[Remote]()
+        for place, tool in asked:
+            group = await self._group(gate, tool, place)
+            found.append(Remote(tool, place, group, Secrets(group.url, tool["headers"])))
         for remote in found:
             await remote.group.permit(gate)
         return found

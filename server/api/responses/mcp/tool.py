@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from json import loads
-from typing import Any
 
 from policy.vocabulary import Action
 from server.api.responses.mcp.approvals import Approvals, Deed
 from server.api.responses.mcp.servers import Remote
 from server.api.responses.server_tools.tool import Beginning, Outcome
 from server.authz.request_authorization import Gate
-from server.json_input.strict import Json
+from server.json_input.strict import Json, parse_json
 from server.mcp.faults import McpFailed
 from server.mcp.session import Session, digest_of
 
@@ -41,9 +39,9 @@ class Calling:
             found = await self.session.call(tool["name"], given)
         except McpFailed as failed:
             told = failed.told()
-            said = self.remote.without_secrets(told["message"])
-            return failure(self.remote.without_secrets(str(failed)), {**told, "message": said})
-        text = self.remote.without_secrets(found.text)
+            said = self.remote.secrets.hidden(told["message"])
+            return failure(self.remote.secrets.hidden(str(failed)), {**told, "message": said})
+        text = self.remote.secrets.hidden(found.text)
         if found.is_error:
             content = [{"type": "text", "text": text}]
             return failure(text, {"type": "mcp_tool_execution_error", "content": content})
@@ -211,11 +209,10 @@ def failure(sentence: str, error: Json | None = None) -> Outcome:
 
 
 def as_object(arguments: str) -> Json | None:
-    """Return the arguments of a call; None for what is no JSON object."""
+    """Return the arguments of a call; None for what is no JSON object, or one that two readers may read differently."""
     if not arguments.strip():
         return {}
     try:
-        found: Any = loads(arguments)
-    except (ValueError, RecursionError):
+        return parse_json(arguments.encode()).members
+    except ValueError:
         return None
-    return found if type(found) is dict else None
