@@ -34,7 +34,10 @@ _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9_-]+")
 _DIGITS: Final = 8
 _SECRET: Final = frozenset({"authorization", "headers"})
-"""Members of a tool that may hold credentials; no answer and no record has them."""
+"""Members of a tool that may hold credentials; no answer and no record has them, in whatever tool and spelling."""
+
+_SCHEMAS: Final = frozenset({"format", "parameters"})
+"""Members of a tool that say what a model may write: a name in them is a word, and holds nothing."""
 
 SERVED: Final[Mapping[str, Callable[[Json, str], Json]]] = {"file_search": read_file_search, "mcp": mcp.check}
 """The types of tools that this server runs, each with the check of such a tool: it gets the tool and its place."""
@@ -86,7 +89,7 @@ def offer_of(body: Json) -> Offer:
 def chosen(body: Json, offer: Offer) -> tuple[Any, Json]:
     """Return `tool_choice` as it is shown, and the members of a chat about its tools; raises InvalidJson."""
     choice = body.get("tool_choice")
-    shown = "auto" if choice is None else choice
+    shown = "auto" if choice is None else _without_secrets(choice)
     offered, mode = offer.offered, shown
     if type(shown) is dict and shown.get("type") == "allowed_tools":
         offered, mode = _allowed(shown, offer)
@@ -100,12 +103,24 @@ def chosen(body: Json, offer: Offer) -> tuple[Any, Json]:
 
 
 def _shown(tool: Json, kind: str) -> Json:
-    shown = {name: value for name, value in tool.items() if name not in _SECRET}
-    if kind == "mcp":
-        shown = mcp.shown(shown)
+    shown: Json = _without_secrets(tool)
     if kind == "function":
         shown = {**shown, "parameters": tool.get("parameters"), "strict": tool.get("strict")}
     return shown
+
+
+def _without_secrets(given: Any) -> Any:
+    """Return a tool, or a choice of tools, as answers repeat it, with those inside of it."""
+    if type(given) is list:
+        return [_without_secrets(each) for each in given]
+    if type(given) is not dict:
+        return given
+    members = {
+        name: value if name in _SCHEMAS else _without_secrets(value)
+        for name, value in given.items()
+        if name.lower() not in _SECRET
+    }
+    return mcp.shown(members)
 
 
 def _offered(tool: Json, kind: str, place: str) -> Iterator[tuple[str, Json | None, Json]]:

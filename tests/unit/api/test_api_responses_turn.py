@@ -24,6 +24,36 @@ def chat(**body: Any) -> dict[str, Any]:
     return parse_json(turn.raw).members
 
 
+@pytest.mark.parametrize(
+    ("tool", "shown"),
+    [
+        (
+            {"type": "elsewhere", "server": {"authorization": "s3", "Headers": {"a": "s3"}, "url": "u"}},
+            {"type": "elsewhere", "server": {"url": "u"}},
+        ),
+        (
+            {"type": "MCP", "Authorization": "s3", "server_url": "https://h:1/s3?k=s3"},
+            {"type": "MCP", "server_url": "https://h:1"},
+        ),
+        (
+            {"type": "namespace", "name": "n", "tools": [{**FUNCTION, "headers": {"a": "s3"}}]},
+            {"type": "namespace", "name": "n", "tools": [FUNCTION]},
+        ),
+        # The names of what a function takes are no secrets.
+        (
+            {**FUNCTION, "parameters": {"properties": {"headers": {}, "authorization": {}}}},
+            {**FUNCTION, "parameters": {"properties": {"headers": {}, "authorization": {}}}},
+        ),
+    ],
+)
+def test_no_tool_is_repeated_with_credentials(tool: dict[str, Any], shown: dict[str, Any]) -> None:
+    other = {"type": "allowed_tools", "tools": [tool, {"type": "function", "name": "f"}]}
+    raw = dumps({"model": "m", "input": "hi", "tools": [tool], "tool_choice": other}).encode()
+    told = RESPONSE.value(RESPONSE.check(parse_json(raw))).shown
+    assert told["tools"] == [shown]
+    assert told["tool_choice"]["tools"][0] == shown
+
+
 def message(role: str, *parts: dict[str, Any]) -> dict[str, Any]:
     return {"type": "message", "role": role, "content": [*parts]}
 
