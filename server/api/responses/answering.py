@@ -101,6 +101,10 @@ class RespondingChat:
         """True if tools are called before the model is asked."""
         return self._rounds.has_first_calls
 
+    async def aclose(self) -> None:
+        """Close the tools of a response that is not answered."""
+        await self._rounds.aclose()
+
     async def complete(self, request: ChatRequest) -> Pieces:
         """Return the whole response; raises ProviderFailed, NoRoom, what `keep` raises, and what another round does."""
         try:

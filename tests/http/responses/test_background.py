@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,18 @@ def test_events_are_read_while_they_come_and_again(place: Responding) -> None:
     assert place.replayed(identity) == events
     for after in (0, 2, len(events) - 2):
         assert place.replayed(identity, f"&starting_after={after}") == events[after + 1 :]
+    # A client that has seen the end, or says that it has seen more, does not wait.
+    for after in (len(events) - 1, len(events), 99_999_999):
+        assert place.replayed(identity, f"&starting_after={after}") == []
+
+
+def test_a_reader_who_has_seen_more_than_there_is_does_not_wait_after_the_end(place: Responding, far: Upstream) -> None:
+    identity, _ = begun(place, far, streamed=True)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(place.replayed, identity, "&starting_after=99999")
+        far.go_on.set()
+        place.over(identity)
+        assert reading.result(10) == []
 
 
 def test_what_was_not_streamed_has_no_events(place: Responding) -> None:

@@ -81,9 +81,10 @@ class Readers:
 
     async def events(self, identity: str, after: int) -> AsyncGenerator[bytes, None]:
         """Yield the events of a response behind that number as they are stored, to its end; the last piece ends with
-        `DONE`. Raises NoRoom, and DatabaseUnavailable.
+        `DONE`, and is that alone where there is no such event. Raises NoRoom, and DatabaseUnavailable.
         """
         with self._reading(identity) as tail:
+            has_waited = True
             while True:
                 moved = tail.moved
                 found = await self._events.next(identity, after)
@@ -91,9 +92,14 @@ class Readers:
                     if tail.is_gone:
                         yield _gone(after + 1) + DONE
                         return
+                    if has_waited and await self._has_ended(identity, after):
+                        yield DONE
+                        return
                     if not await _happens(moved):
                         yield _QUIET
+                    has_waited = True
                     continue
+                has_waited = False
                 batch, turn = found
                 try:
                     told, after = batch.told(after), batch.last
@@ -102,6 +108,11 @@ class Readers:
                     turn.end()
                 if batch.is_end:
                     return
+
+    async def _has_ended(self, identity: str, after: int) -> bool:
+        """Return whether a response is over, and all of its events are known to a reader of those behind `after`."""
+        lease = await self._queue.find(identity)
+        return lease is not None and lease.is_over and lease.number <= after + 1
 
     @contextmanager
     def _reading(self, identity: str) -> Iterator[_Tail]:

@@ -158,9 +158,13 @@ class ResponseWork:
         responding, chat = await self._making.responding(
             request, Opening(gate, record.id, body, context), model, course
         )
-        await held.begin()
-        if responding.calls_first:
-            await held.asking()
+        try:
+            await held.begin()
+            if responding.calls_first:
+                await held.asking()
+        except BaseException:
+            await responding.aclose()
+            raise
         if held.lease.is_streamed:
             await self._stream(held, gate, responding, chat)
         else:
