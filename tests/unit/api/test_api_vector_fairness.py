@@ -119,7 +119,8 @@ def test_a_file_does_not_wait_for_the_many_of_another_caller(vectors: InWorld) -
         await records.stores.links.database.write(*steps)
         assert (await world.put(store, MODEST, "one line")).status is Status.COMPLETED
         counts = (await records.stores.sums([store.id]))[store.id].counts
-        assert counts[Status.IN_PROGRESS] > 900
+        # Those of the other caller are missing, so that each takes a moment; in their order, all of them would be over.
+        assert counts[Status.IN_PROGRESS] > 500
         await records.removals.remove(store, *records.queue.dropping(store))
 
     vectors(work)
