@@ -78,9 +78,6 @@ _REASONING: Final = (
 PASSED: Final = frozenset(f"{_OPENAI} {_SAMPLING} {_FORM} {_REASONING}".split()) | CUT | STAMPED
 """Members that are known to choose neither a model nor a place; `CUT` and `STAMPED` have rules of their own."""
 
-PASSED_INSIDE: Final = frozenset({"moderation.model"})
-"""Inner members that pass though routers have such names: a model that judges a chat and never answers one."""
-
 _CHOICES: Final = (
     "adapter adapterid adapters adaptersource allowedmodelregion apibase apikey apitoken apitype apiversion auth "
     "authorization awsregionname backend backendid baseurl bootstraphost bootstrapport cachedcontent "

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from server.inference.account_ids import ACCOUNT_IDS, FILE_ID, ids_of, plainly
 from server.inference.file_parts import NamedFile, parts_of
-from server.inference.known_members import CHANGED, CUT, PASSED, PASSED_INSIDE, ROUTING, STAMPED, TOOL_TYPES
+from server.inference.known_members import CHANGED, CUT, PASSED, ROUTING, STAMPED, TOOL_TYPES
 from server.json_input.strict import Document, InvalidJson, Json, Place
 
 MOST_ALLOWED: Final = 32
@@ -38,9 +38,6 @@ Stamp = Callable[[str, str], str]
 
 _WATCHED: Final = CUT | STAMPED | CHANGED
 """Members whose places are noted, because a provider may need them changed."""
-
-_SHIELDS: Final = frozenset({"guardrails"})
-"""Members that ask for shields, which a provider that doesn't know them would ignore."""
 
 _UNSEARCHED: Final = (
     CUT
@@ -109,8 +106,7 @@ def _unknown(body: Json, own: Set[str]) -> Iterator[str]:
         if name not in PASSED:
             yield name
         elif type(value) is dict and name not in _UNSEARCHED:
-            paths = (f"{name}.{inner}" for inner in _routing(value))
-            yield from (path for path in paths if path not in PASSED_INSIDE)
+            yield from (f"{name}.{inner}" for inner in _routing(value))
             yield from ids_of(name, value, addresses=False)
     metadata = body.get("metadata")
     if type(metadata) is dict:
@@ -167,7 +163,7 @@ class MemberRules:
         """
         if EVERYTHING not in self.allowed:
             for name in found.unknown:
-                if name not in self.allowed and not (self.is_local and is_harmless(name) and name not in _SHIELDS):
+                if name not in self.allowed and not (self.is_local and is_harmless(name)):
                     raise _not_passed(name)
             for kind in sorted(self.lacks & found.kinds.keys()):
                 raise _not_taken(kind, found.kinds[kind])

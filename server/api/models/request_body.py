@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from json import dumps
 from typing import Any, Final
 
+from server.api.models.asked_shields import check_unshielded
 from server.http.body_checks import missing, wrong
 from server.inference.members import NOTHING_FOUND, Edit, Found, MemberRules, Stamp, found_of, members_of
 from server.json_input.strict import Document, InvalidJson, Json
@@ -97,6 +98,7 @@ def read_model(document: Document, own: Set[str] = frozenset()) -> Json:
         raise missing("model")
     if type(body["model"]) is not str or not 0 < len(body["model"]) <= LONGEST_NAME:
         raise wrong("model", "must be the name of a model")
+    check_unshielded(body)
     if own:
         # Providers that read them here too would answer, and cost, more than was estimated.
         for name in sorted(_OF_CHATS & body.keys()):

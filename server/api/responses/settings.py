@@ -10,6 +10,7 @@ from json import dumps
 from typing import Any, Final
 
 from server.api.conversations.include import INCLUDABLE
+from server.api.models.asked_shields import check_unshielded
 from server.api.responses.tools import Offer, chosen, offer_of
 from server.http.body_checks import metadata_of, wrong
 from server.json_input.strict import InvalidJson, Json, Why
@@ -41,21 +42,12 @@ LOGPROBS: Final = "message.output_text.logprobs"
 SEALED: Final = "reasoning.encrypted_content"
 """The value of `include` that asks for a model's reasoning in a form that a client can send again."""
 
-_NOT_SERVED: Final = {
-    "guardrails": "no shield would check the response",
-    "moderation": "nothing would moderate the response",
-}
-"""Members that change what an answer may be or when it comes; without them the caller would believe more than is."""
-
 _FORMATS: Final = ("text", "json_object", "json_schema")
 
 
 def settings_of(body: Json) -> Json:
     """Return the members about the answer: `shown`, the chat's `settings`, and what is known of its tools."""
-    for name, instead in _NOT_SERVED.items():
-        if body.get(name):
-            sentence = f"`{name}` is not served in this version; leave it out: {instead}"
-            raise InvalidJson(sentence, name, "unsupported_parameter")
+    check_unshielded(body)
     offer, included = offer_of(body), _included(body)
     choice, tools = chosen(body, offer)
     text, form = _text(body)

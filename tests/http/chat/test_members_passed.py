@@ -50,7 +50,6 @@ CHOOSING: dict[str, Any] = {
     "a_name_that_no_router_has_yet": 1,
 }
 INSIDE: dict[str, tuple[str, Any]] = {
-    "moderation.fallbacks": ("moderation", {"model": "omni-moderation-latest", "fallbacks": []}),
     "web_search_options.provider": ("web_search_options", {"provider": "other"}),
     "stream_options.extra_body": ("stream_options", {"inner": [{"extra_body": {}}]}),
     "reasoning.Model": ("reasoning", {"Model": "other"}),
@@ -66,7 +65,7 @@ PASSING: dict[str, Any] = {
     "top_k": 5,
     "guided_json": {"type": "object"},
     "metadata": {"model": "a note"},
-    "moderation": {"model": "omni-moderation-latest"},
+    "moderation": None,
     "seed": 1,
 }
 

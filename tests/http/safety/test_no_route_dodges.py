@@ -15,6 +15,9 @@ from tests.support.safety_server import CONFIG, Guarded, guarded
 from tests.support.serving import Answer
 
 CONFIG = CONFIG.replace(
+    'far, provider_type: remote::vllm, config: {url: "JUDGE"',
+    'far, provider_type: remote::vllm, config: {url: "JUDGE", allow_members: ["*"]',
+).replace(
     "        access_policy: POLICY",
     """\
         route_policy:
@@ -52,6 +55,7 @@ RUNS_NONE = {
     "POST /v1/safety/run-shield": "its model judges for a shield",
     "POST /v1/vector_stores": "its model is looked up",
 }
+COUNTS = {"POST /v1/messages/count_tokens", "POST /v1/responses/input_tokens"}
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +120,17 @@ def test_a_flagged_text_reaches_no_model(server: Guarded, route: str, stream: bo
     assert b"content_filter" in answer.body or said in answer.body, answer.body
     assert sent(server, route, names, {**body_of(route, names, "hello"), **more}).status == 200
     assert server.judge.chats, "else this says nothing"
+
+
+@pytest.mark.parametrize("route", sorted(RUNS | COUNTS))
+@pytest.mark.parametrize("member", ["guardrails", "moderation", "Moderation"])
+def test_a_shield_that_would_not_act_is_refused(server: Guarded, route: str, member: str) -> None:
+    names = made(server, route)
+    body = body_of(route, names, "hello")
+    server.judge.chats.clear()
+    answer = sent(server, route, names, {**body, member: ["words"]})
+    assert (answer.status, server.judge.chats) == (400, []), answer.body
+    assert member.encode() in answer.body
 
 
 def test_a_route_may_require_shields_too(server: Guarded) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from server.api.models.asked_shields import check_unshielded
 from server.api.responses.body import MOST_ITEMS, built_response, read_response
 from server.json_input.body_parser import BodyParser
 from server.json_input.strict import Document, Json
@@ -17,6 +18,7 @@ _READ: Final = ("model", "input", "previous_response_id", "instructions", "promp
 
 def read_compaction(document: Document) -> Json:
     """Return what `read_response` returns of a body for a compaction, which is never stored; raises InvalidJson."""
+    check_unshielded(document.members)
     body = {name: value for name, value in document.members.items() if name in _READ}
     return read_response(Document({**body, "store": False}, document.raw))
 
