@@ -1,4 +1,4 @@
-"""Frames of WebSockets (RFC 6455): the reader of those that clients send, and the bytes of those that they are sent.
+"""Frames of WebSockets (RFC 6455), which wsproto reads and writes: what it leaves open is bounded here.
 
 No extension is ever agreed on, so that nothing is compressed and no reserved bit has a meaning.
 """
@@ -6,181 +6,128 @@ No extension is ever agreed on, so that nothing is compressed and no reserved bi
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import IntEnum
-from hashlib import sha1
 from typing import Final
+
+from wsproto.extensions import Extension
+from wsproto.frame_protocol import CloseReason, Frame, FrameDecoder, FrameProtocol, Opcode, ParseFailed, RsvBits
 
 MOST_FRAGMENTS: Final = 1024
 """Frames of one message: to read more of them, however short, would keep others waiting."""
 
-LONGEST_CONTROL: Final = 125
-"""Bytes of a ping, a pong or a close."""
+TOKEN_OVER: Final = 4401
+"""The code that closes the connection of a token that is over."""
+
+SMALL: Final = 1024
+"""Bytes that are read at once where many short frames may be among them."""
+
+PIECE: Final = 64 * 1024
+"""Bytes that are read at once in the middle of a long frame."""
+
+OUT: Final = FrameProtocol(client=False, extensions=[])
+"""Makes the short frames of all connections: a ping, a pong, a close, a text in one frame. It keeps nothing."""
 
 _KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")
-_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_FIN: Final = 0x80
-_RESERVED: Final = 0x70
-_MASKED: Final = 0x80
 _MASK: Final = 4
 
 
-class Op(IntEnum):
-    """The kinds of frames."""
-
-    MORE = 0
-    TEXT = 1
-    BINARY = 2
-    CLOSE = 8
-    PING = 9
-    PONG = 10
-
-
-class Code(IntEnum):
-    """The reasons to close a connection: those of the RFC, and one of ours for a token that is over."""
-
-    NORMAL = 1000
-    AWAY = 1001
-    PROTOCOL = 1002
-    TEXT_ALONE = 1003
-    POLICY = 1008
-    TOO_LARGE = 1009
-    FAILED = 1011
-    RESTART = 1012
-    BUSY = 1013
-    TOKEN_OVER = 4401
-
-
-class BrokenFrame(Exception):
-    """The client has sent what no connection goes on after; `code` is the reason to close it."""
-
-    def __init__(self, code: Code, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A whole message of text, or a control frame."""
-
-    op: Op
-    data: bytes
-
-
 class FrameReader:
-    """Reads what a client sends; messages have at most `most` bytes. `size` are the bytes of the one that is coming."""
+    """Reads what a client sends; messages are texts of at most `most` bytes."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
-        self._head = bytearray()
-        self._mask = b""
-        self._op = Op.MORE
-        self._is_last = False
-        self._left = -1  # bytes of the frame's data that are to come; -1 in front of its head
-        self._control = bytearray()
-        self._message: list[bytes] | None = None
-        self._fragments = 0
-        self.size = 0
+        self._bounds = _Bounds(most)
+        self._frames = FrameProtocol(client=False, extensions=[self._bounds])
+        self._parts: list[bytes] = []
+        self._begun = 0  # bytes that have come of the frame that is not whole
+
+    @property
+    def size(self) -> int:
+        """The bytes that have come of the message that is not whole."""
+        return self._bounds.size
 
     @property
     def is_open(self) -> bool:
         """True while a frame or a message has begun and is not whole."""
-        return bool(self._head) or self._left >= 0 or self._message is not None
+        return self._begun > 0 or self._bounds.fragments > 0
+
+    @property
+    def at_once(self) -> int:
+        """The bytes that take some milliseconds at most, if they are fed now."""
+        return max(SMALL, min(self._bounds.left, PIECE))
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """Yield what becomes whole with these bytes; raises BrokenFrame, after which nothing may be fed."""
-        view, place = memoryview(data), 0
-        while place < len(view):
-            if self._left < 0:
-                place += self._take_head(view[place:])
-                if self._left != 0:
+        """Yield what becomes whole with these bytes: control frames, and each message as one frame of bytes.
+
+        Raises ParseFailed, whose code is the reason to close the connection. After that, and after a frame that
+        closes, nothing may be fed.
+        """
+        self._begun += len(data)
+        self._frames.receive_bytes(data)
+        for frame in self._frames.received_frames():
+            if frame.frame_finished:
+                self._begun -= self._bounds.whole
+            if isinstance(frame.payload, str):
+                # As bytes, it takes the room that is counted: one character in four bytes would make all others so.
+                self._parts.append(frame.payload.encode())
+                if not frame.message_finished:
                     continue
-            piece = view[place : place + self._left]
-            place += len(piece)
-            yield from self._take(piece)
-
-    def _take_head(self, view: memoryview) -> int:
-        """Take bytes of a head, and return how many; `_left` is set when it is whole."""
-        taken = 0
-        while taken < len(view):
-            wanted = self._head_size() - len(self._head)
-            piece = view[taken : taken + wanted]
-            self._head += piece
-            taken += len(piece)
-            if len(self._head) == self._head_size():
-                self._begin()
-                break
-        return taken
-
-    def _head_size(self) -> int:
-        """Return the bytes of the head, as far as they are known."""
-        if len(self._head) < 2:
-            return 2
-        return 2 + {126: 2, 127: 8}.get(self._head[1] & ~_MASKED, 0) + _MASK
-
-    def _begin(self) -> None:
-        """Begin the frame whose head is whole; raises BrokenFrame."""
-        first, second = self._head[0], self._head[1]
-        if first & _RESERVED or not second & _MASKED:
-            raise BrokenFrame(Code.PROTOCOL, "a frame has a reserved bit, or no mask")
-        try:
-            op = Op(first & 0x0F)
-        except ValueError:
-            raise BrokenFrame(Code.PROTOCOL, "a frame is of no known kind") from None
-        size = second & ~_MASKED
-        if size >= 126:
-            size = int.from_bytes(self._head[2:-_MASK])
-        self._op, self._is_last, self._mask = op, bool(first & _FIN), bytes(self._head[-_MASK:])
-        self._head.clear()
-        if op >= Op.CLOSE:
-            if size > LONGEST_CONTROL or not self._is_last:
-                raise BrokenFrame(Code.PROTOCOL, "a control frame is too long, or in parts")
-            self._control.clear()
-        else:
-            self._begin_data(op, size)
-        self._left = size
-
-    def _begin_data(self, op: Op, size: int) -> None:
-        if op is Op.BINARY:
-            raise BrokenFrame(Code.TEXT_ALONE, "messages are texts")
-        if (op is Op.MORE) is (self._message is None):
-            raise BrokenFrame(Code.PROTOCOL, "a message begins in another one, or goes on before it has begun")
-        if op is Op.TEXT:
-            self._message, self._fragments, self.size = [], 0, 0
-        self._fragments += 1
-        if self._fragments > MOST_FRAGMENTS:
-            raise BrokenFrame(Code.POLICY, f"a message has more than {MOST_FRAGMENTS} frames")
-        if self.size + size > self._most:
-            raise BrokenFrame(Code.TOO_LARGE, f"a message is larger than {self._most} bytes")
-
-    def _take(self, piece: memoryview) -> Iterator[Frame]:
-        """Take bytes of the frame's data, and yield what they make whole."""
-        plain = _unmasked(piece, self._mask)
-        turned = len(piece) % _MASK
-        self._mask = self._mask[turned:] + self._mask[:turned]
-        self._left -= len(piece)
-        if self._op >= Op.CLOSE:
-            self._control += plain
-        elif self._message is not None:
-            self._message.append(plain)
-            self.size += len(plain)
-        if self._left:
-            return
-        self._left = -1
-        if self._op >= Op.CLOSE:
-            yield Frame(self._op, bytes(self._control))
-        elif self._is_last and self._message is not None:
-            text, self._message, self.size = b"".join(self._message), None, 0
-            yield Frame(Op.TEXT, text)
+                frame = frame._replace(payload=b"".join(self._parts))
+                self._parts.clear()
+                self._bounds.clear()
+            yield frame
 
 
-def _unmasked(data: memoryview, mask: bytes) -> bytes:
-    size = len(data)
-    pattern = (mask * (size // _MASK + 1))[:size]
-    return (int.from_bytes(data) ^ int.from_bytes(pattern)).to_bytes(size)
+class _Bounds(Extension):
+    """Sees the head of each frame before its data come, and the data; it is never offered to a client.
+
+    `size` bytes and `fragments` whole frames have come of a message, `left` bytes of a frame are to come, and it has
+    `whole` bytes in all.
+    """
+
+    name = "bounds"
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._is_control = False
+        self.size = self.fragments = self.left = self.whole = 0
+
+    def enabled(self) -> bool:
+        """Return True: it looks at every frame."""
+        return True
+
+    def offer(self) -> bool:
+        """Return False: it is not offered to a client."""
+        return False
+
+    def frame_inbound_header(
+        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
+    ) -> RsvBits:
+        """Take a head, which may come again with its mask; raises ParseFailed for a frame that is too much."""
+        if opcode is Opcode.BINARY:
+            raise ParseFailed("messages are texts", CloseReason.UNSUPPORTED_DATA)
+        self._is_control = opcode.iscontrol()
+        if not self._is_control:
+            if self.fragments >= MOST_FRAGMENTS:
+                raise ParseFailed(f"a message has more than {MOST_FRAGMENTS} frames", CloseReason.POLICY_VIOLATION)
+            if self.size + payload_length > self._most:
+                raise ParseFailed(f"a message is larger than {self._most} bytes", CloseReason.MESSAGE_TOO_BIG)
+        self.left = payload_length
+        self.whole = len(text_head(payload_length)) + _MASK + payload_length
+        return RsvBits(False, False, False)
+
+    def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes:
+        """Count data that have come."""
+        self.left -= len(data)
+        self.size += 0 if self._is_control else len(data)
+        return data
+
+    def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> None:
+        """Count a frame that is whole."""
+        self.fragments += not self._is_control
+
+    def clear(self) -> None:
+        """Begin with the next message."""
+        self.size = self.fragments = 0
 
 
 def is_key(value: bytes) -> bool:
@@ -188,26 +135,11 @@ def is_key(value: bytes) -> bool:
     return _KEY.fullmatch(value) is not None
 
 
-def accept_of(key: bytes) -> bytes:
-    """Return the answer to a key, which proves that its reader speaks this protocol, and protects nothing."""
-    return b64encode(sha1(key + _GUID, usedforsecurity=False).digest())
-
-
-def head_of(op: Op, size: int) -> bytes:
-    """Return the head of a whole frame with so many bytes of data, which follow it as they are."""
-    first = bytes([_FIN | op])
+def text_head(size: int) -> bytes:
+    """Return the head of a text of so many bytes, which follow it in slices; wsproto copies a whole message for it."""
+    first = bytes([0x80 | Opcode.TEXT])
     if size < 126:
         return first + bytes([size])
     if size < 2**16:
         return first + b"\x7e" + size.to_bytes(2)
     return first + b"\x7f" + size.to_bytes(8)
-
-
-def frame_of(op: Op, data: bytes) -> bytes:
-    """Return a whole frame."""
-    return head_of(op, len(data)) + data
-
-
-def close_of(code: int, reason: str) -> bytes:
-    """Return the frame that closes a connection; the reason is short."""
-    return frame_of(Op.CLOSE, code.to_bytes(2) + reason.encode()[: LONGEST_CONTROL - 2])

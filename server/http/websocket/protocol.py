@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from starlette.types import ASGIApp, Scope
 from uvicorn.server import ServerState
+from wsproto.frame_protocol import CloseReason, Frame, Opcode, ParseFailed
+from wsproto.utilities import generate_accept_token
 
 from server.background.faults import log_fault
 from server.fairness.caller import CURRENT, SERVER, Caller
@@ -19,15 +21,12 @@ from server.http.cors import Cors
 from server.http.errors import ApiError, internal
 from server.http.json_body import BODY_SECONDS, MAX_BODY
 from server.http.request_state import new_request_id
-from server.http.websocket.frames import BrokenFrame, Code, Frame, FrameReader, Op, accept_of
+from server.http.websocket.frames import OUT, SMALL, TOKEN_OVER, FrameReader
 from server.http.websocket.memory import CONNECTION, ConnectionMemory
 from server.http.websocket.opening import admitted
 from server.http.websocket.shares import HeldRoom, SocketShares
 from server.http.websocket.turns import Entry, FrameTurn, refusal_frame
 from server.http.websocket.wire import Wire
-
-SMALL: Final = 1024
-"""Bytes that are read as they come; for more the caller has turns."""
 
 LOOK_SECONDS: Final = 30.0
 """Seconds between looks at a WebSocket: it is sent a ping, and its token is checked. One that has sent nothing for
@@ -125,7 +124,7 @@ class WebSocketProtocol(asyncio.Protocol):
         """Close the connection once the response is over that is under way; the second time at once."""
         # Before it is open, no frame may be sent.
         if self._memory is not None and (self._turn is None or self._is_ending):
-            self._wire.close(Code.RESTART, "the server is ending")
+            self._wire.close(CloseReason.SERVICE_RESTART, "the server is ending")
         self._is_ending = True
 
     def pause_writing(self) -> None:
@@ -151,15 +150,20 @@ class WebSocketProtocol(asyncio.Protocol):
 
     async def _read_chunks(self) -> None:
         CURRENT.set(self._caller)
+        place = 0
         while self._chunks:
             try:
                 await self._shares.chunks.pass_on()
             except NoRoom as full:
                 self._is_deaf = True
-                self._wire.close(Code.BUSY, str(full))
+                self._wire.close(CloseReason.TRY_AGAIN_LATER, str(full))
             if self._chunks:  # the client may have gone
-                self._feed(self._chunks[0])
-                self._chunks.popleft()
+                piece = self._chunks[0][place : place + self._reader.at_once]
+                self._feed(piece)
+                place += len(piece)
+                if place == len(self._chunks[0]):
+                    self._chunks.popleft()
+                    place = 0
         self._read_on()
 
     def _read_on(self) -> None:
@@ -174,12 +178,12 @@ class WebSocketProtocol(asyncio.Protocol):
             for frame in self._reader.feed(data):
                 self._take(frame)
             self._room.grow(self._reader.size, self._caller)
-        except BrokenFrame as broken:
+        except ParseFailed as broken:
             self._is_deaf = True
-            self._wire.close(broken.code, broken.reason)
+            self._wire.close(broken.code, str(broken))
         except NoRoom as full:
             self._is_deaf = True
-            self._wire.close(Code.BUSY, str(full))
+            self._wire.close(CloseReason.TRY_AGAIN_LATER, str(full))
         self._watch_message()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -199,27 +203,30 @@ class WebSocketProtocol(asyncio.Protocol):
         self._caller, self._socket = opened.caller, opened.socket
         self._memory = ConnectionMemory(self._shares.remembered, opened.caller)
         lines = (b"HTTP/1.1 101 Switching Protocols", b"Upgrade: websocket", b"Connection: Upgrade")
-        accepted = b"Sec-WebSocket-Accept: " + accept_of(self._key)
+        accepted = b"Sec-WebSocket-Accept: " + generate_accept_token(self._key)
         self._transport.write(b"\r\n".join((*lines, accepted, b"", b"")))
         self._look_timer = self._loop.call_later(LOOK_SECONDS, self._look)
         if self._is_ending:
-            self._wire.close(Code.RESTART, "the server is ending")
+            self._wire.close(CloseReason.SERVICE_RESTART, "the server is ending")
         rest, self._rest = self._rest, b""
         self.data_received(rest)
         self._read_on()
 
     def _take(self, frame: Frame) -> None:
-        """Take one frame; raises BrokenFrame for one too many."""
-        if frame.op is Op.CLOSE:
-            self._wire.answer_close(frame.data)
-        elif frame.op is not Op.TEXT:
-            self._controls += 1
-            if self._controls > MOST_CONTROLS:
-                raise BrokenFrame(Code.POLICY, f"more than {MOST_CONTROLS} pings have come")
-            if frame.op is Op.PING:
-                self._wire.short(Op.PONG, frame.data)
-        elif not self._wire.is_closing:
-            self._take_message(frame.data)
+        """Take one frame; raises ParseFailed for one too many."""
+        match frame:
+            case Frame(payload=(int(code), _)):
+                self._is_deaf = True
+                self._wire.answer_close(code)
+            case Frame(Opcode.TEXT, bytes(text)):
+                if not self._wire.is_closing:
+                    self._take_message(text)
+            case Frame(opcode, bytes(data)):
+                self._controls += 1
+                if self._controls > MOST_CONTROLS:
+                    raise ParseFailed(f"more than {MOST_CONTROLS} pings have come", CloseReason.POLICY_VIOLATION)
+                if opcode is Opcode.PING:
+                    self._wire.short(OUT.pong(data))
 
     def _take_message(self, text: bytes) -> None:
         self._controls = 0
@@ -236,8 +243,9 @@ class WebSocketProtocol(asyncio.Protocol):
             self._room.release()
             self._refused += 1
             if self._refused > MOST_REFUSED:
-                raise BrokenFrame(Code.POLICY, f"more than {MOST_REFUSED} messages came while a response is under way")
-            self._wire.short(Op.TEXT, refusal_frame(_UNDER_WAY))
+                late = f"more than {MOST_REFUSED} messages came while a response is under way"
+                raise ParseFailed(late, CloseReason.POLICY_VIOLATION)
+            self._wire.short(OUT.send_data(refusal_frame(_UNDER_WAY).decode()))
 
     def _ask(self, text: bytes) -> None:
         self._room.release()
@@ -267,9 +275,9 @@ class WebSocketProtocol(asyncio.Protocol):
     def _go_on(self, turn: FrameTurn) -> None:
         text, self._next = self._next, None
         if self._is_ending:
-            self._wire.close(Code.RESTART, "the server is ending")
+            self._wire.close(CloseReason.SERVICE_RESTART, "the server is ending")
         elif self._is_token_over or turn.status == HTTPStatus.UNAUTHORIZED:
-            self._wire.close(Code.TOKEN_OVER, "the token is over")
+            self._wire.close(TOKEN_OVER, "the token is over")
         elif text is not None:
             self._ask(text)
             self._read_on()
@@ -281,10 +289,10 @@ class WebSocketProtocol(asyncio.Protocol):
             self._transport.abort()
             return
         if self._turn is None and now - self._asked > IDLE_SECONDS:
-            self._wire.close(Code.AWAY, "nothing was asked for")
+            self._wire.close(CloseReason.GOING_AWAY, "nothing was asked for")
             return
         self._controls = 0
-        self._wire.short(Op.PING, b"")
+        self._wire.short(OUT.ping())
         self._start(self._check_token())
         self._look_timer = self._loop.call_later(LOOK_SECONDS, self._look)
 
@@ -297,13 +305,14 @@ class WebSocketProtocol(asyncio.Protocol):
         if entry.status == HTTPStatus.UNAUTHORIZED:
             self._is_token_over = True
             if self._turn is None:
-                self._wire.close(Code.TOKEN_OVER, "the token is over")
+                self._wire.close(TOKEN_OVER, "the token is over")
 
     def _watch_message(self) -> None:
         """Give a message that has begun a time by which it must have come."""
         if self._reader.is_open and self._message_timer is None:
             late = f"a message was not sent within {BODY_SECONDS:.0f} seconds"
-            self._message_timer = self._loop.call_later(BODY_SECONDS, self._wire.close, Code.POLICY, late)
+            code = CloseReason.POLICY_VIOLATION
+            self._message_timer = self._loop.call_later(BODY_SECONDS, self._wire.close, code, late)
         elif not self._reader.is_open and self._message_timer is not None:
             self._message_timer.cancel()
             self._message_timer = None

@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from server.http.responses import SLICE
-from server.http.websocket.frames import Code, Op, close_of, frame_of, head_of
+from server.http.websocket.frames import OUT, text_head
 
 STALLED_SECONDS: Final = 30.0
 """Seconds for which a client may leave a full send buffer unread before its WebSocket is cut."""
@@ -24,7 +24,7 @@ class Wire:
         self._writable = asyncio.Event()
         self._writable.set()
         self._behind = bytearray()
-        self._close_behind: bytes | None = None
+        self._close_behind: bytearray | None = None
         self._is_sending = self._is_lost = False
         self._timer: asyncio.TimerHandle | None = None
         self.is_closing = False
@@ -36,7 +36,7 @@ class Wire:
             return
         self._is_sending = True
         try:
-            self._transport.write(head_of(Op.TEXT, len(data)))
+            self._transport.write(text_head(len(data)))
             for start in range(0, len(data), SLICE):
                 await self._writable.wait()
                 if self._is_lost:
@@ -49,11 +49,11 @@ class Wire:
             self._is_sending = False
             self._write_behind()
 
-    def short(self, op: Op, data: bytes) -> None:
+    def short(self, frame: bytearray) -> None:
         """Send a short frame, behind the one that is being sent."""
         if self.is_closing or self._is_lost:
             return
-        self._behind += frame_of(op, data)
+        self._behind += frame
         if not self._is_sending:
             self._write_behind()
 
@@ -62,15 +62,13 @@ class Wire:
         if self.is_closing:
             return
         self.is_closing = True
-        self._close_behind = close_of(code, reason)
+        self._close_behind = OUT.close(code, reason)
         if not self._is_sending:
             self._write_behind()
 
-    def answer_close(self, data: bytes) -> None:
-        """End the connection that the client has closed with this frame, or of which it has answered the closing."""
-        if not self.is_closing:
-            code = int.from_bytes(data[:2]) if len(data) >= len(b"ab") else Code.NORMAL
-            self.close(code if _may_be_sent(code) else Code.PROTOCOL)
+    def answer_close(self, code: int) -> None:
+        """End the connection that the client has closed with this code, or of which it has answered the closing."""
+        self.close(code)
         self._transport.close()
 
     @property
@@ -109,8 +107,3 @@ class Wire:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = self._loop.call_later(CLOSE_SECONDS, self._transport.abort)
-
-
-def _may_be_sent(code: int) -> bool:
-    """Return whether a code may stand in a frame (RFC 6455, section 7.4)."""
-    return code in (1000, 1001, 1002, 1003, *range(1007, 1015)) or 3000 <= code < 5000

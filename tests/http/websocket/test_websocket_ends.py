@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 from starlette.types import Scope
+from wsproto.frame_protocol import Frame
 
 from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed
 from server.config import Config
 from server.http.cors import Cors, CorsPolicy
 from server.http.websocket import protocol
+from server.http.websocket.frames import PIECE, SMALL, FrameReader
 from server.wiring import application
 from tests.support.application import AlwaysReady, ByToken
 from tests.support.callers import ALICE
@@ -125,6 +127,23 @@ def test_room_for_large_messages_is_shared(address: Address) -> None:
             fifth.send(half)
         assert fifth.closed() in (0, 1013)
         ask_other(address)
+
+
+def test_what_comes_is_read_in_short_turns(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+    fed: list[tuple[int, int]] = []
+    feed = FrameReader.feed
+
+    def noted(reader: FrameReader, data: bytes) -> Iterator[Frame]:
+        fed.append((len(data), reader.at_once))
+        return feed(reader, data)
+
+    monkeypatch.setattr(FrameReader, "feed", noted)
+    crumbs = frame(1, b"", last=False) + frame(0, b"", last=False) * 1000
+    with opened(address, ALICE) as socket:
+        socket.send(crumbs + frame(0, b"x" * 1_000_000))
+        assert socket.event()["status"] == 400
+    assert all(size <= at_once for size, at_once in fed), fed
+    assert {SMALL, PIECE} <= {size for size, _ in fed}
 
 
 def ask_other(address: Address) -> None:

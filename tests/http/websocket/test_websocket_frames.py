@@ -46,7 +46,14 @@ BROKEN = {
     "crumbs": (frame(1, b"", last=False) + frame(0, b"", last=False) * MOST_FRAGMENTS, 1008),
     "pings": (frame(9, b"") * 65, 1008),
     "too large": (b"\x81\xff" + (MAX_BODY + 1).to_bytes(8) + b"mask", 1009),
-    "endless": (b"\x81\xff" + b"\xff" * 8 + b"mask", 1009),
+    "endless": (b"\x81\xff\x7f" + b"\xff" * 7 + b"mask", 1009),
+    "longer than sizes are": (b"\x81\xff" + b"\xff" * 8 + b"mask", 1002),
+    "a short size in the long form": (b"\x81\xfe\x00\x7dmask", 1002),
+    "no text": (frame(1, b"\xff\xfe"), 1007),
+    "half a letter": (frame(1, b"\xc3", last=False) + frame(0, b""), 1007),
+    "half a pair": (frame(1, b"\xed\xa0\x80"), 1007),
+    "a close without a code": (frame(8, b"\x00"), 1002),
+    "a close that is no text": (frame(8, b"\x03\xe8\xff"), 1007),
     "another request": (b"GET /v1/models HTTP/1.1\r\nHost: here\r\n\r\n", 1002),
 }
 
@@ -61,12 +68,19 @@ def test_what_is_no_frame_of_ours_closes_the_connection(socket: Socket, kind: st
 
 
 @pytest.mark.parametrize(
-    ("data", "code"), [(b"", 1000), (b"\x03\xe8bye", 1000), (b"\x0f\xa0", 4000), (b"\x03\xed", 1002), (b"\x00", 1000)]
+    ("data", "answer"),
+    [(b"", b""), (b"\x03\xe8bye", b"\x03\xe8"), (b"\x0f\xa0", b"\x0f\xa0"), (b"\x03\xf4", b"\x03\xf4")],
 )
-def test_a_close_is_answered(socket: Socket, data: bytes, code: int) -> None:
+def test_a_close_is_answered(socket: Socket, data: bytes, answer: bytes) -> None:
     socket.send(frame(8, data))
-    assert socket.closed() == code
+    assert socket.next() == (8, answer)
     assert socket.next()[0] == -1
+
+
+@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 2999, 5000])
+def test_a_close_with_a_code_that_none_may_send_is_told(socket: Socket, code: int) -> None:
+    socket.send(frame(8, code.to_bytes(2)))
+    assert socket.closed() == 1002
 
 
 def test_messages_by_the_hundred_while_one_is_answered_close_the_connection(socket: Socket) -> None:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from server.http.websocket import wire as wires
-from server.http.websocket.frames import Op, close_of, frame_of
+from server.http.websocket.frames import OUT
 from server.http.websocket.wire import Wire
 
 LONG = b"x" * 3_000_000
@@ -64,12 +64,12 @@ def test_short_frames_come_behind_the_message_that_is_being_sent() -> None:
         async with connected() as (wire, client):
             sending = asyncio.create_task(wire.text(LONG))
             await asyncio.sleep(0)
-            wire.short(Op.PONG, b"here")
+            wire.short(OUT.pong(b"here"))
             wire.close(1012, "later")
-            expected = frame_of(Op.TEXT, LONG) + frame_of(Op.PONG, b"here") + close_of(1012, "later")
+            expected = OUT.send_data(LONG.decode()) + OUT.pong(b"here") + OUT.close(1012, "later")
             assert await read(client, len(expected)) == expected
             await sending
-            wire.short(Op.PING, b"")
+            wire.short(OUT.ping())
             await wire.text(b"too late")
             assert wire.is_closing
 
@@ -95,7 +95,7 @@ def test_half_a_message_is_followed_by_nothing() -> None:
         async with connected() as (wire, client):
             sending = asyncio.create_task(wire.text(LONG))
             await asyncio.sleep(0)
-            wire.short(Op.PONG, b"never")
+            wire.short(OUT.pong(b"never"))
             sending.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await sending
