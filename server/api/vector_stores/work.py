@@ -56,7 +56,7 @@ class WorkQueue:
         self.notes = notes
         free = (
             f'NOT EXISTS (SELECT 1 FROM "{records.name}" AS held '  # noqa: S608 - a checked name
-            "WHERE held.id > 'store:' || waiting.facet || ':' AND held.id < 'store:' || waiting.facet || ';' "
+            "WHERE held.id >= 'store:' || waiting.facet || ':' AND held.id < 'store:' || waiting.facet || ';' "
             "AND COALESCE(held.owner_principal, '') = COALESCE(waiting.owner_principal, '') "
             "AND COALESCE(held.owner_issuer, '') = COALESCE(waiting.owner_issuer, '') AND held.expires_at > ?1)"
         )

@@ -85,16 +85,20 @@ def test_a_caller_that_is_busy_is_passed_over(make: Make) -> None:
     in_tables(make, done)
 
 
-def test_a_caller_fills_a_store_with_one_link_at_a_time_and_others_fill_it_meanwhile(make: Make) -> None:
+@pytest.mark.parametrize("caller", [ANN, None])
+def test_a_caller_fills_a_store_with_one_link_at_a_time_and_others_fill_it_too(
+    make: Make, caller: Principal | None
+) -> None:
     async def done(records: VectorRecords) -> None:
         store, queue = await records.new_store("s"), records.queue.work
-        links = [await records.attach(store, NewLink(f"file-{number}", {}), ANN) for number in range(2)]
+        links = [await records.attach(store, NewLink(f"file-{number}", {}), caller) for number in range(2)]
         other = await queue.rounds.next(None, ())
         lease = await taken(records, store)
         assert other is not None
         assert await queue.take(other, store) is None  # another process was faster
         assert await queue.rounds.next(None, ()) is None
-        for owner in (replace(ANN, issuer="https://b.example"), BEN, None):
+        others = [replace(ANN, issuer="https://b.example"), BEN, ANN, None]
+        for owner in [each for each in others if each != caller]:
             link = await records.attach(store, NewLink(f"file-of-{owner}", {}), owner)
             theirs = await taken(records, store)
             assert theirs.work.parent == link.id
