@@ -118,7 +118,7 @@ MCP_MISTAKES = (
     ),
     Mistake(
         "a server of tools has its credentials repeated",
-        "server/api/responses/mcp/servers.py",
+        "server/api/responses/mcp/secrets.py",
         "text = text.replace(secret, _HIDDEN)",
         "text = str(text)",
     ),
@@ -131,7 +131,7 @@ MCP_MISTAKES = (
     Mistake(
         "a whole address of a server of tools is shown",
         "server/api/responses/tools.py",
-        "shown = mcp.shown(shown)",
-        "shown = {**shown}",
+        "return mcp.shown(members)",
+        "return {**members}",
     ),
 )
