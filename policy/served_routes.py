@@ -105,7 +105,7 @@ def _responses() -> Iterator[ServedRoute]:
     yield ServedRoute("POST", "/v1/responses/input_tokens", ((_READ, "model"),), counted)
     yield ServedRoute("GET", "/v1/responses", ((_READ, _RESPONSE),), ((_READ, "model"),))
     yield from _records("/v1/responses", _RESPONSE, "response_id", "GET DELETE")
-    yield ServedRoute("POST", f"{one}/cancel", ((_UPDATE, _RESPONSE),))
+    yield ServedRoute("POST", f"{one}/cancel", ((_UPDATE, _RESPONSE), (_READ, _RESPONSE)))
     yield ServedRoute("GET", f"{one}/input_items", ((_READ, _RESPONSE),))
 
 

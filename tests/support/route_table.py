@@ -222,7 +222,7 @@ _ROWS: Final[Mapping[str, Row]] = {
     "GET /v1/responses": Row(Found.AS_LIST),
     "GET /v1/responses/{response_id}": Row(Found.BY_PATH),
     "DELETE /v1/responses/{response_id}": Row(Found.BY_PATH),
-    "POST /v1/responses/{response_id}/cancel": Row(Found.BY_PATH),
+    "POST /v1/responses/{response_id}/cancel": Row(Found.BY_PATH, beside={("read", RESPONSE): 404}),
     "GET /v1/responses/{response_id}/input_items": Row(Found.BY_PATH),
     "GET /v1/prompts": Row(Found.AS_LIST),
     "POST /v1/prompts": Row(Found.AS_NEW, lambda _: WORDING),

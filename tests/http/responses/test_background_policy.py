@@ -30,6 +30,8 @@ RULES = """\
           when: user with forgetful in roles
         - forbid: {actions: [update], resource: "sql_record::openai_conversations"}
           when: user with still in roles
+        - permit: {actions: [update], resource: "sql_record::responses"}
+          when: user with blind in roles
 """
 
 
@@ -92,6 +94,20 @@ def test_what_a_caller_has_shown_since_counts(
         assert done["status"] == "completed"
     for identity in held:
         place.over(identity, bearer("admin+reader"))
+
+
+def test_what_may_not_be_read_is_not_shown_by_cancelling_it(place: Responding, far: Upstream, name: str) -> None:
+    far.forget()
+    identity = place.made("words of another", bearer(name), model="gated", background=True)["id"]
+    assert far.arrived.wait(10)
+    blind, one = bearer("zoe+blind"), f"{RESPONSES}/{identity}"
+    refused = [place.ask(*asked, caller=blind) for asked in (("GET", one), ("POST", f"{one}/cancel"))]
+    assert [answer.status for answer in refused] == [404, 404]
+    assert refused[0].error["message"] == refused[1].error["message"]
+    assert place.ask("GET", one, caller=bearer(name)).json["status"] == "in_progress"
+    # Who may read it and not change it is told so.
+    assert place.ask("POST", f"{one}/cancel", caller=bearer("zoe+reader")).status == 403
+    assert place.ask("POST", f"{one}/cancel", caller=bearer(name)).json["status"] == "cancelled"
 
 
 def test_what_is_gone_fails_what_names_it(place: Responding, far: Upstream, name: str) -> None:

@@ -41,7 +41,7 @@ class CancelRoutes:
                 "/v1/responses/{response_id}/cancel",
                 self.cancel,
                 methods=["POST"],
-                asks=[(Action.UPDATE, RESPONSES)],
+                asks=[(Action.UPDATE, RESPONSES), (Action.READ, RESPONSES)],
                 name="responses.cancel",
             )
         ]
@@ -49,7 +49,10 @@ class CancelRoutes:
     async def cancel(self, request: Request) -> Response:
         """Answer with the cancelled response; a second time, too."""
         gate, identity = gate_of(request.scope), request.path_params["response_id"]
-        record = await self._later.responses.records.permit(gate, identity, Action.UPDATE)
+        records = self._later.responses.records
+        # The answer has all that reading the response has.
+        await records.permit(gate, identity, Action.READ, whole=False)
+        record = await records.permit(gate, identity, Action.UPDATE)
         for _ in range(_TRIES):
             if _is_cancelled(record):
                 break
