@@ -46,8 +46,10 @@ CONFIG = """
         access_policy:
         - forbid: {actions: [read], resource: "model::secret"}
         - permit: {actions: [read], resource: "model::*"}
+        - permit: {actions: [update], resource: "sql_record::chat_completions"}
+          when: user with blind in roles
 """
-"""`stranger` may not use the routes; `OWN` follows."""
+"""`blind` may change what it may not read. `stranger` may not use the routes; `OWN` follows."""
 
 FAR = ("m", "gated", "sleepy", "silent", "dies", "stops", "garbage", "errs", "nan", "status-500", "no-choices")
 """Models of the upstream server."""

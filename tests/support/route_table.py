@@ -200,7 +200,9 @@ _ROWS: Final[Mapping[str, Row]] = {
     "POST /v1/embeddings": Row(Found.BY_BODY, _embeddings),
     "GET /v1/chat/completions": Row(Found.AS_LIST),
     "GET /v1/chat/completions/{completion_id}": Row(Found.BY_PATH),
-    "POST /v1/chat/completions/{completion_id}": Row(Found.BY_PATH, lambda _: {"metadata": {}}),
+    "POST /v1/chat/completions/{completion_id}": Row(
+        Found.BY_PATH, lambda _: {"metadata": {}}, {("read", ANSWER): 404}
+    ),
     "DELETE /v1/chat/completions/{completion_id}": Row(Found.BY_PATH),
     "GET /v1/chat/completions/{completion_id}/messages": Row(Found.BY_PATH),
     "GET /v1/files": Row(Found.AS_LIST),

@@ -58,7 +58,11 @@ class StoredChats:
                 one, self.retrieve, methods=["GET"], asks=[(Action.READ, _CHAT)], name="chat.completions.retrieve"
             ),
             AskingRoute(
-                one, self.update, methods=["POST"], asks=[(Action.UPDATE, _CHAT)], name="chat.completions.update"
+                one,
+                self.update,
+                methods=["POST"],
+                asks=[(Action.UPDATE, _CHAT), (Action.READ, _CHAT)],
+                name="chat.completions.update",
             ),
             AskingRoute(
                 one, self.delete, methods=["DELETE"], asks=[(Action.DELETE, _CHAT)], name="chat.completions.delete"
@@ -102,6 +106,8 @@ class StoredChats:
     async def update(self, request: Request) -> Response:
         """Replace the metadata of a stored answer."""
         _, change = await read_body(request, self._reader, CHAT_UPDATE)
+        # The answer has all that reading it has.
+        await self._found(request, whole=False)
         record = await self._chats.records.update(
             gate_of(request.scope),
             request.path_params["completion_id"],

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.callers import ALICE, BOB, READER, STRANGER
+from tests.support.callers import ALICE, BOB, READER, STRANGER, bearer
 from tests.support.chats_server import CHATS, Chatting, chatting
 from tests.support.serving import Answer, like_any_other
 
@@ -267,6 +267,13 @@ def test_another_ones_chat_is_a_missing_one(kept: Chatting, method: str, rest: s
     assert hidden.status == 404
     assert like_any_other(hidden, made) == like_any_other(missing, NOWHERE)
     assert kept.rows(kept.chats) == before
+
+
+def test_what_may_not_be_read_is_not_shown_by_changing_it(kept: Chatting) -> None:
+    one = f"{CHATS}/{kept.stored()}"
+    for method, body in (("GET", None), ("POST", {"metadata": {"a": "blind"}})):
+        assert kept.ask(method, one, bearer("zoe+blind"), body).status == 404
+    assert kept.ask("GET", one).json["metadata"] != {"a": "blind"}
 
 
 def test_another_ones_chat_is_a_missing_cursor(kept: Chatting) -> None:
