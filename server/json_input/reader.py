@@ -101,7 +101,7 @@ class Reader:
 
 
 def _part_of_coming(workers: int) -> Share:
-    return replace(COMING, each=max(COMING.each // workers, LEAST_COMING))
+    return replace(COMING, each=min(COMING.each, max(COMING.each // workers, LEAST_COMING)))
 
 
 def _busy(sentence: str) -> InvalidJson:

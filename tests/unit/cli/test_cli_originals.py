@@ -81,7 +81,7 @@ def test_what_no_start_serves_is_refused_with_the_way_out(monkeypatch: pytest.Mo
         done = command(monkeypatch, *arguments, *(("--principal", "a") if arguments[0] == "quota" else ()))
         assert done.exit_code == 2
         assert f"`ostiary import {path}`" in done.stderr
-        assert "`tool_runtime` is not available in this version" in done.stderr
+        assert "`file_processors` is not served" in done.stderr
 
 
 def test_usage_is_looked_for_where_a_start_would_keep_it(monkeypatch: pytest.MonkeyPatch, original: Path) -> None:
