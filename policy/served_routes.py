@@ -97,7 +97,7 @@ def _responses() -> Iterator[ServedRoute]:
     one = "/v1/responses/{response_id}"
     named = ((_READ, _CONVERSATION), (_UPDATE, _CONVERSATION), (_CREATE, _ITEM), (_READ, _ITEM), (_READ, _FILE))
     tools = ((_READ, "vector_store"), (_READ, "tool_group"), (_READ, "tool"))
-    made = ((_CREATE, _RESPONSE), (_READ, _RESPONSE), *named, (_READ, "prompt"), *tools)
+    made = ((_CREATE, _RESPONSE), (_READ, _RESPONSE), *named, (_READ, "prompt"), (_READ, "shield"), *tools)
     yield ServedRoute("POST", "/v1/responses", ((_READ, "model"),), made)
     summed_up = ((_READ, _RESPONSE), (_READ, _CONVERSATION), (_READ, _ITEM), (_READ, _FILE))
     yield ServedRoute("POST", "/v1/responses/compact", ((_READ, "model"),), summed_up)
@@ -118,10 +118,12 @@ SERVED: Final = (
     ServedRoute("GET", "/v1/providers", ((_READ, "provider"),)),
     ServedRoute("GET", "/v1/providers/{provider_id}", ((_READ, "provider"),)),
     ServedRoute("GET", "/v1/providers/{provider_id}/models", ((_READ, "provider"),), ((_READ, "model"),)),
-    ServedRoute("POST", "/v1/chat/completions", ((_READ, "model"),), ((_CREATE, _ANSWER), (_READ, _FILE))),
-    ServedRoute("POST", "/v1/messages", ((_READ, "model"),), ((_READ, _FILE),)),
+    ServedRoute(
+        "POST", "/v1/chat/completions", ((_READ, "model"),), ((_CREATE, _ANSWER), (_READ, _FILE), (_READ, "shield"))
+    ),
+    ServedRoute("POST", "/v1/messages", ((_READ, "model"),), ((_READ, _FILE), (_READ, "shield"))),
     ServedRoute("POST", "/v1/messages/count_tokens", ((_READ, "model"),), ((_READ, _FILE),)),
-    ServedRoute("POST", "/v1/completions", ((_READ, "model"),)),
+    ServedRoute("POST", "/v1/completions", ((_READ, "model"),), ((_READ, "shield"),)),
     ServedRoute("POST", "/v1/embeddings", ((_READ, "model"),)),
     ServedRoute("GET", "/v1/chat/completions", ((_READ, _ANSWER),), ((_READ, "model"),)),
     *_records("/v1/chat/completions", _ANSWER, "completion_id", "GET DELETE"),

@@ -18,7 +18,7 @@ from server.api.completions import body as completions
 from server.api.conversations import body as conversations
 from server.api.messages import body as message_body
 from server.api.messages import course
-from server.api.models import candidates, embedding, inputs
+from server.api.models import asked_shields, candidates, embedding, inputs
 from server.api.prompts import body as prompts
 from server.api.registry import body as entries
 from server.api.responses import answering, unsealing
@@ -105,6 +105,7 @@ Unit = Literal["turns", "bytes"]
 
 CONSTANTS: Final[dict[str, Any]] = {
     "approvals": approvals,
+    "asked_shields": asked_shields,
     "attaching": attaching,
     "authn": authn,
     "bedrock": bedrock,
@@ -732,6 +733,11 @@ LIMITS: Final[Sequence[Limit]] = (
         "{shields.MOST_CHARACTERS} characters; of a Llama Guard {guard.MOST_WINDOWS} windows of {guard.WINDOW} "
         "characters, of a guardrail {guardrails.MOST_REQUESTS} requests of {guardrails.MOST_CHARACTERS}",
         "400, `text_too_long`",
+    ),
+    Limit(
+        "shields that one request asks for, and the characters of the name of each",
+        "{asked_shields.MOST_ASKED}, {asked_shields.LONGEST_NAME}",
+        "400",
     ),
     Limit(
         "a request or an answer whose texts go through [required shields](../api/safety.md#required-shields)",

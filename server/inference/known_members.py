@@ -41,6 +41,9 @@ _CHANGED: Final = (
     "presence_penalty random_seed seed store stream_options top_logprobs"
 )
 
+SHIELDS: Final = frozenset({"guardrails", "moderation"})
+"""Members that ask for shields of this server; no provider gets them."""
+
 CHANGED: Final = frozenset(_CHANGED.split())
 """Members that dialects refuse or rename, besides those of `CUT` and `STAMPED`."""
 
@@ -49,7 +52,7 @@ TOOL_TYPES: Final = frozenset({"function", "custom"})
 
 _OPENAI: Final = (
     "audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens messages "
-    "metadata modalities model moderation n parallel_tool_calls prediction presence_penalty reasoning_effort "
+    "metadata modalities model n parallel_tool_calls prediction presence_penalty reasoning_effort "
     "response_format seed stop store stream stream_options temperature tool_choice tools top_logprobs top_p verbosity "
     "web_search_options"
 )

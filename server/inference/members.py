@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from server.inference.account_ids import ACCOUNT_IDS, FILE_ID, ids_of, plainly
 from server.inference.file_parts import NamedFile, parts_of
-from server.inference.known_members import CHANGED, CUT, PASSED, ROUTING, STAMPED, TOOL_TYPES
+from server.inference.known_members import CHANGED, CUT, PASSED, ROUTING, SHIELDS, STAMPED, TOOL_TYPES
 from server.json_input.strict import Document, InvalidJson, Json, Place
 
 MOST_ALLOWED: Final = 32
@@ -36,7 +36,7 @@ Edit = tuple[int, int, str]
 Stamp = Callable[[str, str], str]
 """Returns the text in the place of a value (name, value) that names a cache or an end user."""
 
-_WATCHED: Final = CUT | STAMPED | CHANGED
+_WATCHED: Final = CUT | STAMPED | CHANGED | SHIELDS
 """Members whose places are noted, because a provider may need them changed."""
 
 _UNSEARCHED: Final = (
@@ -101,7 +101,7 @@ def found_of(
 def _unknown(body: Json, own: Set[str]) -> Iterator[str]:
     """Yield the names of members, and the paths of inner ones, that are not known to be harmless."""
     for name, value in body.items():
-        if name in own:
+        if name in own or name in SHIELDS:
             continue
         if name not in PASSED:
             yield name
@@ -189,7 +189,7 @@ class MemberRules:
     def _is_cut(self, name: str, *, stored: bool) -> bool:
         if stored and name in ("store", "metadata"):
             return True
-        return name in self.refused or (name in CUT and not self._allows(name))
+        return name in self.refused | SHIELDS or (name in CUT and not self._allows(name))
 
     def _allows(self, name: str) -> bool:
         return name in self.allowed or EVERYTHING in self.allowed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from server.config.shield_params import Common
@@ -78,3 +79,11 @@ class RunningShield:
         _log.warning("the shield `%s` failed, and its texts are blocked: %s", self.identity, reason)
         self._note(self.identity, direction, "failed")
         return ShieldUnavailable(f"the shield `{self.identity}` gave no verdict, so nothing passes it; try again later")
+
+
+@dataclass(frozen=True, slots=True)
+class UsableShield:
+    """A shield with the models that judge for it."""
+
+    running: RunningShield
+    judges: Judges

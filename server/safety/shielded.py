@@ -10,8 +10,8 @@ from server.fairness.threads import in_thread
 from server.inference.provider import ChatModel, ChatRequest, ChatStream, Pieces, Task
 from server.inference.providers.relayed_stream import Told
 from server.safety import refusals
-from server.safety.running import RunningShield, ShieldUnavailable, TextTooLong
-from server.safety.shield import SAFE, Direction, Judges, Said, Verdict, answer_in
+from server.safety.running import ShieldUnavailable, TextTooLong, UsableShield
+from server.safety.shield import SAFE, Direction, Said, Verdict, answer_in
 from server.safety.streams import ShieldedStream
 from server.safety.texts import Texts, Unreadable, answer_texts, request_texts
 
@@ -37,15 +37,13 @@ class NotRead(Exception):
 
 
 class Guard(Protocol):
-    """The shields of one request, and the models that judge for them."""
+    """The shields of one request."""
 
-    @property
-    def judges(self) -> Judges:
-        """The models that judge."""
-        ...
+    def shields(self) -> Sequence[UsableShield]:
+        """Return the shields that decisions so far require, and those that the request asks for.
 
-    def required(self) -> Sequence[RunningShield]:
-        """Return the shields that decisions so far require; raises ShieldUnavailable for one that is gone."""
+        Raises ShieldUnavailable for one that is gone.
+        """
         ...
 
     async def note(self, shield: str, direction: Direction, verdict: Verdict, characters: int) -> None:
@@ -65,7 +63,7 @@ class ShieldedChat:
 
         Raises ShieldUnavailable, TextTooLong, NotRead and NoRoom, and TextStopped for a text that was to be embedded.
         """
-        shields = self._guard.required()
+        shields = self._guard.shields()
         if not shields:
             return await self._chat.complete(request)
         checks = Checks(self._guard, shields)
@@ -82,7 +80,7 @@ class ShieldedChat:
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """Return the answer as a stream, whose events are held back until their texts are checked."""
-        shields = self._guard.required()
+        shields = self._guard.shields()
         if not shields:
             return await self._chat.stream(request)
         checks = Checks(self._guard, shields)
@@ -110,7 +108,7 @@ class Given:
 class Checks:
     """The checks of one request by its shields, one after the other; each gets what the one before has masked."""
 
-    def __init__(self, guard: Guard, shields: Sequence[RunningShield]) -> None:
+    def __init__(self, guard: Guard, shields: Sequence[UsableShield]) -> None:
         self._guard = guard
         self._shields = shields
 
@@ -155,17 +153,17 @@ class Checks:
         """
         said = [*before, *(Said(text, by_model=True) for text in texts)]
         for shield in self._shields:
-            found = await shield.check(said, Direction.OUTPUT, self._guard.judges)
+            found = await shield.running.check(said, Direction.OUTPUT, shield.judges)
             if found.flagged or found.masked is not None:
                 verdict = replace(found, flagged=True, masked=None)
-                await self._guard.note(shield.identity, Direction.OUTPUT, verdict, sum(map(len, texts)))
-                return shield.message or USUAL_MESSAGE
+                await self._guard.note(shield.running.identity, Direction.OUTPUT, verdict, sum(map(len, texts)))
+                return shield.running.message or USUAL_MESSAGE
         return None
 
     async def passed(self, characters: int) -> None:
         """Write down that so many characters of a stream have passed."""
         for shield in self._shields:
-            await self._guard.note(shield.identity, Direction.OUTPUT, SAFE, characters)
+            await self._guard.note(shield.running.identity, Direction.OUTPUT, SAFE, characters)
 
     async def _through(self, texts: Texts, before: Sequence[Said], direction: Direction) -> tuple[Stopped | None, bool]:
         """Return what stops the texts, if anything does, and whether some of them are masked now."""
@@ -177,14 +175,14 @@ class Checks:
                 masked = True
                 stops = stops or not texts.put_back(verdict.masked[len(before) :])
             if stops:
-                return Stopped(shield.message or USUAL_MESSAGE), masked
+                return Stopped(shield.running.message or USUAL_MESSAGE), masked
         return None, masked
 
-    async def _verdict(self, shield: RunningShield, said: Sequence[Said], direction: Direction) -> Verdict:
-        verdict = await shield.check(said, direction, self._guard.judges)
+    async def _verdict(self, shield: UsableShield, said: Sequence[Said], direction: Direction) -> Verdict:
+        verdict = await shield.running.check(said, direction, shield.judges)
         looked_at = said if direction is Direction.INPUT else answer_in(said)
         characters = sum(len(each.text) for each in looked_at)
-        await self._guard.note(shield.identity, direction, verdict, characters)
+        await self._guard.note(shield.running.identity, direction, verdict, characters)
         return verdict
 
 

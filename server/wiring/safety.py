@@ -9,7 +9,7 @@ from typing import Final
 
 from server.api.models.asking import Asking
 from server.api.models.catalogue import Catalogue
-from server.api.safety.guarding import RequestGuard
+from server.api.safety.guarding import guard_of
 from server.api.safety.registry import ShieldRegistry
 from server.api.safety.routes import SafetyRoutes
 from server.api.safety.shields import KIND, ConfiguredShield, Shields
@@ -131,7 +131,7 @@ def build_shields(
     }
     default = config.safety.default_shield_id
     shields = Shields(configured, default, stores.entries[KIND], providers.registered, asking, catalogue)
-    asking.shield(partial(RequestGuard, shields))
+    asking.shield(partial(guard_of, shields))
     return shields
 
 

@@ -89,8 +89,39 @@ SAFETY_MISTAKES = (
     Mistake(
         "a required shield that is gone is left out",
         "server/api/safety/guarding.py",
-        "return [self._known(name) for name in self._gate.shields]",
-        "return [self._known(name) for name in self._gate.shields if name in self._shields.names]",
+        "for name in names]",
+        "for name in names if name in self._shields.names]",
+    ),
+    Mistake(
+        "shields that a request asks for do not act",
+        "server/api/safety/guarding.py",
+        "return RequestGuard(shields, gate, found)",
+        "return RequestGuard(shields, gate, {})",
+    ),
+    Mistake(
+        "a shield that a request asks for is any shield of the configuration",
+        "server/api/safety/guarding.py",
+        "        name = shields.default\n    try:\n",
+        "        name = shields.default\n    running = shields.configured(name)\n"
+        "    if running is not None:\n        return UsableShield(running, shields.judges(gate))\n    try:\n",
+    ),
+    Mistake(
+        "a provider is asked for shields",
+        "server/inference/members.py",
+        "return name in self.refused | SHIELDS or",
+        "return name in self.refused or",
+    ),
+    Mistake(
+        "a summary goes past the shields that a request asks for",
+        "server/api/responses/compaction/compacting.py",
+        '_ABOUT_CALLER: Final = SHIELDS | {"prompt',
+        '_ABOUT_CALLER: Final = SHIELDS & {"prompt',
+    ),
+    Mistake(
+        "the mode of a moderation is ignored",
+        "server/api/models/asked_shields.py",
+        'if (config or {}).get("mode") != _BLOCKS:',
+        'if (config or {}).get("mode") is True:',
     ),
     Mistake(
         "a registered shield opens every model",

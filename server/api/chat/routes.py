@@ -47,6 +47,7 @@ class ChatCompletions:
                 may_ask=[
                     (Action.CREATE, type_of_record("chat_completions")),
                     (Action.READ, type_of_record("openai_files")),
+                    (Action.READ, "shield"),
                 ],
                 methods=["POST"],
                 name="chat.completions.create",

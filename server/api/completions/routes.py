@@ -30,6 +30,7 @@ class Completions:
                 "/v1/completions",
                 self.create,
                 asks=[(Action.READ, "model")],
+                may_ask=[(Action.READ, "shield")],
                 methods=["POST"],
                 name="completions.create",
             )

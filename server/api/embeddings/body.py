@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from server.api.models.asked_shields import check_unshielded
 from server.api.models.inputs import inputs_of
 from server.api.models.request_body import ModelBody, built, check_spelling, cost_told, read_model
 from server.http.body_checks import missing, wrong
@@ -45,6 +46,7 @@ def read_costed_embeddings(document: Document) -> Json:
 def _read(document: Document) -> tuple[Json, int]:
     body = document.members
     check_spelling(body, _READ_HERE)
+    check_unshielded(body)
     told = read_model(document, OWN)
     if "input" not in body:
         raise missing("input")

@@ -16,7 +16,7 @@ from server.api.chat.body import ChatBody, read_chat
 from server.api.chat.cost import read_costed_chat, read_counted_chat
 from server.api.messages.blocks import Conversation
 from server.api.messages.tools import tools_of
-from server.api.models.asked_shields import check_unshielded
+from server.api.models.asked_shields import check_unshielded, settings_of_shields
 from server.api.models.request_body import LONGEST_NAME, SWITCH, built, check_spelling, number_of
 from server.http.body_checks import missing, wrong
 from server.json_input.body_parser import BodyParser
@@ -86,13 +86,14 @@ COUNTED_MESSAGE: Final = BodyParser(read_counted_message, message_body)
 def _read(document: Document, read: Callable[[Document], Json], *, is_asked: bool = True) -> Json:
     body = document.members
     check_spelling(body, _READ_HERE)
-    check_unshielded(body)
+    if not is_asked:
+        check_unshielded(body)
     conversation = _conversation(body)
     chat: Json = {"model": _model(body), "messages": conversation.messages}
     if is_asked and body.get("max_tokens") is None:
         raise missing("max_tokens")
     stops = _stops(body)
-    chat |= _settings(body, stops) | _form(body) | tools_of(body)
+    chat |= _settings(body, stops) | _form(body) | tools_of(body) | settings_of_shields(body)
     if type(body.get("stream")) not in SWITCH:
         raise wrong("stream", "must be true or false")
     if is_asked and body.get("stream"):

@@ -43,17 +43,21 @@ class MessageRoutes:
 
     def routes(self) -> list[ApiRoute]:
         """The routes that answer messages, and that count the tokens of what would be asked."""
-        routes = {"": ("messages.create", self.create), "/count_tokens": ("messages.count_tokens", self.count)}
+        files, shields = (Action.READ, type_of_record("openai_files")), (Action.READ, "shield")
+        routes = (
+            ("", "messages.create", self.create, [files, shields]),
+            ("/count_tokens", "messages.count_tokens", self.count, [files]),
+        )
         return [
             AskingRoute(
                 f"/v1/messages{path}",
                 handler,
                 asks=[(Action.READ, "model")],
-                may_ask=[(Action.READ, type_of_record("openai_files"))],
+                may_ask=may_ask,
                 methods=["POST"],
                 name=name,
             )
-            for path, (name, handler) in routes.items()
+            for path, name, handler, may_ask in routes
         ]
 
     async def create(self, request: Request) -> Response:

@@ -1,16 +1,46 @@
 """The members of a body by which a caller asks for shields.
 
-The checks may run in a worker process, so this module imports the standard library and `server.json_input` alone.
+The checks may run in a worker process, so this module imports the standard library, `server.json_input` and modules
+that import no more than these.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
+from server.http.body_checks import known_members, text_at, wrong
+from server.inference.known_members import SHIELDS
 from server.json_input.strict import InvalidJson, Json
 
-MEMBERS: Final = ("guardrails", "moderation")
-"""Members that ask for shields; a provider that doesn't know them would ignore them."""
+MOST_ASKED: Final = 8
+"""Shields that one request may ask for."""
+
+LONGEST_NAME: Final = 512
+"""Characters of a shield's name; no shield has a longer one."""
+
+DEFAULT: Final = ""
+"""Stands for the server's default shield."""
+
+_BLOCKS: Final = "block"
+
+
+def asked_shields(body: Json) -> list[tuple[str, str]]:
+    """Return the shields that a body asks for, each as its place in the body and its name or `DEFAULT`.
+
+    Raises InvalidJson for what they could not do here, and for a name that differs only in case from a member's.
+    """
+    for name in body.keys() - SHIELDS:
+        if name.casefold() in SHIELDS:
+            raise wrong(name, f"is written `{name.casefold()}`")
+    found = _guardrails(body.get("guardrails")) + _moderation(body.get("moderation"))
+    if len({name for _, name in found}) > MOST_ASKED:
+        raise wrong(found[-1][0], f"brings the shields of this request to more than {MOST_ASKED}")
+    return found
+
+
+def settings_of_shields(body: Json) -> Json:
+    """Return the members of a chat that ask for the shields that a body asks for; raises InvalidJson."""
+    return {name: body[name] for name in sorted(SHIELDS & body.keys())} if asked_shields(body) else {}
 
 
 def check_unshielded(body: Json) -> None:
@@ -19,6 +49,40 @@ def check_unshielded(body: Json) -> None:
     Null asks for none. No provider is ever asked in the place of a shield, whatever its rules let pass.
     """
     for name, value in body.items():
-        if name.casefold() in MEMBERS and value is not None:
-            sentence = f"`{name}` is not served in this version; leave it out: no shield would check the texts"
+        if name.casefold() in SHIELDS and value is not None:
+            sentence = f"`{name}` is not served here; leave it out: no shield would check the texts"
             raise InvalidJson(sentence, name, "unsupported_parameter")
+
+
+def _guardrails(given: Any) -> list[tuple[str, str]]:
+    if given is None or given is False:
+        return []
+    if given is True:
+        return [("guardrails", DEFAULT)]
+    if type(given) is not list or len(given) > MOST_ASKED:
+        raise wrong("guardrails", f"must be true, or a list of at most {MOST_ASKED} names of shields")
+    for index, name in enumerate(given):
+        if type(name) is not str or not 0 < len(name) <= LONGEST_NAME:
+            raise wrong(f"guardrails[{index}]", "must be the name of a shield")
+    return [(f"guardrails[{index}]", name) for index, name in enumerate(given)]
+
+
+def _moderation(given: Any) -> list[tuple[str, str]]:
+    if given is None:
+        return []
+    if type(given) is not dict:
+        raise wrong("moderation", "must be an object with a `model` and a `policy`")
+    known_members(given, ("model", "policy"), "moderation")
+    name, policy = text_at(given, "model", "moderation", LONGEST_NAME), given.get("policy")
+    if not isinstance(policy, dict | None):
+        raise wrong("moderation.policy", "must be an object")
+    known_members(policy or {}, ("input", "output"), "moderation.policy")
+    for side in ("input", "output"):
+        place, config = f"moderation.policy.{side}", (policy or {}).get(side)
+        if not isinstance(config, dict | None):
+            raise wrong(place, "must be an object")
+        known_members(config or {}, ("mode",), place)
+        if (config or {}).get("mode") != _BLOCKS:
+            sentence = f"`{place}.mode` must be `{_BLOCKS}`, since scores alone are not told in this version"
+            raise InvalidJson(sentence, f"{place}.mode", "unsupported_value")
+    return [("moderation.model", name)]

@@ -88,8 +88,11 @@ class Attached:
 
 NOTHING_ATTACHED: Final = Attached()
 
-GuardOf: TypeAlias = Callable[[Gate], Guard]
-"""Returns the shields of the request behind a gate."""
+GuardOf: TypeAlias = Callable[[Gate, Sequence[tuple[str, str]]], Awaitable[Guard]]
+"""Returns the shields of the request behind a gate, which asks for these: the places in its body, and the names.
+
+Raises the ApiError for one that the caller may not use.
+"""
 
 Attach: TypeAlias = Callable[[Request, Found], Awaitable[Attached]]
 """Returns the files that a body names; raises the ApiError for one that the caller may not read, or that is too large.
@@ -201,7 +204,7 @@ class Asking:
         """
         once = OnceCounted(partial(self._tally.count, gate.principal))
 
-        guard = None if judges or self._guard is None else self._guard(gate)
+        guard = None if judges else await self._guarded(gate, body)
 
         def attempt(model: Model) -> Attempt:
             made = self._attempt(gate, raw, body, model, task, wanted(body, model), attached, once)
@@ -217,6 +220,14 @@ class Asking:
         except ProviderGone:
             raise provider_gone(body.model) from None
         return Asked(gate, body, model, only.chat, only.request, attached_tokens=attached.tokens)
+
+    async def _guarded(self, gate: Gate, body: ModelBody) -> Guard | None:
+        """Return the shields of a request; raises the ApiError for one that it asks for and can't have."""
+        if self._guard is not None:
+            return await self._guard(gate, body.shields)
+        if body.shields:
+            raise invalid("this server has no shields", body.shields[0][0], "invalid_value")
+        return None
 
     def thoughts(self, model: Model) -> str:
         """Return the member in which messages of this model have its reasoning; empty where it takes none back.

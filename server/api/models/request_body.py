@@ -6,12 +6,12 @@ modules that import no more than these.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from json import dumps
 from typing import Any, Final
 
-from server.api.models.asked_shields import check_unshielded
+from server.api.models.asked_shields import asked_shields
 from server.http.body_checks import missing, wrong
 from server.inference.members import NOTHING_FOUND, Edit, Found, MemberRules, Stamp, found_of, members_of
 from server.json_input.strict import Document, InvalidJson, Json
@@ -46,7 +46,8 @@ class ModelBody:
 
     `cost` is None where it was not estimated. `found` holds the members that may not reach every provider as they
     came. `asks_usage` is true for a stream that is to report usage. For another stream `asking` makes the provider tell
-    what it has cost; None if nothing has to be changed for that.
+    what it has cost; None if nothing has to be changed for that. `shields` are those that the caller asks for, each as
+    its place in the body and its name.
     """
 
     model: str
@@ -57,6 +58,7 @@ class ModelBody:
     found: Found = NOTHING_FOUND
     asks_usage: bool = False
     asking: Edit | None = None
+    shields: Sequence[tuple[str, str]] = ()
 
     @property
     def is_stored(self) -> bool:
@@ -98,13 +100,14 @@ def read_model(document: Document, own: Set[str] = frozenset()) -> Json:
         raise missing("model")
     if type(body["model"]) is not str or not 0 < len(body["model"]) <= LONGEST_NAME:
         raise wrong("model", "must be the name of a model")
-    check_unshielded(body)
     if own:
         # Providers that read them here too would answer, and cost, more than was estimated.
         for name in sorted(_OF_CHATS & body.keys()):
             raise InvalidJson(f"`{name}` belongs to chats; leave it out", name, "unsupported_parameter")
     start, end = document.span("model")
-    return {"model": body["model"], "start": start, "end": end, "found": members_of(document, own)}
+    told = {"model": body["model"], "start": start, "end": end, "found": members_of(document, own)}
+    shields = asked_shields(body)
+    return {**told, "shields": shields} if shields else told
 
 
 def read_stream(document: Document) -> Json:

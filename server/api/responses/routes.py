@@ -97,6 +97,7 @@ class ResponseRoutes:
                     (Action.READ, _ITEM),
                     (Action.READ, type_of_record("openai_files")),
                     (Action.READ, "prompt"),
+                    (Action.READ, "shield"),
                     (Action.READ, "vector_store"),
                     (Action.READ, "tool_group"),
                     (Action.READ, "tool"),

@@ -10,7 +10,7 @@ from json import dumps
 from typing import Any, Final
 
 from server.api.conversations.include import INCLUDABLE
-from server.api.models.asked_shields import check_unshielded
+from server.api.models.asked_shields import settings_of_shields
 from server.api.responses.tools import Offer, chosen, offer_of
 from server.http.body_checks import metadata_of, wrong
 from server.json_input.strict import InvalidJson, Json, Why
@@ -47,7 +47,6 @@ _FORMATS: Final = ("text", "json_object", "json_schema")
 
 def settings_of(body: Json) -> Json:
     """Return the members about the answer: `shown`, the chat's `settings`, and what is known of its tools."""
-    check_unshielded(body)
     offer, included = offer_of(body), _included(body)
     choice, tools = chosen(body, offer)
     text, form = _text(body)
@@ -76,7 +75,7 @@ def settings_of(body: Json) -> Json:
     if len(dumps(shown)) > MOST_BYTES:
         sentence = f"the tools, the instructions and the other members beside `input` take more than {MOST_BYTES} bytes"
         raise InvalidJson(sentence, "tools", why=Why.TOO_COMPLEX)
-    settings = _chat(body, shown, included, offer, form) | tools
+    settings = _chat(body, shown, included, offer, form) | tools | settings_of_shields(body)
     about_tools = {"names": offer.names, "offered": [*offer.offered], "served": offer.served}
     more = {"include": sorted(included), "compact_at": _compact_at(body)}
     return {"shown": shown, "settings": settings, **more, **about_tools}

@@ -1,32 +1,66 @@
-"""The shields that a request has to go through, since the decisions about it require them."""
+"""The shields that a request has to go through: those that the decisions about it require, and those it asks for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from server.api.models.asked_shields import DEFAULT
+from server.api.safety.errors import shield_not_found, unnamed, unusable
 from server.api.safety.shields import Shields
 from server.authz.contract.errors import PolicyUnavailable
 from server.authz.decision_log.record import ShieldVerdict
 from server.authz.request_authorization import Gate
-from server.safety.running import RunningShield, ShieldUnavailable
-from server.safety.shield import Direction, Judges, Verdict
+from server.config.shield_params import BadParams
+from server.safety.running import RunningShield, ShieldUnavailable, UsableShield
+from server.safety.shield import Direction, Verdict
+from server.storage.records.guarded import NotFound
+
+
+async def guard_of(shields: Shields, gate: Gate, asked: Sequence[tuple[str, str]]) -> RequestGuard:
+    """Return the shields of the request behind `gate`, which asks for these: the places in its body, and the names.
+
+    Raises the 404 of one that is missing or that the caller may not read, and the 400 of one that can't be used.
+    """
+    found = dict[str, UsableShield]()
+    for param, name in asked:
+        usable = await _usable(shields, gate, param, name)
+        found[usable.running.identity] = usable
+    return RequestGuard(shields, gate, found)
+
+
+async def _usable(shields: Shields, gate: Gate, param: str, name: str) -> UsableShield:
+    if name == DEFAULT:
+        if shields.default is None:
+            raise await unnamed(shields, gate, param)
+        name = shields.default
+    try:
+        # OpenAI's clients name what judges; others name shields.
+        return await (shields.of_model(gate, name) if param == "moderation.model" else shields.of(gate, name))
+    except NotFound:
+        raise shield_not_found(name, param) from None
+    except BadParams as wrong:
+        raise unusable(name, wrong) from None
 
 
 class RequestGuard:
-    """The shields of the request behind `gate`; the caller need not be able to read them."""
+    """The shields of the request behind `gate`; the caller has read those of `asked`, and need not read the others."""
 
-    def __init__(self, shields: Shields, gate: Gate) -> None:
+    def __init__(self, shields: Shields, gate: Gate, asked: dict[str, UsableShield]) -> None:
         self._shields = shields
         self._gate = gate
+        self._asked = asked
 
-    @property
-    def judges(self) -> Judges:
-        """The models that judge for shields of the configuration."""
-        return self._shields.judges(self._gate)
+    def shields(self) -> Sequence[UsableShield]:
+        """Return the shields that decisions so far require, and behind them the others that the request asks for.
 
-    def required(self) -> Sequence[RunningShield]:
-        """Return the shields that decisions so far require; raises ShieldUnavailable for one that is gone."""
-        return [self._known(name) for name in self._gate.shields]
+        Raises ShieldUnavailable for one that is gone.
+        """
+        names = self._gate.shields
+        if not names and not self._asked:
+            return ()
+        judges = self._shields.judges(self._gate)
+        required = [UsableShield(self._known(name), judges) for name in names]
+        return [*required, *(shield for name, shield in self._asked.items() if name not in names)]
 
     async def note(self, shield: str, direction: Direction, verdict: Verdict, characters: int) -> None:
         """Write a verdict into the decision log; raises ShieldUnavailable where that can't be done."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from http import HTTPStatus
 from secrets import token_hex
 from typing import Final
 
@@ -13,18 +12,19 @@ from starlette.responses import Response
 
 from policy.vocabulary import Action
 from server.api.safety.body import MODERATION, RUN
+from server.api.safety.errors import shield_not_found, unnamed, unusable
 from server.api.safety.results import moderation, violation
-from server.api.safety.shields import KIND, Shields, UsableShield
-from server.authz.request_authorization import Gate
+from server.api.safety.shields import KIND, Shields
 from server.config.shield_params import BadParams
 from server.fairness.places import leave_place
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.disconnects import WhileConnected
-from server.http.errors import ApiError, invalid
+from server.http.errors import invalid
 from server.http.json_body import read_body
 from server.http.request_state import gate_of
 from server.http.responses import json_response
 from server.json_input.reader import Reader
+from server.safety.running import UsableShield
 from server.safety.shield import Direction, Said, Verdict, answer_in
 from server.storage.records.guarded import NotFound
 
@@ -68,9 +68,9 @@ class SafetyRoutes:
         try:
             shield = await self._shields.of(gate, body.shield_id)
         except NotFound:
-            raise _shield_not_found(body.shield_id, "shield_id") from None
+            raise shield_not_found(body.shield_id, "shield_id") from None
         except BadParams as wrong:
-            raise _unusable(body.shield_id, wrong) from None
+            raise unusable(body.shield_id, wrong) from None
         leave_place()  # a model that judges may take seconds
         async with WhileConnected(request.receive):
             verdict = await _verdict(shield, [Said(text, by_model) for text, by_model in body.said])
@@ -82,24 +82,18 @@ class SafetyRoutes:
         gate = gate_of(request.scope)
         name = body.model or self._shields.default
         if name is None:
-            raise await self._unnamed(gate)
+            raise await unnamed(self._shields, gate, "model")
         try:
             shield = await self._shields.of_model(gate, name)
         except NotFound:
-            raise _shield_not_found(name, "model") from None
+            raise shield_not_found(name, "model") from None
         except BadParams as wrong:
-            raise _unusable(name, wrong) from None
+            raise unusable(name, wrong) from None
         leave_place()
         async with WhileConnected(request.receive):
             verdicts = await _all(shield, body.inputs)
         results = [moderation(shield.running, verdict) for verdict in verdicts]
         return json_response({"id": f"modr-{token_hex(16)}", "model": shield.running.identity, "results": results})
-
-    async def _unnamed(self, gate: Gate) -> ApiError:
-        """Return the 400 for a request that names no shield, with those that the caller may read."""
-        names = ", ".join(f"`{name}`" for name in await self._shields.readable(gate))
-        one = f"name one of them as `model`: {names}" if names else "and there is none that you may read"
-        return invalid(f"this server has no default shield; {one}", "model", "missing_required_parameter")
 
 
 async def _verdict(shield: UsableShield, said: Sequence[Said]) -> Verdict:
@@ -136,14 +130,3 @@ async def _all(shield: UsableShield, texts: Sequence[str]) -> list[Verdict]:
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return [verdicts[number] for number in range(len(texts))]
-
-
-def _shield_not_found(name: str, param: str) -> ApiError:
-    """Return the 404 of a missing shield and of one that the caller may not read: the same bytes for both."""
-    sentence = f"the shield `{name}` does not exist, or you have no access to it"
-    return ApiError(HTTPStatus.NOT_FOUND, sentence, code="shield_not_found", param=param)
-
-
-def _unusable(name: str, wrong: BadParams) -> ApiError:
-    """Return the 400 for a registered shield that no provider can have."""
-    return invalid(f"the shield `{name}` can't be used: {wrong}", wrong.key, "invalid_value")

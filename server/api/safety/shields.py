@@ -13,7 +13,7 @@ from server.api.models.catalogue import Catalogue
 from server.api.safety.judging import CallersJudges
 from server.authz.permit import AccessDenied
 from server.authz.request_authorization import Gate
-from server.safety.running import RunningShield
+from server.safety.running import RunningShield, UsableShield
 from server.safety.shield import Judges
 from server.storage.records.guarded import GuardedStore, NotFound
 from server.storage.records.record import Json, Page, Record
@@ -33,14 +33,6 @@ class ConfiguredShield:
 
     resource_id: str
     running: RunningShield
-
-
-@dataclass(frozen=True, slots=True)
-class UsableShield:
-    """A shield with the models that judge for it."""
-
-    running: RunningShield
-    judges: Judges
 
 
 MakeShield = Callable[[str, str | None, str, Json], RunningShield]

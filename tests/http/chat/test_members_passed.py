@@ -65,7 +65,6 @@ PASSING: dict[str, Any] = {
     "top_k": 5,
     "guided_json": {"type": "object"},
     "metadata": {"model": "a note"},
-    "moderation": None,
     "seed": 1,
 }
 

@@ -14,17 +14,21 @@ from tests.support.route_table import CENSUS, ROUTES
 from tests.support.safety_server import CONFIG, Guarded, guarded
 from tests.support.serving import Answer
 
-CONFIG = CONFIG.replace(
-    'far, provider_type: remote::vllm, config: {url: "JUDGE"',
-    'far, provider_type: remote::vllm, config: {url: "JUDGE", allow_members: ["*"]',
-).replace(
-    "        access_policy: POLICY",
-    """\
+CONFIG = (
+    CONFIG.replace(
+        'far, provider_type: remote::vllm, config: {url: "JUDGE"',
+        'far, provider_type: remote::vllm, config: {url: "JUDGE", allow_members: ["*"]',
+    )
+    .replace(
+        "        access_policy: POLICY",
+        """\
         route_policy:
         - permit: {paths: /v1/chat/completions}
           shields: [hidden]
         - permit: {paths: "*"}
         access_policy: POLICY""",
+    )
+    .replace("    safety: {", "    - {shield_id: more, provider_id: words, params: {words: [heron]}}\n    safety: {")
 )
 POLICY = """
         - permit: {actions: [create, read, update, delete]}
@@ -55,6 +59,9 @@ RUNS_NONE = {
     "POST /v1/safety/run-shield": "its model judges for a shield",
     "POST /v1/vector_stores": "its model is looked up",
 }
+SERVED = {"POST /v1/chat/completions", "POST /v1/completions", "POST /v1/messages", "POST /v1/responses"}
+"""Those of them whose requests may ask for shields; others refuse to."""
+
 COUNTS = {"POST /v1/messages/count_tokens", "POST /v1/responses/input_tokens"}
 
 
@@ -122,7 +129,25 @@ def test_a_flagged_text_reaches_no_model(server: Guarded, route: str, stream: bo
     assert server.judge.chats, "else this says nothing"
 
 
-@pytest.mark.parametrize("route", sorted(RUNS | COUNTS))
+def test_those_that_may_read_shields_are_those_that_serve_them() -> None:
+    assert {name for name in RUNS | COUNTS if ("read", "shield") in CENSUS[name].may_ask} == SERVED
+
+
+@pytest.mark.parametrize("route", sorted(SERVED))
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_shield_that_is_asked_for_acts_beside_those_required(server: Guarded, route: str, stream: bool) -> None:
+    names = made(server, route)
+    asked = {"stream": stream, "guardrails": ["more"]}
+    server.judge.chats.clear()
+    for word in ("a falcon", "a heron"):
+        answer = sent(server, route, names, {**body_of(route, names, word), **asked})
+        assert b"content_filter" in answer.body or b"refusal" in answer.body, answer.body
+    assert server.judge.chats == []
+    assert sent(server, route, names, {**body_of(route, names, "hello"), **asked}).status == 200
+    assert [body.keys() & {"guardrails", "moderation"} for body in server.judge.chats] == [set()]
+
+
+@pytest.mark.parametrize("route", sorted((RUNS | COUNTS) - SERVED))
 @pytest.mark.parametrize("member", ["guardrails", "moderation", "Moderation"])
 def test_a_shield_that_would_not_act_is_refused(server: Guarded, route: str, member: str) -> None:
     names = made(server, route)

@@ -25,12 +25,13 @@ from server.fairness.threads import in_thread
 from server.http.disconnects import WhileConnected
 from server.http.errors import provider_error
 from server.inference.answers.model_name import QUICK
+from server.inference.known_members import SHIELDS
 from server.inference.provider import ChatModel, ProviderFailed
 from server.json_input.strict import Json
 
 T = TypeVar("T")
 
-_ABOUT_CALLER: Final = frozenset({"prompt_cache_key", "safety_identifier", "user"})
+_ABOUT_CALLER: Final = SHIELDS | {"prompt_cache_key", "safety_identifier", "user"}
 _CALLS: Final = frozenset({"custom_tool_call", "function_call"})
 _OUTPUTS: Final = frozenset({"custom_tool_call_output", "function_call_output"})
 
