@@ -306,6 +306,8 @@ NEEDS_MORE = {"tool_choice": "auto", "functions": [], "function_call": "auto", "
 def test_every_optional_member_of_a_chat_may_be_left_out(house: Watched) -> None:
     samples = Samples(lambda name, _schema: {"model": "small", "messages": chat()["messages"], **NEEDS_MORE}.get(name))
     full = samples.full(CREATE_CHAT)
+    # It names a shield, and this server has none.
+    del full["moderation"]
     assert len(full) > 30
     for left_out in (None, *full):
         if left_out in ("model", "messages"):
