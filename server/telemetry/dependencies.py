@@ -139,7 +139,7 @@ class Dependency:
     def look(self) -> asyncio.Task[None]:
         """Start a probe; the task never raises, and ends within `PROBE_SECONDS`."""
         if self.looking is None:
-            self.looking = asyncio.create_task(self._look())
+            self.looking = asyncio.create_task(self._look(), name="look at a dependency")
         return self.looking
 
     async def found(self) -> Finding:

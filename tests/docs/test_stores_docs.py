@@ -95,7 +95,8 @@ def test_responses_go_on_and_stream(client: openai.OpenAI) -> None:
 
 def test_a_file_of_another_charset_is_uploaded(client: openai.OpenAI) -> None:
     printed(PAGES[2], client)
-    (file,) = [each for each in client.files.list() if each.filename == "notes.txt"]
+    # The newest comes first; other pages upload a file of that name, too.
+    file = next(each for each in client.files.list() if each.filename == "notes.txt")
     store = client.vector_stores.create()
     taken = client.vector_stores.files.create_and_poll(file.id, vector_store_id=store.id)
     assert taken.status == "completed"

@@ -16,14 +16,24 @@ MOMENTS = ["before", "after"]
 _REFUSED = Step('SELECT 1 FROM "the test says so"')
 
 
-_OF_THE_SERVER = {"ingestion of a file", "purge of vector stores", "queue of ingestion"}
+_OF_THE_SERVER = {
+    "ingestion of a file",
+    "look at a dependency",
+    "look for stored events",
+    "purge of vector stores",
+    "queue of ingestion",
+    "response in the background",
+    "responses in the background",
+    "usage",
+}
 """Tasks that look for work of their own now and then, whatever is asked for meanwhile."""
 
 
 class FailingDatabase:
     """Fails the call of that number; `calls` says how many there were.
 
-    Where `tables` are named, what is about others alone is no call, and neither is what vector stores do by themselves.
+    Where `tables` are named, what is about others alone is no call, and neither are looks at whether a database works,
+    or what vector stores, responses and usage do by themselves.
     """
 
     def __init__(self, number: int, moment: str, *tables: str) -> None:
@@ -71,7 +81,7 @@ class FailingDatabase:
 
         async def failing_write(self: Any, *steps: Step) -> None:
             if not failing._is_about(*(step.statement for step in steps)):
-                await write(self, *steps)  # of usage, behind the request, or of vector stores
+                await write(self, *steps)  # of usage, behind the request, or of the server's own work
                 return
             failing.reach("before")
             await write(self, *failing.cut(steps))

@@ -224,7 +224,8 @@ def test_the_janitor_goes_on_after_a_search_for_which_there_was_no_room(
     failing, expired = Failing(1, NoRoom("reads of records", of_caller=False)), RecordTable.expired
 
     async def without_room(self: RecordTable, now: int, limit: int) -> list[str]:
-        failing.count()
+        if self.name == kept.table:  # other tables are swept, too
+            failing.count()
         return await expired(self, now, limit)
 
     with monkeypatch.context() as patch:
