@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -12,6 +11,7 @@ from typing import Final
 
 from server.api.files.blob_leases import BlobLeases
 from server.api.files.departures import Departures
+from server.background.pauses import about
 from server.background.tasks import in_background
 from server.fairness.shares import NoRoom
 from server.storage.blobs.store import Blobs, BlobsUnavailable
@@ -75,8 +75,7 @@ class FileSweeper:
             else:
                 if gone:
                     _log.info("removed %d files that had expired, were deleted or never came to their end", gone)
-            # Servers that were started together needn't look together.
-            await asyncio.sleep(SWEEP_SECONDS * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
+            await asyncio.sleep(about(SWEEP_SECONDS))
 
     async def _end_expired(self) -> int:
         """Remove the records of expired files, and return how many; the same transactions condemn their blobs."""

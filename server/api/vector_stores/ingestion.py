@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -25,6 +24,7 @@ from server.api.vector_stores.queue import IngestionQueue
 from server.api.vector_stores.store import VectorStores
 from server.api.vector_stores.work import MOST_TAKEN, Lease, has_waited
 from server.authz.request_authorization import Gate
+from server.background.pauses import about, until_woken
 from server.background.tasks import BackgroundTasks, in_background
 from server.extraction.pieces import Code, Unreadable
 from server.fairness.caller import CURRENT
@@ -96,11 +96,7 @@ class Ingestion:
                 _log.warning("files that are attached to vector stores wait: %s", fault)
                 begun = False
             if not begun:
-                # Servers that were started together needn't look together.
-                pause = POLL_SECONDS * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(min(pause, self._places.next_long)):
-                        await self._queue.woken.wait()
+                await until_woken(self._queue.woken, min(about(POLL_SECONDS), self._places.next_long))
 
     async def _begin(self) -> bool:
         """Begin with the next work, and return whether there is more to look for; false too where it waits for room."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -19,6 +18,7 @@ from server.api.vector_stores.links import FILE_ID
 from server.api.vector_stores.purges import UNDER_WAY, Note, key_of, part_of
 from server.api.vector_stores.queue import IngestionQueue
 from server.api.vector_stores.store import VectorStores
+from server.background.pauses import about, until_woken
 from server.background.tasks import in_background
 from server.fairness.shares import NoRoom
 from server.storage.database.database import DatabaseUnavailable, Overtaken
@@ -112,10 +112,7 @@ class PurgeSweeper:
                 await self.sweep()
             except (DatabaseUnavailable, NoRoom) as fault:
                 _log.warning("deleted chunks of vector stores are still on the disk: %s", fault)
-            # Servers that were started together needn't look together.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SWEEP_SECONDS * random.uniform(0.75, 1.25)):  # noqa: S311 - no secret
-                    await self._queue.purging.wait()
+            await until_woken(self._queue.purging, about(SWEEP_SECONDS))
             await asyncio.sleep(_SOON)
 
     async def _purge(self, key: str, notes: Sequence[Record]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from json import dumps
 from typing import Final
 
+from server.background.pauses import about
 from server.background.tasks import BackgroundTasks, in_background
 from server.fairness.caller import CURRENT, Caller
 from server.fairness.shares import FairShares, NoRoom, Share
@@ -142,8 +142,7 @@ class Removals:
                 await self.sweep()
             except (DatabaseUnavailable, NoRoom) as fault:
                 _log.warning("parts of deleted records are still there: %s", fault)
-            # Servers that were started together needn't look together.
-            await asyncio.sleep(SWEEP_SECONDS * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
+            await asyncio.sleep(about(SWEEP_SECONDS))
 
     def _go_on_later(self, identity: str, mark: int) -> None:
         caller = CURRENT.get()

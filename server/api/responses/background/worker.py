@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -19,6 +18,7 @@ from server.api.responses.background.held import HeldResponse
 from server.api.responses.background.later import LaterResponses
 from server.api.responses.background.work import ResponseWork
 from server.background.lasting import FINISH_SECONDS
+from server.background.pauses import about, until_woken
 from server.background.tasks import BackgroundTasks, in_background
 from server.fairness.shares import NoRoom
 from server.http.deferred import DeferredRequests
@@ -121,10 +121,7 @@ class Background:
                 _log.warning("responses in the background wait: %s", fault)
                 begun = False
             if not begun:
-                # Servers that were started together needn't look together.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_about(POLL_SECONDS)):
-                        await self._woken.wait()
+                await until_woken(self._woken, about(POLL_SECONDS))
 
     async def _begin(self) -> bool:
         """Begin with the next response, and return whether there was any."""
@@ -186,12 +183,8 @@ class Background:
 
 async def _again_and_again(seconds: float, look: Callable[[], Awaitable[None]], otherwise: str) -> None:
     while True:
-        await asyncio.sleep(_about(seconds))
+        await asyncio.sleep(about(seconds))
         try:
             await look()
         except (DatabaseUnavailable, NoRoom) as fault:
             _log.warning("%s: %s", otherwise, fault)
-
-
-def _about(seconds: float) -> float:
-    return seconds * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
