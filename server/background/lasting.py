@@ -33,11 +33,7 @@ class LastingWork:
         try:
             yield
         finally:
-            try:
-                async with asyncio.timeout(FINISH_SECONDS):
-                    await self._tasks.finish()
-            except TimeoutError:
-                await self._tasks.cancel()
+            await self._tasks.end_within(FINISH_SECONDS)
 
 
 async def _told(work: Coroutine[Any, Any, T], done: asyncio.Future[T]) -> None:

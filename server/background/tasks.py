@@ -41,6 +41,16 @@ class BackgroundTasks:
             task.cancel()
         await self.finish()
 
+    async def end_within(self, seconds: float) -> bool:
+        """Return whether every task has ended by itself in so many seconds; those that have not are cancelled then."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.finish()
+        except TimeoutError:
+            await self.cancel()
+            return False
+        return True
+
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.pop(task, None)
         fault = None if task.cancelled() else task.exception()

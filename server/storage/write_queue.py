@@ -109,12 +109,8 @@ class WriteQueue:
         try:
             yield
         finally:
-            try:
-                async with asyncio.timeout(FLUSH_SECONDS):
-                    await self._writes.finish()
-            except TimeoutError:
+            if not await self._writes.end_within(FLUSH_SECONDS):
                 _log.error("the server ends, and stored answers that still waited for their database are lost")
-            await self._writes.cancel()
 
     async def reserve(self, size: int = 0) -> QueuePlace:
         """Return a place for work on a request of `size` bytes, once the queue has room for one write of the caller.

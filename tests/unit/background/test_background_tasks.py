@@ -110,3 +110,26 @@ def test_a_cancelled_task_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
 
     asyncio.run(run())
     assert not caplog.records
+
+
+@pytest.mark.parametrize(("seconds", "in_time"), [(10.0, True), (0.01, False)])
+def test_tasks_end_by_themselves_in_time_or_are_cancelled(seconds: float, in_time: bool) -> None:
+    ended: list[str] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(0.05 if in_time else 60)
+            ended.append("by itself")
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    async def run() -> None:
+        tasks = BackgroundTasks()
+        tasks.start("a name", work())
+        await asyncio.sleep(0)
+        assert await tasks.end_within(seconds) is in_time
+        assert not tasks
+
+    asyncio.run(run())
+    assert ended == ["by itself" if in_time else "cancelled"]

@@ -104,10 +104,7 @@ class Background:
             async with in_background("responses in the background", *loops):
                 yield
         finally:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(FINISH_SECONDS):
-                    await self._tasks.finish()
-            await self._tasks.cancel()
+            await self._tasks.end_within(FINISH_SECONDS)
             await self._later.readers.close()
 
     async def _work_for_ever(self) -> None:
