@@ -73,8 +73,7 @@ class CancelRoutes:
         lease = await self._later.queue.find(record.id)
         if lease is None or lease.is_over:
             raise Overtaken
-        output = await self._later.events.output(record.id) if lease.is_streamed else []
-        await self._later.conclude(lease, record, "cancelled", None, output)
+        await self._later.conclude(lease, record, "cancelled", None)
 
 
 def _is_cancelled(record: Record) -> bool:

@@ -89,8 +89,7 @@ class HeldResponse(RenewedLease):
     async def conclude(self, status: str, error: Json | None) -> None:
         """End the response for another reason than its answer; raises Overtaken."""
         async with self.lock:
-            output = await self._later.events.output(self.record.id) if self.lease.is_streamed else []
-            await self._later.conclude(self.lease, self.record, status, error, output)
+            await self._later.conclude(self.lease, self.record, status, error)
             self.is_done = True
 
     async def pause(self, seconds: int) -> None:

@@ -139,15 +139,18 @@ class LaterResponses:
             await records.write(limit, record.owner, Stored(0, size), *steps)
         self._told_of(lease, events)
 
-    async def conclude(self, lease: Lease, record: Record, status: str, error: Json | None, output: list[Json]) -> Json:
-        """End a response for another reason than its answer, and return it; raises Overtaken."""
+    async def conclude(self, lease: Lease, record: Record, status: str, error: Json | None) -> None:
+        """End a response for another reason than its answer, with what its stored events tell of its output.
+
+        Raises Overtaken.
+        """
+        output = await self.events.output(record.id) if lease.is_streamed else []
         shown = {**members_of(record), "status": status, "error": error, "output": output}
         kind = "response.failed" if status == "failed" else "response.incomplete"
         events = [{"type": kind, "sequence_number": lease.number, "response": shown}]
         steps, _ = await self._end(lease, record, shown, output_of(shown), events)
         await self._table.database.write(*steps)
         self._told_of(lease, events)
-        return shown
 
     async def _end(
         self, lease: Lease, record: Record, shown: Json, output: ItemList, events: Sequence[Json]
