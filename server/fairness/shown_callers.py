@@ -29,7 +29,9 @@ class ShownCallers:
         """Note that a caller has shown itself now."""
         key = (principal.id, principal.issuer)
         before = self._seen.get(key)
-        self._values += _values_of(principal) - (0 if before is None else _values_of(before[0]))
+        # Most requests come with a token that is known, and so with the same object.
+        if before is None or before[0] is not principal:
+            self._values += _values_of(principal) - (0 if before is None else _values_of(before[0]))
         self._seen[key] = principal, time.time()
         self._seen.move_to_end(key)
         self._new[key] = None

@@ -33,9 +33,12 @@ def token_of(scope: Scope) -> str | None:
 
 def digest_of(scope: Scope) -> bytes | None:
     """Return the SHA-256 of a request's credential, None where it has none; one key has one, in either header."""
-    headers = dict(reversed(scope["headers"]))
-    value = headers.get(_AUTHORIZATION)
+    value = _first(scope, _AUTHORIZATION)
     if value is None and is_anthropics(scope["path"]):
-        key = headers.get(_API_KEY)
+        key = _first(scope, _API_KEY)
         value = None if key is None else b"Bearer %b" % key
     return None if value is None else sha256(value).digest()
+
+
+def _first(scope: Scope, header: bytes) -> bytes | None:
+    return next((value for name, value in scope["headers"] if name == header), None)
