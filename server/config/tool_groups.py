@@ -32,7 +32,7 @@ def _uri(value: str) -> str:
     except Unreachable as fault:
         raise refusal("bad-url", f"is no address of a server of tools: {fault}") from None
     if url.query_string:
-        raise refusal("bad-url", "has a query, which whoever may read the group would be shown; leave it out")
+        raise refusal("bad-url", "has a query, which callers who may read the group would be shown; leave it out")
     return value
 
 

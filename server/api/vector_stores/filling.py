@@ -133,7 +133,7 @@ class Filling:
                     count = await index.add(store.body["index"], length, part, measured.chunks())
                 except WrongDimensions:
                     raise other_dimensions(store, length) from None
-                # Others may have filled the store meanwhile.
+                # Others may have filled the store since.
                 if await self._stores.chunks_of(store) + count > MOST_CHUNKS:
                     raise _full()
                 return Filled(count, measured.bytes)

@@ -283,7 +283,7 @@ class WebSocketProtocol(asyncio.Protocol):
             self._read_on()
 
     def _look(self) -> None:
-        """Cut a client that has gone, close a connection that nobody uses, and see to the others."""
+        """Cut a client that has gone, close a connection that is not used, and see to the others."""
         now = self._loop.time()
         if now - self._heard > 2 * LOOK_SECONDS:
             self._transport.abort()

@@ -1,4 +1,4 @@
-"""Many streams at the same time, each with a search of files: all of them end, and others are served meanwhile."""
+"""Many streams at the same time, each with a search of files: all of them end, and others are served beside them."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_a_stream_and_what_is_stored_have_it_too(place: Responding, far: Upstrea
     assert whole["output"] == last["output"]
     place.made("more", model="thinks", previous_response_id=last["id"])
     assert far.body["messages"][1]["reasoning"] == "let me see"
-    # Whoever may read the response goes on from the text that it shows.
+    # A caller who may read the response goes on from the text that it shows.
     place.made("more", READER, model="thinks", previous_response_id=last["id"], store=False)
     assert far.body["messages"][1]["reasoning"] == "let me see"
     # What a client took from there goes on, too.

@@ -1,7 +1,7 @@
 """Changes of responses that are answered in the background: each is a single transaction.
 
-A response waits, is answered, and ends once. Whoever ends it first, its worker, its caller or another process, ends it:
-all of them have to change the same two records in the versions that they know.
+A response waits, is answered, and ends once. Its worker, its caller and another process may end it, and the first one
+counts: all of them have to change the same two records in the versions that they know.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class ResponseWork:
     async def do(self, held: HeldResponse) -> None:
         """Answer a response, or end it for the reason that it can't be answered.
 
-        Raises DatabaseUnavailable and NoRoom where the work is left to whoever takes it next.
+        Raises DatabaseUnavailable and NoRoom where the work is left to the process that takes it next.
         """
         work, record = held.lease.work, held.record
         CURRENT.set(self._deferred.caller(work.owner))

@@ -52,7 +52,7 @@ class RegisteredGroups:
             return None
 
     async def at(self, url: str) -> Group | None:
-        """Return the group of the configuration at that address, whoever may read it; None where there is none."""
+        """Return the group of the configuration at that address, for any caller; None where there is none."""
         try:
             return self._by_url.get(_spelled(url))
         except Unreachable:

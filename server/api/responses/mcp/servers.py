@@ -53,7 +53,7 @@ class Groups(Protocol):
         ...
 
     async def at(self, url: str) -> Group | None:
-        """Return the group at that address, whoever may read it; None where there is none."""
+        """Return the group at that address, for any caller; None where there is none."""
         ...
 
     def is_host_of_groups(self, url: str) -> bool:
