@@ -153,7 +153,7 @@ def import_(
 @app.command()
 def limits() -> None:
     """Print what the server takes from a client, and the shares of a caller, as Markdown."""
-    from server.cli.limit_tables import report
+    from server.cli.limits.markdown import report
 
     sys.stdout.write(report())
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import importlib
 import os
+import pkgutil
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,8 +21,11 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.report import written_into
-from server.cli.limit_tables import constants, report
-from server.cli.limits import CONSTANTS, LIMITS, SHARES, Limit
+from server.cli import limits
+from server.cli.limits.markdown import constants, report
+from server.cli.limits.row import Limit
+from server.cli.limits.shares import SHARES
+from server.cli.limits.table import CONSTANTS, LIMITS
 from server.cli.main import app
 from server.fairness.shares import FairShares, NoRoom, Share
 from server.http.error_table import error_of
@@ -28,10 +33,10 @@ from server.json_input import reader
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "operate" / "limits.md"
-BEGIN = "<!-- limits: what follows is written by `make golden` from server/cli/limits.py -->"
+BEGIN = "<!-- limits: what follows is written by `make golden` from server/cli/limits -->"
 END = "<!-- limits: until here -->"
-TABLE = ROOT / "server" / "cli" / "limits.py"
-SOURCES = {path: path.read_text() for path in (ROOT / "server").rglob("*.py") if path != TABLE}
+TABLE = ROOT / "server" / "cli" / "limits"
+SOURCES = {path: path.read_text() for path in (ROOT / "server").rglob("*.py") if path.parent != TABLE}
 TREES = {path: ast.parse(text) for path, text in SOURCES.items()}
 NAMED = sorted({name for limit in LIMITS for name in constants(limit) if not name.startswith("sys.")})
 
@@ -51,6 +56,16 @@ def test_the_command_prints_the_table() -> None:
 
 def test_what_counts_as_a_large_body_is_documented() -> None:
     assert f"A body of {reader.LARGE // 1024} KB or more is large" in PAGE.read_text()
+
+
+def test_every_file_of_rows_is_in_the_table() -> None:
+    for file in pkgutil.iter_modules(limits.__path__):
+        part = importlib.import_module(f"{limits.__name__}.{file.name}")
+        for module, named in getattr(part, "CONSTANTS", {}).items():
+            assert CONSTANTS[module] is named, f"`{module}` means another module in another file"
+        for value in vars(part).values():
+            if isinstance(value, tuple) and value and isinstance(value[0], Limit):
+                assert set(value) <= set(LIMITS), f"rows of {file.name} are not in the table"
 
 
 @pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.what)

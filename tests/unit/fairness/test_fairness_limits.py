@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.cli.limits import SHARES
+from server.cli.limits.shares import SHARES
 from server.fairness.shares import Share
 
 

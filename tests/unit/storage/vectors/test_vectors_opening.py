@@ -63,7 +63,7 @@ def test_an_index_for_its_first_use_opens_then(tmp_path: Path) -> None:
 
 LAZY = """
 import sys
-import server.cli.main, server.wiring.application, server.wiring.vectors, server.cli.limits
+import server.cli.main, server.wiring.application, server.wiring.vectors, server.cli.limits.table
 from pathlib import Path
 from server.config import Config
 from server.telemetry.dependencies import Dependencies

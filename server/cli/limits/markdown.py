@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from string import Formatter
 from typing import Any, Final
 
-from server.cli.limits import CONSTANTS, LIMITS, SHARES, Limit
+from server.cli.limits.row import Limit
+from server.cli.limits.shares import SHARES
+from server.cli.limits.table import CONSTANTS, LIMITS
 
 
 def report() -> str:
