@@ -21,6 +21,9 @@ It returns the members of a body that matter, as less than a megabyte of JSON, o
 may be bytes, which nothing has to parse.
 """
 
+TextCheck = Callable[[bytes], Json]
+"""As `BodyCheck`, for a text that is no one document: the function reads it itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class BodyParser(Generic[Value]):

@@ -14,7 +14,7 @@ from typing import Final
 
 from server.background.tasks import BackgroundTasks
 from server.fairness.shares import FairShares, Share
-from server.json_input.body_parser import BodyCheck
+from server.json_input.body_parser import BodyCheck, TextCheck
 from server.json_input.memory_limit import MemoryLimit
 from server.json_input.strict import InvalidJson, Json, Why, parse_json
 from server.json_input.worker_process import WorkerGone, WorkerProcess
@@ -68,15 +68,22 @@ class Reader:
         """
         if not beside and len(raw) < LARGE and sum(map(raw.count, _SIGNS)) < MANY:
             return look(parse_json(raw))
-        async with self.turns.turn():
-            return await self._look_beside(raw, f"{look.__module__}:{look.__qualname__}")
+        return await self._look_beside(raw, look)
 
-    async def _look_beside(self, raw: bytes, name: str) -> Json:
+    async def look_at_text(self, raw: bytes, look: TextCheck) -> Json:
+        """Return what `look` returns of a text in a worker process; raises InvalidJson and NoRoom."""
+        return await self._look_beside(raw, look, as_it_is=True)
+
+    async def _look_beside(self, raw: bytes, look: BodyCheck | TextCheck, *, as_it_is: bool = False) -> Json:
+        async with self.turns.turn():
+            return await self._ask(raw, f"{look.__module__}:{look.__qualname__}", as_it_is)
+
+    async def _ask(self, raw: bytes, name: str, as_it_is: bool) -> Json:
         process = None
         try:
             async with asyncio.timeout(READ_SECONDS):
                 process = self._take_idle() or await WorkerProcess.start()
-                return await process.ask(name, raw)
+                return await process.ask(name, raw, as_it_is=as_it_is)
         except TimeoutError:
             raise _busy(f"the body could not be read within {READ_SECONDS:.0f} seconds") from None
         except WorkerGone as fault:

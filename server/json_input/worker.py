@@ -3,8 +3,8 @@
 It runs in an interpreter of its own with nothing but the standard library. Its memory is limited, its priority is low,
 and the server ends it when it takes too long, so a body costs no more than this process may have.
 
-A question is `ASKED`, the name of a function and the body; the answer is `ANSWERED`, a JSON text, and the bytes of the
-member that is no JSON, if there is one.
+A question is `ASKED`, the name of a function and the body, or a text that the function itself reads; the answer is
+`ANSWERED`, a JSON text, and the bytes of the member that is no JSON, if there is one.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from typing import BinaryIO, Final
 
 from server.json_input.strict import Document, InvalidJson, Json, Why, parse_json
 
-ASKED: Final = Struct(">HI")
-"""Bytes of the function's name, and of the body."""
+ASKED: Final = Struct(">?HI")
+"""A flag, that the function reads the text itself; bytes of the function's name, and of the body."""
 
 ANSWERED: Final = Struct(">??II")
 """Two flags, that the body was refused and that this is the last answer; the bytes of the JSON text and behind it."""
@@ -58,16 +58,16 @@ def _answer(source: BinaryIO, sink: BinaryIO) -> bool:
     head = source.read(ASKED.size)
     if len(head) < ASKED.size:
         return False
-    name_size, size = ASKED.unpack(head)
+    as_it_is, name_size, size = ASKED.unpack(head)
     name = source.read(name_size).decode()
     raw = source.read(size)
     if len(raw) < size:
         return False
     started = process_time()
-    document, refusal, told = None, None, {}
+    given, refusal, told = None, None, {}
     try:
-        document = parse_json(raw)
-        told = _look(name, document)
+        given = raw if as_it_is else parse_json(raw)
+        told = _look(name, given)
     except InvalidJson as fault:
         refusal = fault
     except MemoryError:
@@ -87,8 +87,8 @@ def _answer(source: BinaryIO, sink: BinaryIO) -> bool:
     return True
 
 
-def _look(name: str, document: Document) -> Json:
+def _look(name: str, given: Document | bytes) -> Json:
     """Call the function `module:name`, which the server chooses, never a request."""
     module, _, function = name.partition(":")
-    found: Json = getattr(import_module(module), function)(document)
+    found: Json = getattr(import_module(module), function)(given)
     return found

@@ -63,13 +63,14 @@ class WorkerProcess:
         """True if it has ended, or is about to."""
         return self._asked_last or self._answers.at_eof()
 
-    async def ask(self, name: str, raw: bytes) -> Json:
+    async def ask(self, name: str, raw: bytes, *, as_it_is: bool = False) -> Json:
         """Return what the function `module:name` returns of the body; raises InvalidJson or WorkerGone.
 
+        The function gets the document, or `raw` itself with `as_it_is`.
         Anything but an answer ends the process, and so does a cancellation.
         """
         try:
-            refused, last, told = await self._exchange(name, raw)
+            refused, last, told = await self._exchange(name, raw, as_it_is)
         except BaseException as fault:
             self._asked_last = True
             self._process.kill()
@@ -88,8 +89,8 @@ class WorkerProcess:
             await self._questions.wait_closed()
         await asyncio.to_thread(self._process.wait)
 
-    async def _exchange(self, name: str, raw: bytes) -> tuple[bool, bool, Json]:
-        await self._send(ASKED.pack(len(name), len(raw)) + name.encode(), raw)
+    async def _exchange(self, name: str, raw: bytes, as_it_is: bool) -> tuple[bool, bool, Json]:
+        await self._send(ASKED.pack(as_it_is, len(name), len(raw)) + name.encode(), raw)
         refused, last, size, more = ANSWERED.unpack(await self._answers.readexactly(ANSWERED.size))
         if size > MAX_TOLD or more > MAX_BYTES:
             raise WorkerGone("it tells too much")
