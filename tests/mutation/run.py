@@ -22,6 +22,7 @@ from subprocess import PIPE
 from typing import Final, TypeAlias
 
 from tests.mutation.background_mistakes import BACKGROUND_MISTAKES
+from tests.mutation.batch_input_mistakes import BATCH_INPUT_MISTAKES
 from tests.mutation.dialect_mistakes import DIALECT_MISTAKES
 from tests.mutation.extraction_mistakes import EXTRACTION_MISTAKES
 from tests.mutation.fairness_mistakes import FAIRNESS_MISTAKES
@@ -56,6 +57,7 @@ SERVICE = (
     *VECTOR_MISTAKES,
     *RESPONSE_MISTAKES,
     *BACKGROUND_MISTAKES,
+    *BATCH_INPUT_MISTAKES,
     *MESSAGE_MISTAKES,
     *SOCKET_MISTAKES,
     *TOOL_MISTAKES,

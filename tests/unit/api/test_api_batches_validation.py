@@ -28,6 +28,7 @@ class Checker:
     def __init__(self) -> None:
         self.runner = asyncio.Runner()
         self.reader = self.runner.run(self._made())
+        self.kept: list[CheckedLine] = []
 
     async def _made(self) -> Reader:
         return Reader()
@@ -37,7 +38,7 @@ class Checker:
         self.runner.close()
 
     def lines(self, raw: bytes, piece: int = 1 << 18, size: int | None = None) -> tuple[list[CheckedLine], str | None]:
-        found: list[CheckedLine] = []
+        found = self.kept = []
 
         async def keep(lines: Sequence[CheckedLine]) -> None:
             assert 0 < len(lines) <= MOST_TOGETHER
@@ -187,6 +188,7 @@ def test_names_are_compared_across_the_whole_file(checker: Checker) -> None:
     lines = [line(f"n{number}") for number in range(3 * MOST_TOGETHER)]
     raw = b"\n".join([*lines, line("n0")])
     assert checker.errors(raw) == [(3 * MOST_TOGETHER + 1, "duplicate_custom_id")]
+    assert [each.number for each in checker.kept] == list(range(1, 3 * MOST_TOGETHER + 1))
 
 
 @pytest.mark.parametrize("raw", [b"", b"\n", b" \r\n\t\n", BOM, BOM + b"\n\n"])

@@ -1,0 +1,45 @@
+"""Deliberate mistakes in the input files of batches, each of which the suite must notice."""
+
+from __future__ import annotations
+
+from tests.mutation.mistake import Mistake
+
+CHECKS = "server/api/batches/line_checks.py"
+VALIDATION = "server/api/batches/validation.py"
+
+BATCH_INPUT_MISTAKES = (
+    Mistake("a line asks for any route", CHECKS, '_member(line, "url") != endpoint', 'not _member(line, "url")'),
+    Mistake("a line begins with its route", CHECKS, "!= endpoint:", ".partition('?')[0] != endpoint:"),
+    Mistake(
+        "a line has any method", CHECKS, 'if _member(line, "method") != "POST":', 'if not _member(line, "method"):'
+    ),
+    Mistake(
+        "a line has an empty name", CHECKS, "not 0 < len(identity) <= LONGEST_ID", "not len(identity) <= LONGEST_ID"
+    ),
+    Mistake("a line has no model", CHECKS, 'model = _member(body, "model", "body.")', 'model = body.get("model", "m")'),
+    Mistake(
+        "a line is as long as it likes", CHECKS, "if len(line) > LONGEST_LINE:", "if len(line) > 2 * LONGEST_LINE:"
+    ),
+    Mistake(
+        "names of lines are compared nearby",
+        VALIDATION,
+        "        lines = [\n",
+        "        self._seen = {}\n        lines = [\n",
+    ),
+    Mistake("a mark of bytes moves no place", VALIDATION, "self._place = len(_BOM)", "self._place = 0"),
+    Mistake("blank lines are left out", VALIDATION, "if at < ends:", "if at < ends < 0:"),
+    Mistake(
+        "a file has any number of lines",
+        VALIDATION,
+        "if self._total + len(numbers) > MOST_LINES:",
+        "if self._total > MOST_LINES:",
+    ),
+    Mistake("lines behind an error are kept", VALIDATION, "if lines and not self._errors:", "if lines:"),
+    Mistake("a file is as large as it likes", VALIDATION, "if size > MOST_BYTES:", "if size > 2 * MOST_BYTES:"),
+    Mistake(
+        "a busy reader is a fault of the file",
+        VALIDATION,
+        "raise NoRoom(READS.name, of_caller=False) from None",
+        "raise InvalidInput([LineError(INVALID_LINE, 'x')]) from None",
+    ),
+)
