@@ -13,6 +13,7 @@ import pytest
 from server.inference.provider import ChatRequest, Fault, HealthStatus, ProviderFailed
 from server.inference.providers.http_provider import Limits
 from server.inference.providers.openai_compatible import OpenAICompatible
+from server.inference.providers.small_posts import SMALL_POST
 from tests.support.failing_provider import SECRET, TEXT, Upstream, upstream
 
 KEY = "sk-provider-key"
@@ -38,6 +39,10 @@ async def provider(server: Upstream, *, key: str | None = KEY, silence: float = 
         yield made
     finally:
         await made.close()
+
+
+SIZES = [pytest.param("", id="small"), pytest.param("x" * SMALL_POST, id="large")]
+"""Members that make a body small enough to be written by hand, or too large for that."""
 
 
 def chat(model: str = "m", **body: Any) -> ChatRequest:
@@ -128,6 +133,7 @@ def test_a_piece_is_there_as_soon_as_the_provider_has_sent_it(server: Upstream) 
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("pad", SIZES)
 @pytest.mark.parametrize(
     ("model", "fault", "code"),
     [
@@ -151,9 +157,9 @@ def test_a_piece_is_there_as_soon_as_the_provider_has_sent_it(server: Upstream) 
     ],
 )
 def test_each_refusal_has_its_meaning_and_none_of_the_providers_words(
-    server: Upstream, model: str, fault: Fault, code: str | None, stream: bool
+    server: Upstream, model: str, fault: Fault, code: str | None, stream: bool, pad: str
 ) -> None:
-    asked = chat(model, stream=stream)
+    asked = chat(model, stream=stream, pad=pad)
     failure = failure_of(lambda: streamed(server, asked) if stream else complete(server, asked))
     assert (failure.fault, failure.code) == (fault, code)
     assert len(server.asked) == 1
@@ -298,14 +304,15 @@ def test_the_environment_cannot_send_requests_elsewhere(server: Upstream, monkey
     assert complete(server, chat())["model"] == "p/canonical"
 
 
-def test_a_provider_that_is_not_there_does_not_end_the_stream_of_another(server: Upstream) -> None:
+@pytest.mark.parametrize("pad", SIZES)
+def test_a_provider_that_is_not_there_does_not_end_the_stream_of_another(server: Upstream, pad: str) -> None:
     async def run() -> bytes:
         async with provider(server) as made, provider(Upstream(url="http://127.0.0.1:9")) as missing:
-            stream = await made.stream(chat("gated", stream=True))
+            stream = await made.stream(chat("gated", stream=True, pad=pad))
             pieces = aiter(stream)
             await anext(pieces)
             with pytest.raises(ProviderFailed):
-                await missing.complete(chat())
+                await missing.complete(chat(pad="x" * SMALL_POST))
             server.go_on.set()
             rest = b"".join([piece async for piece in pieces])
             await stream.aclose()
