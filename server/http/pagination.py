@@ -12,7 +12,8 @@ from starlette.requests import Request
 from server.http.disconnects import WhileConnected
 from server.http.errors import ApiError, invalid
 from server.http.request_state import gate_of
-from server.storage.records.guarded import MOST_PAGE_BYTES, GuardedStore, RecordPage
+from server.storage.records.guarded import GuardedStore
+from server.storage.records.permitted import MOST_PAGE_BYTES, RecordPage
 from server.storage.records.record import Page, Record
 
 Json = dict[str, Any]

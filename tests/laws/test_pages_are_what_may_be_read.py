@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from server.authz.pep import PolicyEnforcementPoint
 from server.storage.database.database import Step
 from server.storage.database.migrate import bring_up_to_date
-from server.storage.records import guarded, list_steps
+from server.storage.records import list_steps, permitted
 from server.storage.records.guarded import GuardedStore, NotFound
 from server.storage.records.record import Page, Record
 from server.storage.records.table import RecordTable
@@ -155,7 +155,7 @@ def small_windows(size: int) -> Iterator[None]:
     """Statements of lists look at so few records that a page takes many of them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(list_steps, "LARGEST_WINDOW", size)
-        patch.setattr(guarded, "LARGEST_WINDOW", size)
+        patch.setattr(permitted, "LARGEST_WINDOW", size)
         patch.setattr(list_steps, "_SMALLEST_WINDOW", size)
         yield
 

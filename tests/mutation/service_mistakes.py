@@ -14,8 +14,8 @@ SERVICE_MISTAKES = (
     Mistake(
         "only records that exist are asked about",
         "server/storage/records/guarded.py",
-        "self._resource(found[identity]) if identity in found else self._nothing(identity) for identity in identities",
-        "self._resource(found[identity]) for identity in identities if identity in found",
+        " if identity in found else self._kind.missing(identity)\n            for identity in identities\n",
+        "\n            for identity in identities\n            if identity in found\n",
     ),
     Mistake(
         "every 200th entry of a list is lost",

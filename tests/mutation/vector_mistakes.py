@@ -19,7 +19,7 @@ WORK = "server/api/vector_stores/work.py"
 CLAIMS = "server/api/vector_stores/claims.py"
 DOCUMENTS = "server/api/vector_stores/documents.py"
 DEFERRED = "server/http/deferred.py"
-GUARDED = "server/storage/records/guarded.py"
+PERMITTED = "server/storage/records/permitted.py"
 FINGERPRINTS = "server/api/models/fingerprints.py"
 STORE = "server/api/vector_stores/store.py"
 EMBEDDING = "server/api/models/embedding.py"
@@ -267,13 +267,13 @@ VECTOR_MISTAKES = (
     ),
     Mistake(
         "what is found is what may be changed",
-        GUARDED,
-        "async with gate.listing(Action.READ, self._kind, self._types) as listing:\n            names",
-        "async with gate.listing(Action.UPDATE, self._kind, self._types) as listing:\n            names",
+        PERMITTED,
+        "async with gate.listing(Action.READ, self._kind.type, self._kind.types) as listing:\n            permitted",
+        "async with gate.listing(Action.UPDATE, self._kind.type, self._kind.types) as listing:\n            permitted",
     ),
     Mistake(
         "records that only a question decides are found unasked",
-        GUARDED,
+        PERMITTED,
         "found.update(record.id for record in await self._kept(listing, rows))",
         "found.update(record.id for record, verdict in rows if verdict is not RowVerdict.DENY)",
     ),

@@ -29,7 +29,7 @@ from server.http.pagination import one_of_query
 from server.http.request_state import gate_of
 from server.http.responses import list_response
 from server.json_input.reader import Reader
-from server.storage.records.guarded import MOST_PAGE_BYTES
+from server.storage.records.permitted import MOST_PAGE_BYTES
 from server.storage.records.record import Record
 from server.storage.vectors.index import Chunk
 

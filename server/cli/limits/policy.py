@@ -9,11 +9,11 @@ from server.authz.decision_log import limits as log
 from server.authz.opa import room, transport
 from server.cli.limits.row import Limit
 from server.storage.database import limits as database
-from server.storage.records import guarded, list_steps
+from server.storage.records import list_steps, permitted
 
 CONSTANTS: Final[dict[str, Any]] = {
     "database": database,
-    "guarded": guarded,
+    "permitted": permitted,
     "list_steps": list_steps,
     "log": log,
     "room": room,
@@ -48,7 +48,7 @@ LIMITS: Final[Sequence[Limit]] = (
     ),
     Limit(
         "bodies of the records on one page of a list",
-        "{guarded.MOST_PAGE_BYTES:bytes}",
+        "{permitted.MOST_PAGE_BYTES:bytes}",
         "the page ends early, with `has_more`",
     ),
     Limit(

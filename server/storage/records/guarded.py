@@ -8,29 +8,21 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from policy.vocabulary import Action, Principal, Resource
-from server.authz.pep import Listing
 from server.authz.permit import AccessDenied, Permit
 from server.authz.request_authorization import Gate
-from server.fairness.way_out import hold
 from server.quota.storage_limit import StorageExceeded, StorageLimit, Stored
 from server.storage.database.database import Database, Overtaken, Step
 from server.storage.records.body import Body
-from server.storage.records.list_steps import LARGEST_WINDOW, MOST_ASKED, ListSteps, ListTooLong
+from server.storage.records.kind import RecordKind
 from server.storage.records.names import RecordNames
+from server.storage.records.permitted import PermittedRecords, RecordPage, whole
 from server.storage.records.record import Draft, Page, Record
 from server.storage.records.removal import Removals
-from server.storage.records.sql_filter import RowVerdict, compile_filter
-from server.storage.records.table import RecordTable, StoredRecord, size_of
+from server.storage.records.table import RecordTable, size_of
 from server.storage.records.usage import OverLimit, kept_by, staying_within
 
 _TRIES: Final = 5
 """Retries of a change that another request's change has overtaken."""
-
-_MOST_AT_ONCE: Final = 500
-"""Records that are read together where each needs a question of its own."""
-
-MOST_PAGE_BYTES: Final = 4 * 1024 * 1024
-"""Bytes of the bodies on one page; a page ends before the record that would pass it, but holds one at least."""
 
 
 class NotFound(Exception):
@@ -58,14 +50,6 @@ class Creation:
         return self.permit.owner
 
 
-@dataclass(frozen=True, slots=True)
-class RecordPage:
-    """A page: as many records as were requested, as `MOST_PAGE_BYTES` allow, or as there are; `has_more` is exact."""
-
-    records: tuple[Record, ...]
-    has_more: bool
-
-
 class GuardedStore:
     """Records of the resource type `kind`, for callers who pass their gate; they go by their ids unless `names` says
     more. `types` holds every name of a type that has several. `removals` removes records that may have many parts.
@@ -84,9 +68,8 @@ class GuardedStore:
     ) -> None:
         self._records = records
         self._removals = removals
-        self._kind = kind
-        self._types = types
-        self._names = names
+        self._kind = RecordKind(kind, names, types)
+        self._permitted = PermittedRecords(records, self._kind)
 
     @property
     def table(self) -> str:
@@ -99,7 +82,7 @@ class GuardedStore:
         The new records' ids are `made`, for the decision log. Raises AccessDenied, and StorageExceeded for a caller
         that has no room for them.
         """
-        permit = await gate.permit(Action.CREATE, Resource(self._kind, names, types=self._types), made)
+        permit = await gate.permit(Action.CREATE, Resource(self._kind.type, names, types=self._kind.types), made)
         creation = Creation(permit, gate.storage_limit)
         await self.check_room(creation, Stored(max(1, len(made)), 1))
         return creation
@@ -164,7 +147,7 @@ class GuardedStore:
 
     def _stamped(self, permit: Permit, draft: Draft) -> Record:
         asked = permit.resource
-        is_asked = asked.type == self._kind and draft.id in (asked.names or (draft.id,))
+        is_asked = asked.type == self._kind.type and draft.id in (asked.names or (draft.id,))
         if permit.action is not Action.CREATE or not is_asked:
             raise ValueError("the permit is for something else")
         return draft.owned_by(permit.owner)
@@ -184,7 +167,8 @@ class GuardedStore:
         found = {stored.id: stored for stored in await self._records.find_all(identities)}
         # As many questions as ids: their number must not reveal which of them exist.
         asked = [
-            self._resource(found[identity]) if identity in found else self._nothing(identity) for identity in identities
+            self._kind.resource(found[identity]) if identity in found else self._kind.missing(identity)
+            for identity in identities
         ]
         permits = await gate.readable(asked) if asked else []
         names = [permit.resource.names[0] for permit in permits]
@@ -196,19 +180,7 @@ class GuardedStore:
 
         Raises ListTooLong where too many need a question of their own, Overlong and NoRoom.
         """
-        found, asked = set[str](), 0
-        wanted = [*dict.fromkeys(identities)]
-        async with gate.listing(Action.READ, self._kind, self._types) as listing:
-            names = None if self._names is None else self._names.table
-            permitted = compile_filter(listing.permit.filter, self._records.database.dialect, names=names)
-            # In pieces, so that other requests are served between them.
-            for start in range(0, len(wanted), LARGEST_WINDOW):
-                rows = await self._records.among(permitted, wanted[start : start + LARGEST_WINDOW])
-                asked += sum(verdict is RowVerdict.ASK for _, verdict in rows)
-                if asked > MOST_ASKED:
-                    raise ListTooLong(start)
-                found.update(record.id for record in await self._kept(listing, rows))
-        return found
+        return await self._permitted.among(gate, identities)
 
     async def known(self, identities: Sequence[str]) -> dict[str, Record]:
         """Return those of these records that are still there, whose ids `readable_among` has returned.
@@ -222,11 +194,7 @@ class GuardedStore:
 
         Room that is `held` already is not taken again.
         """
-        if not held:
-            await hold(sum(record.body.size for record in records))
-        if all(record.body.is_here for record in records):
-            return [*records]
-        return await self._records.whole(records)
+        return await whole(self._records, records, held=held)
 
     async def _whole(self, record: Record, *, held: bool = False) -> Record:
         read = await self.whole([record], held=held)
@@ -316,62 +284,14 @@ class GuardedStore:
 
     async def page(self, gate: Gate, page: Page) -> RecordPage:
         """Return a full page of the records that the caller may read; raise ListTooLong, and NoRoom."""
-        async with gate.listing(Action.READ, self._kind, self._types) as listing:
-            return await self._page(listing, page)
-
-    async def _page(self, listing: Listing, page: Page) -> RecordPage:
-        """Return the page: first its records are found, with the sizes of their bodies, and then those are read."""
-        while True:
-            found = await self._found(listing, page)
-            kept = _within(found, page)
-            records = await self.whole([stored.record for stored in kept])
-            has_more = len(found) > len(kept)
-            if records or not has_more:
-                return RecordPage(tuple(records), has_more)
-            # All of them were deleted before their bodies were read: a client would take an empty page for the end.
-            last = kept[0 if page.is_backwards else -1].record
-            page = replace(page, before=last) if page.is_backwards else replace(page, after=last)
-
-    async def _found(self, listing: Listing, page: Page) -> list[StoredRecord]:
-        """Return the permitted records of the page, and some more where there are."""
-        names = None if self._names is None else self._names.table
-        permitted = compile_filter(listing.permit.filter, self._records.database.dialect, names=names)
-        found: list[StoredRecord] = []
-        # Long pages are read in steps, so that other requests are served between them.
-        wanted = replace(page, limit=min(page.limit + 1, _MOST_AT_ONCE))
-        steps = ListSteps(permitted, wanted)
-        while True:
-            window = await self._records.page(permitted, wanted, steps.window)
-            kept = await self._kept(listing, window.rows)
-            found = [*kept, *found] if page.is_backwards else [*found, *kept]
-            if len(found) > page.limit or window.end is None or len(_within(found, page)) < len(found):
-                return found
-            steps.go_on(window)
-            more = min(2 * wanted.limit, _MOST_AT_ONCE)
-            if page.is_backwards:
-                wanted = replace(wanted, limit=more, before=window.end)
-            else:
-                wanted = replace(wanted, limit=more, after=window.end)
-
-    async def _kept(self, listing: Listing, rows: Sequence[tuple[StoredRecord, RowVerdict]]) -> list[StoredRecord]:
-        """Return the permitted rows; the undecided ones are asked about together."""
-        rows = [(record, verdict) for record, verdict in rows if self._goes_by(record)]
-        undecided = [self._resource(record) for record, verdict in rows if verdict is RowVerdict.ASK]
-        permits = await listing.readable(undecided) if undecided else []
-        listing.permitted_by_filter(sum(verdict is RowVerdict.PERMIT for _, verdict in rows))
-        permitted = {permit.resource.names[0] for permit in permits}
-        return [
-            record
-            for record, verdict in rows
-            if verdict is RowVerdict.PERMIT or (verdict is RowVerdict.ASK and record.id in permitted)
-        ]
+        return await self._permitted.page(gate, page)
 
     async def _held(self, gate: Gate, identity: str, parent: str | None, action: Action) -> tuple[Record, Permit]:
         found = await self._records.find(identity)
-        if found is not None and (found.parent != parent or not self._goes_by(found)):
+        if found is not None and (found.parent != parent or not self._kind.names_of(found)):
             found = None
         # The same questions are asked for a missing record as for another's, so that the time doesn't reveal it.
-        resource = self._nothing(identity) if found is None else self._resource(found)
+        resource = self._kind.missing(identity) if found is None else self._kind.resource(found)
         try:
             permit = await gate.permit(action, resource)
         except AccessDenied:
@@ -381,23 +301,3 @@ class GuardedStore:
         if found is None:
             raise NotFound(identity)
         return found.record, permit
-
-    def _resource(self, record: Record | StoredRecord) -> Resource:
-        return Resource(self._kind, self._goes_by(record), record.owner, record.origin, self._types)
-
-    def _goes_by(self, record: Record | StoredRecord) -> tuple[str, ...]:
-        return (record.id,) if self._names is None else self._names.of(record.facet)
-
-    def _nothing(self, identity: str) -> Resource:
-        return Resource(self._kind, (identity,), types=self._types)
-
-
-def _within(found: Sequence[StoredRecord], page: Page) -> Sequence[StoredRecord]:
-    """Return those of the records found that are on the page: the ones next to where it begins, as far as they fit."""
-    size = count = 0
-    for stored in reversed(found) if page.is_backwards else found:
-        size += stored.size
-        if count == page.limit or (count and size > MOST_PAGE_BYTES):
-            break
-        count += 1
-    return found[len(found) - count :] if page.is_backwards else found[:count]

@@ -11,7 +11,7 @@ from server.fairness.way_out import hold
 from server.storage.database.database import Step, Value
 from server.storage.records.body import Body
 from server.storage.records.body_columns import INLINE, body_columns
-from server.storage.records.guarded import MOST_PAGE_BYTES
+from server.storage.records.permitted import MOST_PAGE_BYTES
 from server.storage.records.record import Draft, Record
 from server.storage.records.table import RecordTable
 from server.storage.records.usage import owner_key

@@ -17,7 +17,7 @@ import pytest
 from server.api.conversations import items
 from server.api.conversations.body import MOST_BYTES, MOST_VALUES
 from server.fairness.way_out import WAY_OUT
-from server.storage.records import guarded
+from server.storage.records import permitted
 from tests.support.callers import ALICE, BOB
 from tests.support.conversations_server import CONVERSATIONS, Talking, said, talking
 from tests.support.serving import request_of
@@ -132,7 +132,7 @@ def test_items_of_too_many_values_are_refused_with_their_place(talk: Talking) ->
 def test_pages_end_before_too_many_bytes_and_have_everything_once(
     talk: Talking, monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:
-    monkeypatch.setattr(guarded, "MOST_PAGE_BYTES", BOUND)
+    monkeypatch.setattr(permitted, "MOST_PAGE_BYTES", BOUND)
     conversation = talk.made()
     sizes = [10, 4_000, 4_000, 4_000, 10, 30_000, 30_000, 10, 10, 9_000, 500, 10, 3_000, 3_000]
     made = [talk.added(conversation, "x" * size)[0] for size in sizes]
@@ -173,7 +173,7 @@ def test_a_page_has_the_bytes_of_its_items_and_no_more(talk: Talking) -> None:
         talk.added(conversation, "x" * 880_000)
     answer = talk.get(f"/{conversation}/items?limit=100")
     assert (len(answer.json["data"]), answer.json["has_more"]) == (4, True)
-    assert len(answer.body) < guarded.MOST_PAGE_BYTES + 10_000
+    assert len(answer.body) < permitted.MOST_PAGE_BYTES + 10_000
 
 
 def test_an_answer_with_copies_takes_room_before_they_are_read(talk: Talking, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ from server.http.pagination import list_query, page_of
 from server.http.request_state import RequestState
 from server.storage.database.database import AlreadyThere
 from server.storage.database.migrate import bring_up_to_date
-from server.storage.records import guarded, list_steps
+from server.storage.records import guarded, list_steps, permitted
 from server.storage.records.body_columns import INLINE
 from server.storage.records.guarded import Contended, Creation, GuardedStore, NotFound
 from server.storage.records.list_steps import ListTooLong
@@ -223,7 +223,7 @@ def test_too_many_that_need_a_question_are_refused(
         with pytest.raises(ListTooLong):
             await world.things.readable_among(world.gate(EVEN), names)
 
-    monkeypatch.setattr(guarded, "MOST_ASKED", 2)
+    monkeypatch.setattr(permitted, "MOST_ASKED", 2)
     run(work)
 
 
