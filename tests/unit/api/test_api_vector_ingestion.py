@@ -269,3 +269,19 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_read(
             assert "more than 1 chunks" in failed(await world.put(store, ANN, "another text"))[1]
 
     vectors(work)
+
+
+def test_of_a_file_for_which_there_is_no_room_the_rest_is_not_embedded(
+    vectors: InWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(world: VectorWorld) -> None:
+        store = await new_store(world)
+        with monkeypatch.context() as patch:
+            patch.setattr(filling, "MOST_CHUNKS", 2)
+            text = " ".join(f"word{number}" for number in range(40_000))
+            link = await world.put(store, ANN, text, strategy=Strategy.STATIC, chunking=Chunking(100, 0))
+            assert "more than 2 chunks" in failed(link)[1]
+        assert b"word0 " in world.model.asked[0]
+        assert not any(b"word39999" in payload for payload in world.model.asked)
+
+    vectors(work)
