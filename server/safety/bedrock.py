@@ -41,7 +41,7 @@ MOST_CHARACTERS: Final = 20_000
 MOST_REQUESTS: Final = 16
 """Requests of one check."""
 
-MOST_ANSWER: Final = 4 * 1024 * 1024
+MOST_ANSWER: Final = 1024 * 1024
 """Bytes of one answer."""
 
 _SUCCESS: Final = 200
@@ -96,7 +96,7 @@ class GuardrailService(HttpProvider):
             raise ShieldFailed(f"the guardrail answered with status {response.status}")
         try:
             return loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ShieldFailed("the guardrail answered with something other than JSON") from None
 
     async def health(self) -> ProviderHealth:

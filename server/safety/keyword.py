@@ -16,7 +16,12 @@ from server.safety.shield import SAFE, Direction, Judges, Said, Verdict, answer_
 _QUICK: Final = 16 * 1024
 """Characters that are searched at once, without a thread."""
 
-_INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
+_INVISIBLE: Final = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
+    "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""Characters that Unicode says are ignorable by default."""
+
 _NO_LETTER: Final = r"[^\pL\pM\pN_]"
 _OPTIONS: Final = re2.Options()
 _OPTIONS.log_errors = False

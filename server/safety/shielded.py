@@ -136,7 +136,10 @@ class Checks:
         """Return an answer as the caller may have it; None for the same bytes."""
         if len(answer) > MOST_BYTES:
             raise ShieldUnavailable(f"the answer has more than {MOST_BYTES} bytes, so that it can't be checked")
-        texts = await _read(answer_texts, answer)
+        try:
+            texts = await _read(answer_texts, answer)
+        except Unreadable:
+            raise ShieldUnavailable("the answer holds something that no shield reads, so it is not sent") from None
         stopped, masked = await self._through(texts, given.said, Direction.OUTPUT)
         if stopped is not None:
             return stopped

@@ -10,9 +10,10 @@ from typing import Any, Final, Protocol
 from server.fairness.shares import NoRoom
 from server.inference.provider import DONE, ChatRequest, ChatStream, Fault, Kind, ProviderFailed
 from server.safety import refusals
+from server.safety.hidden import unescaped
 from server.safety.running import ShieldUnavailable, TextTooLong
 from server.safety.shield import Said
-from server.safety.texts import chunk_texts
+from server.safety.texts import Unreadable, chunk_texts
 
 WINDOW: Final = 400
 """Characters that are checked together, unless the stream ends before."""
@@ -107,7 +108,11 @@ class ShieldedStream:
             place = choice.get("index", 0)
             if place not in self._open:
                 self._open.append(place)
-        for slot in chunk_texts(chunk):
+        try:
+            slots = chunk_texts(chunk)
+        except Unreadable:
+            raise _failed("the stream holds something that no shield reads") from None
+        for slot in slots:
             if slot.path not in self._texts and len(self._texts) >= MOST_TEXTS:
                 raise _failed(f"the stream has more than {MOST_TEXTS} texts")
             self._texts[slot.path] = self._texts.get(slot.path, "") + slot.text
@@ -117,6 +122,7 @@ class ShieldedStream:
     async def _looked(self, *, at_end: bool = False) -> bytes | None:
         """Check what has come; return the last events if it is stopped there."""
         texts = [self._texts[path] for path in self._texts if path in self._fresh]
+        texts += [plain for plain in map(unescaped, texts) if plain is not None]
         try:
             message = await self._windows.window(self._before, texts) if texts else None
             if message is None and at_end:

@@ -9,6 +9,7 @@ from json import dumps, loads
 from typing import Any, Final
 
 from server.inference.provider import Task
+from server.safety.hidden import is_unread, names_in, token_texts, unescaped
 from server.safety.shield import Said
 
 _TEXTS: Final = frozenset({"text", "input_text", "output_text", "refusal", "reasoning_text", "summary_text"})
@@ -33,29 +34,33 @@ _WORDS: Final = frozenset(
 )
 """Members that hold a word of a protocol and no text; what else stands in one is checked all the same."""
 
-_WORD: Final = re.compile(r"[A-Za-z0-9_.:/@+-]{0,256}")
-_UNREAD: Final = frozenset({"logprobs", "usage"})
-"""Members of answers that hold numbers, or the tokens of a text that is checked."""
+_WORD: Final = re.compile(r"[A-Za-z0-9_.:-]{0,128}")
+_MODEL: Final = re.compile(r"[A-Za-z0-9_.:/@+-]{0,256}")
+_ROLES: Final = frozenset({"assistant", "developer", "function", "model", "system", "tool", "user"})
+_TOKENS: Final = frozenset({"logprobs", "prompt_logprobs"})
 
 _SETTINGS: Final = frozenset(
     {
         "audio",
         "encoding_format",
         "metadata",
-        "modalities",
         "model",
+        "modalities",
         "prompt_cache_key",
         "prompt_cache_retention",
-        "reasoning_effort",
         "safety_identifier",
         "service_tier",
         "stream",
         "stream_options",
         "user",
-        "verbosity",
     }
 )
 """Members of requests that reach no model as text."""
+
+_LEVELS: Final = frozenset({"default", "high", "low", "max", "medium", "minimal", "none", "xhigh"})
+"""Values of `reasoning_effort` and `verbosity`, which templates write into prompts; any other one is a text."""
+
+_GRADED: Final = frozenset({"reasoning_effort", "verbosity"})
 
 _OF_TASKS: Final = {Task.CHAT: "messages", Task.TEXT: "prompt", Task.EMBEDDING: "input"}
 
@@ -125,55 +130,110 @@ def request_texts(payload: bytes, task: Task) -> Texts:
     """Return the texts of a request; raises Unreadable for what no shield reads, such as an image or token ids."""
     document = loads(payload)
     name = _OF_TASKS[task]
+    _check_members(document)
     beside = [
-        Said(text) for member, value in document.items() if member not in _SETTINGS | {name} for text in _all(value)
+        Said(text)
+        for member, value in document.items()
+        if not (member in _SETTINGS or member == name or _is_level(member, value))
+        for text in _all(value)
     ]
     if task is Task.CHAT:
-        return Texts(document, [*_messages(document[name])], beside)
+        return _with_hidden(document, [*_messages(document[name])], beside)
     given = document[name]
     if type(given) is str:
-        return Texts(document, [Slot(document, name)], beside)
+        return _with_hidden(document, [Slot(document, name)], beside)
     if type(given) is not list or not all(type(text) is str for text in given):
         raise Unreadable(name)
-    return Texts(document, [Slot(given, place) for place in range(len(given))], beside)
+    return _with_hidden(document, [Slot(given, place) for place in range(len(given))], beside)
 
 
 def answer_texts(text: bytes) -> Texts:
-    """Return the texts of an answer: every one that reaches the caller."""
+    """Return the texts of an answer: every one that reaches the caller; raises Unreadable for what no shield reads."""
     document = loads(text)
-    return Texts(document, [*_slots(document, "", by_model=True)])
+    return _with_hidden(document, [*_slots(document, "", by_model=True)], ())
 
 
 def chunk_texts(document: Any) -> list[Slot]:
-    """Return the texts of one chunk of a stream, with paths that the pieces of one text share."""
+    """Return the texts of one chunk of a stream, with paths that the pieces of one text share; raises Unreadable."""
     return [*_slots(document, "", by_model=True)]
+
+
+class _Aside(list[str]):
+    """Holds a text that has no place of its own in a document, such as names of members."""
+
+
+def _with_hidden(document: Any, slots: Sequence[Slot], beside: Sequence[Said]) -> Texts:
+    """Return texts, with those that have no place, and what escapes stand for, beside them."""
+    placed = [slot for slot in slots if type(slot.holder) is not _Aside]
+    aside = [slot.said for slot in slots if type(slot.holder) is _Aside]
+    plain = ((unescaped(said.text), said) for said in (*beside, *(slot.said for slot in placed)))
+    hidden = [Said(text, said.by_model) for text, said in plain if text is not None]
+    return Texts(document, placed, [*beside, *aside, *hidden])
+
+
+def _is_level(member: str, value: Any) -> bool:
+    return member in _GRADED and type(value) is str and value in _LEVELS
+
+
+def _check_members(document: Any) -> None:
+    """Raise Unreadable for a member that asks for, or brings, something other than text."""
+    if document.get("modalities") not in (None, [], ["text"]):
+        raise Unreadable("modalities")
+    for member, value in document.items():
+        if member != "audio" and is_unread(member, value):
+            raise Unreadable(member)
 
 
 def _messages(messages: Any) -> Iterator[Slot]:
     for place, message in enumerate(messages):
         content = message.get("content")
         for index, part in enumerate(content if type(content) is list else ()):
-            if type(part) is not dict or part.get("type") not in _TEXTS:
+            is_plain = type(part) is dict and type(part.get("type")) is str and part["type"] in _TEXTS
+            if not is_plain or any(is_unread(name, value) for name, value in part.items()):
                 raise Unreadable(f"messages[{place}].content[{index}]")
-        if message.get("audio") is not None:
-            raise Unreadable(f"messages[{place}].audio")
-        yield from _slots(message, "", by_model=message.get("role") in ("assistant", "model"))
+        for name, value in message.items():
+            if is_unread(name, value):
+                raise Unreadable(f"messages[{place}].{name}")
+        yield from _slots(message, "", by_model=message.get("role") in ("assistant", "model"), given=True)
 
 
-def _slots(value: Any, path: str, *, by_model: bool) -> Iterator[Slot]:
-    """Yield the places of all texts in a value, without words of the protocol."""
+def _slots(value: Any, path: str, *, by_model: bool, given: bool = False) -> Iterator[Slot]:
+    """Yield the places of all texts in a value, without words of the protocol; raises Unreadable.
+
+    A caller has `given` the value, or else a provider has.
+    """
     waiting: list[tuple[Any, str]] = [(value, path)]
     while waiting:
         holder, path = waiting.pop()
-        named = _named(holder, path)
         inner: list[tuple[Any, str]] = []
-        for key, each, below in named:
-            if type(each) is str:
-                if not (key in _WORDS and _WORD.fullmatch(each)):
+        for key, each, below in _named(holder, path):
+            if is_unread(key, each):
+                raise Unreadable(below)
+            if key in _TOKENS:
+                for number, text in enumerate(token_texts(each, _said_in(holder))):
+                    yield Slot(_Aside([text]), 0, by_model, f"{below}#{number}")
+            elif type(each) is str:
+                if not _is_word(key, each):
                     yield Slot(holder, key, by_model, below)
-            elif type(each) in (dict, list) and key not in _UNREAD:
+            elif type(each) in (dict, list):
                 inner.append((each, below))
+        names = names_in(holder, given=given) if type(holder) is dict else ""
+        if names:
+            yield Slot(_Aside([names]), 0, by_model, f"{path}#{names}")
         waiting += reversed(inner)
+
+
+def _is_word(key: Any, value: str) -> bool:
+    """Return whether a value is a word of the protocol in its place."""
+    if key == "role":
+        return value in _ROLES
+    return key in _WORDS and (_MODEL if key == "model" else _WORD).fullmatch(value) is not None
+
+
+def _said_in(choice: Any) -> Any:
+    """Return the text of a choice, whole or in a chunk, which its tokens come to."""
+    said = choice.get("message") or choice.get("delta")
+    return said.get("content") if type(said) is dict else choice.get("text")
 
 
 def _named(holder: Any, path: str) -> Iterator[tuple[Any, Any, str]]:

@@ -10,6 +10,7 @@ BEDROCK = "server/safety/bedrock.py"
 SHIELDED = "server/safety/shielded.py"
 STREAMS = "server/safety/streams.py"
 TEXTS = "server/safety/texts.py"
+HIDDEN = "server/safety/hidden.py"
 ASKING = "server/api/models/asking.py"
 GATE = "server/authz/request_authorization.py"
 
@@ -64,14 +65,41 @@ SAFETY_MISTAKES = (
     Mistake(
         "arguments of calls are no texts",
         TEXTS,
-        '_UNREAD: Final = frozenset({"logprobs", "usage"})',
-        '_UNREAD: Final = frozenset({"logprobs", "usage", "tool_calls"})',
+        "elif type(each) in (dict, list):",
+        'elif type(each) in (dict, list) and key != "tool_calls":',
     ),
     Mistake(
         "texts beside a conversation are not checked",
         TEXTS,
-        "return Texts(document, [*_messages(document[name])], beside)",
-        "return Texts(document, [*_messages(document[name])])",
+        "return _with_hidden(document, [*_messages(document[name])], beside)",
+        "return _with_hidden(document, [*_messages(document[name])], ())",
+    ),
+    Mistake(
+        "escapes hide texts",
+        TEXTS,
+        "for text, said in plain if text is not None",
+        "for text, said in plain if not said",
+    ),
+    Mistake("escapes hide texts of streams", STREAMS, "if plain is not None]", "if plain is texts]"),
+    Mistake(
+        "pictures in members pass", HIDDEN, "return name in UNREAD_MEMBERS and", "return name is UNREAD_MEMBERS and"
+    ),
+    Mistake("tokens of an answer are no texts", HIDDEN, "if text and text != said:", "if text is said:"),
+    Mistake(
+        "names of members are no texts", HIDDEN, "for name in holder if name not in _NAMES", "for name in () if name"
+    ),
+    Mistake("sounds may be asked for", TEXTS, '        raise Unreadable("modalities")', "        pass"),
+    Mistake(
+        "a role is a word of the protocol",
+        TEXTS,
+        "        return value in _ROLES",
+        "        return value != ''",
+    ),
+    Mistake(
+        "an unknown code beside excluded ones passes",
+        "server/safety/llama_guard/guard.py",
+        "if found.codes and not kept and not found.says_more:",
+        "if found.codes and not kept:",
     ),
     Mistake(
         "requests go past the shields",

@@ -61,7 +61,7 @@ class CallersJudges:
             raise ShieldFailed("the model that judges answered with far more than a verdict")
         try:
             return loads(b"".join(pieces))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ShieldFailed("the model that judges answered with something other than JSON") from None
 
     async def _found(self, name: str) -> Model:

@@ -23,15 +23,36 @@ MOST_WINDOWS: Final = 64
 """Windows of one check, each of which is a request to the model that judges."""
 
 _JOINED: Final = "\n\n"
-_SPECIAL: Final = re.compile(
-    r"<(?=\|)|(?<=\|)(?=>)|<(?=/?s>)|<(?=<)|<(?=\s*(?:BEGIN|END)\b)|\[(?=/?INST\])", re.IGNORECASE
+_PAIRS: Final = ("<|", "|>", "<<", "<<")
+"""Beginnings and ends of special tokens. A row of `<` needs two rounds."""
+
+_MARKER: Final = re.compile(r"<(?=/?s>|\s*(?:BEGIN|END)\b)|\[(?=/?INST\])", re.IGNORECASE)
+_ENDS: Final = r"\r\v\f\x1c-\x1e\x85\u2028\u2029"
+_SPEAKER: Final = re.compile(
+    rf"((?:^|[{_ENDS}])[^\S\n{_ENDS}]*(?:User|Agent|Assistant))(?=\s*[:\uff1a])", re.IGNORECASE | re.MULTILINE
 )
-_SPEAKER: Final = re.compile(r"^(\s*(?:User|Agent|Assistant))(?=\s*:)", re.IGNORECASE | re.MULTILINE)
+
+_PIECE: Final = 16 * 1024
+_BEFORE_MARKER: Final = re.compile(r"[<\[]")
+_AFTER_LINE: Final = re.compile(r"(?<=[\r\n])")
 
 
 def harmless(text: str) -> str:
     """Return the text with a blank in each token or marker that could end the conversation in the model's prompt."""
-    return _SPEAKER.sub(r"\1 -", _SPECIAL.sub(lambda found: f"{found[0]} ", text))
+    for pair in _PAIRS:
+        text = text.replace(pair, f"{pair[0]} {pair[1]}")
+    return _changed(_SPEAKER, r"\1 -", _AFTER_LINE, _changed(_MARKER, r"\g<0> ", _BEFORE_MARKER, text))
+
+
+def _changed(pattern: re.Pattern[str], into: str, border: re.Pattern[str], text: str) -> str:
+    """Return the text with what the pattern finds changed, piece by piece: a search lets no other thread run."""
+    pieces, start = list[str](), 0
+    while start < len(text):
+        found = border.search(text, start + _PIECE)
+        end = len(text) if found is None else found.start()
+        pieces.append(pattern.sub(into, text[start:end]))
+        start = end
+    return "".join(pieces)
 
 
 def turns_of(said: Sequence[Said]) -> list[Said]:

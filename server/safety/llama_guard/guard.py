@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
+from server.fairness.threads import in_thread
 from server.inference.provider import Task
 from server.safety.categories import of_guard
 from server.safety.llama_guard.conversations import conversations
 from server.safety.llama_guard.prompts import LIKELY, MOST_TOKENS, messages, prompt
 from server.safety.llama_guard.verdicts import judgement
 from server.safety.shield import SAFE, Direction, Judges, Said, Verdict
+
+_QUICK: Final = 32 * 1024
+"""Characters of texts that are made ready at once, without a thread."""
 
 
 class LlamaGuard:
@@ -28,7 +32,9 @@ class LlamaGuard:
     async def check(self, said: Sequence[Said], direction: Direction, judges: Judges) -> Verdict:
         """Return the verdict on a conversation: the first that flags it, or else that it is safe."""
         score: float | None = None
-        for conversation in conversations(said, direction):
+        quick = sum(len(each.text) for each in said) <= _QUICK
+        made = conversations(said, direction) if quick else await in_thread(conversations, said, direction)
+        for conversation in made:
             verdict = await self._judged(conversation, judges)
             if verdict.flagged:
                 return verdict
@@ -40,7 +46,8 @@ class LlamaGuard:
         if not found.unsafe:
             return SAFE if found.score is None else Verdict(flagged=False, score=found.score)
         kept = [code for code in found.codes if code not in self._excluded]
-        if found.codes and not kept:
+        # Something that is no code may be a category that isn't excluded.
+        if found.codes and not kept and not found.says_more:
             return Verdict(flagged=False, score=found.score)
         findings = tuple(of_guard(self._taxonomy, code, found.score) for code in kept)
         return Verdict(flagged=True, findings=findings, score=found.score)

@@ -16,16 +16,21 @@ LONGEST: Final = 1000
 
 _UNSAFE: Final = "unsafe"
 _WRITTEN: Final = re.compile(r"unsafe(?:[\s,:]+.*)?(?:[SO]\d.*)?", re.IGNORECASE | re.DOTALL)
+_BETWEEN: Final = " \t\r\n,;:."
 _CODE: Final = re.compile(r"(?<![A-Za-z0-9])[SO][0-9]{1,2}(?![0-9])")
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict: whether the text is unsafe, the codes of its categories, and the probability that it is unsafe."""
+    """A verdict: whether the text is unsafe, the codes of its categories, and the probability that it is unsafe.
+
+    `says_more` if something that is no code stands among them.
+    """
 
     unsafe: bool
     codes: tuple[str, ...]
     score: float | None
+    says_more: bool = False
 
 
 def judgement(answer: Any, task: Task) -> Judgement:
@@ -42,8 +47,10 @@ def judgement(answer: Any, task: Task) -> Judgement:
         return Judgement(unsafe=False, codes=(), score=_score(choice, task))
     if not _WRITTEN.fullmatch(written):
         raise ShieldFailed("the model that judges answered with something other than `safe` or `unsafe`")
-    codes = tuple(dict.fromkeys(_CODE.findall(written[len(_UNSAFE) :])))
-    return Judgement(unsafe=True, codes=codes, score=_score(choice, task))
+    told = written[len(_UNSAFE) :]
+    codes = tuple(dict.fromkeys(_CODE.findall(told)))
+    says_more = bool(_CODE.sub("", told).strip(_BETWEEN))
+    return Judgement(unsafe=True, codes=codes, score=_score(choice, task), says_more=says_more)
 
 
 def _score(choice: Any, task: Task) -> float | None:

@@ -131,3 +131,20 @@ def test_a_check_sees_little_more_than_what_is_new() -> None:
     sent(*[chunk("x" * 10)] * 1000, DONE, windows=windows)
     assert max(map(len, windows.seen)) <= 2 * WINDOW + 2 * TAIL + 10
     assert sum(map(len, windows.seen)) < 30_000, "not the whole text so far, each time"
+
+
+def test_escapes_hide_nothing() -> None:
+    def calling(arguments: str) -> bytes:
+        call = {"index": 0, "function": {"arguments": arguments}}
+        return b"data: %b\n\n" % dumps({"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}).encode()
+
+    hidden = "".join(f"\\u{ord(letter):04x}" for letter in WORD)
+    for padding in (0, 10, WINDOW, 3 * WINDOW):
+        pieces = b"".join(sent(calling(" " * padding), *map(calling, hidden), DONE)).split(b"\n\n")
+        calls = [loads(piece[6:])["choices"][0]["delta"].get("tool_calls", ()) for piece in pieces[:-2]]
+        assert "u0061" not in "".join(call["function"]["arguments"] for each in calls for call in each)
+
+
+def test_what_can_not_be_read_ends_a_stream() -> None:
+    with pytest.raises(ProviderFailed):
+        sent(chunk("hi"), b'data: {"choices": [{"index": 0, "delta": {"audio": {"data": "AAAA"}}}]}\n\n', DONE)
