@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.mutation.mistake import Mistake
 
-LANCE = "server/storage/vectors/lance_index.py"
+QUERIES = "server/storage/vectors/lance_queries.py"
 UPKEEP = "server/storage/vectors/lance_upkeep.py"
-FAISS = "server/storage/vectors/faiss_index.py"
+FAISS = "server/storage/vectors/faiss_loaded.py"
 KEYS = "server/storage/vectors/keys.py"
 SHARED = "server/storage/vectors/shared.py"
 ROWS = "server/storage/vectors/faiss_rows.py"
@@ -14,17 +14,17 @@ ROWS = "server/storage/vectors/faiss_rows.py"
 INDEX_MISTAKES = (
     Mistake(
         "a search of vectors finds in other parts",
-        LANCE,
-        'asked.where(among).select([*_SHOWN, "_distance"])',
+        QUERIES,
+        'asked.where(among(parts)).select([*_SHOWN, "_distance"])',
         'asked.select([*_SHOWN, "_distance"])',
     ),
     Mistake(
         "a search of words finds in other parts",
-        LANCE,
-        'asked.where(among).select([*_SHOWN, "_score"])',
+        QUERIES,
+        'asked.where(among(parts)).select([*_SHOWN, "_score"])',
         'asked.select([*_SHOWN, "_score"])',
     ),
-    Mistake("a distance is shown as a likeness", LANCE, '1.0 - row["_distance"]', 'row["_distance"]'),
+    Mistake("a distance is shown as a likeness", QUERIES, '1.0 - row["_distance"]', 'row["_distance"]'),
     Mistake(
         "a purge leaves few rows of many",
         UPKEEP,
@@ -45,13 +45,13 @@ INDEX_MISTAKES = (
     Mistake("removed rows stay in the file", ROWS, "PRAGMA secure_delete = ON", "PRAGMA secure_delete = OFF"),
     Mistake(
         "chunks of other parts go too",
-        LANCE,
+        QUERIES,
         'f"(part = {part} AND ordinal IN',
         'f"(part >= 0 AND ordinal IN',
     ),
     Mistake(
         "chunks of other parts are read by their names",
-        LANCE,
+        QUERIES,
         'terms = [(col("part") == part) & col("id").isin(',
         'terms = [(col("part") >= 0) & col("id").isin(',
     ),

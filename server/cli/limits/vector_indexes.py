@@ -6,10 +6,20 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from server.cli.limits.row import Limit
-from server.storage.vectors import faiss_index, faiss_rows, lance_index, lance_library, lance_place, lance_upkeep, rows
+from server.storage.vectors import (
+    faiss_index,
+    faiss_loaded,
+    faiss_rows,
+    lance_index,
+    lance_library,
+    lance_place,
+    lance_upkeep,
+    rows,
+)
 
 CONSTANTS: Final[dict[str, Any]] = {
     "faiss_index": faiss_index,
+    "faiss_loaded": faiss_loaded,
     "faiss_rows": faiss_rows,
     "lance_index": lance_index,
     "lance_library": lance_library,
@@ -43,7 +53,7 @@ LIMITS: Final[Sequence[Limit]] = (
     ),
     Limit(
         "stores whose vectors `inline::faiss` holds in memory, and their bytes",
-        "{faiss_index.MOST_STORES}; {faiss_index.MOST_BYTES:bytes}, more where one store is larger",
+        "{faiss_loaded.MOST_STORES}; {faiss_loaded.MOST_BYTES:bytes}, more where one store is larger",
         "those that were used least recently are read again",
     ),
     Limit(

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import threading
 from array import array
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from server.storage.vectors.faiss_loaded import LoadedStores
 from server.storage.vectors.faiss_rows import FaissRows, Row, is_full
 from server.storage.vectors.index import Chunk, Held, Hit, IndexUnavailable, Vector
 from server.storage.vectors.keys import checked, numbers
 from server.storage.vectors.opening import FULL, Opening, Unusable
-from server.storage.vectors.rows import Placed, in_part, in_parts, unit_vectors
-
-MOST_STORES: Final = 256
-"""Stores whose vectors are held in memory at the same time."""
-
-MOST_BYTES: Final = 1024 * 1024 * 1024
-"""Bytes of vectors that are held in memory; those of one store may be more."""
+from server.storage.vectors.rows import Placed, in_part, in_parts, likeness, unit_vectors
 
 STEP: Final = 128
 """Rows that are written in one transaction, so that other writers wait for no more."""
@@ -35,21 +28,6 @@ MARKS: Final = 4
 _SEARCHING: Final = 4
 
 T = TypeVar("T")
-
-
-@dataclass(slots=True, eq=False)
-class _Loaded:
-    """The vectors of one store in memory: a flat index, and the number and the part of each of its rows."""
-
-    dimensions: int
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    index: Any = None
-    rows: Any = None
-    parts: Any = None
-
-    @property
-    def bytes(self) -> int:
-        return 0 if self.rows is None else len(self.rows) * (self.dimensions * 4 + 16)
 
 
 class FaissIndex:
@@ -64,8 +42,7 @@ class FaissIndex:
         self._opening = Opening[FaissRows](self._open)
         self._searching = ThreadPoolExecutor(_SEARCHING, "faiss searches")
         self._changing = ThreadPoolExecutor(1, "faiss changes")
-        self._guard = threading.Lock()
-        self._loaded: OrderedDict[str, _Loaded] = OrderedDict()
+        self._loaded = LoadedStores(self._rows)
         self._begun: dict[str, set[int]] = {}
         self._marks: dict[str, deque[bytes]] = {}
         self._full = False
@@ -107,7 +84,7 @@ class FaissIndex:
                     await self._change(rows.write, key, batch, step, vectors)
                     count += len(step)
             if batch:
-                await self._change(self._commit, key, batch)
+                await self._change(self._loaded.commit, key, batch)
         except BaseException:
             if batch:
                 with suppress(IndexUnavailable):  # the next purge or start removes what can't be removed now
@@ -149,7 +126,7 @@ class FaissIndex:
         wanted = numbers(parts)
         if wanted:
             self._mark(key, await self._change(rows.remove, key, wanted))
-            await self._change(self._forget_parts, key, wanted)
+            await self._change(self._loaded.remove, key, wanted)
 
     async def remove_chunks(self, key: str, ordinals: Mapping[int, Sequence[int]]) -> None:
         """Remove chunks of parts by their ordinals, all of them in one transaction."""
@@ -157,13 +134,13 @@ class FaissIndex:
         numbers([*ordinals])
         if any(ordinals.values()):
             self._mark(key, await self._change(rows.remove_chunks, key, ordinals))
-            self._unload(key)
+            self._loaded.drop(key)
 
     async def drop(self, key: str) -> None:
         """Remove a store with its bytes; one that isn't there is no error."""
         rows = self._opening.opened()
         await self._change(rows.drop, checked(key))
-        self._unload(key)
+        self._loaded.drop(key)
         await self._change(rows.empty_log)
         self._marks.pop(key, None)
 
@@ -211,108 +188,18 @@ class FaissIndex:
         self._full = False
         return done
 
-    def _commit(self, key: str, batch: int) -> None:
-        """Make a batch count, in the file and then in memory; a search sees all of it or none."""
-        with self._guard:
-            loaded = self._loaded.get(key)
-        rows = [] if loaded is None else [*self._rows.vectors(key, batch)]
-        if loaded is None:
-            self._rows.commit(batch)
-            # It may have been loaded just before.
-            self._unload(key)
-            return
-        with loaded.lock:
-            self._rows.commit(batch)
-            if loaded.index is not None:
-                self._extend(loaded, rows)
-
     def _nearest(self, key: str, vector: Vector, parts: list[int], limit: int) -> list[Hit]:
-        import numpy as np
-
-        loaded = self._store(key)
-        if loaded is None:
+        found = self._loaded.nearest(key, vector, parts, limit)
+        if not found:
             return []
-        query = unit_vectors([vector], loaded.dimensions)
-        if not loaded.lock.acquire(blocking=loaded.index is not None):
-            raise IndexUnavailable("the vectors of this store are being read; try again in a moment", starting=True)
-        try:
-            if loaded.index is None:
-                self._extend(loaded, self._rows.vectors(key))
-            among = np.isin(loaded.parts, np.array(parts, np.int64))
-            count = min(limit, int(among.sum()))
-            if not count:
-                return []
-            scores, places = loaded.index.search(query, count, params=_among(np.packbits(among, bitorder="little")))
-            found = loaded.rows[places[0]].tolist()
-        finally:
-            loaded.lock.release()
-        self._make_room(key)
-        rows = self._rows.rows(key, found)
-        return [_hit(rows[row], float(score)) for row, score in zip(found, scores[0], strict=True) if row in rows]
+        rows = self._rows.rows(key, [row for row, _ in found])
+        return [_hit(rows[row], score) for row, score in found if row in rows]
 
     def _matching(self, key: str, text: str, parts: list[int], limit: int) -> list[Hit]:
         if self._rows.dimensions(key) is None:
             return []
         found = self._rows.matching(key, text, parts, limit)
-        return [_hit(row, score / (1.0 + score) if score > 0 else 0.0) for row, score in found]
-
-    def _store(self, key: str) -> _Loaded | None:
-        """Return the store, whose vectors may not be there yet; None where there is no such store."""
-        with self._guard:
-            found = self._loaded.get(key)
-            if found is None:
-                dimensions = self._rows.dimensions(key)
-                if dimensions is None:
-                    return None
-                found = self._loaded[key] = _Loaded(dimensions)
-            self._loaded.move_to_end(key)
-            return found
-
-    def _extend(self, loaded: _Loaded, rows: Any) -> None:
-        """Add rows to the vectors in memory; the caller has their lock."""
-        import faiss
-        import numpy as np
-
-        index = loaded.index
-        if index is None:
-            index = faiss.IndexFlatIP(loaded.dimensions)
-            loaded.rows = loaded.parts = np.empty(0, np.int64)
-        found, parts = [loaded.rows], [loaded.parts]
-        for some in rows:
-            found.append(np.array([row for row, _, _ in some], np.int64))
-            parts.append(np.array([part for _, part, _ in some], np.int64))
-            vectors = np.frombuffer(b"".join(vector for _, _, vector in some), np.float32)
-            index.add(vectors.reshape(len(some), loaded.dimensions))
-        loaded.rows, loaded.parts = np.concatenate(found), np.concatenate(parts)
-        loaded.index = index
-
-    def _forget_parts(self, key: str, parts: list[int]) -> None:
-        import numpy as np
-
-        with self._guard:
-            loaded = self._loaded.get(key)
-        if loaded is None:
-            return
-        with loaded.lock:
-            if loaded.index is None:
-                return
-            gone = np.isin(loaded.parts, np.array(parts, np.int64))
-            if gone.any():
-                loaded.index.remove_ids(np.flatnonzero(gone))
-                loaded.rows, loaded.parts = loaded.rows[~gone], loaded.parts[~gone]
-
-    def _make_room(self, key: str) -> None:
-        """Drop the vectors of stores that were used least recently, where there are too many."""
-        with self._guard:
-            size = sum(each.bytes for each in self._loaded.values())
-            for other in [other for other in self._loaded if other != key]:
-                if size <= MOST_BYTES and len(self._loaded) <= MOST_STORES:
-                    return
-                size -= self._loaded.pop(other).bytes
-
-    def _unload(self, key: str) -> None:
-        with self._guard:
-            self._loaded.pop(key, None)
+        return [_hit(row, likeness(score)) for row, score in found]
 
     def _mark(self, key: str, marks: Sequence[bytes]) -> None:
         self._marks.setdefault(key, deque(maxlen=MARKS)).extend(mark for mark in marks if any(mark))
@@ -333,14 +220,6 @@ def _import() -> None:
         raise Unusable("`inline::faiss` needs the extra `faiss`, which is not installed") from None
     # A search takes less than a millisecond; with threads of its own it would take the cores of other requests.
     faiss.omp_set_num_threads(1)
-
-
-def _among(bits: Any) -> Any:
-    """Return the parameters of a search among the vectors whose bits are set."""
-    import faiss
-
-    library: Any = faiss
-    return library.SearchParameters(sel=library.IDSelectorBitmap(bits))
 
 
 def _hit(row: Row, score: float) -> Hit:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from array import array
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from operator import or_
 from typing import Any, Final, TypeVar
 
-from server.storage.vectors import memory
+from server.storage.vectors import lance_queries, memory
 from server.storage.vectors.index import Chunk, Held, Hit, IndexUnavailable, Vector
 from server.storage.vectors.keys import checked, numbers
 from server.storage.vectors.lance_library import FAULTS, connected, is_missing, is_passing, unavailable
 from server.storage.vectors.lance_place import SETTLED_SECONDS, Place
 from server.storage.vectors.lance_upkeep import Upkeep, index, rewritten
 from server.storage.vectors.opening import FULL, NO_ROOM, Opening
-from server.storage.vectors.rows import NewRows, Placed, in_part, in_parts, schema, unit_vectors, written, wrong
+from server.storage.vectors.rows import NewRows, Placed, in_part, in_parts, schema, unit_vectors, wrong
 
 MOST_OPEN: Final = 64
 """Tables that one process holds open; the one that was used least recently is closed for another."""
@@ -33,17 +31,7 @@ MARKS: Final = 4
 MOST_MARKED: Final = 1024
 """Stores whose removed vectors one process remembers."""
 
-MOST_TERMS: Final = 256
-"""Parts whose chunks one statement looks for by their names."""
-
-_HELD: Final = {
-    **{name: name for name in ("part", "ordinal", "id")},
-    "bytes": "octet_length(text) + octet_length(id) + octet_length(extra)",
-}
-_SHOWN: Final = ["part", "ordinal", "id", "extra", "text"]
 _PAUSE: Final = 0.05
-_SAME: Final = 1e-5
-"""The distance below which two vectors may be the same."""
 
 T = TypeVar("T")
 
@@ -120,44 +108,32 @@ class LanceIndex:
 
     async def nearest(self, key: str, vector: Vector, parts: Sequence[int], limit: int) -> list[Hit]:
         """Return the chunks of these parts that are nearest to the vector, best first."""
-
         [query] = unit_vectors([vector], len(vector))
+        wanted = numbers(parts)
 
         async def search(table: _Table) -> list[Hit]:
             if len(vector) != table.dimensions:
                 raise wrong(len(vector), table.dimensions)
-            asked = table.rows.query().nearest_to(query).distance_type("dot").bypass_vector_index()
-            found = await asked.where(among).select([*_SHOWN, "_distance"]).limit(limit).to_arrow()
-            return [_hit(row, 1.0 - row["_distance"]) for row in found.to_pylist()]
+            return await lance_queries.nearest(table.rows, query, wanted, limit)
 
-        among = _among(numbers(parts))
         return (await self._tried(key, search) or []) if parts else []
 
     async def matching(self, key: str, text: str, parts: Sequence[int], limit: int) -> list[Hit]:
         """Return the chunks of these parts that have words of the text, best first by BM25."""
+        wanted = numbers(parts)
 
         async def search(table: _Table) -> list[Hit]:
-            from lancedb.query import MatchQuery
+            return await lance_queries.matching(table.rows, text, wanted, limit)
 
-            asked = table.rows.query().nearest_to_text(MatchQuery(written(text), "text"))
-            found = await asked.where(among).select([*_SHOWN, "_score"]).limit(limit).to_arrow()
-            return [_hit(row, likeness(row["_score"])) for row in found.to_pylist()]
-
-        among = _among(numbers(parts))
         return (await self._tried(key, search) or []) if parts and text else []
 
     async def chunks(self, key: str, part: int, first: int, limit: int) -> list[Chunk]:
         """Return the chunks of a part from the ordinal `first` on, in their order, without their vectors."""
+        [number] = numbers([part])
 
         async def scan(table: _Table) -> list[Chunk]:
-            from lancedb.query import ColumnOrdering
+            return await lance_queries.chunks(table.rows, number, first, limit)
 
-            asked = table.rows.query().where(f"{among} AND ordinal >= {int(first)}")
-            ordered = asked.select(_SHOWN).order_by([ColumnOrdering(column_name="ordinal")])
-            found = await ordered.limit(limit).to_arrow()
-            return [_chunk(row) for row in found.to_pylist()]
-
-        among = _among(numbers([part]))
         return await self._tried(key, scan) or []
 
     async def named(self, key: str, names: Mapping[int, Sequence[str]]) -> list[Held]:
@@ -165,25 +141,21 @@ class LanceIndex:
         wanted = {part: names[part] for part in numbers([*names]) if names[part]}
 
         async def scan(table: _Table) -> list[Held]:
-            return [held for some in _some(wanted) for held in await _held(table.rows, some)]
+            return await lance_queries.named(table.rows, wanted)
 
         return (await self._tried(key, scan) or []) if wanted else []
 
     async def remove(self, key: str, parts: Sequence[int]) -> None:
         """Remove whole parts: nothing finds them any more."""
-        among = _among(numbers(parts))
-        if parts:
-            await self._delete(key, among)
+        wanted = numbers(parts)
+        if wanted:
+            await self._delete(key, lance_queries.among(wanted))
 
     async def remove_chunks(self, key: str, ordinals: Mapping[int, Sequence[int]]) -> None:
         """Remove chunks of parts by their ordinals, all of them in one commit."""
-        wanted = [
-            f"(part = {part} AND ordinal IN ({', '.join(str(int(each)) for each in ordinals[part])}))"
-            for part in numbers([*ordinals])
-            if ordinals[part]
-        ]
+        wanted = {part: ordinals[part] for part in numbers([*ordinals]) if ordinals[part]}
         if wanted:
-            await self._delete(key, _joined(wanted, lambda left, right: f"({left} OR {right})"))
+            await self._delete(key, lance_queries.at_ordinals(wanted))
 
     async def drop(self, key: str) -> None:
         """Remove a store with its bytes; one that isn't there is no error."""
@@ -212,7 +184,9 @@ class LanceIndex:
                 clean = await self._tried(key, partial(rewritten, self._place, key, leftovers=leftovers))
             if clean is False:
                 return False
-            gone = await self._tried(key, partial(_without_twins, marks)) if marks else marks
+            gone = (
+                await self._tried(key, lambda table: lance_queries.without_twins(table.rows, marks)) if marks else marks
+            )
             if await self._place.holds(key, marks if gone is None else gone):
                 return False
             self._marks.pop(key, None)
@@ -321,57 +295,4 @@ class LanceIndex:
 
 
 async def _without_twins(marks: Sequence[bytes], table: _Table) -> list[bytes]:
-    """Return those of the removed vectors that no row of the table has too, as one with the same text does."""
-    import numpy as np
-
-    found = []
-    for mark in marks:
-        asked = table.rows.query().nearest_to(np.frombuffer(mark, np.float32)).distance_type("dot")
-        nearest = await asked.bypass_vector_index().select(["_distance"]).limit(1).to_arrow()
-        if not any(distance < _SAME for distance in nearest["_distance"].to_pylist()):
-            found.append(mark)
-    return found
-
-
-def _some(wanted: Mapping[int, T]) -> Iterator[dict[int, T]]:
-    """Yield what is wanted of parts, for as many parts as one statement may name."""
-    parts = [*wanted]
-    for start in range(0, len(parts), MOST_TERMS):
-        yield {part: wanted[part] for part in parts[start : start + MOST_TERMS]}
-
-
-async def _held(rows: Any, names: Mapping[int, Sequence[str]]) -> list[Held]:
-    from lancedb.expr import col
-
-    terms = [(col("part") == part) & col("id").isin([written(name) for name in some]) for part, some in names.items()]
-    # The first condition is one that the index of parts answers.
-    wanted = col("part").isin([*names]) & _joined(terms, or_)
-    found = await rows.query().where(wanted).select(_HELD).to_arrow()
-    return [Held(**row) for row in found.to_pylist()]
-
-
-def _joined(terms: Sequence[T], join: Callable[[T, T], T]) -> T:
-    """Return the terms as one, joined in pairs: LanceDB's library ends the process at conditions that are deep."""
-    while len(terms) > 1:
-        pairs = zip(terms[::2], terms[1::2], strict=False)
-        terms = [*(join(left, right) for left, right in pairs), *terms[len(terms) & ~1 :]]
-    return terms[0]
-
-
-def likeness(score: float) -> float:
-    """Return a score of BM25, which has no end, as one from 0 to 1."""
-    return score / (1.0 + score) if score > 0 else 0.0
-
-
-def _chunk(row: Any) -> Chunk:
-    return Chunk(row["ordinal"], row["text"], array("f"), row["id"], row["extra"])
-
-
-def _among(parts: Sequence[int]) -> str:
-    """Return the filter for these parts, of which each is a whole number."""
-    return f"part IN ({', '.join(map(str, parts))})"
-
-
-def _hit(row: dict[str, Any], score: float) -> Hit:
-    bounded = min(1.0, max(0.0, score))
-    return Hit(row["part"], row["ordinal"], row["text"], bounded, row["id"], row["extra"])
+    return await lance_queries.without_twins(table.rows, marks)

@@ -172,3 +172,8 @@ class NewRows:
         for batch in self._held:
             self._writer.write_batch(batch)
         self._held.clear()
+
+
+def likeness(score: float) -> float:
+    """Return a score of BM25, which has no end, as one from 0 to 1."""
+    return score / (1.0 + score) if score > 0 else 0.0
