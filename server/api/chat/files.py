@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from server.api.files.media_types import is_text, media_type
 from server.api.files.store import FileStore, is_file_id
-from server.api.models.asking import Attached
+from server.api.models.asked import Attached
 from server.api.models.inputs import BYTES_OF_A_TOKEN
 from server.authz.contract.errors import PolicyUnavailable
 from server.authz.request_authorization import Gate

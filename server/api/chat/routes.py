@@ -15,7 +15,8 @@ from server.api.chat.cost import COSTED_CHAT
 from server.api.chat.files import ChatFiles
 from server.api.chat.recording import RecordingChat
 from server.api.chat.store import Chat, Chats, new_answer_id
-from server.api.models.asking import Asked, Asking, Parsers
+from server.api.models.asked import Asked, Parsers
+from server.api.models.asking import Asking
 from server.api.models.chosen import ChosenChat
 from server.http.api_route import ApiRoute, AskingRoute
 from server.inference.provider import ChatModel, ChatRequest, Task

@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from policy.vocabulary import Action
 from server.api.completions.body import COMPLETIONS, COSTED_COMPLETIONS, CompletionsBody
-from server.api.models.asking import Asking, Parsers
+from server.api.models.asked import Parsers
+from server.api.models.asking import Asking
 from server.api.models.model import Model
 from server.http.api_route import ApiRoute, AskingRoute
 from server.inference.provider import Task, Wanted

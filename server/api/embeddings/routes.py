@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from policy.vocabulary import Action
 from server.api.embeddings.body import COSTED_EMBEDDINGS, EMBEDDINGS, EmbeddingsBody
-from server.api.models.asking import Asking, Parsers
+from server.api.models.asked import Parsers
+from server.api.models.asking import Asking
 from server.api.models.model import Model
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.errors import invalid

@@ -14,7 +14,8 @@ from server.api.chat.files import ChatFiles
 from server.api.messages.answering import MESSAGE_STOP, MessagingChat
 from server.api.messages.body import COSTED_MESSAGE, COUNTED_MESSAGE, MESSAGE, MessageBody
 from server.api.messages.terms import in_our_terms
-from server.api.models.asking import Asked, Asking, Attached, Parsers
+from server.api.models.asked import Asked, Attached, Parsers
+from server.api.models.asking import Asking
 from server.api.models.chosen import answering_name
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.disconnects import WhileConnected

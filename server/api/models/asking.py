@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from policy.vocabulary import Anonymous, Principal
+from server.api.models.asked import NOTHING_ATTACHED, Asked, Attach, Attached, Body, GuardOf, Parsers, nothing_attached
 from server.api.models.candidates import Candidates, Draw
 from server.api.models.catalogue import Catalogue, ProviderGone
 from server.api.models.chosen import Attempt, ChosenChat
@@ -28,23 +29,17 @@ from server.http.errors import ApiError, invalid, provider_error
 from server.http.event_stream import Ending, EventStream
 from server.http.json_body import read_body
 from server.http.open_streams import OpenStreams
-from server.http.pagination import missing_reference
 from server.http.request_state import gate_of
 from server.http.responses import JsonInPieces
 from server.inference.answers.metered import MeteredChat
-from server.inference.attachments import Attachments
-from server.inference.file_parts import NamedFile
-from server.inference.members import Edit, Found, MemberRules
+from server.inference.members import Edit, MemberRules
 from server.inference.provider import DONE, ChatModel, ChatRequest, Provider, ProviderFailed, Task, Wanted
-from server.json_input.body_parser import BodyParser
 from server.json_input.reader import Reader
 from server.json_input.strict import InvalidJson
 from server.quota.admission import Reservation
 from server.safety.shielded import Guard, ShieldedChat
 from server.storage.usage.once import OnceCounted
 from server.storage.usage.tally import UsageTally, UsedModel
-
-Body = TypeVar("Body", bound=ModelBody)
 
 _KINDS: Final = {Task.CHAT: "llm", Task.TEXT: "llm", Task.EMBEDDING: "embedding"}
 _DOES: Final = {"llm": "it chats", "embedding": "it makes embeddings"}
@@ -53,72 +48,6 @@ _DOES_NOT: Final = {
     Task.TEXT: "does not complete texts",
     Task.EMBEDDING: "makes no embeddings",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Parsers(Generic[Body]):
-    """The parsers of one kind of body: `costed` estimates the tokens too, which is done only where they are counted."""
-
-    plain: BodyParser[Body]
-    costed: BodyParser[Body]
-
-    def of(self, gate: Gate) -> BodyParser[Body]:
-        """Return the parser for the request behind a gate."""
-        return self.plain if gate.charge is None or not gate.charge.may_count_tokens else self.costed
-
-
-@dataclass(frozen=True, slots=True)
-class Attached:
-    """The files that go with a request, and the edits that put their marks into its body.
-
-    `tokens` are those of their texts, as far as they can be estimated. `foreign` is the first file that it names by an
-    id that this server never gives; one provider may have it.
-    """
-
-    files: Attachments | None = None
-    edits: Sequence[Edit] = ()
-    tokens: int = 0
-    foreign: NamedFile | None = None
-
-    def check(self, rules: MemberRules) -> None:
-        """Raise the 404 of a file that neither this server nor a provider with these rules has for the caller."""
-        if self.foreign is not None and not rules.passes_file_ids:
-            raise missing_reference(self.foreign.place, self.foreign.id)
-
-
-NOTHING_ATTACHED: Final = Attached()
-
-GuardOf: TypeAlias = Callable[[Gate, Sequence[tuple[str, str]]], Awaitable[Guard]]
-"""Returns the shields of the request behind a gate, which asks for these: the places in its body, and the names.
-
-Raises the ApiError for one that the caller may not use.
-"""
-
-Attach: TypeAlias = Callable[[Request, Found], Awaitable[Attached]]
-"""Returns the files that a body names; raises the ApiError for one that the caller may not read, or that is too large.
-"""
-
-
-async def nothing_attached(_request: Request, _found: Found) -> Attached:
-    """Return that no files go with a request, since its kind names none."""
-    return NOTHING_ATTACHED
-
-
-@dataclass(frozen=True, slots=True)
-class Asked(Generic[Body]):
-    """A request that may be made: `answering` answers for the model, and takes `request`.
-
-    `chosen` is the same, where the model names others that may answer in its place. `attached_tokens` are those of
-    the files that go with it, as far as they can be estimated.
-    """
-
-    gate: Gate
-    body: Body
-    model: Model
-    answering: ChatModel
-    request: ChatRequest
-    chosen: ChosenChat | None = None
-    attached_tokens: int = 0
 
 
 class Asking:

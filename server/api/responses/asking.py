@@ -11,7 +11,8 @@ from starlette.requests import Request
 
 from server.api.chat.body import ChatBody
 from server.api.chat.files import ChatFiles
-from server.api.models.asking import Asked, Asking, Attached
+from server.api.models.asked import Asked, Attached
+from server.api.models.asking import Asking
 from server.api.models.model import Model
 from server.api.responses.body import ResponseBody
 from server.api.responses.turn import COSTED_TURN, COUNTED_TURN, TURN, Turn, asked_turn
