@@ -41,10 +41,10 @@ class ServedRoute:
 
 
 def _records(path: str, kind: str, one: str, methods: str) -> Iterator[ServedRoute]:
-    """Yield the routes of a collection at `path` whose members have the parameter `one`."""
-    actions = {"GET": _READ, "POST": _UPDATE, "PUT": _UPDATE, "DELETE": _DELETE}
+    """Yield the routes of a collection at `path` whose members have the parameter `one`; a change shows its member."""
+    needs = {"GET": ((_READ, kind),), "DELETE": ((_DELETE, kind),)}
     for method in methods.split():
-        yield ServedRoute(method, f"{path}/{{{one}}}", ((actions[method], kind),))
+        yield ServedRoute(method, f"{path}/{{{one}}}", needs.get(method, ((_UPDATE, kind), (_READ, kind))))
 
 
 def _registry(path: str, kind: str) -> Iterator[ServedRoute]:
@@ -65,7 +65,7 @@ def _items() -> Iterator[ServedRoute]:
     yield ServedRoute("GET", every, ((_READ, _ITEM), (_READ, _CONVERSATION)))
     yield ServedRoute("POST", every, ((_CREATE, _ITEM), (_UPDATE, _CONVERSATION)), named)
     yield ServedRoute("GET", one, ((_READ, _ITEM), (_READ, _CONVERSATION)))
-    yield ServedRoute("DELETE", one, ((_DELETE, _ITEM), (_UPDATE, _CONVERSATION)))
+    yield ServedRoute("DELETE", one, ((_DELETE, _ITEM), (_UPDATE, _CONVERSATION), (_READ, _CONVERSATION)))
 
 
 def _vector_stores() -> Iterator[ServedRoute]:
@@ -74,7 +74,7 @@ def _vector_stores() -> Iterator[ServedRoute]:
     one = f"{every}/{{vector_store_id}}"
     files, batches = f"{one}/files", f"{one}/file_batches"
     reading, listing = ((_READ, store), (_READ, _FILE)), ((_READ, _FILE), (_READ, store))
-    changing = ((_UPDATE, store), (_READ, _FILE))
+    changing = ((_UPDATE, store), (_READ, store), (_READ, _FILE))
     yield ServedRoute("GET", every, ((_READ, store),))
     yield ServedRoute("POST", every, ((_CREATE, store),), ((_READ, _FILE), (_READ, "model"), (_READ, "provider")))
     yield from _records(every, store, "vector_store_id", "GET POST DELETE")
@@ -87,7 +87,7 @@ def _vector_stores() -> Iterator[ServedRoute]:
     yield ServedRoute("POST", f"{one}/search", ((_READ, store),), ((_READ, "model"), (_READ, _FILE)))
     yield ServedRoute("POST", batches, changing)
     yield ServedRoute("GET", f"{batches}/{{batch_id}}", ((_READ, store),))
-    yield ServedRoute("POST", f"{batches}/{{batch_id}}/cancel", ((_UPDATE, store),))
+    yield ServedRoute("POST", f"{batches}/{{batch_id}}/cancel", ((_UPDATE, store), (_READ, store)))
     yield ServedRoute("GET", f"{batches}/{{batch_id}}/files", listing)
     yield ServedRoute("POST", "/v1/vector-io/insert", ((_UPDATE, store),), ((_READ, "model"),))
     yield ServedRoute("POST", "/v1/vector-io/query", ((_READ, store),), ((_READ, "model"), (_READ, _FILE)))
@@ -126,8 +126,7 @@ SERVED: Final = (
     ServedRoute("POST", "/v1/completions", ((_READ, "model"),), ((_READ, "shield"),)),
     ServedRoute("POST", "/v1/embeddings", ((_READ, "model"),)),
     ServedRoute("GET", "/v1/chat/completions", ((_READ, _ANSWER),), ((_READ, "model"),)),
-    *_records("/v1/chat/completions", _ANSWER, "completion_id", "GET DELETE"),
-    ServedRoute("POST", "/v1/chat/completions/{completion_id}", ((_UPDATE, _ANSWER), (_READ, _ANSWER))),
+    *_records("/v1/chat/completions", _ANSWER, "completion_id", "GET POST DELETE"),
     ServedRoute("GET", "/v1/chat/completions/{completion_id}/messages", ((_READ, _ANSWER),)),
     ServedRoute("GET", "/v1/files", ((_READ, _FILE),)),
     ServedRoute("POST", "/v1/files", ((_CREATE, _FILE),)),
@@ -146,7 +145,7 @@ SERVED: Final = (
     ServedRoute("POST", "/v1/prompts", ((_CREATE, "prompt"),)),
     *_records("/v1/prompts", "prompt", "prompt_id", "GET PUT DELETE"),
     ServedRoute("GET", "/v1/prompts/{prompt_id}/versions", ((_READ, "prompt"),)),
-    ServedRoute("PUT", "/v1/prompts/{prompt_id}/set-default-version", ((_UPDATE, "prompt"),)),
+    ServedRoute("PUT", "/v1/prompts/{prompt_id}/set-default-version", ((_UPDATE, "prompt"), (_READ, "prompt"))),
     *_vector_stores(),
     ServedRoute("POST", "/v1/safety/run-shield", ((_READ, "shield"),), ((_READ, "model"),)),
     ServedRoute("POST", "/v1/moderations", ((_READ, "shield"),), ((_READ, "model"),)),

@@ -43,8 +43,8 @@ RESPONSE_MISTAKES = (
     Mistake(
         "a conversation is filled by who may only read it",
         "server/api/conversations/items.py",
-        "await self._conversations.permit(gate, conversation, Action.UPDATE)\n        return await self._store",
-        "await self._conversations.permit(gate, conversation, Action.READ)\n        return await self._store",
+        "await self._conversations.permit_unseen(gate, conversation, Action.UPDATE)\n        return await self._store",
+        "await self._conversations.permit_unseen(gate, conversation, Action.READ)\n        return await self._store",
     ),
     Mistake(
         "items of conversations that may not be read are referred to",

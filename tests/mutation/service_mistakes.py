@@ -12,6 +12,18 @@ SERVICE_MISTAKES = (
         "return {name: stored.record for name, stored in found.items()}",
     ),
     Mistake(
+        "a change is shown to who may not read it",
+        "server/storage/records/guarded.py",
+        "reads = shown and action is not Action.READ",
+        "reads = not shown",
+    ),
+    Mistake(
+        "the removal of an item shows a conversation that may not be read",
+        "server/api/conversations/items.py",
+        "conversation = await self._conversations.permit(gate, identity, Action.UPDATE)",
+        "conversation, _ = await self._conversations.permitted(gate, identity, Action.UPDATE, shown=False)",
+    ),
+    Mistake(
         "only records that exist are asked about",
         "server/storage/records/guarded.py",
         " if identity in found else self._kind.missing(identity)\n            for identity in identities\n",

@@ -79,6 +79,12 @@ VECTOR_MISTAKES = (
         "        store, permit = await self._stores.records.permitted(gate, identity, Action.READ)",
     ),
     Mistake(
+        "a store is shown to who may change it and not read it",
+        "server/api/vector_stores/store.py",
+        "permitted(gate, identity, Action.UPDATE)\n",
+        "permitted(gate, identity, Action.UPDATE, shown=False)\n",
+    ),
+    Mistake(
         "a file is taken out by who may only read the store",
         FILES,
         'store, _ = await self._stores.changeable(gate, request.path_params["vector_store_id"])\n'
@@ -106,7 +112,7 @@ VECTOR_MISTAKES = (
     Mistake(
         "a file is ingested for who may only read the store",
         FILLING,
-        "await self._stores.changeable(gate, store.id)",
+        "await self._stores.fillable(gate, store.id)",
         "await self._stores.readable(gate, store.id)",
     ),
     Mistake(

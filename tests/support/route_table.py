@@ -81,10 +81,12 @@ RESPONSE: Final = "sql_record::responses"
 MESSAGE: Final = {"type": "message", "role": "user", "content": "hi"}
 WORDING: Final = {"prompt": "say {{ what }}", "variables": ["what"]}
 STORE: Final = "vector_store"
+OF_PROMPT: Final = {("read", "prompt"): 404}
 OF_STORE: Final = {("read", STORE): 404}
-FILLING: Final = {("update", STORE): 404}
+FILLING: Final = {("update", STORE): 404, ("read", STORE): 404}
 READING: Final = {("read", CONVERSATION): 404}
 CHANGING: Final = {("update", CONVERSATION): 404}
+SHOWING: Final = {**CHANGING, **READING}
 
 
 def _routes() -> Iterator[tuple[str, ApiRoute]]:
@@ -154,18 +156,18 @@ def _vector_stores() -> dict[str, Row]:
         f"GET {every}": Row(Found.AS_LIST),
         f"POST {every}": Row(Found.AS_NEW, lambda _: {}),
         f"GET {one}": Row(Found.BY_PATH),
-        f"POST {one}": Row(Found.BY_PATH, lambda _: {"name": "a"}),
+        f"POST {one}": Row(Found.BY_PATH, lambda _: {"name": "a"}, OF_STORE),
         f"DELETE {one}": Row(Found.BY_PATH),
         f"GET {one}/files": Row(Found.AS_LIST, beside=OF_STORE),
-        f"POST {one}/files": Row(Found.BY_PATH, _attached, {("read", FILE): 404}),
+        f"POST {one}/files": Row(Found.BY_PATH, _attached, {("read", FILE): 404, **OF_STORE}),
         f"GET {file}": Row(Found.BY_PATH, beside=OF_STORE),
         f"POST {file}": Row(Found.BY_PATH, lambda _: {"attributes": {}}, FILLING),
         f"DELETE {file}": Row(Found.BY_PATH, beside=FILLING),
         f"GET {file}/content": Row(Found.BY_PATH, beside=OF_STORE),
         f"POST {one}/search": Row(Found.BY_PATH, lambda _: {"query": "hi"}, {("read", "model"): 404}),
-        f"POST {one}/file_batches": Row(Found.BY_PATH, _batched, {("read", FILE): 404}),
+        f"POST {one}/file_batches": Row(Found.BY_PATH, _batched, {("read", FILE): 404, **OF_STORE}),
         f"GET {batch}": Row(Found.BY_PATH, parameter="vector_store_id"),
-        f"POST {batch}/cancel": Row(Found.BY_PATH, parameter="vector_store_id"),
+        f"POST {batch}/cancel": Row(Found.BY_PATH, None, OF_STORE, parameter="vector_store_id"),
         f"GET {batch}/files": Row(Found.AS_LIST, beside=OF_STORE),
         "POST /v1/vector-io/insert": Row(Found.BY_BODY, _inserted, parameter="vector_store_id"),
         "POST /v1/vector-io/query": Row(Found.BY_BODY, _queried, parameter="vector_store_id"),
@@ -212,12 +214,12 @@ _ROWS: Final[Mapping[str, Row]] = {
     "GET /v1/files/{file_id}/content": Row(Found.BY_PATH),
     "POST /v1/conversations": Row(Found.AS_NEW, lambda _: {}),
     "GET /v1/conversations/{conversation_id}": Row(Found.BY_PATH),
-    "POST /v1/conversations/{conversation_id}": Row(Found.BY_PATH, lambda _: {"metadata": {"a": "b"}}),
+    "POST /v1/conversations/{conversation_id}": Row(Found.BY_PATH, lambda _: {"metadata": {"a": "b"}}, READING),
     "DELETE /v1/conversations/{conversation_id}": Row(Found.BY_PATH),
     "GET /v1/conversations/{conversation_id}/items": Row(Found.AS_LIST, beside=READING),
     "POST /v1/conversations/{conversation_id}/items": Row(Found.AS_NEW, lambda _: {"items": [MESSAGE]}, CHANGING),
     "GET /v1/conversations/{conversation_id}/items/{item_id}": Row(Found.BY_PATH, beside=READING),
-    "DELETE /v1/conversations/{conversation_id}/items/{item_id}": Row(Found.BY_PATH, beside=CHANGING),
+    "DELETE /v1/conversations/{conversation_id}/items/{item_id}": Row(Found.BY_PATH, beside=SHOWING),
     "POST /v1/responses": Row(Found.BY_BODY, _response, {("create", RESPONSE): 403}),
     "POST /v1/responses/compact": Row(Found.BY_BODY, _response),
     "POST /v1/responses/input_tokens": Row(Found.BY_BODY, _response),
@@ -229,7 +231,7 @@ _ROWS: Final[Mapping[str, Row]] = {
     "GET /v1/prompts": Row(Found.AS_LIST),
     "POST /v1/prompts": Row(Found.AS_NEW, lambda _: WORDING),
     "GET /v1/prompts/{prompt_id}": Row(Found.BY_PATH),
-    "PUT /v1/prompts/{prompt_id}": Row(Found.BY_PATH, lambda _: {**WORDING, "version": 1}),
+    "PUT /v1/prompts/{prompt_id}": Row(Found.BY_PATH, lambda _: {**WORDING, "version": 1}, OF_PROMPT),
     "DELETE /v1/prompts/{prompt_id}": Row(Found.BY_PATH),
     "GET /v1/prompts/{prompt_id}/versions": Row(Found.BY_PATH),
     **_vector_stores(),
@@ -240,7 +242,7 @@ _ROWS: Final[Mapping[str, Row]] = {
     ),
     "GET /v1/tools": Row(Found.AS_LIST, shows=frozenset({("read", "tool_group")})),
     "GET /v1/tools/{tool_name:path}": Row(Found.BY_PATH, beside={("read", "tool_group"): 404}),
-    "PUT /v1/prompts/{prompt_id}/set-default-version": Row(Found.BY_PATH, lambda _: {"version": 1}),
+    "PUT /v1/prompts/{prompt_id}/set-default-version": Row(Found.BY_PATH, lambda _: {"version": 1}, OF_PROMPT),
     **{route: row for kind in KINDS for route, row in _entries(kind).items()},
 }
 

@@ -106,8 +106,6 @@ class StoredChats:
     async def update(self, request: Request) -> Response:
         """Replace the metadata of a stored answer."""
         _, change = await read_body(request, self._reader, CHAT_UPDATE)
-        # The answer has all that reading it has.
-        await self._found(request, whole=False)
         record = await self._chats.records.update(
             gate_of(request.scope),
             request.path_params["completion_id"],

@@ -2,7 +2,8 @@
 
 An item has an owner of its own, and belongs to its conversation: the policy is asked about both. To read an item one
 must be allowed to read the conversation and the item; to add or to remove one is to change the conversation, so that
-takes leave to update the conversation, and to create or to delete the item.
+takes leave to update the conversation, and to create or to delete the item. The answer to a removal is the
+conversation, so it takes leave to read that as well.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Items:
         asked = included(request, INCLUDABLE)
         _, new = await read_body(request, self._reader, ITEMS)
         gate, conversation = gate_of(request.scope), request.path_params["conversation_id"]
-        await self._conversations.permit(gate, conversation, Action.UPDATE)
+        await self._conversations.permit_unseen(gate, conversation, Action.UPDATE)
         identities = _new_ids(new)
         permit = await self._store.permit_create(gate, made=identities)
         # Many questions to the policy, and nothing is written yet.
@@ -162,7 +163,7 @@ class Items:
 
     async def permit_filling(self, gate: Gate, conversation: str) -> Creation:
         """Return leave to add items to a conversation; raises NotFound, AccessDenied and StorageExceeded."""
-        await self._conversations.permit(gate, conversation, Action.UPDATE)
+        await self._conversations.permit_unseen(gate, conversation, Action.UPDATE)
         return await self._store.permit_create(gate)
 
     def filling(self, creation: Creation, conversation: str, items: Sequence[tuple[str, bytes]]) -> list[Step]:

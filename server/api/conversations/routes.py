@@ -59,7 +59,11 @@ class Conversations:
                 one, self.retrieve, methods=["GET"], asks=[(Action.READ, _CONVERSATION)], name="conversations.retrieve"
             ),
             AskingRoute(
-                one, self.update, methods=["POST"], asks=[(Action.UPDATE, _CONVERSATION)], name="conversations.update"
+                one,
+                self.update,
+                methods=["POST"],
+                asks=[(Action.UPDATE, _CONVERSATION), (Action.READ, _CONVERSATION)],
+                name="conversations.update",
             ),
             AskingRoute(
                 one, self.delete, methods=["DELETE"], asks=[(Action.DELETE, _CONVERSATION)], name="conversations.delete"
@@ -90,7 +94,7 @@ class Conversations:
                 f"{one}/items/{{item_id}}",
                 self._items.delete,
                 methods=["DELETE"],
-                asks=[(Action.DELETE, _ITEM), (Action.UPDATE, _CONVERSATION)],
+                asks=[(Action.DELETE, _ITEM), (Action.UPDATE, _CONVERSATION), (Action.READ, _CONVERSATION)],
                 name="conversations.items.delete",
             ),
         ]

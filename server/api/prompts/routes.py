@@ -24,6 +24,9 @@ from server.storage.records.record import Record
 from server.storage.records.usage import TooManyParts
 
 _PROMPT: Final = "prompt"
+_CHANGING: Final = ((Action.UPDATE, _PROMPT), (Action.READ, _PROMPT))
+"""The questions of a route that changes a prompt, and shows it."""
+
 MOST_LISTED: Final = 100
 """Prompts on one page, and on one whose size isn't asked for: most clients ask for no second one."""
 
@@ -44,7 +47,7 @@ class PromptVersions:
             AskingRoute(every, self.page, methods=["GET"], asks=[(Action.READ, _PROMPT)], name="prompts.list"),
             AskingRoute(every, self.create, methods=["POST"], asks=[(Action.CREATE, _PROMPT)], name="prompts.create"),
             AskingRoute(one, self.retrieve, methods=["GET"], asks=[(Action.READ, _PROMPT)], name="prompts.retrieve"),
-            AskingRoute(one, self.update, methods=["PUT"], asks=[(Action.UPDATE, _PROMPT)], name="prompts.update"),
+            AskingRoute(one, self.update, methods=["PUT"], asks=_CHANGING, name="prompts.update"),
             AskingRoute(one, self.delete, methods=["DELETE"], asks=[(Action.DELETE, _PROMPT)], name="prompts.delete"),
             AskingRoute(
                 f"{one}/versions",
@@ -57,7 +60,7 @@ class PromptVersions:
                 f"{one}/set-default-version",
                 self.set_default,
                 methods=["PUT"],
-                asks=[(Action.UPDATE, _PROMPT)],
+                asks=_CHANGING,
                 name="prompts.set_default_version",
             ),
         ]

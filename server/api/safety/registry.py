@@ -51,7 +51,7 @@ class ShieldRegistry(RegistryRoutes):
     async def _removed(self, gate: Gate, name: str) -> Record:
         if name not in self._configured:
             return await super()._removed(gate, name)
-        await self._store.permit(gate, name, Action.DELETE)
+        await self._store.permit_unseen(gate, name, Action.DELETE)
         sentence = f"the shield `{name}` is defined by the configuration; remove it there"
         headers = {"x-should-retry": "false"}
         raise ApiError(HTTPStatus.CONFLICT, sentence, code="defined_by_configuration", headers=headers)

@@ -50,7 +50,7 @@ class ToolGroups(RegistryRoutes):
 
     async def _removed(self, gate: Gate, name: str) -> Record:
         if name in self._configured:
-            await self._groups.permit(gate, name, Action.DELETE)
+            await self._groups.permit_unseen(gate, name, Action.DELETE)
             sentence = f"the tool group `{name}` is defined by the configuration; remove it there"
             headers = {"x-should-retry": "false"}
             raise ApiError(HTTPStatus.CONFLICT, sentence, code="defined_by_configuration", headers=headers)

@@ -12,7 +12,7 @@ from server.api.vector_stores.files import files_response, status_of
 from server.api.vector_stores.links import NewLink
 from server.api.vector_stores.pages import LinkPages
 from server.api.vector_stores.refusals import attaching
-from server.api.vector_stores.routes import FILE, STORE
+from server.api.vector_stores.routes import CHANGING, FILE, STORE
 from server.api.vector_stores.shown import batch_response
 from server.api.vector_stores.store import VectorStores
 from server.http.api_route import ApiRoute, AskingRoute
@@ -42,7 +42,7 @@ class FileBatches:
                 every,
                 self.create,
                 methods=["POST"],
-                asks=[(Action.UPDATE, STORE), (Action.READ, FILE)],
+                asks=[*CHANGING, (Action.READ, FILE)],
                 name="vector_stores.file_batches.create",
             ),
             AskingRoute(
@@ -56,7 +56,7 @@ class FileBatches:
                 f"{one}/cancel",
                 self.cancel,
                 methods=["POST"],
-                asks=[(Action.UPDATE, STORE)],
+                asks=CHANGING,
                 name="vector_stores.file_batches.cancel",
             ),
             AskingRoute(

@@ -69,7 +69,7 @@ class VectorIo:
         """Put chunks in; the answer is null, as in Llama Stack."""
         _, body = await read_body(request, self._reader, INSERT)
         gate = gate_of(request.scope)
-        store, permit = await self._stores.changeable(gate, body.store)
+        store, permit = await self._stores.fillable(gate, body.store)
         await self._check_models(gate, store, body.models)
         with attaching(lambda index: f"chunks[{index}]", "chunks"):
             async with WhileConnected(request.receive):

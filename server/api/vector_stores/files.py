@@ -13,7 +13,7 @@ from server.api.vector_stores.body import ATTACH, FILE_UPDATE
 from server.api.vector_stores.links import NewLink, Status
 from server.api.vector_stores.pages import LinkPage, LinkPages
 from server.api.vector_stores.refusals import attaching
-from server.api.vector_stores.routes import FILE, STORE
+from server.api.vector_stores.routes import CHANGING, FILE, STORE
 from server.api.vector_stores.shown import file_response, shown_file
 from server.api.vector_stores.store import VectorStores
 from server.http.api_route import ApiRoute, AskingRoute
@@ -53,7 +53,7 @@ class VectorStoreFiles:
                 every,
                 self.create,
                 methods=["POST"],
-                asks=[(Action.UPDATE, STORE), (Action.READ, FILE)],
+                asks=[*CHANGING, (Action.READ, FILE)],
                 name="vector_stores.files.create",
             ),
             AskingRoute(
@@ -67,14 +67,14 @@ class VectorStoreFiles:
                 one,
                 self.update,
                 methods=["POST"],
-                asks=[(Action.READ, FILE), (Action.UPDATE, STORE)],
+                asks=[(Action.READ, FILE), *CHANGING],
                 name="vector_stores.files.update",
             ),
             AskingRoute(
                 one,
                 self.delete,
                 methods=["DELETE"],
-                asks=[(Action.READ, FILE), (Action.UPDATE, STORE)],
+                asks=[(Action.READ, FILE), *CHANGING],
                 name="vector_stores.files.delete",
             ),
         ]

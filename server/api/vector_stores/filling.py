@@ -102,7 +102,7 @@ class Filling:
         if has_expired(store):
             raise StoreExpired(store.id)
         await gate.enter()
-        await self._stores.changeable(gate, store.id)
+        await self._stores.fillable(gate, store.id)
         file = await self._files.records.get(gate, link.file_id)
         model = await self._embedder.model(gate, store.body["embedding_model"])
         check_model(store, model)

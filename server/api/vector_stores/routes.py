@@ -32,6 +32,8 @@ from server.storage.records.record import Draft, Record
 
 STORE: Final = "vector_store"
 FILE: Final = type_of_record("openai_files")
+CHANGING: Final = ((Action.UPDATE, STORE), (Action.READ, STORE))
+"""The questions of a route that changes a store, and shows something of it."""
 
 
 class VectorStoreRoutes:
@@ -62,7 +64,7 @@ class VectorStoreRoutes:
             AskingRoute(
                 one, self.retrieve, methods=["GET"], asks=[(Action.READ, STORE)], name="vector_stores.retrieve"
             ),
-            AskingRoute(one, self.update, methods=["POST"], asks=[(Action.UPDATE, STORE)], name="vector_stores.update"),
+            AskingRoute(one, self.update, methods=["POST"], asks=CHANGING, name="vector_stores.update"),
             AskingRoute(
                 one, self.delete, methods=["DELETE"], asks=[(Action.DELETE, STORE)], name="vector_stores.delete"
             ),

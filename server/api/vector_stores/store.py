@@ -141,10 +141,15 @@ class VectorStores:
         return modern(await self.records.get(gate, identity))
 
     async def changeable(self, gate: Gate, identity: str) -> tuple[Record, Permit]:
-        """Return a store that the caller may update, with the permit; raises NotFound, and AccessDenied where it may be
-        read.
+        """Return a store that the caller may read and update, with the permit; raises NotFound, and AccessDenied where
+        it may be read.
         """
         record, permit = await self.records.permitted(gate, identity, Action.UPDATE)
+        return modern(record), permit
+
+    async def fillable(self, gate: Gate, identity: str) -> tuple[Record, Permit]:
+        """As `changeable`, for what puts something into a store and shows nothing of it: `update` is enough."""
+        record, permit = await self.records.permitted(gate, identity, Action.UPDATE, shown=False)
         return modern(record), permit
 
     async def delete(self, gate: Gate, identity: str, beside: Callable[[Record], Sequence[Step]]) -> Record:
@@ -153,7 +158,7 @@ class VectorStores:
         Raises NotFound, AccessDenied where it may be read, and DefinedByConfiguration.
         """
         if identity in self._configured:
-            await self.records.permit(gate, identity, Action.DELETE)
+            await self.records.permit_unseen(gate, identity, Action.DELETE)
             raise DefinedByConfiguration
         return modern(await self.records.delete(gate, identity, beside=lambda record: beside(modern(record))))
 

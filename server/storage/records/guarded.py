@@ -202,19 +202,26 @@ class GuardedStore:
             raise NotFound(record.id)
         return read[0]
 
-    async def permit(
-        self, gate: Gate, identity: str, action: Action, parent: str | None = None, *, whole: bool = True
-    ) -> Record:
-        """Return the record if the caller may do `action` to it; raise NotFound, or AccessDenied where it may be
-        read. A large body may be left in the database, as by `get`.
+    async def permit(self, gate: Gate, identity: str, action: Action, *, whole: bool = True) -> Record:
+        """Return the record if the caller may read it and do `action` to it; raise NotFound, or AccessDenied where it
+        may be read. A large body may be left in the database, as by `get`.
         """
-        record, _ = await self._held(gate, identity, parent, action)
+        record, _ = await self._held(gate, identity, None, action)
         return await self._whole(record) if whole else record
 
-    async def permitted(self, gate: Gate, identity: str, action: Action) -> tuple[Record, Permit]:
-        """Return the whole record, as `permit` does, and the permit itself."""
-        record, permit = await self._held(gate, identity, None, action)
+    async def permitted(
+        self, gate: Gate, identity: str, action: Action, *, shown: bool = True
+    ) -> tuple[Record, Permit]:
+        """Return the whole record, as `permit` does, and the permit itself.
+
+        With `shown` false the caller need not be one who may read the record, and gets nothing of it.
+        """
+        record, permit = await self._held(gate, identity, None, action, shown=shown)
         return await self._whole(record), permit
+
+    async def permit_unseen(self, gate: Gate, identity: str, action: Action) -> None:
+        """Return if the caller may do `action` to the record, of which it is shown nothing; raise as `permit` does."""
+        await self._held(gate, identity, None, action, shown=False)
 
     async def update(
         self,
@@ -225,7 +232,8 @@ class GuardedStore:
         beside: Callable[[Record], Sequence[Step]] = lambda _: (),
     ) -> Record:
         """The record after `change`, which may alter its body, facet and end and nothing else; the steps that `beside`
-        returns for the record are in the same transaction. The body may be given as its members.
+        returns for the record are in the same transaction. The body may be given as its members. The caller must be
+        one who may read the record as well, since answers to changes show it.
 
         Raises NotFound, AccessDenied where the record may be read, Contended, and StorageExceeded if the caller's own
         record would grow beyond what it may keep.
@@ -258,7 +266,7 @@ class GuardedStore:
 
         Raises NotFound, and AccessDenied where it may be read.
         """
-        record, _ = await self._held(gate, identity, parent, Action.DELETE)
+        record, _ = await self._held(gate, identity, parent, Action.DELETE, shown=False)
         try:
             # The decision was about this record, not about a new one with the same id.
             await self._remove(record, beside(record))
@@ -286,18 +294,32 @@ class GuardedStore:
         """Return a full page of the records that the caller may read; raise ListTooLong, and NoRoom."""
         return await self._permitted.page(gate, page)
 
-    async def _held(self, gate: Gate, identity: str, parent: str | None, action: Action) -> tuple[Record, Permit]:
+    async def _held(
+        self, gate: Gate, identity: str, parent: str | None, action: Action, *, shown: bool = True
+    ) -> tuple[Record, Permit]:
+        """Return the record and leave to do `action` to it; where it is `shown`, the caller may read it too."""
         found = await self._records.find(identity)
         if found is not None and (found.parent != parent or not self._kind.names_of(found)):
             found = None
         # The same questions are asked for a missing record as for another's, so that the time doesn't reveal it.
         resource = self._kind.missing(identity) if found is None else self._kind.resource(found)
+        reads = shown and action is not Action.READ
+        if reads:
+            await _permit_reading(gate, identity, resource)
         try:
             permit = await gate.permit(action, resource)
         except AccessDenied:
-            if action is Action.READ or not await gate.readable([resource]) or found is None:
+            if action is Action.READ or not (reads or await gate.readable([resource])) or found is None:
                 raise NotFound(identity) from None
             raise
         if found is None:
             raise NotFound(identity)
         return found.record, permit
+
+
+async def _permit_reading(gate: Gate, identity: str, resource: Resource) -> None:
+    """Return if the caller may read the resource; raise NotFound where it may not."""
+    try:
+        await gate.permit(Action.READ, resource)
+    except AccessDenied:
+        raise NotFound(identity) from None

@@ -71,10 +71,18 @@ WITHOUT = """
 POLICY = f"""{"".join(WITHOUT.replace("KIND", kind).replace("WORD", kind.replace("::", ".")) for kind in KINDS_ASKED)}
         - forbid: {{actions: [create, update, delete]}}
           when: user with reader in roles
+        - forbid: {{actions: read}}
+          when: user with blind in roles
         - permit: {{actions: [create, read, update, delete]}}
 """
-ADMIN, READER, OUTSIDER = map(bearer, ("admin", "reader", "outsider"))
-"""May do anything; may read everything and change nothing; may not use any route."""
+ADMIN, READER, BLIND, OUTSIDER = map(bearer, ("admin", "reader", "blind", "outsider"))
+"""May do anything; may read everything and change nothing; may do anything but read; may not use any route."""
+
+UNSEEN = {
+    "POST /v1/vector-io/insert": "the answer is null",
+    "POST /v1/conversations/{conversation_id}/items": "the answer has what the body has",
+}
+"""Changes that take no permit to read what is changed, and why."""
 
 ANONYMOUS = "X-Nobody: 1"
 CHANGED = "-"
@@ -323,6 +331,23 @@ def test_who_may_read_and_not_change_it_is_told_so(place: Place, route: str) -> 
         assert answer.error["code"] == "insufficient_permissions"
         # Nothing has happened: whoever may do it still can.
         assert place.send(route, made, ADMIN).status == 200
+
+
+@pytest.mark.parametrize("route", CENSUS)
+def test_who_may_do_anything_but_read_is_shown_nothing(place: Place, route: str) -> None:
+    row, made = CENSUS[route], place.made(route)
+    answer = place.send(route, made, BLIND)
+    if row.found is Found.NOT_AT_ALL:
+        assert answer.status == 200
+    elif row.found is Found.AS_LIST:
+        assert answer.status == 404 if row.beside else answer.json["data"] == []
+    elif row.found is Found.AS_NEW or route in UNSEEN:
+        assert answer.status == (400 if ("read", "provider") in row.beside else 200)
+    elif answer.status == 200:
+        assert route.startswith("DELETE ")
+        assert answer.json.keys() == {"id", "object", "deleted"}
+    else:
+        assert answer.status == 404
 
 
 @pytest.mark.parametrize("route", CENSUS)
