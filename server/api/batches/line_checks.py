@@ -27,7 +27,7 @@ ENOUGH: Final = 256 * 1024
 INVALID_LINE: Final = "invalid_json_line"
 TOO_LARGE: Final = "line_too_large"
 
-_BLANKS: Final = b" \t\r"
+_BLANKS: Final = b" \t\r\n"
 
 
 @dataclass(slots=True)
@@ -55,18 +55,17 @@ def look_at_lines(raw: bytes) -> Json:
     """
     begin = raw.index(b"\n") + 1
     endpoint = raw[: begin - 1].decode()
-    found, place, number, was_blank = Found([], [], [], []), begin, 0, False
+    found, place, number = Found([], [], [], []), begin, 0
     while place < len(raw) and place - begin < ENOUGH and len(found.lines) + len(found.errors) < MOST_TOGETHER:
+        blank, place_behind = _blank_lines(raw, place)
+        if blank:
+            found.blank.append(number)
+            place, number = place_behind, number + blank
+            continue
         end = raw.find(b"\n", place)
         end = len(raw) if end < 0 else end
-        line = raw[place:end]
-        is_blank = not line.strip(_BLANKS)
-        if not is_blank:
-            found.ends = number
-            _note(found, number, line, place - begin, endpoint)
-        elif not was_blank:
-            found.blank.append(number)
-        was_blank = is_blank
+        found.ends = number
+        _note(found, number, raw[place:end], place - begin, endpoint)
         place, number = end + 1, number + 1
     return {
         "lines": found.lines,
@@ -77,6 +76,17 @@ def look_at_lines(raw: bytes) -> Json:
         "size": min(place, len(raw)) - begin,
         "count": number,
     }
+
+
+def _blank_lines(raw: bytes, place: int) -> tuple[int, int]:
+    """Return the number of blank lines from `place` on, and the place behind them."""
+    if raw[place] not in _BLANKS:
+        return 0, place
+    ahead = raw[place:]
+    blanks = ahead[: len(ahead) - len(ahead.lstrip(_BLANKS))]
+    if place + len(blanks) == len(raw):
+        return blanks.count(b"\n") + (not blanks.endswith(b"\n")), len(raw)
+    return blanks.count(b"\n"), place + blanks.rfind(b"\n") + 1
 
 
 def _note(found: Found, number: int, line: bytes, place: int, endpoint: str) -> None:

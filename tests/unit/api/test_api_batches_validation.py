@@ -204,8 +204,10 @@ def test_blank_lines_between_others_are_told_once_a_run(checker: Checker) -> Non
 
 
 def test_blanks_behind_what_a_process_reads_at_a_time_are_told_where_they_begin(checker: Checker) -> None:
-    raw = line("a") + b"\n" * (2 * ENOUGH) + line("b")
-    assert checker.errors(raw) == [(2, "invalid_json_line")]
+    raw = line("a") + b"\n" + (b" " * 50 + b"\n") * (ENOUGH // 20)
+    assert len(checker.lines(raw)[0]) == len(checker.lines(raw + b" " * 2 * ENOUGH)[0]) == 1
+    assert checker.errors(raw + line("b")) == [(2, "invalid_json_line")]
+    assert checker.errors(raw + b"{") == [(2, "invalid_json_line"), (2 + ENOUGH // 20, "invalid_json_line")]
 
 
 def test_one_line_more_than_may_be(checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
