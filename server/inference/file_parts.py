@@ -6,12 +6,12 @@ that import no more than these.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from server.inference.account_ids import ids_of
-from server.json_input.spans import spans_of
+from server.json_input.spans import Path, spans_of
 from server.json_input.strict import Document, InvalidJson, Json
 
 MOST_NAMED: Final = 100
@@ -24,6 +24,7 @@ LONGEST_FILENAME: Final = 255
 """Characters of the name that a part gives its file."""
 
 FILE: Final = "file"
+IMAGE: Final = "image_url"
 AUDIO: Final = "input_audio"
 
 _KNOWN: Final = frozenset({"file_data", "file_id", "filename"})
@@ -47,7 +48,8 @@ class NamedFile:
     """A part that names a file by its `id`.
 
     `place` is the path of the id in the body. `start` and `end` are those of the part's member `file` in the body's
-    bytes. `filename` is the one that the part gives it, if it does.
+    bytes, or of `image_url` for an image. `filename` is the one that the part gives it, if it does. `detail` is that of
+    an image; None for a file that may be of any type.
     """
 
     place: str
@@ -55,6 +57,16 @@ class NamedFile:
     filename: str | None
     start: int
     end: int
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedImage:
+    """An image that is named by its `id`, for the part of a chat at the path `part`, and how closely to look at it."""
+
+    part: Path
+    id: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +100,18 @@ def parts_of(document: Document) -> Parts:
     if found.is_empty:
         return NO_PARTS
     return Parts(_files(document, found.named), found.kinds, found.strays)
+
+
+def images_in(document: Document, images: Sequence[NamedImage], others: int = 0) -> list[NamedFile]:
+    """Return the images that the parts of a chat's messages get in the place of their empty addresses.
+
+    `others` is how often the chat names other files. Raises InvalidJson for too many.
+    """
+    if not images:
+        return []
+    _check_number(others + len(images))
+    spans = spans_of(document, [(*image.part, IMAGE) for image in images])
+    return [NamedFile(IMAGE, image.id, None, *span, image.detail) for image, span in zip(images, spans, strict=True)]
 
 
 class _Found:
@@ -132,11 +156,15 @@ class _Found:
 def _files(document: Document, named: list[tuple[int, int, Json]]) -> tuple[NamedFile, ...]:
     if not named:
         return ()
-    if len(named) > MOST_NAMED:
-        raise InvalidJson(f"`messages` may name files {MOST_NAMED} times and no more", "messages", "invalid_value")
+    _check_number(len(named))
     told = [_checked(f"messages[{number}].content[{index}].file", file) for number, index, file in named]
     spans = spans_of(document, [("messages", number, "content", index, FILE) for number, index, _ in named])
     return tuple(NamedFile(*about, *span) for about, span in zip(told, spans, strict=True))
+
+
+def _check_number(named: int) -> None:
+    if named > MOST_NAMED:
+        raise InvalidJson(f"`messages` may name files {MOST_NAMED} times and no more", "messages", "invalid_value")
 
 
 def _checked(place: str, file: Json) -> tuple[str, str, str | None]:

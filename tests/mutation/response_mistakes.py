@@ -9,6 +9,10 @@ STORE = "server/api/responses/store.py"
 ANSWERING = "server/api/responses/answering.py"
 UNSEALING = "server/api/responses/unsealing.py"
 SEALS = "server/authn/seals.py"
+ASKING = "server/api/responses/asking.py"
+TURN = "server/api/responses/turn.py"
+BODY = "server/api/responses/body.py"
+CHAT_FILES = "server/api/chat/files.py"
 
 RESPONSE_MISTAKES = (
     Mistake("a seal opens for any caller", SEALS, "for part in caller))\n", "for part in caller[:0]))\n"),
@@ -83,5 +87,42 @@ RESPONSE_MISTAKES = (
         CONTEXT,
         'if has_more and body.shown["truncation"] != "auto":',
         "if has_more is None:",
+    ),
+    Mistake(
+        "a file that no model reads is not asked about",
+        ASKING,
+        "await self._files.check(gate_of(request.scope), others)",
+        "pass",
+    ),
+    Mistake("images of other kinds of files are sent", CHAT_FILES, "        _check_images(named, records)\n", ""),
+    Mistake(
+        "an image by an id of a provider is sent without a picture",
+        CHAT_FILES,
+        "for file in others if file.detail is not None",
+        "for file in others if file.detail == file.id",
+    ),
+    Mistake(
+        "images count not among the files of a chat",
+        "server/inference/file_parts.py",
+        "_check_number(others + len(images))",
+        "_check_number(others)",
+    ),
+    Mistake(
+        "what a tool returns stands between the outputs of calls",
+        TURN,
+        '            returned += _no_texts(item["output"])\n',
+        '            returned += _no_texts(item["output"])\n            _say(messages, returned)\n',
+    ),
+    Mistake(
+        "an address stands before the id of an image",
+        TURN,
+        'case {"type": "input_image", "file_id": str(identity)}:',
+        'case {"type": "input_image", "file_id": str(identity), "image_url": None}:',
+    ),
+    Mistake(
+        "files in variables of a prompt are not noted",
+        BODY,
+        "naming += ((_variable_place(name), value) for name, value in",
+        "naming += ((_variable_place(name), value) for name, value in () and",
     ),
 )

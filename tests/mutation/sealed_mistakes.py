@@ -52,7 +52,7 @@ SEALED_MISTAKES = (
     Mistake(
         "reasoning goes to every provider", TURN, "_thought(item)) if thoughts else", "_thought(item)) if item else"
     ),
-    Mistake("a model's reasoning belongs to the next user", TURN, '        thought = ""\n    if not', "    if not"),
+    Mistake("a model's reasoning belongs to the next user", TURN, '        thought = ""\n    _say', "    _say"),
     Mistake(
         "models that others stand in for get their reasoning",
         COUNTING,

@@ -30,6 +30,7 @@ _CONFIG = """
       - {provider_id: echo, provider_type: inline::echo}
       - {provider_id: far, provider_type: remote::openai, config: {base_url: "URL/v1"}}
       - {provider_id: back, provider_type: remote::vllm, config: {base_url: "URL/v1"}}
+      - {provider_id: own, provider_type: remote::openai, config: {base_url: "URL/v1", allow_members: [file_id]}}
       agents:
       - provider_id: builtin
         provider_type: inline::builtin
@@ -51,6 +52,7 @@ _CONFIG = """
     - {model_id: either, provider_id: back, provider_model_id: thinks-or, fallback: [m], aliases: [any]}
     - {model_id: gated, provider_id: far}
     - {model_id: silent, provider_id: far}
+    - {model_id: own, provider_id: own}
     storage:
       backends:
         sql: SQL
@@ -152,10 +154,10 @@ class Responding:
         assert answer.status == 200, answer.body
         return str(answer.json["prompt_id"])
 
-    def file(self, content: bytes = b"hello", caller: str = ALICE) -> str:
+    def file(self, content: bytes = b"hello", caller: str = ALICE, **about: str) -> str:
         """The id of a new file."""
         kind = f'multipart/form-data; boundary="{BOUNDARY}"'
-        answer = self.house.address.post("/v1/files", form_of(content), caller, kind=kind)
+        answer = self.house.address.post("/v1/files", form_of(content, **about), caller, kind=kind)
         assert answer.status == 200, answer.body
         return str(answer.json["id"])
 

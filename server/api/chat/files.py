@@ -9,7 +9,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from server.api.files.media_types import is_text, media_type
+from server.api.files.media_types import IMAGES, is_text, media_type
 from server.api.files.store import FileStore, is_file_id
 from server.api.models.asked import Attached
 from server.api.models.inputs import BYTES_OF_A_TOKEN
@@ -17,7 +17,7 @@ from server.authz.contract.errors import PolicyUnavailable
 from server.authz.request_authorization import Gate
 from server.fairness.shares import FairShares, NoRoom
 from server.http.disconnects import WhileConnected
-from server.http.errors import ApiError
+from server.http.errors import ApiError, invalid
 from server.http.pagination import missing_reference
 from server.http.request_state import gate_of
 from server.inference.attachments import SENT, Attachments, NotSent
@@ -44,21 +44,34 @@ class ChatFiles:
     async def attached(self, request: Request, found: Found) -> Attached:
         """Return the files that a body names.
 
-        Raises the 404 of one that is missing or that the caller may not read, and the 413 of files that are too large.
+        Raises the 404 of one that is missing or that the caller may not read, the 400 of one that is to be an image and
+        is none, and the 413 of files that are too large.
         """
         named = [file for file in found.files if is_file_id(file.id)]
-        foreign = next((file for file in found.files if not is_file_id(file.id)), None)
+        others = [file for file in found.files if not is_file_id(file.id)]
+        # No provider takes an image by its id in a chat.
+        for image in (file for file in others if file.detail is not None):
+            raise missing_reference(image.place, image.id)
+        foreign = next(iter(others), None)
         if not named:
             return Attached(foreign=foreign)
         gate, places = gate_of(request.scope), {file.id: file.place for file in reversed(named)}
         # Many questions to the policy, and nothing is spent yet.
         async with WhileConnected(request.receive):
             records = await self._readable(gate, places)
+        _check_images(named, records)
         _check_sizes(named, records)
         sources = [StoredBytes(self._store, gate, records[file.id], file.place) for file in named]
         attachments = Attachments(sources, self._turns)
         edits = [_edit(file, records[file.id], attachments.mark(number)) for number, file in enumerate(named)]
         return Attached(attachments, edits, sum(_tokens(records[file.id]) for file in named), foreign)
+
+    async def check(self, gate: Gate, places: Mapping[str, str]) -> None:
+        """Raise the 404 of a file that is missing or that the caller may not read; `places` has those of their ids."""
+        found = await self._store.records.readable(gate, [*places])
+        for identity, place in places.items():
+            if identity not in found:
+                raise missing_reference(place, identity)
 
     async def _readable(self, gate: Gate, places: Mapping[str, str]) -> dict[str, Record]:
         found = await self._store.records.readable(gate, [*places])
@@ -116,6 +129,13 @@ def _check_whole(identity: str, left: int) -> None:
         raise BlobMissing(f"`{identity}` has changed while it was read")
 
 
+def _check_images(named: Sequence[NamedFile], records: Mapping[str, Record]) -> None:
+    for file in named:
+        if file.detail is not None and _kind(records[file.id]) not in IMAGES:
+            sentence = f"the file `{file.id}` is no image: {', '.join(IMAGES)} are; name it in an `input_file`"
+            raise invalid(sentence, file.place, "invalid_value")
+
+
 def _check_sizes(named: Sequence[NamedFile], records: Mapping[str, Record]) -> None:
     total = 0
     for file in named:
@@ -146,5 +166,7 @@ def _tokens(record: Record) -> int:
 def _edit(file: NamedFile, record: Record, mark: str) -> Edit:
     """Return the edit that puts a file's bytes in the place of its id."""
     filename = record.body["filename"]
+    if file.detail is not None:
+        return file.start, file.end, dumps({"url": f"data:{_kind(record)};base64,{mark}", "detail": file.detail})
     sent = {"filename": file.filename or filename, "file_data": f"data:{_kind(record)};base64,{mark}"}
     return file.start, file.end, dumps(sent)

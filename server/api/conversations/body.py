@@ -245,10 +245,11 @@ def _message(item: Json, place: str) -> None:
         raise wrong(f"{place}.content", "must be a text or a list of parts")
     item["content"] = content
     for index, part in enumerate(content):
-        _part(part, f"{place}.content[{index}]")
+        check_part(part, f"{place}.content[{index}]")
 
 
-def _part(part: Any, place: str) -> None:
+def check_part(part: Any, place: str) -> None:
+    """Raise InvalidJson for a value that is no part of a message."""
     if type(part) is not dict:
         raise wrong(place, "must be an object")
     kind = text_at(part, "type", place)

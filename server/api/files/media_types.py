@@ -7,6 +7,9 @@ from typing import Final
 ANY: Final = "application/octet-stream"
 """The type of a file about which nothing is known."""
 
+IMAGES: Final = ("image/gif", "image/jpeg", "image/png", "image/webp")
+"""The types of images that models look at."""
+
 _OFFICE: Final = "application/vnd.openxmlformats-officedocument"
 _TYPES: Final = {
     "csv": "text/csv",

@@ -10,12 +10,11 @@ import re
 from json import dumps
 from typing import Any, Final
 
+from server.api.chat.made_chats import named_image
+from server.api.files.media_types import IMAGES
 from server.http.body_checks import missing, short, text_at, wrong
 from server.inference.file_parts import LONGEST_FILENAME, LONGEST_ID
 from server.json_input.strict import InvalidJson, Json
-
-IMAGES: Final = ("image/gif", "image/jpeg", "image/png", "image/webp")
-"""Media types of images."""
 
 PDF: Final = "application/pdf"
 
@@ -131,6 +130,8 @@ class Conversation:
         if type(source) is not dict or type(source.get("type")) is not str:
             raise wrong(f"{place}.source", "must be an object with a `type`")
         if kind == "image":
+            if source["type"] == "file":
+                return [named_image(self._named(source, f"{place}.source"))]
             return [_image(source, f"{place}.source")]
         return self._document(block, source, place)
 
@@ -151,10 +152,14 @@ class Conversation:
                 data = _base64(source, where)
                 return [{"type": "file", "file": {"filename": name, "file_data": f"data:{PDF};base64,{data}"}}]
             case "file":
-                identity = text_at(source, "file_id", where, LONGEST_ID)
-                self.files.setdefault(identity, f"{where}.file_id")
-                return [{"type": "file", "file": {"file_id": identity}}]
+                return [{"type": "file", "file": {"file_id": self._named(source, where)}}]
         raise _unserved(f"{where}.type", "must be `text`, `content`, `base64` or `file`", _AS_FILE)
+
+    def _named(self, source: Json, place: str) -> str:
+        """Return the id of the file that a source names, and note its place."""
+        identity = text_at(source, "file_id", place, LONGEST_ID)
+        self.files.setdefault(identity, f"{place}.file_id")
+        return identity
 
     def _inner(self, block: Json, place: str) -> list[Json]:
         if block["type"] not in ("text", "image"):
@@ -222,7 +227,7 @@ def _image(source: Json, place: str) -> Json:
     if source["type"] == "url":
         return {"type": "image_url", "image_url": {"url": text_at(source, "url", place)}}
     if source["type"] != "base64":
-        raise _unserved(f"{place}.type", "must be `base64` or `url`", _AS_DATA)
+        raise _unserved(f"{place}.type", "must be `base64`, `file` or `url`", _AS_DATA)
     kind = source.get("media_type")
     if type(kind) is not str or kind not in IMAGES:
         raise wrong(f"{place}.media_type", f"must be one of {', '.join(f'`{name}`' for name in IMAGES)}")

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from json import dumps
 from typing import Any, Final
 
 from server.api.chat.body import ChatBody, read_chat
 from server.api.chat.cost import read_costed_chat, read_counted_chat
+from server.api.chat.made_chats import read_made
 from server.api.messages.blocks import Conversation
 from server.api.messages.tools import tools_of
 from server.api.models.asked_shields import check_unshielded, settings_of_shields
@@ -98,8 +98,7 @@ def _read(document: Document, read: Callable[[Document], Json], *, is_asked: boo
         raise wrong("stream", "must be true or false")
     if is_asked and body.get("stream"):
         chat |= {"stream": True, "stream_options": {"include_usage": True}}
-    raw = dumps(chat, ensure_ascii=False, separators=(",", ":")).encode()
-    told = read(Document(chat, raw))
+    raw, told = read_made(chat, read)
     more = {"stops": stops, "shows_thoughts": _shows_thoughts(body), "named": conversation.files}
     return {**told, **more, "raw": raw}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -27,7 +27,7 @@ from server.inference.members import Found
 from server.inference.provider import Task
 from server.json_input.body_parser import BodyParser
 from server.json_input.reader import LARGE, Reader
-from server.json_input.strict import InvalidJson
+from server.json_input.strict import InvalidJson, Json
 
 _PARAMS: Final = {
     "max_completion_tokens": "max_output_tokens",
@@ -58,7 +58,7 @@ class AskedTurns:
         request: Request,
         body: ResponseBody,
         model: Model,
-        system: Sequence[str],
+        system: Sequence[str | Json],
         items: Iterable[bytes | memoryview],
         parser: BodyParser[Turn] | None = None,
     ) -> Asked[ChatBody]:
@@ -67,25 +67,35 @@ class AskedTurns:
         `parser` reads the chat; None for the one that the caller's budget needs.
         """
         places = {identity: place for place, identity in reversed(body.files)}
+        earlier = _earlier(body)
 
         async def attach(request: Request, found: Found) -> Attached:
-            named = tuple(replace(file, place=places.get(file.id, "input")) for file in found.files)
+            named = tuple(replace(file, place=places.get(file.id, earlier)) for file in found.files)
             return await self._files.attached(request, replace(found, files=named))
 
         thoughts = self._asking.thoughts(model)
         raw = asked_turn(body.model, body.settings, system, items, stream=body.stream, thoughts=thoughts)
         turn = await self._turn(request, raw, parser or _parser(gate_of(request.scope)))
+        await self._check_others(request, turn, places)
         try:
             return await self._asking.of(request, turn.raw, turn.body, model, Task.CHAT, attach=attach)
         except ApiError as error:
             raise _in_our_terms(error) from None
+
+    async def _check_others(self, request: Request, turn: Turn, places: Mapping[str, str]) -> None:
+        """Raise the 404 of a file that the request names in a place which the model does not read."""
+        read = {file.id for file in turn.body.found.files}
+        others = {identity: place for identity, place in places.items() if identity not in read}
+        if others:
+            async with WhileConnected(request.receive):
+                await self._files.check(gate_of(request.scope), others)
 
     async def tokens(
         self,
         request: Request,
         body: ResponseBody,
         model: Model,
-        system: Sequence[str],
+        system: Sequence[str | Json],
         items: Iterable[bytes | memoryview],
     ) -> int:
         """Return the tokens of that chat's prompt, as far as they are known; nothing is charged."""
@@ -103,6 +113,13 @@ class AskedTurns:
                     return parser.value(await self._reader.look(raw, parser.check))
         except InvalidJson as refusal:
             raise _in_our_terms(refused(refusal)) from None
+
+
+def _earlier(body: ResponseBody) -> str:
+    """Return the member of a body that leads to the items from before."""
+    if body.previous is not None:
+        return "previous_response_id"
+    return "input" if body.conversation is None else "conversation"
 
 
 def _parser(gate: Gate) -> BodyParser[Turn]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from json import dumps
 from typing import Any, Final
 
-from server.api.conversations.body import PREFIXES, REFERENCE, files_of, normal_item
+from server.api.conversations.body import PREFIXES, REFERENCE, check_part, files_of, normal_item
 from server.api.conversations.stored_items import stored_item
 from server.api.models.request_body import LONGEST_NAME
 from server.api.responses.mcp.checks import approvals_in
@@ -67,11 +67,13 @@ class InputItem:
 
 @dataclass(frozen=True, slots=True)
 class PromptUse:
-    """A prompt that a body refers to, the version if it says one, and the values of variables."""
+    """A prompt that a body refers to, the version if it says one, and the values of variables: texts, and parts of a
+    message that are images or files.
+    """
 
     id: str
     version: int | None
-    variables: dict[str, str]
+    variables: dict[str, str | Json]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +144,10 @@ def read_response(document: Document) -> Json:
     prompt = _prompt(body)
     if not items and previous is None and conversation is None and prompt is None:
         raise missing("input")
-    files = [
-        [place[:LONGEST_PLACE], identity]
-        for index, item in enumerate(items)
-        for place, identity in files_of(item, _place(index))
-    ]
+    naming = [(_place(index), item) for index, item in enumerate(items)]
+    if prompt is not None:
+        naming += ((_variable_place(name), value) for name, value in prompt["variables"].items())
+    files = [[place[:LONGEST_PLACE], identity] for where, named in naming for place, identity in files_of(named, where)]
     if len(files) > MOST_FILES:
         raise wrong("input", f"may name files {MOST_FILES} times and no more in one request")
     copies = [item["id"] if item["type"] == REFERENCE else None for item in items]
@@ -252,20 +253,30 @@ def _prompt(body: Json) -> Json | None:
         raise wrong("prompt", "must be an object")
     variables = given.get("variables")
     if not isinstance(variables, dict | None) or len(variables or {}) > MOST_VARIABLES:
-        raise wrong("prompt.variables", f"must be an object of at most {MOST_VARIABLES} texts")
+        raise wrong("prompt.variables", f"must be an object of at most {MOST_VARIABLES} values")
     values = {name: _variable(name, value) for name, value in (variables or {}).items()}
     if len(dumps(values)) > MOST_VARIABLES_BYTES:
-        raise wrong("prompt.variables", f"must take at most {MOST_VARIABLES_BYTES} bytes; put large texts into `input`")
+        instead = "put large texts into `input`, and name files by `file_id`"
+        raise wrong("prompt.variables", f"must take at most {MOST_VARIABLES_BYTES} bytes; {instead}")
     return {"id": text_at(given, "id", "prompt", LONGEST_ID), "version": _version(given), "variables": values}
 
 
-def _variable(name: str, value: Any) -> str:
+def _variable(name: str, value: Any) -> str | Json:
+    place = _variable_place(name)
     match value:
-        case str():
-            return value
+        case str() as text:
+            return text
         case {"type": "input_text", "text": str(text)}:
             return text
-    raise wrong(f"prompt.variables.{short(name)}", "must be a text; put images and files into `input`")
+        case {"type": "input_file" | "input_image"}:
+            check_part(value, place)
+            part: Json = value
+            return part
+    raise wrong(place, "must be a text, or an object of the type `input_text`, `input_image` or `input_file`")
+
+
+def _variable_place(name: str) -> str:
+    return f"prompt.variables.{short(name)}"
 
 
 def _version(prompt: Json) -> int | None:

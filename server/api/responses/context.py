@@ -24,6 +24,7 @@ from server.http.body_checks import short
 from server.http.errors import ApiError, invalid
 from server.http.pagination import missing_reference
 from server.http.websocket.memory import CONNECTION
+from server.json_input.strict import Json
 from server.storage.records.guarded import Creation, NotFound
 
 MOST_STORED: Final = 2 * 1024 * 1024
@@ -41,14 +42,15 @@ _NO_WORD: Final = "item"
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The items that a model is asked with, of which the first `known` were there before; and texts in front of them.
+    """The items that a model is asked with, of which the first `known` were there before; and what is in front of them:
+    texts, and a message with the images and files of a prompt.
 
     `filling` is the conversation that gets the new ones; None where there is none.
     """
 
     items: ItemList
     known: int
-    system: tuple[str, ...]
+    system: tuple[str | Json, ...]
     filling: Filling | None
 
 
@@ -169,13 +171,13 @@ class Contexts:
             found |= {identity: text for identity, text in every.pairs if identity in wanted}
         return found
 
-    async def _system(self, gate: Gate, body: ResponseBody) -> tuple[str, ...]:
-        """Return the texts in front of all items: the instructions, and the prompt."""
+    async def _system(self, gate: Gate, body: ResponseBody) -> tuple[str | Json, ...]:
+        """Return what is in front of all items: the instructions, and the prompt."""
         instructions = body.shown["instructions"]
         given = () if instructions is None else (instructions,)
         if body.prompt is None:
             return given
-        return (*given, _filled(await self._version(gate, body.prompt), body.prompt))
+        return (*given, *_filled(await self._version(gate, body.prompt), body.prompt))
 
     async def _version(self, gate: Gate, use: PromptUse) -> Version:
         try:
@@ -188,8 +190,8 @@ class Contexts:
             raise ApiError(HTTPStatus.NOT_FOUND, sentence, code="not_found", param="prompt.version") from None
 
 
-def _filled(version: Version, use: PromptUse) -> str:
-    """Return the text of a prompt with the values of its variables."""
+def _filled(version: Version, use: PromptUse) -> list[str | Json]:
+    """Return the text of a prompt with the values of its variables, and a message with those that are no texts."""
     values, text = use.variables, version.wording.prompt
     unknown = next((name for name in values if name not in version.wording.variables), None)
     if unknown is not None:
@@ -198,10 +200,17 @@ def _filled(version: Version, use: PromptUse) -> str:
     lacking = next((name for name in used if name not in values), None)
     if lacking is not None:
         raise invalid(f"the prompt needs a value of `{lacking}`", "prompt.variables", "missing_required_parameter")
-    if len(text) + sum(len(values[name]) for name in used) > MOST_PROMPT:
+    texts = {name: value if isinstance(value, str) else f"[{name}]" for name, value in values.items()}
+    if len(text) + sum(len(texts[name]) for name in used) > MOST_PROMPT:
         sentence = f"the prompt with its values has more than {MOST_PROMPT} characters; put large texts into `input`"
         raise invalid(sentence, "prompt.variables", "invalid_value")
-    return USED.sub(lambda found: values[found[1]], text)
+    parts = list[Json]()
+    for name in dict.fromkeys(used):
+        value = values[name]
+        if not isinstance(value, str):
+            parts += ({"type": "input_text", "text": texts[name]}, value)
+    filled = USED.sub(lambda found: texts[found[1]], text)
+    return [filled, {"content": parts}] if parts else [filled]
 
 
 def _most(body: ResponseBody) -> int:

@@ -13,12 +13,17 @@ from typing import Any, Final
 
 from server.api.chat.body import ChatBody, chat_body, read_chat
 from server.api.chat.cost import read_costed_chat, read_counted_chat
+from server.api.chat.made_chats import named_image, read_made
 from server.api.responses.tools import CUSTOM_INPUT, chat_name
 from server.json_input.body_parser import BodyParser
 from server.json_input.strict import Document, InvalidJson, Json
 
 _CALLS: Final = frozenset({"custom_tool_call", "function_call"})
 _OUTPUTS: Final = frozenset({"custom_tool_call_output", "function_call_output"})
+_RETURNED: Final = "the tools have returned this:"
+_SPEAKS: Final = _CALLS | {"mcp_call", "message"}
+"""Items in front of which the outputs of all calls are there."""
+
 _SAID: Final = {"input_text": "text", "output_text": "text", "refusal": "refusal", "text": "text"}
 """Parts that say something to a model, each with the member that holds it."""
 
@@ -38,7 +43,7 @@ def _built(chat: bytes, **members: Any) -> Turn:
 def asked_turn(
     model: str,
     settings: Json,
-    system: Sequence[str],
+    system: Sequence[str | Json],
     items: Iterable[bytes | memoryview],
     *,
     stream: bool,
@@ -80,23 +85,27 @@ def _read(document: Document, read: Callable[[Document], Json]) -> Json:
     chat |= asked["settings"]
     if asked["stream"]:
         chat |= {"stream": True, "stream_options": {"include_usage": True}}
-    raw = dumps(chat, ensure_ascii=False, separators=(",", ":")).encode()
-    return {**read(Document(chat, raw)), "chat": raw}
+    raw, told = read_made(chat, read)
+    return {**told, "chat": raw}
 
 
-def messages_of(system: Sequence[str], items: Sequence[Json], thoughts: str = "") -> list[Json]:
+def messages_of(system: Sequence[str | Json], items: Sequence[Json], thoughts: str = "") -> list[Json]:
     """Return the messages of a chat; raises InvalidJson for a part that can't be one of a chat, and for no message.
 
-    Items that no chat knows, such as the calls of tools of other types, are left out. The model's reasoning stands in
-    the member `thoughts` of the message that comes of it; it is left out where there is no such member.
+    `system` holds texts, and messages of the user in the form of items. Items that no chat knows, such as the calls of
+    tools of other types, are left out. Images and files that a tool returns are said by the user behind its output,
+    which is a text in a chat. The model's reasoning stands in the member `thoughts` of the message that comes of it; it
+    is left out where there is no such member.
     """
-    messages: list[Json] = [{"role": "system", "content": text} for text in system if text]
-    thought = ""
+    messages: list[Json] = [_in_front(entry) for entry in system if entry]
+    thought, returned = "", list[Json]()
     for place, item in enumerate(items):
         kind = item["type"]
         if kind == "reasoning":
             thought = _joined(thought, _thought(item)) if thoughts else ""
             continue
+        if kind in _SPEAKS:
+            _say(messages, returned)
         if kind == "message":
             _add_message(messages, item)
         elif kind in _CALLS and item.get("status") != "incomplete":
@@ -105,12 +114,21 @@ def messages_of(system: Sequence[str], items: Sequence[Json], thoughts: str = ""
             _add_made_call(messages, item, place)
         elif kind in _OUTPUTS:
             messages.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": _output(item["output"])})
+            returned += _no_texts(item["output"])
         if thought and messages and messages[-1]["role"] == "assistant":
             messages[-1][thoughts] = _joined(messages[-1].get(thoughts, ""), thought)
         thought = ""
+    _say(messages, returned)
     if not messages:
         raise InvalidJson("`input` has nothing that a model reads; send a message", "input", "invalid_value")
     return messages
+
+
+def _in_front(entry: str | Json) -> Json:
+    """Return the message that a text or a message of the user in front of all items comes to."""
+    if isinstance(entry, str):
+        return {"role": "system", "content": entry}
+    return {"role": "user", "content": [found for part in entry["content"] if (found := _part(part)) is not None]}
 
 
 def _thought(item: Json) -> str:
@@ -142,25 +160,40 @@ def _part(part: Json) -> Json | None:
     kind = part["type"]
     if kind in _SAID:
         return {"type": "text", "text": part[_SAID[kind]]}
-    if kind == "input_image":
-        if type(part.get("image_url")) is not str:
-            raise _unsupported("an image by `file_id`", "send it as a data URL in `image_url`")
-        detail = {"detail": part["detail"]} if part.get("detail") else {}
-        return {"type": "image_url", "image_url": {"url": part["image_url"], **detail}}
-    if kind == "input_file":
-        given = {name: part[name] for name in ("file_id", "filename", "file_data") if type(part.get(name)) is str}
-        if not given.keys() & {"file_id", "file_data"}:
-            raise _unsupported("a file by `file_url`", "upload it, and name its `file_id`")
-        if "file_id" in given:
-            given.pop("file_data", None)
-        return {"type": "file", "file": given}
+    found = _no_text(part)
+    if found is None and kind == "input_file":
+        sentence = "`input` holds a file by `file_url`, which is not served; upload it, and name its `file_id`"
+        raise InvalidJson(sentence, "input", "unsupported_value")
+    return found
+
+
+def _no_text(part: Json) -> Json | None:
+    """Return the image or the file that a part holds or names; None for any other part."""
+    match part:
+        case {"type": "input_image", "file_id": str(identity)}:
+            return named_image(identity, part.get("detail"))
+        case {"type": "input_image", "image_url": str(url)}:
+            detail = {"detail": part["detail"]} if part.get("detail") else {}
+            return {"type": "image_url", "image_url": {"url": url, **detail}}
+        case {"type": "input_file"}:
+            given = {name: part[name] for name in ("file_id", "filename", "file_data") if type(part.get(name)) is str}
+            if "file_id" in given:
+                given.pop("file_data", None)
+            return {"type": "file", "file": given} if given.keys() & {"file_id", "file_data"} else None
     return None
 
 
-def _unsupported(what: str, instead: str) -> InvalidJson:
-    return InvalidJson(
-        f"`input` holds {what}, which is not served in this version; {instead}", "input", "unsupported_value"
-    )
+def _no_texts(output: Any) -> list[Json]:
+    """Return the images and files of what a tool has come to."""
+    parts = output if type(output) is list else []
+    return [found for part in parts if type(part) is dict and (found := _no_text(part)) is not None]
+
+
+def _say(messages: list[Json], returned: list[Json]) -> None:
+    """Let the user say what tools have returned besides texts, if they have."""
+    if returned:
+        messages.append({"role": "user", "content": [{"type": "text", "text": _RETURNED}, *returned]})
+        returned.clear()
 
 
 def _add_call(messages: list[Json], item: Json) -> None:
@@ -208,4 +241,6 @@ def _output(output: Any) -> str:
 def _output_part(part: Json) -> str:
     kind = part.get("type")
     said = part.get(_SAID[kind]) if type(kind) is str and kind in _SAID else None
-    return said if type(said) is str else f"[{kind}]"
+    if type(said) is str:
+        return said
+    return f"[{kind}]" if _no_text(part) is None else f"[{kind}, which follows]"

@@ -197,6 +197,18 @@ def test_a_file_is_asked_about_and_sent(place: Responding, far: Upstream) -> Non
         assert "messages[0].content[0]" not in refused.json["error"]["message"]
 
 
+def test_an_image_by_its_file_is_asked_about_and_sent(place: Responding, far: Upstream) -> None:
+    file = place.file(b"pixels", filename="a.png")
+    image = {"type": "image", "source": {"type": "file", "file_id": file}}
+    made(place, [image], model="m")
+    url = "data:image/png;base64,cGl4ZWxz"
+    assert far.body["messages"][0]["content"] == [{"type": "image_url", "image_url": {"url": url, "detail": "auto"}}]
+    result = {"type": "tool_result", "tool_use_id": "t", "content": [image]}
+    assert post(place, [result], model="m").status == 200
+    for target in (MESSAGES, COUNT):
+        assert post(place, [image], "Authorization: Bearer bob", target=target, model="m").status == 404
+
+
 def test_refusals_are_in_the_form_that_clients_read(place: Responding) -> None:
     cases = {
         400: post(place, max_tokens=None),
