@@ -13,7 +13,7 @@ from tests.openapi.conformity import Conformity
 from tests.openapi.document import ERROR, STREAM, operation_of
 from tests.support.application import ByToken
 from tests.support.callers import ALICE, OWN
-from tests.support.databases import backend
+from tests.support.configured_server import filled
 from tests.support.files_server import BOUNDARY, form_of
 from tests.support.real_policy import decided
 from tests.support.serving import Address, Answer
@@ -106,14 +106,7 @@ def watched(
 ) -> Iterator[Watched]:
     """The server, over SQLite; the model `bare` is that of `upstream`, and `tools` a server of tools."""
     database = str(folder / "records.db")
-    text = (
-        (_CONFIG + OWN)
-        .replace("SQL", backend(database))
-        .replace("KV", backend(database, "kv"))
-        .replace("BLOBS", str(folder / "blobs"))
-        .replace("URL", upstream)
-        .replace("TOOLS", tools.split("/")[2])
-    )
+    text = filled(_CONFIG + OWN, database, folder, URL=upstream, TOOLS=tools.split("/")[2])
     runtime = folder / "run"
     runtime.mkdir()
     with decided(text, opa, runtime, authenticator=ByToken()) as house:

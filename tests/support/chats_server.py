@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.support.application import ByToken
 from tests.support.callers import ALICE, OWN
+from tests.support.configured_server import own_folder
 from tests.support.databases import backend, rows
 from tests.support.real_policy import Decided, decided
 from tests.support.serving import Answer
@@ -114,8 +115,7 @@ def chatting(
     if like is not None:
         chats, prompts, database = like.chats, like.prompts, like.database
     text = config_of(database, chats, prompts, upstream=upstream, queue=queue)
-    runtime = folder / token_hex(4)
-    runtime.mkdir()
+    runtime = own_folder(folder)
     with decided(text, opa, runtime, authenticator=ByToken(), start=start) as house:
         yield Chatting(house, database, chats, prompts)
 

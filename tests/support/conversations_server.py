@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 from tests.support.application import ByToken
 from tests.support.callers import ALICE, OWN
-from tests.support.databases import backend, empty_database, rows
+from tests.support.configured_server import filled, own_database, own_folder
+from tests.support.databases import rows
 from tests.support.files_server import BOUNDARY, form_of
 from tests.support.real_policy import Decided, decided
 from tests.support.serving import Answer
@@ -30,7 +30,7 @@ _CONFIG = """
     - {model_id: llama, provider_id: echo}
     storage:
       backends:
-        sql: BACKEND
+        sql: SQL
       stores:
         files: {backend: sql, table_name: openai_files}
         conversations: {backend: sql, table_name: openai_conversations}
@@ -106,21 +106,11 @@ def talking(
     opa: Path, folder: Path, postgres: str | None = None, *, policy: str = OWN, start: bool = True
 ) -> Iterator[Talking]:
     """The server over SQLite, or over a database of its own in the PostgreSQL at that address."""
-    runtime = folder / token_hex(4)
-    runtime.mkdir()
-    if postgres is None:
-        with _serving(opa, runtime, str(runtime / "records.db"), policy, start=start) as running:
-            yield running
-        return
-    with empty_database(postgres) as database, _serving(opa, runtime, database, policy, start=start) as running:
-        yield running
-
-
-@contextmanager
-def _serving(opa: Path, folder: Path, database: str, policy: str, *, start: bool) -> Iterator[Talking]:
-    text = _CONFIG.replace("BACKEND", backend(database)).replace("BLOBS", str(folder / "blobs"))
-    with decided(text + policy, opa, folder, authenticator=ByToken(), start=start) as house:
-        yield Talking(house, database)
+    runtime = own_folder(folder)
+    with own_database(runtime, postgres) as database:
+        text = filled(_CONFIG, database, runtime)
+        with decided(text + policy, opa, runtime, authenticator=ByToken(), start=start) as house:
+            yield Talking(house, database)
 
 
 def said(text: str, role: str = "user", **more: Any) -> dict[str, Any]:

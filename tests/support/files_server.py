@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.support.application import ByToken
 from tests.support.callers import ALICE, OWN
+from tests.support.configured_server import own_folder
 from tests.support.databases import backend, rows
 from tests.support.real_policy import Decided, decided
 from tests.support.serving import Answer
@@ -102,8 +103,7 @@ def keeping(
         .replace("BLOBS", blobs or f"{{type: local, path: {place}}}")
         .replace("MOST", most)
     )
-    runtime = folder / token_hex(4)
-    runtime.mkdir()
+    runtime = own_folder(folder)
     with decided(text, opa, runtime, authenticator=ByToken(), start=start) as house:
         yield Keeping(house, place, table, database)
 

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 from tests.support.application import ByToken
 from tests.support.callers import ALICE, OWN
-from tests.support.databases import backend, empty_database
+from tests.support.configured_server import filled, own_database, own_folder
 from tests.support.mcp_server import McpStub, mcp_server
 from tests.support.real_policy import Decided, decided
 from tests.support.responses_server import RESPONSES, events_of, script
@@ -101,27 +100,12 @@ class McpHouse:
 @contextmanager
 def mcp_house(opa: Path, folder: Path, postgres: str | None = None, policy: str = TOOLS + OWN) -> Iterator[McpHouse]:
     """The server over SQLite, or over a database of its own in the PostgreSQL at that address."""
-    runtime = folder / token_hex(4)
-    runtime.mkdir()
-    with mcp_server() as stub, mcp_server() as other:
-        if postgres is None:
-            with _serving(opa, runtime, str(runtime / "records.db"), stub, other, policy) as running:
-                yield running
-            return
-        with empty_database(postgres) as database, _serving(opa, runtime, database, stub, other, policy) as running:
-            yield running
-
-
-@contextmanager
-def _serving(opa: Path, folder: Path, database: str, stub: McpStub, other: McpStub, policy: str) -> Iterator[McpHouse]:
-    hosts = ", ".join(f'"{each.url.split("/")[2]}"' for each in (stub, other))
-    text = (
-        _CONFIG.replace("SQL", backend(database))
-        .replace("KV", backend(database, "kv"))
-        .replace("HOSTS", f'{hosts}, "tools.example.com"')
-    )
-    with decided(text + policy, opa, folder, authenticator=ByToken()) as house:
-        yield McpHouse(house, stub, other, database)
+    runtime = own_folder(folder)
+    with mcp_server() as stub, mcp_server() as other, own_database(runtime, postgres) as database:
+        hosts = ", ".join(f'"{each.url.split("/")[2]}"' for each in (stub, other))
+        text = filled(_CONFIG, database, runtime, HOSTS=f'{hosts}, "tools.example.com"')
+        with decided(text + policy, opa, runtime, authenticator=ByToken()) as house:
+            yield McpHouse(house, stub, other, database)
 
 
 def calls(*made: tuple[str, dict[str, Any]], **more: Any) -> str:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from server.authn import Authenticator
 from tests.support.application import ByToken
 from tests.support.callers import ALICE
+from tests.support.configured_server import own_folder
 from tests.support.databases import backend
 from tests.support.real_policy import Decided, decided
 from tests.support.serving import Answer, parsed
@@ -159,8 +160,7 @@ def registry(
         .replace("MODELS", models)
         .replace("POLICY", policy)
     )
-    runtime = folder / token_hex(4)
-    runtime.mkdir()
+    runtime = own_folder(folder)
     with decided(config, opa, runtime, authenticator=authenticator, start=start) as house:
         yield Registry(house, database, namespace)
 

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from json import dumps, loads
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 from tests.support.application import ByToken
 from tests.support.callers import ALICE, OWN
-from tests.support.databases import backend, empty_database, rows
+from tests.support.configured_server import filled, own_database, own_folder
+from tests.support.databases import backend, rows
 from tests.support.event_reader import opened
 from tests.support.files_server import BOUNDARY, form_of
 from tests.support.real_policy import Decided, decided
@@ -199,14 +199,11 @@ def responding(
 
     Responses are in another database than conversations if they are `apart`.
     """
-    runtime = folder / token_hex(4)
-    runtime.mkdir()
-    settings = (upstream, apart, policy)
-    if postgres is None:
-        with responding_on(opa, runtime, str(runtime / "records.db"), *settings) as running:
-            yield running
-        return
-    with empty_database(postgres) as database, responding_on(opa, runtime, database, *settings) as running:
+    runtime = own_folder(folder)
+    with (
+        own_database(runtime, postgres) as database,
+        responding_on(opa, runtime, database, upstream, apart, policy) as running,
+    ):
         yield running
 
 
@@ -216,13 +213,7 @@ def responding_on(
 ) -> Iterator[Responding]:
     """The server over that database, which others may use, too."""
     other = str(folder / "other.db")
-    text = (
-        _CONFIG.replace("SQL", backend(database))
-        .replace("OTHER", backend(other))
-        .replace("KV", backend(database, "kv"))
-        .replace("PLACE", "other" if apart else "sql")
-        .replace("BLOBS", str(folder / "blobs"))
-        .replace("URL", upstream)
-    )
+    places = {"OTHER": backend(other), "PLACE": "other" if apart else "sql", "URL": upstream}
+    text = filled(_CONFIG, database, folder, **places)
     with decided(text + policy, opa, folder, authenticator=ByToken()) as house:
         yield Responding(house, other if apart else database)

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 from tests.support.application import ByToken
 from tests.support.bedrock_stub import IDENTITY, REGION, SECRET, Stub, bedrock
 from tests.support.callers import ALICE
+from tests.support.configured_server import own_folder
 from tests.support.judge_server import Judge, judging
 from tests.support.real_policy import Decided, decided
 from tests.support.serving import Answer
@@ -116,8 +116,7 @@ def said(text: Any, role: str = "user", **more: Any) -> dict[str, Any]:
 @contextmanager
 def guarded(opa: Path, folder: Path, text: str = CONFIG, policy: str = POLICY) -> Iterator[Guarded]:
     """The server with that configuration."""
-    runtime = folder / token_hex(4)
-    runtime.mkdir()
+    runtime = own_folder(folder)
     with judging() as judge, bedrock() as stub:
         places = {
             "JUDGE": judge.url,

@@ -5,19 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from json import dumps, loads
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 from tests.support.application import ByToken
 from tests.support.callers import ALICE, OWN
-from tests.support.databases import backend, empty_database
+from tests.support.configured_server import filled, own_database, own_folder
 from tests.support.files_server import BOUNDARY
-from tests.support.real_policy import Decided, decided
-from tests.support.responses_server import RESPONSES, events_of
-from tests.support.serving import Answer
+from tests.support.real_policy import decided
+from tests.support.responses_server import Responding
 from tests.support.vector_server import STORES
 
 CONFIG = """
@@ -57,37 +54,16 @@ MODELS = """\
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Tooled:
-    """The running server, and the model's way to call tools."""
+class Tooled(Responding):
+    """The running server, and the vector stores of its callers."""
 
-    house: Decided
-
-    def ask(self, method: str, target: str, body: Any = None, caller: str = ALICE) -> Answer:
-        """The answer to a request; `target` begins with `/v1`."""
-        return self.house.address.ask(method, target, caller, body=body, timeout=30)
+    __slots__ = ()
 
     def got(self, method: str, target: str, body: Any = None, caller: str = ALICE) -> Any:
         """What a request that succeeds is answered with."""
         answer = self.ask(method, target, body, caller)
         assert answer.status == 200, answer.body
         return answer.json
-
-    def create(self, text: Any, caller: str = ALICE, **more: Any) -> Answer:
-        """The answer to a request for a response."""
-        return self.ask("POST", RESPONSES, {"model": "small", "input": text, **more}, caller)
-
-    def made(self, text: Any, caller: str = ALICE, **more: Any) -> Any:
-        """A response."""
-        answer = self.create(text, caller, **more)
-        assert answer.status == 200, answer.body
-        return answer.json
-
-    def streamed(self, text: Any, caller: str = ALICE, **more: Any) -> list[dict[str, Any]]:
-        """The events of a response."""
-        answer = self.create(text, caller, stream=True, **more)
-        assert answer.status == 200, answer.body
-        return events_of(answer.body)
 
     def store(self, *texts: str, caller: str = ALICE, **members: Any) -> str:
         """The id of a vector store with files of these texts, once they are taken in."""
@@ -144,22 +120,8 @@ def tooled(
     opa: Path, folder: Path, postgres: str | None = None, *, rules: str = MODELS + OWN, text: str = CONFIG
 ) -> Iterator[Tooled]:
     """The server over SQLite, or over a database of its own in the PostgreSQL at that address."""
-    runtime = folder / token_hex(4)
-    runtime.mkdir()
-    if postgres is None:
-        with _serving(opa, runtime, str(runtime / "records.db"), text + rules) as running:
-            yield running
-        return
-    with empty_database(postgres) as database, _serving(opa, runtime, database, text + rules) as running:
-        yield running
-
-
-@contextmanager
-def _serving(opa: Path, folder: Path, database: str, text: str) -> Iterator[Tooled]:
-    config = (
-        text.replace("SQL", backend(database))
-        .replace("KV", backend(database, "kv"))
-        .replace("BLOBS", str(folder / "blobs"))
-    )
-    with decided(config, opa, folder, authenticator=ByToken()) as house:
-        yield Tooled(house)
+    runtime = own_folder(folder)
+    with own_database(runtime, postgres) as database:
+        config = filled(text + rules, database, runtime)
+        with decided(config, opa, runtime, authenticator=ByToken()) as house:
+            yield Tooled(house, database)

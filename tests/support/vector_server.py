@@ -11,7 +11,8 @@ from typing import Any
 
 from tests.support.application import ByToken
 from tests.support.callers import ADMIN, ALICE, OWN
-from tests.support.databases import backend, rows
+from tests.support.configured_server import filled, own_folder
+from tests.support.databases import rows
 from tests.support.files_server import BOUNDARY, form_of
 from tests.support.real_policy import Decided, decided
 from tests.support.serving import Answer
@@ -123,15 +124,8 @@ def holding(
 ) -> Iterator[Holding]:
     """The server over SQLite, or PostgreSQL at that address; two of one `token` share what they keep."""
     database, token = postgres or str(folder / "records.db"), token or new_token()
-    config = (
-        (text + OWN)
-        .replace("SQL", backend(database))
-        .replace("KV", backend(database, "kv"))
-        .replace("TOKEN", token)
-        .replace("BLOBS", str(folder / "blobs"))
-    )
-    runtime = folder / token_hex(4)
-    runtime.mkdir()
+    config = filled(text + OWN, database, folder, TOKEN=token)
+    runtime = own_folder(folder)
     with decided(config, opa, runtime, authenticator=ByToken()) as house:
         body = {"model_id": "secret", "provider_id": "echo", "model_type": "embedding"}
         assert house.address.ask("POST", "/v1/models", ADMIN, body=body).status in (200, 409)
