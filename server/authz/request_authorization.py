@@ -208,6 +208,21 @@ class Gate:
         async with self._pep.listing(self._context, action, kind, types) as listing:
             yield listing
 
+    def pays_for_errors_alone(self) -> None:
+        """Count the request only if it gets an error, since an earlier one has paid for what it is to get."""
+        if self.charge is not None:
+            self.charge.was_paid_before = True
+
+    async def pay_for_error(self) -> None:
+        """Count a request that `pays_for_errors_alone` and gets one; raises QuotaExceeded and CountersUnavailable."""
+        if self.charge is not None:
+            await self.charge.pay_after_all()
+
+    def check_tokens(self) -> None:
+        """Raise QuotaExceeded if the caller has no tokens left, for work that will need some."""
+        if self.charge is not None:
+            self.charge.check_tokens()
+
     async def stopped(self, limited: Limited) -> None:
         """Log that a limit stops the request; raises PolicyUnavailable where that can't be logged."""
         await self._pep.stopped(self._context, self._route, self._permit, limited)

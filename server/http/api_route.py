@@ -47,7 +47,24 @@ class ApiRoute(Route):
 
 
 class AskingRoute(ApiRoute):
-    """A route whose handler puts its own question to the gate, route and resource in one."""
+    """A route whose handler puts its own question to the gate, route and resource in one.
+
+    Where `paid_before`, a request that succeeds gets what an earlier one has paid for, and isn't counted by the quota.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        handler: Handler,
+        *,
+        asks: Sequence[Ask],
+        may_ask: Sequence[Ask] = (),
+        methods: Sequence[str] = ("GET",),
+        name: str,
+        paid_before: bool = False,
+    ) -> None:
+        super().__init__(path, handler, asks=asks, may_ask=may_ask, methods=methods, name=name)
+        self.paid_before = paid_before
 
 
 def checked(routes: Iterable[BaseRoute]) -> list[ApiRoute]:

@@ -30,7 +30,10 @@ class RouteGuard:
         self.app = app
         asking = [route for route in routes if isinstance(route, AskingRoute)]
         self._plain = {
-            (route.path, method) for route in asking if not route.param_convertors for method in route.methods or ()
+            (route.path, method): route
+            for route in asking
+            if not route.param_convertors
+            for method in route.methods or ()
         }
         self._others = RouteIndex(route for route in asking if route.param_convertors)
 
@@ -52,8 +55,11 @@ class RouteGuard:
             entry.caller = CURRENT.get()
             await Response(status_code=204)(scope, receive, send)
             return
+        route = self._asking(scope)
+        if route is not None and route.paid_before:
+            gate.pays_for_errors_alone()
         # The body of a request without a token is not read before the policy permits such requests.
-        if gate.lacks_token or not self._is_asking(scope):
+        if gate.lacks_token or route is None:
             await gate.enter()
             await self.app(scope, receive, send)
             return
@@ -70,13 +76,16 @@ class RouteGuard:
         except Exception:
             # Only a caller that may use the route learns what is wrong with its request.
             await gate.enter()
+            await gate.pay_for_error()
             raise
 
-    def _is_asking(self, scope: Scope) -> bool:
+    def _asking(self, scope: Scope) -> AskingRoute | None:
         # Most paths have no parameters, and need no regular expression to be compared with.
-        if (scope["path"], scope["method"]) in self._plain:
-            return True
-        return any(route.matches(scope)[0] is Match.FULL for route in self._others.of(scope["path"]))
+        plain = self._plain.get((scope["path"], scope["method"]))
+        if plain is not None:
+            return plain
+        others = self._others.of(scope["path"])
+        return next((route for route in others if route.matches(scope)[0] is Match.FULL), None)
 
 
 def _check_silence(gate: Gate, message: Message) -> None:

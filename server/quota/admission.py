@@ -15,7 +15,7 @@ from server.fairness.shares import NoRoom
 from server.fairness.shown_callers import ShownCallers
 from server.net.client_address import ClientAddresses
 from server.quota.counters import CountersUnavailable
-from server.quota.quota import Quota, QuotaExceeded, Standing
+from server.quota.quota import Limit, Quota, QuotaExceeded, Standing
 from server.quota.storage_limit import StorageExceeded, StorageLimit
 
 FREE: Final = frozenset({"/metrics", "/v1/health", "/v1/health/ready", "/v1/version"})
@@ -91,15 +91,20 @@ class Reservation:
 
 
 class RequestCharge:
-    """The charge of one request to the quota; of its tokens alone where the request `is_paid` already."""
+    """The charge of one request to the quota; of its tokens alone where the request `is_paid` already.
 
-    __slots__ = ("_address", "_caller", "_is_paid", "_quota", "standing", "storage")
+    While `was_paid_before` is true, nothing is counted: an earlier request has paid for what this one is to get.
+    """
+
+    __slots__ = ("_address", "_caller", "_is_paid", "_quota", "_share", "standing", "storage", "was_paid_before")
 
     def __init__(self, quota: Quota, caller: Principal | Anonymous, address: str, *, is_paid: bool = False) -> None:
         self._quota = quota
         self._is_paid = is_paid
         self._caller = caller
         self._address = address
+        self._share: Limit | None = None
+        self.was_paid_before = False
         self.standing: Standing | None = None
         self.storage: StorageLimit | None = None
 
@@ -108,14 +113,29 @@ class RequestCharge:
 
         Raises QuotaExceeded and CountersUnavailable.
         """
+        self._share = self._quota.limit_of(self._caller, limit)
+        self.storage = self._share.storage
+        if not self.was_paid_before:
+            await self._take(self._share)
+
+    async def pay_after_all(self) -> None:
+        """Take out a request that was to get what is paid for, and gets an error; raise as `pay` does."""
+        if self.was_paid_before and self._share is not None:
+            self.was_paid_before = False
+            await self._take(self._share)
+
+    async def _take(self, share: Limit) -> None:
         try:
-            share = self._quota.limit_of(self._caller, limit)
-            self.storage = share.storage
             requests = 0 if self._is_paid else 1
             self.standing = await self._quota.take(self._caller, self._address, share, requests)
         except QuotaExceeded as exceeded:
             self.standing = exceeded.standing
             raise
+
+    def check_tokens(self) -> None:
+        """Raise QuotaExceeded if the caller has no tokens left, for work that will need some."""
+        if self.standing is not None and self.standing.tokens_left == 0:
+            raise QuotaExceeded(self.standing, of_tokens=True)
 
     @property
     def may_count_tokens(self) -> bool:
@@ -128,12 +148,12 @@ class RequestCharge:
         return self.standing is not None and self.standing.limit.tokens is not None
 
     async def reserve(self, least: int, most: int) -> Reservation:
-        """Set aside `most` tokens of the caller's share, or the rest of it if that is at least `least`.
+        """Set aside `most` tokens of the caller's share, or the rest of it if that is at least `least`; at least one.
 
         Call it only where its tokens are counted. Raises QuotaExceeded and CountersUnavailable.
         """
         standing = self._standing
-        tokens = max(least, min(most, standing.tokens_left or 0))
+        tokens = max(1, least, min(most, standing.tokens_left or 0))
         try:
             self.standing = await self._quota.reserve(standing, tokens)
         except QuotaExceeded as exceeded:

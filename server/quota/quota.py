@@ -119,13 +119,13 @@ class Quota:
     ) -> Standing | None:
         """Take one request of the caller's share, or none of those, and return its state; None where there is no limit.
 
-        Raises QuotaExceeded if the share is used up, and CountersUnavailable.
+        The tokens of the caller may be used up: most requests need none. Raises QuotaExceeded if its requests are, and
+        CountersUnavailable.
         """
         if limit.requests is None and limit.tokens is None:
             return None
-        # A caller without tokens left is stopped here: each of its requests would be refused later.
         most = limit.requests if requests else None
-        units = Charge(self._key(caller, address), self._window(), requests, 0, most, _least(limit.tokens))
+        units = Charge(self._key(caller, address), self._window(), requests, 0, most, None)
         return await self._taken(units, limit)
 
     async def reserve(self, standing: Standing, tokens: int) -> Standing:
@@ -192,7 +192,7 @@ class Quota:
         taken, used = await self._counters.take(units)
         standing = self._standing(units.key, limit, used)
         if not taken:
-            raise QuotaExceeded(standing, of_tokens=not units.requests or standing.requests_left != 0)
+            raise QuotaExceeded(standing, of_tokens=not units.requests)
         return standing
 
     def _standing(self, key: str, limit: Limit, used: Usage) -> Standing:
@@ -202,7 +202,3 @@ class Quota:
         """Return a name of fixed length, so that no id and no address is kept."""
         who = ("principal", caller.issuer, caller.id) if isinstance(caller, Principal) else ("address", address)
         return hashlib.sha256(dumps((self._namespace, *who)).encode()).hexdigest()
-
-
-def _least(tokens: int | None) -> int | None:
-    return None if tokens is None else tokens - 1

@@ -6,6 +6,30 @@ from tests.mutation.mistake import Mistake
 
 QUOTA_MISTAKES = (
     Mistake(
+        "what an earlier request has paid for is counted",
+        "server/authz/request_authorization.py",
+        "self.charge.was_paid_before = True",
+        "self.charge.was_paid_before = False",
+    ),
+    Mistake(
+        "looking for responses of others costs nothing",
+        "server/http/route_guard.py",
+        "            await gate.pay_for_error()\n",
+        "",
+    ),
+    Mistake(
+        "without tokens a response waits for its turn to fail",
+        "server/api/responses/background/entering.py",
+        "        opening.gate.check_tokens()\n",
+        "",
+    ),
+    Mistake(
+        "a chat that is estimated at no tokens needs none",
+        "server/quota/admission.py",
+        "max(1, least,",
+        "max(0, least,",
+    ),
+    Mistake(
         "several choices cost as much as one",
         "server/api/chat/cost.py",
         'choices = number_of(body, "n") or 1',
@@ -134,8 +158,8 @@ QUOTA_MISTAKES = (
     Mistake(
         "used up tokens are called used up requests",
         "server/quota/quota.py",
-        "not units.requests or standing.requests_left != 0",
-        "not units.requests",
+        "of_tokens=not units.requests",
+        "of_tokens=False",
     ),
     Mistake(
         "the log names the limit of requests for tokens",

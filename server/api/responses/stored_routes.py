@@ -77,7 +77,12 @@ class StoredResponses:
                 name="responses.list",
             ),
             AskingRoute(
-                one, self.retrieve, methods=["GET"], asks=[(Action.READ, RESPONSES)], name="responses.retrieve"
+                one,
+                self.retrieve,
+                methods=["GET"],
+                asks=[(Action.READ, RESPONSES)],
+                name="responses.retrieve",
+                paid_before=True,
             ),
             AskingRoute(
                 one, self.delete, methods=["DELETE"], asks=[(Action.DELETE, RESPONSES)], name="responses.delete"

@@ -102,6 +102,7 @@ class Filling:
         if has_expired(store):
             raise StoreExpired(store.id)
         await gate.enter()
+        gate.check_tokens()
         await self._stores.fillable(gate, store.id)
         file = await self._files.records.get(gate, link.file_id)
         model = await self._embedder.model(gate, store.body["embedding_model"])

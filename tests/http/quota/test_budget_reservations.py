@@ -23,7 +23,7 @@ def test_without_a_limit_of_its_own_a_chat_gets_what_is_left(opa_binary: Path, t
             while not far.asked:
                 pass
             # All of it is set aside meanwhile.
-            assert running.address.get("/v1/models").status == 429
+            assert chat(running, max_completion_tokens=1).status == 429
             far.go_on.set()
             assert first.result().status == 200
         assert left(running) == 30

@@ -61,7 +61,7 @@ def test_a_stream_is_asked_what_it_costs_and_the_caller_does_not_see_it(opa_bina
             if number == 3:
                 break
             assert left(running) == 70 - 30 * number
-        assert running.address.get("/v1/models").status == 429
+        assert chat(running, max_completion_tokens=1).status == 429
 
 
 def test_who_asks_for_usage_sees_it(opa_binary: Path, tmp_path: Path) -> None:
@@ -188,4 +188,4 @@ def test_case_39_of_a_burst_as_many_are_served_as_fit_and_the_provider_sees_no_m
             far.go_on.set()
         assert sorted(one.result().status for one in under_way) == [200] * 4 + [429] * 36
         assert len(far.asked) == 4
-        assert running.address.get("/v1/models").status == 429
+        assert chat(running, max_completion_tokens=1).status == 429

@@ -70,7 +70,7 @@ def test_what_is_reserved_becomes_what_is_used(tmp_path: Path) -> None:
         standing = await quota.reserve(standing, 90)
         # More was used than was reserved: it is owed, and stops what comes next.
         assert (await quota.settle(standing, 90, 500)).tokens_left == 0
-        assert (await refused(entered(quota))).used.tokens == 510
+        assert (await refused(quota.reserve(await entered(quota), 1))).used.tokens == 510
 
     run(tmp_path, scenario)
 
@@ -80,7 +80,23 @@ def test_more_than_is_left_is_not_reserved_and_nothing_is_taken(tmp_path: Path) 
         standing = await quota.reserve(await entered(quota), 60)
         assert (await refused(quota.reserve(standing, 41))).tokens_left == 40
         assert (await quota.reserve(standing, 40)).tokens_left == 0
-        assert (await refused(entered(quota))).used.requests == 1
+        standing = await entered(quota)
+        assert (await refused(quota.reserve(standing, 1))).used.requests == 2
+
+    run(tmp_path, scenario)
+
+
+def test_a_reservation_of_nothing_needs_a_token(tmp_path: Path) -> None:
+    async def scenario(quota: Quota, clock: Clock) -> None:
+        charge = RequestCharge(quota, ALICE, "192.0.2.1")
+        await charge.pay(None)
+        charge.check_tokens()
+        for _ in range(100):
+            await charge.reserve(0, 0)
+        with pytest.raises(QuotaExceeded):
+            await charge.reserve(0, 0)
+        with pytest.raises(QuotaExceeded):
+            charge.check_tokens()
 
     run(tmp_path, scenario)
 
@@ -223,7 +239,9 @@ def test_a_refusal_says_whether_requests_or_tokens_are_used_up(tmp_path: Path) -
         standing = await entered(quota)
         assert await of_tokens(quota.reserve(standing, 101)) is True
         await quota.reserve(standing, 100)
-        assert await of_tokens(entered(quota)) is True
+        # What needs no tokens goes on.
+        standing = await entered(quota)
+        assert await of_tokens(quota.reserve(standing, 1)) is True
         bob = Principal("bob", "https://issuer.example")
         for _ in range(3):
             standing = await entered(quota, bob)

@@ -43,6 +43,7 @@ class CancelRoutes:
                 methods=["POST"],
                 asks=[(Action.UPDATE, RESPONSES), (Action.READ, RESPONSES)],
                 name="responses.cancel",
+                paid_before=True,
             )
         ]
 

@@ -42,10 +42,11 @@ class Entering:
     async def answer(self, request: Request, opening: Opening, model: Model, creation: Creation) -> Response:
         """Answer with the response that waits, or with its events from the first one on.
 
-        Raises the ApiError for what may not be asked, and StorageExceeded.
+        Raises the ApiError for what may not be asked, StorageExceeded, and QuotaExceeded where no tokens are left.
         """
         body = opening.body
         asked = kept_request(body)
+        opening.gate.check_tokens()
         await self._making.check(request, opening, model)
         head = {**head_of(opening.response_id, int(time.time()), body), "model": model.name}
         state, told = step(State(head, _NO_ITEM, body.names), Queued())
