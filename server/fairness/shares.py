@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
+from types import TracebackType
 from typing import Final
 
 from server.fairness.caller import CURRENT, Caller
@@ -97,6 +97,26 @@ class _Holder:
     waits: deque[_Wait] = field(default_factory=deque)
 
 
+class _HeldTurn(AbstractAsyncContextManager["Turn"]):
+    """Holds a turn for as long as the context lasts; a generator would cost as much as the rest of a turn."""
+
+    __slots__ = ("_caller", "_shares", "_size", "_turn")
+
+    def __init__(self, shares: FairShares, size: int, caller: Caller | None) -> None:
+        self._shares = shares
+        self._size = size
+        self._caller = caller
+
+    async def __aenter__(self) -> Turn:
+        self._turn = await self._shares.take(self._size, self._caller)
+        return self._turn
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._turn.end()
+
+
 class FairShares:
     """Hands out the units of `share` in turns; belongs to one event loop.
 
@@ -123,14 +143,9 @@ class FairShares:
         """Turns that are waited for."""
         return self._waiting
 
-    @asynccontextmanager
-    async def turn(self, size: int = 1, caller: Caller | None = None) -> AsyncIterator[Turn]:
-        """Hold `size` units for as long as the context lasts; raises NoRoom, as `take`."""
-        turn = await self.take(size, caller)
-        try:
-            yield turn
-        finally:
-            turn.end()
+    def turn(self, size: int = 1, caller: Caller | None = None) -> AbstractAsyncContextManager[Turn]:
+        """Hold `size` units for as long as the context lasts; to enter it raises NoRoom, as `take`."""
+        return _HeldTurn(self, size, caller)
 
     async def take(self, size: int = 1, caller: Caller | None = None) -> Turn:
         """Return a turn of `size` units (`each` of them where that is less), which its holder has to end.

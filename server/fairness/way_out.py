@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
+from types import TracebackType
 from typing import Final
 
 from server.fairness.shares import FairShares, Share, Turn
@@ -29,10 +29,10 @@ UNCOUNTED: Final = 64 * 1024
 """Bytes of an answer that takes no room: a connection's buffer holds that much anyway."""
 
 
-class _Answer:
+class _Answer(AbstractContextManager[None]):
     """The answer to one request, and the room that it holds."""
 
-    __slots__ = ("_is_beyond", "_kept", "_room", "_turns", "size")
+    __slots__ = ("_is_beyond", "_kept", "_room", "_token", "_turns", "size")
 
     def __init__(self, room: WayOut) -> None:
         self._room = room
@@ -57,8 +57,14 @@ class _Answer:
         """End a turn of another share with the answer."""
         self._kept.append(turn)
 
-    def end(self) -> None:
+    def __enter__(self) -> None:
+        self._token = _ANSWER.set(self)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Give all of the room back."""
+        _ANSWER.reset(self._token)
         for turn in (*self._turns, *self._kept):
             turn.end()
 
@@ -73,16 +79,9 @@ class WayOut:
         self.shares = FairShares(share)
         self.beyond = FairShares(beyond)
 
-    @contextmanager
-    def answer(self) -> Iterator[None]:
+    def answer(self) -> AbstractContextManager[None]:
         """The time of one request, at whose end the room that it took is given back."""
-        answer = _Answer(self)
-        token = _ANSWER.set(answer)
-        try:
-            yield
-        finally:
-            _ANSWER.reset(token)
-            answer.end()
+        return _Answer(self)
 
 
 async def hold(size: int) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from policy.resource_types import TYPES, Ask
 from policy.served_routes import SERVED
@@ -40,10 +41,22 @@ class ApiRoute(Route):
     ) -> None:
         """Raise ValueError if a question is about a type that isn't served."""
         super().__init__(path, handler, methods=[*methods], name=name)
+        # Starlette's own would catch exceptions, as the middleware in front of every route does too.
+        self.app = answering(handler)
         self.asks, self.may_ask = tuple(asks), tuple(may_ask)
         for _, kind in (*self.asks, *self.may_ask):
             if kind not in TYPES or not TYPES[kind].served:
                 raise ValueError(f"the route `{path}` asks about `{kind}`, which is no type that is served")
+
+
+def answering(handler: Handler) -> ASGIApp:
+    """Return the application that sends what a handler answers to a request."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await handler(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    return app
 
 
 class AskingRoute(ApiRoute):

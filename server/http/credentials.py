@@ -41,4 +41,8 @@ def digest_of(scope: Scope) -> bytes | None:
 
 
 def _first(scope: Scope, header: bytes) -> bytes | None:
-    return next((value for name, value in scope["headers"] if name == header), None)
+    for name, value in scope["headers"]:
+        if name == header:
+            first: bytes = value
+            return first
+    return None

@@ -71,7 +71,10 @@ def _headers(call: RequestState, scope: Scope, own: Sequence[tuple[bytes, bytes]
     ]
     if is_anthropics(scope["path"]):
         headers.append((b"request-id", call.request_id.encode()))
-    if not any(name == b"cache-control" for name, _ in own):
+    for name, _ in own:
+        if name == b"cache-control":
+            break
+    else:
         headers.append(_NOT_KEPT)
     if scope["scheme"] == "https":
         headers.append(_HTTPS_ONLY)

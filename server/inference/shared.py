@@ -32,8 +32,12 @@ class SharedChat:
 
     async def complete(self, request: ChatRequest) -> Pieces:
         """Return the provider's answer."""
-        async with self.turn():
+        turn = await self.shares.take()
+        try:
+            self._check()
             return await self._chat.complete(request)
+        finally:
+            turn.end()
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
 
 from server.fairness.caller import Caller
 from server.fairness.shares import FairShares, Share, Turn
@@ -15,19 +16,32 @@ class MemoryLimit:
     def __init__(self, share: Share) -> None:
         self.shares = FairShares(share)
 
-    @contextmanager
-    def share(self, caller: Caller) -> Iterator[Callable[[int], None]]:
+    def share(self, caller: Caller) -> AbstractContextManager[Callable[[int], None]]:
         """Provide a function that takes more bytes until the context ends; it raises NoRoom."""
-        held: list[Turn] = []
+        return _Part(self.shares, caller)
 
-        def hold(size: int) -> None:
-            turn = self.shares.take_now(size, caller)
-            if turn is None:
-                raise self.shares.refusal(size, caller)
-            held.append(turn)
 
-        try:
-            yield hold
-        finally:
-            for turn in held:
-                turn.end()
+class _Part(AbstractContextManager[Callable[[int], None]]):
+    """The bytes of one body."""
+
+    __slots__ = ("_caller", "_held", "_shares")
+
+    def __init__(self, shares: FairShares, caller: Caller) -> None:
+        self._shares = shares
+        self._caller = caller
+        self._held: list[Turn] = []
+
+    def __enter__(self) -> Callable[[int], None]:
+        return self._hold
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for turn in self._held:
+            turn.end()
+
+    def _hold(self, size: int) -> None:
+        turn = self._shares.take_now(size, self._caller)
+        if turn is None:
+            raise self._shares.refusal(size, self._caller)
+        self._held.append(turn)

@@ -11,9 +11,10 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from types import TracebackType
 from typing import Final
 
 from server.background.tasks import in_background
@@ -58,6 +59,27 @@ class Finding:
     state: State
     since: float | None = None
     reason: str | None = None
+
+
+class _Use(AbstractContextManager[None]):
+    """One use of a dependency."""
+
+    __slots__ = ("_away", "_dependency")
+
+    def __init__(self, dependency: Dependency, away: tuple[type[Exception], ...]) -> None:
+        self._dependency = dependency
+        self._away = away
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, self._away):
+            self._dependency.failed(f"it can't be used: {cause_of(error)}")
+        elif error is None or isinstance(error, Exception):
+            self._dependency.worked()
 
 
 class Dependency:
@@ -113,18 +135,9 @@ class Dependency:
         self._failed_at = time.monotonic()
         self._missed(reason)
 
-    @contextmanager
-    def used(self, *away: type[Exception]) -> Iterator[None]:
+    def used(self, *away: type[Exception]) -> AbstractContextManager[None]:
         """Note the result of the block: exceptions of the kinds `away` mean that it can't be used now."""
-        try:
-            yield
-        except away as fault:
-            self.failed(f"it can't be used: {cause_of(fault)}")
-            raise
-        except Exception:
-            self.worked()
-            raise
-        self.worked()
+        return _Use(self, away)
 
     def is_due(self, *, on_demand: bool) -> bool:
         """Return whether a probe is due; `on_demand` is True for a report."""

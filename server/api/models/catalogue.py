@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from policy.vocabulary import Action, Origin, Resource
@@ -63,10 +62,12 @@ class Catalogue:
         if model is None:
             return await self._registered.get(gate, name)
         try:
-            async with self._slow_to_refuse(name):
-                permit = await gate.permit(Action.READ, self._resources[model.name])
-        except AccessDenied:
-            raise NotFound(name) from None
+            permit = await gate.permit(Action.READ, self._resources[model.name])
+        except Exception as refusal:
+            await self._registered.look_for(name)  # as an unknown one is, so that the time does not tell them apart
+            if isinstance(refusal, AccessDenied):
+                raise NotFound(name) from None
+            raise
         return self._configured[permit.resource.names[0]]
 
     async def stored_name(self, gate: Gate, name: str) -> str:
@@ -130,22 +131,13 @@ class Catalogue:
             return await self._registered.delete(gate, name)
         resource = self._resources[model.name]
         try:
-            async with self._slow_to_refuse(name):
-                await gate.permit(Action.DELETE, resource)
-        except AccessDenied:
-            if not await gate.readable([resource]):
+            await gate.permit(Action.DELETE, resource)
+        except Exception as refusal:
+            await self._registered.look_for(name)  # as an unknown one is, so that the time does not tell them apart
+            if isinstance(refusal, AccessDenied) and not await gate.readable([resource]):
                 raise NotFound(name) from None
             raise
         raise DefinedByConfiguration
-
-    @asynccontextmanager
-    async def _slow_to_refuse(self, name: str) -> AsyncIterator[None]:
-        """Look a refused name up in the registry, as an unknown one is, so that the time does not tell them apart."""
-        try:
-            yield
-        except Exception:
-            await self._registered.look_for(name)
-            raise
 
     def provider(self, model: Model) -> Provider:
         """Return the provider that runs the model; raises ProviderGone."""

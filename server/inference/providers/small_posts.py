@@ -83,7 +83,8 @@ class SmallPosts:
     async def post(self, url: URL, headers: Mapping[str, str], body: bytes) -> HttpAnswer:
         """Return the answer to a body of less than `SMALL_POST` bytes.
 
-        Raises what aiohttp raises. Whatever fails, the connection is cut.
+        The time until its head is there is the caller's to limit. Raises what aiohttp raises. Whatever fails, the
+        connection is cut.
         """
         address = self._addresses.get(url)
         if address is None or address.headers != headers:
@@ -105,15 +106,14 @@ class SmallPosts:
         if protocol is None or transport is None or transport.is_closing():
             raise aiohttp.ClientConnectionResetError("the connection was closed before the request")
         protocol.set_response_params(
-            timer=_TIMER,
-            read_until_eof=True,
-            auto_decompress=False,
-            read_timeout=self._session.timeout.sock_read,
-            read_bufsize=self._buffered,
+            timer=_TIMER, read_until_eof=True, auto_decompress=False, read_timeout=None, read_bufsize=self._buffered
         )
         transport.write(request)
-        protocol.start_timeout()
         message, content = await _first(protocol)
+        if not content.is_eof():
+            # Until here the caller's own clock runs, and most answers come as a whole.
+            protocol.read_timeout = self._session.timeout.sock_read
+            protocol.start_timeout()
         return SmallAnswer(connection, message, content)
 
     def _made(self, url: URL, headers: Mapping[str, str]) -> _Address:

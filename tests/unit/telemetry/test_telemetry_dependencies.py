@@ -72,6 +72,13 @@ def test_a_fault_of_the_request_is_none_of_the_dependency() -> None:
     assert found.finding.reason == "it can't be used: Connection reset by peer"
 
 
+def test_a_use_that_is_cut_short_says_nothing() -> None:
+    found = Dependency("database")
+    with pytest.raises(asyncio.CancelledError), found.used(OSError):
+        raise asyncio.CancelledError
+    assert (found.finding.state, found.failures) == (State.UNKNOWN, 0)
+
+
 def test_who_asks_together_asks_once() -> None:
     async def main() -> None:
         probe = Probe("it is away")
