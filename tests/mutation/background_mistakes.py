@@ -8,6 +8,7 @@ QUEUE = "server/api/responses/background/queue.py"
 WORK = "server/api/responses/background/work.py"
 LATER = "server/api/responses/background/later.py"
 CALLERS = "server/api/responses/background/callers.py"
+STATE = "server/api/responses/state.py"
 EVENTS = "server/api/responses/background/kept_events.py"
 READERS = "server/api/responses/background/readers.py"
 GATHERED = "server/api/responses/background/gathered.py"
@@ -105,7 +106,7 @@ BACKGROUND_MISTAKES = (
     ),
     Mistake(
         "an interrupted call of a tool is incomplete",
-        EVENTS,
+        STATE,
         'if item["type"] in _OF_MODELS:',
         'if item["type"]:',
     ),
@@ -154,4 +155,13 @@ BACKGROUND_MISTAKES = (
         "            if output is None:\n                output = ItemList()\n",
     ),
     Mistake("secrets of tools are kept", REQUEST, "if members.get(name):", "if members.get(name) is ...:"),
+    Mistake(
+        "what tools have done is lost with what is cancelled",
+        LATER,
+        "await (self.events.output(record.id) if lease.is_streamed else self._passed(record))",
+        "await self.events.output(record.id)",
+    ),
+    Mistake(
+        "the output so far stays beside the whole one", LATER, "            parts.removing(identity, PASSED),\n", ""
+    ),
 )

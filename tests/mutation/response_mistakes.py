@@ -12,6 +12,7 @@ SEALS = "server/authn/seals.py"
 ASKING = "server/api/responses/asking.py"
 TURN = "server/api/responses/turn.py"
 BODY = "server/api/responses/body.py"
+STATE = "server/api/responses/state.py"
 CHAT_FILES = "server/api/chat/files.py"
 
 RESPONSE_MISTAKES = (
@@ -67,8 +68,8 @@ RESPONSE_MISTAKES = (
     Mistake(
         "a client that leaves keeps the room of its response",
         ANSWERING,
-        "            finally:\n                self._turn.end()",
-        "            finally:\n                pass",
+        "                finally:\n                    self._turn.end()",
+        "                finally:\n                    pass",
     ),
     Mistake(
         "a response that is not kept is told as completed",
@@ -124,5 +125,24 @@ RESPONSE_MISTAKES = (
         BODY,
         "naming += ((_variable_place(name), value) for name, value in",
         "naming += ((_variable_place(name), value) for name, value in () and",
+    ),
+    Mistake("a response ends and is left as well", ANSWERING, "has_begun and self._ending is None:", "has_begun:"),
+    Mistake(
+        "a stream without an event is kept when its client leaves",
+        ANSWERING,
+        "has_begun = self._state.number > 0",
+        "has_begun = self._state.number >= 0",
+    ),
+    Mistake(
+        "a stream whose client leaves is lost",
+        "server/api/responses/routes.py",
+        "keeps_left=creation is not None",
+        "keeps_left=creation is None",
+    ),
+    Mistake(
+        "a call of a tool is incomplete where its stream is left",
+        STATE,
+        "            opened = [(place, interrupted(item)) for",
+        '            opened = [(place, {**item, "status": "incomplete"}) for',
     ),
 )

@@ -112,11 +112,14 @@ class Responding:
         assert answer.status == 200, answer.body
         return events_of(answer.body)
 
-    def over(self, identity: str, caller: str = ALICE) -> Any:
-        """A response in the background, once it is over."""
+    def over(self, identity: str, caller: str = ALICE, *, missing: bool = False) -> Any:
+        """A response in the background, once it is over; it may be `missing` until then."""
         ends = time.monotonic() + 20
         while time.monotonic() < ends:
             answer = self.ask("GET", f"{RESPONSES}/{identity}", caller=caller)
+            if missing and answer.status == 404:
+                time.sleep(0.02)
+                continue
             assert answer.status == 200, answer.body
             if answer.json["status"] not in ("queued", "in_progress"):
                 return answer.json

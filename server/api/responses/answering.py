@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from typing import Final, TypeAlias
 
 from server.api.responses.chunks import read_beside, read_events, read_whole
-from server.api.responses.happenings import Begun, Ended, Failed, Happening
+from server.api.responses.happenings import Begun, Ended, Failed, Happening, Left, ToolBegun
 from server.api.responses.loop import Step, step
 from server.api.responses.server_tools.rounds import UNDER_WAY as CALLS_UNDER_WAY
 from server.api.responses.server_tools.rounds import Rounds
@@ -46,6 +46,9 @@ Keep: TypeAlias = Callable[[State, Sequence[Json]], Awaitable[None]]
 yet. Raises the exception for the caller if it can't.
 """
 
+Passing: TypeAlias = Callable[[State], Awaitable[None]]
+"""Takes note of a response whose tools are called, when they begin and when they have ended."""
+
 Read: TypeAlias = Callable[[bytes], list[Happening]]
 """Returns what happens in a piece of a chat's stream; raises NotAnAnswer."""
 
@@ -67,7 +70,8 @@ class RespondingChat:
 
     `keep` is given the response when it is over, before its end is told. `named` returns the canonical name of the
     model that answers, and `size` the bytes that are held for the response until it is over. A response that fails in
-    its middle is kept, too, and one whose caller leaves is not. `rounds` makes the calls of this server's tools; it is
+    its middle is kept, too; a stream whose caller leaves is where it `keeps_left`. `passing` is told the state of
+    one that is no stream when its tools are called. `rounds` makes the calls of this server's tools; it is
     closed with the response. `read` reads the pieces of the model's stream, and `step` makes each step of the response.
     """
 
@@ -83,8 +87,13 @@ class RespondingChat:
         rounds: Rounds,
         read: Read = read_events,
         step: Step = step,
+        *,
+        keeps_left: bool = False,
+        passing: Passing | None = None,
     ) -> None:
         self._step = step
+        self._keeps_left = keeps_left
+        self._passing = passing
         self._model = model
         self._rounds = rounds
         self._state = state._replace(served=rounds.served)
@@ -117,8 +126,7 @@ class RespondingChat:
         rounds, size = self._rounds, 0
         state, model = self._passed(self._state, rounds.listed()), self._model
         if rounds.has_first_calls:
-            async for happenings in rounds.first():
-                state = self._passed(state, happenings)
+            state = await self._called(state, rounds.first())
             model, request = await rounds.next(state)
         while True:
             pieces = await model.complete(request)
@@ -126,8 +134,7 @@ class RespondingChat:
             state = self._passed(state, await read_beside(read_whole, b"".join(pieces)))
             if not rounds.go_on(state):
                 break
-            async for happenings in rounds.calls(state):
-                state = self._passed(state, happenings)
+            state = await self._called(state, rounds.calls(state))
             if rounds.is_over or state.is_full:
                 break
             model, request = await rounds.next(state)
@@ -140,6 +147,16 @@ class RespondingChat:
         await self._endings.reach(_END, kept())
         shown = state.response()
         return [await in_thread(encoded, shown) if size > QUICK else encoded(shown)]
+
+    async def _called(self, state: State, calls: AsyncIterator[Sequence[Happening]]) -> State:
+        """Return the state after calls of tools."""
+        async for happenings in calls:
+            state = self._passed(state, happenings)
+            if self._passing is not None and any(isinstance(each, ToolBegun) for each in happenings):
+                await self._passing(state)
+        if self._passing is not None:
+            await self._passing(state)
+        return state
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """Return the events of the response; raises ProviderFailed if the model does not accept the request, and
@@ -166,6 +183,7 @@ class RespondingChat:
             self._rounds,
             self._read,
             self._step,
+            keeps_left=self._keeps_left,
         )
         return self._events
 
@@ -197,8 +215,11 @@ class _ResponseStream:
         rounds: Rounds,
         read: Read,
         step: Step,
+        *,
+        keeps_left: bool,
     ) -> None:
         self._one_step = step
+        self._keeps_left = keeps_left
         self._chunks = chunks
         self._read = read
         self._state = state
@@ -251,7 +272,7 @@ class _ResponseStream:
         return await model.stream(request)
 
     async def aclose(self) -> None:
-        """End the provider's work and that of tools; a response without an end is not kept."""
+        """End the provider's work and that of tools, and keep a response whose caller has left, where it is to be."""
         try:
             if self._chunks is not None:
                 await self._chunks.aclose()
@@ -259,7 +280,15 @@ class _ResponseStream:
             try:
                 await self._rounds.aclose()
             finally:
-                self._turn.end()
+                try:
+                    await self._keep_left()
+                finally:
+                    self._turn.end()
+
+    async def _keep_left(self) -> None:
+        has_begun = self._state.number > 0
+        if self._keeps_left and has_begun and self._ending is None:
+            await self._end(Left())
 
     async def told(self, error: ApiError) -> bytes:
         """Return the last events of a stream that is ended from outside; those of an end that is near come."""

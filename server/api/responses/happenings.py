@@ -103,6 +103,10 @@ class Failed(NamedTuple):
     message: str
 
 
+class Left(NamedTuple):
+    """The caller has left before the end, and nothing more is done."""
+
+
 Happening: TypeAlias = (
     Queued
     | Begun
@@ -117,4 +121,5 @@ Happening: TypeAlias = (
     | Paused
     | Ended
     | Failed
+    | Left
 )

@@ -16,6 +16,7 @@ from server.api.responses.happenings import (
     Ended,
     Failed,
     Happening,
+    Left,
     Paused,
     Queued,
     Refused,
@@ -88,9 +89,8 @@ def step(state: State, happening: Happening) -> tuple[State, list[Json]]:
             course.pass_tool(happening)
         case Ended(now):
             course.end(now)
-        case Failed(code, message):
-            course.state = state._replace(status="failed", error={"code": code, "message": message})
-            course.tell_of("response.failed")
+        case Failed() | Left():
+            course.break_off(happening)
     return course.state, course.events
 
 
@@ -251,6 +251,17 @@ class _Course:
         self.close_all("incomplete" if is_cut else "completed")
         self.state = self.state._replace(status="incomplete" if is_cut else "completed", ended_at=now)
         self.tell_of(f"response.{self.state.status}")
+
+    def break_off(self, happening: Failed | Left) -> None:
+        """Tell of an end that is none of the answer; what is open stays as far as it has come."""
+        if isinstance(happening, Left):
+            self.state = self.state._replace(status="cancelled")
+            # Streams of OpenAI have no end for what is cancelled.
+            self.tell_of("response.incomplete")
+            return
+        error = {"code": happening.code, "message": happening.message}
+        self.state = self.state._replace(status="failed", error=error)
+        self.tell_of("response.failed")
 
     def _takes(self, text: str, more: int = 0, *, is_new: bool = False) -> bool:
         """Take room for a text, and return whether there was some; the first one that is too much is left out.

@@ -12,7 +12,7 @@ from starlette.types import Message
 
 from server.api.models.chosen import answering_name
 from server.api.models.model import Model
-from server.api.responses.answering import Endings, Keep, Read, RespondingChat
+from server.api.responses.answering import Endings, Keep, Passing, Read, RespondingChat
 from server.api.responses.asking import AskedTurns
 from server.api.responses.chunks import read_events
 from server.api.responses.compaction.compacting import Compacting
@@ -35,7 +35,8 @@ class Course:
     """How a response goes: it begins with `state`, and is given to `keep` at its end.
 
     `size` are the bytes that are held until then, and `items` those that are held where it has tools. Each model that
-    is asked goes through `through` first, and the pieces of its stream are read by `read`.
+    is asked goes through `through` first, and the pieces of its stream are read by `read`. A stream whose caller leaves
+    is kept where it `keeps_left`, and `passing` takes note of a response that is no stream when its tools are called.
     """
 
     state: State
@@ -44,6 +45,8 @@ class Course:
     items: int = 0
     through: Callable[[ChatModel], ChatModel] = lambda model: model
     read: Read = read_events
+    keeps_left: bool = False
+    passing: Passing | None = None
 
 
 class Making:
@@ -113,6 +116,8 @@ class Making:
             rounds,
             course.read,
             sealing_step(self._seals, gate, model.name) if SEALED in body.include else step,
+            keeps_left=course.keeps_left,
+            passing=course.passing,
         )
         return responding, asked.request
 

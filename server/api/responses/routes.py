@@ -135,7 +135,7 @@ class ResponseRoutes:
             shows_results="file_search_call.results" in body.include,
         )
         held = context.items.size - items.size
-        course = Course(state, partial(self._keep, plan), plan.size, held)
+        course = Course(state, partial(self._keep, plan), plan.size, held, keeps_left=creation is not None)
         responding, asked = await self._making.responding(request, opening, model, course)
         ending = responding.told if body.stream else None
         return await self._asking.answer(request, responding, asked, streamed=body.stream, ending=ending)

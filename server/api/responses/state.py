@@ -28,6 +28,7 @@ ITEM_WORDS: Final = {
     "mcp_list_tools": "mcpl",
 }
 
+_OF_MODELS: Final = frozenset({"custom_tool_call", "function_call", "message", "reasoning"})
 _NO_STATUS: Final = frozenset({"compaction", "mcp_approval_request", "mcp_list_tools"})
 
 
@@ -140,8 +141,10 @@ class State(NamedTuple):
 
     def output(self) -> list[Json]:
         """Return the items as they are now, in their places, with all that they hold."""
-        status = "incomplete" if self.is_over else "in_progress"
-        items = [*self.done, *((item.place, shown_item(item, status)) for item in self.open)]
+        opened = [(item.place, shown_item(item, "in_progress")) for item in self.open]
+        if self.is_over:
+            opened = [(place, interrupted(item)) for place, item in opened]
+        items = [*self.done, *opened]
         # Calls may end in another order than they began in.
         return [shown for _, shown in sorted(items, key=itemgetter(0))]
 
@@ -182,6 +185,18 @@ def shown_item(item: OpenItem, status: str) -> Json:
     if item.kind == "reasoning":
         return {**frame, "summary": [], "content": parts}
     return {**frame, "role": "assistant", "content": parts}
+
+
+def interrupted(item: Json) -> Json:
+    """Return an item that was under way as it stays; a call of a tool of this server is not made again."""
+    if "status" not in item:
+        return item
+    if item["type"] in _OF_MODELS:
+        return {**item, "status": "incomplete"}
+    if item["type"] != "mcp_call":
+        return {**item, "status": "failed"}
+    content = [{"type": "text", "text": "interrupted"}]
+    return {**item, "status": "failed", "error": {"type": "mcp_tool_execution_error", "content": content}}
 
 
 def shown_part(part: Part) -> Json:

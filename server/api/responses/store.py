@@ -29,8 +29,9 @@ _PREFIX: Final = "resp_"
 INPUT: Final = 1
 OUTPUT: Final = 2
 ASKED: Final = 3
-"""The numbers of the parts of a stored response: the items that it answers, its output, and the request for one that is
-answered later.
+PASSED: Final = 4
+"""The numbers of the parts of a stored response: the items that it answers, its output, the request for one that is
+answered later, and the output of such a one as far as it has come.
 """
 
 _RESPONSE: Final = b'{"response":'

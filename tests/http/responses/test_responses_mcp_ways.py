@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
+from json import loads
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.callers import ALICE
+from tests.support.databases import rows
 from tests.support.mcp_house import McpHouse, calls, mcp_house
+from tests.support.mcp_server import text
 from tests.support.responses_server import RESPONSES
 
 
@@ -58,6 +62,46 @@ def test_tools_are_called_in_the_background(house: McpHouse) -> None:
     done = finished(house, begun["id"])
     assert [item["type"] for item in done["output"]] == ["mcp_list_tools", "mcp_call", "message"]
     assert house.stub.calls() == [{"name": "echo", "arguments": {"text": "x"}}]
+    # Its input and its output, and nothing of what was kept until then.
+    left = f"SELECT count(*) FROM answers_parts WHERE parent = '{done['id']}'"  # noqa: S608 - a test
+    assert rows(house.database, left)[0][0] == 2
+
+
+def test_what_tools_have_done_stays_when_a_response_is_cancelled(house: McpHouse) -> None:
+    async def slow(given: dict[str, Any]) -> Any:
+        await asyncio.sleep(30 if given["text"] == "slow" else 0)
+        return text("done")
+
+    house.stub.results["echo"] = slow
+    again = loads(calls(("s__echo", {"text": "slow"})))["echo"]
+    identity = house.made(calls(("s__echo", {"text": "x"}), then=again), house.tool(), background=True)["id"]
+    until = time.monotonic() + 20
+    while len(house.stub.calls()) < 2 and time.monotonic() < until:
+        time.sleep(0.02)
+    cancelled = house.house.address.ask("POST", f"{RESPONSES}/{identity}/cancel", ALICE).json
+    assert cancelled["status"] == "cancelled"
+    listed, first, second = cancelled["output"]
+    assert (listed["type"], [tool["name"] for tool in listed["tools"]]) == ("mcp_list_tools", ["echo", "look"])
+    assert (first["status"], first["output"], first["error"]) == ("completed", "done", None)
+    assert (second["status"], second["output"], second["arguments"]) == ("failed", None, '{"text":"slow"}')
+    assert second["error"] == {
+        "type": "mcp_tool_execution_error",
+        "content": [{"type": "text", "text": "interrupted"}],
+    }
+    assert house.house.address.ask("GET", f"{RESPONSES}/{identity}", ALICE).json == cancelled
+    # What was done is told to whoever goes on.
+    later = house.made("and?", previous_response_id=identity)
+    assert later["status"] == "completed"
+
+
+def test_what_tools_have_done_stays_when_the_model_fails_then(house: McpHouse) -> None:
+    asked = calls(("s__echo", {"text": "x"}), then={"error": {"status": 500}})
+    failed = finished(house, house.made(asked, house.tool(), background=True)["id"])
+    assert (failed["status"], failed["error"]["code"]) == ("failed", "server_error")
+    assert [(item["type"], item.get("output")) for item in failed["output"]] == [
+        ("mcp_list_tools", None),
+        ("mcp_call", "x"),
+    ]
 
 
 @pytest.mark.parametrize(

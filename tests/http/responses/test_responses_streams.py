@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
-from json import dumps, loads
+from json import loads
 from pathlib import Path
 
 import pytest
 
+from tests.support.callers import BOB
 from tests.support.failing_provider import Upstream, upstream
 from tests.support.responses_server import RESPONSES, Responding, events_of, responding, script
 
@@ -98,23 +98,47 @@ def test_an_incomplete_answer_is_no_failure(place: Responding) -> None:
     assert whole["incomplete_details"] == {"reason": "content_filter"}
 
 
-def test_a_client_that_leaves_leaves_nothing_behind(place: Responding) -> None:
-    conversation, before = place.conversation(), place.count()
-    text = script(content="a b c d e f g h", delay_ms=40)
-    body = {"model": "small", "input": text, "stream": True, "conversation": conversation}
-    raw = dumps(body).encode()
-    address = place.house.address
-    for mark in (b"response.created", b"response.output_text.delta"):
-        with socket.create_connection((address.host, address.port), 10) as client:
-            head = f"POST {RESPONSES} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer alice\r\n"
-            about = f"Content-Type: application/json\r\nContent-Length: {len(raw)}\r\n\r\n"
-            client.sendall(head.encode() + about.encode() + raw)
-            received = b""
-            while mark not in received:
-                received += client.recv(65536)
+@pytest.mark.parametrize("mark", ["response.created", "response.output_text.delta"])
+def test_a_response_whose_client_leaves_is_kept_as_far_as_it_came(place: Responding, far: Upstream, mark: str) -> None:
+    conversation, other = place.conversation(), place.count()
+    body = {"model": "gated", "input": "hi", "stream": True, "conversation": conversation}
+    far.forget()
+    try:
+        with place.opened("POST", RESPONSES, body) as events:
+            identity = next(event["response"]["id"] for event in events if event["type"] == "response.created")
+            while mark != "response.created" and next(events)["type"] != mark:
+                pass
+        assert far.left.wait(10)
+    finally:
+        far.go_on.set()
+    kept = place.over(identity, missing=True)
+    assert (kept["status"], kept["completed_at"], kept["error"]) == ("cancelled", None, None)
+    if mark != "response.created":
+        [message] = kept["output"]
+        assert (message["status"], message["content"][0]["text"]) == ("incomplete", "first")
+    assert [item["content"][0]["text"] for item in place.items(identity)] == ["hi"]
+    # It fills no conversation, can be gone on from, and is nobody else's.
+    assert (place.count(), place.said_in(conversation)) == (other + 1, [])
+    assert place.create("on", previous_response_id=identity).status == 200
+    assert place.ask("GET", f"{RESPONSES}/{identity}", caller=BOB).status == 404
+    assert place.ask("POST", f"{RESPONSES}/{identity}/cancel").json["error"]["code"] == "response_not_in_background"
+
+
+def test_what_is_not_stored_is_not_kept_when_its_client_leaves(place: Responding, far: Upstream) -> None:
+    before = place.count()
+    far.forget()
+    try:
+        with place.opened(
+            "POST", RESPONSES, {"model": "gated", "input": "hi", "stream": True, "store": False}
+        ) as events:
+            while next(events)["type"] != "response.output_text.delta":
+                pass
+        assert far.left.wait(10)
+    finally:
+        far.go_on.set()
     # The next request is answered when what the last one did is over.
     place.made("hi", store=False)
-    assert (place.count(), place.said_in(conversation)) == (before, [])
+    assert place.count() == before
 
 
 def test_probabilities_come_where_they_are_asked_for(place: Responding, far: Upstream) -> None:

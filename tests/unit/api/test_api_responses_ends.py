@@ -120,7 +120,11 @@ class Course:
 
 
 async def course(
-    model: Dying, use: Callable[[RespondingChat, ChatStream, Endings], Any], *, keeps: Exception | None = None
+    model: Dying,
+    use: Callable[[RespondingChat, ChatStream, Endings], Any],
+    *,
+    keeps: Exception | None = None,
+    keeps_left: bool = False,
 ) -> Course:
     """The course of a response that `use` reads, until nothing of it is under way."""
     found, endings = Course(), Endings()
@@ -137,7 +141,7 @@ async def course(
     metered = MeteredChat(model, found.bill.reserve, found.bill.count, hidden=False)
     rounds = Rounds(ToolSet(), again, lambda **_: {}, endings.calls, endings.room, None, "req_1")
     state = State({"id": "resp_1", "model": ""}, ("0" * 48, 0), {})
-    chat = RespondingChat(metered, state, keep, 0, lambda: "p/m", endings, "req_1", rounds)
+    chat = RespondingChat(metered, state, keep, 0, lambda: "p/m", endings, "req_1", rounds, keeps_left=keeps_left)
     async with endings.running():
         stream = await chat.stream(REQUEST)
         try:
@@ -199,6 +203,29 @@ def test_a_client_that_leaves_at_any_event_leaves_all_or_nothing(waits_at: int, 
         assert found.kept == [] and found.bill.ends == [Ending.CANCELLED]
     # Whoever was told of the end can have what is kept.
     assert found.kept or not [event for event in found.events if event["type"] in TERMINAL]
+
+
+@settings(max_examples=50)
+@given(st.integers(0, len(CHUNKS)), st.integers(0, len(CHUNKS) + 4), st.booleans())
+def test_a_stored_stream_whose_client_leaves_is_kept_as_far_as_it_came(waits_at: int, read: int, fails: bool) -> None:
+    async def leave(_chat: RespondingChat, stream: ChatStream, _endings: Endings) -> list[bytes]:
+        return await some_of(stream, read, turns=200)
+
+    keeps = ApiError(503, "the records are away") if fails else None
+    found = asyncio.run(course(Dying(waits_at, None), leave, keeps=keeps, keeps_left=True))
+    if fails or not read:
+        # A client without an event knows no id.
+        assert found.kept == []
+        return
+    [kept] = found.kept
+    if waits_at == len(CHUNKS) and read > len(CHUNKS):
+        assert kept["status"] == "completed"
+        return
+    assert (kept["status"], kept["completed_at"], kept["error"]) == ("cancelled", None, None)
+    told = [event["delta"] for event in found.events if event["type"] == "response.output_text.delta"]
+    said = [part.get("text", "") for item in kept["output"] if item["type"] == "message" for part in item["content"]]
+    assert "".join(said[:1]).startswith("".join(told).replace("\ud83d", "\ufffd"))
+    assert all(item["status"] in ("completed", "incomplete") for item in kept["output"])
 
 
 @settings(max_examples=50)

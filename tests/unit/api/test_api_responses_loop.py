@@ -18,6 +18,7 @@ from server.api.responses.happenings import (
     Ended,
     Failed,
     Happening,
+    Left,
     Paused,
     Queued,
     Refused,
@@ -263,7 +264,19 @@ HAPPENINGS = st.one_of(
 )
 
 
-@given(st.lists(HAPPENINGS, max_size=25), st.sampled_from([Ended(5), Failed("server_error", "x")]))
+@pytest.mark.parametrize("end", [Left(), Failed("server_error", "x")])
+def test_what_is_open_at_an_end_that_is_none_of_the_answer_is_interrupted(end: Happening) -> None:
+    called = ToolBegun(2, "mcp_call", {"name": "n", "arguments": "{}", "error": None, "output": None})
+    state, _ = course(Begun(), SEARCHING, called, end)
+    search, call = state.response()["output"]
+    assert (search["status"], call["status"]) == ("failed", "failed")
+    assert call["error"]["content"] == [{"type": "text", "text": "interrupted"}]
+    state, _ = course(Begun(), Said("half"), ToolBegun(3, "mcp_list_tools", {"tools": []}), end)
+    message, listing = state.response()["output"]
+    assert (message["status"], "status" in listing) == ("incomplete", False)
+
+
+@given(st.lists(HAPPENINGS, max_size=25), st.sampled_from([Ended(5), Failed("server_error", "x"), Left()]))
 def test_every_course_is_one_that_clients_can_follow(happenings: list[Happening], end: Happening) -> None:
     _, events = course(Begun(), *happenings, end, Said("late"), Ended(6))
     assert [event["sequence_number"] for event in events] == [*range(len(events))]

@@ -68,6 +68,15 @@ class HeldResponse(RenewedLease):
             batch = Batch.of_stream(text, self.lease.number)
             self.lease = await self._later.add_events(self.lease, self.record, batch, limit)
 
+    async def pass_on(self, gate: Gate, state: State) -> None:
+        """Store the output of a response without events as far as it has come; raises as `LaterResponses.pass_on`
+        does.
+        """
+        output = output_of({"output": state.output()})
+        limit = gate.storage_limit_of(self.record.owner)
+        async with self.lock:
+            self.lease = await self._later.pass_on(self.lease, self.record, output, limit)
+
     async def finish(self, gate: Gate, filling: Filling | None, state: State, events: Sequence[Json]) -> None:
         """Store the end of the response, and fill its conversation if it is complete; raises as
         `LaterResponses.finish` does.

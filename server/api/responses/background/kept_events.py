@@ -13,6 +13,7 @@ from typing import Final
 
 from policy.vocabulary import Principal
 from server.api.responses.item_list import ItemList
+from server.api.responses.state import interrupted
 from server.fairness.shares import FairShares, Share, Turn
 from server.fairness.threads import in_thread
 from server.inference.answers.plain import encoded, whole_members
@@ -43,7 +44,6 @@ ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.
 _FIRST: Final = 100
 """The number of the part that event 0 would be alone in; lower ones are other parts of a response."""
 
-_OF_MODELS: Final = frozenset({"custom_tool_call", "function_call", "message", "reasoning"})
 _EVENT: Final = b"event: "
 _DATA: Final = b"data: "
 _OF_ITEMS: Final = frozenset({"response.output_item.added", "response.output_item.done", "response.content_part.added"})
@@ -173,20 +173,10 @@ class _Told:
     def output(self) -> list[Json]:
         """Return the items in their order."""
         for place, parts in self._open.items():
-            item = self._items[place] = _ended(self._items[place])
+            item = self._items[place] = interrupted(self._items[place])
             if "content" in item:
                 item["content"] = [_with_text(*parts[index]) for index in sorted(parts)]
         return [self._items[place] for place in sorted(self._items)]
-
-
-def _ended(item: Json) -> Json:
-    """Return an item that was under way as it stays; a call of a tool of this server is not made again."""
-    if item["type"] in _OF_MODELS:
-        return {**item, "status": "incomplete"}
-    if item["type"] != "mcp_call":
-        return {**item, "status": "failed"}
-    content = [{"type": "text", "text": "interrupted"}]
-    return {**item, "status": "failed", "error": {"type": "mcp_tool_execution_error", "content": content}}
 
 
 def _with_text(part: Json, pieces: Sequence[str]) -> Json:

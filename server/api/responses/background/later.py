@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from json import loads
 from typing import Final
 
 from server.api.conversations.items import Items
@@ -15,10 +16,12 @@ from server.api.responses.background.kept_events import Batch, KeptEvents
 from server.api.responses.background.queue import Lease, ResponseQueue
 from server.api.responses.background.readers import Readers
 from server.api.responses.item_list import ItemList
+from server.api.responses.state import interrupted
 from server.api.responses.store import (
     ASKED,
     INPUT,
     OUTPUT,
+    PASSED,
     Filling,
     Responses,
     body_of,
@@ -111,6 +114,22 @@ class LaterResponses:
         self.readers.tell(record.id, renewed.number)
         return renewed
 
+    async def pass_on(self, lease: Lease, record: Record, output: ItemList, limit: StorageLimit | None) -> Lease:
+        """Store the items of a response without events as they are between two answers of its model.
+
+        Raises Overtaken, ParentGone and StorageExceeded.
+        """
+        renewing, renewed = self.queue.renewing(lease)
+        records, parts = self.responses.records, self.responses.parts
+        steps = [
+            records.holding(record.id),
+            renewing,
+            parts.removing(record.id, PASSED),
+            parts.adding(record.id, PASSED, Body(output.encoded()), record.owner),
+        ]
+        await records.write(limit, record.owner, Stored(0, EXTRA + output.size), *steps)
+        return renewed
+
     async def finish(
         self,
         lease: Lease,
@@ -140,17 +159,25 @@ class LaterResponses:
         self._told_of(lease, events)
 
     async def conclude(self, lease: Lease, record: Record, status: str, error: Json | None) -> None:
-        """End a response for another reason than its answer, with what its stored events tell of its output.
+        """End a response for another reason than its answer, with its output as far as that is stored.
 
         Raises Overtaken.
         """
-        output = await self.events.output(record.id) if lease.is_streamed else []
+        output = await (self.events.output(record.id) if lease.is_streamed else self._passed(record))
         shown = {**members_of(record), "status": status, "error": error, "output": output}
         kind = "response.failed" if status == "failed" else "response.incomplete"
         events = [{"type": kind, "sequence_number": lease.number, "response": shown}]
         steps, _ = await self._end(lease, record, shown, output_of(shown), events)
         await self._table.database.write(*steps)
         self._told_of(lease, events)
+
+    async def _passed(self, record: Record) -> list[Json]:
+        """Return the items that were stored between answers; those under way are interrupted."""
+        part = await self.responses.parts.get(record, PASSED)
+        items = ItemList() if part is None else ItemList.decoded(part.text)
+        plain = [loads(bytes(text)) for text in items.plain()]
+        every = [{"id": identity, **item} for identity, item in zip(items.ids, plain, strict=True)]
+        return [interrupted(item) if item.get("status") == "in_progress" else item for item in every]
 
     async def _end(
         self, lease: Lease, record: Record, shown: Json, output: ItemList, events: Sequence[Json]
@@ -168,6 +195,7 @@ class LaterResponses:
             steps += self.queue.ending(lease)
         steps += [
             parts.removing(identity, ASKED),
+            parts.removing(identity, PASSED),
             parts.adding(identity, OUTPUT, Body(output.encoded()), record.owner),
         ]
         return steps, size

@@ -154,6 +154,7 @@ class ResponseWork:
             items.size,
             through=lambda model: GatheringChat(model, held.asking, lambda: held.is_full),
             read=read_joined,
+            passing=None if held.lease.is_streamed else partial(held.pass_on, gate),
         )
         responding, chat = await self._making.responding(
             request, Opening(gate, record.id, body, context), model, course
