@@ -67,7 +67,7 @@ def place(
         )
         folder = tmp_path_factory.mktemp("groups")
         with tooled(opa_binary, folder, postgres, rules=RULES + MODELS + OWN, text=text) as running:
-            yield Place(running.house, stub)
+            yield Place(running.house, running.database, stub)
 
 
 def ids(place: Place, caller: str = ALICE) -> list[str]:
