@@ -195,3 +195,9 @@ class PolicySet:
     limits: tuple[RouteRule, ...] = ()
     tables: Tables = field(default_factory=Tables)
     issuers: Issuers = field(default_factory=Issuers)
+
+    @property
+    def required_shields(self) -> frozenset[str]:
+        """The ids of the shields that any rule requires."""
+        listed = [rule.shields for rule in self.access] + [rule.shields for rule in self.routes or ()]
+        return frozenset(name for shields in listed for name in shields)

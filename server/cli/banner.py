@@ -25,6 +25,7 @@ from server.config.auth import (
 from server.config.decision_log import DecisionLogSetting, RotatedLog, rotated
 from server.config.home import FILES_FOLDER, RECORDS_FILE, home
 from server.config.server import ServerConfig
+from server.config.shield_params import lets_pass
 from server.config.storage import LocalBlobs, S3Blobs, StorageConfig
 from server.wiring.vectors import DEFAULT, VECTOR_IO
 
@@ -37,6 +38,11 @@ METRICS_OPEN: Final = (
     "Prometheus alone connect, or choose 127.0.0.1"
 )
 
+SHIELDS_OPEN: Final = (
+    "SHIELDS LET TEXTS PASS WHEN THEY FAIL: {names} with `on_error: allow`, where no rule requires them; leave "
+    "`on_error` out to block texts that are not checked"
+)
+
 _WIDTH: Final = 116
 
 
@@ -45,7 +51,7 @@ class Policies:
     """The policies in force.
 
     The number of rules (of routes: None without a `route_policy`) and of guardrails, the access policy's name, the
-    directory of the Rego, and the OPA that reads it (None: an external one).
+    directory of the Rego, the OPA that reads it (None: an external one), and the ids of shields that rules require.
     """
 
     access_rules: int
@@ -54,13 +60,17 @@ class Policies:
     guardrails: int
     rego: Path
     opa: Path | None = None
+    required_shields: frozenset[str] = frozenset()
 
 
 def alarms(config: Config) -> list[str]:
     """Return the dangers of a configuration, each as one sentence; `ostiary check` shows them as well."""
     found = [] if config.server.auth.provider_config else [AUTHENTICATION_OFF]
     metrics = config.server.metrics
-    return found if metrics is None or is_loopback(metrics.host) else [*found, METRICS_OPEN]
+    if metrics is not None and not is_loopback(metrics.host):
+        found.append(METRICS_OPEN)
+    lenient = [visible(f"`{shield.identity}`") for shield in config.shields if lets_pass(shield.params)]
+    return [*found, SHIELDS_OPEN.format(names=", ".join(lenient))] if lenient else found
 
 
 def banner(
@@ -95,6 +105,8 @@ def _facts(
     routes = "no route policy" if policies.route_rules is None else _counted(policies.route_rules, "route rule")
     yield "policy", f"{_counted(policies.access_rules, 'access rule')}{default}, {routes}"
     yield "guardrails", str(policies.guardrails or "none")
+    if config.shields:
+        yield "shields", ", ".join(_shields(config, policies.required_shields))
     yield "revision", revision
     yield "rego", _rego(policies)
     opa = config.server.opa.url
@@ -106,6 +118,16 @@ def _facts(
     yield "files", _place_of_files(config.storage)
     yield "decision log", _log_place(config.server.decision_log)
     yield "metrics", _metrics(config.server, metrics_port)
+
+
+def _shields(config: Config, required: frozenset[str]) -> Iterator[str]:
+    """Yield the shields, each with whether rules require it and what its failure means."""
+    for shield in config.shields:
+        if shield.identity in required:
+            yield visible(f"{shield.identity} (required)")
+        else:
+            opens = lets_pass(shield.params)
+            yield visible(f"{shield.identity} (lets texts pass when it fails)" if opens else shield.identity)
 
 
 def _rego(policies: Policies) -> str:

@@ -252,7 +252,13 @@ def _run(path: Path, port: int | None, workers: int | None) -> None:
         CompiledDirectory(rego).write(loaded.bundle)
         routes = None if loaded.policies.routes is None else len(loaded.bundle.routes)
         policies = Policies(
-            len(loaded.bundle.access), loaded.policies.access_name, routes, loaded.bundle.guardrails, rego, binary
+            len(loaded.bundle.access),
+            loaded.policies.access_name,
+            routes,
+            loaded.bundle.guardrails,
+            rego,
+            binary,
+            loaded.policies.required_shields,
         )
         metrics_port = None if metrics is None else metrics.getsockname()[1]
         own = None if binary is None else policy_engine.OwnOpa(binary, rego / ARCHIVE, directory)

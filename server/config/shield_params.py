@@ -41,7 +41,7 @@ GUARDRAIL: Final = re.compile(
 GUARDRAIL_VERSION: Final = re.compile(r"[1-9][0-9]{0,7}|DRAFT")
 
 _SECONDS: Final = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,4})?")
-_COMMON: Final = ("timeout", "message")
+_COMMON: Final = ("timeout", "message", "on_error")
 _VERSION_KEYS: Final = ("guardrailVersion", "guardrail_version", "version")
 
 
@@ -59,11 +59,13 @@ class BadParams(Exception):
 class Common:
     """Params of every shield.
 
-    A check ends after `timeout` seconds. `message` is shown to callers whose texts are flagged.
+    A check ends after `timeout` seconds. `message` is shown to callers whose texts are flagged. If it `lets_pass`,
+    texts pass unchecked when it fails, unless a rule requires it.
     """
 
     timeout: float = TIMEOUT_SECONDS
     message: str | None = None
+    lets_pass: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,11 @@ def keyword_params(given: Mapping[str, Any]) -> KeywordParams:
     return KeywordParams(_common(given), lists, _flag(given, "whole_words", default=True))
 
 
+def lets_pass(params: Mapping[str, Any]) -> bool:
+    """Return whether texts pass a shield with these params when it fails, unless a rule requires it."""
+    return params.get("on_error") == "allow"
+
+
 def check_identity(provider_type: str, identity: str) -> None:
     """Raise BadParams for a `provider_shield_id` that a provider of this type can't have."""
     if provider_type == BEDROCK and not GUARDRAIL.fullmatch(identity):
@@ -185,7 +192,8 @@ def _common(given: Mapping[str, Any]) -> Common:
     message = given.get("message")
     if message is not None and (type(message) is not str or not 0 < len(message) <= LONGEST_MESSAGE):
         raise BadParams("message", f"takes a text of 1 to {LONGEST_MESSAGE} characters")
-    return Common(float(timeout), message)
+    lets_pass = _choice(given, "on_error", ("block", "allow"), "block") == "allow"
+    return Common(float(timeout), message, lets_pass)
 
 
 def _choice(given: Mapping[str, Any], key: str, names: tuple[str, ...], default: str | None) -> str | None:

@@ -38,8 +38,8 @@ from server.quota.admission import TooManyAtOnce
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import QuotaExceeded
 from server.quota.storage_limit import StorageExceeded
+from server.safety.checks import NotRead, TextStopped
 from server.safety.running import ShieldUnavailable, TextTooLong
-from server.safety.shielded import NotRead, TextStopped
 from server.storage.blobs.store import BlobMissing, BlobsFull, BlobsUnavailable
 from server.storage.database.database import AlreadyThere, DatabaseUnavailable, InDoubt, Overlong, ParentGone
 from server.storage.records.guarded import Contended, NotFound

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from json import dumps
+from json import dumps, loads
 from secrets import token_hex
 from typing import Any, Final
 
@@ -13,8 +13,8 @@ _REASON: Final = "content_filter"
 _NOTHING: Final = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 
 
-def whole(request: ChatRequest, message: str) -> bytes:
-    """Return the answer to a chat or a completion that was stopped."""
+def whole(request: ChatRequest, message: str, moderation: dict[str, Any] | None = None) -> bytes:
+    """Return the answer to a chat or a completion that was stopped, with the results of its moderation."""
     if request.task is Task.TEXT:
         count = 1 if request.wanted is None else request.wanted.count
         choices = [_text(place, _REASON) for place in range(count)]
@@ -22,13 +22,17 @@ def whole(request: ChatRequest, message: str) -> bytes:
         said = {"role": "assistant", "content": None, "refusal": message}
         choices = [{"index": 0, "message": said, "logprobs": None, "finish_reason": _REASON}]
     kind = "text_completion" if request.task is Task.TEXT else "chat.completion"
-    return _json({**_head(request, kind), "choices": choices, "usage": _NOTHING})
+    told = {} if moderation is None else {"moderation": moderation}
+    return _json({**_head(request, kind), "choices": choices, "usage": _NOTHING, **told})
 
 
-def streamed(request: ChatRequest, message: str) -> bytes:
+def streamed(request: ChatRequest, message: str, moderation: dict[str, Any] | None = None) -> bytes:
     """Return the events of such an answer, with their end."""
     told = request.with_usage and request.unasked is None
-    return ended(request, message, [0], {}, _NOTHING if told else None)
+    events = ended(request, message, [0], {}, _NOTHING if told else None)
+    if moderation is None:
+        return events
+    return events[: -len(DONE)] + chunk_with(request, {}, moderation) + DONE
 
 
 def ended(
@@ -48,6 +52,23 @@ def ended(
     events = b"".join(b"data: %b\n\n" % _json({**first, "choices": each}) for each in choices)
     last = b"" if usage is None else b"data: %b\n\n" % _json({**first, "choices": [], "usage": usage})
     return events + last + DONE
+
+
+def chunk_with(request: ChatRequest, members: dict[str, Any], moderation: dict[str, Any] | None) -> bytes:
+    """Return the event of a chunk with these members and the results of a moderation, which are left out if None."""
+    kind = "text_completion" if request.task is Task.TEXT else "chat.completion.chunk"
+    told = {name: value for name, value in members.items() if name != "moderation"}
+    if moderation is not None:
+        told["moderation"] = moderation
+    return b"data: %b\n\n" % _json({**_head(request, kind), "choices": [], **told})
+
+
+def with_moderation(answer: bytes, moderation: dict[str, Any]) -> bytes:
+    """Return an answer with the results of its moderation in the place of any that its provider tells."""
+    if b'"moderation"' in answer:
+        return _json({**loads(answer), "moderation": moderation})
+    # A large answer is not parsed for this.
+    return answer.rstrip()[:-1] + b',"moderation":' + _json(moderation) + b"}"
 
 
 def _text(place: int, reason: str) -> dict[str, Any]:

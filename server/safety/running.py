@@ -26,12 +26,16 @@ class ShieldUnavailable(Exception):
     """Raised if a shield has no verdict, so that the text must not pass; the message is a sentence for the caller."""
 
 
+class NoVerdict(ShieldUnavailable):
+    """Raised if a shield has failed, so that it has no verdict."""
+
+
 class TextTooLong(Exception):
     """Raised for texts that are larger than the shield checks; the message is a sentence for the caller."""
 
 
 Note = Callable[[str, Direction, str], None]
-"""Counts an outcome: the shield, the direction, and `passed`, `flagged`, `masked` or `failed`."""
+"""Counts an outcome: the shield, the direction, and `passed`, `flagged`, `masked`, `failed` or `unchecked`."""
 
 
 class RunningShield:
@@ -48,6 +52,7 @@ class RunningShield:
         self.identity = identity
         self.message = common.message
         self._shield = shield
+        self.lets_pass = common.lets_pass
         self._timeout = common.timeout
         self._shares = FairShares(CHECKS) if shares is None else shares
         self._note = note
@@ -76,14 +81,26 @@ class RunningShield:
     def _unavailable(self, direction: Direction, failure: Exception) -> ShieldUnavailable:
         """Log and count a failure, and return the exception for it."""
         reason = "it did not answer in time" if isinstance(failure, TimeoutError) else str(failure)
-        _log.warning("the shield `%s` failed, and its texts are blocked: %s", self.identity, reason)
+        _log.warning("the shield `%s` has failed, and there is no verdict: %s", self.identity, reason)
         self._note(self.identity, direction, "failed")
-        return ShieldUnavailable(f"the shield `{self.identity}` gave no verdict, so nothing passes it; try again later")
+        return NoVerdict(f"the shield `{self.identity}` gave no verdict, so nothing passes it; try again later")
+
+    def passed_by(self, direction: Direction) -> None:
+        """Log and count that texts pass although there is no verdict, as the params of the shield say."""
+        _log.error("the shield `%s` lets texts pass unchecked, as its `on_error` says", self.identity)
+        self._note(self.identity, direction, "unchecked")
 
 
 @dataclass(frozen=True, slots=True)
 class UsableShield:
-    """A shield with the models that judge for it."""
+    """A shield with the models that judge for it.
+
+    On the sides of `only_tells` it stops and masks nothing. If it `tells`, the caller gets its results. If a rule
+    requires it, it is `required`, and nothing passes it when it fails.
+    """
 
     running: RunningShield
     judges: Judges
+    only_tells: frozenset[Direction] = frozenset()
+    tells: bool = False
+    required: bool = False

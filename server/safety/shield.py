@@ -55,6 +55,9 @@ class Verdict:
 
 SAFE = Verdict(flagged=False)
 
+UNCHECKED = Verdict(flagged=False)
+"""Stands for the verdict of a shield that has failed and lets texts pass then."""
+
 
 class ShieldFailed(Exception):
     """Raised for a check without a verdict; the message is a sentence without any of the text."""

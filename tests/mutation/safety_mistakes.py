@@ -8,6 +8,7 @@ CONVERSATIONS = "server/safety/llama_guard/conversations.py"
 VERDICTS = "server/safety/llama_guard/verdicts.py"
 BEDROCK = "server/safety/bedrock.py"
 SHIELDED = "server/safety/shielded.py"
+CHECKS = "server/safety/checks.py"
 STREAMS = "server/safety/streams.py"
 TEXTS = "server/safety/texts.py"
 HIDDEN = "server/safety/hidden.py"
@@ -39,21 +40,21 @@ SAFETY_MISTAKES = (
     Mistake("all texts are input to a guardrail", BEDROCK, 'else "OUTPUT"', 'else "INPUT"'),
     Mistake(
         "a masked text goes to the model as it came",
-        SHIELDED,
+        CHECKS,
         "return Given(replace(request, payload=texts.written(), unasked=None), texts.said)",
         "return Given(request, texts.said)",
     ),
     Mistake(
         "what can't be read passes",
-        SHIELDED,
-        "            raise NotRead(unread.param) from None\n",
-        "            return Given(request, [])\n",
+        CHECKS,
+        "        raise NotRead(unread.param) from None\n",
+        "        return Texts({}, [])\n",
     ),
     Mistake(
         "a stream is read past its shields",
         SHIELDED,
-        "return ShieldedStream(await self._chat.stream(given.request), request, given.said, checks)",
-        "return await self._chat.stream(given.request)",
+        "stream = ShieldedStream(stream, request, given.said, checks)",
+        "pass",
     ),
     Mistake(
         "what is checked is sent at once",
@@ -148,8 +149,57 @@ SAFETY_MISTAKES = (
     Mistake(
         "the mode of a moderation is ignored",
         "server/api/models/asked_shields.py",
-        'if (config or {}).get("mode") != _BLOCKS:',
-        'if (config or {}).get("mode") is True:',
+        '    mode = config.get("mode")\n',
+        '    mode = "score"\n',
+    ),
+    Mistake(
+        "a score weakens a shield that guardrails name",
+        "server/api/safety/guarding.py",
+        "only = usable.only_tells & other.only_tells",
+        "only = usable.only_tells | other.only_tells",
+    ),
+    Mistake(
+        "a score weakens a shield that a rule requires",
+        "server/api/safety/guarding.py",
+        "tells=name in tell, required=True) for name",
+        "tells=name in tell, only_tells=frozenset(Direction) if name in tell else frozenset()) for name",
+    ),
+    Mistake(
+        "what can't be read passes where one side only tells",
+        CHECKS,
+        "            if not self.only_tell(Direction.INPUT):\n",
+        "            if not self.tells_only(Direction.INPUT):\n",
+    ),
+    Mistake(
+        "a stream is not held back where one side only tells",
+        SHIELDED,
+        "if not checks.only_tell(Direction.OUTPUT):",
+        "if checks.told is None:",
+    ),
+    Mistake(
+        "a provider's results of moderations are told",
+        "server/safety/told_stream.py",
+        'if chunk.get("moderation") is not None:',
+        'if chunk.get("moderation") is chunk:',
+    ),
+    Mistake(
+        "a required shield may let texts pass",
+        CHECKS,
+        "if shield.required or not shield.running.lets_pass:",
+        "if not shield.running.lets_pass:",
+    ),
+    Mistake(
+        "a shield that fails lets texts pass",
+        CHECKS,
+        "if shield.required or not shield.running.lets_pass:",
+        "if shield.required:",
+    ),
+    Mistake(
+        "a check by name takes a failure for a verdict",
+        "server/safety/running.py",
+        "            raise self._unavailable(direction, failure) from None\n",
+        "            if self.lets_pass:\n                return SAFE\n"
+        "            raise self._unavailable(direction, failure) from None\n",
     ),
     Mistake(
         "a registered shield opens every model",

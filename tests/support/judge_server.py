@@ -44,6 +44,8 @@ class Judge:
     """What the model that chats says; it repeats the user otherwise."""
     calls: list[dict[str, Any]] | None = None
     """The calls of tools that it makes."""
+    beside: dict[str, Any] = field(default_factory=dict)
+    """Members of its chats besides those of OpenAI's document."""
     hangs: Event | None = None
     """What the model that judges waits for before it answers."""
 
@@ -146,12 +148,12 @@ class _Handler(BaseHTTPRequestHandler):
             if self.judge.calls is not None:
                 message |= {"content": None, "tool_calls": self.judge.calls}
         if not body.get("stream"):
-            return self._send(200, dumps(made).encode())
+            return self._send(200, dumps(made | self.judge.beside).encode())
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
         for chunk in chunks(made, with_usage=True):
-            self.wfile.write(b"data: %b\n\n" % dumps(chunk).encode())
+            self.wfile.write(b"data: %b\n\n" % dumps(chunk | self.judge.beside).encode())
         self.wfile.write(b"data: [DONE]\n\n")
         return None
 

@@ -16,7 +16,7 @@ from server.api.chat.cost import read_costed_chat, read_counted_chat
 from server.api.chat.made_chats import read_made
 from server.api.messages.blocks import Conversation
 from server.api.messages.tools import tools_of
-from server.api.models.asked_shields import check_unshielded, settings_of_shields
+from server.api.models.asked_shields import check_blocking, check_unshielded, settings_of_shields
 from server.api.models.request_body import LONGEST_NAME, SWITCH, built, check_spelling, number_of
 from server.http.body_checks import missing, wrong
 from server.json_input.body_parser import BodyParser
@@ -86,7 +86,9 @@ COUNTED_MESSAGE: Final = BodyParser(read_counted_message, message_body)
 def _read(document: Document, read: Callable[[Document], Json], *, is_asked: bool = True) -> Json:
     body = document.members
     check_spelling(body, _READ_HERE)
-    if not is_asked:
+    if is_asked:
+        check_blocking(body)
+    else:
         check_unshielded(body)
     conversation = _conversation(body)
     chat: Json = {"model": _model(body), "messages": conversation.messages}

@@ -8,6 +8,7 @@ from typing import Final, Generic, TypeAlias, TypeVar
 
 from starlette.requests import Request
 
+from server.api.models.asked_shields import Asked as AskedShield
 from server.api.models.chosen import ChosenChat
 from server.api.models.model import Model
 from server.api.models.request_body import ModelBody
@@ -18,7 +19,7 @@ from server.inference.file_parts import NamedFile
 from server.inference.members import Edit, Found, MemberRules
 from server.inference.provider import ChatModel, ChatRequest
 from server.json_input.body_parser import BodyParser
-from server.safety.shielded import Guard
+from server.safety.checks import Guard
 
 Body = TypeVar("Body", bound=ModelBody)
 
@@ -56,8 +57,8 @@ class Attached:
 
 NOTHING_ATTACHED: Final = Attached()
 
-GuardOf: TypeAlias = Callable[[Gate, Sequence[tuple[str, str]]], Awaitable[Guard]]
-"""Returns the shields of the request behind a gate, which asks for these: the places in its body, and the names.
+GuardOf: TypeAlias = Callable[[Gate, Sequence[AskedShield]], Awaitable[Guard]]
+"""Returns the shields of the request behind a gate, which asks for these.
 
 Raises the ApiError for one that the caller may not use.
 """

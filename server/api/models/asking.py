@@ -37,7 +37,8 @@ from server.inference.provider import DONE, ChatModel, ChatRequest, Provider, Pr
 from server.json_input.reader import Reader
 from server.json_input.strict import InvalidJson
 from server.quota.admission import Reservation
-from server.safety.shielded import Guard, ShieldedChat
+from server.safety.checks import Guard
+from server.safety.shielded import ShieldedChat
 from server.storage.usage.once import OnceCounted
 from server.storage.usage.tally import UsageTally, UsedModel
 

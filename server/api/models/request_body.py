@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from json import dumps
 from typing import Any, Final
 
-from server.api.models.asked_shields import asked_shields
+from server.api.models.asked_shields import Asked, asked_shields
 from server.http.body_checks import missing, wrong
 from server.inference.members import NOTHING_FOUND, Edit, Found, MemberRules, Stamp, found_of, members_of
 from server.json_input.strict import Document, InvalidJson, Json
@@ -58,7 +58,7 @@ class ModelBody:
     found: Found = NOTHING_FOUND
     asks_usage: bool = False
     asking: Edit | None = None
-    shields: Sequence[tuple[str, str]] = ()
+    shields: Sequence[Asked] = ()
 
     @property
     def is_stored(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from server.api.responses.happenings import Called, Happening, Refused, Said, Spent, Stopped, Thought
+from server.api.responses.happenings import Called, Happening, Moderated, Refused, Said, Spent, Stopped, Thought
 from server.fairness.threads import in_thread
 from server.inference.answers.model_name import QUICK
 from server.inference.answers.plain import NotAnAnswer, decoded
@@ -79,7 +79,8 @@ def read_whole(text: bytes) -> list[Happening]:
     calls = message.get("tool_calls")
     if type(calls) is list:
         message = {**message, "tool_calls": [{**call, "index": place} for place, call in enumerate(calls)]}
-    return [*_of_delta(message, choice.get("logprobs")), *_of_end(choice), *_of_usage(answer)]
+    told = (*_of_usage(answer), *_of_moderation(answer))
+    return [*_of_delta(message, choice.get("logprobs")), *_of_end(choice), *told]
 
 
 def _of_chunk(chunk: Json) -> Iterator[Happening]:
@@ -92,6 +93,7 @@ def _of_chunk(chunk: Json) -> Iterator[Happening]:
                 yield from _of_delta(delta, choice.get("logprobs"))
             yield from _of_end(choice)
     yield from _of_usage(chunk)
+    yield from _of_moderation(chunk)
 
 
 def _of_delta(delta: Json, logprobs: Any) -> Iterator[Happening]:
@@ -135,6 +137,11 @@ def _logprob(entry: Json) -> Json:
 def _of_end(choice: Json) -> Iterator[Happening]:
     if type(choice.get("finish_reason")) is str:
         yield Stopped(choice["finish_reason"], next(filter(None, (_text(choice.get(name)) for name in _STOPPED)), ""))
+
+
+def _of_moderation(answer: Json) -> Iterator[Happening]:
+    if type(answer.get("moderation")) is dict:
+        yield Moderated(answer["moderation"])
 
 
 def _of_usage(answer: Json) -> Iterator[Happening]:

@@ -50,6 +50,12 @@ class Spent(NamedTuple):
     usage: Json
 
 
+class Moderated(NamedTuple):
+    """The results of the shield that the request's `moderation` names, as a chat tells them."""
+
+    results: Json
+
+
 class Stopped(NamedTuple):
     """The reason that the model gives for the end of its answer, and the stop sequence where it tells that."""
 
@@ -115,6 +121,7 @@ Happening: TypeAlias = (
     | Thought
     | Called
     | Spent
+    | Moderated
     | Stopped
     | ToolBegun
     | ToolEnded

@@ -17,6 +17,7 @@ from server.api.responses.happenings import (
     Failed,
     Happening,
     Left,
+    Moderated,
     Paused,
     Queued,
     Refused,
@@ -28,6 +29,7 @@ from server.api.responses.happenings import (
     ToolBegun,
     ToolEnded,
 )
+from server.api.responses.moderated import moderation_of
 from server.api.responses.state import (
     ITEM_WORDS,
     OpenItem,
@@ -81,10 +83,8 @@ def step(state: State, happening: Happening) -> tuple[State, list[Json]]:
             course.grow(*_GROWING[type(happening)], *happening)
         case Called():
             course.call(happening)
-        case Spent(usage):
-            course.state = state._replace(usage=total(state.earlier, usage))
-        case Stopped(reason):
-            course.state = state._replace(reason=reason)
+        case Spent() | Moderated() | Stopped():
+            course.note(happening)
         case ToolBegun() | ToolEnded() | Paused():
             course.pass_tool(happening)
         case Ended(now):
@@ -126,6 +126,17 @@ class _Course:
         The clients of Llama Stack and OGX have no type for such an event without it; OpenAI's ignore it.
         """
         self.tell(kind, response_id=self.state.head["id"], **members)
+
+    def note(self, happening: Spent | Moderated | Stopped) -> None:
+        """Take note of what is told of the response as a whole."""
+        state = self.state
+        match happening:
+            case Spent(usage):
+                self.state = state._replace(usage=total(state.earlier, usage))
+            case Moderated(results):
+                self.state = state._replace(moderation=moderation_of(state.moderation, results))
+            case Stopped(reason):
+                self.state = state._replace(reason=reason)
 
     def grow(self, kind: str, part: str, text: str, logprobs: tuple[Json, ...] = ()) -> None:
         """Add text to the open item of a kind, in a part of a kind; both are opened where they aren't open."""

@@ -103,7 +103,8 @@ class State(NamedTuple):
     which `calls` are waited for. `number` is that of the next event, `places` the number of items, and `left` the bytes
     that there is room for. `done` are the finished items with their places. `usage` counts all answers of the model,
     and `earlier` those before the present one. `sources` are the files that the model was given parts of. Clients see
-    the results of searches only if the response `shows_results`.
+    the results of searches only if the response `shows_results`. `moderation` are the results of its moderation, which
+    are told only if `head` has a member of this name.
     """
 
     head: Mapping[str, Any]
@@ -124,6 +125,7 @@ class State(NamedTuple):
     earlier: Json | None = None
     sources: tuple[Source, ...] = ()
     shows_results: bool = False
+    moderation: Json | None = None
 
     @property
     def is_over(self) -> bool:
@@ -151,8 +153,10 @@ class State(NamedTuple):
     def response(self, *, whole: bool = False) -> Json:
         """Return the response as it is now: as clients see it, or the whole of it."""
         is_cut = self.status == "incomplete"
+        moderation = {"moderation": self.moderation} if "moderation" in self.head else {}
         return {
             **self.head,
+            **moderation,
             "status": self.status,
             "completed_at": self.ended_at if self.status == "completed" else None,
             "error": self.error,

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-from server.safety.categories import CATEGORIES
+from server.safety.checks import USUAL_MESSAGE
+from server.safety.results import found_in
 from server.safety.running import RunningShield
 from server.safety.shield import Verdict
-from server.safety.shielded import USUAL_MESSAGE
-
-_TEXT: Final = ["text"]
 
 
 def moderation(shield: RunningShield, verdict: Verdict) -> dict[str, Any]:
     """Return one result of moderations: all of OpenAI's categories, and those of ours that were found."""
-    scores = dict.fromkeys(CATEGORIES, 0.0)
-    found: set[str] = set()
-    for finding in verdict.findings if verdict.flagged else ():
-        for name in (*finding.openai, *([finding.own] if finding.own else [])):
-            found.add(name)
-            scores[name] = max(scores.get(name, 0.0), finding.score)
     return {
-        "flagged": verdict.flagged,
-        "categories": {name: name in found for name in scores},
-        "category_scores": scores,
-        "category_applied_input_types": {name: _TEXT if name in found else [] for name in scores},
+        **found_in(verdict),
         "user_message": message_of(shield) if verdict.flagged else None,
         "metadata": metadata_of(verdict),
     }

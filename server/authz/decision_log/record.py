@@ -188,10 +188,17 @@ def line_of_limit(
     return f'{head},"route":{_of_route(route)},{said},{numbers}}}'
 
 
+_OUTCOMES: Final = {
+    "told": "the shield has flagged the text, and only tells so",
+    "unchecked": "the shield has failed, and lets texts pass then",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class ShieldVerdict:
-    """What a shield has said of `characters` of a request's texts: `flagged`, `masked` or `passed`, and the codes of
-    the categories that it has found. `direction` is `input` or `output`.
+    """What a shield has said of `characters` of a request's texts: `flagged`, `masked`, `passed`, `told`
+    for what it flags where it only tells so, or `unchecked` where it has failed. `codes` are those of the categories
+    that it has found, and `direction` is `input` or `output`.
     """
 
     shield: str
@@ -211,7 +218,13 @@ def line_of_shield(
     """One JSON object for the verdict of a shield; `decision_id` and `revision` are those of its route."""
     head = _head(LineKind.SHIELD, request_id, decision_id, principal, revision)
     stopped = said.outcome == "flagged"
-    outcome = _said("deny" if stopped else "permit", None, None, None, f"the shield has {said.outcome} the text")
+    outcome = _said(
+        "deny" if stopped else "permit",
+        None,
+        None,
+        None,
+        _OUTCOMES.get(said.outcome, f"the shield has {said.outcome} the text"),
+    )
     codes = ",".join(_text(_cut(code)) for code in said.codes[:MOST_RULES])
     return (
         f'{head},"shield":{_text(said.shield)},"direction":{_text(said.direction)},{outcome},'

@@ -11,8 +11,8 @@ from server.api.safety import body as safety
 from server.cli.limits.row import Limit
 from server.config import shield_params
 from server.safety import bedrock as guardrails
+from server.safety import checks, streams, told_stream
 from server.safety import running as shields
-from server.safety import shielded, streams
 from server.safety.llama_guard import conversations as guard
 
 CONSTANTS: Final[dict[str, Any]] = {
@@ -22,9 +22,10 @@ CONSTANTS: Final[dict[str, Any]] = {
     "required": required,
     "safety": safety,
     "shield_params": shield_params,
-    "shielded": shielded,
+    "checks": checks,
     "shields": shields,
     "streams": streams,
+    "told_stream": told_stream,
 }
 """Modules by the names that rows give them."""
 
@@ -47,13 +48,18 @@ LIMITS: Final[Sequence[Limit]] = (
     ),
     Limit(
         "a request or an answer whose texts go through [required shields](../api/safety.md#required-shields)",
-        "{shielded.MOST_BYTES:bytes}",
+        "{checks.MOST_BYTES:bytes}",
         "400, `text_too_long`; of an answer 503, `shield_unavailable`",
     ),
     Limit(
         "a stream that goes through shields: characters that wait for a check and behind it, texts, bytes that wait",
         "{streams.WINDOW} and {streams.TAIL}, {streams.MOST_TEXTS}, {streams.MOST_HELD:bytes}",
         "an error event, `shield_unavailable`",
+    ),
+    Limit(
+        "characters of a stream whose scores are told at its end",
+        "{told_stream.MOST_COLLECTED}",
+        "an `error` in the place of its result",
     ),
     Limit("shields that one rule requires", "{required.MOST_REQUIRED}", "the configuration is refused"),
     Limit(

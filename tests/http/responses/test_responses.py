@@ -207,7 +207,7 @@ def test_parts_of_items_come_where_they_are_asked_for(place: Responding) -> None
         ({"input": [{"role": "user", "content": "x"}] * 5_001}, "input"),
         ({"input": [{"role": "user", "content": "x"}] * 51, "conversation": "conv_1"}, "input"),
         ({"background": True, "store": False}, "background"),
-        ({"moderation": {"model": "m"}}, "moderation.policy.input.mode"),
+        ({"moderation": {"model": "m", "policy": {"input": {}}}}, "moderation.policy.input.mode"),
         ({"guardrails": True}, "guardrails"),
         ({"max_output_tokens": 15}, "max_output_tokens"),
         ({"top_logprobs": 21}, "top_logprobs"),

@@ -19,7 +19,6 @@ from tests.support.socket_client import opened
 
 MESSAGE = "a shield has stopped this text"
 BLOCK = {"input": {"mode": "block"}, "output": {"mode": "block"}}
-SCORE = {"input": {"mode": "score"}, "output": {"mode": "block"}}
 WORDS = {"guardrails": ["words"]}
 BODIES: dict[str, Any] = {
     "/v1/chat/completions": lambda text: {"messages": [said(text)]},
@@ -199,9 +198,11 @@ def test_verdicts_stand_in_the_decision_log(server: Guarded) -> None:
         ({"moderation": {}}, "moderation.model"),
         ({"moderation": {"model": "words", "fallbacks": []}}, "moderation.fallbacks"),
         ({"moderation": {"model": "words", "policy": {**BLOCK, "tools": {}}}}, "moderation.policy.tools"),
-        ({"moderation": {"model": "words"}}, "moderation.policy.input.mode"),
-        ({"moderation": {"model": "words", "policy": {"input": {"mode": "block"}}}}, "moderation.policy.output.mode"),
-        ({"moderation": {"model": "words", "policy": SCORE}}, "moderation.policy.input.mode"),
+        ({"moderation": {"model": "words", "policy": {"input": {}}}}, "moderation.policy.input.mode"),
+        ({"moderation": {"model": "words", "policy": {"output": {"mode": "Block"}}}}, "moderation.policy.output.mode"),
+        ({"moderation": {"model": "words", "policy": {"input": {"mode": ["block"]}}}}, "moderation.policy.input.mode"),
+        ({"moderation": {"model": "words", "policy": {"input": "block"}}}, "moderation.policy.input"),
+        ({"moderation": {"model": "words", "policy": "score"}}, "moderation.policy"),
         ({"guardrails": list("abcdefgh"), "moderation": {"model": "w", "policy": BLOCK}}, "moderation.model"),
     ],
 )  # fmt: skip

@@ -155,7 +155,7 @@ def test_neither_texts_nor_answers_are_logged(server: Guarded, caplog: pytest.Lo
     server.judge.answer = "canary-of-the-judge"
     with caplog.at_level(logging.DEBUG):
         assert server.run("guard", said("canary-of-the-user")).status == 503
-    assert "the shield `guard` failed, and its texts are blocked" in caplog.text
+    assert "the shield `guard` has failed, and there is no verdict" in caplog.text
     assert "canary-of" not in caplog.text
 
 

@@ -29,7 +29,8 @@ OAUTH = "server: {auth: {provider_config: {type: oauth2_token, REST}}}\n"
 
 def configured(text: str, environ: dict[str, str] | None = None) -> Config:
     findings = Findings()
-    config = read_config(parse_document(HEAD + text, "config.yaml"), environ or dict(os.environ), findings)
+    head = HEAD.replace("[inference]", "[inference, safety]") if "shields:" in text else HEAD
+    config = read_config(parse_document(head + text, "config.yaml"), environ or dict(os.environ), findings)
     assert config is not None, findings.diagnostics
     return config
 
@@ -43,8 +44,9 @@ def said(
     host: str = "127.0.0.1",
     path: str = "config.yaml",
     opa: Path | None = None,
+    required: frozenset[str] = frozenset(),
 ) -> str:
-    policies = Policies(access, "access_policy", routes, guardrails, Path("rego"), opa)
+    policies = Policies(access, "access_policy", routes, guardrails, Path("rego"), opa, required)
     return banner(Path(path), configured(text), policies, "0" * 16, host, 8321)
 
 
@@ -257,3 +259,26 @@ def test_opa_is_called_so_that_the_shell_finds_it(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("PATH", str(opa.parent))
     assert "rego (try: opa inspect -a rego)\n" in said(opa=opa)
     assert "inspect" not in said(opa=None)
+
+
+SHIELDS = """\
+  safety: [{provider_id: words, provider_type: inline::keyword}]
+shields:
+- {shield_id: strict, provider_id: words, params: {words: [a]}}
+- {shield_id: lenient, provider_id: words, params: {words: [a], on_error: allow}}
+- {shield_id: plain, provider_id: words, params: {words: [a], on_error: block}}
+"""
+
+
+def test_shields_are_told_with_what_their_failures_mean() -> None:
+    found = said(text=SHIELDS, required=frozenset({"strict"}))
+    assert "  shields         strict (required), lenient (lets texts pass when it fails), plain\n" in found
+    assert "SHIELDS LET TEXTS PASS WHEN THEY FAIL: `lenient` with `on_error: allow`" in found
+    both = said(text=SHIELDS, required=frozenset({"strict", "lenient"}))
+    assert "  shields         strict (required), lenient (required), plain\n" in both
+
+
+def test_nothing_is_said_of_shields_that_block() -> None:
+    text = SHIELDS.replace(", on_error: allow", "")
+    assert "SHIELDS LET" not in said(text=text)
+    assert "  shields " not in said()
