@@ -10,11 +10,18 @@ from policy.vocabulary import Anonymous, Principal
 Caller: TypeAlias = tuple[str, ...]
 """The key of a caller's shares; two requests with the same key share."""
 
+_ADDRESS: Final = "address"
+
 SERVER: Final[Caller] = ("server",)
 """The server itself: probes, sweeps and what else no request asks for."""
 
 CURRENT: Final[ContextVar[Caller]] = ContextVar("caller", default=SERVER)
 """The caller of the request that runs now; tasks that a request starts inherit it."""
+
+
+def address_of(caller: Caller) -> str:
+    """Return the address of a caller without a token; empty for any other."""
+    return caller[1] if caller[0] == _ADDRESS else ""
 
 
 def caller_of(principal: Principal | Anonymous, address: str, by: str | None = None) -> Caller:
@@ -24,7 +31,7 @@ def caller_of(principal: Principal | Anonymous, address: str, by: str | None = N
     that lacks the attribute is a caller of its own.
     """
     if not isinstance(principal, Principal):
-        return ("address", address)
+        return (_ADDRESS, address)
     values = principal.attributes.get(by, ()) if by is not None else ()
     if by is not None and values:
         return ("attribute", principal.issuer, by, min(values))

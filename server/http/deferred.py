@@ -24,7 +24,7 @@ from server.quota.quota import QuotaExceeded
 from server.quota.storage_limit import StorageExceeded
 
 _NO_ADDRESS: Final = ""
-"""The address of callers without a token, which is kept nowhere: what is done for them later, they share."""
+"""The address where none is known; all callers without a token share what is done later for it."""
 
 
 class DeferredRequests:
@@ -39,14 +39,17 @@ class DeferredRequests:
         self._admission = admission
         self._requires_token = requires_token
 
-    def gate(self, owner: Principal | None, method: str, path: str, *, is_paid: bool = False) -> Gate:
-        """Return the gate of that caller for what it could ask for at that route; None is a caller without a token.
+    def gate(
+        self, owner: Principal | None, method: str, path: str, *, address: str = _NO_ADDRESS, is_paid: bool = False
+    ) -> Gate:
+        """Return the gate of that caller for what it could ask for at that route; None is a caller without a token,
+        which has that address.
 
         Where the request `is_paid` already, no other one is taken of the caller's quota.
         """
         principal = _principal(owner)
         context = RequestContext(new_request_id(), principal)
-        charge = self._admission.charge(path, principal, _NO_ADDRESS, is_paid=is_paid)
+        charge = self._admission.charge(path, principal, address, is_paid=is_paid)
         return Gate(self._enforcement, context, Route(method, path), charge, requires_token=self._requires_token)
 
     @property
@@ -59,9 +62,9 @@ class DeferredRequests:
         """What callers have shown of themselves to this process."""
         return self._admission.shown
 
-    def caller(self, owner: Principal | None) -> Caller:
+    def caller(self, owner: Principal | None, address: str = _NO_ADDRESS) -> Caller:
         """Return the caller whose fair shares such work uses."""
-        return self._admission.caller(_principal(owner), _NO_ADDRESS)
+        return self._admission.caller(_principal(owner), address)
 
 
 def request_of(gate: Gate, method: str, path: str) -> Request:

@@ -39,14 +39,14 @@ BACKGROUND_MISTAKES = (
     Mistake(
         "work in the background is done as the caller was",
         WORK,
-        "self._deferred.gate(await self._callers.newest(held.lease.work)",
-        "self._deferred.gate(held.lease.work.owner",
+        "caller, (_, address) = await self._callers.newest(work), asker_of(work)",
+        "caller, address = asker_of(work)",
     ),
     Mistake(
         "a response in the background is charged twice",
         WORK,
-        '"POST", PATH, is_paid=True)',
-        '"POST", PATH)',
+        '"POST", PATH, address=address, is_paid=True)',
+        '"POST", PATH, address=address)',
     ),
     Mistake(
         "leave to make a response counts for ever",
@@ -163,5 +163,23 @@ BACKGROUND_MISTAKES = (
     ),
     Mistake(
         "the output so far stays beside the whole one", LATER, "            parts.removing(identity, PASSED),\n", ""
+    ),
+    Mistake(
+        "work for an address is done without it",
+        WORK,
+        "CURRENT.set(self._deferred.caller(*asker_of(work)))",
+        "CURRENT.set(self._deferred.caller(asker_of(work)[0]))",
+    ),
+    Mistake(
+        "an address counts as a principal",
+        "server/storage/records/waiting.py",
+        'return (work.owner, "") if address is None else (None, address)',
+        'return (work.owner, "") if address is None else (work.owner, address)',
+    ),
+    Mistake(
+        "all callers without a token wait as one",
+        "server/storage/records/waiting.py",
+        "    if caller is not None or not address:\n        return body, caller\n",
+        "    if caller is not None or address:\n        return body, caller\n",
     ),
 )

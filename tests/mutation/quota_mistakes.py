@@ -188,8 +188,8 @@ QUOTA_MISTAKES = (
     Mistake(
         "all who have no name share their places",
         "server/fairness/caller.py",
-        'return ("address", address)',
-        'return ("address", "")',
+        "return (_ADDRESS, address)",
+        'return (_ADDRESS, "")',
     ),
     Mistake(
         "a whole answer without usage costs what was reserved",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,6 +65,7 @@ _CONFIG = """
         prompts: {backend: kv, namespace: prompts}
       blobs: {type: local, path: BLOBS}
     server:
+      trusted_proxies: [127.0.0.1]
       auth:
         provider_config: {type: oauth2_token, jwks: {uri: "https://issuer.example/keys"}}
         route_policy:
@@ -76,6 +78,9 @@ _CONFIG = """
           when: user with modest in roles
         - permit: {actions: [read], resource: "model::*"}
 """
+
+
+_ABOUT_CALLERS = re.compile(r" +- forbid: .*\n +when: user with .* in roles\n| +provider_config: .*\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,26 +202,35 @@ def responding(
     upstream: str = "http://127.0.0.1:9",
     apart: bool = False,
     policy: str = OWN,
+    anonymous: bool = False,
 ) -> Iterator[Responding]:
     """The server over SQLite, or over a database of its own in the PostgreSQL at that address.
 
-    Responses are in another database than conversations if they are `apart`.
+    Responses are in another database than conversations if they are `apart`. Every caller is `anonymous` where
+    authentication is off; then no rule before `policy` is about roles.
     """
     runtime = own_folder(folder)
     with (
         own_database(runtime, postgres) as database,
-        responding_on(opa, runtime, database, upstream, apart, policy) as running,
+        responding_on(opa, runtime, database, upstream, apart, policy, anonymous=anonymous) as running,
     ):
         yield running
 
 
 @contextmanager
 def responding_on(
-    opa: Path, folder: Path, database: str, upstream: str, apart: bool = False, policy: str = OWN
+    opa: Path,
+    folder: Path,
+    database: str,
+    upstream: str,
+    apart: bool = False,
+    policy: str = OWN,
+    *,
+    anonymous: bool = False,
 ) -> Iterator[Responding]:
     """The server over that database, which others may use, too."""
     other = str(folder / "other.db")
     places = {"OTHER": backend(other), "PLACE": "other" if apart else "sql", "URL": upstream}
-    text = filled(_CONFIG, database, folder, **places)
-    with decided(text + policy, opa, folder, authenticator=ByToken()) as house:
+    text = filled(_ABOUT_CALLERS.sub("", _CONFIG) if anonymous else _CONFIG, database, folder, **places)
+    with decided(text + policy, opa, folder, authenticator=None if anonymous else ByToken()) as house:
         yield Responding(house, other if apart else database)

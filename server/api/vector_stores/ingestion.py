@@ -36,7 +36,7 @@ from server.storage.database.database import DatabaseUnavailable, Overtaken, Ste
 from server.storage.records.guarded import NotFound
 from server.storage.records.record import Record
 from server.storage.records.usage import OverLimit, kept_by, staying_within
-from server.storage.records.waiting import Owner, owner_of
+from server.storage.records.waiting import Owner, asker_of, owner_of
 
 POLL_SECONDS: Final = 5.0
 """Seconds between two looks for work that another process was given, about."""
@@ -130,7 +130,7 @@ class Ingestion:
 
     async def _ingest(self, place: Place, lease: Lease, store: Record) -> None:
         place.task = asyncio.current_task()
-        CURRENT.set(self._deferred.caller(lease.work.owner))
+        CURRENT.set(self._deferred.caller(*asker_of(lease.work)))
         held = HeldLease(self._queue.work, lease)
         try:
             await self._attempt(held, store)
@@ -152,7 +152,8 @@ class Ingestion:
         if link is None or link.status is not Status.IN_PROGRESS:
             await self._write(*self._queue.work.failing(held.lease))
             return
-        gate = self._deferred.gate(link.owner, "POST", _path(store, link))
+        _, address = asker_of(held.lease.work)
+        gate = self._deferred.gate(link.owner, "POST", _path(store, link), address=address)
         try:
             _check_tries(held.lease)
             async with held.renewed():

@@ -14,11 +14,12 @@ from typing import Final
 
 from server.api.vector_stores.links import Link, new_part
 from server.api.vector_stores.purges import PurgeNotes
+from server.fairness.caller import CURRENT, address_of
 from server.http.held_lease import LEASE_SECONDS
 from server.storage.database.database import AlreadyThere, Overtaken, ParentGone, Step
 from server.storage.records.record import Draft, Json, Record
 from server.storage.records.table import RecordTable
-from server.storage.records.waiting import Owner, WaitingWork, owner_of
+from server.storage.records.waiting import Owner, WaitingWork, owner_of, work_of
 
 MOST_TAKEN: Final = 10
 """Attempts to ingest one file, those included whose process ended; then it fails."""
@@ -65,8 +66,9 @@ class WorkQueue:
 
     def entering(self, store: Record, link: Record) -> Sequence[Step]:
         """Return the steps of the transaction in which a link is made that is to be ingested."""
-        work = Draft(f"link:{link.id}", {"tries": 0}, parent=link.id, facet=store.id, lifetime=0)
-        return [self.records.inserting(work.owned_by(link.owner))]
+        body, owner = work_of(link.owner, address_of(CURRENT.get()), {"tries": 0})
+        work = Draft(f"link:{link.id}", body, parent=link.id, facet=store.id, lifetime=0)
+        return [self.records.inserting(work.owned_by(owner))]
 
     def ending(self, link: Link) -> Step:
         """Return the step after which a link is not ingested any more; nothing happens where that is over."""

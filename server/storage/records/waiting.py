@@ -1,7 +1,8 @@
 """Work that waits in a table of records until a process takes it, in rounds by the callers for whom it is done.
 
 A record's `expires_at` is the time from which any process may take it: that is what leases are here. A record whose
-facet is empty is no work.
+facet is empty is no work. Its owner is the caller of the rounds: for a caller without a token, one that stands for its
+address, which the body has as `address`.
 """
 
 from __future__ import annotations
@@ -9,15 +10,21 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
+from policy.vocabulary import Principal
 from server.storage.database.database import Overtaken, Row
 from server.storage.records.record import Record
 from server.storage.records.table import RecordTable
 
 Owner = tuple[str, str] | None
-"""The id and the issuer of a caller; None for all without a token."""
+"""The id and the issuer of a caller, or what stands for the address of one without a token; None for all whose address
+is not known.
+"""
 
+_BY_ADDRESS: Final = "address of a caller without a token"
+
+_ADDRESS: Final = "address"
 _START: Final = ("", "")
 _OWNED: Final = "owner_principal = ?2 AND owner_issuer = ?3"
 _UNOWNED: Final = "owner_principal IS NULL AND owner_issuer IS NULL"
@@ -99,6 +106,19 @@ class WaitingWork:
         return (rows[0][0], rows[0][1]) if rows else None
 
 
+def work_of(caller: Principal | None, address: str, body: dict[str, Any]) -> tuple[dict[str, Any], Principal | None]:
+    """Return the body and the owner of a record of work for that caller, which has the address if it has no token."""
+    if caller is not None or not address:
+        return body, caller
+    return {**body, _ADDRESS: address}, Principal(address, _BY_ADDRESS)
+
+
+def asker_of(work: Record) -> tuple[Principal | None, str]:
+    """Return the caller for whom work is done, None for one without a token, and the address of that one."""
+    address = work.body.get(_ADDRESS)
+    return (work.owner, "") if address is None else (None, address)
+
+
 def owner_of(work: Record) -> Owner:
-    """Return for whom work is done."""
+    """Return the caller that work counts for in the rounds."""
     return None if work.owner is None else (work.owner.id, work.owner.issuer)

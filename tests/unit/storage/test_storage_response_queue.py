@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from server.storage.database.database import Overtaken
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.records.record import Draft
 from server.storage.records.table import RecordTable
+from server.storage.records.waiting import asker_of, owner_of, work_of
 from tests.support.databases import Make, opened
 
 ANN, BEN = (Principal(name, "https://a.example") for name in ("ann", "ben"))
@@ -31,11 +33,17 @@ class Queued:
         self.responses = responses
 
     async def enter(
-        self, name: str, caller: Principal | None = ANN, *, streamed: bool = False, stored: int = 0
+        self,
+        name: str,
+        caller: Principal | None = ANN,
+        address: str = "",
+        *,
+        streamed: bool = False,
+        stored: int = 0,
     ) -> None:
         number = 2 if streamed else None
         inserting = self.responses.inserting(Draft(name, {}).owned_by(caller))
-        entering = self.queue.entering(name, caller, number=number, stored=stored)
+        entering = self.queue.entering(name, caller, address, number=number, stored=stored)
         await self.responses.database.write(inserting, entering)
 
     async def taken(self, name: str) -> Lease:
@@ -133,17 +141,47 @@ def test_few_wait_of_each_caller_and_in_all(make: Make, monkeypatch: pytest.Monk
         monkeypatch.setattr(queue_module, "MOST_WAITING_EACH", 2)
         monkeypatch.setattr(queue_module, "MOST_WAITING", 3)
         for name in ("a", "b"):
-            await at.queue.check_room(ANN)
+            await at.queue.check_room(ANN, "")
             await at.enter(name)
         with pytest.raises(NoRoom) as own:
-            await at.queue.check_room(ANN)
-        await at.queue.check_room(BEN)
+            await at.queue.check_room(ANN, "")
+        await at.queue.check_room(BEN, "")
         await at.enter("c", BEN)
         with pytest.raises(NoRoom) as common:
-            await at.queue.check_room(BEN)
+            await at.queue.check_room(BEN, "")
         assert (own.value.of_caller, common.value.of_caller) == (True, False)
 
     in_tables(make, done)
+
+
+def test_callers_without_a_token_wait_by_their_addresses(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def done(at: Queued) -> None:
+        monkeypatch.setattr(queue_module, "MOST_WAITING_EACH", 2)
+        for name, address in (("a", "192.0.2.1"), ("b", "192.0.2.1"), ("c", "192.0.2.2"), ("d", "")):
+            await at.enter(name, None, address)
+        with pytest.raises(NoRoom):
+            await at.queue.check_room(None, "192.0.2.1")
+        await at.queue.check_room(None, "192.0.2.2")
+        await at.queue.check_room(None, "")
+        await at.queue.check_room(ANN, "192.0.2.1")
+        seen, owner = list[tuple[str, Any]](), None
+        for _ in range(4):
+            work = await at.queue.rounds.next(owner, [])
+            assert work is not None
+            lease = await at.queue.take(work)
+            assert lease is not None
+            seen.append((lease.response, asker_of(lease.work)))
+            owner = owner_of(work)
+        first, second = (None, "192.0.2.1"), (None, "192.0.2.2")
+        assert seen == [("a", first), ("c", second), ("d", (None, "")), ("b", first)]
+
+    in_tables(make, done)
+
+
+def test_a_name_makes_no_principal_an_address() -> None:
+    _, owner = work_of(None, "192.0.2.1", {})
+    work = Draft("w", {"tries": 0}).owned_by(owner)
+    assert asker_of(work) == (owner, "")
 
 
 def test_a_response_that_is_being_removed_is_not_alive(make: Make) -> None:

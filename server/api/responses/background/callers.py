@@ -12,7 +12,7 @@ from server.fairness.shown_callers import ShownCallers
 from server.storage.database.database import AlreadyThere, Overtaken
 from server.storage.records.record import Draft, Record
 from server.storage.records.table import RecordTable
-from server.storage.records.waiting import Owner
+from server.storage.records.waiting import Owner, asker_of
 
 MOST_AT_ONCE: Final = 200
 """Callers whose attributes a process writes down in one look at what they have shown."""
@@ -52,7 +52,7 @@ class Callers:
 
     async def newest(self, work: Record) -> Principal | None:
         """Return the caller for whom work is done, as it has shown itself last; None for one without a token."""
-        owner = work.owner
+        owner, _ = asker_of(work)
         if owner is None:
             return None
         found: list[tuple[float, Principal]] = [(work.created_at, owner)]

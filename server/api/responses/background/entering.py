@@ -19,6 +19,7 @@ from server.api.responses.loop import step
 from server.api.responses.making import Making
 from server.api.responses.server_tools.tool import Opening
 from server.api.responses.state import State
+from server.fairness.caller import CURRENT, address_of
 from server.http.responses import JsonInPieces
 from server.inference.answers.plain import encoded
 from server.storage.records.guarded import Creation
@@ -37,7 +38,7 @@ class Entering:
 
     async def check_room(self, creation: Creation) -> None:
         """Raise NoRoom where too many wait, of this caller or in all."""
-        await self._later.queue.check_room(creation.permit.caller)
+        await self._later.queue.check_room(creation.permit.caller, address_of(CURRENT.get()))
 
     async def answer(self, request: Request, opening: Opening, model: Model, creation: Creation) -> Response:
         """Answer with the response that waits, or with its events from the first one on.

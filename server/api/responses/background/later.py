@@ -30,6 +30,7 @@ from server.api.responses.store import (
     members_of,
     output_of,
 )
+from server.fairness.caller import CURRENT, address_of
 from server.fairness.threads import in_thread
 from server.inference.answers.model_name import QUICK
 from server.json_input.strict import Json
@@ -79,7 +80,8 @@ class LaterResponses:
         if batch is not None:
             steps.append(self.events.adding(identity, batch, payer))
             number, stored = batch.last + 1, batch.events.size
-        steps.append(self.queue.entering(identity, caller, number=number, stored=stored))
+        address = address_of(CURRENT.get())
+        steps.append(self.queue.entering(identity, caller, address, number=number, stored=stored))
         return await self.responses.records.create(
             creation, Draft(identity, body_of(shown), facet=shown["model"]), steps
         )

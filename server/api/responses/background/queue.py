@@ -17,7 +17,7 @@ from server.http.held_lease import LEASE_SECONDS
 from server.storage.database.database import Overtaken, Step
 from server.storage.records.record import Draft, Record
 from server.storage.records.table import RecordTable
-from server.storage.records.waiting import WaitingWork, owner_of
+from server.storage.records.waiting import WaitingWork, owner_of, work_of
 
 MOST_WAITING_EACH: Final = 100
 """Responses of one caller that wait in the background or are being answered there."""
@@ -44,6 +44,7 @@ class Lease:
 
     `tries` counts the processes that have taken it. `has_begun` once a provider may have been asked. Where the response
     `is_streamed` its events are stored, `number` is that of the next one and `stored` their bytes so far.
+    `address` is that of a caller without a token.
     """
 
     work: Record
@@ -52,6 +53,7 @@ class Lease:
     is_streamed: bool = False
     number: int = 0
     stored: int = 0
+    address: str | None = None
 
     @property
     def response(self) -> str:
@@ -77,6 +79,7 @@ class Lease:
             "is_streamed": self.is_streamed,
             "number": self.number,
             "stored": self.stored,
+            **({} if self.address is None else {"address": self.address}),
         }
 
 
@@ -93,21 +96,28 @@ class ResponseQueue:
             "AND work.facet <> ''"
         )
 
-    async def check_room(self, caller: Principal | None) -> None:
-        """Raise NoRoom where as many responses wait as may, of this caller or in all."""
-        owner = None if caller is None else (caller.id, caller.issuer)
+    async def check_room(self, caller: Principal | None, address: str) -> None:
+        """Raise NoRoom where as many responses wait as may, of this caller or in all; one without a token has that
+        address.
+        """
+        _, counted = work_of(caller, address, {})
+        owner = None if counted is None else (counted.id, counted.issuer)
         if await self.rounds.waiting_of(owner, MOST_WAITING_EACH) >= MOST_WAITING_EACH:
             raise NoRoom(_NAME, of_caller=True)
         if await self.rounds.waiting(MOST_WAITING) >= MOST_WAITING:
             raise NoRoom(_NAME, of_caller=False)
 
-    def entering(self, identity: str, caller: Principal | None, *, number: int | None, stored: int) -> Step:
-        """Return the step that has a response wait for a process, which acts as that caller.
+    def entering(
+        self, identity: str, caller: Principal | None, address: str, *, number: int | None, stored: int
+    ) -> Step:
+        """Return the step that has a response wait for a process, which acts as that caller; one without a token has
+        that address.
 
         `number` is that of its next event and `stored` the bytes of those before; None where no events are stored.
         """
-        body = Lease(_NO_RECORD, is_streamed=number is not None, number=number or 0, stored=stored).body
-        return self.records.inserting(Draft(_key(identity), body, identity, _WAITING, lifetime=0).owned_by(caller))
+        lease = Lease(_NO_RECORD, is_streamed=number is not None, number=number or 0, stored=stored)
+        body, owner = work_of(caller, address, lease.body)
+        return self.records.inserting(Draft(_key(identity), body, identity, _WAITING, lifetime=0).owned_by(owner))
 
     async def find(self, identity: str) -> Lease | None:
         """Return the work on a response; None where there is none, and no events of it are kept."""

@@ -41,6 +41,7 @@ from server.quota.counters import CountersUnavailable
 from server.storage.blobs.store import BlobsUnavailable
 from server.storage.database.database import DatabaseUnavailable, Overtaken, ParentGone
 from server.storage.records.guarded import Contended
+from server.storage.records.waiting import asker_of
 
 MOST_TAKEN: Final = 10
 """Times that processes take the work on one response before it fails, where none of them asks a provider."""
@@ -96,7 +97,7 @@ class ResponseWork:
         Raises DatabaseUnavailable and NoRoom where the work is left to the process that takes it next.
         """
         work, record = held.lease.work, held.record
-        CURRENT.set(self._deferred.caller(work.owner))
+        CURRENT.set(self._deferred.caller(*asker_of(work)))
         try:
             with self._later.readers.answering(record.id):
                 if held.lease.has_begun:
@@ -116,7 +117,9 @@ class ResponseWork:
             raise
 
     async def _try(self, held: HeldResponse, left: float) -> None:
-        gate = self._deferred.gate(await self._callers.newest(held.lease.work), "POST", PATH, is_paid=True)
+        work = held.lease.work
+        caller, (_, address) = await self._callers.newest(work), asker_of(work)
+        gate = self._deferred.gate(caller, "POST", PATH, address=address, is_paid=True)
         try:
             async with held.renewed():
                 try:
