@@ -7,15 +7,12 @@ The real guarded store over the real databases, with policies and records that n
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,8 +27,8 @@ from server.storage.records.guarded import GuardedStore, NotFound
 from server.storage.records.record import Page, Record
 from server.storage.records.table import RecordTable
 from tests.reference import configuration
-from tests.support.databases import Make, empty_postgres, empty_sqlite, opened
-from tests.support.law_gates import asking, enforcing, gate_of
+from tests.support.databases import Make, opened
+from tests.support.law_gates import World, asking, both_databases, gate_of
 from tests.support.opa_engine import LiveOpa, compile_config
 from tests.support.record_lists import List, policies, random_list
 
@@ -43,41 +40,22 @@ INSERT = (
 )
 
 
-@dataclass(frozen=True)
-class World:
-    """A policy engine, the databases, and the loop in which they are used."""
-
-    runner: asyncio.Runner
-    pep: PolicyEnforcementPoint
-    tables: Sequence[RecordTable]
-
-
 @pytest.fixture(scope="module")
-def world(live: LiveOpa, postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("pages")
-    with empty_sqlite(folder) as sqlite, empty_postgres(postgres_url) as postgres, asyncio.Runner() as runner:
-        made = standing(live, folder, sqlite, postgres)
-        pep, tables = runner.run(anext(made))
-        yield World(runner, pep, tables)
-        runner.run(made.aclose())
+def world(live: LiveOpa, postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World[RecordTable]]:
+    with both_databases(live, tmp_path_factory.mktemp("pages"), postgres_url, tables) as world:
+        yield world
 
 
-async def standing(
-    live: LiveOpa, folder: Path, *makes: Make
-) -> AsyncIterator[tuple[PolicyEnforcementPoint, list[RecordTable]]]:
-    """All that is used, until it is closed."""
-    async with AsyncExitStack() as stack:
-        tables = []
-        for make in makes:
-            database = await stack.enter_async_context(opened(make))
-            await bring_up_to_date(database, "things")
-            tables.append(RecordTable(database, "things"))
-        pep = await stack.enter_async_context(enforcing(live, folder))
-        yield pep, tables
+async def tables(stack: AsyncExitStack, makes: Sequence[Make]) -> list[RecordTable]:
+    """An empty table in each of the databases."""
+    databases = [await stack.enter_async_context(opened(make)) for make in makes]
+    for database in databases:
+        await bring_up_to_date(database, "things")
+    return [RecordTable(database, "things") for database in databases]
 
 
 @pytest.mark.timeout(3_000 if NIGHTLY else 120)
-def test_all_pages_together_are_what_may_be_read(live: LiveOpa, world: World) -> None:
+def test_all_pages_together_are_what_may_be_read(live: LiveOpa, world: World[RecordTable]) -> None:
     seen = Counter[str]()
 
     @settings(
@@ -96,7 +74,7 @@ def test_all_pages_together_are_what_may_be_read(live: LiveOpa, world: World) ->
         live.load(compile_config(text))
         wanted = random_list(chance, configuration.auth(configuration.load(text, {})).get("access_policy", []))
         rows = list(rows_of(chance, wanted))
-        found = [world.runner.run(checked(world.pep, table, wanted, rows, seed)) for table in world.tables]
+        found = [world.runner.run(checked(world.pep, table, wanted, rows, seed)) for table in world.places]
         assert found[0] == found[1]
         seen["none" if not found[0] else "all" if len(found[0]) == len(rows) else "some"] += 1
 

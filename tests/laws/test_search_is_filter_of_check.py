@@ -5,7 +5,6 @@ The real search over the real databases and indexes, with policies and files tha
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import random
@@ -15,7 +14,6 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -30,7 +28,7 @@ from server.api.vector_stores.ranking import Mode
 from server.api.vector_stores.search import Search, Wanted
 from server.authz.pep import PolicyEnforcementPoint
 from server.authz.request_authorization import Gate
-from server.storage.database.database import Step
+from server.storage.database.database import Database, Step
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.records.guarded import GuardedStore, NotFound
 from server.storage.records.record import Record
@@ -40,8 +38,8 @@ from server.storage.vectors.index import Chunk, VectorIndex
 from server.storage.vectors.lance_index import LanceIndex
 from server.storage.vectors.lance_place import Directory
 from tests.reference import configuration
-from tests.support.databases import Make, empty_postgres, empty_sqlite, opened
-from tests.support.law_gates import asking, enforcing, gate_of
+from tests.support.databases import Make, opened
+from tests.support.law_gates import World, asking, both_databases, gate_of
 from tests.support.opa_engine import LiveOpa, compile_config
 from tests.support.record_lists import RECORDS, List, policies, random_list
 from tests.support.vector_records import VectorRecords, vector_records
@@ -68,52 +66,35 @@ class Place:
     store: Record
 
 
-@dataclass(frozen=True)
-class World:
-    """A policy engine and the places, in one loop."""
-
-    runner: asyncio.Runner
-    pep: PolicyEnforcementPoint
-    places: Sequence[Place]
-
-
 @pytest.fixture(scope="module")
-def world(live: LiveOpa, postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(live: LiveOpa, postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World[Place]]:
     folder = tmp_path_factory.mktemp("search")
-    with empty_sqlite(folder) as sqlite, empty_postgres(postgres_url) as postgres, asyncio.Runner() as runner:
-        made = standing(live, folder, sqlite, postgres)
-        pep, places = runner.run(anext(made))
-        yield World(runner, pep, places)
-        runner.run(made.aclose())
 
-
-async def standing(
-    live: LiveOpa, folder: Path, *makes: Make
-) -> AsyncIterator[tuple[PolicyEnforcementPoint, list[Place]]]:
-    """All that is used, until it is closed."""
-    async with AsyncExitStack() as stack:
+    async def places(stack: AsyncExitStack, makes: Sequence[Make]) -> list[Place]:
         indexes: list[VectorIndex] = [LanceIndex(Directory(folder / "lance")), FaissIndex(folder / "faiss.db")]
         for index in indexes:
             await stack.enter_async_context(index.running())
             await ready(index)
-        places = []
-        for make in makes:
-            database = await stack.enter_async_context(opened(make))
-            records = await vector_records(database)
-            await bring_up_to_date(database, "openai_files")
-            files = GuardedStore(RecordTable(database, "openai_files"), FILE)
-            findable = Findable(records.stores, files)
-            searches = [
-                Search(records.stores, findable, cast(Embedder, None), lambda _, index=index: index)
-                for index in indexes
-            ]
-            store = await records.new_store("vs_1", dimensions=2)
-            for index in indexes:
-                for part in range(RECORDS + OTHERS):
-                    await index.add(store.body["index"], 2, part, chunks(part))
-            places.append(Place(records, files, searches, store))
-        pep = await stack.enter_async_context(enforcing(live, folder, deadline=30.0))
-        yield pep, places
+        return [await place_in(await stack.enter_async_context(opened(make)), indexes) for make in makes]
+
+    with both_databases(live, folder, postgres_url, places, deadline=30.0) as world:
+        yield world
+
+
+async def place_in(database: Database, indexes: Sequence[VectorIndex]) -> Place:
+    """The tables of a database, and a store in each of the indexes that has a chunk in every part."""
+    records = await vector_records(database)
+    await bring_up_to_date(database, "openai_files")
+    files = GuardedStore(RecordTable(database, "openai_files"), FILE)
+    findable = Findable(records.stores, files)
+    searches = [
+        Search(records.stores, findable, cast(Embedder, None), lambda _, index=index: index) for index in indexes
+    ]
+    store = await records.new_store("vs_1", dimensions=2)
+    for index in indexes:
+        for part in range(RECORDS + OTHERS):
+            await index.add(store.body["index"], 2, part, chunks(part))
+    return Place(records, files, searches, store)
 
 
 async def chunks(part: int) -> AsyncIterator[Sequence[Chunk]]:
@@ -122,7 +103,7 @@ async def chunks(part: int) -> AsyncIterator[Sequence[Chunk]]:
 
 
 @pytest.mark.timeout(3_000 if NIGHTLY else 300)
-def test_a_search_finds_what_may_be_read(live: LiveOpa, world: World) -> None:
+def test_a_search_finds_what_may_be_read(live: LiveOpa, world: World[Place]) -> None:
     seen = Counter[str]()
 
     @settings(

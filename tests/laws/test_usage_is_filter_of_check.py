@@ -5,15 +5,13 @@ The real reports over the real databases, with policies and accounts that nobody
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import random
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import astuple, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,8 +26,8 @@ from server.storage.usage import report
 from server.storage.usage.report import COLUMNS, UsageQuery, UsageReports
 from server.storage.usage.table import UsageTable
 from tests.reference import configuration
-from tests.support.databases import Make, empty_postgres, empty_sqlite, opened
-from tests.support.law_gates import asking, enforcing, gate_of
+from tests.support.databases import Make, opened
+from tests.support.law_gates import World, asking, both_databases, gate_of
 from tests.support.opa_engine import LiveOpa, compile_config
 from tests.support.record_lists import List, policies, random_list
 
@@ -47,15 +45,6 @@ Row = tuple[str, int, str, str, str, int]
 
 
 @dataclass(frozen=True)
-class World:
-    """A policy engine, the databases, and the loop in which they are used."""
-
-    runner: asyncio.Runner
-    pep: PolicyEnforcementPoint
-    tables: Sequence[UsageTable]
-
-
-@dataclass(frozen=True)
 class Held:
     """An account, and the resource that the policy is asked about."""
 
@@ -65,30 +54,23 @@ class Held:
 
 
 @pytest.fixture(scope="module")
-def world(live: LiveOpa, postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("usage")
-    with empty_sqlite(folder) as sqlite, empty_postgres(postgres_url) as postgres, asyncio.Runner() as runner:
-        made = standing(live, folder, sqlite, postgres)
-        pep, tables = runner.run(anext(made))
-        yield World(runner, pep, tables)
-        runner.run(made.aclose())
+def world(live: LiveOpa, postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World[UsageTable]]:
+    with both_databases(live, tmp_path_factory.mktemp("usage"), postgres_url, tables) as world:
+        yield world
 
 
-async def standing(
-    live: LiveOpa, folder: Path, *makes: Make
-) -> AsyncIterator[tuple[PolicyEnforcementPoint, list[UsageTable]]]:
-    """All that is used, until it is closed."""
-    async with AsyncExitStack() as stack:
-        tables = []
-        for make in makes:
-            tables.append(UsageTable(await stack.enter_async_context(opened(make)), "usage"))
-            await tables[-1].prepare()
-        pep = await stack.enter_async_context(enforcing(live, folder))
-        yield pep, tables
+async def tables(stack: AsyncExitStack, makes: Sequence[Make]) -> list[UsageTable]:
+    """An empty table in each of the databases."""
+    made = [UsageTable(await stack.enter_async_context(opened(make)), "usage") for make in makes]
+    for table in made:
+        await table.prepare()
+    return made
 
 
 @pytest.mark.timeout(3_000 if NIGHTLY else 120)
-def test_a_report_is_the_sum_of_what_may_be_read(live: LiveOpa, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_is_the_sum_of_what_may_be_read(
+    live: LiveOpa, world: World[UsageTable], monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = Counter[str]()
     monkeypatch.setattr(report, "_ASKED_AT_ONCE", 3)
 
@@ -111,7 +93,7 @@ def test_a_report_is_the_sum_of_what_may_be_read(live: LiveOpa, world: World, mo
         live.load(compile_config(text))
         wanted = random_list(chance, configuration.auth(configuration.load(text, {})).get("access_policy", []))
         held = list(accounts_of(chance, wanted))
-        found = [world.runner.run(checked(world.pep, table, wanted, held, seed)) for table in world.tables]
+        found = [world.runner.run(checked(world.pep, table, wanted, held, seed)) for table in world.places]
         assert found[0] == found[1]
         seen["none" if not found[0] else "all" if len(found[0]) == len(held) else "some"] += 1
 

@@ -1,11 +1,14 @@
-"""Gates of callers whom no one thought of, to a real OPA; and rules that leave records undecided."""
+"""Gates of random callers to a real OPA, databases behind them, and rules that leave records undecided."""
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import yaml
 
@@ -15,8 +18,42 @@ from server.authz.opa.transport import OpaTransport, UnixAddress
 from server.authz.pdp import PolicyDecisionPoint
 from server.authz.pep import PolicyEnforcementPoint, RequestContext
 from server.authz.request_authorization import Gate
+from tests.support.databases import Make, empty_postgres, empty_sqlite
 from tests.support.opa_engine import LiveOpa
 from tests.support.record_lists import List
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class World(Generic[T]):
+    """A policy engine, a place in each of the databases, and the loop in which they are used."""
+
+    runner: asyncio.Runner
+    pep: PolicyEnforcementPoint
+    places: Sequence[T]
+
+
+@contextmanager
+def both_databases(
+    live: LiveOpa,
+    folder: Path,
+    postgres_url: str,
+    places: Callable[[AsyncExitStack, Sequence[Make]], Awaitable[Sequence[T]]],
+    deadline: float = 2.0,
+) -> Iterator[World[T]]:
+    """The places in an SQLite database and in one of PostgreSQL; what is opened on their stack is closed at the end."""
+
+    async def standing() -> AsyncIterator[tuple[PolicyEnforcementPoint, Sequence[T]]]:
+        async with AsyncExitStack() as stack:
+            made = await places(stack, (sqlite, postgres))
+            yield await stack.enter_async_context(enforcing(live, folder, deadline)), made
+
+    with empty_sqlite(folder) as sqlite, empty_postgres(postgres_url) as postgres, asyncio.Runner() as runner:
+        running = standing()
+        pep, made = runner.run(anext(running))
+        yield World(runner, pep, made)
+        runner.run(running.aclose())
 
 
 @asynccontextmanager
