@@ -1,9 +1,12 @@
-"""Logging of unexpected exceptions: their kinds and places, without any data of a client or a provider."""
+"""Unexpected exceptions in the log, without any data of a client or a provider; copies of exceptions that are kept."""
 
 from __future__ import annotations
 
 import logging
 from traceback import format_tb
+from typing import TypeVar
+
+Fault = TypeVar("Fault", bound=BaseException)
 
 
 def log_fault(log: logging.Logger, what: str, fault: BaseException) -> None:
@@ -17,3 +20,13 @@ def log_fault(log: logging.Logger, what: str, fault: BaseException) -> None:
         parts.append(f"{type(led).__name__}\n{''.join(format_tb(led.__traceback__))}")
         led = led.__cause__ or (None if led.__suppress_context__ else led.__context__)
     log.error("%s: %s", what, "led to by ".join(parts))
+
+
+def copy_of(fault: Fault) -> Fault:
+    """Return a new exception like `fault`, without its traceback.
+
+    An exception that is kept and raised for several requests would hold the frames of each of them.
+    """
+    made = type(fault).__new__(type(fault), *fault.args)
+    made.__dict__.update(fault.__dict__)
+    return made

@@ -23,7 +23,6 @@ from server.extraction.pieces import Chunking, Code, Piece, Unreadable
 
 _LONGEST_NAME: Final = 1024
 _LONGEST_SENTENCE: Final = 400
-_BROKEN: Final = Unreadable(Code.SERVER_ERROR, "the file could not be read because of a fault of the server")
 _PACKAGES: Final = {Kind.PDF: "pypdf"}
 
 _log: Final = logging.getLogger("ostiary.extraction")
@@ -54,7 +53,7 @@ class Extractor:
                 self._learn(*await child.frame())
         except (TimeoutError, Gone, BadFrame) as fault:
             _log.error("the process that reads files fails: %s", fault)
-            raise _BROKEN from None
+            raise _broken() from None
         finally:
             await self._end(child)
 
@@ -100,7 +99,7 @@ class Extractor:
                 yield batch
         except BadFrame as fault:
             _log.error("a process that reads a file breaks the protocol: %s", fault)
-            raise _BROKEN from None
+            raise _broken() from None
 
     async def _answers(self, listening: _Listening, chunking: Chunking) -> AsyncIterator[list[Piece]]:
         """Return the batches that the child sends before its last frame; raises Unreadable and BadFrame."""
@@ -118,7 +117,7 @@ class Extractor:
                 raise _unreadable(unpacked_json(content))
             elif letter == FAULT:
                 _log.error("a process that reads a file failed: %s", _printable(unpacked_json(content).get("fault")))
-                raise _BROKEN
+                raise _broken()
             elif letter == END and count:
                 _log_end(unpacked_json(content))
                 return
@@ -150,7 +149,7 @@ class Extractor:
             child = await ChildProcess.start(order)
         except Gone as fault:
             _log.error("the process that reads a file fails: %s", fault)
-            raise _BROKEN from None
+            raise _broken() from None
         self._children.add(child)
         return child
 
@@ -213,7 +212,11 @@ class _Listening:
         _log.error("a process that reads a file ended with status %s", gone.status)
         if gone.status == -signal.SIGKILL:
             return Unreadable(Code.SERVER_ERROR, "the file could not be read; the server's memory may have run out")
-        return _BROKEN
+        return _broken()
+
+
+def _broken() -> Unreadable:
+    return Unreadable(Code.SERVER_ERROR, "the file could not be read because of a fault of the server")
 
 
 async def _beginning(source: AsyncIterator[bytes]) -> bytes:
@@ -243,7 +246,7 @@ def _folder_of(package: str) -> str:
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         _log.error("the package `%s` is not installed", package)
-        raise _BROKEN
+        raise _broken()
     return str(Path(spec.origin).parents[1])
 
 

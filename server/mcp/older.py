@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from server.background.faults import copy_of
 from server.fairness.shares import NoRoom
 from server.json_input.body_parser import BodyCheck
 from server.json_input.strict import Json
@@ -59,7 +60,7 @@ class OlderHttp:
     async def request(self, method: str, params: Json, look: BodyCheck, seconds: float) -> Json:
         """Return what `look` has read of the result; a request that is given up is cancelled at the server."""
         if self._fault is not None:
-            raise self._fault
+            raise copy_of(self._fault)
         identity = next(self._ids)
         answered: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
         self._pending[identity] = (look, answered)
@@ -98,7 +99,7 @@ class OlderHttp:
         self._fault = fault
         _fail(self._endpoint, fault)
         for _, answered in self._pending.values():
-            _fail(answered, fault)
+            _fail(answered, copy_of(fault))
 
     async def _heard_all(self, answer: aiohttp.ClientResponse) -> None:
         checked_status(answer)

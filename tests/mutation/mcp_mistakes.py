@@ -134,4 +134,16 @@ MCP_MISTAKES = (
         "return mcp.shown(members)",
         "return {**members}",
     ),
+    Mistake(
+        "calls of an ended session share one fault",
+        "server/mcp/older.py",
+        "raise copy_of(self._fault)",
+        "raise self._fault",
+    ),
+    Mistake(
+        "calls that end with their session share one fault",
+        "server/mcp/older.py",
+        "_fail(answered, copy_of(fault))",
+        "_fail(answered, fault)",
+    ),
 )

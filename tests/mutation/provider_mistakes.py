@@ -307,4 +307,10 @@ PROVIDER_MISTAKES = (
         "                connection.transport.abort()\n            connection.close()\n            raise",
         "                pass\n            raise",
     ),
+    Mistake(
+        "requests to a model that can't be loaded share one fault",
+        "server/inference/providers/llama_cpp/process.py",
+        "raise copy_of(absent)",
+        "raise absent",
+    ),
 )

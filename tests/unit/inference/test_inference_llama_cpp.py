@@ -115,7 +115,11 @@ def test_after_a_lasting_fault_requests_start_no_child_for_a_while(
         file.symlink_to(model)
         with pytest.raises(ModelAbsent) as second:
             await made.ready()
-        assert second.value is not first.value or made.pid is None
+        with pytest.raises(ModelAbsent) as third:
+            await made.ready()
+        assert str(first.value) == str(second.value) == str(third.value)
+        assert len({id(each.value) for each in (first, second, third)}) == 3
+        assert made.pid is None
         assert 0 < second.value.retry_after <= process.AGAIN_SECONDS
         monkeypatch.setattr(process, "AGAIN_SECONDS", 0.0)
         made._again_at = 0.0

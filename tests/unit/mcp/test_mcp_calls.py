@@ -196,3 +196,26 @@ def test_a_stream_without_an_answer_is_bounded(stub: McpStub, way: str, monkeypa
     stub.before, stub.results["echo"] = [notice] * 20, None
     with pytest.raises(McpFailed, match="bytes without an answer"):
         outcome(stub, "echo")
+
+
+def test_each_call_that_fails_with_its_session_has_a_fault_of_its_own(
+    stub: McpStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport_module, "MOST_FLOW", 100_000)
+    stub.older = True
+    notice = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": "x" * 10_000}}
+    stub.before, stub.results["echo"] = [notice] * 20, None
+
+    async def course() -> list[object]:
+        async with client(stub) as sessions, sessions.using(ALICE, Server(stub.url, {})) as session:
+
+            async def both() -> list[object]:
+                calls = (session.call("echo", {"text": "hello"}) for _ in range(2))
+                return await asyncio.gather(*calls, return_exceptions=True)
+
+            return [*await both(), *await both()]
+
+    faults = asyncio.run(course())
+    assert all(isinstance(fault, McpFailed) for fault in faults)
+    assert len({*map(str, faults)}) == 1
+    assert len({*map(id, faults)}) == len(faults)

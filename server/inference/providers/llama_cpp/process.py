@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from server.background.faults import copy_of
 from server.inference.providers.llama_cpp.child import Order
 from server.inference.providers.llama_cpp.child_process import Child, ChildFailed
 
@@ -110,15 +111,15 @@ class ModelProcess:
             return
         if self._living is None or self._living.done():
             if asyncio.get_running_loop().time() < self._again_at:
-                raise self._absent
+                raise copy_of(self._absent)
             self._live()
         outcome = self._outcome
         if outcome is None:
-            raise self._absent
+            raise copy_of(self._absent)
         done, _ = await asyncio.wait({outcome}, timeout=PATIENCE_SECONDS)
         absent = outcome.result() if done else ModelAbsent("is still loading its model", _LOADING_SECONDS, loads=True)
         if absent is not None:
-            raise absent
+            raise copy_of(absent)
 
     async def stop(self) -> None:
         """End the child, and remove the directory; can be called twice."""
