@@ -248,7 +248,6 @@ IDENTITY_MISTAKES = (
     ),
     Mistake("namespaces are one", QUOTA, "dumps((self._namespace, *who))", "dumps(who)"),
     Mistake("an unknown limit is no limit", QUOTA, "else _NOTHING", "else Limit()"),
-    Mistake("a caller without tokens left is let in", QUOTA, "_least(limit.tokens)", "None"),
     Mistake(
         "probes are counted",
         "server/quota/admission.py",
