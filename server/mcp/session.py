@@ -90,12 +90,15 @@ class Session:
     async def tools(self, *, anew: bool = True) -> Listing:
         """Return the server's tools; not `anew`, as they were listed, unless that is long ago or they have changed.
 
-        Raises McpFailed and NoRoom.
+        A list that was begun since this was called is new: of many that ask at once, two ask the server. Raises
+        McpFailed and NoRoom.
         """
+        asked = asyncio.get_running_loop().time()
         async with self._listing:
             before, now = self._changes.number, asyncio.get_running_loop().time()
             known = self._listed
-            if anew or known is None or known[0] != before or now - known[1] > LISTED_SECONDS:
+            oldest = asked if anew else now - LISTED_SECONDS
+            if known is None or known[0] != before or known[1] < oldest:
                 known = self._listed = before, now, await self._listed_in_time()
             return known[2]
 

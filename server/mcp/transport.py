@@ -166,7 +166,7 @@ class StreamableHttp:
                 self._session = _session_of(answer)
             kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
             if kind == _JSON:
-                return self._result(await self._wire.read(await self._wire.body(answer), look), message["id"])
+                return self._result(await self._wire.whole(answer, look), message["id"])
             if kind == _EVENTS:
                 return await self._streamed(answer, message["id"], look)
         raise McpFailed("the server of the tools answered with neither JSON nor events")

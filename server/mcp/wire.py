@@ -13,6 +13,7 @@ import aiohttp
 from yarl import URL
 
 from server.background.tasks import BackgroundTasks
+from server.fairness.places import Pieces
 from server.fairness.shares import FairShares, Share, Turn
 from server.json_input.body_parser import BodyCheck
 from server.json_input.reader import Reader
@@ -27,8 +28,11 @@ MOST_MESSAGE: Final = 4 * 1024 * 1024
 EXCHANGES: Final = Share("requests to servers of tools", 2048, 64, waiting=4096, waiting_each=128, seconds=10.0)
 """Requests to servers of tools at the same time, each over a connection."""
 
-INCOMING: Final = Share("bytes of answers of tools", 256 * 1024 * 1024, 32 * 1024 * 1024, 0, 0, seconds=1.0)
-"""Bytes of answers of tools that come in."""
+INCOMING: Final = Share("bytes of answers of tools", 256 * 1024 * 1024, 32 * 1024 * 1024, 1024, 64, seconds=20.0)
+"""Bytes of answers of tools that come in or wait to be read. One that says its size waits for its room."""
+
+READ: Final = Share("answers of tools that are read", 4, 1, waiting=4096, waiting_each=256, seconds=60.0)
+"""Answers of tools that are read in one turn of the event loop; each takes some milliseconds."""
 
 CONNECT_SECONDS: Final = 10.0
 """Limit of the time to connect to a server of tools."""
@@ -65,6 +69,7 @@ class Wire:
         self._lookup = lookup
         self._turns = FairShares(EXCHANGES)
         self._room = FairShares(INCOMING)
+        self._pieces = Pieces(READ)
         self._session: aiohttp.ClientSession | None = None
 
     @asynccontextmanager
@@ -130,14 +135,23 @@ class Wire:
             except (aiohttp.ClientError, OSError) as fault:
                 raise McpFailed(f"the connection to the server of the tools broke ({type(fault).__name__})") from None
 
-    async def body(self, answer: aiohttp.ClientResponse) -> bytes:
-        """Return the body of an answer; raises McpFailed if it is larger than a message may be."""
-        received = bytearray()
+    async def whole(self, answer: aiohttp.ClientResponse, look: BodyCheck) -> Json:
+        """Return what `look` returns of the body of an answer; raises McpFailed and NoRoom."""
         with Incoming(self._room) as room:
+            await room.wait_for(answer.content_length or 0)
+            pieces, size = list[bytes](), 0
             async for piece in answer.content.iter_any():
-                received += piece
-                room.hold(len(received))
-        return bytes(received)
+                pieces.append(piece)
+                size += len(piece)
+                room.hold(size)
+            raw = b"".join(pieces)
+            pieces.clear()
+            return await self.read(raw, look)
+
+    @property
+    def incoming_bytes(self) -> int:
+        """Bytes of answers for which room is taken."""
+        return self._room.used
 
     def incoming(self) -> Incoming:
         """Return room for an answer that comes in pieces."""
@@ -145,6 +159,7 @@ class Wire:
 
     async def read(self, raw: bytes, look: BodyCheck) -> Json:
         """Return what `look` returns of a message; raises McpFailed and NoRoom."""
+        await self._pieces.pass_on()
         try:
             return await self._reader.look(raw, look)
         except InvalidJson as fault:
@@ -163,6 +178,7 @@ class Incoming:
     def __init__(self, room: FairShares) -> None:
         self._room = room
         self._turns: list[Turn] = []
+        self._size = _STEP
 
     def __enter__(self) -> Incoming:
         return self
@@ -171,15 +187,27 @@ class Incoming:
         for turn in self._turns:
             turn.end()
 
+    async def wait_for(self, size: int) -> None:
+        """Wait for room for `size` bytes, before anything is held; raises McpFailed and NoRoom."""
+        _check_size(size)
+        if size > self._size:
+            self._turns.append(await self._room.take(size))
+            self._size = size
+
     def hold(self, size: int) -> None:
         """Take what is missing of room for `size` bytes in all; raises McpFailed and NoRoom."""
-        if size > MOST_MESSAGE:
-            raise McpFailed(f"the server of the tools answered with more than {MOST_MESSAGE} bytes")
-        while size > _STEP * (1 + len(self._turns)):
+        _check_size(size)
+        while size > self._size:
             turn = self._room.take_now(_STEP)
             if turn is None:
                 raise self._room.refusal(_STEP)
             self._turns.append(turn)
+            self._size += _STEP
+
+
+def _check_size(size: int) -> None:
+    if size > MOST_MESSAGE:
+        raise McpFailed(f"the server of the tools answered with more than {MOST_MESSAGE} bytes")
 
 
 def checked_status(answer: aiohttp.ClientResponse) -> None:

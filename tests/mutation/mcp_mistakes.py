@@ -43,6 +43,30 @@ MCP_MISTAKES = (
     ),
     Mistake("an answer of a tool has no bound", "server/mcp/wire.py", "if size > MOST_MESSAGE:", "if size < 0:"),
     Mistake(
+        "a large answer of a tool gives its room back before it is read",
+        "server/mcp/wire.py",
+        "            pieces.clear()\n            return",
+        "            pieces.clear()\n        if raw:\n            return",
+    ),
+    Mistake(
+        "a large answer of a tool does not wait for its room",
+        "server/mcp/wire.py",
+        "            await room.wait_for(answer.content_length or 0)\n",
+        "            await room.wait_for(0)\n",
+    ),
+    Mistake(
+        "a list of tools that is old is taken for new",
+        "server/mcp/session.py",
+        "oldest = asked if anew else now - LISTED_SECONDS",
+        "oldest = now - LISTED_SECONDS",
+    ),
+    Mistake(
+        "all calls of a caller begin in one turn of the event loop",
+        "server/api/responses/server_tools/rounds.py",
+        "            async with self._turns.under_way.turn():\n                await self._turns.steps.pass_on()\n",
+        "            async with self._turns.under_way.turn():\n",
+    ),
+    Mistake(
         "principals share a session with a server of tools",
         SESSIONS,
         "key = _Key(owner, server.url, _proof(server))",

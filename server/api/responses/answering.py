@@ -10,8 +10,7 @@ from typing import Final, TypeAlias
 from server.api.responses.chunks import read_beside, read_events, read_whole
 from server.api.responses.happenings import Begun, Ended, Failed, Happening, Left, ToolBegun
 from server.api.responses.loop import Step, step
-from server.api.responses.server_tools.rounds import UNDER_WAY as CALLS_UNDER_WAY
-from server.api.responses.server_tools.rounds import Rounds
+from server.api.responses.server_tools.rounds import CallTurns, Rounds
 from server.api.responses.state import MOST_OUTPUT, State
 from server.background.lasting import LastingWork
 from server.fairness.shares import FairShares, NoRoom, Share, Turn
@@ -56,13 +55,13 @@ Read: TypeAlias = Callable[[bytes], list[Happening]]
 class Endings(LastingWork):
     """The ends of responses, which are reached also when their callers have left, and the room until then.
 
-    `calls` is the room of calls of tools.
+    `calls` has the turns of calls of tools.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.room = FairShares(UNDER_WAY)
-        self.calls = FairShares(CALLS_UNDER_WAY)
+        self.calls = CallTurns()
 
 
 class RespondingChat:

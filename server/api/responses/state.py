@@ -29,7 +29,8 @@ ITEM_WORDS: Final = {
 }
 
 _OF_MODELS: Final = frozenset({"custom_tool_call", "function_call", "message", "reasoning"})
-_NO_STATUS: Final = frozenset({"compaction", "mcp_approval_request", "mcp_list_tools"})
+_LISTING: Final = "mcp_list_tools"
+_NO_STATUS: Final = frozenset({"compaction", "mcp_approval_request", _LISTING})
 
 
 class Text(NamedTuple):
@@ -179,6 +180,9 @@ def shown_item(item: OpenItem, status: str) -> Json:
     if item.tool is not None:
         if item.kind in _NO_STATUS:
             del frame["status"]
+        if item.kind == _LISTING:
+            # Hundreds of objects, all of which were read as JSON that has no halves of characters.
+            return {**frame, **item.tool}
         return whole_members({**frame, **item.tool})
     if item.kind == "function_call":
         arguments = item.part.text.whole() if item.part is not None else ""

@@ -72,7 +72,7 @@ def run(
         events = await chat.stream(REQUEST)
         raw = b"".join([piece async for piece in events]).decode()
         await events.aclose()
-        assert (endings.room.used, endings.calls.used) == (0, 0)
+        assert (endings.room.used, endings.calls.under_way.used) == (0, 0)
         found.events = [loads(text.partition("data: ")[2]) for text in raw.split("\n\n")[:-2]]
 
     asyncio.run(go())
@@ -101,9 +101,38 @@ def test_the_model_is_told_what_its_calls_came_to(streamed: bool) -> None:
 
 
 def test_calls_of_one_answer_run_beside_each_other_within_a_bound() -> None:
-    tool = Tool()
+    async def slow(arguments: str) -> str:
+        for _ in range(4 * subject.AT_ONCE):
+            await asyncio.sleep(0)
+        return arguments
+
+    tool = Tool(slow)
     run([said(None, *[("look", str(number)) for number in range(30)]), said("done")], tool)
     assert (len(tool.called), tool.most) == (30, subject.AT_ONCE)
+
+
+def test_one_call_of_a_caller_begins_in_a_turn_of_the_event_loop() -> None:
+    async def waits(arguments: str) -> str:
+        nonlocal turns
+        began.append(turns)
+        for _ in range(4 * subject.AT_ONCE):
+            await asyncio.sleep(0)
+        return arguments
+
+    async def counting() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def first(arguments: str) -> Any:
+        nonlocal counter
+        counter = counter or asyncio.ensure_future(counting())
+        return waits(arguments)
+
+    turns, began, counter = 0, list[int](), None
+    run([said(None, *[("look", str(number)) for number in range(subject.AT_ONCE)]), said("done")], Tool(first))
+    assert len({*began}) == subject.AT_ONCE
 
 
 def test_a_call_of_a_function_of_the_caller_ends_the_response() -> None:
@@ -242,7 +271,7 @@ def test_a_client_that_leaves_ends_the_calls() -> None:
         await asyncio.wait([waiting])
         async with asyncio.timeout(5):
             await events.aclose()
-        assert (tool.under_way, endings.calls.used, closed.is_set()) == (0, 0, True)
+        assert (tool.under_way, endings.calls.under_way.used, closed.is_set()) == (0, 0, True)
 
     asyncio.run(go())
 

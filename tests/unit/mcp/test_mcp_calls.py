@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from server.json_input.body_parser import BodyCheck
+from server.json_input.strict import Json
 from server.mcp import session as sessions_module
 from server.mcp import transport as transport_module
+from server.mcp import wire as wire_module
 from server.mcp.faults import HttpFailed, McpFailed, ProtocolFailed
 from server.mcp.messages import MOST_TOLD
 from server.mcp.wire import MOST_MESSAGE, Server
@@ -90,6 +94,29 @@ def test_an_answer_beyond_the_bound_is_a_failure(stub: McpStub, as_events: bool)
     stub.results["echo"] = text("x" * MOST_MESSAGE)
     with pytest.raises(McpFailed, match="more than 4194304 bytes"):
         outcome(stub, "echo")
+
+
+def test_large_answers_wait_for_their_room_until_they_are_read(stub: McpStub, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = replace(wire_module.INCOMING, capacity=2 * 1024 * 1024, each=2 * 1024 * 1024)
+    monkeypatch.setattr(wire_module, "INCOMING", room)
+    stub.results["echo"] = text("x" * 1024 * 1024)
+    held = list[int]()
+
+    async def course() -> list[str]:
+        async with client(stub) as sessions, sessions.using(ALICE, Server(stub.url, {})) as session:
+            read = sessions.wire.read
+
+            async def noted(raw: bytes, look: BodyCheck) -> Json:
+                if len(raw) > 1024 * 1024:
+                    held.append(sessions.wire.incoming_bytes)
+                return await read(raw, look)
+
+            monkeypatch.setattr(sessions.wire, "read", noted)
+            return [each.text[-30:] for each in await asyncio.gather(*(session.call("echo", {}) for _ in range(6)))]
+
+    assert len({*asyncio.run(course())}) == 1
+    assert len(held) == 6
+    assert all(1024 * 1024 < size <= room.capacity for size in held)
 
 
 @pytest.mark.parametrize("status", [404, 500, 202, 307])

@@ -180,6 +180,17 @@ def test_tools_are_listed_again_only_when_they_have_changed(stub: McpStub) -> No
     assert len(stub.asked("tools/list")) == 2
 
 
+def test_many_that_want_a_new_list_at_once_share_it(stub: McpStub) -> None:
+    async def course() -> None:
+        async with client(stub) as sessions, sessions.using(ALICE, Server(stub.url, {})) as session:
+            await asyncio.gather(*(session.tools() for _ in range(12)))
+            assert len(stub.asked("tools/list")) == 2
+            await session.tools()
+            assert len(stub.asked("tools/list")) == 3
+
+    asyncio.run(course())
+
+
 def test_all_pages_are_listed(stub: McpStub) -> None:
     stub.pages = [[tool("a")], [], [tool("b")]]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from policy.vocabulary import Action
 from server.api.responses.mcp.approvals import Approvals, Deed
@@ -71,7 +72,7 @@ class McpTool:
         self._ids = ids
         self._asked = defaultdict[str, deque[str]](deque)
 
-    @property
+    @cached_property
     def offered(self) -> Json | None:
         """The function of a chat that stands for it."""
         if not self._is_permitted:

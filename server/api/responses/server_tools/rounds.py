@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 from server.api.responses.happenings import Happening, Paused, ToolBegun, ToolEnded
 from server.api.responses.server_tools.tool import Outcome, ServerTool, ToolSet
 from server.api.responses.state import ServerCall, State
+from server.fairness.places import Pieces
 from server.fairness.shares import FairShares, Share, Turn
 from server.http.error_table import error_of
 from server.inference.provider import ChatModel, ChatRequest
@@ -33,6 +34,9 @@ MOST_TOLD_IN_ALL: Final = 1024 * 1024
 
 UNDER_WAY: Final = Share("calls of tools under way", 512, 64, waiting=4096, waiting_each=256, seconds=30.0)
 """Calls that this server's tools work on at the same time."""
+
+STEPS: Final = Share("steps of responses with tools", 4, 1, waiting=16_384, waiting_each=4096, seconds=300.0)
+"""Calls, and answers of models about them, that begin in one turn of the event loop: each takes some milliseconds."""
 
 _CUT: Final = "\n[the rest of this result is left out: it is too long]"
 _OF_CLIENT: Final = frozenset({"custom_tool_call", "function_call"})
@@ -57,11 +61,19 @@ class _Call:
     tool: ServerTool
 
 
+class CallTurns:
+    """The turns of calls that one event loop makes: those that are `under_way`, and the `steps` of their responses."""
+
+    def __init__(self) -> None:
+        self.under_way = FairShares(UNDER_WAY)
+        self.steps = Pieces(STEPS)
+
+
 class Rounds:
     """Makes the calls of one response, as many as `most` says, and asks for the model's next answer.
 
     `again` is asked with the items that have come since the request, and with what `settings` returns. A call is never
-    made twice. Calls take turns of `shares`, and their results bytes of `room`.
+    made twice. Calls take their `turns`, and their results bytes of `room`.
     """
 
     def __init__(
@@ -69,7 +81,7 @@ class Rounds:
         tools: ToolSet,
         again: Again,
         settings: Settings,
-        shares: FairShares,
+        turns: CallTurns,
         room: FairShares,
         most: int | None,
         request_id: str,
@@ -77,7 +89,7 @@ class Rounds:
         self._tools = tools
         self._again = again
         self._settings = settings
-        self._shares = shares
+        self._turns = turns
         self._room = room
         self._held = list[Turn]()
         self._left = most
@@ -136,6 +148,7 @@ class Rounds:
 
     async def next(self, state: State) -> tuple[ChatModel, ChatRequest]:
         """Return the chat that asks for the model's next answer; raises what `again` raises."""
+        await self._turns.steps.pass_on()
         self._shown = state.places
         may_call = (self._left is None or self._left > 0) and self._answers + 1 < MOST_ROUNDS
         settings = self._settings(is_first=not self._answers, may_call=may_call)
@@ -191,8 +204,10 @@ class Rounds:
     async def _outcome(self, call: _Call) -> tuple[_Call, Outcome]:
         """Return what a call comes to; it fails where the tool raises or is too slow."""
         try:
-            async with self._shares.turn(), asyncio.timeout(CALL_SECONDS):
-                return call, await call.tool.call(call.arguments)
+            async with self._turns.under_way.turn():
+                await self._turns.steps.pass_on()
+                async with asyncio.timeout(CALL_SECONDS):
+                    return call, await call.tool.call(call.arguments)
         except TimeoutError:
             return call, call.tool.failed(call.arguments, _TOO_SLOW)
         except Exception as fault:  # noqa: BLE001 - one tool's fault fails its call alone
