@@ -80,6 +80,7 @@ _CONFIG = """
 """
 
 
+_PROXIES = "trusted_proxies: [127.0.0.1]"
 _ABOUT_CALLERS = re.compile(r" +- forbid: .*\n +when: user with .* in roles\n| +provider_config: .*\n")
 
 
@@ -203,16 +204,17 @@ def responding(
     apart: bool = False,
     policy: str = OWN,
     anonymous: bool = False,
+    server: str = "",
 ) -> Iterator[Responding]:
     """The server over SQLite, or over a database of its own in the PostgreSQL at that address.
 
     Responses are in another database than conversations if they are `apart`. Every caller is `anonymous` where
-    authentication is off; then no rule before `policy` is about roles.
+    authentication is off; then no rule before `policy` is about roles. `server` is one more line of that section.
     """
     runtime = own_folder(folder)
     with (
         own_database(runtime, postgres) as database,
-        responding_on(opa, runtime, database, upstream, apart, policy, anonymous=anonymous) as running,
+        responding_on(opa, runtime, database, upstream, apart, policy, anonymous=anonymous, server=server) as running,
     ):
         yield running
 
@@ -227,10 +229,12 @@ def responding_on(
     policy: str = OWN,
     *,
     anonymous: bool = False,
+    server: str = "",
 ) -> Iterator[Responding]:
     """The server over that database, which others may use, too."""
     other = str(folder / "other.db")
     places = {"OTHER": backend(other), "PLACE": "other" if apart else "sql", "URL": upstream}
-    text = filled(_ABOUT_CALLERS.sub("", _CONFIG) if anonymous else _CONFIG, database, folder, **places)
+    config = _ABOUT_CALLERS.sub("", _CONFIG) if anonymous else _CONFIG
+    text = filled(config.replace(_PROXIES, f"{_PROXIES}\n      {server}"), database, folder, **places)
     with decided(text + policy, opa, folder, authenticator=None if anonymous else ByToken()) as house:
         yield Responding(house, other if apart else database)
