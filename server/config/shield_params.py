@@ -91,10 +91,11 @@ class GuardParams:
 
 @dataclass(frozen=True, slots=True)
 class BedrockParams:
-    """Params of a guardrail of Bedrock."""
+    """Params of a guardrail of Bedrock; its answers are checked against their sources too if `grounding`."""
 
     common: Common
     version: str
+    grounding: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def guard_params(given: Mapping[str, Any], excluded: Iterable[str] = ()) -> Guar
 
 def bedrock_params(given: Mapping[str, Any]) -> BedrockParams:
     """Return the params of a guardrail of Bedrock; raises BadParams."""
-    _known(given, (*_VERSION_KEYS, *_COMMON))
+    _known(given, (*_VERSION_KEYS, "grounding", *_COMMON))
     named = [key for key in _VERSION_KEYS if given.get(key) is not None]
     if len(named) != 1:
         hint = f"`{named[1]}` says the same" if named else "write a number from 1, or `DRAFT`"
@@ -132,7 +133,7 @@ def bedrock_params(given: Mapping[str, Any]) -> BedrockParams:
     version = str(value) if type(value) is int else value
     if type(version) is not str or not GUARDRAIL_VERSION.fullmatch(version):
         raise BadParams(named[0], "takes a number from 1, or `DRAFT`")
-    return BedrockParams(_common(given), version)
+    return BedrockParams(_common(given), version, _flag(given, "grounding", default=False))
 
 
 def keyword_params(given: Mapping[str, Any]) -> KeywordParams:

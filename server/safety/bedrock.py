@@ -38,6 +38,15 @@ OVERLAP: Final = 200
 MOST_CHARACTERS: Final = 20_000
 """Characters of one request; by default a guardrail takes 25,000."""
 
+MOST_SOURCES: Final = 100_000
+"""Characters of the texts that an answer is compared with, in each request about it."""
+
+LONGEST_QUESTION: Final = 1_000
+"""Characters of the question that an answer is compared with."""
+
+MOST_GROUNDED: Final = 5_000
+"""Characters of an answer that is compared with its sources in one request."""
+
 MOST_REQUESTS: Final = 16
 """Requests of one check."""
 
@@ -123,12 +132,13 @@ class _Block:
 
 
 class BedrockGuardrail:
-    """One version of a guardrail."""
+    """One version of a guardrail; answers are compared with their sources if `grounding`."""
 
-    def __init__(self, service: Applying, identifier: str, version: str) -> None:
+    def __init__(self, service: Applying, identifier: str, version: str, *, grounding: bool = False) -> None:
         self._service = service
         self._identifier = identifier
         self._version = version
+        self._grounding = grounding
 
     async def check(self, said: Sequence[Said], direction: Direction, judges: Judges) -> Verdict:
         """Return the verdict on the texts; on the output, on those of the answer. Some of them may come back masked."""
@@ -136,8 +146,9 @@ class BedrockGuardrail:
         texts = [each.text for each in looked_at]
         source = "INPUT" if direction is Direction.INPUT else "OUTPUT"
         findings, masked = dict[Finding, None](), False
-        for batch in _batches(texts):
-            content = [{"text": {"text": block.text}} for block in batch]
+        sources = _sources(said[: len(said) - len(texts)]) if self._grounding and source == "OUTPUT" else []
+        for batch in _batches(texts, MOST_GROUNDED if sources else MOST_CHARACTERS):
+            content = [*sources, *(_content(block.text, *(["guard_content"] if sources else [])) for block in batch)]
             body = {"source": source, "content": content, "outputScope": "INTERVENTIONS"}
             found, outputs = _read_answer(await self._service.apply(self._identifier, self._version, body))
             findings |= dict.fromkeys(found)
@@ -153,11 +164,31 @@ class BedrockGuardrail:
         return Verdict(flagged=False, findings=tuple(findings), masked=(*before, *texts))
 
 
-def _batches(texts: Sequence[str]) -> Iterator[list[_Block]]:
-    """Yield the texts in as many requests as they need, empty ones left out; raise TooMuchText."""
+def _content(text: str, *qualifiers: str) -> dict[str, Any]:
+    return {"text": {"text": text, "qualifiers": [*qualifiers]} if qualifiers else {"text": text}}
+
+
+def _sources(before: Sequence[Said]) -> list[dict[str, Any]]:
+    """Return the sources of an answer and its question, as a guardrail takes them; nothing if either is missing.
+
+    Raises TooMuchText.
+    """
+    sources = [said.text for said in before if said.is_source and said.text.strip()]
+    questions = [said.text for said in before if not (said.is_source or said.by_model) and said.text.strip()]
+    if not sources or not questions:
+        return []
+    if sum(map(len, sources)) > MOST_SOURCES:
+        raise TooMuchText(f"the sources of the answer have more than {MOST_SOURCES} characters")
+    if len(questions[-1]) > LONGEST_QUESTION:
+        raise TooMuchText(f"the question that the answer is compared with has more than {LONGEST_QUESTION} characters")
+    return [*(_content(text, "grounding_source") for text in sources), _content(questions[-1], "query")]
+
+
+def _batches(texts: Sequence[str], most: int) -> Iterator[list[_Block]]:
+    """Yield the texts in requests of at most so many characters, empty ones left out; raise TooMuchText."""
     batch, size, made = list[_Block](), 0, 0
-    for block in _blocks(texts):
-        if batch and size + len(block.text) > MOST_CHARACTERS:
+    for block in _blocks(texts, min(PIECE, most)):
+        if batch and size + len(block.text) > most:
             made += 1
             if made == MOST_REQUESTS:
                 raise TooMuchText(f"the texts are longer than a guardrail checks at once ({MOST_REQUESTS} requests)")
@@ -169,11 +200,11 @@ def _batches(texts: Sequence[str]) -> Iterator[list[_Block]]:
         yield batch
 
 
-def _blocks(texts: Sequence[str]) -> Iterator[_Block]:
+def _blocks(texts: Sequence[str], piece: int) -> Iterator[_Block]:
     for place, text in enumerate(texts):
         if text.strip():
-            for start in range(0, max(1, len(text) - OVERLAP), PIECE - OVERLAP):
-                yield _Block(place, text[start : start + PIECE], len(text) <= PIECE)
+            for start in range(0, max(1, len(text) - OVERLAP), piece - OVERLAP):
+                yield _Block(place, text[start : start + piece], len(text) <= piece)
 
 
 def _put_back(texts: list[str], batch: Sequence[_Block], outputs: Sequence[str]) -> bool:

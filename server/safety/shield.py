@@ -19,10 +19,14 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A text of a conversation; `by_model` if a model has made it. Texts of tools and of the system are not."""
+    """A text of a conversation; `by_model` if a model has made it. Texts of tools and of the system are not.
+
+    Those are a `source`: an answer may be asked to say nothing else than they do.
+    """
 
     text: str
     by_model: bool = False
+    is_source: bool = False
 
 
 @dataclass(frozen=True, slots=True)

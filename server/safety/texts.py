@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from json import dumps, loads
 from typing import Any, Final
 
@@ -37,6 +37,7 @@ _WORDS: Final = frozenset(
 _WORD: Final = re.compile(r"[A-Za-z0-9_.:-]{0,128}")
 _MODEL: Final = re.compile(r"[A-Za-z0-9_.:/@+-]{0,256}")
 _ROLES: Final = frozenset({"assistant", "developer", "function", "model", "system", "tool", "user"})
+_SOURCES: Final = frozenset({"developer", "function", "system", "tool"})
 _TOKENS: Final = frozenset({"logprobs", "prompt_logprobs"})
 
 _SETTINGS: Final = frozenset(
@@ -75,7 +76,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A text in a document: what holds it, under which key, and whether a model has made it.
+    """A text in a document: what holds it, under which key, and whether a model has made it, or a system or a tool.
 
     `path` is the same for the pieces of one text in the chunks of a stream.
     """
@@ -84,6 +85,7 @@ class Slot:
     key: str | int
     by_model: bool = False
     path: str = ""
+    is_source: bool = False
 
     @property
     def text(self) -> str:
@@ -94,7 +96,7 @@ class Slot:
     @property
     def said(self) -> Said:
         """The text with its speaker."""
-        return Said(self.text, self.by_model)
+        return Said(self.text, self.by_model, self.is_source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +196,10 @@ def _messages(messages: Any) -> Iterator[Slot]:
         for name, value in message.items():
             if is_unread(name, value):
                 raise Unreadable(f"messages[{place}].{name}")
-        yield from _slots(message, "", by_model=message.get("role") in ("assistant", "model"), given=True)
+        role = message.get("role")
+        is_source = type(role) is str and role in _SOURCES
+        for slot in _slots(message, "", by_model=role in ("assistant", "model"), given=True):
+            yield replace(slot, is_source=True) if is_source else slot
 
 
 def _slots(value: Any, path: str, *, by_model: bool, given: bool = False) -> Iterator[Slot]:

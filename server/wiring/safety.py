@@ -103,7 +103,8 @@ class SafetyProviders:
             case BedrockShields():
                 guardrail = bedrock_params(params)
                 service = self._services[provider.provider_id]
-                return BedrockGuardrail(service, resource_id, guardrail.version), guardrail.common
+                made = BedrockGuardrail(service, resource_id, guardrail.version, grounding=guardrail.grounding)
+                return made, guardrail.common
             case KeywordProvider():
                 words = keyword_params(params)
                 return Keywords(words.categories, whole_words=words.whole_words), words.common

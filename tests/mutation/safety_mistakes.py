@@ -225,4 +225,22 @@ SAFETY_MISTAKES = (
         "not 0 < len(ids) <= MOST_REQUIRED",
         "len(ids) > MOST_REQUIRED",
     ),
+    Mistake(
+        "an answer is compared with no sources",
+        BEDROCK,
+        'if self._grounding and source == "OUTPUT" else []',
+        'if not self._grounding and source == "OUTPUT" else []',
+    ),
+    Mistake(
+        "sources of an answer are cut",
+        BEDROCK,
+        "    if sum(map(len, sources)) > MOST_SOURCES:\n",
+        "    if not sources:\n",
+    ),
+    Mistake(
+        "a judge that may no longer be read ends a stream as a fault",
+        "server/api/safety/judging.py",
+        "            if not self._has_asked:\n",
+        "            if self._has_asked or not self._has_asked:\n",
+    ),
 )

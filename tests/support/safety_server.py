@@ -56,6 +56,10 @@ CONFIG = """
       provider_id: words
       params: {words: [Falcon, "grey  goose"], categories: {violence: [smash]}}
     - {shield_id: aws, provider_id: aws, provider_shield_id: abc123, params: {guardrailVersion: 3}}
+    - shield_id: grounded
+      provider_id: aws
+      provider_shield_id: abc123
+      params: {guardrailVersion: 3, grounding: true}
     - {shield_id: hidden, provider_id: words, params: {words: [secret]}}
     safety: {default_shield_id: guard}
     server:

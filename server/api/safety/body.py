@@ -27,14 +27,15 @@ LONGEST_ID: Final = 256
 """Bytes of the id of a shield."""
 
 _BY_MODEL: Final = frozenset({"assistant", "model"})
+_SOURCES: Final = frozenset({"developer", "function", "system", "tool"})
 
 
 @dataclass(frozen=True, slots=True)
 class RunBody:
-    """A request to run a shield: its id, and pairs of a text and whether a model has made it."""
+    """A request to run a shield: its id, and each text with whether a model has made it, or a system or a tool."""
 
     shield_id: str
-    said: list[tuple[str, bool]]
+    said: list[tuple[str, bool, bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,27 +107,27 @@ def _inputs(given: Any) -> list[str]:
     raise wrong("input", "must be a text, a list of texts, or a list of parts")
 
 
-def _said_in(message: Any, place: str) -> Iterator[tuple[str, bool]]:
-    """Yield the texts of a message, those of tool calls too, each with whether a model has made it."""
+def _said_in(message: Any, place: str) -> Iterator[tuple[str, bool, bool]]:
+    """Yield the texts of a message, those of calls too, each with whether a model, or a system or tool, has made it."""
     if type(message) is not dict:
         raise wrong(place, "must be an object")
     if type(message.get("role")) is not str:
         raise wrong(f"{place}.role", "must be a text")
-    by_model = message["role"] in _BY_MODEL
+    by_model, is_source = message["role"] in _BY_MODEL, message["role"] in _SOURCES
     content = message.get("content")
     if type(content) is str:
-        yield content, by_model
+        yield content, by_model, is_source
     elif content is not None:
-        yield from ((text, by_model) for text in _texts_of(content, f"{place}.content"))
+        yield from ((text, by_model, is_source) for text in _texts_of(content, f"{place}.content"))
     if type(message.get("refusal")) is str:
-        yield message["refusal"], by_model
+        yield message["refusal"], by_model, False
     calls = message.get("tool_calls")
     if calls is not None and type(calls) is not list:
         raise wrong(f"{place}.tool_calls", "must be a list")
     for index, call in enumerate(calls or ()):
-        yield _call(call, f"{place}.tool_calls[{index}]"), True
+        yield _call(call, f"{place}.tool_calls[{index}]"), True, False
     if message.get("function_call") is not None:
-        yield _named(message["function_call"], f"{place}.function_call"), True
+        yield _named(message["function_call"], f"{place}.function_call"), True, False
 
 
 def _call(call: Any, place: str) -> str:
@@ -162,7 +163,7 @@ def _texts_of(parts: Any, place: str) -> Iterator[str]:
 
 def run_body(shield_id: str, said: list[Any]) -> RunBody:
     """Return the body of which a check has returned these members; JSON knows no tuples."""
-    return RunBody(shield_id, [(text, by_model) for text, by_model in said])
+    return RunBody(shield_id, [(text, by_model, is_source) for text, by_model, is_source in said])
 
 
 RUN: Final = BodyParser(read_run, run_body)

@@ -36,13 +36,21 @@ class CallersJudges:
         self._catalogue = catalogue
         self._gate = gate
         self._asks_caller = asks_caller
+        self._has_asked = False
 
     async def ask(self, model: str, task: Task, members: dict[str, Any]) -> Any:
         """Return the answer of a model to a body with these members, as JSON.
 
         Raises ShieldFailed, ProviderFailed and NoRoom, and the 404 of a model that the caller has to read and may not.
         """
-        found = await self._found(model)
+        try:
+            found = await self._found(model)
+        except ApiError as refusal:
+            if not self._has_asked:
+                raise
+            # The policy has changed since: an answer under way can't be refused any more.
+            raise ShieldFailed(f"the model `{model}` may no longer be asked: {refusal.message}") from None
+        self._has_asked = True
         try:
             refused = self._catalogue.provider(found).members.refused
         except ProviderGone:

@@ -73,7 +73,7 @@ class SafetyRoutes:
             raise unusable(body.shield_id, wrong) from None
         leave_place()  # a model that judges may take seconds
         async with WhileConnected(request.receive):
-            verdict = await _verdict(shield, [Said(text, by_model) for text, by_model in body.said])
+            verdict = await _verdict(shield, [Said(*each) for each in body.said])
         return json_response({"violation": violation(shield.running, verdict)})
 
     async def moderate(self, request: Request) -> Response:

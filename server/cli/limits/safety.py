@@ -42,6 +42,11 @@ LIMITS: Final[Sequence[Limit]] = (
         "400, `text_too_long`",
     ),
     Limit(
+        "characters of the sources of an answer, of its question, and of each part that a guardrail compares",
+        "{guardrails.MOST_SOURCES}, {guardrails.LONGEST_QUESTION}, {guardrails.MOST_GROUNDED}",
+        "400, `text_too_long`; a longer answer goes in parts",
+    ),
+    Limit(
         "shields that one request asks for, and the characters of the name of each",
         "{asked_shields.MOST_ASKED}, {asked_shields.LONGEST_NAME}",
         "400",

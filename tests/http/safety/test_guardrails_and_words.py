@@ -107,3 +107,66 @@ def test_parts_of_words_are_not_words(server: Guarded, text: str) -> None:
 def test_the_lists_of_words_are_categories(server: Guarded) -> None:
     [result] = server.moderated("smash the falcon", model="words")
     assert [name for name, found in result["categories"].items() if found] == ["violence", "keyword"]
+
+
+def contents(server: Guarded) -> list[list[tuple[str, list[str]]]]:
+    """The blocks of each request to the guardrail, with their qualifiers."""
+    return [
+        [(block["text"]["text"], block["text"].get("qualifiers", [])) for block in body["content"]]
+        for _, body in server.stub.asked
+    ]
+
+
+def test_an_answer_is_compared_with_its_sources(server: Guarded) -> None:
+    talk = [
+        said("be kind", "system"),
+        said("how high?"),
+        said("8849 m", "tool", tool_call_id="c"),
+        said("9 km", "assistant"),
+    ]
+    told = {"filters": [{"type": "GROUNDING", "threshold": 0.7, "score": 0.1, "action": "BLOCKED"}]}
+    assert server.violation("grounded", *talk) is None
+    given, made = contents(server)
+    assert given == [("be kind", []), ("how high?", []), ("8849 m", [])]
+    sources = [("be kind", ["grounding_source"]), ("8849 m", ["grounding_source"]), ("how high?", ["query"])]
+    assert made == [*sources, ("9 km", ["guard_content"])]
+    server.stub.asked.clear()
+    assert server.violation("aws", *talk) is None
+    assert contents(server)[1] == [("9 km", [])]
+    server.stub.verdict = intervened({"contextualGroundingPolicy": told}, outputs=("no",))
+    assert server.violation("grounded", *talk[:1], talk[3])["metadata"]["codes"] == ["GROUNDING"]
+
+
+def test_a_long_answer_is_compared_in_parts_and_one_without_sources_is_not(server: Guarded) -> None:
+    talk = [said("the source", "system"), said("how?"), said("x" * 12_000, "assistant")]
+    assert server.violation("grounded", *talk) is None
+    parts = [
+        [text for text, qualifiers in blocks if qualifiers == ["guard_content"]] for blocks in contents(server)[1:]
+    ]
+    assert [len(part) for part in parts] == [1, 1, 1]
+    assert all(len(text) <= 5_000 for [text] in parts)
+    server.stub.asked.clear()
+    for fewer in (talk[1:], [talk[0], talk[2]]):
+        server.violation("grounded", *fewer)
+    assert not any(qualifiers for blocks in contents(server) for _, qualifiers in blocks)
+
+
+@pytest.mark.parametrize(
+    "talk",
+    [
+        [said("x" * 100_001, "system"), said("how?"), said("so", "assistant")],
+        [said("s", "system"), said("how? " * 201), said("so", "assistant")],
+    ],
+)
+def test_sources_that_are_too_long_are_not_cut(server: Guarded, talk: list[dict[str, Any]]) -> None:
+    answer = server.run("grounded", *talk)
+    assert (answer.status, answer.error["code"]) == (400, "text_too_long")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_of_a_model_is_compared_with_its_sources(server: Guarded, stream: bool) -> None:
+    server.judge.said = "9 km"
+    body = {"model": "gpt", "messages": [said("8849 m", "system"), said("how high?")], "stream": stream}
+    assert server.post("/v1/chat/completions", {**body, "guardrails": ["grounded"]}).status == 200
+    made = [("8849 m", ["grounding_source"]), ("how high?", ["query"]), ("9 km", ["guard_content"])]
+    assert contents(server)[-1] == made
